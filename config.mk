@@ -1,0 +1,18 @@
+# What can be set: on the command line (make CC=clang PREFIX=/opt/mert) or here.
+
+VERSION = 0.1.0
+
+PREFIX  = /usr/local
+BINDIR  = $(PREFIX)/bin
+MANDIR  = $(PREFIX)/share/man
+DATADIR = $(PREFIX)/share/mert
+
+CC     ?= cc
+# -ffp-contract=fast is gcc's default outside ISO mode and clang's is "on": named, so that both fuse alike.
+CFLAGS ?= -O3 -g
+WARN    = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+
+# Debian packages that `make deps` installs: to build, and to run the demo and the tests.
+DEPS_BUILD = pkg-config libavformat-dev libavcodec-dev libavutil-dev libswresample-dev \
+             libfftw3-dev libopenblas-pthread-dev libzstd-dev libjansson-dev
+DEPS_RUN   = zstd ffmpeg fluidsynth fluid-soundfont-gm

@@ -1,0 +1,172 @@
+/* mts.h - the mert tensor stream: labelled tensors in ordinary zstd frames.
+ *
+ * A stream is a begin frame, records, and an end frame. A record is a named tensor whose first axis is time; it comes in
+ * chunks along time, so neither side ever needs a whole one. What describes things is short readable text in zstd
+ * skippable frames; the tensors themselves are ordinary zstd frames, so `zstd -dc` of any stream yields exactly the raw
+ * tensors. The format itself is written down in SPECIFICATION.md beside this file; mert-stream(5) has a complete filter.
+ *
+ * This library needs libc and libzstd, nothing else. It never prints and never exits. Functions return 0 or a positive
+ * event when all went well and -1 on error, with the text in mts_writer_error() / mts_reader_error(). A handle that has
+ * failed stays failed. Handles are not shared between threads without a lock; different handles are independent.
+ *
+ * Reading, the smallest use:
+ *
+ *     mts_reader *r = mts_reader_open(stdin, "<stdin>");
+ *     for (int event; (event = mts_next(r)) != MTS_EOF; ) switch (event) {
+ *     case MTS_CHUNK: use(mts_reader_record(r), mts_reader_data(r), mts_reader_frames(r)); break;
+ *     case MTS_FAILED: case MTS_DAMAGE: complain(mts_reader_failure(r)); break;
+ *     case MTS_ERROR: die(mts_reader_error(r));
+ *     }
+ *     mts_reader_close(r);
+ */
+#ifndef MTS_H
+#define MTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    MTS_KEY_MAX = 1024,        /* bytes of a key, unescaped, with its NUL */
+    MTS_KIND_MAX = 32,
+    MTS_STAGE_MAX = 64,
+    MTS_REASON_MAX = 1024,
+    MTS_NDIM_MAX = 4,
+    MTS_CODEBOOKS_MAX = 64,
+    MTS_PROVENANCE_MAX = 16384, /* bytes of the whole chain of provenance lines */
+    MTS_CHUNK_MAX = 1 << 24    /* raw bytes of one chunk: what a reader must be ready to hold */
+};
+
+typedef enum mts_dtype { MTS_F32, MTS_F16, MTS_BF16, MTS_I16, MTS_U16, MTS_I32, MTS_DTYPES } mts_dtype;
+
+size_t mts_dtype_size(mts_dtype t);          /* bytes of one element */
+const char *mts_dtype_name(mts_dtype t);     /* "f32" */
+int mts_dtype_parse(const char *name);       /* the type, or -1 */
+
+/* What a stream says of itself before its first record. */
+typedef struct mts_begin {
+    uint64_t manifest;               /* XXH64 of the manifest's bytes; 0: none */
+    int64_t row_first, row_end;      /* the manifest rows that this stream covers: [first, end); -1, -1: not known */
+    int64_t rows_total;              /* rows of the whole manifest; -1: not known */
+    char provenance[MTS_PROVENANCE_MAX]; /* a line per program that the data passed, oldest first:
+                                        "mert-cqt 0.1.0 bins=336 hop=320\n": tool, version and the settings that change the
+                                        payload; hashes of models; never paths, times, threads or shard numbers */
+} mts_begin;
+
+/* One tensor. Shapes: pcm [T] or [T, channels]; cqt, mel, mfcc, chroma [T, bins] (complex: [T, bins, 2]);
+ * hidden [T, layers, D]; codes [T, K]. */
+typedef struct mts_record {
+    char kind[MTS_KIND_MAX];         /* pcm, cqt, mel, mfcc, chroma, hidden, codes, or another word [a-z0-9_-]+ */
+    char key[MTS_KEY_MAX];           /* which item: the manifest's relative path, or the file's name as given */
+    int64_t row;                     /* manifest row from 0; -1: none */
+    mts_dtype dtype;
+    int ndim;                        /* 1..MTS_NDIM_MAX */
+    int64_t shape[MTS_NDIM_MAX];     /* shape[0] is time; -1 until the record's end where it is not known before */
+    int64_t sample_rate;             /* of the audio that this came from, Hz; 0: not audio */
+    int64_t frame_rate_num, frame_rate_den; /* steps of shape[0] per second: 24000/320 (pcm: 24000/1); 0/1: none */
+    int ncodebooks;                  /* codes: entries of classes[], equal to shape[1]; else 0 */
+    int64_t classes[MTS_CODEBOOKS_MAX]; /* classes of each codebook */
+    uint64_t model;                  /* hash of the model or codebook that made it (contract S9); 0: none */
+} mts_record;
+
+int64_t mts_record_width(const mts_record *r); /* elements of one time step: product of shape[1..] */
+size_t mts_record_step(const mts_record *r);   /* bytes of one time step */
+
+/* ---- writing ---- */
+
+typedef struct mts_writer mts_writer;
+
+enum { MTS_LEVEL_DEFAULT = 1 };
+
+/* Writes the begin frame to f, which stays the caller's. `name` is for messages. NULL only when out of memory. */
+mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, int level);
+/* Opens a record; r is copied. shape[0] may be -1 (then the end says it). */
+int mts_write_record(mts_writer *w, const mts_record *r);
+/* `frames` time steps, little endian, row major. Any number: the writer cuts and gathers them into chunks of its own fixed
+ * size, so that the bytes of a stream do not depend on how its data arrived. */
+int mts_write_frames(mts_writer *w, const void *data, int64_t frames);
+/* Closes the open record. Fewer or more frames than a shape[0] given beforehand is an error. */
+int mts_write_record_end(mts_writer *w);
+/* An item that failed (S7). With a record open: that record is void. Otherwise key and row say which one it was. */
+int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *stage, const char *reason);
+/* Writes the end frame (ok != 0), flushes and frees. With ok == 0 no end is written: whoever reads on will notice.
+ * The handle is freed in any case; on error -1 and, where `error` is not NULL, the text in error[0..size). */
+int mts_writer_close(mts_writer *w, int ok, char *error, size_t size);
+const char *mts_writer_error(const mts_writer *w); /* "" while all is well */
+int mts_writer_pipe_closed(const mts_writer *w);   /* the error is EPIPE: whoever reads us has gone, end quietly */
+
+/* ---- reading ---- */
+
+typedef struct mts_reader mts_reader;
+
+typedef enum mts_event {
+    MTS_ERROR = -1,  /* cannot go on: read error, input that stops without an end, not a stream: mts_reader_error() */
+    MTS_EOF = 0,     /* the end of well-formed input: every stream in it was ended */
+    MTS_BEGIN,       /* a stream begins: mts_reader_begin() */
+    MTS_RECORD,      /* a record begins: mts_reader_record() */
+    MTS_CHUNK,       /* some of its frames: mts_reader_data(), mts_reader_frames() */
+    MTS_RECORD_END,  /* it is whole; shape[0] is now known */
+    MTS_FAILED,      /* an item failed upstream, or was lost to damage here: mts_reader_failure(). If a record was open, it is void */
+    MTS_DAMAGE,      /* damage that cost no record (a begin or end frame): mts_reader_failure() with row -1 and an empty key */
+    MTS_END          /* the stream ended */
+} mts_event;
+
+typedef struct mts_failure {
+    char key[MTS_KEY_MAX];           /* "" where damage took the name */
+    int64_t row;                     /* -1: not known */
+    char stage[MTS_STAGE_MAX];       /* the program in which it failed; "read" for damage found by this reader */
+    char reason[MTS_REASON_MAX];     /* damage: names file, record number and byte offset */
+    int here;                        /* 1: found by this reader; 0: reported by the stream */
+} mts_failure;
+
+mts_reader *mts_reader_open(FILE *f, const char *name); /* f stays the caller's; NULL only when out of memory */
+int mts_next(mts_reader *r);                            /* an mts_event */
+/* Passes over the rest of the open record without decompressing: the next event is its RECORD_END or FAILED. */
+int mts_skip(mts_reader *r);
+const mts_begin *mts_reader_begin(const mts_reader *r);
+const mts_record *mts_reader_record(const mts_reader *r);
+const void *mts_reader_data(const mts_reader *r);       /* of the last CHUNK, valid until the next call */
+int64_t mts_reader_frames(const mts_reader *r);
+const mts_failure *mts_reader_failure(const mts_reader *r);
+const char *mts_reader_error(const mts_reader *r);
+int64_t mts_reader_offset(const mts_reader *r);         /* bytes consumed so far */
+void mts_reader_close(mts_reader *r);                   /* NULL is fine */
+
+/* ---- index: where each record of a seekable file lies; made without decompressing anything ---- */
+
+typedef struct mts_entry {
+    int64_t offset;                  /* of the record's first frame */
+    int64_t stream;                  /* which of the concatenated streams, from 0 */
+    mts_record record;               /* shape[0] known */
+} mts_entry;
+
+typedef struct mts_index {
+    mts_entry *entries;
+    size_t n;
+} mts_index;
+
+int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size); /* whole records only; rewinds f */
+void mts_index_free(mts_index *x);
+/* Puts the reader at a record of the index: the next event is its MTS_RECORD. f must be the seekable file it was opened on. */
+int mts_reader_seek(mts_reader *r, const mts_entry *entry);
+
+/* XXH64 (Collet), the checksum of the format and the hash of manifests, codebooks and models. */
+uint64_t mts_xxh64(const void *data, size_t size, uint64_t seed);
+
+typedef struct mts_xxh64_state {
+    uint64_t total, acc[4];
+    unsigned char held[32];
+} mts_xxh64_state;
+
+void mts_xxh64_begin(mts_xxh64_state *s, uint64_t seed);
+void mts_xxh64_add(mts_xxh64_state *s, const void *data, size_t size);
+uint64_t mts_xxh64_end(const mts_xxh64_state *s, uint64_t seed);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

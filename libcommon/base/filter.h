@@ -1,0 +1,47 @@
+/* A filter program: records flow in, records flow out. This is the loop that all stages share: it opens the inputs, reads
+ * events, carries failures through (S7), counts them (F2), ends quietly when the reader has gone (F1), writes begin and end,
+ * and prints the -v line. A stage only says what it needs and does its work. */
+#ifndef MERT_FILTER_H
+#define MERT_FILTER_H
+
+#include "../../formats/error.h"
+#include "../../formats/stream/mts.h"
+
+/* Where a stage puts its output. */
+typedef struct mert_sink mert_sink;
+/* `frames` time steps of the output record; any number per call. */
+int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *e);
+
+/* Returning -1 fails the item (with the error's text as the reason), not the run. */
+typedef struct mert_stage {
+    /* Refuses what does not fit (S8) or describes the output: `out` comes with key, row, sample_rate filled in from `in` and
+     * the rest zero. shape[0] = -1 where the length is not known yet. A stage that writes no stream leaves out alone. */
+    int (*begin)(void *self, const mts_record *in, mts_record *out, mert_error *e);
+    int (*frames)(void *self, const void *data, int64_t frames, mert_sink *sink, mert_error *e);
+    int (*end)(void *self, mert_sink *sink, mert_error *e);
+    void (*drop)(void *self); /* the open item failed: forget it. May be NULL */
+} mert_stage;
+
+/* A second reader of what the filter writes, for label files beside the stream; any member may be NULL. -1 ends the run. */
+typedef struct mert_tap {
+    int (*stream)(void *self, const mts_begin *b, mert_error *e);
+    int (*record)(void *self, const mts_record *r, mert_error *e);
+    int (*frames)(void *self, const void *data, int64_t frames, mert_error *e);
+    int (*end)(void *self, mert_error *e);
+    int (*failed)(void *self, const char *key, int64_t row, mert_error *e); /* voids the open record, or stands alone */
+} mert_tap;
+
+typedef struct mert_filter {
+    const mert_stage *stage;
+    void *self;
+    const char *settings; /* provenance after tool and version: "bins=336 hop=320", or "model=0123.. ..."; NULL: no settings */
+    int no_output;        /* 1: nothing is written to stdout (training) */
+    const mert_tap *tap;
+    void *tap_self;
+} mert_filter;
+
+/* Runs over the files named (standard input if there are none; "-" is standard input) and returns the exit status.
+ * Refuses to write a stream to a terminal (S10). */
+int mert_filter_run(const mert_filter *f, char **files, int nfiles);
+
+#endif

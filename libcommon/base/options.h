@@ -1,0 +1,91 @@
+/* One option table per program: parsing, --help and the check of the man page come from it.
+ *
+ *     static int bins = 336; static double fmin = 32.7;
+ *     static const mert_option options[] = {
+ *         {"bins", 0, MERT_INT, &bins, "N", 1, 4096, NULL, "frequency bins"},
+ *         {"fmin", 0, MERT_DOUBLE, &fmin, "HZ", 1, 1e5, NULL, "frequency of the lowest bin"},
+ *         {0}};
+ *     static const mert_tool tool = {"mert-cqt", "constant-Q transform of pcm streams", "[options] [FILE...]",
+ *                                    "reads pcm, writes cqt [T, bins]", options, NULL};
+ *     int main(int argc, char **argv) {
+ *         int n = mert_options_parse(&tool, &argc, &argv);   // exits by itself for --help, --version and wrong use (2)
+ *         ...
+ *
+ * A variable's value before parsing is its default, and is what --help shows. The common options (P4) are added to every
+ * table. Options may stand anywhere; "--" ends them; "--name=value" and "--name value" are the same; a flag --x also has
+ * --no-x. This is the one part of libcommon that exits, and only on the tools' behalf. */
+#ifndef MERT_OPTIONS_H
+#define MERT_OPTIONS_H
+
+#include <stdint.h>
+
+typedef enum mert_option_type {
+    MERT_FLAG,      /* int: 1, or 0 by --no-NAME */
+    MERT_INT,       /* int, within [min, max] */
+    MERT_INT64,     /* int64_t, within [min, max] */
+    MERT_DOUBLE,    /* double, within [min, max] */
+    MERT_STRING,    /* const char * */
+    MERT_CHOICE,    /* int: index into choices */
+    MERT_LIST       /* mert_strings: may be given several times */
+} mert_option_type;
+
+typedef struct mert_strings {
+    const char **items;
+    int n;
+} mert_strings;
+
+typedef struct mert_option {
+    const char *name; /* without dashes; NULL ends the table */
+    char letter;      /* short form, 0: none */
+    mert_option_type type;
+    void *to;
+    const char *arg;  /* what --help calls the argument: "N", "HZ", "FILE" */
+    double min, max;  /* legal range of numbers; both 0: any */
+    const char *const *choices; /* MERT_CHOICE: NULL-terminated */
+    const char *help; /* one clause, no full stop */
+} mert_option;
+
+/* A program with subcommands (mert-kmeans train) has a table of these. */
+typedef struct mert_command {
+    const char *name;     /* NULL ends the table */
+    const char *usage;    /* "[options] -k K -o MODEL [FILE...]" */
+    const char *summary;
+    const mert_option *options;
+    int (*run)(int argc, char **argv); /* operands only, argv[0..argc); returns the exit status */
+} mert_command;
+
+typedef struct mert_tool {
+    const char *name, *summary;
+    const char *usage;        /* operands and options, after the name */
+    const char *about;        /* some lines for --help: what flows in and out; may be NULL */
+    const mert_option *options;   /* NULL with commands */
+    const mert_command *commands; /* NULL without */
+} mert_tool;
+
+/* Parses and leaves only the operands: argv[0..argc). Without commands returns 0; with commands call mert_tool_main. */
+void mert_options_parse(const mert_tool *tool, int *argc, char ***argv);
+
+/* main of a program with commands: picks the command, parses, runs it and returns its status. */
+int mert_tool_main(const mert_tool *tool, int argc, char **argv);
+
+/* Says "NAME: text" and "try NAME --help", exit 2. */
+void mert_usage_error(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+/* "mert-cqt" -> what main's tool was called, for provenance and stages. */
+const char *mert_tool_name(void);
+const char *mert_version(void);
+
+/* The options that every program has. */
+typedef struct mert_common {
+    int verbose, quiet;
+    int threads;             /* always >= 1 after parsing; default: the CPUs this process may use */
+    int progress;            /* -1: if stderr is a terminal */
+    int64_t max_failed;      /* -1: percent counts */
+    double max_failed_percent;
+    int fail_fast;
+    int level;               /* zstd level of streams written */
+} mert_common;
+
+extern mert_common mert_options;
+
+#endif

@@ -1,0 +1,16 @@
+/* What happened to the items: one line for each that failed, the count, the exit status (F1, F2), and the closing line (P4). */
+#ifndef MERT_REPORT_H
+#define MERT_REPORT_H
+
+#include <stdint.h>
+
+void mert_report_item(double audio_seconds); /* one more item done */
+/* One more item failed. here: it failed in this program, so its line is printed; otherwise it was said upstream.
+ * Returns 1 if --fail-fast says to stop now. */
+int mert_report_failed(const char *key, const char *reason, int here);
+/* Something is wrong that is not an item's fault: the run fails whatever --max-failed allows. */
+void mert_report_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Prints the -v line and returns the exit status: 0, or 1 if more failed than allowed. */
+int mert_report_finish(void);
+
+#endif
