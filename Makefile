@@ -1,0 +1,133 @@
+# make            build everything into build/
+# make help       what else there is
+
+include config.mk
+
+OUT ?= build
+PKGS = libavformat libavcodec libavutil libswresample fftw3f openblas libzstd jansson
+-include $(OUT)/features.mk
+
+CPPFLAGS_ALL = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -DMERT_VERSION='"$(VERSION)"' $(FEATURE_CPPFLAGS) $(CPPFLAGS)
+CFLAGS_ALL   = -std=c11 -ffp-contract=fast -fno-math-errno -fno-trapping-math -pthread $(WARN) $(CFLAGS)
+LDFLAGS_ALL  = -pthread -Wl,--as-needed $(LDFLAGS)
+LDLIBS_ALL   = $(FEATURE_LIBS) -lm -ldl $(LDLIBS)
+
+STREAM_SRC  = $(wildcard formats/stream/*.c)
+FORMATS_SRC = $(wildcard formats/*.c)
+COMMON_SRC  = $(wildcard libcommon/*/*.c)
+TOOLS       = $(patsubst tools/%.c,%,$(wildcard tools/mert-*.c))
+UNIT        = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
+PROGRAMS    = $(patsubst tests/programs/%.c,%,$(wildcard tests/programs/*.c))
+MAN         = $(wildcard man/*.[157])
+
+# Vectorised loops are compiled once per instruction set; which copy runs is decided at run time (libcommon/base/cpu.h).
+KERNEL_SRC  = $(wildcard libcommon/*/*.kernels.c)
+COMMON_ONCE = $(filter-out $(KERNEL_SRC),$(COMMON_SRC))
+KERNEL_OBJ  = $(foreach isa,$(ISAS),$(KERNEL_SRC:%.kernels.c=$(OUT)/%.kernels.$(isa).o))
+
+LIBMTS     = $(OUT)/libmts.a
+LIBFORMATS = $(OUT)/libmertformats.a
+LIBCOMMON  = $(OUT)/libmert.a
+LIBS       = $(LIBCOMMON) $(LIBFORMATS) $(LIBMTS)
+BIN        = $(TOOLS:%=$(OUT)/bin/%)
+UNIT_BIN   = $(UNIT:%=$(OUT)/tests/unit/%)
+PROG_BIN   = $(PROGRAMS:%=$(OUT)/tests/%)
+
+all: $(BIN)
+
+# ---- features: found once, printed once ----
+
+$(OUT)/features.mk: config.mk tests/features
+	@mkdir -p $(OUT)
+	@CC='$(CC)' sh tests/features '$(PKGS)' $@
+
+# ---- compiling ----
+
+$(OUT)/%.o: %.c $(OUT)/features.mk
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+define kernel_rule
+$(OUT)/%.kernels.$(1).o: %.kernels.c $(OUT)/features.mk
+	@mkdir -p $$(@D)
+	$(CC) $(CPPFLAGS_ALL) -DMERT_ISA=$(1) $(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach isa,$(ISAS),$(eval $(call kernel_rule,$(isa))))
+
+$(LIBMTS): $(STREAM_SRC:%.c=$(OUT)/%.o)
+$(LIBFORMATS): $(FORMATS_SRC:%.c=$(OUT)/%.o)
+$(LIBCOMMON): $(COMMON_ONCE:%.c=$(OUT)/%.o) $(KERNEL_OBJ)
+$(LIBS):
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(OUT)/bin/%: $(OUT)/tools/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+
+$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+
+$(OUT)/tests/%: $(OUT)/tests/programs/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+
+.SECONDARY:
+
+# ---- checking ----
+
+# `make check` on a fresh machine: packages, build, tests. DEPS=skip leaves the packages alone.
+check: deps
+	@$(MAKE) --no-print-directory tests
+	@OUT='$(OUT)' sh tests/run
+
+tests: all $(UNIT_BIN) $(PROG_BIN)
+
+asan: deps
+	@OUT='$(OUT)/asan' $(MAKE) --no-print-directory OUT='$(OUT)/asan' \
+	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
+	@OUT='$(OUT)/asan' MERT_SANITIZED=1 sh tests/run
+
+bench: all
+	@OUT='$(OUT)' sh tests/bench/run
+
+# ---- the rest ----
+
+deps:
+	@sh pipelines/deps '$(DEPS)' $(DEPS_BUILD) $(DEPS_RUN)
+
+demo: deps
+	@$(MAKE) --no-print-directory all $(OUT)/demo/score
+	@OUT='$(OUT)' sh pipelines/demo/run
+
+$(OUT)/demo/score: $(OUT)/pipelines/demo/score.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< -lm
+
+install: all
+	mkdir -p '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man7' '$(DESTDIR)$(DATADIR)'
+	for f in $(TOOLS); do install -m 755 $(OUT)/bin/$$f '$(DESTDIR)$(BINDIR)/' || exit; done
+	for f in $(MAN); do install -m 644 $$f '$(DESTDIR)$(MANDIR)'/man$${f##*.}/ || exit; done
+	cp -R pipelines '$(DESTDIR)$(DATADIR)/'
+
+uninstall:
+	for f in $(TOOLS); do rm -f '$(DESTDIR)$(BINDIR)'/$$f; done
+	for f in $(notdir $(MAN)); do rm -f '$(DESTDIR)$(MANDIR)'/man$${f##*.}/$$f; done
+	rm -rf '$(DESTDIR)$(DATADIR)'
+
+clean:
+	rm -rf $(OUT)
+
+help:
+	@echo 'make            build the programs into $(OUT)/bin'
+	@echo 'make deps       install the Debian packages that building, testing and the demo need (DEPS=skip: none)'
+	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed"'
+	@echo 'make asan       the same tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make demo       render music, label it, train a small model on it, show that it learned'
+	@echo 'make bench      how fast each stage is against the limit of this machine'
+	@echo 'make install    into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall takes it back'
+	@echo 'make CC=clang CFLAGS=... OUT=...   another compiler, flags, build folder'
+
+.PHONY: all check tests asan bench deps demo install uninstall clean help
+-include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' 2>/dev/null)

@@ -1,0 +1,41 @@
+/* JSON by jansson, behind one header. Values are read-only and belong to the document they came from. */
+#ifndef MERT_JSON_H
+#define MERT_JSON_H
+
+#include "error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct json_t mert_json;
+
+/* Strict: duplicate keys, trailing text, too deep nesting and invalid UTF-8 are errors that name `name`, line and column. */
+mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert_error *e);
+mert_json *mert_json_read(const char *path, mert_error *e); /* a file of at most 64 MiB */
+void mert_json_free(mert_json *j);                          /* documents only */
+
+const mert_json *mert_json_get(const mert_json *object, const char *key); /* NULL: absent, or not an object */
+const mert_json *mert_json_at(const mert_json *array, size_t i);          /* NULL: beyond, or not an array */
+size_t mert_json_size(const mert_json *array_or_object);                  /* 0 for anything else */
+
+/* 0, or -1 if absent or of another type (then *to is left alone): defaults stand before the call. */
+int mert_json_int(const mert_json *object, const char *key, int64_t *to);
+int mert_json_double(const mert_json *object, const char *key, double *to); /* integers are numbers too */
+int mert_json_bool(const mert_json *object, const char *key, int *to);
+const char *mert_json_string(const mert_json *object, const char *key);     /* NULL if absent or no string */
+
+/* The same for values themselves, for arrays. */
+int mert_json_as_int(const mert_json *j, int64_t *to);
+int mert_json_as_double(const mert_json *j, double *to);
+
+/* Walks an object in its order; index from 0. Returns the key or NULL at the end. O(1) per step. */
+typedef struct mert_json_walk {
+    const mert_json *object;
+    void *at;
+} mert_json_walk;
+const char *mert_json_next(mert_json_walk *w, const mert_json **value); /* start with {object, NULL} */
+
+/* For writing: s as a JSON string with its quotes, to be freed by the caller. */
+char *mert_json_quote(const char *s);
+
+#endif

@@ -1,0 +1,31 @@
+/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. */
+#ifndef MERT_MANIFEST_H
+#define MERT_MANIFEST_H
+
+#include "error.h"
+
+#include <stdint.h>
+
+typedef struct mert_manifest_row {
+    const char *path;  /* relative to root: the item's key */
+    int64_t samples;
+} mert_manifest_row;
+
+typedef struct mert_manifest {
+    char *root;
+    mert_manifest_row *rows;
+    int64_t n;
+    uint64_t hash; /* XXH64 of the file's bytes: what streams and labels carry */
+    char *text;    /* holds what the rows point into */
+} mert_manifest;
+
+/* Refuses, naming file and line: no root, a row without a tab, a count that is no number, duplicate paths, paths that leave the root. */
+int mert_manifest_read(mert_manifest *m, const char *path, mert_error *e);
+/* Writes by F4. Only root, rows and n are used. */
+int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e);
+void mert_manifest_free(mert_manifest *m);
+
+/* Rows of shard r of n, [first, end): round(N/n*r) .. round(N/n*(r+1)), as HuBERT's scripts cut (halves to even). */
+void mert_shard_rows(int64_t rows, int shard, int shards, int64_t *first, int64_t *end);
+
+#endif

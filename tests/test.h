@@ -1,0 +1,68 @@
+/* The whole test framework: a test program prints "ok NAME" or "not ok NAME" lines, tests/run counts them.
+ *
+ *     TEST(reads_back_what_it_wrote) { CHECK(f() == 0); CHECK_NEAR(x, y, 1e-6); }
+ *     int main(void) { RUN(reads_back_what_it_wrote); return test_done(); }
+ *
+ * A CHECK that fails says where and what, and ends that test. */
+#ifndef MERT_TEST_H
+#define MERT_TEST_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int test_bad, test_failures;
+
+#define TEST(name) static void test_##name(void)
+#define RUN(name)                                                     \
+    do {                                                              \
+        test_bad = 0;                                                 \
+        test_##name();                                                \
+        printf("%sok %s\n", test_bad ? "not " : "", #name);           \
+        fflush(stdout);                                               \
+        test_failures += test_bad;                                    \
+    } while (0)
+#define CHECK(cond)                                                   \
+    do {                                                              \
+        if (!(cond)) {                                                \
+            printf("# %s:%d: %s\n", __FILE__, __LINE__, #cond);       \
+            test_bad = 1;                                             \
+            return;                                                   \
+        }                                                             \
+    } while (0)
+#define CHECK_NEAR(a, b, tolerance)                                   \
+    do {                                                              \
+        double test_a = (a), test_b = (b);                            \
+        if (!(fabs(test_a - test_b) <= (tolerance))) {                \
+            printf("# %s:%d: %s = %.9g, %s = %.9g, allowed %g\n", __FILE__, __LINE__, #a, test_a, #b, test_b, (double)(tolerance)); \
+            test_bad = 1;                                             \
+            return;                                                   \
+        }                                                             \
+    } while (0)
+
+static inline int test_done(void) { return test_failures != 0; }
+
+/* The reference vectors: $MERT_GOLDEN, or the subset that is kept in the repository. Tests run from the repository's root. */
+static inline const char *test_golden(const char *name)
+{
+    static char path[8][1024];
+    static int turn;
+    const char *dir = getenv("MERT_GOLDEN");
+    turn = (turn + 1) % 8;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", dir ? dir : "tests/golden", name);
+    return path[turn];
+}
+
+/* A folder of this test's own, emptied by tests/run: $TEST_TMP. */
+static inline const char *test_tmp(const char *name)
+{
+    static char path[8][1024];
+    static int turn;
+    const char *dir = getenv("TEST_TMP");
+    turn = (turn + 1) % 8;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", dir ? dir : "/tmp", name);
+    return path[turn];
+}
+
+#endif
