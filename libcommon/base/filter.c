@@ -1,0 +1,256 @@
+#include "filter.h"
+
+#include "log.h"
+#include "options.h"
+#include "report.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct mert_sink {
+    mts_writer *writer;    /* NULL: nothing is written */
+    const mert_tap *tap;   /* NULL: none */
+    void *tap_self;
+    int broken;            /* writing failed: the run's fault, not the item's */
+};
+
+typedef struct run {
+    const mert_filter *f;
+    mert_sink sink;
+    int to_stdout;
+    int item_open, streams;
+    double seconds;        /* of the open item */
+} run;
+
+int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *e)
+{
+    if (frames <= 0)
+        return 0;
+    if (s->tap && s->tap->frames && s->tap->frames(s->tap_self, data, frames, e)) {
+        s->broken = 1;
+        return -1;
+    }
+    if (s->writer && mts_write_frames(s->writer, data, frames) < 0) {
+        s->broken = 1;
+        return mert_fail(e, "%s", mts_writer_error(s->writer));
+    }
+    return 0;
+}
+
+/* A write that failed because nobody reads any more ends the program as it would have ended by default: by SIGPIPE. */
+static int written(run *r, int result, mert_error *e)
+{
+    if (result >= 0)
+        return 0;
+    if (mts_writer_pipe_closed(r->sink.writer)) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    r->sink.broken = 1;
+    return mert_fail(e, "%s", mts_writer_error(r->sink.writer));
+}
+
+static int stream_close(run *r, int ok, mert_error *e)
+{
+    int bad;
+    if (!r->sink.writer)
+        return 0;
+    bad = mts_writer_close(r->sink.writer, ok, e->text, sizeof e->text);
+    r->sink.writer = NULL;
+    return bad;
+}
+
+static int stream_begin(run *r, const mts_begin *in, mert_error *e)
+{
+    mts_begin *out = malloc(sizeof *out);
+    size_t n;
+    int bad = -1;
+    if (!out)
+        return mert_fail(e, "out of memory");
+    *out = *in;
+    n = strlen(out->provenance);
+    if ((size_t)snprintf(out->provenance + n, sizeof out->provenance - n, "%s %s%s%s\n", mert_tool_name(), mert_version(),
+                         r->f->settings ? " " : "", r->f->settings ? r->f->settings : "") >= sizeof out->provenance - n) {
+        mert_fail(e, "the stream's provenance is full: it passed too many programs");
+        goto done;
+    }
+    r->streams++;
+    if (r->to_stdout) {
+        if (stream_close(r, 1, e))
+            goto done;
+        r->sink.writer = mts_writer_open(stdout, "standard output", out, mert_options.level);
+        if (!r->sink.writer) {
+            mert_fail(e, "out of memory");
+            goto done;
+        }
+    }
+    if (r->f->tap && r->f->tap->stream && r->f->tap->stream(r->f->tap_self, out, e))
+        goto done;
+    bad = 0;
+done:
+    free(out);
+    return bad;
+}
+
+/* The open item, or one that was never opened, failed: void it, pass it on, count it. -1: the run ends. */
+static int item_failed(run *r, const char *key, int64_t row, const char *stage, const char *reason, int here, mert_error *e)
+{
+    int stop;
+    if (r->item_open && r->f->stage->drop)
+        r->f->stage->drop(r->f->self);
+    r->item_open = 0;
+    if (r->f->tap && r->f->tap->failed && r->f->tap->failed(r->f->tap_self, key, row, e))
+        return -1;
+    if (r->sink.writer && written(r, mts_write_failed(r->sink.writer, key, row, stage, reason), e))
+        return -1;
+    stop = mert_report_failed(key, reason, here);
+    return stop ? mert_fail(e, "stopped at the first failure (--fail-fast)") : 0;
+}
+
+static int item_failed_here(run *r, const mts_record *in, const mert_error *why, mert_error *e)
+{
+    return item_failed(r, in->key, in->row, mert_tool_name(), why->text, 1, e);
+}
+
+static int item_begin(run *r, mts_reader *reader, mert_error *e)
+{
+    const mts_record *in = mts_reader_record(reader);
+    mts_record *out = calloc(1, sizeof *out);
+    mert_error why;
+    int bad = 0;
+    if (!out)
+        return mert_fail(e, "out of memory");
+    memcpy(out->key, in->key, sizeof out->key);
+    out->row = in->row;
+    out->sample_rate = in->sample_rate;
+    r->seconds = 0;
+    if (r->f->stage->begin(r->f->self, in, out, &why)) {
+        bad = item_failed_here(r, in, &why, e) || (mts_skip(reader) < 0 && mert_fail(e, "%s", mts_reader_error(reader)));
+    } else {
+        r->item_open = 1;
+        if (r->f->tap && r->f->tap->record && r->f->tap->record(r->f->tap_self, out, e))
+            bad = -1;
+        else if (r->sink.writer)
+            bad = written(r, mts_write_record(r->sink.writer, out), e);
+    }
+    free(out);
+    return bad ? -1 : 0;
+}
+
+static int item_frames(run *r, mts_reader *reader, mert_error *e)
+{
+    const mts_record *in = mts_reader_record(reader);
+    int64_t n = mts_reader_frames(reader);
+    mert_error why;
+    if (!r->item_open)
+        return 0;
+    if (in->frame_rate_num > 0)
+        r->seconds += (double)n * (double)in->frame_rate_den / (double)in->frame_rate_num;
+    if (!r->f->stage->frames(r->f->self, mts_reader_data(reader), n, &r->sink, &why))
+        return 0;
+    if (r->sink.broken) {
+        *e = why;
+        return -1;
+    }
+    if (item_failed_here(r, in, &why, e))
+        return -1;
+    return mts_skip(reader) < 0 ? mert_fail(e, "%s", mts_reader_error(reader)) : 0;
+}
+
+static int item_end(run *r, const mts_record *in, mert_error *e)
+{
+    mert_error why;
+    if (!r->item_open)
+        return 0;
+    if (r->f->stage->end(r->f->self, &r->sink, &why)) {
+        if (r->sink.broken) {
+            *e = why;
+            return -1;
+        }
+        return item_failed_here(r, in, &why, e);
+    }
+    r->item_open = 0;
+    if (r->f->tap && r->f->tap->end && r->f->tap->end(r->f->tap_self, e))
+        return -1;
+    if (r->sink.writer && written(r, mts_write_record_end(r->sink.writer), e))
+        return -1;
+    mert_report_item(r->seconds);
+    return 0;
+}
+
+static int input_run(run *r, FILE *f, const char *name, mert_error *e)
+{
+    mts_reader *reader = mts_reader_open(f, name);
+    const mts_failure *x;
+    int event, bad = 0, streams = r->streams;
+    if (!reader)
+        return mert_fail(e, "out of memory");
+    while (!bad && (event = mts_next(reader)) != MTS_EOF) {
+        switch (event) {
+        case MTS_BEGIN: bad = stream_begin(r, mts_reader_begin(reader), e); break;
+        case MTS_RECORD: bad = item_begin(r, reader, e); break;
+        case MTS_CHUNK: bad = item_frames(r, reader, e); break;
+        case MTS_RECORD_END: bad = item_end(r, mts_reader_record(reader), e); break;
+        case MTS_FAILED:
+            x = mts_reader_failure(reader);
+            bad = item_failed(r, x->key, x->row, x->stage, x->reason, x->here, e);
+            break;
+        case MTS_DAMAGE: mert_report_broken("%s", mts_reader_failure(reader)->reason); break;
+        case MTS_END: break;
+        default: bad = mert_fail(e, "%s", mts_reader_error(reader)); break;
+        }
+    }
+    if (!bad && r->streams == streams)
+        bad = mert_fail(e, "%s: no stream in it (empty input)", name);
+    mts_reader_close(reader);
+    return bad;
+}
+
+static int all_inputs(run *r, char **files, int nfiles, mert_error *e)
+{
+    static char *standard_input[] = {"-"};
+    if (!nfiles) {
+        files = standard_input;
+        nfiles = 1;
+    }
+    for (int i = 0; i < nfiles; i++) {
+        int is_stdin = !strcmp(files[i], "-"), bad;
+        FILE *f = is_stdin ? stdin : fopen(files[i], "rb");
+        if (!f)
+            return mert_fail(e, "%s: %s", files[i], strerror(errno));
+        bad = input_run(r, f, is_stdin ? "standard input" : files[i], e);
+        if (!is_stdin)
+            fclose(f);
+        if (bad)
+            return -1;
+    }
+    return 0;
+}
+
+int mert_filter_run(const mert_filter *f, char **files, int nfiles)
+{
+    run r = {.f = f};
+    mert_error e = {{0}}, closing = {{0}};
+    int bad;
+    r.sink.tap = f->tap;
+    r.sink.tap_self = f->tap_self;
+    r.to_stdout = !f->no_output;
+    if (r.to_stdout && isatty(STDOUT_FILENO)) {
+        if (!f->tap)
+            mert_usage_error("a tensor stream is not written to a terminal: redirect it, or pipe it into mert-tensor");
+        r.to_stdout = 0;
+    }
+    bad = all_inputs(&r, files, nfiles, &e);
+    if (bad) {
+        if (r.item_open && f->stage->drop)
+            f->stage->drop(f->self);
+        mert_report_broken("%s", e.text);
+    }
+    /* Without an end record whoever reads on notices that this run did not come through. */
+    if (stream_close(&r, !bad, &closing) && !bad)
+        mert_report_broken("%s", closing.text);
+    return mert_report_finish();
+}

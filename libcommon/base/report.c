@@ -1,0 +1,72 @@
+#include "report.h"
+
+#include "log.h"
+#include "options.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+static int64_t items, failed, broken;
+static double audio_seconds, started = -1;
+
+static void start(void)
+{
+    if (started < 0)
+        started = mert_seconds();
+}
+
+__attribute__((constructor)) static void start_with_the_program(void)
+{
+    start();
+}
+
+void mert_report_item(double seconds)
+{
+    items++;
+    audio_seconds += seconds;
+    mert_log_progress("%lld items, %.0f s of audio, %.1f times real time", (long long)items, audio_seconds,
+                      audio_seconds / (mert_seconds() - started + 1e-9));
+}
+
+int mert_report_failed(const char *key, const char *reason, int here)
+{
+    items++;
+    failed++;
+    if (here) {
+        if (*key)
+            mert_log_error("%s: %s", key, reason);
+        else
+            mert_log_error("%s", reason);
+    }
+    return mert_options.fail_fast;
+}
+
+void mert_report_broken(const char *format, ...)
+{
+    char text[2048];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    broken++;
+    mert_log_error("%s", text);
+}
+
+int mert_report_finish(void)
+{
+    int bad = broken > 0;
+    double seconds = mert_seconds() - started;
+    if (mert_options.max_failed >= 0)
+        bad |= failed > mert_options.max_failed;
+    else
+        bad |= 100.0 * (double)failed > mert_options.max_failed_percent * (double)items;
+    mert_log_progress_end();
+    if (mert_options.verbose) {
+        struct rusage u;
+        getrusage(RUSAGE_SELF, &u);
+        mert_log_error("%lld items, %lld failed, %.1f s of audio in %.2f s, %.1f times real time, peak %.1f MB", (long long)items,
+                       (long long)failed, audio_seconds, seconds, audio_seconds / (seconds + 1e-9), (double)u.ru_maxrss / 1024);
+    }
+    return bad ? 1 : 0;
+}
