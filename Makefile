@@ -5,7 +5,10 @@ include config.mk
 
 OUT ?= build
 PKGS = libavformat libavcodec libavutil libswresample fftw3f openblas libzstd jansson
--include $(OUT)/features.mk
+# Only goals that compile need to know what there is: the others work on a machine where nothing is installed yet.
+ifneq ($(filter-out check asan demo deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
+include $(OUT)/features.mk
+endif
 
 CPPFLAGS_ALL = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -DMERT_VERSION='"$(VERSION)"' $(FEATURE_CPPFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   = -std=c11 -ffp-contract=fast -fno-math-errno -fno-trapping-math -pthread $(WARN) $(CFLAGS)
