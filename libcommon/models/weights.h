@@ -1,0 +1,57 @@
+/* The parameters of a model as one flat float32 array, and where each tensor lies in it. Gradients and optimiser moments have
+ * the same layout, so that summing, clipping, updating and sharding are loops over flat ranges.
+ * Names are fairseq's (they exist for every tensor, heads included): "encoder.layers.0.fc1.weight". Tensors keep the official
+ * shapes: linear [out, in], conv [out, in, kernel]. */
+#ifndef MERT_WEIGHTS_H
+#define MERT_WEIGHTS_H
+
+#include "config.h"
+
+typedef struct mert_parameter {
+    char name[96];
+    int ndim;
+    int64_t shape[4];
+    int64_t n;        /* elements */
+    int64_t offset;   /* in floats, a multiple of 16 */
+    int training_only; /* heads and mask_emb: not needed for inference */
+} mert_parameter;
+
+typedef struct mert_layout {
+    mert_config config;
+    mert_parameter *parameters;
+    int count;
+    int64_t size;        /* floats of the flat array, padding (always zero) included */
+    int64_t elements;    /* without padding: what papers count */
+} mert_layout;
+
+int mert_layout_make(mert_layout *l, const mert_config *c, mert_error *e);
+void mert_layout_free(mert_layout *l);
+/* The parameter of that name, NULL if the model has none. */
+const mert_parameter *mert_layout_find(const mert_layout *l, const char *name);
+/* printf-style: the offset of a parameter that must exist. */
+int64_t mert_layout_offset(const mert_layout *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A model in host memory. */
+typedef struct mert_weights {
+    mert_layout layout;
+    float *values;       /* [layout.size], 64-byte aligned */
+} mert_weights;
+
+/* Random weights as fairseq initialises them (REFERENCE: "Initialisation"); a pure function of configuration and seed. */
+int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert_error *e);
+/* Opens what users have (P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor that is missing or of
+ * another shape, or one that no part of the model takes, is an error that names it. heads: 0 leaves the heads out even if present. */
+int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e);
+/* The same from an opened checkpoint. */
+int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e);
+/* Our own directory: model.safetensors (fairseq names, heads included), config.json, preprocessor_config.json. By F4. */
+int mert_weights_save(const mert_weights *w, const char *dir, mert_error *e);
+/* HF layout: HF names, no heads; new_names: parametrizations.weight.original0/1 for the positional conv. */
+int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e);
+uint64_t mert_weights_hash(const mert_weights *w); /* S9, over the tensors that inference needs */
+void mert_weights_free(mert_weights *w);
+
+/* fairseq name -> HF name into to[128]; -1 for tensors that HF does not have. */
+int mert_name_to_hf(const char *fairseq, char to[128]);
+
+#endif
