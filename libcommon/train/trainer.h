@@ -1,0 +1,63 @@
+/* One update of pre-training: the encoder, the objective (HuBERT's criterion over K codebooks, features penalty, CQT and mel
+ * regression: REFERENCE section 2), the sum of gradients, clipping and Adam. What to feed it comes from data.h; what to do when
+ * (validation, checkpoints, logs) is the program's. */
+#ifndef MERT_TRAINER_H
+#define MERT_TRAINER_H
+
+#include "../models/encoder.h"
+#include "../models/weights.h"
+#include "../nn/ops.h"
+
+/* A batch in host memory: B clips of one length. */
+typedef struct mert_batch {
+    int64_t B, L;
+    int64_t T;              /* frames that take part: mert_config_frames(L), or fewer where the labels end before */
+    int K;
+    const float *clean;     /* [B, L]: what the regression targets are computed from */
+    const float *audio;     /* [B, L]: what the model hears (with the mixture); may be == clean */
+    const int32_t *labels;  /* [K, B, T]: class of each frame, 0..V-1 */
+    const uint8_t *mask;    /* [B, T]: 1 where masked */
+    const int64_t *items;   /* [B]: global item numbers, for keys of random numbers and messages */
+} mert_batch;
+
+/* Sums over batches; what logs and the parity test read. "sum" as fairseq logs before dividing by the sample size. */
+typedef struct mert_sums {
+    double loss;                             /* complete, summed over masked frames */
+    double ce[MERT_CODEBOOKS_MAX];           /* nats, per codebook, summed over masked frames */
+    int64_t correct[MERT_CODEBOOKS_MAX];
+    double features_pen, cqt_mse, mel_mse;   /* sums of the batches' means; divide by batches */
+    int64_t sample_size;                     /* masked frames */
+    int64_t batches, frames, samples;
+} mert_sums;
+
+typedef struct mert_objective_config {
+    double features_pen_weight, cqt_weight, mel_weight; /* 10, 1, 1 */
+    double logit_temperature;                           /* 0.1 */
+    double codebook_share;                              /* 1: all codebooks in every batch */
+} mert_objective_config;
+
+typedef struct mert_adam_config {
+    double beta1, beta2, eps, weight_decay;             /* 0.9, 0.98, 1e-6, 0.01 */
+    double clip_norm;                                   /* 0: none */
+} mert_adam_config;
+
+typedef struct mert_trainer mert_trainer;
+
+/* Copies the weights to the device. The layout of `w` must outlive the trainer. */
+mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o, const mert_adam_config *a,
+                               mert_error *e);
+void mert_trainer_free(mert_trainer *t);
+
+/* Forward and backward of a micro-batch: adds to the gradients (not yet divided by the sample size) and to *sums. */
+int mert_trainer_accumulate(mert_trainer *t, const mert_regime *r, const mert_batch *b, mert_sums *sums, mert_error *e);
+/* Forward only, no dropout: adds to *sums. */
+int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums, mert_error *e);
+/* Divides the gradients by sample_size, clips, updates with learning rate lr (update counts from 1), clears the gradients.
+ * *norm: the gradients' norm before clipping. A norm that is not finite leaves everything as it was, clears, and returns 1. */
+int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e);
+
+/* The state, to and from host arrays of layout.size floats each; NULL: not wanted. */
+int mert_trainer_get(mert_trainer *t, float *weights, float *m, float *v, float *gradients, mert_error *e);
+int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, const float *v, mert_error *e);
+
+#endif
