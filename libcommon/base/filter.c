@@ -68,6 +68,10 @@ static int stream_begin(run *r, const mts_begin *in, mert_error *e)
     mts_begin *out = malloc(sizeof *out);
     size_t n;
     int bad = -1;
+    if (r->f->stage->stream && r->f->stage->stream(r->f->self, in, e)) {
+        free(out);
+        return -1;
+    }
     if (!out)
         return mert_fail(e, "out of memory");
     *out = *in;
@@ -244,13 +248,19 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
         r.to_stdout = 0;
     }
     bad = all_inputs(&r, files, nfiles, &e);
+    if (!bad && f->stage->finish)
+        bad = f->stage->finish(f->self, &e);
     if (bad) {
         if (r.item_open && f->stage->drop)
             f->stage->drop(f->self);
         mert_report_broken("%s", e.text);
     }
     /* Without an end record whoever reads on notices that this run did not come through. */
-    if (stream_close(&r, !bad, &closing) && !bad)
+    if (stream_close(&r, !bad, &closing) && !bad) {
+        bad = -1;
+        mert_report_broken("%s", closing.text);
+    }
+    if (!bad && f->tap && f->tap->commit && f->tap->commit(f->tap_self, &closing))
         mert_report_broken("%s", closing.text);
     return mert_report_finish();
 }

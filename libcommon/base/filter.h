@@ -20,6 +20,10 @@ typedef struct mert_stage {
     int (*frames)(void *self, const void *data, int64_t frames, mert_sink *sink, mert_error *e);
     int (*end)(void *self, mert_sink *sink, mert_error *e);
     void (*drop)(void *self); /* the open item failed: forget it. May be NULL */
+    /* A stream begins, with what it says of itself before this program adds its line. -1 ends the run. May be NULL */
+    int (*stream)(void *self, const mts_begin *b, mert_error *e);
+    /* All input came through (items may have failed): a stage that gathers does its work now. -1: the run is broken. May be NULL */
+    int (*finish)(void *self, mert_error *e);
 } mert_stage;
 
 /* A second reader of what the filter writes, for label files beside the stream; any member may be NULL. -1 ends the run. */
@@ -29,6 +33,8 @@ typedef struct mert_tap {
     int (*frames)(void *self, const void *data, int64_t frames, mert_error *e);
     int (*end)(void *self, mert_error *e);
     int (*failed)(void *self, const char *key, int64_t row, mert_error *e); /* voids the open record, or stands alone */
+    /* All input came through and all output is written: files beside the stream may take their names. Not called otherwise. */
+    int (*commit)(void *self, mert_error *e);
 } mert_tap;
 
 typedef struct mert_filter {

@@ -8,7 +8,8 @@
 /* What a number is for: part of its key, so that no two uses share numbers. Add new ones at the end. */
 typedef enum mert_purpose {
     MERT_FOR_INIT, MERT_FOR_CROP, MERT_FOR_ORDER, MERT_FOR_MASK, MERT_FOR_MIXTURE, MERT_FOR_DROPOUT, MERT_FOR_LAYERDROP,
-    MERT_FOR_KMEANS_SEED, MERT_FOR_KMEANS_BATCH, MERT_FOR_VALID_SPLIT, MERT_FOR_RVQ, MERT_FOR_TEST
+    MERT_FOR_KMEANS_SEED, MERT_FOR_KMEANS_BATCH, MERT_FOR_VALID_SPLIT, MERT_FOR_RVQ, MERT_FOR_TEST,
+    MERT_FOR_SAMPLE
 } mert_purpose;
 
 typedef struct mert_random {
