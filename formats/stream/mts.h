@@ -94,7 +94,8 @@ int mts_write_record_end(mts_writer *w);
 /* An item that failed (S7). With a record open: that record is void. Otherwise key and row say which one it was. */
 int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *stage, const char *reason);
 /* Writes the end frame (ok != 0), flushes and frees. With ok == 0 no end is written: whoever reads on will notice.
- * The handle is freed in any case; on error -1 and, where `error` is not NULL, the text in error[0..size). */
+ * The handle is freed in any case; on error -1 and, where `error` is not NULL, the text in error[0..size);
+ * errno is then EPIPE if whoever reads us has gone, which is no reason for a message. */
 int mts_writer_close(mts_writer *w, int ok, char *error, size_t size);
 const char *mts_writer_error(const mts_writer *w); /* "" while all is well */
 int mts_writer_pipe_closed(const mts_writer *w);   /* the error is EPIPE: whoever reads us has gone, end quietly */
@@ -147,9 +148,13 @@ typedef struct mts_entry {
 typedef struct mts_index {
     mts_entry *entries;
     size_t n;
+    int64_t failed;                  /* items that the streams themselves report as failed */
+    int64_t damaged;                 /* findings of damage in headers; error[] then names the first */
 } mts_index;
 
-int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size); /* whole records only; rewinds f */
+/* Whole records only; rewinds f. -1: not seekable, not a stream, or one without its end. The data frames themselves are not
+ * looked at: damage in them shows when they are read. */
+int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size);
 void mts_index_free(mts_index *x);
 /* Puts the reader at a record of the index: the next event is its MTS_RECORD. f must be the seekable file it was opened on. */
 int mts_reader_seek(mts_reader *r, const mts_entry *entry);

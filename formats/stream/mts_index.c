@@ -1,0 +1,86 @@
+#include "mts_reader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The reader itself does the work, with data frames passed over by seeking. */
+static int collect(mts_index *x, mts_reader *r, char *error, size_t size)
+{
+    size_t room = 0;
+    int64_t stream = -1, at = 0;
+    for (int event; (event = mts_next(r)) != MTS_EOF;) {
+        switch (event) {
+        case MTS_ERROR:
+            return snprintf(error, size, "%s", mts_reader_error(r)), -1;
+        case MTS_BEGIN:
+            stream++;
+            break;
+        case MTS_RECORD:
+            at = r->frame_at;
+            mts_skip(r);
+            break;
+        case MTS_FAILED:
+        case MTS_DAMAGE:
+            if (!r->failure.here)
+                x->failed++;
+            else if (!x->damaged++)
+                snprintf(error, size, "%s", r->failure.reason);
+            break;
+        case MTS_RECORD_END:
+            if (x->n == room) {
+                room = room ? 2 * room : 64;
+                mts_entry *grown = realloc(x->entries, room * sizeof *grown);
+                if (!grown)
+                    return snprintf(error, size, "%s: out of memory for the index", r->name), -1;
+                x->entries = grown;
+            }
+            x->entries[x->n].offset = at;
+            x->entries[x->n].stream = stream;
+            x->entries[x->n++].record = r->record;
+            break;
+        }
+    }
+    return 0;
+}
+
+int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size)
+{
+    mts_reader *r;
+    memset(x, 0, sizeof *x);
+    if (size)
+        error[0] = 0;
+    if (fseeko(f, 0, SEEK_SET))
+        return snprintf(error, size, "%s: cannot seek: %s", name, strerror(errno)), -1;
+    if (!(r = mts_reader_open(f, name)))
+        return snprintf(error, size, "%s: out of memory", name), -1;
+    r->jump = 1;
+    int rc = collect(x, r, error, size);
+    mts_reader_close(r);
+    rewind(f);
+    if (rc)
+        mts_index_free(x);
+    return rc;
+}
+
+void mts_index_free(mts_index *x)
+{
+    free(x->entries);
+    memset(x, 0, sizeof *x);
+}
+
+int mts_reader_seek(mts_reader *r, const mts_entry *entry)
+{
+    clearerr(r->in.f);
+    if (fseeko(r->in.f, (off_t)entry->offset, SEEK_SET)) {
+        snprintf(r->error, sizeof r->error, "%.400s: cannot seek: %s", r->name, strerror(errno));
+        return -1;
+    }
+    mts_input_drop(&r->in, r->in.n);
+    r->in.offset = entry->offset;
+    r->in.error = 0;
+    r->pending = r->finished = r->unended = r->announce = 0;
+    r->damage.active = 0;
+    r->adopt = 1;
+    return r->error[0] ? -1 : 0;
+}

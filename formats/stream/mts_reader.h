@@ -1,0 +1,66 @@
+/* What a reader knows. Internal to the stream library.
+ *
+ * The reader holds at most one descriptive frame that it has taken from the input and not yet accounted for (`pending`).
+ * Each call of mts_next looks at that frame and at what came before, and either emits one event and leaves the frame for
+ * the next call, or consumes it. So one damaged place can be reported as several lost records, one event each. */
+#ifndef MTS_READER_H
+#define MTS_READER_H
+
+#include "mts_frame.h"
+#include "mts_input.h"
+
+#include <zstd.h>
+
+/* The record with the number expected - 1. */
+typedef enum mts_current {
+    MTS_CURRENT_NONE,   /* ended as it should, or there was none yet */
+    MTS_CURRENT_OPEN,
+    MTS_CURRENT_VOID,   /* damaged and reported; what is left of it is passed over */
+    MTS_CURRENT_LOST,   /* its header is lost: to be reported when its end has told its name */
+    MTS_CURRENT_FAILED  /* failed upstream and reported; the second copy of that frame may follow */
+} mts_current;
+
+struct mts_reader {
+    mts_input in;
+    char *name;
+    ZSTD_DCtx *zstd;
+    unsigned char first[16];     /* how the input begins, for the message that it is no stream */
+    size_t first_n;
+
+    mts_frame frame;
+    int pending;
+    int64_t frame_at;            /* its offset */
+
+    int begun, finished;         /* some stream has begun; the end of the input was reached */
+    int unended;                 /* some stream had no end: the input cannot end well any more */
+    int in_stream, announce;     /* announce: a begin event is owed for a stream whose begin frame is lost */
+    int adopt;                   /* after a seek: the next frame is a record and says which stream this is */
+    int jump;                    /* pass over data frames by seeking, unseen (the index) */
+    mts_begin begin;
+    uint64_t stream;
+    int64_t stream_at;
+    int64_t expected;            /* number of the next record */
+    int64_t last_row;            /* row of record expected - 1; -2: not known */
+    int64_t chunks, failed;      /* seen in this stream */
+    int partial;                 /* not all of this stream was seen: its end's counts prove nothing */
+    int repeating;               /* frames that came before come again, and that was said */
+
+    mts_current current;
+    mts_record record;
+    int64_t chunk, frames;       /* of it, seen so far */
+    int skipping, skipped;       /* from now on; some chunk of it was */
+    mts_xxh64_state payload;
+    unsigned char *raw;
+    size_t raw_room;
+    int64_t raw_frames;
+
+    struct {
+        int active;              /* found, and not reported yet */
+        int64_t at;
+        char what[160];
+    } damage;
+    mts_failure failure;
+    char error[MTS_REASON_MAX];
+};
+
+#endif

@@ -1,0 +1,108 @@
+#include "mts_frame.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[MTS_DTYPES] = {{"f32", 4}, {"f16", 2}, {"bf16", 2}, {"i16", 2}, {"u16", 2}, {"i32", 4}};
+
+size_t mts_dtype_size(mts_dtype t)
+{
+    return (unsigned)t < MTS_DTYPES ? dtypes[t].size : 0;
+}
+
+const char *mts_dtype_name(mts_dtype t)
+{
+    return (unsigned)t < MTS_DTYPES ? dtypes[t].name : "?";
+}
+
+int mts_dtype_parse(const char *name)
+{
+    for (int i = 0; i < MTS_DTYPES; i++)
+        if (!strcmp(name, dtypes[i].name))
+            return i;
+    return -1;
+}
+
+int64_t mts_record_width(const mts_record *r)
+{
+    int64_t n = 1;
+    for (int i = 1; i < r->ndim; i++)
+        n *= r->shape[i];
+    return n;
+}
+
+size_t mts_record_step(const mts_record *r)
+{
+    return (size_t)mts_record_width(r) * mts_dtype_size(r->dtype);
+}
+
+static int ended(const char *s, size_t room)
+{
+    return memchr(s, 0, room) != NULL;
+}
+
+static int shape_check(const mts_record *r, char *why, size_t size)
+{
+    int64_t step = (int64_t)mts_dtype_size(r->dtype);
+    if (r->ndim < 1 || r->ndim > MTS_NDIM_MAX)
+        return snprintf(why, size, "%d axes, 1 to %d are possible", r->ndim, MTS_NDIM_MAX), -1;
+    for (int i = 1; i < r->ndim; i++) {
+        if (r->shape[i] < 1)
+            return snprintf(why, size, "axis %d of length %lld", i, (long long)r->shape[i]), -1;
+        if (r->shape[i] > MTS_CHUNK_MAX / step)
+            return snprintf(why, size, "one time step is larger than %d bytes", MTS_CHUNK_MAX), -1;
+        step *= r->shape[i];
+    }
+    if (r->shape[0] < -1 || r->shape[0] > INT64_MAX / step)
+        return snprintf(why, size, "%lld time steps", (long long)r->shape[0]), -1;
+    return 0;
+}
+
+static int classes_check(const mts_record *r, char *why, size_t size)
+{
+    int codes = !strcmp(r->kind, "codes");
+    if (!codes && r->ncodebooks)
+        return snprintf(why, size, "classes given for kind %s", r->kind), -1;
+    if (!codes)
+        return 0;
+    if (r->dtype != MTS_I16 && r->dtype != MTS_U16 && r->dtype != MTS_I32)
+        return snprintf(why, size, "codes of type %s", mts_dtype_name(r->dtype)), -1;
+    if (r->ndim != 2 || r->ncodebooks < 1 || r->ncodebooks > MTS_CODEBOOKS_MAX || r->shape[1] != r->ncodebooks)
+        return snprintf(why, size, "codes must be [T, K] with classes for each of K codebooks, K at most %d", MTS_CODEBOOKS_MAX), -1;
+    for (int i = 0; i < r->ncodebooks; i++)
+        if (r->classes[i] < 1 || r->classes[i] > INT32_MAX)
+            return snprintf(why, size, "codebook %d of %lld classes", i, (long long)r->classes[i]), -1;
+    return 0;
+}
+
+int mts_record_check(const mts_record *r, char *why, size_t size)
+{
+    if (!ended(r->kind, sizeof r->kind) || !ended(r->key, sizeof r->key))
+        return snprintf(why, size, "kind or key without an end"), -1;
+    if (!r->kind[0] || strspn(r->kind, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(r->kind))
+        return snprintf(why, size, "kind \"%s\" is no word of a-z, 0-9, _ and -", r->kind), -1;
+    if ((unsigned)r->dtype >= MTS_DTYPES)
+        return snprintf(why, size, "element type number %d", (int)r->dtype), -1;
+    if (shape_check(r, why, size))
+        return -1;
+    if (r->row < -1)
+        return snprintf(why, size, "row %lld", (long long)r->row), -1;
+    if (r->sample_rate < 0 || r->sample_rate > INT32_MAX)
+        return snprintf(why, size, "sample rate %lld", (long long)r->sample_rate), -1;
+    if (r->frame_rate_num < 0 || r->frame_rate_den < 1 || r->frame_rate_num > INT32_MAX || r->frame_rate_den > INT32_MAX)
+        return snprintf(why, size, "frame rate %lld/%lld", (long long)r->frame_rate_num, (long long)r->frame_rate_den), -1;
+    return classes_check(r, why, size);
+}
+
+int mts_begin_check(const mts_begin *b, char *why, size_t size)
+{
+    if (!ended(b->provenance, sizeof b->provenance))
+        return snprintf(why, size, "provenance without an end"), -1;
+    if (b->row_first < -1 || b->row_end < b->row_first || (b->row_first < 0) != (b->row_end < 0))
+        return snprintf(why, size, "rows %lld to %lld", (long long)b->row_first, (long long)b->row_end), -1;
+    if (b->rows_total < -1 || (b->rows_total >= 0 && b->row_end > b->rows_total))
+        return snprintf(why, size, "rows up to %lld of %lld", (long long)b->row_end, (long long)b->rows_total), -1;
+    return 0;
+}
