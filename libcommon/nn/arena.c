@@ -1,0 +1,66 @@
+#include "arena.h"
+
+enum { GRAIN = 1 << 22 };
+
+void mert_arena_open(mert_arena *a, mert_ops *ops)
+{
+    *a = (mert_arena){.ops = ops};
+}
+
+float *mert_arena_floats(mert_arena *a, int64_t n)
+{
+    size_t bytes = (size_t)(n > 0 ? n : 1) * sizeof(float), size;
+    char *p;
+    if (a->failed || n > (int64_t)1 << 40)
+        goto fail;
+    bytes = (bytes + 63) / 64 * 64;
+    while (a->now < a->blocks && a->block[a->now].used + bytes > a->block[a->now].bytes)
+        a->now++;
+    if (a->now == a->blocks) {
+        if (a->blocks == (int)(sizeof a->block / sizeof *a->block))
+            goto fail;
+        /* each new block as large as all before it: few blocks, whatever the shape */
+        size = bytes > GRAIN ? bytes : GRAIN;
+        for (int i = 0; i < a->blocks && size < ((size_t)1 << 28); i++)
+            size = size > a->block[i].bytes ? size : a->block[i].bytes;
+        a->block[a->now].p = a->ops->alloc(a->ops, size);
+        if (!a->block[a->now].p)
+            goto fail;
+        a->block[a->now].bytes = size;
+        a->block[a->now].used = 0;
+        a->blocks++;
+    }
+    p = a->block[a->now].p + a->block[a->now].used;
+    a->block[a->now].used += bytes;
+    return (float *)(void *)p;
+fail:
+    a->failed = 1;
+    return NULL;
+}
+
+mert_arena_mark mert_arena_here(const mert_arena *a)
+{
+    return (mert_arena_mark){a->now, a->now < a->blocks ? a->block[a->now].used : 0};
+}
+
+void mert_arena_back(mert_arena *a, mert_arena_mark m)
+{
+    for (int i = m.now + 1; i < a->blocks; i++)
+        a->block[i].used = 0;
+    if (m.now < a->blocks)
+        a->block[m.now].used = m.used;
+    a->now = m.now;
+}
+
+void mert_arena_reset(mert_arena *a)
+{
+    mert_arena_back(a, (mert_arena_mark){0, 0});
+    a->failed = 0;
+}
+
+void mert_arena_close(mert_arena *a)
+{
+    for (int i = 0; i < a->blocks; i++)
+        a->ops->release(a->ops, a->block[i].p);
+    a->blocks = a->now = 0;
+}

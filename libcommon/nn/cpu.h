@@ -1,0 +1,33 @@
+/* The CPU backend's operations, one function per entry of mert_op; internal to nn/. */
+#ifndef MERT_CPU_OPS_H
+#define MERT_CPU_OPS_H
+
+#include "ops.h"
+
+void mert_cpu_gemm(const void *args);
+void mert_cpu_layer_norm(const void *args);
+void mert_cpu_layer_norm_backward(const void *args);
+void mert_cpu_time_norm(const void *args);
+void mert_cpu_time_norm_backward(const void *args);
+void mert_cpu_weight_norm(const void *args);
+void mert_cpu_weight_norm_backward(const void *args);
+void mert_cpu_grouped_conv(const void *args);
+void mert_cpu_grouped_conv_backward(const void *args);
+void mert_cpu_attention(const void *args);
+void mert_cpu_attention_backward(const void *args);
+void mert_cpu_normalize(const void *args);
+void mert_cpu_normalize_backward(const void *args);
+void mert_cpu_cross_entropy(const void *args);
+void mert_cpu_squared_error(const void *args);
+void mert_cpu_glu(const void *args);
+void mert_cpu_glu_backward(const void *args);
+void mert_cpu_sum_squares(const void *args);
+void mert_cpu_adam(const void *args);
+
+void mert_cpu_run(mert_op op, const void *args);
+
+/* Scratch of one pool worker, at least `floats` long, 64-byte aligned; keeps its size, grows on demand, freed at exit. Running out of
+ * memory here ends the process (abort): operations have no way to fail, and the amount is bounded by tile sizes. */
+float *mert_cpu_scratch(int worker, size_t floats);
+
+#endif

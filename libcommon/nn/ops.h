@@ -1,0 +1,235 @@
+/* The operation boundary (contracts B1, B2): everything that models and training compute is a sequence of these operations on
+ * device memory. A backend is an implementation of this list: nn/cpu (OpenBLAS and vectorised loops), and nn/guard, which runs the
+ * CPU's operations late, on another thread, on memory that the host cannot touch, and so finds a host access or a missing wait.
+ *
+ *     mert_gemm(ops, .M = T, .N = D, .K = C, .a = x, .lda = C, .b = w, .ldb = C, .tb = 1, .c = y, .ldc = D, .bias = b);
+ *
+ * Rules:
+ * - Pointers are device pointers: the host does arithmetic on them and never dereferences them. Buffers belong to whoever called
+ *   mert_ops_alloc. An operation is queued and returns at once; operations run in the order in which they were queued.
+ * - mert_ops_wait() returns when all has run. Until then a host buffer given to upload must not change, one given to download holds
+ *   nothing, and no buffer in use may be freed.
+ * - All data is float32, row major; sums that become a number for people are doubles.
+ * - An argument that is left out is zero, and zero always means "not wanted" (or the natural default where noted).
+ * - "+=": adds to what is there. Forward results are overwritten, parameter gradients are added to.
+ * - A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position only, never on the
+ *   number of threads. Callers run one item per call where results must not depend on the batch.
+ *
+ * Errors: only allocation can fail (NULL). Shapes are the caller's duty (assert). */
+#ifndef MERT_OPS_H
+#define MERT_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct mert_ops mert_ops;
+
+typedef enum mert_op {
+    MERT_OP_COPY, MERT_OP_FILL, MERT_OP_COPY_2D, MERT_OP_AXPY, MERT_OP_SWAP_AXES, MERT_OP_GEMM, MERT_OP_GELU, MERT_OP_GELU_BACKWARD,
+    MERT_OP_COLUMN_SUM, MERT_OP_LAYER_NORM, MERT_OP_LAYER_NORM_BACKWARD, MERT_OP_TIME_NORM, MERT_OP_TIME_NORM_BACKWARD,
+    MERT_OP_WEIGHT_NORM, MERT_OP_WEIGHT_NORM_BACKWARD, MERT_OP_GROUPED_CONV, MERT_OP_GROUPED_CONV_BACKWARD, MERT_OP_ATTENTION,
+    MERT_OP_ATTENTION_BACKWARD, MERT_OP_DROPOUT, MERT_OP_MASK, MERT_OP_MASK_BACKWARD, MERT_OP_GATHER, MERT_OP_SCATTER_ADD,
+    MERT_OP_NORMALIZE, MERT_OP_NORMALIZE_BACKWARD, MERT_OP_CROSS_ENTROPY, MERT_OP_SQUARED_ERROR, MERT_OP_GLU, MERT_OP_GLU_BACKWARD,
+    MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OPS_COUNT
+} mert_op;
+
+/* A backend. run(): queues one operation; args is the struct of that operation below. */
+struct mert_ops {
+    const char *name;
+    void *(*alloc)(mert_ops *o, size_t bytes);   /* 64-byte aligned, contents undefined; NULL: out of memory */
+    void (*release)(mert_ops *o, void *p);       /* waits first; NULL is fine */
+    void (*upload)(mert_ops *o, void *to, const void *host, size_t bytes);
+    void (*download)(mert_ops *o, void *host, const void *from, size_t bytes);
+    void (*wait)(mert_ops *o);
+    void (*run)(mert_ops *o, mert_op op, const void *args, size_t size);
+    void (*close)(mert_ops *o);
+};
+
+mert_ops *mert_ops_cpu(void);   /* the one CPU backend of the process, never NULL; close() is a no-op */
+mert_ops *mert_ops_guard(void); /* a new test backend; NULL: no memory */
+/* "cpu", "guard"; NULL: no such device. Close with ->close. */
+mert_ops *mert_ops_open(const char *device);
+
+/* ---- memory ---- */
+
+typedef struct { float *to; const float *from; int64_t n; } mert_copy_args;
+typedef struct { float *to; float value; int64_t n; } mert_fill_args;
+/* to[r, 0..columns) = (add: +=) from[r, 0..columns) * (scale, 0: 1) */
+typedef struct { float *to; int64_t ldto; const float *from; int64_t ldfrom, rows, columns; int add; float scale; } mert_copy_2d_args;
+/* to += alpha * from (alpha 0: 1) */
+typedef struct { float *to; const float *from; float alpha; int64_t n; } mert_axpy_args;
+/* [n, a, b] -> [n, b, a]; add: += . Conv weights [out, in, k] <-> [out, k, in]. */
+typedef struct { float *to; const float *from; int64_t n, a, b; int add; } mert_swap_axes_args;
+
+/* ---- products ---- */
+
+/* c[M,N] = (add: c +) alpha * op(a) op(b), then, in this order: + bias[N]; pre[M,N] = that; GELU; + residual[M,N].
+ * op(a) is a[M,K] or (ta) the transpose of a[K,M]; op(b) is b[K,N] or (tb) the transpose of b[N,K]. alpha 0 means 1.
+ * batch > 0: so many products, `*_step` floats apart (pre and residual move like c); sum: their sum goes into one c.
+ * pre and residual have c's row stride. */
+typedef struct {
+    int64_t M, N, K;
+    const float *a, *b;
+    float *c;
+    int64_t lda, ldb, ldc;
+    int ta, tb, add;
+    float alpha;
+    int64_t batch, a_step, b_step, c_step;
+    int sum;
+    const float *bias, *residual;
+    float *pre;
+    int gelu;
+} mert_gemm_args;
+
+/* ---- elementwise, and sums over rows ---- */
+
+/* y = (residual +) gelu(x), exact: x/2 (1 + erf(x / sqrt 2)) */
+typedef struct { float *y; const float *x, *residual; int64_t n; } mert_gelu_args;
+/* dx = dy * gelu'(x); dx may be dy */
+typedef struct { float *dx; const float *dy, *x; int64_t n; } mert_gelu_backward_args;
+/* sums[columns] += sum over rows of x[rows, columns] */
+typedef struct { float *sums; const float *x; int64_t rows, columns, ldx; } mert_column_sum_args;
+/* x *= 0 or 1/(1-p), keyed; the same call is its own backward pass. Item b of B has n elements.
+ * The key: seed, place (update and micro-batch), row b, site (which dropout of which layer). */
+typedef struct { uint64_t seed, place; uint32_t site; } mert_dropout_key;
+typedef struct { float *x; int64_t B, n; double p; mert_dropout_key key; } mert_dropout_args;
+
+/* ---- norms ---- */
+
+/* y = (x - mean) * rstd * w + b over the last axis; mean and rstd [rows] are kept where not NULL. y may be x. */
+typedef struct { float *y; const float *x, *w, *b; float *mean, *rstd; int64_t rows, columns; float eps; } mert_layer_norm_args;
+/* dx (add: +=), dw += , db += ; dx may be dy */
+typedef struct {
+    float *dx, *dw, *db;
+    const float *dy, *x, *w, *mean, *rstd;
+    int64_t rows, columns;
+    int add;
+} mert_layer_norm_backward_args;
+/* GroupNorm with one group per channel: each channel over the time of its item. x [B, T, C]; mean, rstd [B, C]. Sums run in blocks
+ * of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). */
+typedef struct { float *y; const float *x, *w, *b; float *mean, *rstd, *pre; int64_t B, T, C; float eps; int gelu; } mert_time_norm_args;
+typedef struct { float *dx, *dw, *db; const float *dy, *x, *w, *mean, *rstd; int64_t B, T, C; } mert_time_norm_backward_args;
+
+/* ---- positional convolution ---- */
+
+/* w[o][k][i] = g[k] * v[o][i][k] / norm[k], norm[k] = |v[.][.][k]|: weight norm over dim 2, stored tap before channel for the product.
+ * v [out, in, kernel]; norm [kernel] is kept. */
+typedef struct { float *w, *norm; const float *g, *v; int64_t out, in, kernel; } mert_weight_norm_args;
+typedef struct { float *dg, *dv; const float *dw, *g, *v, *norm; int64_t out, in, kernel; } mert_weight_norm_backward_args;
+/* y[b,t,o] = bias[o] + sum over k, i of w[o][k][i] * x[b, t + k - pad, group(o) * D/groups + i], zeros beyond the ends.
+ * x, y [B, T, D]; w [D, kernel, D/groups]. */
+typedef struct { float *y; const float *x, *w, *bias; int64_t B, T, D, groups, kernel, pad; } mert_grouped_conv_args;
+/* dx += , dw += ; (the bias's gradient is a column sum) */
+typedef struct { float *dx, *dw; const float *dy, *x, *w; int64_t B, T, D, groups, kernel, pad; } mert_grouped_conv_backward_args;
+
+/* ---- attention ---- */
+
+/* out[b,t,h] = softmax(scale * q k^T) v over all T keys of the item, in tiles with a running softmax (A2): memory does not grow with T^2.
+ * q, k, v, out [B, T, H * dh] with row stride ld; lse [B, H, T]: log of the softmax's denominator, kept for the backward pass.
+ * p > 0: dropout on the probabilities. */
+typedef struct {
+    float *out, *lse;
+    const float *q, *k, *v;
+    int64_t B, T, H, dh, ld;
+    float scale;
+    double p;
+    mert_dropout_key key;
+} mert_attention_args;
+/* dq, dk, dv are overwritten; out and lse are the forward pass's. */
+typedef struct {
+    float *dq, *dk, *dv;
+    const float *dout, *out, *lse, *q, *k, *v;
+    int64_t B, T, H, dh, ld;
+    float scale;
+    double p;
+    mert_dropout_key key;
+} mert_attention_backward_args;
+
+/* ---- masking, and choosing rows ---- */
+
+/* x[row] = e where mask[row] != 0. x [rows, D] */
+typedef struct { float *x; const float *e, *mask; int64_t rows, D; } mert_mask_args;
+/* de += sum of dx over masked rows, which then become 0 */
+typedef struct { float *dx, *de; const float *mask; int64_t rows, D; } mert_mask_backward_args;
+/* to[i] = from[index[i]], rows of D */
+typedef struct { float *to; const float *from; const int32_t *index; int64_t n, D; } mert_gather_args;
+/* to[index[i]] += from[i]; indices are distinct */
+typedef struct { float *to; const float *from; const int32_t *index; int64_t n, D; } mert_scatter_add_args;
+
+/* ---- losses ---- */
+
+/* y = x / max(|x|, 1e-8) by rows of D (stride ld both); norm [rows] is kept */
+typedef struct { float *y, *norm; const float *x; int64_t rows, D, ld; } mert_normalize_args;
+/* dx (add: +=) from dy, y and norm; dx has stride ld as y, dy has stride D */
+typedef struct { float *dx; const float *dy, *y, *norm; int64_t rows, D, ld; int add; } mert_normalize_backward_args;
+/* HuBERT's criterion for one codebook: logits[rows, V] come as cosines and leave (grad) as the loss's gradient by the cosines; the loss is
+ * the cross entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale; otherwise the learnable one,
+ * s = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's gradient by it.
+ * sums[0] += -log p of targets (nats), sums[1] += rows where the target has the largest logit alone.
+ * grad 0: the logits are left as the cosines. */
+typedef struct {
+    float *logits;
+    const int32_t *target;
+    double *sums;
+    const float *log_temperature;
+    float *dtemperature;
+    int64_t rows, V;
+    float scale;
+    int grad;
+} mert_cross_entropy_args;
+/* sum[0] += sum (x - y)^2; dx = factor * (x - y) where not NULL. dx may be x. */
+typedef struct { float *dx; double *sum; const float *x, *y; int64_t n; float factor; } mert_squared_error_args;
+/* y[rows, D] = x[:, 0..D) * sigmoid(x[:, D..2D)) */
+typedef struct { float *y; const float *x; int64_t rows, D; } mert_glu_args;
+typedef struct { float *dx; const float *dy, *x; int64_t rows, D; } mert_glu_backward_args;
+
+/* ---- the update ---- */
+
+/* sum[0] += sum of squares, in double, in blocks of fixed position */
+typedef struct { double *sum; const float *x; int64_t n; } mert_sum_squares_args;
+/* g *= gradient_scale; m, v, then w -= weight_decay * lr * w; w -= step * m / (sqrt(v) + eps), step = lr sqrt(1-b2^t)/(1-b1^t) (REFERENCE 2) */
+typedef struct {
+    float *w, *m, *v;
+    const float *g;
+    int64_t n;
+    double gradient_scale, lr, step, beta1, beta2, eps, weight_decay;
+} mert_adam_args;
+
+#define MERT_RUN(ops, op, type, ...) (ops)->run((ops), (op), &(type){__VA_ARGS__}, sizeof(type))
+#define mert_copy(ops, ...) MERT_RUN(ops, MERT_OP_COPY, mert_copy_args, __VA_ARGS__)
+#define mert_fill(ops, ...) MERT_RUN(ops, MERT_OP_FILL, mert_fill_args, __VA_ARGS__)
+#define mert_copy_2d(ops, ...) MERT_RUN(ops, MERT_OP_COPY_2D, mert_copy_2d_args, __VA_ARGS__)
+#define mert_axpy(ops, ...) MERT_RUN(ops, MERT_OP_AXPY, mert_axpy_args, __VA_ARGS__)
+#define mert_swap_axes(ops, ...) MERT_RUN(ops, MERT_OP_SWAP_AXES, mert_swap_axes_args, __VA_ARGS__)
+#define mert_gemm(ops, ...) MERT_RUN(ops, MERT_OP_GEMM, mert_gemm_args, __VA_ARGS__)
+#define mert_gelu(ops, ...) MERT_RUN(ops, MERT_OP_GELU, mert_gelu_args, __VA_ARGS__)
+#define mert_gelu_backward(ops, ...) MERT_RUN(ops, MERT_OP_GELU_BACKWARD, mert_gelu_backward_args, __VA_ARGS__)
+#define mert_column_sum(ops, ...) MERT_RUN(ops, MERT_OP_COLUMN_SUM, mert_column_sum_args, __VA_ARGS__)
+#define mert_layer_norm(ops, ...) MERT_RUN(ops, MERT_OP_LAYER_NORM, mert_layer_norm_args, __VA_ARGS__)
+#define mert_layer_norm_backward(ops, ...) MERT_RUN(ops, MERT_OP_LAYER_NORM_BACKWARD, mert_layer_norm_backward_args, __VA_ARGS__)
+#define mert_time_norm(ops, ...) MERT_RUN(ops, MERT_OP_TIME_NORM, mert_time_norm_args, __VA_ARGS__)
+#define mert_time_norm_backward(ops, ...) MERT_RUN(ops, MERT_OP_TIME_NORM_BACKWARD, mert_time_norm_backward_args, __VA_ARGS__)
+#define mert_weight_norm(ops, ...) MERT_RUN(ops, MERT_OP_WEIGHT_NORM, mert_weight_norm_args, __VA_ARGS__)
+#define mert_weight_norm_backward(ops, ...) MERT_RUN(ops, MERT_OP_WEIGHT_NORM_BACKWARD, mert_weight_norm_backward_args, __VA_ARGS__)
+#define mert_grouped_conv(ops, ...) MERT_RUN(ops, MERT_OP_GROUPED_CONV, mert_grouped_conv_args, __VA_ARGS__)
+#define mert_grouped_conv_backward(ops, ...) MERT_RUN(ops, MERT_OP_GROUPED_CONV_BACKWARD, mert_grouped_conv_backward_args, __VA_ARGS__)
+#define mert_attention(ops, ...) MERT_RUN(ops, MERT_OP_ATTENTION, mert_attention_args, __VA_ARGS__)
+#define mert_attention_backward(ops, ...) MERT_RUN(ops, MERT_OP_ATTENTION_BACKWARD, mert_attention_backward_args, __VA_ARGS__)
+#define mert_dropout(ops, ...) MERT_RUN(ops, MERT_OP_DROPOUT, mert_dropout_args, __VA_ARGS__)
+#define mert_mask(ops, ...) MERT_RUN(ops, MERT_OP_MASK, mert_mask_args, __VA_ARGS__)
+#define mert_mask_backward(ops, ...) MERT_RUN(ops, MERT_OP_MASK_BACKWARD, mert_mask_backward_args, __VA_ARGS__)
+#define mert_gather(ops, ...) MERT_RUN(ops, MERT_OP_GATHER, mert_gather_args, __VA_ARGS__)
+#define mert_scatter_add(ops, ...) MERT_RUN(ops, MERT_OP_SCATTER_ADD, mert_scatter_add_args, __VA_ARGS__)
+#define mert_normalize(ops, ...) MERT_RUN(ops, MERT_OP_NORMALIZE, mert_normalize_args, __VA_ARGS__)
+#define mert_normalize_backward(ops, ...) MERT_RUN(ops, MERT_OP_NORMALIZE_BACKWARD, mert_normalize_backward_args, __VA_ARGS__)
+#define mert_cross_entropy(ops, ...) MERT_RUN(ops, MERT_OP_CROSS_ENTROPY, mert_cross_entropy_args, __VA_ARGS__)
+#define mert_squared_error(ops, ...) MERT_RUN(ops, MERT_OP_SQUARED_ERROR, mert_squared_error_args, __VA_ARGS__)
+#define mert_glu(ops, ...) MERT_RUN(ops, MERT_OP_GLU, mert_glu_args, __VA_ARGS__)
+#define mert_glu_backward(ops, ...) MERT_RUN(ops, MERT_OP_GLU_BACKWARD, mert_glu_backward_args, __VA_ARGS__)
+#define mert_sum_squares(ops, ...) MERT_RUN(ops, MERT_OP_SUM_SQUARES, mert_sum_squares_args, __VA_ARGS__)
+#define mert_adam(ops, ...) MERT_RUN(ops, MERT_OP_ADAM, mert_adam_args, __VA_ARGS__)
+
+/* Shorthands. */
+static inline float *mert_ops_floats(mert_ops *o, int64_t n) { return o->alloc(o, (size_t)(n > 0 ? n : 1) * sizeof(float)); }
+
+#endif
