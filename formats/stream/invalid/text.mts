@@ -1,0 +1,1 @@
+these are not the bytes you are looking for
