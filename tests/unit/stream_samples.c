@@ -87,7 +87,7 @@ TEST(sample_values_are_right)
             continue;
         const mts_record *x = mts_reader_record(r);
         const unsigned char *p = mts_reader_data(r);
-        CHECK(mts_reader_frames(r) * mts_record_width(x) == 24 && x->dtype == types);
+        CHECK(mts_reader_frames(r) * mts_record_width(x) == 24 && (int)x->dtype == types);
         for (int i = 0; i < 24; i++) {
             uint32_t word = 0;
             float value;
