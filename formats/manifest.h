@@ -1,4 +1,5 @@
-/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. */
+/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. Lines end in \n; \r\n
+ * and a last line without its end are read, too. An item's path is its key in streams, hence shorter than MTS_KEY_MAX. */
 #ifndef MERT_MANIFEST_H
 #define MERT_MANIFEST_H
 
@@ -21,9 +22,12 @@ typedef struct mert_manifest {
 
 /* Refuses, naming file and line: no root, a row without a tab, a count that is no number, duplicate paths, paths that leave the root. */
 int mert_manifest_read(mert_manifest *m, const char *path, mert_error *e);
-/* Writes by F4. Only root, rows and n are used. */
+/* Writes by F4. Only root, rows and n are used. Refuses a root or path that would not read back as it is. */
 int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e);
 void mert_manifest_free(mert_manifest *m);
+
+/* Why a path cannot stand in a manifest ("has a tab or a line end", ...), or NULL if it can. */
+const char *mert_manifest_path_fault(const char *path);
 
 /* Rows of shard r of n, [first, end): round(N/n*r) .. round(N/n*(r+1)), as HuBERT's scripts cut (halves to even). */
 void mert_shard_rows(int64_t rows, int shard, int shards, int64_t *first, int64_t *end);
