@@ -13,26 +13,28 @@ typedef struct mert_regime {
     int training;                 /* keep what the backward pass needs */
     double dropout, attention_dropout, activation_dropout, input_dropout, feature_dropout, layerdrop;
     double feature_grad_mult;     /* the extractor's gradient is multiplied by this */
-    uint64_t seed, update, micro_batch; /* what random numbers are keyed by (A4) */
-    const int64_t *items;         /* [B] global item numbers of the rows, for the same purpose; NULL: 0..B-1 */
+    uint64_t seed, update, micro_batch; /* what random numbers are keyed by (A4), with the row, the layer and the place in it */
 } mert_regime;
 
 /* weights, gradients: device arrays [layout->size]; gradients NULL for inference. The layout must outlive the encoder. */
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients, mert_error *e);
 void mert_encoder_free(mert_encoder *m);
 
-/* x: device [B, L] pcm. mask: device [B, T] of 0/1 (floats), frames to be replaced by mask_emb; NULL: none.
- * cqt: device [B, T, cqt_input_bins] for models with cqt_input, else NULL. Returns the last hidden state, device [B, T, D] (owned by the
- * encoder, valid until the next call), NULL on error. hidden: where not NULL, a device array [N+1][B, T, D] that gets all hidden
- * states as HF returns them. */
-const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, const float *x, const float *mask,
+/* x: device [B, L] pcm. T: frames that take part, at most mert_config_frames(L); 0: all. mask: device [B, T] of 0/1 (floats), frames to be
+ * replaced by mask_emb; NULL: none. cqt: device [B, T, cqt_input_bins] for models with cqt_input, else NULL. Returns the last hidden
+ * state, device [B, T, D] (owned by the encoder, valid until the next call), NULL on error. hidden: where not NULL, a device array
+ * [N+1][B, T, D] that gets all hidden states as HF returns them. */
+const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x, const float *mask,
                                   const float *cqt, float *hidden, mert_error *e);
-/* device [1]: mean of squares of the extractor's output of the last forward (features_pen). */
-const float *mert_encoder_features_pen(const mert_encoder *m);
-/* device [B, T, C]: the extractor's output of the last forward. */
+/* device [1]: sum of squares of the extractor's output [B, T, C] of the last forward; features_pen is its mean. */
+const double *mert_encoder_features_squares(const mert_encoder *m);
+/* device [B, T, C]: the extractor's output of the last forward (training only). */
 const float *mert_encoder_features(const mert_encoder *m);
-/* The backward pass of the last forward (training): dy: device [B, T, D] gradient of the loss by the last hidden state (is overwritten);
- * pen_scale: gradient of the loss by features_pen. Adds to the gradients. */
-int mert_encoder_backward(mert_encoder *m, float *dy, double pen_scale, mert_error *e);
+/* The backward pass of the last forward (training). dy: device [B, T, D], gradient of the loss by the last hidden state (overwritten);
+ * pen: gradient of the loss by features_pen. Adds to the gradients. */
+int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e);
+
+/* Must be called when the weights have changed outside of training (forward passes for training always take them afresh). */
+void mert_encoder_refresh(mert_encoder *m);
 
 #endif

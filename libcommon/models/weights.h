@@ -39,6 +39,8 @@ typedef struct mert_weights {
 
 /* Random weights as fairseq initialises them (REFERENCE: "Initialisation"); a pure function of configuration and seed. */
 int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert_error *e);
+/* The same, all zero. */
+int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e);
 /* Opens what users have (P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor that is missing or of
  * another shape, or one that no part of the model takes, is an error that names it. heads: 0 leaves the heads out even if present. */
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e);
@@ -46,7 +48,7 @@ int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *
 int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e);
 /* Our own directory: model.safetensors (fairseq names, heads included), config.json, preprocessor_config.json. By F4. */
 int mert_weights_save(const mert_weights *w, const char *dir, mert_error *e);
-/* HF layout: HF names, no heads; new_names: parametrizations.weight.original0/1 for the positional conv. */
+/* HF layout: HF names, no heads. */
 int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e);
 uint64_t mert_weights_hash(const mert_weights *w); /* S9, over the tensors that inference needs */
 void mert_weights_free(mert_weights *w);
