@@ -68,8 +68,9 @@ void mert_cqt_reset(mert_cqt *q); /* forgets what was pushed */
 /* A whole signal of n samples: out is [mert_cqt_frames(n), width]. Resets q before and after. */
 int mert_cqt_whole(mert_cqt *q, const float *pcm, int64_t n, float *out, mert_error *e);
 
-/* The definition above, evaluated as it stands in double precision: the oracle. out [T, width]. Slow. */
-int mert_cqt_direct(const mert_cqt_config *c, const float *pcm, int64_t n, float *out, mert_error *e);
+/* The definition above, evaluated as it stands in double precision: the oracle. Frames first .. first + count - 1 of a signal of
+ * n samples: out [count, width]. Slow. */
+int mert_cqt_direct(const mert_cqt_config *c, const float *pcm, int64_t n, int64_t first, int64_t count, float *out, mert_error *e);
 
 /* Chroma, ours: out[c] = the sum of the magnitudes of the bins c, c + classes, c + 2 classes ..., divided by the largest of these sums in
  * the frame; a frame of silence is all zeros. magnitudes [T, bins] -> out [T, classes]; out may be the same memory as magnitudes. */

@@ -1,0 +1,330 @@
+#include "cqt_plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a kernel's response is cut, in units of rate / l (cqt_plan.h); the passband and the beginning of the stopband of the
+ * decimation filter, as shares of the next level's rate. */
+static const double CUT_TOP = 128, CUT_LEAST = 48, PASS = 0.35, STOP = 0.65;
+
+static double reach(const mert_cqt_config *c, int k)
+{
+    double shortest = (double)mert_cqt_length(c, c->bins - 1), l = (double)mert_cqt_length(c, k);
+    return fmax(CUT_LEAST, CUT_TOP * pow(shortest / l, 0.25));
+}
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t r = a % b;
+        a = b;
+        b = r;
+    }
+    return a;
+}
+
+static int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+
+/* The fewest frames that are a whole number of samples where one sample is `step` of level 0. */
+static int64_t unit_frames(const mert_cqt_config *c, int64_t step) { return step / gcd(c->hop, step); }
+
+static int level_of(const mert_cqt_config *c, int k)
+{
+    double upper = mert_cqt_frequency(c, k) + reach(c, k) * c->sample_rate / (double)mert_cqt_length(c, k);
+    int v = 0;
+    int64_t step = 4;
+    while (v + 1 < CQT_LEVELS && upper <= PASS * c->sample_rate / (double)step && unit_frames(c, step) * c->hop <= 65536) {
+        v++;
+        step *= 4;
+    }
+    return v;
+}
+
+/* ---- the size of a level's blocks ---- */
+
+typedef struct geometry {
+    int64_t unit, left, right, fir; /* frames; right, fir: what the kernels and the filter need behind the last frame */
+    int bins, last;
+    double rows;                    /* of all bins together, per sample of the block */
+} geometry;
+
+static int64_t advance_of(const geometry *g, int64_t frames)
+{
+    int64_t a = frames - g->left + 1 - g->right;
+    if (!g->last && frames - g->left - g->fir < a)
+        a = frames - g->left - g->fir;
+    return a > 0 ? a / g->unit * g->unit : 0;
+}
+
+/* Nanoseconds per frame, roughly: transforms at 6 to 20 flops per nanosecond, products at 25. Only proportions matter, and only for speed. */
+static double cost_of(const geometry *g, int64_t frames, double n, int64_t advance)
+{
+    double forward = (g->last ? 2.5 : 3.0) * n * log2(n) / 6, fold = 4 * g->rows * n / 25;
+    double inverse = 5.0 * g->bins * (double)frames * log2((double)frames) / 20;
+    return (1000 + forward + fold + inverse) / (double)advance;
+}
+
+/* A power of two of frames: FFTW plans n = hop * 2^i quickly, and levels share sizes. */
+static int choose_size(const geometry *g, const mert_cqt_config *c, cqt_level *v, mert_error *e)
+{
+    double best = INFINITY;
+    int64_t frames = 0;
+    for (int pass = 0; pass < 2; pass++) /* the cheapest; then the smallest that costs hardly more */
+        for (int64_t m = 4 * g->unit; m < (int64_t)1 << 40; m *= 2) {
+            int64_t advance = advance_of(g, m), n = m * c->hop / v->step;
+            double cost = cost_of(g, m, (double)n, advance > 0 ? advance : 1);
+            if (advance <= 0 || (n > 1 << 15 && frames) || n > 1 << 25)
+                continue;
+            if (pass == 0 && cost < best) {
+                best = cost;
+                frames = m;
+            } else if (pass == 1 && cost <= 1.1 * best && m < frames) {
+                frames = m;
+            }
+        }
+    if (!frames)
+        return mert_fail(e, "no block size fits hop %d with kernels of %lld samples", c->hop, (long long)mert_cqt_length(c, 0));
+    v->frames = (int)frames;
+    v->n = (int)(frames * c->hop / v->step);
+    v->advance = (int)advance_of(g, frames);
+    v->left = (int)g->left;
+    return 0;
+}
+
+/* ---- tables ---- */
+
+/* The spectrum of Hann's window of l samples about its middle, at 2u radians per sample, times 2 / sqrt(l) / n: with b = pi / l,
+ *     sum_m (1 + cos(2 pi m / l)) / 2 exp(-2 i u m) = sin(l u) cos(u) sin(b)^2 / (2 sin(u) (sin(b)^2 - sin(u)^2)).
+ * Sines of the evenly spaced u come from rotations, begun anew every 32 rows so that rounding does not add up. */
+static void fill_response(const cqt_level *v, const mert_cqt_config *c, int k, double cut, int first, int rows, float *response)
+{
+    double l = (double)mert_cqt_length(c, k), points = (double)v->n * v->step;
+    double centre = mert_cqt_frequency(c, k) / c->sample_rate * points, width = fmin(cut * points / l, v->n / 2.0);
+    double sin_b = sin(MERT_PI / l), sin_b2 = sin_b * sin_b, scale = 2 / sqrt(l) / v->n, step = MERT_PI / points;
+    double sd = sin(step), cd = cos(step), sl = sin(l * step), cl = cos(l * step);
+    double su = 0, cu = 1, slu = 0, clu = 1;
+    int from = (int)ceil(centre - width) - first, to = (int)ceil(centre + width) - first;
+    for (int r = from < 0 ? 0 : from, done = 0; r < to && r < rows; r++, done++) {
+        double s2, t, w;
+        if (done % 32 == 0) {
+            double u = step * (first + r - centre);
+            su = sin(u), cu = cos(u), slu = sin(l * u), clu = cos(l * u);
+        }
+        s2 = su * su;
+        if (fabs(su) < 1e-12)
+            w = l / 2;
+        else if (fabs(sin_b2 - s2) < 1e-9 * sin_b2)
+            w = l / 4;
+        else
+            w = 0.5 * slu * cu * sin_b2 / (su * (sin_b2 - s2));
+        response[(size_t)r * CQT_LANES] = (float)(w * scale);
+        t = su * cd + cu * sd, cu = cu * cd - su * sd, su = t;
+        t = slu * cl + clu * sl, clu = clu * cl - slu * sl, slu = t;
+    }
+}
+
+static int make_group(const cqt_level *v, const mert_cqt_config *c, cqt_group *g, mert_error *e)
+{
+    double points = (double)v->n * v->step, lowest = INFINITY, highest = -INFINITY;
+    for (int i = 0; i < g->lanes; i++) {
+        double centre = mert_cqt_frequency(c, g->bin[i]) / c->sample_rate * points;
+        double width = fmin(reach(c, g->bin[i]) * points / (double)mert_cqt_length(c, g->bin[i]), v->n / 2.0);
+        lowest = fmin(lowest, ceil(centre - width));
+        highest = fmax(highest, ceil(centre + width));
+    }
+    g->first = (int)lowest;
+    g->rows = (int)round_up((int64_t)(highest - lowest), 4);
+    g->response = mert_dsp_alloc((size_t)g->rows * CQT_LANES, sizeof *g->response, e);
+    if (!g->response)
+        return -1;
+    for (int i = 0; i < g->lanes; i++) {
+        double half = MERT_PI * mert_cqt_frequency(c, g->bin[i]) / c->sample_rate;
+        g->turn[i][0] = g->odd ? (float)cos(half) : 1;
+        g->turn[i][1] = g->odd ? (float)sin(half) : 0;
+        fill_response(v, c, g->bin[i], reach(c, g->bin[i]), g->first, g->rows, g->response + i);
+    }
+    return 0;
+}
+
+/* Eight neighbouring bins of the same parity to a group. `place[k]`: the level of bin k. */
+static int make_groups(cqt_level *v, const mert_cqt_config *c, const int *place, int level, mert_error *e)
+{
+    int last = 0;
+    v->group = calloc((size_t)c->bins, sizeof *v->group);
+    if (!v->group)
+        return mert_fail(e, "out of memory");
+    for (int odd = 0; odd < 2; odd++) {
+        cqt_group *g = NULL;
+        for (int k = 0; k < c->bins; k++) {
+            if (place[k] != level || mert_cqt_length(c, k) % 2 != odd)
+                continue;
+            if (!g || g->lanes == CQT_LANES) {
+                g = &v->group[v->groups++];
+                g->odd = odd;
+            }
+            g->bin[g->lanes++] = k;
+            v->parities |= 1 << odd;
+        }
+    }
+    for (int i = 0; i < v->groups; i++) {
+        cqt_group *g = &v->group[i];
+        if (make_group(v, c, g, e))
+            return -1;
+        v->first = i == 0 || g->first < v->first ? g->first : v->first;
+        last = i == 0 || g->first + g->rows > last ? g->first + g->rows : last;
+    }
+    v->count = last - v->first;
+    v->half = mert_dsp_alloc((size_t)v->count, 2 * sizeof *v->half, e);
+    if (!v->half)
+        return -1;
+    for (int j = 0; j < v->count; j++) {
+        double angle = MERT_PI * (v->first + j) / ((double)v->n * v->step);
+        v->half[2 * j] = (float)cos(angle);
+        v->half[2 * j + 1] = (float)-sin(angle);
+    }
+    return 0;
+}
+
+static double bessel_i0(double x)
+{
+    double sum = 1, term = 1;
+    for (int i = 1; term > 1e-18 * sum; i++) {
+        term *= x / (2 * i) * (x / (2 * i));
+        sum += term;
+    }
+    return sum;
+}
+
+/* Kaiser's window method; 140 dB of stopband make beta 14.5. */
+static int make_lowpass(cqt_level *v, mert_error *e)
+{
+    const double beta = 14.5, cutoff = (PASS + STOP) / 2 / 4;
+    float *time = mert_dsp_alloc((size_t)v->n, sizeof *time, e);
+    float *spectrum = mert_dsp_alloc((size_t)v->n + 2, sizeof *spectrum, e);
+    double h[CQT_FIR_HALF + 1], sum = 0;
+    int bad = -1;
+    v->lowpass = mert_dsp_alloc((size_t)v->n / 4 + 1, sizeof *v->lowpass, e);
+    if (!time || !spectrum || !v->lowpass)
+        goto done;
+    for (int i = 0; i <= CQT_FIR_HALF; i++) {
+        double at = (double)i / (CQT_FIR_HALF + 1), x = 2 * MERT_PI * cutoff * i;
+        h[i] = bessel_i0(beta * sqrt(1 - at * at)) * (i ? sin(x) / x : 1);
+        sum += (i ? 2 : 1) * h[i];
+    }
+    for (int i = 0; i <= CQT_FIR_HALF; i++)
+        time[i] = time[i ? v->n - i : 0] = (float)(h[i] / sum);
+    mert_rfft_forward(v->dft, time, spectrum);
+    for (int j = 0; j <= v->n / 4; j++)
+        v->lowpass[j] = spectrum[2 * j] / (float)v->n;
+    bad = 0;
+done:
+    free(time);
+    free(spectrum);
+    return bad;
+}
+
+static int make_lane_fft(cqt_lane_fft *f, int n, mert_error *e)
+{
+    f->n = n;
+    for (; n > 1; n /= f->radix[f->stages++]) {
+        int radix = n % 4 ? 2 : 4;
+        float *w = f->twiddle[f->stages] = mert_dsp_alloc((size_t)(n / radix) * (size_t)(radix - 1), 2 * sizeof *w, e);
+        f->radix[f->stages] = radix;
+        if (!w)
+            return -1;
+        for (int p = 0; p < n / radix; p++)
+            for (int k = 1; k < radix; k++, w += 2) {
+                double angle = 2 * MERT_PI * ((double)p * k) / n;
+                w[0] = (float)cos(angle);
+                w[1] = (float)sin(angle);
+            }
+    }
+    return 0;
+}
+
+/* ---- the whole ---- */
+
+static int make_level(mert_cqt_plan *p, int level, const int *place, int64_t step, mert_error *e)
+{
+    const mert_cqt_config *c = &p->config;
+    cqt_level *v = &p->level[level];
+    geometry g = {.last = level == p->levels - 1};
+    int64_t longest = 0, fir = CQT_FIR_HALF * step, beyond;
+    v->step = (int)step;
+    v->extent = level ? p->level[level - 1].extent + fir / 4 : 0;
+    for (int k = 0; k < c->bins; k++)
+        if (place[k] == level) {
+            int64_t l = mert_cqt_length(c, k);
+            longest = l > longest ? l : longest;
+            g.bins++;
+            g.rows += fmin(2.5 * reach(c, k) * (double)step / (double)l, 1);
+        }
+    beyond = (longest + 1) / 2;
+    g.unit = unit_frames(c, g.last ? step : 4 * step);
+    g.right = round_up(beyond, c->hop) / c->hop;
+    g.fir = round_up(fir, c->hop) / c->hop;
+    g.left = round_up(!g.last && g.fir > g.right ? g.fir : g.right, g.unit);
+    if (!g.last)
+        v->lead = (int)round_up(round_up(v->extent + fir, c->hop) / c->hop, g.unit);
+    if (choose_size(&g, c, v, e))
+        return -1;
+    v->dft = mert_rfft_new(v->n, MERT_RFFT_FORWARD, e);
+    if (!v->dft || (g.bins && make_groups(v, c, place, level, e)) || make_lane_fft(&v->lane_fft, v->frames, e))
+        return -1;
+    if (g.last)
+        return 0;
+    v->quarter = mert_rfft_new(v->n / 4, MERT_RFFT_BACKWARD, e);
+    return !v->quarter || make_lowpass(v, e) ? -1 : 0;
+}
+
+mert_cqt_plan *mert_cqt_plan_new(const mert_cqt_config *c, mert_error *e)
+{
+    mert_cqt_plan *p = NULL;
+    int *place = NULL;
+    int64_t step = 1;
+    if (mert_cqt_check(c, e))
+        return NULL;
+    p = calloc(1, sizeof *p);
+    place = calloc((size_t)c->bins, sizeof *place);
+    if (!p || !place) {
+        mert_fail(e, "out of memory");
+        goto failed;
+    }
+    p->config = *c;
+    p->vector = MERT_KERNEL_TABLE(mert_cqt_vector);
+    for (int k = 0; k < c->bins; k++) {
+        place[k] = level_of(c, k);
+        p->levels = place[k] + 1 > p->levels ? place[k] + 1 : p->levels;
+    }
+    for (int v = 0; v < p->levels; v++, step *= 4)
+        if (make_level(p, v, place, step, e))
+            goto failed;
+    free(place);
+    return p;
+failed:
+    free(place);
+    mert_cqt_plan_free(p);
+    return NULL;
+}
+
+void mert_cqt_plan_free(mert_cqt_plan *p)
+{
+    if (!p)
+        return;
+    for (int i = 0; i < p->levels; i++) {
+        cqt_level *v = &p->level[i];
+        for (int g = 0; v->group && g < v->groups; g++)
+            free(v->group[g].response);
+        for (int s = 0; s < v->lane_fft.stages; s++)
+            free(v->lane_fft.twiddle[s]);
+        free(v->group);
+        free(v->half);
+        free(v->lowpass);
+        mert_rfft_free(v->dft);
+        mert_rfft_free(v->quarter);
+    }
+    free(p);
+}
+
+const mert_cqt_config *mert_cqt_plan_config(const mert_cqt_plan *p) { return &p->config; }
