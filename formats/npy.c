@@ -1,0 +1,387 @@
+#include "npy.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *descr, *name;
+    size_t size;
+    int integer;
+} types[MERT_NPY_TYPES] = {
+    {"<f4", "float32", 4, 0}, {"<f2", "float16", 2, 0}, {"<f8", "float64", 8, 0}, {"<i2", "int16", 2, 1}, {"<u2", "uint16", 2, 1},
+    {"<i4", "int32", 4, 1}, {"<i8", "int64", 8, 1}, {"|i1", "int8", 1, 1}, {"|u1", "uint8", 1, 1}, {"|b1", "bool", 1, 1}};
+
+static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
+enum { HEADER_MAX = 1 << 16 };
+
+size_t mert_npy_type_size(mert_npy_type t)
+{
+    return types[t].size;
+}
+
+const char *mert_npy_type_name(mert_npy_type t)
+{
+    return types[t].name;
+}
+
+int mert_npy_type_is_integer(mert_npy_type t)
+{
+    return types[t].integer;
+}
+
+/* ---- the header: a Python dictionary of three names ---- */
+
+typedef struct cursor {
+    const char *p, *end;
+} cursor;
+
+static void blanks(cursor *c)
+{
+    while (c->p < c->end && (*c->p == ' ' || *c->p == '\n'))
+        c->p++;
+}
+
+static int sign(cursor *c, char wanted)
+{
+    blanks(c);
+    if (c->p == c->end || *c->p != wanted)
+        return 0;
+    c->p++;
+    return 1;
+}
+
+static int word(cursor *c, const char *wanted)
+{
+    size_t n = strlen(wanted);
+    blanks(c);
+    if ((size_t)(c->end - c->p) < n || memcmp(c->p, wanted, n))
+        return 0;
+    c->p += n;
+    return 1;
+}
+
+/* 'text' or "text" into to[]. */
+static int quoted(cursor *c, char *to, size_t size)
+{
+    char quote = sign(c, '\'') ? '\'' : sign(c, '"') ? '"' : 0;
+    size_t n = 0;
+    while (quote && c->p < c->end && *c->p != quote && n + 1 < size)
+        to[n++] = *c->p++;
+    to[n] = 0;
+    return quote && sign(c, quote);
+}
+
+static int shape_parse(cursor *c, mert_npy *a)
+{
+    if (!sign(c, '('))
+        return -1;
+    for (a->ndim = 0; !sign(c, ')');) {
+        int64_t x = 0;
+        int digits = 0;
+        for (blanks(c); c->p < c->end && *c->p >= '0' && *c->p <= '9' && x <= INT64_MAX / 10 - 1; digits++)
+            x = 10 * x + (*c->p++ - '0');
+        if (!digits || a->ndim == MERT_NPY_NDIM_MAX)
+            return -1;
+        a->shape[a->ndim++] = x;
+        if (!sign(c, ',') && !(c->p < c->end && *c->p == ')'))
+            return -1;
+    }
+    return 0;
+}
+
+static int header_parse(mert_npy *a, cursor c, const char *path, mert_error *e)
+{
+    char name[32], descr[32];
+    enum { DESCR = 1, ORDER = 2, SHAPE = 4 };
+    int seen = 0, type = 0, now;
+    if (!sign(&c, '{'))
+        return mert_fail(e, "%s: its npy header is no dictionary", path);
+    while (!sign(&c, '}')) {
+        if (!quoted(&c, name, sizeof name) || !sign(&c, ':'))
+            return mert_fail(e, "%s: its npy header cannot be read", path);
+        if (!strcmp(name, "descr")) {
+            now = DESCR;
+            if (!quoted(&c, descr, sizeof descr))
+                return mert_fail(e, "%s: structured arrays are not read", path);
+            for (type = 0; type < MERT_NPY_TYPES && strcmp(types[type].descr, descr);)
+                type++;
+            if (type == MERT_NPY_TYPES)
+                return mert_fail(e, "%s: elements of type '%s' are not read", path, descr);
+        } else if (!strcmp(name, "fortran_order")) {
+            now = ORDER;
+            if (word(&c, "True"))
+                return mert_fail(e, "%s: is in Fortran order; only C order is read (numpy.ascontiguousarray)", path);
+            if (!word(&c, "False"))
+                return mert_fail(e, "%s: its npy header cannot be read at fortran_order", path);
+        } else if (!strcmp(name, "shape")) {
+            now = SHAPE;
+            if (shape_parse(&c, a))
+                return mert_fail(e, "%s: its npy header has a bad shape (at most %d axes)", path, MERT_NPY_NDIM_MAX);
+        } else
+            return mert_fail(e, "%s: its npy header has a field '%s'", path, name);
+        if (seen & now)
+            return mert_fail(e, "%s: its npy header has %s twice", path, name);
+        seen |= now;
+        if (!sign(&c, ',') && !(c.p < c.end && *c.p == '}'))
+            return mert_fail(e, "%s: its npy header cannot be read behind %s", path, name);
+    }
+    blanks(&c);
+    if (seen != (DESCR | ORDER | SHAPE) || c.p != c.end)
+        return mert_fail(e, "%s: its npy header is not complete", path);
+    a->type = (mert_npy_type)type;
+    return 0;
+}
+
+static int open_mapped(mert_npy *a, const char *path, mert_error *e)
+{
+    const unsigned char *p = a->mapping.data;
+    size_t size = a->mapping.size, head, length, bytes;
+    if (size < 10 || memcmp(p, magic, sizeof magic))
+        return mert_fail(e, "%s: not a npy file", path);
+    if (p[6] != 1 && p[6] != 2)
+        return mert_fail(e, "%s: npy version %d.%d; 1.0 and 2.0 are read", path, p[6], p[7]);
+    head = p[6] == 1 ? 10 : 12;
+    length = size < head ? size : (size_t)p[8] | (size_t)p[9] << 8;
+    if (p[6] == 2 && size >= head)
+        length |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
+    if (length > HEADER_MAX || length > size - head)
+        return mert_fail(e, "%s: its npy header is cut short or absurdly long", path);
+    if (header_parse(a, (cursor){(const char *)p + head, (const char *)p + head + length}, path, e))
+        return -1;
+    bytes = size - head - length;
+    a->elements = 1;
+    for (int i = 0; i < a->ndim; i++)
+        if (a->shape[i] == 0)
+            a->elements = 0;
+    for (int i = 0; i < a->ndim && a->elements; i++) {
+        if (a->shape[i] > (int64_t)(bytes / types[a->type].size) / a->elements)
+            return mert_fail(e, "%s: holds %zu bytes of data, less than its shape needs", path, bytes);
+        a->elements *= a->shape[i];
+    }
+    if ((size_t)a->elements * types[a->type].size != bytes)
+        return mert_fail(e, "%s: holds %zu bytes of data where its shape needs %zu", path, bytes,
+                         (size_t)a->elements * types[a->type].size);
+    a->data = a->elements ? p + head + length : NULL;
+    return 0;
+}
+
+int mert_npy_open(mert_npy *a, const char *path, mert_error *e)
+{
+    memset(a, 0, sizeof *a);
+    if (mert_mapping_open(&a->mapping, path, e))
+        return -1;
+    if (!open_mapped(a, path, e))
+        return 0;
+    mert_npy_close(a);
+    return -1;
+}
+
+void mert_npy_close(mert_npy *a)
+{
+    mert_mapping_close(&a->mapping);
+    a->data = NULL;
+}
+
+/* ---- elements ---- */
+
+float mert_npy_half(uint16_t h)
+{
+    uint32_t negative = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023, bits;
+    float f;
+    if (exponent == 31)
+        bits = negative | 0x7f800000 | fraction << 13;
+    else if (exponent)
+        bits = negative | (exponent + 112) << 23 | fraction << 13;
+    else {
+        f = (float)fraction * 0x1p-24f; /* subnormal: exact in float32 */
+        return negative ? -f : f;
+    }
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+static uint64_t load(const unsigned char *p, size_t bytes)
+{
+    uint64_t x = 0;
+    for (size_t i = 0; i < bytes; i++)
+        x |= (uint64_t)p[i] << 8 * i;
+    return x;
+}
+
+static int64_t load_int(const unsigned char *p, mert_npy_type t)
+{
+    uint64_t x = load(p, types[t].size);
+    switch (t) {
+    case MERT_NPY_I8: return (int8_t)x;
+    case MERT_NPY_I16: return (int16_t)x;
+    case MERT_NPY_I32: return (int32_t)x;
+    case MERT_NPY_BOOL: return x != 0;
+    default: return (int64_t)x;
+    }
+}
+
+static float load_float(const unsigned char *p, mert_npy_type t)
+{
+    uint64_t x;
+    uint32_t word32;
+    double d;
+    float f;
+    switch (t) {
+    case MERT_NPY_F32:
+        word32 = (uint32_t)load(p, 4);
+        memcpy(&f, &word32, 4);
+        return f;
+    case MERT_NPY_F16:
+        return mert_npy_half((uint16_t)load(p, 2));
+    case MERT_NPY_F64:
+        x = load(p, 8);
+        memcpy(&d, &x, 8);
+        return (float)d;
+    default:
+        return (float)load_int(p, t);
+    }
+}
+
+void mert_npy_to_floats(const mert_npy *a, int64_t first, int64_t n, float *to)
+{
+    size_t size = types[a->type].size;
+    const unsigned char *p = n ? a->data + (size_t)first * size : NULL;
+    for (int64_t i = 0; i < n; i++)
+        to[i] = load_float(p + (size_t)i * size, a->type);
+}
+
+int mert_npy_to_ints(const mert_npy *a, int64_t first, int64_t n, int64_t *to)
+{
+    size_t size = types[a->type].size;
+    const unsigned char *p = n ? a->data + (size_t)first * size : NULL;
+    if (!types[a->type].integer)
+        return -1;
+    for (int64_t i = 0; i < n; i++)
+        to[i] = load_int(p + (size_t)i * size, a->type);
+    return 0;
+}
+
+float *mert_npy_floats(const mert_npy *a, mert_error *e)
+{
+    float *to = (uint64_t)a->elements < SIZE_MAX / sizeof *to ? malloc(((size_t)a->elements + 1) * sizeof *to) : NULL;
+    if (!to) {
+        mert_fail(e, "out of memory for %" PRId64 " numbers", a->elements);
+        return NULL;
+    }
+    mert_npy_to_floats(a, 0, a->elements, to);
+    return to;
+}
+
+/* ---- writing ---- */
+
+struct mert_npy_writer {
+    mert_output *out;
+    char *path;
+    mert_npy_type type;
+    int ndim;
+    int64_t shape[MERT_NPY_NDIM_MAX], elements;
+    size_t head; /* bytes before the data, a multiple of 64 as NumPy has it */
+};
+
+/* The text of the header, without its padding, with shape[0] = first. */
+static size_t header_text(const mert_npy_writer *w, int64_t first, char *to, size_t size)
+{
+    size_t n = (size_t)snprintf(to, size, "{'descr': '%s', 'fortran_order': False, 'shape': (", types[w->type].descr);
+    for (int i = 0; i < w->ndim; i++)
+        n += (size_t)snprintf(to + n, size - n, "%s%" PRId64 "%s", i ? ", " : "", i ? w->shape[i] : first, w->ndim == 1 ? "," : "");
+    return n + (size_t)snprintf(to + n, size - n, "), }");
+}
+
+static int write_header(mert_npy_writer *w, int64_t first, mert_error *e)
+{
+    unsigned char head[512];
+    size_t n = header_text(w, first, (char *)head + 10, sizeof head - 10);
+    memcpy(head, magic, sizeof magic);
+    head[6] = 1;
+    head[7] = 0;
+    head[8] = (unsigned char)(w->head - 10);
+    head[9] = (unsigned char)((w->head - 10) >> 8);
+    memset(head + 10 + n, ' ', w->head - 10 - n);
+    head[w->head - 1] = '\n';
+    if (fwrite(head, 1, w->head, w->out->stream) != w->head)
+        return mert_fail(e, "%s: cannot write: %s", w->path, strerror(errno));
+    return 0;
+}
+
+mert_npy_writer *mert_npy_create(const char *path, mert_npy_type type, int ndim, const int64_t *shape, mert_error *e)
+{
+    char text[512];
+    mert_npy_writer *w = calloc(1, sizeof *w);
+    if (!w || ndim < 0 || ndim > MERT_NPY_NDIM_MAX) {
+        mert_fail(e, "%s: %s", path, w ? "too many axes for a npy file" : "out of memory");
+        free(w);
+        return NULL;
+    }
+    w->type = type;
+    w->ndim = ndim;
+    if (ndim)
+        memcpy(w->shape, shape, (size_t)ndim * sizeof *shape);
+    /* Room for any length that shape[0] may come to. */
+    w->head = (10 + header_text(w, INT64_MAX, text, sizeof text) + 1 + 63) / 64 * 64;
+    if (!(w->path = strdup(path)) || !(w->out = mert_output_open(path, e)) || write_header(w, 0, e)) {
+        if (!w->path)
+            mert_fail(e, "%s: out of memory", path);
+        mert_npy_abandon(w);
+        return NULL;
+    }
+    return w;
+}
+
+int mert_npy_append(mert_npy_writer *w, const void *data, int64_t elements, mert_error *e)
+{
+    size_t n = (size_t)elements;
+    if (n && fwrite(data, types[w->type].size, n, w->out->stream) != n)
+        return mert_fail(e, "%s: cannot write: %s", w->path, strerror(errno));
+    w->elements += elements;
+    return 0;
+}
+
+int mert_npy_commit(mert_npy_writer *w, mert_error *e)
+{
+    int64_t step = 1, first = w->ndim ? w->shape[0] : 1;
+    int rc = -1;
+    for (int i = 1; i < w->ndim; i++)
+        step *= w->shape[i];
+    if (first < 0)
+        first = step ? w->elements / step : 0;
+    if (first * step != w->elements)
+        mert_fail(e, "%s: %" PRId64 " numbers do not fill its shape", w->path, w->elements);
+    else if (fseeko(w->out->stream, 0, SEEK_SET))
+        mert_fail(e, "%s: cannot write: %s", w->path, strerror(errno));
+    else if (!write_header(w, first, e)) {
+        rc = mert_output_commit(w->out, e);
+        w->out = NULL;
+    }
+    mert_npy_abandon(w);
+    return rc;
+}
+
+void mert_npy_abandon(mert_npy_writer *w)
+{
+    if (!w)
+        return;
+    mert_output_abandon(w->out);
+    free(w->path);
+    free(w);
+}
+
+int mert_npy_write(const char *path, mert_npy_type type, int ndim, const int64_t *shape, const void *data, mert_error *e)
+{
+    int64_t elements = 1;
+    mert_npy_writer *w = mert_npy_create(path, type, ndim, shape, e);
+    for (int i = 0; i < ndim; i++)
+        elements *= shape[i];
+    if (!w || mert_npy_append(w, data, elements, e)) {
+        mert_npy_abandon(w);
+        return -1;
+    }
+    return mert_npy_commit(w, e);
+}
