@@ -203,6 +203,52 @@ int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
     return mert_config_check(c, e);
 }
 
+/* A sum of lists of triples, each list with an optional factor. */
+int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e)
+{
+    const char *p = text;
+    c->convs = 0;
+    for (;;) {
+        int first = c->convs, n, dim, kernel, stride, times = 1, used = 0;
+        if (sscanf(p, " [%n", &used), !used)
+            goto wrong;
+        p += used;
+        do {
+            used = 0;
+            if (sscanf(p, " ( %d , %d , %d )%n", &dim, &kernel, &stride, &used) != 3 || !used || c->convs == MERT_CONV_MAX)
+                goto wrong;
+            p += used;
+            c->conv[c->convs].dim = dim;
+            c->conv[c->convs].kernel = kernel;
+            c->conv[c->convs++].stride = stride;
+            used = 0;
+            sscanf(p, " ,%n", &used);
+            p += used;
+        } while (used);
+        if (sscanf(p, " ]%n", &used), !used)
+            goto wrong;
+        p += used;
+        used = 0;
+        if (sscanf(p, " * %d%n", &times, &used) == 1 && used)
+            p += used;
+        n = c->convs - first;
+        if (times < 1 || times > MERT_CONV_MAX || first + n * times > MERT_CONV_MAX)
+            goto wrong;
+        for (int i = n; i < n * times; i++)
+            c->conv[c->convs++] = c->conv[first + i % n];
+        used = 0;
+        sscanf(p, " +%n", &used);
+        if (!used)
+            break;
+        p += used;
+    }
+    if (p[strspn(p, " ")])
+        goto wrong;
+    return 0;
+wrong:
+    return mert_fail(e, "conv_feature_layers '%s': neither a list of (width, kernel, stride) nor a sum of such lists", text);
+}
+
 /* ---- to config.json ---- */
 
 static const char *yes_no(int v)

@@ -48,6 +48,8 @@ int mert_config_from_hf(mert_config *c, const mert_json *config, const mert_json
 /* The same as JSON text, to be freed by the caller. model_type is "hubert" where HuBERT's own code computes the same. */
 char *mert_config_to_hf(const mert_config *c);
 char *mert_config_to_preprocessor(const mert_config *c);
+/* The conv layers as fairseq's configurations write them: "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2". */
+int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e);
 /* Sanity of every number and their relations. */
 int mert_config_check(const mert_config *c, mert_error *e);
 

@@ -308,9 +308,9 @@ static void glu(float *y, const float *a, const float *g, int64_t n)
 static void glu_backward(float *da, float *dg, const float *dy, const float *a, const float *g, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        float s = sigmoid_1(g[i]);
-        da[i] = dy[i] * s;
-        dg[i] = dy[i] * a[i] * s * (1.0f - s);
+        float s = sigmoid_1(g[i]), value = a[i], d = dy[i]; /* da may be a, dg may be g */
+        da[i] = d * s;
+        dg[i] = d * value * s * (1.0f - s);
     }
 }
 

@@ -1,0 +1,42 @@
+/* HuBERT's criterion over K codebooks and the regression heads, forward and backward (REFERENCE section 2), on the S masked frames of a
+ * batch. For codebook k:  logits = s * cos(proj_k(x), e_{k,v}),  cross entropy over all rows v of the codebook's label embeddings;
+ * s = 1 / logit_temperature, or learnable. With target_glu the embeddings pass Linear and GLU first. */
+#ifndef MERT_OBJECTIVE_H
+#define MERT_OBJECTIVE_H
+
+#include "../models/weights.h"
+#include "../nn/arena.h"
+#include "../nn/ops.h"
+#include "trainer.h"
+
+typedef struct mert_objective {
+    const mert_layout *layout;
+    mert_ops *ops;
+    const float *weights;  /* device, flat */
+    float *gradients;
+    mert_objective_config config;
+    mert_arena arena;
+    double *sums;          /* device: [MERT_OBJECTIVE_SUMS] */
+} mert_objective;
+
+/* sums: per codebook cross entropy (nats) and correct rows, then squared errors of CQT and mel. */
+enum { MERT_OBJECTIVE_CQT = 2 * MERT_CODEBOOKS_MAX, MERT_OBJECTIVE_MEL, MERT_OBJECTIVE_SUMS };
+
+/* What the host knows of the masked frames, already on the device. */
+typedef struct mert_masked {
+    int64_t S;
+    const int32_t *rows;        /* [S]: row of the hidden state [B * T, D] */
+    const int32_t *targets;     /* [K, S]: row of the codebook's own label embeddings (label + special rows) */
+    const float *cqt, *mel;     /* [S, bins] or NULL */
+    uint64_t codebooks;         /* bit k: codebook k takes part */
+} mert_masked;
+
+int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
+                        const mert_objective_config *config, mert_error *e);
+void mert_objective_close(mert_objective *o);
+
+/* hidden: device [rows, D]. Adds to o->sums. dhidden (NULL: forward only): device [rows, D], overwritten with the gradient of the loss
+ * (cross entropies + cqt_weight * S * mse + ...); parameter gradients are added to. */
+int mert_objective_run(mert_objective *o, const mert_masked *m, int64_t rows, const float *hidden, float *dhidden, mert_error *e);
+
+#endif

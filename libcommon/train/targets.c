@@ -1,0 +1,163 @@
+#include "targets.h"
+
+#include "../base/pool.h"
+#include "../dsp/cqt.h"
+#include "../dsp/mel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct mert_targets {
+    mert_config c;
+    mert_cqt_plan *plan;
+    mert_cqt **cqt;      /* one per worker */
+    mert_mel **mel;
+    float **rows;        /* scratch of each worker: all frames of a clip */
+    size_t *room;
+    int workers;
+};
+
+typedef struct job {
+    mert_targets *t;
+    int64_t B, L, T;
+    const float *audio;
+    float *cqt, *mel;
+    mert_error *errors;  /* [workers] */
+    int *bad;
+} job;
+
+mert_targets *mert_targets_new(const mert_config *c, mert_error *e)
+{
+    mert_targets *t = calloc(1, sizeof *t);
+    mert_mel_config mel = mert_mel_default;
+    if (!t)
+        goto memory;
+    t->c = *c;
+    t->workers = mert_pool_threads();
+    t->cqt = calloc((size_t)t->workers, sizeof *t->cqt);
+    t->mel = calloc((size_t)t->workers, sizeof *t->mel);
+    t->rows = calloc((size_t)t->workers, sizeof *t->rows);
+    t->room = calloc((size_t)t->workers, sizeof *t->room);
+    if (!t->cqt || !t->mel || !t->rows || !t->room)
+        goto memory;
+    if (c->cqt_target_bins) {
+        mert_cqt_config q = mert_cqt_default;
+        q.sample_rate = c->sample_rate;
+        q.hop = mert_config_stride(c);
+        q.bins = c->cqt_target_bins;
+        q.bins_per_octave = c->cqt_target_bins / 7 > 0 ? c->cqt_target_bins / 7 : 1; /* seven octaves, as the official code has it */
+        if (!(t->plan = mert_cqt_plan_new(&q, e)))
+            goto fail;
+    }
+    mel.sample_rate = c->sample_rate;
+    mel.hop = mert_config_stride(c);
+    mel.mels = c->mel_target_bins;
+    mel.normalized = 1;
+    mel.log = 1;
+    mel.log_floor = 1e-5;
+    for (int i = 0; i < t->workers; i++)
+        if ((t->plan && !(t->cqt[i] = mert_cqt_new(t->plan, 0, e))) || (c->mel_target_bins && !(t->mel[i] = mert_mel_new(&mel, 0, e))))
+            goto fail;
+    return t;
+memory:
+    mert_fail(e, "out of memory");
+fail:
+    mert_targets_free(t);
+    return NULL;
+}
+
+void mert_targets_free(mert_targets *t)
+{
+    if (!t)
+        return;
+    for (int i = 0; i < t->workers; i++) {
+        if (t->cqt)
+            mert_cqt_free(t->cqt[i]);
+        if (t->mel)
+            mert_mel_free(t->mel[i]);
+        if (t->rows)
+            free(t->rows[i]);
+    }
+    mert_cqt_plan_free(t->plan);
+    free(t->cqt);
+    free(t->mel);
+    free(t->rows);
+    free(t->room);
+    free(t);
+}
+
+static float *room_for(mert_targets *t, int worker, int64_t floats)
+{
+    if (t->room[worker] < (size_t)floats) {
+        free(t->rows[worker]);
+        t->rows[worker] = malloc((size_t)floats * sizeof(float));
+        t->room[worker] = t->rows[worker] ? (size_t)floats : 0;
+    }
+    return t->rows[worker];
+}
+
+static void one_clip(void *arg, int64_t b, int worker)
+{
+    const job *j = arg;
+    mert_targets *t = j->t;
+    const float *x = j->audio + b * j->L;
+    mert_error *e = &j->errors[worker];
+    int64_t frames = j->L / mert_config_stride(&t->c) + 1;
+    int width = t->c.cqt_target_bins > t->c.mel_target_bins ? t->c.cqt_target_bins : t->c.mel_target_bins;
+    float *rows = room_for(t, worker, frames * width);
+    if (!rows || frames < j->T) {
+        j->bad[worker] = mert_fail(e, rows ? "clip too short for its frames" : "out of memory");
+        return;
+    }
+    if (t->c.cqt_target_bins) {
+        if (mert_cqt_whole(t->cqt[worker], x, j->L, rows, e))
+            j->bad[worker] = -1;
+        memcpy(j->cqt + b * j->T * t->c.cqt_target_bins, rows, (size_t)(j->T * t->c.cqt_target_bins) * sizeof(float));
+    }
+    if (t->c.mel_target_bins) {
+        if (mert_mel_whole(t->mel[worker], x, j->L, rows, e))
+            j->bad[worker] = -1;
+        memcpy(j->mel + b * j->T * t->c.mel_target_bins, rows, (size_t)(j->T * t->c.mel_target_bins) * sizeof(float));
+    }
+}
+
+/* minus the mean, divided by (unbiased standard deviation + 1e-5) */
+static void normalise(float *x, int64_t n)
+{
+    double mean = 0, squares = 0;
+    float m, f;
+    for (int64_t i = 0; i < n; i++)
+        mean += x[i];
+    mean /= (double)n;
+    for (int64_t i = 0; i < n; i++)
+        squares += (x[i] - mean) * (x[i] - mean);
+    m = (float)mean;
+    f = (float)(1 / (sqrt(squares / (double)(n > 1 ? n - 1 : 1)) + 1e-5));
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (x[i] - m) * f;
+}
+
+int mert_targets_compute(mert_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt, float *mel, mert_error *e)
+{
+    job j = {t, B, L, T, audio, cqt, mel, calloc((size_t)t->workers, sizeof(mert_error)), calloc((size_t)t->workers, sizeof(int))};
+    int bad = 0;
+    if (!t->c.cqt_target_bins && !t->c.mel_target_bins)
+        goto done;
+    if (!j.errors || !j.bad) {
+        bad = mert_fail(e, "out of memory");
+        goto done;
+    }
+    mert_pool_run(B, one_clip, &j);
+    for (int i = 0; i < t->workers && !bad; i++)
+        if (j.bad[i]) {
+            *e = j.errors[i];
+            bad = -1;
+        }
+    if (!bad && t->c.mel_target_bins)
+        normalise(mel, B * T * t->c.mel_target_bins);
+done:
+    free(j.errors);
+    free(j.bad);
+    return bad;
+}

@@ -1,0 +1,290 @@
+#include "trainer.h"
+
+#include "../base/random.h"
+#include "objective.h"
+#include "targets.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct mert_trainer {
+    const mert_layout *layout;
+    mert_ops *ops;
+    mert_adam_config adam;
+    float *weights, *gradients, *m, *v;   /* device, flat */
+    mert_encoder *encoder;
+    mert_objective objective;
+    mert_targets *targets;
+    mert_arena arena;                     /* the batch on the device */
+    struct { void *p; size_t bytes; } host[6]; /* staging: an upload reads its source until the wait */
+};
+
+enum { HOST_MASK, HOST_ROWS, HOST_TARGETS, HOST_CQT, HOST_MEL, HOST_MASKED };
+
+mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o, const mert_adam_config *a, mert_error *e)
+{
+    mert_trainer *t = calloc(1, sizeof *t);
+    int64_t n = w->layout.size;
+    if (!t) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    t->layout = &w->layout;
+    t->ops = ops;
+    t->adam = *a;
+    mert_arena_open(&t->arena, ops);
+    if (!(t->weights = mert_ops_floats(ops, n)) || !(t->gradients = mert_ops_floats(ops, n)) || !(t->m = mert_ops_floats(ops, n)) ||
+        !(t->v = mert_ops_floats(ops, n))) {
+        mert_fail(e, "no memory for the state of %lld parameters", (long long)w->layout.elements);
+        goto fail;
+    }
+    ops->upload(ops, t->weights, w->values, (size_t)n * sizeof(float));
+    mert_fill(ops, .to = t->gradients, .n = n);
+    mert_fill(ops, .to = t->m, .n = n);
+    mert_fill(ops, .to = t->v, .n = n);
+    ops->wait(ops);
+    if (!(t->encoder = mert_encoder_new(t->layout, ops, t->weights, t->gradients, e)) ||
+        mert_objective_open(&t->objective, t->layout, ops, t->weights, t->gradients, o, e) || !(t->targets = mert_targets_new(&w->layout.config, e)))
+        goto fail;
+    return t;
+fail:
+    mert_trainer_free(t);
+    return NULL;
+}
+
+void mert_trainer_free(mert_trainer *t)
+{
+    if (!t)
+        return;
+    mert_encoder_free(t->encoder);
+    mert_objective_close(&t->objective);
+    mert_targets_free(t->targets);
+    mert_arena_close(&t->arena);
+    t->ops->release(t->ops, t->weights);
+    t->ops->release(t->ops, t->gradients);
+    t->ops->release(t->ops, t->m);
+    t->ops->release(t->ops, t->v);
+    for (size_t i = 0; i < sizeof t->host / sizeof *t->host; i++)
+        free(t->host[i].p);
+    free(t);
+}
+
+static void *staging(mert_trainer *t, int which, size_t bytes)
+{
+    if (t->host[which].bytes < bytes) {
+        free(t->host[which].p);
+        t->host[which].p = malloc(bytes);
+        t->host[which].bytes = t->host[which].p ? bytes : 0;
+    }
+    return t->host[which].p;
+}
+
+static void *to_device(mert_trainer *t, const void *host, size_t bytes)
+{
+    float *p = mert_arena_floats(&t->arena, (int64_t)((bytes + sizeof(float) - 1) / sizeof(float)));
+    if (p)
+        t->ops->upload(t->ops, p, host, bytes);
+    return p;
+}
+
+/* Which codebooks take part: all, or a random share of them. */
+static uint64_t choose_codebooks(const mert_trainer *t, const mert_regime *r)
+{
+    int K = t->layout->config.codebooks, wanted = (int)lround(t->objective.config.codebook_share * K), chosen = 0;
+    uint64_t set = 0;
+    mert_random key = mert_random_key(r->seed, MERT_FOR_CODEBOOKS, r->update << 20 | r->micro_batch, 0, 0);
+    if (!r->training || wanted >= K || wanted < 1)
+        return K == 64 ? ~(uint64_t)0 : ((uint64_t)1 << K) - 1;
+    /* one pass, each with the chance that leaves the right number: all subsets are equally likely */
+    for (int k = 0; k < K; k++)
+        if ((int)mert_random_below(&key, (uint32_t)k, (uint32_t)(K - k)) < wanted - chosen) {
+            set |= (uint64_t)1 << k;
+            chosen++;
+        }
+    return set;
+}
+
+/* The targets' rows of masked frames: from [B * T, bins] to [S, bins]. */
+static const float *masked_rows(mert_trainer *t, const float *all, const int32_t *rows, int64_t S, int64_t bins, float *to)
+{
+    for (int64_t i = 0; i < S; i++)
+        memcpy(to + i * bins, all + rows[i] * bins, (size_t)bins * sizeof(float));
+    return to_device(t, to, (size_t)(S * bins) * sizeof(float));
+}
+
+static int upload_targets(mert_trainer *t, const mert_batch *b, mert_masked *m, const int32_t *rows, mert_error *e)
+{
+    const mert_config *c = &t->layout->config;
+    int64_t n = b->B * b->T, cqt = c->cqt_target_bins, mel = c->mel_target_bins;
+    float *q = staging(t, HOST_CQT, (size_t)(n * cqt + 1) * sizeof(float)), *l = staging(t, HOST_MEL, (size_t)(n * mel + 1) * sizeof(float));
+    float *picked = staging(t, HOST_MASKED, (size_t)(m->S * (cqt + mel) + 1) * sizeof(float));
+    if (!q || !l || !picked)
+        return mert_fail(e, "out of memory");
+    if (mert_targets_compute(t->targets, b->B, b->L, b->T, b->clean, q, l, e))
+        return -1;
+    if (cqt)
+        m->cqt = masked_rows(t, q, rows, m->S, cqt, picked);
+    if (mel)
+        m->mel = masked_rows(t, l, rows, m->S, mel, picked + m->S * cqt);
+    return 0;
+}
+
+/* Masked frames as lists: which rows, which classes. */
+static int upload_masked(mert_trainer *t, const mert_batch *b, mert_masked *m, const float **mask, mert_error *e)
+{
+    const mert_config *c = &t->layout->config;
+    int64_t n = b->B * b->T, S = 0;
+    float *flags = staging(t, HOST_MASK, (size_t)n * sizeof(float));
+    int32_t *rows = staging(t, HOST_ROWS, (size_t)n * sizeof *rows), *targets = staging(t, HOST_TARGETS, (size_t)(n * b->K) * sizeof *targets);
+    if (!flags || !rows || !targets)
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < n; i++) {
+        flags[i] = b->mask[i] ? 1.0f : 0.0f;
+        if (b->mask[i])
+            rows[S++] = (int32_t)i;
+    }
+    for (int k = 0; k < b->K; k++)
+        for (int64_t i = 0; i < S; i++) {
+            int32_t label = b->labels[k * n + rows[i]];
+            if (label < 0 || label >= c->classes[k])
+                return mert_fail(e, "codebook %d: label %d of frame %lld is outside its %lld classes", k, (int)label, (long long)(rows[i] % b->T),
+                                 (long long)c->classes[k]);
+            targets[k * S + i] = label + c->special_rows;
+        }
+    m->S = S;
+    *mask = to_device(t, flags, (size_t)n * sizeof(float));
+    m->rows = to_device(t, rows, (size_t)S * sizeof *rows);
+    m->targets = to_device(t, targets, (size_t)(S * b->K) * sizeof *targets);
+    return upload_targets(t, b, m, rows, e);
+}
+
+static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_masked *m, const double *d, double squares, mert_sums *s)
+{
+    const mert_config *c = &t->layout->config;
+    const mert_objective_config *o = &t->objective.config;
+    double S = (double)m->S, pen = squares / (double)(b->B * b->T * c->conv[c->convs - 1].dim);
+    double cqt = c->cqt_target_bins && m->S ? d[MERT_OBJECTIVE_CQT] / (S * c->cqt_target_bins) : 0;
+    double mel = c->mel_target_bins && m->S ? d[MERT_OBJECTIVE_MEL] / (S * c->mel_target_bins) : 0;
+    for (int k = 0; k < c->codebooks; k++) {
+        s->ce[k] += d[2 * k];
+        s->correct[k] += (int64_t)d[2 * k + 1];
+        s->loss += d[2 * k];
+    }
+    s->loss += S * (o->features_pen_weight * pen + o->cqt_weight * cqt + o->mel_weight * mel);
+    s->features_pen += pen;
+    s->cqt_mse += cqt;
+    s->mel_mse += mel;
+    s->sample_size += m->S;
+    s->batches++;
+    s->frames += b->B * b->T;
+    s->samples += b->B * b->L;
+}
+
+static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int backward, mert_sums *sums, mert_error *e)
+{
+    mert_masked m = {.codebooks = choose_codebooks(t, r)};
+    const float *audio, *mask, *hidden;
+    float *dhidden = NULL;
+    double d[MERT_OBJECTIVE_SUMS], squares;
+    int64_t n = b->B * b->T;
+    int bad = 0;
+    if (b->K != t->layout->config.codebooks)
+        return mert_fail(e, "%d label sets, but the model has heads for %d", b->K, t->layout->config.codebooks);
+    mert_arena_reset(&t->arena);
+    mert_fill(t->ops, .to = (float *)(void *)t->objective.sums, .n = 2 * MERT_OBJECTIVE_SUMS);
+    audio = to_device(t, b->audio, (size_t)(b->B * b->L) * sizeof(float));
+    bad = upload_masked(t, b, &m, &mask, e);
+    if (!bad && backward)
+        dhidden = mert_arena_floats(&t->arena, n * t->layout->config.width);
+    if (!bad && t->arena.failed)
+        bad = mert_fail(e, "out of memory for a batch of %lld clips of %lld samples", (long long)b->B, (long long)b->L);
+    if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, b->L, b->T, audio, mask, NULL, NULL, e)))
+        bad = -1;
+    if (!bad)
+        bad = mert_objective_run(&t->objective, &m, n, hidden, dhidden, e);
+    if (!bad && backward)
+        bad = mert_encoder_backward(t->encoder, dhidden, t->objective.config.features_pen_weight * (double)m.S, e);
+    if (!bad) {
+        t->ops->download(t->ops, d, t->objective.sums, sizeof d);
+        t->ops->download(t->ops, &squares, mert_encoder_features_squares(t->encoder), sizeof squares);
+    }
+    t->ops->wait(t->ops);
+    if (!bad)
+        add_sums(t, b, &m, d, squares, sums);
+    return bad;
+}
+
+int mert_trainer_accumulate(mert_trainer *t, const mert_regime *r, const mert_batch *b, mert_sums *sums, mert_error *e)
+{
+    mert_regime training = *r;
+    training.training = 1;
+    return run(t, &training, b, 1, sums, e);
+}
+
+int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums, mert_error *e)
+{
+    mert_regime evaluation = {0};
+    mert_encoder_refresh(t->encoder);
+    return run(t, &evaluation, b, 0, sums, e);
+}
+
+int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
+{
+    int64_t n = t->layout->size;
+    double *sum, squares, factor = 1 / sample_size;
+    const mert_adam_config *a = &t->adam;
+    mert_arena_reset(&t->arena);
+    sum = (double *)(void *)mert_arena_floats(&t->arena, 2);
+    if (!sum)
+        return mert_fail(e, "out of memory");
+    mert_fill(t->ops, .to = (float *)(void *)sum, .n = 2);
+    mert_sum_squares(t->ops, .sum = sum, .x = t->gradients, .n = n);
+    t->ops->download(t->ops, &squares, sum, sizeof squares);
+    t->ops->wait(t->ops);
+    *norm = sqrt(squares) * factor;
+    if (!isfinite(*norm) || !(sample_size > 0)) {
+        mert_fill(t->ops, .to = t->gradients, .n = n);
+        t->ops->wait(t->ops);
+        return 1;
+    }
+    if (a->clip_norm > 0 && *norm + 1e-6 > a->clip_norm)
+        factor *= a->clip_norm / (*norm + 1e-6);
+    mert_adam(t->ops, .w = t->weights, .m = t->m, .v = t->v, .g = t->gradients, .n = n, .gradient_scale = factor, .lr = lr,
+              .step = lr * sqrt(1 - pow(a->beta2, (double)update)) / (1 - pow(a->beta1, (double)update)), .beta1 = a->beta1, .beta2 = a->beta2,
+              .eps = a->eps, .weight_decay = a->weight_decay);
+    mert_fill(t->ops, .to = t->gradients, .n = n);
+    t->ops->wait(t->ops);
+    return 0;
+}
+
+int mert_trainer_get(mert_trainer *t, float *weights, float *m, float *v, float *gradients, mert_error *e)
+{
+    size_t bytes = (size_t)t->layout->size * sizeof(float);
+    (void)e;
+    if (weights)
+        t->ops->download(t->ops, weights, t->weights, bytes);
+    if (m)
+        t->ops->download(t->ops, m, t->m, bytes);
+    if (v)
+        t->ops->download(t->ops, v, t->v, bytes);
+    if (gradients)
+        t->ops->download(t->ops, gradients, t->gradients, bytes);
+    t->ops->wait(t->ops);
+    return 0;
+}
+
+int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, const float *v, mert_error *e)
+{
+    size_t bytes = (size_t)t->layout->size * sizeof(float);
+    (void)e;
+    if (weights)
+        t->ops->upload(t->ops, t->weights, weights, bytes);
+    if (m)
+        t->ops->upload(t->ops, t->m, m, bytes);
+    if (v)
+        t->ops->upload(t->ops, t->v, v, bytes);
+    t->ops->wait(t->ops);
+    mert_encoder_refresh(t->encoder);
+    return 0;
+}
