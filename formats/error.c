@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int mert_fail(mert_error *e, const char *format, ...)
+void mert_error_set(mert_error *e, const char *format, ...)
 {
     va_list ap;
     if (e) {
@@ -12,10 +12,9 @@ int mert_fail(mert_error *e, const char *format, ...)
         vsnprintf(e->text, sizeof e->text, format, ap);
         va_end(ap);
     }
-    return -1;
 }
 
-int mert_fail_in(mert_error *e, const char *format, ...)
+void mert_error_set_in(mert_error *e, const char *format, ...)
 {
     va_list ap;
     char where[sizeof e->text], all[2 * sizeof e->text + 4];
@@ -27,5 +26,4 @@ int mert_fail_in(mert_error *e, const char *format, ...)
         all[sizeof e->text - 1] = 0;
         memcpy(e->text, all, sizeof e->text);
     }
-    return -1;
 }

@@ -7,10 +7,14 @@ typedef struct mert_error {
     char text[1024]; /* one line, no newline, without the tool's name */
 } mert_error;
 
-/* Fills e (which may be NULL) and returns -1, so that `return mert_fail(e, ...)` reads as what it does. */
-int mert_fail(mert_error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Fills e (which may be NULL) and is -1, so that `return mert_fail(e, ...)` reads as what it does. */
+#define mert_fail(...) (mert_error_set(__VA_ARGS__), mert_minus_one())
+/* Puts "where: " before the text that e already holds; is -1. */
+#define mert_fail_in(...) (mert_error_set_in(__VA_ARGS__), mert_minus_one())
 
-/* Puts "where: " before the text that e already holds; returns -1. */
-int mert_fail_in(mert_error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Macros, so that a compiler sees the -1 and does not warn of what is never used after it. */
+static inline int mert_minus_one(void) { return -1; }
+void mert_error_set(mert_error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void mert_error_set_in(mert_error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
