@@ -103,13 +103,25 @@ static float *inverse(const cqt_lane_fft *f, float *x, float *y)
     return x;
 }
 
+/* The arithmetic is written in whole vectors, so that a row's bits do not depend on how many rows there are. */
 static void magnitude(const float *z, int n, float *out)
 {
-    for (int i = 0; i < n; i++)
-        for (int l = 0; l < CQT_LANES; l++) {
-            float re = z[2 * CQT_LANES * i + l], im = z[2 * CQT_LANES * i + CQT_LANES + l];
-            out[CQT_LANES * i + l] = sqrtf(re * re + im * im);
-        }
+    const point *in = (const point *)z;
+    for (int i = 0; i < n; i++, out += CQT_LANES) {
+        lanes square = in[i].re * in[i].re + in[i].im * in[i].im;
+        for (int l = 0; l < CQT_LANES; l++)
+            out[l] = sqrtf(square[l]);
+    }
 }
 
-const cqt_vector MERT_KERNEL(mert_cqt_vector) = {fold, inverse, magnitude};
+static void turn(float *z, int n, const float *w)
+{
+    point *x = (point *)z, by = *(const point *)w;
+    for (int i = 0; i < n; i++) {
+        lanes re = x[i].re * by.re - x[i].im * by.im;
+        x[i].im = x[i].re * by.im + x[i].im * by.re;
+        x[i].re = re;
+    }
+}
+
+const cqt_vector MERT_KERNEL(mert_cqt_vector) = {fold, inverse, magnitude, turn};

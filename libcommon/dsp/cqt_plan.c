@@ -136,12 +136,13 @@ static int make_group(const cqt_level *v, const mert_cqt_config *c, cqt_group *g
     g->first = (int)lowest;
     g->rows = (int)round_up((int64_t)(highest - lowest), 4);
     g->response = mert_dsp_alloc((size_t)g->rows * CQT_LANES, sizeof *g->response, e);
-    if (!g->response)
+    g->turn = mert_dsp_alloc(2 * CQT_LANES, sizeof *g->turn, e);
+    if (!g->response || !g->turn)
         return -1;
     for (int i = 0; i < g->lanes; i++) {
         double half = MERT_PI * mert_cqt_frequency(c, g->bin[i]) / c->sample_rate;
-        g->turn[i][0] = g->odd ? (float)cos(half) : 1;
-        g->turn[i][1] = g->odd ? (float)sin(half) : 0;
+        g->turn[i] = g->odd ? (float)cos(half) : 1;
+        g->turn[CQT_LANES + i] = g->odd ? (float)sin(half) : 0;
         fill_response(v, c, g->bin[i], reach(c, g->bin[i]), g->first, g->rows, g->response + i);
     }
     return 0;
@@ -314,8 +315,10 @@ void mert_cqt_plan_free(mert_cqt_plan *p)
         return;
     for (int i = 0; i < p->levels; i++) {
         cqt_level *v = &p->level[i];
-        for (int g = 0; v->group && g < v->groups; g++)
+        for (int g = 0; v->group && g < v->groups; g++) {
             free(v->group[g].response);
+            free(v->group[g].turn);
+        }
         for (int s = 0; s < v->lane_fft.stages; s++)
             free(v->lane_fft.twiddle[s]);
         free(v->group);

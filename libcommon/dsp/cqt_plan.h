@@ -34,7 +34,7 @@ typedef struct cqt_group {
     int first;               /* DFT index of row 0; may be negative: the spectrum goes on periodically */
     int rows;                /* a multiple of 4 */
     float *response;         /* [rows][CQT_LANES] */
-    float turn[CQT_LANES][2]; /* odd: exp(i pi f_k / sample_rate), what the half sample leaves behind in the complex form */
+    float *turn;             /* [2][CQT_LANES]; odd: exp(i pi f_k / sample_rate), what the half sample leaves in the complex form */
 } cqt_group;
 
 typedef struct cqt_level {

@@ -9,12 +9,15 @@
 /* Blocks of level 0 that are gathered before work begins, so that threads share them and a group's table serves several. */
 enum { GATHER = 16, RUN = 4 };
 
+/* More frames or blocks than there will ever be, with room to count on. */
+static const int64_t UNKNOWN = INT64_MAX / 2;
+
 /* One level's signal on its way. Positions count in the level's samples; block 0 begins at `origin`. */
 typedef struct level_state {
     float *in;
     int64_t origin, first, have, room; /* in[0] is sample `first`; `have` samples are there */
     int64_t next;                      /* the first block not done */
-    int64_t end;                       /* blocks that are wanted at all; INT64_MAX until the signal's end is known */
+    int64_t end;                       /* blocks that are wanted at all; UNKNOWN until the signal's end */
     int ready, ready_room;             /* blocks whose spectra are made and not yet used */
     float *spectra;                    /* [ready_room][even, odd][count][2] */
 } level_state;
@@ -25,7 +28,7 @@ struct mert_cqt {
     level_state level[CQT_LEVELS];
     float **scratch;          /* one per worker */
     float *rows;              /* [rows_room][width]: frames from `emitted` on, not all bins there yet */
-    int64_t rows_room, emitted, samples, total; /* total: frames; INT64_MAX until known */
+    int64_t rows_room, emitted, samples, total; /* total: frames; UNKNOWN until the end */
 };
 
 static int64_t origin_of(const mert_cqt_plan *p, const cqt_level *v)
@@ -60,10 +63,10 @@ void mert_cqt_reset(mert_cqt *q)
         memset(s->in, 0, (size_t)s->have * sizeof *s->in);
         s->next = 0;
         s->ready = 0;
-        s->end = INT64_MAX;
+        s->end = UNKNOWN;
     }
     q->emitted = q->samples = 0;
-    q->total = INT64_MAX;
+    q->total = UNKNOWN;
 }
 
 mert_cqt *mert_cqt_new(const mert_cqt_plan *p, int pooled, mert_error *e)
@@ -200,9 +203,8 @@ static void put_complex(const mert_cqt *q, const cqt_group *g, const float *z, i
 {
     for (int64_t i = 0; i < frames; i++, z += 2 * CQT_LANES, out += 2 * q->plan->config.bins)
         for (int l = 0; l < g->lanes; l++) {
-            float re = z[l], im = z[CQT_LANES + l];
-            out[2 * g->bin[l]] = re * g->turn[l][0] - im * g->turn[l][1];
-            out[2 * g->bin[l] + 1] = re * g->turn[l][1] + im * g->turn[l][0];
+            out[2 * g->bin[l]] = z[l];
+            out[2 * g->bin[l] + 1] = z[CQT_LANES + l];
         }
 }
 
@@ -220,6 +222,7 @@ static void finish_group(mert_cqt *q, const cqt_level *v, const level_state *s, 
     z = vector->inverse(&v->lane_fft, scratch, scratch + size) + (size_t)(v->left + from) * 2 * CQT_LANES;
     count -= from;
     if (q->plan->config.form == MERT_CQT_COMPLEX) {
+        vector->turn(z, (int)count, g->turn);
         put_complex(q, g, z, count, q->rows + (size_t)(frame + from - q->emitted) * width);
     } else {
         vector->magnitude(z, (int)count, scratch + 2 * size);
@@ -316,7 +319,7 @@ static void pad_level(mert_cqt *q, int level)
     const cqt_level *v = &q->plan->level[level];
     level_state *s = &q->level[level];
     int64_t wanted, missing;
-    if (s->end == INT64_MAX || (level > 0 && s[-1].next + s[-1].ready < s[-1].end))
+    if (s->end == UNKNOWN || (level > 0 && s[-1].next + s[-1].ready < s[-1].end))
         return;
     wanted = s->origin + (s->end - 1) * v->advance * q->plan->config.hop / v->step + v->n;
     missing = wanted - (s->first + s->have);

@@ -22,6 +22,8 @@ typedef struct cqt_vector {
     float *(*inverse)(const cqt_lane_fft *f, float *x, float *y);
     /* sqrt(re^2 + im^2) of n points: z[n][2][CQT_LANES] -> out[n][CQT_LANES]. */
     void (*magnitude)(const float *z, int n, float *out);
+    /* z[n][2][CQT_LANES] *= w[2][CQT_LANES], complex, lane by lane. */
+    void (*turn)(float *z, int n, const float *w);
 } cqt_vector;
 
 MERT_KERNEL_DECLARE(cqt_vector, mert_cqt_vector)
