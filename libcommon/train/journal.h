@@ -1,0 +1,51 @@
+/* What a run leaves for people and programs to see how it went: one line of text per interval, and the same as a row of a TSV file.
+ *
+ *     SAVE/log.tsv     training: sums since the last row
+ *     SAVE/valid.tsv   validation, always on the same crops and masks
+ *
+ * Both begin with a line of column names. Losses are in bits; ce_k is the cross entropy of codebook k on masked frames, entropy_k and
+ * unigram_k (validation) what guesses by the frequencies of the validation's own and of the training's labels would score. */
+#ifndef MERT_JOURNAL_H
+#define MERT_JOURNAL_H
+
+#include "../../formats/error.h"
+#include "trainer.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef struct mert_journal {
+    FILE *log, *valid;
+    char *log_path, *valid_path;
+    int K;
+} mert_journal;
+
+/* Opens both files in SAVE and drops rows after `update` (a resumed run writes them again; 0: all but the names). */
+int mert_journal_open(mert_journal *j, const char *save, int K, int64_t update, mert_error *e);
+int mert_journal_close(mert_journal *j, mert_error *e);
+
+typedef struct mert_train_row {
+    int64_t update, epoch;
+    mert_sums sums;
+    double grad_norm, lr;
+    double seconds, waited;      /* since the last row; of these, waiting for data */
+    double audio_seconds;        /* heard since the last row */
+    int64_t skipped;             /* updates left out so far */
+} mert_train_row;
+
+/* Writes the row and puts the line for people (K up to 8 codebooks one by one) into line[0..size). */
+int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size, mert_error *e);
+
+typedef struct mert_valid_row {
+    int64_t update;
+    mert_sums sums;
+    const double *entropy, *unigram; /* [K] */
+} mert_valid_row;
+
+int mert_journal_valid(mert_journal *j, const mert_valid_row *r, char *line, size_t size, mert_error *e);
+
+/* Mean over codebooks of the cross entropy, in bits per masked frame and codebook. */
+double mert_sums_bits(const mert_sums *s, int K);
+
+#endif

@@ -1,0 +1,128 @@
+#include "data.h"
+
+#include "../base/random.h"
+
+#include <stdlib.h>
+
+typedef struct sized {
+    int64_t size;  /* samples of the crop, before the batch cuts it */
+    uint64_t tie;
+    mert_crop crop;
+} sized;
+
+static int larger_first(const void *a, const void *b)
+{
+    const sized *x = a, *y = b;
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    if (x->tie != y->tie)
+        return x->tie < y->tie ? -1 : 1;
+    return (x->crop.number > y->crop.number) - (x->crop.number < y->crop.number);
+}
+
+static int64_t crops_of(const mert_recipe *r, int64_t samples)
+{
+    int64_t fit = samples / r->max_sample_size;
+    return r->crops_per_item ? r->crops_per_item : fit ? fit : 1;
+}
+
+/* 64 random bits for place i. */
+static uint64_t random_bits(const mert_random *key, uint32_t i)
+{
+    uint32_t w[4];
+    mert_random_block(key, i, w);
+    return (uint64_t)w[0] << 32 | w[1];
+}
+
+/* All crops of an epoch. NULL: no memory, or more crops than there are numbers for them. */
+static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
+{
+    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
+    sized *all;
+    int64_t n = 0, number = 0;
+    for (int64_t i = 0; i < c->n; i++)
+        n += c->items[i].samples >= r->min_sample_size ? crops_of(r, c->items[i].samples) : 0;
+    if (n > INT32_MAX) {
+        mert_fail(e, "%lld crops in an epoch: at most %d", (long long)n, INT32_MAX);
+        return NULL;
+    }
+    all = malloc(((size_t)n + 1) * sizeof *all);
+    if (!all) {
+        mert_fail(e, "out of memory for the %lld crops of an epoch", (long long)n);
+        return NULL;
+    }
+    for (int64_t i = 0; i < c->n; i++) {
+        int64_t samples = c->items[i].samples;
+        if (samples < r->min_sample_size) {
+            p->too_short++;
+            continue;
+        }
+        for (int64_t k = crops_of(r, samples); k > 0; k--, number++) {
+            all[number].size = samples < r->max_sample_size ? samples : r->max_sample_size;
+            all[number].tie = random_bits(&key, (uint32_t)number);
+            all[number].crop = (mert_crop){.item = i, .number = number};
+        }
+    }
+    p->crops_n = n;
+    qsort(all, (size_t)n, sizeof *all, larger_first);
+    return all;
+}
+
+/* How many crops, of which the first is the longest and `left` are left, go into one batch. */
+static int64_t batch_size(const mert_recipe *r, int64_t longest, int64_t left)
+{
+    int64_t n = r->max_tokens / longest;
+    if (n < 1)
+        n = 1;
+    if (n > left)
+        n = left;
+    return n > r->batch_multiple ? n - n % r->batch_multiple : n;
+}
+
+typedef struct mert_plan_batch planned;
+
+static void shuffle(planned *b, int64_t n, const mert_recipe *r, int64_t epoch)
+{
+    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 1, 0);
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t j = mert_random_below(&key, (uint32_t)i, (uint32_t)(i + 1));
+        planned held = b[i];
+        b[i] = b[j];
+        b[j] = held;
+    }
+}
+
+int mert_plan_make(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
+{
+    sized *all;
+    *p = (mert_plan){0};
+    all = all_crops(p, c, r, epoch, e);
+    if (!all)
+        return -1;
+    p->crops = malloc(((size_t)p->crops_n + 1) * sizeof *p->crops);
+    p->batches = malloc(((size_t)p->crops_n + 1) * sizeof *p->batches);
+    if (!p->crops || !p->batches) {
+        free(all);
+        mert_plan_free(p);
+        return mert_fail(e, "out of memory for the batches of an epoch");
+    }
+    for (int64_t i = 0; i < p->crops_n; i++)
+        p->crops[i] = all[i].crop;
+    for (int64_t i = 0; i < p->crops_n;) {
+        planned *b = &p->batches[p->n++];
+        b->first = i;
+        b->B = batch_size(r, all[i].size, p->crops_n - i);
+        i += b->B;
+        b->L = all[i - 1].size;
+    }
+    free(all);
+    shuffle(p->batches, p->n, r, epoch);
+    return 0;
+}
+
+void mert_plan_free(mert_plan *p)
+{
+    free(p->crops);
+    free(p->batches);
+    *p = (mert_plan){0};
+}

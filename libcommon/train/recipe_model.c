@@ -1,0 +1,136 @@
+/* What a recipe means to the parts that compute: the model, the objective, the optimiser, masks and mixture. */
+#include "recipe.h"
+
+int64_t mert_recipe_stride(const mert_recipe *r)
+{
+    int64_t stride = 1;
+    for (int64_t i = 0; i < r->conv_feature_layers.n; i++)
+        stride *= r->conv_feature_layers.layer[i].stride;
+    return stride;
+}
+
+static int check_range(const int64_t v[2], const char *name, mert_error *e)
+{
+    return v[0] <= v[1] ? 0 : mert_fail(e, "%s: %lld is more than %lld", name, (long long)v[0], (long long)v[1]);
+}
+
+static int check_batches(const mert_recipe *r, mert_error *e)
+{
+    double stride = 1;
+    for (int64_t i = 0; i < r->conv_feature_layers.n; i++)
+        stride *= r->conv_feature_layers.layer[i].stride;
+    if (stride > 1 << 20)
+        return mert_fail(e, "conv_feature_layers: %.0f samples per frame", stride);
+    if (r->min_sample_size > r->max_sample_size)
+        return mert_fail(e, "min_sample_size %lld is more than max_sample_size %lld", (long long)r->min_sample_size,
+                         (long long)r->max_sample_size);
+    if (r->max_tokens < r->max_sample_size)
+        return mert_fail(e, "max_tokens %lld: not even one crop of max_sample_size %lld fits a batch", (long long)r->max_tokens,
+                         (long long)r->max_sample_size);
+    return check_range(r->mixture_length, "inbatch_noise_augment_len_range", e) ||
+           check_range(r->mixture_number, "inbatch_noise_augment_number_range", e) ? -1 : 0;
+}
+
+int mert_recipe_check(const mert_recipe *r, mert_error *e)
+{
+    mert_config c;
+    mert_recipe heads = *r;
+    if (check_batches(r, e))
+        return -1;
+    if (r->warmup_updates >= r->total_updates)
+        return mert_fail(e, "warmup_updates %lld leaves nothing of total_updates %lld", (long long)r->warmup_updates,
+                         (long long)r->total_updates);
+    /* The labels are not known here: any will do. */
+    heads.codebooks = r->codebooks ? r->codebooks : 1;
+    heads.classes = r->classes ? r->classes : 2;
+    if (mert_recipe_model(&heads, NULL, 0, &c, e))
+        return -1;
+    if (mert_config_frames(&c, r->min_sample_size) < r->mask_length + 1)
+        return mert_fail(e, "min_sample_size %lld: %lld frames have no room for mask_length %lld", (long long)r->min_sample_size,
+                         (long long)mert_config_frames(&c, r->min_sample_size), (long long)r->mask_length);
+    return 0;
+}
+
+static int heads(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e)
+{
+    if (!K && !r->codebooks && r->classes)
+        return mert_fail(e, "classes is set but codebooks is not");
+    c->codebooks = K ? K : (int)r->codebooks;
+    for (int k = 0; k < c->codebooks; k++) {
+        c->classes[k] = K && labels[k].classes ? labels[k].classes : r->classes;
+        if (!c->classes[k])
+            return mert_fail(e, "the number of classes of codebook %d is not known: its labels have no .meta file, and the recipe's "
+                             "classes is 0", k);
+        if (r->classes && c->classes[k] != r->classes)
+            return mert_fail(e, "codebook %d has %lld classes, the recipe says %lld", k, (long long)c->classes[k], (long long)r->classes);
+    }
+    if (!c->codebooks)
+        return 0;
+    c->special_rows = (int)r->special_rows;
+    c->final_dim = (int)r->final_dim;
+    c->untied = r->untie_final_proj;
+    c->learnable_temperature = r->learnable_temp;
+    c->target_glu = r->target_glu;
+    c->cqt_target_bins = r->audio_cqt_loss_m ? (int)r->audio_cqt_bins : 0;
+    c->mel_target_bins = r->audio_mel_loss_m ? (int)r->audio_mel_bins : 0;
+    return 0;
+}
+
+int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e)
+{
+    *c = mert_config_95m();
+    if (K < 0 || K > MERT_CODEBOOKS_MAX)
+        return mert_fail(e, "%d codebooks: at most %d", K, MERT_CODEBOOKS_MAX);
+    c->sample_rate = (int)r->sample_rate;
+    c->convs = (int)r->conv_feature_layers.n;
+    for (int i = 0; i < c->convs; i++) {
+        c->conv[i].dim = r->conv_feature_layers.layer[i].dim;
+        c->conv[i].kernel = r->conv_feature_layers.layer[i].kernel;
+        c->conv[i].stride = r->conv_feature_layers.layer[i].stride;
+    }
+    c->conv_bias = r->conv_bias;
+    c->extractor_layer_norm = r->extractor_mode;
+    c->width = (int)r->encoder_embed_dim;
+    c->layers = (int)r->encoder_layers;
+    c->heads = (int)r->encoder_attention_heads;
+    c->ffn = (int)r->encoder_ffn_embed_dim;
+    c->pos_kernel = (int)r->conv_pos;
+    c->pos_groups = (int)r->conv_pos_groups;
+    c->pre_ln = r->layer_norm_first;
+    c->deepnorm = r->deepnorm;
+    c->attention_relax = r->attention_relax;
+    if (heads(r, labels, K, c, e))
+        return -1;
+    return mert_config_check(c, e);
+}
+
+mert_objective_config mert_recipe_objective(const mert_recipe *r)
+{
+    return (mert_objective_config){.features_pen_weight = r->features_pen_weight, .cqt_weight = r->cqt_loss_weight,
+                                   .mel_weight = r->mel_loss_weight, .logit_temperature = r->logit_temp, .codebook_share = 1};
+}
+
+mert_adam_config mert_recipe_adam(const mert_recipe *r)
+{
+    return (mert_adam_config){.beta1 = r->adam_betas[0], .beta2 = r->adam_betas[1], .eps = r->adam_eps,
+                              .weight_decay = r->weight_decay, .clip_norm = r->clip_norm};
+}
+
+mert_regime mert_recipe_regime(const mert_recipe *r)
+{
+    return (mert_regime){.training = 1, .dropout = r->dropout, .attention_dropout = r->attention_dropout,
+                         .activation_dropout = r->activation_dropout, .input_dropout = r->dropout_input,
+                         .feature_dropout = r->dropout_features, .layerdrop = r->encoder_layerdrop,
+                         .feature_grad_mult = r->feature_grad_mult, .seed = (uint64_t)r->seed};
+}
+
+mert_mask_config mert_recipe_mask(const mert_recipe *r)
+{
+    return (mert_mask_config){.prob = r->mask_prob, .length = r->mask_length, .min_spans = 2};
+}
+
+mert_mixture_config mert_recipe_mixture(const mert_recipe *r)
+{
+    return (mert_mixture_config){.prob = r->mixture_prob, .length = {r->mixture_length[0], r->mixture_length[1]},
+                                 .number = {r->mixture_number[0], r->mixture_number[1]}, .volume = r->mixture_volume};
+}

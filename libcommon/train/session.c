@@ -1,0 +1,189 @@
+#include "session.h"
+
+#include "schedule.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int64_t mert_session_last(const mert_session *s)
+{
+    int64_t stop = s->recipe.max_update, total = s->recipe.total_updates;
+    return stop && stop < total ? stop : total;
+}
+
+/* ---- beginning and ending ---- */
+
+int mert_session_model(mert_session *s, mert_error *e)
+{
+    mert_labels_meta *metas = calloc((size_t)s->train.K + 1, sizeof *metas);
+    size_t bytes;
+    int bad;
+    if (!metas)
+        return mert_fail(e, "out of memory");
+    mert_corpus_metas(&s->train, metas);
+    bad = mert_recipe_model(&s->recipe, metas, s->train.K, &s->model, e) ||
+          mert_weights_init(&s->weights, &s->model, (uint64_t)s->recipe.seed, e);
+    free(metas);
+    if (bad)
+        return -1;
+    bytes = (size_t)s->weights.layout.size * sizeof(float);
+    s->m = calloc(1, bytes);
+    s->v = calloc(1, bytes);
+    s->state = (mert_state){.data = mert_state_data(&s->train)};
+    return s->m && s->v ? 0 : mert_fail(e, "out of memory for the moments of %lld parameters", (long long)s->weights.layout.elements);
+}
+
+int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
+{
+    mert_state state;
+    mert_recipe recipe;
+    const char *other;
+    if (mert_state_load(s->save, update, &state, &recipe, NULL, NULL, NULL, e))
+        return -1;
+    if ((other = mert_recipe_difference(&recipe, &s->recipe)))
+        return mert_fail(e, "%s: the run was begun with another %s", s->save, other);
+    if (state.data != s->state.data)
+        return mert_fail(e, "%s: the run was begun with another manifest or other labels", s->save);
+    return mert_state_load(s->save, update, &s->state, &recipe, &s->weights, s->m, s->v, e);
+}
+
+int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
+{
+    mert_objective_config objective = mert_recipe_objective(&s->recipe);
+    mert_adam_config adam = mert_recipe_adam(&s->recipe);
+    if (mert_plan_make(&s->valid_plan, &s->valid, &s->recipe, MERT_VALIDATION, e))
+        return -1;
+    if (!s->valid_plan.n)
+        return mert_fail(e, "the validation set is empty: none of its %lld items is as long as min_sample_size (%lld samples)",
+                         (long long)s->valid.n, (long long)s->recipe.min_sample_size);
+    s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, e);
+    if (!s->trainer || mert_trainer_set(s->trainer, NULL, s->m, s->v, e))
+        return -1;
+    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, s->state.position, e);
+    return s->loader ? 0 : -1;
+}
+
+void mert_session_end(mert_session *s)
+{
+    mert_loader_stop(s->loader);
+    mert_trainer_free(s->trainer);
+    mert_plan_free(&s->valid_plan);
+    mert_weights_free(&s->weights);
+    free(s->m);
+    free(s->v);
+    mert_corpus_close(&s->train);
+    mert_corpus_close(&s->valid);
+    memset(s, 0, sizeof *s);
+}
+
+/* ---- one update ---- */
+
+void mert_sums_add(mert_sums *to, const mert_sums *from)
+{
+    to->loss += from->loss;
+    for (int k = 0; k < MERT_CODEBOOKS_MAX; k++) {
+        to->ce[k] += from->ce[k];
+        to->correct[k] += from->correct[k];
+    }
+    to->features_pen += from->features_pen;
+    to->cqt_mse += from->cqt_mse;
+    to->mel_mse += from->mel_mse;
+    to->sample_size += from->sample_size;
+    to->batches += from->batches;
+    to->frames += from->frames;
+    to->samples += from->samples;
+}
+
+/* Adds the names of the batch's items to `text`, as many as fit. */
+static void name_items(const mert_session *s, const mert_load *l, char *text, size_t size)
+{
+    size_t used = strlen(text);
+    for (int64_t i = 0; i < l->batch.B && used + 8 < size; i++) {
+        int n = snprintf(text + used, size - used, "%s%s", used ? ", " : "", mert_corpus_key(&s->train, l->corpus_items[i]));
+        if (n < 0 || (size_t)n >= size - used) {
+            snprintf(text + used, size - used, ", ...");
+            return;
+        }
+        used += (size_t)n;
+    }
+}
+
+static void note_unreadable(const mert_session *s, const mert_load *l, mert_step *step)
+{
+    if (!l->failed)
+        return;
+    step->unreadable += l->failed;
+    step->unreadable_key = mert_corpus_key(&s->train, l->failed_item);
+    memcpy(step->unreadable_why, l->failure, sizeof step->unreadable_why);
+}
+
+int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
+{
+    mert_regime regime = mert_recipe_regime(&s->recipe);
+    mert_position *at = &s->state.position;
+    int64_t update = at->update + 1;
+    int left_out;
+    char heard[sizeof step->why] = "";
+    memset(step, 0, sizeof *step);
+    regime.update = (uint64_t)update;
+    for (int64_t i = 0; i < s->recipe.update_freq; i++) {
+        const mert_load *l = mert_loader_next(s->loader, &step->waited, e);
+        mert_sums sums = {0};
+        if (!l)
+            return -1;
+        note_unreadable(s, l, step);
+        name_items(s, l, heard, sizeof heard);
+        regime.micro_batch = (uint64_t)i;
+        if (mert_trainer_accumulate(s->trainer, &regime, &l->batch, &sums, e))
+            return -1;
+        if (isfinite(sums.loss)) {
+            mert_sums_add(&step->sums, &sums);
+        } else {
+            step->skipped = 1;
+            name_items(s, l, step->why, sizeof step->why);
+        }
+        at->epoch = l->epoch;
+        at->index = l->index + 1;
+    }
+    step->lr = mert_schedule_rate(s->recipe.lr, s->recipe.warmup_updates, s->recipe.total_updates, update);
+    /* A sample size of 0 makes the trainer forget the gradients. */
+    left_out = mert_trainer_update(s->trainer, update, step->lr, step->skipped ? 0 : (double)step->sums.sample_size, &step->norm, e);
+    if (left_out < 0)
+        return -1;
+    if (left_out && !step->skipped)
+        memcpy(step->why, heard, sizeof heard);
+    step->skipped = left_out;
+    s->state.skipped += left_out;
+    s->state.skipped_in_row = left_out ? s->state.skipped_in_row + 1 : 0;
+    at->update = update;
+    return 0;
+}
+
+/* ---- looking and keeping ---- */
+
+int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e)
+{
+    mert_load load = {0};
+    int bad = 0;
+    *sums = (mert_sums){0};
+    for (int64_t i = 0; !bad && i < s->valid_plan.n; i++) {
+        bad = mert_load_fill(&load, &s->valid, &s->recipe, &s->model, &s->valid_plan, MERT_VALIDATION, i, 0, i, e);
+        if (!bad && load.failed)
+            bad = mert_fail(e, "%s", load.failure); /* what is compared must be the same every time */
+        if (!bad)
+            bad = mert_trainer_evaluate(s->trainer, &load.batch, sums, e);
+    }
+    mert_load_free(&load);
+    return bad;
+}
+
+int mert_session_save(mert_session *s, mert_error *e)
+{
+    if (mert_trainer_get(s->trainer, s->weights.values, s->m, s->v, NULL, e))
+        return -1;
+    if (mert_state_save(s->save, &s->state, &s->recipe, &s->weights, s->m, s->v, e))
+        return -1;
+    return mert_state_prune(s->save, s->recipe.keep, e);
+}
