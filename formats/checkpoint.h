@@ -46,7 +46,11 @@ const mert_json *mert_checkpoint_preprocessor(const mert_checkpoint *c);
 /* Everything in a torch file that is no tensor (fairseq: "cfg", "args"), as JSON: dictionaries, lists, numbers, strings;
  * an object of a class as {"__class__": "module.name", ...its attributes}. NULL if there is none. */
 const mert_json *mert_checkpoint_extras(const mert_checkpoint *c);
-const char *mert_checkpoint_container(const mert_checkpoint *c); /* "safetensors", "sharded safetensors", "torch zip", "torch pickle" */
+/* "safetensors", "torch zip", "torch pickle", "sharded safetensors", "sharded torch" */
+const char *mert_checkpoint_container(const mert_checkpoint *c);
+/* Reads everything that the files carry a checksum of (the records of a torch zip: CRC-32; the other containers have none) and
+ * compares; *checked_bytes: how much that was. Opening checks only what it must understand. */
+int mert_checkpoint_verify(const mert_checkpoint *c, int64_t *checked_bytes, mert_error *e);
 
 /* ---- writing safetensors ---- */
 

@@ -27,6 +27,9 @@ const char *mert_json_string(const mert_json *object, const char *key);     /* N
 /* The same for values themselves, for arrays. */
 int mert_json_as_int(const mert_json *j, int64_t *to);
 int mert_json_as_double(const mert_json *j, double *to);
+const char *mert_json_as_string(const mert_json *j); /* NULL if it is no string */
+int mert_json_is_object(const mert_json *j);
+int mert_json_is_array(const mert_json *j);
 
 /* Walks an object in its order; index from 0. Returns the key or NULL at the end. O(1) per step. */
 typedef struct mert_json_walk {
@@ -37,5 +40,7 @@ const char *mert_json_next(mert_json_walk *w, const mert_json **value); /* start
 
 /* For writing: s as a JSON string with its quotes, to be freed by the caller. */
 char *mert_json_quote(const char *s);
+/* The value as text, indented by `indent` blanks (0: on one line), to be freed by the caller; NULL: out of memory. */
+char *mert_json_text(const mert_json *j, int indent);
 
 #endif

@@ -1,0 +1,363 @@
+/* Finds the files of a model, knows their containers apart, keeps the list of tensors. What is inside a container is read by
+ * safetensors.c, torch_zip.c and torch_legacy.c. */
+#include "checkpoint_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- what readers fill in ---- */
+
+static int grow(void *array, size_t *room, size_t count, size_t size)
+{
+    size_t more = *room ? 2 * *room : 64;
+    void *p;
+    if (count < *room)
+        return 0;
+    if (more > SIZE_MAX / size || !(p = realloc(*(void **)array, more * size)))
+        return -1;
+    *(void **)array = p;
+    *room = more;
+    return 0;
+}
+
+void *mert_checkpoint_hold(mert_checkpoint *c, size_t size)
+{
+    void *p;
+    if (grow(&c->held, &c->held_room, c->nheld, sizeof *c->held) || !(p = malloc(size ? size : 1)))
+        return NULL;
+    return c->held[c->nheld++] = p;
+}
+
+int mert_checkpoint_map(mert_checkpoint *c, const char *path, mert_mapping *m, mert_error *e)
+{
+    mert_mapping *more = realloc(c->mappings, (c->nmappings + 1) * sizeof *more);
+    if (!more)
+        return mert_fail(e, "%s: out of memory", path);
+    c->mappings = more;
+    if (mert_mapping_open(m, path, e))
+        return -1;
+    more[c->nmappings++] = *m;
+    if (!m->size)
+        return mert_fail(e, "%s: the file is empty", path);
+    c->gather_max += m->size;
+    return 0;
+}
+
+int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, mert_element type, int ndim, const int64_t *shape,
+                        const void *data, mert_error *e)
+{
+    mert_tensor *t;
+    char *copy;
+    if (memchr(name, 0, name_size))
+        return mert_fail(e, "%s: a tensor's name with a NUL byte in it", mert_show(name, name_size).text);
+    if (grow(&c->tensors, &c->room, c->count, sizeof *t) || !(copy = mert_checkpoint_hold(c, name_size + 1)))
+        return mert_fail(e, "out of memory");
+    memcpy(copy, name, name_size);
+    copy[name_size] = 0;
+    t = &c->tensors[c->count++];
+    *t = (mert_tensor){.name = copy, .type = type, .ndim = ndim, .data = data};
+    memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
+    return mert_shape_elements(ndim, shape, &t->elements);
+}
+
+int mert_checkpoint_add_checked(mert_checkpoint *c, const mert_checked *r, const char *path, mert_error *e)
+{
+    size_t room = strlen(path) + strlen(r->name) + 3;
+    char *name = mert_checkpoint_hold(c, room);
+    if (!name || grow(&c->checked, &c->checked_room, c->nchecked, sizeof *r))
+        return mert_fail(e, "%s: out of memory", path);
+    snprintf(name, room, "%s: %s", path, r->name);
+    c->checked[c->nchecked] = *r;
+    c->checked[c->nchecked++].name = name;
+    return 0;
+}
+
+int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements)
+{
+    int64_t n = 1;
+    int empty = 0;
+    for (int i = 0; i < ndim; i++) {
+        if (shape[i] < 0)
+            return -1;
+        empty |= shape[i] == 0;
+    }
+    for (int i = 0; i < ndim && !empty; i++)
+        if (__builtin_mul_overflow(n, shape[i], &n))
+            return -1;
+    *elements = empty ? 0 : n;
+    return 0;
+}
+
+int mert_shape_bytes(int ndim, const int64_t *shape, mert_element type, uint64_t *bytes)
+{
+    int64_t n;
+    if (mert_shape_elements(ndim, shape, &n) || n > INT64_MAX / 8)
+        return -1;
+    *bytes = (uint64_t)n * mert_element_size(type);
+    return 0;
+}
+
+mert_shown mert_show(const char *name, size_t size)
+{
+    mert_shown s;
+    size_t n = 0;
+    for (size_t i = 0; i < size && n + 4 < sizeof s.text; i++)
+        s.text[n++] = name[i] >= ' ' && name[i] <= '~' ? name[i] : '?';
+    if (n < size)
+        for (int i = 0; i < 3; i++)
+            s.text[n++] = '.';
+    s.text[n] = 0;
+    return s;
+}
+
+/* ---- one file ---- */
+
+static int open_file(mert_checkpoint *c, const char *path, mert_error *e)
+{
+    mert_mapping m;
+    size_t n = strlen(path);
+    if (mert_checkpoint_map(c, path, &m, e))
+        return -1;
+    if (m.size >= 4 && !memcmp(m.data, "PK\3\4", 4))
+        return mert_torch_zip_open(c, path, &m, e);
+    if (m.size >= 2 && m.data[0] == 0x80 && m.data[1] >= 2 && m.data[1] <= 5)
+        return mert_torch_legacy_open(c, path, &m, e);
+    if ((m.size > 8 && m.data[8] == '{') || (n > 12 && !strcmp(path + n - 12, ".safetensors")))
+        return mert_safetensors_open(c, path, &m, e);
+    return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle)", path);
+}
+
+/* ---- directories ---- */
+
+static int exists(const char *dir, const char *name, char **path)
+{
+    *path = mert_path_join(dir, name);
+    if (*path && access(*path, F_OK) == 0)
+        return 1;
+    free(*path);
+    *path = NULL;
+    return 0;
+}
+
+static int shard_name_is_plain(const char *s)
+{
+    return *s && *s != '.' && !strchr(s, '/') && !strchr(s, '\\');
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int make_sorted(mert_checkpoint *c, const char *path, mert_error *e);
+
+/* Each tensor that the index names must be in the shard that it names; shard i's tensors are [first[i], first[i+1]). */
+static int check_shards(mert_checkpoint *c, const mert_json *map, const char **files, const size_t *first, size_t n, const char *index,
+                        mert_error *e)
+{
+    mert_json_walk w = {map, NULL};
+    const mert_json *value;
+    const char *name;
+    if (make_sorted(c, index, e))
+        return -1;
+    while ((name = mert_json_next(&w, &value))) {
+        const char *file = mert_json_as_string(value);
+        const char **at = bsearch(&file, files, n, sizeof *files, by_text);
+        const mert_tensor *t = mert_checkpoint_find(c, name);
+        size_t i = (size_t)(at - files), k = t ? (size_t)(t - c->tensors) : 0;
+        if (!t || k < first[i] || k >= first[i + 1])
+            return mert_fail(e, "%s: %s is said to be in %s, and is not", index, mert_show(name, strlen(name)).text,
+                             mert_show(file, strlen(file)).text);
+    }
+    return 0;
+}
+
+static int open_shards(mert_checkpoint *c, const char *dir, const char *index, mert_error *e)
+{
+    mert_json *j = mert_json_read(index, e);
+    const mert_json *map = mert_json_get(j, "weight_map"), *value;
+    size_t entries = mert_json_size(map), n = 0, *first = calloc(entries + 1, sizeof *first);
+    const char **files = calloc(entries + 1, sizeof *files), *name;
+    mert_json_walk w = {map, NULL};
+    int rc = -1;
+    if (!j)
+        goto out;
+    if (!entries || !first || !files) {
+        mert_fail(e, "%s: no weight_map in it", index);
+        goto out;
+    }
+    for (size_t i = 0; (name = mert_json_next(&w, &value)); i++)
+        if (!(files[i] = mert_json_as_string(value)) || !shard_name_is_plain(files[i])) {
+            mert_fail(e, "%s: %s: not the name of a file in this folder", index, mert_show(name, strlen(name)).text);
+            goto out;
+        }
+    qsort(files, entries, sizeof *files, by_text);
+    for (size_t i = 0; i < entries; i++)
+        if (!i || strcmp(files[i], files[n - 1]))
+            files[n++] = files[i];
+    for (size_t i = 0; i < n; i++) {
+        char *path = mert_path_join(dir, files[i]);
+        first[i] = c->count;
+        rc = path ? open_file(c, path, e) : mert_fail(e, "%s: out of memory", index);
+        free(path);
+        if (rc)
+            goto out;
+        mert_json_free(c->extras); /* a shard's own (its list of weights) is no configuration */
+        c->extras = NULL;
+    }
+    first[n] = c->count;
+    rc = check_shards(c, map, files, first, n, index, e);
+    c->container = strcmp(c->container, "safetensors") ? "sharded torch" : "sharded safetensors";
+out:
+    free(first);
+    free(files);
+    mert_json_free(j);
+    return rc;
+}
+
+static int open_directory(mert_checkpoint *c, const char *dir, mert_error *e)
+{
+    static const struct { const char *name; int index; } known[] = {
+        {"model.safetensors", 0}, {"model.safetensors.index.json", 1}, {"pytorch_model.bin", 0}, {"pytorch_model.bin.index.json", 1}};
+    char *path;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (exists(dir, known[i].name, &path)) {
+            int rc = known[i].index ? open_shards(c, dir, path, e) : open_file(c, path, e);
+            free(path);
+            return rc;
+        }
+    return mert_fail(e, "%s: no model in this folder (model.safetensors or pytorch_model.bin, or their .index.json)", dir);
+}
+
+static int read_beside(const char *dir, const char *name, mert_json **to, mert_error *e)
+{
+    char *path;
+    if (!exists(dir, name, &path))
+        return 0;
+    *to = mert_json_read(path, e);
+    free(path);
+    return *to ? 0 : -1;
+}
+
+/* ---- the whole ---- */
+
+static int by_tensor_name(const void *a, const void *b)
+{
+    const mert_tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static int make_sorted(mert_checkpoint *c, const char *path, mert_error *e)
+{
+    if (c->sorted)
+        return 0;
+    if (!(c->sorted = calloc(c->count + 1, sizeof *c->sorted)))
+        return mert_fail(e, "%s: out of memory", path);
+    for (size_t i = 0; i < c->count; i++)
+        c->sorted[i] = &c->tensors[i];
+    qsort(c->sorted, c->count, sizeof *c->sorted, by_tensor_name);
+    for (size_t i = 1; i < c->count; i++)
+        if (!strcmp(c->sorted[i - 1]->name, c->sorted[i]->name))
+            return mert_fail(e, "%s: %s: two tensors of this name", path, mert_show(c->sorted[i]->name, strlen(c->sorted[i]->name)).text);
+    return 0;
+}
+
+mert_checkpoint *mert_checkpoint_open(const char *path, mert_error *e)
+{
+    mert_checkpoint *c = calloc(1, sizeof *c);
+    char *dir = strdup(path), *slash;
+    int rc = -1, is_directory = mert_path_is_directory(path);
+    if (!c || !dir) {
+        mert_fail(e, "%s: out of memory", path);
+        goto out;
+    }
+    if (!is_directory) {
+        if ((slash = strrchr(dir, '/')))
+            *(slash == dir ? slash + 1 : slash) = 0;
+        else
+            memcpy(dir, *dir ? "." : "", *dir ? 2 : 1);
+    }
+    rc = is_directory ? open_directory(c, path, e) : open_file(c, path, e);
+    if (!rc)
+        rc = make_sorted(c, path, e);
+    if (!rc)
+        rc = read_beside(dir, "config.json", &c->config, e);
+    if (!rc)
+        rc = read_beside(dir, "preprocessor_config.json", &c->preprocessor, e);
+out:
+    free(dir);
+    if (rc) {
+        mert_checkpoint_close(c);
+        return NULL;
+    }
+    return c;
+}
+
+void mert_checkpoint_close(mert_checkpoint *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->nheld; i++)
+        free(c->held[i]);
+    for (size_t i = 0; i < c->nmappings; i++)
+        mert_mapping_close(&c->mappings[i]);
+    mert_json_free(c->config);
+    mert_json_free(c->preprocessor);
+    mert_json_free(c->extras);
+    free(c->held);
+    free(c->mappings);
+    free(c->checked);
+    free(c->tensors);
+    free(c->sorted);
+    free(c);
+}
+
+size_t mert_checkpoint_count(const mert_checkpoint *c)
+{
+    return c->count;
+}
+
+const mert_tensor *mert_checkpoint_tensor(const mert_checkpoint *c, size_t i)
+{
+    return i < c->count ? &c->tensors[i] : NULL;
+}
+
+const mert_tensor *mert_checkpoint_find(const mert_checkpoint *c, const char *name)
+{
+    const mert_tensor key = {.name = name}, *p = &key;
+    const mert_tensor **at = c->count ? bsearch(&p, c->sorted, c->count, sizeof *c->sorted, by_tensor_name) : NULL;
+    return at ? *at : NULL;
+}
+
+const mert_json *mert_checkpoint_config(const mert_checkpoint *c)
+{
+    return c->config;
+}
+
+const mert_json *mert_checkpoint_preprocessor(const mert_checkpoint *c)
+{
+    return c->preprocessor;
+}
+
+const mert_json *mert_checkpoint_extras(const mert_checkpoint *c)
+{
+    return c->extras;
+}
+
+const char *mert_checkpoint_container(const mert_checkpoint *c)
+{
+    return c->container;
+}
+
+int mert_checkpoint_verify(const mert_checkpoint *c, int64_t *checked_bytes, mert_error *e)
+{
+    *checked_bytes = 0;
+    for (size_t i = 0; i < c->nchecked; i++) {
+        const mert_checked *r = &c->checked[i];
+        if (mert_crc32(0, r->data, r->size) != r->crc)
+            return mert_fail(e, "%s: the checksum does not fit: the file is damaged", r->name);
+        *checked_bytes += (int64_t)r->size;
+    }
+    return 0;
+}

@@ -1,0 +1,72 @@
+#include "checkpoint.h"
+
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensor files are read in place: a little-endian machine is needed"
+#endif
+
+static const struct { const char *name; size_t size; } elements[] = {
+    [MERT_E_F32] = {"F32", 4}, [MERT_E_F16] = {"F16", 2}, [MERT_E_BF16] = {"BF16", 2}, [MERT_E_F64] = {"F64", 8},
+    [MERT_E_I64] = {"I64", 8}, [MERT_E_I32] = {"I32", 4}, [MERT_E_I16] = {"I16", 2},   [MERT_E_I8] = {"I8", 1},
+    [MERT_E_U8] = {"U8", 1},   [MERT_E_BOOL] = {"BOOL", 1}};
+
+size_t mert_element_size(mert_element t)
+{
+    return elements[t].size;
+}
+
+const char *mert_element_name(mert_element t)
+{
+    return elements[t].name;
+}
+
+static float float_of_bits(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* IEEE 754 binary16, exactly; subnormals are multiples of 2^-24. */
+static float float_of_half(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
+    if (exponent == 0) {
+        float f = (float)fraction * 0x1p-24f;
+        return sign ? -f : f;
+    }
+    if (exponent == 31)
+        return float_of_bits(sign | 0x7f800000u | fraction << 13);
+    return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
+}
+
+/* Elements may lie at any address: each is copied out before it is looked at. */
+#define EACH(type, expression)                                             \
+    for (int64_t i = 0; i < t->elements; i++) {                            \
+        type v;                                                            \
+        memcpy(&v, (const char *)t->data + (size_t)i * sizeof v, sizeof v); \
+        to[i] = (expression);                                              \
+    }                                                                      \
+    break
+
+int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
+{
+    switch (t->type) {
+    case MERT_E_F32:
+        if (t->elements)
+            memcpy(to, t->data, (size_t)t->elements * sizeof *to);
+        break;
+    case MERT_E_F16: EACH(uint16_t, float_of_half(v));
+    case MERT_E_BF16: EACH(uint16_t, float_of_bits((uint32_t)v << 16));
+    case MERT_E_F64: EACH(double, (float)v);
+    case MERT_E_I64: EACH(int64_t, (float)v);
+    case MERT_E_I32: EACH(int32_t, (float)v);
+    case MERT_E_I16: EACH(int16_t, (float)v);
+    case MERT_E_I8: EACH(int8_t, (float)v);
+    case MERT_E_U8: EACH(uint8_t, (float)v);
+    case MERT_E_BOOL: EACH(uint8_t, v ? 1.0f : 0.0f);
+    default: return mert_fail(e, "%s: unknown element type %d", t->name, (int)t->type);
+    }
+    return 0;
+}
