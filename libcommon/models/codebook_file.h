@@ -1,0 +1,31 @@
+/* Our own codebooks as files: one .safetensors with the tensors `codebooks.0` ... [V, D] float32, for normalised features `mean` and
+ * `scale` [D], and `config`, JSON text as U8, which says what they are and which features they belong to:
+ *
+ *     {"type": "kmeans", "classes": 500, "width": 39, "kind": "mfcc", "sample_rate": 16000, "frame_rate": [16000, 160],
+ *      "features": "mert-mel mfcc=1", "features_model": "0000000000000000"}
+ *
+ * Plain centroids as others have them, a .npy [V, D], are read too; then nothing is known of their features but the width. */
+#ifndef MERT_CODEBOOK_FILE_H
+#define MERT_CODEBOOK_FILE_H
+
+#include "../../formats/checkpoint.h"
+#include "features.h"
+
+typedef struct mert_codebook {
+    char type[16];          /* "kmeans", "rvq" */
+    mert_features features; /* what it was trained on */
+    int64_t count;          /* codebooks; kmeans: 1 */
+    int64_t classes, width; /* V, D of each */
+    float *codewords;       /* [count, classes, width] */
+    float *mean, *scale;    /* [width]: codewords live in (x - mean) * scale; NULL: in x */
+    uint64_t hash;          /* S9, over codebooks.N, mean, scale */
+} mert_codebook;
+
+int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e); /* sets the hash */
+/* Refuses what is no codebook of ours, shapes that differ, values that are not finite, a codebook without classes. */
+int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e);
+/* The same from an open checkpoint. */
+int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e);
+void mert_codebook_free(mert_codebook *b);
+
+#endif

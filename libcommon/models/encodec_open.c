@@ -1,0 +1,536 @@
+#include "encodec.h"
+
+#include "../../formats/stream/mts.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME = 160, BLOCK_FRAMES = 64, SIZE_MAX_SANE = 1 << 16 };
+
+/* Tensors under either naming. Our own names for them, which the hash is over, are those of the HF layout with weight_g and weight_v. */
+typedef struct loader {
+    const mert_checkpoint *c;
+    int official;             /* encoder.model.N.conv.conv.* instead of encoder.layers.N.conv.* */
+    char *used;               /* [tensors] */
+    mert_named_values *named; /* what the hash is over */
+    size_t n_named;
+    int hashed;               /* tensors read now go into the hash */
+    int growth;               /* dilation of residual j is growth^j */
+    mert_encodec *m;
+    mert_error *e;
+} loader;
+
+static int has_prefix(const loader *l, const char *prefix)
+{
+    for (size_t i = 0; i < mert_checkpoint_count(l->c); i++)
+        if (!strncmp(mert_checkpoint_tensor(l->c, i)->name, prefix, strlen(prefix)))
+            return 1;
+    return 0;
+}
+
+/* "encoder.layers.3" + ".block.1" as the container writes it, without the tail that says conv. */
+static void layer_name(const loader *l, char name[NAME], const char *net, int layer, const char *part)
+{
+    snprintf(name, NAME, "%s.%s.%d%s", net, l->official ? "model" : "layers", layer, part);
+}
+
+static int has_layer(const loader *l, const char *net, int layer, const char *part)
+{
+    char name[NAME];
+    layer_name(l, name, net, layer, part);
+    strcat(name, ".");
+    return has_prefix(l, name);
+}
+
+static const mert_tensor *find(const loader *l, const char *name)
+{
+    const mert_tensor *t = mert_checkpoint_find(l->c, name);
+    for (size_t i = 0; t && i < mert_checkpoint_count(l->c); i++)
+        if (mert_checkpoint_tensor(l->c, i) == t)
+            l->used[i] = 1;
+    return t;
+}
+
+/* The values of a tensor of the given shape (a size of -1 is filled in), under its own name for the hash. The list owns them. */
+static float *values(loader *l, const char *name, const char *own, int ndim, int64_t *shape)
+{
+    const mert_tensor *t = find(l, name);
+    float *v;
+    if (!t) {
+        mert_fail(l->e, "tensor %s is missing", name);
+        return NULL;
+    }
+    int fits = t->ndim == ndim && t->elements > 0 && t->elements < INT32_MAX;
+    for (int i = 0; fits && i < ndim; i++) {
+        if (shape[i] < 0)
+            shape[i] = t->shape[i];
+        fits = shape[i] == t->shape[i] && shape[i] <= SIZE_MAX_SANE;
+    }
+    if (!fits) {
+        mert_fail(l->e, "tensor %s has another shape than this model needs", name);
+        return NULL;
+    }
+    v = malloc((size_t)t->elements * sizeof *v);
+    if (!v) {
+        mert_fail(l->e, "out of memory");
+        return NULL;
+    }
+    l->named[l->n_named] = (mert_named_values){l->hashed ? strdup(own) : NULL, v, t->elements};
+    if (l->hashed && !l->named[l->n_named++].name) {
+        mert_fail(l->e, "out of memory");
+        return NULL;
+    }
+    l->n_named += !l->hashed;
+    if (mert_tensor_read(t, v, l->e))
+        return NULL;
+    for (int64_t i = 0; i < t->elements; i++)
+        if (!isfinite(v[i])) {
+            mert_fail(l->e, "tensor %s holds a NaN or an infinity at element %" PRId64, name, i);
+            return NULL;
+        }
+    return v;
+}
+
+/* A conv's weight [a, b, kernel] with weight norm folded in (norm over dims 1 and 2), to be freed; shape as in values(). */
+static float *weight(loader *l, const char *base, const char *own, int64_t *shape)
+{
+    static const char *const g_names[] = {"weight_g", "parametrizations.weight.original0"};
+    static const char *const v_names[] = {"weight_v", "parametrizations.weight.original1"};
+    char name[2 * NAME], as[2 * NAME];
+    int naming = 0;
+    float *w, *g, *v;
+    int64_t g_shape[3] = {-1, 1, 1}, each;
+    snprintf(name, sizeof name, "%s.parametrizations.", base);
+    naming = has_prefix(l, name);
+    snprintf(name, sizeof name, "%s.weight", base);
+    snprintf(as, sizeof as, "%s.weight", own);
+    if (mert_checkpoint_find(l->c, name)) {
+        v = values(l, name, as, 3, shape);
+        g = NULL;
+    } else {
+        snprintf(name, sizeof name, "%s.%s", base, v_names[naming]);
+        snprintf(as, sizeof as, "%s.weight_v", own);
+        v = values(l, name, as, 3, shape);
+        if (!v)
+            return NULL;
+        g_shape[0] = shape[0];
+        snprintf(name, sizeof name, "%s.%s", base, g_names[naming]);
+        snprintf(as, sizeof as, "%s.weight_g", own);
+        g = values(l, name, as, 3, g_shape);
+        if (!g)
+            return NULL;
+    }
+    if (!v)
+        return NULL;
+    each = shape[1] * shape[2];
+    w = malloc((size_t)(shape[0] * each) * sizeof *w);
+    if (!w) {
+        mert_fail(l->e, "out of memory");
+        return NULL;
+    }
+    for (int64_t o = 0; o < shape[0]; o++) {
+        double norm = 0;
+        for (int64_t i = 0; i < each; i++)
+            norm += (double)v[o * each + i] * v[o * each + i];
+        norm = sqrt(norm);
+        for (int64_t i = 0; i < each; i++)
+            w[o * each + i] = !g ? v[o * each + i] : norm > 0 ? (float)((double)g[o] * v[o * each + i] / norm) : 0;
+    }
+    return w;
+}
+
+/* What both kinds of conv have: base name in the container, our own name, weight and bias. shape: of the weight. */
+static float *conv_tensors(loader *l, const char *net, int layer, const char *part, int transposed, int64_t shape[3], float **bias)
+{
+    char base[NAME + 16], own[NAME + 16], name[2 * NAME];
+    int64_t bias_shape[1];
+    float *w;
+    layer_name(l, base, net, layer, part);
+    strcat(base, !l->official ? ".conv" : transposed ? ".convtr.convtr" : ".conv.conv");
+    snprintf(own, sizeof own, "%s.layers.%d%s.conv", net, layer, part);
+    w = weight(l, base, own, shape);
+    if (!w)
+        return NULL;
+    bias_shape[0] = shape[transposed ? 1 : 0];
+    snprintf(name, sizeof name, "%s.bias", base);
+    strcat(own, ".bias");
+    *bias = values(l, name, own, 1, bias_shape);
+    if (!*bias) {
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+static int conv(loader *l, const char *net, int layer, const char *part, int64_t in, int down, int64_t dilation, mert_seanet_conv *c)
+{
+    int64_t shape[3] = {-1, in, -1}, K;
+    float *bias, *w = conv_tensors(l, net, layer, part, 0, shape, &bias), *ordered;
+    if (!w)
+        return -1;
+    K = shape[2];
+    if (down && (K % 2 || K < 4)) {
+        free(w);
+        return mert_fail(l->e, "layer %s %d: kernel %" PRId64 " is not twice a stride", net, layer, K);
+    }
+    *c = (mert_seanet_conv){.in = in, .out = shape[0], .stride = down ? K / 2 : 1, .up = 1};
+    c->left = (K - 1) * dilation + 1 - c->stride;
+    ordered = malloc((size_t)(shape[0] * in * K) * sizeof *ordered);
+    for (int64_t o = 0; ordered && o < shape[0]; o++) /* [out, in, k] -> [out, k, in] */
+        for (int64_t i = 0; i < in; i++)
+            for (int64_t k = 0; k < K; k++)
+                ordered[(o * K + k) * in + i] = w[(o * in + i) * K + k];
+    c->product = ordered ? mert_rows_new(ordered, K * in, shape[0], K * in, bias) : NULL;
+    free(ordered);
+    free(w);
+    if (!c->product)
+        return mert_fail(l->e, "out of memory");
+    if (dilation > 1) {
+        c->product->taps = K;
+        c->product->tap_stride = dilation * in;
+    }
+    return 0;
+}
+
+/* [in, out, 2 r] -> [r, out] outputs from [x[t - 1], x[t]] */
+static int upsampler(loader *l, const char *net, int layer, int64_t in, mert_seanet_conv *c)
+{
+    int64_t shape[3] = {in, -1, -1}, r, out;
+    float *bias, *w = conv_tensors(l, net, layer, "", 1, shape, &bias), *ordered, *biases;
+    if (!w)
+        return -1;
+    out = shape[1];
+    r = shape[2] / 2;
+    if (shape[2] % 2 || r < 2) {
+        free(w);
+        return mert_fail(l->e, "layer %s %d: kernel %" PRId64 " is not twice a stride", net, layer, shape[2]);
+    }
+    *c = (mert_seanet_conv){.in = in, .out = out, .stride = 1, .up = r, .left = 1, .zero_past = 1};
+    ordered = malloc((size_t)(r * out * 2 * in) * sizeof *ordered);
+    biases = malloc((size_t)(r * out) * sizeof *biases);
+    for (int64_t j = 0; ordered && biases && j < r; j++)
+        for (int64_t o = 0; o < out; o++) {
+            float *row = ordered + (j * out + o) * 2 * in;
+            biases[j * out + o] = bias[o];
+            for (int64_t i = 0; i < in; i++) {
+                row[i] = w[(i * out + o) * 2 * r + j + r];
+                row[in + i] = w[(i * out + o) * 2 * r + j];
+            }
+        }
+    if (ordered && biases)
+        c->product = mert_rows_new(ordered, 2 * in, r * out, 2 * in, biases);
+    free(ordered);
+    free(biases);
+    free(w);
+    return c->product ? 0 : mert_fail(l->e, "out of memory");
+}
+
+static mert_seanet_stage *add(loader *l, mert_seanet *s, mert_seanet_kind kind)
+{
+    if (s->n == MERT_SEANET_STAGES) {
+        mert_fail(l->e, "more than %d layers", MERT_SEANET_STAGES);
+        return NULL;
+    }
+    s->stages[s->n] = (mert_seanet_stage){.kind = kind};
+    return &s->stages[s->n++];
+}
+
+static int add_conv(loader *l, mert_seanet *s, const char *net, int layer, int64_t in, int elu, int down)
+{
+    mert_seanet_stage *g = add(l, s, MERT_SEANET_CONV);
+    if (!g)
+        return -1;
+    g->elu = elu;
+    return conv(l, net, layer, "", in, down, 1, &g->conv);
+}
+
+/* All residual blocks from `layer` on; the number of the layer behind them, or -1. */
+static int add_residuals(loader *l, mert_seanet *s, const char *net, int layer, int64_t width)
+{
+    int64_t dilation = 1;
+    for (; has_layer(l, net, layer, ".block"); layer++) {
+        mert_seanet_stage *g = add(l, s, MERT_SEANET_RESIDUAL);
+        if (!g || conv(l, net, layer, ".block.1", width, 0, dilation, &g->conv) ||
+            conv(l, net, layer, ".block.3", g->conv.out, 0, 1, &g->second))
+            return -1;
+        if (has_layer(l, net, layer, ".shortcut") && conv(l, net, layer, ".shortcut", width, 0, 1, &g->shortcut))
+            return -1;
+        if (g->second.out != width || g->second.left || g->shortcut.left || (g->shortcut.product && g->shortcut.out != width))
+            return mert_fail(l->e, "residual block %s %d: its two branches do not fit", net, layer);
+        dilation *= l->growth;
+        if (dilation > 4096)
+            return mert_fail(l->e, "residual block %s %d: dilation beyond 4096", net, layer);
+    }
+    return layer;
+}
+
+static int add_lstm(loader *l, mert_seanet *s, const char *net, int layer, int64_t width)
+{
+    mert_seanet_stage *g = add(l, s, MERT_SEANET_LSTM);
+    static const char *const leaves[] = {"weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l"};
+    char name[NAME + 32], base[NAME], own[NAME + 32];
+    if (!g)
+        return -1;
+    g->width = width;
+    layer_name(l, base, net, layer, ".lstm");
+    for (;; g->layers++) {
+        float *v[4], *bias;
+        int any = 0;
+        for (int i = 0; i < 4; i++) {
+            snprintf(name, sizeof name, "%s.%s%d", base, leaves[i], g->layers);
+            any |= mert_checkpoint_find(l->c, name) != NULL;
+        }
+        if (!any)
+            break;
+        if (g->layers == MERT_SEANET_LSTM_LAYERS)
+            return mert_fail(l->e, "%s has more than %d layers", base, MERT_SEANET_LSTM_LAYERS);
+        for (int i = 0; i < 4; i++) {
+            int64_t shape[2] = {4 * width, width};
+            snprintf(name, sizeof name, "%s.%s%d", base, leaves[i], g->layers);
+            snprintf(own, sizeof own, "%s.layers.%d.lstm.%s%d", net, layer, leaves[i], g->layers);
+            v[i] = values(l, name, own, i < 2 ? 2 : 1, shape);
+            if (!v[i])
+                return -1;
+        }
+        bias = malloc((size_t)(4 * width) * sizeof *bias);
+        for (int64_t i = 0; bias && i < 4 * width; i++)
+            bias[i] = v[2][i] + v[3][i];
+        g->input[g->layers] = bias ? mert_rows_new(v[0], width, 4 * width, width, bias) : NULL;
+        g->recurrent[g->layers] = bias ? mert_rows_new(v[1], width, 4 * width, width, NULL) : NULL;
+        free(bias);
+        if (!g->input[g->layers] || !g->recurrent[g->layers]) {
+            g->layers++; /* what was made is freed with the stage */
+            return mert_fail(l->e, "out of memory");
+        }
+    }
+    return g->layers ? 0 : mert_fail(l->e, "tensor %s.weight_ih_l0 is missing", base);
+}
+
+/* conv; for each ratio: residuals, ELU, conv down; LSTM; ELU, conv. Indices count the layers without tensors (ELU), too. */
+static int encoder(loader *l)
+{
+    mert_seanet *s = &l->m->encoder;
+    int i = 1;
+    if (add_conv(l, s, "encoder", 0, 1, 0, 0))
+        return -1;
+    while (!has_layer(l, "encoder", i, ".lstm")) {
+        i = add_residuals(l, s, "encoder", i, mert_seanet_out(s));
+        if (i < 0)
+            return -1;
+        i++;
+        if (!has_layer(l, "encoder", i, ""))
+            return mert_fail(l->e, "encoder layer %d is missing", i);
+        if (add_conv(l, s, "encoder", i, mert_seanet_out(s), 1, 1))
+            return -1;
+        i++;
+    }
+    return add_lstm(l, s, "encoder", i, mert_seanet_out(s)) || add_conv(l, s, "encoder", i + 2, mert_seanet_out(s), 1, 0) ? -1 : 0;
+}
+
+static int decoder(loader *l)
+{
+    mert_seanet *s = &l->m->decoder;
+    int i = 2;
+    if (add_conv(l, s, "decoder", 0, mert_seanet_out(&l->m->encoder), 0, 0) || add_lstm(l, s, "decoder", 1, mert_seanet_out(s)))
+        return -1;
+    for (int up = l->m->encoder.n - 1; up >= 0; up--) {
+        mert_seanet_stage *g;
+        int64_t width = mert_seanet_out(s);
+        if (l->m->encoder.stages[up].conv.stride <= 1)
+            continue;
+        g = add(l, s, MERT_SEANET_CONV);
+        if (!g)
+            return -1;
+        g->elu = 1;
+        if (upsampler(l, "decoder", i + 1, width, &g->conv))
+            return -1;
+        if (g->conv.up != l->m->encoder.stages[up].conv.stride)
+            return mert_fail(l->e, "decoder layer %d has stride %" PRId64 ", the encoder %" PRId64, i + 1, g->conv.up,
+                             l->m->encoder.stages[up].conv.stride);
+        i = add_residuals(l, s, "decoder", i + 2, mert_seanet_out(s));
+        if (i < 0)
+            return -1;
+    }
+    if (add_conv(l, s, "decoder", i + 1, mert_seanet_out(s), 1, 0))
+        return -1;
+    return mert_seanet_out(s) == 1 ? 0 : mert_fail(l->e, "the decoder makes %" PRId64 " channels: only mono models are known", mert_seanet_out(s));
+}
+
+static int quantiser(loader *l)
+{
+    int64_t count = 0, shape[2] = {-1, mert_seanet_out(&l->m->encoder)}, each;
+    float *all = NULL;
+    for (; count < MTS_CODEBOOKS_MAX; count++) {
+        char name[NAME], own[NAME];
+        float *v, *more;
+        snprintf(own, sizeof own, "quantizer.layers.%d.codebook.embed", (int)count);
+        snprintf(name, sizeof name, l->official ? "quantizer.vq.layers.%d._codebook.embed" : "quantizer.layers.%d.codebook.embed",
+                 (int)count);
+        if (count && !mert_checkpoint_find(l->c, name))
+            break;
+        v = values(l, name, own, 2, shape);
+        if (!v)
+            goto fail;
+        each = shape[0] * shape[1];
+        more = realloc(all, (size_t)((count + 1) * each) * sizeof *more);
+        if (!more) {
+            mert_fail(l->e, "out of memory");
+            goto fail;
+        }
+        all = more;
+        memcpy(all + count * each, v, (size_t)each * sizeof *v);
+    }
+    l->m->quantiser = mert_rvq_new(all, count, shape[0], shape[1]);
+    free(all);
+    return l->m->quantiser ? 0 : mert_fail(l->e, "out of memory");
+fail:
+    free(all);
+    return -1;
+}
+
+/* Nothing may be left over but what only training needs. */
+static int all_used(const loader *l)
+{
+    static const char *const training[] = {".inited", ".cluster_size", ".embed_avg"};
+    for (size_t i = 0; i < mert_checkpoint_count(l->c); i++) {
+        const char *name = mert_checkpoint_tensor(l->c, i)->name;
+        int known = l->used[i];
+        for (size_t t = 0; t < sizeof training / sizeof *training; t++) {
+            size_t n = strlen(name), m = strlen(training[t]);
+            known |= !strncmp(name, "quantizer.", 10) && n > m && !strcmp(name + n - m, training[t]);
+        }
+        if (!known)
+            return mert_fail(l->e, "tensor %s has no place in a causal, weight-normed EnCodec (or a tensor before it is missing)", name);
+    }
+    return 0;
+}
+
+/* ---- config.json, where there is one, must say what the tensors say ---- */
+
+static int expect_int(const loader *l, const mert_json *j, const char *key, int64_t is)
+{
+    int64_t says;
+    if (mert_json_int(j, key, &says) || says == is)
+        return 0;
+    return mert_fail(l->e, "config.json says %s %" PRId64 ", the tensors %" PRId64, key, says, is);
+}
+
+static int expect_word(const loader *l, const mert_json *j, const char *key, const char *word)
+{
+    const char *says = mert_json_string(j, key);
+    return !says || !strcmp(says, word) ? 0 : mert_fail(l->e, "config.json: %s '%.40s' is not known, only '%s'", key, says, word);
+}
+
+static int expect_bool(const loader *l, const mert_json *j, const char *key, int want)
+{
+    int says;
+    return mert_json_bool(j, key, &says) || says == want ? 0
+        : mert_fail(l->e, "config.json: %s %s is not known", key, says ? "true" : "false");
+}
+
+static int settings_before(loader *l)
+{
+    const mert_json *j = mert_checkpoint_config(l->c);
+    int64_t growth = 2, rate = 24000;
+    double trim = 1;
+    l->growth = 2;
+    l->m->sample_rate = rate;
+    if (!j)
+        return 0;
+    mert_json_int(j, "dilation_growth_rate", &growth);
+    mert_json_int(j, "sampling_rate", &rate);
+    mert_json_double(j, "trim_right_ratio", &trim);
+    if (growth < 1 || growth > 64 || rate < 1 || rate > 1 << 20)
+        return mert_fail(l->e, "config.json: dilation_growth_rate %" PRId64 " or sampling_rate %" PRId64 " out of range", growth, rate);
+    if (trim != 1)
+        return mert_fail(l->e, "config.json: trim_right_ratio %g is not known, only 1", trim);
+    l->growth = (int)growth;
+    l->m->sample_rate = rate;
+    return expect_int(l, j, "audio_channels", 1) || expect_bool(l, j, "use_causal_conv", 1) || expect_bool(l, j, "normalize", 0) ||
+           expect_word(l, j, "norm_type", "weight_norm") || expect_word(l, j, "pad_mode", "reflect") ? -1 : 0;
+}
+
+static int settings_after(loader *l)
+{
+    const mert_json *j = mert_checkpoint_config(l->c), *ratios;
+    const mert_seanet *s = &l->m->encoder;
+    size_t n = 0;
+    if (!j)
+        return 0;
+    ratios = mert_json_get(j, "upsampling_ratios");
+    for (int i = s->n - 1; ratios && i >= 0; i--) {
+        int64_t says;
+        if (s->stages[i].kind != MERT_SEANET_CONV || s->stages[i].conv.stride == 1)
+            continue;
+        if (mert_json_as_int(mert_json_at(ratios, n), &says) || says != s->stages[i].conv.stride)
+            return mert_fail(l->e, "config.json: upsampling_ratios are not those of the tensors (%" PRId64 " at place %zu)",
+                             s->stages[i].conv.stride, n);
+        n++;
+    }
+    if (ratios && n != mert_json_size(ratios))
+        return mert_fail(l->e, "config.json: %zu upsampling_ratios, the tensors have %zu", mert_json_size(ratios), n);
+    return expect_int(l, j, "num_filters", s->stages[0].conv.out) || expect_int(l, j, "kernel_size", s->stages[0].conv.left + 1) ||
+           expect_int(l, j, "last_kernel_size", s->stages[s->n - 1].conv.left + 1) ||
+           expect_int(l, j, "num_lstm_layers", s->stages[s->n - 2].layers) || expect_int(l, j, "hidden_size", mert_seanet_out(s)) ||
+           expect_int(l, j, "codebook_dim", l->m->quantiser->width) || expect_int(l, j, "codebook_size", l->m->quantiser->classes) ? -1 : 0;
+}
+
+int mert_encodec_is(const mert_checkpoint *c)
+{
+    return mert_checkpoint_find(c, "quantizer.layers.0.codebook.embed") || mert_checkpoint_find(c, "quantizer.vq.layers.0._codebook.embed");
+}
+
+static int load(loader *l)
+{
+    mert_encodec *m = l->m;
+    int64_t least;
+    l->official = has_prefix(l, "encoder.model.");
+    l->hashed = 1;
+    if (settings_before(l) || encoder(l) || quantiser(l) || settings_after(l))
+        return -1;
+    l->hashed = 0;
+    if (has_prefix(l, "decoder.") && decoder(l))
+        return -1;
+    if (all_used(l))
+        return -1;
+    m->hop = mert_seanet_stride(&m->encoder);
+    if (m->hop < 1 || m->hop > 1 << 20)
+        return mert_fail(l->e, "%" PRId64 " samples per frame are out of range", m->hop);
+    least = mert_seanet_least_block(&m->encoder) / m->hop;
+    if (m->decoder.n && mert_seanet_least_block(&m->decoder) > least)
+        least = mert_seanet_least_block(&m->decoder);
+    m->block = m->hop * (least > BLOCK_FRAMES ? least : BLOCK_FRAMES);
+    return 0;
+}
+
+mert_encodec *mert_encodec_open(const mert_checkpoint *c, mert_error *e)
+{
+    loader l = {.c = c, .e = e};
+    size_t n = mert_checkpoint_count(c), hashed = 0;
+    int bad = -1;
+    l.m = calloc(1, sizeof *l.m);
+    l.used = calloc(n + 1, 1);
+    l.named = calloc(n + 1, sizeof *l.named);
+    if (!l.m || !l.used || !l.named)
+        mert_fail(e, "out of memory");
+    else if (!load(&l)) {
+        while (hashed < l.n_named && l.named[hashed].name)
+            hashed++;
+        l.m->hash = mert_model_hash(l.named, hashed);
+        bad = 0;
+    }
+    for (size_t i = 0; i < l.n_named; i++) {
+        free((char *)l.named[i].name);
+        free((float *)l.named[i].values);
+    }
+    free(l.named);
+    free(l.used);
+    if (bad) {
+        mert_encodec_free(l.m);
+        return NULL;
+    }
+    return l.m;
+}

@@ -1,0 +1,108 @@
+#include "features.h"
+
+#include "../../formats/checkpoint.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static int ignored(const char *word, size_t n)
+{
+    static const char *const names[] = {"dtype=", "device="};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (n >= strlen(names[i]) && !strncmp(word, names[i], strlen(names[i])))
+            return 1;
+    return 0;
+}
+
+void mert_features_recipe(char recipe[MERT_RECIPE_MAX], const char *provenance)
+{
+    const char *line = provenance, *last = NULL;
+    size_t n = 0;
+    while (*line) {
+        const char *end = line + strcspn(line, "\n");
+        if (end > line && (strncmp(line, "mert-tensor", 11) || !strchr(" \n", line[11])))
+            last = line;
+        line = *end ? end + 1 : end;
+    }
+    recipe[0] = 0;
+    if (!last)
+        return;
+    for (int word = 0; *last && *last != '\n'; word++) {
+        size_t length = strcspn(last, " \n");
+        if (word != 1 && !ignored(last, length) && n + length + 2 < MERT_RECIPE_MAX) {
+            n += (size_t)snprintf(recipe + n, MERT_RECIPE_MAX - n, "%s%.*s", n ? " " : "", (int)length, last);
+        }
+        last += length;
+        last += *last == ' ';
+    }
+}
+
+int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, mert_error *e)
+{
+    memset(f, 0, sizeof *f);
+    if (!strcmp(r->kind, "pcm") || !strcmp(r->kind, "codes"))
+        return mert_fail(e, "needs features (cqt, mel, mfcc, hidden ...), got %s", r->kind);
+    memcpy(f->kind, r->kind, sizeof f->kind);
+    f->width = mts_record_width(r);
+    f->sample_rate = r->sample_rate;
+    f->frame_rate_num = r->frame_rate_num;
+    f->frame_rate_den = r->frame_rate_den;
+    f->model = r->model;
+    if (f->width < 1 || f->width > 1 << 20)
+        return mert_fail(e, "frames of %lld values are no features", (long long)f->width);
+    if (b)
+        mert_features_recipe(f->recipe, b->provenance);
+    return 0;
+}
+
+int mert_features_check(const mert_features *want, const mert_features *have, int any_recipe, mert_error *e)
+{
+    if (want->width != have->width)
+        return mert_fail(e, "frames have %lld values (%s), this codebook is for %lld%s%s%s", (long long)have->width, have->kind,
+                         (long long)want->width, *want->kind ? " (" : "", want->kind, *want->kind ? ")" : "");
+    if (!*want->kind)
+        return 0;
+    if (strcmp(want->kind, have->kind))
+        return mert_fail(e, "features are %s, this codebook is for %s", have->kind, want->kind);
+    if (want->sample_rate && have->sample_rate && want->sample_rate != have->sample_rate)
+        return mert_fail(e, "features are of audio at %lld Hz, this codebook is for %lld Hz", (long long)have->sample_rate,
+                         (long long)want->sample_rate);
+    if (want->frame_rate_num && have->frame_rate_num &&
+        (__int128)want->frame_rate_num * have->frame_rate_den != (__int128)have->frame_rate_num * want->frame_rate_den)
+        return mert_fail(e, "features have %lld/%lld frames per second, this codebook is for %lld/%lld", (long long)have->frame_rate_num,
+                         (long long)have->frame_rate_den, (long long)want->frame_rate_num, (long long)want->frame_rate_den);
+    if (want->model && have->model && want->model != have->model)
+        return mert_fail(e, "features are of model %016" PRIx64 ", this codebook is for model %016" PRIx64, have->model, want->model);
+    if (!any_recipe && *want->recipe && *have->recipe && strcmp(want->recipe, have->recipe))
+        return mert_fail(e, "features were made by '%.400s', this codebook is for those of '%.400s' (see --any-settings)", have->recipe,
+                         want->recipe);
+    return 0;
+}
+
+int mert_features_read(const mts_record *r, const void *data, int64_t frames, float *to, mert_error *e)
+{
+    mert_tensor t = {.name = r->key, .ndim = 1, .elements = frames * mts_record_width(r), .data = data};
+    t.shape[0] = t.elements;
+    switch (r->dtype) {
+    case MTS_F32: memcpy(to, data, (size_t)t.elements * sizeof *to); return 0;
+    case MTS_F16: t.type = MERT_E_F16; break;
+    case MTS_BF16: t.type = MERT_E_BF16; break;
+    case MTS_I16: t.type = MERT_E_I16; break;
+    case MTS_I32: t.type = MERT_E_I32; break;
+    case MTS_U16:
+        for (int64_t i = 0; i < t.elements; i++) {
+            uint16_t v;
+            memcpy(&v, (const char *)data + i * 2, sizeof v);
+            to[i] = v;
+        }
+        return 0;
+    default: return mert_fail(e, "values of an unknown type");
+    }
+    return mert_tensor_read(&t, to, e);
+}
+
+uint64_t mert_features_item(const mts_record *r)
+{
+    return r->row >= 0 ? (uint64_t)r->row : mts_xxh64(r->key, strlen(r->key), 0);
+}

@@ -1,0 +1,293 @@
+#include "kmeans.h"
+
+#include "../base/pool.h"
+#include "../base/random.h"
+#include "nearest.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const mert_kmeans_options mert_kmeans_defaults = {
+    .batch = 10000, .max_iter = 100, .max_no_improvement = 100, .n_init = 20};
+
+typedef struct training {
+    const mert_kmeans_options *o;
+    const float *x;
+    int64_t n, d, k, batch;
+    double *centre;       /* [k, d] */
+    double *weight;       /* [k] points that each centroid has received */
+    float *centroids;     /* [k, d] the same as float: what points are compared with */
+    mert_nearest *nearest;
+    mert_kmeans_sums sums;
+    float *points;        /* [batch, d] */
+    int32_t *label;       /* [max(batch, n where there are full iterations)] */
+    double *distance2;
+    mert_kmeans_result *result;
+} training;
+
+static void tell(const training *t, const char *what, int64_t step, int64_t steps, double inertia)
+{
+    if (t->o->progress)
+        t->o->progress(t->o->progress_self, what, step, steps, inertia);
+}
+
+static void use_centres(training *t)
+{
+    for (int64_t i = 0; i < t->k * t->d; i++)
+        t->centroids[i] = (float)t->centre[i];
+    mert_nearest_set(t->nearest, t->centroids);
+}
+
+static int assign(training *t, const float *x, int64_t n, mert_error *e)
+{
+    int64_t bad = mert_nearest_find(t->nearest, x, t->d, n, t->label, t->distance2);
+    if (bad == -2)
+        return mert_fail(e, "out of memory");
+    if (bad >= 0)
+        return mert_fail(e, "the features hold a NaN, an infinity or a value too large to square");
+    return 0;
+}
+
+/* ---- mini-batches ---- */
+
+typedef struct gathering {
+    training *t;
+    mert_random key;
+} gathering;
+
+enum { GATHER = 256 };
+
+static void gather(void *arg, int64_t at, int worker)
+{
+    const gathering *g = arg;
+    training *t = g->t;
+    int64_t end = (at + 1) * GATHER < t->batch ? (at + 1) * GATHER : t->batch;
+    (void)worker;
+    for (int64_t i = at * GATHER; i < end; i++)
+        memcpy(t->points + i * t->d, t->x + (int64_t)mert_random_below(&g->key, (uint32_t)i, (uint32_t)t->n) * t->d,
+               (size_t)t->d * sizeof(float));
+}
+
+/* centre = (weight * centre + sum of its points) / (weight + their number) */
+static void update(training *t)
+{
+    for (int64_t c = 0; c < t->k; c++) {
+        double m = (double)t->sums.count[c], w = t->weight[c];
+        if (m == 0)
+            continue;
+        for (int64_t i = 0; i < t->d; i++)
+            t->centre[c * t->d + i] = (w * t->centre[c * t->d + i] + mert_kmeans_sums_value(&t->sums, c, i)) / (w + m);
+        t->weight[c] = w + m;
+    }
+}
+
+/* A point of the n last assigned, drawn by its squared distance, which then counts as 0; -1: all distances are 0. */
+static int64_t draw_far_point(training *t, int64_t n, double u)
+{
+    double sum = 0, left;
+    int64_t last = -1;
+    for (int64_t i = 0; i < n; i++)
+        sum += t->distance2[i];
+    left = u * sum;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(t->distance2[i] > 0))
+            continue;
+        last = i;
+        if (left < t->distance2[i])
+            break;
+        left -= t->distance2[i];
+    }
+    if (last >= 0)
+        t->distance2[last] = 0;
+    return last;
+}
+
+/* Clusters that have no weight go to points x[0..n) that were just assigned. */
+static void place_anew(training *t, const double *weight, const float *x, int64_t n, uint64_t step)
+{
+    mert_random key = mert_random_key(t->o->seed, MERT_FOR_KMEANS_BATCH, step, 1, 0);
+    for (int64_t c = 0; c < t->k; c++) {
+        int64_t p;
+        if (weight[c] > 0)
+            continue;
+        p = draw_far_point(t, n, mert_random_uniform(&key, (uint32_t)c));
+        if (p < 0)
+            return;
+        for (int64_t i = 0; i < t->d; i++)
+            t->centre[c * t->d + i] = x[p * t->d + i];
+        t->result->placed_anew++;
+    }
+}
+
+/* When to stop: scikit-learn's rule. The smoothed inertia's weight is that of the batch in a pass over the data. */
+typedef struct smoothing {
+    double mean, least;
+    int64_t since; /* mini-batches since the least */
+} smoothing;
+
+static int no_improvement(const training *t, smoothing *s, int64_t step, double inertia)
+{
+    double alpha = 2.0 * (double)t->batch / ((double)t->n + 1);
+    if (alpha > 1)
+        alpha = 1;
+    if (step == 0)
+        return 0; /* the first inertia is that of the start */
+    s->mean = step == 1 ? inertia : s->mean * (1 - alpha) + inertia * alpha;
+    if (step == 1 || s->mean < s->least) {
+        s->least = s->mean;
+        s->since = 0;
+    } else
+        s->since++;
+    return t->o->max_no_improvement > 0 && s->since >= t->o->max_no_improvement;
+}
+
+static int mini_batches(training *t, mert_error *e)
+{
+    int64_t steps = (int64_t)((double)t->o->max_iter * (double)t->n / (double)t->batch), since = 0;
+    smoothing s = {0};
+    for (int64_t step = 0; step < steps; step++) {
+        gathering g = {t, mert_random_key(t->o->seed, MERT_FOR_KMEANS_BATCH, (uint64_t)step, 0, 0)};
+        double inertia;
+        mert_pool_run((t->batch + GATHER - 1) / GATHER, gather, &g);
+        if (assign(t, t->points, t->batch, e))
+            return -1;
+        mert_kmeans_sums_clear(&t->sums);
+        mert_kmeans_sums_add(&t->sums, t->points, t->batch, t->label, t->distance2);
+        inertia = mert_kmeans_sums_inertia(&t->sums) / (double)t->batch;
+        update(t);
+        since += t->batch;
+        if (since >= 10 * t->k) { /* every cluster had its chance: ten points each, on average */
+            place_anew(t, t->weight, t->points, t->batch, (uint64_t)step);
+            since = 0;
+        }
+        use_centres(t);
+        t->result->steps = step + 1;
+        tell(t, "mini-batch", step + 1, steps, inertia);
+        if (no_improvement(t, &s, step, inertia))
+            break;
+    }
+    return 0;
+}
+
+/* ---- full iterations ---- */
+
+/* Labels of all points, in pieces of a batch's size; their sums, and how many labels changed. */
+static int pass(training *t, int32_t *labels, int64_t *changed, mert_error *e)
+{
+    mert_kmeans_sums_clear(&t->sums);
+    *changed = 0;
+    for (int64_t at = 0; at < t->n; at += t->batch) {
+        int64_t m = t->n - at < t->batch ? t->n - at : t->batch;
+        if (assign(t, t->x + at * t->d, m, e))
+            return -1;
+        mert_kmeans_sums_add(&t->sums, t->x + at * t->d, m, t->label, t->distance2);
+        for (int64_t i = 0; labels && i < m; i++) {
+            *changed += labels[at + i] != t->label[i];
+            labels[at + i] = t->label[i];
+        }
+    }
+    return 0;
+}
+
+static int full_iterations(training *t, mert_error *e)
+{
+    int32_t *labels = malloc((size_t)t->n * sizeof *labels);
+    int64_t changed, bad = -1;
+    if (!labels)
+        return mert_fail(e, "out of memory");
+    memset(labels, 0xff, (size_t)t->n * sizeof *labels);
+    for (int64_t i = 0; i < t->o->lloyd; i++) {
+        double *weight = t->weight;
+        if (pass(t, labels, &changed, e))
+            goto done;
+        tell(t, "full iteration", i + 1, t->o->lloyd, mert_kmeans_sums_inertia(&t->sums) / (double)t->n);
+        t->result->iterations = i + 1;
+        for (int64_t c = 0; c < t->k; c++)
+            weight[c] = 0;
+        update(t); /* with no weight before: the mean of the points */
+        /* Empty clusters go where the last piece of points is farthest from its centroids. */
+        place_anew(t, weight, t->x + (t->n - 1) / t->batch * t->batch * t->d, (t->n - 1) % t->batch + 1, (uint64_t)i << 32);
+        use_centres(t);
+        if (changed == 0)
+            break;
+    }
+    bad = 0;
+done:
+    free(labels);
+    return (int)bad;
+}
+
+/* ---- all of it ---- */
+
+static int seed(training *t, mert_error *e)
+{
+    int64_t m = t->o->init_samples ? t->o->init_samples : 3 * t->batch;
+    mert_random key = mert_random_key(t->o->seed, MERT_FOR_KMEANS_SEED, 0, 2, 0);
+    float *some;
+    double pot;
+    if (m < 3 * t->k)
+        m = 3 * t->k;
+    if (m >= t->n)
+        pot = mert_kmeans_seed(t->o, t->x, t->n, t->d, t->centroids);
+    else {
+        some = malloc((size_t)(m * t->d) * sizeof *some);
+        if (!some)
+            return mert_fail(e, "out of memory");
+        for (int64_t i = 0; i < m; i++)
+            memcpy(some + i * t->d, t->x + (int64_t)mert_random_below(&key, (uint32_t)i, (uint32_t)t->n) * t->d, (size_t)t->d * sizeof *some);
+        pot = mert_kmeans_seed(t->o, some, m, t->d, t->centroids);
+        free(some);
+    }
+    if (pot < 0)
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < t->k * t->d; i++)
+        t->centre[i] = t->centroids[i];
+    mert_nearest_set(t->nearest, t->centroids);
+    return 0;
+}
+
+static int allocate(training *t, mert_error *e)
+{
+    size_t all = (size_t)(t->k * t->d);
+    memset(t->centroids, 0, all * sizeof(float));
+    t->centre = calloc(all, sizeof(double));
+    t->weight = calloc((size_t)t->k, sizeof(double));
+    t->points = malloc((size_t)(t->batch * t->d) * sizeof(float));
+    t->label = malloc((size_t)t->batch * sizeof(int32_t));
+    t->distance2 = malloc((size_t)t->batch * sizeof(double));
+    t->nearest = mert_nearest_new(t->centroids, t->k, t->d);
+    if (!t->centre || !t->weight || !t->points || !t->label || !t->distance2 || !t->nearest)
+        return mert_fail(e, "out of memory");
+    return mert_kmeans_sums_new(&t->sums, t->k, t->d, mert_kmeans_range(t->x, t->n * t->d), e);
+}
+
+int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids, mert_kmeans_result *result,
+                      mert_error *e)
+{
+    training t = {.o = o, .x = x, .n = n, .d = d, .k = o->k, .batch = o->batch < n ? o->batch : n, .centroids = centroids, .result = result};
+    int64_t changed;
+    int bad;
+    memset(result, 0, sizeof *result);
+    if (o->k < 1 || o->k > n)
+        return mert_fail(e, "%lld clusters need at least as many frames, but there are %lld", (long long)o->k, (long long)n);
+    for (int64_t i = 0; i < n * d; i++)
+        if (!isfinite(x[i]))
+            return mert_fail(e, "frame %lld of the sample holds a NaN or an infinity", (long long)(i / d));
+    if (n > UINT32_MAX)
+        return mert_fail(e, "%lld frames are too many: at most 2^32 - 1", (long long)n);
+    bad = allocate(&t, e) || seed(&t, e) || mini_batches(&t, e) || (o->lloyd > 0 && full_iterations(&t, e)) || pass(&t, NULL, &changed, e);
+    if (!bad) {
+        result->inertia = mert_kmeans_sums_inertia(&t.sums);
+        for (int64_t c = 0; c < t.k; c++)
+            result->empty += t.sums.count[c] == 0;
+    }
+    mert_kmeans_sums_free(&t.sums);
+    mert_nearest_free(t.nearest);
+    free(t.centre);
+    free(t.weight);
+    free(t.points);
+    free(t.label);
+    free(t.distance2);
+    return bad ? -1 : 0;
+}

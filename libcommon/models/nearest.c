@@ -1,0 +1,193 @@
+#include "nearest.h"
+
+#include "../base/pool.h"
+#include "rows.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CANDIDATES = 64 };
+
+struct mert_nearest {
+    int64_t k, d;
+    float *codewords;   /* [k, d] as given */
+    float *shifted;     /* [k, d] minus the centre */
+    float *centre;      /* [d] */
+    float *c2;          /* [k] |c - centre|^2 */
+    float reach;        /* largest |c - centre| */
+    mert_rows *product;
+    int64_t tile;       /* rows of one piece of work, at most */
+    float *scratch;     /* [workers][tile * (d + k)] */
+    int workers;
+};
+
+mert_nearest *mert_nearest_new(const float *codewords, int64_t k, int64_t d)
+{
+    mert_nearest *n = calloc(1, sizeof *n);
+    size_t all = (size_t)k * (size_t)d;
+    if (!n)
+        return NULL;
+    n->k = k;
+    n->d = d;
+    /* Scores and shifted rows of a piece stay in the second-level cache where they can. */
+    n->tile = k + d <= 2048 ? 96 : k + d <= 8192 ? 24 : 12;
+    n->codewords = malloc(all * sizeof(float));
+    n->shifted = calloc(all, sizeof(float));
+    n->centre = malloc((size_t)d * sizeof(float));
+    n->c2 = malloc((size_t)k * sizeof(float));
+    if (n->shifted)
+        n->product = mert_rows_new(n->shifted, d, k, d, NULL);
+    if (!n->codewords || !n->shifted || !n->centre || !n->c2 || !n->product) {
+        mert_nearest_free(n);
+        return NULL;
+    }
+    mert_nearest_set(n, codewords);
+    return n;
+}
+
+void mert_nearest_free(mert_nearest *n)
+{
+    if (!n)
+        return;
+    mert_rows_free(n->product);
+    free(n->codewords);
+    free(n->shifted);
+    free(n->centre);
+    free(n->c2);
+    free(n->scratch);
+    free(n);
+}
+
+void mert_nearest_set(mert_nearest *n, const float *codewords)
+{
+    double reach2 = 0;
+    memcpy(n->codewords, codewords, (size_t)(n->k * n->d) * sizeof(float));
+    for (int64_t i = 0; i < n->d; i++) {
+        double s = 0;
+        for (int64_t j = 0; j < n->k; j++)
+            s += codewords[j * n->d + i];
+        n->centre[i] = (float)(s / (double)n->k);
+    }
+    for (int64_t j = 0; j < n->k; j++) {
+        double s = 0;
+        for (int64_t i = 0; i < n->d; i++) {
+            double v = (double)codewords[j * n->d + i] - (double)n->centre[i];
+            n->shifted[j * n->d + i] = (float)v;
+            s += v * v;
+        }
+        n->c2[j] = (float)s;
+        if (s > reach2)
+            reach2 = s;
+    }
+    n->reach = (float)(sqrt(reach2) * 1.000001);
+    mert_rows_set(n->product, n->shifted, n->d);
+}
+
+/* Least true distance among the candidates (all codewords if count < 0). */
+static int32_t decide(const mert_nearest *n, const mert_rows_kernels *v, const float *x, const int32_t *candidate, int64_t count, double *d2)
+{
+    int32_t best = 0;
+    double least = INFINITY;
+    int64_t all = count < 0 ? n->k : count;
+    for (int64_t i = 0; i < all; i++) {
+        int32_t j = count < 0 ? (int32_t)i : candidate[i];
+        double d = v->distance2(x, n->codewords + j * n->d, n->d);
+        if (d < least) {
+            least = d;
+            best = j;
+        }
+    }
+    *d2 = least;
+    return best;
+}
+
+typedef struct job {
+    mert_nearest *n;
+    const float *x;
+    int64_t ldx, rows;
+    int32_t *label;
+    double *distance2;
+    int64_t tile; /* rows of one piece */
+    int64_t bad;  /* first row that is not finite */
+} job;
+
+static void piece(void *arg, int64_t at, int worker)
+{
+    job *j = arg;
+    const mert_nearest *n = j->n;
+    const mert_rows_kernels *v = MERT_ROWS_KERNELS;
+    int64_t first = at * j->tile, rows = j->rows - first < j->tile ? j->rows - first : j->tile;
+    float *z = n->scratch + (int64_t)worker * n->tile * (n->d + n->k), *score = z + n->tile * n->d, norm2[96];
+    const double u = 0x1p-24;
+    for (int64_t r = 0; r < rows; r++)
+        norm2[r] = v->centred(z + r * n->d, j->x + (first + r) * j->ldx, n->centre, n->d);
+    mert_rows_apply(n->product, z, n->d, rows, score, n->k, 0);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *x = j->x + (first + r) * j->ldx;
+        int32_t candidate[CANDIDATES], label;
+        double far = sqrt((double)norm2[r]) * 1.0001, d2, bound;
+        float least;
+        int64_t count;
+        if (!isfinite(norm2[r])) {
+            int64_t seen = __atomic_load_n(&j->bad, __ATOMIC_RELAXED);
+            while ((seen < 0 || first + r < seen) &&
+                   !__atomic_compare_exchange_n(&j->bad, &seen, first + r, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+                ;
+            j->label[first + r] = 0;
+            if (j->distance2)
+                j->distance2[first + r] = 0;
+            continue;
+        }
+        least = v->distances(score + r * n->k, n->c2, n->k);
+        bound = 2.02 * ((2.0 * (double)n->d + 8) * u * far * n->reach + 2 * u * (double)n->reach * n->reach);
+        count = v->within(score + r * n->k, n->k, nextafterf((float)(least + bound), INFINITY), candidate, CANDIDATES);
+        if (count == 1) {
+            label = candidate[0];
+            d2 = j->distance2 ? v->distance2(x, n->codewords + label * n->d, n->d) : 0;
+        } else
+            label = decide(n, v, x, candidate, count > CANDIDATES ? -1 : count, &d2);
+        j->label[first + r] = label;
+        if (j->distance2)
+            j->distance2[first + r] = d2;
+    }
+}
+
+int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t rows, int32_t *label, double *distance2)
+{
+    job j = {n, x, ldx, rows, label, distance2, n->tile, -1};
+    int workers = mert_pool_threads();
+    if (workers > n->workers) {
+        free(n->scratch);
+        n->workers = 0;
+        n->scratch = malloc((size_t)workers * (size_t)(n->tile * (n->d + n->k)) * sizeof(float));
+        if (!n->scratch)
+            return -2;
+        n->workers = workers;
+    }
+    while (j.tile > 12 && rows < 4 * workers * j.tile) /* a few rows: something for every thread */
+        j.tile /= 2;
+    mert_pool_run((rows + j.tile - 1) / j.tile, piece, &j);
+    return j.bad;
+}
+
+void mert_nearest_plain(const float *codewords, int64_t k, int64_t d, const float *x, int64_t rows, int32_t *label, double *distance2)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        double least = INFINITY;
+        label[r] = 0;
+        for (int64_t j = 0; j < k; j++) {
+            double s = 0;
+            for (int64_t i = 0; i < d; i++) {
+                double v = (double)x[r * d + i] - (double)codewords[j * d + i];
+                s += v * v;
+            }
+            if (s < least) {
+                least = s;
+                label[r] = (int32_t)j;
+            }
+        }
+        if (distance2)
+            distance2[r] = least;
+    }
+}

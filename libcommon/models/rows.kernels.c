@@ -1,0 +1,250 @@
+#include "rows.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The register tile: ROWS rows by PANEL outputs, as many accumulators as the instruction set has registers for. */
+#if defined(__AVX512F__)
+enum { LANES = 16, ROWS = 12 };
+#elif defined(__AVX__)
+enum { LANES = 8, ROWS = 3 };
+#elif defined(__aarch64__)
+enum { LANES = 4, ROWS = 2 };
+#else
+enum { LANES = 4, ROWS = 1 };
+#endif
+enum { PANEL = MERT_ROWS_PANEL, COLUMNS = PANEL / LANES };
+
+typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+
+static inline float bits_to_float(int32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* exp(x) - 1 with x = k ln 2 + r, |r| <= ln 2 / 2: 2^k (e^r - 1) + (2^k - 1), which keeps small x exact to rounding. Taylor series of
+ * e^r - 1 to r^7: the rest is below 1.5e-8 of it. */
+static inline float expm1_1(float x)
+{
+    float k, r, p, two_k;
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    k = rintf(x * 1.44269504088896f);
+    r = x - k * 0.693359375f + k * 2.12194440054690583e-4f;
+    p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r * r + r;
+    two_k = bits_to_float(((int32_t)k + 127) << 23);
+    return two_k * p + (two_k - 1.0f);
+}
+
+static inline float elu_1(float x)
+{
+    float e = expm1_1(x);
+    return x > 0 ? x : e;
+}
+
+static inline float sigmoid_1(float x)
+{
+    return 1.0f / (2.0f + expm1_1(-x));
+}
+
+/* tanh(x) = e / (e + 2) with e = exp(2x) - 1; flat beyond 10 */
+static inline float tanh_1(float x)
+{
+    float e;
+    x = x > 10.0f ? 10.0f : x;
+    x = x < -10.0f ? -10.0f : x;
+    e = expm1_1(2 * x);
+    return e / (e + 2.0f);
+}
+
+static inline void finish_row(float *y, const float *sum, const float *bias, int64_t n, int flags)
+{
+    float v[PANEL];
+    memcpy(v, sum, sizeof v);
+    if (bias)
+        for (int64_t i = 0; i < n; i++)
+            v[i] += bias[i];
+    if (flags & MERT_ROWS_ADD)
+        for (int64_t i = 0; i < n; i++)
+            v[i] += y[i];
+    if (flags & MERT_ROWS_ELU)
+        for (int i = 0; i < PANEL; i++)
+            v[i] = elu_1(v[i]);
+    if (n == PANEL)
+        memcpy(y, v, sizeof v);
+    else
+        memcpy(y, v, (size_t)n * sizeof *v);
+}
+
+/* `rows` rows by `panels` panels, both constants where it is inlined. */
+static inline __attribute__((always_inline)) void tile(int rows, int panels, const mert_rows *w, int64_t panel, const float *x, int64_t ldx,
+                                                       float *y, int64_t ldy, int flags)
+{
+    vec sum[ROWS > 4 ? ROWS : 4][COLUMNS];
+    const float *b = w->panels + panel * w->k * PANEL;
+    int64_t width = w->k / w->taps, step = w->k * PANEL;
+    for (int r = 0; r < rows * panels; r++)
+        for (int c = 0; c < COLUMNS; c++)
+            sum[r][c] = (vec){0};
+    for (int64_t t = 0; t < w->taps; t++) {
+        const float *a = x + t * w->tap_stride;
+        for (int64_t i = 0; i < width; i++, b += PANEL)
+            for (int p = 0; p < panels; p++)
+                for (int r = 0; r < rows; r++)
+                    for (int c = 0; c < COLUMNS; c++)
+                        sum[p * rows + r][c] += a[r * ldx + i] * *(const vec *)(b + p * step + c * LANES);
+    }
+    for (int p = 0; p < panels; p++) {
+        int64_t at = (panel + p) * PANEL, n = w->n - at < PANEL ? w->n - at : PANEL;
+        for (int r = 0; r < rows; r++)
+            finish_row(y + r * ldy + at, (const float *)sum[p * rows + r], w->bias ? w->bias + at : NULL, n, flags);
+    }
+}
+
+static __attribute__((noinline)) void full_tile(const mert_rows *w, int64_t panel, const float *x, int64_t ldx, float *y, int64_t ldy, int flags)
+{
+    tile(ROWS, 1, w, panel, x, ldx, y, ldy, flags);
+}
+
+static __attribute__((noinline)) void row_tile(const mert_rows *w, int64_t panel, const float *x, float *y, int flags)
+{
+    tile(1, 1, w, panel, x, 0, y, 0, flags);
+}
+
+#if defined(__AVX512F__)
+static __attribute__((noinline)) void four_rows(const mert_rows *w, int64_t panel, const float *x, int64_t ldx, float *y, int64_t ldy, int flags)
+{
+    tile(4, 1, w, panel, x, ldx, y, ldy, flags);
+}
+#endif
+#if defined(__AVX__)
+/* A single row (an LSTM's step) has too few sums of its own to hide the adder's latency: several panels at once. */
+enum { ROW_PANELS = LANES == 16 ? 4 : 2 };
+static __attribute__((noinline)) void wide_row(const mert_rows *w, int64_t panel, const float *x, float *y, int flags)
+{
+    tile(1, ROW_PANELS, w, panel, x, 0, y, 0, flags);
+}
+#endif
+
+static void apply(const mert_rows *w, int64_t first, int64_t end, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
+{
+    int64_t r = 0, p = first;
+#if defined(__AVX__)
+    if (m == 1)
+        for (; p + ROW_PANELS <= end; p += ROW_PANELS)
+            wide_row(w, p, x, y, flags);
+#endif
+    for (; p < end; p++) {
+        for (r = 0; r + ROWS <= m; r += ROWS)
+            full_tile(w, p, x + r * ldx, ldx, y + r * ldy, ldy, flags);
+#if defined(__AVX512F__)
+        for (; r + 4 <= m; r += 4)
+            four_rows(w, p, x + r * ldx, ldx, y + r * ldy, ldy, flags);
+#endif
+        for (; r < m; r++)
+            row_tile(w, p, x + r * ldx, y + r * ldy, flags);
+    }
+}
+
+static void elu(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = elu_1(x[i]);
+}
+
+static void lstm_gates(const float *gates, float *c, float *out, int64_t h)
+{
+    for (int64_t j = 0; j < h; j++) {
+        float i = sigmoid_1(gates[j]), f = sigmoid_1(gates[h + j]), g = tanh_1(gates[2 * h + j]), o = sigmoid_1(gates[3 * h + j]);
+        float v = f * c[j] + i * g;
+        c[j] = v;
+        out[j] = o * tanh_1(v);
+    }
+}
+
+static float centred(float *z, const float *x, const float *centre, int64_t n)
+{
+    float lane[16] = {0}, s = 0;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int l = 0; l < 16; l++) {
+            float d = x[i + l] - centre[i + l];
+            z[i + l] = d;
+            lane[l] += d * d;
+        }
+    for (int l = 0; i < n; i++, l++) {
+        float d = x[i] - centre[i];
+        z[i] = d;
+        lane[l] += d * d;
+    }
+    for (int l = 0; l < 16; l++)
+        s += lane[l];
+    return s;
+}
+
+static float distances(float *score, const float *c2, int64_t n)
+{
+    float lane[16], least = INFINITY;
+    int64_t i = 0;
+    for (int l = 0; l < 16; l++)
+        lane[l] = INFINITY;
+    for (; i + 16 <= n; i += 16)
+        for (int l = 0; l < 16; l++) {
+            float d = c2[i + l] - 2 * score[i + l];
+            score[i + l] = d;
+            lane[l] = d < lane[l] ? d : lane[l];
+        }
+    for (int l = 0; i < n; i++, l++) {
+        float d = c2[i] - 2 * score[i];
+        score[i] = d;
+        lane[l] = d < lane[l] ? d : lane[l];
+    }
+    for (int l = 0; l < 16; l++)
+        least = lane[l] < least ? lane[l] : least;
+    return least;
+}
+
+static int64_t within(const float *score, int64_t n, float limit, int32_t *index, int64_t max)
+{
+    int64_t found = 0, i = 0;
+    for (; i + 16 <= n; i += 16) {
+        int any = 0;
+        for (int l = 0; l < 16; l++)
+            any += score[i + l] <= limit;
+        for (int l = 0; any && l < 16; l++)
+            if (score[i + l] <= limit && found++ < max)
+                index[found - 1] = (int32_t)(i + l);
+    }
+    for (; i < n; i++)
+        if (score[i] <= limit && found++ < max)
+            index[found - 1] = (int32_t)i;
+    return found;
+}
+
+static double distance2(const float *x, const float *y, int64_t n)
+{
+    double lane[8] = {0}, s = 0;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int l = 0; l < 8; l++) {
+            double d = (double)x[i + l] - (double)y[i + l];
+            lane[l] += d * d;
+        }
+    for (int l = 0; i < n; i++, l++) {
+        double d = (double)x[i] - (double)y[i];
+        lane[l] += d * d;
+    }
+    for (int l = 0; l < 8; l++)
+        s += lane[l];
+    return s;
+}
+
+const mert_rows_kernels MERT_KERNEL(mert_rows_kernels) = {apply, elu, lstm_gates, centred, distances, within, distance2};

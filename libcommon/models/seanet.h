@@ -1,0 +1,72 @@
+/* SEANet, the causal convolution network on both sides of EnCodec's quantiser (REFERENCE section 5), run along time in constant
+ * memory. A net is a row of stages on rows [T, C] (time first):
+ *
+ *     conv       (ELU first, or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection, right padding
+ *                what completes the last output
+ *     upsampler  (ELU first) transposed conv, kernel 2 r, stride r, what hangs over on the right is trimmed: output rows
+ *                r t + j = W[j] x[t] + W[j + r] x[t - 1], so it is a product of [x[t-1], x[t]] with r * C' outputs
+ *     residual   y = shortcut(x) + conv k 1 (ELU (conv k 3 (ELU x)))
+ *     lstm       y = lstm(x) + x
+ *
+ * Weights are shared; what a net remembers of an item (the last input rows of each conv, the LSTM's state) is the item's. Blocks of rows
+ * go through all stages; all arithmetic is by rows.h, so where blocks begin changes no bit (A1). */
+#ifndef MERT_SEANET_H
+#define MERT_SEANET_H
+
+#include "../../formats/error.h"
+#include "rows.h"
+
+#include <stdint.h>
+
+typedef struct mert_seanet_conv {
+    mert_rows *product;   /* n = up * out, k = kernel * in */
+    int64_t in, out;      /* channels */
+    int64_t stride, up;   /* input rows per step, output rows per step */
+    int64_t left;         /* rows of the past that a step sees before its own */
+    int zero_past;        /* before the beginning: zeros (upsampler) instead of reflection */
+} mert_seanet_conv;
+
+typedef enum mert_seanet_kind { MERT_SEANET_CONV, MERT_SEANET_RESIDUAL, MERT_SEANET_LSTM } mert_seanet_kind;
+
+enum { MERT_SEANET_STAGES = 64, MERT_SEANET_LSTM_LAYERS = 4 };
+
+typedef struct mert_seanet_stage {
+    mert_seanet_kind kind;
+    int elu;                             /* conv: ELU first */
+    mert_seanet_conv conv, second, shortcut; /* residual: all three (shortcut.product NULL: identity); conv: the first */
+    int64_t width;                       /* lstm */
+    int layers;
+    mert_rows *input[MERT_SEANET_LSTM_LAYERS], *recurrent[MERT_SEANET_LSTM_LAYERS]; /* [4 width, width], bias in `input` */
+} mert_seanet_stage;
+
+typedef struct mert_seanet {
+    int n;
+    mert_seanet_stage stages[MERT_SEANET_STAGES];
+} mert_seanet;
+
+void mert_seanet_free(mert_seanet *s); /* what it holds */
+
+int64_t mert_seanet_in(const mert_seanet *s);  /* channels */
+int64_t mert_seanet_out(const mert_seanet *s);
+int64_t mert_seanet_stride(const mert_seanet *s); /* input rows per output row (decoder: 1) */
+int64_t mert_seanet_up(const mert_seanet *s);     /* output rows per input row (encoder: 1) */
+/* Input rows that a first block must have, unless it is the only one, for reflection to find its rows; a multiple of the stride. */
+int64_t mert_seanet_least_block(const mert_seanet *s);
+
+/* What a net remembers of one item. NULL: out of memory. */
+typedef struct mert_seanet_item mert_seanet_item;
+mert_seanet_item *mert_seanet_item_new(const mert_seanet *s);
+void mert_seanet_item_free(mert_seanet_item *i);
+void mert_seanet_item_reset(mert_seanet_item *i); /* as new */
+
+/* Buffers for blocks of at most `rows` input rows; one for any number of items that are run one after another. */
+typedef struct mert_seanet_work mert_seanet_work;
+mert_seanet_work *mert_seanet_work_new(const mert_seanet *s, int64_t rows);
+void mert_seanet_work_free(mert_seanet_work *w);
+
+/* The next `rows` rows x[rows, in] of an item; a multiple of the stride unless `last`. Returns y (the workspace's, valid until its
+ * next use) and its number of rows in *out_rows. */
+const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *i, mert_seanet_work *w, const float *x, int64_t rows, int last,
+                             int64_t *out_rows);
+
+#endif
