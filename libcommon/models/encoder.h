@@ -22,10 +22,10 @@ void mert_encoder_free(mert_encoder *m);
 
 /* x: device [B, L] pcm. T: frames that take part, at most mert_config_frames(L); 0: all. mask: device [B, T] of 0/1 (floats), frames to be
  * replaced by mask_emb; NULL: none. cqt: device [B, T, cqt_input_bins] for models with cqt_input, else NULL. Returns the last hidden
- * state, device [B, T, D] (owned by the encoder, valid until the next call), NULL on error. hidden: where not NULL, a device array
- * [N+1][B, T, D] that gets all hidden states as HF returns them. */
+ * state, device [B, T, D] (owned by the encoder, valid until the next call), NULL on error. hidden: where not NULL, N+1 device pointers to
+ * [B, T, D] each (NULL: not wanted) that get the hidden states as HF numbers them. */
 const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x, const float *mask,
-                                  const float *cqt, float *hidden, mert_error *e);
+                                  const float *cqt, float *const *hidden, mert_error *e);
 /* device [1]: sum of squares of the extractor's output [B, T, C] of the last forward; features_pen is its mean. */
 const double *mert_encoder_features_squares(const mert_encoder *m);
 /* device [B, T, C]: the extractor's output of the last forward (training only). */

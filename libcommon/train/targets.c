@@ -25,6 +25,7 @@ typedef struct job {
     float *cqt, *mel;
     mert_error *errors;  /* [workers] */
     int *bad;
+    double *sums;        /* [B, 2]: of all mel values of a clip, those beyond T included, and of their squares */
 } job;
 
 mert_targets *mert_targets_new(const mert_config *c, mert_error *e)
@@ -119,32 +120,37 @@ static void one_clip(void *arg, int64_t b, int worker)
         if (mert_mel_whole(t->mel[worker], x, j->L, rows, e))
             j->bad[worker] = -1;
         memcpy(j->mel + b * j->T * t->c.mel_target_bins, rows, (size_t)(j->T * t->c.mel_target_bins) * sizeof(float));
+        for (int64_t i = 0; i < frames * t->c.mel_target_bins; i++) {
+            j->sums[2 * b] += rows[i];
+            j->sums[2 * b + 1] += (double)rows[i] * rows[i];
+        }
     }
 }
 
-/* minus the mean, divided by (unbiased standard deviation + 1e-5) */
-static void normalise(float *x, int64_t n)
+/* minus the mean, divided by (unbiased standard deviation + 1e-5); n values stand behind the sums */
+static void normalise(float *x, int64_t elements, const double *sums, int64_t B, int64_t n)
 {
-    double mean = 0, squares = 0;
+    double sum = 0, squares = 0, mean;
     float m, f;
-    for (int64_t i = 0; i < n; i++)
-        mean += x[i];
-    mean /= (double)n;
-    for (int64_t i = 0; i < n; i++)
-        squares += (x[i] - mean) * (x[i] - mean);
+    for (int64_t b = 0; b < B; b++) {
+        sum += sums[2 * b];
+        squares += sums[2 * b + 1];
+    }
+    mean = sum / (double)n;
     m = (float)mean;
-    f = (float)(1 / (sqrt(squares / (double)(n > 1 ? n - 1 : 1)) + 1e-5));
-    for (int64_t i = 0; i < n; i++)
+    f = (float)(1 / (sqrt(fmax(squares - sum * mean, 0) / (double)(n > 1 ? n - 1 : 1)) + 1e-5));
+    for (int64_t i = 0; i < elements; i++)
         x[i] = (x[i] - m) * f;
 }
 
 int mert_targets_compute(mert_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt, float *mel, mert_error *e)
 {
-    job j = {t, B, L, T, audio, cqt, mel, calloc((size_t)t->workers, sizeof(mert_error)), calloc((size_t)t->workers, sizeof(int))};
+    job j = {t, B, L, T, audio, cqt, mel, calloc((size_t)t->workers, sizeof(mert_error)), calloc((size_t)t->workers, sizeof(int)),
+             calloc((size_t)(2 * B), sizeof(double))};
     int bad = 0;
     if (!t->c.cqt_target_bins && !t->c.mel_target_bins)
         goto done;
-    if (!j.errors || !j.bad) {
+    if (!j.errors || !j.bad || !j.sums) {
         bad = mert_fail(e, "out of memory");
         goto done;
     }
@@ -155,9 +161,10 @@ int mert_targets_compute(mert_targets *t, int64_t B, int64_t L, int64_t T, const
             bad = -1;
         }
     if (!bad && t->c.mel_target_bins)
-        normalise(mel, B * T * t->c.mel_target_bins);
+        normalise(mel, B * T * t->c.mel_target_bins, j.sums, B, B * (L / mert_config_stride(&t->c) + 1) * t->c.mel_target_bins);
 done:
     free(j.errors);
     free(j.bad);
+    free(j.sums);
     return bad;
 }

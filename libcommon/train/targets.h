@@ -12,7 +12,7 @@ mert_targets *mert_targets_new(const mert_config *c, mert_error *e);
 void mert_targets_free(mert_targets *t);
 
 /* audio [B, L]. Of each clip the first T frames: cqt [B, T, cqt_target_bins], mel [B, T, mel_target_bins], the latter normalised to mean 0
- * and standard deviation 1 over the whole batch. What the model has no head for is left alone (may be NULL). */
+ * and standard deviation 1 over the whole batch (all its L / hop + 1 frames, as the official code does before it cuts). What the model has no head for is left alone (may be NULL). */
 int mert_targets_compute(mert_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt, float *mel, mert_error *e);
 
 #endif

@@ -1,0 +1,43 @@
+/* float32 to the two 16-bit formats, rounded to nearest, ties to even. */
+#ifndef MERT_HALF_H
+#define MERT_HALF_H
+
+#include <stdint.h>
+#include <string.h>
+
+/* IEEE 754 binary16; beyond 65504 becomes infinity. */
+static inline uint16_t mert_to_f16(float x)
+{
+    uint32_t b, sign, mantissa, shift, half;
+    int32_t exponent;
+    memcpy(&b, &x, sizeof b);
+    sign = b >> 16 & 0x8000;
+    exponent = (int32_t)(b >> 23 & 0xff) - 127;
+    mantissa = b & 0x7fffff;
+    if (exponent == 128)
+        return (uint16_t)(sign | 0x7c00 | (mantissa ? 0x200 : 0));
+    if (exponent > 15)
+        return (uint16_t)(sign | 0x7c00);
+    if (exponent >= -14) { /* the carry of rounding may walk into the exponent: as it should */
+        half = (uint32_t)(exponent + 15) << 10 | mantissa >> 13;
+        return (uint16_t)(sign | (half + ((mantissa & 0x1fff) + (half & 1) > 0x1000)));
+    }
+    if (exponent < -25)
+        return (uint16_t)sign;
+    mantissa |= 0x800000;
+    shift = (uint32_t)(-1 - exponent); /* 14..24: the last place of a subnormal is 2^-24 */
+    half = mantissa >> shift;
+    mantissa &= (1u << shift) - 1;
+    return (uint16_t)(sign | (half + (mantissa + (half & 1) > 1u << (shift - 1))));
+}
+
+static inline uint16_t mert_to_bf16(float x)
+{
+    uint32_t b;
+    memcpy(&b, &x, sizeof b);
+    if ((b & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(b >> 16 | 0x40);
+    return (uint16_t)((b + 0x7fff + (b >> 16 & 1)) >> 16);
+}
+
+#endif
