@@ -1,8 +1,9 @@
 #include "npy.h"
 
+#include "checkpoint.h"
+
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,9 +11,12 @@ static const struct {
     const char *descr, *name;
     size_t size;
     int integer;
+    mert_element element; /* the same type in checkpoints; there is none for uint16 */
 } types[MERT_NPY_TYPES] = {
-    {"<f4", "float32", 4, 0}, {"<f2", "float16", 2, 0}, {"<f8", "float64", 8, 0}, {"<i2", "int16", 2, 1}, {"<u2", "uint16", 2, 1},
-    {"<i4", "int32", 4, 1}, {"<i8", "int64", 8, 1}, {"|i1", "int8", 1, 1}, {"|u1", "uint8", 1, 1}, {"|b1", "bool", 1, 1}};
+    {"<f4", "float32", 4, 0, MERT_E_F32}, {"<f2", "float16", 2, 0, MERT_E_F16}, {"<f8", "float64", 8, 0, MERT_E_F64},
+    {"<i2", "int16", 2, 1, MERT_E_I16},   {"<u2", "uint16", 2, 1, MERT_E_I16},  {"<i4", "int32", 4, 1, MERT_E_I32},
+    {"<i8", "int64", 8, 1, MERT_E_I64},   {"|i1", "int8", 1, 1, MERT_E_I8},     {"|u1", "uint8", 1, 1, MERT_E_U8},
+    {"|b1", "bool", 1, 1, MERT_E_BOOL}};
 
 static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 enum { HEADER_MAX = 1 << 16 };
@@ -92,11 +96,12 @@ static int shape_parse(cursor *c, mert_npy *a)
     return 0;
 }
 
-static int header_parse(mert_npy *a, cursor c, const char *path, mert_error *e)
+static int header_parse(mert_npy *a, cursor c, int *fortran, const char *path, mert_error *e)
 {
     char name[32], descr[32];
     enum { DESCR = 1, ORDER = 2, SHAPE = 4 };
     int seen = 0, type = 0, now;
+    *fortran = 0;
     if (!sign(&c, '{'))
         return mert_fail(e, "%s: its npy header is no dictionary", path);
     while (!sign(&c, '}')) {
@@ -112,9 +117,8 @@ static int header_parse(mert_npy *a, cursor c, const char *path, mert_error *e)
                 return mert_fail(e, "%s: elements of type '%s' are not read", path, descr);
         } else if (!strcmp(name, "fortran_order")) {
             now = ORDER;
-            if (word(&c, "True"))
-                return mert_fail(e, "%s: is in Fortran order; only C order is read (numpy.ascontiguousarray)", path);
-            if (!word(&c, "False"))
+            *fortran = word(&c, "True");
+            if (!*fortran && !word(&c, "False"))
                 return mert_fail(e, "%s: its npy header cannot be read at fortran_order", path);
         } else if (!strcmp(name, "shape")) {
             now = SHAPE;
@@ -135,8 +139,33 @@ static int header_parse(mert_npy *a, cursor c, const char *path, mert_error *e)
     return 0;
 }
 
+/* From first axis fastest to last axis fastest. */
+static int turn(mert_npy *a, const char *path, mert_error *e)
+{
+    const size_t size = types[a->type].size;
+    int64_t index[MERT_NPY_NDIM_MAX] = {0}, stride[MERT_NPY_NDIM_MAX], from = 0;
+    if (!(a->turned = malloc((size_t)a->elements * size)))
+        return mert_fail(e, "%s: out of memory for turning it out of Fortran order", path);
+    stride[0] = 1;
+    for (int i = 1; i < a->ndim; i++)
+        stride[i] = stride[i - 1] * a->shape[i - 1];
+    for (int64_t to = 0; to < a->elements; to++) {
+        memcpy(a->turned + (size_t)to * size, a->data + (size_t)from * size, size);
+        for (int i = a->ndim - 1; i >= 0; i--) {
+            from += stride[i];
+            if (++index[i] < a->shape[i])
+                break;
+            from -= index[i] * stride[i];
+            index[i] = 0;
+        }
+    }
+    a->data = a->turned;
+    return 0;
+}
+
 static int open_mapped(mert_npy *a, const char *path, mert_error *e)
 {
+    int fortran;
     const unsigned char *p = a->mapping.data;
     size_t size = a->mapping.size, head, length, bytes;
     if (size < 10 || memcmp(p, magic, sizeof magic))
@@ -149,7 +178,7 @@ static int open_mapped(mert_npy *a, const char *path, mert_error *e)
         length |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
     if (length > HEADER_MAX || length > size - head)
         return mert_fail(e, "%s: its npy header is cut short or absurdly long", path);
-    if (header_parse(a, (cursor){(const char *)p + head, (const char *)p + head + length}, path, e))
+    if (header_parse(a, (cursor){(const char *)p + head, (const char *)p + head + length}, &fortran, path, e))
         return -1;
     bytes = size - head - length;
     a->elements = 1;
@@ -165,7 +194,7 @@ static int open_mapped(mert_npy *a, const char *path, mert_error *e)
         return mert_fail(e, "%s: holds %zu bytes of data where its shape needs %zu", path, bytes,
                          (size_t)a->elements * types[a->type].size);
     a->data = a->elements ? p + head + length : NULL;
-    return 0;
+    return fortran && a->elements && a->ndim > 1 ? turn(a, path, e) : 0;
 }
 
 int mert_npy_open(mert_npy *a, const char *path, mert_error *e)
@@ -182,38 +211,18 @@ int mert_npy_open(mert_npy *a, const char *path, mert_error *e)
 void mert_npy_close(mert_npy *a)
 {
     mert_mapping_close(&a->mapping);
+    free(a->turned);
+    a->turned = NULL;
     a->data = NULL;
 }
 
 /* ---- elements ---- */
 
-float mert_npy_half(uint16_t h)
-{
-    uint32_t negative = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023, bits;
-    float f;
-    if (exponent == 31)
-        bits = negative | 0x7f800000 | fraction << 13;
-    else if (exponent)
-        bits = negative | (exponent + 112) << 23 | fraction << 13;
-    else {
-        f = (float)fraction * 0x1p-24f; /* subnormal: exact in float32 */
-        return negative ? -f : f;
-    }
-    memcpy(&f, &bits, 4);
-    return f;
-}
-
-static uint64_t load(const unsigned char *p, size_t bytes)
-{
-    uint64_t x = 0;
-    for (size_t i = 0; i < bytes; i++)
-        x |= (uint64_t)p[i] << 8 * i;
-    return x;
-}
-
 static int64_t load_int(const unsigned char *p, mert_npy_type t)
 {
-    uint64_t x = load(p, types[t].size);
+    uint64_t x = 0;
+    for (size_t i = 0; i < types[t].size; i++)
+        x |= (uint64_t)p[i] << 8 * i;
     switch (t) {
     case MERT_NPY_I8: return (int8_t)x;
     case MERT_NPY_I16: return (int16_t)x;
@@ -223,34 +232,16 @@ static int64_t load_int(const unsigned char *p, mert_npy_type t)
     }
 }
 
-static float load_float(const unsigned char *p, mert_npy_type t)
-{
-    uint64_t x;
-    uint32_t word32;
-    double d;
-    float f;
-    switch (t) {
-    case MERT_NPY_F32:
-        word32 = (uint32_t)load(p, 4);
-        memcpy(&f, &word32, 4);
-        return f;
-    case MERT_NPY_F16:
-        return mert_npy_half((uint16_t)load(p, 2));
-    case MERT_NPY_F64:
-        x = load(p, 8);
-        memcpy(&d, &x, 8);
-        return (float)d;
-    default:
-        return (float)load_int(p, t);
-    }
-}
-
 void mert_npy_to_floats(const mert_npy *a, int64_t first, int64_t n, float *to)
 {
     size_t size = types[a->type].size;
     const unsigned char *p = n ? a->data + (size_t)first * size : NULL;
-    for (int64_t i = 0; i < n; i++)
-        to[i] = load_float(p + (size_t)i * size, a->type);
+    mert_tensor t = {.type = types[a->type].element, .ndim = 1, .shape = {n}, .elements = n, .data = p};
+    if (a->type != MERT_NPY_U16)
+        mert_tensor_read(&t, to, NULL);
+    else
+        for (int64_t i = 0; i < n; i++)
+            to[i] = (float)load_int(p + (size_t)i * size, a->type);
 }
 
 int mert_npy_to_ints(const mert_npy *a, int64_t first, int64_t n, int64_t *to)

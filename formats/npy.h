@@ -1,4 +1,5 @@
-/* NumPy's .npy files: one array with its type and shape (numpy.lib.format, versions 1.0 and 2.0). Row major, little endian.
+/* NumPy's .npy files: one array with its type and shape (numpy.lib.format, versions 1.0 and 2.0). Little endian; always
+ * row major once opened.
  *
  *     mert_npy a;
  *     if (mert_npy_open(&a, "features.npy", e)) return -1;    // mapped, not read: memory stays small
@@ -6,8 +7,9 @@
  *     float *x = mert_npy_floats(&a, e);
  *     mert_npy_close(&a);
  *
- * What a header claims is held against the file's size before anything is allocated. Refused by name: Fortran order, big
- * endian, complex, text and object arrays, files that are shorter or longer than their header says. */
+ * What a header claims is held against the file's size before anything is allocated. An array in Fortran order (what NumPy
+ * saves of a transposed one) is turned in memory when it is opened; all others are mapped. Refused by name: big endian,
+ * complex, text and object arrays, files that are shorter or longer than their header says. */
 #ifndef MERT_NPY_H
 #define MERT_NPY_H
 
@@ -32,6 +34,7 @@ typedef struct mert_npy {
     int64_t elements;
     const unsigned char *data;        /* elements of the type; maybe unaligned; NULL where there are none */
     mert_mapping mapping;
+    unsigned char *turned;            /* what was in Fortran order, as data; else NULL */
 } mert_npy;
 
 int mert_npy_open(mert_npy *a, const char *path, mert_error *e);
@@ -42,9 +45,6 @@ void mert_npy_to_floats(const mert_npy *a, int64_t first, int64_t n, float *to);
 int mert_npy_to_ints(const mert_npy *a, int64_t first, int64_t n, int64_t *to);
 /* All of it in new memory, to be freed by the caller; never NULL for 0 elements. */
 float *mert_npy_floats(const mert_npy *a, mert_error *e);
-
-/* One half-precision number (IEEE 754 binary16), exactly. */
-float mert_npy_half(uint16_t h);
 
 /* ---- writing: version 1.0, by F4 ---- */
 

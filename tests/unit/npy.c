@@ -83,9 +83,16 @@ TEST(every_type_comes_back)
 
 TEST(halves_are_exact)
 {
-    CHECK(mert_npy_half(0x0001) == 0x1p-24f && mert_npy_half(0x83ff) == -1023 * 0x1p-24f && mert_npy_half(0x0400) == 0x1p-14f);
-    CHECK(mert_npy_half(0x7bff) == 65504 && mert_npy_half(0x3555) == 0x1.554p-2f && mert_npy_half(0xbc00) == -1);
-    CHECK(isinf(mert_npy_half(0x7c00)) && mert_npy_half(0xfc00) < 0 && isnan(mert_npy_half(0x7e00)));
+    static const uint16_t halves[] = {0x0001, 0x83ff, 0x0400, 0x7bff, 0x3555, 0xbc00, 0x7c00, 0xfc00, 0x7e00};
+    static const float floats[] = {0x1p-24f, -1023 * 0x1p-24f, 0x1p-14f, 65504, 0x1.554p-2f, -1, INFINITY, -INFINITY};
+    int64_t shape[] = {9};
+    float back[9];
+    mert_npy a;
+    mert_error e;
+    CHECK(!mert_npy_write(test_tmp("h.npy"), MERT_NPY_F16, 1, shape, halves, &e) && !mert_npy_open(&a, test_tmp("h.npy"), &e));
+    mert_npy_to_floats(&a, 0, 9, back);
+    CHECK(!memcmp(back, floats, sizeof floats) && isnan(back[8]));
+    mert_npy_close(&a);
 }
 
 TEST(shapes_of_every_rank)
@@ -104,6 +111,24 @@ TEST(shapes_of_every_rank)
     CHECK(!mert_npy_open(&a, test_tmp("r.npy"), &e) && a.elements == 0 && !a.data);
     mert_npy_close(&a);
     CHECK(!mert_npy_open(&a, forge("{'shape': (3,), 'descr': \"|u1\", 'fortran_order': False}\n", 3), &e) && a.data[2] == 2);
+    mert_npy_close(&a);
+}
+
+TEST(fortran_order_is_turned)
+{
+    mert_npy a;
+    mert_error e;
+    CHECK(!mert_npy_open(&a, forge("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3, 4), }\n", 24), &e));
+    CHECK(a.ndim == 3 && a.elements == 24);
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 3; j++)
+            for (int k = 0; k < 4; k++)
+                CHECK(a.data[(i * 3 + j) * 4 + k] == i + 2 * j + 6 * k);
+    mert_npy_close(&a);
+    CHECK(!mert_npy_open(&a, forge("{'descr': '<u2', 'fortran_order': True, 'shape': (3,), }\n", 6), &e));
+    CHECK(!a.turned && a.data[5] == 5);
+    mert_npy_close(&a);
+    CHECK(!mert_npy_open(&a, forge("{'descr': '<u2', 'fortran_order': True, 'shape': (3, 0), }\n", 0), &e) && a.elements == 0);
     mert_npy_close(&a);
 }
 
@@ -130,7 +155,8 @@ static int refuses(const char *header, size_t bytes, const char *why)
 
 TEST(what_lies_is_refused_by_name)
 {
-    CHECK(refuses("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }", 16, "Fortran order"));
+    CHECK(refuses("{'descr': '<f4', 'fortran_order': True, 'shape': (4294967296, 4294967296), }", 8, "less than its shape needs"));
+    CHECK(refuses("{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 2), }", 16, "at fortran_order"));
     CHECK(refuses("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8, "type '>f4'"));
     CHECK(refuses("{'descr': '<c8', 'fortran_order': False, 'shape': (2,), }", 16, "type '<c8'"));
     CHECK(refuses("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 16, "type '|O'"));
@@ -181,6 +207,7 @@ int main(void)
     RUN(every_type_comes_back);
     RUN(halves_are_exact);
     RUN(shapes_of_every_rank);
+    RUN(fortran_order_is_turned);
     RUN(the_shape_must_be_filled);
     RUN(what_lies_is_refused_by_name);
     RUN(every_cut_is_refused);
