@@ -1,0 +1,162 @@
+#include "../../libcommon/train/recipe.h"
+#include "../../libcommon/models/weights.h"
+#include "../test.h"
+
+static mert_error e;
+
+static int says(const char *expected)
+{
+    if (strstr(e.text, expected))
+        return 1;
+    printf("# '%s' lacks '%s'\n", e.text, expected);
+    return 0;
+}
+
+static int read_text(mert_recipe *r, const char *text)
+{
+    const char *path = test_tmp("recipe");
+    FILE *f = fopen(path, "w");
+    if (!f || fputs(text, f) < 0 || fclose(f))
+        abort();
+    mert_recipe_defaults(r);
+    return mert_recipe_read(r, path, &e);
+}
+
+TEST(reads_what_is_written)
+{
+    mert_recipe r;
+    CHECK(!read_text(&r, "# a comment\n\n lr = 1e-3 # another\nencoder_layers=4\nlayer_norm_first = yes\n"
+                         "adam_betas = 0.8 0.99\nextractor_mode = layer_norm\ninbatch_noise_augment_len_range = 10 20\n"
+                         "conv_feature_layers = 64x10/5 32x3/2*3"));
+    CHECK(r.lr == 1e-3 && r.encoder_layers == 4 && r.layer_norm_first == 1 && r.extractor_mode == 1);
+    CHECK(r.adam_betas[0] == 0.8 && r.adam_betas[1] == 0.99 && r.mixture_length[0] == 10 && r.mixture_length[1] == 20);
+    CHECK(r.conv_feature_layers.n == 4 && r.conv_feature_layers.layer[0].dim == 64 && r.conv_feature_layers.layer[0].kernel == 10);
+    CHECK(r.conv_feature_layers.layer[3].dim == 32 && r.conv_feature_layers.layer[3].stride == 2 && mert_recipe_stride(&r) == 40);
+    CHECK(r.encoder_embed_dim == 768); /* left alone: the default */
+}
+
+TEST(its_own_text_says_the_same)
+{
+    mert_recipe a, b;
+    for (int comments = 0; comments < 2; comments++) {
+        char *text;
+        mert_recipe_defaults(&a);
+        CHECK(!mert_recipe_set(&a, "lr=0.1234567890123", &e) && !mert_recipe_set(&a, "adam_betas = 0.1 0.3", &e) &&
+              !mert_recipe_set(&a, "max_update=7", &e) && !mert_recipe_set(&a, "conv_bias=yes", &e));
+        text = mert_recipe_text(&a, comments);
+        CHECK(text && !read_text(&b, text));
+        CHECK(!memcmp(&a, &b, sizeof a));
+        free(text);
+    }
+}
+
+TEST(wrong_lines_are_named)
+{
+    mert_recipe r;
+    CHECK(read_text(&r, "lr = 1\n\nencoder_layer = 4\n") && says("recipe: line 3: a recipe has no setting 'encoder_layer'"));
+    CHECK(read_text(&r, "lr = 1\nlr = 2\n") && says("line 2: lr is already set in line 1"));
+    CHECK(read_text(&r, "lr\n") && says("line 1: 'lr' is not of the form name = value"));
+    CHECK(read_text(&r, "lr =\n") && says("lr: no value"));
+    CHECK(read_text(&r, "lr = fast\n") && says("lr: 'fast' is not a number"));
+    CHECK(read_text(&r, "lr = 1 2\n") && says("left over"));
+    CHECK(read_text(&r, "lr = nan\n") && says("outside"));
+    CHECK(read_text(&r, "lr = 1e999\n") && says("lr"));
+    CHECK(read_text(&r, "encoder_layers = 4.5\n") && says("encoder_layers: '4.5' is not a whole number"));
+    CHECK(read_text(&r, "encoder_layers = 0\n") && says("encoder_layers: 0 is outside 1 to 128"));
+    CHECK(read_text(&r, "encoder_layers = 99999999999999999999\n") && says("encoder_layers"));
+    CHECK(read_text(&r, "adam_betas = 0.9\n") && says("adam_betas: 2 numbers are needed"));
+    CHECK(read_text(&r, "conv_bias = maybe\n") && says("conv_bias: 'maybe' is neither yes nor no"));
+    CHECK(read_text(&r, "extractor_mode = group\n") && says("extractor_mode: 'group' is none of the choices"));
+    CHECK(read_text(&r, "conv_feature_layers = 512x10\n") && says("conv_feature_layers"));
+    CHECK(read_text(&r, "conv_feature_layers = 512x10/5*17\n") && says("more than 16 layers"));
+    CHECK(read_text(&r, "conv_feature_layers = 512x10/5 512x0/2\n") && says("below 1"));
+    CHECK(mert_recipe_read(&r, test_tmp("none"), &e) && says("none: No such file"));
+    CHECK(mert_recipe_set(&r, "momentum=1", &e) && says("a recipe has no setting 'momentum'"));
+}
+
+TEST(what_does_not_fit_together)
+{
+    mert_recipe r;
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_check(&r, &e));
+    CHECK(!mert_recipe_set(&r, "encoder_attention_heads=7", &e) && mert_recipe_check(&r, &e));
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_set(&r, "warmup_updates=400000", &e) && mert_recipe_check(&r, &e) && says("warmup_updates"));
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_set(&r, "max_tokens=1000", &e) && mert_recipe_check(&r, &e) && says("max_tokens"));
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_set(&r, "min_sample_size=800", &e) && mert_recipe_check(&r, &e) && says("mask_length"));
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_set(&r, "inbatch_noise_augment_number_range=3 1", &e) && mert_recipe_check(&r, &e) && says("3 is more than 1"));
+}
+
+TEST(a_resumed_run_may_change_only_how_it_is_watched)
+{
+    mert_recipe a, b;
+    mert_recipe_defaults(&a);
+    b = a;
+    CHECK(!mert_recipe_set(&b, "log_interval=1", &e) && !mert_recipe_set(&b, "max_update=10", &e) && !mert_recipe_difference(&a, &b));
+    CHECK(!mert_recipe_set(&b, "dropout=0.2", &e) && !strcmp(mert_recipe_difference(&a, &b), "dropout"));
+    b = a;
+    CHECK(!mert_recipe_set(&b, "conv_feature_layers=512x10/5 512x3/2*4 512x2/2 256x2/2", &e));
+    CHECK(!strcmp(mert_recipe_difference(&a, &b), "conv_feature_layers"));
+}
+
+/* REFERENCE: the official model has 95,550,160 parameters with its heads. */
+TEST(the_official_95m)
+{
+    mert_recipe r, defaults;
+    mert_config c;
+    mert_layout l;
+    mert_labels_meta metas[8] = {{0}};
+    for (int k = 0; k < 8; k++)
+        metas[k].classes = 1024;
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_read(&r, "pipelines/recipes/MERT_RVQ-VAE_CQT_95M", &e) && !mert_recipe_check(&r, &e));
+    mert_recipe_defaults(&defaults);
+    CHECK(!mert_recipe_difference(&r, &defaults));
+    CHECK(!mert_recipe_model(&r, metas, 8, &c, &e) && mert_config_frames(&c, 120000) == 374);
+    CHECK(!mert_layout_make(&l, &c, &e));
+    CHECK(l.elements == 95550160);
+    mert_layout_free(&l);
+}
+
+TEST(the_others)
+{
+    mert_recipe r;
+    mert_config c;
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_read(&r, "pipelines/recipes/MERT_RVQ-VAE_CQT_330M", &e) && !mert_recipe_check(&r, &e));
+    CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && c.width == 1024 && c.pre_ln && c.codebooks == 0);
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_read(&r, "pipelines/recipes/tiny", &e) && !mert_recipe_check(&r, &e));
+}
+
+TEST(heads_come_from_the_labels)
+{
+    mert_recipe r;
+    mert_config c;
+    mert_labels_meta metas[2] = {{.classes = 300}, {.classes = 200}};
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_model(&r, metas, 2, &c, &e) && c.codebooks == 2 && c.classes[0] == 300 && c.classes[1] == 200);
+    CHECK(c.cqt_target_bins == 336 && c.special_rows == 4 && c.final_dim == 64);
+    metas[1].classes = 0;
+    CHECK(mert_recipe_model(&r, metas, 2, &c, &e) && says("classes of codebook 1 is not known"));
+    r.classes = 200;
+    CHECK(mert_recipe_model(&r, metas, 2, &c, &e) && says("codebook 0 has 300 classes, the recipe says 200"));
+    r.codebooks = 3;
+    CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && c.codebooks == 3 && c.classes[2] == 200);
+}
+
+int main(void)
+{
+    RUN(reads_what_is_written);
+    RUN(its_own_text_says_the_same);
+    RUN(wrong_lines_are_named);
+    RUN(what_does_not_fit_together);
+    RUN(a_resumed_run_may_change_only_how_it_is_watched);
+    RUN(the_official_95m);
+    RUN(the_others);
+    RUN(heads_come_from_the_labels);
+    return test_done();
+}

@@ -1,0 +1,523 @@
+/* Corpora and batches, on audio whose every sample says which item it belongs to and where it lies in it. */
+#include "../../formats/file.h"
+#include "../../libcommon/train/data.h"
+#include "../test.h"
+
+enum { ITEMS = 40, CLASSES = 97, STRIDE = 320, ROW = 200000 };
+
+static mert_error e;
+
+static int says(const char *expected)
+{
+    if (strstr(e.text, expected))
+        return 1;
+    printf("# '%s' lacks '%s'\n", e.text, expected);
+    return 0;
+}
+
+/* ---- a corpus ---- */
+
+typedef struct spec {
+    const char *name;
+    mts_dtype dtype;
+    int64_t rate_num, rate_den;  /* labels per second */
+    int K;
+    int64_t failed_labels, failed_audio, short_labels; /* rows; -1: none */
+    uint64_t codebook;
+    int bare;                    /* no .meta */
+    int64_t pcm_rate;
+    int flat;                    /* all labels are 5 */
+} spec;
+
+static const spec usual = {"usual", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0};
+
+/* 1.5 s to 7 s, in odd lengths; one too short for anything. */
+static int64_t samples_of(int64_t row)
+{
+    return row == 3 ? 9000 : 36000 + 3331 * row + row % 7;
+}
+
+static int32_t label_of(int64_t row, int k, int64_t label)
+{
+    return (int32_t)((label * 7 + row * 13 + k * 31 + label / 5) % CLASSES);
+}
+
+static const char *manifest_path(const spec *s)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.tsv", s->name);
+    return test_tmp(name);
+}
+
+static const char *pcm_path(const spec *s)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.mts", s->name);
+    return test_tmp(name);
+}
+
+static const char *labels_path(const spec *s)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.codes_%%d", s->name);
+    return test_tmp(name);
+}
+
+static uint64_t write_manifest(const spec *s)
+{
+    static char keys[ITEMS][32];
+    mert_manifest_row rows[ITEMS];
+    mert_manifest m = {.root = "/nowhere", .rows = rows, .n = ITEMS}, back;
+    uint64_t hash;
+    for (int i = 0; i < ITEMS; i++) {
+        snprintf(keys[i], sizeof keys[i], "piece%02d.flac", i);
+        rows[i] = (mert_manifest_row){keys[i], samples_of(i)};
+    }
+    if (mert_manifest_write(&m, manifest_path(s), &e) || mert_manifest_read(&back, manifest_path(s), &e))
+        abort();
+    hash = back.hash;
+    mert_manifest_free(&back);
+    return hash;
+}
+
+static mts_record record_of(const spec *s, int64_t row, const char *kind)
+{
+    mts_record r = {.row = row, .dtype = s->dtype, .ndim = 1, .shape = {-1}, .sample_rate = s->pcm_rate,
+                    .frame_rate_num = s->pcm_rate, .frame_rate_den = 1};
+    snprintf(r.kind, sizeof r.kind, "%s", kind);
+    snprintf(r.key, sizeof r.key, "piece%02d.flac", (int)row);
+    return r;
+}
+
+static void write_pcm(const spec *s, uint64_t hash)
+{
+    FILE *f = fopen(pcm_path(s), "wb");
+    mts_begin b = {.manifest = hash, .row_first = 0, .row_end = ITEMS, .rows_total = ITEMS};
+    mts_writer *w = f ? mts_writer_open(f, "pcm", &b, 1) : NULL;
+    float *x = malloc(ROW * sizeof *x);
+    int bad = !w || !x;
+    for (int64_t row = 0; !bad && row < ITEMS; row++) {
+        mts_record r = record_of(s, row, "pcm");
+        int64_t n = samples_of(row);
+        if (row == s->failed_audio) {
+            bad = mts_write_failed(w, r.key, row, "mert-decode", "made to fail") < 0;
+            continue;
+        }
+        for (int64_t i = 0; i < n; i++) {
+            x[i] = (float)(row * ROW + i);
+            if (s->dtype == MTS_I16)
+                ((int16_t *)x)[i] = (int16_t)((i + row) % 30000 - 15000);
+        }
+        bad = mts_write_record(w, &r) < 0 || mts_write_frames(w, x, n) < 0 || mts_write_record_end(w) < 0;
+    }
+    free(x);
+    if (bad || mts_writer_close(w, 1, NULL, 0) || fclose(f))
+        abort();
+}
+
+static void write_labels(const spec *s, uint64_t hash)
+{
+    mert_labels_writer *w = mert_labels_create(labels_path(s), &e);
+    mts_begin b = {.manifest = hash, .row_first = 0, .row_end = ITEMS, .rows_total = ITEMS};
+    int32_t codes[ROW * 2 / 100];
+    int bad = !w || mert_labels_stream(w, &b, &e);
+    for (int64_t row = 0; !bad && row < ITEMS; row++) {
+        mts_record r = record_of(s, row, "codes");
+        int64_t n = (samples_of(row) * s->rate_num + 24000 * s->rate_den - 1) / (24000 * s->rate_den) - (row == s->short_labels ? 20 : 0);
+        r.dtype = MTS_I32;
+        r.ndim = 2;
+        r.shape[1] = r.ncodebooks = s->K;
+        r.frame_rate_num = s->rate_num;
+        r.frame_rate_den = s->rate_den;
+        r.model = s->codebook;
+        for (int k = 0; k < s->K; k++) {
+            r.classes[k] = CLASSES;
+            for (int64_t i = 0; i < n; i++)
+                codes[i * s->K + k] = s->flat ? 5 : label_of(row, k, i);
+        }
+        bad = row == s->failed_labels ? mert_labels_failed(w, r.key, row, &e)
+                                      : mert_labels_record(w, &r, &e) || mert_labels_frames(w, codes, n, &e) || mert_labels_end(w, &e);
+    }
+    if (bad || mert_labels_commit(w, &e))
+        abort();
+    for (int k = 0; s->bare && k < s->K; k++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.codes_%d.meta", s->name, k);
+        remove(test_tmp(name));
+    }
+}
+
+static const mert_corpus_config config = {.sample_rate = 24000, .stride = STRIDE, .label_tolerance = 0.1};
+
+static int open_files(mert_corpus *c, const spec *s, const mert_corpus_config *with)
+{
+    const char *labels = labels_path(s), *pcm = pcm_path(s);
+    return mert_corpus_open(c, with, manifest_path(s), &labels, 1, &pcm, 1, &e);
+}
+
+static int make(mert_corpus *c, const spec *s)
+{
+    uint64_t hash = write_manifest(s);
+    write_pcm(s, hash);
+    write_labels(s, hash);
+    return open_files(c, s, &config);
+}
+
+static mert_recipe recipe(void)
+{
+    mert_recipe r;
+    mert_recipe_defaults(&r);
+    r.max_sample_size = 48000;
+    r.min_sample_size = 24000;
+    r.max_tokens = 400000;
+    r.batch_multiple = 4;
+    r.mixture_length[0] = r.mixture_length[1] = 8000;
+    return r;
+}
+
+static mert_config model(void)
+{
+    return mert_config_95m();
+}
+
+/* ---- batches ---- */
+
+/* Whether every row of the batch is audio of one item from a frame on, with that item's labels at the given rate. */
+static int rows_are_right(const mert_load *l, const mert_corpus *c, const spec *s)
+{
+    const mert_batch *b = &l->batch;
+    for (int64_t i = 0; i < b->B; i++) {
+        const float *x = b->clean + i * b->L;
+        int64_t row = (int64_t)x[0] / ROW, start = (int64_t)x[0] % ROW, frame = start / STRIDE;
+        if (c->items[l->corpus_items[i]].row != row || start % STRIDE || start + b->L > samples_of(row))
+            return 0;
+        for (int64_t t = 0; t < b->L; t++)
+            if (x[t] != (float)(row * ROW + start + t))
+                return 0;
+        for (int k = 0; k < b->K; k++)
+            for (int64_t t = 0; t < b->T; t++)
+                if (b->labels[(k * b->B + i) * b->T + t] != label_of(row, k, (frame + t) * STRIDE * s->rate_num / (24000 * s->rate_den)))
+                    return 0;
+    }
+    return 1;
+}
+
+/* An epoch: right rows, sizes within the limits, every item that is long enough once. */
+static int epoch_is_right(mert_corpus *c, const spec *s, const mert_recipe *r, int64_t epoch, int64_t *batches)
+{
+    mert_plan p;
+    mert_load l = {0};
+    mert_config m = model();
+    int heard[ITEMS] = {0}, good = !mert_plan_make(&p, c, r, epoch, &e);
+    for (int64_t i = 0; good && i < p.n; i++) {
+        const mert_batch *b = &l.batch;
+        good = !mert_load_fill(&l, c, r, &m, &p, epoch, i, i + 1, 0, &e) && rows_are_right(&l, c, s);
+        good = good && b->B * b->L <= r->max_tokens && (b->B <= r->batch_multiple || b->B % r->batch_multiple == 0);
+        good = good && b->L <= r->max_sample_size && b->L >= r->min_sample_size && b->T <= mert_config_frames(&m, b->L) &&
+               b->T >= mert_config_frames(&m, b->L) - 1;
+        for (int64_t k = 0; good && k < b->B; k++)
+            heard[c->items[l.corpus_items[k]].row]++;
+        if (!good)
+            printf("# batch %d: B %d L %d T %d: %s\n", (int)i, (int)b->B, (int)b->L, (int)b->T, e.text);
+    }
+    for (int row = 0; good && row < ITEMS; row++)
+        good = heard[row] == (samples_of(row) >= r->min_sample_size && row != s->failed_labels && row != s->failed_audio);
+    if (batches)
+        *batches = p.n;
+    mert_load_free(&l);
+    mert_plan_free(&p);
+    return good;
+}
+
+TEST(an_epoch_hears_every_item_once_and_labels_fit)
+{
+    mert_corpus c;
+    mert_recipe r = recipe();
+    int64_t batches;
+    CHECK(!make(&c, &usual));
+    CHECK(c.n == ITEMS && c.K == 2 && c.failed == 0 && c.off_count == 0);
+    CHECK(epoch_is_right(&c, &usual, &r, 0, &batches) && epoch_is_right(&c, &usual, &r, 7, NULL));
+    CHECK(batches >= 5 && batches <= 9);
+    mert_corpus_close(&c);
+}
+
+TEST(labels_at_other_rates)
+{
+    spec s = usual;
+    mert_corpus c;
+    mert_recipe r = recipe();
+    s.name = "denser";
+    s.rate_num = 100;
+    s.rate_den = 1;
+    CHECK(!make(&c, &s) && epoch_is_right(&c, &s, &r, 0, NULL));
+    mert_corpus_close(&c);
+    s.name = "sparser";
+    s.rate_num = 50;
+    CHECK(!make(&c, &s) && epoch_is_right(&c, &s, &r, 0, NULL));
+    mert_corpus_close(&c);
+}
+
+TEST(several_crops_of_an_item)
+{
+    mert_corpus c;
+    mert_plan p;
+    mert_recipe r = recipe();
+    int64_t expected = 0, *seen;
+    r.crops_per_item = 0;
+    CHECK(!open_files(&c, &usual, &config) && !mert_plan_make(&p, &c, &r, 0, &e));
+    for (int64_t row = 0; row < ITEMS; row++)
+        expected += samples_of(row) < 24000 ? 0 : samples_of(row) < 96000 ? 1 : samples_of(row) / 48000;
+    CHECK(p.crops_n == expected && p.too_short == 1);
+    seen = calloc((size_t)expected, sizeof *seen);
+    for (int64_t i = 0; i < expected; i++)
+        seen[p.crops[i].number]++;
+    for (int64_t i = 0; i < expected; i++)
+        CHECK(seen[i] == 1);
+    free(seen);
+    mert_plan_free(&p);
+    mert_corpus_close(&c);
+}
+
+TEST(i16_is_scaled)
+{
+    spec s = usual;
+    mert_corpus c;
+    float x[100];
+    s.name = "i16";
+    s.dtype = MTS_I16;
+    CHECK(!make(&c, &s));
+    CHECK(!mert_corpus_audio(&c, 5, 20000, 100, x, &e));
+    for (int i = 0; i < 100; i++)
+        CHECK(x[i] == (float)((20000 + i + 5) % 30000 - 15000) / 32768);
+    mert_corpus_close(&c);
+}
+
+TEST(failed_rows_are_left_out_and_counted)
+{
+    spec s = usual;
+    mert_corpus c;
+    mert_recipe r = recipe();
+    s.name = "failed";
+    s.failed_labels = 11;
+    s.failed_audio = 30;
+    CHECK(!make(&c, &s));
+    CHECK(c.n == ITEMS - 2 && c.failed == 2 && c.failed_row == 11);
+    CHECK(epoch_is_right(&c, &s, &r, 0, NULL));
+    mert_corpus_close(&c);
+}
+
+/* ---- the loader ---- */
+
+static uint64_t hash_of(const mert_load *l)
+{
+    const mert_batch *b = &l->batch;
+    mts_xxh64_state x;
+    int64_t facts[] = {b->B, b->L, b->T, b->K, l->epoch, l->index, l->update, l->micro_batch};
+    mts_xxh64_begin(&x, 0);
+    mts_xxh64_add(&x, facts, sizeof facts);
+    mts_xxh64_add(&x, b->clean, (size_t)(b->B * b->L) * sizeof *b->clean);
+    mts_xxh64_add(&x, b->audio, (size_t)(b->B * b->L) * sizeof *b->audio);
+    mts_xxh64_add(&x, b->labels, (size_t)(b->K * b->B * b->T) * sizeof *b->labels);
+    mts_xxh64_add(&x, b->mask, (size_t)(b->B * b->T));
+    mts_xxh64_add(&x, b->items, (size_t)b->B * sizeof *b->items);
+    return mts_xxh64_end(&x, 0);
+}
+
+TEST(a_resumed_loader_goes_on_with_the_same_batches)
+{
+    enum { UPDATES = 13, FREQ = 3, AFTER = 5 };
+    mert_corpus c;
+    mert_recipe r = recipe();
+    mert_config m = model();
+    mert_position from = {0}, middle = {0};
+    mert_loader *l;
+    uint64_t undisturbed[UPDATES * FREQ];
+    int64_t epochs = 0;
+    r.update_freq = FREQ;
+    CHECK(!open_files(&c, &usual, &config));
+    CHECK((l = mert_loader_start(&c, &r, &m, from, &e)));
+    for (int i = 0; i < UPDATES * FREQ; i++) {
+        const mert_load *load = mert_loader_next(l, NULL, &e);
+        CHECK(load && load->update == i / FREQ + 1 && load->micro_batch == i % FREQ);
+        undisturbed[i] = hash_of(load);
+        epochs = load->epoch;
+        if (i == AFTER * FREQ - 1)
+            middle = (mert_position){AFTER, load->epoch, load->index + 1};
+    }
+    mert_loader_stop(l);
+    CHECK(epochs >= 3);
+    CHECK((l = mert_loader_start(&c, &r, &m, middle, &e)));
+    for (int i = AFTER * FREQ; i < UPDATES * FREQ; i++) {
+        const mert_load *load = mert_loader_next(l, NULL, &e);
+        CHECK(load && hash_of(load) == undisturbed[i]);
+    }
+    mert_loader_stop(l);
+    for (int i = 0; i < UPDATES * FREQ; i++)
+        for (int j = 0; j < i; j++)
+            CHECK(undisturbed[i] != undisturbed[j]);
+    mert_corpus_close(&c);
+}
+
+TEST(validation_never_changes)
+{
+    mert_corpus c;
+    mert_recipe r = recipe();
+    mert_config m = model();
+    mert_plan p;
+    mert_load a = {0}, b = {0};
+    CHECK(!open_files(&c, &usual, &config) && !mert_plan_make(&p, &c, &r, MERT_VALIDATION, &e));
+    for (int64_t i = 0; i < p.n; i++) {
+        CHECK(!mert_load_fill(&a, &c, &r, &m, &p, MERT_VALIDATION, i, 0, i, &e));
+        CHECK(!mert_load_fill(&b, &c, &r, &m, &p, MERT_VALIDATION, i, 0, i, &e));
+        CHECK(hash_of(&a) == hash_of(&b) && a.batch.audio == a.batch.clean);
+    }
+    mert_load_free(&a);
+    mert_load_free(&b);
+    mert_plan_free(&p);
+    mert_corpus_close(&c);
+}
+
+/* One flipped byte in the packed audio costs the item, and is named. */
+TEST(unreadable_audio_costs_its_item_only)
+{
+    spec s = usual;
+    mert_corpus c;
+    mert_recipe r = recipe();
+    mert_config m = model();
+    mert_plan p;
+    mert_load l = {0};
+    FILE *f;
+    int64_t failed = 0, heard = 0;
+    s.name = "damaged";
+    CHECK(!make(&c, &s) && (f = fopen(pcm_path(&s), "r+b")));
+    CHECK(!fseeko(f, c.items[21].offset - 2000, SEEK_SET) && fputc(0x55, f) != EOF && !fclose(f)); /* within the data of item 20 */
+    CHECK(!mert_plan_make(&p, &c, &r, 0, &e));
+    for (int64_t i = 0; i < p.n; i++) {
+        CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, i, i + 1, 0, &e) && rows_are_right(&l, &c, &s));
+        failed += l.failed;
+        heard += l.batch.B;
+        if (l.failed)
+            CHECK(l.failed_item == 20 && strstr(l.failure, "record 20") && strstr(l.failure, "damaged.mts"));
+    }
+    CHECK(failed == 1 && heard == ITEMS - 2);
+    mert_load_free(&l);
+    mert_plan_free(&p);
+    mert_corpus_close(&c);
+}
+
+/* ---- what guesses score ---- */
+
+TEST(entropies)
+{
+    mert_corpus a, b;
+    spec s = usual;
+    s.name = "flat";
+    s.flat = 1;
+    CHECK(!open_files(&a, &usual, &config) && !make(&b, &s));
+    CHECK_NEAR(mert_corpus_entropy(&a, 0), log2(CLASSES), 0.01);
+    CHECK(mert_corpus_entropy(&b, 1) == 0);
+    CHECK_NEAR(mert_corpus_cross_entropy(&a, &b, 0), log2(CLASSES), 0.2);
+    CHECK(mert_corpus_cross_entropy(&b, &a, 0) > 10);
+    CHECK_NEAR(mert_corpus_cross_entropy(&a, &a, 0), mert_corpus_entropy(&a, 0), 0.01);
+    mert_corpus_close(&a);
+    mert_corpus_close(&b);
+}
+
+/* ---- refusals ---- */
+
+TEST(what_does_not_fit_is_refused)
+{
+    mert_corpus c, d;
+    spec s = usual;
+    mert_corpus_config with = config;
+    s.name = "wrong";
+    s.pcm_rate = 16000;
+    CHECK(make(&c, &s) && says("wrong.mts: piece00.flac: sample rate is 16000 Hz, the recipe needs 24000 Hz"));
+    s.pcm_rate = 24000;
+    s.short_labels = 17;
+    CHECK(make(&c, &s) && says("wrong.codes_0: line 18 (piece17.flac)"));
+    s.short_labels = -1;
+    s.bare = 1;
+    CHECK(make(&c, &s) && says("wrong.codes_0: the number of classes is not known"));
+    with.classes = CLASSES - 1;
+    CHECK(open_files(&c, &s, &with) && says("label 96 is not below the 96 classes"));
+    with.classes = CLASSES;
+    CHECK(!open_files(&c, &s, &with) && !c.codebooks[0].labels.verified);
+    CHECK(c.codebooks[0].rate_num * 320 == c.codebooks[0].rate_den * 24000);
+    mert_corpus_close(&c);
+    with.codebooks = 3;
+    CHECK(open_files(&c, &s, &with) && says("2 codebooks, the recipe asks for 3"));
+    with.codebooks = 1;
+    CHECK(!open_files(&c, &s, &with) && c.K == 1);
+    CHECK(!open_files(&d, &usual, &config) && mert_corpus_fits(&c, &d, &e) && says("2 codebooks"));
+    mert_corpus_close(&c);
+    s.bare = 0;
+    s.codebook = 0xbad;
+    CHECK(!make(&c, &s) && mert_corpus_fits(&d, &c, &e) && says("0000000000000bad"));
+    mert_corpus_close(&c);
+    with = config;
+    with.label_rate = 50;
+    CHECK(open_files(&c, &s, &with) && says("75 labels per second, the recipe says 50"));
+    mert_corpus_close(&d);
+}
+
+/* The files of one corpus with the manifest of another. */
+static int open_mixed(mert_corpus *c, const mert_corpus_config *with, const spec *manifest, const spec *files)
+{
+    char *tsv = strdup(manifest_path(manifest)), *labels = strdup(labels_path(files)), *pcm = strdup(pcm_path(files));
+    const char *l = labels, *p = pcm;
+    int bad = mert_corpus_open(c, with, tsv, &l, 1, &p, 1, &e);
+    free(tsv);
+    free(labels);
+    free(pcm);
+    return bad;
+}
+
+TEST(files_of_another_manifest_are_refused)
+{
+    spec s = usual, two = usual, absent = usual;
+    mert_corpus_config with = config;
+    mert_corpus c;
+    mert_manifest_row rows[2] = {{"a.flac", 50000}, {"b.flac", 50000}};
+    mert_manifest m = {.root = "/nowhere", .rows = rows, .n = 2};
+    s.name = "first";
+    two.name = "second";
+    absent.name = "absent";
+    with.classes = CLASSES;
+    CHECK(!make(&c, &s));
+    mert_corpus_close(&c);
+    CHECK(!mert_manifest_write(&m, manifest_path(&two), &e));
+    CHECK(open_mixed(&c, &with, &two, &s) && says("first.codes_0: 40 lines for the 2 rows"));
+    write_labels(&s, 0xfeed);
+    CHECK(open_mixed(&c, &with, &s, &s) && says("first.codes_0: made for another manifest (hash 000000000000feed"));
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        FILE *f;
+        snprintf(name, sizeof name, "second.codes_%d", i);
+        CHECK((f = fopen(test_tmp(name), "w")) && fputs("1 2 3\n4 5 6\n", f) >= 0 && !fclose(f));
+    }
+    CHECK(!rename(pcm_path(&s), pcm_path(&two)));
+    CHECK(open_mixed(&c, &with, &two, &two) && says("second.mts: piece00.flac: row 0 of the manifest is a.flac: packed from another manifest"));
+    CHECK(open_mixed(&c, &with, &absent, &s) && says("absent.tsv: No such file"));
+    CHECK(open_mixed(&c, &with, &s, &absent) && says("absent.codes_0: No such file"));
+    s.codebook = 1;
+    CHECK(!make(&c, &s));
+    mert_corpus_close(&c);
+    CHECK(!remove(pcm_path(&s)) && open_mixed(&c, &with, &s, &s) && says("first.mts: No such file"));
+}
+
+int main(void)
+{
+    RUN(an_epoch_hears_every_item_once_and_labels_fit);
+    RUN(labels_at_other_rates);
+    RUN(several_crops_of_an_item);
+    RUN(i16_is_scaled);
+    RUN(failed_rows_are_left_out_and_counted);
+    RUN(a_resumed_loader_goes_on_with_the_same_batches);
+    RUN(validation_never_changes);
+    RUN(unreadable_audio_costs_its_item_only);
+    RUN(entropies);
+    RUN(what_does_not_fit_is_refused);
+    RUN(files_of_another_manifest_are_refused);
+    return test_done();
+}

@@ -1,0 +1,342 @@
+/* mert-train: audio and labels in, a model out (REFERENCE: HuBERT's masked prediction over K codebooks, with the CQT beside it).
+ *
+ *     train.tsv, train.encodec_0 .. K-1, packed pcm  ->  SAVE/checkpoint-N/, SAVE/model/, SAVE/log.tsv, SAVE/valid.tsv
+ *
+ * The library does the work (libcommon/train/session.h); here stands what is said, and when what is done. */
+#include "../formats/file.h"
+#include "../libcommon/base/log.h"
+#include "../libcommon/base/options.h"
+#include "../libcommon/base/report.h"
+#include "../libcommon/train/journal.h"
+#include "../libcommon/train/pack.h"
+#include "../libcommon/train/session.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which nothing will help any more */
+
+static const char *recipe_name, *manifest, *valid_manifest, *save, *init, *device = "cpu";
+static mert_strings settings, labels, valid_labels, pcm, valid_pcm;
+static int resume, print_recipe;
+
+static const mert_option options[] = {
+    {"recipe", 0, MERT_STRING, &recipe_name, "FILE", 0, 0, NULL, "what to train, and how: mert-recipe(5)"},
+    {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL, "changes a setting of the recipe (may come several times)"},
+    {"print-recipe", 0, MERT_FLAG, &print_recipe, NULL, 0, 0, NULL, "print all settings with their meanings, and do nothing else"},
+    {"manifest", 0, MERT_STRING, &manifest, "FILE", 0, 0, NULL, "the training items: DIR/train.tsv"},
+    {"labels", 0, MERT_LIST, &labels, "PATTERN", 0, 0, NULL, "their labels: 'DIR/train.encodec_%d' (several times: more codebooks)"},
+    {"pcm", 0, MERT_LIST, &pcm, "FILE", 0, 0, NULL, "their audio, packed by mert-decode (several times: in parts; default: SAVE/train.pcm.mts, made if need be)"},
+    {"valid-manifest", 0, MERT_STRING, &valid_manifest, "FILE", 0, 0, NULL, "the items to validate with (default: 'valid' for 'train' in the name)"},
+    {"valid-labels", 0, MERT_LIST, &valid_labels, "PATTERN", 0, 0, NULL, "their labels (default: likewise)"},
+    {"valid-pcm", 0, MERT_LIST, &valid_pcm, "FILE", 0, 0, NULL, "their audio (default: likewise; SAVE/valid.pcm.mts)"},
+    {"save", 0, MERT_STRING, &save, "DIR", 0, 0, NULL, "folder of the run: checkpoints, logs, the model"},
+    {"init", 0, MERT_STRING, &init, "MODEL", 0, 0, NULL, "begin with the weights of this model, as far as they fit"},
+    {"resume", 0, MERT_FLAG, &resume, NULL, 0, 0, NULL, "go on from the newest checkpoint in DIR, if there is one"},
+    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "what computes"},
+    {0}};
+
+static const mert_tool tool = {
+    "mert-train", "train a MERT model",
+    "--recipe FILE --manifest DIR/train.tsv --labels 'DIR/train.encodec_%d' --save DIR [options]",
+    "Reads packed audio, its manifest and one label file per codebook; learns to predict the labels, and the CQT, of masked frames.\n"
+    "Writes SAVE/model (for mert-encode -m), SAVE/checkpoint-N (to go on from), SAVE/log.tsv and SAVE/valid.tsv.",
+    options, NULL};
+
+static volatile sig_atomic_t signalled;
+
+static void on_signal(int number)
+{
+    signalled = number;
+}
+
+/* The first signal ends the run after the present update, with a checkpoint; the second at once. */
+static void catch_signals(void)
+{
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+/* ---- what to train on ---- */
+
+/* The name with `valid` for the last `train` in its file name, to be kept for the program's life; NULL: there is none. */
+static const char *valid_name(const char *name)
+{
+    const char *base = strrchr(name, '/'), *at = NULL;
+    char *to;
+    for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
+        at = p;
+    if (!at || !(to = strdup(name)))
+        return NULL;
+    memcpy(to + (at - name), "valid", 5);
+    return to;
+}
+
+static void add(mert_strings *list, const char *item)
+{
+    const char **grown = realloc(list->items, (size_t)(list->n + 1) * sizeof *grown);
+    if (!grown || !item)
+        mert_usage_error("out of memory");
+    list->items = grown;
+    list->items[list->n++] = item;
+}
+
+static void default_names(void)
+{
+    if (!recipe_name || !manifest || !labels.n || !save)
+        mert_usage_error("--recipe, --manifest, --labels and --save are needed");
+    if (!valid_manifest && !(valid_manifest = valid_name(manifest)))
+        mert_usage_error("%s: without 'train' in its name, --valid-manifest is needed", manifest);
+    for (int i = 0, given = valid_labels.n; !given && i < labels.n; i++) {
+        const char *name = valid_name(labels.items[i]);
+        if (!name)
+            mert_usage_error("%s: without 'train' in its name, --valid-labels is needed", labels.items[i]);
+        add(&valid_labels, name);
+    }
+    for (int i = 0, given = valid_pcm.n; !given && i < pcm.n; i++) {
+        const char *name = valid_name(pcm.items[i]);
+        if (name && !access(name, F_OK))
+            add(&valid_pcm, name);
+    }
+}
+
+/* Without packed audio: SAVE/NAME, packed now unless it is there already. */
+static int pack_if_need_be(mert_strings *list, const char *name, const char *of, int64_t rate, mert_error *e)
+{
+    mert_manifest m;
+    char *path;
+    uint64_t hash;
+    if (list->n)
+        return 0;
+    if (mert_manifest_read(&m, of, e))
+        return -1;
+    hash = m.hash;
+    mert_manifest_free(&m);
+    if (!(path = mert_path_join(save, name)))
+        return mert_fail(e, "out of memory");
+    add(list, path);
+    if (mert_pack_fits(path, hash, rate))
+        return 0;
+    mert_log_note("packing the audio of %s into %s", of, path);
+    return mert_pack_make(path, of, rate, e);
+}
+
+static int open_corpus(mert_corpus *c, const mert_recipe *r, const char *name, const mert_strings *l, const mert_strings *audio, mert_error *e)
+{
+    mert_corpus_config config = {.sample_rate = r->sample_rate, .stride = mert_recipe_stride(r), .codebooks = (int)r->codebooks,
+                                 .classes = r->classes, .label_rate = r->label_rate, .label_tolerance = r->label_tolerance};
+    if (mert_corpus_open(c, &config, name, l->items, l->n, audio->items, audio->n, e))
+        return -1;
+    for (int64_t i = 0; i < c->failed; i++)
+        if (mert_report_failed(c->manifest.rows[c->failed_row].path, "", 0))
+            return mert_fail(e, "%s: failed before (--fail-fast)", c->manifest.rows[c->failed_row].path);
+    return 0;
+}
+
+static void describe_corpus(const char *what, const mert_corpus *c)
+{
+    char bits[1024] = "";
+    size_t used = 0;
+    for (int k = 0; k < c->K && used + 16 < sizeof bits; k++)
+        used += (size_t)snprintf(bits + used, sizeof bits - used, " %.2f", mert_corpus_entropy(c, k));
+    mert_log_note("%s: %lld items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what, (long long)c->n, c->seconds,
+                  c->K, c->K == 1 ? "" : "s", bits);
+    for (int k = 0; k < c->K; k++)
+        if (!c->codebooks[k].labels.verified)
+            mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].labels.path);
+    if (c->failed)
+        mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s", what,
+                      (long long)c->failed, c->manifest.rows[c->failed_row].path);
+    if (c->off_count)
+        mert_log_note("%s: %lld rows have another length in the manifest than in the packed audio, which counts", what,
+                      (long long)c->off_count);
+}
+
+static int open_data(mert_session *s, mert_error *e)
+{
+    int64_t rate = s->recipe.sample_rate;
+    if (pack_if_need_be(&pcm, "train.pcm.mts", manifest, rate, e) || pack_if_need_be(&valid_pcm, "valid.pcm.mts", valid_manifest, rate, e) ||
+        open_corpus(&s->train, &s->recipe, manifest, &labels, &pcm, e) ||
+        open_corpus(&s->valid, &s->recipe, valid_manifest, &valid_labels, &valid_pcm, e) || mert_corpus_fits(&s->train, &s->valid, e))
+        return -1;
+    for (int k = 0; k < s->train.K; k++)
+        if (!(mert_corpus_entropy(&s->train, k) > 0))
+            return mert_fail(e, "%s: all labels are the same: there is nothing to learn", s->train.codebooks[k].labels.path);
+    describe_corpus("training", &s->train);
+    describe_corpus("validation", &s->valid);
+    return 0;
+}
+
+/* ---- where to begin ---- */
+
+static int read_recipe(mert_recipe *r, mert_error *e)
+{
+    mert_recipe_defaults(r);
+    if (recipe_name && mert_recipe_read(r, recipe_name, e))
+        return -1;
+    for (int i = 0; i < settings.n; i++)
+        if (mert_recipe_set(r, settings.items[i], e))
+            return mert_fail_in(e, "--set");
+    return mert_recipe_check(r, e) ? recipe_name ? mert_fail_in(e, "%s", recipe_name) : -1 : 0;
+}
+
+static int write_recipe(const mert_recipe *r, mert_error *e)
+{
+    char *text = mert_recipe_text(r, 1), *path = mert_path_join(save, "recipe");
+    mert_output *o = text && path ? mert_output_open(path, e) : NULL;
+    int bad = -1;
+    if (!text || !path)
+        mert_fail(e, "out of memory");
+    else if (o) {
+        fputs(text, o->stream);
+        bad = mert_output_commit(o, e);
+    }
+    free(text);
+    free(path);
+    return bad;
+}
+
+static int open_run(mert_session *s, mert_error *e)
+{
+    int64_t newest;
+    int fresh = 0, taken;
+    mert_ops *ops = mert_ops_open(device);
+    if (!ops)
+        return mert_fail(e, "no device '%s'", device);
+    if (mert_make_directory(save, e))
+        return -1;
+    newest = mert_state_newest(save);
+    if (newest >= 0 && !resume)
+        return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save, (long long)newest);
+    if (open_data(s, e) || mert_session_model(s, e))
+        return -1;
+    mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
+    if (newest >= 0) {
+        if (mert_session_resume(s, newest, e))
+            return -1;
+        mert_log_note("going on after update %lld", (long long)newest);
+    } else if (init) {
+        if ((taken = mert_state_init(&s->weights, init, &fresh, e)) < 0)
+            return -1;
+        mert_log_note("%d tensors of %s, %d random ones", taken, init, fresh);
+    }
+    return write_recipe(&s->recipe, e) || mert_session_begin(s, ops, e);
+}
+
+/* ---- the run ---- */
+
+static int validate(mert_session *s, mert_journal *j, mert_error *e)
+{
+    double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
+    mert_valid_row row = {.update = s->state.position.update, .entropy = entropy, .unigram = unigram};
+    char line[1024];
+    for (int k = 0; k < s->train.K; k++) {
+        entropy[k] = mert_corpus_entropy(&s->valid, k);
+        unigram[k] = mert_corpus_cross_entropy(&s->train, &s->valid, k);
+    }
+    if (mert_session_validate(s, &row.sums, e) || mert_journal_valid(j, &row, line, sizeof line, e))
+        return mert_fail_in(e, "validation");
+    mert_log_note("%s", line);
+    return 0;
+}
+
+static int one_update(mert_session *s, mert_train_row *row, mert_error *e)
+{
+    mert_step step;
+    double began = mert_seconds();
+    if (mert_session_update(s, &step, e))
+        return -1;
+    row->seconds += mert_seconds() - began;
+    row->waited += step.waited;
+    row->audio_seconds += (double)step.sums.samples / (double)s->recipe.sample_rate;
+    mert_sums_add(&row->sums, &step.sums);
+    row->grad_norm = step.norm;
+    row->lr = step.lr;
+    mert_report_item((double)step.sums.samples / (double)s->recipe.sample_rate);
+    if (step.unreadable && mert_report_failed(step.unreadable_key, step.unreadable_why, 1))
+        return mert_fail(e, "stopped at the first failure (--fail-fast)");
+    if (step.skipped) {
+        mert_log_error("update %lld left out, not finite: %s", (long long)s->state.position.update, step.why);
+        if (s->state.skipped_in_row >= SKIPS_MAX)
+            return mert_fail(e, "%d updates in a row were not finite", SKIPS_MAX);
+    }
+    return 0;
+}
+
+static int log_row(mert_session *s, mert_journal *j, mert_train_row *row, mert_error *e)
+{
+    char line[1024];
+    row->update = s->state.position.update;
+    row->epoch = s->state.position.epoch;
+    row->skipped = s->state.skipped;
+    if (mert_journal_train(j, row, mert_session_last(s), line, sizeof line, e))
+        return -1;
+    mert_log_note("%s", line);
+    *row = (mert_train_row){0};
+    return 0;
+}
+
+static int due(int64_t update, int64_t interval)
+{
+    return interval && update % interval == 0;
+}
+
+static int train(mert_session *s, mert_journal *j, mert_error *e)
+{
+    const mert_recipe *r = &s->recipe;
+    mert_train_row row = {0};
+    int64_t last = mert_session_last(s), *update = &s->state.position.update, saved = *update;
+    if (*update == 0 && validate(s, j, e))
+        return -1;
+    while (*update < last && !signalled) {
+        if (one_update(s, &row, e))
+            return -1;
+        if ((due(*update, r->log_interval) || *update == last) && log_row(s, j, &row, e))
+            return -1;
+        if ((due(*update, r->validate_interval) || *update == last) && validate(s, j, e))
+            return -1;
+        if (due(*update, r->save_interval)) {
+            if (mert_session_save(s, e))
+                return -1;
+            saved = *update;
+        }
+    }
+    return saved != *update ? mert_session_save(s, e) : 0;
+}
+
+int main(int argc, char **argv)
+{
+    mert_session s = {0};
+    mert_journal j = {0};
+    mert_error e = {{0}};
+    int bad;
+    mert_options_parse(&tool, &argc, &argv);
+    if (argc)
+        mert_usage_error("no operands are taken, but there is '%s'", argv[0]);
+    if (print_recipe) {
+        char *text;
+        if (read_recipe(&s.recipe, &e) || !(text = mert_recipe_text(&s.recipe, 1))) {
+            mert_log_error("%s", e.text);
+            return 1;
+        }
+        return fputs(text, stdout) < 0 || fflush(stdout);
+    }
+    default_names();
+    s.save = save;
+    catch_signals();
+    bad = read_recipe(&s.recipe, &e) || open_run(&s, &e) || mert_journal_open(&j, save, s.train.K, s.state.position.update, &e) ||
+          train(&s, &j, &e);
+    if (mert_journal_close(&j, bad ? NULL : &e) || bad)
+        mert_report_broken("%s", e.text);
+    mert_session_end(&s);
+    bad = mert_report_finish();
+    if (signalled) {
+        signal(signalled, SIG_DFL);
+        raise(signalled);
+    }
+    return bad;
+}
