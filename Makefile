@@ -64,9 +64,11 @@ $(LIBS):
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(OUT)/bin/%: $(OUT)/tools/%.o $(LIBS)
+# A program with many commands keeps them in a folder of its name: tools/mert-tensor/*.c.
+.SECONDEXPANSION:
+$(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename $$(wildcard tools/$$*/*.c)))) $(LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS_ALL)
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)

@@ -1,0 +1,35 @@
+/* Two streams side by side: records in pairs, by their order. */
+#ifndef MERT_COMPARE_H
+#define MERT_COMPARE_H
+
+#include "inputs.h"
+
+/* Values a and b agree if |a - b| <= atol + rtol |b| + ptol * (the largest |b| of the record); two NaN agree, so do equal
+ * infinities. All 0: they must be equal. */
+typedef struct mert_tolerance {
+    double rtol, atol, ptol;
+} mert_tolerance;
+
+typedef struct mert_difference {
+    int a_there, b_there;        /* 0: this side has no such record (or it failed there) */
+    char key[MTS_KEY_MAX];       /* of A, or of B where A has none */
+    int64_t row;
+    char what[256];              /* why they cannot be compared: kinds, shapes, lengths; "" if they could be */
+    int64_t elements;            /* compared */
+    double largest, a, b;        /* the largest |a - b| (NaN where one of them is), and the two values there */
+    int64_t at_frame, at_element; /* where: time step, and element within it */
+    double relative;             /* the largest |a - b| / |b| where b is not 0 */
+    double peak;                 /* the largest |b| */
+    int64_t unequal;             /* elements that are not equal */
+    int beyond;                  /* 1: does not agree within the tolerance, or cannot be compared */
+} mert_difference;
+
+typedef struct mert_comparison mert_comparison;
+
+/* The inputs stay the caller's. */
+mert_comparison *mert_comparison_new(mert_inputs *a, mert_inputs *b, const mert_tolerance *t);
+/* The next pair. 1: d is filled; 0: both are through; -1: out of memory, or --fail-fast. What goes wrong in the inputs is reported. */
+int mert_comparison_next(mert_comparison *c, mert_difference *d);
+void mert_comparison_free(mert_comparison *c);
+
+#endif

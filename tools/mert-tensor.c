@@ -1,0 +1,185 @@
+/* Looks into streams, converts and compares them. Everything flows: no command holds more than a chunk. This file has what the
+ * commands share, the two that pass streams on as they are, and the table; the others stand in mert-tensor/.
+ *
+ *     mert-decode song.mp3 | mert-cqt | mert-tensor stat
+ *     mert-tensor from-npy --kind mel --rate 24000 --frame-rate 75/1 a.npy | mert-tensor cmp --atol 1e-5 - b.mts */
+#include "mert-tensor/commands.h"
+
+#include "../libcommon/base/report.h"
+#include "../libcommon/base/values.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+mert_inputs tensor_in;
+mert_error tensor_error;
+static double values[MERT_VALUES_BLOCK];
+
+/* What is printed must have arrived. */
+int tensor_finish(void)
+{
+    errno = 0;
+    if (fflush(stdout) || ferror(stdout))
+        mert_report_broken("cannot write to standard output: %s", strerror(errno ? errno : EIO));
+    mert_inputs_close(&tensor_in);
+    return mert_report_finish();
+}
+
+const char *tensor_row(int64_t row)
+{
+    static char text[24];
+    snprintf(text, sizeof text, "%" PRId64, row);
+    return row < 0 ? "-" : text;
+}
+
+const char *tensor_key(const char *key)
+{
+    static char text[3 * MTS_KEY_MAX + 1];
+    return mert_key_print(text, sizeof text, key);
+}
+
+void tensor_refuse_terminal(void)
+{
+    if (isatty(STDOUT_FILENO))
+        mert_usage_error("a tensor stream is not written to a terminal: redirect it, or pipe it into another program");
+}
+
+int tensor_each_block(int64_t first, int (*use)(const mts_record *r, const double *x, int64_t n, int64_t first))
+{
+    const mts_record *r = mts_reader_record(tensor_in.reader);
+    const unsigned char *data = mts_reader_data(tensor_in.reader);
+    const int64_t width = mts_record_width(r), n = mts_reader_frames(tensor_in.reader) * width;
+    const int64_t block = width < MERT_VALUES_BLOCK ? MERT_VALUES_BLOCK / width * width : MERT_VALUES_BLOCK;
+    for (int64_t at = 0, now; at < n; at += now) {
+        now = n - at < block ? n - at : block;
+        mert_values_read(r->dtype, data + (size_t)at * mts_dtype_size(r->dtype), now, values);
+        if (use(r, values, now, first + at))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- ls ---- */
+
+static int long_form;
+
+static const mert_option ls_options[] = {
+    {"long", 'l', MERT_FLAG, &long_form, NULL, 0, 0, NULL, "also what streams say of themselves, classes and model"},
+    {0}};
+
+static void print_begin(const mts_begin *b)
+{
+    printf("# rows %" PRId64 " to %" PRId64 " of %" PRId64 ", manifest %016" PRIx64 "\n", b->row_first, b->row_end, b->rows_total,
+           b->manifest);
+    for (const char *line = b->provenance; *line; line += strcspn(line, "\n") + 1)
+        printf("# via %.*s\n", (int)strcspn(line, "\n"), line);
+}
+
+void tensor_print_record(const mts_record *r)
+{
+    char shape[128];
+    printf("%s\t%s\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "/%" PRId64, tensor_row(r->row), tensor_key(r->key), r->kind, mts_dtype_name(r->dtype),
+           mert_shape_print(shape, sizeof shape, r), r->sample_rate, r->frame_rate_num, r->frame_rate_den);
+    if (long_form) {
+        printf("\tmodel=%016" PRIx64, r->model);
+        for (int k = 0; k < r->ncodebooks; k++)
+            printf("%s%" PRId64, k ? "," : "\tclasses=", r->classes[k]);
+    }
+    putchar('\n');
+}
+
+static int ls_run(int argc, char **argv)
+{
+    mert_inputs_open(&tensor_in, argv, argc);
+    for (int event; !ferror(stdout) && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
+        if (event == MTS_BEGIN && long_form)
+            print_begin(mts_reader_begin(tensor_in.reader));
+        if (event == MTS_RECORD)
+            mts_skip(tensor_in.reader);
+        if (event == MTS_RECORD_END)
+            tensor_print_record(mts_reader_record(tensor_in.reader));
+        if (event == MTS_FAILED) {
+            const mts_failure *x = mts_reader_failure(tensor_in.reader);
+            printf("%s\t%s\tfailed\t%s: ", tensor_row(x->row), tensor_key(x->key), x->stage);
+            printf("%s\n", tensor_key(x->reason));
+        }
+        if (mert_inputs_report(&tensor_in, event, &tensor_error))
+            break;
+    }
+    return tensor_finish();
+}
+
+/* ---- cat ---- */
+
+static int raw;
+
+static const mert_option cat_options[] = {
+    {"raw", 0, MERT_FLAG, &raw, NULL, 0, 0, NULL, "bare numbers, as zstd -dc gives them"},
+    {0}};
+
+/* One event on. -1: it could not be written. */
+static int pass_on(mts_writer **w, int event)
+{
+    const mts_record *r = mts_reader_record(tensor_in.reader);
+    const mts_failure *x = mts_reader_failure(tensor_in.reader);
+    const int64_t frames = mts_reader_frames(tensor_in.reader);
+    mts_writer *done = *w;
+    switch (event) {
+    case MTS_BEGIN:
+        mts_writer_close(*w, 0, NULL, 0); /* one that had no end gets none here */
+        *w = mts_writer_open(stdout, "standard output", mts_reader_begin(tensor_in.reader), mert_options.level);
+        return *w ? 0 : mert_fail(&tensor_error, "out of memory");
+    case MTS_RECORD: return mts_write_record(*w, r);
+    case MTS_CHUNK: return mts_write_frames(*w, mts_reader_data(tensor_in.reader), frames);
+    case MTS_RECORD_END: return mts_write_record_end(*w);
+    case MTS_FAILED: return mts_write_failed(*w, x->key, x->row, x->stage, x->reason);
+    case MTS_END: *w = NULL; return mts_writer_close(done, 1, tensor_error.text, sizeof tensor_error.text);
+    default: return 0;
+    }
+}
+
+static int cat_run(int argc, char **argv)
+{
+    mts_writer *w = NULL;
+    tensor_refuse_terminal();
+    mert_inputs_open(&tensor_in, argv, argc);
+    for (int event; (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
+        int stop = mert_inputs_report(&tensor_in, event, &tensor_error);
+        if (event == MTS_ERROR || stop)
+            break; /* without an end record: whoever reads on notices */
+        if (raw) {
+            size_t size = event == MTS_CHUNK ? (size_t)mts_reader_frames(tensor_in.reader) * mts_record_step(mts_reader_record(tensor_in.reader)) : 0;
+            if (size && fwrite(mts_reader_data(tensor_in.reader), 1, size, stdout) != size)
+                break;
+        } else if (pass_on(&w, event)) {
+            mert_report_broken("%s", w && mts_writer_error(w)[0] ? mts_writer_error(w) : tensor_error.text);
+            clearerr(stdout); /* said */
+            break;
+        }
+    }
+    mts_writer_close(w, 0, NULL, 0);
+    return tensor_finish();
+}
+
+static const mert_command commands[] = {
+    {"ls", "[options] [FILE...]", "one line per record: row, key, kind, type, shape, sample rate, frame rate", ls_options, ls_run},
+    {"cat", "[options] [FILE...]", "streams joined, every checksum checked on the way", cat_options, cat_run},
+    {"check", "[options] [FILE...]", "reads everything; one line per problem", tensor_check_options, tensor_check_run},
+    {"cmp", "[options] A B", "compares the records of two streams in their order", tensor_cmp_options, tensor_cmp_run},
+    {"stat", "[FILE...]", "smallest, largest, mean, deviation; of codes how evenly the classes are used", NULL, tensor_stat_run},
+    {"text", "[options] [FILE...]", "readable numbers, one time step per line; codes as label lines", tensor_text_options, tensor_text_run},
+    {"from-npy", "--kind KIND --rate HZ [options] FILE.npy...", "NumPy files as a stream, one record each", tensor_from_options, tensor_from_run},
+    {"to-npy", "-o FILE.npy | -d DIR [FILE...]", "records as NumPy files", tensor_to_options, tensor_to_run},
+    {0}};
+
+static const mert_tool tool = {"mert-tensor", "looks into tensor streams, converts and compares them", "COMMAND [options] [FILE...]",
+                               "Streams are read from files or standard input.", NULL, commands};
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_DFL); /* when the reader of our text has gone we end quietly, even if a parent ignored it */
+    return mert_tool_main(&tool, argc, argv);
+}

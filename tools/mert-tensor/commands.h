@@ -1,0 +1,32 @@
+/* The commands of mert-tensor, and what they share. One of them runs per process, so its input, its error and its block of
+ * values are plain variables. */
+#ifndef MERT_TENSOR_COMMANDS_H
+#define MERT_TENSOR_COMMANDS_H
+
+#include "../../libcommon/base/inputs.h"
+#include "../../libcommon/base/options.h"
+
+#include <stdint.h>
+
+extern mert_inputs tensor_in;
+extern mert_error tensor_error;
+
+int tensor_finish(void);               /* what was printed has arrived, or the run is broken; the exit status */
+void tensor_refuse_terminal(void);     /* S10 */
+const char *tensor_row(int64_t row);   /* "-" for none; valid until the next call */
+const char *tensor_key(const char *key); /* on one line; valid until the next call */
+void tensor_print_record(const mts_record *r);
+
+/* Calls use() with the values of the chunk at hand, in order, whole time steps or, where one is wider than a block, parts of
+ * one. `first` is the number of the chunk's first element within the record. -1 as soon as use() says so. */
+int tensor_each_block(int64_t first, int (*use)(const mts_record *r, const double *x, int64_t n, int64_t first));
+
+extern const mert_option tensor_check_options[], tensor_cmp_options[], tensor_text_options[], tensor_from_options[], tensor_to_options[];
+int tensor_check_run(int argc, char **argv);
+int tensor_cmp_run(int argc, char **argv);
+int tensor_stat_run(int argc, char **argv);
+int tensor_text_run(int argc, char **argv);
+int tensor_from_run(int argc, char **argv);
+int tensor_to_run(int argc, char **argv);
+
+#endif

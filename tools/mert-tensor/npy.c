@@ -1,0 +1,185 @@
+/* from-npy, to-npy: NumPy's arrays as records, and back. */
+#include "commands.h"
+
+#include "../../libcommon/base/npy_record.h"
+#include "../../libcommon/base/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- from-npy ---- */
+
+static mert_npy_meaning meaning = {.frame_rate_den = 1};
+static const char *given_key, *frame_rate;
+
+const mert_option tensor_from_options[] = {
+    {"kind", 0, MERT_STRING, &meaning.kind, "KIND", 0, 0, NULL, "pcm, cqt, mel, mfcc, chroma, hidden, codes, or another word"},
+    {"rate", 0, MERT_INT64, &meaning.sample_rate, "HZ", 0, 2147483647, NULL, "sample rate of the audio it was made of (0: none)"},
+    {"frame-rate", 0, MERT_STRING, &frame_rate, "A/B", 0, 0, NULL, "time steps per second, as 24000/320 or 75 (pcm: the sample rate)"},
+    {"key", 0, MERT_STRING, &given_key, "KEY", 0, 0, NULL, "name of the record (one file only; default: the file's name)"},
+    {"classes", 0, MERT_STRING, &meaning.classes, "V[,V...]", 0, 0, NULL, "codes: classes of all codebooks, or of each (default: largest code + 1)"},
+    {"transpose", 0, MERT_FLAG, &meaning.transpose, NULL, 0, 0, NULL, "the arrays have time last: [K, T] becomes [T, K]"},
+    {0}};
+
+static void parse_frame_rate(void)
+{
+    char *end;
+    meaning.frame_rate_num = strtoll(frame_rate, &end, 10);
+    if (*end == '/' && end != frame_rate)
+        meaning.frame_rate_den = strtoll(end + 1, &end, 10);
+    if (*end || end == frame_rate || meaning.frame_rate_num < 1 || meaning.frame_rate_num > INT32_MAX || meaning.frame_rate_den < 1
+        || meaning.frame_rate_den > INT32_MAX)
+        mert_usage_error("--frame-rate: '%s' is no fraction like 24000/320", frame_rate);
+}
+
+/* 0; 1: this file failed, with e; -1: the writer did. */
+static int import_file(mts_writer *w, const char *path, mts_record *r)
+{
+    mert_npy a;
+    int rc = 1;
+    if (mert_npy_open(&a, path, &tensor_error))
+        return 1;
+    if (mert_npy_record(&a, &meaning, r, &tensor_error))
+        mert_fail_in(&tensor_error, "%s", path);
+    else if (mts_write_record(w, r))
+        rc = -1;
+    else if (!mert_npy_frames(&a, &meaning, r, w, &tensor_error))
+        rc = mts_write_record_end(w);
+    mert_npy_close(&a);
+    return mts_writer_error(w)[0] ? -1 : rc;
+}
+
+int tensor_from_run(int argc, char **argv)
+{
+    mts_begin begin = {.row_first = 0, .row_end = argc, .rows_total = argc};
+    int rc = 0, stop = 0;
+    if (!meaning.kind || !argc)
+        mert_usage_error(argc ? "--kind is missing" : "which .npy files?");
+    if (!strcmp(meaning.kind, "pcm") && !meaning.sample_rate)
+        mert_usage_error("pcm needs --rate");
+    if (given_key && argc > 1)
+        mert_usage_error("--key names one record, here are %d files", argc);
+    if (frame_rate)
+        parse_frame_rate();
+    tensor_refuse_terminal();
+    snprintf(begin.provenance, sizeof begin.provenance, "mert-tensor %s from-npy\n", mert_version());
+    mts_writer *w = mts_writer_open(stdout, "standard output", &begin, mert_options.level);
+    for (int i = 0; w && !rc && !stop && i < argc; i++) {
+        mts_record r = {.row = i};
+        snprintf(r.key, sizeof r.key, "%s", given_key ? given_key : argv[i]);
+        if (!(rc = import_file(w, argv[i], &r))) {
+            mert_report_item(r.frame_rate_num ? (double)r.shape[0] * (double)r.frame_rate_den / (double)r.frame_rate_num : 0);
+        } else if (rc == 1) {
+            stop = mert_report_failed("", tensor_error.text, 1);
+            rc = mts_write_failed(w, r.key, i, mert_tool_name(), tensor_error.text);
+        }
+    }
+    if (w && rc)
+        mert_fail(&tensor_error, "%s", mts_writer_error(w));
+    if (!w || mts_writer_close(w, !rc && !stop, rc ? NULL : tensor_error.text, sizeof tensor_error.text)) {
+        mert_report_broken("%s", w ? tensor_error.text : "out of memory");
+        clearerr(stdout);
+    }
+    return tensor_finish();
+}
+
+/* ---- to-npy ---- */
+
+static const char *output, *folder;
+
+const mert_option tensor_to_options[] = {
+    {"output", 'o', MERT_STRING, &output, "FILE.npy", 0, 0, NULL, "the file for the one record that there is"},
+    {"dir", 'd', MERT_STRING, &folder, "DIR", 0, 0, NULL, "a folder for one file per record, named by the keys"},
+    {0}};
+
+/* Hashes of the keys whose files were written: the second of two equal keys must not replace the first. */
+static uint64_t *taken;
+static size_t ntaken, taken_room;
+
+static int take_name(const char *key)
+{
+    uint64_t hash = mts_xxh64(key, strlen(key), 0);
+    size_t i, room = taken_room ? 2 * taken_room : 1024;
+    if (2 * (ntaken + 1) > taken_room) {
+        uint64_t *old = taken;
+        if (!(taken = calloc(room, sizeof *taken))) {
+            taken = old;
+            return mert_fail(&tensor_error, "out of memory");
+        }
+        for (size_t k = 0; k < taken_room; k++) {
+            for (i = old[k] % room; taken[i]; i = (i + 1) % room)
+                ;
+            taken[i] = old[k];
+        }
+        free(old);
+        taken_room = room;
+    }
+    hash += !hash; /* 0 marks a free place */
+    for (i = hash % taken_room; taken[i]; i = (i + 1) % taken_room)
+        if (taken[i] == hash)
+            return mert_fail(&tensor_error, "a second record of this name; its file exists");
+    taken[i] = hash;
+    ntaken++;
+    return 0;
+}
+
+static mert_npy_writer *create_for(const mts_record *r, int64_t before)
+{
+    char name[256];
+    if (output && before)
+        return mert_fail(&tensor_error, "is a second record; -o takes one (see -d)"), NULL;
+    if (output)
+        return mert_npy_create(output, mert_npy_type_of(r->dtype), r->ndim, r->shape, &tensor_error);
+    if (take_name(r->key))
+        return NULL;
+    mert_npy_file_name(name, sizeof name, r->key);
+    char *path = mert_path_join(folder, name);
+    mert_npy_writer *w = path ? mert_npy_create(path, mert_npy_type_of(r->dtype), r->ndim, r->shape, &tensor_error) : NULL;
+    free(path);
+    return w;
+}
+
+int tensor_to_run(int argc, char **argv)
+{
+    mert_npy_writer *w = NULL;
+    int64_t records = 0;
+    int stop = 0;
+    if (!output == !folder)
+        mert_usage_error("either -o FILE.npy or -d DIR");
+    if (folder && mert_make_directory(folder, &tensor_error)) {
+        mert_report_broken("%s", tensor_error.text);
+        return tensor_finish();
+    }
+    mert_inputs_open(&tensor_in, argv, argc);
+    for (int event; !stop && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
+        const mts_record *r = event == MTS_ERROR ? NULL : mts_reader_record(tensor_in.reader);
+        int bad = 0;
+        if (event == MTS_RECORD) {
+            bad = !(w = create_for(r, records++));
+        } else if (event == MTS_CHUNK) {
+            bad = w && mert_npy_append_frames(w, r, mts_reader_data(tensor_in.reader), mts_reader_frames(tensor_in.reader), &tensor_error);
+        } else if (event == MTS_RECORD_END) {
+            bad = w && mert_npy_commit(w, &tensor_error);
+            if (w && !bad)
+                stop = mert_inputs_report(&tensor_in, event, &tensor_error);
+            w = NULL;
+        } else {
+            if (event == MTS_FAILED || event == MTS_ERROR || event == MTS_DAMAGE) {
+                mert_npy_abandon(event == MTS_DAMAGE ? NULL : w);
+                w = event == MTS_DAMAGE ? w : NULL;
+            }
+            stop = mert_inputs_report(&tensor_in, event, &tensor_error);
+        }
+        if (bad) {
+            stop = mert_report_failed(r->key, tensor_error.text, 1);
+            mert_npy_abandon(event == MTS_RECORD_END ? NULL : w);
+            w = NULL;
+            mts_skip(tensor_in.reader);
+        }
+    }
+    mert_npy_abandon(w);
+    if (output && !records && !stop)
+        mert_report_broken("no record came, %s is not written", output);
+    free(taken);
+    return tensor_finish();
+}
