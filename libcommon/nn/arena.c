@@ -1,6 +1,6 @@
 #include "arena.h"
 
-enum { GRAIN = 1 << 22 };
+enum { GRAIN = 1 << 22, LARGE = 1 << 30 };
 
 void mert_arena_open(mert_arena *a, mert_ops *ops)
 {
@@ -19,10 +19,12 @@ float *mert_arena_floats(mert_arena *a, int64_t n)
     if (a->now == a->blocks) {
         if (a->blocks == (int)(sizeof a->block / sizeof *a->block))
             goto fail;
-        /* each new block as large as all before it: few blocks, whatever the shape */
-        size = bytes > GRAIN ? bytes : GRAIN;
-        for (int i = 0; i < a->blocks && size < ((size_t)1 << 28); i++)
-            size = size > a->block[i].bytes ? size : a->block[i].bytes;
+        /* each new block as large as all before it, up to LARGE: few blocks, whatever the shape */
+        size = 0;
+        for (int i = 0; i < a->blocks; i++)
+            size += a->block[i].bytes;
+        size = size < GRAIN ? GRAIN : size > LARGE ? LARGE : size;
+        size = size < bytes ? bytes : size;
         a->block[a->now].p = a->ops->alloc(a->ops, size);
         if (!a->block[a->now].p)
             goto fail;

@@ -57,9 +57,11 @@ static void one_tile(void *arg, int64_t i, int worker)
 void mert_cpu_gemm(const void *args)
 {
     const mert_gemm_args *g = args;
-    tiles t = {g, tile_columns(g->N), 0, (g->M + TILE_ROWS - 1) / TILE_ROWS};
+    tiles t = {.g = g};
     if (g->M <= 0 || g->N <= 0)
         return;
+    t.columns = tile_columns(g->N);
+    t.n_rows = (g->M + TILE_ROWS - 1) / TILE_ROWS;
     t.n_columns = (g->N + t.columns - 1) / t.columns;
     mert_pool_run(t.n_columns * t.n_rows * (g->sum || g->batch < 1 ? 1 : g->batch), one_tile, &t);
 }

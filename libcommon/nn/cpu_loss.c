@@ -209,7 +209,7 @@ static void adam_piece(void *arg, int64_t i, int worker)
     const float beta[4] = {(float)a->beta1, (float)(1 - a->beta1), (float)a->beta2, (float)(1 - a->beta2)};
     (void)worker;
     MERT_VECTOR->adam(a->w + first, a->m + first, a->v + first, a->g + first, a->n - first < PIECE ? a->n - first : PIECE,
-                      (float)a->gradient_scale, (float)(1 - a->weight_decay * a->lr), (float)a->step, beta, (float)a->eps);
+                      (float)a->gradient_scale, (float)(a->weight_decay * a->lr), (float)a->step, beta, (float)a->eps);
 }
 
 void mert_cpu_adam(const void *args)

@@ -90,7 +90,7 @@ static void time_norm_stripe(void *arg, int64_t i, int worker)
     stripe s = stripe_of(i, a->C);
     const float *x = a->x + s.b * a->T * a->C + s.c;
     float *y = a->y + s.b * a->T * a->C + s.c, *pre = a->pre ? a->pre + s.b * a->T * a->C + s.c : NULL;
-    float mean[COLUMNS], rstd[COLUMNS], gain[COLUMNS], shift[COLUMNS];
+    float mean[COLUMNS], rstd[COLUMNS], gain[COLUMNS];
     double sums[COLUMNS];
     (void)worker;
     sum_over_time(sums, x, NULL, a->T, a->C, s.n);
@@ -100,14 +100,13 @@ static void time_norm_stripe(void *arg, int64_t i, int worker)
     for (int64_t c = 0; c < s.n; c++) {
         rstd[c] = (float)(1.0 / sqrt(sums[c] / (double)a->T + (double)a->eps));
         gain[c] = rstd[c] * a->w[s.c + c];
-        shift[c] = a->b[s.c + c] - mean[c] * gain[c];
         if (a->mean)
             a->mean[s.b * a->C + s.c + c] = mean[c];
         if (a->rstd)
             a->rstd[s.b * a->C + s.c + c] = rstd[c];
     }
     for (int64_t t = 0; t < a->T; t++) {
-        MERT_VECTOR->scale_shift(y + t * a->C, x + t * a->C, gain, shift, s.n);
+        MERT_VECTOR->affine(y + t * a->C, x + t * a->C, mean, gain, a->b + s.c, s.n);
         if (pre)
             memcpy(pre + t * a->C, y + t * a->C, (size_t)s.n * sizeof(float));
         if (a->gelu)

@@ -108,6 +108,7 @@ typedef struct {
 /* GroupNorm with one group per channel: each channel over the time of its item. x [B, T, C]; mean, rstd [B, C]. Sums run in blocks
  * of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). */
 typedef struct { float *y; const float *x, *w, *b; float *mean, *rstd, *pre; int64_t B, T, C; float eps; int gelu; } mert_time_norm_args;
+/* As mert_layer_norm_backward_args, without add; dx may be dy. The gelu's own backward pass comes before, by `pre`. */
 typedef struct { float *dx, *dw, *db; const float *dy, *x, *w, *mean, *rstd; int64_t B, T, C; } mert_time_norm_backward_args;
 
 /* ---- positional convolution ---- */

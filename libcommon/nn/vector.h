@@ -26,10 +26,10 @@ typedef struct mert_vector {
     void (*softmax_backward)(float *ds, const float *p, float d, int64_t n); /* ds holds dp on entry */
     /* x[i] *= bits[first + i] of the key < limit ? 0 : factor; first a multiple of 4 */
     void (*dropout)(float *x, const uint32_t key[2], const uint32_t counter[3], uint32_t first, uint32_t limit, float factor, int64_t n);
-    /* beta: b1, 1 - b1, b2, 1 - b2 */
-    void (*adam)(float *w, float *m, float *v, const float *g, int64_t n, float gscale, float keep, float step, const float beta[4], float eps);
+    /* beta: b1, 1 - b1, b2, 1 - b2; decay: of the weight per step (1 - decay would lose it to rounding while lr is small) */
+    void (*adam)(float *w, float *m, float *v, const float *g, int64_t n, float gscale, float decay, float step, const float beta[4], float eps);
     void (*add_squares)(float *sum, const float *x, const float *mean, int64_t n); /* sum += (x - mean)^2 by element */
-    void (*scale_shift)(float *y, const float *x, const float *a, const float *b, int64_t n); /* y = a x + b by element */
+    void (*affine)(float *y, const float *x, const float *mean, const float *a, const float *b, int64_t n); /* y = a (x - mean) + b by element */
     void (*glu)(float *y, const float *a, const float *g, int64_t n);
     void (*glu_backward)(float *da, float *dg, const float *dy, const float *a, const float *g, int64_t n);
 } mert_vector;

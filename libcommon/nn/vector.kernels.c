@@ -265,7 +265,7 @@ static void dropout(float *x, const uint32_t key[2], const uint32_t counter[3], 
     }
 }
 
-static void adam(float *w, float *m, float *v, const float *g, int64_t n, float gscale, float keep, float step, const float beta[4], float eps)
+static void adam(float *w, float *m, float *v, const float *g, int64_t n, float gscale, float decay, float step, const float beta[4], float eps)
 {
     float b1 = beta[0], c1 = beta[1], b2 = beta[2], c2 = beta[3];
     for (int64_t i = 0; i < n; i++) {
@@ -274,7 +274,7 @@ static void adam(float *w, float *m, float *v, const float *g, int64_t n, float 
         float vi = b2 * v[i] + c2 * d * d;
         m[i] = mi;
         v[i] = vi;
-        w[i] = w[i] * keep - step * mi / (sqrtf(vi) + eps);
+        w[i] -= decay * w[i] + step * mi / (sqrtf(vi) + eps);
     }
 }
 
@@ -288,10 +288,10 @@ static void add_squares(float *s, const float *x, const float *mean, int64_t n)
             s[i] += x[i];
 }
 
-static void scale_shift(float *y, const float *x, const float *a, const float *b, int64_t n)
+static void affine(float *y, const float *x, const float *mean, const float *a, const float *b, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        y[i] = a[i] * x[i] + b[i];
+        y[i] = a[i] * (x[i] - mean[i]) + b[i];
 }
 
 static inline float sigmoid_1(float x)
@@ -316,4 +316,4 @@ static void glu_backward(float *da, float *dg, const float *dy, const float *a, 
 
 const mert_vector MERT_KERNEL(mert_vector) = {
     gelu, gelu_backward, epilogue, axpy, scale, sum, dot, layer_norm, layer_norm_backward, norm_parameters, exp_sum, max,
-    softmax_backward, dropout, adam, add_squares, scale_shift, glu, glu_backward};
+    softmax_backward, dropout, adam, add_squares, affine, glu, glu_backward};
