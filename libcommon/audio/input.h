@@ -1,0 +1,40 @@
+/* A file opened by FFmpeg, one of its audio streams, and that stream's decoded frames. Internal to audio. */
+#ifndef MERT_AUDIO_INPUT_H
+#define MERT_AUDIO_INPUT_H
+
+#include "../../formats/error.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <stdint.h>
+
+typedef struct mert_input {
+    AVIOContext *io;
+    AVFormatContext *format;
+    AVStream *stream;
+    AVCodecContext *codec;
+    AVPacket *packet;
+    AVFrame *frame;          /* what mert_input_next decoded last */
+    int64_t promised;        /* the stream's length by its header, in its time base; AV_NOPTS_VALUE: not told, or not to be held to */
+    int64_t fault_at;        /* byte of an Ogg file from which on nothing is to be trusted; -1: none */
+    mert_error fault;        /* what is there */
+    int drained;             /* no more packets: the decoder gives what it still holds */
+    int unreadable;          /* the last fault was the file's, not a packet's: there is no going on */
+} mert_input;
+
+/* stream: which audio stream, from 0; negative: the best. On error nothing is left open. */
+int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e);
+void mert_input_close(mert_input *in);
+
+/* 1: a frame, 0: the end, -1: a fault (without where it is: that is the caller's to say). */
+int mert_input_next(mert_input *in, mert_error *e);
+/* After a fault, in files that are a row of frames and nothing else (MP3, AAC, PCM): 1 if not one more frame follows. Then what does
+ * not decode are tags, zeros, a last frame cut off: remains, as many such files have them. */
+int mert_input_only_remains(mert_input *in);
+/* The next packet of the stream, with the same returns. */
+int mert_input_packet(mert_input *in, mert_error *e);
+
+/* Frames as one channel: the mean of all, as floats. to: frame->nb_samples. -1: a sample format that nobody knows. */
+int mert_frame_mean(const AVFrame *frame, float *to);
+
+#endif

@@ -1,0 +1,165 @@
+#include "resample.h"
+
+#include <libavutil/channel_layout.h>
+#include <libavutil/mathematics.h>
+#include <libavutil/opt.h>
+#include <libswresample/swresample.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TAPS = 32, PIECE = 16384, RATIO_MAX = 512 };
+static const double cutoff = 0.97, kaiser_beta = 9;
+
+struct mert_resampler {
+    SwrContext *swr;    /* NULL: the rates are equal */
+    int from, to;
+    int64_t in, out;    /* samples taken and given */
+    float *recent;      /* the last `reach` samples, a ring: what the mirror image at the end is made of */
+    int64_t reach;
+};
+
+int mert_samples_grow(mert_samples *s, int64_t room, mert_error *e)
+{
+    float *grown;
+    if (room <= s->room)
+        return 0;
+    room += room / 2;
+    if (!(grown = realloc(s->data, (size_t)room * sizeof *grown)))
+        return mert_fail(e, "out of memory");
+    s->data = grown;
+    s->room = room;
+    return 0;
+}
+
+int64_t mert_resampled_count(int64_t n, int from, int to)
+{
+    return av_rescale_rnd(n, to, from, AV_ROUND_UP);
+}
+
+/* libswresample keeps 2^phase_shift filters and, told to be exact, uses the largest multiple of the ratio's phases below that:
+ * the smallest sufficient power makes it one filter per phase, and interpolation has nothing to do. */
+static int phase_bits(int from, int to)
+{
+    int phases = to / (int)av_gcd(from, to), bits = 0;
+    while (1 << bits < phases)
+        bits++;
+    return bits;
+}
+
+static SwrContext *make_swr(int from, int to)
+{
+    AVChannelLayout mono = AV_CHANNEL_LAYOUT_MONO;
+    SwrContext *s = NULL;
+    if (swr_alloc_set_opts2(&s, &mono, AV_SAMPLE_FMT_FLT, to, &mono, AV_SAMPLE_FMT_FLT, from, 0, NULL) < 0)
+        return NULL;
+    if (av_opt_set_int(s, "resampler", SWR_ENGINE_SWR, 0) || av_opt_set_int(s, "filter_type", SWR_FILTER_TYPE_KAISER, 0) ||
+        av_opt_set_double(s, "kaiser_beta", kaiser_beta, 0) || av_opt_set_int(s, "filter_size", TAPS, 0) ||
+        av_opt_set_double(s, "cutoff", cutoff, 0) || av_opt_set_int(s, "phase_shift", phase_bits(from, to), 0) ||
+        av_opt_set_int(s, "exact_rational", 1, 0) || av_opt_set_int(s, "linear_interp", 0, 0) ||
+        av_opt_set_int(s, "dither_method", SWR_DITHER_NONE, 0) ||
+        av_opt_set_sample_fmt(s, "internal_sample_fmt", AV_SAMPLE_FMT_FLTP, 0) || swr_init(s) < 0)
+        swr_free(&s);
+    return s;
+}
+
+mert_resampler *mert_resampler_new(int from, int to, mert_error *e)
+{
+    mert_resampler *r;
+    if (from < 1 || to < 1 || from / to >= RATIO_MAX || to / from >= RATIO_MAX) {
+        mert_fail(e, "cannot resample from %d Hz to %d Hz", from, to);
+        return NULL;
+    }
+    if (!(r = calloc(1, sizeof *r))) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    r->from = from;
+    r->to = to;
+    if (from == to)
+        return r;
+    /* Half a filter, whose taps are spaced by the lower rate; one filter and a little, to be on the safe side of its padding. */
+    r->reach = (int64_t)(TAPS * ((double)from / (cutoff * to) + 1)) + 64;
+    r->recent = calloc((size_t)r->reach, sizeof *r->recent);
+    r->swr = make_swr(from, to);
+    if (!r->recent || !r->swr) {
+        mert_fail(e, "cannot resample from %d Hz to %d Hz", from, to);
+        mert_resampler_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void mert_resampler_free(mert_resampler *r)
+{
+    if (!r)
+        return;
+    swr_free(&r->swr);
+    free(r->recent);
+    free(r);
+}
+
+/* Through libswresample, which holds back what it has no right context for yet. */
+static int convert(mert_resampler *r, const float *in, int n, mert_samples *out, mert_error *e)
+{
+    const uint8_t *from = (const uint8_t *)in;
+    int room = swr_get_out_samples(r->swr, n), got;
+    uint8_t *to;
+    if (room < 0 || mert_samples_grow(out, out->n + room, e))
+        return mert_fail(e, "out of memory");
+    to = (uint8_t *)(out->data + out->n);
+    if ((got = swr_convert(r->swr, &to, room, &from, n)) < 0)
+        return mert_fail(e, "resampling from %d Hz to %d Hz failed", r->from, r->to);
+    out->n += got;
+    r->out += got;
+    return 0;
+}
+
+static void remember(mert_resampler *r, const float *in, int64_t n)
+{
+    for (int64_t i = n > r->reach ? n - r->reach : 0; i < n; i++)
+        r->recent[(r->in + i) % r->reach] = in[i];
+}
+
+int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samples *out, mert_error *e)
+{
+    if (!r->swr) {
+        if (mert_samples_grow(out, out->n + n, e))
+            return -1;
+        memcpy(out->data + out->n, in, (size_t)n * sizeof *in);
+        out->n += n;
+        return 0;
+    }
+    remember(r, in, n);
+    r->in += n;
+    for (int64_t at = 0; at < n; at += PIECE)
+        if (convert(r, in + at, (int)(n - at < PIECE ? n - at : PIECE), out, e))
+            return -1;
+    return 0;
+}
+
+/* libswresample's own way of ending gives a sample less at some lengths and nothing at all for signals shorter than its filter.
+ * So the mirror image is appended here, then silence until all is out, and the end is cut where it belongs. */
+int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e)
+{
+    float *tail;
+    int64_t wanted = mert_resampled_count(r->in, r->from, r->to);
+    int bad = 0;
+    if (!r->swr || !r->in)
+        return 0;
+    if (!(tail = calloc((size_t)r->reach, sizeof *tail)))
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < r->reach && i < r->in; i++)
+        tail[i] = r->recent[(r->in - 1 - i) % r->reach];
+    for (int turn = 0; r->out < wanted && turn < 8 && !bad; turn++) {
+        bad = convert(r, tail, (int)r->reach, out, e);
+        memset(tail, 0, (size_t)r->reach * sizeof *tail);
+    }
+    free(tail);
+    if (!bad && r->out < wanted)
+        bad = mert_fail(e, "resampling from %d Hz to %d Hz came to no end", r->from, r->to);
+    if (!bad) {
+        out->n -= r->out - wanted;
+        r->out = wanted;
+    }
+    return bad;
+}

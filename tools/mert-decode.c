@@ -1,0 +1,243 @@
+/* mert-decode: audio files in, one pcm record [T] each out: one channel, 24000 Hz, float32.
+ *
+ *     FILE...  or  rows of a manifest (all, or a shard of them)
+ *       -> mert_audio (decode, mean of the channels, resample, cut the segment)
+ *       -> records: key = the path as given or as in the manifest, row = operand or manifest row; or "failed" with the reason
+ *
+ * This is the only program that resamples: all others refuse what does not fit them. */
+#include "../formats/file.h"
+#include "../formats/manifest.h"
+#include "../formats/stream/mts.h"
+#include "../libcommon/audio/decode.h"
+#include "../libcommon/base/log.h"
+#include "../libcommon/base/options.h"
+#include "../libcommon/base/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DTYPE_F32, DTYPE_I16, PIECE = 16384 };
+
+static mert_audio_settings settings = {.rate = 24000, .duration = -1, .stream = -1};
+static const char *manifest_path, *shard_text;
+static int dtype = DTYPE_F32, check_length = 1;
+static const char *const dtypes[] = {"f32", "i16", NULL};
+
+static const mert_option options[] = {
+    {"rate", 0, MERT_INT, &settings.rate, "HZ", 0, MERT_AUDIO_RATE_MAX, NULL, "sample rate of the output; 0: each file's own"},
+    {"manifest", 0, MERT_STRING, &manifest_path, "TSV", 0, 0, NULL, "decode the rows of this manifest instead of files named"},
+    {"shard", 0, MERT_STRING, &shard_text, "R/N", 0, 0, NULL, "only part R (from 0) of N of the manifest's rows"},
+    {"dtype", 0, MERT_CHOICE, &dtype, "TYPE", 0, 0, dtypes, "type of the samples"},
+    {"start", 0, MERT_DOUBLE, &settings.start, "S", 0, 1e9, NULL, "begin at this second of each file"},
+    {"duration", 0, MERT_DOUBLE, &settings.duration, "S", -1, 1e9, NULL, "so many seconds of each file; negative: to its end"},
+    {"stream", 0, MERT_INT, &settings.stream, "N", -1, 1000, NULL, "which audio stream of each file, from 0; -1: the best"},
+    {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL, "keep what decodes before a fault, and say so"},
+    {"check-length", 0, MERT_FLAG, &check_length, NULL, 0, 0, NULL, "fail rows that are longer or shorter than their manifest says"},
+    {0}};
+
+static const mert_tool tool = {
+    "mert-decode", "decode audio files to pcm streams", "[options] FILE... | --manifest TSV [--shard R/N]",
+    "Reads anything that FFmpeg reads; writes one pcm record [T] per file: the mean of its channels at --rate.", options, NULL};
+
+/* One item's way through. */
+typedef struct run {
+    mts_writer *writer;
+    const char *key;
+    int64_t row, expected; /* samples by the manifest; -1: not known */
+} run;
+
+/* A write that failed: because nobody reads any more, which ends the program quietly, or for a reason to be told. */
+static int write_failed(const run *r)
+{
+    if (mts_writer_pipe_closed(r->writer)) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    mert_report_broken("%s", mts_writer_error(r->writer));
+    return -1;
+}
+
+/* Nearest integer (halves to even) of 32768 times the sample, within the type: 16-bit files come out as they are. */
+static int16_t to_i16(float x)
+{
+    double v = rint((double)x * 32768);
+    return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
+}
+
+static int write_samples(const run *r, const float *samples, int64_t n)
+{
+    int16_t narrow[PIECE];
+    if (dtype == DTYPE_F32)
+        return mts_write_frames(r->writer, samples, n);
+    for (int64_t i = 0; i < n; i++)
+        narrow[i] = to_i16(samples[i]);
+    return mts_write_frames(r->writer, narrow, n);
+}
+
+static int check_count(const run *r, const mert_audio *a, int64_t n, mert_error *e)
+{
+    int64_t first, count, whole = r->expected, expected;
+    if (whole < 0 || !check_length || mert_audio_salvaged(a))
+        return 0;
+    mert_audio_segment(&settings, mert_audio_rate(a), &first, &count);
+    expected = whole - first < 0 ? 0 : whole - first;
+    if (count >= 0 && count < expected)
+        expected = count;
+    if (n == expected)
+        return 0;
+    return mert_fail(e, "the manifest says %" PRId64 " samples%s, decoded at %d Hz there are %" PRId64, expected,
+                     expected == whole ? "" : " for this segment", mert_audio_rate(a), n);
+}
+
+/* 0: done, 1: the item failed (e says why), -1: writing failed. */
+static int decode_item(const run *r, const char *path, double *seconds, mert_error *e)
+{
+    static float samples[PIECE];
+    mts_record record = {.kind = "pcm", .row = r->row, .dtype = dtype == DTYPE_F32 ? MTS_F32 : MTS_I16, .ndim = 1, .shape = {-1},
+                         .frame_rate_den = 1};
+    mert_audio *a = mert_audio_open(path, &settings, e);
+    int64_t n, total = 0;
+    int bad;
+    if (!a)
+        return 1;
+    snprintf(record.key, sizeof record.key, "%s", r->key);
+    record.sample_rate = record.frame_rate_num = mert_audio_rate(a);
+    bad = mts_write_record(r->writer, &record) < 0;
+    while (!bad && (n = mert_audio_read(a, samples, PIECE, e)) > 0) {
+        bad = write_samples(r, samples, n) < 0;
+        total += n;
+    }
+    *seconds = (double)total / mert_audio_rate(a);
+    if (bad)
+        bad = write_failed(r);
+    else if (n < 0 || check_count(r, a, total, e))
+        bad = 1;
+    else if (mts_write_record_end(r->writer) < 0)
+        bad = write_failed(r);
+    else if (mert_audio_salvaged(a))
+        mert_log_note("%s: kept the first %.3f s: %s", r->key, *seconds, mert_audio_salvaged(a));
+    mert_audio_close(a);
+    return bad;
+}
+
+/* 0, or -1: the run ends here. */
+static int run_item(run *r, const char *path)
+{
+    mert_error e = {{0}};
+    double seconds = 0;
+    int bad;
+    if (strlen(r->key) >= MTS_KEY_MAX) {
+        mert_report_broken("%s: a name of more than %d bytes cannot be a key", r->key, MTS_KEY_MAX - 1);
+        return -1;
+    }
+    bad = decode_item(r, path, &seconds, &e);
+    if (bad < 0)
+        return -1;
+    if (!bad) {
+        mert_report_item(seconds);
+        return 0;
+    }
+    if (mts_write_failed(r->writer, r->key, r->row, mert_tool_name(), e.text) < 0)
+        return write_failed(r);
+    if (!mert_report_failed(r->key, e.text, 1))
+        return 0;
+    mert_report_broken("stopped at the first failure (--fail-fast)");
+    return -1;
+}
+
+static void describe_settings(char *to, size_t size)
+{
+    char versions[160], more[160] = "";
+    size_t n = 0;
+    mert_audio_versions(versions, sizeof versions);
+    if (settings.start > 0)
+        n += (size_t)snprintf(more + n, sizeof more - n, " start=%.9g", settings.start);
+    if (settings.duration >= 0)
+        n += (size_t)snprintf(more + n, sizeof more - n, " duration=%.9g", settings.duration);
+    if (settings.stream >= 0)
+        n += (size_t)snprintf(more + n, sizeof more - n, " stream=%d", settings.stream);
+    if (settings.salvage)
+        snprintf(more + n, sizeof more - n, " salvage=1");
+    snprintf(to, size, "%s %s rate=%d channels=mean dtype=%s%s %s\n", mert_tool_name(), mert_version(), settings.rate, dtypes[dtype], more,
+             versions);
+}
+
+static int close_stream(run *r, int bad)
+{
+    char why[512];
+    if (mts_writer_pipe_closed(r->writer))
+        write_failed(r);
+    if (mts_writer_close(r->writer, !bad, why, sizeof why) && !bad)
+        mert_report_broken("%s", why);
+    return mert_report_finish();
+}
+
+static int run_rows(mts_begin *b, const mert_manifest *m, char **files)
+{
+    run r = {.expected = -1};
+    int bad = 0;
+    describe_settings(b->provenance, sizeof b->provenance);
+    r.writer = mts_writer_open(stdout, "standard output", b, mert_options.level);
+    if (!r.writer) {
+        mert_report_broken("out of memory");
+        return mert_report_finish();
+    }
+    for (r.row = b->row_first; r.row < b->row_end && !bad; r.row++) {
+        if (files) {
+            r.key = files[r.row];
+            bad = run_item(&r, r.key);
+        } else {
+            char *path = mert_path_join(m->root, m->rows[r.row].path);
+            r.key = m->rows[r.row].path;
+            r.expected = m->rows[r.row].samples;
+            bad = path ? run_item(&r, path) : -1;
+            if (!path)
+                mert_report_broken("out of memory");
+            free(path);
+        }
+    }
+    return close_stream(&r, bad);
+}
+
+static void parse_shard(int *shard, int *shards)
+{
+    char more;
+    if (sscanf(shard_text, "%d/%d%c", shard, shards, &more) != 2 || *shard < 0 || *shards < 1 || *shard >= *shards)
+        mert_usage_error("--shard: '%s' is not R/N with R from 0 to N-1", shard_text);
+}
+
+int main(int argc, char **argv)
+{
+    static mts_begin b;
+    mert_manifest m = {0};
+    mert_error e;
+    int shard = 0, shards = 1, status;
+    mert_options_parse(&tool, &argc, &argv);
+    if (!manifest_path == !argc)
+        mert_usage_error(argc ? "files and --manifest exclude each other" : "name files, or --manifest");
+    if (shard_text && !manifest_path)
+        mert_usage_error("--shard goes with --manifest");
+    if (shard_text)
+        parse_shard(&shard, &shards);
+    if (settings.rate && settings.rate < MERT_AUDIO_RATE_MIN)
+        mert_usage_error("--rate: %d is neither 0 nor at least %d", settings.rate, MERT_AUDIO_RATE_MIN);
+    if (isatty(STDOUT_FILENO))
+        mert_usage_error("a tensor stream is not written to a terminal: redirect it, or pipe it into mert-tensor");
+    b.rows_total = argc;
+    if (manifest_path && mert_manifest_read(&m, manifest_path, &e)) {
+        mert_report_broken("%s", e.text);
+        return mert_report_finish();
+    }
+    if (manifest_path) {
+        b.manifest = m.hash;
+        b.rows_total = m.n;
+    }
+    mert_shard_rows(b.rows_total, shard, shards, &b.row_first, &b.row_end);
+    status = run_rows(&b, &m, manifest_path ? NULL : argv);
+    mert_manifest_free(&m);
+    return status;
+}
