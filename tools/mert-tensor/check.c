@@ -21,13 +21,16 @@ static int64_t rows_total = -1;
 static uint64_t manifest;
 static int streams;
 
+/* The first stream says what all of them must belong to. */
 static void check_begin(const mts_begin *b)
 {
-    if (streams++ && (b->rows_total != rows_total || b->manifest != manifest))
+    if (!streams++) {
+        rows_total = b->rows_total;
+        manifest = b->manifest;
+    } else if (b->rows_total != rows_total || b->manifest != manifest) {
         mert_report_broken("%s: streams of different manifests: %" PRId64 " rows (%016" PRIx64 ") and %" PRId64 " rows (%016" PRIx64 ")",
                            tensor_in.name, rows_total, manifest, b->rows_total, b->manifest);
-    rows_total = b->rows_total;
-    manifest = b->manifest;
+    }
 }
 
 static void check_row(int64_t row, const char *key)
