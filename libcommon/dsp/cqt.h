@@ -36,6 +36,8 @@ typedef struct mert_cqt_config {
     double fmin;          /* Hz; the longest kernel is at most 2^22 samples */
     mert_cqt_form form;
     double log_floor;     /* for MERT_CQT_LOG */
+    int precise;          /* 1: differs from the definition by less than 2e-6 of the largest magnitude, at about twice the cost: for models that
+                             have the CQT among their inputs */
 } mert_cqt_config;
 
 /* MERT's own: 24000 Hz, hop 320, 336 bins, 48 per octave, from 32.7 Hz, magnitude (REFERENCE: MERT_RVQ-VAE_CQT_95M). */

@@ -11,7 +11,7 @@ static const double CUT_TOP = 128, CUT_LEAST = 48, PASS = 0.35, STOP = 0.65;
 static double reach(const mert_cqt_config *c, int k)
 {
     double shortest = (double)mert_cqt_length(c, c->bins - 1), l = (double)mert_cqt_length(c, k);
-    return fmax(CUT_LEAST, CUT_TOP * pow(shortest / l, 0.25));
+    return (c->precise ? 4 : 1) * fmax(CUT_LEAST, CUT_TOP * pow(shortest / l, 0.25));
 }
 
 static int64_t gcd(int64_t a, int64_t b)

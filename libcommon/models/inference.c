@@ -27,6 +27,7 @@ static int open_cqt(mert_inference *m, mert_error *e)
         return 0;
     q.sample_rate = m->c->sample_rate;
     q.hop = m->c->sample_rate / 50;
+    q.precise = 1;
     q.bins = m->c->cqt_input_bins;
     q.bins_per_octave = q.bins / 7 > 0 ? q.bins / 7 : 1;
     if (q.hop != mert_config_stride(m->c))

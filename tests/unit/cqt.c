@@ -89,7 +89,7 @@ TEST(equals_the_definition_at_any_setting)
         {24000, 320, 1, 12, 11999, 2000}, {24000, 320, 84, 12, 32.7, 500000}, {11025, 160, 70, 12, 65.4, 30000},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        mert_cqt_config c = {cases[i].rate, cases[i].hop, cases[i].bins, cases[i].per_octave, cases[i].fmin, MERT_CQT_MAGNITUDE, 0};
+        mert_cqt_config c = {cases[i].rate, cases[i].hop, cases[i].bins, cases[i].per_octave, cases[i].fmin, MERT_CQT_MAGNITUDE, 0, 0};
         double d = oracle_difference(&c, cases[i].n);
         if (!(d <= 1e-5))
             printf("# case %zu: %g\n", i, d);
@@ -99,7 +99,7 @@ TEST(equals_the_definition_at_any_setting)
 
 TEST(complex_and_log_forms)
 {
-    mert_cqt_config c = {22050, 320, 90, 24, 60, MERT_CQT_COMPLEX, 1e-5};
+    mert_cqt_config c = {22050, 320, 90, 24, 60, MERT_CQT_COMPLEX, 1e-5, 0};
     CHECK_NEAR(oracle_difference(&c, 20000), 0, 1e-5);
     c.form = MERT_CQT_LOG;
     c.log_floor = 0.1; /* high enough that the logarithm does not magnify what is small */
@@ -191,7 +191,7 @@ TEST(same_bytes_however_cut_and_by_any_number_of_threads)
 /* What came before, whole or broken off, leaves no trace. */
 TEST(an_object_serves_many_signals)
 {
-    mert_cqt_config c = {16000, 320, 84, 12, 32.7, MERT_CQT_MAGNITUDE, 0};
+    mert_cqt_config c = {16000, 320, 84, 12, 32.7, MERT_CQT_MAGNITUDE, 0, 0};
     mert_cqt_plan *plan = mert_cqt_plan_new(&c, &e);
     mert_cqt *q = mert_cqt_new(plan, 1, &e);
     float *x = signal_music(300000, 16000), *a = calloc(1000 * 84, sizeof *a), *b = calloc(1000 * 84, sizeof *b);
