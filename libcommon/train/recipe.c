@@ -315,13 +315,13 @@ int mert_recipe_read(mert_recipe *r, const char *path, mert_error *e)
 /* The shortest decimal form that reads back to the same number. */
 static void write_real(FILE *f, double x)
 {
-    char text[40];
+    char text[40], shortest[40] = "";
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, x);
-        if (strtod(text, NULL) == x)
-            break;
+        int n = snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x && (!*shortest || (size_t)n < strlen(shortest)))
+            strcpy(shortest, text);
     }
-    fputs(text, f);
+    fputs(shortest, f);
 }
 
 static void write_convs(FILE *f, const mert_convs *c)
