@@ -171,6 +171,7 @@ static const mert_command commands[] = {
     {"cmp", "[options] A B", "compares the records of two streams in their order", tensor_cmp_options, tensor_cmp_run},
     {"stat", "[FILE...]", "smallest, largest, mean, deviation; of codes how evenly the classes are used", NULL, tensor_stat_run},
     {"text", "[options] [FILE...]", "readable numbers, one time step per line; codes as label lines", tensor_text_options, tensor_text_run},
+    {"labels", "-o PATTERN [FILE...]", "codes as label files, from parts that together are whole", tensor_labels_options, tensor_labels_run},
     {"from-npy", "--kind KIND --rate HZ [options] FILE.npy...", "NumPy files as a stream, one record each", tensor_from_options, tensor_from_run},
     {"to-npy", "-o FILE.npy | -d DIR [FILE...]", "records as NumPy files", tensor_to_options, tensor_to_run},
     {0}};

@@ -21,11 +21,13 @@ void tensor_print_record(const mts_record *r);
  * one. `first` is the number of the chunk's first element within the record. -1 as soon as use() says so. */
 int tensor_each_block(int64_t first, int (*use)(const mts_record *r, const double *x, int64_t n, int64_t first));
 
-extern const mert_option tensor_check_options[], tensor_cmp_options[], tensor_text_options[], tensor_from_options[], tensor_to_options[];
+extern const mert_option tensor_check_options[], tensor_cmp_options[], tensor_text_options[], tensor_labels_options[];
+extern const mert_option tensor_from_options[], tensor_to_options[];
 int tensor_check_run(int argc, char **argv);
 int tensor_cmp_run(int argc, char **argv);
 int tensor_stat_run(int argc, char **argv);
 int tensor_text_run(int argc, char **argv);
+int tensor_labels_run(int argc, char **argv);
 int tensor_from_run(int argc, char **argv);
 int tensor_to_run(int argc, char **argv);
 
