@@ -120,47 +120,55 @@ static const mert_option cat_options[] = {
     {"raw", 0, MERT_FLAG, &raw, NULL, 0, 0, NULL, "bare numbers, as zstd -dc gives them"},
     {0}};
 
-/* One event on. -1: it could not be written. */
+/* One event on. -1: it could not be written. An output stream is ended when it is known what follows its input's end: another
+ * begin, or the end of all input. So it has no end if we are killed, even between two streams. */
 static int pass_on(mts_writer **w, int event)
 {
-    const mts_record *r = mts_reader_record(tensor_in.reader);
-    const mts_failure *x = mts_reader_failure(tensor_in.reader);
-    const int64_t frames = mts_reader_frames(tensor_in.reader);
-    mts_writer *done = *w;
+    const mts_record *r = event > 0 ? mts_reader_record(tensor_in.reader) : NULL;
+    const mts_failure *x = event > 0 ? mts_reader_failure(tensor_in.reader) : NULL;
+    mts_writer *last = *w;
     switch (event) {
     case MTS_BEGIN:
-        mts_writer_close(*w, 0, NULL, 0); /* one that had no end gets none here */
+        *w = NULL;
+        if (mts_writer_close(last, 1, tensor_error.text, sizeof tensor_error.text))
+            return -1;
         *w = mts_writer_open(stdout, "standard output", mts_reader_begin(tensor_in.reader), mert_options.level);
         return *w ? 0 : mert_fail(&tensor_error, "out of memory");
     case MTS_RECORD: return mts_write_record(*w, r);
-    case MTS_CHUNK: return mts_write_frames(*w, mts_reader_data(tensor_in.reader), frames);
+    case MTS_CHUNK: return mts_write_frames(*w, mts_reader_data(tensor_in.reader), mts_reader_frames(tensor_in.reader));
     case MTS_RECORD_END: return mts_write_record_end(*w);
     case MTS_FAILED: return mts_write_failed(*w, x->key, x->row, x->stage, x->reason);
-    case MTS_END: *w = NULL; return mts_writer_close(done, 1, tensor_error.text, sizeof tensor_error.text);
+    case MTS_EOF: *w = NULL; return mts_writer_close(last, 1, tensor_error.text, sizeof tensor_error.text);
     default: return 0;
     }
+}
+
+static int put_raw(int event)
+{
+    if (event != MTS_CHUNK)
+        return 0;
+    size_t size = (size_t)mts_reader_frames(tensor_in.reader) * mts_record_step(mts_reader_record(tensor_in.reader));
+    if (fwrite(mts_reader_data(tensor_in.reader), 1, size, stdout) != size)
+        return mert_fail(&tensor_error, "standard output: cannot write: %s", strerror(errno));
+    return 0;
 }
 
 static int cat_run(int argc, char **argv)
 {
     mts_writer *w = NULL;
+    int event, stop = 0;
     tensor_refuse_terminal();
     mert_inputs_open(&tensor_in, argv, argc);
-    for (int event; (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
-        int stop = mert_inputs_report(&tensor_in, event, &tensor_error);
-        if (event == MTS_ERROR || stop)
-            break; /* without an end record: whoever reads on notices */
-        if (raw) {
-            size_t size = event == MTS_CHUNK ? (size_t)mts_reader_frames(tensor_in.reader) * mts_record_step(mts_reader_record(tensor_in.reader)) : 0;
-            if (size && fwrite(mts_reader_data(tensor_in.reader), 1, size, stdout) != size)
-                break;
-        } else if (pass_on(&w, event)) {
-            mert_report_broken("%s", w && mts_writer_error(w)[0] ? mts_writer_error(w) : tensor_error.text);
+    do {
+        event = mert_inputs_next(&tensor_in, &tensor_error);
+        stop = mert_inputs_report(&tensor_in, event, &tensor_error) || event == MTS_ERROR;
+        if (!stop && (raw ? put_raw(event) : pass_on(&w, event))) {
+            mert_report_broken("%s", w ? mts_writer_error(w) : tensor_error.text);
             clearerr(stdout); /* said */
-            break;
+            stop = 1;
         }
-    }
-    mts_writer_close(w, 0, NULL, 0);
+    } while (!stop && event != MTS_EOF);
+    mts_writer_close(w, 0, NULL, 0); /* without an end record: whoever reads on notices */
     return tensor_finish();
 }
 

@@ -82,19 +82,21 @@ typedef struct mts_writer mts_writer;
 
 enum { MTS_LEVEL_DEFAULT = 1 };
 
-/* Writes the begin frame to f, which stays the caller's. `name` is for messages. NULL only when out of memory. */
+/* Writes and flushes the begin frame to f, which stays the caller's. `name` is for messages. NULL only when out of memory. */
 mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, int level);
-/* Opens a record; r is copied. shape[0] may be -1 (then the end says it). */
+/* Opens a record; r is copied. shape[0] may be -1 (then the end says it). What cannot be is refused: no kind, axes of length 0 but
+ * the first, a time step beyond MTS_CHUNK_MAX, codes without their classes, classes without codes. A frame rate of 0/0 is 0/1. */
 int mts_write_record(mts_writer *w, const mts_record *r);
 /* `frames` time steps, little endian, row major. Any number: the writer cuts and gathers them into chunks of its own fixed
  * size, so that the bytes of a stream do not depend on how its data arrived. */
 int mts_write_frames(mts_writer *w, const void *data, int64_t frames);
-/* Closes the open record. Fewer or more frames than a shape[0] given beforehand is an error. */
+/* Closes the open record and flushes. Fewer or more frames than a shape[0] given beforehand is an error. */
 int mts_write_record_end(mts_writer *w);
-/* An item that failed (S7). With a record open: that record is void. Otherwise key and row say which one it was. */
+/* An item that failed (S7). With a record open: that record is void, whatever key and row say. Otherwise they say which one it was.
+ * Texts that are too long are cut. */
 int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *stage, const char *reason);
 /* Writes the end frame (ok != 0), flushes and frees. With ok == 0 no end is written: whoever reads on will notice.
- * The handle is freed in any case; on error -1 and, where `error` is not NULL, the text in error[0..size);
+ * The handle is freed in any case (NULL is fine); on error -1 and, where `error` is not NULL, the text in error[0..size);
  * errno is then EPIPE if whoever reads us has gone, which is no reason for a message. */
 int mts_writer_close(mts_writer *w, int ok, char *error, size_t size);
 const char *mts_writer_error(const mts_writer *w); /* "" while all is well */
@@ -104,10 +106,15 @@ int mts_writer_pipe_closed(const mts_writer *w);   /* the error is EPIPE: whoeve
 
 typedef struct mts_reader mts_reader;
 
+/* What comes when: BEGIN, then for each item RECORD, CHUNK..., RECORD_END or FAILED (or FAILED alone), then END; any number of
+ * such streams; then EOF. DAMAGE may come anywhere. One damaged byte costs at most one record, and something is always said of it.
+ * A stream without its end (its writer was killed, its last bytes are damaged, another stream begins in it) delivers what was whole;
+ * the input then closes with ERROR instead of EOF. A filter therefore ends its own output not at END but when it knows what follows:
+ * another BEGIN, or EOF. Then its reader notices, too, if this filter or any before it was killed. */
 typedef enum mts_event {
-    MTS_ERROR = -1,  /* cannot go on: read error, input that stops without an end, not a stream: mts_reader_error() */
+    MTS_ERROR = -1,  /* cannot go on: read error, input that stops without an end, not a stream: mts_reader_error(). It stays so */
     MTS_EOF = 0,     /* the end of well-formed input: every stream in it was ended */
-    MTS_BEGIN,       /* a stream begins: mts_reader_begin() */
+    MTS_BEGIN,       /* a stream begins: mts_reader_begin(); where its begin frame was lost (DAMAGE came), everything in it is "not known" */
     MTS_RECORD,      /* a record begins: mts_reader_record() */
     MTS_CHUNK,       /* some of its frames: mts_reader_data(), mts_reader_frames() */
     MTS_RECORD_END,  /* it is whole; shape[0] is now known */
@@ -126,7 +133,7 @@ typedef struct mts_failure {
 
 mts_reader *mts_reader_open(FILE *f, const char *name); /* f stays the caller's; NULL only when out of memory */
 int mts_next(mts_reader *r);                            /* an mts_event */
-/* Passes over the rest of the open record without decompressing: the next event is its RECORD_END or FAILED. */
+/* Passes over the rest of the open record without decompressing (its bytes are still checked): the next event is its RECORD_END or FAILED. */
 int mts_skip(mts_reader *r);
 const mts_begin *mts_reader_begin(const mts_reader *r);
 const mts_record *mts_reader_record(const mts_reader *r);
@@ -156,7 +163,8 @@ typedef struct mts_index {
  * looked at: damage in them shows when they are read. */
 int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size);
 void mts_index_free(mts_index *x);
-/* Puts the reader at a record of the index: the next event is its MTS_RECORD. f must be the seekable file it was opened on. */
+/* Puts the reader at a record of the index: the next event is its MTS_RECORD; from there it reads on in order. f must be the seekable
+ * file it was opened on. mts_reader_begin() stays what was read last. A reader that has failed stays failed. */
 int mts_reader_seek(mts_reader *r, const mts_entry *entry);
 
 /* XXH64 (Collet), the checksum of the format and the hash of manifests, codebooks and models. */

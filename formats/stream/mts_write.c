@@ -123,7 +123,8 @@ mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, i
         return w;
     }
     w->frame.begin = *begin;
-    put_frame(w, MTS_FRAME_BEGIN);
+    if (!put_frame(w, MTS_FRAME_BEGIN))
+        flush(w); /* from now on whoever reads us waits for an end */
     w->stream = w->frame.sum;
     return w;
 }

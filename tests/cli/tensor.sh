@@ -44,8 +44,8 @@ all_valid() { for f in $valid/*.mts; do case $f in */failed-items.mts) ;; *) mer
 check check_accepts_valid_samples all_valid
 all_invalid() {
     for f in $invalid/*.mts; do
-        mert-tensor check "$f" 2> "$t/err"; rc=$?
-        if [ $rc -ne 1 ] || ! grep -q "$(basename "$f"): " "$t/err"; then echo "$f: exit $rc"; cat "$t/err"; return 1; fi
+        mert-tensor check "$f" 2> "$t/said"; rc=$?
+        if [ $rc -ne 1 ] || ! grep -q "$(basename "$f"): " "$t/said"; then echo "$f: exit $rc"; cat "$t/said"; return 1; fi
     done
 }
 check check_finds_every_fault all_invalid
@@ -58,7 +58,7 @@ check_fails check_complete_twice 1 'row 0 \(once\) comes twice' mert-tensor chec
 check_fails check_complete_without_rows 1 'nothing says how many rows' mert-tensor check --complete $valid/no-records.mts
 check_fails check_complete_other_manifest 1 'streams of different manifests' mert-tensor check --complete $valid/three.mts $valid/no-records.mts
 mert-tensor cat -q $valid/failed-items.mts > "$t/failed.mts"
-check check_complete_counts_failed_rows says 'exit 1, 2 lines' piped "mert-tensor check --complete $t/failed.mts 2> $t/err; echo exit \$?, \$(wc -l < $t/err) lines"
+check check_complete_counts_failed_rows says 'exit 1, 2 lines' piped "mert-tensor check --complete $t/failed.mts 2> $t/said; echo exit \$?, \$(wc -l < $t/said) lines"
 
 # ---- cmp ----
 npy() { # FILE 'DESCR' 'SHAPE' with the data in octal escapes
@@ -72,7 +72,7 @@ npy "$t/n.npy" '<f4' '(2, 2)' '\000\000\200\077\000\000\000\100\000\000\300\177\
 npy "$t/long.npy" '<f4' '(3, 2)' '\000\000\200\077\000\000\000\100\000\000\100\100\000\000\200\100\000\000\000\000\000\000\000\000'
 for f in a b n long; do mert-tensor from-npy --kind mel --rate 24000 "$t/$f.npy" > "$t/$f.mts"; done
 check cmp_equal says 'equal: 4 values' mert-tensor cmp "$t/a.mts" "$t/a.mts"
-differs() { mert-tensor cmp "$@" > "$t/cmp" 2> "$t/err"; [ $? -eq 1 ]; }
+differs() { mert-tensor cmp "$@" > "$t/cmp" 2> "$t/said"; [ $? -eq 1 ]; }
 check cmp_differs differs "$t/b.mts" "$t/a.mts"
 check cmp_prints_where grep -q 'largest difference 0.5 at \[1, 1\]: 4.5 and 4; 0.125 of the value, 0.125 of the peak 4; 1 of 4 differ; beyond' "$t/cmp"
 check cmp_atol mert-tensor cmp --atol 0.5 "$t/b.mts" "$t/a.mts"
@@ -162,7 +162,7 @@ check_fails full_disk_text 1 'standard output: No space left' piped "mert-tensor
 check_fails full_disk_npy 1 'No space left' piped "mert-tensor from-npy --kind mel $t/a.npy > /dev/full"
 check_fails closed_stdout 1 'standard output' piped "mert-tensor cat $valid/three.mts >&-"
 mert-tensor from-npy --kind mfcc $golden/kmeans/features.npy > "$t/big.mts"
-quiet_end() { (trap '' PIPE; mert-tensor cat "$t/big.mts"; echo $? > "$t/rc") 2> "$t/err" | head -c 100 > /dev/null; [ ! -s "$t/err" ] && [ "$(cat "$t/rc")" -eq 141 ]; }
+quiet_end() { (trap '' PIPE; mert-tensor cat "$t/big.mts"; echo $? > "$t/rc") 2> "$t/said" | head -c 100 > /dev/null; [ ! -s "$t/said" ] && [ "$(cat "$t/rc")" -eq 141 ]; }
 check closed_pipe_ends_quietly quiet_end
 if command -v script > /dev/null; then
     check no_stream_to_a_terminal says 'not written to a terminal' script -qec "mert-tensor cat $valid/three.mts || true" /dev/null
