@@ -111,8 +111,7 @@ static void walk(listing *l, const char *root, const char *relative, const folde
     here.inode = s.st_ino;
     for (const folder *f = above; f; f = f->above)
         if (f->device == s.st_dev && f->inode == s.st_ino) {
-            mert_log_note("%s: a link back to a folder above it: not followed", relative);
-            closedir(d);
+            closedir(d); /* a link back up: all of it is being walked already */
             free(dir);
             return;
         }
