@@ -1,0 +1,48 @@
+#include "pcm.h"
+
+#include <math.h>
+#include <string.h>
+
+static int no_samples(mert_error *e) { return mert_fail(e, "no samples in it"); }
+
+int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e)
+{
+    if (strcmp(in->kind, "pcm"))
+        return mert_fail(e, "%s comes in, and this program needs pcm", in->kind);
+    if (in->ndim != 1 && !(in->ndim == 2 && in->shape[1] == 1))
+        return mert_fail(e, "%lld channels come in, and this program needs 1", (long long)mts_record_width(in));
+    if (in->dtype != MTS_F32 && in->dtype != MTS_I16)
+        return mert_fail(e, "pcm of type %s comes in, and this program needs f32 or i16", mts_dtype_name(in->dtype));
+    if (in->sample_rate < 1 || in->sample_rate > 10000000)
+        return mert_fail(e, "sample rate is %lld Hz: must be 1 to 10000000", (long long)in->sample_rate);
+    if (in->shape[0] == 0)
+        return no_samples(e);
+    p->dtype = in->dtype;
+    p->samples = 0;
+    return 0;
+}
+
+const float *mert_pcm_read(mert_pcm *p, const void *data, int64_t *n, mert_error *e)
+{
+    const int64_t most = (int64_t)(sizeof p->block / sizeof *p->block);
+    const float *x = p->block;
+    if (*n > most)
+        *n = most;
+    if (p->dtype == MTS_I16)
+        for (int64_t i = 0; i < *n; i++)
+            p->block[i] = (float)((const int16_t *)data)[i] / 32768.0f;
+    else
+        memcpy(p->block, data, (size_t)*n * sizeof *p->block);
+    for (int64_t i = 0; i < *n; i++)
+        if (!(fabsf(x[i]) <= 1e15f)) {
+            mert_fail(e, "sample %lld is %g, not a sound", (long long)(p->samples + i), (double)x[i]);
+            return NULL;
+        }
+    p->samples += *n;
+    return x;
+}
+
+int mert_pcm_end(const mert_pcm *p, mert_error *e)
+{
+    return p->samples ? 0 : no_samples(e);
+}
