@@ -131,7 +131,7 @@ static int dropping(const mert_encoder *m, double p)
 static void pack(mert_encoder *m)
 {
     const mert_config *c = m->c;
-    if (m->fresh)
+    if (m->fresh && !m->regime.training) /* an update may lie between an evaluation and this */
         return;
     for (int i = 0; i < c->convs; i++)
         mert_swap_axes(m->ops, .to = m->packed[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim, .a = conv_channels(c, i),
