@@ -7,11 +7,10 @@
 #include "../libcommon/base/label_tap.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
-#include "../libcommon/base/report.h"
 #include "../libcommon/models/codebook_file.h"
+#include "../libcommon/models/gather.h"
 #include "../libcommon/models/kmeans.h"
 #include "../libcommon/models/nearest.h"
-#include "../libcommon/models/sample.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,98 +41,7 @@ static const mert_option assign_options[] = {
     {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL, "accept features made with other settings than the codebook's"},
     {0}};
 
-/* ---- what both have ---- */
-
-typedef struct state {
-    mts_begin stream;       /* that the records come from */
-    mert_codebook book;     /* train: filled at the end */
-    mert_features now;      /* of the open record */
-    mts_record record;      /* the open record */
-    int64_t frame;          /* frames of it so far */
-    float *values;          /* [room] frames as float32 */
-    int64_t room;
-    mert_sample *sample;    /* train */
-    mert_nearest *nearest;  /* assign */
-    int32_t *label;         /* assign: [room / width] */
-    uint16_t *narrow;
-} state;
-
-static int on_stream(void *self, const mts_begin *b, mert_error *e)
-{
-    (void)e;
-    ((state *)self)->stream = *b;
-    return 0;
-}
-
-static int read_values(state *s, const void *data, int64_t frames, mert_error *e)
-{
-    int64_t n = frames * s->now.width;
-    if (n > s->room) {
-        free(s->values);
-        s->room = 0;
-        s->values = malloc((size_t)n * sizeof *s->values);
-        if (!s->values)
-            return mert_fail(e, "out of memory");
-        s->room = n;
-    }
-    return mert_features_read(&s->record, data, frames, s->values, e);
-}
-
-static int not_finite(const state *s, int64_t frame, mert_error *e)
-{
-    return mert_fail(e, "frame %" PRId64 " holds a NaN, an infinity or a value beyond 1e18", s->frame + frame);
-}
-
 /* ---- train ---- */
-
-static int train_begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
-{
-    state *s = self;
-    int64_t most;
-    (void)out;
-    if (mert_features_of(&s->now, &s->stream, in, e))
-        return -1;
-    if (!s->sample) {
-        s->book.features = s->now;
-        most = max_frames ? max_frames : (INT64_C(1) << 30) / (4 * s->now.width);
-        if (most < k)
-            most = k;
-        s->sample = mert_sample_new(s->now.width, most, (uint64_t)seed);
-        if (!s->sample)
-            return mert_fail(e, "out of memory");
-    } else if (mert_features_check(&s->book.features, &s->now, 0, e))
-        return mert_fail_in(e, "does not fit what came before");
-    s->record = *in;
-    s->frame = 0;
-    mert_sample_begin(s->sample, mert_features_item(in));
-    return 0;
-}
-
-static int train_frames(void *self, const void *data, int64_t frames, mert_sink *sink, mert_error *e)
-{
-    state *s = self;
-    (void)sink;
-    if (read_values(s, data, frames, e))
-        return -1;
-    for (int64_t i = 0; i < frames * s->now.width; i++)
-        if (!(s->values[i] > -1e18f && s->values[i] < 1e18f))
-            return not_finite(s, i / s->now.width, e);
-    s->frame += frames;
-    return mert_sample_add(s->sample, s->values, frames, e);
-}
-
-static int train_end(void *self, mert_sink *sink, mert_error *e)
-{
-    (void)self;
-    (void)sink;
-    (void)e;
-    return 0;
-}
-
-static void train_drop(void *self)
-{
-    mert_sample_drop(((state *)self)->sample);
-}
 
 static void show(void *self, const char *what, int64_t step, int64_t steps, double inertia)
 {
@@ -144,48 +52,78 @@ static void show(void *self, const char *what, int64_t step, int64_t steps, doub
         mert_log_progress("%s %" PRId64 " of at most %" PRId64 ", mean squared distance %.6g", what, step, steps, inertia);
 }
 
-static int train_finish(void *self, mert_error *e)
+/* All features are in: the sample x [n, width] becomes the codebook file. */
+static int write_centroids(void *self, const mert_features *f, float *x, int64_t n, int64_t seen, mert_error *e)
 {
-    state *s = self;
-    mert_kmeans_options o = {k, (uint64_t)seed, batch, max_iter, mert_kmeans_defaults.max_no_improvement, init_samples, n_init, lloyd, show, s};
+    mert_kmeans_options o = mert_kmeans_defaults;
     mert_kmeans_result r;
-    const float *x;
-    int64_t n;
-    if (!s->sample)
-        return mert_fail(e, "no features came in");
-    x = mert_sample_finish(s->sample, &n, e);
-    if (!x && n)
-        return -1;
-    snprintf(s->book.type, sizeof s->book.type, "kmeans");
-    s->book.count = 1;
-    s->book.classes = k;
-    s->book.width = s->book.features.width;
-    s->book.codewords = calloc((size_t)(k * s->book.width), sizeof(float));
-    if (!s->book.codewords)
-        return mert_fail(e, "out of memory");
-    if (mert_kmeans_train(&o, x, n, s->book.width, s->book.codewords, &r, e))
-        return -1;
-    mert_log_progress_end();
-    if (r.empty)
+    mert_codebook book = {.type = "kmeans", .features = *f, .count = 1, .classes = k, .width = f->width};
+    int bad;
+    (void)self;
+    o.k = k;
+    o.seed = (uint64_t)seed;
+    o.batch = batch;
+    o.max_iter = max_iter;
+    o.init_samples = init_samples;
+    o.n_init = n_init;
+    o.lloyd = lloyd;
+    o.progress = show;
+    if (k > n)
+        return mert_fail(e, "%" PRId64 " clusters need at least as many frames, but %" PRId64 " came in", k, n);
+    book.codewords = malloc((size_t)(k * f->width) * sizeof(float));
+    bad = !book.codewords ? mert_fail(e, "out of memory") : mert_kmeans_train(&o, x, n, f->width, book.codewords, &r, e);
+    if (!bad && r.empty)
         mert_log_note("%" PRId64 " of %" PRId64 " clusters are empty: are there so many different frames?", r.empty, k);
-    if (mert_options.verbose)
+    if (!bad && mert_options.verbose)
         mert_log_note("%" PRId64 " of %" PRId64 " frames, %" PRId64 " mini-batches, %" PRId64 " full iterations, %" PRId64
-                      " clusters placed anew, inertia %.9g (%.6g per frame)",
-                      n, mert_sample_seen(s->sample), r.steps, r.iterations, r.placed_anew, r.inertia, r.inertia / (double)n);
-    return mert_codebook_write(&s->book, model, e);
+                      " clusters placed anew, inertia %.9g, mean squared distance %.6g",
+                      n, seen, r.steps, r.iterations, r.placed_anew, r.inertia, r.inertia / (double)n);
+    bad = bad || mert_codebook_write(&book, model, e);
+    mert_codebook_free(&book);
+    return bad ? -1 : 0;
 }
 
-static const mert_stage train_stage = {train_begin, train_frames, train_end, train_drop, on_stream, train_finish};
+static int train(int argc, char **argv)
+{
+    static mert_gather g;
+    mert_filter f = {.stage = &mert_gather_stage, .self = &g, .no_output = 1};
+    int status;
+    if (!k)
+        mert_usage_error("how many clusters? -k K");
+    if (!model)
+        mert_usage_error("where to? -o MODEL");
+    g.seed = (uint64_t)seed;
+    g.max_frames = max_frames;
+    g.least = k;
+    g.finish = write_centroids;
+    status = mert_filter_run(&f, argv, argc);
+    mert_gather_free(&g);
+    return status;
+}
 
 /* ---- assign ---- */
 
+typedef struct assigning {
+    mert_codebook book;
+    mert_nearest *nearest;
+    mert_feature_input input;
+    int32_t *label;         /* [room] */
+    uint16_t *narrow;
+    int64_t room;
+} assigning;
+
+static int assign_stream(void *self, const mts_begin *b, mert_error *e)
+{
+    (void)e;
+    mert_feature_input_stream(&((assigning *)self)->input, b);
+    return 0;
+}
+
 static int assign_begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
 {
-    state *s = self;
-    if (mert_features_of(&s->now, &s->stream, in, e) || mert_features_check(&s->book.features, &s->now, any_settings, e))
+    assigning *s = self;
+    if (mert_feature_input_begin(&s->input, in, e) || mert_features_check(&s->book.features, &s->input.features, any_settings, e))
         return -1;
-    s->record = *in;
-    s->frame = 0;
     snprintf(out->kind, sizeof out->kind, "codes");
     out->dtype = s->book.classes > 65535 ? MTS_I32 : MTS_U16;
     out->ndim = 2;
@@ -199,62 +137,54 @@ static int assign_begin(void *self, const mts_record *in, mts_record *out, mert_
     return 0;
 }
 
-static int assign_frames(void *self, const void *data, int64_t frames, mert_sink *sink, mert_error *e)
+static int assign_frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
 {
-    state *s = self;
-    int64_t room = s->room, bad;
-    if (read_values(s, data, frames, e))
+    assigning *s = self;
+    const float *x = mert_feature_input_read(&s->input, data, n, e);
+    if (!x)
         return -1;
-    if (s->room != room || !s->label) {
+    if (n > s->room) {
         free(s->label);
         free(s->narrow);
-        s->label = malloc((size_t)(s->room / s->now.width + 1) * sizeof *s->label);
-        s->narrow = malloc((size_t)(s->room / s->now.width + 1) * sizeof *s->narrow);
+        s->room = 0;
+        s->label = malloc((size_t)n * sizeof *s->label);
+        s->narrow = malloc((size_t)n * sizeof *s->narrow);
         if (!s->label || !s->narrow)
             return mert_fail(e, "out of memory");
+        s->room = n;
     }
-    bad = mert_nearest_find(s->nearest, s->values, s->now.width, frames, s->label, NULL);
-    if (bad == -2)
+    if (mert_nearest_find(s->nearest, x, s->book.width, n, s->label, NULL) != -1)
         return mert_fail(e, "out of memory");
-    if (bad >= 0)
-        return not_finite(s, bad, e);
-    s->frame += frames;
     if (s->book.classes > 65535)
-        return mert_sink_write(sink, s->label, frames, e);
-    for (int64_t i = 0; i < frames; i++)
+        return mert_sink_write(sink, s->label, n, e);
+    for (int64_t i = 0; i < n; i++)
         s->narrow[i] = (uint16_t)s->label[i];
-    return mert_sink_write(sink, s->narrow, frames, e);
+    return mert_sink_write(sink, s->narrow, n, e);
 }
 
-static const mert_stage assign_stage = {assign_begin, assign_frames, train_end, NULL, on_stream, NULL};
-
-static void release(state *s)
+static int assign_end(void *self, mert_sink *sink, mert_error *e)
 {
-    mert_codebook_free(&s->book);
-    mert_sample_free(s->sample);
-    mert_nearest_free(s->nearest);
-    free(s->values);
-    free(s->label);
-    free(s->narrow);
+    (void)self;
+    (void)sink;
+    (void)e;
+    return 0;
 }
 
-static int train(int argc, char **argv)
+static const mert_stage assign_stage = {assign_begin, assign_frames, assign_end, NULL, assign_stream, NULL};
+
+static int open_codebook(assigning *s, mert_error *e)
 {
-    static state s;
-    mert_filter f = {.stage = &train_stage, .self = &s, .no_output = 1};
-    int status;
-    if (!k)
-        mert_usage_error("how many clusters? -k K");
-    if (!model)
-        mert_usage_error("where to? -o MODEL");
-    status = mert_filter_run(&f, argv, argc);
-    release(&s);
-    return status;
+    if (mert_codebook_read(&s->book, model, e))
+        return -1;
+    if (strcmp(s->book.type, "kmeans"))
+        return mert_fail(e, "%s: is a codebook of kind %s, not of k-means: see mert-rvq encode", model, s->book.type);
+    s->nearest = mert_nearest_new(s->book.codewords, s->book.classes, s->book.width);
+    return s->nearest ? 0 : mert_fail(e, "out of memory");
 }
 
 static int assign(int argc, char **argv)
 {
-    static state s;
+    static assigning s;
     mert_label_tap tap = {0};
     mert_error e;
     char settings[64];
@@ -262,28 +192,22 @@ static int assign(int argc, char **argv)
     int status = 1;
     if (!model)
         mert_usage_error("with which codebook? -m MODEL");
-    if (mert_codebook_read(&s.book, model, &e) || (labels && mert_label_tap_open(&tap, labels, &e))) {
+    if (open_codebook(&s, &e) || (labels && mert_label_tap_open(&tap, labels, &e))) {
         mert_log_error("%s", e.text);
-        goto done;
+    } else {
+        snprintf(settings, sizeof settings, "assign model=%016" PRIx64, s.book.hash);
+        if (labels) {
+            f.tap = &mert_label_tap_calls;
+            f.tap_self = &tap;
+        }
+        status = mert_filter_run(&f, argv, argc);
     }
-    if (strcmp(s.book.type, "kmeans")) {
-        mert_log_error("%s: is a codebook for %s, not for k-means (mert-rvq encodes with it)", model, s.book.type);
-        goto done;
-    }
-    s.nearest = mert_nearest_new(s.book.codewords, s.book.classes, s.book.width);
-    if (!s.nearest) {
-        mert_log_error("out of memory");
-        goto done;
-    }
-    snprintf(settings, sizeof settings, "assign model=%016" PRIx64, s.book.hash);
-    if (labels) {
-        f.tap = &mert_label_tap_calls;
-        f.tap_self = &tap;
-    }
-    status = mert_filter_run(&f, argv, argc);
-done:
     mert_label_tap_close(&tap);
-    release(&s);
+    mert_codebook_free(&s.book);
+    mert_nearest_free(s.nearest);
+    mert_feature_input_free(&s.input);
+    free(s.label);
+    free(s.narrow);
     return status;
 }
 

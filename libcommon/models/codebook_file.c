@@ -1,5 +1,7 @@
 #include "codebook_file.h"
 
+#include "../../formats/npy.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -183,15 +185,82 @@ fail:
     return -1;
 }
 
+/* Plain centroids [V, D]. */
+static int read_npy(mert_codebook *b, const char *path, mert_error *e)
+{
+    mert_tensor_out t[1];
+    char names[1][NAME];
+    mert_npy a;
+    int bad = -1;
+    if (mert_npy_open(&a, path, e))
+        return -1;
+    if (a.ndim != 2 || a.elements < 1 || a.shape[0] > INT32_MAX || a.elements > INT32_MAX)
+        mert_fail(e, "%s: centroids have the shape [classes, width], this array has not", path);
+    else if ((b->codewords = mert_npy_floats(&a, e))) {
+        snprintf(b->type, sizeof b->type, "kmeans");
+        b->count = 1;
+        b->classes = a.shape[0];
+        b->width = b->features.width = a.shape[1];
+        bad = all_finite(b->codewords, a.elements, path, e);
+        set_hash(b, t, list(b, t, names));
+    }
+    mert_npy_close(&a);
+    if (bad)
+        mert_codebook_free(b);
+    return bad;
+}
+
 int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e)
 {
     mert_checkpoint *c;
+    size_t n = strlen(path);
     int bad;
     memset(b, 0, sizeof *b);
+    if (n > 4 && !strcmp(path + n - 4, ".npy"))
+        return read_npy(b, path, e);
     c = mert_checkpoint_open(path, e);
     if (!c)
         return -1;
     bad = mert_codebook_from(b, c, e);
     mert_checkpoint_close(c);
     return bad ? mert_fail_in(e, "%s", path) : 0;
+}
+
+int mert_codebook_normalise(mert_codebook *b, float *x, int64_t n, mert_error *e)
+{
+    b->mean = malloc((size_t)b->width * sizeof *b->mean);
+    b->scale = malloc((size_t)b->width * sizeof *b->scale);
+    if (!b->mean || !b->scale)
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < b->width; i++) {
+        double sum = 0, squares = 0, mean, deviation;
+        for (int64_t r = 0; r < n; r++)
+            sum += x[r * b->width + i];
+        mean = sum / (double)n;
+        for (int64_t r = 0; r < n; r++)
+            squares += (x[r * b->width + i] - mean) * (x[r * b->width + i] - mean);
+        deviation = sqrt(squares / (double)n);
+        b->mean[i] = (float)mean;
+        b->scale[i] = deviation > 1e-30 && deviation > 1e-7 * fabs(mean) ? (float)(1 / deviation) : 1;
+    }
+    mert_codebook_to_words(b, x, n, x);
+    return 0;
+}
+
+void mert_codebook_to_words(const mert_codebook *b, const float *x, int64_t n, float *z)
+{
+    if (!b->mean) {
+        memmove(z, x, (size_t)(n * b->width) * sizeof *z);
+        return;
+    }
+    for (int64_t r = 0; r < n; r++, x += b->width, z += b->width)
+        for (int64_t i = 0; i < b->width; i++)
+            z[i] = (x[i] - b->mean[i]) * b->scale[i];
+}
+
+void mert_codebook_from_words(const mert_codebook *b, float *z, int64_t n)
+{
+    for (int64_t r = 0; b->mean && r < n; r++, z += b->width)
+        for (int64_t i = 0; i < b->width; i++)
+            z[i] = z[i] / b->scale[i] + b->mean[i];
 }

@@ -28,4 +28,10 @@ int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e);
 int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e);
 void mert_codebook_free(mert_codebook *b);
 
+/* Sets mean and scale (1 / deviation; 1 where a dimension is constant) from x [n, width], and brings x there. */
+int mert_codebook_normalise(mert_codebook *b, float *x, int64_t n, mert_error *e);
+/* Features to where codewords live, and back (in place). */
+void mert_codebook_to_words(const mert_codebook *b, const float *x, int64_t n, float *z);
+void mert_codebook_from_words(const mert_codebook *b, float *z, int64_t n);
+
 #endif

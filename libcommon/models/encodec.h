@@ -20,8 +20,9 @@ typedef struct mert_encodec {
 
 /* 1 if the file's tensors are an EnCodec's. */
 int mert_encodec_is(const mert_checkpoint *c);
-/* Errors name the tensor that is missing, not used, or of a wrong shape, or the configuration's key. */
-mert_encodec *mert_encodec_open(const mert_checkpoint *c, mert_error *e);
+/* with_decoder 0: the decoder's tensors are passed over. Errors name the tensor that is missing, not used, or of a wrong shape, or the
+ * configuration's key. */
+mert_encodec *mert_encodec_open(const mert_checkpoint *c, int with_decoder, mert_error *e);
 void mert_encodec_free(mert_encodec *m); /* NULL is fine */
 
 /* One item on its way through the encoder or the decoder. The model must outlive it. */

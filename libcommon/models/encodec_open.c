@@ -17,6 +17,7 @@ typedef struct loader {
     char *used;               /* [tensors] */
     mert_named_values *named; /* what the hash is over */
     size_t n_named;
+    int with_decoder;
     int hashed;               /* tensors read now go into the hash */
     int growth;               /* dilation of residual j is growth^j */
     mert_encodec *m;
@@ -397,7 +398,7 @@ static int all_used(const loader *l)
     static const char *const training[] = {".inited", ".cluster_size", ".embed_avg"};
     for (size_t i = 0; i < mert_checkpoint_count(l->c); i++) {
         const char *name = mert_checkpoint_tensor(l->c, i)->name;
-        int known = l->used[i];
+        int known = l->used[i] || (!l->with_decoder && !strncmp(name, "decoder.", 8));
         for (size_t t = 0; t < sizeof training / sizeof *training; t++) {
             size_t n = strlen(name), m = strlen(training[t]);
             known |= !strncmp(name, "quantizer.", 10) && n > m && !strcmp(name + n - m, training[t]);
@@ -492,7 +493,9 @@ static int load(loader *l)
     if (settings_before(l) || encoder(l) || quantiser(l) || settings_after(l))
         return -1;
     l->hashed = 0;
-    if (has_prefix(l, "decoder.") && decoder(l))
+    if (l->with_decoder && !has_prefix(l, "decoder."))
+        return mert_fail(l->e, "the decoder's tensors are missing");
+    if (l->with_decoder && decoder(l))
         return -1;
     if (all_used(l))
         return -1;
@@ -506,9 +509,9 @@ static int load(loader *l)
     return 0;
 }
 
-mert_encodec *mert_encodec_open(const mert_checkpoint *c, mert_error *e)
+mert_encodec *mert_encodec_open(const mert_checkpoint *c, int with_decoder, mert_error *e)
 {
-    loader l = {.c = c, .e = e};
+    loader l = {.c = c, .e = e, .with_decoder = with_decoder};
     size_t n = mert_checkpoint_count(c), hashed = 0;
     int bad = -1;
     l.m = calloc(1, sizeof *l.m);

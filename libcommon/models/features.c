@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int ignored(const char *word, size_t n)
@@ -80,29 +81,69 @@ int mert_features_check(const mert_features *want, const mert_features *have, in
     return 0;
 }
 
-int mert_features_read(const mts_record *r, const void *data, int64_t frames, float *to, mert_error *e)
+uint64_t mert_features_item(const mts_begin *b, const mts_record *r)
 {
-    mert_tensor t = {.name = r->key, .ndim = 1, .elements = frames * mts_record_width(r), .data = data};
-    t.shape[0] = t.elements;
+    mts_xxh64_state s;
+    mts_xxh64_begin(&s, 0);
+    mts_xxh64_add(&s, &b->manifest, sizeof b->manifest);
+    mts_xxh64_add(&s, &r->row, sizeof r->row);
+    mts_xxh64_add(&s, r->key, strlen(r->key));
+    return mts_xxh64_end(&s, 0);
+}
+
+void mert_feature_input_stream(mert_feature_input *in, const mts_begin *b)
+{
+    in->stream = *b;
+}
+
+int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_error *e)
+{
+    in->record = *r;
+    in->frame = 0;
+    return mert_features_of(&in->features, &in->stream, r, e);
+}
+
+static int to_floats(const mts_record *r, const void *data, int64_t n, float *to, mert_error *e)
+{
+    mert_tensor t = {.name = r->key, .ndim = 1, .shape = {n}, .elements = n, .data = data};
     switch (r->dtype) {
-    case MTS_F32: memcpy(to, data, (size_t)t.elements * sizeof *to); return 0;
+    case MTS_F32: memcpy(to, data, (size_t)n * sizeof *to); return 0;
     case MTS_F16: t.type = MERT_E_F16; break;
     case MTS_BF16: t.type = MERT_E_BF16; break;
     case MTS_I16: t.type = MERT_E_I16; break;
     case MTS_I32: t.type = MERT_E_I32; break;
-    case MTS_U16:
-        for (int64_t i = 0; i < t.elements; i++) {
-            uint16_t v;
-            memcpy(&v, (const char *)data + i * 2, sizeof v);
-            to[i] = v;
-        }
-        return 0;
-    default: return mert_fail(e, "values of an unknown type");
+    default: return mert_fail(e, "features cannot be %s", mts_dtype_name(r->dtype));
     }
     return mert_tensor_read(&t, to, e);
 }
 
-uint64_t mert_features_item(const mts_record *r)
+const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e)
 {
-    return r->row >= 0 ? (uint64_t)r->row : mts_xxh64(r->key, strlen(r->key), 0);
+    int64_t n = frames * in->features.width;
+    if (n > in->room) {
+        free(in->values);
+        in->room = 0;
+        in->values = malloc((size_t)n * sizeof *in->values);
+        if (!in->values) {
+            mert_fail(e, "out of memory");
+            return NULL;
+        }
+        in->room = n;
+    }
+    if (to_floats(&in->record, data, n, in->values, e))
+        return NULL;
+    for (int64_t i = 0; i < n; i++)
+        if (!(in->values[i] > -1e18f && in->values[i] < 1e18f)) {
+            mert_fail(e, "frame %" PRId64 " holds a NaN, an infinity or a value beyond 1e18", in->frame + i / in->features.width);
+            return NULL;
+        }
+    in->frame += frames;
+    return in->values;
+}
+
+void mert_feature_input_free(mert_feature_input *in)
+{
+    free(in->values);
+    in->values = NULL;
+    in->room = 0;
 }

@@ -26,10 +26,24 @@ int mert_features_check(const mert_features *want, const mert_features *have, in
  * things, and without the settings that do not matter (dtype, device). */
 void mert_features_recipe(char recipe[MERT_RECIPE_MAX], const char *provenance);
 
-/* `frames` steps of a record as float32: to[frames * width]. */
-int mert_features_read(const mts_record *r, const void *data, int64_t frames, float *to, mert_error *e);
+/* What stands for the item in keyed random numbers: a hash of manifest, row and key, which no shard or order changes. */
+uint64_t mert_features_item(const mts_begin *b, const mts_record *r);
 
-/* What stands for the item in keyed random numbers: its manifest row, or a hash of its key. */
-uint64_t mert_features_item(const mts_record *r);
+/* Features as they come in: what a stage that reads features keeps of its input. Zeroed before the first use. */
+typedef struct mert_feature_input {
+    mts_begin stream;       /* that the records come from */
+    mert_features features; /* of the open record */
+    mts_record record;      /* the open record */
+    int64_t frame;          /* its frames so far */
+    float *values;
+    int64_t room;
+} mert_feature_input;
+
+void mert_feature_input_stream(mert_feature_input *in, const mts_begin *b);
+int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_error *e);
+/* The frames of a chunk as float32 [frames, width], valid until the next call; NULL where one holds a NaN, an infinity or a value whose
+ * square is none: the error names the frame. */
+const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
+void mert_feature_input_free(mert_feature_input *in);
 
 #endif

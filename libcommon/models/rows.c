@@ -41,11 +41,13 @@ void mert_rows_free(mert_rows *w)
 
 void mert_rows_set(mert_rows *w, const float *weights, int64_t ldw)
 {
-    float *to = w->panels;
     for (int64_t at = 0; at < w->n; at += PANEL)
-        for (int64_t i = 0; i < w->k; i++)
-            for (int64_t j = at; j < at + PANEL; j++)
-                *to++ = j < w->n ? weights[j * ldw + i] : 0;
+        for (int64_t k = 0; k < w->k; k += 16) { /* small squares: both sides stay in the cache */
+            int64_t end = k + 16 < w->k ? k + 16 : w->k;
+            for (int64_t j = 0; j < PANEL; j++)
+                for (int64_t i = k; i < end; i++)
+                    w->panels[at * w->k + i * PANEL + j] = at + j < w->n ? weights[(at + j) * ldw + i] : 0;
+        }
 }
 
 void mert_rows_apply(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)

@@ -14,7 +14,7 @@ typedef struct mert_sample mert_sample;
 mert_sample *mert_sample_new(int64_t d, int64_t max_frames, uint64_t seed);
 void mert_sample_free(mert_sample *s); /* NULL is fine */
 
-/* item: the manifest row, or a hash of the key where there is none. Frames of an item come in order. */
+/* item: a number of its own for every item, whatever the order (mert_features_item). Frames of an item come in order. */
 void mert_sample_begin(mert_sample *s, uint64_t item);
 int mert_sample_add(mert_sample *s, const float *frames, int64_t n, mert_error *e);
 /* The item failed: its frames leave the sample. (Frames that they had pushed out do not come back.) */

@@ -69,4 +69,8 @@ void mert_seanet_work_free(mert_seanet_work *w);
 const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *i, mert_seanet_work *w, const float *x, int64_t rows, int last,
                              int64_t *out_rows);
 
+/* The readable version, of a whole item at once, by the definitions: [*out_rows, out], to be freed by the caller. For tests: it does not
+ * look after memory that cannot be had. (seanet_plain.c) */
+float *mert_seanet_plain(const mert_seanet *s, const float *x, int64_t rows, int64_t *out_rows);
+
 #endif

@@ -1,0 +1,363 @@
+#include "codec.h"
+
+#include "encodec.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FRAMES = 4096 }; /* of own codes that are decoded at a time */
+
+struct mert_codec {
+    mert_encodec *encodec;      /* or NULL: */
+    mert_codebook book;
+    mert_rvq *own;
+    mert_rvq *rvq;              /* of either */
+    uint64_t hash;
+    int64_t use;                /* codebooks: of the option; decoding: of the open record */
+    int any_settings, decode;
+    mert_encodec_item *item;    /* the open item's way through the network */
+    mert_feature_input input;
+    mts_record record;          /* the open record as it came in */
+    int64_t position;           /* samples or frames of it so far */
+    int64_t out_frame;
+    float *values;              /* [room] */
+    int32_t *codes;
+    int64_t room, codes_room;
+    mert_sink *sink;            /* while frames are on their way */
+};
+
+uint64_t mert_codec_hash(const mert_codec *c)
+{
+    return c->hash;
+}
+
+int64_t mert_codec_codebooks(const mert_codec *c)
+{
+    return c->use;
+}
+
+static int floats_for(mert_codec *c, int64_t n, mert_error *e)
+{
+    if (n <= c->room)
+        return 0;
+    free(c->values);
+    c->room = 0;
+    c->values = malloc((size_t)n * sizeof *c->values);
+    if (!c->values)
+        return mert_fail(e, "out of memory");
+    c->room = n;
+    return 0;
+}
+
+static int codes_for(mert_codec *c, int64_t n, mert_error *e)
+{
+    if (n <= c->codes_room)
+        return 0;
+    free(c->codes);
+    c->codes_room = 0;
+    c->codes = malloc((size_t)n * sizeof *c->codes);
+    if (!c->codes)
+        return mert_fail(e, "out of memory");
+    c->codes_room = n;
+    return 0;
+}
+
+static int on_stream(void *self, const mts_begin *b, mert_error *e)
+{
+    (void)e;
+    mert_feature_input_stream(&((mert_codec *)self)->input, b);
+    return 0;
+}
+
+/* ---- encoding ---- */
+
+static int pcm_fits(const mert_codec *c, const mts_record *in, mert_error *e)
+{
+    if (strcmp(in->kind, "pcm"))
+        return mert_fail(e, "is %s, this model needs pcm", in->kind);
+    if (in->dtype != MTS_F32 && in->dtype != MTS_I16)
+        return mert_fail(e, "samples are %s, this model needs f32 or i16", mts_dtype_name(in->dtype));
+    if (mts_record_width(in) != 1)
+        return mert_fail(e, "has %" PRId64 " channels, this model needs 1", mts_record_width(in));
+    if (in->sample_rate != c->encodec->sample_rate)
+        return mert_fail(e, "sample rate is %" PRId64 " Hz, this model needs %" PRId64 " Hz", in->sample_rate, c->encodec->sample_rate);
+    return 0;
+}
+
+static int encode_begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
+{
+    mert_codec *c = self;
+    c->record = *in;
+    c->position = c->out_frame = 0;
+    if (c->encodec) {
+        if (pcm_fits(c, in, e))
+            return -1;
+        mert_encodec_item_reset(c->item);
+        out->shape[0] = in->shape[0] < 0 ? -1 : (in->shape[0] + c->encodec->hop - 1) / c->encodec->hop;
+        out->frame_rate_num = c->encodec->sample_rate;
+        out->frame_rate_den = c->encodec->hop;
+    } else {
+        if (mert_feature_input_begin(&c->input, in, e) || mert_features_check(&c->book.features, &c->input.features, c->any_settings, e))
+            return -1;
+        out->shape[0] = in->shape[0];
+        out->frame_rate_num = in->frame_rate_num;
+        out->frame_rate_den = in->frame_rate_den;
+    }
+    snprintf(out->kind, sizeof out->kind, "codes");
+    out->dtype = c->rvq->classes > 65535 ? MTS_I32 : MTS_U16;
+    out->ndim = 2;
+    out->shape[1] = c->use;
+    out->ncodebooks = (int)c->use;
+    for (int64_t k = 0; k < c->use; k++)
+        out->classes[k] = c->rvq->classes;
+    out->model = c->hash;
+    return 0;
+}
+
+/* Vectors [n, D] -> codes, written. */
+static int put_codes(void *self, const float *x, int64_t n, mert_error *e)
+{
+    mert_codec *c = self;
+    int64_t bad, all = n * c->use;
+    if (codes_for(c, all, e))
+        return -1;
+    if (mert_rvq_encode(c->rvq, x, n, c->use, c->codes, &bad, e))
+        return mert_fail_in(e, "frame %" PRId64, c->out_frame + (bad < 0 ? 0 : bad));
+    c->out_frame += n;
+    if (c->rvq->classes <= 65535) {
+        uint16_t *narrow = (uint16_t *)c->codes;
+        for (int64_t i = 0; i < all; i++) { /* in place: the smaller follows the larger */
+            uint16_t v = (uint16_t)c->codes[i];
+            memcpy((char *)narrow + i * 2, &v, sizeof v);
+        }
+    }
+    return mert_sink_write(c->sink, c->codes, n, e);
+}
+
+/* Samples as float32 in c->values; NaN and infinities are refused. */
+static int read_samples(mert_codec *c, const void *data, int64_t n, mert_error *e)
+{
+    if (floats_for(c, n, e))
+        return -1;
+    for (int64_t i = 0; i < n; i++) {
+        if (c->record.dtype == MTS_I16) {
+            int16_t v;
+            memcpy(&v, (const char *)data + i * 2, sizeof v);
+            c->values[i] = (float)v * (1.0f / 32768);
+        } else
+            memcpy(&c->values[i], (const char *)data + i * 4, sizeof(float));
+        if (!(c->values[i] > -1e18f && c->values[i] < 1e18f))
+            return mert_fail(e, "sample %" PRId64 " is a NaN, an infinity or beyond 1e18", c->position + i);
+    }
+    c->position += n;
+    return 0;
+}
+
+static int encode_frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
+{
+    mert_codec *c = self;
+    const float *x;
+    c->sink = sink;
+    if (c->encodec)
+        return read_samples(c, data, n, e) ? -1 : mert_encodec_embed(c->item, c->values, n, 0, put_codes, c, e);
+    x = mert_feature_input_read(&c->input, data, n, e);
+    if (!x || floats_for(c, n * c->book.width, e))
+        return -1;
+    mert_codebook_to_words(&c->book, x, n, c->values);
+    return put_codes(c, c->values, n, e);
+}
+
+static int encode_end(void *self, mert_sink *sink, mert_error *e)
+{
+    mert_codec *c = self;
+    c->sink = sink;
+    if (!c->encodec)
+        return 0;
+    if (!c->position)
+        return mert_fail(e, "holds no samples");
+    return mert_encodec_embed(c->item, NULL, 0, 1, put_codes, c, e);
+}
+
+/* ---- decoding ---- */
+
+static int codes_fit(const mert_codec *c, const mts_record *in, mert_error *e)
+{
+    if (strcmp(in->kind, "codes"))
+        return mert_fail(e, "is %s, decoding needs codes", in->kind);
+    if (in->dtype != MTS_U16 && in->dtype != MTS_I32 && in->dtype != MTS_I16)
+        return mert_fail(e, "codes are %s, not integers", mts_dtype_name(in->dtype));
+    if (in->model && in->model != c->hash)
+        return mert_fail(e, "codes are of model %016" PRIx64 ", this model is %016" PRIx64, in->model, c->hash);
+    if (in->ndim != 2 || in->shape[1] < 1 || in->shape[1] > c->rvq->count)
+        return mert_fail(e, "has %" PRId64 " codebooks, this model has %" PRId64, mts_record_width(in), c->rvq->count);
+    for (int k = 0; k < in->ncodebooks; k++)
+        if (in->classes[k] != c->rvq->classes)
+            return mert_fail(e, "codebook %d has %" PRId64 " classes, this model's have %" PRId64, k, in->classes[k], c->rvq->classes);
+    return 0;
+}
+
+static int decode_begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
+{
+    mert_codec *c = self;
+    const mert_features *f = &c->book.features;
+    if (codes_fit(c, in, e))
+        return -1;
+    c->record = *in;
+    c->position = 0;
+    c->use = in->shape[1];
+    out->dtype = MTS_F32;
+    if (c->encodec) {
+        mert_encodec_item_reset(c->item);
+        snprintf(out->kind, sizeof out->kind, "pcm");
+        out->ndim = 1;
+        out->shape[0] = in->shape[0] < 0 ? -1 : in->shape[0] * c->encodec->hop;
+        out->sample_rate = out->frame_rate_num = c->encodec->sample_rate;
+        out->frame_rate_den = 1;
+        out->model = c->hash;
+    } else {
+        memcpy(out->kind, f->kind, sizeof out->kind);
+        out->ndim = 2;
+        out->shape[0] = in->shape[0];
+        out->shape[1] = f->width;
+        out->sample_rate = f->sample_rate;
+        out->frame_rate_num = f->frame_rate_num;
+        out->frame_rate_den = f->frame_rate_den;
+        out->model = f->model;
+    }
+    return 0;
+}
+
+static int put_samples(void *self, const float *x, int64_t n, mert_error *e)
+{
+    return mert_sink_write(((mert_codec *)self)->sink, x, n, e);
+}
+
+static int read_codes(mert_codec *c, const char *data, int64_t n, mert_error *e)
+{
+    if (codes_for(c, n * c->use, e))
+        return -1;
+    for (int64_t i = 0; i < n * c->use; i++) {
+        uint16_t u;
+        int16_t s;
+        if (c->record.dtype == MTS_U16) {
+            memcpy(&u, data + i * 2, sizeof u);
+            c->codes[i] = u;
+        } else if (c->record.dtype == MTS_I16) {
+            memcpy(&s, data + i * 2, sizeof s);
+            c->codes[i] = s;
+        } else
+            memcpy(&c->codes[i], data + i * 4, sizeof(int32_t));
+        if (c->codes[i] < 0 || c->codes[i] >= c->rvq->classes)
+            return mert_fail(e, "frame %" PRId64 ", codebook %" PRId64 ": code %d is outside 0 to %" PRId64, c->position + i / c->use,
+                             i % c->use, (int)c->codes[i], c->rvq->classes - 1);
+    }
+    c->position += n;
+    return 0;
+}
+
+static int decode_frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
+{
+    mert_codec *c = self;
+    size_t step = mts_record_step(&c->record);
+    c->sink = sink;
+    for (int64_t at = 0; at < n; at += FRAMES) {
+        int64_t m = n - at < FRAMES ? n - at : FRAMES;
+        if (read_codes(c, (const char *)data + (size_t)at * step, m, e) || floats_for(c, m * c->rvq->width, e))
+            return -1;
+        mert_rvq_decode(c->rvq, c->codes, m, c->use, c->values);
+        if (c->encodec) {
+            if (mert_encodec_synthesise(c->item, c->values, m, 0, put_samples, c, e))
+                return -1;
+        } else {
+            mert_codebook_from_words(&c->book, c->values, m);
+            if (mert_sink_write(sink, c->values, m, e))
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static int decode_end(void *self, mert_sink *sink, mert_error *e)
+{
+    mert_codec *c = self;
+    c->sink = sink;
+    return c->encodec ? mert_encodec_synthesise(c->item, NULL, 0, 1, put_samples, c, e) : 0;
+}
+
+/* ---- opening ---- */
+
+const mert_stage *mert_codec_stage(const mert_codec *c)
+{
+    static const mert_stage encode = {encode_begin, encode_frames, encode_end, NULL, on_stream, NULL};
+    static const mert_stage decode = {decode_begin, decode_frames, decode_end, NULL, on_stream, NULL};
+    return c->decode ? &decode : &encode;
+}
+
+static int open_own(mert_codec *c, const mert_checkpoint *file, mert_error *e)
+{
+    if (mert_codebook_from(&c->book, file, e))
+        return -1;
+    if (strcmp(c->book.type, "rvq"))
+        return mert_fail(e, "is a codebook of kind %s, not a residual quantiser: see mert-kmeans assign", c->book.type);
+    c->hash = c->book.hash;
+    c->own = c->rvq = mert_rvq_new(c->book.codewords, c->book.count, c->book.classes, c->book.width);
+    return c->rvq ? 0 : mert_fail(e, "out of memory");
+}
+
+static int open_encodec(mert_codec *c, const mert_checkpoint *file, mert_error *e)
+{
+    c->encodec = mert_encodec_open(file, c->decode, e);
+    if (!c->encodec)
+        return -1;
+    c->hash = c->encodec->hash;
+    c->rvq = c->encodec->quantiser;
+    c->item = mert_encodec_item_new(c->encodec, c->decode, e);
+    return c->item ? 0 : -1;
+}
+
+mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int any_settings, mert_error *e)
+{
+    mert_codec *c = calloc(1, sizeof *c);
+    mert_checkpoint *file = c ? mert_checkpoint_open(path, e) : NULL;
+    int bad;
+    if (!c)
+        mert_fail(e, "out of memory");
+    if (!file) {
+        free(c);
+        return NULL;
+    }
+    c->decode = decode;
+    c->any_settings = any_settings;
+    if (mert_encodec_is(file) || !mert_checkpoint_find(file, "config"))
+        bad = open_encodec(c, file, e);
+    else
+        bad = open_own(c, file, e);
+    mert_checkpoint_close(file);
+    if (!bad) {
+        c->use = codebooks ? codebooks : c->encodec && c->rvq->count > 8 ? 8 : c->rvq->count;
+        if (c->use > c->rvq->count)
+            bad = mert_fail(e, "has %" PRId64 " codebooks, not %" PRId64, c->rvq->count, c->use);
+    }
+    if (bad) {
+        mert_fail_in(e, "%s", path);
+        mert_codec_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void mert_codec_free(mert_codec *c)
+{
+    if (!c)
+        return;
+    mert_encodec_item_free(c->item);
+    mert_encodec_free(c->encodec);
+    mert_rvq_free(c->own);
+    mert_codebook_free(&c->book);
+    mert_feature_input_free(&c->input);
+    free(c->values);
+    free(c->codes);
+    free(c);
+}

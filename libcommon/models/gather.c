@@ -1,0 +1,68 @@
+#include "gather.h"
+
+static int on_stream(void *self, const mts_begin *b, mert_error *e)
+{
+    (void)e;
+    mert_feature_input_stream(&((mert_gather *)self)->input, b);
+    return 0;
+}
+
+static int begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
+{
+    mert_gather *g = self;
+    int64_t most = g->max_frames;
+    (void)out;
+    if (mert_feature_input_begin(&g->input, in, e))
+        return -1;
+    if (!g->sample) {
+        g->features = g->input.features;
+        if (!most)
+            most = (INT64_C(1) << 30) / ((int64_t)sizeof(float) * g->features.width);
+        g->sample = mert_sample_new(g->features.width, most < g->least ? g->least : most, g->seed);
+        if (!g->sample)
+            return mert_fail(e, "out of memory");
+    } else if (mert_features_check(&g->features, &g->input.features, 0, e))
+        return -1;
+    mert_sample_begin(g->sample, mert_features_item(&g->input.stream, in));
+    return 0;
+}
+
+static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
+{
+    mert_gather *g = self;
+    const float *x = mert_feature_input_read(&g->input, data, n, e);
+    (void)sink;
+    return x ? mert_sample_add(g->sample, x, n, e) : -1;
+}
+
+static int end(void *self, mert_sink *sink, mert_error *e)
+{
+    (void)self;
+    (void)sink;
+    (void)e;
+    return 0;
+}
+
+static void drop(void *self)
+{
+    mert_sample_drop(((mert_gather *)self)->sample);
+}
+
+static int finish(void *self, mert_error *e)
+{
+    mert_gather *g = self;
+    int64_t n = 0;
+    float *x = g->sample ? mert_sample_finish(g->sample, &n, e) : NULL;
+    if (!g->sample || (x && !n))
+        return mert_fail(e, "no features to train on came in");
+    return x ? g->finish(g->finish_self, &g->features, x, n, mert_sample_seen(g->sample), e) : -1;
+}
+
+const mert_stage mert_gather_stage = {begin, frames, end, drop, on_stream, finish};
+
+void mert_gather_free(mert_gather *g)
+{
+    mert_sample_free(g->sample);
+    mert_feature_input_free(&g->input);
+    g->sample = NULL;
+}

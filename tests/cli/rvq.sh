@@ -1,0 +1,111 @@
+# mert-rvq through real pipes: the reference's codes and audio, items that do not know of each other, own codebooks, and what is refused.
+. tests/shell
+t=$TEST_TMP
+g=$golden/encodec-tiny
+pcm() { mert-tensor from-npy --kind pcm --rate "${rate:-24000}" "$@"; }
+npy() { # SHAPE [TYPE]: values from stdin
+    printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '${2:-<f4}', 'fortran_order': False, 'shape': ($1), }"; cat
+}
+pcm --key music "$g/audio.npy" > "$t/music.mts"
+mert-tensor from-npy --kind codes --rate 24000 --frame-rate 24000/320 --transpose --classes 64 "$g/codes.npy" > "$t/codes.mts"
+pcm "$g/decoded.npy" > "$t/decoded.mts"
+
+# ---- EnCodec ----
+
+for m in encodec.th model.safetensors .; do
+    same_codes() { mert-rvq encode -m "$g/$m" --codebooks 4 "$t/music.mts" | mert-tensor cmp - "$t/codes.mts"; }
+    check "$m: codes equal the reference's" same_codes
+    same_audio() { mert-rvq encode -m "$g/$m" --codebooks 4 "$t/music.mts" | mert-rvq decode -m "$g/$m" | mert-tensor cmp --ptol 2e-5 - "$t/decoded.mts"; }
+    check "$m: decoded audio equals the reference's" same_audio
+    mert-rvq encode -m "$g/$m" "$t/music.mts" > "$t/$(basename "$m").codes.mts"
+done
+same_bytes() { cmp "$t/encodec.th.codes.mts" "$t/model.safetensors.codes.mts" && cmp "$t/encodec.th.codes.mts" "$t/..codes.mts"; }
+check "every container gives the same bytes" same_bytes
+m=$g/model.safetensors
+
+# Three items of different length, the shortest of three samples, in one stream; then one by one, by other numbers of threads.
+head -c 12 < "$g/audio.npy" | npy '3,' > "$t/tiny.npy"
+tail -c 40000 "$g/audio.npy" | npy '10000,' > "$t/part.npy"
+pcm "$t/part.npy" "$g/audio.npy" "$t/tiny.npy" > "$t/three.mts"
+one_by_one() {
+    mert-rvq encode -m "$m" --labels "$t/train.encodec_%d" "$t/three.mts" > "$t/three.codes.mts" || return
+    for n in 1 2 3; do
+        set -- "$t/part.npy" "$g/audio.npy" "$t/tiny.npy"; shift $((n - 1))
+        pcm "$1" | mert-rvq encode -m "$m" --threads $n | mert-tensor text --codebook 3 --no-heads || return
+    done > "$t/single.txt"
+    cmp "$t/single.txt" "$t/train.encodec_3"
+}
+check "items are the same alone, in a stream, with 1, 2, 3 threads" one_by_one
+labels() {
+    for k in 0 1 2 3 4 5; do
+        mert-tensor text --no-heads --codebook $k "$t/three.codes.mts" | cmp - "$t/train.encodec_$k" || return
+        grep -qx "codebook_index=$k" "$t/train.encodec_$k.meta" && grep -qx 'classes=64' "$t/train.encodec_$k.meta" &&
+            grep -qx 'frame_rate=24000/320' "$t/train.encodec_$k.meta" || return
+    done
+    [ ! -e "$t/train.encodec_6" ]
+}
+check "--labels writes a file for each codebook" labels
+half_scale() { # 16-bit samples are 1/32768: 16384 is 0.5
+    { for i in $(seq 500); do printf '\000\100\000\300'; done; } | npy '1000,' '<i2' > "$t/i16.npy"
+    { for i in $(seq 500); do printf '\000\000\000\077\000\000\000\277'; done; } | npy '1000,' > "$t/f32.npy"
+    pcm "$t/i16.npy" | mert-rvq encode -m "$m" > "$t/i16.mts" && pcm "$t/f32.npy" | mert-rvq encode -m "$m" | mert-tensor cmp - "$t/i16.mts"
+}
+check "i16 samples are f32 samples" half_scale
+
+refused() { # NAME PATTERN COMMAND: its stdin is $t/odd.mts
+    check_fails "$1" 1 "$2" sh -c "$3 < $t/odd.mts > $t/out.mts"
+}
+rate=16000 pcm "$g/audio.npy" > "$t/odd.mts"
+refused "another sample rate" 'audio.npy: sample rate is 16000 Hz, this model needs 24000 Hz' "mert-rvq encode -m $m"
+head -c 800 /dev/zero | npy '100, 2' > "$t/stereo.npy"
+pcm "$t/stereo.npy" > "$t/odd.mts"
+refused "stereo" 'stereo.npy: has 2 channels, this model needs 1' "mert-rvq encode -m $m"
+npy '0,' < /dev/null > "$t/empty.npy"
+pcm "$t/empty.npy" > "$t/odd.mts"
+refused "no samples" 'empty.npy: holds no samples' "mert-rvq encode -m $m"
+{ head -c 400 /dev/zero; printf '\000\000\200\177'; } | npy '101,' > "$t/inf.npy"
+pcm "$t/inf.npy" > "$t/odd.mts"
+refused "an infinity" 'inf.npy: sample 100 is' "mert-rvq encode -m $m"
+cp "$t/codes.mts" "$t/odd.mts"
+refused "codes" 'is codes, this model needs pcm' "mert-rvq encode -m $m"
+cp "$t/music.mts" "$t/odd.mts"
+refused "pcm to decode" 'is pcm, decoding needs codes' "mert-rvq decode -m $m"
+refused "more codebooks than there are" 'model.safetensors: has 6 codebooks, not 7' "mert-rvq encode -m $m --codebooks 7"
+LC_ALL=C sed 's/"encoder.layers.3.conv.weight_v"/"encoder.layers.3.conv.weight_w"/' "$m" > "$t/lacks.safetensors"
+refused "a model that lacks a tensor" 'lacks.safetensors: tensor encoder.layers.3.conv.weight_v is missing' "mert-rvq encode -m $t/lacks.safetensors"
+mert-tensor from-npy --kind codes --rate 24000 --frame-rate 75 --transpose --classes 70 "$g/codes.npy" > "$t/odd.mts"
+refused "codes of other classes" 'codebook 0 has 70 classes, this model.s have 64' "mert-rvq decode -m $m"
+
+# ---- own codebooks on features ----
+
+features() { mert-tensor from-npy --kind "${kind:-mel}" --rate 24000 --frame-rate 24000/320 --key f "$@"; }
+features "$golden/kmeans/features.npy" > "$t/features.mts"
+train() { mert-rvq train --codebooks 3 --classes 32 --passes 1 --seed 4 "$@" "$t/features.mts"; }
+own() {
+    train --threads 1 -o "$t/own.safetensors" && train --threads 2 -o "$t/own2.safetensors" && cmp "$t/own.safetensors" "$t/own2.safetensors" &&
+        mert-rvq encode -m "$t/own.safetensors" --labels "$t/own_%d" "$t/features.mts" > "$t/own.mts" &&
+        [ "$(mert-tensor ls "$t/own.mts" | cut -f 3-5)" = "$(printf 'codes\tu16\t[16000,3]')" ] &&
+        mert-tensor text --no-heads --codebook 2 "$t/own.mts" | cmp - "$t/own_2"
+}
+check "own codebooks: train, encode, labels, whatever the threads" own
+closer() { # each codebook brings what is decoded closer to the features
+    for n in 1 2 3; do
+        mert-rvq encode -m "$t/own.safetensors" --codebooks $n "$t/features.mts" | mert-rvq decode -m "$t/own.safetensors" |
+            mert-tensor to-npy -o "$t/back.npy" || return
+        tail -c +129 "$t/back.npy" | od -An -v -w4 -tf4 > "$t/back.txt"
+        paste "$t/back.txt" "$t/features.txt" | awk '{ s += ($1 - $2) * ($1 - $2) } END { print s / NR }' >> "$t/errors"
+    done
+    awk 'NR > 1 && !($1 < 0.8 * last) { exit 1 } { last = $1 } END { exit NR != 3 }' "$t/errors"
+}
+tail -c +129 "$golden/kmeans/features.npy" | od -An -v -w4 -tf4 > "$t/features.txt"
+check "each codebook brings what is decoded closer" closer
+kind=cqt features "$golden/kmeans/centroids.npy" > "$t/odd.mts"
+refused "features of another kind" 'features are cqt, this codebook is for mel' "mert-rvq encode -m $t/own.safetensors"
+head -c 400 /dev/zero | npy '10, 10' > "$t/ten.npy"
+features "$t/ten.npy" > "$t/odd.mts"
+refused "features of another width" '10 values.*this codebook is for 12' "mert-rvq encode -m $t/own.safetensors"
+mert-rvq encode -m "$m" "$t/music.mts" > "$t/odd.mts"
+refused "codes of another model" 'codes are of model [0-9a-f]*, this model is [0-9a-f]*' "mert-rvq decode -m $t/own.safetensors"
+features "$golden/kmeans/centroids.npy" > "$t/odd.mts"
+refused "more classes than frames" '64 classes need at least as many frames, but 40 came in' "mert-rvq train --codebooks 2 --classes 64 -o $t/n.safetensors"
+refused "a k-means codebook" 'of kind kmeans' "mert-kmeans train -k 3 -q -o $t/km.safetensors $t/odd.mts && mert-rvq encode -m $t/km.safetensors"

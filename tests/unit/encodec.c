@@ -1,0 +1,316 @@
+/* EnCodec: against the reference from both containers and both namings, in any chunks, at any length, and what it refuses. */
+#include "../test.h"
+
+#include "../../formats/file.h"
+#include "../../formats/npy.h"
+#include "../../libcommon/base/pool.h"
+#include "../../libcommon/base/random.h"
+#include "../../libcommon/models/encodec.h"
+
+#include <unistd.h>
+
+typedef struct rows {
+    float *x;
+    int64_t n, width;
+} rows;
+
+static int collect(void *arg, const float *x, int64_t n, mert_error *e)
+{
+    rows *r = arg;
+    (void)e;
+    r->x = realloc(r->x, (size_t)((r->n + n) * r->width) * sizeof *r->x);
+    memcpy(r->x + r->n * r->width, x, (size_t)(n * r->width) * sizeof *x);
+    r->n += n;
+    return 0;
+}
+
+static mert_encodec *model_at(const char *path, mert_error *e)
+{
+    mert_checkpoint *c = mert_checkpoint_open(path, e);
+    mert_encodec *m = c ? mert_encodec_open(c, 1, e) : NULL;
+    mert_checkpoint_close(c);
+    return m;
+}
+
+static mert_encodec *tiny(void)
+{
+    mert_error e = {{0}};
+    mert_encodec *m = model_at(test_golden("encodec-tiny/model.safetensors"), &e);
+    if (!m)
+        printf("# %s\n", e.text);
+    return m;
+}
+
+/* [rows, columns] of a .npy; the reference's embedding is stored column by column, which the library does not read. */
+static float *load(const char *name, int64_t shape[2])
+{
+    mert_npy a;
+    mert_error e;
+    size_t size;
+    if (!mert_npy_open(&a, test_golden(name), &e)) {
+        float *x = mert_npy_floats(&a, &e);
+        shape[0] = a.shape[0];
+        shape[1] = a.ndim > 1 ? a.shape[1] : 1;
+        mert_npy_close(&a);
+        return x;
+    }
+    char *text = mert_file_read(test_golden(name), 1 << 20, &size, &e), *at = text ? strstr(text + 10, "'shape': (") : NULL;
+    float *x = NULL;
+    long long r, c;
+    if (at && sscanf(at, "'shape': (%lld, %lld)", &r, &c) == 2 && (size_t)(r * c * 4) < size) {
+        const char *data = text + size - r * c * 4;
+        x = malloc((size_t)(r * c) * sizeof *x);
+        for (int64_t i = 0; i < r; i++)
+            for (int64_t j = 0; j < c; j++)
+                memcpy(&x[i * c + j], data + (j * r + i) * 4, sizeof *x);
+        shape[0] = r;
+        shape[1] = c;
+    }
+    free(text);
+    return x;
+}
+
+static rows run(const mert_encodec *m, int decode, const float *x, int64_t n, int64_t chunk)
+{
+    mert_error e;
+    mert_encodec_item *i = mert_encodec_item_new(m, decode, &e);
+    rows r = {NULL, 0, decode ? 1 : m->quantiser->width};
+    int64_t in = decode ? m->quantiser->width : 1;
+    for (int64_t at = 0; at < n; at += chunk) {
+        int64_t k = n - at < chunk ? n - at : chunk;
+        if (decode)
+            mert_encodec_synthesise(i, x + at * in, k, at + k == n, collect, &r, &e);
+        else
+            mert_encodec_embed(i, x + at, k, at + k == n, collect, &r, &e);
+    }
+    mert_encodec_item_free(i);
+    return r;
+}
+
+static double furthest(const float *a, const float *b, int64_t n)
+{
+    double d = 0, most = 1e-30;
+    for (int64_t i = 0; i < n; i++) {
+        d = fmax(d, fabs((double)a[i] - b[i]));
+        most = fmax(most, fabs((double)b[i]));
+    }
+    return d / most;
+}
+
+static void agrees(const char *path)
+{
+    int64_t as[2], es[2], cs[2], ds[2], bad;
+    float *audio = load("encodec-tiny/audio.npy", as), *embedding = load("encodec-tiny/embedding.npy", es);
+    float *codes = load("encodec-tiny/codes.npy", cs), *decoded = load("encodec-tiny/decoded.npy", ds), *back;
+    mert_error e = {{0}};
+    mert_encodec *m = model_at(test_golden(path), &e);
+    int32_t *mine;
+    rows x, y;
+    if (!m)
+        printf("# %s\n", e.text);
+    CHECK(m && audio && embedding && codes && decoded);
+    CHECK(m->sample_rate == 24000 && m->hop == 320);
+    x = run(m, 0, audio, as[0], 5000);
+    CHECK(x.n == es[0] && x.width == es[1] && x.n == (as[0] + 319) / 320);
+    CHECK_NEAR(furthest(x.x, embedding, x.n * x.width), 0, 2e-5);
+    mine = malloc((size_t)(cs[0] * cs[1]) * sizeof *mine);
+    CHECK(cs[1] == x.n && !mert_rvq_encode(m->quantiser, x.x, x.n, cs[0], mine, &bad, &e));
+    for (int64_t t = 0; t < cs[1]; t++)
+        for (int64_t k = 0; k < cs[0]; k++)
+            CHECK(mine[t * cs[0] + k] == (int32_t)codes[k * cs[1] + t]);
+    back = malloc((size_t)(x.n * x.width) * sizeof *back);
+    mert_rvq_decode(m->quantiser, mine, x.n, cs[0], back);
+    y = run(m, 1, back, x.n, 10);
+    CHECK(y.n == x.n * 320 && y.n >= ds[0] * ds[1]);
+    CHECK_NEAR(furthest(y.x, decoded, ds[0] * ds[1]), 0, 2e-5);
+    free(audio), free(embedding), free(codes), free(decoded), free(back), free(mine), free(x.x), free(y.x);
+    mert_encodec_free(m);
+}
+
+TEST(safetensors_agrees_with_the_reference) { agrees("encodec-tiny/model.safetensors"); }
+TEST(directory_agrees_with_the_reference) { agrees("encodec-tiny"); }
+TEST(torch_file_agrees_with_the_reference) { agrees("encodec-tiny/encodec.th"); }
+
+TEST(all_containers_have_one_hash)
+{
+    mert_error e;
+    mert_encodec *a = tiny(), *b = model_at(test_golden("encodec-tiny/encodec.th"), &e);
+    CHECK(a && b && a->hash == b->hash && a->hash);
+    mert_encodec_free(a), mert_encodec_free(b);
+}
+
+TEST(chunks_and_threads_change_no_bit)
+{
+    static const int64_t chunks[] = {1, 7, 320, 65537};
+    mert_encodec *m = tiny();
+    int64_t shape[2], n = 50000;
+    float *audio = load("encodec-tiny/audio.npy", shape), *x = malloc((size_t)n * sizeof *x);
+    rows whole, sound;
+    CHECK(m && audio);
+    for (int64_t i = 0; i < n; i++) /* longer than two blocks, and not a whole number of frames */
+        x[i] = audio[i % shape[0]] * (i < n / 2 ? 1 : 2);
+    mert_pool_set_threads(1);
+    whole = run(m, 0, x, n, n);
+    sound = run(m, 1, whole.x, whole.n, whole.n);
+    CHECK(whole.n == (n + 319) / 320 && sound.n == whole.n * 320);
+    for (int c = 0; c < 4; c++) {
+        mert_pool_set_threads(1 + c % 2);
+        rows r = run(m, 0, x, n, chunks[c]), s = run(m, 1, whole.x, whole.n, c == 0 ? 1 : chunks[c] % 41);
+        CHECK(r.n == whole.n && !memcmp(r.x, whole.x, (size_t)(r.n * r.width) * sizeof *r.x));
+        CHECK(s.n == sound.n && !memcmp(s.x, sound.x, (size_t)s.n * sizeof *s.x));
+        free(r.x), free(s.x);
+    }
+    free(audio), free(x), free(whole.x), free(sound.x);
+    mert_encodec_free(m);
+}
+
+/* Around every place where padding changes its form: the reflection's reach in each layer, whole frames, whole blocks. */
+TEST(every_length_agrees_with_the_plain_version)
+{
+    static const int64_t lengths[] = {1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 39, 40, 41, 79, 319, 320, 321, 640, 1919, 1920, 1921, 2240, 2241,
+                                      5000, 20479, 20480, 20481, 20800};
+    mert_encodec *m = tiny();
+    int64_t shape[2], n;
+    float *audio = load("encodec-tiny/audio.npy", shape), *plain;
+    CHECK(m && audio);
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        rows r = run(m, 0, audio, lengths[l], 11000), s;
+        plain = mert_seanet_plain(&m->encoder, audio, lengths[l], &n);
+        CHECK(n == r.n && n == (lengths[l] + 319) / 320);
+        CHECK_NEAR(furthest(r.x, plain, n * r.width), 0, 1e-5);
+        free(plain);
+        if (n < 10 || n == 65) {
+            s = run(m, 1, r.x, r.n, 3);
+            plain = mert_seanet_plain(&m->decoder, r.x, r.n, &n);
+            CHECK(n == s.n && n == r.n * 320);
+            CHECK_NEAR(furthest(s.x, plain, n), 0, 1e-5);
+            free(plain), free(s.x);
+        }
+        free(r.x);
+    }
+    free(audio);
+    mert_encodec_free(m);
+}
+
+/* ---- other files made from the reference's ---- */
+
+/* Copies the model; `without` (or NULL) is left out; new_names: today's names of weight norm. */
+static int copy_model(const char *to, const char *without, const char *extra, int new_names)
+{
+    mert_error e = {{0}};
+    mert_checkpoint *c = mert_checkpoint_open(test_golden("encodec-tiny/model.safetensors"), &e);
+    size_t n = 0, all = c ? mert_checkpoint_count(c) : 0;
+    mert_tensor_out *t = calloc(all + 1, sizeof *t);
+    int bad = !c;
+    for (size_t i = 0; i < all; i++) {
+        const mert_tensor *from = mert_checkpoint_tensor(c, i);
+        char *name = calloc(1, strlen(from->name) + 64);
+        size_t length = strlen(from->name);
+        strcpy(name, from->name);
+        if (new_names && length > 9 && (!strcmp(name + length - 9, ".weight_g") || !strcmp(name + length - 9, ".weight_v")))
+            strcpy(name + length - 9, from->name[length - 1] == 'g' ? ".parametrizations.weight.original0" : ".parametrizations.weight.original1");
+        t[n] = (mert_tensor_out){.name = name, .type = from->type, .ndim = from->ndim, .data = from->data};
+        memcpy(t[n].shape, from->shape, sizeof from->shape);
+        if (without && !strncmp(name, without, strlen(without)))
+            free(name);
+        else
+            n++;
+    }
+    if (extra)
+        t[n] = t[0], t[n++].name = strdup(extra);
+    bad = bad || mert_safetensors_write(to, t, n, &e);
+    for (size_t i = 0; i < n; i++)
+        free((char *)t[i].name);
+    free(t);
+    mert_checkpoint_close(c);
+    return bad;
+}
+
+static int says(const char *path, int with_decoder, const char *what)
+{
+    mert_error e = {{0}};
+    mert_checkpoint *c = mert_checkpoint_open(path, &e);
+    mert_encodec *m = c ? mert_encodec_open(c, with_decoder, &e) : NULL;
+    int ok = !m && strstr(e.text, what) && !strchr(e.text, '\n');
+    if (!ok)
+        printf("# %s: '%s' does not say '%s'\n", path, e.text, what);
+    mert_checkpoint_close(c);
+    mert_encodec_free(m);
+    return ok;
+}
+
+TEST(both_namings_of_weight_norm)
+{
+    mert_error e;
+    mert_encodec *a = tiny(), *b;
+    CHECK(!copy_model(test_tmp("new.safetensors"), NULL, NULL, 1));
+    b = model_at(test_tmp("new.safetensors"), &e);
+    CHECK(a && b && a->hash == b->hash);
+    mert_encodec_free(a), mert_encodec_free(b);
+}
+
+TEST(missing_and_unknown_tensors_are_named)
+{
+    static const char *const missing[] = {
+        "encoder.layers.0.conv.bias", "encoder.layers.3.conv.weight_v", "encoder.layers.4.block.1.conv.weight_g",
+        "encoder.layers.13.lstm.weight_hh_l1", "encoder.layers.15.conv.weight_v", "quantizer.layers.0.codebook.embed",
+        "decoder.layers.3.conv.weight_g", "decoder.layers.1.lstm.bias_ih_l0", "decoder.layers.15.conv.bias"};
+    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++) {
+        const char *wanted = missing[i];
+        CHECK(!copy_model(test_tmp("cut.safetensors"), wanted, NULL, 0));
+        if (i == 5) /* its .embed_avg goes, too: the name is a prefix */
+            wanted = "quantizer.layers.0.codebook.embed";
+        CHECK(says(test_tmp("cut.safetensors"), 1, wanted));
+    }
+    CHECK(!copy_model(test_tmp("cut.safetensors"), "encoder.layers.3.", NULL, 0));
+    CHECK(says(test_tmp("cut.safetensors"), 1, "encoder layer 3"));
+    CHECK(!copy_model(test_tmp("cut.safetensors"), "quantizer.layers.2.codebook.embed", NULL, 0));
+    CHECK(says(test_tmp("cut.safetensors"), 1, "quantizer.layers.3.codebook.embed"));
+    CHECK(!copy_model(test_tmp("cut.safetensors"), NULL, "encoder.layers.0.norm.weight", 0));
+    CHECK(says(test_tmp("cut.safetensors"), 1, "encoder.layers.0.norm.weight"));
+    CHECK(!copy_model(test_tmp("cut.safetensors"), "decoder.", NULL, 0));
+    CHECK(says(test_tmp("cut.safetensors"), 1, "decoder"));
+}
+
+TEST(encoding_needs_no_decoder)
+{
+    mert_error e;
+    mert_encodec *a = tiny(), *b;
+    CHECK(!copy_model(test_tmp("half.safetensors"), "decoder.", NULL, 0));
+    mert_checkpoint *c = mert_checkpoint_open(test_tmp("half.safetensors"), &e);
+    b = mert_encodec_open(c, 0, &e);
+    CHECK(a && b && a->hash == b->hash);
+    mert_checkpoint_close(c);
+    mert_encodec_free(a), mert_encodec_free(b);
+}
+
+TEST(a_config_that_contradicts_the_tensors_is_refused)
+{
+    static const struct { const char *json, *says; } cases[] = {
+        {"{\"num_filters\": 8}", "num_filters 8"}, {"{\"upsampling_ratios\": [8, 5, 4, 3]}", "upsampling_ratios"},
+        {"{\"norm_type\": \"time_group_norm\"}", "time_group_norm"}, {"{\"use_causal_conv\": false}", "use_causal_conv"},
+        {"{\"audio_channels\": 2}", "audio_channels 2"}, {"{\"codebook_size\": 1024}", "codebook_size 1024"},
+        {"{\"num_lstm_layers\": 1}", "num_lstm_layers 1"}, {"{\"trim_right_ratio\": 0.5}", "trim_right_ratio"}};
+    mert_error e;
+    CHECK(!mert_make_directory(test_tmp("odd"), &e) && !copy_model(test_tmp("odd/model.safetensors"), NULL, NULL, 0));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FILE *f = fopen(test_tmp("odd/config.json"), "w");
+        CHECK(f && fputs(cases[i].json, f) >= 0 && !fclose(f));
+        CHECK(says(test_tmp("odd"), 0, cases[i].says));
+    }
+}
+
+int main(void)
+{
+    RUN(safetensors_agrees_with_the_reference);
+    RUN(directory_agrees_with_the_reference);
+    RUN(torch_file_agrees_with_the_reference);
+    RUN(all_containers_have_one_hash);
+    RUN(chunks_and_threads_change_no_bit);
+    RUN(every_length_agrees_with_the_plain_version);
+    RUN(both_namings_of_weight_norm);
+    RUN(missing_and_unknown_tensors_are_named);
+    RUN(encoding_needs_no_decoder);
+    RUN(a_config_that_contradicts_the_tensors_is_refused);
+    return test_done();
+}

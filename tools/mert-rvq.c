@@ -1,0 +1,163 @@
+/* Residual quantisers. encode: pcm (EnCodec) or features (codebooks of `train`) in, codes [T, K] out, and HuBERT label files.
+ * decode: codes in, pcm or features out. train: features in, a file of residual codebooks out.
+ *
+ *     mert-decode --manifest train.tsv | mert-rvq encode -m encodec_24khz.th --labels 'labels/train.encodec_%d' > codes.mts
+ *     mert-rvq decode -m encodec_24khz.th codes.mts | zstd -dc | play -t f32 -r 24000 -c 1 - */
+#include "../libcommon/base/filter.h"
+#include "../libcommon/base/label_tap.h"
+#include "../libcommon/base/log.h"
+#include "../libcommon/base/options.h"
+#include "../libcommon/models/codec.h"
+#include "../libcommon/models/gather.h"
+#include "../libcommon/models/rvq.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options ---- */
+
+static int64_t codebooks, classes = 1024, seed, batch = 10000, passes = 5, max_frames;
+static const char *model, *labels;
+static int any_settings, normalise = 1;
+
+static const mert_option train_options[] = {
+    {"codebooks", 0, MERT_INT64, &codebooks, "K", 1, MTS_CODEBOOKS_MAX, NULL, "number of codebooks"},
+    {"classes", 0, MERT_INT64, &classes, "V", 2, 1 << 20, NULL, "codewords of each"},
+    {"output", 'o', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
+    {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of all random choices"},
+    {"normalize", 0, MERT_FLAG, &normalise, NULL, 0, 0, NULL, "bring every dimension to mean 0 and deviation 1 first"},
+    {"batch", 0, MERT_INT64, &batch, "N", 1, 1 << 28, NULL, "frames of an update"},
+    {"passes", 0, MERT_INT64, &passes, "N", 0, 1000000, NULL, "passes over the sample for each codebook"},
+    {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL, "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
+    {0}};
+
+static const mert_option encode_options[] = {
+    {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "EnCodec model (.th, directory, .safetensors), or codebook file of 'train'"},
+    {"codebooks", 0, MERT_INT64, &codebooks, "K", 1, MTS_CODEBOOKS_MAX, NULL, "use the first K (default: 8 of EnCodec's, all of one's own)"},
+    {"labels", 0, MERT_STRING, &labels, "PATTERN", 0, 0, NULL, "write HuBERT labels, %d in the name is the codebook, each with a .meta"},
+    {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL, "accept features made with other settings than the codebooks'"},
+    {0}};
+
+static const mert_option decode_options[] = {
+    {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "the model that made the codes"},
+    {0}};
+
+/* ---- train ---- */
+
+static void show(void *self, int64_t codebook, const char *what, int64_t step, int64_t steps, double error)
+{
+    (void)self;
+    if (error < 0)
+        mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64, codebook + 1, codebooks, what, step, steps);
+    else
+        mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64 ", mean squared distance %.6g", codebook + 1,
+                          codebooks, what, step, steps, error);
+}
+
+/* All features are in: the sample x [n, width] becomes the codebook file. */
+static int write_codebooks(void *self, const mert_features *f, float *x, int64_t n, int64_t seen, mert_error *e)
+{
+    mert_rvq_options o = mert_rvq_defaults;
+    mert_rvq_result r;
+    mert_codebook book = {.type = "rvq", .features = *f, .count = codebooks, .classes = classes, .width = f->width};
+    int bad = 0;
+    (void)self;
+    o.count = codebooks;
+    o.classes = classes;
+    o.seed = (uint64_t)seed;
+    o.batch = batch;
+    o.passes = passes;
+    o.progress = show;
+    if (classes > n)
+        return mert_fail(e, "%" PRId64 " classes need at least as many frames, but %" PRId64 " came in", classes, n);
+    book.codewords = malloc((size_t)(codebooks * classes * f->width) * sizeof(float));
+    if (!book.codewords)
+        bad = mert_fail(e, "out of memory");
+    if (!bad && normalise)
+        bad = mert_codebook_normalise(&book, x, n, e);
+    bad = bad || mert_rvq_train(&o, x, n, f->width, book.codewords, &r, e);
+    if (!bad && mert_options.verbose)
+        mert_log_note("%" PRId64 " of %" PRId64 " frames, error %.4g of the power %.4g (%.2f dB), %" PRId64 " codewords replaced", n, seen,
+                      r.error, r.power, 10 * log10(r.power / r.error), r.replaced);
+    bad = bad || mert_codebook_write(&book, model, e);
+    mert_codebook_free(&book);
+    return bad ? -1 : 0;
+}
+
+static int train(int argc, char **argv)
+{
+    static mert_gather g;
+    mert_filter f = {.stage = &mert_gather_stage, .self = &g, .no_output = 1};
+    int status;
+    if (!codebooks)
+        mert_usage_error("how many codebooks? --codebooks K");
+    if (!model)
+        mert_usage_error("where to? -o MODEL");
+    g.seed = (uint64_t)seed;
+    g.max_frames = max_frames;
+    g.least = classes;
+    g.finish = write_codebooks;
+    status = mert_filter_run(&f, argv, argc);
+    mert_gather_free(&g);
+    return status;
+}
+
+/* ---- encode and decode: models/codec.h does the work ---- */
+
+static int run(int decode, int argc, char **argv)
+{
+    mert_label_tap tap = {0};
+    mert_error e;
+    char settings[96];
+    mert_filter f = {.settings = settings};
+    mert_codec *c;
+    int status = 1;
+    if (!model)
+        mert_usage_error("with which model? -m MODEL");
+    c = mert_codec_open(model, codebooks, decode, any_settings, &e);
+    if (!c || (labels && mert_label_tap_open(&tap, labels, &e))) {
+        mert_log_error("%s", e.text);
+    } else {
+        if (decode)
+            snprintf(settings, sizeof settings, "decode model=%016" PRIx64, mert_codec_hash(c));
+        else
+            snprintf(settings, sizeof settings, "encode model=%016" PRIx64 " codebooks=%" PRId64, mert_codec_hash(c), mert_codec_codebooks(c));
+        f.stage = mert_codec_stage(c);
+        f.self = c;
+        if (labels) {
+            f.tap = &mert_label_tap_calls;
+            f.tap_self = &tap;
+        }
+        status = mert_filter_run(&f, argv, argc);
+    }
+    mert_label_tap_close(&tap);
+    mert_codec_free(c);
+    return status;
+}
+
+static int encode(int argc, char **argv)
+{
+    return run(0, argc, argv);
+}
+
+static int decode(int argc, char **argv)
+{
+    return run(1, argc, argv);
+}
+
+static const mert_command commands[] = {
+    {"train", "[options] --codebooks K -o MODEL [FILE...]", "features in, K residual codebooks out", train_options, train},
+    {"encode", "[options] -m MODEL [FILE...]", "pcm or features in, codes [T, K] out", encode_options, encode},
+    {"decode", "-m MODEL [FILE...]", "codes in, pcm or features out", decode_options, decode},
+    {0}};
+
+static const mert_tool tool = {"mert-rvq", "residual vector quantisers: EnCodec models, and codebooks trained on any features",
+                               "COMMAND [options] [FILE...]", NULL, NULL, commands};
+
+int main(int argc, char **argv)
+{
+    return mert_tool_main(&tool, argc, argv);
+}
