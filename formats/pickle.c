@@ -44,7 +44,8 @@ __attribute__((format(printf, 2, 3))) static int fail(const machine *m, const ch
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    return mert_fail(m->e, "offset %zu: %s", m->op_at, text);
+    mert_fail(m->e, "offset %zu: %s", m->op_at, text);
+    return -1;
 }
 
 static int no_memory(const machine *m)
@@ -417,8 +418,8 @@ static int push_class(machine *m, const char *module, size_t module_size, const 
 /* 'c', and 'i' of the oldest protocols, which torch never wrote but attackers write by hand: it is worth saying what it asked for. */
 static int read_class(machine *m)
 {
-    const char *module, *name;
-    size_t module_size, name_size;
+    const char *module = NULL, *name = NULL;
+    size_t module_size = 0, name_size = 0;
     if (line(m, &module, &module_size) || line(m, &name, &name_size))
         return -1;
     return push_class(m, module, module_size, name, name_size);

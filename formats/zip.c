@@ -7,7 +7,8 @@
 
 /* Layout: APPNOTE.TXT of PKWARE, sections 4.3.7 (local header), 4.3.12 (central header), 4.3.14 to 4.3.16 (the ends). */
 enum { LOCAL_SIZE = 30, CENTRAL_SIZE = 46, END_SIZE = 22, LOCATOR_SIZE = 20, END64_SIZE = 56, COMMENT_MAX = 65535 };
-enum { LOCAL_MAGIC = 0x04034b50, CENTRAL_MAGIC = 0x02014b50, END_MAGIC = 0x06054b50, LOCATOR_MAGIC = 0x07064b50, END64_MAGIC = 0x06064b50 };
+enum { LOCAL_MAGIC = 0x04034b50, CENTRAL_MAGIC = 0x02014b50, END_MAGIC = 0x06054b50, LOCATOR_MAGIC = 0x07064b50, END64_MAGIC = 0x06064b50,
+       DESCRIPTOR_MAGIC = 0x08074b50 };
 enum { FLAG_ENCRYPTED = 1, FLAG_DESCRIPTOR = 8 };
 
 typedef struct directory {
@@ -82,13 +83,25 @@ static int read_zip64(const unsigned char *extra, size_t size, uint64_t *raw, ui
     return 0;
 }
 
+/* Behind the data, where the local header gave no sizes: [signature], CRC-32, and the sizes in 4 or 8 bytes each (4.3.9). */
+static int has_descriptor(const mert_zip_entry *z, const unsigned char *end)
+{
+    const unsigned char *p = z->data + z->size;
+    for (int signature = 4; signature >= 0; signature -= 4)
+        for (int width = 4; width <= 8; width += 4)
+            if (end - p >= signature + 4 + 2 * width && (!signature || mert_le(p, 4) == DESCRIPTOR_MAGIC) && mert_le(p + signature, 4) == z->crc &&
+                mert_le(p + signature + 4, width) == z->size && mert_le(p + signature + 4 + width, width) == z->size)
+                return 1;
+    return 0;
+}
+
 /* The local header repeats the name, and the sizes unless a descriptor follows the data (then it may say 0). */
 static int check_local(const mert_mapping *m, const directory *d, mert_zip_entry *z, unsigned flags, mert_error *e)
 {
     mert_shown shown = mert_show(z->name, z->name_size);
-    const unsigned char *p = m->data + z->local;
+    const unsigned char *p = z->local > d->offset || d->offset - z->local < LOCAL_SIZE ? NULL : m->data + z->local;
     uint64_t name_size, extra_size, raw, packed, room;
-    if (z->local > d->offset || d->offset - z->local < LOCAL_SIZE || mert_le(p, 4) != LOCAL_MAGIC)
+    if (!p || mert_le(p, 4) != LOCAL_MAGIC)
         return mert_fail(e, "%s: the zip directory lies: no entry at offset %" PRIu64, shown.text, z->local);
     room = d->offset - z->local - LOCAL_SIZE;
     name_size = mert_le(p + 26, 2);
@@ -102,9 +115,12 @@ static int check_local(const mert_mapping *m, const directory *d, mert_zip_entry
     if (mert_le(p + 8, 2) != 0 || (mert_le(p + 6, 2) & FLAG_ENCRYPTED) ||
         read_zip64(p + LOCAL_SIZE + name_size, (size_t)extra_size, &raw, &packed, NULL))
         return mert_fail(e, "%s: the zip directory lies: offset %" PRIu64 " is not stored", shown.text, z->local);
-    if ((raw != z->size || packed != z->size) && !((flags & FLAG_DESCRIPTOR) && raw == 0 && packed == 0))
-        return mert_fail(e, "%s: the zip directory lies: %zu bytes here, %" PRIu64 " at offset %" PRIu64, shown.text, z->size, raw, z->local);
     z->data = p + LOCAL_SIZE + name_size + extra_size;
+    if ((flags & FLAG_DESCRIPTOR) && raw == 0 && packed == 0 && z->size) {
+        if (!has_descriptor(z, m->data + d->offset))
+            return mert_fail(e, "%s: the zip directory lies: its data do not end after %zu bytes", shown.text, z->size);
+    } else if (raw != z->size || packed != z->size)
+        return mert_fail(e, "%s: the zip directory lies: %zu bytes here, %" PRIu64 " at offset %" PRIu64, shown.text, z->size, raw, z->local);
     return 0;
 }
 
