@@ -5,14 +5,18 @@
 
 enum { LANES = 16 };
 
-/* exp by 2^k e^r, |r| <= ln 2 / 2; polynomial fitted to 3e-9 on that range. Below -87 the result is 0 to float's own precision. */
+/* exp by 2^k e^r, |r| <= ln 2 / 2; polynomial fitted to 3e-9 on that range. Below -87 the result is 0 to float's own precision. Adding
+ * 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits: no conversion that a NaN could not pass. */
 static inline float exp_1(float x)
 {
+    const float rounder = 12582912.0f;
     float k, r, p;
-    int32_t bits;
+    uint32_t bits;
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    k = rintf(x * 1.44269504088896f);
+    k = x * 1.44269504088896f + rounder;
+    memcpy(&bits, &k, sizeof bits);
+    k -= rounder;
     r = x - k * 0.693359375f + k * 2.12194440054690583e-4f;
     p = 1.3950540299e-03f;
     p = p * r + 8.3689182641e-03f;
@@ -20,7 +24,7 @@ static inline float exp_1(float x)
     p = p * r + 1.6666518599e-01f;
     p = p * r + 5.0000000954e-01f;
     p = p * r * r + r + 1.0f;
-    bits = ((int32_t)k + 127) << 23;
+    bits = (bits + 127) << 23; /* k + 127 in the exponent, the rounder's own bits gone */
     memcpy(&k, &bits, sizeof k);
     return p * k;
 }

@@ -54,6 +54,8 @@ TEST(exp_is_exact)
     printf("# %s: exp within %.2g of itself\n", set, worst);
     CHECK(worst < 2e-7);
     CHECK(vector->exp_sum(small, 0, 3) < 1e-37);
+    small[1] = NAN;
+    CHECK(isnan(vector->exp_sum(small, 0, 3)) && isnan(small[1]));
     memcpy(y, x, sizeof y);
     vector->exp_sum(y, 2.5f, N);
     for (int i = 0; i < N; i++)

@@ -1,0 +1,289 @@
+/* The guard backend (contract B2): that it computes what the CPU backend computes, and that it notices every breach of the rules that it
+ * is there to notice. Breaches that end in a signal happen in a child. */
+#include "nn.h"
+
+#include "../../libcommon/nn/conv.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+/* ---- the same bytes as the CPU's ---- */
+
+enum { B = 2, T = 45, D = 24, H = 3, V = 11, RESULT = D * 2 * 3 + B * T * V };
+
+/* A small model's step: convolution, norm, attention, losses, all the way back, and the update. Queued without one wait;
+ * result: the new weights of the convolution, and the gradients of the logits. */
+static void one_step(float result[RESULT], double numbers_for_people[4])
+{
+    mert_conv_shape s = {B, 2 * T, T, 3, D, 2, 2};
+    int64_t rows = B * T, nx = B * 2 * T * 3, nw = D * 2 * 3, all = rows * D; /* nw + rows * V: RESULT */
+    mert_dropout_key key = {1, 2, 3};
+    float *w = put(numbers(nw, 2), nw), *x = put(numbers(nx, 1), nx), *q = put(numbers(D * D, 3), D * D), *e = put(numbers(V * D, 4), V * D);
+    float *one = room(D), *zero = room(D), *pre = room(all), *h = room(all), *n1 = room(all), *mean = room(rows), *rstd = room(rows);
+    float *qkv = room(all), *a = room(all), *lse = room(B * H * T), *unit = room(all), *norm = room(rows), *logits = room(rows * V);
+    float *dunit = room(all), *da = room(all), *dq = room(all), *dk = room(all), *dv = room(all), *dh = room(all), *dw = room(nw), *dn = room(D);
+    float *dqw = room(D * D), *m = room(nw), *v = room(nw), *out = room(RESULT);
+    int32_t *target = keep((size_t)rows * sizeof *target);
+    double *sums = put_bytes(zeros(4), 4 * sizeof *sums);
+    for (int64_t r = 0; r < rows; r++)
+        target[r] = (int32_t)(r * 3 % V);
+    target = put_bytes(target, (size_t)rows * sizeof *target);
+    mert_fill(ops, .to = one, .value = 1, .n = D);
+    mert_fill(ops, .to = zero, .n = D);
+    mert_conv(ops, &s, x, w, NULL, pre, 1, h);
+    mert_layer_norm(ops, .y = n1, .x = h, .w = one, .b = zero, .mean = mean, .rstd = rstd, .rows = rows, .columns = D, .eps = 1e-5f);
+    mert_linear(ops, rows, D, D, n1, q, NULL, NULL, 0, NULL, qkv);
+    mert_attention(ops, .out = a, .lse = lse, .q = qkv, .k = qkv, .v = qkv, .B = B, .T = T, .H = H, .dh = D / H, .ld = D, .scale = 0.3f,
+                   .p = 0.1, .key = key);
+    mert_normalize(ops, .y = unit, .norm = norm, .x = a, .rows = rows, .D = D, .ld = D);
+    mert_linear(ops, rows, D, V, unit, e, NULL, NULL, 0, NULL, logits);
+    mert_cross_entropy(ops, .logits = logits, .target = target, .sums = sums, .rows = rows, .V = V, .scale = 10, .grad = 1);
+    mert_gemm(ops, .M = rows, .N = D, .K = V, .a = logits, .lda = V, .b = e, .ldb = D, .c = dunit, .ldc = D);
+    mert_normalize_backward(ops, .dx = da, .dy = dunit, .y = unit, .norm = norm, .rows = rows, .D = D, .ld = D);
+    mert_attention_backward(ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = a, .lse = lse, .q = qkv, .k = qkv, .v = qkv, .B = B, .T = T,
+                            .H = H, .dh = D / H, .ld = D, .scale = 0.3f, .p = 0.1, .key = key);
+    mert_axpy(ops, .to = dq, .from = dk, .n = all);
+    mert_axpy(ops, .to = dq, .from = dv, .n = all);
+    mert_fill(ops, .to = dqw, .n = D * D);
+    mert_fill(ops, .to = dn, .n = D);
+    mert_fill(ops, .to = dw, .n = nw);
+    mert_fill(ops, .to = m, .n = nw);
+    mert_fill(ops, .to = v, .n = nw);
+    mert_linear_backward(ops, rows, D, D, n1, q, dq, dqw, NULL, dh, 0);
+    mert_layer_norm_backward(ops, .dx = dh, .dw = dn, .db = zero, .dy = dh, .x = h, .w = one, .mean = mean, .rstd = rstd, .rows = rows, .columns = D);
+    mert_gelu_backward(ops, .dx = dh, .dy = dh, .x = pre, .n = all);
+    mert_conv_backward(ops, &s, x, w, dh, dw, NULL, NULL);
+    mert_sum_squares(ops, .sum = sums + 2, .x = dw, .n = nw);
+    mert_adam(ops, .w = w, .m = m, .v = v, .g = dw, .n = nw, .gradient_scale = 1, .lr = 1e-3, .step = 1e-3, .beta1 = 0.9, .beta2 = 0.98,
+              .eps = 1e-6, .weight_decay = 0.01);
+    mert_copy(ops, .to = out, .from = w, .n = nw);
+    mert_copy(ops, .to = out + nw, .from = logits, .n = rows * V);
+    ops->download(ops, result, out, RESULT * sizeof *out);
+    ops->download(ops, numbers_for_people, sums, 4 * sizeof *sums);
+    ops->wait(ops);
+    forget();
+}
+
+TEST(a_step_has_the_bytes_of_the_cpu)
+{
+    static float at_once[RESULT], late[RESULT];
+    mert_ops *guard = ops;
+    double counted[2][4], size = 0;
+    one_step(late, counted[0]);
+    ops = mert_ops_cpu();
+    one_step(at_once, counted[1]);
+    ops = guard;
+    for (int i = 0; i < RESULT; i++)
+        size += fabs(at_once[i]);
+    CHECK(size > 1 && size < 1e6);
+    CHECK(counted[1][0] > 0 && counted[1][1] > 0 && counted[1][2] > 0);
+    CHECK(!memcmp(at_once, late, sizeof late) && !memcmp(counted[0], counted[1], sizeof counted[0]));
+}
+
+/* ---- late: nothing happens before the wait ---- */
+
+TEST(a_download_holds_poison_until_the_wait)
+{
+    float x[3] = {1, 2, 3}, y[3] = {7, 7, 7}, *d = put(x, 3);
+    mert_axpy(ops, .to = d, .from = d, .n = 3);
+    ops->download(ops, y, d, sizeof y);
+    for (int i = 0; i < 3; i++)
+        CHECK(y[i] != y[i]);
+    ops->wait(ops);
+    CHECK(y[0] == 2 && y[1] == 4 && y[2] == 6);
+}
+
+TEST(an_upload_whose_source_changes_early_shows)
+{
+    float x[2] = {1, 2}, *d = put(x, 2), *y;
+    x[1] = 5;
+    y = get(d, 2);
+    CHECK(y[0] == 1 && y[1] == 5);
+    x[0] = 9; /* after the wait it does not matter */
+    y = get(d, 2);
+    CHECK(y[0] == 1);
+}
+
+TEST(arguments_are_taken_at_once)
+{
+    float x[2] = {1, 2}, *d = put(x, 2);
+    mert_axpy_args a = {.to = d, .from = d, .n = 2};
+    ops->run(ops, MERT_OP_AXPY, &a, sizeof a);
+    memset(&a, 0xff, sizeof a);
+    CHECK(get(d, 2)[1] == 4);
+}
+
+TEST(release_waits)
+{
+    float x[2] = {1, 2}, y[2];
+    float *d = ops->alloc(ops, sizeof x), *other;
+    CHECK(d);
+    ops->upload(ops, d, x, sizeof x);
+    mert_axpy(ops, .to = d, .from = d, .n = 2);
+    ops->download(ops, y, d, sizeof y);
+    ops->release(ops, NULL);
+    CHECK(y[0] != y[0]); /* nothing to release, nothing to wait for */
+    other = room(1);
+    ops->release(ops, d);
+    CHECK(y[0] == 2 && y[1] == 4);
+    (void)other;
+}
+
+TEST(close_runs_what_is_queued)
+{
+    float x[2] = {1, 2}, y[2] = {0, 0};
+    mert_ops *mine = mert_ops_open("guard");
+    float *d;
+    CHECK(mine && !strcmp(mine->name, "guard"));
+    d = mine->alloc(mine, sizeof x);
+    mine->upload(mine, d, x, sizeof x);
+    mine->download(mine, y, d, sizeof y);
+    mine->close(mine); /* with a block that was not released */
+    CHECK(y[0] == 1 && y[1] == 2);
+    mine = mert_ops_guard(); /* at once, with nothing done */
+    CHECK(mine);
+    mine->close(mine);
+    CHECK(!strcmp(mert_ops_open("cpu")->name, "cpu") && !mert_ops_open("abacus"));
+}
+
+TEST(a_full_queue_holds_the_caller_up)
+{
+    enum { MANY = 20000 }; /* more than the queue has places */
+    float x[3] = {0, 0, 0}, ones[3] = {1, 1, 1}, *d = put(x, 3), *one = put(ones, 3), *y;
+    for (int i = 0; i < MANY; i++)
+        mert_axpy(ops, .to = d, .from = one, .n = 3);
+    y = get(d, 3);
+    CHECK(y[0] == MANY && y[2] == MANY);
+}
+
+/* ---- memory ---- */
+
+TEST(fresh_memory_is_poison)
+{
+    static const int64_t sizes[] = {1, 3, 1024, 1025, 70001};
+    for (int i = 0; i < 5; i++) {
+        float *p = room(sizes[i]), *y = get(p, sizes[i]);
+        CHECK((uintptr_t)p % 64 == 0);
+        for (int64_t k = 0; k < sizes[i]; k++)
+            CHECK(y[k] != y[k]);
+    }
+    CHECK(!ops->alloc(ops, SIZE_MAX) && !ops->alloc(ops, SIZE_MAX - 4000) && !ops->alloc(ops, SIZE_MAX / 4));
+}
+
+/* What was never written ends up in the result as NaN, through products and softmax, too. */
+TEST(poison_spreads)
+{
+    int64_t n = 6 * 4;
+    float *x = put(numbers(n, 1), n), *hole = room(n), *y = room(n), *out, *w = put(numbers(16, 2), 16);
+    mert_linear(ops, 6, 4, 4, hole, w, NULL, NULL, 1, NULL, y);
+    out = get(y, n);
+    CHECK(out[0] != out[0] && out[n - 1] != out[n - 1]);
+    mert_attention(ops, .out = y, .q = x, .k = hole, .v = x, .B = 1, .T = 6, .H = 1, .dh = 4, .ld = 4, .scale = 1);
+    out = get(y, n);
+    CHECK(out[0] != out[0] && out[n - 1] != out[n - 1]);
+    mert_layer_norm(ops, .y = y, .x = hole, .w = w, .b = w, .rows = 6, .columns = 4, .eps = 1e-5f);
+    out = get(y, n);
+    CHECK(out[0] != out[0] && out[n - 1] != out[n - 1]);
+    mert_dropout(ops, .x = hole, .B = 1, .n = n, .p = 0.9, .key = {1, 2, 3});
+    out = get(hole, n);
+    for (int64_t i = 0; i < n; i++)
+        CHECK(out[i] != out[i]); /* even where the factor is 0 */
+}
+
+/* ---- breaches that end a process ---- */
+
+/* The signal that ends a child which does this; 0: it lives. */
+static int signal_of(void (*breach)(float *device), float *device)
+{
+    int status = 0;
+    pid_t child;
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        signal(SIGSEGV, SIG_DFL); /* not the sanitizer's */
+        signal(SIGABRT, SIG_DFL);
+        breach(device);
+        _exit(0);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return -1;
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void reads(float *device)
+{
+    volatile float *p = device;
+    if (*p == 12345)
+        _exit(3);
+}
+
+static void writes(float *device)
+{
+    *(volatile float *)device = 1;
+}
+
+static void reads_the_end(float *device)
+{
+    reads(device + 999);
+}
+
+static void releases_twice(float *device)
+{
+    ops->release(ops, device);
+    ops->release(ops, device);
+}
+
+TEST(the_host_cannot_touch_device_memory)
+{
+    float *d = room(1000);
+    CHECK(signal_of(reads, d) == SIGSEGV);
+    CHECK(signal_of(writes, d) == SIGSEGV);
+    CHECK(signal_of(reads_the_end, d) == SIGSEGV);
+    mert_fill(ops, .to = d, .n = 1000);
+    ops->wait(ops); /* nor afterwards */
+    CHECK(signal_of(reads, d) == SIGSEGV);
+    CHECK(signal_of(writes, d) == SIGSEGV);
+    CHECK(get(d, 1000)[0] == 0);
+}
+
+TEST(what_is_right_survives)
+{
+    float x[1000] = {0};
+    CHECK(signal_of(reads, x) == 0);
+    CHECK(signal_of(writes, x) == 0);
+}
+
+TEST(a_second_release_is_noticed)
+{
+    float *d = ops->alloc(ops, 64);
+    CHECK(d && signal_of(releases_twice, d) == SIGABRT);
+    ops->release(ops, d);
+}
+
+#define RUN_ON_GUARD(name) \
+    do {                   \
+        RUN(name);         \
+        forget();          \
+    } while (0)
+
+int main(void)
+{
+    mert_pool_set_threads(2);
+    ops = mert_ops_guard();
+    RUN_ON_GUARD(a_step_has_the_bytes_of_the_cpu);
+    RUN_ON_GUARD(a_download_holds_poison_until_the_wait);
+    RUN_ON_GUARD(an_upload_whose_source_changes_early_shows);
+    RUN_ON_GUARD(arguments_are_taken_at_once);
+    RUN_ON_GUARD(release_waits);
+    RUN_ON_GUARD(close_runs_what_is_queued);
+    RUN_ON_GUARD(a_full_queue_holds_the_caller_up);
+    RUN_ON_GUARD(fresh_memory_is_poison);
+    RUN_ON_GUARD(poison_spreads);
+    RUN_ON_GUARD(the_host_cannot_touch_device_memory);
+    RUN_ON_GUARD(what_is_right_survives);
+    RUN_ON_GUARD(a_second_release_is_noticed);
+    ops->close(ops);
+    mert_pool_set_threads(1);
+    return test_done();
+}
