@@ -110,18 +110,10 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const named_row *)a)->key, ((const named_row *)b)->key);
 }
 
-/* The manifest row of a record: by its own number, which its key must confirm, or by its key. -1: the manifest has none. -2: error. */
-static int64_t row_of(const mert_corpus *c, const named_row *names, const char *file, const mts_record *r, mert_error *e)
+/* The manifest row of a record, by its key: packed audio may hold more than the manifest, and in another order. -1: none. */
+static int64_t row_of(const mert_corpus *c, const named_row *names, const char *key)
 {
-    named_row wanted = {r->key, 0}, *found;
-    if (r->row >= 0) {
-        if (r->row < c->manifest.n && !strcmp(c->manifest.rows[r->row].path, r->key))
-            return r->row;
-        mert_fail(e, "%s: %s: row %lld of the manifest is %s: packed from another manifest", file, r->key, (long long)r->row,
-                  r->row < c->manifest.n ? c->manifest.rows[r->row].path : "not there");
-        return -2;
-    }
-    found = bsearch(&wanted, names, (size_t)c->manifest.n, sizeof *names, by_key);
+    named_row wanted = {key, 0}, *found = bsearch(&wanted, names, (size_t)c->manifest.n, sizeof *names, by_key);
     return found ? found->row : -1;
 }
 
@@ -137,10 +129,10 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
         bad = -1;
     for (size_t i = 0; !bad && i < x.n; i++) {
         const mts_record *r = &x.entries[i].record;
-        int64_t row = row_of(c, names, f->name, r, e);
-        if (row == -1)
+        int64_t row = row_of(c, names, r->key);
+        if (row < 0)
             continue;
-        if (row < 0 || check_pcm(c, f->name, r, e))
+        if (check_pcm(c, f->name, r, e))
             bad = -1;
         else if (places[row].samples >= 0)
             bad = mert_fail(e, "%s: %s: a second time", f->name, r->key);
@@ -270,6 +262,10 @@ int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const cha
         c->items[i].samples = -1;
     if (open_labels(c, labels, nlabels, e) || open_audio(c, pcm, npcm, c->items, e) || gather(c, e))
         goto fail;
+    if (!c->n) {
+        mert_fail(e, "%s: none of its %lld rows has both labels and audio", manifest, (long long)c->manifest.n);
+        goto fail;
+    }
     return 0;
 fail:
     mert_corpus_close(c);

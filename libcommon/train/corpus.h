@@ -56,7 +56,7 @@ typedef struct mert_corpus {
 } mert_corpus;
 
 /* labels: file names, or patterns with one %d for the codebooks from 0 on ("DIR/train.encodec_%d"); several make one list of codebooks.
- * pcm: packed audio files, which together hold the manifest's rows. */
+ * pcm: packed audio files, which together hold the manifest's rows, each under its path as key; what else they hold is passed over. */
 int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels, int nlabels,
                      const char *const *pcm, int npcm, mert_error *e);
 void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */

@@ -497,7 +497,7 @@ TEST(files_of_another_manifest_are_refused)
         CHECK((f = fopen(test_tmp(name), "w")) && fputs("1 2 3\n4 5 6\n", f) >= 0 && !fclose(f));
     }
     CHECK(!rename(pcm_path(&s), pcm_path(&two)));
-    CHECK(open_mixed(&c, &with, &two, &two) && says("second.mts: piece00.flac: row 0 of the manifest is a.flac: packed from another manifest"));
+    CHECK(open_mixed(&c, &with, &two, &two) && says("second.tsv: none of its 2 rows has both labels and audio"));
     CHECK(open_mixed(&c, &with, &absent, &s) && says("absent.tsv: No such file"));
     CHECK(open_mixed(&c, &with, &s, &absent) && says("absent.codes_0: No such file"));
     s.codebook = 1;

@@ -1,0 +1,170 @@
+# mert-train through the real programs: a micro model on generated audio, resumed by every means, and what it refuses.
+. tests/shell
+t=$TEST_TMP
+cd "$t" || exit 1
+
+# ---- twelve short items, two codebooks ----
+
+mkdir -p audio
+for i in 0 1 2 3 4 5 6 7 8 9; do
+    ffmpeg -nostdin -v error -y -f lavfi -i "aevalsrc=0.3*sin(2*PI*(150+90*$i)*t*(1+t/8))+0.05*sin(2*PI*3000*t):s=24000:d=1.$((i + 1))" -c:a pcm_s16le audio/s$i.wav
+done
+ls audio | sed 's/^s[0-7]/train &/; s/^s[89]/valid &/' > parts
+labels() { # half codebook classes: as many labels as EnCodec makes, ceil(samples / 320)
+    sed 1d "$1.tsv" | awk -v k="$2" -v classes="$3" -F'\t' '{n = int(($2 + 319) / 320); for (i = 0; i < n; i++) printf "%s%d", i ? " " : "", (int(i / 3) * 7 + NR * 5 + k * 3) % classes; print ""}'
+}
+meta() { printf 'classes=%s\nframe_rate=24000/320\ncodebook=%s\ncodebook_index=%s\nrows=%s\nfailed_rows=0\n' "$1" "$2" "$3" "$4"; }
+for half in train valid; do
+    { echo "$t/audio"; for f in $(awk -v h=$half '$1 == h {print $2}' parts); do printf '%s\t%d\n' "$f" $((($(wc -c < "audio/$f") - 78) / 2)); done; } > $half.tsv
+    mert-decode --manifest $half.tsv > $half.mts || exit 1
+    for k in 0 1; do
+        labels $half $k 16 > $half.q_$k
+        meta 16 00000000000c0de5 $k $(($(wc -l < $half.tsv) - 1)) > $half.q_$k.meta
+    done
+done
+cat > micro <<'END'
+conv_feature_layers = 16x10/5 16x3/2*4 16x2/2*2
+encoder_layers = 2
+encoder_embed_dim = 32
+encoder_ffn_embed_dim = 64
+encoder_attention_heads = 2
+conv_pos = 16
+conv_pos_groups = 4
+final_dim = 8
+audio_cqt_bins = 28
+max_sample_size = 24000
+min_sample_size = 20000
+max_tokens = 96000
+inbatch_noise_augment_len_range = 2000 6000
+update_freq = 2
+lr = 0.003
+warmup_updates = 2
+total_updates = 10
+log_interval = 2
+validate_interval = 5
+save_interval = 0
+END
+train() { save=$1; shift; mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save "$save" "$@"; }
+
+# ---- it runs, and leaves what it says ----
+
+check "a run" train whole
+rows() { [ "$(wc -l < whole/log.tsv)" -eq 6 ] && [ "$(wc -l < whole/valid.tsv)" -eq 4 ] && [ "$(cut -f 1 whole/valid.tsv | tr '\n' ' ')" = 'update 0 5 10 ' ]; }
+check "a row per interval, and validation before, between and after" rows
+columns() { awk -F'\t' '{n[NF]++} END {for (i in n) k++; exit k != 1}' whole/log.tsv whole/log.tsv && head -n 1 whole/valid.tsv | grep -q 'ce_1.*accuracy_1.*entropy_1.*unigram_1'; }
+check "as many columns in each row as names" columns
+learned() { awk -F'\t' 'NR == 2 {a = $3} {b = $3} END {exit !(b < a)}' whole/valid.tsv; }
+check "the held-out loss falls" learned
+opens() { mert-encode -m whole/model valid.mts | mert-tensor ls | grep -q hidden; }
+check "the model opens with mert-encode" opens
+opens_checkpoint() { mert-encode -m whole/last valid.mts | mert-tensor ls | grep -q hidden; }
+check "and so does the checkpoint" opens_checkpoint
+again() { mert-train --print-recipe --recipe whole/recipe > printed && cmp printed whole/recipe; }
+check "the effective recipe reads back" again
+
+# ---- however it is interrupted, it ends the same ----
+
+same() { # the run in $1 ended as the undisturbed one, and its last validation says so (rows of intervals that were cut differ)
+    for f in model.safetensors optimizer.safetensors state.json; do cmp "whole/checkpoint-10/$f" "$1/checkpoint-10/$f" || return; done
+    tail -n 1 whole/valid.tsv > a; tail -n 1 "$1/valid.tsv" > b; cmp a b
+}
+in_parts() { train parted --set max_update=3 && train parted --resume --set max_update=4 && train parted --resume && same parted &&
+    [ "$(cut -f 1 parted/log.tsv | tr '\n' ' ')" = 'update 2 3 4 6 8 10 ' ]; }
+check "in three parts" in_parts
+repeated() { train twice && same twice && cmp whole/valid.tsv twice/valid.tsv && cut -f 1-14 whole/log.tsv > a && cut -f 1-14 twice/log.tsv | cmp - a; }
+check "once more" repeated
+killed() {
+    train killed --set save_interval=1 --set keep=2 & pid=$!
+    while [ ! -d killed/checkpoint-3 ] && kill -0 $pid 2> kill.err; do sleep 0.02; done
+    pkill -9 -P $pid; kill -9 $pid 2> kill.err; wait $pid
+    train killed --resume --set save_interval=1 --set keep=2 && same killed && [ "$(ls -d killed/checkpoint-* | wc -l)" -eq 2 ]
+}
+check "killed in the middle, with checkpoints at every update" killed
+terminated() {
+    mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save stopped --set save_interval=1 --set keep=1 & pid=$!
+    while [ ! -d stopped/checkpoint-1 ] && kill -0 $pid 2> kill.err; do sleep 0.02; done
+    kill -TERM $pid; wait $pid; rc=$?
+    { [ $rc -eq 143 ] || [ -d stopped/checkpoint-10 ]; } && train stopped --resume && same stopped
+}
+check "ended by SIGTERM, which leaves a checkpoint" terminated
+half_written() { mkdir -p parted/checkpoint-99.new && touch parted/checkpoint-99.new/model.safetensors && train parted --resume --set max_update=9 && same parted; }
+check "a half-written checkpoint is passed over" half_written
+
+# ---- other ways in ----
+
+init() { train warm --init whole/model --set max_update=2 && ! cmp -s whole/model/model.safetensors warm/model/model.safetensors; }
+check "begun with another model's weights" init
+smaller() { train smaller --init whole/model --set max_update=1 --set final_dim=4; }
+check "heads of another size begin afresh" smaller
+packing() {
+    mert-train --recipe micro --manifest train.tsv --labels 'train.q_%d' --save child 2> said && same child && [ "$(grep -c '^mert-train: packing' said)" -eq 2 ] &&
+        mert-train --recipe micro --manifest train.tsv --labels 'train.q_%d' --save child --resume 2> said && ! grep -q packing said
+}
+check "audio packed by a child, once" packing
+two_sets() { mert-train -q --recipe micro --manifest train.tsv --labels train.q_0 --labels train.q_1 --pcm train.mts --save sets && same sets; }
+check "label sets named one by one" two_sets
+failed_rows() {
+    for half in train valid; do mkdir -p holes; cp $half.tsv $half.mts holes/; done
+    for k in 0 1; do cp valid.q_$k valid.q_$k.meta holes/; sed 3s/.*// train.q_$k > holes/train.q_$k; sed s/failed_rows=0/failed_rows=1/ train.q_$k.meta > holes/train.q_$k.meta; done
+    mert-train --recipe micro --manifest holes/train.tsv --labels 'holes/train.q_%d' --pcm holes/train.mts --save some --set max_update=1 "$@" 2> said
+}
+counted() { failed_rows; [ $? -eq 1 ] && [ -d some/model ] && grep -q '1 rows left out .* the first is s2.wav' said; }
+check "a row that failed before is left out, said, and counts" counted
+rm -rf some
+check "and --max-failed allows it" failed_rows --max-failed 1
+
+# ---- what it refuses, in one line ----
+
+bad() { mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save refused "$@"; }
+other() { # files of the run in another folder, to be spoilt there
+    rm -rf other; mkdir other; cp ./*.tsv ./*.q_* ./*.mts other/
+    "$@" || { echo "$*: failed" >&2; return 99; }
+    mert-train -q --recipe micro --manifest other/train.tsv --labels 'other/train.q_%d' --pcm other/train.mts --save refused
+}
+check_fails "no recipe" 1 'nothing: No such file' bad --recipe nothing
+check_fails "an unknown setting" 1 "no setting 'encoder_layer'" bad --set encoder_layer=3
+check_fails "a value out of range" 1 'encoder_layers: 0 is outside' bad --set encoder_layers=0
+check_fails "no manifest" 1 'absent/train.tsv: No such file' bad --manifest absent/train.tsv
+check_fails "no labels" 1 'absent/train.q_0: No such file' bad --labels 'absent/train.q_%d'
+check_fails "no audio" 1 'absent.mts' bad --pcm absent.mts
+check_fails "a run that is there already" 1 'whole holds a run that has come to update 10: --resume' bad --save whole
+check_fails "a run of another recipe" 1 'whole: the run was begun with another lr' bad --save whole --resume --set lr=1
+check_fails "a run of other labels" 1 'whole: the run was begun with another manifest or other labels' bad --save whole --resume --labels train.q_1 --labels train.q_0
+check_fails "wrong use" 2 'are needed' mert-train -q --recipe micro
+slow() { (cd audio && mert-decode --rate 16000 s[0-7].wav) > other/train.mts; }
+check_fails "audio at another rate" 1 'other/train.mts: s0.wav: sample rate is 16000 Hz, the recipe needs 24000 Hz' other slow
+stranger() { mert-decode audio/s0.wav > other/train.mts; }
+check_fails "audio of other items" 1 'other/train.tsv: none of its 8 rows has both labels and audio' other stranger
+fewer() { sed '$d' train.q_0 > other/train.q_0; rm other/train.q_0.meta; }
+check_fails "labels a line short" 1 'other/train.q_0: ' other fewer
+shorter() { sed '4s/^[0-9]* [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* //' train.q_1 > other/train.q_1; }
+check_fails "labels shorter than the audio" 1 'other/train.q_1: line 4 .s3.wav.: 96 labels cover 1.28 s, the audio lasts 1.40 s' other shorter
+beyond() { sed '2s/ 5 / 16 /' train.q_0 > other/train.q_0; }
+check_fails "a label beyond its classes" 1 "other/train.q_0:2:[0-9]*: '16' is no label" other beyond
+mismatch() { echo manifest=00000000000000aa >> other/train.q_0.meta; }
+check_fails "labels of another manifest" 1 'other/train.q_0: made for another manifest' other mismatch
+codebook() { sed 's/c0de5/bad00/' valid.q_1.meta > other/valid.q_1.meta; }
+check_fails "validation labels of another codebook" 1 'other/valid.q_1: made by codebook 00000000000bad00' other codebook
+unknown() { rm other/train.q_0.meta; }
+check_fails "classes that nobody knows" 1 'other/train.q_0: the number of classes is not known' other unknown
+constant() { sed 's/[0-9][0-9]*/3/g' train.q_1 > other/train.q_1; }
+check_fails "labels that are all the same" 1 'other/train.q_1: all labels are the same' other constant
+check_fails "a validation set without items" 1 'the validation set is empty' bad --set min_sample_size=46000 --set max_sample_size=48000
+refused() { [ ! -e refused/checkpoint-0 ] && [ ! -e refused/model ]; }
+check "and nothing was begun" refused
+
+# ---- numbers that run away ----
+
+runaway() {
+    mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save away --set lr=1000 --set clip_norm=0 --set total_updates=60 2> said
+    [ $? -eq 1 ] && grep -q 'update [0-9]* left out, not finite: s[0-7].wav' said && tail -n 1 said | grep -q '10 updates in a row were not finite'
+}
+check "updates that are not finite are left out and named, ten in a row end it" runaway
+
+# ---- the page says what the program knows ----
+
+cd - > /dev/null || exit 1
+page() { mert-train --print-recipe | grep ' = ' | sort > "$t/settings"; sed -n 's/^\.It Ic //p' man/mert-recipe.5 | sort | cmp - "$t/settings"; }
+check "mert-recipe(5) has every setting with its default" page
+recipes() { for r in pipelines/recipes/*; do mert-train --print-recipe --recipe "$r" > "$t/printed" || return; done; }
+check "every recipe of the package reads" recipes
