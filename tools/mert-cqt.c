@@ -3,8 +3,9 @@
  *   in    pcm [T], mono, f32 or i16
  *   out   cqt [T', bins] magnitudes or logarithms, or [T', bins, 2] complex; chroma [T', classes] with --chroma
  *
- * T samples give T' = floor(T / hop) + 1 frames. Without settings of their own users get MERT's transform, which is defined at 24 kHz and
- * refuses other rates; a setting given on the command line is meant for any rate that it fits. */
+ * T samples give T' = floor(T / hop) + 1 frames. Without settings of their own users get MERT's transform, which is
+ * defined at 24 kHz and refuses other rates; a setting given on the command line is meant for any rate that it fits.
+ * */
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/options.h"
 #include "../libcommon/dsp/cqt.h"
@@ -27,11 +28,14 @@ static const mert_option options[] = {
     {"hop", 0, MERT_INT, &hop, "N", 1, 65536, NULL, "samples from frame to frame"},
     {"form", 0, MERT_CHOICE, &form, "FORM", 0, 0, forms, "what is written of each bin"},
     {"log-floor", 0, MERT_DOUBLE, &log_floor, "X", 1e-30, 1e6, NULL, "--form log: ln(magnitude + X)"},
-    {"chroma", 0, MERT_INT, &chroma, "N", 0, CLASSES_MAX, NULL, "fold the octaves into N classes, divided by the frame's largest (0: no)"},
-    {"per-crop", 0, MERT_INT, &per_crop, "N", 0, 1 << 30, NULL, "transform crops of N samples by themselves, zeros around (0: the whole)"},
+    {"chroma", 0, MERT_INT, &chroma, "N", 0, CLASSES_MAX, NULL,
+     "fold the octaves into N classes, divided by the frame's largest (0: no)"},
+    {"per-crop", 0, MERT_INT, &per_crop, "N", 0, 1 << 30, NULL,
+     "transform crops of N samples by themselves, zeros around (0: the whole)"},
     {0}};
 static const mert_tool tool = {"mert-cqt", "constant-Q transform of pcm streams", "[options] [FILE...]",
-                               "Reads pcm streams, writes cqt [T, bins]: MERT's transform of 24 kHz sound if no setting is given.", options, NULL};
+                               "Reads pcm streams, writes cqt [T, bins]; without settings MERT's, of 24 kHz sound.",
+                               options, NULL};
 
 typedef struct state {
     mert_pcm pcm;
@@ -72,7 +76,8 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     if (mert_pcm_begin(&s->pcm, in, e))
         return -1;
     if (s->preset && in->sample_rate != mert_cqt_default.sample_rate)
-        return mert_fail(e, "sample rate is %lld Hz, this preset needs %d Hz", (long long)in->sample_rate, mert_cqt_default.sample_rate);
+        return mert_fail(e, "sample rate is %lld Hz, this preset needs %d Hz", (long long)in->sample_rate,
+                         mert_cqt_default.sample_rate);
     if (prepare(s, in->sample_rate, e))
         return -1;
     s->in_crop = 0;
@@ -159,8 +164,9 @@ int main(int argc, char **argv)
     static const mert_stage stage = {.begin = begin, .frames = frames, .end = end, .drop = drop};
     static state s;
     char settings[256];
-    int has_bins = settings_given(argc, argv, "--bins"), has_octave = settings_given(argc, argv, "--bins-per-octave"), n, status;
-    s.preset = !has_bins && !has_octave && !settings_given(argc, argv, "--fmin") && !settings_given(argc, argv, "--hop");
+    int has_bins = settings_given(argc, argv, "--bins"), has_octave = settings_given(argc, argv, "--bins-per-octave");
+    int has_others = settings_given(argc, argv, "--fmin") || settings_given(argc, argv, "--hop"), n, status;
+    s.preset = !has_bins && !has_octave && !has_others;
     mert_options_parse(&tool, &argc, &argv);
     if (chroma) {
         if (form != MERT_CQT_MAGNITUDE)
@@ -175,8 +181,8 @@ int main(int argc, char **argv)
     }
     if (per_crop % hop)
         mert_usage_error("--per-crop %d is not a whole number of hops of %d samples", per_crop, hop);
-    n = snprintf(settings, sizeof settings, "bins=%d bins-per-octave=%d fmin=%.9g hop=%d form=%s", bins, bins_per_octave, fmin_hz, hop,
-                 forms[form]);
+    n = snprintf(settings, sizeof settings, "bins=%d bins-per-octave=%d fmin=%.9g hop=%d form=%s", bins,
+                 bins_per_octave, fmin_hz, hop, forms[form]);
     if (form == MERT_CQT_LOG)
         n += snprintf(settings + n, sizeof settings - (size_t)n, " log-floor=%.9g", log_floor);
     if (chroma)

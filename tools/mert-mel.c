@@ -3,8 +3,8 @@
  *   in    pcm [T], mono, f32 or i16
  *   out   mel [T', bins], T' = floor(T / hop) + 1; mfcc [T', 39], T' = whole 25 ms windows every 10 ms
  *
- * --stats adds up mean and variance of what is computed, exactly, so that shards can be merged; --normalize-with takes such files and
- * writes (x - mean) / deviation. Without input and with --merge the program only merges. */
+ * --stats adds up mean and variance of what is computed, exactly, so that shards can be merged; --normalize-with
+ * takes such files and writes (x - mean) / deviation. Without input and with --merge the program only merges. */
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
@@ -32,11 +32,12 @@ static const mert_option options[] = {
     {"hop", 0, MERT_INT, &hop, "N", 1, 65536, NULL, "samples from frame to frame"},
     {"fmin", 0, MERT_DOUBLE, &fmin_hz, "HZ", 0, 1e6, NULL, "lower end of the mel bins"},
     {"fmax", 0, MERT_DOUBLE, &fmax_hz, "HZ", 0, 1e6, NULL, "upper end (0: half of the sample rate)"},
-    {"normalized", 0, MERT_FLAG, &normalized, NULL, 0, 0, NULL, "divide the spectrum by the root of the window's energy"},
+    {"normalized", 0, MERT_FLAG, &normalized, NULL, 0, 0, NULL, "divide spectra by the root of the window's energy"},
     {"deltas", 0, MERT_INT, &deltas, "N", 0, 2, NULL, "--mfcc: orders of deltas"},
     {"stats", 0, MERT_STRING, &stats_path, "FILE", 0, 0, NULL, "write mean and variance of all rows, in exact sums"},
     {"merge", 0, MERT_LIST, &merge_paths, "FILE", 0, 0, NULL, "--stats: begin with these statistics instead of none"},
-    {"normalize-with", 0, MERT_LIST, &normalize_paths, "FILE", 0, 0, NULL, "write rows less the mean, divided by the deviation, of these"},
+    {"normalize-with", 0, MERT_LIST, &normalize_paths, "FILE", 0, 0, NULL,
+     "write rows less the mean, divided by the deviation, of these"},
     {0}};
 static const mert_tool tool = {"mert-mel", "mel spectrograms and MFCC of pcm streams", "[options] [FILE...]",
                                "Reads pcm streams, writes mel [T, bins] or mfcc [T, 39].", options, NULL};
@@ -44,7 +45,7 @@ static const mert_tool tool = {"mert-mel", "mel spectrograms and MFCC of pcm str
 enum { BLOCK = 64 };
 
 typedef struct state {
-    char settings[512], of[560];           /* what is computed; the same with the program's name, as statistics have it */
+    char settings[512], of[560];           /* what is computed; as statistics have it, with the program's name */
     mert_pcm pcm;
     mert_mel *mel;
     int rate;                              /* of mel */
@@ -186,7 +187,8 @@ static int read_together(mert_feature_stats *to, const mert_strings *paths, cons
         if (mert_feature_stats_read(&one, paths->items[i], e))
             return -1;
         if (one.width != width || strncmp(one.of, of, strlen(of)))
-            bad = mert_fail(e, "statistics of '%s' (%d dimensions) do not go with '%s' (%d)", one.of, one.width, of, width);
+            bad = mert_fail(e, "statistics of '%s' (%d dimensions) do not go with '%s' (%d)", one.of, one.width, of,
+                            width);
         else if (i > 0)
             bad = mert_feature_stats_merge(to, &one, e);
         if (i > 0 || bad)
@@ -227,14 +229,18 @@ static int open_statistics(state *s, int width, mert_error *e)
 
 static void describe(state *s)
 {
-    if (mfcc)
-        snprintf(s->settings, sizeof s->settings, "mfcc deltas=%d", deltas);
-    else if (logarithm)
-        snprintf(s->settings, sizeof s->settings, "bins=%d n-fft=%d hop=%d fmin=%.9g fmax=%.9g normalized=%d log log-floor=%.9g", bins,
-                 n_fft, hop, fmin_hz, fmax_hz, normalized, log_floor);
-    else
-        snprintf(s->settings, sizeof s->settings, "bins=%d n-fft=%d hop=%d fmin=%.9g fmax=%.9g normalized=%d power", bins, n_fft, hop,
+    size_t size = sizeof s->settings;
+    int n;
+    if (mfcc) {
+        snprintf(s->settings, size, "mfcc deltas=%d", deltas);
+        return;
+    }
+    n = snprintf(s->settings, size, "bins=%d n-fft=%d hop=%d fmin=%.9g fmax=%.9g normalized=%d", bins, n_fft, hop,
                  fmin_hz, fmax_hz, normalized);
+    if (logarithm)
+        snprintf(s->settings + n, size - (size_t)n, " log log-floor=%.9g", log_floor);
+    else
+        snprintf(s->settings + n, size - (size_t)n, " power");
 }
 
 int main(int argc, char **argv)
@@ -255,7 +261,8 @@ int main(int argc, char **argv)
     status = open_statistics(&s, mfcc ? 13 * (1 + deltas) : bins, &e);
     if (!status && s.normalizing) {
         size_t n = strlen(s.settings);
-        snprintf(s.settings + n, sizeof s.settings - n, " normalize-with=%016" PRIx64, mert_feature_stats_hash(&s.given));
+        snprintf(s.settings + n, sizeof s.settings - n, " normalize-with=%016" PRIx64,
+                 mert_feature_stats_hash(&s.given));
     }
     if (!status && merge_paths.n && !argc)
         status = finish(&s, &e);

@@ -4,7 +4,8 @@
 #include <string.h>
 
 const mert_cqt_config mert_cqt_default = {
-    .sample_rate = 24000, .hop = 320, .bins = 336, .bins_per_octave = 48, .fmin = 32.7, .form = MERT_CQT_MAGNITUDE, .log_floor = 1e-5,
+    .sample_rate = 24000, .hop = 320, .bins = 336, .bins_per_octave = 48, .fmin = 32.7,
+    .form = MERT_CQT_MAGNITUDE, .log_floor = 1e-5,
 };
 
 /* The order of operations in these two is nnAudio's, so that the ceil falls on the same side. */
@@ -46,12 +47,13 @@ int mert_cqt_check(const mert_cqt_config *c, mert_error *e)
         return mert_fail(e, "log floor %g: must be above 0", c->log_floor);
     top = mert_cqt_frequency(c, c->bins - 1);
     if (!(top < c->sample_rate / 2.0))
-        return mert_fail(e, "the top bin (%d bins, %d per octave, from %g Hz) is at %.1f Hz, sample rate %d Hz reaches only below %.1f Hz",
+        return mert_fail(e, "the top bin (%d bins, %d per octave, from %g Hz) is at %.1f Hz, "
+                         "sample rate %d Hz reaches only below %.1f Hz",
                          c->bins, c->bins_per_octave, c->fmin, top, c->sample_rate, c->sample_rate / 2.0);
     longest = c->sample_rate / (c->fmin * (pow(2.0, 1.0 / c->bins_per_octave) - 1.0));
     if (longest > 1 << 22)
-        return mert_fail(e, "the lowest kernel (%g Hz, %d bins per octave) would be %.0f samples long: at most %d", c->fmin,
-                         c->bins_per_octave, longest, 1 << 22);
+        return mert_fail(e, "the lowest kernel (%g Hz, %d bins per octave) would be %.0f samples long: at most %d",
+                         c->fmin, c->bins_per_octave, longest, 1 << 22);
     return 0;
 }
 

@@ -43,8 +43,8 @@ static void fold(const float *response, const float *spectrum, int rows, int fra
     }
 }
 
-/* Of points y, a, b in the stages below; macros because functions that take vectors by value are not the same in every compiler.
- * TURNED: y = (re + i im) * w. */
+/* Of points y, a, b in the stages below; macros because functions that take vectors by value are not the same in
+ * every compiler. TURNED: y = (re + i im) * w. */
 #define SUM(y, a, b) (y.re = a.re + b.re, y.im = a.im + b.im)
 #define DIFFERENCE(y, a, b) (y.re = a.re - b.re, y.im = a.im - b.im)
 #define TURNED(y, real, imaginary, w)           \

@@ -1,4 +1,5 @@
-/* The transform as its definition in cqt.h stands, kernel by kernel and sample by sample: what the fast one is tested against. */
+/* The transform as its definition in cqt.h stands, kernel by kernel and sample by sample: what the fast one is tested
+ * against. */
 #include "cqt.h"
 
 #include "fft.h"
@@ -32,7 +33,8 @@ static void put(const mert_cqt_config *c, double re, double im, float *row, int 
     }
 }
 
-int mert_cqt_direct(const mert_cqt_config *c, const float *pcm, int64_t n, int64_t first, int64_t count, float *out, mert_error *e)
+int mert_cqt_direct(const mert_cqt_config *c, const float *pcm, int64_t n, int64_t first, int64_t count, float *out,
+                    mert_error *e)
 {
     int width = mert_cqt_width(c);
     double *h;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a kernel's response is cut, in units of rate / l (cqt_plan.h); the passband and the beginning of the stopband of the
- * decimation filter, as shares of the next level's rate. */
+/* Where a kernel's response is cut, in units of rate / l (cqt_plan.h); the passband and the beginning of the stopband
+ * of the decimation filter, as shares of the next level's rate. */
 static const double CUT_TOP = 128, CUT_LEAST = 48, PASS = 0.35, STOP = 0.65;
 
 static double reach(const mert_cqt_config *c, int k)
@@ -34,7 +34,8 @@ static int level_of(const mert_cqt_config *c, int k)
     double upper = mert_cqt_frequency(c, k) + reach(c, k) * c->sample_rate / (double)mert_cqt_length(c, k);
     int v = 0;
     int64_t step = 4;
-    while (v + 1 < CQT_LEVELS && upper <= PASS * c->sample_rate / (double)step && unit_frames(c, step) * c->hop <= 65536) {
+    while (v + 1 < CQT_LEVELS && upper <= PASS * c->sample_rate / (double)step &&
+           unit_frames(c, step) * c->hop <= 65536) {
         v++;
         step *= 4;
     }
@@ -57,7 +58,8 @@ static int64_t advance_of(const geometry *g, int64_t frames)
     return a > 0 ? a / g->unit * g->unit : 0;
 }
 
-/* Nanoseconds per frame, roughly: transforms at 6 to 20 flops per nanosecond, products at 25. Only proportions matter, and only for speed. */
+/* Nanoseconds per frame, roughly: transforms at 6 to 20 flops per nanosecond, products at 25. Only proportions
+ * matter, and only for speed. */
 static double cost_of(const geometry *g, int64_t frames, double n, int64_t advance)
 {
     double forward = (g->last ? 2.5 : 3.0) * n * log2(n) / 6, fold = 4 * g->rows * n / 25;
@@ -84,7 +86,8 @@ static int choose_size(const geometry *g, const mert_cqt_config *c, cqt_level *v
             }
         }
     if (!frames)
-        return mert_fail(e, "no block size fits hop %d with kernels of %lld samples", c->hop, (long long)mert_cqt_length(c, 0));
+        return mert_fail(e, "no block size fits hop %d with kernels of %lld samples", c->hop,
+                         (long long)mert_cqt_length(c, 0));
     v->frames = (int)frames;
     v->n = (int)(frames * c->hop / v->step);
     v->advance = (int)advance_of(g, frames);
@@ -94,10 +97,12 @@ static int choose_size(const geometry *g, const mert_cqt_config *c, cqt_level *v
 
 /* ---- tables ---- */
 
-/* The spectrum of Hann's window of l samples about its middle, at 2u radians per sample, times 2 / sqrt(l) / n: with b = pi / l,
+/* The spectrum of Hann's window of l samples about its middle, at 2u radians per sample, times 2 / sqrt(l) / n: with
+ * b = pi / l,
  *     sum_m (1 + cos(2 pi m / l)) / 2 exp(-2 i u m) = sin(l u) cos(u) sin(b)^2 / (2 sin(u) (sin(b)^2 - sin(u)^2)).
  * Sines of the evenly spaced u come from rotations, begun anew every 32 rows so that rounding does not add up. */
-static void fill_response(const cqt_level *v, const mert_cqt_config *c, int k, double cut, int first, int rows, float *response)
+static void fill_response(const cqt_level *v, const mert_cqt_config *c, int k, double cut, int first, int rows,
+                          float *response)
 {
     double l = (double)mert_cqt_length(c, k), points = (double)v->n * v->step;
     double centre = mert_cqt_frequency(c, k) / c->sample_rate * points, width = fmin(cut * points / l, v->n / 2.0);

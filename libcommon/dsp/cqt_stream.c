@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Blocks of level 0 that are gathered before work begins, so that threads share them and a group's table serves several. */
+/* Blocks of level 0 that are gathered before work begins, and of which one task makes rows: a table serves several. */
 enum { GATHER = 16, RUN = 4 };
 
 /* More frames or blocks than there will ever be, with room to count on. */
@@ -85,7 +85,7 @@ mert_cqt *mert_cqt_new(const mert_cqt_plan *p, int pooled, mert_error *e)
         const cqt_level *v = &p->level[i];
         level_state *s = &q->level[i];
         int64_t step = (int64_t)v->advance * p->config.hop / v->step;
-        /* What is left of the last time is less than a block and a step; what comes is what all ready blocks above make. */
+        /* What is left of the last time is less than a block and a step; all ready blocks above add to it. */
         s->room = v->n + step + incoming;
         s->ready_room = (int)(s->room / step + 1);
         incoming = s->ready_room * step / 4;
@@ -131,7 +131,8 @@ typedef struct transform_job {
     int level;
 } transform_job;
 
-/* The part of the spectrum that this level's groups look at, periodically continued, as it is and advanced by half a sample. */
+/* The part of the spectrum that this level's groups look at, periodically continued, as it is and advanced by half a
+ * sample. */
 static void keep_spectrum(const cqt_level *v, const float *x, float *even)
 {
     float *odd = even + 2 * (size_t)v->count;
@@ -151,7 +152,8 @@ static void keep_spectrum(const cqt_level *v, const float *x, float *even)
         }
 }
 
-/* X * lowpass folded to a quarter of its points; the filter lets nothing through beyond n/4, so only the mirror image at n/4 folds in. */
+/* X * lowpass folded to a quarter of its points; the filter lets nothing through beyond n/4, so only the mirror image
+ * at n/4 folds in. */
 static void decimate(const cqt_level *v, const float *x, float *folded)
 {
     int quarter = v->n / 4;
@@ -208,7 +210,8 @@ static void put_complex(const mert_cqt *q, const cqt_group *g, const float *z, i
         }
 }
 
-static void finish_group(mert_cqt *q, const cqt_level *v, const level_state *s, const cqt_group *g, int block, float *scratch)
+static void finish_group(mert_cqt *q, const cqt_level *v, const level_state *s, const cqt_group *g, int block,
+                         float *scratch)
 {
     const cqt_vector *vector = q->plan->vector;
     size_t size = (size_t)v->frames * 2 * CQT_LANES, width = (size_t)mert_cqt_width(&q->plan->config);
@@ -230,7 +233,8 @@ static void finish_group(mert_cqt *q, const cqt_level *v, const level_state *s, 
     }
 }
 
-/* Task i: one group and up to RUN blocks of one level. Groups outside, blocks inside: a table is used while it is in the cache. */
+/* Task i: one group and up to RUN blocks of one level. Groups outside, blocks inside: a table is used while it is in
+ * the cache. */
 static void run_group(void *arg, int64_t i, int worker)
 {
     mert_cqt *q = arg;
@@ -406,8 +410,9 @@ static void find_ends(mert_cqt *q)
         int64_t frames = v->groups ? q->total + v->lead : 1;
         if (v->quarter) {
             const cqt_level *w = v + 1;
-            int64_t seen = s[1].origin + (s[1].end - 1) * w->advance * hop / w->step + w->n; /* what level i + 1 looks at ... */
-            int64_t sounds = (q->samples + w->extent) / w->step + 1;                        /* ... as far as it is not zero */
+            /* What level i + 1 looks at, as far as it is not zero. */
+            int64_t seen = s[1].origin + (s[1].end - 1) * w->advance * hop / w->step + w->n;
+            int64_t sounds = (q->samples + w->extent) / w->step + 1;
             int64_t needed = (seen < sounds ? seen : sounds) * w->step / hop + 1 + v->lead;
             frames = needed > frames ? needed : frames;
         }

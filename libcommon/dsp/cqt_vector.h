@@ -6,8 +6,9 @@
 
 enum { CQT_LANES = 8, CQT_STAGES = 24 };
 
-/* Inverse Fourier transform of `n` points, a power of two, in CQT_LANES independent lanes: radix (4 or 2) of each stage, and its twiddle factors
- * exp(2 pi i p k / n_s), p = 0 .. n_s/radix - 1, k = 1 .. radix - 1 (n_s: points that are left at stage s). */
+/* Inverse Fourier transform of `n` points, a power of two, in CQT_LANES independent lanes: radix (4 or 2) of each
+ * stage, and its twiddle factors exp(2 pi i p k / n_s), p = 0 .. n_s/radix - 1, k = 1 .. radix - 1 (n_s: points that
+ * are left at stage s). */
 typedef struct cqt_lane_fft {
     int n, stages;
     int radix[CQT_STAGES];
@@ -15,8 +16,8 @@ typedef struct cqt_lane_fft {
 } cqt_lane_fft;
 
 typedef struct cqt_vector {
-    /* z[(first + q) mod frames][re, im][lane] = sum_p response[q + p * frames][lane] * spectrum[q + p * frames], q = 0 .. frames - 1.
-     * rows and frames are multiples of 4. */
+    /* z[(first + q) mod frames][re, im][lane] = sum_p response[q + p * frames][lane] * spectrum[q + p * frames],
+     * q = 0 .. frames - 1. rows and frames are multiples of 4. */
     void (*fold)(const float *response, const float *spectrum, int rows, int frames, int first, float *z);
     /* In place over x with y as scratch, both [n][2][CQT_LANES]; returns the one that holds the result. */
     float *(*inverse)(const cqt_lane_fft *f, float *x, float *y);

@@ -180,8 +180,8 @@ void mert_feature_stats_of(const mert_feature_stats *s, int dimension, double *m
 static int print(mert_feature_stats *s, FILE *f)
 {
     char sum[HEX_MAX], square[HEX_MAX];
-    fprintf(f, "%s%s\nrows %" PRId64 "\nmean, standard deviation, sum, sum of squares (in 2^-%d) of %d dimensions:\n", MAGIC, s->of, s->rows,
-            LEAST, s->width);
+    fprintf(f, "%s%s\nrows %" PRId64 "\nmean, standard deviation, sum, sum of squares (in 2^-%d) of %d dimensions:\n",
+            MAGIC, s->of, s->rows, LEAST, s->width);
     for (int i = 0; i < s->width; i++) {
         double mean, std;
         mert_feature_stats_of(s, i, &mean, &std);
@@ -230,8 +230,8 @@ static int parse(mert_feature_stats *s, const char *text, mert_error *e)
     memcpy(of, p, (size_t)(line - p));
     of[line - p] = 0;
     p = line + 1;
-    if (sscanf(p, "rows %" SCNd64 " mean, standard deviation, sum, sum of squares (in 2^-344) of %d dimensions:%n", &rows, &width,
-               &skipped) != 2 || !skipped || rows < 0 || width < 1 || width > WIDTH_MAX)
+    if (sscanf(p, "rows %" SCNd64 " mean, standard deviation, sum, sum of squares (in 2^-344) of %d dimensions:%n",
+               &rows, &width, &skipped) != 2 || !skipped || rows < 0 || width < 1 || width > WIDTH_MAX)
         return mert_fail(e, "its third or fourth line is not as it should be");
     p += skipped;
     if (mert_feature_stats_new(s, width, of, e))
@@ -243,7 +243,8 @@ static int parse(mert_feature_stats *s, const char *text, mert_error *e)
         p += strcspn(p, " \n"); /* the mean and the deviation are for people */
         p += *p == ' ';
         p += strcspn(p, " \n");
-        if (*p != ' ' || !(q = exact_parse(&s->sum[i], p + 1)) || *q != ' ' || !(q = exact_parse(&s->square[i], q + 1)) || *q != '\n')
+        if (*p != ' ' || !(q = exact_parse(&s->sum[i], p + 1)) || *q != ' ' ||
+            !(q = exact_parse(&s->square[i], q + 1)) || *q != '\n')
             return mert_fail(e, "dimension %d is not as it should be", i);
         p = q;
     }

@@ -1,9 +1,9 @@
-/* Mean and variance of each dimension of a stream of feature rows, summed exactly: shards merged in any order and split give the same
- * bytes as one run (contract A3).
+/* Mean and variance of each dimension of a stream of feature rows, summed exactly: shards merged in any order and
+ * split give the same bytes as one run (contract A3).
  *
- * A float32 and its square are integers times 2^-344; their sums are kept as such integers, digit by digit. A file is text: a
- * line of who made the rows, the number of rows, and for each dimension its mean, its standard deviation (for people), and both sums in
- * hexadecimal (what is read back). */
+ * A float32 and its square are integers times 2^-344; their sums are kept as such integers, digit by digit. A file is
+ * text: a line of who made the rows, the number of rows, and for each dimension its mean, its standard deviation (for
+ * people), and both sums in hexadecimal (what is read back). */
 #ifndef MERT_FEATURE_STATS_H
 #define MERT_FEATURE_STATS_H
 
@@ -11,7 +11,8 @@
 
 #include <stdint.h>
 
-/* sum_i digit[i] 2^(32 i - 344); digits may be negative and exceed 32 bits until they are carried. a square is below 2^600, so there is room for 2^63. */
+/* sum_i digit[i] 2^(32 i - 344); digits may be negative and exceed 32 bits until they are carried. A square is below
+ * 2^600, so there is room for 2^63. */
 enum { MERT_EXACT_DIGITS = 20 };
 typedef struct mert_exact {
     int64_t digit[MERT_EXACT_DIGITS];

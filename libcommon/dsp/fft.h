@@ -1,6 +1,7 @@
-/* Real Fourier transforms of one length: FFTW in single precision, FFTW_ESTIMATE and single-threaded, so that the same input gives
- * the same bits in every run (measured plans do not). A transform object is immutable and may be used by many threads at once; making
- * one takes a lock inside (FFTW's planner is not thread-safe). Buffers come from mert_dsp_alloc: plans count on their alignment. */
+/* Real Fourier transforms of one length: FFTW in single precision, FFTW_ESTIMATE and single-threaded, so that the
+ * same input gives the same bits in every run (measured plans do not). A transform object is immutable and may be
+ * used by many threads at once; making one takes a lock inside (FFTW's planner is not thread-safe). Buffers come from
+ * mert_dsp_alloc: plans count on their alignment. */
 #ifndef MERT_FFT_H
 #define MERT_FFT_H
 
@@ -21,8 +22,8 @@ void mert_rfft_forward(const mert_rfft *f, const float *in, float *out);
 /* in[n/2 + 1][2] -> out[n]: the sum without 1/n. `in` is destroyed. */
 void mert_rfft_backward(const mert_rfft *f, float *in, float *out);
 
-/* count elements of `size` bytes at a 64-byte boundary, zeroed; NULL with the error set when there is no memory or the product
- * does not fit. Freed with free(). */
+/* count elements of `size` bytes at a 64-byte boundary, zeroed; NULL with the error set when there is no memory or
+ * the product does not fit. Freed with free(). */
 void *mert_dsp_alloc(size_t count, size_t size, mert_error *e);
 
 #endif

@@ -75,12 +75,13 @@ static void row_task(void *arg, int64_t i, int worker)
     mert_mel *m = job->m;
     for (int64_t r = i * TASK; r < job->count && r < (i + 1) * TASK; r++) {
         int64_t t = m->done[0] + r;
-        m->row(m, m->in + (t * m->hop - m->before - m->first), m->scratch[worker], m->rows + (t - m->row_first) * m->width);
+        m->row(m, m->in + (t * m->hop - m->before - m->first), m->scratch[worker],
+               m->rows + (t - m->row_first) * m->width);
     }
 }
 
-/* Deltas of order s from those of order s - 1: d[t] = sum_{i=1,2} i (x[t + i] - x[t - i]) / 10, the rows at the ends repeated.
- * `last`: the signal's last row, INT64_MAX while it is not known. */
+/* Deltas of order s from those of order s - 1: d[t] = sum_{i=1,2} i (x[t + i] - x[t - i]) / 10, the rows at the ends
+ * repeated. `last`: the signal's last row, INT64_MAX while it is not known. */
 static void add_deltas(mert_mel *m, int s, int64_t last)
 {
     int64_t end = last == INT64_MAX ? m->done[s - 1] - REACH : m->done[s - 1];
@@ -119,7 +120,8 @@ static int make_rows(mert_mel *m, int64_t end, int64_t last, mert_mel_emit emit,
         m->emitted = m->done[m->orders];
         keep = m->emitted - REACH;
         if (keep > m->row_first) {
-            memmove(m->rows, m->rows + (keep - m->row_first) * m->width, (size_t)((m->done[0] - keep) * m->width) * sizeof *m->rows);
+            memmove(m->rows, m->rows + (keep - m->row_first) * m->width,
+                    (size_t)((m->done[0] - keep) * m->width) * sizeof *m->rows);
             m->row_first = keep;
         }
     } while (m->done[0] < end);
@@ -214,15 +216,16 @@ int mert_mel_whole(mert_mel *m, const float *pcm, int64_t n, float *out, mert_er
 
 /* ---- filters ---- */
 
-int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, int sample_rate, double (*to_mel)(double),
-                  double (*to_hz)(double), int linear_in_mel, mert_error *e)
+int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, int sample_rate,
+                  double (*to_mel)(double), double (*to_hz)(double), int linear_in_mel, mert_error *e)
 {
     double m0 = to_mel(low), step = (to_mel(high) - m0) / (filters + 1), per_bin = (double)sample_rate / n_fft;
     int bins = n_fft / 2 + 1, used = 0;
     b->filters = filters;
     b->first = calloc((size_t)filters, sizeof *b->first);
     b->start = calloc((size_t)filters + 1, sizeof *b->start);
-    b->weight = calloc((size_t)bins * 2 + (size_t)filters, sizeof *b->weight); /* a bin lies under at most two triangles */
+    /* A bin lies under at most two triangles. */
+    b->weight = calloc((size_t)bins * 2 + (size_t)filters, sizeof *b->weight);
     if (!b->first || !b->start || !b->weight)
         return mert_fail(e, "out of memory");
     for (int m = 0; m < filters; m++) {

@@ -1,28 +1,30 @@
-/* Inside of mel.h: the stream of overlapping windows that spectrogram-like transforms share. A window of samples becomes a row by itself,
- * so rows are computed in any order by any thread; deltas, which look at neighbouring rows, follow on the calling thread. */
+/* Inside of mel.h: the stream of overlapping windows that spectrogram-like transforms share. A window of samples
+ * becomes a row by itself, so rows are computed in any order by any thread; deltas, which look at neighbouring rows,
+ * follow on the calling thread. */
 #ifndef MERT_FRAMES_H
 #define MERT_FRAMES_H
 
 #include "fft.h"
 #include "mel.h"
 
-/* Triangular filters over the DFT's bins, only what is not zero: filter m weighs power[first[m]] .. with weight[start[m]] ..
- * weight[start[m + 1] - 1]. */
+/* Triangular filters over the DFT's bins, only what is not zero: filter m weighs power[first[m]] .. with
+ * weight[start[m]] .. weight[start[m + 1] - 1]. */
 typedef struct mel_bank {
     int filters;
     int *first, *start; /* [filters], [filters + 1] */
     float *weight;
 } mel_bank;
 
-/* Filters whose corners are `filters` + 2 points evenly spaced from low to high on the scale `to_mel`; linear in Hz or in mel. */
-int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, int sample_rate, double (*to_mel)(double),
-                  double (*to_hz)(double), int linear_in_mel, mert_error *e);
+/* Filters whose corners are `filters` + 2 points evenly spaced from low to high on the scale `to_mel`; linear in Hz
+ * or in mel. */
+int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, int sample_rate,
+                  double (*to_mel)(double), double (*to_hz)(double), int linear_in_mel, mert_error *e);
 void mel_bank_free(mel_bank *b);
 
 struct mert_mel {
     /* What a kind of row is. */
     int window, hop, before;  /* samples; row t looks at samples t * hop - before .. + window - 1 */
-    int whole_only;           /* 1: rows only where the window lies inside of the signal; 0: one for each hop, zeros around */
+    int whole_only;           /* 1: rows only where the window lies inside of the signal; 0: one for each hop */
     int width, base, orders;  /* base numbers computed from the window, then `orders` times as many deltas */
     void (*row)(const mert_mel *m, const float *samples, float *scratch, float *out);
     size_t scratch_size;      /* floats */

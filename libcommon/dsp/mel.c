@@ -40,8 +40,8 @@ static int check(const mert_mel_config *c, double f_max, mert_error *e)
     if (c->mels < 1 || c->mels > 4096)
         return mert_fail(e, "%d mels: must be 1..4096", c->mels);
     if (!(c->f_min >= 0) || !(f_max > c->f_min) || f_max > c->sample_rate / 2.0)
-        return mert_fail(e, "mels from %g to %g Hz: must rise and stay within 0 and half of the sample rate, %g Hz", c->f_min, f_max,
-                         c->sample_rate / 2.0);
+        return mert_fail(e, "mels from %g to %g Hz: must rise and stay within 0 and half of the sample rate, %g Hz",
+                         c->f_min, f_max, c->sample_rate / 2.0);
     if (c->log && !(c->log_floor > 0 && isfinite(c->log_floor)))
         return mert_fail(e, "log floor %g: must be above 0", c->log_floor);
     return 0;
@@ -49,7 +49,8 @@ static int check(const mert_mel_config *c, double f_max, mert_error *e)
 
 mert_mel *mert_mel_new(const mert_mel_config *c, int pooled, mert_error *e)
 {
-    double f_max = c->f_max > 0 ? c->f_max : c->sample_rate / 2, energy = 0, scale; /* integer division: torchaudio's sr // 2 */
+    double f_max = c->f_max > 0 ? c->f_max : c->sample_rate / 2; /* torchaudio's sr // 2 */
+    double energy = 0, scale;
     mert_mel *m;
     if (check(c, f_max, e))
         return NULL;
@@ -68,7 +69,8 @@ mert_mel *mert_mel_new(const mert_mel_config *c, int pooled, mert_error *e)
     m->floor = (float)c->log_floor;
     m->shape = mert_dsp_alloc((size_t)c->n_fft, sizeof *m->shape, e);
     m->dft = mert_rfft_new(c->n_fft, MERT_RFFT_FORWARD, e);
-    if (!m->shape || !m->dft || mel_bank_make(&m->bank, c->mels, c->f_min, f_max, c->n_fft, c->sample_rate, htk_mel, htk_hz, 0, e) ||
+    if (!m->shape || !m->dft ||
+        mel_bank_make(&m->bank, c->mels, c->f_min, f_max, c->n_fft, c->sample_rate, htk_mel, htk_hz, 0, e) ||
         mert_mel_prepare(m, pooled, e)) {
         mert_mel_free(m);
         return NULL;

@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Kaldi's constants (feature-window.h, mel-computations.h, feature-mfcc.h), as torchaudio.compliance.kaldi.mfcc has them. */
+/* Kaldi's constants (feature-window.h, mel-computations.h, feature-mfcc.h), as torchaudio.compliance.kaldi.mfcc has
+ * them. */
 static const double PREEMPHASIS = 0.97, POVEY = 0.85, LIFTER = 22;
 
 const mert_mfcc_config mert_mfcc_default = {
-    .sample_rate = 16000, .window_seconds = 0.025, .hop_seconds = 0.010, .mels = 23, .ceps = 13, .f_min = 20, .orders = 2,
+    .sample_rate = 16000, .window_seconds = 0.025, .hop_seconds = 0.010,
+    .mels = 23, .ceps = 13, .f_min = 20, .orders = 2,
 };
 
 static double kaldi_mel(double hz) { return 1127 * log(1 + hz / 700); }
@@ -51,12 +53,15 @@ static int check(const mert_mfcc_config *c, mert_error *e)
 {
     if (c->sample_rate < 100 || c->sample_rate > 1000000)
         return mert_fail(e, "sample rate %d Hz: must be 100..1000000", c->sample_rate);
-    if (!(c->window_seconds > 0 && c->window_seconds * c->sample_rate <= 65536) || samples_of(c->sample_rate, c->window_seconds) < 2)
+    if (!(c->window_seconds > 0 && c->window_seconds * c->sample_rate <= 65536) ||
+        samples_of(c->sample_rate, c->window_seconds) < 2)
         return mert_fail(e, "window of %g s: must be 2..65536 samples", c->window_seconds);
-    if (!(c->hop_seconds > 0 && c->hop_seconds * c->sample_rate <= 65536) || samples_of(c->sample_rate, c->hop_seconds) < 1)
+    if (!(c->hop_seconds > 0 && c->hop_seconds * c->sample_rate <= 65536) ||
+        samples_of(c->sample_rate, c->hop_seconds) < 1)
         return mert_fail(e, "hop of %g s: must be 1..65536 samples", c->hop_seconds);
     if (c->mels < 2 || c->mels > 512 || c->ceps < 1 || c->ceps > c->mels)
-        return mert_fail(e, "%d coefficients of %d mel bins: 2..512 bins and at most as many coefficients", c->ceps, c->mels);
+        return mert_fail(e, "%d coefficients of %d mel bins: 2..512 bins and at most as many coefficients", c->ceps,
+                         c->mels);
     if (!(c->f_min >= 0 && c->f_min < c->sample_rate / 2.0))
         return mert_fail(e, "lowest frequency %g Hz: must be below half of the sample rate", c->f_min);
     if (c->orders < 0 || c->orders > 2)
@@ -70,8 +75,9 @@ static int make_tables(mert_mel *m, const mert_mfcc_config *c, mert_error *e)
     m->dct = mert_dsp_alloc((size_t)c->ceps * (size_t)c->mels, sizeof *m->dct, e);
     m->dft = mert_rfft_new(m->n_fft, MERT_RFFT_FORWARD, e);
     /* Kaldi gives the bin at Nyquist no weight; the last triangle ends there anyway. */
-    if (!m->shape || !m->dct || !m->dft || mel_bank_make(&m->bank, c->mels, c->f_min, c->sample_rate / 2.0, m->n_fft, c->sample_rate,
-                                                         kaldi_mel, NULL, 1, e))
+    if (!m->shape || !m->dct || !m->dft ||
+        mel_bank_make(&m->bank, c->mels, c->f_min, c->sample_rate / 2.0, m->n_fft, c->sample_rate, kaldi_mel, NULL, 1,
+                      e))
         return -1;
     for (int i = 0; i < m->window; i++)
         m->shape[i] = (float)pow(0.5 - 0.5 * cos(2 * MERT_PI * i / (m->window - 1)), POVEY);

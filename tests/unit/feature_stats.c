@@ -31,7 +31,8 @@ TEST(sums_are_exact)
     CHECK(!mert_feature_stats_add(&s, same, 3, &e));
     mert_feature_stats_of(&s, 0, &mean, &std);
     CHECK(mean == (double)0.1f && std < 1e-9);
-    CHECK(mert_feature_stats_add(&s, (float[]){NAN}, 1, &e) == -1 && strstr(e.text, "row 3: ") && strstr(e.text, "not a finite number"));
+    CHECK(mert_feature_stats_add(&s, (float[]){NAN}, 1, &e) == -1);
+    CHECK(strstr(e.text, "row 3: ") && strstr(e.text, "not a finite number"));
     CHECK(mert_feature_stats_add(&s, (float[]){-INFINITY}, 1, &e) == -1);
     mert_feature_stats_free(&s);
 }
@@ -70,11 +71,13 @@ TEST(merging_is_associative)
     for (int cut = 1; cut < N; cut += 83) {
         CHECK(!mert_feature_stats_new(&a, D, "of these", &e) && !mert_feature_stats_new(&b, D, "of these", &e));
         CHECK(!mert_feature_stats_add(&a, x[0], cut, &e) && !mert_feature_stats_add(&b, x[cut], N - cut, &e));
-        CHECK(!mert_feature_stats_write(&b, test_tmp("b.stats"), &e) && !mert_feature_stats_read(&read, test_tmp("b.stats"), &e));
+        CHECK(!mert_feature_stats_write(&b, test_tmp("b.stats"), &e));
+        CHECK(!mert_feature_stats_read(&read, test_tmp("b.stats"), &e));
         CHECK(mert_feature_stats_hash(&read) == mert_feature_stats_hash(&b));
         CHECK(!mert_feature_stats_merge(&a, &read, &e) && mert_feature_stats_hash(&a) == hash);
         mert_feature_stats_clear(&a);
-        CHECK(!mert_feature_stats_add(&a, x[0], cut, &e) && !mert_feature_stats_merge(&b, &a, &e) && mert_feature_stats_hash(&b) == hash);
+        CHECK(!mert_feature_stats_add(&a, x[0], cut, &e) && !mert_feature_stats_merge(&b, &a, &e));
+        CHECK(mert_feature_stats_hash(&b) == hash);
         mert_feature_stats_free(&a);
         mert_feature_stats_free(&b);
         mert_feature_stats_free(&read);

@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* The float32 numbers of a version 1 .npy file of at most two axes, row major whatever the order in the file; freed by the caller. Ends
- * the program when there is no such file: nothing can be tested then. */
+/* The float32 numbers of a version 1 .npy file of at most two axes, row major whatever the order in the file; freed
+ * by the caller. Ends the program when there is no such file: nothing can be tested then. */
 static inline float *signal_npy(const char *path, int64_t shape[2])
 {
     FILE *f = fopen(path, "rb");
@@ -16,8 +16,9 @@ static inline float *signal_npy(const char *path, int64_t shape[2])
     size_t size = 0, n;
     long long rows = 0, columns = 1;
     float *in = NULL, *out = NULL;
-    if (f && fread(head, 1, 10, f) == 10 && (size = (size_t)head[8] + 256u * head[9]) < sizeof text && fread(text, 1, size, f) == size &&
-        strstr(text, "<f4") && strstr(text, "'shape': (") && sscanf(strstr(text, "'shape': (") + 10, "%lld, %lld", &rows, &columns) >= 1) {
+    if (f && fread(head, 1, 10, f) == 10 && (size = (size_t)head[8] + 256u * head[9]) < sizeof text &&
+        fread(text, 1, size, f) == size && strstr(text, "<f4") && strstr(text, "'shape': (") &&
+        sscanf(strstr(text, "'shape': (") + 10, "%lld, %lld", &rows, &columns) >= 1) {
         n = (size_t)rows * (size_t)columns;
         in = calloc(n, sizeof *in);
         out = calloc(n, sizeof *out);
