@@ -3,7 +3,7 @@
  * hop) + 1. Rows are [mels].
  *
  *     mel(f) = 2595 log10(1 + f / 700); mels + 2 points evenly spaced on it from f_min to f_max; filter m rises from
- *     point m to point m + 1 and falls to point m + 2, linear in Hz; row[m] = sum of filter * |spectrum|^2 over the bins
+ *     point m to point m + 1 and falls to point m + 2, linear in Hz; row[m] = sum_j filter[j] * |spectrum[j]|^2
  *
  * normalized: the spectrum is divided by sqrt(sum of window^2) first (torchaudio's normalized=True; MERT's mel
  * target). */

@@ -54,6 +54,13 @@ for command in mert-cqt "mert-cqt --chroma 12" "mert-mel --log" "mert-mel --mfcc
     check "$command: another instruction set gives nearly the same" isa
 done
 
+rates() {
+    for f in a a16 b; do mert-cqt --hop 320 "$t/$f.mts" | zstd -dcq > "$t/$f.alone" || return; done
+    mert-cqt --hop 320 "$t/a.mts" "$t/a16.mts" "$t/b.mts" | zstd -dcq > "$t/rates.raw" &&
+        cat "$t/a.alone" "$t/a16.alone" "$t/b.alone" | cmp - "$t/rates.raw"
+}
+check "cqt: items of several rates together as alone" rates
+
 mert-tensor to-npy -o "$t/a.npy" "$t/a.mts"
 tail -c 192000 "$t/a.npy" > "$t/a.raw"
 crops() {
