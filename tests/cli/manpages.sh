@@ -1,0 +1,71 @@
+# Every program has a page, and --help and the page name the same options. The options of every program stand in mert(7).
+. tests/shell
+t=$TEST_TMP
+
+# Long options as --help lists them, of the program and of each of its commands: its own, and those of every program.
+commands() { "$1" --help | sed -n '/^commands/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p'; }
+helps() {
+    "$1" --help || return
+    for c in $(commands "$1"); do "$1" "$c" --help || return; done
+}
+listed() { sed -n 's/^  \(   \|-.,\) --\([a-z][a-z0-9-]*\).*/\2/p' | sort -u; }
+own_options() { helps "$1" | sed '/^options of every program/,/--help, --version$/d' | listed; }
+common_options() { helps "$1" | sed -n '/^options of every program/,/--help, --version$/p' | listed; }
+# Long options that a page documents: ".It Fl Fl name", ".It Fl x , Fl Fl name Ar N".
+documented() { sed -n 's/^\.It //p' "$1" | grep -oE 'Fl Fl [a-z][a-z0-9-]*' | sed 's/Fl Fl //' | sort -u; }
+
+same_options() { # PROGRAM PAGE
+    own_options "$1" > "$t/own"; common_options "$1" > "$t/common"
+    documented "$2" > "$t/page"; documented man/mert.7 > "$t/overview"
+    [ -s "$t/common" ] || { echo "$1 --help lists no options"; return 1; }
+    sort -u "$t/page" "$t/overview" > "$t/pages"; sort -u "$t/own" "$t/common" > "$t/help"
+    missing=$(comm -23 "$t/own" "$t/page"; comm -23 "$t/common" "$t/pages")
+    unknown=$(sed '/^no-/d; /^help$/d; /^version$/d' "$t/page" | comm -23 - "$t/help")
+    [ -z "$missing" ] || { echo "$2 does not document:" $missing; return 1; }
+    [ -z "$unknown" ] || { echo "$1 --help does not know:" $unknown; return 1; }
+}
+names_commands() { # PROGRAM PAGE
+    for c in $(commands "$1"); do
+        grep -q "Cm $c\( \|$\)" "$2" || { echo "$2 does not name the command $c"; return 1; }
+    done
+}
+sections() {
+    for s in NAME SYNOPSIS DESCRIPTION 'EXIT STATUS' EXAMPLES 'SEE ALSO'; do
+        grep -qx "\.Sh $s" "$1" || { echo "$1 has no section $s"; return 1; }
+    done
+}
+licences() { "$1" --version > "$t/version" && grep -q MIT "$t/version" && grep -q GPL "$t/version"; }
+
+for tool in tools/mert-*.c; do
+    tool=$(basename "$tool" .c)
+    check "${tool}_page_and_help_agree" same_options "$tool" "man/$tool.1"
+    check "${tool}_page_names_all_commands" names_commands "$tool" "man/$tool.1"
+    check "${tool}_page_has_its_sections" sections "man/$tool.1"
+    check "${tool}_version_names_licences" licences "$tool"
+done
+
+# A page that lacks an option, or has one too many, is noticed.
+cat > "$t/fake" <<'END'
+#!/bin/sh
+printf 'usage: fake\n\noptions:\n  -k, --bins N   bins\n      --log      log\n\n'
+printf 'options of every program:\n  -v, --verbose   more\n      --help, --version\n'
+END
+chmod +x "$t/fake"
+printf '.It Fl k , Fl Fl bins Ar N\n.It Fl Fl log\n' > "$t/good.1"
+printf '.It Fl Fl bins Ar N\n' > "$t/lacks.1"
+printf '.It Fl Fl bins Ar N\n.It Fl Fl log\n.It Fl Fl fancy\n' > "$t/dreams.1"
+check a_page_that_agrees same_options "$t/fake" "$t/good.1"
+lacks() { same_options "$t/fake" "$t/lacks.1" | grep -q 'does not document: log'; }
+dreams() { same_options "$t/fake" "$t/dreams.1" | grep -q 'does not know: fancy'; }
+check a_missing_option_is_noticed lacks
+check an_invented_option_is_noticed dreams
+
+# Pages refer to pages that exist, and are well-formed where mandoc can tell.
+references() {
+    grep -hoE '^\.Xr mert[a-z-]* [157]|\.Xr mert[a-z-]* [157]' man/*.[157] | sort -u | while read -r _ name section; do
+        [ -f "man/$name.$section" ] || echo "no such page: $name($section)"
+    done > "$t/dangling"
+    cat "$t/dangling"; [ ! -s "$t/dangling" ]
+}
+check references_exist references
+if command -v mandoc > /dev/null; then check pages_are_well_formed mandoc -T lint -W warning man/*.[157]; fi
