@@ -116,11 +116,6 @@ const float *mert_encoder_features(const mert_encoder *m)
     return m->features;
 }
 
-mert_dropout_key mert_encoder_key(const mert_encoder *m, uint32_t site)
-{
-    return (mert_dropout_key){m->regime.seed, m->regime.update << 20 | m->regime.micro_batch, site};
-}
-
 static int dropping(const mert_encoder *m, double p)
 {
     return m->regime.training && p > 0;

@@ -55,7 +55,10 @@ struct mert_encoder {
 enum { SITE_FEATURES, SITE_INPUT, SITE_LAYERDROP, SITE_LAYER = 16, SITES_PER_LAYER = 8 };
 enum { IN_ATTENTION, AFTER_ATTENTION, IN_FFN, AFTER_FFN };
 
-mert_dropout_key mert_encoder_key(const mert_encoder *m, uint32_t site);
+static inline mert_dropout_key mert_encoder_key(const mert_encoder *m, uint32_t site)
+{
+    return (mert_dropout_key){m->regime.seed, m->regime.update << 20 | m->regime.micro_batch, site};
+}
 
 /* x [B*T, D] -> the layer's output, from `kept` when training and from `scratch` otherwise. */
 float *mert_layer_forward(mert_encoder *m, int i, const float *x, layer_record *r, float *out);

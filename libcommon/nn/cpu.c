@@ -9,24 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- scratch ---- */
-
-enum { WORKERS_MAX = 1024 };
-static struct { float *p; size_t floats; } scratch[WORKERS_MAX];
-
-float *mert_cpu_scratch(int worker, size_t floats)
-{
-    if (scratch[worker].floats < floats) {
-        free(scratch[worker].p);
-        floats = (floats + 15) / 16 * 16;
-        scratch[worker].p = aligned_alloc(64, floats * sizeof(float));
-        if (!scratch[worker].p)
-            abort();
-        scratch[worker].floats = floats;
-    }
-    return scratch[worker].p;
-}
-
 /* ---- elementwise operations: pieces of fixed size over the pool ---- */
 
 enum { PIECE = 1 << 15 };
@@ -287,13 +269,4 @@ mert_ops *mert_ops_cpu(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, single_threaded_blas);
     return &cpu;
-}
-
-mert_ops *mert_ops_open(const char *device)
-{
-    if (!strcmp(device, "cpu"))
-        return mert_ops_cpu();
-    if (!strcmp(device, "guard"))
-        return mert_ops_guard();
-    return NULL;
 }
