@@ -22,7 +22,8 @@ void mert_reference_gelu_all(double *y, const double *x, const double *residual,
         y[i] = mert_reference_gelu(x[i]) + (residual ? residual[i] : 0);
 }
 
-void mert_reference_copy_2d(double *to, int64_t ldto, const double *from, int64_t ldfrom, int64_t rows, int64_t columns, int add, double scale)
+void mert_reference_copy_2d(double *to, int64_t ldto, const double *from, int64_t ldfrom, int64_t rows, int64_t columns,
+                            int add, double scale)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < columns; c++)
@@ -93,8 +94,8 @@ void mert_reference_gemm(const mert_reference_gemm_args *g)
             }
 }
 
-void mert_reference_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *w, const double *bias, double *pre, int gelu,
-                           const double *residual, double *y)
+void mert_reference_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *w, const double *bias,
+                           double *pre, int gelu, const double *residual, double *y)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t o = 0; o < out; o++) {
@@ -107,7 +108,8 @@ void mert_reference_linear(int64_t rows, int64_t in, int64_t out, const double *
         }
 }
 
-void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, double *pre, int gelu, double *y)
+void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, double *pre,
+                         int gelu, double *y)
 {
     for (int64_t b = 0; b < s->B; b++)
         for (int64_t t = 0; t < s->T_out; t++)
@@ -137,8 +139,8 @@ static void statistics(const double *x, int64_t n, int64_t step, double eps, dou
     *rstd = 1 / sqrt(squares / (double)n + eps);
 }
 
-void mert_reference_layer_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd, int64_t rows,
-                               int64_t columns, double eps)
+void mert_reference_layer_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
+                               int64_t rows, int64_t columns, double eps)
 {
     for (int64_t r = 0; r < rows; r++) {
         double m, s;
@@ -152,8 +154,8 @@ void mert_reference_layer_norm(double *y, const double *x, const double *w, cons
     }
 }
 
-void mert_reference_time_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd, double *pre, int64_t B,
-                              int64_t T, int64_t C, double eps, int gelu)
+void mert_reference_time_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
+                              double *pre, int64_t B, int64_t T, int64_t C, double eps, int gelu)
 {
     for (int64_t n = 0; n < B; n++)
         for (int64_t c = 0; c < C; c++) {
@@ -173,7 +175,8 @@ void mert_reference_time_norm(double *y, const double *x, const double *w, const
         }
 }
 
-void mert_reference_weight_norm(double *w, double *norm, const double *g, const double *v, int64_t out, int64_t in, int64_t kernel)
+void mert_reference_weight_norm(double *w, double *norm, const double *g, const double *v, int64_t out, int64_t in,
+                                int64_t kernel)
 {
     for (int64_t k = 0; k < kernel; k++) {
         double squares = 0;
@@ -188,8 +191,8 @@ void mert_reference_weight_norm(double *w, double *norm, const double *g, const 
 
 /* ---- positional convolution ---- */
 
-void mert_reference_grouped_conv(double *y, const double *x, const double *w, const double *bias, int64_t B, int64_t T, int64_t D,
-                                 int64_t groups, int64_t kernel, int64_t pad)
+void mert_reference_grouped_conv(double *y, const double *x, const double *w, const double *bias, int64_t B, int64_t T,
+                                 int64_t D, int64_t groups, int64_t kernel, int64_t pad)
 {
     int64_t width = D / groups;
     for (int64_t b = 0; b < B; b++)
@@ -241,7 +244,8 @@ void mert_reference_attention(const mert_reference_attention_args *a)
                 for (int64_t u = 0; u < a->T; u++) {
                     double p = exp(score(a, at, t, u) - lse);
                     if (a->p > 0)
-                        p *= mert_reference_dropout_factor(&a->key, a->p, (uint32_t)(b * a->H + h), (uint32_t)(t * padded + u));
+                        p *= mert_reference_dropout_factor(&a->key, a->p, (uint32_t)(b * a->H + h),
+                                                           (uint32_t)(t * padded + u));
                     for (int64_t i = 0; i < a->dh; i++)
                         out[i] += p * a->v[at + u * a->ld + i];
                 }
@@ -286,8 +290,8 @@ void mert_reference_normalize(double *y, double *norm, const double *x, int64_t 
     }
 }
 
-double mert_reference_cross_entropy(const double *cosine, const int32_t *target, const double *log_temperature, double scale, int64_t rows,
-                                    int64_t V, int64_t *correct)
+double mert_reference_cross_entropy(const double *cosine, const int32_t *target, const double *log_temperature,
+                                    double scale, int64_t rows, int64_t V, int64_t *correct)
 {
     double s = log_temperature ? fmin(exp(*log_temperature), 100) : scale, loss = 0;
     int64_t right = 0;

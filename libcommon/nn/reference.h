@@ -1,9 +1,9 @@
-/* The readable version of every operation of ops.h that has a formula: forward only, in double precision, one plain loop per sum, no
- * tiles and no threads. It is what the tests hold the backends against (the fast kernels directly, the backward operations by its
- * differences), and the place to read what an operation means.
+/* The readable version of every operation of ops.h that has a formula: forward only, in double precision, one plain
+ * loop per sum, no tiles and no threads. It is what the tests hold the backends against (the fast kernels directly, the
+ * backward operations by its differences), and the place to read what an operation means.
  *
- * Letters: B items, T frames, D or C channels, H heads of dh channels, O outputs, V classes. Arrays are row major, all of them double;
- * names and meanings are those of the operation's arguments in ops.h, NULL included. */
+ * Letters: B items, T frames, D or C channels, H heads of dh channels, O outputs, V classes. Arrays are row major, all
+ * of them double; names and meanings are those of the operation's arguments in ops.h, NULL included. */
 #ifndef MERT_REFERENCE_H
 #define MERT_REFERENCE_H
 
@@ -17,12 +17,14 @@ double mert_reference_sigmoid(double x); /* 1 / (1 + e^-x) */
 /* y[i] = (residual[i] +) gelu(x[i]) */
 void mert_reference_gelu_all(double *y, const double *x, const double *residual, int64_t n);
 /* to[r, c] = (add: to[r, c] +) scale from[r, c]; one row of it is copy (add 0) and axpy (add 1) */
-void mert_reference_copy_2d(double *to, int64_t ldto, const double *from, int64_t ldfrom, int64_t rows, int64_t columns, int add, double scale);
+void mert_reference_copy_2d(double *to, int64_t ldto, const double *from, int64_t ldfrom, int64_t rows, int64_t columns,
+                            int add, double scale);
 /* to[n, b, a] = (add: +=) from[n, a, b] */
 void mert_reference_swap_axes(double *to, const double *from, int64_t n, int64_t a, int64_t b, int add);
 /* sums[c] += sum over r of x[r, c] */
 void mert_reference_column_sum(double *sums, const double *x, int64_t rows, int64_t columns, int64_t ldx);
-/* The factor of element i of row b: 0 with probability p, otherwise 1 / (1 - p). Number i of the key (base/random.h) decides. */
+/* The factor of element i of row b: 0 with probability p, otherwise 1 / (1 - p). Number i of the key (base/random.h)
+ * decides. */
 double mert_reference_dropout_factor(const mert_dropout_key *key, double p, uint32_t b, uint32_t i);
 void mert_reference_dropout(double *x, int64_t B, int64_t n, double p, const mert_dropout_key *key);
 
@@ -45,27 +47,32 @@ typedef struct mert_reference_gemm_args {
 
 void mert_reference_gemm(const mert_reference_gemm_args *g);
 /* y[r, o] = sum over i of x[r, i] w[o, i] + bias[o]; pre keeps it; gelu; + residual[r, o] */
-void mert_reference_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *w, const double *bias, double *pre, int gelu,
-                           const double *residual, double *y);
+void mert_reference_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *w, const double *bias,
+                           double *pre, int gelu, const double *residual, double *y);
 /* y[b, t, o] = bias[o] + sum over k, c of w[o, k, c] x[b, t stride + k, c]; pre keeps it; gelu. */
-void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, double *pre, int gelu, double *y);
+void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, double *pre,
+                         int gelu, double *y);
 
 /* ---- norms ---- */
 
-/* y[r, c] = (x[r, c] - m_r) / sqrt(v_r + eps) w[c] + b[c], mean m and variance v (of n, not n - 1) of the row; rstd = 1 / sqrt(v + eps) */
-void mert_reference_layer_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd, int64_t rows,
-                               int64_t columns, double eps);
-/* The same for x [B, T, C] with mean and variance of each channel over the time of its item; pre keeps y before the gelu. */
-void mert_reference_time_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd, double *pre, int64_t B,
-                              int64_t T, int64_t C, double eps, int gelu);
+/* y[r, c] = (x[r, c] - m) rstd w[c] + b[c], rstd = 1 / sqrt(v + eps), mean m and variance v (of n, not n - 1) of the
+ * row */
+void mert_reference_layer_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
+                               int64_t rows, int64_t columns, double eps);
+/* The same for x [B, T, C] with mean and variance of each channel over the time of its item; pre keeps y before the
+ * gelu. */
+void mert_reference_time_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
+                              double *pre, int64_t B, int64_t T, int64_t C, double eps, int gelu);
 /* w[o, k, i] = g[k] v[o, i, k] / norm[k], norm[k]^2 = sum over o, i of v[o, i, k]^2 */
-void mert_reference_weight_norm(double *w, double *norm, const double *g, const double *v, int64_t out, int64_t in, int64_t kernel);
+void mert_reference_weight_norm(double *w, double *norm, const double *g, const double *v, int64_t out, int64_t in,
+                                int64_t kernel);
 
 /* ---- positional convolution ---- */
 
-/* y[b, t, o] = bias[o] + sum over k, i of w[o, k, i] x[b, t + k - pad, first channel of o's group + i], x being 0 beyond its ends */
-void mert_reference_grouped_conv(double *y, const double *x, const double *w, const double *bias, int64_t B, int64_t T, int64_t D,
-                                 int64_t groups, int64_t kernel, int64_t pad);
+/* y[b, t, o] = bias[o] + sum over k, i of w[o, k, i] x[b, t + k - pad, first channel of o's group + i], x being 0
+ * beyond its ends */
+void mert_reference_grouped_conv(double *y, const double *x, const double *w, const double *bias, int64_t B, int64_t T,
+                                 int64_t D, int64_t groups, int64_t kernel, int64_t pad);
 
 /* ---- attention ---- */
 
@@ -77,24 +84,29 @@ typedef struct mert_reference_attention_args {
     mert_dropout_key key;
 } mert_reference_attention_args;
 
-/* For item b, head h, query t: s[u] = scale <q[t], k[u]>, lse = log sum over u of e^s[u], out[t] = sum over u of m[u] e^(s[u] - lse) v[u],
- * m the dropout's factors: item b H + h, element t T' + u, T' being T rounded up to a multiple of 4. */
+/* For item b, head h, query t: s[u] = scale <q[t], k[u]>, lse = log sum over u of e^s[u],
+ * out[t] = sum over u of m[u] e^(s[u] - lse) v[u],
+ * m the dropout's factors: row b H + h, element t T' + u, T' being T rounded up to a multiple of 4. */
 void mert_reference_attention(const mert_reference_attention_args *a);
 
 /* ---- masking, and choosing rows ---- */
 
-void mert_reference_mask(double *x, const double *e, const float *mask, int64_t rows, int64_t D);                      /* x[r] = e where mask[r] */
-void mert_reference_gather(double *to, const double *from, const int32_t *index, int64_t n, int64_t D);                /* to[i] = from[index[i]] */
-void mert_reference_scatter_add(double *to, const double *from, const int32_t *index, int64_t n, int64_t D);           /* to[index[i]] += from[i] */
+/* x[r] = e where mask[r] */
+void mert_reference_mask(double *x, const double *e, const float *mask, int64_t rows, int64_t D);
+/* to[i] = from[index[i]] */
+void mert_reference_gather(double *to, const double *from, const int32_t *index, int64_t n, int64_t D);
+/* to[index[i]] += from[i] */
+void mert_reference_scatter_add(double *to, const double *from, const int32_t *index, int64_t n, int64_t D);
 
 /* ---- losses ---- */
 
 /* y[r] = x[r] / norm[r], norm[r] = max(|x[r]|, 1e-8) */
 void mert_reference_normalize(double *y, double *norm, const double *x, int64_t rows, int64_t D, int64_t ld);
-/* Returns sum over r of log(sum over v of e^(s cosine[r, v])) - s cosine[r, target[r]], s = scale, or min(e^*log_temperature, 100) where
- * that is not NULL. *correct (NULL: not wanted): rows where the target's cosine is above all others. */
-double mert_reference_cross_entropy(const double *cosine, const int32_t *target, const double *log_temperature, double scale, int64_t rows,
-                                    int64_t V, int64_t *correct);
+/* Returns sum over r of log(sum over v of e^(s cosine[r, v])) - s cosine[r, target[r]], s = scale, or
+ * min(e^*log_temperature, 100) where that is not NULL. *correct (NULL: not wanted): rows where the target's cosine is
+ * above all others. */
+double mert_reference_cross_entropy(const double *cosine, const int32_t *target, const double *log_temperature,
+                                    double scale, int64_t rows, int64_t V, int64_t *correct);
 double mert_reference_squared_error(const double *x, const double *y, int64_t n); /* sum of (x - y)^2 */
 double mert_reference_sum_squares(const double *x, int64_t n);
 /* y[r, d] = x[r, d] sigmoid(x[r, D + d]); x [rows, 2 D] */

@@ -1,5 +1,5 @@
-/* The guard backend (contract B2): that it computes what the CPU backend computes, and that it notices every breach of the rules that it
- * is there to notice. Breaches that end in a signal happen in a child. */
+/* The guard backend (contract B2): that it computes what the CPU backend computes, and that it notices every breach of
+ * the rules that it is there to notice. Breaches that end in a signal happen in a child. */
 #include "nn.h"
 
 #include "../../libcommon/nn/conv.h"
@@ -11,17 +11,21 @@
 
 enum { B = 2, T = 45, D = 24, H = 3, V = 11, RESULT = D * 2 * 3 + B * T * V };
 
-/* A small model's step: convolution, norm, attention, losses, all the way back, and the update. Queued without one wait;
- * result: the new weights of the convolution, and the gradients of the logits. */
+/* A small model's step: convolution, norm, attention, losses, all the way back, and the update. Queued without one
+ * wait; result: the new weights of the convolution, and the gradients of the logits. */
 static void one_step(float result[RESULT], double numbers_for_people[4])
 {
     mert_conv_shape s = {B, 2 * T, T, 3, D, 2, 2};
     int64_t rows = B * T, nx = B * 2 * T * 3, nw = D * 2 * 3, all = rows * D; /* nw + rows * V: RESULT */
     mert_dropout_key key = {1, 2, 3};
-    float *w = put(numbers(nw, 2), nw), *x = put(numbers(nx, 1), nx), *q = put(numbers(D * D, 3), D * D), *e = put(numbers(V * D, 4), V * D);
-    float *one = room(D), *zero = room(D), *pre = room(all), *h = room(all), *n1 = room(all), *mean = room(rows), *rstd = room(rows);
-    float *qkv = room(all), *a = room(all), *lse = room(B * H * T), *unit = room(all), *norm = room(rows), *logits = room(rows * V);
-    float *dunit = room(all), *da = room(all), *dq = room(all), *dk = room(all), *dv = room(all), *dh = room(all), *dw = room(nw), *dn = room(D);
+    float *w = put(numbers(nw, 2), nw), *x = put(numbers(nx, 1), nx), *q = put(numbers(D * D, 3), D * D);
+    float *e = put(numbers(V * D, 4), V * D);
+    float *one = room(D), *zero = room(D), *pre = room(all), *h = room(all), *n1 = room(all), *mean = room(rows);
+    float *rstd = room(rows);
+    float *qkv = room(all), *a = room(all), *lse = room(B * H * T), *unit = room(all), *norm = room(rows);
+    float *logits = room(rows * V);
+    float *dunit = room(all), *da = room(all), *dq = room(all), *dk = room(all), *dv = room(all), *dh = room(all);
+    float *dw = room(nw), *dn = room(D);
     float *dqw = room(D * D), *m = room(nw), *v = room(nw), *out = room(RESULT);
     int32_t *target = keep((size_t)rows * sizeof *target);
     double *sums = put_bytes(zeros(4), 4 * sizeof *sums);
@@ -31,17 +35,20 @@ static void one_step(float result[RESULT], double numbers_for_people[4])
     mert_fill(ops, .to = one, .value = 1, .n = D);
     mert_fill(ops, .to = zero, .n = D);
     mert_conv(ops, &s, x, w, NULL, pre, 1, h);
-    mert_layer_norm(ops, .y = n1, .x = h, .w = one, .b = zero, .mean = mean, .rstd = rstd, .rows = rows, .columns = D, .eps = 1e-5f);
+    mert_layer_norm(ops, .y = n1, .x = h, .w = one, .b = zero, .mean = mean, .rstd = rstd, .rows = rows, .columns = D,
+                    .eps = 1e-5f);
     mert_linear(ops, rows, D, D, n1, q, NULL, NULL, 0, NULL, qkv);
-    mert_attention(ops, .out = a, .lse = lse, .q = qkv, .k = qkv, .v = qkv, .B = B, .T = T, .H = H, .dh = D / H, .ld = D, .scale = 0.3f,
-                   .p = 0.1, .key = key);
+    mert_attention(ops, .out = a, .lse = lse, .q = qkv, .k = qkv, .v = qkv, .B = B, .T = T, .H = H, .dh = D / H,
+                   .ld = D, .scale = 0.3f, .p = 0.1, .key = key);
     mert_normalize(ops, .y = unit, .norm = norm, .x = a, .rows = rows, .D = D, .ld = D);
     mert_linear(ops, rows, D, V, unit, e, NULL, NULL, 0, NULL, logits);
-    mert_cross_entropy(ops, .logits = logits, .target = target, .sums = sums, .rows = rows, .V = V, .scale = 10, .grad = 1);
+    mert_cross_entropy(ops, .logits = logits, .target = target, .sums = sums, .rows = rows, .V = V, .scale = 10,
+                       .grad = 1);
     mert_gemm(ops, .M = rows, .N = D, .K = V, .a = logits, .lda = V, .b = e, .ldb = D, .c = dunit, .ldc = D);
     mert_normalize_backward(ops, .dx = da, .dy = dunit, .y = unit, .norm = norm, .rows = rows, .D = D, .ld = D);
-    mert_attention_backward(ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = a, .lse = lse, .q = qkv, .k = qkv, .v = qkv, .B = B, .T = T,
-                            .H = H, .dh = D / H, .ld = D, .scale = 0.3f, .p = 0.1, .key = key);
+    mert_attention_backward(ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = a, .lse = lse, .q = qkv, .k = qkv,
+                            .v = qkv, .B = B, .T = T, .H = H, .dh = D / H, .ld = D, .scale = 0.3f, .p = 0.1,
+                            .key = key);
     mert_axpy(ops, .to = dq, .from = dk, .n = all);
     mert_axpy(ops, .to = dq, .from = dv, .n = all);
     mert_fill(ops, .to = dqw, .n = D * D);
@@ -50,12 +57,13 @@ static void one_step(float result[RESULT], double numbers_for_people[4])
     mert_fill(ops, .to = m, .n = nw);
     mert_fill(ops, .to = v, .n = nw);
     mert_linear_backward(ops, rows, D, D, n1, q, dq, dqw, NULL, dh, 0);
-    mert_layer_norm_backward(ops, .dx = dh, .dw = dn, .db = zero, .dy = dh, .x = h, .w = one, .mean = mean, .rstd = rstd, .rows = rows, .columns = D);
+    mert_layer_norm_backward(ops, .dx = dh, .dw = dn, .db = zero, .dy = dh, .x = h, .w = one, .mean = mean,
+                             .rstd = rstd, .rows = rows, .columns = D);
     mert_gelu_backward(ops, .dx = dh, .dy = dh, .x = pre, .n = all);
     mert_conv_backward(ops, &s, x, w, dh, dw, NULL, NULL);
     mert_sum_squares(ops, .sum = sums + 2, .x = dw, .n = nw);
-    mert_adam(ops, .w = w, .m = m, .v = v, .g = dw, .n = nw, .gradient_scale = 1, .lr = 1e-3, .step = 1e-3, .beta1 = 0.9, .beta2 = 0.98,
-              .eps = 1e-6, .weight_decay = 0.01);
+    mert_adam(ops, .w = w, .m = m, .v = v, .g = dw, .n = nw, .gradient_scale = 1, .lr = 1e-3, .step = 1e-3,
+              .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.01);
     mert_copy(ops, .to = out, .from = w, .n = nw);
     mert_copy(ops, .to = out + nw, .from = logits, .n = rows * V);
     ops->download(ops, result, out, RESULT * sizeof *out);

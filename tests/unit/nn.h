@@ -1,5 +1,5 @@
-/* For the tests of nn/: numbers, arrays that are given back at the end of each test, the way to a backend and back, and a loop over
- * backends and thread counts that holds the bytes of every result against each other (A1, B2). */
+/* For the tests of nn/: numbers, arrays that are given back at the end of each test, the way to a backend and back, and
+ * a loop over backends and thread counts that holds the bytes of every result against each other (A1, B2). */
 #ifndef TEST_NN_H
 #define TEST_NN_H
 
@@ -13,7 +13,7 @@
 
 static mert_ops *ops;        /* the backend under test */
 static uint64_t nn_digest;   /* of all results of the running test */
-static int nn_again;         /* the test runs for the second time: its results are held against the first's, byte for byte */
+static int nn_again;         /* the test runs once more: its results are held against the first's, byte for byte */
 static void *nn_host[1 << 12], *nn_device[1 << 12];
 static int nn_hosts, nn_devices;
 
@@ -130,9 +130,10 @@ typedef struct nn_test {
     const char *name;
     void (*run)(void);
 } nn_test;
+#define NN_TEST(name) {#name, test_##name}
 
-/* Each test on the CPU backend with 1 and 3 threads and on the guard backend; all results must have the same bytes. With $MERT_ISA set
- * (below) only with 3 threads. */
+/* Each test on the CPU backend with 1 and 3 threads and on the guard backend; all results must have the same bytes.
+ * With $MERT_ISA set (below) only with 3 threads. */
 static inline void run_everywhere(const nn_test *tests, int n)
 {
     static const struct { const char *backend; int threads; } places[] = {{"cpu", 1}, {"cpu", 3}, {"guard", 3}};
@@ -153,8 +154,8 @@ static inline void run_everywhere(const nn_test *tests, int n)
                 printf("# the results' bytes are not those of the CPU backend with 1 thread\n");
                 test_bad = 1;
             }
-            printf("%sok %s (%s, %s, %d threads)\n", test_bad ? "not " : "", tests[i].name, places[place].backend, mert_cpu_isa_name(),
-                   places[place].threads);
+            printf("%sok %s (%s, %s, %d threads)\n", test_bad ? "not " : "", tests[i].name, places[place].backend,
+                   mert_cpu_isa_name(), places[place].threads);
             fflush(stdout);
             test_failures += test_bad;
         }
@@ -163,7 +164,7 @@ static inline void run_everywhere(const nn_test *tests, int n)
     mert_pool_set_threads(1);
 }
 
-/* Runs this program again for every lesser instruction set that this machine has: the choice is made once per process. */
+/* Runs this program again for every lesser instruction set of this machine: the choice is made once per process. */
 static inline void run_lesser_sets(char **argv)
 {
     static const char *const names[] = {"generic", "avx2", "avx512"};

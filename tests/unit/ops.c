@@ -1,5 +1,6 @@
-/* Every forward operation against nn/reference, on shapes that do not fit the tiles, on both backends, with 1 and 3 threads, with
- * every instruction set. (Backward operations: ops_gradients.c; contract A1 by items: ops_alone.c; the vectorised loops: vector.c.) */
+/* Every forward operation against nn/reference, on shapes that do not fit the tiles, on both backends, with 1 and 3
+ * threads, with every instruction set. (Backward operations: ops_gradients.c; contract A1 by items: ops_alone.c; the
+ * vectorised loops: vector.c.) */
 #include "nn.h"
 
 #include "../../libcommon/nn/conv.h"
@@ -19,29 +20,34 @@ static int64_t at_least_1(int64_t n)
 typedef struct product { int64_t M, N, K; } product;
 
 /* Sizes of 1, odd ones, more than one tile of rows (512), of columns (128 in two, 256), and both. */
-static const product products[] = {{1, 1, 1}, {1, 5, 3}, {7, 1, 9}, {3, 17, 1}, {16, 16, 16}, {33, 31, 65}, {130, 129, 7}, {515, 33, 19},
-                                   {5, 300, 12}, {513, 257, 5}, {40, 530, 21}, {1025, 3, 4}};
+static const product products[] = {{1, 1, 1}, {1, 5, 3}, {7, 1, 9}, {3, 17, 1}, {16, 16, 16}, {33, 31, 65},
+                                   {130, 129, 7}, {515, 33, 19}, {5, 300, 12}, {513, 257, 5}, {40, 530, 21},
+                                   {1025, 3, 4}};
 
-/* One product with the flags that the bits of `how` choose, and gaps at the ends of rows, which must stay as they are. */
+/* One product with the flags that the bits of `how` choose, and gaps at the ends of rows, which must stay. */
 static void one_product(const product *p, uint32_t how)
 {
     static const float alphas[] = {0, 1, 0.5f, -1.25f};
-    int ta = how & 1, tb = how >> 1 & 1, add = how >> 2 & 1, gelu = how >> 3 & 1, bias = how >> 4 & 1, pre = how >> 5 & 1, residual = how >> 6 & 1;
+    int ta = how & 1, tb = how >> 1 & 1, add = how >> 2 & 1, gelu = how >> 3 & 1, bias = how >> 4 & 1;
+    int pre = how >> 5 & 1, residual = how >> 6 & 1;
     float alpha = alphas[how >> 7 & 3];
     int64_t batch = (how >> 9 & 3) % 3 * 2, sum = how >> 11 & 1, gap = how >> 12 & 3, many = at_least_1(batch);
     int64_t lda = (ta ? p->M : p->K) + gap, ldb = (tb ? p->K : p->N) + gap / 2, ldc = p->N + gap;
     int64_t a_step = lda * (ta ? p->K : p->M) + 1, b_step = ldb * (tb ? p->N : p->K) + 3, c_step = ldc * p->M + 2;
     int64_t na = a_step * many, nb = b_step * many, nc = c_step * many;
-    float *a = numbers(na, 1), *b = numbers(nb, 2), *c = numbers(nc, 3), *f = numbers(p->N, 4), *s = numbers(nc, 5), *kept = numbers(nc, 6);
+    float *a = numbers(na, 1), *b = numbers(nb, 2), *c = numbers(nc, 3), *f = numbers(p->N, 4), *s = numbers(nc, 5);
+    float *kept = numbers(nc, 6);
     double *wc = wide(c, nc), *wkept = wide(kept, nc);
-    mert_reference_gemm_args exact = {p->M, p->N, p->K, wide(a, na), wide(b, nb), wc, lda, ldb, ldc, ta, tb, add, alpha == 0 ? 1 : alpha, batch,
-                                      a_step, b_step, c_step, (int)sum, bias ? wide(f, p->N) : NULL, residual ? wide(s, nc) : NULL,
-                                      pre ? wkept : NULL, gelu};
+    mert_reference_gemm_args exact = {p->M, p->N, p->K, wide(a, na), wide(b, nb), wc, lda, ldb, ldc, ta, tb, add,
+                                      alpha == 0 ? 1 : alpha, batch, a_step, b_step, c_step, (int)sum,
+                                      bias ? wide(f, p->N) : NULL, residual ? wide(s, nc) : NULL, pre ? wkept : NULL,
+                                      gelu};
     float *dc = put(c, nc), *dkept = put(kept, nc);
     mert_reference_gemm(&exact);
-    mert_gemm(ops, .M = p->M, .N = p->N, .K = p->K, .a = put(a, na), .b = put(b, nb), .c = dc, .lda = lda, .ldb = ldb, .ldc = ldc, .ta = ta,
-              .tb = tb, .add = add, .alpha = alpha, .batch = batch, .a_step = a_step, .b_step = b_step, .c_step = c_step, .sum = (int)sum,
-              .bias = bias ? put(f, p->N) : NULL, .residual = residual ? put(s, nc) : NULL, .pre = pre ? dkept : NULL, .gelu = gelu);
+    mert_gemm(ops, .M = p->M, .N = p->N, .K = p->K, .a = put(a, na), .b = put(b, nb), .c = dc, .lda = lda, .ldb = ldb,
+              .ldc = ldc, .ta = ta, .tb = tb, .add = add, .alpha = alpha, .batch = batch, .a_step = a_step,
+              .b_step = b_step, .c_step = c_step, .sum = (int)sum, .bias = bias ? put(f, p->N) : NULL,
+              .residual = residual ? put(s, nc) : NULL, .pre = pre ? dkept : NULL, .gelu = gelu);
     CHECK_APART(get(dc, nc), wc, nc, SUM);
     CHECK_APART(get(dkept, nc), wkept, nc, SUM);
 }
@@ -54,7 +60,8 @@ TEST(gemm)
             how = how * 1664525u + 1013904223u;
             one_product(&products[i], turn == 0 ? 0 : how >> 8);
             if (test_bad)
-                printf("# %d x %d x %d, flags %#x\n", (int)products[i].M, (int)products[i].N, (int)products[i].K, (unsigned)(how >> 8));
+                printf("# %d x %d x %d, flags %#x\n", (int)products[i].M, (int)products[i].N, (int)products[i].K,
+                       (unsigned)(how >> 8));
             forget();
         }
 }
@@ -66,7 +73,8 @@ TEST(gemm_of_nothing)
     mert_gemm(ops, .M = 0, .N = 3, .K = 2, .a = c, .lda = 2, .b = c, .ldb = 3, .c = c, .ldc = 3);
     mert_gemm(ops, .M = 3, .N = 0, .K = 2, .a = c, .lda = 2, .b = c, .ldb = 1, .c = c, .ldc = 1);
     CHECK(!memcmp(get(c, 6), x, sizeof zero));
-    mert_gemm(ops, .M = 2, .N = 3, .K = 0, .a = c, .lda = 1, .b = c, .ldb = 3, .c = c, .ldc = 3); /* an empty sum is 0 */
+    /* an empty sum is 0 */
+    mert_gemm(ops, .M = 2, .N = 3, .K = 0, .a = c, .lda = 1, .b = c, .ldb = 3, .c = c, .ldc = 3);
     CHECK(!memcmp(get(c, 6), zero, sizeof zero));
 }
 
@@ -79,17 +87,20 @@ TEST(linear)
         float *y = room(n), *pre = room(n);
         double *ey = zeros(n), *epre = zeros(n);
         mert_linear(ops, rows, in, out, put(x, rows * in), put(w, out * in), put(b, out), pre, 1, put(r, n), y);
-        mert_reference_linear(rows, in, out, wide(x, rows * in), wide(w, out * in), wide(b, out), epre, 1, wide(r, n), ey);
+        mert_reference_linear(rows, in, out, wide(x, rows * in), wide(w, out * in), wide(b, out), epre, 1, wide(r, n),
+                              ey);
         CHECK_APART(get(y, n), ey, n, SUM);
         CHECK_APART(get(pre, n), epre, n, SUM);
     }
 }
 
-/* The kernels and strides of MERT's extractor, and others: stride above the kernel, kernel not a multiple of the stride. */
+/* The kernels and strides of MERT's extractor, and others: stride above the kernel, kernel not a multiple of the
+ * stride. */
 TEST(conv)
 {
-    static const mert_conv_shape shapes[] = {{1, 1, 0, 1, 1, 1, 1},    {2, 53, 0, 1, 7, 10, 5}, {3, 40, 0, 6, 5, 3, 2}, {1, 41, 0, 6, 5, 2, 2},
-                                             {2, 30, 0, 3, 4, 2, 5}, {2, 29, 0, 4, 140, 7, 1}, {1, 1100, 0, 2, 3, 4, 2}};
+    static const mert_conv_shape shapes[] = {{1, 1, 0, 1, 1, 1, 1},    {2, 53, 0, 1, 7, 10, 5}, {3, 40, 0, 6, 5, 3, 2},
+                                             {1, 41, 0, 6, 5, 2, 2}, {2, 30, 0, 3, 4, 2, 5}, {2, 29, 0, 4, 140, 7, 1},
+                                             {1, 1100, 0, 2, 3, 4, 2}};
     for (int i = 0; i < 7; i++) {
         mert_conv_shape s = shapes[i];
         s.T_out = (s.T_in - s.kernel) / s.stride + 1;
@@ -111,7 +122,8 @@ TEST(copy_fill_axpy)
 {
     for (int i = 0; i < 5; i++) {
         int64_t n = lengths[i];
-        float *x = numbers(n, 1), *y = numbers(n, 2), *to = room(n), *dx = put(x, n), *dy = put(y, n), *filled = room(n), *out;
+        float *x = numbers(n, 1), *y = numbers(n, 2), *to = room(n), *dx = put(x, n), *dy = put(y, n);
+        float *filled = room(n), *out;
         double *sum = wide(y, n), *wx = wide(x, n);
         mert_copy(ops, .to = to, .from = dx, .n = n);
         mert_fill(ops, .to = filled, .value = -2.5f, .n = n);
@@ -129,14 +141,17 @@ TEST(copy_fill_axpy)
 
 TEST(copy_2d)
 {
-    static const int64_t shapes[][4] = {{1, 1, 1, 1}, {3, 5, 9, 5}, {40, 17, 17, 31}, {2, 40000, 40001, 40003}, {5000, 9, 10, 9}};
+    static const int64_t shapes[][4] = {{1, 1, 1, 1}, {3, 5, 9, 5}, {40, 17, 17, 31}, {2, 40000, 40001, 40003},
+                                        {5000, 9, 10, 9}};
     for (int i = 0; i < 20; i++) {
         int64_t rows = shapes[i / 4][0], columns = shapes[i / 4][1], ldto = shapes[i / 4][2], ldfrom = shapes[i / 4][3];
-        float *x = numbers(rows * ldfrom, 1), *y = numbers(rows * ldto, 2), *to = put(y, rows * ldto), scale = i % 4 < 2 ? 0 : 0.3f;
+        float *x = numbers(rows * ldfrom, 1), *y = numbers(rows * ldto, 2), *to = put(y, rows * ldto);
+        float scale = i % 4 < 2 ? 0 : 0.3f;
         double *exact = wide(y, rows * ldto);
-        mert_copy_2d(ops, .to = to, .ldto = ldto, .from = put(x, rows * ldfrom), .ldfrom = ldfrom, .rows = rows, .columns = columns,
-                     .add = i % 2, .scale = scale);
-        mert_reference_copy_2d(exact, ldto, wide(x, rows * ldfrom), ldfrom, rows, columns, i % 2, scale == 0 ? 1 : (double)scale);
+        mert_copy_2d(ops, .to = to, .ldto = ldto, .from = put(x, rows * ldfrom), .ldfrom = ldfrom, .rows = rows,
+                     .columns = columns, .add = i % 2, .scale = scale);
+        mert_reference_copy_2d(exact, ldto, wide(x, rows * ldfrom), ldfrom, rows, columns, i % 2,
+                               scale == 0 ? 1 : (double)scale);
         CHECK_APART(get(to, rows * ldto), exact, rows * ldto, ELEMENT);
     }
 }
@@ -211,7 +226,8 @@ TEST(dropout)
     CHECK_NEAR(mean, 1, 5 * sqrt(0.1 / 0.9 / (double)(B * n)));
     CHECK_NEAR((double)zero / (double)(B * n), 0.1, 5 * sqrt(0.09 / (double)(B * n)));
     for (int64_t i = 0; i < n; i++)
-        same += (y[i] == 0) == (y[n + i] == 0); /* rows have masks of their own: 0.82 of their elements agree by chance */
+        same += (y[i] == 0) == (y[n + i] == 0);
+    /* rows have masks of their own: 0.82 of their elements agree by chance */
     CHECK_NEAR((double)same / (double)n, 0.82, 0.02);
     other[0].seed++;
     other[1].place++;
@@ -219,7 +235,8 @@ TEST(dropout)
     for (int k = 0; k < 3; k++)
         CHECK(memcmp(dropped(B, n, 0.1, other[k]), y, (size_t)(B * n) * sizeof *y));
     CHECK(!memcmp(dropped(B, n, 0.1, key), y, (size_t)(B * n) * sizeof *y));
-    CHECK(!memcmp(dropped(1, 1001, 0.1, key), y, 1001 * sizeof *y)); /* an element's number does not depend on the length */
+    /* an element's number does not depend on the length */
+    CHECK(!memcmp(dropped(1, 1001, 0.1, key), y, 1001 * sizeof *y));
     y = dropped(B, n, 0, key);
     for (int64_t i = 0; i < B * n; i++)
         CHECK(y[i] == 1);
@@ -232,14 +249,17 @@ TEST(layer_norm)
     static const int64_t shapes[][2] = {{1, 1}, {3, 2}, {33, 17}, {70, 768}, {2, 5001}};
     for (int i = 0; i < 5; i++) {
         int64_t rows = shapes[i][0], columns = shapes[i][1], n = rows * columns;
-        float *x = numbers(n, 1), *w = numbers(columns, 2), *b = numbers(columns, 3), *mean = room(rows), *rstd = room(rows), *y = room(n);
+        float *x = numbers(n, 1), *w = numbers(columns, 2), *b = numbers(columns, 3), *mean = room(rows);
+        float *rstd = room(rows), *y = room(n);
         double *ey = zeros(n), *emean = zeros(rows), *erstd = zeros(rows);
         for (int64_t k = 0; k < n; k++)
             x[k] = 2 * x[k] + 3; /* a mean that must go */
         float *dx = put(x, n), *dw = put(w, columns), *db = put(b, columns);
-        mert_layer_norm(ops, .y = y, .x = dx, .w = dw, .b = db, .mean = mean, .rstd = rstd, .rows = rows, .columns = columns, .eps = 1e-5f);
+        mert_layer_norm(ops, .y = y, .x = dx, .w = dw, .b = db, .mean = mean, .rstd = rstd, .rows = rows,
+                        .columns = columns, .eps = 1e-5f);
         mert_layer_norm(ops, .y = dx, .x = dx, .w = dw, .b = db, .rows = rows, .columns = columns, .eps = 1e-5f);
-        mert_reference_layer_norm(ey, wide(x, n), wide(w, columns), wide(b, columns), emean, erstd, rows, columns, 1e-5f);
+        mert_reference_layer_norm(ey, wide(x, n), wide(w, columns), wide(b, columns), emean, erstd, rows, columns,
+                                  1e-5f);
         CHECK_APART(get(y, n), ey, n, SUM);
         CHECK(!memcmp(get(dx, n), get(y, n), (size_t)n * sizeof *x));
         CHECK_APART(get(mean, rows), emean, rows, SUM);
@@ -252,13 +272,14 @@ TEST(time_norm)
     static const int64_t shapes[][3] = {{1, 1, 1}, {2, 3, 5}, {3, 700, 67}, {1, 2049, 3}, {2, 256, 64}};
     for (int i = 0; i < 5; i++) {
         int64_t B = shapes[i][0], T = shapes[i][1], C = shapes[i][2], n = B * T * C;
-        float *x = numbers(n, 1), *w = numbers(C, 2), *b = numbers(C, 3), *y = room(n), *pre = room(n), *mean = room(B * C), *rstd = room(B * C);
+        float *x = numbers(n, 1), *w = numbers(C, 2), *b = numbers(C, 3), *y = room(n), *pre = room(n);
+        float *mean = room(B * C), *rstd = room(B * C);
         double *ey = zeros(n), *epre = zeros(n), *emean = zeros(B * C), *erstd = zeros(B * C);
         for (int64_t k = 0; k < n; k++)
             x[k] = x[k] / 2 + 1;
         float *dx = put(x, n), *dw = put(w, C), *db = put(b, C);
-        mert_time_norm(ops, .y = y, .x = dx, .w = dw, .b = db, .mean = mean, .rstd = rstd, .pre = pre, .B = B, .T = T, .C = C, .eps = 1e-5f,
-                       .gelu = 1);
+        mert_time_norm(ops, .y = y, .x = dx, .w = dw, .b = db, .mean = mean, .rstd = rstd, .pre = pre, .B = B, .T = T,
+                       .C = C, .eps = 1e-5f, .gelu = 1);
         mert_time_norm(ops, .y = dx, .x = dx, .w = dw, .b = db, .B = B, .T = T, .C = C, .eps = 1e-5f);
         mert_reference_time_norm(ey, wide(x, n), wide(w, C), wide(b, C), emean, erstd, epre, B, T, C, 1e-5f, 1);
         CHECK_APART(get(y, n), ey, n, SUM);
@@ -276,7 +297,8 @@ TEST(weight_norm)
         int64_t out = shapes[i][0], in = shapes[i][1], kernel = shapes[i][2], n = out * in * kernel;
         float *g = numbers(kernel, 1), *v = numbers(n, 2), *w = room(n), *norm = room(kernel);
         double *ew = zeros(n), *enorm = zeros(kernel);
-        mert_weight_norm(ops, .w = w, .norm = norm, .g = put(g, kernel), .v = put(v, n), .out = out, .in = in, .kernel = kernel);
+        mert_weight_norm(ops, .w = w, .norm = norm, .g = put(g, kernel), .v = put(v, n), .out = out, .in = in,
+                         .kernel = kernel);
         mert_reference_weight_norm(ew, enorm, wide(g, kernel), wide(v, n), out, in, kernel);
         CHECK_APART(get(w, n), ew, n, SUM);
         CHECK_APART(get(norm, kernel), enorm, kernel, SUM);
@@ -287,16 +309,18 @@ TEST(weight_norm)
 
 TEST(grouped_conv)
 {
-    static const int64_t shapes[][6] = {{1, 1, 1, 1, 1, 0}, {2, 5, 6, 2, 4, 2}, {1, 3, 4, 4, 9, 4}, {2, 150, 12, 3, 16, 8}, {1, 65, 10, 1, 3, 1},
-                                        {1, 4, 6, 2, 128, 64}};
+    static const int64_t shapes[][6] = {{1, 1, 1, 1, 1, 0}, {2, 5, 6, 2, 4, 2}, {1, 3, 4, 4, 9, 4},
+                                        {2, 150, 12, 3, 16, 8}, {1, 65, 10, 1, 3, 1}, {1, 4, 6, 2, 128, 64}};
     for (int i = 0; i < 6; i++) {
-        int64_t B = shapes[i][0], T = shapes[i][1], D = shapes[i][2], groups = shapes[i][3], kernel = shapes[i][4], pad = shapes[i][5];
+        int64_t B = shapes[i][0], T = shapes[i][1], D = shapes[i][2], groups = shapes[i][3], kernel = shapes[i][4];
+        int64_t pad = shapes[i][5];
         int64_t n = B * T * D, nw = D * kernel * (D / groups);
         float *x = numbers(n, 1), *w = numbers(nw, 2), *b = numbers(D, 3), *y = room(n);
         double *exact = zeros(n);
-        mert_grouped_conv(ops, .y = y, .x = put(x, n), .w = put(w, nw), .bias = i % 2 ? put(b, D) : NULL, .B = B, .T = T, .D = D,
-                          .groups = groups, .kernel = kernel, .pad = pad);
-        mert_reference_grouped_conv(exact, wide(x, n), wide(w, nw), i % 2 ? wide(b, D) : NULL, B, T, D, groups, kernel, pad);
+        mert_grouped_conv(ops, .y = y, .x = put(x, n), .w = put(w, nw), .bias = i % 2 ? put(b, D) : NULL, .B = B,
+                          .T = T, .D = D, .groups = groups, .kernel = kernel, .pad = pad);
+        mert_reference_grouped_conv(exact, wide(x, n), wide(w, nw), i % 2 ? wide(b, D) : NULL, B, T, D, groups, kernel,
+                                    pad);
         CHECK_APART(get(y, n), exact, n, SUM);
     }
 }
@@ -304,7 +328,8 @@ TEST(grouped_conv)
 /* ---- attention ---- */
 
 /* B, T, H, dh, ld; T up to three tiles of queries (128) and two of keys (256). */
-static const int64_t attentions[][5] = {{1, 1, 1, 1, 1}, {2, 3, 2, 5, 10}, {1, 129, 1, 3, 4}, {2, 301, 1, 8, 11}, {1, 257, 3, 1, 3}};
+static const int64_t attentions[][5] = {{1, 1, 1, 1, 1}, {2, 3, 2, 5, 10}, {1, 129, 1, 3, 4}, {2, 301, 1, 8, 11},
+                                        {1, 257, 3, 1, 3}};
 
 TEST(attention)
 {
@@ -313,9 +338,10 @@ TEST(attention)
         int64_t B = s[0], T = s[1], H = s[2], n = B * T * s[4], heads = B * H * T;
         float *q = numbers(n, 1), *k = numbers(n, 2), *v = numbers(n, 3), *out = put(v, n), *lse = room(heads);
         double *eout = wide(v, n), *else_ = zeros(heads);
-        mert_reference_attention_args exact = {eout, else_, wide(q, n), wide(k, n), wide(v, n), B, T, H, s[3], s[4], 0.7f, i % 2 ? 0.3 : 0, {9, 8, 7}};
-        mert_attention(ops, .out = out, .lse = lse, .q = put(q, n), .k = put(k, n), .v = put(v, n), .B = B, .T = T, .H = H, .dh = s[3],
-                       .ld = s[4], .scale = 0.7f, .p = exact.p, .key = exact.key);
+        mert_reference_attention_args exact = {eout, else_, wide(q, n), wide(k, n), wide(v, n), B, T, H, s[3], s[4],
+                                               0.7f, i % 2 ? 0.3 : 0, {9, 8, 7}};
+        mert_attention(ops, .out = out, .lse = lse, .q = put(q, n), .k = put(k, n), .v = put(v, n), .B = B, .T = T,
+                       .H = H, .dh = s[3], .ld = s[4], .scale = 0.7f, .p = exact.p, .key = exact.key);
         mert_reference_attention(&exact);
         CHECK_APART(get(out, n), eout, n, SUM); /* the gaps between rows included, which stay what they were */
         CHECK_APART(get(lse, heads), else_, heads, SUM);
@@ -330,8 +356,10 @@ TEST(attention_of_large_scores)
     double *exact_out = zeros(n);
     for (int64_t i = 0; i < n; i++)
         k[i] *= (float)(i < n / 2 ? i : n - i) / 8;
-    mert_reference_attention_args exact = {exact_out, NULL, wide(q, n), wide(k, n), wide(v, n), 1, T, 1, dh, dh, 1, 0, {0, 0, 0}};
-    mert_attention(ops, .out = out, .q = put(q, n), .k = put(k, n), .v = put(v, n), .B = 1, .T = T, .H = 1, .dh = dh, .ld = dh, .scale = 1);
+    mert_reference_attention_args exact = {exact_out, NULL, wide(q, n), wide(k, n), wide(v, n), 1, T, 1, dh, dh, 1, 0,
+                                           {0, 0, 0}};
+    mert_attention(ops, .out = out, .q = put(q, n), .k = put(k, n), .v = put(v, n), .B = 1, .T = T, .H = 1, .dh = dh,
+                   .ld = dh, .scale = 1);
     mert_reference_attention(&exact);
     CHECK_APART(get(out, n), exact_out, n, 1e-4); /* a score of 500 has an error of 3e-5 itself */
 }
@@ -343,7 +371,8 @@ TEST(mask_gather_scatter)
     static const int64_t shapes[][2] = {{1, 1}, {5, 3}, {41, 131}, {3000, 17}};
     for (int i = 0; i < 4; i++) {
         int64_t rows = shapes[i][0], D = shapes[i][1], n = rows * D, few = (rows + 2) / 3;
-        float *x = numbers(n, 1), *e = numbers(D, 2), *mask = keep((size_t)rows * sizeof *mask), *to = room(few * D), *dx = put(x, n);
+        float *x = numbers(n, 1), *e = numbers(D, 2), *mask = keep((size_t)rows * sizeof *mask), *to = room(few * D);
+        float *dx = put(x, n);
         double *exact = wide(x, n), *exact_to = zeros(few * D);
         int32_t *index = keep((size_t)few * sizeof *index), *dindex;
         for (int64_t r = 0; r < rows; r++)
@@ -401,8 +430,9 @@ TEST(cross_entropy)
         }
         logits = put(cosine, n);
         sums = put_bytes(before, sizeof before);
-        mert_cross_entropy(ops, .logits = logits, .target = put_bytes(target, (size_t)rows * sizeof *target), .sums = sums,
-                           .log_temperature = i % 2 ? put(&theta, 1) : NULL, .rows = rows, .V = V, .scale = 10);
+        mert_cross_entropy(ops, .logits = logits, .target = put_bytes(target, (size_t)rows * sizeof *target),
+                           .sums = sums, .log_temperature = i % 2 ? put(&theta, 1) : NULL, .rows = rows, .V = V,
+                           .scale = 10);
         loss = mert_reference_cross_entropy(wide(cosine, n), target, i % 2 ? &wtheta : NULL, 10, rows, V, &correct);
         sums = get_bytes(sums, sizeof before);
         CHECK_NEAR(sums[0] - 3, loss, 1e-6 * (fabs(loss) + (double)rows));
@@ -456,8 +486,8 @@ TEST(adam)
             float *g = numbers(n, (uint32_t)(10 + t));
             double lr = 1e-3 * t, step = lr * sqrt(1 - pow(0.98, t)) / (1 - pow(0.9, t));
             mert_reference_adam_args exact = {ew, em, ev, wide(g, n), n, 0.125, lr, step, 0.9, 0.98, 1e-6, 0.01};
-            mert_adam(ops, .w = dw, .m = dm, .v = dv, .g = put(g, n), .n = n, .gradient_scale = 0.125, .lr = lr, .step = step, .beta1 = 0.9,
-                      .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.01);
+            mert_adam(ops, .w = dw, .m = dm, .v = dv, .g = put(g, n), .n = n, .gradient_scale = 0.125, .lr = lr,
+                      .step = step, .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.01);
             mert_reference_adam(&exact);
         }
         CHECK_APART(get(dm, n), em, n, 1e-6);
@@ -468,7 +498,8 @@ TEST(adam)
     }
 }
 
-/* At the start of the warm-up lr times decay is less than 1 - lr decay can hold in a float: the weight lost must be right all the same. */
+/* At the start of the warm-up lr times decay is less than 1 - lr decay can hold in a float: the weight lost must be
+ * right all the same. */
 TEST(adam_decays_slowly)
 {
     int64_t n = 1000;
@@ -481,8 +512,8 @@ TEST(adam_decays_slowly)
     mert_fill(ops, .to = v, .value = 1, .n = n);
     for (int t = 0; t < 1000; t++) {
         mert_fill(ops, .to = g, .value = t % 2 ? 1.0f : -1.0f, .n = n);
-        mert_adam(ops, .w = dw, .m = m, .v = v, .g = g, .n = n, .gradient_scale = 1, .lr = 5e-6, .step = 5e-6, .beta1 = 0.9, .beta2 = 0.98,
-                  .eps = 1e-6, .weight_decay = 0.01);
+        mert_adam(ops, .w = dw, .m = m, .v = v, .g = g, .n = n, .gradient_scale = 1, .lr = 5e-6, .step = 5e-6,
+                  .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.01);
     }
     after = get(dw, n);
     for (int64_t k = 0; k < n; k++) {
@@ -495,13 +526,11 @@ TEST(adam_decays_slowly)
 int main(int argc, char **argv)
 {
     static const nn_test tests[] = {
-        {"gemm", test_gemm}, {"gemm_of_nothing", test_gemm_of_nothing}, {"linear", test_linear}, {"conv", test_conv},
-        {"copy_fill_axpy", test_copy_fill_axpy}, {"copy_2d", test_copy_2d}, {"swap_axes", test_swap_axes}, {"gelu", test_gelu},
-        {"column_sum", test_column_sum}, {"dropout", test_dropout}, {"layer_norm", test_layer_norm}, {"time_norm", test_time_norm},
-        {"weight_norm", test_weight_norm}, {"grouped_conv", test_grouped_conv}, {"attention", test_attention},
-        {"attention_of_large_scores", test_attention_of_large_scores}, {"mask_gather_scatter", test_mask_gather_scatter},
-        {"normalize", test_normalize}, {"cross_entropy", test_cross_entropy}, {"sums_of_squares", test_sums_of_squares}, {"glu", test_glu},
-        {"adam", test_adam}, {"adam_decays_slowly", test_adam_decays_slowly}};
+        NN_TEST(gemm), NN_TEST(gemm_of_nothing), NN_TEST(linear), NN_TEST(conv), NN_TEST(copy_fill_axpy),
+        NN_TEST(copy_2d), NN_TEST(swap_axes), NN_TEST(gelu), NN_TEST(column_sum), NN_TEST(dropout),
+        NN_TEST(layer_norm), NN_TEST(time_norm), NN_TEST(weight_norm), NN_TEST(grouped_conv), NN_TEST(attention),
+        NN_TEST(attention_of_large_scores), NN_TEST(mask_gather_scatter), NN_TEST(normalize), NN_TEST(cross_entropy),
+        NN_TEST(sums_of_squares), NN_TEST(glu), NN_TEST(adam), NN_TEST(adam_decays_slowly)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

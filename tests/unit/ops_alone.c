@@ -1,5 +1,6 @@
-/* Contract A1 on the operations between pcm and codes or hidden states: an item has the same bytes alone, in a batch, and at another
- * address. (That they do not depend on threads: every test of run_everywhere.) And the arena that models take their memory from. */
+/* Contract A1 on the operations between pcm and codes or hidden states: an item has the same bytes alone, in a batch,
+ * and at another address. (That they do not depend on threads: every test of run_everywhere.) And the arena that models
+ * take their memory from. */
 #include "nn.h"
 
 #include "../../libcommon/nn/arena.h"
@@ -23,10 +24,11 @@ static float *shifted(const float *x, int64_t n)
 TEST(gemm_alone_and_in_a_batch)
 {
     int64_t M = 77, N = 150, K = 33;
-    float *a = numbers(ITEMS * M * K, 1), *b = numbers(N * K, 2), *f = numbers(N, 3), *c = room(ITEMS * M * N), *together;
+    float *a = numbers(ITEMS * M * K, 1), *b = numbers(N * K, 2), *f = numbers(N, 3), *c = room(ITEMS * M * N);
+    float *together;
     float *db = put(b, N * K), *df = put(f, N);
-    mert_gemm(ops, .M = M, .N = N, .K = K, .a = put(a, ITEMS * M * K), .lda = K, .a_step = M * K, .b = db, .ldb = K, .tb = 1, .c = c, .ldc = N,
-              .c_step = M * N, .batch = ITEMS, .bias = df, .gelu = 1);
+    mert_gemm(ops, .M = M, .N = N, .K = K, .a = put(a, ITEMS * M * K), .lda = K, .a_step = M * K, .b = db, .ldb = K,
+              .tb = 1, .c = c, .ldc = N, .c_step = M * N, .batch = ITEMS, .bias = df, .gelu = 1);
     together = get(c, ITEMS * M * N);
     for (int64_t i = 0; i < ITEMS; i++) {
         float *y = room(M * N + AT) + AT;
@@ -53,14 +55,15 @@ TEST(conv_alone_and_in_a_batch)
 TEST(attention_alone_and_in_a_batch)
 {
     int64_t T = 270, H = 2, dh = 9, n = T * H * dh;
-    float *q = numbers(ITEMS * n, 1), *k = numbers(ITEMS * n, 2), *v = numbers(ITEMS * n, 3), *out = room(ITEMS * n), *together;
-    mert_attention(ops, .out = out, .q = put(q, ITEMS * n), .k = put(k, ITEMS * n), .v = put(v, ITEMS * n), .B = ITEMS, .T = T, .H = H, .dh = dh,
-                   .ld = H * dh, .scale = 0.3f);
+    float *q = numbers(ITEMS * n, 1), *k = numbers(ITEMS * n, 2), *v = numbers(ITEMS * n, 3), *out = room(ITEMS * n);
+    float *together;
+    mert_attention(ops, .out = out, .q = put(q, ITEMS * n), .k = put(k, ITEMS * n), .v = put(v, ITEMS * n), .B = ITEMS,
+                   .T = T, .H = H, .dh = dh, .ld = H * dh, .scale = 0.3f);
     together = get(out, ITEMS * n);
     for (int64_t i = 0; i < ITEMS; i++) {
         float *alone = room(n + AT) + AT;
-        mert_attention(ops, .out = alone, .q = shifted(q + i * n, n), .k = shifted(k + i * n, n), .v = shifted(v + i * n, n), .B = 1, .T = T,
-                       .H = H, .dh = dh, .ld = H * dh, .scale = 0.3f);
+        mert_attention(ops, .out = alone, .q = shifted(q + i * n, n), .k = shifted(k + i * n, n),
+                       .v = shifted(v + i * n, n), .B = 1, .T = T, .H = H, .dh = dh, .ld = H * dh, .scale = 0.3f);
         CHECK(same_item(together, get(alone, n), i, n));
     }
 }
@@ -68,11 +71,13 @@ TEST(attention_alone_and_in_a_batch)
 TEST(norms_alone_and_in_a_batch)
 {
     int64_t T = 300, C = 67, n = T * C, kernel = 8, groups = 1, nw = C * kernel * C;
-    float *x = numbers(ITEMS * n, 1), *w = numbers(C, 2), *taps = numbers(nw, 3), *dx = put(x, ITEMS * n), *dw = put(w, C), *dtaps = put(taps, nw);
+    float *x = numbers(ITEMS * n, 1), *w = numbers(C, 2), *taps = numbers(nw, 3), *dx = put(x, ITEMS * n);
+    float *dw = put(w, C), *dtaps = put(taps, nw);
     float *y[3] = {room(ITEMS * n), room(ITEMS * n), room(ITEMS * n)}, *together[3];
     mert_layer_norm(ops, .y = y[0], .x = dx, .w = dw, .b = dw, .rows = ITEMS * T, .columns = C, .eps = 1e-5f);
     mert_time_norm(ops, .y = y[1], .x = dx, .w = dw, .b = dw, .B = ITEMS, .T = T, .C = C, .eps = 1e-5f, .gelu = 1);
-    mert_grouped_conv(ops, .y = y[2], .x = dx, .w = dtaps, .bias = dw, .B = ITEMS, .T = T, .D = C, .groups = groups, .kernel = kernel, .pad = 4);
+    mert_grouped_conv(ops, .y = y[2], .x = dx, .w = dtaps, .bias = dw, .B = ITEMS, .T = T, .D = C, .groups = groups,
+                      .kernel = kernel, .pad = 4);
     for (int k = 0; k < 3; k++)
         together[k] = get(y[k], ITEMS * n);
     for (int64_t i = 0; i < ITEMS; i++) {
@@ -81,8 +86,8 @@ TEST(norms_alone_and_in_a_batch)
         CHECK(same_item(together[0], get(alone, n), i, n));
         mert_time_norm(ops, .y = alone, .x = one, .w = w1, .b = w1, .B = 1, .T = T, .C = C, .eps = 1e-5f, .gelu = 1);
         CHECK(same_item(together[1], get(alone, n), i, n));
-        mert_grouped_conv(ops, .y = alone, .x = one, .w = shifted(taps, nw), .bias = w1, .B = 1, .T = T, .D = C, .groups = groups,
-                          .kernel = kernel, .pad = 4);
+        mert_grouped_conv(ops, .y = alone, .x = one, .w = shifted(taps, nw), .bias = w1, .B = 1, .T = T, .D = C,
+                          .groups = groups, .kernel = kernel, .pad = 4);
         CHECK(same_item(together[2], get(alone, n), i, n));
     }
 }
@@ -124,9 +129,8 @@ TEST(arena)
 int main(int argc, char **argv)
 {
     static const nn_test tests[] = {
-        {"gemm_alone_and_in_a_batch", test_gemm_alone_and_in_a_batch}, {"conv_alone_and_in_a_batch", test_conv_alone_and_in_a_batch},
-        {"attention_alone_and_in_a_batch", test_attention_alone_and_in_a_batch},
-        {"norms_alone_and_in_a_batch", test_norms_alone_and_in_a_batch}};
+        NN_TEST(gemm_alone_and_in_a_batch), NN_TEST(conv_alone_and_in_a_batch),
+        NN_TEST(attention_alone_and_in_a_batch), NN_TEST(norms_alone_and_in_a_batch)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     RUN(arena);

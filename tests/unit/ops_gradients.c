@@ -1,6 +1,7 @@
-/* Every backward operation against central differences of the readable forward operation (nn/reference) in double precision. The loss is
- * the sum of dy[i] y[i] over the result y, so that its gradient by the result is dy, as random as everything else. Small shapes are
- * checked at every coordinate, large ones (to cross the tiles) at some, and along a random direction. */
+/* Every backward operation against central differences of the readable forward operation (nn/reference) in double
+ * precision. The loss is the sum of dy[i] y[i] over the result y, so that its gradient by the result is dy, as random
+ * as everything else. Small shapes are checked at every coordinate, large ones (to cross the tiles) at some, and along
+ * a random direction. */
 #include "nn.h"
 
 #include "../../libcommon/nn/conv.h"
@@ -94,7 +95,7 @@ static double gelu_loss(void)
     return projected();
 }
 
-TEST(gelu)
+TEST(gelu_gradient)
 {
     static const int64_t lengths[] = {1, 17, 40001};
     for (int i = 0; i < 3; i++) {
@@ -115,7 +116,7 @@ static double glu_loss(void)
     return projected();
 }
 
-TEST(glu)
+TEST(glu_gradient)
 {
     static const int64_t shapes[][2] = {{1, 1}, {3, 7}, {35, 67}};
     for (int i = 0; i < 3; i++) {
@@ -134,7 +135,7 @@ static double dropout_loss(void)
     return projected();
 }
 
-TEST(dropout)
+TEST(dropout_gradient)
 {
     int64_t n = f.n = 3 * 11;
     float *x = numbers(n, 1), *dy = numbers(n, 2), *dx = put(dy, n);
@@ -151,12 +152,13 @@ static double mask_loss(void)
     return projected();
 }
 
-TEST(mask)
+TEST(mask_gradient)
 {
     static const int64_t shapes[][2] = {{1, 1}, {6, 5}, {300, 131}};
     for (int i = 0; i < 3; i++) {
         int64_t rows = f.rows = shapes[i][0], D = f.C = shapes[i][1], n = f.n = rows * D;
-        float *x = numbers(n, 1), *dy = numbers(n, 2), *e = numbers(D, 3), *before = numbers(D, 4), *mask = keep((size_t)rows * sizeof *mask);
+        float *x = numbers(n, 1), *dy = numbers(n, 2), *e = numbers(D, 3), *before = numbers(D, 4);
+        float *mask = keep((size_t)rows * sizeof *mask);
         float *dx = put(dy, n), *de = put(before, D);
         for (int64_t r = 0; r < rows; r++)
             mask[r] = r % 3 != 1;
@@ -173,7 +175,7 @@ static double gather_loss(void)
     return projected();
 }
 
-TEST(gather)
+TEST(gather_gradient)
 {
     static const int32_t index[] = {4, 0, 6};
     int64_t rows = f.rows = 3, D = f.C = 5, n = f.n = rows * D, all = 7 * D;
@@ -191,20 +193,23 @@ static double linear_loss(void)
     return projected();
 }
 
-TEST(linear)
+TEST(linear_gradient)
 {
     static const int64_t shapes[][3] = {{1, 1, 1}, {5, 3, 4}, {514, 24, 3}, {20, 530, 3}, {3, 2, 300}};
     for (int i = 0; i < 10; i++) {
-        int64_t rows = f.rows = shapes[i / 2][0], in = f.in = shapes[i / 2][1], out = f.out = shapes[i / 2][2], n = f.n = rows * out;
+        int64_t rows = f.rows = shapes[i / 2][0], in = f.in = shapes[i / 2][1], out = f.out = shapes[i / 2][2];
+        int64_t n = f.n = rows * out;
         int64_t nx = rows * in, nw = in * out;
-        float *x = numbers(nx, 1), *w = numbers(nw, 2), *b = numbers(out, 3), *dy = numbers(n, 4), *before_x = numbers(nx, 5);
-        float *before_w = numbers(nw, 6), *before_b = numbers(out, 7), *dx = put(before_x, nx), *dw = put(before_w, nw), *db = put(before_b, out);
+        float *x = numbers(nx, 1), *w = numbers(nw, 2), *b = numbers(out, 3), *dy = numbers(n, 4);
+        float *before_x = numbers(nx, 5);
+        float *before_w = numbers(nw, 6), *before_b = numbers(out, 7), *dx = put(before_x, nx), *dw = put(before_w, nw);
+        float *db = put(before_b, out);
         f.x = wide(x, nx), f.w = wide(w, nw), f.b = wide(b, out), f.dy = wide(dy, n), f.y = zeros(n);
         mert_linear_backward(ops, rows, in, out, put(x, nx), put(w, nw), put(dy, n), dw, db, dx, i % 2);
         CHECK_GRADIENT(linear_loss, f.x, get(dx, nx), i % 2 ? before_x : NULL, nx);
         CHECK_GRADIENT(linear_loss, f.w, get(dw, nw), before_w, nw);
         CHECK_GRADIENT(linear_loss, f.b, get(db, out), before_b, out);
-        mert_linear_backward(ops, rows, in, out, put(x, nx), put(w, nw), put(dy, n), put(before_w, nw), NULL, NULL, 0); /* neither wanted */
+        mert_linear_backward(ops, rows, in, out, put(x, nx), put(w, nw), put(dy, n), put(before_w, nw), NULL, NULL, 0);
     }
 }
 
@@ -214,16 +219,17 @@ static double conv_loss(void)
     return projected();
 }
 
-TEST(conv)
+TEST(conv_gradient)
 {
-    static const mert_conv_shape shapes[] = {{1, 1, 0, 1, 1, 1, 1}, {2, 28, 0, 1, 3, 10, 5}, {3, 15, 0, 2, 3, 3, 2}, {1, 12, 0, 3, 2, 2, 2},
-                                             {2, 13, 0, 2, 2, 2, 5}, {2, 600, 0, 3, 5, 4, 1}};
+    static const mert_conv_shape shapes[] = {{1, 1, 0, 1, 1, 1, 1}, {2, 28, 0, 1, 3, 10, 5}, {3, 15, 0, 2, 3, 3, 2},
+                                             {1, 12, 0, 3, 2, 2, 2}, {2, 13, 0, 2, 2, 2, 5}, {2, 600, 0, 3, 5, 4, 1}};
     for (int i = 0; i < 6; i++) {
         mert_conv_shape *s = &f.conv;
         *s = shapes[i];
         s->T_out = (s->T_in - s->kernel) / s->stride + 1;
         int64_t nx = s->B * s->T_in * s->C, nw = s->O * s->kernel * s->C, n = f.n = s->B * s->T_out * s->O;
-        float *x = numbers(nx, 1), *w = numbers(nw, 2), *b = numbers(s->O, 3), *dy = numbers(n, 4), *before_w = numbers(nw, 5);
+        float *x = numbers(nx, 1), *w = numbers(nw, 2), *b = numbers(s->O, 3), *dy = numbers(n, 4);
+        float *before_w = numbers(nw, 5);
         float *before_b = numbers(s->O, 6), *dx = room(nx), *dw = put(before_w, nw), *db = put(before_b, s->O);
         f.x = wide(x, nx), f.w = wide(w, nw), f.b = wide(b, s->O), f.dy = wide(dy, n), f.y = zeros(n);
         mert_conv_backward(ops, s, put(x, nx), put(w, nw), put(dy, n), dw, db, dx);
@@ -240,19 +246,22 @@ static double grouped_conv_loss(void)
     return projected();
 }
 
-TEST(grouped_conv)
+TEST(grouped_conv_gradient)
 {
-    static const int64_t shapes[][6] = {{1, 1, 1, 1, 1, 0}, {2, 5, 4, 2, 4, 2}, {1, 3, 4, 4, 9, 4}, {2, 150, 12, 3, 16, 8}, {1, 4, 6, 2, 128, 64}};
+    static const int64_t shapes[][6] = {{1, 1, 1, 1, 1, 0}, {2, 5, 4, 2, 4, 2}, {1, 3, 4, 4, 9, 4},
+                                        {2, 150, 12, 3, 16, 8}, {1, 4, 6, 2, 128, 64}};
     for (int i = 0; i < 5; i++) {
         int64_t B = f.B = shapes[i][0], T = f.T = shapes[i][1], D = f.C = shapes[i][2], n = f.n = B * T * D;
         f.groups = shapes[i][3], f.kernel = shapes[i][4], f.pad = shapes[i][5];
         int64_t nw = D * f.kernel * (D / f.groups);
-        float *x = numbers(n, 1), *w = numbers(nw, 2), *b = numbers(D, 3), *dy = numbers(n, 4), *before_x = numbers(n, 5);
-        float *before_w = numbers(nw, 6), *before_b = numbers(D, 7), *ddy = put(dy, n), *dx = put(before_x, n), *dw = put(before_w, nw);
+        float *x = numbers(n, 1), *w = numbers(nw, 2), *b = numbers(D, 3), *dy = numbers(n, 4);
+        float *before_x = numbers(n, 5);
+        float *before_w = numbers(nw, 6), *before_b = numbers(D, 7), *ddy = put(dy, n), *dx = put(before_x, n);
+        float *dw = put(before_w, nw);
         float *db = put(before_b, D);
         f.x = wide(x, n), f.w = wide(w, nw), f.b = wide(b, D), f.dy = wide(dy, n), f.y = zeros(n);
-        mert_grouped_conv_backward(ops, .dx = dx, .dw = dw, .dy = ddy, .x = put(x, n), .w = put(w, nw), .B = B, .T = T, .D = D,
-                                   .groups = f.groups, .kernel = f.kernel, .pad = f.pad);
+        mert_grouped_conv_backward(ops, .dx = dx, .dw = dw, .dy = ddy, .x = put(x, n), .w = put(w, nw), .B = B, .T = T,
+                                   .D = D, .groups = f.groups, .kernel = f.kernel, .pad = f.pad);
         mert_column_sum(ops, .sums = db, .x = ddy, .rows = B * T, .columns = D, .ldx = D);
         CHECK_GRADIENT(grouped_conv_loss, f.x, get(dx, n), before_x, n);
         CHECK_GRADIENT(grouped_conv_loss, f.w, get(dw, nw), before_w, nw);
@@ -268,25 +277,28 @@ static double layer_norm_loss(void)
     return projected();
 }
 
-TEST(layer_norm)
+TEST(layer_norm_gradient)
 {
     static const int64_t shapes[][2] = {{1, 2}, {3, 5}, {300, 67}, {2, 5001}};
     for (int i = 0; i < 8; i++) {
         int64_t rows = f.rows = shapes[i / 2][0], C = f.C = shapes[i / 2][1], n = f.n = rows * C;
-        float *x = numbers(n, 1), *w = numbers(C, 2), *b = numbers(C, 3), *dy = numbers(n, 4), *before_x = numbers(n, 5), *before_w = numbers(C, 6);
-        float *before_b = numbers(C, 7), *fx = put(x, n), *fw = put(w, C), *ddy = put(dy, n), *mean = room(rows), *rstd = room(rows);
+        float *x = numbers(n, 1), *w = numbers(C, 2), *b = numbers(C, 3), *dy = numbers(n, 4);
+        float *before_x = numbers(n, 5), *before_w = numbers(C, 6);
+        float *before_b = numbers(C, 7), *fx = put(x, n), *fw = put(w, C), *ddy = put(dy, n), *mean = room(rows);
+        float *rstd = room(rows);
         float *dx = put(before_x, n), *dw = put(before_w, C), *db = put(before_b, C), *g;
         f.x = wide(x, n), f.w = wide(w, C), f.b = wide(b, C), f.dy = wide(dy, n), f.y = zeros(n);
-        mert_layer_norm(ops, .y = room(n), .x = fx, .w = fw, .b = put(b, C), .mean = mean, .rstd = rstd, .rows = rows, .columns = C, .eps = 1e-5f);
-        mert_layer_norm_backward(ops, .dx = dx, .dw = dw, .db = db, .dy = ddy, .x = fx, .w = fw, .mean = mean, .rstd = rstd, .rows = rows,
-                                 .columns = C, .add = i % 2);
+        mert_layer_norm(ops, .y = room(n), .x = fx, .w = fw, .b = put(b, C), .mean = mean, .rstd = rstd, .rows = rows,
+                        .columns = C, .eps = 1e-5f);
+        mert_layer_norm_backward(ops, .dx = dx, .dw = dw, .db = db, .dy = ddy, .x = fx, .w = fw, .mean = mean,
+                                 .rstd = rstd, .rows = rows, .columns = C, .add = i % 2);
         g = get(dx, n);
         CHECK_GRADIENT(layer_norm_loss, f.x, g, i % 2 ? before_x : NULL, n);
         CHECK_GRADIENT(layer_norm_loss, f.w, get(dw, C), before_w, C);
         CHECK_GRADIENT(layer_norm_loss, f.b, get(db, C), before_b, C);
         if (i % 2 == 0) { /* dx may be dy */
-            mert_layer_norm_backward(ops, .dx = ddy, .dw = dw, .db = db, .dy = ddy, .x = fx, .w = fw, .mean = mean, .rstd = rstd, .rows = rows,
-                                     .columns = C);
+            mert_layer_norm_backward(ops, .dx = ddy, .dw = dw, .db = db, .dy = ddy, .x = fx, .w = fw, .mean = mean,
+                                     .rstd = rstd, .rows = rows, .columns = C);
             CHECK(!memcmp(get(ddy, n), g, (size_t)n * sizeof *g));
         }
     }
@@ -299,24 +311,28 @@ static double time_norm_loss(void)
 }
 
 /* With the GELU behind it, as the extractor has it. */
-TEST(time_norm)
+TEST(time_norm_gradient)
 {
     static const int64_t shapes[][3] = {{1, 2, 1}, {2, 5, 3}, {2, 300, 67}, {1, 1025, 2}};
     for (int i = 0; i < 4; i++) {
         int64_t B = f.B = shapes[i][0], T = f.T = shapes[i][1], C = f.C = shapes[i][2], n = f.n = B * T * C;
-        float *x = numbers(n, 1), *w = numbers(C, 2), *b = numbers(C, 3), *dy = numbers(n, 4), *before_w = numbers(C, 5), *before_b = numbers(C, 6);
-        float *fx = put(x, n), *fw = put(w, C), *d = put(dy, n), *mean = room(B * C), *rstd = room(B * C), *pre = room(n), *dx = room(n);
+        float *x = numbers(n, 1), *w = numbers(C, 2), *b = numbers(C, 3), *dy = numbers(n, 4);
+        float *before_w = numbers(C, 5), *before_b = numbers(C, 6);
+        float *fx = put(x, n), *fw = put(w, C), *d = put(dy, n), *mean = room(B * C), *rstd = room(B * C);
+        float *pre = room(n), *dx = room(n);
         float *dw = put(before_w, C), *db = put(before_b, C), *g;
         f.x = wide(x, n), f.w = wide(w, C), f.b = wide(b, C), f.dy = wide(dy, n), f.y = zeros(n);
-        mert_time_norm(ops, .y = room(n), .x = fx, .w = fw, .b = put(b, C), .mean = mean, .rstd = rstd, .pre = pre, .B = B, .T = T, .C = C,
-                       .eps = 1e-5f, .gelu = 1);
+        mert_time_norm(ops, .y = room(n), .x = fx, .w = fw, .b = put(b, C), .mean = mean, .rstd = rstd, .pre = pre,
+                       .B = B, .T = T, .C = C, .eps = 1e-5f, .gelu = 1);
         mert_gelu_backward(ops, .dx = d, .dy = d, .x = pre, .n = n);
-        mert_time_norm_backward(ops, .dx = dx, .dw = dw, .db = db, .dy = d, .x = fx, .w = fw, .mean = mean, .rstd = rstd, .B = B, .T = T, .C = C);
+        mert_time_norm_backward(ops, .dx = dx, .dw = dw, .db = db, .dy = d, .x = fx, .w = fw, .mean = mean,
+                                .rstd = rstd, .B = B, .T = T, .C = C);
         g = get(dx, n);
         CHECK_GRADIENT(time_norm_loss, f.x, g, NULL, n);
         CHECK_GRADIENT(time_norm_loss, f.w, get(dw, C), before_w, C);
         CHECK_GRADIENT(time_norm_loss, f.b, get(db, C), before_b, C);
-        mert_time_norm_backward(ops, .dx = d, .dw = dw, .db = db, .dy = d, .x = fx, .w = fw, .mean = mean, .rstd = rstd, .B = B, .T = T, .C = C);
+        mert_time_norm_backward(ops, .dx = d, .dw = dw, .db = db, .dy = d, .x = fx, .w = fw, .mean = mean, .rstd = rstd,
+                                .B = B, .T = T, .C = C);
         CHECK(!memcmp(get(d, n), g, (size_t)n * sizeof *g)); /* dx may be dy */
     }
 }
@@ -327,16 +343,20 @@ static double weight_norm_loss(void)
     return projected();
 }
 
-TEST(weight_norm)
+TEST(weight_norm_gradient)
 {
     static const int64_t shapes[][3] = {{1, 2, 1}, {3, 2, 5}, {6, 4, 70}};
     for (int i = 0; i < 3; i++) {
-        int64_t out = f.out = shapes[i][0], in = f.in = shapes[i][1], kernel = f.kernel = shapes[i][2], n = f.n = out * in * kernel;
-        float *v = numbers(n, 1), *g = numbers(kernel, 2), *dw = numbers(n, 3), *before_v = numbers(n, 4), *before_g = numbers(kernel, 5);
-        float *fv = put(v, n), *fg = put(g, kernel), *norm = room(kernel), *dv = put(before_v, n), *dg = put(before_g, kernel);
+        int64_t out = f.out = shapes[i][0], in = f.in = shapes[i][1], kernel = f.kernel = shapes[i][2];
+        int64_t n = f.n = out * in * kernel;
+        float *v = numbers(n, 1), *g = numbers(kernel, 2), *dw = numbers(n, 3), *before_v = numbers(n, 4);
+        float *before_g = numbers(kernel, 5);
+        float *fv = put(v, n), *fg = put(g, kernel), *norm = room(kernel), *dv = put(before_v, n);
+        float *dg = put(before_g, kernel);
         f.x = wide(v, n), f.b = wide(g, kernel), f.dy = wide(dw, n), f.y = zeros(n);
         mert_weight_norm(ops, .w = room(n), .norm = norm, .g = fg, .v = fv, .out = out, .in = in, .kernel = kernel);
-        mert_weight_norm_backward(ops, .dg = dg, .dv = dv, .dw = put(dw, n), .g = fg, .v = fv, .norm = norm, .out = out, .in = in, .kernel = kernel);
+        mert_weight_norm_backward(ops, .dg = dg, .dv = dv, .dw = put(dw, n), .g = fg, .v = fv, .norm = norm, .out = out,
+                                  .in = in, .kernel = kernel);
         CHECK_GRADIENT(weight_norm_loss, f.x, get(dv, n), before_v, n);
         CHECK_GRADIENT(weight_norm_loss, f.b, get(dg, kernel), before_g, kernel);
     }
@@ -350,28 +370,34 @@ static double attention_loss(void)
     return projected();
 }
 
-/* Twice into the same place: what is overwritten must not add up. The gaps between rows (ld) stay 0, as their derivatives are. */
-TEST(attention)
+/* Twice into the same place: what is overwritten must not add up. The gaps between rows (ld) stay 0, as their
+ * derivatives are. */
+TEST(attention_gradient)
 {
     static const int64_t shapes[][5] = {{1, 1, 1, 1, 1}, {2, 3, 2, 2, 5}, {1, 129, 2, 1, 2}, {1, 257, 1, 1, 2}};
     for (int i = 0; i < 8; i++) {
-        int64_t B = shapes[i / 2][0], T = shapes[i / 2][1], H = shapes[i / 2][2], dh = shapes[i / 2][3], ld = shapes[i / 2][4], n = f.n = B * T * ld;
+        int64_t B = shapes[i / 2][0], T = shapes[i / 2][1], H = shapes[i / 2][2], dh = shapes[i / 2][3];
+        int64_t ld = shapes[i / 2][4], n = f.n = B * T * ld;
         double p = i % 2 ? 0.25 : 0;
         mert_dropout_key key = {1, (uint64_t)2 << 33, 3};
-        float *q = numbers(n, 1), *k = numbers(n, 2), *v = numbers(n, 3), *dout = numbers(n, 4), *out = room(n), *lse = room(B * H * T);
-        float *fq = put(q, n), *fk = put(k, n), *fv = put(v, n), *fdout = put(dout, n), *d[3] = {room(n), room(n), room(n)};
+        float *q = numbers(n, 1), *k = numbers(n, 2), *v = numbers(n, 3), *dout = numbers(n, 4), *out = room(n);
+        float *lse = room(B * H * T);
+        float *fq = put(q, n), *fk = put(k, n), *fv = put(v, n), *fdout = put(dout, n);
+        float *d[3] = {room(n), room(n), room(n)};
         for (int64_t j = 0; j < n; j++)
             if (j % ld >= H * dh)
                 dout[j] = 0; /* nothing comes from the gaps */
         f.dy = wide(dout, n), f.y = zeros(n);
-        f.attention = (mert_reference_attention_args){f.y, NULL, wide(q, n), wide(k, n), wide(v, n), B, T, H, dh, ld, 0.8f, p, key};
-        mert_attention(ops, .out = out, .lse = lse, .q = fq, .k = fk, .v = fv, .B = B, .T = T, .H = H, .dh = dh, .ld = ld, .scale = 0.8f, .p = p,
-                       .key = key);
+        f.attention = (mert_reference_attention_args){f.y, NULL, wide(q, n), wide(k, n), wide(v, n), B, T, H, dh, ld,
+                                                      0.8f, p, key};
+        mert_attention(ops, .out = out, .lse = lse, .q = fq, .k = fk, .v = fv, .B = B, .T = T, .H = H, .dh = dh,
+                       .ld = ld, .scale = 0.8f, .p = p, .key = key);
         for (int j = 0; j < 3; j++)
             mert_fill(ops, .to = d[j], .n = n);
         for (int twice = 0; twice < 2; twice++)
-            mert_attention_backward(ops, .dq = d[0], .dk = d[1], .dv = d[2], .dout = fdout, .out = out, .lse = lse, .q = fq, .k = fk, .v = fv,
-                                    .B = B, .T = T, .H = H, .dh = dh, .ld = ld, .scale = 0.8f, .p = p, .key = key);
+            mert_attention_backward(ops, .dq = d[0], .dk = d[1], .dv = d[2], .dout = fdout, .out = out, .lse = lse,
+                                    .q = fq, .k = fk, .v = fv, .B = B, .T = T, .H = H, .dh = dh, .ld = ld,
+                                    .scale = 0.8f, .p = p, .key = key);
         CHECK_GRADIENT(attention_loss, (double *)f.attention.q, get(d[0], n), NULL, n);
         CHECK_GRADIENT(attention_loss, (double *)f.attention.k, get(d[1], n), NULL, n);
         CHECK_GRADIENT(attention_loss, (double *)f.attention.v, get(d[2], n), NULL, n);
@@ -389,19 +415,22 @@ static double normalize_loss(void)
     return sum;
 }
 
-TEST(normalize)
+TEST(normalize_gradient)
 {
     static const int64_t shapes[][3] = {{1, 2, 2}, {3, 5, 7}, {40, 131, 262}};
     for (int i = 0; i < 6; i++) {
-        int64_t rows = f.rows = shapes[i / 2][0], D = f.C = shapes[i / 2][1], ld = f.in = shapes[i / 2][2], n = rows * ld;
-        float *x = numbers(n, 1), *dy = numbers(rows * D, 2), *before = numbers(n, 3), *y = put(x, n), *norm = room(rows), *dx;
+        int64_t rows = f.rows = shapes[i / 2][0], D = f.C = shapes[i / 2][1], ld = f.in = shapes[i / 2][2];
+        int64_t n = rows * ld;
+        float *x = numbers(n, 1), *dy = numbers(rows * D, 2), *before = numbers(n, 3), *y = put(x, n);
+        float *norm = room(rows), *dx;
         if (i % 2 == 0)
             memset(before, 0, (size_t)n * sizeof *before); /* so that the gaps are 0; run twice it must not add up */
         dx = put(before, n);
         f.x = wide(x, n), f.dy = wide(dy, rows * D), f.y = zeros(n);
         mert_normalize(ops, .y = y, .norm = norm, .x = put(x, n), .rows = rows, .D = D, .ld = ld);
         for (int times = 0; times < 2 - i % 2; times++)
-            mert_normalize_backward(ops, .dx = dx, .dy = put(dy, rows * D), .y = y, .norm = norm, .rows = rows, .D = D, .ld = ld, .add = i % 2);
+            mert_normalize_backward(ops, .dx = dx, .dy = put(dy, rows * D), .y = y, .norm = norm, .rows = rows, .D = D,
+                                    .ld = ld, .add = i % 2);
         CHECK_GRADIENT(normalize_loss, f.x, get(dx, n), before, n);
     }
 }
@@ -411,10 +440,11 @@ static double cross_entropy_loss(void)
     return mert_reference_cross_entropy(f.x, f.index, f.temperature, 10, f.rows, f.C, NULL);
 }
 
-TEST(cross_entropy)
+TEST(cross_entropy_gradient)
 {
     static const int64_t shapes[][2] = {{1, 2}, {3, 5}, {37, 131}};
-    static const float temperatures[] = {0, 2.302585f, 1.5f, 5}; /* none; log 10; lower; above the cap at 100, where nothing depends on it */
+    /* none; log 10; lower; above the cap at 100, where nothing depends on it */
+    static const float temperatures[] = {0, 2.302585f, 1.5f, 5};
     for (int i = 0; i < 12; i++) {
         int64_t rows = f.rows = shapes[i / 4][0], V = f.C = shapes[i / 4][1], n = rows * V;
         float theta = temperatures[i % 4], before = 0.5f, *cosine = numbers(n, 1), *logits, *dtheta = put(&before, 1);
@@ -426,9 +456,9 @@ TEST(cross_entropy)
             target[r] = (int32_t)((r * 7 + 1) % V);
         logits = put(cosine, n);
         f.x = wide(cosine, n), f.index = target, f.temperature = theta != 0 ? &wtheta : NULL;
-        mert_cross_entropy(ops, .logits = logits, .target = put_bytes(target, (size_t)rows * sizeof *target), .sums = put_bytes(sums, sizeof sums),
-                           .log_temperature = theta != 0 ? put(&theta, 1) : NULL, .dtemperature = theta != 0 ? dtheta : NULL, .rows = rows, .V = V,
-                           .scale = 10, .grad = 1);
+        mert_cross_entropy(ops, .logits = logits, .target = put_bytes(target, (size_t)rows * sizeof *target),
+                           .sums = put_bytes(sums, sizeof sums), .log_temperature = theta != 0 ? put(&theta, 1) : NULL,
+                           .dtemperature = theta != 0 ? dtheta : NULL, .rows = rows, .V = V, .scale = 10, .grad = 1);
         CHECK_GRADIENT(cross_entropy_loss, f.x, get(logits, n), NULL, n);
         if (f.temperature)
             CHECK_GRADIENT(cross_entropy_loss, f.temperature, get(dtheta, 1), &before, 1);
@@ -441,7 +471,7 @@ static double squared_error_loss(void)
     return mert_reference_squared_error(f.x, f.y, f.n);
 }
 
-TEST(squared_error)
+TEST(squared_error_gradient)
 {
     static const int64_t lengths[] = {1, 17, 70001};
     for (int i = 0; i < 3; i++) {
@@ -461,11 +491,11 @@ TEST(squared_error)
 int main(int argc, char **argv)
 {
     static const nn_test tests[] = {
-        {"gelu_gradient", test_gelu}, {"glu_gradient", test_glu}, {"dropout_gradient", test_dropout}, {"mask_gradient", test_mask},
-        {"gather_gradient", test_gather}, {"linear_gradient", test_linear}, {"conv_gradient", test_conv},
-        {"grouped_conv_gradient", test_grouped_conv}, {"layer_norm_gradient", test_layer_norm}, {"time_norm_gradient", test_time_norm},
-        {"weight_norm_gradient", test_weight_norm}, {"attention_gradient", test_attention}, {"normalize_gradient", test_normalize},
-        {"cross_entropy_gradient", test_cross_entropy}, {"squared_error_gradient", test_squared_error}};
+        NN_TEST(gelu_gradient), NN_TEST(glu_gradient), NN_TEST(dropout_gradient), NN_TEST(mask_gradient),
+        NN_TEST(gather_gradient), NN_TEST(linear_gradient), NN_TEST(conv_gradient), NN_TEST(grouped_conv_gradient),
+        NN_TEST(layer_norm_gradient), NN_TEST(time_norm_gradient), NN_TEST(weight_norm_gradient),
+        NN_TEST(attention_gradient), NN_TEST(normalize_gradient), NN_TEST(cross_entropy_gradient),
+        NN_TEST(squared_error_gradient)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

@@ -1,4 +1,5 @@
-/* The vectorised loops of every instruction set that this machine has, against double precision; how exact gelu, exp and the sigmoid are. */
+/* The vectorised loops of every instruction set that this machine has, against double precision; how exact gelu, exp
+ * and the sigmoid are. */
 #include "../../libcommon/base/random.h"
 #include "../../libcommon/nn/reference.h"
 #include "../../libcommon/nn/vector.h"
@@ -26,7 +27,8 @@ TEST(gelu_is_exact)
     vector->gelu(y, x, NULL, N);
     vector->gelu_backward(z, z, x, N);
     for (int i = 0; i < N; i++) {
-        double v = x[i], exact = mert_reference_gelu(v), slope = (1 + erf(v / sqrt(2))) / 2 + v * exp(-v * v / 2) / sqrt(2 * acos(-1));
+        double v = x[i], exact = mert_reference_gelu(v);
+        double slope = (1 + erf(v / sqrt(2))) / 2 + v * exp(-v * v / 2) / sqrt(2 * acos(-1));
         worst = fmax(worst, fabs(y[i] - exact) / fmax(1, fabs(v)));
         slope_worst = fmax(slope_worst, fabs(z[i] - slope));
     }
