@@ -1,4 +1,5 @@
-/* mert-train: audio and labels in, a model out (REFERENCE: HuBERT's masked prediction over K codebooks, with the CQT beside it).
+/* mert-train: audio and labels in, a model out (REFERENCE: HuBERT's masked prediction over K codebooks, with the CQT
+ * beside it).
  *
  *     train.tsv, train.encodec_0 .. K-1, packed pcm  ->  SAVE/checkpoint-N/, SAVE/model/, SAVE/log.tsv, SAVE/valid.tsv
  *
@@ -25,12 +26,17 @@ static int resume, print_recipe;
 
 static const mert_option options[] = {
     {"recipe", 0, MERT_STRING, &recipe_name, "FILE", 0, 0, NULL, "what to train, and how: mert-recipe(5)"},
-    {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL, "changes a setting of the recipe (may come several times)"},
-    {"print-recipe", 0, MERT_FLAG, &print_recipe, NULL, 0, 0, NULL, "print all settings with their meanings, and do nothing else"},
+    {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL,
+     "changes a setting of the recipe (may come several times)"},
+    {"print-recipe", 0, MERT_FLAG, &print_recipe, NULL, 0, 0, NULL,
+     "print all settings with their meanings, and do nothing else"},
     {"manifest", 0, MERT_STRING, &manifest, "FILE", 0, 0, NULL, "the training items: DIR/train.tsv"},
-    {"labels", 0, MERT_LIST, &labels, "PATTERN", 0, 0, NULL, "their labels: 'DIR/train.encodec_%d' (several times: more codebooks)"},
-    {"pcm", 0, MERT_LIST, &pcm, "FILE", 0, 0, NULL, "their audio, packed by mert-decode (several times: in parts; default: SAVE/train.pcm.mts, made if need be)"},
-    {"valid-manifest", 0, MERT_STRING, &valid_manifest, "FILE", 0, 0, NULL, "the items to validate with (default: 'valid' for 'train' in the name)"},
+    {"labels", 0, MERT_LIST, &labels, "PATTERN", 0, 0, NULL,
+     "their labels: 'DIR/train.encodec_%d' (several times: more codebooks)"},
+    {"pcm", 0, MERT_LIST, &pcm, "FILE", 0, 0, NULL,
+     "their audio, packed by mert-decode (several times: in parts; default: SAVE/train.pcm.mts, made if need be)"},
+    {"valid-manifest", 0, MERT_STRING, &valid_manifest, "FILE", 0, 0, NULL,
+     "the items to validate with (default: 'valid' for 'train' in the name)"},
     {"valid-labels", 0, MERT_LIST, &valid_labels, "PATTERN", 0, 0, NULL, "their labels (default: likewise)"},
     {"valid-pcm", 0, MERT_LIST, &valid_pcm, "FILE", 0, 0, NULL, "their audio (default: likewise; SAVE/valid.pcm.mts)"},
     {"save", 0, MERT_STRING, &save, "DIR", 0, 0, NULL, "folder of the run: checkpoints, logs, the model"},
@@ -40,11 +46,14 @@ static const mert_option options[] = {
     {0}};
 
 static const mert_tool tool = {
-    "mert-train", "train a MERT model",
+    "mert-train",
+    "train a MERT model",
     "--recipe FILE --manifest DIR/train.tsv --labels 'DIR/train.encodec_%d' --save DIR [options]",
-    "Reads packed audio, its manifest and one label file per codebook; learns to predict the labels, and the CQT, of masked frames.\n"
+    "Reads packed audio, its manifest and one label file per codebook; learns to predict the labels, and the CQT, of "
+    "masked frames.\n"
     "Writes SAVE/model (for mert-encode -m), SAVE/checkpoint-N (to go on from), SAVE/log.tsv and SAVE/valid.tsv.",
-    options, NULL};
+    options,
+    NULL};
 
 static volatile sig_atomic_t signalled;
 
@@ -63,7 +72,7 @@ static void catch_signals(void)
 
 /* ---- what to train on ---- */
 
-/* The name with `valid` for the last `train` in its file name, to be kept for the program's life; NULL: there is none. */
+/* The name with `valid` for the last `train` in its file name, for the program's life; NULL: there is none. */
 static const char *valid_name(const char *name)
 {
     const char *base = strrchr(name, '/'), *at = NULL;
@@ -125,10 +134,15 @@ static int pack_if_need_be(mert_strings *list, const char *name, const char *of,
     return mert_pack_make(path, of, rate, e);
 }
 
-static int open_corpus(mert_corpus *c, const mert_recipe *r, const char *name, const mert_strings *l, const mert_strings *audio, mert_error *e)
+static int open_corpus(mert_corpus *c, const mert_recipe *r, const char *name, const mert_strings *l,
+                       const mert_strings *audio, mert_error *e)
 {
-    mert_corpus_config config = {.sample_rate = r->sample_rate, .stride = mert_recipe_stride(r), .codebooks = (int)r->codebooks,
-                                 .classes = r->classes, .label_rate = r->label_rate, .label_tolerance = r->label_tolerance};
+    mert_corpus_config config = {.sample_rate = r->sample_rate,
+                                 .stride = mert_recipe_stride(r),
+                                 .codebooks = (int)r->codebooks,
+                                 .classes = r->classes,
+                                 .label_rate = r->label_rate,
+                                 .label_tolerance = r->label_tolerance};
     if (mert_corpus_open(c, &config, name, l->items, l->n, audio->items, audio->n, e))
         return -1;
     for (int64_t i = 0; i < c->failed; i++)
@@ -143,14 +157,14 @@ static void describe_corpus(const char *what, const mert_corpus *c)
     size_t used = 0;
     for (int k = 0; k < c->K && used + 16 < sizeof bits; k++)
         used += (size_t)snprintf(bits + used, sizeof bits - used, " %.2f", mert_corpus_entropy(c, k));
-    mert_log_note("%s: %lld items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what, (long long)c->n, c->seconds,
-                  c->K, c->K == 1 ? "" : "s", bits);
+    mert_log_note("%s: %lld items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what,
+                  (long long)c->n, c->seconds, c->K, c->K == 1 ? "" : "s", bits);
     for (int k = 0; k < c->K; k++)
         if (!c->codebooks[k].labels.verified)
             mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].labels.path);
     if (c->failed)
-        mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s", what,
-                      (long long)c->failed, c->manifest.rows[c->failed_row].path);
+        mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s",
+                      what, (long long)c->failed, c->manifest.rows[c->failed_row].path);
     if (c->off_count)
         mert_log_note("%s: %lld rows have another length in the manifest than in the packed audio, which counts", what,
                       (long long)c->off_count);
@@ -159,13 +173,16 @@ static void describe_corpus(const char *what, const mert_corpus *c)
 static int open_data(mert_session *s, mert_error *e)
 {
     int64_t rate = s->recipe.sample_rate;
-    if (pack_if_need_be(&pcm, "train.pcm.mts", manifest, rate, e) || pack_if_need_be(&valid_pcm, "valid.pcm.mts", valid_manifest, rate, e) ||
+    if (pack_if_need_be(&pcm, "train.pcm.mts", manifest, rate, e) ||
+        pack_if_need_be(&valid_pcm, "valid.pcm.mts", valid_manifest, rate, e) ||
         open_corpus(&s->train, &s->recipe, manifest, &labels, &pcm, e) ||
-        open_corpus(&s->valid, &s->recipe, valid_manifest, &valid_labels, &valid_pcm, e) || mert_corpus_fits(&s->train, &s->valid, e))
+        open_corpus(&s->valid, &s->recipe, valid_manifest, &valid_labels, &valid_pcm, e) ||
+        mert_corpus_fits(&s->train, &s->valid, e))
         return -1;
     for (int k = 0; k < s->train.K; k++)
         if (!(mert_corpus_entropy(&s->train, k) > 0))
-            return mert_fail(e, "%s: all labels are the same: there is nothing to learn", s->train.codebooks[k].labels.path);
+            return mert_fail(e, "%s: all labels are the same: there is nothing to learn",
+                             s->train.codebooks[k].labels.path);
     describe_corpus("training", &s->train);
     describe_corpus("validation", &s->valid);
     return 0;
@@ -182,6 +199,17 @@ static int read_recipe(mert_recipe *r, mert_error *e)
         if (mert_recipe_set(r, settings.items[i], e))
             return mert_fail_in(e, "--set");
     return mert_recipe_check(r, e) ? recipe_name ? mert_fail_in(e, "%s", recipe_name) : -1 : 0;
+}
+
+static int show_recipe(mert_recipe *r)
+{
+    mert_error e = {{0}};
+    char *text = read_recipe(r, &e) ? NULL : mert_recipe_text(r, 1);
+    int bad = !text || fputs(text, stdout) < 0 || fflush(stdout);
+    free(text);
+    if (bad)
+        mert_log_error("%s", *e.text ? e.text : "cannot write to standard output");
+    return bad;
 }
 
 static int write_recipe(const mert_recipe *r, mert_error *e)
@@ -211,7 +239,8 @@ static int open_run(mert_session *s, mert_error *e)
         return -1;
     newest = mert_state_newest(save);
     if (newest >= 0 && !resume)
-        return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save, (long long)newest);
+        return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save,
+                         (long long)newest);
     if (open_data(s, e) || mert_session_model(s, e))
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
@@ -317,19 +346,13 @@ int main(int argc, char **argv)
     mert_options_parse(&tool, &argc, &argv);
     if (argc)
         mert_usage_error("no operands are taken, but there is '%s'", argv[0]);
-    if (print_recipe) {
-        char *text;
-        if (read_recipe(&s.recipe, &e) || !(text = mert_recipe_text(&s.recipe, 1))) {
-            mert_log_error("%s", e.text);
-            return 1;
-        }
-        return fputs(text, stdout) < 0 || fflush(stdout);
-    }
+    if (print_recipe)
+        return show_recipe(&s.recipe);
     default_names();
     s.save = save;
     catch_signals();
-    bad = read_recipe(&s.recipe, &e) || open_run(&s, &e) || mert_journal_open(&j, save, s.train.K, s.state.position.update, &e) ||
-          train(&s, &j, &e);
+    bad = read_recipe(&s.recipe, &e) || open_run(&s, &e) ||
+          mert_journal_open(&j, save, s.train.K, s.state.position.update, &e) || train(&s, &j, &e);
     if (mert_journal_close(&j, bad ? NULL : &e) || bad)
         mert_report_broken("%s", e.text);
     mert_session_end(&s);

@@ -26,25 +26,30 @@ static int check_labels(const mert_corpus *c, mert_codebook *b, mert_error *e)
     const mert_labels *l = &b->labels;
     const mert_labels_meta *m = &l->meta;
     if (l->rows != c->manifest.n)
-        return mert_fail(e, "%s: %lld lines for the %lld rows of the manifest", l->path, (long long)l->rows, (long long)c->manifest.n);
+        return mert_fail(e, "%s: %lld lines for the %lld rows of the manifest", l->path, (long long)l->rows,
+                         (long long)c->manifest.n);
     if (m->manifest && m->manifest != c->manifest.hash)
         return mert_fail(e, "%s: made for another manifest (hash %016llx, this one has %016llx)", l->path,
                          (unsigned long long)m->manifest, (unsigned long long)c->manifest.hash);
     b->classes = m->classes ? m->classes : c->config.classes;
     if (!b->classes)
-        return mert_fail(e, "%s: the number of classes is not known: there is no .meta file, and the recipe's classes is 0", l->path);
+        return mert_fail(
+            e, "%s: the number of classes is not known: there is no .meta file, and the recipe's classes is 0",
+            l->path);
     if (b->classes > 1 << 24)
         return mert_fail(e, "%s: %lld classes: at most %d", l->path, (long long)b->classes, 1 << 24);
     if (c->config.classes && b->classes != c->config.classes)
-        return mert_fail(e, "%s: %lld classes, the recipe says %lld", l->path, (long long)b->classes, (long long)c->config.classes);
+        return mert_fail(e, "%s: %lld classes, the recipe says %lld", l->path, (long long)b->classes,
+                         (long long)c->config.classes);
     b->rate_num = m->frame_rate_num;
     b->rate_den = m->frame_rate_den;
     if (b->rate_num <= 0 || b->rate_den <= 0) {
         b->rate_num = c->config.label_rate > 0 ? llround(c->config.label_rate * 1000) : c->config.sample_rate;
         b->rate_den = c->config.label_rate > 0 ? 1000 : c->config.stride;
-    } else if (c->config.label_rate > 0 && fabs((double)b->rate_num / (double)b->rate_den - c->config.label_rate) > 1e-6) {
-        return mert_fail(e, "%s: %g labels per second, the recipe says %g", l->path, (double)b->rate_num / (double)b->rate_den,
-                         c->config.label_rate);
+    } else if (c->config.label_rate > 0 &&
+               fabs((double)b->rate_num / (double)b->rate_den - c->config.label_rate) > 1e-6) {
+        return mert_fail(e, "%s: %g labels per second, the recipe says %g", l->path,
+                         (double)b->rate_num / (double)b->rate_den, c->config.label_rate);
     }
     b->counts = calloc((size_t)b->classes, sizeof *b->counts);
     return b->counts ? 0 : mert_fail(e, "%s: out of memory", l->path);
@@ -94,8 +99,8 @@ static int check_pcm(const mert_corpus *c, const char *file, const mts_record *r
     if (strcmp(r->kind, "pcm"))
         return mert_fail(e, "%s: %s: a record of kind %s, pcm is needed", file, r->key, r->kind);
     if (r->sample_rate != c->config.sample_rate)
-        return mert_fail(e, "%s: %s: sample rate is %lld Hz, the recipe needs %lld Hz", file, r->key, (long long)r->sample_rate,
-                         (long long)c->config.sample_rate);
+        return mert_fail(e, "%s: %s: sample rate is %lld Hz, the recipe needs %lld Hz", file, r->key,
+                         (long long)r->sample_rate, (long long)c->config.sample_rate);
     if (mts_record_width(r) != 1)
         return mert_fail(e, "%s: %s: %lld channels, one is needed", file, r->key, (long long)mts_record_width(r));
     if (r->dtype != MTS_F32 && r->dtype != MTS_I16)
@@ -103,14 +108,18 @@ static int check_pcm(const mert_corpus *c, const char *file, const mts_record *r
     return 0;
 }
 
-typedef struct named_row { const char *key; int64_t row; } named_row;
+typedef struct named_row {
+    const char *key;
+    int64_t row;
+} named_row;
 
 static int by_key(const void *a, const void *b)
 {
     return strcmp(((const named_row *)a)->key, ((const named_row *)b)->key);
 }
 
-/* The manifest row of a record, by its key: packed audio may hold more than the manifest, and in another order. -1: none. */
+/* The manifest row of a record, by its key: packed audio may hold more than the manifest, and in another order. -1:
+ * none. */
 static int64_t row_of(const mert_corpus *c, const named_row *names, const char *key)
 {
     named_row wanted = {key, 0}, *found = bsearch(&wanted, names, (size_t)c->manifest.n, sizeof *names, by_key);
@@ -137,7 +146,8 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
         else if (places[row].samples >= 0)
             bad = mert_fail(e, "%s: %s: a second time", f->name, r->key);
         else
-            places[row] = (mert_corpus_item){.row = row, .samples = r->shape[0], .offset = x.entries[i].offset, .file = number};
+            places[row] = (mert_corpus_item){
+                .row = row, .samples = r->shape[0], .offset = x.entries[i].offset, .file = number};
     }
     mts_index_free(&x);
     return bad;
@@ -184,14 +194,17 @@ static int64_t label_at(const mert_corpus *c, const mert_codebook *b, int64_t t)
 /* The first frame whose label is `label` or later. */
 static int64_t frame_from(const mert_corpus *c, const mert_codebook *b, int64_t label)
 {
-    __int128 over = (__int128)label * c->config.sample_rate * b->rate_den, under = (__int128)c->config.stride * b->rate_num;
+    __int128 over = (__int128)label * c->config.sample_rate * b->rate_den,
+             under = (__int128)c->config.stride * b->rate_num;
     return (int64_t)((over + under - 1) / under);
 }
 
-static int count_labels(mert_corpus *c, const mert_corpus_item *item, mert_codebook *b, int32_t **room, int64_t *size, mert_error *e)
+static int count_labels(mert_corpus *c, const mert_corpus_item *item, mert_codebook *b, int32_t **room, int64_t *size,
+                        mert_error *e)
 {
     int64_t n = mert_labels_count(&b->labels, item->row);
-    double audio = (double)item->samples / (double)c->config.sample_rate, labels = (double)n * (double)b->rate_den / (double)b->rate_num;
+    double audio = (double)item->samples / (double)c->config.sample_rate,
+           labels = (double)n * (double)b->rate_den / (double)b->rate_num;
     if (fabs(audio - labels) > c->config.label_tolerance)
         return mert_fail(e, "%s: line %lld (%s): %lld labels cover %.2f s, the audio lasts %.2f s", b->labels.path,
                          (long long)item->row + 1, c->manifest.rows[item->row].path, (long long)n, labels, audio);
@@ -206,8 +219,8 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, mert_codeb
         return -1;
     for (int64_t i = 0; i < n; i++) {
         if ((*room)[i] < 0 || (*room)[i] >= b->classes)
-            return mert_fail(e, "%s: line %lld: label %d is not below the %lld classes", b->labels.path, (long long)item->row + 1,
-                             (int)(*room)[i], (long long)b->classes);
+            return mert_fail(e, "%s: line %lld: label %d is not below the %lld classes", b->labels.path,
+                             (long long)item->row + 1, (int)(*room)[i], (long long)b->classes);
         b->counts[(*room)[i]]++;
     }
     b->total += n;
@@ -245,8 +258,8 @@ static int gather(mert_corpus *c, mert_error *e)
     return bad;
 }
 
-int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels, int nlabels,
-                     const char *const *pcm, int npcm, mert_error *e)
+int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels,
+                     int nlabels, const char *const *pcm, int npcm, mert_error *e)
 {
     memset(c, 0, sizeof *c);
     c->config = *config;
@@ -306,7 +319,8 @@ void mert_corpus_metas(const mert_corpus *c, mert_labels_meta *metas)
 int mert_corpus_fits(const mert_corpus *a, const mert_corpus *b, mert_error *e)
 {
     if (a->K != b->K)
-        return mert_fail(e, "%s: %d codebooks, %s has %d", b->codebooks[0].labels.path, b->K, a->codebooks[0].labels.path, a->K);
+        return mert_fail(e, "%s: %d codebooks, %s has %d", b->codebooks[0].labels.path, b->K,
+                         a->codebooks[0].labels.path, a->K);
     for (int k = 0; k < a->K; k++) {
         const mert_codebook *x = &a->codebooks[k], *y = &b->codebooks[k];
         const mert_labels_meta *mx = &x->labels.meta, *my = &y->labels.meta;
@@ -314,8 +328,9 @@ int mert_corpus_fits(const mert_corpus *a, const mert_corpus *b, mert_error *e)
             return mert_fail(e, "%s: %lld classes, %s has %lld", y->labels.path, (long long)y->classes, x->labels.path,
                              (long long)x->classes);
         if (x->rate_num * y->rate_den != y->rate_num * x->rate_den)
-            return mert_fail(e, "%s: %g labels per second, %s has %g", y->labels.path, (double)y->rate_num / (double)y->rate_den,
-                             x->labels.path, (double)x->rate_num / (double)x->rate_den);
+            return mert_fail(e, "%s: %g labels per second, %s has %g", y->labels.path,
+                             (double)y->rate_num / (double)y->rate_den, x->labels.path,
+                             (double)x->rate_num / (double)x->rate_den);
         if (mx->codebook && my->codebook && (mx->codebook != my->codebook || mx->codebook_index != my->codebook_index))
             return mert_fail(e, "%s: made by codebook %016llx:%lld, %s by %016llx:%lld", y->labels.path,
                              (unsigned long long)my->codebook, (long long)my->codebook_index, x->labels.path,
@@ -366,7 +381,8 @@ int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t first,
     if (n > T && !(room = malloc((size_t)n * sizeof *room)))
         return mert_fail(e, "%s: out of memory", b->labels.path);
     bad = mert_labels_read(&b->labels, c->items[item].row, begin, n, room, e);
-    /* From the end if labels are sparser than frames, so that spreading them in place overwrites none that is still needed. */
+    /* From the end if labels are sparser than frames, so that spreading them in place overwrites none that is still
+     * needed. */
     if (!bad && room == to)
         for (int64_t t = T - 1; t >= 0; t--)
             to[t] = to[label_at(c, b, first + t) - begin];
@@ -405,7 +421,8 @@ static int read_chunks(mts_reader *r, int64_t first, int64_t n, float *to, mert_
         } else if (event == MTS_FAILED || event == MTS_DAMAGE) {
             return mert_fail(e, "%s", mts_reader_failure(r)->reason);
         } else {
-            return mert_fail(e, "%s", event == MTS_ERROR ? mts_reader_error(r) : "the record is shorter than the index said");
+            return mert_fail(e, "%s",
+                             event == MTS_ERROR ? mts_reader_error(r) : "the record is shorter than the index said");
         }
     }
     return 0;

@@ -1,10 +1,10 @@
-/* What a model is trained on: a manifest, the labels of its rows, and their audio as packed pcm streams (mert-decode --manifest, f32
- * or i16). Opening it checks everything that can be checked before the first update: that labels and audio belong to the manifest, that
- * their lengths agree, that every label is one of its classes. Rows that failed upstream (an empty label line, no record in the
- * packed audio) are left out and counted.
+/* What a model is trained on: a manifest, the labels of its rows, and their audio as packed pcm streams (mert-decode
+ * --manifest, f32 or i16). Opening it checks everything that can be checked before the first update: that labels and
+ * audio belong to the manifest, that their lengths agree, that every label is one of its classes. Rows that failed
+ * upstream (an empty label line, no record in the packed audio) are left out and counted.
  *
- * Labels may run at another rate than the model's frames: with label_rate labels per second, frame t of an item (frames of `stride`
- * samples) takes label floor(t * label_rate * stride / sample_rate); frames beyond the labels are cut. */
+ * Labels may run at another rate than the model's frames: with label_rate labels per second, frame t of an item (frames
+ * of `stride` samples) takes label floor(t * label_rate * stride / sample_rate); frames beyond the labels are cut. */
 #ifndef MERT_CORPUS_H
 #define MERT_CORPUS_H
 
@@ -26,9 +26,9 @@ typedef struct mert_corpus_config {
 } mert_corpus_config;
 
 typedef struct mert_corpus_item {
-    int64_t row;            /* of the manifest */
-    int64_t samples;        /* of the packed audio */
-    int64_t offset;         /* of its record in the file */
+    int64_t row;     /* of the manifest */
+    int64_t samples; /* of the packed audio */
+    int64_t offset;  /* of its record in the file */
     int file;
 } mert_corpus_item;
 
@@ -36,29 +36,34 @@ typedef struct mert_codebook {
     mert_labels labels;
     int64_t classes;
     int64_t rate_num, rate_den; /* labels per second */
-    int64_t *counts;        /* [classes]: how often each label occurs in the items */
-    int64_t total;          /* of counts */
+    int64_t *counts;            /* [classes]: how often each label occurs in the items */
+    int64_t total;              /* of counts */
 } mert_codebook;
 
 typedef struct mert_corpus {
     mert_corpus_config config;
     mert_manifest manifest;
     int K;
-    mert_codebook *codebooks;  /* [K] */
-    mert_corpus_item *items;   /* in the manifest's order, without the failed */
+    mert_codebook *codebooks; /* [K] */
+    mert_corpus_item *items;  /* in the manifest's order, without the failed */
     int64_t n;
-    int64_t failed;            /* rows left out ... */
-    int64_t failed_row;        /* ... the first of them; -1: none */
-    int64_t off_count;         /* rows whose length in the manifest is not that of the packed audio */
-    double seconds;            /* of the items */
-    struct mert_corpus_file { FILE *stream; char *name; mts_reader *reader; } *files;
+    int64_t failed;     /* rows left out ... */
+    int64_t failed_row; /* ... the first of them; -1: none */
+    int64_t off_count;  /* rows whose length in the manifest is not that of the packed audio */
+    double seconds;     /* of the items */
+    struct mert_corpus_file {
+        FILE *stream;
+        char *name;
+        mts_reader *reader;
+    } *files;
     int nfiles;
 } mert_corpus;
 
-/* labels: file names, or patterns with one %d for the codebooks from 0 on ("DIR/train.encodec_%d"); several make one list of codebooks.
- * pcm: packed audio files, which together hold the manifest's rows, each under its path as key; what else they hold is passed over. */
-int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels, int nlabels,
-                     const char *const *pcm, int npcm, mert_error *e);
+/* labels: file names, or patterns with one %d for the codebooks from 0 on ("DIR/train.encodec_%d"); several make one
+ * list of codebooks. pcm: packed audio files, which together hold the manifest's rows, each under its path as key; what
+ * else they hold is passed over. */
+int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels,
+                     int nlabels, const char *const *pcm, int npcm, mert_error *e);
 void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */
 
 const char *mert_corpus_key(const mert_corpus *c, int64_t item);
@@ -78,7 +83,8 @@ double mert_corpus_cross_entropy(const mert_corpus *model, const mert_corpus *on
 int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t first);
 /* The labels of frames first .. first + T - 1 (there must be so many) of codebook k. One thread at a time. */
 int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t first, int64_t T, int32_t *to, mert_error *e);
-/* Samples first .. first + n - 1, i16 scaled by 2^-15. -1: damaged or unreadable; the corpus stays usable. One thread at a time. */
+/* Samples first .. first + n - 1, i16 scaled by 2^-15. -1: damaged or unreadable; the corpus stays usable. One thread
+ * at a time. */
 int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e);
 
 #endif

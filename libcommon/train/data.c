@@ -62,7 +62,8 @@ static int64_t crop_start(const mert_corpus *c, const mert_recipe *r, const mert
 }
 
 /* Reads the crops' audio; those that cannot be read are left out. starts [B]: the first frame of each that is in. */
-static void fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_crop *crops, int64_t B, int64_t *starts)
+static void fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_crop *crops, int64_t B,
+                       int64_t *starts)
 {
     mert_batch *b = &l->batch;
     for (int64_t i = 0; i < B; i++) {
@@ -87,8 +88,8 @@ static int fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r,
     for (int64_t i = 0; i < b->B; i++) {
         int64_t frames = mert_corpus_frames(c, l->corpus_items[i], starts[i]);
         if (frames <= r->mask_length)
-            return mert_fail(e, "%s: no labels for a crop that begins at frame %lld", mert_corpus_key(c, l->corpus_items[i]),
-                             (long long)starts[i]);
+            return mert_fail(e, "%s: no labels for a crop that begins at frame %lld",
+                             mert_corpus_key(c, l->corpus_items[i]), (long long)starts[i]);
         if (frames < b->T)
             b->T = frames;
     }
@@ -99,14 +100,15 @@ static int fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r,
     return 0;
 }
 
-int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p, int64_t epoch,
-                   int64_t index, int64_t update, int64_t micro_batch, mert_error *e)
+int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
+                   int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e)
 {
     const struct mert_plan_batch *planned = &p->batches[index];
     mert_batch *b = &l->batch;
     mert_mask_config mask = mert_recipe_mask(r);
     mert_mixture_config mixture = mert_recipe_mixture(r);
-    uint64_t keyed = epoch == MERT_VALIDATION ? UINT64_MAX : (uint64_t)update; /* validation: the same masks every time */
+    uint64_t keyed = epoch == MERT_VALIDATION ? UINT64_MAX
+                                              : (uint64_t)update; /* validation: the same masks every time */
     int64_t *starts, T = mert_config_frames(model, planned->L);
     l->failed = 0;
     l->epoch = epoch;
@@ -116,7 +118,13 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     l->micro_batch = micro_batch;
     if (make_room(l, planned->B, planned->L, T, c->K, e))
         return -1;
-    *b = (mert_batch){.L = planned->L, .T = T, .K = c->K, .clean = l->clean, .audio = l->audio, .labels = l->labels, .mask = l->mask,
+    *b = (mert_batch){.L = planned->L,
+                      .T = T,
+                      .K = c->K,
+                      .clean = l->clean,
+                      .audio = l->audio,
+                      .labels = l->labels,
+                      .mask = l->mask,
                       .items = l->items};
     starts = malloc((size_t)planned->B * sizeof *starts);
     if (!starts)
@@ -130,7 +138,8 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     if (epoch == MERT_VALIDATION)
         b->audio = b->clean;
     else
-        mert_mixture_make(&mixture, (uint64_t)r->seed, keyed, (uint32_t)micro_batch, l->items, b->B, b->L, l->clean, l->audio);
+        mert_mixture_make(&mixture, (uint64_t)r->seed, keyed, (uint32_t)micro_batch, l->items, b->B, b->L, l->clean,
+                          l->audio);
     return mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)micro_batch, l->items, b->B, b->T, l->mask, e);
 }
 
@@ -142,12 +151,12 @@ struct mert_loader {
     const mert_config *model;
     mert_plan plan;
     int64_t update, micro_batch, epoch, index; /* of the batch to make next */
-    mert_load loads[2];      /* one in use, one being made or waiting */
+    mert_load loads[2];                        /* one in use, one being made or waiting */
     pthread_t thread;
     int started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int64_t made, taken;     /* batches; made - taken is 0 or 1, load i is loads[i % 2] */
+    int64_t made, taken; /* batches; made - taken is 0 or 1, load i is loads[i % 2] */
     int stop, failed;
     mert_error why;
 };
@@ -202,7 +211,8 @@ static void *loader_run(void *arg)
     }
 }
 
-mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from, mert_error *e)
+mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
+                               mert_error *e)
 {
     mert_loader *l = calloc(1, sizeof *l);
     if (!l) {

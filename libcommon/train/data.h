@@ -1,9 +1,11 @@
-/* Batches: which crops of which items are heard together, and when. Formed for the whole run from (seed, epoch) alone, so that it does
- * not matter who reads them or how often a run was resumed (contract A4):
+/* Batches: which crops of which items are heard together, and when. Formed for the whole run from (seed, epoch) alone,
+ * so that it does not matter who reads them or how often a run was resumed (contract A4):
  *
- * - Each item gives `crops_per_item` crops in an epoch, of at most max_size samples; items shorter than min_size are left out.
- * - Crops are sorted by size, ties at random, and cut into batches of at most max_tokens samples; a batch larger than `multiple`
- *   is cut to a multiple of it. All crops of a batch are as long as its shortest. The batches of an epoch come in random order.
+ * - Each item gives `crops_per_item` crops in an epoch, of at most max_size samples; items shorter than min_size are
+ * left out.
+ * - Crops are sorted by size, ties at random, and cut into batches of at most max_tokens samples; a batch larger than
+ * `multiple` is cut to a multiple of it. All crops of a batch are as long as its shortest. The batches of an epoch come
+ * in random order.
  * - Where in its item a crop begins is random, on the grid of frames, so that labels fit exactly.
  *
  * A loader makes the batches on a thread of its own, one ahead of the one in use. */
@@ -19,17 +21,19 @@
 #include <stdint.h>
 
 typedef struct mert_crop {
-    int64_t item;          /* of the corpus */
-    int64_t number;        /* global number of the crop, the same in every epoch: what random numbers are keyed by */
+    int64_t item;   /* of the corpus */
+    int64_t number; /* global number of the crop, the same in every epoch: what random numbers are keyed by */
 } mert_crop;
 
 /* One epoch. */
 typedef struct mert_plan {
-    mert_crop *crops;      /* batch after batch */
-    struct mert_plan_batch { int64_t first, B, L; } *batches; /* crops[first .. first + B), L samples each */
-    int64_t n;             /* batches */
+    mert_crop *crops; /* batch after batch */
+    struct mert_plan_batch {
+        int64_t first, B, L; /* crops[first .. first + B), L samples each */
+    } *batches;
+    int64_t n; /* batches */
     int64_t crops_n;
-    int64_t too_short;     /* items left out */
+    int64_t too_short; /* items left out */
 } mert_plan;
 
 enum { MERT_VALIDATION = -1 }; /* the epoch whose crops and masks never change */
@@ -40,13 +44,13 @@ void mert_plan_free(mert_plan *p);
 /* A batch in host memory and where it came from. */
 typedef struct mert_load {
     mert_batch batch;
-    int64_t epoch, index, batches;      /* the index-th of so many batches of the epoch */
-    int64_t update, micro_batch;        /* which update of the run it belongs to, and its place in it */
-    int64_t *corpus_items;              /* [B] */
-    int64_t failed;                     /* crops that could not be read and are not in it; `failure` says why of the last */
+    int64_t epoch, index, batches; /* the index-th of so many batches of the epoch */
+    int64_t update, micro_batch;   /* which update of the run it belongs to, and its place in it */
+    int64_t *corpus_items;         /* [B] */
+    int64_t failed;                /* crops that could not be read and are not in it; `failure` says why of the last */
     int64_t failed_item;
     char failure[1024];
-    float *clean, *audio;               /* what batch points to */
+    float *clean, *audio; /* what batch points to */
     int32_t *labels;
     uint8_t *mask;
     int64_t *items;
@@ -57,8 +61,8 @@ void mert_load_free(mert_load *l); /* the buffers of a zeroed or filled one */
 
 /* Fills *l with batch `index` of plan p: audio, labels, mask and, unless the epoch is MERT_VALIDATION, the mixture.
  * -1: memory, or not one crop could be read. */
-int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p, int64_t epoch,
-                   int64_t index, int64_t update, int64_t micro_batch, mert_error *e);
+int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
+                   int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e);
 
 /* Where a run stands: `update` updates are done, and the next batch is `index` of `epoch`. */
 typedef struct mert_position {
@@ -67,10 +71,12 @@ typedef struct mert_position {
 
 typedef struct mert_loader mert_loader;
 
-/* Starts to make batches from the position on, r->update_freq of them for each update. c, r and model must outlive it; c is used by the
- * loader's thread alone. NULL on error, also if an epoch has no batch. */
-mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from, mert_error *e);
-/* The next batch, valid until the next call; *waited (may be NULL) += the seconds that it was not there. NULL: the loader failed. */
+/* Starts to make batches from the position on, r->update_freq of them for each update. c, r and model must outlive it;
+ * c is used by the loader's thread alone. NULL on error, also if an epoch has no batch. */
+mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
+                               mert_error *e);
+/* The next batch, valid until the next call; *waited (may be NULL) += the seconds that it was not there. NULL: the
+ * loader failed. */
 const mert_load *mert_loader_next(mert_loader *l, double *waited, mert_error *e);
 void mert_loader_stop(mert_loader *l); /* NULL is fine */
 

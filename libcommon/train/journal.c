@@ -68,8 +68,8 @@ int mert_journal_open(mert_journal *j, const char *save, int K, int64_t update, 
     j->valid_path = mert_path_join(save, "valid.tsv");
     if (!j->log_path || !j->valid_path)
         mert_fail(e, "out of memory");
-    else if (!rewrite(j->log_path, K, 0, update, e) && !rewrite(j->valid_path, K, 1, update, e) && (j->log = append(j->log_path, e)) &&
-             (j->valid = append(j->valid_path, e)))
+    else if (!rewrite(j->log_path, K, 0, update, e) && !rewrite(j->valid_path, K, 1, update, e) &&
+             (j->log = append(j->log_path, e)) && (j->valid = append(j->valid_path, e)))
         return 0;
     mert_journal_close(j, NULL);
     return -1;
@@ -138,13 +138,16 @@ static void write_losses(FILE *f, const mert_sums *s, int K)
 
 static void write_rest(FILE *f, const mert_sums *s)
 {
-    fprintf(f, "\t%.6g\t%.6g\t%.6g\t%lld", mean(s->features_pen, s->batches), mean(s->cqt_mse, s->batches), mean(s->mel_mse, s->batches),
-            (long long)s->sample_size);
+    fprintf(f, "\t%.6g\t%.6g\t%.6g\t%lld", mean(s->features_pen, s->batches), mean(s->cqt_mse, s->batches),
+            mean(s->mel_mse, s->batches), (long long)s->sample_size);
 }
 
 /* ---- the line for people ---- */
 
-typedef struct text { char *to; size_t size, used; } text;
+typedef struct text {
+    char *to;
+    size_t size, used;
+} text;
 
 static void add(text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -180,10 +183,12 @@ static void add_losses(text *t, const mert_sums *s, int K, const double *referen
         add(t, ", mel %.4g", mean(s->mel_mse, s->batches));
 }
 
-int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size, mert_error *e)
+int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
+                       mert_error *e)
 {
     text t = {line, size, 0};
-    double speed = r->seconds > 0 ? r->audio_seconds / r->seconds : 0, waiting = r->seconds > 0 ? r->waited / r->seconds : 0;
+    double speed = r->seconds > 0 ? r->audio_seconds / r->seconds : 0,
+           waiting = r->seconds > 0 ? r->waited / r->seconds : 0;
     fprintf(j->log, "%lld\t%lld", (long long)r->update, (long long)r->epoch);
     write_losses(j->log, &r->sums, j->K);
     write_rest(j->log, &r->sums);

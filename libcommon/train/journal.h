@@ -1,10 +1,12 @@
-/* What a run leaves for people and programs to see how it went: one line of text per interval, and the same as a row of a TSV file.
+/* What a run leaves for people and programs to see how it went: one line of text per interval, and the same as a row of
+ * a TSV file.
  *
  *     SAVE/log.tsv     training: sums since the last row
  *     SAVE/valid.tsv   validation, always on the same crops and masks
  *
- * Both begin with a line of column names. Losses are in bits; ce_k is the cross entropy of codebook k on masked frames, entropy_k and
- * unigram_k (validation) what guesses by the frequencies of the validation's own and of the training's labels would score. */
+ * Both begin with a line of column names. Losses are in bits; ce_k is the cross entropy of codebook k on masked frames,
+ * entropy_k and unigram_k (validation) what guesses by the frequencies of the validation's own and of the training's
+ * labels would score. */
 #ifndef MERT_JOURNAL_H
 #define MERT_JOURNAL_H
 
@@ -29,13 +31,14 @@ typedef struct mert_train_row {
     int64_t update, epoch;
     mert_sums sums;
     double grad_norm, lr;
-    double seconds, waited;      /* since the last row; of these, waiting for data */
-    double audio_seconds;        /* heard since the last row */
-    int64_t skipped;             /* updates left out so far */
+    double seconds, waited; /* since the last row; of these, waiting for data */
+    double audio_seconds;   /* heard since the last row */
+    int64_t skipped;        /* updates left out so far */
 } mert_train_row;
 
 /* Writes the row and puts the line for people (K up to 8 codebooks one by one) into line[0..size). */
-int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size, mert_error *e);
+int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
+                       mert_error *e);
 
 typedef struct mert_valid_row {
     int64_t update;

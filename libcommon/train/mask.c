@@ -16,8 +16,10 @@ static void choose(const mert_random *r, uint32_t *i, int32_t *v, int64_t size, 
     }
 }
 
-/* One row before the reduction; returns how many frames it masks. next: the index of the first random number not used. */
-static int64_t mask_row(const mert_mask_config *c, const mert_random *r, int64_t T, int32_t *scratch, uint8_t *row, uint32_t *next)
+/* One row before the reduction; returns how many frames it masks. next: the index of the first random number not used.
+ */
+static int64_t mask_row(const mert_mask_config *c, const mert_random *r, int64_t T, int32_t *scratch, uint8_t *row,
+                        uint32_t *next)
 {
     int64_t spans, places, masked = 0;
     *next = 0;
@@ -38,7 +40,8 @@ static int64_t mask_row(const mert_mask_config *c, const mert_random *r, int64_t
 }
 
 /* Keeps `kept` of the row's masked frames. */
-static void reduce_row(const mert_random *r, uint32_t next, int64_t T, int64_t masked, int64_t kept, int32_t *scratch, uint8_t *row)
+static void reduce_row(const mert_random *r, uint32_t next, int64_t T, int64_t masked, int64_t kept, int32_t *scratch,
+                       uint8_t *row)
 {
     int64_t n = 0;
     for (int64_t t = 0; t < T; t++)
@@ -50,10 +53,13 @@ static void reduce_row(const mert_random *r, uint32_t next, int64_t T, int64_t m
         row[scratch[i]] = 1;
 }
 
-int mert_mask_make(const mert_mask_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch, const int64_t *items, int64_t B,
-                   int64_t T, uint8_t *mask, mert_error *e)
+int mert_mask_make(const mert_mask_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
+                   const int64_t *items, int64_t B, int64_t T, uint8_t *mask, mert_error *e)
 {
-    struct { int64_t masked; uint32_t next; } *row;
+    struct {
+        int64_t masked;
+        uint32_t next;
+    } * row;
     int32_t *scratch;
     int64_t fewest = T, most_spans = (int64_t)(c->prob * (double)T / (double)c->length) + 1 + c->min_spans;
     if (!T || !B)

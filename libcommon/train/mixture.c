@@ -31,8 +31,8 @@ static void add_piece(const float *clean, int64_t b, int64_t L, int64_t from, in
     }
 }
 
-int64_t mert_mixture_make(const mert_mixture_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch, const int64_t *items,
-                          int64_t B, int64_t L, const float *clean, float *audio)
+int64_t mert_mixture_make(const mert_mixture_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
+                          const int64_t *items, int64_t B, int64_t L, const float *clean, float *audio)
 {
     int64_t mixed = 0, pool = (B - 1) * L, limit = at_most(pool, L);
     int64_t shortest = at_most(c->length[0], limit), longest = at_most(c->length[1], limit);

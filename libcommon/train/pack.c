@@ -22,7 +22,8 @@ int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate)
     char why[MTS_REASON_MAX];
     int fits = r && mts_next(r) == MTS_BEGIN && mts_reader_begin(r)->manifest == manifest;
     mts_reader_close(r);
-    fits = fits && !mts_index_make(&x, f, path, why, sizeof why) && !x.damaged && x.n && x.entries[0].record.sample_rate == sample_rate;
+    fits = fits && !mts_index_make(&x, f, path, why, sizeof why) && !x.damaged && x.n &&
+           x.entries[0].record.sample_rate == sample_rate;
     mts_index_free(&x);
     if (f)
         fclose(f);
@@ -65,7 +66,8 @@ static int run_decoder(const char *manifest, int64_t sample_rate, int out, mert_
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return mert_fail(e, "mert-decode: %s", strerror(errno));
-    return WIFEXITED(status) ? WEXITSTATUS(status) : mert_fail(e, "mert-decode was ended by signal %d", WTERMSIG(status));
+    return WIFEXITED(status) ? WEXITSTATUS(status)
+                             : mert_fail(e, "mert-decode was ended by signal %d", WTERMSIG(status));
 }
 
 /* Whole, which is what counts: with exit status 1 some items failed, and the stream says which. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 typedef struct sized {
-    int64_t size;  /* samples of the crop, before the batch cuts it */
+    int64_t size; /* samples of the crop, before the batch cuts it */
     uint64_t tie;
     mert_crop crop;
 } sized;

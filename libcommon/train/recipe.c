@@ -18,21 +18,23 @@ typedef struct setting {
     double min, max;
     const char *preset; /* the default, as it would be written */
     const char *help;
-    int free;           /* may change when a run is resumed */
+    int free; /* may change when a run is resumed */
     const char *const *choices;
 } setting;
 
 static const char *const extractor_modes[] = {"default", "layer_norm", NULL};
 
-#define S(title, type, field, low, high, text, what)                                                                             \
-    .name = title, .kind = type, .offset = offsetof(mert_recipe, field), .min = low, .max = high, .preset = text, .help = what
+#define S(title, type, field, low, high, text, what)                                                                   \
+    .name = title, .kind = type, .offset = offsetof(mert_recipe, field), .min = low, .max = high, .preset = text,      \
+    .help = what
 static const setting table[] = {
     {.name = "the model", .kind = HEADING},
     {S("sample_rate", WHOLE, sample_rate, 1000, 192000, "24000", "Hz; audio at another rate is refused")},
     {S("conv_feature_layers", CONVS, conv_feature_layers, 0, 0, "512x10/5 512x3/2*4 512x2/2*2",
-     "extractor, layer by layer: channels x kernel / stride * times")},
+       "extractor, layer by layer: channels x kernel / stride * times")},
     {S("extractor_mode", CHOICE, extractor_mode, 0, 0, "default",
-     "default: GroupNorm over time after the first layer; layer_norm: LayerNorm after each"), .choices = extractor_modes},
+       "default: GroupNorm over time after the first layer; layer_norm: LayerNorm after each"),
+     .choices = extractor_modes},
     {S("conv_bias", FLAG, conv_bias, 0, 0, "no", "the extractor's convolutions have a bias")},
     {S("encoder_layers", WHOLE, encoder_layers, 1, MERT_LAYERS_MAX, "12", "transformer layers")},
     {S("encoder_embed_dim", WHOLE, encoder_embed_dim, 1, 65536, "768", "width")},
@@ -42,7 +44,8 @@ static const setting table[] = {
     {S("conv_pos_groups", WHOLE, conv_pos_groups, 1, 4096, "16", "its groups; must divide the width")},
     {S("layer_norm_first", FLAG, layer_norm_first, 0, 0, "no", "pre-LN (as the 330M) instead of post-LN")},
     {S("deepnorm", FLAG, deepnorm, 0, 0, "no", "residuals times (2 layers)^0.25 (post-LN only)")},
-    {S("attention_relax", REAL, attention_relax, -1, 1e6, "-1", "carried into exports; changes nothing in exact arithmetic")},
+    {S("attention_relax", REAL, attention_relax, -1, 1e6, "-1",
+       "carried into exports; changes nothing in exact arithmetic")},
     {S("final_dim", WHOLE, final_dim, 1, 65536, "64", "width in which predictions and label embeddings are compared")},
     {S("untie_final_proj", FLAG, untie_final_proj, 0, 0, "yes", "one projection per codebook")},
     {S("learnable_temp", FLAG, learnable_temp, 0, 0, "no", "one temperature per codebook, learned")},
@@ -51,11 +54,15 @@ static const setting table[] = {
     {.name = "the targets and the loss", .kind = HEADING},
     {S("codebooks", WHOLE, codebooks, 0, MERT_CODEBOOKS_MAX, "0", "codebooks to predict; 0: all there are")},
     {S("classes", WHOLE, classes, 0, 1 << 24, "0", "classes of each; 0: what the labels' .meta files say")},
-    {S("special_rows", WHOLE, special_rows, 0, 1024, "4", "label embeddings before class 0, as fairseq's dictionaries have them")},
-    {S("label_rate", REAL, label_rate, 0, 1e5, "0", "labels per second; 0: what the .meta files say, or the frame rate")},
-    {S("label_tolerance", REAL, label_tolerance, 0, 1e4, "0.1", "seconds by which labels and audio of an item may differ in length")},
+    {S("special_rows", WHOLE, special_rows, 0, 1024, "4",
+       "label embeddings before class 0, as fairseq's dictionaries have them")},
+    {S("label_rate", REAL, label_rate, 0, 1e5, "0",
+       "labels per second; 0: what the .meta files say, or the frame rate")},
+    {S("label_tolerance", REAL, label_tolerance, 0, 1e4, "0.1",
+       "seconds by which labels and audio of an item may differ in length")},
     {S("logit_temp", REAL, logit_temp, 1e-4, 1e4, "0.1", "logits are cosines divided by this")},
-    {S("features_pen_weight", REAL, features_pen_weight, 0, 1e6, "10", "weight of the mean square of the extractor's output")},
+    {S("features_pen_weight", REAL, features_pen_weight, 0, 1e6, "10",
+       "weight of the mean square of the extractor's output")},
     {S("audio_cqt_loss_m", FLAG, audio_cqt_loss_m, 0, 0, "yes", "predict the CQT of masked frames, too")},
     {S("audio_cqt_bins", WHOLE, audio_cqt_bins, 7, 4096, "336", "its bins, over seven octaves from 32.7 Hz")},
     {S("cqt_loss_weight", REAL, cqt_loss_weight, 0, 1e6, "1", "weight of its mean squared error")},
@@ -64,26 +71,31 @@ static const setting table[] = {
     {S("mel_loss_weight", REAL, mel_loss_weight, 0, 1e6, "1", "weight of its mean squared error")},
 
     {.name = "what makes it hard", .kind = HEADING},
-    {S("dropout", REAL, dropout, 0, 0.999, "0.1", "after attention, after the feed-forward layer, before the first layer")},
+    {S("dropout", REAL, dropout, 0, 0.999, "0.1",
+       "after attention, after the feed-forward layer, before the first layer")},
     {S("attention_dropout", REAL, attention_dropout, 0, 0.999, "0.1", "of attention weights")},
     {S("activation_dropout", REAL, activation_dropout, 0, 0.999, "0", "inside of the feed-forward layer")},
     {S("dropout_input", REAL, dropout_input, 0, 0.999, "0.1", "of the projected features")},
-    {S("dropout_features", REAL, dropout_features, 0, 0.999, "0.1", "of a copy of the features that nothing reads (as in fairseq): no effect")},
+    {S("dropout_features", REAL, dropout_features, 0, 0.999, "0.1",
+       "of a copy of the features that nothing reads (as in fairseq): no effect")},
     {S("encoder_layerdrop", REAL, encoder_layerdrop, 0, 0.999, "0.05", "probability of skipping a whole layer")},
     {S("feature_grad_mult", REAL, feature_grad_mult, 0, 1e3, "0.1", "the extractor's gradient is multiplied by this")},
     {S("mask_prob", REAL, mask_prob, 0.01, 1, "0.8", "share of frames to mask, overlaps counted twice")},
     {S("mask_length", WHOLE, mask_length, 1, 10000, "5", "frames of a masked span")},
     {S("mixture_prob", REAL, mixture_prob, 0, 1, "0.5", "probability of hearing pieces of other items on top")},
-    {S("inbatch_noise_augment_len_range", WHOLES, mixture_length, 1, 1 << 28, "12000 24000", "samples of such a piece, from and to")},
+    {S("inbatch_noise_augment_len_range", WHOLES, mixture_length, 1, 1 << 28, "12000 24000",
+       "samples of such a piece, from and to")},
     {S("inbatch_noise_augment_number_range", WHOLES, mixture_number, 1, 1000, "1 3", "number of pieces, from and to")},
     {S("inbatch_noise_augment_volume", REAL, mixture_volume, 0, 100, "1", "their gain")},
 
     {.name = "batches", .kind = HEADING},
     {S("max_sample_size", WHOLE, max_sample_size, 1, 1 << 28, "120000", "samples of a crop, at most")},
     {S("min_sample_size", WHOLE, min_sample_size, 1, 1 << 28, "72000", "shorter items are left out")},
-    {S("crops_per_item", WHOLE, crops_per_item, 0, 1 << 20, "1", "crops of an item in each epoch; 0: as many as fit its length")},
+    {S("crops_per_item", WHOLE, crops_per_item, 0, 1 << 20, "1",
+       "crops of an item in each epoch; 0: as many as fit its length")},
     {S("max_tokens", WHOLE, max_tokens, 1, 1LL << 40, "2000000", "samples of a batch, at most")},
-    {S("required_batch_size_multiple", WHOLE, batch_multiple, 1, 65536, "8", "batches larger than this are cut to a multiple of it")},
+    {S("required_batch_size_multiple", WHOLE, batch_multiple, 1, 65536, "8",
+       "batches larger than this are cut to a multiple of it")},
 
     {.name = "updates", .kind = HEADING},
     {S("update_freq", WHOLE, update_freq, 1, 1 << 20, "1", "batches whose gradients are added up for one update")},
@@ -100,8 +112,11 @@ static const setting table[] = {
     {.name = "seeing and keeping", .kind = HEADING},
     {S("log_interval", WHOLE, log_interval, 1, 1LL << 40, "200", "updates from one line to the next"), .free = 1},
     {S("validate_interval", WHOLE, validate_interval, 0, 1LL << 40, "10000",
-     "updates from one validation to the next; 0: before the first and after the last only"), .free = 1},
-    {S("save_interval", WHOLE, save_interval, 0, 1LL << 40, "25000", "updates from one checkpoint to the next; 0: the last only"), .free = 1},
+       "updates from one validation to the next; 0: before the first and after the last only"),
+     .free = 1},
+    {S("save_interval", WHOLE, save_interval, 0, 1LL << 40, "25000",
+       "updates from one checkpoint to the next; 0: the last only"),
+     .free = 1},
     {S("keep", WHOLE, keep, 0, 1 << 20, "0", "how many of the newest checkpoints to keep; 0: all"), .free = 1},
 };
 #undef S
@@ -181,7 +196,8 @@ static int convs(const char *text, mert_convs *to, mert_error *e)
     while (*text) {
         int dim, kernel, stride, used = 0, more = 0, times = 1;
         if (sscanf(text, "%6dx%5d/%5d%n", &dim, &kernel, &stride, &used) != 3 || !used)
-            return mert_fail(e, "'%s' is not of the form 512x10/5 512x3/2*4 (channels x kernel / stride * times)", text);
+            return mert_fail(e, "'%s' is not of the form 512x10/5 512x3/2*4 (channels x kernel / stride * times)",
+                             text);
         text += used;
         if (*text == '*') {
             if (sscanf(text, "*%4d%n", &times, &more) != 1)
@@ -212,8 +228,10 @@ static int store(mert_recipe *r, const setting *s, const char *text, mert_error 
     int bad = 0;
     switch (s->kind) {
     case HEADING: break;
-    case WHOLE: case REAL: bad = numbers(s, text, to, 1, e); break;
-    case WHOLES: case REALS: bad = numbers(s, text, to, 2, e); break;
+    case WHOLE:
+    case REAL: bad = numbers(s, text, to, 1, e); break;
+    case WHOLES:
+    case REALS: bad = numbers(s, text, to, 2, e); break;
     case FLAG: bad = flag(text, to, e); break;
     case CHOICE: bad = choice(s, text, to, e); break;
     case CONVS: bad = convs(text, to, e); break;
@@ -395,8 +413,10 @@ char *mert_recipe_text(const mert_recipe *r, int comments)
 
 const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b)
 {
-    static const size_t size[] = {[WHOLE] = sizeof(int64_t), [REAL] = sizeof(double), [FLAG] = sizeof(int), [CHOICE] = sizeof(int),
-                                  [CONVS] = sizeof(mert_convs), [WHOLES] = 2 * sizeof(int64_t), [REALS] = 2 * sizeof(double)};
+    static const size_t size[] = {
+        [WHOLE] = sizeof(int64_t),   [REAL] = sizeof(double),      [FLAG] = sizeof(int),
+        [CHOICE] = sizeof(int),      [CONVS] = sizeof(mert_convs), [WHOLES] = 2 * sizeof(int64_t),
+        [REALS] = 2 * sizeof(double)};
     for (int i = 0; i < SETTINGS; i++)
         if (table[i].kind != HEADING && !table[i].free &&
             memcmp((const char *)a + table[i].offset, (const char *)b + table[i].offset, size[table[i].kind]))

@@ -1,6 +1,6 @@
-/* Recipes: what a training run is, as a readable file of `name = value` lines (mert-recipe(5)). One table of names gives parsing,
- * --set, the effective recipe written beside the checkpoints and the man page's list. Names are fairseq's and MERT's where they have
- * one; every default is the 95M model's (REFERENCE: MERT_RVQ-VAE_CQT_95M).
+/* Recipes: what a training run is, as a readable file of `name = value` lines (mert-recipe(5)). One table of names gives
+ * parsing, --set, the effective recipe written beside the checkpoints and the man page's list. Names are fairseq's and
+ * MERT's where they have one; every default is the 95M model's (REFERENCE: MERT_RVQ-VAE_CQT_95M).
  *
  *     mert_recipe r;
  *     mert_recipe_defaults(&r);
@@ -21,17 +21,21 @@
 
 typedef struct mert_convs {
     int64_t n;
-    struct { int dim, kernel, stride; } layer[MERT_CONV_MAX];
+    struct {
+        int dim, kernel, stride;
+    } layer[MERT_CONV_MAX];
 } mert_convs;
 
-/* The values. What each means stands in the table (recipe.c) and nowhere else. Lengths are samples unless the name says frames. */
+/* The values. What each means stands in the table (recipe.c) and nowhere else. Lengths are samples unless the name says
+ * frames. */
 typedef struct mert_recipe {
     /* model */
     int64_t sample_rate;
     mert_convs conv_feature_layers;
     int extractor_mode; /* 0 default, 1 layer_norm */
     int conv_bias;
-    int64_t encoder_layers, encoder_embed_dim, encoder_ffn_embed_dim, encoder_attention_heads, conv_pos, conv_pos_groups;
+    int64_t encoder_layers, encoder_embed_dim, encoder_ffn_embed_dim, encoder_attention_heads, conv_pos,
+        conv_pos_groups;
     int layer_norm_first, deepnorm;
     double attention_relax;
     int64_t final_dim;
@@ -48,7 +52,8 @@ typedef struct mert_recipe {
     int64_t audio_mel_bins;
     double mel_loss_weight;
     /* what is taken away from the model while it learns */
-    double dropout, attention_dropout, activation_dropout, dropout_input, dropout_features, encoder_layerdrop, feature_grad_mult;
+    double dropout, attention_dropout, activation_dropout, dropout_input, dropout_features, encoder_layerdrop,
+        feature_grad_mult;
     double mask_prob;
     int64_t mask_length;
     double mixture_prob;
@@ -68,31 +73,32 @@ typedef struct mert_recipe {
 
 void mert_recipe_defaults(mert_recipe *r);
 
-/* Sets what the file says, on top of what *r holds. Errors name file and line: an unknown name, a name that comes twice, a value that is
- * none or lies outside its range. */
+/* Sets what the file says, on top of what *r holds. Errors name file and line: an unknown name, a name that comes
+ * twice, a value that is none or lies outside its range. */
 int mert_recipe_read(mert_recipe *r, const char *path, mert_error *e);
 /* "name=value", as --set has it. */
 int mert_recipe_set(mert_recipe *r, const char *assignment, mert_error *e);
 /* How values fit together; call after the last of the above. */
 int mert_recipe_check(const mert_recipe *r, mert_error *e);
 
-/* The whole recipe as text that mert_recipe_read reads back to the same values, to be freed by the caller; NULL: no memory.
- * comments: each value with its explanation, range and default. */
+/* The whole recipe as text that mert_recipe_read reads back to the same values, to be freed by the caller; NULL: no
+ * memory. comments: each value with its explanation, range and default. */
 char *mert_recipe_text(const mert_recipe *r, int comments);
 
-/* What a resumed run may change: how often it is watched and saved, and where it stops. The name of the first other setting in which the
- * two differ; NULL if there is none. */
+/* What a resumed run may change: how often it is watched and saved, and where it stops. The name of the first other
+ * setting in which the two differ; NULL if there is none. */
 const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);
 
-/* The model that the recipe describes. labels: what the K codebooks' label files say of themselves (classes 0: not known, then the
- * recipe's `classes` counts); K = 0: the recipe's own `codebooks` and `classes`, both 0 for a model without heads. */
+/* The model that the recipe describes. labels: what the K codebooks' label files say of themselves (classes 0: not
+ * known, then the recipe's `classes` counts); K = 0: the recipe's own `codebooks` and `classes`, both 0 for a model
+ * without heads. */
 int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e);
 
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
 
 mert_objective_config mert_recipe_objective(const mert_recipe *r);
 mert_adam_config mert_recipe_adam(const mert_recipe *r);
-mert_regime mert_recipe_regime(const mert_recipe *r); /* training, seed and the dropouts; update, micro_batch and items left to the caller */
+mert_regime mert_recipe_regime(const mert_recipe *r); /* seed and dropouts; update and micro_batch are the caller's */
 mert_mask_config mert_recipe_mask(const mert_recipe *r);
 mert_mixture_config mert_recipe_mixture(const mert_recipe *r);
 

@@ -25,10 +25,12 @@ static int check_batches(const mert_recipe *r, mert_error *e)
         return mert_fail(e, "min_sample_size %lld is more than max_sample_size %lld", (long long)r->min_sample_size,
                          (long long)r->max_sample_size);
     if (r->max_tokens < r->max_sample_size)
-        return mert_fail(e, "max_tokens %lld: not even one crop of max_sample_size %lld fits a batch", (long long)r->max_tokens,
-                         (long long)r->max_sample_size);
+        return mert_fail(e, "max_tokens %lld: not even one crop of max_sample_size %lld fits a batch",
+                         (long long)r->max_tokens, (long long)r->max_sample_size);
     return check_range(r->mixture_length, "inbatch_noise_augment_len_range", e) ||
-           check_range(r->mixture_number, "inbatch_noise_augment_number_range", e) ? -1 : 0;
+                   check_range(r->mixture_number, "inbatch_noise_augment_number_range", e)
+               ? -1
+               : 0;
 }
 
 int mert_recipe_check(const mert_recipe *r, mert_error *e)
@@ -46,8 +48,9 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
     if (mert_recipe_model(&heads, NULL, 0, &c, e))
         return -1;
     if (mert_config_frames(&c, r->min_sample_size) < r->mask_length + 1)
-        return mert_fail(e, "min_sample_size %lld: %lld frames have no room for mask_length %lld", (long long)r->min_sample_size,
-                         (long long)mert_config_frames(&c, r->min_sample_size), (long long)r->mask_length);
+        return mert_fail(e, "min_sample_size %lld: %lld frames have no room for mask_length %lld",
+                         (long long)r->min_sample_size, (long long)mert_config_frames(&c, r->min_sample_size),
+                         (long long)r->mask_length);
     return 0;
 }
 
@@ -59,10 +62,14 @@ static int heads(const mert_recipe *r, const mert_labels_meta *labels, int K, me
     for (int k = 0; k < c->codebooks; k++) {
         c->classes[k] = K && labels[k].classes ? labels[k].classes : r->classes;
         if (!c->classes[k])
-            return mert_fail(e, "the number of classes of codebook %d is not known: its labels have no .meta file, and the recipe's "
-                             "classes is 0", k);
+            return mert_fail(
+                e,
+                "the number of classes of codebook %d is not known: its labels have no .meta file, and the recipe's "
+                "classes is 0",
+                k);
         if (r->classes && c->classes[k] != r->classes)
-            return mert_fail(e, "codebook %d has %lld classes, the recipe says %lld", k, (long long)c->classes[k], (long long)r->classes);
+            return mert_fail(e, "codebook %d has %lld classes, the recipe says %lld", k, (long long)c->classes[k],
+                             (long long)r->classes);
     }
     if (!c->codebooks)
         return 0;
@@ -106,22 +113,33 @@ int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int 
 
 mert_objective_config mert_recipe_objective(const mert_recipe *r)
 {
-    return (mert_objective_config){.features_pen_weight = r->features_pen_weight, .cqt_weight = r->cqt_loss_weight,
-                                   .mel_weight = r->mel_loss_weight, .logit_temperature = r->logit_temp, .codebook_share = 1};
+    return (mert_objective_config){.features_pen_weight = r->features_pen_weight,
+                                   .cqt_weight = r->cqt_loss_weight,
+                                   .mel_weight = r->mel_loss_weight,
+                                   .logit_temperature = r->logit_temp,
+                                   .codebook_share = 1};
 }
 
 mert_adam_config mert_recipe_adam(const mert_recipe *r)
 {
-    return (mert_adam_config){.beta1 = r->adam_betas[0], .beta2 = r->adam_betas[1], .eps = r->adam_eps,
-                              .weight_decay = r->weight_decay, .clip_norm = r->clip_norm};
+    return (mert_adam_config){.beta1 = r->adam_betas[0],
+                              .beta2 = r->adam_betas[1],
+                              .eps = r->adam_eps,
+                              .weight_decay = r->weight_decay,
+                              .clip_norm = r->clip_norm};
 }
 
 mert_regime mert_recipe_regime(const mert_recipe *r)
 {
-    return (mert_regime){.training = 1, .dropout = r->dropout, .attention_dropout = r->attention_dropout,
-                         .activation_dropout = r->activation_dropout, .input_dropout = r->dropout_input,
-                         .feature_dropout = r->dropout_features, .layerdrop = r->encoder_layerdrop,
-                         .feature_grad_mult = r->feature_grad_mult, .seed = (uint64_t)r->seed};
+    return (mert_regime){.training = 1,
+                         .dropout = r->dropout,
+                         .attention_dropout = r->attention_dropout,
+                         .activation_dropout = r->activation_dropout,
+                         .input_dropout = r->dropout_input,
+                         .feature_dropout = r->dropout_features,
+                         .layerdrop = r->encoder_layerdrop,
+                         .feature_grad_mult = r->feature_grad_mult,
+                         .seed = (uint64_t)r->seed};
 }
 
 mert_mask_config mert_recipe_mask(const mert_recipe *r)
@@ -131,6 +149,8 @@ mert_mask_config mert_recipe_mask(const mert_recipe *r)
 
 mert_mixture_config mert_recipe_mixture(const mert_recipe *r)
 {
-    return (mert_mixture_config){.prob = r->mixture_prob, .length = {r->mixture_length[0], r->mixture_length[1]},
-                                 .number = {r->mixture_number[0], r->mixture_number[1]}, .volume = r->mixture_volume};
+    return (mert_mixture_config){.prob = r->mixture_prob,
+                                 .length = {r->mixture_length[0], r->mixture_length[1]},
+                                 .number = {r->mixture_number[0], r->mixture_number[1]},
+                                 .volume = r->mixture_volume};
 }

@@ -32,7 +32,9 @@ int mert_session_model(mert_session *s, mert_error *e)
     s->m = calloc(1, bytes);
     s->v = calloc(1, bytes);
     s->state = (mert_state){.data = mert_state_data(&s->train)};
-    return s->m && s->v ? 0 : mert_fail(e, "out of memory for the moments of %lld parameters", (long long)s->weights.layout.elements);
+    return s->m && s->v ? 0
+                        : mert_fail(e, "out of memory for the moments of %lld parameters",
+                                    (long long)s->weights.layout.elements);
 }
 
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
@@ -56,8 +58,9 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     if (mert_plan_make(&s->valid_plan, &s->valid, &s->recipe, MERT_VALIDATION, e))
         return -1;
     if (!s->valid_plan.n)
-        return mert_fail(e, "the validation set is empty: none of its %lld items is as long as min_sample_size (%lld samples)",
-                         (long long)s->valid.n, (long long)s->recipe.min_sample_size);
+        return mert_fail(
+            e, "the validation set is empty: none of its %lld items is as long as min_sample_size (%lld samples)",
+            (long long)s->valid.n, (long long)s->recipe.min_sample_size);
     s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, e);
     if (!s->trainer || mert_trainer_set(s->trainer, NULL, s->m, s->v, e))
         return -1;
@@ -101,7 +104,8 @@ static void name_items(const mert_session *s, const mert_load *l, char *text, si
 {
     size_t used = strlen(text);
     for (int64_t i = 0; i < l->batch.B && used + 8 < size; i++) {
-        int n = snprintf(text + used, size - used, "%s%s", used ? ", " : "", mert_corpus_key(&s->train, l->corpus_items[i]));
+        int n = snprintf(text + used, size - used, "%s%s", used ? ", " : "",
+                         mert_corpus_key(&s->train, l->corpus_items[i]));
         if (n < 0 || (size_t)n >= size - used) {
             snprintf(text + used, size - used, ", ...");
             return;
@@ -149,7 +153,8 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
     }
     step->lr = mert_schedule_rate(s->recipe.lr, s->recipe.warmup_updates, s->recipe.total_updates, update);
     /* A sample size of 0 makes the trainer forget the gradients. */
-    left_out = mert_trainer_update(s->trainer, update, step->lr, step->skipped ? 0 : (double)step->sums.sample_size, &step->norm, e);
+    left_out = mert_trainer_update(s->trainer, update, step->lr, step->skipped ? 0 : (double)step->sums.sample_size,
+                                   &step->norm, e);
     if (left_out < 0)
         return -1;
     if (left_out && !step->skipped)

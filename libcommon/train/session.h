@@ -1,5 +1,5 @@
-/* A training run as a whole: corpora, model, trainer, loader and state, and the few things one does with them. When to do what, and what to
- * say, is the program's.
+/* A training run as a whole: corpora, model, trainer, loader and state, and the few things one does with them. When to
+ * do what, and what to say, is the program's.
  *
  *     mert_session s = {.recipe = r, .save = "DIR"};
  *     open s.train and s.valid (corpus.h), then mert_session_begin(&s, ...)
@@ -12,15 +12,15 @@
 
 typedef struct mert_session {
     mert_recipe recipe;
-    const char *save;          /* folder of the run, stays the caller's */
+    const char *save; /* folder of the run, stays the caller's */
     mert_corpus train, valid;
     mert_config model;
-    mert_weights weights;      /* host copy: as of the last begin or save */
+    mert_weights weights; /* host copy: as of the last begin or save */
     mert_trainer *trainer;
     mert_loader *loader;
     mert_plan valid_plan;
     mert_state state;
-    float *m, *v;              /* host copies of the moments, likewise */
+    float *m, *v; /* host copies of the moments, likewise */
 } mert_session;
 
 /* The model of the recipe and the labels, random as the recipe's seed makes it. */
@@ -36,9 +36,9 @@ int64_t mert_session_last(const mert_session *s); /* the update after which it s
 typedef struct mert_step {
     mert_sums sums;
     double norm, lr, waited;
-    int skipped;               /* the update was left out: a loss or gradient was not finite, `why` names the items */
+    int skipped; /* the update was left out: a loss or gradient was not finite, `why` names the items */
     char why[1024];
-    int64_t unreadable;        /* crops left out because their audio could not be read, ... */
+    int64_t unreadable; /* crops left out because their audio could not be read, ... */
     const char *unreadable_key;
     char unreadable_why[1024]; /* ... the last of them */
 } mert_step;

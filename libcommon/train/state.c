@@ -23,7 +23,9 @@ uint64_t mert_state_data(const mert_corpus *c)
     mts_xxh64_add(&x, &c->manifest.hash, sizeof c->manifest.hash);
     for (int k = 0; k < c->K; k++) {
         const mert_codebook *b = &c->codebooks[k];
-        int64_t facts[] = {b->classes, b->rate_num, b->rate_den, (int64_t)b->labels.meta.codebook, b->labels.meta.codebook_index, b->total};
+        int64_t facts[] = {
+            b->classes, b->rate_num, b->rate_den, (int64_t)b->labels.meta.codebook, b->labels.meta.codebook_index,
+            b->total};
         mts_xxh64_add(&x, facts, sizeof facts);
     }
     return mts_xxh64_end(&x, 0);
@@ -182,8 +184,9 @@ static int save_state(const char *dir, const mert_state *s, const mert_recipe *r
     if (!recipe)
         return mert_fail(e, "out of memory");
     snprintf(text, sizeof text,
-             "{\n  \"format\": \"mert-train 1\",\n  \"update\": %" PRId64 ",\n  \"epoch\": %" PRId64 ",\n  \"batch\": %" PRId64
-             ",\n  \"skipped\": %" PRId64 ",\n  \"skipped_in_row\": %" PRId64 ",\n  \"data\": \"%016" PRIx64 "\"\n}\n",
+             "{\n  \"format\": \"mert-train 1\",\n  \"update\": %" PRId64 ",\n  \"epoch\": %" PRId64
+             ",\n  \"batch\": %" PRId64 ",\n  \"skipped\": %" PRId64 ",\n  \"skipped_in_row\": %" PRId64
+             ",\n  \"data\": \"%016" PRIx64 "\"\n}\n",
              s->position.update, s->position.epoch, s->position.index, s->skipped, s->skipped_in_row, s->data);
     bad = save_text(dir, "recipe", recipe, e) || save_text(dir, "state.json", text, e);
     free(recipe);
@@ -192,7 +195,8 @@ static int save_state(const char *dir, const mert_state *s, const mert_recipe *r
 
 static int save_optimizer(const char *dir, const mert_layout *l, const float *const moments[2], mert_error *e)
 {
-    char *path = mert_path_join(dir, "optimizer.safetensors"), (*names)[128] = calloc(2 * (size_t)l->count, sizeof *names);
+    char *path = mert_path_join(dir, "optimizer.safetensors"),
+         (*names)[128] = calloc(2 * (size_t)l->count, sizeof *names);
     mert_tensor_out *tensors = calloc(2 * (size_t)l->count, sizeof *tensors);
     int bad = -1;
     if (!path || !names || !tensors)
@@ -201,7 +205,8 @@ static int save_optimizer(const char *dir, const mert_layout *l, const float *co
         for (int i = 0; i < 2 * l->count; i++) {
             const mert_parameter *p = &l->parameters[i % l->count];
             snprintf(names[i], sizeof names[i], "%s.%s", moment_names[i / l->count], p->name);
-            tensors[i] = (mert_tensor_out){.name = names[i], .type = MERT_E_F32, .ndim = p->ndim, .data = moments[i / l->count] + p->offset};
+            tensors[i] = (mert_tensor_out){
+                .name = names[i], .type = MERT_E_F32, .ndim = p->ndim, .data = moments[i / l->count] + p->offset};
             memcpy(tensors[i].shape, p->shape, sizeof p->shape);
         }
         bad = mert_safetensors_write(path, tensors, 2 * (size_t)l->count, e);
@@ -216,7 +221,8 @@ static int save_optimizer(const char *dir, const mert_layout *l, const float *co
 static int link_model(const char *save, const char *checkpoint, const mert_weights *w, mert_error *e)
 {
     char *model = mert_path_join(save, "model"), *fresh = mert_path_join(save, "model.new");
-    int bad = !model || !fresh ? mert_fail(e, "out of memory") : remove_folder(fresh, e) || mert_make_directory(fresh, e);
+    int bad = !model || !fresh ? mert_fail(e, "out of memory")
+                               : remove_folder(fresh, e) || mert_make_directory(fresh, e);
     int linked = 1;
     for (size_t i = 0; !bad && linked && i < sizeof model_files / sizeof *model_files; i++) {
         char *from = mert_path_join(checkpoint, model_files[i]), *to = mert_path_join(fresh, model_files[i]);
@@ -250,8 +256,8 @@ static int point_last(const char *save, int64_t update, mert_error *e)
     return bad;
 }
 
-int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w, const float *m, const float *v,
-                    mert_error *e)
+int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w, const float *m,
+                    const float *v, mert_error *e)
 {
     char *path = checkpoint_path(save, s->position.update), *half = NULL;
     const float *moments[2] = {m, v};
@@ -302,7 +308,8 @@ static int load_state(const char *dir, mert_state *s, mert_error *e)
     return bad;
 }
 
-static int load_moment(const mert_checkpoint *c, const char *path, const mert_layout *l, const char *prefix, float *to, mert_error *e)
+static int load_moment(const mert_checkpoint *c, const char *path, const mert_layout *l, const char *prefix, float *to,
+                       mert_error *e)
 {
     memset(to, 0, (size_t)l->size * sizeof *to);
     for (int i = 0; i < l->count; i++) {
@@ -359,7 +366,8 @@ static int load_weights(const char *dir, mert_weights *w, mert_error *e)
     return 0;
 }
 
-int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe *r, mert_weights *w, float *m, float *v, mert_error *e)
+int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe *r, mert_weights *w, float *m,
+                    float *v, mert_error *e)
 {
     char *path = checkpoint_path(save, update);
     int bad;
@@ -388,7 +396,8 @@ int mert_state_init(mert_weights *w, const char *from, int *fresh, mert_error *e
         } else if (to->training_only) {
             ++*fresh;
         } else {
-            mert_fail(e, "%s: tensor %s is %s", from, to->name, have ? "of another shape than the recipe makes it" : "missing");
+            mert_fail(e, "%s: tensor %s is %s", from, to->name,
+                      have ? "of another shape than the recipe makes it" : "missing");
             taken = -1;
             break;
         }

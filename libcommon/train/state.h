@@ -1,12 +1,13 @@
-/* Checkpoints of a run: what it takes to go on bit for bit. Random numbers are counter-based (A4), so that is little: the weights, the
- * optimiser's moments, and where the run stands.
+/* Checkpoints of a run: what it takes to go on bit for bit. Random numbers are counter-based (A4), so that is little:
+ * the weights, the optimiser's moments, and where the run stands.
  *
- *     SAVE/checkpoint-N/   after update N: model.safetensors, config.json, preprocessor_config.json (a model directory as any other),
- *                          optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME), recipe, state.json
- *     SAVE/last            symbolic link to the newest, for people; programs look for the largest N
- *     SAVE/model           the newest model alone, by hard links: stays when checkpoints are removed
+ *     SAVE/checkpoint-N/   after update N: model.safetensors, config.json, preprocessor_config.json (a model directory
+ * as any other), optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME), recipe, state.json SAVE/last symbolic link to
+ * the newest, for people; programs look for the largest N SAVE/model           the newest model alone, by hard links:
+ * stays when checkpoints are removed
  *
- * A checkpoint is written under another name, synced and renamed when whole (F4): one with its final name is complete. */
+ * A checkpoint is written under another name, synced and renamed when whole (F4): one with its final name is complete.
+ */
 #ifndef MERT_STATE_H
 #define MERT_STATE_H
 
@@ -24,17 +25,20 @@ typedef struct mert_state {
 uint64_t mert_state_data(const mert_corpus *c);
 
 /* m, v: the moments, layout.size floats each. */
-int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w, const float *m, const float *v,
-                    mert_error *e);
+int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w, const float *m,
+                    const float *v, mert_error *e);
 /* The largest N of SAVE/checkpoint-N; -1: there is none. */
 int64_t mert_state_newest(const char *save);
-/* Reads checkpoint `update` into *s, *r, and, as far as they are not NULL, w (allocated, of the same configuration), m and v. */
-int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe *r, mert_weights *w, float *m, float *v, mert_error *e);
+/* Reads checkpoint `update` into *s, *r, and, as far as they are not NULL, w (allocated, of the same configuration), m
+ * and v. */
+int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe *r, mert_weights *w, float *m,
+                    float *v, mert_error *e);
 /* Removes all but the newest `keep` checkpoints (0: keeps all), and what runs that died have left half written. */
 int mert_state_prune(const char *save, int64_t keep, mert_error *e);
 
-/* Copies what `from` (of any run or publication) has in common with w, name by name; returns how many tensors were taken, and in *fresh how
- * many of w's keep their random values. A tensor outside of the heads that is missing or of another shape is an error. */
+/* Copies what `from` (of any run or publication) has in common with w, name by name; returns how many tensors were
+ * taken, and in *fresh how many of w's keep their random values. A tensor outside of the heads that is missing or of
+ * another shape is an error. */
 int mert_state_init(mert_weights *w, const char *from, int *fresh, mert_error *e);
 
 #endif

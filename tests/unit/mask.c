@@ -4,7 +4,10 @@
 
 enum { BATCHES = 3000 };
 
-typedef struct tally { double sum, squares, first, middle, last; int uneven; } tally;
+typedef struct tally {
+    double sum, squares, first, middle, last;
+    int uneven;
+} tally;
 
 static void count(const uint8_t *mask, int64_t B, int64_t T, tally *t)
 {

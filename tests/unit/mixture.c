@@ -14,7 +14,8 @@ static void fill(void)
         clean[i] = (float)(i + 1);
 }
 
-/* What item b hears on top of itself is one run of the pool (the other items, one behind the other). Its length; -1: it is not. */
+/* What item b hears on top of itself is one run of the pool (the other items, one behind the other). Its length; -1: it
+ * is not. */
 static int64_t one_piece(int b, int64_t *from, int64_t *to)
 {
     int64_t n = 0;
@@ -24,10 +25,10 @@ static int64_t one_piece(int b, int64_t *from, int64_t *to)
         int64_t place;
         if (extra == 0)
             continue;
-        place = (int64_t)extra - 1;            /* in the batch */
+        place = (int64_t)extra - 1; /* in the batch */
         if (place / L == b || extra != floorf(extra))
             return -1;
-        place -= place / L > b ? L : 0;        /* in the pool */
+        place -= place / L > b ? L : 0; /* in the pool */
         if (*to < 0) {
             *to = t;
             *from = place;

@@ -30,8 +30,10 @@ TEST(reads_what_is_written)
                          "conv_feature_layers = 64x10/5 32x3/2*3"));
     CHECK(r.lr == 1e-3 && r.encoder_layers == 4 && r.layer_norm_first == 1 && r.extractor_mode == 1);
     CHECK(r.adam_betas[0] == 0.8 && r.adam_betas[1] == 0.99 && r.mixture_length[0] == 10 && r.mixture_length[1] == 20);
-    CHECK(r.conv_feature_layers.n == 4 && r.conv_feature_layers.layer[0].dim == 64 && r.conv_feature_layers.layer[0].kernel == 10);
-    CHECK(r.conv_feature_layers.layer[3].dim == 32 && r.conv_feature_layers.layer[3].stride == 2 && mert_recipe_stride(&r) == 40);
+    CHECK(r.conv_feature_layers.n == 4 && r.conv_feature_layers.layer[0].dim == 64 &&
+          r.conv_feature_layers.layer[0].kernel == 10);
+    CHECK(r.conv_feature_layers.layer[3].dim == 32 && r.conv_feature_layers.layer[3].stride == 2 &&
+          mert_recipe_stride(&r) == 40);
     CHECK(r.encoder_embed_dim == 768); /* left alone: the default */
 }
 
@@ -53,7 +55,8 @@ TEST(its_own_text_says_the_same)
 TEST(wrong_lines_are_named)
 {
     mert_recipe r;
-    CHECK(read_text(&r, "lr = 1\n\nencoder_layer = 4\n") && says("recipe: line 3: a recipe has no setting 'encoder_layer'"));
+    CHECK(read_text(&r, "lr = 1\n\nencoder_layer = 4\n") &&
+          says("recipe: line 3: a recipe has no setting 'encoder_layer'"));
     CHECK(read_text(&r, "lr = 1\nlr = 2\n") && says("line 2: lr is already set in line 1"));
     CHECK(read_text(&r, "lr\n") && says("line 1: 'lr' is not of the form name = value"));
     CHECK(read_text(&r, "lr =\n") && says("lr: no value"));
@@ -87,7 +90,8 @@ TEST(what_does_not_fit_together)
     mert_recipe_defaults(&r);
     CHECK(!mert_recipe_set(&r, "min_sample_size=800", &e) && mert_recipe_check(&r, &e) && says("mask_length"));
     mert_recipe_defaults(&r);
-    CHECK(!mert_recipe_set(&r, "inbatch_noise_augment_number_range=3 1", &e) && mert_recipe_check(&r, &e) && says("3 is more than 1"));
+    CHECK(!mert_recipe_set(&r, "inbatch_noise_augment_number_range=3 1", &e) && mert_recipe_check(&r, &e) &&
+          says("3 is more than 1"));
 }
 
 TEST(a_resumed_run_may_change_only_how_it_is_watched)
@@ -95,7 +99,8 @@ TEST(a_resumed_run_may_change_only_how_it_is_watched)
     mert_recipe a, b;
     mert_recipe_defaults(&a);
     b = a;
-    CHECK(!mert_recipe_set(&b, "log_interval=1", &e) && !mert_recipe_set(&b, "max_update=10", &e) && !mert_recipe_difference(&a, &b));
+    CHECK(!mert_recipe_set(&b, "log_interval=1", &e) && !mert_recipe_set(&b, "max_update=10", &e) &&
+          !mert_recipe_difference(&a, &b));
     CHECK(!mert_recipe_set(&b, "dropout=0.2", &e) && !strcmp(mert_recipe_difference(&a, &b), "dropout"));
     b = a;
     CHECK(!mert_recipe_set(&b, "conv_feature_layers=512x10/5 512x3/2*4 512x2/2 256x2/2", &e));

@@ -20,13 +20,13 @@ static int says(const char *expected)
 typedef struct spec {
     const char *name;
     mts_dtype dtype;
-    int64_t rate_num, rate_den;  /* labels per second */
+    int64_t rate_num, rate_den; /* labels per second */
     int K;
     int64_t failed_labels, failed_audio, short_labels; /* rows; -1: none */
     uint64_t codebook;
-    int bare;                    /* no .meta */
+    int bare; /* no .meta */
     int64_t pcm_rate;
-    int flat;                    /* all labels are 5 */
+    int flat; /* all labels are 5 */
 } spec;
 
 static const spec usual = {"usual", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0};
@@ -82,8 +82,13 @@ static uint64_t write_manifest(const spec *s)
 
 static mts_record record_of(const spec *s, int64_t row, const char *kind)
 {
-    mts_record r = {.row = row, .dtype = s->dtype, .ndim = 1, .shape = {-1}, .sample_rate = s->pcm_rate,
-                    .frame_rate_num = s->pcm_rate, .frame_rate_den = 1};
+    mts_record r = {.row = row,
+                    .dtype = s->dtype,
+                    .ndim = 1,
+                    .shape = {-1},
+                    .sample_rate = s->pcm_rate,
+                    .frame_rate_num = s->pcm_rate,
+                    .frame_rate_den = 1};
     snprintf(r.kind, sizeof r.kind, "%s", kind);
     snprintf(r.key, sizeof r.key, "piece%02d.flac", (int)row);
     return r;
@@ -123,7 +128,8 @@ static void write_labels(const spec *s, uint64_t hash)
     int bad = !w || mert_labels_stream(w, &b, &e);
     for (int64_t row = 0; !bad && row < ITEMS; row++) {
         mts_record r = record_of(s, row, "codes");
-        int64_t n = (samples_of(row) * s->rate_num + 24000 * s->rate_den - 1) / (24000 * s->rate_den) - (row == s->short_labels ? 20 : 0);
+        int64_t n = (samples_of(row) * s->rate_num + 24000 * s->rate_den - 1) / (24000 * s->rate_den) -
+                    (row == s->short_labels ? 20 : 0);
         r.dtype = MTS_I32;
         r.ndim = 2;
         r.shape[1] = r.ncodebooks = s->K;
@@ -135,8 +141,9 @@ static void write_labels(const spec *s, uint64_t hash)
             for (int64_t i = 0; i < n; i++)
                 codes[i * s->K + k] = s->flat ? 5 : label_of(row, k, i);
         }
-        bad = row == s->failed_labels ? mert_labels_failed(w, r.key, row, &e)
-                                      : mert_labels_record(w, &r, &e) || mert_labels_frames(w, codes, n, &e) || mert_labels_end(w, &e);
+        bad = row == s->failed_labels
+                  ? mert_labels_failed(w, r.key, row, &e)
+                  : mert_labels_record(w, &r, &e) || mert_labels_frames(w, codes, n, &e) || mert_labels_end(w, &e);
     }
     if (bad || mert_labels_commit(w, &e))
         abort();
@@ -196,7 +203,8 @@ static int rows_are_right(const mert_load *l, const mert_corpus *c, const spec *
                 return 0;
         for (int k = 0; k < b->K; k++)
             for (int64_t t = 0; t < b->T; t++)
-                if (b->labels[(k * b->B + i) * b->T + t] != label_of(row, k, (frame + t) * STRIDE * s->rate_num / (24000 * s->rate_den)))
+                if (b->labels[(k * b->B + i) * b->T + t] !=
+                    label_of(row, k, (frame + t) * STRIDE * s->rate_num / (24000 * s->rate_den)))
                     return 0;
     }
     return 1;
@@ -213,15 +221,16 @@ static int epoch_is_right(mert_corpus *c, const spec *s, const mert_recipe *r, i
         const mert_batch *b = &l.batch;
         good = !mert_load_fill(&l, c, r, &m, &p, epoch, i, i + 1, 0, &e) && rows_are_right(&l, c, s);
         good = good && b->B * b->L <= r->max_tokens && (b->B <= r->batch_multiple || b->B % r->batch_multiple == 0);
-        good = good && b->L <= r->max_sample_size && b->L >= r->min_sample_size && b->T <= mert_config_frames(&m, b->L) &&
-               b->T >= mert_config_frames(&m, b->L) - 1;
+        good = good && b->L <= r->max_sample_size && b->L >= r->min_sample_size &&
+               b->T <= mert_config_frames(&m, b->L) && b->T >= mert_config_frames(&m, b->L) - 1;
         for (int64_t k = 0; good && k < b->B; k++)
             heard[c->items[l.corpus_items[k]].row]++;
         if (!good)
             printf("# batch %d: B %d L %d T %d: %s\n", (int)i, (int)b->B, (int)b->L, (int)b->T, e.text);
     }
     for (int row = 0; good && row < ITEMS; row++)
-        good = heard[row] == (samples_of(row) >= r->min_sample_size && row != s->failed_labels && row != s->failed_audio);
+        good = heard[row] ==
+               (samples_of(row) >= r->min_sample_size && row != s->failed_labels && row != s->failed_audio);
     if (batches)
         *batches = p.n;
     mert_load_free(&l);
@@ -390,7 +399,8 @@ TEST(unreadable_audio_costs_its_item_only)
     int64_t failed = 0, heard = 0;
     s.name = "damaged";
     CHECK(!make(&c, &s) && (f = fopen(pcm_path(&s), "r+b")));
-    CHECK(!fseeko(f, c.items[21].offset - 2000, SEEK_SET) && fputc(0x55, f) != EOF && !fclose(f)); /* within the data of item 20 */
+    CHECK(!fseeko(f, c.items[21].offset - 2000, SEEK_SET) && fputc(0x55, f) != EOF &&
+          !fclose(f)); /* within the data of item 20 */
     CHECK(!mert_plan_make(&p, &c, &r, 0, &e));
     for (int64_t i = 0; i < p.n; i++) {
         CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, i, i + 1, 0, &e) && rows_are_right(&l, &c, &s));
