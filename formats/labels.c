@@ -48,8 +48,9 @@ mert_labels_writer *mert_labels_create(const char *pattern, mert_error *e)
 static char *file_name(const mert_labels_writer *w, int k, const char *suffix)
 {
     char *name;
-    int n = w->number ? asprintf(&name, "%.*s%d%s%s", (int)(w->number - w->pattern), w->pattern, k, w->number + 2, suffix)
-                      : asprintf(&name, "%s%s", w->pattern, suffix);
+    int n = w->number
+                ? asprintf(&name, "%.*s%d%s%s", (int)(w->number - w->pattern), w->pattern, k, w->number + 2, suffix)
+                : asprintf(&name, "%s%s", w->pattern, suffix);
     return n < 0 ? NULL : name;
 }
 
@@ -71,11 +72,13 @@ static int expect_row(mert_labels_writer *w, int64_t row, const char *what, mert
 {
     int64_t gap = row - w->next;
     if (gap < 0)
-        return mert_fail(e, "%s: %s comes after row %" PRId64 ": twice, or out of order", w->pattern, what, w->next - 1);
+        return mert_fail(e, "%s: %s comes after row %" PRId64 ": twice, or out of order", w->pattern, what,
+                         w->next - 1);
     if (gap > w->nameless && gap == 1)
         return mert_fail(e, "%s: row %" PRId64 " is missing before %s", w->pattern, w->next, what);
     if (gap > w->nameless)
-        return mert_fail(e, "%s: rows %" PRId64 " to %" PRId64 " are missing before %s", w->pattern, w->next, row - 1, what);
+        return mert_fail(e, "%s: rows %" PRId64 " to %" PRId64 " are missing before %s", w->pattern, w->next, row - 1,
+                         what);
     w->nameless -= gap;
     return put_empty_lines(w, gap, e);
 }
@@ -83,9 +86,11 @@ static int expect_row(mert_labels_writer *w, int64_t row, const char *what, mert
 int mert_labels_stream(mert_labels_writer *w, const mts_begin *b, mert_error *e)
 {
     if (w->manifest && b->manifest && b->manifest != w->manifest)
-        return mert_fail(e, "%s: streams of two manifests: %016" PRIx64 " and %016" PRIx64, w->pattern, w->manifest, b->manifest);
+        return mert_fail(e, "%s: streams of two manifests: %016" PRIx64 " and %016" PRIx64, w->pattern, w->manifest,
+                         b->manifest);
     if (w->total >= 0 && b->rows_total >= 0 && b->rows_total != w->total)
-        return mert_fail(e, "%s: streams of manifests with %" PRId64 " and %" PRId64 " rows", w->pattern, w->total, b->rows_total);
+        return mert_fail(e, "%s: streams of manifests with %" PRId64 " and %" PRId64 " rows", w->pattern, w->total,
+                         b->rows_total);
     if (b->manifest)
         w->manifest = b->manifest;
     if (b->rows_total >= 0)
@@ -98,7 +103,8 @@ int mert_labels_stream(mert_labels_writer *w, const mts_begin *b, mert_error *e)
 static int open_files(mert_labels_writer *w, const mts_record *r, mert_error *e)
 {
     if (r->ncodebooks > 1 && !w->number)
-        return mert_fail(e, "%s: there are %d codebooks, so the label files' name needs a %%d", w->pattern, r->ncodebooks);
+        return mert_fail(e, "%s: there are %d codebooks, so the label files' name needs a %%d", w->pattern,
+                         r->ncodebooks);
     for (int k = 0; k < r->ncodebooks; k++) {
         char *name = file_name(w, k, "");
         w->out[k] = name ? mert_output_open(name, e) : NULL;
@@ -123,13 +129,14 @@ static int same_as_first(const mert_labels_writer *w, const mts_record *r, mert_
         return mert_fail(e, "%s: %d codebooks, but %s has %d", r->key, r->ncodebooks, f->key, f->ncodebooks);
     for (int k = 0; k < f->ncodebooks; k++)
         if (r->classes[k] != f->classes[k])
-            return mert_fail(e, "%s: %" PRId64 " classes in codebook %d, but %s has %" PRId64, r->key, r->classes[k], k, f->key,
-                             f->classes[k]);
+            return mert_fail(e, "%s: %" PRId64 " classes in codebook %d, but %s has %" PRId64, r->key, r->classes[k], k,
+                             f->key, f->classes[k]);
     if (r->frame_rate_num != f->frame_rate_num || r->frame_rate_den != f->frame_rate_den)
-        return mert_fail(e, "%s: frame rate %" PRId64 "/%" PRId64 ", but %s has %" PRId64 "/%" PRId64, r->key, r->frame_rate_num,
-                         r->frame_rate_den, f->key, f->frame_rate_num, f->frame_rate_den);
+        return mert_fail(e, "%s: frame rate %" PRId64 "/%" PRId64 ", but %s has %" PRId64 "/%" PRId64, r->key,
+                         r->frame_rate_num, r->frame_rate_den, f->key, f->frame_rate_num, f->frame_rate_den);
     if (r->model != f->model)
-        return mert_fail(e, "%s: made by codebook %016" PRIx64 ", but %s by %016" PRIx64, r->key, r->model, f->key, f->model);
+        return mert_fail(e, "%s: made by codebook %016" PRIx64 ", but %s by %016" PRIx64, r->key, r->model, f->key,
+                         f->model);
     return 0;
 }
 
@@ -182,7 +189,8 @@ static int put_column(mert_labels_writer *w, int k, const void *codes, int64_t f
         int64_t v = code_at(codes, w->dtype, t * w->K + k);
         char digits[12], *p = digits + sizeof digits;
         if (v < 0 || v >= w->first.classes[k])
-            return mert_fail(e, "%s: code %" PRId64 " of codebook %d is outside 0 to %" PRId64, w->key, v, k, w->first.classes[k] - 1);
+            return mert_fail(e, "%s: code %" PRId64 " of codebook %d is outside 0 to %" PRId64, w->key, v, k,
+                             w->first.classes[k] - 1);
         do
             *--p = (char)('0' + v % 10);
         while (v /= 10);
@@ -257,8 +265,8 @@ static mert_output *write_meta(const mert_labels_writer *w, int k, mert_error *e
         fprintf(o->stream,
                 "classes=%" PRId64 "\nframe_rate=%" PRId64 "/%" PRId64 "\ncodebook=%016" PRIx64 "\ncodebook_index=%d\n"
                 "manifest=%016" PRIx64 "\nrows=%" PRId64 "\nfailed_rows=%" PRId64 "\n",
-                w->first.classes[k], w->first.frame_rate_num, w->first.frame_rate_den, w->first.model, k, w->manifest, w->next,
-                w->failed);
+                w->first.classes[k], w->first.frame_rate_num, w->first.frame_rate_den, w->first.model, k, w->manifest,
+                w->next, w->failed);
     return o;
 }
 
@@ -277,7 +285,8 @@ static int whole(mert_labels_writer *w, mert_error *e)
     if (w->total >= 0 && expect_row(w, w->total, "the end", e))
         return -1;
     if (w->nameless)
-        return mert_fail(e, "%s: %" PRId64 " items were lost to damage, and nothing says which rows they were", w->pattern, w->nameless);
+        return mert_fail(e, "%s: %" PRId64 " items were lost to damage, and nothing says which rows they were",
+                         w->pattern, w->nameless);
     if (!w->K)
         return mert_fail(e, "%s: no item came through, so there are no labels to write", w->pattern);
     return 0;

@@ -1,6 +1,6 @@
-/* Label files as HuBERT has them: one line per manifest row, integers separated by blanks, one per frame; and what we put
- * beside each as NAME.meta (P5), so that whoever reads it knows what it is. One file per codebook; a pattern with %d names them
- * all: "DIR/train.encodec_%d". A row that failed is an empty line.
+/* Label files as HuBERT has them: one line per manifest row, integers separated by blanks, one per frame; and what we
+ * put beside each as NAME.meta (P5), so that whoever reads it knows what it is. One file per codebook; a pattern with
+ * %d names them all: "DIR/train.encodec_%d". A row that failed is an empty line.
  *
  * A .meta is text, one key=value per line; other keys are passed over, so that later versions can add some:
  *
@@ -35,22 +35,23 @@ typedef struct mert_labels_meta {
 
 typedef struct mert_labels_writer mert_labels_writer;
 
-/* pattern: a file name, or one with a single %d (the codebook, from 0), needed for K > 1 codebooks. Files appear under their
- * names only at commit. */
+/* pattern: a file name, or one with a single %d (the codebook, from 0), needed for K > 1 codebooks. Files appear under
+ * their names only at commit. */
 mert_labels_writer *mert_labels_create(const char *pattern, mert_error *e);
-/* What comes next: a stream's begin (which rows of which manifest), a record, its frames, its end, or an item that failed.
- * The first record decides K, classes, frame rate and codebook; a later one that differs is an error that names both.
- * Rows must come in order 0..N-1, each exactly once; a row out of place is an error that names it. An item that failed with
- * its record open takes back what was written of it. A failure whose row damage took (-1) stands for the next row that
- * turns out to be missing. */
+/* What comes next: a stream's begin (which rows of which manifest), a record, its frames, its end, or an item that
+ * failed. The first record decides K, classes, frame rate and codebook; a later one that differs is an error that names
+ * both. Rows must come in order 0..N-1, each exactly once; a row out of place is an error that names it. An item that
+ * failed with its record open takes back what was written of it. A failure whose row damage took (-1) stands for the
+ * next row that turns out to be missing. */
 int mert_labels_stream(mert_labels_writer *w, const mts_begin *b, mert_error *e);
 int mert_labels_record(mert_labels_writer *w, const mts_record *r, mert_error *e);
-int mert_labels_frames(mert_labels_writer *w, const void *codes, int64_t frames, mert_error *e); /* dtype and K as the record's */
+int mert_labels_frames(mert_labels_writer *w, const void *codes, int64_t frames,
+                       mert_error *e); /* dtype and K as the record's */
 int mert_labels_end(mert_labels_writer *w, mert_error *e);
 int mert_labels_failed(mert_labels_writer *w, const char *key, int64_t row, mert_error *e);
-/* Checks that rows 0..N-1 came (N from the stream's begin), writes .meta files, renames everything into place once all of it
- * is on the disk, and frees (on error, too: then nothing has appeared). Old .meta files go first and new ones come last, so
- * that labels never stand beside a .meta of others. */
+/* Checks that rows 0..N-1 came (N from the stream's begin), writes .meta files, renames everything into place once all
+ * of it is on the disk, and frees (on error, too: then nothing has appeared). Old .meta files go first and new ones
+ * come last, so that labels never stand beside a .meta of others. */
 int mert_labels_commit(mert_labels_writer *w, mert_error *e);
 void mert_labels_abandon(mert_labels_writer *w); /* NULL is fine */
 
@@ -66,19 +67,19 @@ typedef struct mert_labels {
     void *mapping;
 } mert_labels;
 
-/* Maps the file and finds its lines (\r\n is fine). With a .meta beside it, everything is checked against it here: the number
- * of rows and every label; an error names what does not fit. */
+/* Maps the file and finds its lines (\r\n is fine). With a .meta beside it, everything is checked against it here: the
+ * number of rows and every label; an error names what does not fit. */
 int mert_labels_open(mert_labels *l, const char *path, mert_error *e);
 void mert_labels_close(mert_labels *l);
-/* Number of labels in a row (0: failed), and the labels [first, first+n) of it into to[]. A token that is no integer within
- * [0, classes) (classes 0: any below 2^31) is an error naming file, line and column. */
+/* Number of labels in a row (0: failed), and the labels [first, first+n) of it into to[]. A token that is no integer
+ * within [0, classes) (classes 0: any below 2^31) is an error naming file, line and column. */
 int64_t mert_labels_count(const mert_labels *l, int64_t row);
 int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e);
 
-/* Whether labels and manifest belong together: as many rows; the same manifest hash where the .meta knows it; and every row
- * that did not fail as many labels as its samples make, floor(samples / sample_rate * frame_rate) give or take `tolerance`
- * (feature extractors differ by a frame or two at the edges). frame_rate_num 0: the .meta's rate; without one the counts
- * are not checked. The error names the row, its key and both numbers. */
+/* Whether labels and manifest belong together: as many rows; the same manifest hash where the .meta knows it; and every
+ * row that did not fail as many labels as its samples make, floor(samples / sample_rate * frame_rate) give or take
+ * `tolerance` (feature extractors differ by a frame or two at the edges). frame_rate_num 0: the .meta's rate; without
+ * one the counts are not checked. The error names the row, its key and both numbers. */
 int mert_labels_match(const mert_labels *l, const mert_manifest *m, int64_t sample_rate, int64_t frame_rate_num,
                       int64_t frame_rate_den, int64_t tolerance, mert_error *e);
 

@@ -11,7 +11,8 @@
 
 /* ---- NAME.meta ---- */
 
-enum { META_MAX = 1 << 16, HAS_CLASSES = 1, HAS_RATE = 2, HAS_CODEBOOK = 4, HAS_INDEX = 8, HAS_MANIFEST = 16, HAS_ROWS = 32,
+enum { META_MAX = 1 << 16 };
+enum { HAS_CLASSES = 1, HAS_RATE = 2, HAS_CODEBOOK = 4, HAS_INDEX = 8, HAS_MANIFEST = 16, HAS_ROWS = 32,
        HAS_FAILED = 64 };
 
 static int parse_int(const char *s, int64_t min, int64_t max, int64_t *to)
@@ -45,7 +46,8 @@ static int parse_rate(char *s, mert_labels_meta *m)
 /* Which field a key is, and its value read; 0: another key, -1: a value that cannot be. */
 static int parse_field(mert_labels_meta *m, const char *key, char *value)
 {
-    static const char *const keys[] = {"classes", "frame_rate", "codebook", "codebook_index", "manifest", "rows", "failed_rows"};
+    static const char *const keys[] = {"classes",  "frame_rate", "codebook",   "codebook_index",
+                                       "manifest", "rows",       "failed_rows"};
     size_t i = 0;
     int bad;
     while (i < sizeof keys / sizeof *keys && strcmp(keys[i], key))
@@ -155,8 +157,8 @@ static int64_t label_limit(const mert_labels *l)
 static int bad_label(const mert_labels *l, int64_t row, const scan *s, const char *stop, mert_error *e)
 {
     int shown = (int)(stop - s->at > 40 ? 40 : stop - s->at);
-    return mert_fail(e, "%s:%" PRId64 ":%lld: '%.*s' is no label (0 to %" PRId64 ")", l->path, row + 1, (long long)(s->at - s->begin + 1),
-                     shown, s->at, label_limit(l) - 1);
+    return mert_fail(e, "%s:%" PRId64 ":%lld: '%.*s' is no label (0 to %" PRId64 ")", l->path, row + 1,
+                     (long long)(s->at - s->begin + 1), shown, s->at, label_limit(l) - 1);
 }
 
 static int find_lines(mert_labels *l, size_t size, mert_error *e)
@@ -182,7 +184,8 @@ static int check_against_meta(mert_labels *l, mert_error *e)
     int64_t empty = 0, limit = label_limit(l);
     const char *stop;
     if (l->rows != l->meta.rows)
-        return mert_fail(e, "%s: has %" PRId64 " lines, but its .meta says %" PRId64 " rows", l->path, l->rows, l->meta.rows);
+        return mert_fail(e, "%s: has %" PRId64 " lines, but its .meta says %" PRId64 " rows", l->path, l->rows,
+                         l->meta.rows);
     for (int64_t row = 0; row < l->rows; row++) {
         scan s = scan_row(l, row);
         int64_t n = 0;
@@ -193,8 +196,8 @@ static int check_against_meta(mert_labels *l, mert_error *e)
     }
     /* An item shorter than a frame has no labels either: there may be more empty lines than failures, not fewer. */
     if (empty < l->meta.failed_rows)
-        return mert_fail(e, "%s: has %" PRId64 " empty lines, but its .meta says that %" PRId64 " rows failed", l->path, empty,
-                         l->meta.failed_rows);
+        return mert_fail(e, "%s: has %" PRId64 " empty lines, but its .meta says that %" PRId64 " rows failed", l->path,
+                         empty, l->meta.failed_rows);
     return 0;
 }
 
@@ -261,8 +264,8 @@ int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n
         to[i - first] = (int32_t)v;
     }
     if (i < first + n)
-        return mert_fail(e, "%s:%" PRId64 ": has %" PRId64 " labels, %" PRId64 " to %" PRId64 " were wanted", l->path, row + 1, i, first,
-                         first + n - 1);
+        return mert_fail(e, "%s:%" PRId64 ": has %" PRId64 " labels, %" PRId64 " to %" PRId64 " were wanted", l->path,
+                         row + 1, i, first, first + n - 1);
     return 0;
 }
 
@@ -273,7 +276,8 @@ int mert_labels_match(const mert_labels *l, const mert_manifest *m, int64_t samp
     if (l->rows != m->n)
         return mert_fail(e, "%s: has %" PRId64 " rows, but the manifest has %" PRId64, l->path, l->rows, m->n);
     if (l->meta.manifest && m->hash && l->meta.manifest != m->hash)
-        return mert_fail(e, "%s: belongs to the manifest %016" PRIx64 ", this one is %016" PRIx64, l->path, l->meta.manifest, m->hash);
+        return mert_fail(e, "%s: belongs to the manifest %016" PRIx64 ", this one is %016" PRIx64, l->path,
+                         l->meta.manifest, m->hash);
     if (!num) {
         num = l->meta.frame_rate_num;
         frame_rate_den = l->meta.frame_rate_den;
@@ -285,9 +289,10 @@ int mert_labels_match(const mert_labels *l, const mert_manifest *m, int64_t samp
         int64_t n = mert_labels_count(l, row), samples = m->rows[row].samples;
         int64_t fit = samples / unit * num + (int64_t)((double)(samples % unit) * (double)num / (double)unit);
         if (n && (n < fit - tolerance || n > fit + tolerance))
-            return mert_fail(e, "%s:%" PRId64 ": %s has %" PRId64 " labels, but its %" PRId64 " samples make %" PRId64
-                             " at %" PRId64 "/%" PRId64 " per second", l->path, row + 1, m->rows[row].path, n, samples, fit, num,
-                             frame_rate_den);
+            return mert_fail(e,
+                             "%s:%" PRId64 ": %s has %" PRId64 " labels, but its %" PRId64 " samples make %" PRId64
+                             " at %" PRId64 "/%" PRId64 " per second",
+                             l->path, row + 1, m->rows[row].path, n, samples, fit, num, frame_rate_den);
     }
     return 0;
 }

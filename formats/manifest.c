@@ -67,7 +67,8 @@ static int find_duplicates(const mert_manifest *m, const char *path, mert_error 
         at = (size_t)mts_xxh64(m->rows[i].path, strlen(m->rows[i].path), 0) & (size - 1);
         for (; table[at]; at = (at + 1) & (size - 1))
             if (!strcmp(m->rows[table[at] - 1].path, m->rows[i].path)) {
-                mert_fail(e, "%s:%" PRId64 ": '%s' stands in line %" PRId64 " already", path, i + 2, m->rows[i].path, table[at] + 1);
+                mert_fail(e, "%s:%" PRId64 ": '%s' stands in line %" PRId64 " already", path, i + 2, m->rows[i].path,
+                          table[at] + 1);
                 free(table);
                 return -1;
             }
@@ -109,7 +110,9 @@ static int parse(mert_manifest *m, size_t size, const char *path, mert_error *e)
         }
         switch (parse_row(&m->rows[m->n], line)) {
         case -1: return mert_fail(e, "%s:%" PRId64 ": no tab: a row is 'path<TAB>samples'", path, number);
-        case -2: return mert_fail(e, "%s:%" PRId64 ": '%.40s' is no number of samples", path, number, line + strlen(line) + 1);
+        case -2:
+            return mert_fail(e, "%s:%" PRId64 ": '%.40s' is no number of samples", path, number,
+                             line + strlen(line) + 1);
         default: break;
         }
         if ((fault = mert_manifest_path_fault(m->rows[m->n].path)))

@@ -1,5 +1,6 @@
-/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. Lines end in \n; \r\n
- * and a last line without its end are read, too. An item's path is its key in streams, hence shorter than MTS_KEY_MAX. */
+/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. Lines end in
+ * \n; \r\n and a last line without its end are read, too. An item's path is its key in streams, hence shorter than
+ * MTS_KEY_MAX. */
 #ifndef MERT_MANIFEST_H
 #define MERT_MANIFEST_H
 
@@ -20,7 +21,8 @@ typedef struct mert_manifest {
     char *text;    /* holds what the rows point into */
 } mert_manifest;
 
-/* Refuses, naming file and line: no root, a row without a tab, a count that is no number, duplicate paths, paths that leave the root. */
+/* Refuses, naming file and line: no root, a row without a tab, a count that is no number, duplicate paths, paths that
+ * leave the root. */
 int mert_manifest_read(mert_manifest *m, const char *path, mert_error *e);
 /* Writes by F4. Only root, rows and n are used. Refuses a root or path that would not read back as it is. */
 int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e);

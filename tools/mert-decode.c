@@ -2,7 +2,8 @@
  *
  *     FILE...  or  rows of a manifest (all, or a shard of them)
  *       -> mert_audio (decode, mean of the channels, resample, cut the segment)
- *       -> records: key = the path as given or as in the manifest, row = operand or manifest row; or "failed" with the reason
+ *       -> records: key = the path as given or as in the manifest, row = operand or manifest row;
+ *                   or "failed" with the reason
  *
  * This is the only program that resamples: all others refuse what does not fit them. */
 #include "../formats/file.h"
@@ -28,20 +29,26 @@ static int dtype = DTYPE_F32, check_length = 1;
 static const char *const dtypes[] = {"f32", "i16", NULL};
 
 static const mert_option options[] = {
-    {"rate", 0, MERT_INT, &settings.rate, "HZ", 0, MERT_AUDIO_RATE_MAX, NULL, "sample rate of the output; 0: each file's own"},
-    {"manifest", 0, MERT_STRING, &manifest_path, "TSV", 0, 0, NULL, "decode the rows of this manifest instead of files named"},
+    {"rate", 0, MERT_INT, &settings.rate, "HZ", 0, MERT_AUDIO_RATE_MAX, NULL,
+     "sample rate of the output; 0: each file's own"},
+    {"manifest", 0, MERT_STRING, &manifest_path, "TSV", 0, 0, NULL,
+     "decode the rows of this manifest instead of files named"},
     {"shard", 0, MERT_STRING, &shard_text, "R/N", 0, 0, NULL, "only part R (from 0) of N of the manifest's rows"},
     {"dtype", 0, MERT_CHOICE, &dtype, "TYPE", 0, 0, dtypes, "type of the samples"},
     {"start", 0, MERT_DOUBLE, &settings.start, "S", 0, 1e9, NULL, "begin at this second of each file"},
-    {"duration", 0, MERT_DOUBLE, &settings.duration, "S", -1, 1e9, NULL, "so many seconds of each file; negative: to its end"},
-    {"stream", 0, MERT_INT, &settings.stream, "N", -1, 1000, NULL, "which audio stream of each file, from 0; -1: the best"},
+    {"duration", 0, MERT_DOUBLE, &settings.duration, "S", -1, 1e9, NULL,
+     "so many seconds of each file; negative: to its end"},
+    {"stream", 0, MERT_INT, &settings.stream, "N", -1, 1000, NULL,
+     "which audio stream of each file, from 0; -1: the best"},
     {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL, "keep what decodes before a fault, and say so"},
-    {"check-length", 0, MERT_FLAG, &check_length, NULL, 0, 0, NULL, "fail rows that are longer or shorter than their manifest says"},
+    {"check-length", 0, MERT_FLAG, &check_length, NULL, 0, 0, NULL,
+     "fail rows that are longer or shorter than their manifest says"},
     {0}};
 
 static const mert_tool tool = {
     "mert-decode", "decode audio files to pcm streams", "[options] FILE... | --manifest TSV [--shard R/N]",
-    "Reads anything that FFmpeg reads; writes one pcm record [T] per file: the mean of its channels at --rate.", options, NULL};
+    "Reads anything that FFmpeg reads; writes one pcm record [T] per file: the mean of its channels at --rate.",
+    options, NULL};
 
 /* One item's way through. */
 typedef struct run {
@@ -97,14 +104,14 @@ static int check_count(const run *r, const mert_audio *a, int64_t n, mert_error 
 static int decode_item(const run *r, const char *path, double *seconds, mert_error *e)
 {
     static float samples[PIECE];
-    mts_record record = {.kind = "pcm", .row = r->row, .dtype = dtype == DTYPE_F32 ? MTS_F32 : MTS_I16, .ndim = 1, .shape = {-1},
-                         .frame_rate_den = 1};
+    mts_record record = {.kind = "pcm", .row = r->row, .ndim = 1, .shape = {-1}, .frame_rate_den = 1};
     mert_audio *a = mert_audio_open(path, &settings, e);
     int64_t n, total = 0;
     int bad;
     if (!a)
         return 1;
     snprintf(record.key, sizeof record.key, "%s", r->key);
+    record.dtype = dtype == DTYPE_F32 ? MTS_F32 : MTS_I16;
     record.sample_rate = record.frame_rate_num = mert_audio_rate(a);
     bad = mts_write_record(r->writer, &record) < 0;
     while (!bad && (n = mert_audio_read(a, samples, PIECE, e)) > 0) {
@@ -162,8 +169,8 @@ static void describe_settings(char *to, size_t size)
         n += (size_t)snprintf(more + n, sizeof more - n, " stream=%d", settings.stream);
     if (settings.salvage)
         snprintf(more + n, sizeof more - n, " salvage=1");
-    snprintf(to, size, "%s %s rate=%d channels=mean dtype=%s%s %s\n", mert_tool_name(), mert_version(), settings.rate, dtypes[dtype], more,
-             versions);
+    snprintf(to, size, "%s %s rate=%d channels=mean dtype=%s%s %s\n", mert_tool_name(), mert_version(), settings.rate,
+             dtypes[dtype], more, versions);
 }
 
 static int close_stream(run *r, int bad)

@@ -4,7 +4,8 @@
  *       -> count each file's samples at --rate, several files at a time: mert-decode's own count
  *       -> a file is for validation if the hash of seed and relative path says so: what is added later moves nothing
  *
- * Files that cannot be decoded are named and left out; the manifests are written all the same, and the exit status is 1. */
+ * Files that cannot be decoded are named and left out; the manifests are written all the same, and the exit status is
+ * 1. */
 #define _GNU_SOURCE
 #include "../formats/file.h"
 #include "../formats/manifest.h"
@@ -23,7 +24,8 @@
 #include <sys/stat.h>
 
 static mert_audio_settings settings = {.rate = 24000, .duration = -1, .stream = -1};
-static const char *out_dir, *extensions = "aac,aif,aifc,aiff,ape,au,caf,flac,m4a,m4b,mka,mp2,mp3,mp4,oga,ogg,opus,tta,wav,wma,wv";
+static const char *out_dir;
+static const char *extensions = "aac,aif,aifc,aiff,ape,au,caf,flac,m4a,m4b,mka,mp2,mp3,mp4,oga,ogg,opus,tta,wav,wma,wv";
 static double valid_percent = 1;
 static int64_t seed;
 static int from_headers, verify;
@@ -33,14 +35,18 @@ static const mert_option options[] = {
     {"ext", 0, MERT_STRING, &extensions, "LIST", 0, 0, NULL, "endings of the files to take, in any case"},
     {"valid-percent", 0, MERT_DOUBLE, &valid_percent, "P", 0, 100, NULL, "share of the files that goes into valid.tsv"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "another seed, another choice of files for valid.tsv"},
-    {"rate", 0, MERT_INT, &settings.rate, "HZ", MERT_AUDIO_RATE_MIN, MERT_AUDIO_RATE_MAX, NULL, "sample rate at which samples are counted"},
-    {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL, "count what decodes before a fault instead of leaving the file out"},
+    {"rate", 0, MERT_INT, &settings.rate, "HZ", MERT_AUDIO_RATE_MIN, MERT_AUDIO_RATE_MAX, NULL,
+     "sample rate at which samples are counted"},
+    {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL,
+     "count what decodes before a fault instead of leaving the file out"},
     {"verify", 0, MERT_FLAG, &verify, NULL, 0, 0, NULL, "decode FLAC and WAV, too, instead of believing whole headers"},
-    {"from-headers", 0, MERT_FLAG, &from_headers, NULL, 0, 0, NULL, "take lengths from headers: fast, and for many formats an estimate"},
+    {"from-headers", 0, MERT_FLAG, &from_headers, NULL, 0, 0, NULL,
+     "take lengths from headers: fast, and for many formats an estimate"},
     {0}};
 
-static const mert_tool tool = {"mert-manifest", "list a folder of audio as train.tsv and valid.tsv", "[options] --out DIR ROOT",
-                               "Each row is the path relative to ROOT, a tab, and the number of samples at --rate.", options, NULL};
+static const mert_tool tool = {
+    "mert-manifest", "list a folder of audio as train.tsv and valid.tsv", "[options] --out DIR ROOT",
+    "Each row is the path relative to ROOT, a tab, and the number of samples at --rate.", options, NULL};
 
 /* ---- what lies under the root ---- */
 
@@ -145,6 +151,7 @@ static int by_bytes(const void *a, const void *b)
 enum { BLOCK = 256 }; /* files counted before the next look at what came of them */
 
 typedef struct counting {
+    mert_audio_count_how how;
     const char *root;
     char **paths;
     int64_t samples[BLOCK];
@@ -165,8 +172,7 @@ static void count_one(void *arg, int64_t i, int worker)
         c->samples[i] = mert_fail(&c->why[i], "out of memory");
         return;
     }
-    c->samples[i] = mert_audio_count(path, &settings, from_headers ? MERT_COUNT_HEADER : verify ? MERT_COUNT_DECODE : MERT_COUNT_EXACT,
-                                     &c->why[i]);
+    c->samples[i] = mert_audio_count(path, &settings, c->how, &c->why[i]);
     free(path);
 }
 
@@ -185,6 +191,7 @@ static int count_all(const listing *l, const char *root, mert_manifest *train, m
     valid->rows = calloc((size_t)l->n + 1, sizeof *valid->rows);
     if (!c || !train->rows || !valid->rows)
         out_of_memory();
+    c->how = from_headers ? MERT_COUNT_HEADER : verify ? MERT_COUNT_DECODE : MERT_COUNT_EXACT;
     c->root = root;
     for (int64_t at = 0; at < l->n && !stop; at += BLOCK) {
         int64_t n = l->n - at < BLOCK ? l->n - at : BLOCK;

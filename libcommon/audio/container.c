@@ -1,13 +1,20 @@
 #define _GNU_SOURCE
 #include "container.h"
 
-#include "../../formats/file.h"
-
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OGG_HEAD = 27, OGG_FIRST = 2, OGG_LAST = 4, STREAMS_MAX = 64 };
+enum {
+    OGG_HEAD = 27,
+    OGG_PAGE_MAX = OGG_HEAD + 255 + 255 * 255,
+    OGG_FIRST = 2,
+    OGG_LAST = 4,
+    STREAMS_MAX = 64,
+    WINDOW = 1 << 18
+};
 
 static uint32_t little(const unsigned char *p)
 {
@@ -66,44 +73,99 @@ static int ogg_number_fits(ogg_streams *s, const unsigned char *page)
     return fits;
 }
 
+/* A piece of the file, always with a whole page in it unless the file ends before. */
+typedef struct window {
+    FILE *f;
+    size_t at, n;
+    int64_t pos;    /* in the file, of data[at] */
+    unsigned char data[WINDOW];
+} window;
+
+static size_t look(window *w)
+{
+    if (w->n - w->at < OGG_PAGE_MAX) {
+        memmove(w->data, w->data + w->at, w->n - w->at);
+        w->n -= w->at;
+        w->at = 0;
+        w->n += fread(w->data + w->n, 1, WINDOW - w->n, w->f);
+    }
+    return w->n - w->at;
+}
+
+static void pass(window *w, size_t n)
+{
+    w->at += n;
+    w->pos += (int64_t)n;
+}
+
+/* To the next page. Tags or zeros between pages or behind the last one do no harm; a missing page shows by its number.
+ * 0: none. */
+static int find_page(window *w)
+{
+    size_t left;
+    while ((left = look(w)) >= 4) {
+        const unsigned char *p = w->data + w->at, *found = memmem(p, left, "OggS", 4);
+        pass(w, found ? (size_t)(found - p) : left - 3);
+        if (found)
+            return 1;
+    }
+    return 0;
+}
+
+/* What is wrong with the page at hand, or NULL. */
+static const char *page_fault(window *w, const uint32_t table[256], ogg_streams *streams, size_t *size)
+{
+    size_t left = look(w);
+    const unsigned char *p = w->data + w->at;
+    *size = ogg_page_size(p, left);
+    if (!*size)
+        return "an Ogg page is cut off";
+    if (ogg_crc(table, p, *size) != little(p + 22))
+        return "an Ogg page with a wrong checksum";
+    return ogg_number_fits(streams, p) ? NULL : "an Ogg page is missing";
+}
+
 int mert_ogg_check(const char *path, int64_t *at, mert_error *why)
 {
-    mert_mapping m;
+    window *w = calloc(1, sizeof *w);
     ogg_streams streams = {0};
     uint32_t table[256];
-    size_t pos = 0, size;
-    int last = 0;
-    if (mert_mapping_open(&m, path, why))
-        return -1;
-    ogg_crc_table(table);
+    const char *wrong = NULL;
+    size_t size = 0, left;
+    int last = 0, bad;
     *at = -1;
-    while (pos < m.size) {
-        const unsigned char *p = m.data + pos;
-        size_t left = m.size - pos;
-        if (left < 4 || memcmp(p, "OggS", 4)) {
-            /* Tags or zeros between pages or behind the last one do no harm; a missing page shows by its number. */
-            const unsigned char *next = memmem(p, left, "OggS", 4);
-            if (!next && !last)
-                break;
-            pos = next ? (size_t)(next - m.data) : m.size;
-            continue;
-        }
-        if (!(size = ogg_page_size(p, left)) || ogg_crc(table, p, size) != little(p + 22) ||
-            !ogg_number_fits(&streams, p))
+    if (!w || !(w->f = fopen(path, "rb"))) {
+        mert_fail(why, "%s", strerror(errno));
+        free(w);
+        return -1;
+    }
+    ogg_crc_table(table);
+    while (!wrong && (left = look(w))) {
+        if (left < 4 || memcmp(w->data + w->at, "OggS", 4)) {
+            int64_t here = w->pos;
+            if (find_page(w))
+                continue;
+            if (!last) {
+                wrong = "no Ogg page";
+                w->pos = here;
+            }
             break;
-        last = p[5] & OGG_LAST;
-        pos += size;
+        }
+        if (!(wrong = page_fault(w, table, &streams, &size))) {
+            last = w->data[w->at + 5] & OGG_LAST;
+            pass(w, size);
+        }
     }
-    if (pos < m.size) {
-        *at = (int64_t)pos;
-        size = ogg_page_size(m.data + pos, m.size - pos);
-        mert_fail(why, "%s at byte %zu", memcmp(m.data + pos, "OggS", m.size - pos < 4 ? m.size - pos : 4) ? "no Ogg page" :
-                  !size ? "an Ogg page is cut off" :
-                  ogg_crc(table, m.data + pos, size) != little(m.data + pos + 22) ? "an Ogg page with a wrong checksum" :
-                  "an Ogg page is missing", pos);
+    if (!wrong && !last)
+        wrong = "an Ogg stream without its last page";
+    if (wrong) {
+        *at = w->pos;
+        mert_fail(why, "%s at byte %lld", wrong, (long long)w->pos);
     }
-    mert_mapping_close(&m);
-    return 0;
+    bad = ferror(w->f) ? mert_fail(why, "cannot read: %s", strerror(errno)) : 0;
+    fclose(w->f);
+    free(w);
+    return bad;
 }
 
 /* ---- WAV ---- */

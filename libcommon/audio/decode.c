@@ -44,8 +44,8 @@ const char *mert_audio_salvaged(const mert_audio *a)
 void mert_audio_versions(char *to, size_t size)
 {
     unsigned f = avformat_version(), c = avcodec_version(), r = swresample_version();
-    snprintf(to, size, "libavformat=%u.%u.%u libavcodec=%u.%u.%u libswresample=%u.%u.%u", f >> 16, f >> 8 & 255, f & 255, c >> 16,
-             c >> 8 & 255, c & 255, r >> 16, r >> 8 & 255, r & 255);
+    snprintf(to, size, "libavformat=%u.%u.%u libavcodec=%u.%u.%u libswresample=%u.%u.%u", f >> 16, f >> 8 & 255,
+             f & 255, c >> 16, c >> 8 & 255, c & 255, r >> 16, r >> 8 & 255, r & 255);
 }
 
 /* ---- faults ---- */
@@ -109,7 +109,8 @@ static int take_frame(mert_audio *a, mert_error *e)
     a->decoded += good;
     if (good == n)
         return 0;
-    mert_fail(&why, "sample %lld is no finite number (%s)", (long long)a->decoded, isnan(a->mono.data[good]) ? "NaN" : "infinite");
+    mert_fail(&why, "sample %lld is no finite number (%s)", (long long)a->decoded,
+              isnan(a->mono.data[good]) ? "NaN" : "infinite");
     return fault(a, &why, e);
 }
 
@@ -211,14 +212,15 @@ int64_t mert_audio_read(mert_audio *a, float *to, int64_t max, mert_error *e)
         a->at += n;
     }
     if (!got && max > 0 && a->first > 0 && a->at <= a->first && a->at < end)
-        return mert_fail(e, "the segment begins at %.3f s, but there are only %.3f s", (double)a->first / a->rate, (double)a->at / a->rate);
+        return mert_fail(e, "the segment begins at %.3f s, but there are only %.3f s", (double)a->first / a->rate,
+                         (double)a->at / a->rate);
     return got;
 }
 
 /* ---- counting ---- */
 
-/* Seeks to the last sample that the header promises and reads on: the last packet must end exactly there. (The time base of the
- * containers that come here is the sample.) */
+/* Seeks to the last sample that the header promises and reads on: the last packet must end exactly there. (The time
+ * base of the containers that come here is the sample.) */
 static int ends_where_promised(mert_audio *a)
 {
     mert_input *in = &a->in;

@@ -1,4 +1,5 @@
-/* Audio files of any kind that FFmpeg knows, as one channel of floats at one rate: the only place of the house that decodes.
+/* Audio files of any kind that FFmpeg knows, as one channel of floats at one rate: the only place of the house that
+ * decodes.
  *
  *     mert_audio_settings s = {.rate = 24000, .duration = -1, .stream = -1};
  *     mert_audio *a = mert_audio_open("x.mp3", &s, &e);
@@ -7,27 +8,31 @@
  *
  * What comes out, sample for sample, depends on the file and the settings alone (contract A1):
  *
- *   stream    The one FFmpeg holds for the best audio stream, or the N-th audio stream; pictures, video, text are passed over.
- *   length    What the decoder gives, without the encoder's delay and padding where the file tells of them (LAME's tag in MP3,
- *             Opus pre-skip, edit lists in MP4). n samples at rate r become ceil(n * rate / r), as torchaudio counts, too.
- *   channels  Their plain mean, (c1 + ... + cn) / n, as `wav.mean(dim=0)`; every channel weighs the same, also in surround.
- *             Integer samples are divided by half their range: 16 bits by 32768.
- *   rate      libswresample's own engine after the mean: a sinc of 32 taps at the lower of both rates, cut off at 0.97 of its
- *             Nyquist frequency, Kaiser window with beta 9, one filter phase for every phase that the ratio of the rates
- *             has (nothing is interpolated), float arithmetic, no dither, no delay. Before its beginning and after its end
- *             the signal is taken to go on as its mirror image.
- *   segment   start and duration in seconds, each rounded to the nearest sample of the output. The samples are those of
- *             the whole file's decode, bit for bit, in every format: what precedes the segment is decoded, too, and dropped.
- *             A segment that goes beyond the end is cut there; one that begins beyond it is an error.
+ *   stream    The one FFmpeg holds for the best audio stream, or the N-th audio stream; pictures, video, text are
+ *             passed over.
+ *   length    What the decoder gives, without the encoder's delay and padding where the file tells of them (LAME's
+ *             tag in MP3, Opus pre-skip, edit lists in MP4). n samples at rate r become ceil(n * rate / r), as
+ *             torchaudio counts, too.
+ *   channels  Their plain mean, (c1 + ... + cn) / n, as `wav.mean(dim=0)`; every channel weighs the same, also in
+ *             surround. Integer samples are divided by half their range: 16 bits by 32768.
+ *   rate      libswresample's own engine after the mean: a sinc of 32 taps at the lower of both rates, cut off at 0.97
+ *             of its Nyquist frequency, Kaiser window with beta 9, one filter phase for every phase that the ratio of
+ *             the rates has (nothing is interpolated), float arithmetic, no dither, no delay. Before its beginning and
+ *             after its end the signal is taken to go on as its mirror image.
+ *   segment   start and duration in seconds, each rounded to the nearest sample of the output. The samples are those
+ *             of the whole file's decode, bit for bit, in every format: what precedes the segment is decoded, too, and
+ *             dropped. A segment that goes beyond the end is cut there; one that begins beyond it is an error.
  *
- * A fault ends the item, with an error that says where, in seconds: a packet that does not decode, a sample that is no finite
- * number, a change of the sample rate, an Ogg page with a wrong checksum or missing or cut off, a FLAC frame with a wrong
- * checksum, a file that ends before what its header promises (WAV, FLAC, AIFF, AU, APE, WavPack, TTA: by a sample; MP3: by a quarter
- * of a second). What does not decode behind the very last frame of an MP3, AAC or PCM file (tags, zeros) is no fault. With `salvage` the item ends there instead, and mert_audio_salvaged says why. A file without a single sample is an error.
+ * A fault ends the item, with an error that says where, in seconds: a packet that does not decode; a sample that is no
+ * finite number; a change of the sample rate; a FLAC frame or an Ogg page with a wrong checksum; an Ogg page cut off or
+ * missing (the last one, too); a file that ends before what its header promises (WAV, FLAC, AIFF, AU, APE, WavPack,
+ * TTA: by a sample; MP3: by a quarter of a second). What does not decode behind the very last frame of an MP3, AAC or
+ * PCM file (tags, zeros) is no fault. With `salvage` the item ends at the fault instead, and mert_audio_salvaged says
+ * why. A file without a single sample is an error.
  *
  * Only the file itself is ever opened: no playlist, no network address, no second file that it might name.
- * One piece of global state: the first open sets FFmpeg's log callback, so that its messages become part of errors and are
- * printed by nobody. Handles are not shared between threads; different handles are independent. */
+ * One piece of global state: the first open sets FFmpeg's log callback, so that its messages become part of errors and
+ * are printed by nobody. Handles are not shared between threads; different handles are independent. */
 #ifndef MERT_AUDIO_DECODE_H
 #define MERT_AUDIO_DECODE_H
 
@@ -58,16 +63,18 @@ int mert_audio_rate(const mert_audio *a);              /* of the samples read */
 const char *mert_audio_salvaged(const mert_audio *a);  /* after the end: the fault at which it was cut, or NULL */
 
 typedef enum mert_audio_count_how {
-    MERT_COUNT_EXACT,   /* FLAC and integer WAV by their header, once their last frame is seen to be where the header has it;
-                           everything else by decoding */
+    MERT_COUNT_EXACT,   /* FLAC and integer WAV by their header, once their last frame is seen to be where the header
+                           has it; everything else by decoding */
     MERT_COUNT_DECODE,  /* by decoding: also finds damage in the middle of a FLAC */
     MERT_COUNT_HEADER   /* an estimate: what the header says, or decoding where it says nothing */
 } mert_audio_count_how;
 
-/* How many samples mert_audio_read gives for the whole file with these settings (start and duration aside); -1 on error. */
+/* How many samples mert_audio_read gives for the whole file with these settings (start and duration aside); -1 on
+ * error. */
 int64_t mert_audio_count(const char *path, const mert_audio_settings *s, mert_audio_count_how how, mert_error *e);
 
-/* The range of a segment in samples of the output: what `start` and `duration` mean at a rate. *count -1: to the end. */
+/* The range of a segment in samples of the output: what `start` and `duration` mean at a rate. *count -1: to the
+ * end. */
 void mert_audio_segment(const mert_audio_settings *s, int rate, int64_t *first, int64_t *count);
 
 /* "libavformat=59.27.100 libavcodec=59.37.100 libswresample=4.7.100": what else decides the samples, for provenance. */

@@ -123,7 +123,8 @@ static int pick_stream(mert_input *in, int wanted, const AVCodec **decoder, mert
 
 static int is_checked_codec(enum AVCodecID id)
 {
-    return id == AV_CODEC_ID_FLAC || id == AV_CODEC_ID_ALAC || id == AV_CODEC_ID_WAVPACK || id == AV_CODEC_ID_TTA || id == AV_CODEC_ID_APE;
+    return id == AV_CODEC_ID_FLAC || id == AV_CODEC_ID_ALAC || id == AV_CODEC_ID_WAVPACK || id == AV_CODEC_ID_TTA ||
+           id == AV_CODEC_ID_APE;
 }
 
 static int open_codec(mert_input *in, const AVCodec *decoder, mert_error *e)
@@ -143,7 +144,8 @@ static int open_codec(mert_input *in, const AVCodec *decoder, mert_error *e)
     return (code = avcodec_open2(in->codec, decoder, NULL)) < 0 ? fail_av(e, code) : 0;
 }
 
-/* FFmpeg passes over damaged Ogg pages with nothing but a message, and reads a WAV file that was cut off as if it were whole. */
+/* FFmpeg passes over damaged Ogg pages with nothing but a message, and reads a WAV file that was cut off as if it were
+ * whole. */
 static int check_container(mert_input *in, const char *path, mert_error *e)
 {
     int64_t missing;
@@ -217,8 +219,8 @@ int mert_input_packet(mert_input *in, mert_error *e)
             continue;
         if (in->fault_at >= 0 && in->packet->pos >= in->fault_at)
             return mert_fail(e, "%s", in->fault.text);
-        /* A WAV header written into a pipe knows no length, that of a WAV cut off says too much: their last packet is short, hence
-         * called corrupt, but what it has is good. */
+        /* A WAV header written into a pipe knows no length, that of a WAV cut off says too much: their last packet is
+         * short, hence called corrupt, but what it has is good. */
         if (in->packet->flags & AV_PKT_FLAG_CORRUPT &&
             !(counts_samples(in->format->iformat) && (in->promised == AV_NOPTS_VALUE || in->promised == INT64_MAX)))
             return mert_fail(e, "a packet is cut off or damaged");
@@ -265,15 +267,16 @@ int mert_input_only_remains(mert_input *in)
 
 /* ---- one channel ---- */
 
-#define MEAN(type, value)                                                                                                    \
-    for (int t = 0; t < frame->nb_samples; t++) {                                                                            \
-        double sum = 0;                                                                                                      \
-        for (int c = 0; c < channels; c++) {                                                                                 \
-            type x = planar ? ((const type *)frame->extended_data[c])[t] : ((const type *)frame->extended_data[0])[t * channels + c]; \
-            sum += (value);                                                                                                  \
-        }                                                                                                                    \
-        to[t] = (float)(sum / channels);                                                                                     \
-    }                                                                                                                        \
+#define MEAN(type, value)                                                                                              \
+    for (int t = 0; t < frame->nb_samples; t++) {                                                                      \
+        double sum = 0;                                                                                                \
+        for (int c = 0; c < channels; c++) {                                                                           \
+            type x = planar ? ((const type *)frame->extended_data[c])[t]                                               \
+                            : ((const type *)frame->extended_data[0])[t * channels + c];                               \
+            sum += (value);                                                                                            \
+        }                                                                                                              \
+        to[t] = (float)(sum / channels);                                                                               \
+    }                                                                                                                  \
     return 0
 
 int mert_frame_mean(const AVFrame *frame, float *to)

@@ -15,7 +15,8 @@ typedef struct mert_input {
     AVCodecContext *codec;
     AVPacket *packet;
     AVFrame *frame;          /* what mert_input_next decoded last */
-    int64_t promised;        /* the stream's length by its header, in its time base; AV_NOPTS_VALUE: not told, or not to be held to */
+    int64_t promised;        /* the stream's length by its header, in its time base; AV_NOPTS_VALUE: not told, or not to
+                                be held to */
     int64_t fault_at;        /* byte of an Ogg file from which on nothing is to be trusted; -1: none */
     mert_error fault;        /* what is there */
     int drained;             /* no more packets: the decoder gives what it still holds */
@@ -28,8 +29,8 @@ void mert_input_close(mert_input *in);
 
 /* 1: a frame, 0: the end, -1: a fault (without where it is: that is the caller's to say). */
 int mert_input_next(mert_input *in, mert_error *e);
-/* After a fault, in files that are a row of frames and nothing else (MP3, AAC, PCM): 1 if not one more frame follows. Then what does
- * not decode are tags, zeros, a last frame cut off: remains, as many such files have them. */
+/* After a fault, in files that are a row of frames and nothing else (MP3, AAC, PCM): 1 if not one more frame follows.
+ * Then what does not decode are tags, zeros, a last frame cut off: remains, as many such files have them. */
 int mert_input_only_remains(mert_input *in);
 /* The next packet of the stream, with the same returns. */
 int mert_input_packet(mert_input *in, mert_error *e);

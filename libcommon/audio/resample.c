@@ -36,8 +36,8 @@ int64_t mert_resampled_count(int64_t n, int from, int to)
     return av_rescale_rnd(n, to, from, AV_ROUND_UP);
 }
 
-/* libswresample keeps 2^phase_shift filters and, told to be exact, uses the largest multiple of the ratio's phases below that:
- * the smallest sufficient power makes it one filter per phase, and interpolation has nothing to do. */
+/* libswresample keeps 2^phase_shift filters and, told to be exact, uses the largest multiple of the ratio's phases
+ * below that: the smallest sufficient power makes it one filter per phase, and interpolation has nothing to do. */
 static int phase_bits(int from, int to)
 {
     int phases = to / (int)av_gcd(from, to), bits = 0;
@@ -52,7 +52,8 @@ static SwrContext *make_swr(int from, int to)
     SwrContext *s = NULL;
     if (swr_alloc_set_opts2(&s, &mono, AV_SAMPLE_FMT_FLT, to, &mono, AV_SAMPLE_FMT_FLT, from, 0, NULL) < 0)
         return NULL;
-    if (av_opt_set_int(s, "resampler", SWR_ENGINE_SWR, 0) || av_opt_set_int(s, "filter_type", SWR_FILTER_TYPE_KAISER, 0) ||
+    if (av_opt_set_int(s, "resampler", SWR_ENGINE_SWR, 0) ||
+        av_opt_set_int(s, "filter_type", SWR_FILTER_TYPE_KAISER, 0) ||
         av_opt_set_double(s, "kaiser_beta", kaiser_beta, 0) || av_opt_set_int(s, "filter_size", TAPS, 0) ||
         av_opt_set_double(s, "cutoff", cutoff, 0) || av_opt_set_int(s, "phase_shift", phase_bits(from, to), 0) ||
         av_opt_set_int(s, "exact_rational", 1, 0) || av_opt_set_int(s, "linear_interp", 0, 0) ||
@@ -77,7 +78,8 @@ mert_resampler *mert_resampler_new(int from, int to, mert_error *e)
     r->to = to;
     if (from == to)
         return r;
-    /* Half a filter, whose taps are spaced by the lower rate; one filter and a little, to be on the safe side of its padding. */
+    /* Half a filter, whose taps are spaced by the lower rate; one filter and a little, to be on the safe side of its
+     * padding. */
     r->reach = (int64_t)(TAPS * ((double)from / (cutoff * to) + 1)) + 64;
     r->recent = calloc((size_t)r->reach, sizeof *r->recent);
     r->swr = make_swr(from, to);
@@ -137,8 +139,8 @@ int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samp
     return 0;
 }
 
-/* libswresample's own way of ending gives a sample less at some lengths and nothing at all for signals shorter than its filter.
- * So the mirror image is appended here, then silence until all is out, and the end is cut where it belongs. */
+/* libswresample's own way of ending gives a sample less at some lengths and nothing at all for signals shorter than its
+ * filter. So the mirror image is appended here, then silence until all is out, and the end is cut where it belongs. */
 int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e)
 {
     float *tail;

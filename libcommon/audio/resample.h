@@ -12,7 +12,8 @@ typedef struct mert_samples {
     int64_t n, room;
 } mert_samples;
 
-int mert_samples_grow(mert_samples *s, int64_t room, mert_error *e); /* makes room for so many, keeping the n that are there */
+int mert_samples_grow(mert_samples *s, int64_t room,
+                      mert_error *e); /* makes room for so many, keeping the n that are there */
 
 typedef struct mert_resampler mert_resampler;
 

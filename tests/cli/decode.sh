@@ -124,6 +124,13 @@ for f in flac ogg; do
     damaged
     fails "$f with three bytes changed in its middle" "flip.$f: fault at [12]\..* s: .*([Cc]hecksum|CRC|invalid)" "$t/flip.$f"
 done
+# Where the last page of the Ogg file begins: the offset of its last "OggS".
+last_page=$(LC_ALL=C grep -aobF OggS "$t/a.ogg" | tail -n 1 | cut -d : -f 1)
+head -c "$last_page" "$t/a.ogg" > "$t/end.ogg"
+fails "Ogg without its last page" 'end.ogg: fault at .* s: an Ogg stream without its last page' "$t/end.ogg"
+page=$(LC_ALL=C grep -aobF OggS "$t/a.ogg" | sed -n 4p | cut -d : -f 1) next=$(LC_ALL=C grep -aobF OggS "$t/a.ogg" | sed -n 5p | cut -d : -f 1)
+{ head -c "$page" "$t/a.ogg"; tail -c +$((next + 1)) "$t/a.ogg"; } > "$t/gap.ogg"
+fails "Ogg without a page of its middle" "gap.ogg: fault at .* s: an Ogg page is missing at byte $page" "$t/gap.ogg"
 make_audio -f lavfi -i 'aevalsrc=if(eq(n\,12000)\,0/0\,0.1):s=24000:d=1' -c:a pcm_f32le "$t/nan.wav"
 fails "NaN, with its place" 'nan.wav: fault at 0.500 s: sample 12000 is no finite number \(NaN\)' "$t/nan.wav"
 make_audio -f lavfi -i 'aevalsrc=if(eq(n\,7)\,-1/0\,0.1):s=24000:d=1' -c:a pcm_f64le "$t/inf.wav"
