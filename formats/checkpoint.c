@@ -1,5 +1,5 @@
-/* Finds the files of a model, knows their containers apart, keeps the list of tensors. What is inside a container is read by
- * safetensors.c, torch_zip.c and torch_legacy.c. */
+/* Finds the files of a model, knows their containers apart, keeps the list of tensors. What is inside a container is
+ * read by safetensors.c, torch_zip.c and torch_legacy.c. */
 #include "checkpoint_internal.h"
 
 #include <stdlib.h>
@@ -44,8 +44,8 @@ int mert_checkpoint_map(mert_checkpoint *c, const char *path, mert_mapping *m, m
     return 0;
 }
 
-int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, mert_element type, int ndim, const int64_t *shape,
-                        const void *data, mert_error *e)
+int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, mert_element type, int ndim,
+                        const int64_t *shape, const void *data, mert_error *e)
 {
     mert_tensor *t;
     char *copy;
@@ -153,8 +153,8 @@ static int by_text(const void *a, const void *b)
 static int make_sorted(mert_checkpoint *c, const char *path, mert_error *e);
 
 /* Each tensor that the index names must be in the shard that it names; shard i's tensors are [first[i], first[i+1]). */
-static int check_shards(mert_checkpoint *c, const mert_json *map, const char **files, const size_t *first, size_t n, const char *index,
-                        mert_error *e)
+static int check_shards(mert_checkpoint *c, const mert_json *map, const char **files, const size_t *first, size_t n,
+                        const char *index, mert_error *e)
 {
     mert_json_walk w = {map, NULL};
     const mert_json *value;
@@ -219,7 +219,8 @@ out:
 static int open_directory(mert_checkpoint *c, const char *dir, mert_error *e)
 {
     static const struct { const char *name; int index; } known[] = {
-        {"model.safetensors", 0}, {"model.safetensors.index.json", 1}, {"pytorch_model.bin", 0}, {"pytorch_model.bin.index.json", 1}};
+        {"model.safetensors", 0}, {"model.safetensors.index.json", 1}, {"pytorch_model.bin", 0},
+        {"pytorch_model.bin.index.json", 1}};
     char *path;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (exists(dir, known[i].name, &path)) {
@@ -227,7 +228,8 @@ static int open_directory(mert_checkpoint *c, const char *dir, mert_error *e)
             free(path);
             return rc;
         }
-    return mert_fail(e, "%s: no model in this folder (model.safetensors or pytorch_model.bin, or their .index.json)", dir);
+    return mert_fail(e, "%s: no model in this folder (model.safetensors or pytorch_model.bin, or their .index.json)",
+                     dir);
 }
 
 static int read_beside(const char *dir, const char *name, mert_json **to, mert_error *e)
@@ -259,7 +261,8 @@ static int make_sorted(mert_checkpoint *c, const char *path, mert_error *e)
     qsort(c->sorted, c->count, sizeof *c->sorted, by_tensor_name);
     for (size_t i = 1; i < c->count; i++)
         if (!strcmp(c->sorted[i - 1]->name, c->sorted[i]->name))
-            return mert_fail(e, "%s: %s: two tensors of this name", path, mert_show(c->sorted[i]->name, strlen(c->sorted[i]->name)).text);
+            return mert_fail(e, "%s: %s: two tensors of this name", path,
+                             mert_show(c->sorted[i]->name, strlen(c->sorted[i]->name)).text);
     return 0;
 }
 

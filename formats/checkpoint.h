@@ -1,7 +1,7 @@
-/* Model files as users have them, one way to read them all (P2): a HF directory (config.json beside model.safetensors, sharded
- * safetensors with an .index.json, or pytorch_model.bin), a .safetensors, a torch .bin/.pt/.th/.ckpt (zip, or the older single
- * pickle). Nothing in a pickle is ever executed: a strict, bounded reader takes the opcodes and types that tensors and plain
- * configuration values need; anything else is carried as opaque or refused by name. */
+/* Model files as users have them, one way to read them all (P2): a HF directory (config.json beside model.safetensors,
+ * sharded safetensors with an .index.json, or pytorch_model.bin), a .safetensors, a torch .bin/.pt/.th/.ckpt (zip, or
+ * the older single pickle). Nothing in a pickle is ever executed: a strict, bounded reader takes the opcodes and types
+ * that tensors and plain configuration values need; anything else is carried as opaque or refused by name. */
 #ifndef MERT_CHECKPOINT_H
 #define MERT_CHECKPOINT_H
 
@@ -13,8 +13,10 @@
 
 enum { MERT_TENSOR_NDIM_MAX = 8 };
 
-typedef enum mert_element { MERT_E_F32, MERT_E_F16, MERT_E_BF16, MERT_E_F64, MERT_E_I64, MERT_E_I32, MERT_E_I16, MERT_E_I8,
-                            MERT_E_U8, MERT_E_BOOL } mert_element;
+typedef enum mert_element {
+    MERT_E_F32, MERT_E_F16, MERT_E_BF16, MERT_E_F64, MERT_E_I64, MERT_E_I32, MERT_E_I16, MERT_E_I8, MERT_E_U8,
+    MERT_E_BOOL
+} mert_element;
 size_t mert_element_size(mert_element t);
 const char *mert_element_name(mert_element t); /* "F32", as safetensors writes it */
 
@@ -43,13 +45,13 @@ int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e);
 const mert_json *mert_checkpoint_config(const mert_checkpoint *c);
 /* preprocessor_config.json likewise. */
 const mert_json *mert_checkpoint_preprocessor(const mert_checkpoint *c);
-/* Everything in a torch file that is no tensor (fairseq: "cfg", "args"), as JSON: dictionaries, lists, numbers, strings;
- * an object of a class as {"__class__": "module.name", ...its attributes}. NULL if there is none. */
+/* Everything in a torch file that is no tensor (fairseq: "cfg", "args"), as JSON: dictionaries, lists, numbers,
+ * strings; an object of a class as {"__class__": "module.name", ...its attributes}. NULL if there is none. */
 const mert_json *mert_checkpoint_extras(const mert_checkpoint *c);
 /* "safetensors", "torch zip", "torch pickle", "sharded safetensors", "sharded torch" */
 const char *mert_checkpoint_container(const mert_checkpoint *c);
-/* Reads everything that the files carry a checksum of (the records of a torch zip: CRC-32; the other containers have none) and
- * compares; *checked_bytes: how much that was. Opening checks only what it must understand. */
+/* Reads everything that the files carry a checksum of (the records of a torch zip: CRC-32; the other containers have
+ * none) and compares; *checked_bytes: how much that was. Opening checks only what it must understand. */
 int mert_checkpoint_verify(const mert_checkpoint *c, int64_t *checked_bytes, mert_error *e);
 
 /* ---- writing safetensors ---- */
@@ -62,11 +64,17 @@ typedef struct mert_tensor_out {
     const void *data; /* contiguous, of the type */
 } mert_tensor_out;
 
-/* Writes by F4, tensors in the order given, data aligned to 64 bytes; metadata {"format": "pt"} as transformers wants it. */
+/* Writes by F4, tensors in the order given, data aligned to 64 bytes; metadata {"format": "pt"} as transformers wants
+ * it. */
 int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, size_t n, mert_error *e);
 
-/* Contract S9: XXH64 over the tensors' canonical names (sorted bytewise) and their float32 values: each name with its NUL, then
- * the values little endian. The same for every container of the same model. */
+/* Writes by F4 what torch.load reads: a torch zip whose value is a dictionary, the entries of `extras` (an object;
+ * NULL: none) in their order and, under `key`, an OrderedDict of the tensors. Files beyond 4 GiB are refused. */
+int mert_torch_write(const char *path, const char *key, const mert_tensor_out *tensors, size_t n,
+                     const mert_json *extras, mert_error *e);
+
+/* Contract S9: XXH64 over the tensors' canonical names (sorted bytewise) and their float32 values: each name with its
+ * NUL, then the values little endian. The same for every container of the same model. */
 typedef struct mert_named_values {
     const char *name;
     const float *values;

@@ -34,8 +34,8 @@ int mert_checkpoint_map(mert_checkpoint *c, const char *path, mert_mapping *m, m
 void *mert_checkpoint_hold(mert_checkpoint *c, size_t size);
 /* Adds a tensor; the name is copied. `elements` is computed: the caller has checked that the product of the shape is
  * representable and that the data are there (mert_shape_bytes). */
-int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, mert_element type, int ndim, const int64_t *shape,
-                        const void *data, mert_error *e);
+int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, mert_element type, int ndim,
+                        const int64_t *shape, const void *data, mert_error *e);
 int mert_checkpoint_add_checked(mert_checkpoint *c, const mert_checked *r, const char *path, mert_error *e);
 
 /* Number of elements, and bytes, of a shape; -1 if a dimension is negative or a product does not fit in 63 bits. */

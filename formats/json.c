@@ -85,6 +85,11 @@ int mert_json_is_array(const mert_json *j)
     return json_is_array(j);
 }
 
+int mert_json_is_null(const mert_json *j)
+{
+    return json_is_null(j);
+}
+
 int mert_json_int(const mert_json *object, const char *key, int64_t *to)
 {
     return mert_json_as_int(mert_json_get(object, key), to);

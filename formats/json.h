@@ -9,7 +9,8 @@
 
 typedef struct json_t mert_json;
 
-/* Strict: duplicate keys, trailing text, too deep nesting and invalid UTF-8 are errors that name `name`, line and column. */
+/* Strict: duplicate keys, trailing text, too deep nesting and invalid UTF-8 are errors that name `name`, line and
+ * column. */
 mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert_error *e);
 mert_json *mert_json_read(const char *path, mert_error *e); /* a file of at most 64 MiB */
 void mert_json_free(mert_json *j);                          /* documents only */
@@ -30,6 +31,7 @@ int mert_json_as_double(const mert_json *j, double *to);
 const char *mert_json_as_string(const mert_json *j); /* NULL if it is no string */
 int mert_json_is_object(const mert_json *j);
 int mert_json_is_array(const mert_json *j);
+int mert_json_is_null(const mert_json *j);                 /* the value null; a missing one is not */
 
 /* Walks an object in its order; index from 0. Returns the key or NULL at the end. O(1) per step. */
 typedef struct mert_json_walk {

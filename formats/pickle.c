@@ -230,8 +230,9 @@ static int push_long(machine *m, const unsigned char *p, size_t n)
 static int step_constant(machine *m, int op)
 {
     static const struct { unsigned char op, width; mert_pickle_type type; } sized[] = {
-        {'X', 4, MERT_P_TEXT},   {0x8c, 1, MERT_P_TEXT},  {0x8d, 8, MERT_P_TEXT}, {'T', 4, MERT_P_TEXT}, {'U', 1, MERT_P_TEXT}, {'B', 4, MERT_P_BYTES},
-        {'C', 1, MERT_P_BYTES}, {0x8e, 8, MERT_P_BYTES}, {0x96, 8, MERT_P_BYTES}, {0x8a, 1, MERT_P_BIG}, {0x8b, 4, MERT_P_BIG}};
+        {'X', 4, MERT_P_TEXT}, {0x8c, 1, MERT_P_TEXT}, {0x8d, 8, MERT_P_TEXT}, {'T', 4, MERT_P_TEXT},
+        {'U', 1, MERT_P_TEXT}, {'B', 4, MERT_P_BYTES}, {'C', 1, MERT_P_BYTES}, {0x8e, 8, MERT_P_BYTES},
+        {0x96, 8, MERT_P_BYTES}, {0x8a, 1, MERT_P_BIG}, {0x8b, 4, MERT_P_BIG}};
     uint64_t n;
     switch (op) {
     case 'N': return done(push(m, &m->p->none));
@@ -390,7 +391,9 @@ static int step_stack(machine *m, int op)
     case 0x95:
         if (number(m, 8, &i))
             return -1;
-        return i <= m->size - m->at ? 1 : fail(m, "a frame of %" PRIu64 " bytes, %zu are left (truncated?)", i, m->size - m->at);
+        if (i > m->size - m->at)
+            return fail(m, "a frame of %" PRIu64 " bytes, %zu are left (truncated?)", i, m->size - m->at);
+        return 1;
     }
     return 0;
 }
@@ -408,14 +411,16 @@ static int push_class(machine *m, const char *module, size_t module_size, const 
     memcpy(text, module, module_size);
     memcpy(text + module_size + 1, name, name_size);
     if (mert_pickle_refuses(text, text + module_size + 1))
-        return fail(m, "asks to run %s.%s: refused", mert_show(module, module_size).text, mert_show(name, name_size).text);
+        return fail(m, "asks to run %s.%s: refused", mert_show(module, module_size).text,
+                    mert_show(name, name_size).text);
     text[module_size] = '.';
     v->text = text;
     v->size = module_size + name_size + 1;
     return push(m, v);
 }
 
-/* 'c', and 'i' of the oldest protocols, which torch never wrote but attackers write by hand: it is worth saying what it asked for. */
+/* 'c', and 'i' of the oldest protocols, which torch never wrote but attackers write by hand: it is worth saying what it
+ * asked for. */
 static int read_class(machine *m)
 {
     const char *module = NULL, *name = NULL;
@@ -452,8 +457,8 @@ static int call(machine *m, value *of, value *args, value *keywords)
     if (args->type != MERT_P_TUPLE)
         return fail(m, "calls %s with something that is no tuple", mert_show(of->text, of->size).text);
     if (args->size && args->items[0]->type == MERT_P_CLASS &&
-        (is_class(of, "copy_reg._reconstructor") || is_class(of, "copyreg._reconstructor") || is_class(of, "copyreg.__newobj__") ||
-         is_class(of, "copy_reg.__newobj__"))) {
+        (is_class(of, "copy_reg._reconstructor") || is_class(of, "copyreg._reconstructor") ||
+         is_class(of, "copyreg.__newobj__") || is_class(of, "copy_reg.__newobj__"))) {
         of = args->items[0];
         args = &m->p->nothing;
     }
@@ -486,13 +491,23 @@ static int build(machine *m)
     return 0;
 }
 
+/* Old torch files wrap the class of a whole module, to carry its source text: ("module", class, file, text). It stays a
+ * name. */
+static value *wrapped_class(const value *id)
+{
+    int is = id->type == MERT_P_TUPLE && id->size >= 2 && mert_pickle_is_text(id->items[0], "module") &&
+             id->items[1]->type == MERT_P_CLASS;
+    return is ? id->items[1] : NULL;
+}
+
 static int persistent(machine *m)
 {
     mert_pickle *p = m->p;
     value *v;
     if (!has(m, 1))
         return -1;
-    m->n--;
+    if ((v = wrapped_class(m->stack[--m->n])))
+        return push(m, v);
     if (!(v = make(m, MERT_P_PERSISTENT)) || append(m, v, m->stack + m->n, 1))
         return -1;
     if (grow(&p->persistents, &p->persistents_room, p->npersistents + 1, sizeof *p->persistents))
@@ -537,7 +552,8 @@ static int run(machine *m)
         op = *p;
         if (op == '.')
             break;
-        if (!(rc = step_constant(m, op)) && !(rc = step_stack(m, op)) && !(rc = step_container(m, op)) && !(rc = step_call(m, op)))
+        if (!(rc = step_constant(m, op)) && !(rc = step_stack(m, op)) && !(rc = step_container(m, op)) &&
+            !(rc = step_call(m, op)))
             return fail(m, "opcode 0x%02x is not one that torch.save writes", op);
         if (rc < 0)
             return -1;
@@ -592,23 +608,4 @@ size_t mert_pickle_persistents(const mert_pickle *p, mert_pickle_value ***list)
 {
     *list = p->persistents;
     return p->npersistents;
-}
-
-int mert_pickle_is_text(const mert_pickle_value *v, const char *text)
-{
-    return v && v->type == MERT_P_TEXT && v->size == strlen(text) && !memcmp(v->text, text, v->size);
-}
-
-mert_pickle_value *mert_pickle_get(const mert_pickle_value *dict, const char *key)
-{
-    if (dict && dict->type == MERT_P_DICT)
-        for (size_t i = dict->size; i >= 2; i -= 2)
-            if (mert_pickle_is_text(dict->items[i - 2], key))
-                return dict->items[i - 1];
-    return NULL;
-}
-
-int mert_pickle_is_of(const mert_pickle_value *v, const char *name)
-{
-    return v && (v->type == MERT_P_OBJECT || v->type == MERT_P_DICT) && v->of && !strcmp(v->of->text, name);
 }

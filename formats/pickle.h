@@ -1,7 +1,8 @@
-/* Python pickles read as data. The machine of pickle's protocols 2 to 5 is run over values that can do nothing: a class or function
- * that the pickle names is only a name, what it would have been called with is kept beside it, and nothing is ever imported or executed.
- * A name that would run something if a Python read the file (os.system, builtins.eval, ...) is refused: such a file is an attack,
- * whatever else is in it. The numbers of values, memory and nesting are bounded by the size of the pickle.
+/* Python pickles read as data. The machine of pickle's protocols 2 to 5 is run over values that can do nothing: a class
+ * or function that the pickle names is only a name, what it would have been called with is kept beside it, and nothing
+ * is ever imported or executed. A name that would run something if a Python read the file (os.system, builtins.eval,
+ * ...) is refused: such a file is an attack, whatever else is in it. The numbers of values, memory and nesting are
+ * bounded by the size of the pickle.
  *
  *     size_t used;
  *     mert_pickle *p = mert_pickle_read(data, size, &used, &e);
@@ -17,11 +18,20 @@
 #include <stdint.h>
 
 typedef enum mert_pickle_type {
-    MERT_P_NONE, MERT_P_BOOL, MERT_P_INT, MERT_P_BIG, MERT_P_FLOAT, MERT_P_TEXT, MERT_P_BYTES, MERT_P_LIST, MERT_P_TUPLE, MERT_P_SET,
-    MERT_P_DICT,       /* items: key, value, key, value ... in the order they were set */
-    MERT_P_CLASS,      /* a class or function, by name */
-    MERT_P_OBJECT,     /* what calling one would have given */
-    MERT_P_PERSISTENT  /* something outside of the pickle: items[0] is its id */
+    MERT_P_NONE,
+    MERT_P_BOOL,
+    MERT_P_INT,
+    MERT_P_BIG,
+    MERT_P_FLOAT,
+    MERT_P_TEXT,
+    MERT_P_BYTES,
+    MERT_P_LIST,
+    MERT_P_TUPLE,
+    MERT_P_SET,
+    MERT_P_DICT,      /* items: key, value, key, value ... in the order they were set */
+    MERT_P_CLASS,     /* a class or function, by name */
+    MERT_P_OBJECT,    /* what calling one would have given */
+    MERT_P_PERSISTENT /* something outside of the pickle: items[0] is its id */
 } mert_pickle_type;
 
 typedef struct mert_pickle_value mert_pickle_value;
@@ -29,11 +39,12 @@ struct mert_pickle_value {
     mert_pickle_type type;
     int visiting;                  /* free for whoever walks, 0 at first */
     size_t size;                   /* bytes of text; number of items */
-    mert_pickle_value *of;         /* OBJECT: what was called (CLASS); DICT: likewise, of an OrderedDict or defaultdict, else NULL */
+    mert_pickle_value *of; /* OBJECT: what was called (CLASS); DICT: so, of an OrderedDict or defaultdict, or NULL */
     union {
         int64_t number;            /* BOOL, INT */
         double real;               /* FLOAT */
-        const char *text;          /* TEXT, BYTES, BIG (little endian, two's complement): in the pickle, no NUL; CLASS: "module.name", NUL */
+        const char *text;          /* TEXT, BYTES, BIG (little endian, two's complement): in the pickle, without a NUL;
+                                      CLASS: "module.name" with one */
         struct {
             mert_pickle_value **items; /* LIST, TUPLE, SET, DICT, PERSISTENT */
             size_t room;
@@ -49,8 +60,8 @@ struct mert_pickle_value {
 
 typedef struct mert_pickle mert_pickle;
 
-/* Reads one pickle from data[size]; *used: its length. The values point into data, which must outlive them. Errors name the offset
- * in data. A pickle longer than 64 MiB is refused: tensors are never inside. */
+/* Reads one pickle from data[size]; *used: its length. The values point into data, which must outlive them. Errors name
+ * the offset in data. A pickle longer than 64 MiB is refused: tensors are never inside. */
 mert_pickle *mert_pickle_read(const unsigned char *data, size_t size, size_t *used, mert_error *e);
 void mert_pickle_free(mert_pickle *p); /* NULL is fine */
 

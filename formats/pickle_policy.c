@@ -1,15 +1,16 @@
-/* Which names a pickle may mention. Nothing is executed either way; the question is whether the file should be trusted at all.
- * Unknown classes of third-party packages are carried as opaque values (checkpoints are full of them: fairseq's enums, omegaconf's
- * nodes, an argparse.Namespace). What starts processes, opens files or sockets, evaluates code, imports, or reaches into other objects
- * is refused by name. */
+/* Which names a pickle may mention. Nothing is executed either way; the question is whether the file should be trusted
+ * at all. Unknown classes of third-party packages are carried as opaque values (checkpoints are full of them: fairseq's
+ * enums, omegaconf's nodes, an argparse.Namespace). What starts processes, opens files or sockets, evaluates code,
+ * imports, or reaches into other objects is refused by name. */
 #include "pickle.h"
 
 #include <string.h>
 
 /* Of builtins (Python 2: __builtin__) only types of plain values. */
-static const char *const plain_builtins[] = {"set", "frozenset", "list", "dict", "tuple", "slice", "complex", "bytearray", "bytes", "object",
-                                             "int", "float", "str", "bool", "long", "unicode", "range", "xrange", "Ellipsis",
-                                             "NotImplemented", "type", "Exception", NULL};
+static const char *const plain_builtins[] = {"set", "frozenset", "list", "dict", "tuple", "slice", "complex",
+                                             "bytearray", "bytes", "object", "int", "float", "str", "bool", "long",
+                                             "unicode", "range", "xrange", "Ellipsis", "NotImplemented", "type",
+                                             "Exception", NULL};
 
 /* Of these modules only the names given. */
 static const struct { const char *module; const char *names[8]; } parts[] = {
@@ -26,22 +27,32 @@ static const struct { const char *module; const char *names[8]; } parts[] = {
 };
 
 /* Whole modules, with what is below them. */
-static const char *const refused_modules[] = {
-    "os", "posix", "nt", "posixpath", "ntpath", "genericpath", "subprocess", "_posixsubprocess", "commands", "popen2", "sys",
-    "importlib", "_frozen_importlib", "_frozen_importlib_external", "imp", "_imp", "zipimport", "pkgutil", "runpy", "pty", "tty", "socket", "_socket", "socketserver",
-    "shutil", "ctypes", "_ctypes", "cffi", "code", "codeop", "webbrowser", "antigravity", "pickle", "_pickle", "cPickle", "marshal", "shelve", "dbm",
-    "sqlite3", "operator", "_operator", "inspect", "gc", "atexit", "sched", "signal", "_signal", "resource", "mmap", "fcntl",
-    "tempfile", "fileinput", "linecache", "glob", "pdb", "bdb", "timeit", "profile", "cProfile", "_lsprof", "doctest", "unittest",
-    "multiprocessing", "_multiprocessing", "concurrent", "threading", "_thread", "thread", "asyncio", "_asyncio", "select", "selectors",
-    "platform", "site", "venv", "ensurepip", "pip", "distutils", "setuptools", "pkg_resources", "pydoc", "idlelib", "lib2to3", "tkinter", "turtle",
-    "urllib", "urllib2", "http", "httplib", "ftplib", "smtplib", "poplib", "imaplib", "telnetlib", "nntplib", "xmlrpc", "xmlrpclib", "requests",
-    "cgi", "wsgiref", "dis", "symtable", "compileall", "py_compile", "ast", "curses", "readline", "rlcompleter", "winreg", "_winapi",
-    "msvcrt", "IPython", "dill", "cloudpickle", "joblib", "numpy.testing", "numpy.distutils", "numpy.f2py", "torch.hub",
-    "torch.utils.cpp_extension", "torch._inductor", NULL};
+static const char *const refused_modules[] = {"os", "posix", "nt", "posixpath", "ntpath", "genericpath", "subprocess",
+                                              "_posixsubprocess", "commands", "popen2", "sys", "importlib",
+                                              "_frozen_importlib", "_frozen_importlib_external", "imp", "_imp",
+                                              "zipimport", "pkgutil", "runpy", "pty", "tty", "socket", "_socket",
+                                              "socketserver", "shutil", "ctypes", "_ctypes", "cffi", "code", "codeop",
+                                              "webbrowser", "antigravity", "pickle", "_pickle", "cPickle", "marshal",
+                                              "shelve", "dbm", "sqlite3", "operator", "_operator", "inspect", "gc",
+                                              "atexit", "sched", "signal", "_signal", "resource", "mmap", "fcntl",
+                                              "tempfile", "fileinput", "linecache", "glob", "pdb", "bdb", "timeit",
+                                              "profile", "cProfile", "_lsprof", "doctest", "unittest",
+                                              "multiprocessing", "_multiprocessing", "concurrent", "threading",
+                                              "_thread", "thread", "asyncio", "_asyncio", "select", "selectors",
+                                              "platform", "site", "venv", "ensurepip", "pip", "distutils",
+                                              "setuptools", "pkg_resources", "pydoc", "idlelib", "lib2to3", "tkinter",
+                                              "turtle", "urllib", "urllib2", "http", "httplib", "ftplib", "smtplib",
+                                              "poplib", "imaplib", "telnetlib", "nntplib", "xmlrpc", "xmlrpclib",
+                                              "requests", "cgi", "wsgiref", "dis", "symtable", "compileall",
+                                              "py_compile", "ast", "curses", "readline", "rlcompleter", "winreg",
+                                              "_winapi", "msvcrt", "IPython", "dill", "cloudpickle", "joblib",
+                                              "numpy.testing", "numpy.distutils", "numpy.f2py", "torch.hub",
+                                              "torch.utils.cpp_extension", "torch._inductor", NULL};
 
 /* Whatever module they are said to be in, as a name or part of a dotted one. */
-static const char *const refused_names[] = {"eval", "exec", "execfile", "compile", "open", "system", "popen", "getattr", "setattr", "delattr", "globals",
-                                            "locals", "vars", "breakpoint", "input", "raw_input", "os", "sys", "subprocess", "builtins", "importlib",
+static const char *const refused_names[] = {"eval", "exec", "execfile", "compile", "open", "system", "popen",
+                                            "getattr", "setattr", "delattr", "globals", "locals", "vars", "breakpoint",
+                                            "input", "raw_input", "os", "sys", "subprocess", "builtins", "importlib",
                                             "load_library", "LoadLibrary", NULL};
 
 static int listed(const char *const *list, const char *s)

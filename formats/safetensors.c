@@ -1,5 +1,6 @@
-/* safetensors: u64 length of the header, the header (JSON), the data. {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets":
- * [begin, end]}, ...}, offsets counted from the end of the header; every byte of the data belongs to exactly one tensor. */
+/* safetensors: u64 length of the header, the header (JSON), the data. {"name": {"dtype": "F32", "shape": [2, 3],
+ * "data_offsets": [begin, end]}, ...}, offsets counted from the end of the header; every byte of the data belongs to
+ * exactly one tensor. */
 #include "checkpoint_internal.h"
 
 #include <errno.h>
@@ -26,8 +27,8 @@ typedef struct span {
     const char *name;
 } span;
 
-static int read_entry(mert_checkpoint *c, const char *path, const char *name, const mert_json *entry, const unsigned char *data,
-                      uint64_t data_size, span *s, mert_error *e)
+static int read_entry(mert_checkpoint *c, const char *path, const char *name, const mert_json *entry,
+                      const unsigned char *data, uint64_t data_size, span *s, mert_error *e)
 {
     const mert_json *shape = mert_json_get(entry, "shape"), *offsets = mert_json_get(entry, "data_offsets");
     const char *dtype = mert_json_string(entry, "dtype");
@@ -37,21 +38,25 @@ static int read_entry(mert_checkpoint *c, const char *path, const char *name, co
     uint64_t bytes;
     mert_shown display = mert_show(name, strlen(name));
     const char *shown = display.text;
-    if (!dtype || !mert_json_is_array(shape) || mert_json_size(offsets) != 2 || mert_json_as_int(mert_json_at(offsets, 0), &begin) ||
-        mert_json_as_int(mert_json_at(offsets, 1), &end))
+    if (!dtype || !mert_json_is_array(shape) || mert_json_size(offsets) != 2 ||
+        mert_json_as_int(mert_json_at(offsets, 0), &begin) || mert_json_as_int(mert_json_at(offsets, 1), &end))
         return mert_fail(e, "%s: %s: needs dtype, shape and two data_offsets", path, shown);
     if (element_named(dtype, &type))
         return mert_fail(e, "%s: %s: dtype %s is not supported", path, shown, mert_show(dtype, strlen(dtype)).text);
     if (ndim > MERT_TENSOR_NDIM_MAX)
-        return mert_fail(e, "%s: %s: %zu dimensions, at most %d are supported", path, shown, ndim, MERT_TENSOR_NDIM_MAX);
+        return mert_fail(e, "%s: %s: %zu dimensions, at most %d are supported", path, shown, ndim,
+                         MERT_TENSOR_NDIM_MAX);
     for (size_t i = 0; i < ndim; i++)
         if (mert_json_as_int(mert_json_at(shape, i), &dims[i]))
             return mert_fail(e, "%s: %s: dimension %zu is no integer", path, shown, i);
     if (begin < 0 || end < begin || (uint64_t)end > data_size)
-        return mert_fail(e, "%s: %s: data_offsets [%" PRId64 ", %" PRId64 "] are outside the %" PRIu64 " bytes of data (truncated file?)",
+        return mert_fail(e,
+                         "%s: %s: data_offsets [%" PRId64 ", %" PRId64 "] are outside the %" PRIu64
+                         " bytes of data (truncated file?)",
                          path, shown, begin, end, data_size);
     if (mert_shape_bytes((int)ndim, dims, type, &bytes) || bytes != (uint64_t)(end - begin))
-        return mert_fail(e, "%s: %s: its shape and dtype do not fill the %" PRId64 " bytes of its data_offsets", path, shown, end - begin);
+        return mert_fail(e, "%s: %s: its shape and dtype do not fill the %" PRId64 " bytes of its data_offsets", path,
+                         shown, end - begin);
     *s = (span){(uint64_t)begin, (uint64_t)end, name};
     return mert_checkpoint_add(c, name, strlen(name), type, (int)ndim, dims, data + begin, e);
 }
@@ -73,7 +78,8 @@ static int check_cover(const char *path, span *spans, size_t n, uint64_t data_si
         if (spans[i].begin != at)
             return mert_fail(e, "%s: %s: its data begin at %" PRIu64 ", %s at %" PRIu64, path,
                              mert_show(spans[i].name, strlen(spans[i].name)).text, spans[i].begin,
-                             spans[i].begin < at ? "inside another tensor's, which end" : "behind a hole that begins", at);
+                             spans[i].begin < at ? "inside another tensor's, which end" : "behind a hole that begins",
+                             at);
         at = spans[i].end;
     }
     if (at != data_size)
@@ -95,7 +101,8 @@ int mert_safetensors_open(mert_checkpoint *c, const char *path, const mert_mappi
     if (m->size < 8)
         return mert_fail(e, "%s: %zu bytes are no safetensors file", path, m->size);
     if (header > HEADER_MAX || header > m->size - 8)
-        return mert_fail(e, "%s: a header of %" PRIu64 " bytes in a file of %zu (truncated, or no safetensors file)", path, header, m->size);
+        return mert_fail(e, "%s: a header of %" PRIu64 " bytes in a file of %zu (truncated, or no safetensors file)",
+                         path, header, m->size);
     if (!(j = mert_json_parse((const char *)m->data + 8, (size_t)header, "header", &why)))
         return mert_fail(e, "%s: %s", path, why.text);
     data_size = m->size - 8 - header;

@@ -1,4 +1,5 @@
-/* From the values of a pickle that torch.save wrote to tensors and plain configuration values; common to both containers. */
+/* From the values of a pickle that torch.save wrote to tensors and plain configuration values; common to both
+ * containers. */
 #ifndef MERT_TORCH_H
 #define MERT_TORCH_H
 
@@ -27,11 +28,12 @@ mert_storage *mert_storages_find(const mert_storages *s, const char *key, size_t
 int mert_storage_bytes(const mert_storage *s, uint64_t *bytes);
 
 /* Adds the tensor that v = _rebuild_tensor*(...) describes, under this name. 0, -1, or 1: v is no tensor. */
-int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pickle_value *v, const char *name, size_t name_size,
-                      mert_error *e);
+int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pickle_value *v, const char *name,
+                      size_t name_size, mert_error *e);
 
-/* Walks all values from the root: tensors go to the checkpoint, the rest becomes its extras. pickle_size bounds the work: values that
- * are shared a thousandfold are not unfolded. Errors name the place by its path ("cfg.model"). */
-int mert_torch_collect(mert_checkpoint *c, const mert_pickle *p, const mert_storages *s, size_t pickle_size, mert_error *e);
+/* Walks all values from the root: tensors go to the checkpoint, the rest becomes its extras. pickle_size bounds the
+ * work: values that are shared a thousandfold are not unfolded. Errors name the place by its path ("cfg.model"). */
+int mert_torch_collect(mert_checkpoint *c, const mert_pickle *p, const mert_storages *s, size_t pickle_size,
+                       mert_error *e);
 
 #endif

@@ -66,7 +66,9 @@ static int enter(walk *w, const char *name, size_t size, size_t *back)
 static json_t *text_json(const char *text, size_t size)
 {
     json_t *j = json_stringn(text, size);
-    return j ? j : json_string(mert_show(text, size).text); /* bytes that are no UTF-8: Python 2 kept them in the same type */
+    if (!j) /* bytes that are no UTF-8: Python 2 kept them in the same type */
+        j = json_string(mert_show(text, size).text);
+    return j;
 }
 
 /* More than 64 bits: hexadecimal, as a string. Negative ones as they stand, in two's complement. */
@@ -87,7 +89,10 @@ static json_t *plain_json(const value *v)
     case MERT_P_BOOL: return json_boolean(v->number);
     case MERT_P_INT: return json_integer(v->number);
     case MERT_P_BIG: return big_json(v);
-    case MERT_P_FLOAT: return isfinite(v->real) ? json_real(v->real) : json_string(isnan(v->real) ? "nan" : v->real > 0 ? "inf" : "-inf");
+    case MERT_P_FLOAT:
+        if (isfinite(v->real))
+            return json_real(v->real);
+        return json_string(isnan(v->real) ? "nan" : v->real > 0 ? "inf" : "-inf");
     case MERT_P_TEXT: return text_json(v->text, v->size);
     case MERT_P_CLASS: return text_json(v->text, v->size);
     case MERT_P_BYTES: return json_pack("{s:s, s:I}", "__class__", "bytes", "size", (json_int_t)v->size);
@@ -220,9 +225,10 @@ static value *unwrapped(const value *v)
 /* Calls that stand for their first argument. */
 static value *stands_for(const value *v)
 {
-    static const char *const same[] = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state", "torch.Size", "builtins.set",
-                                       "builtins.frozenset", "builtins.list", "builtins.tuple", "__builtin__.set", "__builtin__.frozenset",
-                                       "__builtin__.list", "__builtin__.tuple"};
+    static const char *const same[] = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state",
+                                   "torch.Size", "builtins.set", "builtins.frozenset", "builtins.list",
+                                   "builtins.tuple", "__builtin__.set", "__builtin__.frozenset", "__builtin__.list",
+                                   "__builtin__.tuple"};
     for (size_t i = 0; v->args && v->args->size && i < sizeof same / sizeof *same; i++)
         if (mert_pickle_is_of(v, same[i]))
             return v->args->items[0];
@@ -232,8 +238,11 @@ static value *stands_for(const value *v)
 /* OrderedDict([[key, value], ...]), as Python 2 wrote it. */
 static const value *pairs_of(const value *v)
 {
-    const value *list = mert_pickle_is_of(v, "collections.OrderedDict") && v->args && v->args->size == 1 ? v->args->items[0] : NULL;
-    if (!list || list->type != MERT_P_LIST)
+    const value *list;
+    if (!mert_pickle_is_of(v, "collections.OrderedDict") || !v->args || v->args->size != 1)
+        return NULL;
+    list = v->args->items[0];
+    if (list->type != MERT_P_LIST)
         return NULL;
     for (size_t i = 0; i < list->size; i++)
         if ((list->items[i]->type != MERT_P_LIST && list->items[i]->type != MERT_P_TUPLE) || list->items[i]->size != 2)
@@ -307,13 +316,17 @@ static int visit(walk *w, value *v, json_t **to)
         return fail(w, "values nested too deeply: refused");
     w->depth++;
     v->visiting = 1;
-    rc = v->type == MERT_P_OBJECT ? visit_object(w, v, to) : v->type == MERT_P_DICT ? visit_dict(w, v, to) : visit_list(w, v, to);
+    if (v->type == MERT_P_OBJECT)
+        rc = visit_object(w, v, to);
+    else
+        rc = v->type == MERT_P_DICT ? visit_dict(w, v, to) : visit_list(w, v, to);
     v->visiting = 0;
     w->depth--;
     return rc;
 }
 
-int mert_torch_collect(mert_checkpoint *c, const mert_pickle *p, const mert_storages *s, size_t pickle_size, mert_error *e)
+int mert_torch_collect(mert_checkpoint *c, const mert_pickle *p, const mert_storages *s, size_t pickle_size,
+                       mert_error *e)
 {
     uint64_t work = (uint64_t)WORK_PER_BYTE * pickle_size + WORK_FREE;
     walk w = {.c = c, .storages = s, .work = work < WORK_MAX ? work : WORK_MAX, .e = e};

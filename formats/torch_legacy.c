@@ -1,5 +1,5 @@
-/* What torch.save wrote before 1.6: pickles one after the other (a magic number, the protocol, facts about the system, the values, the
- * list of storage keys), then for each key the number of elements (i64) and the elements. */
+/* What torch.save wrote before 1.6: pickles one after the other (a magic number, the protocol, facts about the system,
+ * the values, the list of storage keys), then for each key the number of elements (i64) and the elements. */
 #include "torch.h"
 
 #include <inttypes.h>
@@ -29,8 +29,8 @@ static int locate(const mert_mapping *m, size_t at, const mert_pickle_value *key
         if (m->size - at < 8)
             return mert_fail(e, "offset %zu: the file ends before storage %s", at, shown.text);
         if (mert_le(m->data + at, 8) != (uint64_t)t->numel)
-            return mert_fail(e, "offset %zu: storage %s has %" PRIu64 " elements here, %" PRId64 " where it is used", at, shown.text,
-                             mert_le(m->data + at, 8), t->numel);
+            return mert_fail(e, "offset %zu: storage %s has %" PRIu64 " elements here, %" PRId64 " where it is used",
+                             at, shown.text, mert_le(m->data + at, 8), t->numel);
         at += 8;
         if (mert_storage_bytes(t, &bytes) || bytes > m->size - at)
             return mert_fail(e, "offset %zu: the file ends inside storage %s", at, shown.text);
@@ -42,7 +42,8 @@ static int locate(const mert_mapping *m, size_t at, const mert_pickle_value *key
     return 0;
 }
 
-static int check_front(const mert_pickle_value *m, const mert_pickle_value *protocol, const mert_pickle_value *info, mert_error *e)
+static int check_front(const mert_pickle_value *m, const mert_pickle_value *protocol, const mert_pickle_value *info,
+                       mert_error *e)
 {
     const mert_pickle_value *little = mert_pickle_get(info, "little_endian");
     if (m->type != MERT_P_BIG || m->size != sizeof magic || memcmp(m->text, magic, sizeof magic))

@@ -9,16 +9,20 @@ typedef mert_pickle_value value;
 enum { UNSUPPORTED = -1, UNTYPED = -2 };
 
 static const struct { const char *storage, *dtype; int element; size_t size; } types[] = {
-    {"FloatStorage", "float32", MERT_E_F32, 4},     {"HalfStorage", "float16", MERT_E_F16, 2},  {"BFloat16Storage", "bfloat16", MERT_E_BF16, 2},
-    {"DoubleStorage", "float64", MERT_E_F64, 8},    {"LongStorage", "int64", MERT_E_I64, 8},    {"IntStorage", "int32", MERT_E_I32, 4},
-    {"ShortStorage", "int16", MERT_E_I16, 2},       {"CharStorage", "int8", MERT_E_I8, 1},      {"ByteStorage", "uint8", MERT_E_U8, 1},
-    {"BoolStorage", "bool", MERT_E_BOOL, 1},        {"UntypedStorage", "", UNTYPED, 1},         {"_UntypedStorage", "", UNTYPED, 1},
+    {"FloatStorage", "float32", MERT_E_F32, 4}, {"HalfStorage", "float16", MERT_E_F16, 2},
+    {"BFloat16Storage", "bfloat16", MERT_E_BF16, 2}, {"DoubleStorage", "float64", MERT_E_F64, 8},
+    {"LongStorage", "int64", MERT_E_I64, 8}, {"IntStorage", "int32", MERT_E_I32, 4},
+    {"ShortStorage", "int16", MERT_E_I16, 2}, {"CharStorage", "int8", MERT_E_I8, 1},
+    {"ByteStorage", "uint8", MERT_E_U8, 1}, {"BoolStorage", "bool", MERT_E_BOOL, 1},
+    {"UntypedStorage", "", UNTYPED, 1}, {"_UntypedStorage", "", UNTYPED, 1},
     {"ComplexFloatStorage", "complex64", UNSUPPORTED, 8}, {"ComplexDoubleStorage", "complex128", UNSUPPORTED, 16},
-    {"QInt8Storage", "qint8", UNSUPPORTED, 1},      {"QUInt8Storage", "quint8", UNSUPPORTED, 1}, {"QInt32Storage", "qint32", UNSUPPORTED, 4}};
+    {"QInt8Storage", "qint8", UNSUPPORTED, 1}, {"QUInt8Storage", "quint8", UNSUPPORTED, 1},
+    {"QInt32Storage", "qint32", UNSUPPORTED, 4}};
 
 /* ---- storages ---- */
 
-/* The id of a storage: ("storage", class, key, location, numel), and in old files a sixth, None unless it is a piece of another. */
+/* The id of a storage: ("storage", class, key, location, numel), and in old files a sixth, None unless it is a piece of
+ * another. */
 static int read_storage(const value *id, mert_storage *s, mert_error *e)
 {
     const value *class, *key, *numel;
@@ -38,7 +42,8 @@ static int read_storage(const value *id, mert_storage *s, mert_error *e)
             *s = (mert_storage){key->text, key->size, types[i].element, types[i].size, numel->number, NULL};
             return 0;
         }
-    return mert_fail(e, "storage %s: of unknown type %s", mert_show(key->text, key->size).text, mert_show(class->text, class->size).text);
+    return mert_fail(e, "storage %s: of unknown type %s", mert_show(key->text, key->size).text,
+                     mert_show(class->text, class->size).text);
 }
 
 static int by_key(const void *a, const void *b)
@@ -119,7 +124,8 @@ static int is_contiguous(const view *t)
     return 1;
 }
 
-/* Copies the elements of a view in row-major order into memory of the checkpoint's. Never more than the files themselves hold. */
+/* Copies the elements of a view in row-major order into memory of the checkpoint's. Never more than the files
+ * themselves hold. */
 static const void *gather(mert_checkpoint *c, const view *t, int64_t elements, mert_error *e)
 {
     size_t size = mert_element_size(t->type), bytes = (size_t)elements * size;
@@ -164,7 +170,8 @@ static int add_view(mert_checkpoint *c, view *t, const char *name, size_t name_s
     int64_t elements;
     uint64_t bytes;
     const void *data;
-    if (mert_shape_bytes((int)t->ndim, t->shape, t->type, &bytes) || mert_shape_elements((int)t->ndim, t->shape, &elements))
+    if (mert_shape_bytes((int)t->ndim, t->shape, t->type, &bytes) ||
+        mert_shape_elements((int)t->ndim, t->shape, &elements))
         return mert_fail(e, "an impossible shape");
     if (elements && check_reach(t, e))
         return -1;
@@ -203,7 +210,8 @@ static int type_view(view *t, const mert_storage *s, const value *v, mert_error 
 
 static int is_tensor(const value *v)
 {
-    static const char *const rebuild[] = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"};
+    static const char *const rebuild[] = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
+                                      "torch._utils._rebuild_tensor_v3"};
     if (v->type != MERT_P_OBJECT)
         return 0;
     for (size_t i = 0; i < sizeof rebuild / sizeof *rebuild; i++)
@@ -212,8 +220,8 @@ static int is_tensor(const value *v)
     return 0;
 }
 
-int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pickle_value *v, const char *name, size_t name_size,
-                      mert_error *e)
+int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pickle_value *v, const char *name,
+                      size_t name_size, mert_error *e)
 {
     const value *id, *args = v->args;
     mert_storage *storage;
@@ -224,8 +232,10 @@ int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pic
     if (!args || args->size < 4 || args->items[0]->type != MERT_P_PERSISTENT || args->items[1]->type != MERT_P_INT ||
         args->items[1]->number < 0)
         return mert_fail(e, "a tensor that is not described by storage, offset, shape and strides");
-    if (read_numbers(args->items[2], t.shape, &t.ndim) || read_numbers(args->items[3], t.stride, &strides) || strides != t.ndim)
-        return mert_fail(e, "a tensor whose shape and strides are not two tuples of as many numbers, at most %d", MERT_TENSOR_NDIM_MAX);
+    if (read_numbers(args->items[2], t.shape, &t.ndim) || read_numbers(args->items[3], t.stride, &strides) ||
+        strides != t.ndim)
+        return mert_fail(e, "a tensor whose shape and strides are not two tuples of as many numbers, at most %d",
+                         MERT_TENSOR_NDIM_MAX);
     id = args->items[0]->items[0]; /* looked at by mert_storages_list */
     storage = mert_storages_find(s, id->items[2]->text, id->items[2]->size);
     if (!storage || !storage->data)

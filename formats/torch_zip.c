@@ -1,5 +1,5 @@
-/* The container that torch.save writes since 1.6: a zip file of stored entries, ARCHIVE/data.pkl (the values, with references to
- * storages), ARCHIVE/data/KEY (the storages), ARCHIVE/byteorder and ARCHIVE/version. */
+/* The container that torch.save writes since 1.6: a zip file of stored entries, ARCHIVE/data.pkl (the values, with
+ * references to storages), ARCHIVE/data/KEY (the storages), ARCHIVE/byteorder and ARCHIVE/version. */
 #include "torch.h"
 #include "zip.h"
 
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const mert_zip_entry *find_below(const mert_zip *z, const char *archive, size_t archive_size, const char *folder, const char *key,
-                                        size_t key_size, mert_error *e)
+static const mert_zip_entry *find_below(const mert_zip *z, const char *archive, size_t archive_size, const char *folder,
+                                        const char *key, size_t key_size, mert_error *e)
 {
     size_t n = strlen(folder);
     char *name = malloc(archive_size + n + key_size + 1);
@@ -31,7 +31,8 @@ static const mert_zip_entry *find_pickle(const mert_zip *z, mert_error *e)
     const mert_zip_entry *found = NULL;
     for (size_t i = 0; i < z->n; i++) {
         const mert_zip_entry *t = &z->entries[i];
-        if (t->name_size < 8 || memcmp(t->name + t->name_size - 8, "data.pkl", 8) || (t->name_size > 8 && t->name[t->name_size - 9] != '/'))
+        if (t->name_size < 8 || memcmp(t->name + t->name_size - 8, "data.pkl", 8) ||
+            (t->name_size > 8 && t->name[t->name_size - 9] != '/'))
             continue;
         if (found) {
             mert_fail(e, "two data.pkl in one zip file");
@@ -53,8 +54,8 @@ static int locate(const mert_zip *z, const mert_zip_entry *pkl, mert_storages *s
         if (!record)
             return -1;
         if (mert_storage_bytes(t, &bytes) || bytes != record->size)
-            return mert_fail(e, "%s: %zu bytes, data.pkl says %" PRId64 " elements of %zu", mert_show(record->name, record->name_size).text,
-                             record->size, t->numel, t->element_size);
+            return mert_fail(e, "%s: %zu bytes, data.pkl says %" PRId64 " elements of %zu",
+                             mert_show(record->name, record->name_size).text, record->size, t->numel, t->element_size);
         t->data = record->data;
     }
     return 0;
@@ -71,8 +72,10 @@ static int read_archive(mert_checkpoint *c, const char *path, const mert_zip *z,
         return -1;
     if (pkl->crc && mert_crc32(0, pkl->data, pkl->size) != pkl->crc)
         return mert_fail(e, "data.pkl: the checksum does not fit: the file is damaged");
-    if ((order = find_below(z, pkl->name, pkl->name_size - 8, "", "byteorder", 9, NULL)) && (order->size != 6 || memcmp(order->data, "little", 6)))
-        return mert_fail(e, "byteorder: %s-endian tensors are not supported", mert_show((const char *)order->data, order->size).text);
+    if ((order = find_below(z, pkl->name, pkl->name_size - 8, "", "byteorder", 9, NULL)) &&
+        (order->size != 6 || memcmp(order->data, "little", 6)))
+        return mert_fail(e, "byteorder: %s-endian tensors are not supported",
+                         mert_show((const char *)order->data, order->size).text);
     for (size_t i = 0; i < z->n; i++) {
         const mert_zip_entry *t = &z->entries[i];
         mert_shown name = mert_show(t->name, t->name_size);

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Layout: APPNOTE.TXT of PKWARE, sections 4.3.7 (local header), 4.3.12 (central header), 4.3.14 to 4.3.16 (the ends). */
+/* Layout: APPNOTE.TXT of PKWARE, 4.3.7 (local header), 4.3.12 (central header), 4.3.14 to 4.3.16 (the ends). */
 enum { LOCAL_SIZE = 30, CENTRAL_SIZE = 46, END_SIZE = 22, LOCATOR_SIZE = 20, END64_SIZE = 56, COMMENT_MAX = 65535 };
-enum { LOCAL_MAGIC = 0x04034b50, CENTRAL_MAGIC = 0x02014b50, END_MAGIC = 0x06054b50, LOCATOR_MAGIC = 0x07064b50, END64_MAGIC = 0x06064b50,
-       DESCRIPTOR_MAGIC = 0x08074b50 };
+enum { LOCAL_MAGIC = 0x04034b50, CENTRAL_MAGIC = 0x02014b50, DESCRIPTOR_MAGIC = 0x08074b50,
+       END_MAGIC = 0x06054b50, LOCATOR_MAGIC = 0x07064b50, END64_MAGIC = 0x06064b50 };
 enum { FLAG_ENCRYPTED = 1, FLAG_DESCRIPTOR = 8 };
 
 typedef struct directory {
@@ -48,15 +48,18 @@ static int read_end(const mert_mapping *m, directory *d, mert_error *e)
             return mert_fail(e, "offset %zu: the zip64 locator points at no zip64 record", at - LOCATOR_SIZE);
         p = m->data + where;
         end = (size_t)where;
-        if ((d->entries != 0xffff && d->entries != mert_le(p + 32, 8)) || (d->offset != 0xffffffff && d->offset != mert_le(p + 48, 8)) ||
+        if ((d->entries != 0xffff && d->entries != mert_le(p + 32, 8)) ||
+            (d->offset != 0xffffffff && d->offset != mert_le(p + 48, 8)) ||
             (d->size != 0xffffffff && d->size != mert_le(p + 40, 8)) || mert_le(p + 24, 8) != mert_le(p + 32, 8))
             return mert_fail(e, "offset %zu: the two ends of the zip directory disagree", end);
         *d = (directory){mert_le(p + 32, 8), mert_le(p + 48, 8), mert_le(p + 40, 8)};
     }
     if (d->offset > end || d->size != end - d->offset)
-        return mert_fail(e, "offset %zu: the zip directory is said to be %" PRIu64 " bytes at %" PRIu64 ", and is not", at, d->size, d->offset);
+        return mert_fail(e, "offset %zu: the zip directory is said to be %" PRIu64 " bytes at %" PRIu64 ", and is not",
+                         at, d->size, d->offset);
     if (d->entries > d->size / CENTRAL_SIZE)
-        return mert_fail(e, "offset %zu: %" PRIu64 " entries in a zip directory of %" PRIu64 " bytes", at, d->entries, d->size);
+        return mert_fail(e, "offset %zu: %" PRIu64 " entries in a zip directory of %" PRIu64 " bytes", at, d->entries,
+                         d->size);
     return 0;
 }
 
@@ -83,14 +86,16 @@ static int read_zip64(const unsigned char *extra, size_t size, uint64_t *raw, ui
     return 0;
 }
 
-/* Behind the data, where the local header gave no sizes: [signature], CRC-32, and the sizes in 4 or 8 bytes each (4.3.9). */
+/* Behind the data, where the local header gave no sizes: [signature], CRC-32, and the sizes in 4 or 8 bytes each
+ * (4.3.9). */
 static int has_descriptor(const mert_zip_entry *z, const unsigned char *end)
 {
     const unsigned char *p = z->data + z->size;
     for (int signature = 4; signature >= 0; signature -= 4)
         for (int width = 4; width <= 8; width += 4)
-            if (end - p >= signature + 4 + 2 * width && (!signature || mert_le(p, 4) == DESCRIPTOR_MAGIC) && mert_le(p + signature, 4) == z->crc &&
-                mert_le(p + signature + 4, width) == z->size && mert_le(p + signature + 4 + width, width) == z->size)
+            if (end - p >= signature + 4 + 2 * width && (!signature || mert_le(p, 4) == DESCRIPTOR_MAGIC) &&
+                mert_le(p + signature, 4) == z->crc && mert_le(p + signature + 4, width) == z->size &&
+                mert_le(p + signature + 4 + width, width) == z->size)
                 return 1;
     return 0;
 }
@@ -107,7 +112,8 @@ static int check_local(const mert_mapping *m, const directory *d, mert_zip_entry
     name_size = mert_le(p + 26, 2);
     extra_size = mert_le(p + 28, 2);
     if (name_size + extra_size > room || z->size > room - name_size - extra_size)
-        return mert_fail(e, "%s: the zip directory lies: %zu bytes at offset %" PRIu64 " reach beyond the data", shown.text, z->size, z->local);
+        return mert_fail(e, "%s: the zip directory lies: %zu bytes at offset %" PRIu64 " reach beyond the data",
+                         shown.text, z->size, z->local);
     if (name_size != z->name_size || memcmp(p + LOCAL_SIZE, z->name, name_size))
         return mert_fail(e, "%s: the zip directory lies: offset %" PRIu64 " has another name", shown.text, z->local);
     packed = mert_le(p + 18, 4);
@@ -120,7 +126,8 @@ static int check_local(const mert_mapping *m, const directory *d, mert_zip_entry
         if (!has_descriptor(z, m->data + d->offset))
             return mert_fail(e, "%s: the zip directory lies: its data do not end after %zu bytes", shown.text, z->size);
     } else if (raw != z->size || packed != z->size)
-        return mert_fail(e, "%s: the zip directory lies: %zu bytes here, %" PRIu64 " at offset %" PRIu64, shown.text, z->size, raw, z->local);
+        return mert_fail(e, "%s: the zip directory lies: %zu bytes here, %" PRIu64 " at offset %" PRIu64, shown.text,
+                         z->size, raw, z->local);
     return 0;
 }
 
@@ -147,9 +154,12 @@ static int read_entry(const mert_mapping *m, const directory *d, uint64_t *at, m
     if (flags & FLAG_ENCRYPTED)
         return mert_fail(e, "%s: encrypted", shown.text);
     if (mert_le(p + 10, 2) != 0)
-        return mert_fail(e, "%s: compressed (method %d); torch stores its tensors uncompressed", shown.text, (int)mert_le(p + 10, 2));
-    if (read_zip64(p + CENTRAL_SIZE + z->name_size, (size_t)mert_le(p + 30, 2), &raw, &packed, &z->local) || raw != packed || raw > m->size)
-        return mert_fail(e, "%s: the zip directory lies: impossible sizes (%" PRIu64 " and %" PRIu64 " bytes)", shown.text, raw, packed);
+        return mert_fail(e, "%s: compressed (method %d); torch stores its tensors uncompressed", shown.text,
+                         (int)mert_le(p + 10, 2));
+    if (read_zip64(p + CENTRAL_SIZE + z->name_size, (size_t)mert_le(p + 30, 2), &raw, &packed, &z->local) ||
+        raw != packed || raw > m->size)
+        return mert_fail(e, "%s: the zip directory lies: impossible sizes (%" PRIu64 " and %" PRIu64 " bytes)",
+                         shown.text, raw, packed);
     z->size = (size_t)raw;
     *at += rest;
     return check_local(m, d, z, flags, e);
@@ -185,7 +195,8 @@ static int check_entries(mert_zip *z, const unsigned char *base, mert_error *e)
     qsort(z->entries, z->n, sizeof *z->entries, by_name);
     for (size_t i = 1; i < z->n; i++)
         if (!by_name(&z->entries[i - 1], &z->entries[i]))
-            return mert_fail(e, "%s: twice in the zip directory", mert_show(z->entries[i].name, z->entries[i].name_size).text);
+            return mert_fail(e, "%s: twice in the zip directory",
+                             mert_show(z->entries[i].name, z->entries[i].name_size).text);
     return 0;
 }
 

@@ -1,5 +1,5 @@
-/* Model files that lie, are damaged, or attack: each is refused in one line that says what is wrong; none crashes, hangs, or takes
- * memory because a header says so. */
+/* Model files that lie, are damaged, or attack: each is refused in one line that says what is wrong; none crashes,
+ * hangs, or takes memory because a header says so. */
 #include "model_file.h"
 
 #include <fcntl.h>
@@ -34,27 +34,34 @@ static bytes safetensors(const char *header, size_t data)
 
 TEST(lying_safetensors)
 {
-    static const struct { const char *header; size_t data; const char *says; } bad[] = {
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}", 8, "not JSON"},
-        {"[1]", 0, "no object"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}", 16, "duplicate"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7, "a: data_offsets [0, 8] are outside"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8, "a: data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[-8,0]}}", 8, "a: data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8, "a: its shape"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "a: its shape"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,2],\"data_offsets\":[0,0]}}", 0, "a: its shape"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0, "a: its shape"},
-        {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", 8, "a: dtype F8_E4M3"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":2,\"data_offsets\":[0,8]}}", 8, "a: needs"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8, "a: dimension 0"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,9]}}", 8, "a: needs"},
-        {"{\"a\":7}", 0, "a: needs"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1, "a: 9 dimensions"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "b: its data begin at 4, inside"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[12,20]}}", 20, "b: its data begin at 12, behind a hole"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 9, "1 bytes at the end"},
-        {"{\"a\\nb\":{\"dtype\":\"F33\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "a?b: dtype"}};
+    static const struct { const char *header; size_t data; const char *says;
+    } bad[] =
+        {{"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}", 8, "not JSON"},
+         {"[1]", 0, "no object"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],"
+          "\"data_offsets\":[8,16]}}",
+          16, "duplicate"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7, "a: data_offsets [0, 8] are outside"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8, "a: data_offsets"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[-8,0]}}", 8, "a: data_offsets"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8, "a: its shape"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "a: its shape"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,2],\"data_offsets\":[0,0]}}", 0, "a: its shape"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0, "a: its shape"},
+         {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", 8, "a: dtype F8_E4M3"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":2,\"data_offsets\":[0,8]}}", 8, "a: needs"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8, "a: dimension 0"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,9]}}", 8, "a: needs"},
+         {"{\"a\":7}", 0, "a: needs"},
+         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1, "a: 9 dimensions"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],"
+          "\"data_offsets\":[4,12]}}",
+          12, "b: its data begin at 4, inside"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],"
+          "\"data_offsets\":[12,20]}}",
+          20, "b: its data begin at 12, behind a hole"},
+         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 9, "1 bytes at the end"},
+         {"{\"a\\nb\":{\"dtype\":\"F33\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "a?b: dtype"}};
     bytes huge = {0}, cut = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK(refused("lie.safetensors", safetensors(bad[i].header, bad[i].data), bad[i].says));
@@ -104,19 +111,24 @@ TEST(zips_with_a_lying_directory)
         {{.offset_more = -8, .zip64 = 1}, "m/data/k: the zip directory lies: no entry at offset"},
         {{.offset_more = INT64_MIN, .zip64 = 1}, "m/data/k: the zip directory lies: no entry at offset"}};
     static const struct { zip_lies lies; const char *says; } ends[] = {
-        {{.entries_more = 1}, "3 entries in a zip directory"}, {{.entries_more = 60000}, "entries in a zip directory"}, {{.entries_more = -1}, "goes on behind"},
-        {{.size_more = 1}, "is said to be"}, {{.size_more = -1}, "is said to be"}, {{.offset_more = 1}, "is said to be"}, {{.offset_more = -1}, "is said to be"},
+        {{.entries_more = 1}, "3 entries in a zip directory"},
+        {{.entries_more = 60000}, "entries in a zip directory"}, {{.entries_more = -1}, "goes on behind"},
+        {{.size_more = 1}, "is said to be"}, {{.size_more = -1}, "is said to be"},
+        {{.offset_more = 1}, "is said to be"}, {{.offset_more = -1}, "is said to be"},
         {{.offset_more = 1 << 30}, "is said to be"}};
     bytes pkl = tensor_pickle();
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        zip_part parts[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n}, bad[i].part, {.name = "m/version", .data = "3\n", .size = 2}};
+        zip_part parts[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n},
+                            bad[i].part,
+                            {.name = "m/version", .data = "3\n", .size = 2}};
         parts[1].name = "m/data/k";
         parts[1].data = numbers;
         parts[1].size = sizeof numbers;
         CHECK(refused("lie.pt", zip_file(parts, 3, NULL), bad[i].says));
     }
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        zip_part parts[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n}, {.name = "m/data/k", .data = numbers, .size = sizeof numbers}};
+        zip_part parts[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n},
+                            {.name = "m/data/k", .data = numbers, .size = sizeof numbers}};
         CHECK(refused("end.pt", zip_file(parts, 2, &ends[i].lies), ends[i].says));
     }
     free(pkl.p);
@@ -125,8 +137,10 @@ TEST(zips_with_a_lying_directory)
 TEST(zips_that_lack_or_repeat_something)
 {
     bytes pkl = tensor_pickle();
-    zip_part all[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n}, {.name = "m/data/k", .data = numbers, .size = sizeof numbers}};
-    zip_part twice[] = {all[0], all[1], all[1]}, two[] = {all[0], all[1], all[0]}, big[] = {all[0], all[1], {.name = "m/byteorder", .data = "big", .size = 3}};
+    zip_part all[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n},
+                      {.name = "m/data/k", .data = numbers, .size = sizeof numbers}};
+    zip_part twice[] = {all[0], all[1], all[1]}, two[] = {all[0], all[1], all[0]},
+             big[] = {all[0], all[1], {.name = "m/byteorder", .data = "big", .size = 3}};
     zip_part damaged[] = {all[0], all[1]};
     two[2].name = "n/data.pkl";
     damaged[0].wrong_crc = 1;
@@ -142,7 +156,8 @@ TEST(zips_that_lack_or_repeat_something)
 TEST(entries_that_overlap)
 {
     bytes pkl = tensor_pickle(), b;
-    zip_part parts[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n}, {.name = "m/data/k", .data = numbers, .size = sizeof numbers},
+    zip_part parts[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n},
+                        {.name = "m/data/k", .data = numbers, .size = sizeof numbers},
                         {.name = "m/data/j", .data = numbers, .size = sizeof numbers}};
     /* The first entry is said to reach into the next one's header. */
     parts[1].size_more = 20;
@@ -183,14 +198,16 @@ TEST(tensors_that_reach_beyond)
         {"torch FloatStorage", 6, -1, 1, {6}, {1}, "w: a tensor that is not described"},
         {"torch FloatStorage", 6, 0, 1, {-6}, {1}, "w: a tensor whose shape"},
         {"torch FloatStorage", 6, 0, 1, {6}, {-1}, "w: a tensor whose shape"},
-        {"torch FloatStorage", 6, 0, 2, {2147483647, 6}, {0, 1}, "w: tensors that are not contiguous unfold to more than the file holds"},
+        {"torch FloatStorage", 6, 0, 2, {2147483647, 6}, {0, 1}, "w: tensors that are not contiguous unfold to more"},
         {"torch FloatStorage", 7, 0, 1, {6}, {1}, "m/data/k: 24 bytes, data.pkl says 7 elements of 4"},
         {"torch FloatStorage", -6, 0, 1, {6}, {1}, "a storage that is not described"},
-        {"torch ComplexFloatStorage", 3, 0, 1, {3}, {1}, "w: elements of 8 bytes (complex or quantised) are not supported"},
+        {"torch ComplexFloatStorage", 3, 0, 1, {3}, {1}, "w: elements of 8 bytes (complex or quantised)"},
         {"torch NoSuchStorage", 6, 0, 1, {6}, {1}, "storage k: of unknown type torch.NoSuchStorage"},
         {"some FloatStorage", 6, 0, 1, {6}, {1}, "storage k: of unknown type some.FloatStorage"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        bytes t = tensor_opcodes(bad[i].class, "k", bad[i].numel, bad[i].offset, bad[i].ndim, bad[i].shape, bad[i].stride), pkl = {0};
+        bytes t = tensor_opcodes(bad[i].class, "k", bad[i].numel, bad[i].offset, bad[i].ndim, bad[i].shape,
+                                 bad[i].stride),
+              pkl = {0};
         pickle(&pkl, "}( %s %p u.", "w", &t);
         free(t.p);
         CHECK(refused("beyond.pt", torch_zip(&pkl, numbers, sizeof numbers), bad[i].says));
@@ -211,7 +228,8 @@ TEST(attacks_are_named)
 {
     bytes pkl = {0};
     pickle(&pkl, "}( %s %c ( %s tR u.", "model", "posix system", "touch /tmp/owned");
-    CHECK(refused("attack.pt", torch_zip(&pkl, numbers, sizeof numbers), "data.pkl: offset 14: asks to run posix.system"));
+    CHECK(refused("attack.pt", torch_zip(&pkl, numbers, sizeof numbers),
+                  "data.pkl: offset 14: asks to run posix.system"));
     pickle(&pkl, "%c ( %s tR.", "builtins eval", "1");
     CHECK(refused("attack.bin", pkl, "asks to run builtins.eval"));
 }
@@ -326,15 +344,19 @@ static int damage(const char *name, bytes b)
 TEST(damage_to_every_byte_of_small_files)
 {
     bytes pkl = tensor_pickle();
-    CHECK(!damage("damage.safetensors", safetensors("{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]},"
-                                                    "\"b\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[8,12]}}  ", 12)));
+    CHECK(
+        !damage("damage.safetensors", safetensors("{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\","
+                                                  "\"shape\":[1,2],\"data_offsets\":[0,8]},"
+                                                  "\"b\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[8,12]}}  ",
+                                                  12)));
     CHECK(!damage("damage.pt", torch_zip(&pkl, numbers, sizeof numbers)));
     CHECK(!damage("damage.bin", legacy_file()));
 }
 
 TEST(damage_to_real_files)
 {
-    static const char *const files[] = {"model.safetensors", "pytorch_model.bin", "pytorch_model_legacy.bin", "fairseq_checkpoint_omegaconf.pt"};
+    static const char *const files[] = {"model.safetensors", "pytorch_model.bin", "pytorch_model_legacy.bin",
+                                    "fairseq_checkpoint_omegaconf.pt"};
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         char from[256], to[1024];
         mert_error e;
@@ -363,8 +385,8 @@ TEST(damage_to_real_files)
 
 int main(void)
 {
-    /* Nothing here needs more than a few megabytes; a size that is believed before it is checked does. (A sanitizer reserves
-     * terabytes of addresses.) */
+    /* Nothing here needs more than a few megabytes; a size that is believed before it is checked does. (A sanitizer
+     * reserves terabytes of addresses.) */
     struct rlimit limit = {1u << 30, 1u << 30};
     if (!getenv("MERT_SANITIZED"))
         setrlimit(RLIMIT_AS, &limit);

@@ -62,8 +62,18 @@ TEST(walks_in_order)
 
 TEST(refuses_what_is_not_json)
 {
-    static const char *const bad[] = {"", "{", "{\"a\":1,}", "{\"a\":1} x", "{\"a\":1,\"a\":2}", "[NaN]", "{\"a\":\"\xff\"}", "[1e999]", "[99999999999999999999]",
-                                      "\"\\u0000", "{'a':1}", "[01]"};
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "{\"a\":1,}",
+                                      "{\"a\":1} x",
+                                      "{\"a\":1,\"a\":2}",
+                                      "[NaN]",
+                                      "{\"a\":\"\xff\"}",
+                                      "[1e999]",
+                                      "[99999999999999999999]",
+                                      "\"\\u0000",
+                                      "{'a':1}",
+                                      "[01]"};
     char deep[5000];
     mert_error e;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -105,7 +115,8 @@ TEST(quotes)
     CHECK(q && !strcmp(q, "\"a\\\"b\\\\c\\n\\u0001\""));
     free(q);
     CHECK(mert_json_quote("\xff") == NULL);
-    CHECK((j = parse("{\"b\":[1,{\"c\":null}]}", &e)) && (text = mert_json_text(j, 0)) && !strcmp(text, "{\"b\": [1, {\"c\": null}]}"));
+    CHECK((j = parse("{\"b\":[1,{\"c\":null}]}", &e)) && (text = mert_json_text(j, 0)) &&
+          !strcmp(text, "{\"b\": [1, {\"c\": null}]}"));
     free(text);
     mert_json_free(j);
 }

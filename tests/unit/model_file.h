@@ -35,8 +35,8 @@ static inline void put_le(bytes *b, uint64_t v, int width)
 
 static inline void put_text(bytes *b, const char *s) { put(b, s, strlen(s)); }
 
-/* A pickle in a notation of its own: %c class "module name", %s text, %i integer, %f float, %b byte and %w 32-bit word as they stand,
- * %p other bytes; any other character is an opcode (blanks are left out). */
+/* A pickle in a notation of its own: %c class "module name", %s text, %i integer, %f float, %b byte and %w 32-bit word
+ * as they stand, %p other bytes; any other character is an opcode (blanks are left out). */
 static inline void pickle(bytes *b, const char *format, ...)
 {
     va_list ap;
@@ -50,7 +50,13 @@ static inline void pickle(bytes *b, const char *format, ...)
             continue;
         }
         switch (*++f) {
-        case 's': { const char *s = va_arg(ap, const char *); put_text(b, "X"); put_le(b, strlen(s), 4); put_text(b, s); break; }
+        case 's': {
+            const char *s = va_arg(ap, const char *);
+            put_text(b, "X");
+            put_le(b, strlen(s), 4);
+            put_text(b, s);
+            break;
+        }
         case 'c': {
             const char *s = va_arg(ap, const char *), *blank = strchr(s, ' ');
             put_text(b, "c");
@@ -72,18 +78,25 @@ static inline void pickle(bytes *b, const char *format, ...)
                 put_le(b, u >> 8 * i, 1);
             break;
         }
-        case 'p': { const bytes *part = va_arg(ap, const bytes *); put(b, part->p, part->n); break; } /* opcodes from elsewhere */
+        case 'p': {
+            const bytes *part = va_arg(ap, const bytes *);
+            put(b, part->p, part->n);
+            break;
+        } /* opcodes from elsewhere */
         default: abort();
         }
     }
     va_end(ap);
 }
 
-/* Opcodes of a float32 tensor of storage key: "k" with `numel` elements, as torch writes them. shape and stride: up to two numbers. */
-static inline bytes tensor_opcodes(const char *class, const char *key, int numel, int offset, int ndim, const int *shape, const int *stride)
+/* Opcodes of a float32 tensor of storage key: "k" with `numel` elements, as torch writes them. shape and stride: up to
+ * two numbers. */
+static inline bytes tensor_opcodes(const char *class, const char *key, int numel, int offset, int ndim,
+                                   const int *shape, const int *stride)
 {
     bytes all = {0}, b = {0};
-    pickle(&all, "%c (( %s %c %s %s %i tQ %i (", "torch._utils _rebuild_tensor_v2", "storage", class, key, "cpu", numel, offset);
+    pickle(&all, "%c (( %s %c %s %s %i tQ %i (", "torch._utils _rebuild_tensor_v2", "storage", class, key, "cpu", numel,
+           offset);
     for (int i = 0; i < ndim; i++) {
         put_text(&all, "J");
         put_le(&all, (uint64_t)(int64_t)shape[i], 4);
@@ -106,7 +119,8 @@ typedef struct zip_part {
     const void *data;
     size_t size;
     /* lies and variants, 0: none */
-    int method, zip64, no_descriptor, local_name, wrong_crc, agree; /* agree: the local header tells the same lie about the size */
+    int method, zip64, no_descriptor, local_name, wrong_crc,
+        agree; /* agree: the local header tells the same lie about the size */
     int64_t size_more, offset_more;
 } zip_part;
 
@@ -209,7 +223,8 @@ static inline mert_checkpoint *open_bytes(const char *name, bytes b, mert_error 
 /* A torch zip of this pickle (freed) and one storage "k". */
 static inline bytes torch_zip(bytes *pkl, const void *storage, size_t size)
 {
-    zip_part parts[] = {{.name = "m/data.pkl", .data = pkl->p, .size = pkl->n}, {.name = "m/data/k", .data = storage, .size = size},
+    zip_part parts[] = {{.name = "m/data.pkl", .data = pkl->p, .size = pkl->n},
+                        {.name = "m/data/k", .data = storage, .size = size},
                         {.name = "m/version", .data = "3\n", .size = 2}};
     bytes b = zip_file(parts, 3, NULL);
     free(pkl->p);

@@ -20,8 +20,8 @@ TEST(plain_values)
     mert_error e;
     mert_pickle *p;
     mert_pickle_value *v, *list;
-    pickle(&b, "}( %s %i %s %f %s N %s \x88 %s K%b %s \x8a%b%b%b %s ]( %i %i e u.", "i", -5, "f", -0.25, "n", "t", "small", 200, "long", 2, 0, 0xff,
-           "l", 1, 2);
+    pickle(&b, "}( %s %i %s %f %s N %s \x88 %s K%b %s \x8a%b%b%b %s ]( %i %i e u.", "i", -5, "f", -0.25, "n", "t",
+           "small", 200, "long", 2, 0, 0xff, "l", 1, 2);
     p = read_bytes(&b, &e);
     CHECK(p);
     v = mert_pickle_root(p);
@@ -39,7 +39,8 @@ TEST(plain_values)
 TEST(protocol_4_of_frames_and_memoize)
 {
     /* pickletools.dis: {'a': (1, 'a'), 'b': frozenset({2}), 'c': b'xy'} with the frame of its true length */
-    static const unsigned char body[] = "}\x94(\x8c\1a\x94K\1h\1\x86\x94\x8c\1b\x94(K\2\x91\x94\x8c\1c\x94" "C\2xy\x94u.";
+    static const unsigned char body[] = "}\x94(\x8c\1a\x94K\1h\1\x86\x94\x8c\1b\x94(K\2\x91\x94\x8c\1c\x94"
+                                        "C\2xy\x94u.";
     bytes b = {0};
     mert_error e;
     mert_pickle *p;
@@ -67,7 +68,8 @@ TEST(classes_stay_names)
     p = read_bytes(&b, &e);
     CHECK(p);
     v = mert_pickle_root(p);
-    CHECK(v->type == MERT_P_OBJECT && mert_pickle_is_of(v, "argparse.Namespace") && mert_pickle_get(v->state, "lr")->number == 7);
+    CHECK(v->type == MERT_P_OBJECT && mert_pickle_is_of(v, "argparse.Namespace") &&
+          mert_pickle_get(v->state, "lr")->number == 7);
     mert_pickle_free(p);
     b.n = 0;
     pickle(&b, "%c ( %s tR.", "some.package make_it", "x");
@@ -80,14 +82,16 @@ TEST(classes_stay_names)
 /* Each as GLOBAL (protocol 2), as STACK_GLOBAL (protocol 4) and as INST (protocol 0), with the reduce behind it. */
 TEST(refuses_what_asks_to_run_something)
 {
-    static const char *const names[] = {"os system", "posix system", "nt system", "subprocess Popen", "subprocess check_output", "builtins eval",
-                                        "__builtin__ eval", "builtins exec", "builtins getattr", "builtins __import__", "__builtin__ apply", "builtins open",
-                                        "builtins print", "sys exit", "importlib import_module", "importlib.util module_from_spec", "runpy run_path", "pty spawn",
-                                        "socket socket", "shutil rmtree", "ctypes CDLL", "ctypes.util find_library", "code interact", "webbrowser open",
-                                        "pickle loads", "_pickle loads", "marshal loads", "types FunctionType", "types CodeType", "operator attrgetter",
-                                        "functools reduce", "codecs open", "timeit timeit", "multiprocessing.util spawnv_passfds", "numpy.testing._private.utils runstring",
-                                        "pip main", "torch.hub load", "torch.serialization load", "logging.config listen", "torch os.system",
-                                        "some.module f.__globals__", "some.module eval", "cProfile run", "pydoc pipepager", "_io open", "io open_code"};
+    static const char *const names[] = {
+        "os system", "posix system", "nt system", "subprocess Popen", "subprocess check_output", "builtins eval",
+        "__builtin__ eval", "builtins exec", "builtins getattr", "builtins __import__", "__builtin__ apply",
+        "builtins open", "builtins print", "sys exit", "importlib import_module", "importlib.util module_from_spec",
+        "runpy run_path", "pty spawn", "socket socket", "shutil rmtree", "ctypes CDLL", "ctypes.util find_library",
+        "code interact", "webbrowser open", "pickle loads", "_pickle loads", "marshal loads", "types FunctionType",
+        "types CodeType", "operator attrgetter", "functools reduce", "codecs open", "timeit timeit",
+        "multiprocessing.util spawnv_passfds", "numpy.testing._private.utils runstring", "pip main", "torch.hub load",
+        "torch.serialization load", "logging.config listen", "torch os.system", "some.module f.__globals__",
+        "some.module eval", "cProfile run", "pydoc pipepager", "_io open", "io open_code"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *blank = strchr(names[i], ' ');
         char module[64], dotted[128];
@@ -124,12 +128,14 @@ TEST(refuses_what_asks_to_run_something)
 
 TEST(lets_pass_what_is_harmless)
 {
-    static const char *const names[] = {"collections OrderedDict", "collections defaultdict", "__builtin__ set", "builtins dict", "torch Size",
-                                        "torch float32", "torch device", "numpy dtype", "numpy.core.multiarray scalar", "numpy.core.multiarray _reconstruct",
-                                        "omegaconf.dictconfig DictConfig", "omegaconf.nodes AnyNode", "typing Any", "pathlib PosixPath", "enum Enum",
-                                        "fairseq.dataclass.configs FairseqConfig", "functools partial", "_codecs encode", "copy_reg _reconstructor",
-                                        "datetime datetime", "types SimpleNamespace", "torch.serialization _get_layout", "torch.nn.modules.linear Linear",
-                                        "posixlike system_a", "osmium Reader"};
+    static const char *const names[] = {
+        "collections OrderedDict", "collections defaultdict", "__builtin__ set", "builtins dict", "torch Size",
+        "torch float32", "torch device", "numpy dtype", "numpy.core.multiarray scalar",
+        "numpy.core.multiarray _reconstruct", "omegaconf.dictconfig DictConfig", "omegaconf.nodes AnyNode",
+        "typing Any", "pathlib PosixPath", "enum Enum", "fairseq.dataclass.configs FairseqConfig",
+        "functools partial", "_codecs encode", "copy_reg _reconstructor", "datetime datetime",
+        "types SimpleNamespace", "torch.serialization _get_layout", "torch.nn.modules.linear Linear",
+        "posixlike system_a", "osmium Reader"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         bytes b = {0};
         mert_error e;
@@ -147,15 +153,21 @@ TEST(lets_pass_what_is_harmless)
 TEST(refuses_broken_machines)
 {
     static const struct { const char *code; size_t n; const char *says; } bad[] = {
-        {"\x80\2", 2, "truncated"}, {"\x80\1N.", 4, "protocol"}, {"\x80\6N.", 4, "protocol"}, {"N.", 2, "protocol"}, {"\x80\2.", 3, "0 values"},
-        {"\x80\2NN.", 5, "2 values"}, {"\x80\2(N.", 5, "values"}, {"\x80\2t.", 4, "no mark"}, {"\x80\2(a.", 5, "stack"}, {"\x80\2]Na]", 6, "truncated"},
-        {"\x80\2](N0a.", 8, "stack"}, {"\x80\2h\5.", 5, "memo 5 was never set"}, {"\x80\2Nr\xff\xff\xff\x7f.", 9, "memo 2147483647 in a pickle"},
-        {"\x80\2X\xff\xff\xff\xffx.", 9, "truncated"}, {"\x80\4\x8d\xff\xff\xff\xff\xff\xff\xff\xffx.", 13, "truncated"},
-        {"\x80\4\x95\xff\xff\xff\xff\xff\xff\xff\xffN.", 13, "frame"}, {"\x80\2}(Nu.", 7, "key without"}, {"\x80\2(Nd.", 6, "odd number"},
-        {"\x80\2Na.", 5, "stack"}, {"\x80\2NNa.", 6, "no list"}, {"\x80\2N)R.", 6, "no class"}, {"\x80\2N}b.", 6, "no object"},
-        {"\x80\2" "cabc", 6, "line without an end"}, {"\x80\2" "c\n\n.", 6, "without a name"}, {"\x80\2NK\1\x93.", 7, "no text"},
-        {"\x80\2I1\n.", 6, "opcode 0x49"}, {"\x80\2\x82\1.", 5, "opcode 0x82"}, {"\x80\5\x97.", 4, "opcode 0x97"}, {"\x80\2J\1\2.", 6, "truncated"},
-        {"\x80\2\x8a\5\1.", 6, "truncated"}, {"\x80\2\x8b\xff\xff\xff\x7f\1.", 8, "truncated"}, {"\x80\2Q.", 4, "stack"}, {"\x80\2" "cm\nn\nNR.", 10, "no tuple"}};
+        {"\x80\2", 2, "truncated"}, {"\x80\1N.", 4, "protocol"}, {"\x80\6N.", 4, "protocol"}, {"N.", 2, "protocol"},
+        {"\x80\2.", 3, "0 values"}, {"\x80\2NN.", 5, "2 values"}, {"\x80\2(N.", 5, "values"},
+        {"\x80\2t.", 4, "no mark"}, {"\x80\2(a.", 5, "stack"}, {"\x80\2]Na]", 6, "truncated"},
+        {"\x80\2](N0a.", 8, "stack"}, {"\x80\2h\5.", 5, "memo 5 was never set"},
+        {"\x80\2Nr\xff\xff\xff\x7f.", 9, "memo 2147483647 in a pickle"},
+        {"\x80\2X\xff\xff\xff\xffx.", 9, "truncated"},
+        {"\x80\4\x8d\xff\xff\xff\xff\xff\xff\xff\xffx.", 13, "truncated"},
+        {"\x80\4\x95\xff\xff\xff\xff\xff\xff\xff\xffN.", 13, "frame"}, {"\x80\2}(Nu.", 7, "key without"},
+        {"\x80\2(Nd.", 6, "odd number"}, {"\x80\2Na.", 5, "stack"}, {"\x80\2NNa.", 6, "no list"},
+        {"\x80\2N)R.", 6, "no class"}, {"\x80\2N}b.", 6, "no object"}, {"\x80\2" "cabc", 6, "line without an end"},
+        {"\x80\2" "c\n\n.", 6, "without a name"}, {"\x80\2NK\1\x93.", 7, "no text"},
+        {"\x80\2I1\n.", 6, "opcode 0x49"}, {"\x80\2\x82\1.", 5, "opcode 0x82"}, {"\x80\5\x97.", 4, "opcode 0x97"},
+        {"\x80\2J\1\2.", 6, "truncated"}, {"\x80\2\x8a\5\1.", 6, "truncated"},
+        {"\x80\2\x8b\xff\xff\xff\x7f\1.", 8, "truncated"}, {"\x80\2Q.", 4, "stack"},
+        {"\x80\2" "cm\nn\nNR.", 10, "no tuple"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         mert_error e;
         size_t used;
@@ -172,8 +184,9 @@ TEST(damage_never_does_harm)
     size_t used;
     mert_error e;
     mert_pickle *p;
-    pickle(&b, "}( %s %c )R q%b ( %s ]( %i %f %i e %s h%b u %s %c ) \x81 } ( %s \x88 %s %s u b %s ( %i %i t u .", "state", "collections OrderedDict", 1,
-           "list", 1, 2.5, 3, "again", 1, "ns", "argparse Namespace", "a", "b", "c", "t", 1, 2);
+    pickle(&b, "}( %s %c )R q%b ( %s ]( %i %f %i e %s h%b u %s %c ) \x81 } ( %s \x88 %s %s u b %s ( %i %i t u .",
+           "state", "collections OrderedDict", 1, "list", 1, 2.5, 3, "again", 1, "ns", "argparse Namespace", "a", "b",
+           "c", "t", 1, 2);
     CHECK((p = read_bytes(&b, &e)));
     mert_pickle_free(p);
     for (size_t n = 0; n < b.n; n++) {
