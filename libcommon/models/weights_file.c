@@ -1,6 +1,8 @@
 /* Models in files: names of HF and fairseq, strict both ways; our own directories; hashes. */
 #include "weights.h"
 
+#include "fairseq.h"
+
 #include "../../formats/file.h"
 
 #include <stdio.h>
@@ -199,10 +201,14 @@ int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert
     memset(w, 0, sizeof *w);
     if (!prefix)
         return mert_fail(e, "no MERT model in it: there is no feature_extractor.conv_layers.0 weight");
-    if (!mert_checkpoint_config(c))
+    if (mert_checkpoint_config(c)) {
+        if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c), e))
+            return mert_fail_in(e, "config.json");
+    } else if (mert_json_get(mert_checkpoint_extras(c), "cfg") || mert_json_get(mert_checkpoint_extras(c), "args")) {
+        if (mert_config_from_fairseq(&config, mert_checkpoint_extras(c), e))
+            return mert_fail_in(e, "its configuration");
+    } else
         return mert_fail(e, "no config.json beside it: the model's architecture is not known");
-    if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c), e))
-        return mert_fail_in(e, "config.json");
     if (!heads)
         config.codebooks = 0;
     if (mert_weights_allocate(w, &config, e))

@@ -1,0 +1,337 @@
+/* Models as files: what is in one, whether it is whole, one made of random numbers, one turned into another layout.
+ *
+ *     mert-model info MODEL                                     architecture, input contract, parameters, hash
+ *     mert-model init --recipe tiny --seed 1 -o DIR             random weights of a recipe's model
+ *     mert-model convert --to hf -m checkpoint_best.pt -o DIR   our own directory, HF's, or fairseq's file
+ *     mert-model verify MODEL...                                every checksum, tensor, shape and value */
+#include "../formats/file.h"
+#include "../libcommon/base/log.h"
+#include "../libcommon/base/options.h"
+#include "../libcommon/models/fairseq.h"
+#include "../libcommon/train/recipe.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options ---- */
+
+enum { TO_HF, TO_FAIRSEQ, TO_NATIVE };
+
+static int list_tensors, show_extras, to = TO_HF;
+static int64_t seed;
+static const char *recipe, *model, *output;
+static mert_strings settings;
+static const char *const layouts[] = {"hf", "fairseq", "native", NULL};
+
+static const mert_option info_options[] = {
+    {"tensors", 0, MERT_FLAG, &list_tensors, NULL, 0, 0, NULL, "list every tensor: name, type, shape"},
+    {"extras", 0, MERT_FLAG, &show_extras, NULL, 0, 0, NULL, "show what a torch file holds beside tensors, as JSON"},
+    {0}};
+static const mert_option init_options[] = {
+    {"recipe", 0, MERT_STRING, &recipe, "FILE", 0, 0, NULL, "recipe of the model, see mert-recipe(5)"},
+    {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL, "change a value of the recipe (may be repeated)"},
+    {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of the random weights"},
+    {"output", 'o', MERT_STRING, &output, "DIR", 0, 0, NULL, "directory to write"},
+    {0}};
+static const mert_option convert_options[] = {
+    {"to", 0, MERT_CHOICE, &to, "LAYOUT", 0, 0, layouts, "layout to write"},
+    {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "model to read: a directory, .safetensors, or torch file"},
+    {"output", 'o', MERT_STRING, &output, "DIR", 0, 0, NULL, "directory to write"},
+    {0}};
+static const mert_option verify_options[] = {{0}};
+
+static int failed(const mert_error *e)
+{
+    mert_log_error("%s", e->text);
+    return 1;
+}
+
+/* ---- reading ---- */
+
+/* Heads are read where the configuration describes them, which is in directories of our own. */
+static int wants_heads(const mert_checkpoint *c)
+{
+    return mert_json_get(mert_checkpoint_config(c), "mert_pretraining") != NULL;
+}
+
+/* Only MERT's, HuBERT's and wav2vec2's encoders have these. */
+static int is_encoder(const mert_checkpoint *c)
+{
+    for (size_t i = 0; i < mert_checkpoint_count(c); i++)
+        if (strstr(mert_checkpoint_tensor(c, i)->name, "feature_extractor.conv_layers.0."))
+            return 1;
+    return 0;
+}
+
+/* ---- info ---- */
+
+static void print_contents(const mert_checkpoint *c, const char *path)
+{
+    int64_t elements = 0, of_type[MERT_E_BOOL + 1] = {0};
+    printf("file:         %s\n", path);
+    for (size_t i = 0; i < mert_checkpoint_count(c); i++) {
+        const mert_tensor *t = mert_checkpoint_tensor(c, i);
+        elements += t->elements;
+        of_type[t->type] += t->elements;
+    }
+    printf("container:    %s, %zu tensors, %" PRId64 " elements", mert_checkpoint_container(c),
+           mert_checkpoint_count(c), elements);
+    for (int i = 0; i <= MERT_E_BOOL; i++)
+        if (of_type[i])
+            printf(" %s", mert_element_name((mert_element)i));
+    printf("\n");
+}
+
+static void print_tensors(const mert_checkpoint *c)
+{
+    for (size_t i = 0; i < mert_checkpoint_count(c); i++) {
+        const mert_tensor *t = mert_checkpoint_tensor(c, i);
+        printf("tensor:       %s %s [", t->name, mert_element_name(t->type));
+        for (int d = 0; d < t->ndim; d++)
+            printf("%s%" PRId64, d ? ", " : "", t->shape[d]);
+        printf("]\n");
+    }
+}
+
+static void print_heads(const mert_config *c)
+{
+    if (!c->codebooks) {
+        printf("heads:        none\n");
+        return;
+    }
+    printf("heads:        %d codebooks of", c->codebooks);
+    for (int k = 0; k < c->codebooks; k++)
+        printf(" %" PRId64, c->classes[k]);
+    printf(" classes (and %d special rows), cosine in %d dimensions%s%s%s", c->special_rows, c->final_dim,
+           c->untied ? ", untied" : "", c->learnable_temperature ? ", learnable temperature" : "",
+           c->target_glu ? ", target GLU" : "");
+    if (c->cqt_target_bins)
+        printf(", CQT of %d bins", c->cqt_target_bins);
+    if (c->mel_target_bins)
+        printf(", mel of %d bins", c->mel_target_bins);
+    printf("\n");
+}
+
+static void print_model(const mert_weights *w)
+{
+    const mert_config *c = &w->layout.config;
+    int stride = mert_config_stride(c), field = mert_config_receptive_field(c);
+    printf("architecture: %d layers, %s, width %d, %d heads, feed-forward %d%s\n", c->layers,
+           c->pre_ln ? "pre-LN" : "post-LN", c->width, c->heads, c->ffn, c->deepnorm ? ", deepnorm" : "");
+    printf("extractor:    %d convolutions%s, %s, widths", c->convs, c->conv_bias ? " with bias" : "",
+           c->extractor_layer_norm ? "LayerNorm after each" : "GroupNorm over time after the first");
+    for (int i = 0; i < c->convs; i++)
+        printf(" %d", c->conv[i].dim);
+    printf("; positional kernel %d in %d groups\n", c->pos_kernel, c->pos_groups);
+    printf("input:        mono float at %d Hz, %s; at least %d samples\n", c->sample_rate,
+           c->normalize ? "normalised per clip: (x - mean) / sqrt(var + 1e-7)" : "not normalised", field);
+    if (c->cqt_input)
+        printf("              CQT of %d bins, hop %d, beside the extractor's channels\n", c->cqt_input_bins,
+               c->sample_rate / 50);
+    printf("output:       %d hidden states [T, %d], T = floor((samples - %d) / %d) + 1, %.6g frames per second\n",
+           c->layers + 1, c->width, field, stride, (double)c->sample_rate / stride);
+    print_heads(c);
+    printf("parameters:   %" PRId64 "\n", w->layout.elements);
+    printf("hash:         %016" PRIx64 "\n", mert_weights_hash(w));
+}
+
+static int info_one(const char *path, mert_error *e)
+{
+    mert_checkpoint *c = mert_checkpoint_open(path, e);
+    mert_weights w;
+    char *text;
+    int bad = 0;
+    if (!c)
+        return -1;
+    print_contents(c, path);
+    if (!is_encoder(c))
+        printf("architecture: not a MERT, HuBERT or wav2vec2 encoder\n");
+    else if (mert_weights_from(&w, c, wants_heads(c), e))
+        bad = mert_fail_in(e, "%s", path);
+    else {
+        print_model(&w);
+        mert_weights_free(&w);
+    }
+    if (list_tensors)
+        print_tensors(c);
+    if (show_extras && mert_checkpoint_extras(c) && (text = mert_json_text(mert_checkpoint_extras(c), 1))) {
+        printf("extras:       %s\n", text);
+        free(text);
+    }
+    mert_checkpoint_close(c);
+    return bad;
+}
+
+static int info(int argc, char **argv)
+{
+    mert_error e;
+    int status = 0;
+    if (!argc)
+        mert_usage_error("of which model?");
+    for (int i = 0; i < argc; i++)
+        if (info_one(argv[i], &e))
+            status = failed(&e);
+    if (fflush(stdout) || ferror(stdout)) {
+        mert_log_error("standard output: cannot write");
+        status = 1;
+    }
+    return status;
+}
+
+/* ---- init ---- */
+
+static int init(int argc, char **argv)
+{
+    mert_recipe r;
+    mert_config c;
+    mert_weights w;
+    mert_error e;
+    int status = 0;
+    (void)argv;
+    if (!recipe || !output || argc)
+        mert_usage_error("needs --recipe FILE and -o DIR, and no operands");
+    mert_recipe_defaults(&r);
+    if (mert_recipe_read(&r, recipe, &e))
+        return failed(&e);
+    for (int i = 0; i < settings.n; i++)
+        if (mert_recipe_set(&r, settings.items[i], &e))
+            return failed(&e);
+    if (mert_recipe_check(&r, &e) || mert_recipe_model(&r, NULL, 0, &c, &e)) {
+        mert_fail_in(&e, "%s", recipe);
+        return failed(&e);
+    }
+    if (mert_weights_init(&w, &c, (uint64_t)seed, &e))
+        return failed(&e);
+    if (mert_weights_save(&w, output, &e))
+        status = failed(&e);
+    else if (mert_options.verbose)
+        mert_log_note("%s: %" PRId64 " parameters, hash %016" PRIx64, output, w.layout.elements, mert_weights_hash(&w));
+    mert_weights_free(&w);
+    return status;
+}
+
+/* ---- convert ---- */
+
+static int save_fairseq(const mert_weights *w, const char *dir, mert_error *e)
+{
+    char *path = mert_path_join(dir, "checkpoint.pt");
+    int bad = path ? mert_make_directory(dir, e) || mert_weights_save_fairseq(w, path, e)
+                   : mert_fail(e, "%s: out of memory", dir);
+    free(path);
+    return bad ? -1 : 0;
+}
+
+static int convert(int argc, char **argv)
+{
+    mert_checkpoint *c;
+    mert_weights w;
+    mert_error e;
+    int heads, bad;
+    (void)argv;
+    if (!model || !output || argc)
+        mert_usage_error("needs -m MODEL and -o DIR, and no operands");
+    if (!(c = mert_checkpoint_open(model, &e)))
+        return failed(&e);
+    heads = wants_heads(c) && to != TO_HF;
+    if (!heads && mert_json_get(mert_checkpoint_config(c), "mert_pretraining"))
+        mert_log_note("%s: the heads for pre-training are left out: HF's layout has no place for them", model);
+    bad = mert_weights_from(&w, c, heads, &e);
+    mert_checkpoint_close(c);
+    if (bad) {
+        mert_fail_in(&e, "%s", model);
+        return failed(&e);
+    }
+    bad = to == TO_HF        ? mert_weights_save_hf(&w, output, &e)
+          : to == TO_FAIRSEQ ? save_fairseq(&w, output, &e)
+                             : mert_weights_save(&w, output, &e);
+    if (!bad && mert_options.verbose)
+        mert_log_note("%s: %" PRId64 " parameters, hash %016" PRIx64, output, w.layout.elements, mert_weights_hash(&w));
+    mert_weights_free(&w);
+    return bad ? failed(&e) : 0;
+}
+
+/* ---- verify ---- */
+
+static int all_finite(const mert_checkpoint *c, mert_error *e)
+{
+    float *to_read = NULL, *more;
+    int bad = 0;
+    for (size_t i = 0; i < mert_checkpoint_count(c) && !bad; i++) {
+        const mert_tensor *t = mert_checkpoint_tensor(c, i);
+        if (!(more = realloc(to_read, (size_t)(t->elements + 1) * sizeof *more))) {
+            bad = mert_fail(e, "%s: out of memory", t->name);
+            break;
+        }
+        to_read = more;
+        bad = mert_tensor_read(t, to_read, e);
+        for (int64_t k = 0; k < t->elements && !bad; k++)
+            if (!isfinite(to_read[k]))
+                bad = mert_fail(e, "%s: value %" PRId64 " is %g", t->name, k, to_read[k]);
+    }
+    free(to_read);
+    return bad;
+}
+
+static int verify_one(const char *path, mert_error *e)
+{
+    mert_checkpoint *c = mert_checkpoint_open(path, e);
+    mert_weights w;
+    int64_t checked;
+    int bad;
+    if (!c)
+        return -1;
+    if ((bad = mert_checkpoint_verify(c, &checked, e)))
+        goto out; /* names the file itself */
+    bad = all_finite(c, e);
+    if (!bad && is_encoder(c) && !(bad = mert_weights_from(&w, c, wants_heads(c), e))) {
+        printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, model hash %016" PRIx64 "\n", path,
+               mert_checkpoint_count(c), checked, mert_weights_hash(&w));
+        mert_weights_free(&w);
+    } else if (!bad)
+        printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, no encoder\n", path, mert_checkpoint_count(c),
+               checked);
+    if (bad)
+        mert_fail_in(e, "%s", path);
+out:
+    mert_checkpoint_close(c);
+    return bad;
+}
+
+static int verify(int argc, char **argv)
+{
+    mert_error e;
+    int status = 0;
+    if (!argc)
+        mert_usage_error("which model?");
+    for (int i = 0; i < argc; i++)
+        if (verify_one(argv[i], &e))
+            status = failed(&e);
+    if (fflush(stdout) || ferror(stdout)) {
+        mert_log_error("standard output: cannot write");
+        status = 1;
+    }
+    return status;
+}
+
+static const mert_command commands[] =
+    {{"info", "[options] MODEL...", "what a model is: architecture, input contract, parameters, hash", info_options,
+      info},
+     {"init", "[options] --recipe FILE -o DIR", "random weights of a recipe's model", init_options, init},
+     {"convert", "[--to hf|fairseq|native] -m MODEL -o DIR", "a model in another layout", convert_options, convert},
+     {"verify", "MODEL...", "reads all of a model: checksums, tensors, shapes, values", verify_options, verify},
+     {0}};
+
+static const mert_tool tool = {"mert-model",
+                               "looks at, makes, converts and verifies models",
+                               "COMMAND [options]",
+                               "MODEL is a HF directory, a .safetensors or torch file, or a directory of our own.",
+                               NULL,
+                               commands};
+
+int main(int argc, char **argv)
+{
+    return mert_tool_main(&tool, argc, argv);
+}
