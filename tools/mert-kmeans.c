@@ -1,4 +1,5 @@
-/* k-means teachers. train: a stream of features in, a codebook file out. assign: features in, codes [T, 1] out (and HuBERT label files).
+/* k-means teachers. train: a stream of features in, a codebook file out. assign: features in, codes [T, 1] out (and
+ * HuBERT label files).
  *
  *     mert-decode --rate 16000 --manifest train.tsv | mert-mel --mfcc > mfcc.mts
  *     mert-kmeans train -k 500 -o mfcc500.safetensors mfcc.mts
@@ -29,16 +30,20 @@ static const mert_option train_options[] = {
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of all random choices"},
     {"batch", 0, MERT_INT64, &batch, "N", 1, 1 << 28, NULL, "frames of a mini-batch"},
     {"max-iter", 0, MERT_INT64, &max_iter, "N", 0, 1e9, NULL, "passes over the sample at most"},
-    {"init-samples", 0, MERT_INT64, &init_samples, "N", 0, 1 << 28, NULL, "frames that k-means++ sees (0: 3 batches, at least 3 K)"},
+    {"init-samples", 0, MERT_INT64, &init_samples, "N", 0, 1 << 28, NULL,
+     "frames that k-means++ sees (0: 3 batches, at least 3 K)"},
     {"n-init", 0, MERT_INT64, &n_init, "N", 1, 1000, NULL, "starts of k-means++, the best is kept"},
     {"lloyd", 0, MERT_INT64, &lloyd, "N", 0, 1e9, NULL, "full iterations over the sample afterwards, at most"},
-    {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL, "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
+    {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL,
+     "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
     {0}};
 
 static const mert_option assign_options[] = {
     {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file of 'train', or centroids [K, D] as .npy"},
-    {"labels", 0, MERT_STRING, &labels, "FILE", 0, 0, NULL, "write HuBERT labels, one line per manifest row, and FILE.meta"},
-    {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL, "accept features made with other settings than the codebook's"},
+    {"labels", 0, MERT_STRING, &labels, "FILE", 0, 0, NULL,
+     "write HuBERT labels, one line per manifest row, and FILE.meta"},
+    {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL,
+     "accept features made with other settings than the codebook's"},
     {0}};
 
 /* ---- train ---- */
@@ -49,7 +54,8 @@ static void show(void *self, const char *what, int64_t step, int64_t steps, doub
     if (inertia < 0)
         mert_log_progress("%s %" PRId64 " of %" PRId64, what, step, steps);
     else
-        mert_log_progress("%s %" PRId64 " of at most %" PRId64 ", mean squared distance %.6g", what, step, steps, inertia);
+        mert_log_progress("%s %" PRId64 " of at most %" PRId64 ", mean squared distance %.6g", what, step, steps,
+                          inertia);
 }
 
 /* All features are in: the sample x [n, width] becomes the codebook file. */
@@ -71,12 +77,13 @@ static int write_centroids(void *self, const mert_features *f, float *x, int64_t
     if (k > n)
         return mert_fail(e, "%" PRId64 " clusters need at least as many frames, but %" PRId64 " came in", k, n);
     book.codewords = malloc((size_t)(k * f->width) * sizeof(float));
-    bad = !book.codewords ? mert_fail(e, "out of memory") : mert_kmeans_train(&o, x, n, f->width, book.codewords, &r, e);
+    bad = !book.codewords ? mert_fail(e, "out of memory")
+                          : mert_kmeans_train(&o, x, n, f->width, book.codewords, &r, e);
     if (!bad && r.empty)
         mert_log_note("%" PRId64 " of %" PRId64 " clusters are empty: are there so many different frames?", r.empty, k);
     if (!bad && mert_options.verbose)
-        mert_log_note("%" PRId64 " of %" PRId64 " frames, %" PRId64 " mini-batches, %" PRId64 " full iterations, %" PRId64
-                      " clusters placed anew, inertia %.9g, mean squared distance %.6g",
+        mert_log_note("%" PRId64 " of %" PRId64 " frames, %" PRId64 " mini-batches, %" PRId64 " full iterations, "
+                      "%" PRId64 " clusters placed anew, inertia %.9g, mean squared distance %.6g",
                       n, seen, r.steps, r.iterations, r.placed_anew, r.inertia, r.inertia / (double)n);
     bad = bad || mert_codebook_write(&book, model, e);
     mert_codebook_free(&book);
@@ -122,7 +129,8 @@ static int assign_stream(void *self, const mts_begin *b, mert_error *e)
 static int assign_begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
 {
     assigning *s = self;
-    if (mert_feature_input_begin(&s->input, in, e) || mert_features_check(&s->book.features, &s->input.features, any_settings, e))
+    if (mert_feature_input_begin(&s->input, in, e) ||
+        mert_features_check(&s->book.features, &s->input.features, any_settings, e))
         return -1;
     snprintf(out->kind, sizeof out->kind, "codes");
     out->dtype = s->book.classes > 65535 ? MTS_I32 : MTS_U16;
@@ -213,11 +221,14 @@ static int assign(int argc, char **argv)
 
 static const mert_command commands[] = {
     {"train", "[options] -k K -o MODEL [FILE...]", "features in, a codebook of K centroids out", train_options, train},
-    {"assign", "[options] -m MODEL [FILE...]", "features in, codes [T, 1] out: the nearest centroid of each frame", assign_options, assign},
+    {"assign", "[options] -m MODEL [FILE...]", "features in, codes [T, 1] out: the nearest centroid of each frame",
+     assign_options, assign},
     {0}};
 
-static const mert_tool tool = {"mert-kmeans", "k-means teachers: trains codebooks on features, and labels features with them",
-                               "COMMAND [options] [FILE...]", "Reads streams of features (cqt, mel, mfcc, chroma, hidden) [T, width].",
+static const mert_tool tool = {"mert-kmeans",
+                               "k-means teachers: trains codebooks on features, and labels features with them",
+                               "COMMAND [options] [FILE...]",
+                                   "Reads streams of features (cqt, mel, mfcc, chroma, hidden) [T, width].",
                                NULL, commands};
 
 int main(int argc, char **argv)

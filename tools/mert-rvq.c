@@ -1,7 +1,7 @@
-/* Residual quantisers. encode: pcm (EnCodec) or features (codebooks of `train`) in, codes [T, K] out, and HuBERT label files.
- * decode: codes in, pcm or features out. train: features in, a file of residual codebooks out.
+/* Residual quantisers. encode: pcm (EnCodec) or features (codebooks of `train`) in, codes [T, K] out, and HuBERT label
+ * files. decode: codes in, pcm or features out. train: features in, a file of residual codebooks out.
  *
- *     mert-decode --manifest train.tsv | mert-rvq encode -m encodec_24khz.th --labels 'labels/train.encodec_%d' > codes.mts
+ * mert-decode --manifest train.tsv | mert-rvq encode -m encodec_24khz.th --labels 'labels/train.encodec_%d' > codes.mts
  *     mert-rvq decode -m encodec_24khz.th codes.mts | zstd -dc | play -t f32 -r 24000 -c 1 - */
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/label_tap.h"
@@ -31,14 +31,19 @@ static const mert_option train_options[] = {
     {"normalize", 0, MERT_FLAG, &normalise, NULL, 0, 0, NULL, "bring every dimension to mean 0 and deviation 1 first"},
     {"batch", 0, MERT_INT64, &batch, "N", 1, 1 << 28, NULL, "frames of an update"},
     {"passes", 0, MERT_INT64, &passes, "N", 0, 1000000, NULL, "passes over the sample for each codebook"},
-    {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL, "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
+    {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL,
+     "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
     {0}};
 
 static const mert_option encode_options[] = {
-    {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "EnCodec model (.th, directory, .safetensors), or codebook file of 'train'"},
-    {"codebooks", 0, MERT_INT64, &codebooks, "K", 1, MTS_CODEBOOKS_MAX, NULL, "use the first K (default: 8 of EnCodec's, all of one's own)"},
-    {"labels", 0, MERT_STRING, &labels, "PATTERN", 0, 0, NULL, "write HuBERT labels, %d in the name is the codebook, each with a .meta"},
-    {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL, "accept features made with other settings than the codebooks'"},
+    {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL,
+     "EnCodec model (.th, directory, .safetensors), or codebook file of 'train'"},
+    {"codebooks", 0, MERT_INT64, &codebooks, "K", 1, MTS_CODEBOOKS_MAX, NULL,
+     "use the first K (default: 8 of EnCodec's, all of one's own)"},
+    {"labels", 0, MERT_STRING, &labels, "PATTERN", 0, 0, NULL,
+     "write HuBERT labels, %d in the name is the codebook, each with a .meta"},
+    {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL,
+     "accept features made with other settings than the codebooks'"},
     {0}};
 
 static const mert_option decode_options[] = {
@@ -51,10 +56,11 @@ static void show(void *self, int64_t codebook, const char *what, int64_t step, i
 {
     (void)self;
     if (error < 0)
-        mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64, codebook + 1, codebooks, what, step, steps);
+        mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64, codebook + 1, codebooks,
+                          what, step, steps);
     else
-        mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64 ", mean squared distance %.6g", codebook + 1,
-                          codebooks, what, step, steps, error);
+        mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64 ", mean squared distance %.6g",
+                          codebook + 1, codebooks, what, step, steps, error);
 }
 
 /* All features are in: the sample x [n, width] becomes the codebook file. */
@@ -80,7 +86,8 @@ static int write_codebooks(void *self, const mert_features *f, float *x, int64_t
         bad = mert_codebook_normalise(&book, x, n, e);
     bad = bad || mert_rvq_train(&o, x, n, f->width, book.codewords, &r, e);
     if (!bad && mert_options.verbose)
-        mert_log_note("%" PRId64 " of %" PRId64 " frames, error %.4g of the power %.4g (%.2f dB), %" PRId64 " codewords replaced", n, seen,
+        mert_log_note("%" PRId64 " of %" PRId64 " frames, error %.4g of the power %.4g (%.2f dB), "
+                      "%" PRId64 " codewords replaced", n, seen,
                       r.error, r.power, 10 * log10(r.power / r.error), r.replaced);
     bad = bad || mert_codebook_write(&book, model, e);
     mert_codebook_free(&book);
@@ -124,7 +131,8 @@ static int run(int decode, int argc, char **argv)
         if (decode)
             snprintf(settings, sizeof settings, "decode model=%016" PRIx64, mert_codec_hash(c));
         else
-            snprintf(settings, sizeof settings, "encode model=%016" PRIx64 " codebooks=%" PRId64, mert_codec_hash(c), mert_codec_codebooks(c));
+            snprintf(settings, sizeof settings, "encode model=%016" PRIx64 " codebooks=%" PRId64, mert_codec_hash(c),
+                     mert_codec_codebooks(c));
         f.stage = mert_codec_stage(c);
         f.self = c;
         if (labels) {
@@ -149,12 +157,14 @@ static int decode(int argc, char **argv)
 }
 
 static const mert_command commands[] = {
-    {"train", "[options] --codebooks K -o MODEL [FILE...]", "features in, K residual codebooks out", train_options, train},
+    {"train", "[options] --codebooks K -o MODEL [FILE...]", "features in, K residual codebooks out", train_options,
+     train},
     {"encode", "[options] -m MODEL [FILE...]", "pcm or features in, codes [T, K] out", encode_options, encode},
     {"decode", "-m MODEL [FILE...]", "codes in, pcm or features out", decode_options, decode},
     {0}};
 
-static const mert_tool tool = {"mert-rvq", "residual vector quantisers: EnCodec models, and codebooks trained on any features",
+static const mert_tool tool = {"mert-rvq",
+                               "residual vector quantisers: EnCodec models, and codebooks trained on any features",
                                "COMMAND [options] [FILE...]", NULL, NULL, commands};
 
 int main(int argc, char **argv)

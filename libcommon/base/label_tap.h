@@ -1,5 +1,6 @@
-/* --labels: HuBERT label files (formats/labels.h) beside the codes that a filter writes. The files take their names when all input came
- * through and all output is written; items that failed are empty lines (F2). A run that breaks leaves nothing.
+/* --labels: HuBERT label files (formats/labels.h) beside the codes that a filter writes. The files take their names
+ * when all input came through and all output is written; items that failed are empty lines (F2). A run that breaks
+ * leaves nothing.
  *
  *     mert_label_tap tap = {0};
  *     if (pattern && mert_label_tap_open(&tap, pattern, &e)) ...

@@ -24,7 +24,8 @@ static size_t list(const mert_codebook *b, mert_tensor_out *t, char (*names)[NAM
     size_t n = 0;
     for (int64_t i = 0; i < b->count; i++, n++) {
         snprintf(names[n], NAME, "codebooks.%d", (int)i);
-        t[n] = (mert_tensor_out){names[n], MERT_E_F32, 2, {b->classes, b->width}, b->codewords + i * b->classes * b->width};
+        t[n] = (mert_tensor_out){names[n], MERT_E_F32, 2, {b->classes, b->width},
+                                 b->codewords + i * b->classes * b->width};
     }
     if (b->mean) {
         t[n++] = (mert_tensor_out){"mean", MERT_E_F32, 1, {b->width}, b->mean};
@@ -48,9 +49,11 @@ static char *config_text(const mert_codebook *b)
     size_t size = (recipe ? strlen(recipe) : 0) + 1024;
     if (recipe && kind && (text = malloc(size)))
         snprintf(text, size,
-                 "{\"type\": \"%s\", \"classes\": %" PRId64 ", \"width\": %" PRId64 ", \"kind\": %s, \"sample_rate\": %" PRId64
-                 ", \"frame_rate\": [%" PRId64 ", %" PRId64 "], \"features\": %s, \"features_model\": \"%016" PRIx64 "\"}\n",
-                 b->type, b->classes, b->width, kind, f->sample_rate, f->frame_rate_num, f->frame_rate_den, recipe, f->model);
+                 "{\"type\": \"%s\", \"classes\": %" PRId64 ", \"width\": %" PRId64 ", \"kind\": %s, "
+                 "\"sample_rate\": %" PRId64 ", \"frame_rate\": [%" PRId64 ", %" PRId64 "], \"features\": %s, "
+                 "\"features_model\": \"%016" PRIx64 "\"}\n",
+                 b->type, b->classes, b->width, kind, f->sample_rate, f->frame_rate_num, f->frame_rate_den, recipe,
+                 f->model);
     free(recipe);
     free(kind);
     return text;
@@ -102,7 +105,8 @@ static int read_config(mert_codebook *b, const mert_tensor *t, mert_error *e)
     mert_json_int(j, "sample_rate", &f->sample_rate);
     rate = mert_json_get(j, "frame_rate");
     f->frame_rate_den = 1;
-    if (rate && (mert_json_as_int(mert_json_at(rate, 0), &f->frame_rate_num) || mert_json_as_int(mert_json_at(rate, 1), &f->frame_rate_den) ||
+    if (rate && (mert_json_as_int(mert_json_at(rate, 0), &f->frame_rate_num) ||
+                 mert_json_as_int(mert_json_at(rate, 1), &f->frame_rate_den) ||
                  f->frame_rate_num < 0 || f->frame_rate_den < 1)) {
         mert_fail(e, "config: frame_rate is not [numerator, denominator]");
         goto done;
@@ -127,7 +131,8 @@ static int read_vector(const mert_checkpoint *c, const char *name, int64_t width
     if (!t)
         return mert_fail(e, "tensor %s is missing", name);
     if (t->ndim != 1 || t->elements != width)
-        return mert_fail(e, "tensor %s does not have one value for each of the %lld of a frame", name, (long long)width);
+        return mert_fail(e, "tensor %s does not have one value for each of the %lld of a frame", name,
+                         (long long)width);
     *to = malloc((size_t)width * sizeof **to);
     if (!*to)
         return mert_fail(e, "out of memory");
@@ -154,7 +159,8 @@ static int read_codewords(mert_codebook *b, const mert_checkpoint *c, mert_error
         if (!more)
             return mert_fail(e, "out of memory");
         b->codewords = more;
-        if (mert_tensor_read(t, more + b->count * t->elements, e) || all_finite(more + b->count * t->elements, t->elements, name, e))
+        if (mert_tensor_read(t, more + b->count * t->elements, e) ||
+            all_finite(more + b->count * t->elements, t->elements, name, e))
             return -1;
     }
     return b->count ? 0 : mert_fail(e, "tensor codebooks.0 is missing");

@@ -1,10 +1,12 @@
-/* Our own codebooks as files: one .safetensors with the tensors `codebooks.0` ... [V, D] float32, for normalised features `mean` and
- * `scale` [D], and `config`, JSON text as U8, which says what they are and which features they belong to:
+/* Our own codebooks as files: one .safetensors with the tensors `codebooks.0` ... [V, D] float32, for normalised
+ * features `mean` and `scale` [D], and `config`, JSON text as U8, which says what they are and which features they
+ * belong to:
  *
  *     {"type": "kmeans", "classes": 500, "width": 39, "kind": "mfcc", "sample_rate": 16000, "frame_rate": [16000, 160],
  *      "features": "mert-mel mfcc=1", "features_model": "0000000000000000"}
  *
- * Plain centroids as others have them, a .npy [V, D], are read too; then nothing is known of their features but the width. */
+ * Plain centroids as others have them, a .npy [V, D], are read too; then nothing is known of their features but the
+ * width. */
 #ifndef MERT_CODEBOOK_FILE_H
 #define MERT_CODEBOOK_FILE_H
 

@@ -82,7 +82,8 @@ static int pcm_fits(const mert_codec *c, const mts_record *in, mert_error *e)
     if (mts_record_width(in) != 1)
         return mert_fail(e, "has %" PRId64 " channels, this model needs 1", mts_record_width(in));
     if (in->sample_rate != c->encodec->sample_rate)
-        return mert_fail(e, "sample rate is %" PRId64 " Hz, this model needs %" PRId64 " Hz", in->sample_rate, c->encodec->sample_rate);
+        return mert_fail(e, "sample rate is %" PRId64 " Hz, this model needs %" PRId64 " Hz", in->sample_rate,
+                         c->encodec->sample_rate);
     return 0;
 }
 
@@ -99,7 +100,8 @@ static int encode_begin(void *self, const mts_record *in, mts_record *out, mert_
         out->frame_rate_num = c->encodec->sample_rate;
         out->frame_rate_den = c->encodec->hop;
     } else {
-        if (mert_feature_input_begin(&c->input, in, e) || mert_features_check(&c->book.features, &c->input.features, c->any_settings, e))
+        if (mert_feature_input_begin(&c->input, in, e) ||
+            mert_features_check(&c->book.features, &c->input.features, c->any_settings, e))
             return -1;
         out->shape[0] = in->shape[0];
         out->frame_rate_num = in->frame_rate_num;
@@ -194,7 +196,8 @@ static int codes_fit(const mert_codec *c, const mts_record *in, mert_error *e)
         return mert_fail(e, "has %" PRId64 " codebooks, this model has %" PRId64, mts_record_width(in), c->rvq->count);
     for (int k = 0; k < in->ncodebooks; k++)
         if (in->classes[k] != c->rvq->classes)
-            return mert_fail(e, "codebook %d has %" PRId64 " classes, this model's have %" PRId64, k, in->classes[k], c->rvq->classes);
+            return mert_fail(e, "codebook %d has %" PRId64 " classes, this model's have %" PRId64, k, in->classes[k],
+                             c->rvq->classes);
     return 0;
 }
 
@@ -250,7 +253,8 @@ static int read_codes(mert_codec *c, const char *data, int64_t n, mert_error *e)
         } else
             memcpy(&c->codes[i], data + i * 4, sizeof(int32_t));
         if (c->codes[i] < 0 || c->codes[i] >= c->rvq->classes)
-            return mert_fail(e, "frame %" PRId64 ", codebook %" PRId64 ": code %d is outside 0 to %" PRId64, c->position + i / c->use,
+            return mert_fail(e, "frame %" PRId64 ", codebook %" PRId64 ": code %d is outside 0 to %" PRId64,
+                             c->position + i / c->use,
                              i % c->use, (int)c->codes[i], c->rvq->classes - 1);
     }
     c->position += n;

@@ -64,7 +64,8 @@ static int run(mert_encodec_item *i, int last, mert_encodec_give give, void *arg
     return rows > 0 ? give(arg, y, rows, e) : 0;
 }
 
-static int feed(mert_encodec_item *i, const float *x, int64_t n, int last, mert_encodec_give give, void *arg, mert_error *e)
+static int feed(mert_encodec_item *i, const float *x, int64_t n, int last, mert_encodec_give give, void *arg,
+                mert_error *e)
 {
     while (n > 0) {
         int64_t m = i->block - i->n < n ? i->block - i->n : n;
@@ -78,12 +79,14 @@ static int feed(mert_encodec_item *i, const float *x, int64_t n, int last, mert_
     return last && i->n > 0 ? run(i, 1, give, arg, e) : 0;
 }
 
-int mert_encodec_embed(mert_encodec_item *i, const float *samples, int64_t n, int last, mert_encodec_give give, void *arg, mert_error *e)
+int mert_encodec_embed(mert_encodec_item *i, const float *samples, int64_t n, int last, mert_encodec_give give,
+                       void *arg, mert_error *e)
 {
     return feed(i, samples, n, last, give, arg, e);
 }
 
-int mert_encodec_synthesise(mert_encodec_item *i, const float *embeddings, int64_t n, int last, mert_encodec_give give, void *arg,
+int mert_encodec_synthesise(mert_encodec_item *i, const float *embeddings, int64_t n, int last, mert_encodec_give give,
+                            void *arg,
                             mert_error *e)
 {
     return feed(i, embeddings, n, last, give, arg, e);

@@ -1,7 +1,7 @@
-/* EnCodec (Défossez et al. 2022), the causal 24 kHz kind: pcm -> SEANet encoder -> residual vector quantiser -> codes, and back.
- * Opens what users have: the `encodec_24khz-*.th` of the official package, a HF directory or its safetensors, with either naming of
- * weight norm. All sizes are read off the tensors; a config.json that says otherwise is an error. Letters: T frames, D width of the
- * embedding, K codebooks of V classes. */
+/* EnCodec (Défossez et al. 2022), the causal 24 kHz kind: pcm -> SEANet encoder -> residual vector quantiser ->
+ * codes, and back. Opens what users have: the `encodec_24khz-*.th` of the official package, a HF directory or its
+ * safetensors, with either naming of weight norm. All sizes are read off the tensors; a config.json that says
+ * otherwise is an error. Letters: T frames, D width of the embedding, K codebooks of V classes. */
 #ifndef MERT_ENCODEC_H
 #define MERT_ENCODEC_H
 
@@ -20,8 +20,8 @@ typedef struct mert_encodec {
 
 /* 1 if the file's tensors are an EnCodec's. */
 int mert_encodec_is(const mert_checkpoint *c);
-/* with_decoder 0: the decoder's tensors are passed over. Errors name the tensor that is missing, not used, or of a wrong shape, or the
- * configuration's key. */
+/* with_decoder 0: the decoder's tensors are passed over. Errors name the tensor that is missing, not used, or of a
+ * wrong shape, or the configuration's key. */
 mert_encodec *mert_encodec_open(const mert_checkpoint *c, int with_decoder, mert_error *e);
 void mert_encodec_free(mert_encodec *m); /* NULL is fine */
 
@@ -31,12 +31,15 @@ mert_encodec_item *mert_encodec_item_new(const mert_encodec *m, int decode, mert
 void mert_encodec_item_free(mert_encodec_item *i);
 void mert_encodec_item_reset(mert_encodec_item *i);
 
-/* Takes samples as they come and hands on embeddings [frames, D] in blocks of fixed absolute position: `give` is called with the
- * frames that are ready; -1 from it ends the call. last: the item ends behind these samples (frames in all: ceil(samples / hop)). */
+/* Takes samples as they come and hands on embeddings [frames, D] in blocks of fixed absolute position: `give` is
+ * called with the frames that are ready; -1 from it ends the call. last: the item ends behind these samples (frames
+ * in all: ceil(samples / hop)). */
 typedef int (*mert_encodec_give)(void *arg, const float *rows, int64_t n, mert_error *e);
-int mert_encodec_embed(mert_encodec_item *i, const float *samples, int64_t n, int last, mert_encodec_give give, void *arg, mert_error *e);
+int mert_encodec_embed(mert_encodec_item *i, const float *samples, int64_t n, int last, mert_encodec_give give,
+                       void *arg, mert_error *e);
 /* The other way: embeddings [n, D] in, samples [n', 1] out; hop samples for each frame. */
-int mert_encodec_synthesise(mert_encodec_item *i, const float *embeddings, int64_t n, int last, mert_encodec_give give, void *arg,
+int mert_encodec_synthesise(mert_encodec_item *i, const float *embeddings, int64_t n, int last, mert_encodec_give give,
+                            void *arg,
                             mert_error *e);
 
 #endif

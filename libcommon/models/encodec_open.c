@@ -10,7 +10,8 @@
 
 enum { NAME = 160, BLOCK_FRAMES = 64, SIZE_MAX_SANE = 1 << 16 };
 
-/* Tensors under either naming. Our own names for them, which the hash is over, are those of the HF layout with weight_g and weight_v. */
+/* Tensors under either naming. Our own names for them, which the hash is over, are those of the HF layout with
+ * weight_g and weight_v. */
 typedef struct loader {
     const mert_checkpoint *c;
     int official;             /* encoder.model.N.conv.conv.* instead of encoder.layers.N.conv.* */
@@ -55,7 +56,8 @@ static const mert_tensor *find(const loader *l, const char *name)
     return t;
 }
 
-/* The values of a tensor of the given shape (a size of -1 is filled in), under its own name for the hash. The list owns them. */
+/* The values of a tensor of the given shape (a size of -1 is filled in), under its own name for the hash. The list
+ * owns them. */
 static float *values(loader *l, const char *name, const char *own, int ndim, int64_t *shape)
 {
     const mert_tensor *t = find(l, name);
@@ -95,7 +97,8 @@ static float *values(loader *l, const char *name, const char *own, int ndim, int
     return v;
 }
 
-/* A conv's weight [a, b, kernel] with weight norm folded in (norm over dims 1 and 2), to be freed; shape as in values(). */
+/* A conv's weight [a, b, kernel] with weight norm folded in (norm over dims 1 and 2), to be freed; shape as in
+ * values(). */
 static float *weight(loader *l, const char *base, const char *own, int64_t *shape)
 {
     static const char *const g_names[] = {"weight_g", "parametrizations.weight.original0"};
@@ -144,7 +147,8 @@ static float *weight(loader *l, const char *base, const char *own, int64_t *shap
 }
 
 /* What both kinds of conv have: base name in the container, our own name, weight and bias. shape: of the weight. */
-static float *conv_tensors(loader *l, const char *net, int layer, const char *part, int transposed, int64_t shape[3], float **bias)
+static float *conv_tensors(loader *l, const char *net, int layer, const char *part, int transposed, int64_t shape[3],
+                           float **bias)
 {
     char base[NAME + 16], own[NAME + 16], name[2 * NAME];
     int64_t bias_shape[1];
@@ -166,7 +170,8 @@ static float *conv_tensors(loader *l, const char *net, int layer, const char *pa
     return w;
 }
 
-static int conv(loader *l, const char *net, int layer, const char *part, int64_t in, int down, int64_t dilation, mert_seanet_conv *c)
+static int conv(loader *l, const char *net, int layer, const char *part, int64_t in, int down, int64_t dilation,
+                mert_seanet_conv *c)
 {
     int64_t shape[3] = {-1, in, -1}, K;
     float *bias, *w = conv_tensors(l, net, layer, part, 0, shape, &bias), *ordered;
@@ -259,7 +264,8 @@ static int add_residuals(loader *l, mert_seanet *s, const char *net, int layer, 
             return -1;
         if (has_layer(l, net, layer, ".shortcut") && conv(l, net, layer, ".shortcut", width, 0, 1, &g->shortcut))
             return -1;
-        if (g->second.out != width || g->second.left || g->shortcut.left || (g->shortcut.product && g->shortcut.out != width))
+        if (g->second.out != width || g->second.left || g->shortcut.left ||
+            (g->shortcut.product && g->shortcut.out != width))
             return mert_fail(l->e, "residual block %s %d: its two branches do not fit", net, layer);
         dilation *= l->growth;
         if (dilation > 4096)
@@ -310,7 +316,8 @@ static int add_lstm(loader *l, mert_seanet *s, const char *net, int layer, int64
     return g->layers ? 0 : mert_fail(l->e, "tensor %s.weight_ih_l0 is missing", base);
 }
 
-/* conv; for each ratio: residuals, ELU, conv down; LSTM; ELU, conv. Indices count the layers without tensors (ELU), too. */
+/* conv; for each ratio: residuals, ELU, conv down; LSTM; ELU, conv. Indices count the layers without tensors (ELU),
+ * too. */
 static int encoder(loader *l)
 {
     mert_seanet *s = &l->m->encoder;
@@ -328,14 +335,17 @@ static int encoder(loader *l)
             return -1;
         i++;
     }
-    return add_lstm(l, s, "encoder", i, mert_seanet_out(s)) || add_conv(l, s, "encoder", i + 2, mert_seanet_out(s), 1, 0) ? -1 : 0;
+    if (add_lstm(l, s, "encoder", i, mert_seanet_out(s)))
+        return -1;
+    return add_conv(l, s, "encoder", i + 2, mert_seanet_out(s), 1, 0);
 }
 
 static int decoder(loader *l)
 {
     mert_seanet *s = &l->m->decoder;
     int i = 2;
-    if (add_conv(l, s, "decoder", 0, mert_seanet_out(&l->m->encoder), 0, 0) || add_lstm(l, s, "decoder", 1, mert_seanet_out(s)))
+    if (add_conv(l, s, "decoder", 0, mert_seanet_out(&l->m->encoder), 0, 0) ||
+        add_lstm(l, s, "decoder", 1, mert_seanet_out(s)))
         return -1;
     for (int up = l->m->encoder.n - 1; up >= 0; up--) {
         mert_seanet_stage *g;
@@ -357,7 +367,10 @@ static int decoder(loader *l)
     }
     if (add_conv(l, s, "decoder", i + 1, mert_seanet_out(s), 1, 0))
         return -1;
-    return mert_seanet_out(s) == 1 ? 0 : mert_fail(l->e, "the decoder makes %" PRId64 " channels: only mono models are known", mert_seanet_out(s));
+    if (mert_seanet_out(s) != 1)
+        return mert_fail(l->e, "the decoder makes %" PRId64 " channels: only mono models are known",
+                         mert_seanet_out(s));
+    return 0;
 }
 
 static int quantiser(loader *l)
@@ -368,7 +381,8 @@ static int quantiser(loader *l)
         char name[NAME], own[NAME];
         float *v, *more;
         snprintf(own, sizeof own, "quantizer.layers.%d.codebook.embed", (int)count);
-        snprintf(name, sizeof name, l->official ? "quantizer.vq.layers.%d._codebook.embed" : "quantizer.layers.%d.codebook.embed",
+        snprintf(name, sizeof name, l->official
+                 ? "quantizer.vq.layers.%d._codebook.embed" : "quantizer.layers.%d.codebook.embed",
                  (int)count);
         if (count && !mert_checkpoint_find(l->c, name))
             break;
@@ -404,7 +418,8 @@ static int all_used(const loader *l)
             known |= !strncmp(name, "quantizer.", 10) && n > m && !strcmp(name + n - m, training[t]);
         }
         if (!known)
-            return mert_fail(l->e, "tensor %s has no place in a causal, weight-normed EnCodec (or a tensor before it is missing)", name);
+            return mert_fail(l->e, "tensor %s has no place in a causal EnCodec, or one before it is missing",
+                             name);
     }
     return 0;
 }
@@ -422,7 +437,9 @@ static int expect_int(const loader *l, const mert_json *j, const char *key, int6
 static int expect_word(const loader *l, const mert_json *j, const char *key, const char *word)
 {
     const char *says = mert_json_string(j, key);
-    return !says || !strcmp(says, word) ? 0 : mert_fail(l->e, "config.json: %s '%.40s' is not known, only '%s'", key, says, word);
+    if (!says || !strcmp(says, word))
+        return 0;
+    return mert_fail(l->e, "config.json: %s '%.40s' is not known, only '%s'", key, says, word);
 }
 
 static int expect_bool(const loader *l, const mert_json *j, const char *key, int want)
@@ -445,13 +462,16 @@ static int settings_before(loader *l)
     mert_json_int(j, "sampling_rate", &rate);
     mert_json_double(j, "trim_right_ratio", &trim);
     if (growth < 1 || growth > 64 || rate < 1 || rate > 1 << 20)
-        return mert_fail(l->e, "config.json: dilation_growth_rate %" PRId64 " or sampling_rate %" PRId64 " out of range", growth, rate);
+        return mert_fail(l->e,
+                         "config.json: dilation_growth_rate %" PRId64 " or sampling_rate %" PRId64 " out of range",
+                             growth, rate);
     if (trim != 1)
         return mert_fail(l->e, "config.json: trim_right_ratio %g is not known, only 1", trim);
     l->growth = (int)growth;
     l->m->sample_rate = rate;
-    return expect_int(l, j, "audio_channels", 1) || expect_bool(l, j, "use_causal_conv", 1) || expect_bool(l, j, "normalize", 0) ||
-           expect_word(l, j, "norm_type", "weight_norm") || expect_word(l, j, "pad_mode", "reflect") ? -1 : 0;
+    return expect_int(l, j, "audio_channels", 1) || expect_bool(l, j, "use_causal_conv", 1) ||
+           expect_bool(l, j, "normalize", 0) || expect_word(l, j, "norm_type", "weight_norm") ||
+           expect_word(l, j, "pad_mode", "reflect") ? -1 : 0;
 }
 
 static int settings_after(loader *l)
@@ -467,21 +487,26 @@ static int settings_after(loader *l)
         if (s->stages[i].kind != MERT_SEANET_CONV || s->stages[i].conv.stride == 1)
             continue;
         if (mert_json_as_int(mert_json_at(ratios, n), &says) || says != s->stages[i].conv.stride)
-            return mert_fail(l->e, "config.json: upsampling_ratios are not those of the tensors (%" PRId64 " at place %zu)",
+            return mert_fail(l->e,
+                             "config.json: upsampling_ratios are not those of the tensors (%" PRId64 " at place %zu)",
                              s->stages[i].conv.stride, n);
         n++;
     }
     if (ratios && n != mert_json_size(ratios))
         return mert_fail(l->e, "config.json: %zu upsampling_ratios, the tensors have %zu", mert_json_size(ratios), n);
-    return expect_int(l, j, "num_filters", s->stages[0].conv.out) || expect_int(l, j, "kernel_size", s->stages[0].conv.left + 1) ||
+    return expect_int(l, j, "num_filters", s->stages[0].conv.out) ||
+           expect_int(l, j, "kernel_size", s->stages[0].conv.left + 1) ||
            expect_int(l, j, "last_kernel_size", s->stages[s->n - 1].conv.left + 1) ||
-           expect_int(l, j, "num_lstm_layers", s->stages[s->n - 2].layers) || expect_int(l, j, "hidden_size", mert_seanet_out(s)) ||
-           expect_int(l, j, "codebook_dim", l->m->quantiser->width) || expect_int(l, j, "codebook_size", l->m->quantiser->classes) ? -1 : 0;
+           expect_int(l, j, "num_lstm_layers", s->stages[s->n - 2].layers) ||
+           expect_int(l, j, "hidden_size", mert_seanet_out(s)) ||
+           expect_int(l, j, "codebook_dim", l->m->quantiser->width) ||
+           expect_int(l, j, "codebook_size", l->m->quantiser->classes) ? -1 : 0;
 }
 
 int mert_encodec_is(const mert_checkpoint *c)
 {
-    return mert_checkpoint_find(c, "quantizer.layers.0.codebook.embed") || mert_checkpoint_find(c, "quantizer.vq.layers.0._codebook.embed");
+    return mert_checkpoint_find(c, "quantizer.layers.0.codebook.embed") ||
+           mert_checkpoint_find(c, "quantizer.vq.layers.0._codebook.embed");
 }
 
 static int load(loader *l)

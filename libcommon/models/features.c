@@ -60,23 +60,30 @@ int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, 
 int mert_features_check(const mert_features *want, const mert_features *have, int any_recipe, mert_error *e)
 {
     if (want->width != have->width)
-        return mert_fail(e, "frames have %lld values (%s), this codebook is for %lld%s%s%s", (long long)have->width, have->kind,
+        return mert_fail(e, "frames have %lld values (%s), this codebook is for %lld%s%s%s", (long long)have->width,
+                         have->kind,
                          (long long)want->width, *want->kind ? " (" : "", want->kind, *want->kind ? ")" : "");
     if (!*want->kind)
         return 0;
     if (strcmp(want->kind, have->kind))
         return mert_fail(e, "features are %s, this codebook is for %s", have->kind, want->kind);
     if (want->sample_rate && have->sample_rate && want->sample_rate != have->sample_rate)
-        return mert_fail(e, "features are of audio at %lld Hz, this codebook is for %lld Hz", (long long)have->sample_rate,
+        return mert_fail(e, "features are of audio at %lld Hz, this codebook is for %lld Hz",
+                         (long long)have->sample_rate,
                          (long long)want->sample_rate);
     if (want->frame_rate_num && have->frame_rate_num &&
         (__int128)want->frame_rate_num * have->frame_rate_den != (__int128)have->frame_rate_num * want->frame_rate_den)
-        return mert_fail(e, "features have %lld/%lld frames per second, this codebook is for %lld/%lld", (long long)have->frame_rate_num,
-                         (long long)have->frame_rate_den, (long long)want->frame_rate_num, (long long)want->frame_rate_den);
+        return mert_fail(e, "features have %lld/%lld frames per second, this codebook is for %lld/%lld",
+                         (long long)have->frame_rate_num,
+                         (long long)have->frame_rate_den, (long long)want->frame_rate_num,
+                             (long long)want->frame_rate_den);
     if (want->model && have->model && want->model != have->model)
-        return mert_fail(e, "features are of model %016" PRIx64 ", this codebook is for model %016" PRIx64, have->model, want->model);
+        return mert_fail(e, "features are of model %016" PRIx64 ", this codebook is for model %016" PRIx64,
+                         have->model, want->model);
     if (!any_recipe && *want->recipe && *have->recipe && strcmp(want->recipe, have->recipe))
-        return mert_fail(e, "features were made by '%.400s', this codebook is for those of '%.400s' (see --any-settings)", have->recipe,
+        return mert_fail(e,
+                         "features were made by '%.400s', this codebook is for those of '%.400s' (see --any-settings)",
+                             have->recipe,
                          want->recipe);
     return 0;
 }
@@ -134,7 +141,8 @@ const float *mert_feature_input_read(mert_feature_input *in, const void *data, i
         return NULL;
     for (int64_t i = 0; i < n; i++)
         if (!(in->values[i] > -1e18f && in->values[i] < 1e18f)) {
-            mert_fail(e, "frame %" PRId64 " holds a NaN, an infinity or a value beyond 1e18", in->frame + i / in->features.width);
+            mert_fail(e, "frame %" PRId64 " holds a NaN, an infinity or a value beyond 1e18",
+                      in->frame + i / in->features.width);
             return NULL;
         }
     in->frame += frames;

@@ -13,20 +13,23 @@ typedef struct mert_features {
     int64_t sample_rate;
     int64_t frame_rate_num, frame_rate_den;
     uint64_t model;                         /* hash of the model that made them; 0: none */
-    char recipe[MERT_RECIPE_MAX];           /* the program that made them, and its settings: "mert-mel mfcc=1"; "": not known */
+    /* the program that made them, and its settings: "mert-mel mfcc=1"; "": not known */
+    char recipe[MERT_RECIPE_MAX];
 } mert_features;
 
 /* Describes a stream's record. Refuses what is no features: pcm, codes. */
 int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, mert_error *e);
 
-/* Refuses `have` where it is not what `want` says, naming both. What is not known fits everything. any_recipe: settings may differ. */
+/* Refuses `have` where it is not what `want` says, naming both. What is not known fits everything. any_recipe:
+ * settings may differ. */
 int mert_features_check(const mert_features *want, const mert_features *have, int any_recipe, mert_error *e);
 
-/* The line of a provenance that made the features, without the version: the last one that is not mert-tensor's, which only carries
- * things, and without the settings that do not matter (dtype, device). */
+/* The line of a provenance that made the features, without the version: the last one that is not mert-tensor's,
+ * which only carries things, and without the settings that do not matter (dtype, device). */
 void mert_features_recipe(char recipe[MERT_RECIPE_MAX], const char *provenance);
 
-/* What stands for the item in keyed random numbers: a hash of manifest, row and key, which no shard or order changes. */
+/* What stands for the item in keyed random numbers: a hash of manifest, row and key, which no shard or order
+ * changes. */
 uint64_t mert_features_item(const mts_begin *b, const mts_record *r);
 
 /* Features as they come in: what a stage that reads features keeps of its input. Zeroed before the first use. */
@@ -41,8 +44,8 @@ typedef struct mert_feature_input {
 
 void mert_feature_input_stream(mert_feature_input *in, const mts_begin *b);
 int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_error *e);
-/* The frames of a chunk as float32 [frames, width], valid until the next call; NULL where one holds a NaN, an infinity or a value whose
- * square is none: the error names the frame. */
+/* The frames of a chunk as float32 [frames, width], valid until the next call; NULL where one holds a NaN, an
+ * infinity or a value whose square is none: the error names the frame. */
 const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
 void mert_feature_input_free(mert_feature_input *in);
 

@@ -1,5 +1,5 @@
-/* A stage that gathers: features flow in, a bounded uniform sample of their frames (sample.h) is what training then works on. All
- * items must be of one kind, width, rate and making; one that is not fails as an item.
+/* A stage that gathers: features flow in, a bounded uniform sample of their frames (sample.h) is what training then
+ * works on. All items must be of one kind, width, rate and making; one that is not fails as an item.
  *
  *     mert_gather g = {.seed = seed, .finish = train, .finish_self = &mine};
  *     mert_filter f = {.stage = &mert_gather_stage, .self = &g, .no_output = 1};

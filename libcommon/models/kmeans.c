@@ -207,7 +207,8 @@ static int full_iterations(training *t, mert_error *e)
             weight[c] = 0;
         update(t); /* with no weight before: the mean of the points */
         /* Empty clusters go where the last piece of points is farthest from its centroids. */
-        place_anew(t, weight, t->x + (t->n - 1) / t->batch * t->batch * t->d, (t->n - 1) % t->batch + 1, (uint64_t)i << 32);
+        place_anew(t, weight, t->x + (t->n - 1) / t->batch * t->batch * t->d, (t->n - 1) % t->batch + 1,
+                   (uint64_t)i << 32);
         use_centres(t);
         if (changed == 0)
             break;
@@ -235,7 +236,8 @@ static int seed(training *t, mert_error *e)
         if (!some)
             return mert_fail(e, "out of memory");
         for (int64_t i = 0; i < m; i++)
-            memcpy(some + i * t->d, t->x + (int64_t)mert_random_below(&key, (uint32_t)i, (uint32_t)t->n) * t->d, (size_t)t->d * sizeof *some);
+            memcpy(some + i * t->d, t->x + (int64_t)mert_random_below(&key, (uint32_t)i, (uint32_t)t->n) * t->d,
+                   (size_t)t->d * sizeof *some);
         pot = mert_kmeans_seed(t->o, some, m, t->d, t->centroids);
         free(some);
     }
@@ -262,21 +264,25 @@ static int allocate(training *t, mert_error *e)
     return mert_kmeans_sums_new(&t->sums, t->k, t->d, mert_kmeans_range(t->x, t->n * t->d), e);
 }
 
-int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids, mert_kmeans_result *result,
+int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids,
+                      mert_kmeans_result *result,
                       mert_error *e)
 {
-    training t = {.o = o, .x = x, .n = n, .d = d, .k = o->k, .batch = o->batch < n ? o->batch : n, .centroids = centroids, .result = result};
+    training t = {.o = o, .x = x, .n = n, .d = d, .k = o->k, .batch = o->batch < n ? o->batch : n,
+                  .centroids = centroids, .result = result};
     int64_t changed;
     int bad;
     memset(result, 0, sizeof *result);
     if (o->k < 1 || o->k > n)
-        return mert_fail(e, "%lld clusters need at least as many frames, but there are %lld", (long long)o->k, (long long)n);
+        return mert_fail(e, "%lld clusters need at least as many frames, but there are %lld", (long long)o->k,
+                         (long long)n);
     for (int64_t i = 0; i < n * d; i++)
         if (!isfinite(x[i]))
             return mert_fail(e, "frame %lld of the sample holds a NaN or an infinity", (long long)(i / d));
     if (n > UINT32_MAX)
         return mert_fail(e, "%lld frames are too many: at most 2^32 - 1", (long long)n);
-    bad = allocate(&t, e) || seed(&t, e) || mini_batches(&t, e) || (o->lloyd > 0 && full_iterations(&t, e)) || pass(&t, NULL, &changed, e);
+    bad = allocate(&t, e) || seed(&t, e) || mini_batches(&t, e) || (o->lloyd > 0 && full_iterations(&t, e)) ||
+          pass(&t, NULL, &changed, e);
     if (!bad) {
         result->inertia = mert_kmeans_sums_inertia(&t.sums);
         for (int64_t c = 0; c < t.k; c++)

@@ -1,11 +1,13 @@
-/* k-means as HuBERT's teachers use it: k-means++ starts, mini-batches (Sculley, WWW 2010, with the settings of scikit-learn's
- * MiniBatchKMeans that HuBERT's scripts give: REFERENCE section 3), and, if wanted, full iterations (Lloyd) behind them.
- * Letters: n points x [n, d], k centroids [k, d].
+/* k-means as HuBERT's teachers use it: k-means++ starts, mini-batches (Sculley, WWW 2010, with the settings of
+ * scikit-learn's MiniBatchKMeans that HuBERT's scripts give: REFERENCE section 3), and, if wanted, full iterations
+ * (Lloyd) behind them. Letters: n points x [n, d], k centroids [k, d].
  *
  * Differences from scikit-learn, on purpose:
- * - a centroid that never received a point is placed anew, on points of a batch drawn by squared distance (scikit-learn with
+ * - a centroid that never received a point is placed anew, on points of a batch drawn by squared distance (scikit-learn
+ * with
  *   reassignment_ratio 0 keeps it, and the class is dead for ever);
- * - the n_init starts of k-means++ see the same init_samples points and run side by side, so that their distances are one product;
+ * - the n_init starts of k-means++ see the same init_samples points and run side by side, so that their distances are
+ * one product;
  *   the one with the least inertia on these points is taken.
  * Everything is keyed by the seed, and sums are exact: the result does not depend on the number of threads. */
 #ifndef MERT_KMEANS_H
@@ -24,7 +26,8 @@ typedef struct mert_kmeans_options {
     int64_t init_samples;      /* points that k-means++ sees; 0: 3 batches, at least 3 k, at most n */
     int64_t n_init;            /* k-means++ starts (20) */
     int64_t lloyd;             /* full iterations at most, until no label changes */
-    /* Told after each step, where not NULL. what: "seeding", "mini-batch", "full iteration"; inertia: mean squared distance, < 0: not known. */
+    /* Told after each step, where not NULL. what: "seeding", "mini-batch", "full iteration"; inertia: mean squared
+     * distance, < 0: not known. */
     void (*progress)(void *self, const char *what, int64_t step, int64_t steps, double inertia);
     void *progress_self;
 } mert_kmeans_options;
@@ -40,18 +43,19 @@ typedef struct mert_kmeans_result {
 } mert_kmeans_result;
 
 /* x [n, d] must be finite. Fills centroids [k, d]. Errors: k > n, out of memory. */
-int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids, mert_kmeans_result *result,
+int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids,
+                      mert_kmeans_result *result,
                       mert_error *e);
 
-/* k-means++ alone (Arthur & Vassilvitskii 2007, with 2 + ln k local trials): centroids [k, d] are rows of x. Returns their inertia on
- * x, or -1 when out of memory. (kmeans_seed.c) */
+/* k-means++ alone (Arthur & Vassilvitskii 2007, with 2 + ln k local trials): centroids [k, d] are rows of x. Returns
+ * their inertia on x, or -1 when out of memory. (kmeans_seed.c) */
 double mert_kmeans_seed(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids);
 
 /* ---- exact sums over the points of each cluster (contract A3) ----
  *
- * Sums are whole multiples of 2^-shift in 96 bits: adding is associative, so tiles, threads, and later shards may be added in any
- * order and split. The range |x| < 2^range is decided beforehand; it leaves 60 bits for a value, so that rounding is below 2^-60 of the
- * range, and room for 2^31 points. */
+ * Sums are whole multiples of 2^-shift in 96 bits: adding is associative, so tiles, threads, and later shards may be
+ * added in any order and split. The range |x| < 2^range is decided beforehand; it leaves 60 bits for a value, so
+ * that rounding is below 2^-60 of the range, and room for 2^31 points. */
 typedef struct mert_kmeans_sums {
     int64_t k, d;
     int range;
@@ -65,7 +69,8 @@ int mert_kmeans_sums_new(mert_kmeans_sums *s, int64_t k, int64_t d, int range, m
 void mert_kmeans_sums_free(mert_kmeans_sums *s);
 void mert_kmeans_sums_clear(mert_kmeans_sums *s);
 /* Adds points x [n, d] with their labels and squared distances. By the pool. */
-void mert_kmeans_sums_add(mert_kmeans_sums *s, const float *x, int64_t n, const int32_t *label, const double *distance2);
+void mert_kmeans_sums_add(mert_kmeans_sums *s, const float *x, int64_t n, const int32_t *label,
+                          const double *distance2);
 /* s += t; both must have the same k, d and range. */
 void mert_kmeans_sums_merge(mert_kmeans_sums *s, const mert_kmeans_sums *t);
 double mert_kmeans_sums_value(const mert_kmeans_sums *s, int64_t cluster, int64_t i);

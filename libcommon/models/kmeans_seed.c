@@ -10,7 +10,8 @@
 
 enum { TILE = 192 };
 
-/* All starts side by side. Columns of the product are the candidates of every start: column s * trials + l is trial l of start s. */
+/* All starts side by side. Columns of the product are the candidates of every start: column s * trials + l is trial
+ * l of start s. */
 typedef struct seeding {
     const float *x;        /* [n, d] minus the mean */
     float *x2;             /* [n] */
@@ -167,7 +168,8 @@ static int allocate(seeding *s)
         s->candidates = mert_rows_new(s->candidate_rows, s->d, (int64_t)columns, s->d, NULL);
         s->chosen = mert_rows_new(s->chosen_rows, s->d, s->starts, s->d, NULL);
     }
-    return s->x2 && s->closest && s->pot && s->trial_pot && s->candidate2 && s->chosen2 && s->candidate && s->centre && s->scratch &&
+    return s->x2 && s->closest && s->pot && s->trial_pot && s->candidate2 && s->chosen2 && s->candidate && s->centre &&
+        s->scratch &&
            s->candidates && s->chosen ? 0 : -1;
 }
 
@@ -210,7 +212,8 @@ static float *about_mean(const float *x, int64_t n, int64_t d)
 
 double mert_kmeans_seed(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids)
 {
-    seeding s = {.n = n, .d = d, .k = o->k, .starts = o->n_init > 0 ? o->n_init : 1, .trials = 2 + (int64_t)log((double)o->k),
+    seeding s = {.n = n, .d = d, .k = o->k, .starts = o->n_init > 0 ? o->n_init : 1,
+                 .trials = 2 + (int64_t)log((double)o->k),
                  .tiles = (n + TILE - 1) / TILE};
     float *z = about_mean(x, n, d);
     int64_t *point = malloc((size_t)s.starts * sizeof *point), best = 0;

@@ -26,7 +26,8 @@ int mert_kmeans_sums_new(mert_kmeans_sums *s, int64_t k, int64_t d, int range, m
     s->range = range;
     while (bits < 62 && (int64_t)1 << bits < d)
         bits++;
-    s->inertia_shift = 2 * range + 2 + bits - 90; /* a squared distance is below d (2 * 2^range)^2, and shall stay below 2^90 units */
+    /* a squared distance is below d (2 * 2^range)^2, and shall stay below 2^90 units */
+    s->inertia_shift = 2 * range + 2 + bits - 90;
     s->high = calloc((size_t)(k * d), sizeof *s->high);
     s->low = calloc((size_t)(k * d), sizeof *s->low);
     s->count = calloc((size_t)k, sizeof *s->count);

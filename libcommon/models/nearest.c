@@ -85,7 +85,8 @@ void mert_nearest_set(mert_nearest *n, const float *codewords)
 }
 
 /* Least true distance among the candidates (all codewords if count < 0). */
-static int32_t decide(const mert_nearest *n, const mert_rows_kernels *v, const float *x, const int32_t *candidate, int64_t count, double *d2)
+static int32_t decide(const mert_nearest *n, const mert_rows_kernels *v, const float *x, const int32_t *candidate,
+                      int64_t count, double *d2)
 {
     int32_t best = 0;
     double least = INFINITY;
@@ -171,7 +172,8 @@ int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t 
     return j.bad;
 }
 
-void mert_nearest_plain(const float *codewords, int64_t k, int64_t d, const float *x, int64_t rows, int32_t *label, double *distance2)
+void mert_nearest_plain(const float *codewords, int64_t k, int64_t d, const float *x, int64_t rows, int32_t *label,
+                        double *distance2)
 {
     for (int64_t r = 0; r < rows; r++) {
         double least = INFINITY;

@@ -74,8 +74,9 @@ static void piece(void *arg, int64_t i, int worker)
                              j->m - row < j->rows ? j->m - row : j->rows, j->y + row * j->ldy, j->ldy, j->flags);
 }
 
-/* Pieces of about a quarter of a million multiplications at least; first along the rows, and where those are few (the deep
- * layers: large weights, few rows) along the outputs, so that each thread reads its own share of the weights. */
+/* Pieces of about a quarter of a million multiplications at least; first along the rows, and where those are few
+ * (the deep layers: large weights, few rows) along the outputs, so that each thread reads its own share of the
+ * weights. */
 void mert_rows_pool(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
 {
     job j = {.w = w, .x = x, .y = y, .ldx = ldx, .ldy = ldy, .m = m, .flags = flags};
@@ -85,7 +86,8 @@ void mert_rows_pool(const mert_rows *w, const float *x, int64_t ldx, int64_t m, 
     while (j.rows < 960 && j.rows * w->k * w->n < (1 << 20))
         j.rows += 96;
     j.row_tiles = (m + j.rows - 1) / j.rows;
-    while (j.row_tiles * ((j.panel_count + j.panels - 1) / j.panels) < 8 && j.panels > 1 && m * w->k * j.panels * PANEL > (1 << 19))
+    while (j.row_tiles * ((j.panel_count + j.panels - 1) / j.panels) < 8 && j.panels > 1 &&
+           m * w->k * j.panels * PANEL > (1 << 19))
         j.panels = (j.panels + 1) / 2;
     mert_pool_run(j.row_tiles * ((j.panel_count + j.panels - 1) / j.panels), piece, &j);
 }

@@ -1,13 +1,14 @@
-/* Products whose rows do not know of each other: y[r] = W x[r] + b, where every output is one accumulation over k = 0, 1, 2 ... of
- * its own row. However rows are gathered into calls, tiles, threads or batches of several items, the bits are the same (contract
- * A1), which no general matrix product promises. What stands between pcm or features and codes is computed with these.
+/* Products whose rows do not know of each other: y[r] = W x[r] + b, where every output is one accumulation over k = 0,
+ * 1, 2 ... of its own row. However rows are gathered into calls, tiles, threads or batches of several items, the bits
+ * are the same (contract A1), which no general matrix product promises. What stands between pcm or features and codes
+ * is computed with these.
  *
- * Rows may overlap (ldx < k), so a convolution over time is a product without a copy: with x[T, C] in time order, kernel k and
- * stride s, row t is the k * C numbers from x + t * s * C, ldx = s * C. A dilated kernel is `taps` pieces of C numbers each,
- * `tap_stride` apart.
+ * Rows may overlap (ldx < k), so a convolution over time is a product without a copy: with x[T, C] in time order,
+ * kernel k and stride s, row t is the k * C numbers from x + t * s * C, ldx = s * C. A dilated kernel is `taps` pieces
+ * of C numbers each, `tap_stride` apart.
  *
- * Speed: weights are packed once into panels of 32 outputs; a register tile (AVX-512: 12 rows by 32 outputs) walks down k reading
- * the panel once. No packing of x, so short k and few rows cost little more than their arithmetic. */
+ * Speed: weights are packed once into panels of 32 outputs; a register tile (AVX-512: 12 rows by 32 outputs) walks
+ * down k reading the panel once. No packing of x, so short k and few rows cost little more than their arithmetic. */
 #ifndef MERT_ROWS_H
 #define MERT_ROWS_H
 
@@ -47,10 +48,11 @@ void mert_rows_plain(const mert_rows *w, const float *x, int64_t ldx, int64_t m,
 /* The inner loops, one table per instruction set. */
 typedef struct mert_rows_kernels {
     /* panels [first, end) of w */
-    void (*apply)(const mert_rows *w, int64_t first, int64_t end, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags);
+    void (*apply)(const mert_rows *w, int64_t first, int64_t end, const float *x, int64_t ldx, int64_t m, float *y,
+                  int64_t ldy, int flags);
     void (*elu)(float *y, const float *x, int64_t n);              /* x > 0 ? x : exp(x) - 1 */
-    /* One step of an LSTM for one item: gates [4][h] (input, forget, cell, output, before their nonlinearity); c and out [h]:
-     * c = sigmoid(f) c + sigmoid(i) tanh(g); out = sigmoid(o) tanh(c). */
+    /* One step of an LSTM for one item: gates [4][h] (input, forget, cell, output, before their nonlinearity); c and
+     * out [h]: c = sigmoid(f) c + sigmoid(i) tanh(g); out = sigmoid(o) tanh(c). */
     void (*lstm_gates)(const float *gates, float *c, float *out, int64_t h);
     /* z[n] = x - centre; returns the sum of squares */
     float (*centred)(float *z, const float *x, const float *centre, int64_t n);

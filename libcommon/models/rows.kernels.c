@@ -15,6 +15,13 @@ enum { LANES = 4, ROWS = 1 };
 #endif
 enum { PANEL = MERT_ROWS_PANEL, COLUMNS = PANEL / LANES };
 
+/* Loops with constant bounds that must vanish, so that their arrays become registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 static inline float bits_to_float(int32_t bits)
@@ -24,8 +31,8 @@ static inline float bits_to_float(int32_t bits)
     return f;
 }
 
-/* exp(x) - 1 with x = k ln 2 + r, |r| <= ln 2 / 2: 2^k (e^r - 1) + (2^k - 1), which keeps small x exact to rounding. Taylor series of
- * e^r - 1 to r^7: the rest is below 1.5e-8 of it. */
+/* exp(x) - 1 with x = k ln 2 + r, |r| <= ln 2 / 2: 2^k (e^r - 1) + (2^k - 1), which keeps small x exact to rounding.
+ * Taylor series of e^r - 1 to r^7: the rest is below 1.5e-8 of it. */
 static inline float expm1_1(float x)
 {
     float k, r, p, two_k;
@@ -84,63 +91,57 @@ static inline void finish_row(float *y, const float *sum, const float *bias, int
         memcpy(y, v, (size_t)n * sizeof *v);
 }
 
-/* `rows` rows by `panels` panels, both constants where it is inlined. */
-static inline __attribute__((always_inline)) void tile(int rows, int panels, const mert_rows *w, int64_t panel, const float *x, int64_t ldx,
-                                                       float *y, int64_t ldy, int flags)
-{
-    vec sum[ROWS > 4 ? ROWS : 4][COLUMNS];
-    const float *b = w->panels + panel * w->k * PANEL;
-    int64_t width = w->k / w->taps, step = w->k * PANEL;
-    for (int r = 0; r < rows * panels; r++)
-        for (int c = 0; c < COLUMNS; c++)
-            sum[r][c] = (vec){0};
-    for (int64_t t = 0; t < w->taps; t++) {
-        const float *a = x + t * w->tap_stride;
-        for (int64_t i = 0; i < width; i++, b += PANEL)
-            for (int p = 0; p < panels; p++)
-                for (int r = 0; r < rows; r++)
-                    for (int c = 0; c < COLUMNS; c++)
-                        sum[p * rows + r][c] += a[r * ldx + i] * *(const vec *)(b + p * step + c * LANES);
+/* R rows by P panels: a function for each pair, since only loops with literal bounds leave their sums in registers
+ * under every compiler. The sums are read once, into `done`: whatever else touched them would keep them out of
+ * registers, too. */
+#define TILE(name, R, P)                                                                                       \
+    static __attribute__((noinline)) void name(const mert_rows *w, int64_t panel, const float *x, int64_t ldx, \
+                                               float *y, int64_t ldy, int flags)                               \
+    {                                                                                                          \
+        vec sum[(R) * (P)][COLUMNS];                                                                           \
+        float done[(R) * (P)][PANEL];                                                                          \
+        const float *b = w->panels + panel * w->k * PANEL;                                                     \
+        int64_t width = w->k / w->taps, step = w->k * PANEL;                                                   \
+        UNROLL for (int r = 0; r < (R) * (P); r++)                                                             \
+            UNROLL for (int c = 0; c < COLUMNS; c++)                                                           \
+                sum[r][c] = (vec){0};                                                                          \
+        for (int64_t t = 0; t < w->taps; t++) {                                                                \
+            const float *a = x + t * w->tap_stride;                                                            \
+            for (int64_t i = 0; i < width; i++, b += PANEL)                                                    \
+                UNROLL for (int p = 0; p < (P); p++)                                                           \
+                    UNROLL for (int r = 0; r < (R); r++)                                                       \
+                        UNROLL for (int c = 0; c < COLUMNS; c++)                                               \
+                            sum[p * (R) + r][c] += a[r * ldx + i] * *(const vec *)(b + p * step + c * LANES);  \
+        }                                                                                                      \
+        UNROLL for (int r = 0; r < (R) * (P); r++)                                                             \
+            UNROLL for (int c = 0; c < COLUMNS; c++)                                                           \
+                *(vec *)(done[r] + c * LANES) = sum[r][c];                                                     \
+        for (int p = 0; p < (P); p++) {                                                                        \
+            int64_t at = (panel + p) * PANEL, n = w->n - at < PANEL ? w->n - at : PANEL;                       \
+            for (int r = 0; r < (R); r++)                                                                      \
+                finish_row(y + r * ldy + at, done[p * (R) + r], w->bias ? w->bias + at : NULL, n, flags);      \
+        }                                                                                                      \
     }
-    for (int p = 0; p < panels; p++) {
-        int64_t at = (panel + p) * PANEL, n = w->n - at < PANEL ? w->n - at : PANEL;
-        for (int r = 0; r < rows; r++)
-            finish_row(y + r * ldy + at, (const float *)sum[p * rows + r], w->bias ? w->bias + at : NULL, n, flags);
-    }
-}
 
-static __attribute__((noinline)) void full_tile(const mert_rows *w, int64_t panel, const float *x, int64_t ldx, float *y, int64_t ldy, int flags)
-{
-    tile(ROWS, 1, w, panel, x, ldx, y, ldy, flags);
-}
-
-static __attribute__((noinline)) void row_tile(const mert_rows *w, int64_t panel, const float *x, float *y, int flags)
-{
-    tile(1, 1, w, panel, x, 0, y, 0, flags);
-}
-
+TILE(full_tile, ROWS, 1)
+TILE(row_tile, 1, 1)
 #if defined(__AVX512F__)
-static __attribute__((noinline)) void four_rows(const mert_rows *w, int64_t panel, const float *x, int64_t ldx, float *y, int64_t ldy, int flags)
-{
-    tile(4, 1, w, panel, x, ldx, y, ldy, flags);
-}
+TILE(four_rows, 4, 1)
 #endif
 #if defined(__AVX__)
 /* A single row (an LSTM's step) has too few sums of its own to hide the adder's latency: several panels at once. */
 enum { ROW_PANELS = LANES == 16 ? 4 : 2 };
-static __attribute__((noinline)) void wide_row(const mert_rows *w, int64_t panel, const float *x, float *y, int flags)
-{
-    tile(1, ROW_PANELS, w, panel, x, 0, y, 0, flags);
-}
+TILE(wide_row, 1, ROW_PANELS)
 #endif
 
-static void apply(const mert_rows *w, int64_t first, int64_t end, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
+static void apply(const mert_rows *w, int64_t first, int64_t end, const float *x, int64_t ldx, int64_t m, float *y,
+                  int64_t ldy, int flags)
 {
     int64_t r = 0, p = first;
 #if defined(__AVX__)
     if (m == 1)
         for (; p + ROW_PANELS <= end; p += ROW_PANELS)
-            wide_row(w, p, x, y, flags);
+            wide_row(w, p, x, 0, y, 0, flags);
 #endif
     for (; p < end; p++) {
         for (r = 0; r + ROWS <= m; r += ROWS)
@@ -150,7 +151,7 @@ static void apply(const mert_rows *w, int64_t first, int64_t end, const float *x
             four_rows(w, p, x + r * ldx, ldx, y + r * ldy, ldy, flags);
 #endif
         for (; r < m; r++)
-            row_tile(w, p, x + r * ldx, y + r * ldy, flags);
+            row_tile(w, p, x + r * ldx, 0, y + r * ldy, 0, flags);
     }
 }
 
@@ -163,7 +164,8 @@ static void elu(float *y, const float *x, int64_t n)
 static void lstm_gates(const float *gates, float *c, float *out, int64_t h)
 {
     for (int64_t j = 0; j < h; j++) {
-        float i = sigmoid_1(gates[j]), f = sigmoid_1(gates[h + j]), g = tanh_1(gates[2 * h + j]), o = sigmoid_1(gates[3 * h + j]);
+        float i = sigmoid_1(gates[j]), f = sigmoid_1(gates[h + j]);
+        float g = tanh_1(gates[2 * h + j]), o = sigmoid_1(gates[3 * h + j]);
         float v = f * c[j] + i * g;
         c[j] = v;
         out[j] = o * tanh_1(v);
@@ -247,4 +249,5 @@ static double distance2(const float *x, const float *y, int64_t n)
     return s;
 }
 
-const mert_rows_kernels MERT_KERNEL(mert_rows_kernels) = {apply, elu, lstm_gates, centred, distances, within, distance2};
+const mert_rows_kernels MERT_KERNEL(mert_rows_kernels) = {
+    apply, elu, lstm_gates, centred, distances, within, distance2};

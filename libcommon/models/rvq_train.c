@@ -121,7 +121,8 @@ static int running_means(training *t, mert_error *e)
         for (int64_t v = 0; v < t->V; v++) {
             t->share[v] = keep * t->share[v] + (1 - keep) * (double)t->sums.count[v];
             for (int64_t i = 0; i < t->d; i++)
-                t->sum[v * t->d + i] = keep * t->sum[v * t->d + i] + (1 - keep) * mert_kmeans_sums_value(&t->sums, v, i);
+                t->sum[v * t->d + i] =
+                    keep * t->sum[v * t->d + i] + (1 - keep) * mert_kmeans_sums_value(&t->sums, v, i);
         }
         replace_dead(t, (uint64_t)step);
         set_codewords(t);
@@ -165,13 +166,15 @@ static double power(const float *x, int64_t n, int64_t d)
     return s / (double)n;
 }
 
-int mert_rvq_train(const mert_rvq_options *o, float *x, int64_t n, int64_t d, float *codewords, mert_rvq_result *result, mert_error *e)
+int mert_rvq_train(const mert_rvq_options *o, float *x, int64_t n, int64_t d, float *codewords,
+                   mert_rvq_result *result, mert_error *e)
 {
     training t = {.o = o, .x = x, .n = n, .d = d, .V = o->classes, .batch = o->batch < n ? o->batch : n};
     int bad = 0;
     memset(result, 0, sizeof *result);
     if (n < o->classes)
-        return mert_fail(e, "%lld classes need at least as many frames, but there are %lld", (long long)o->classes, (long long)n);
+        return mert_fail(e, "%lld classes need at least as many frames, but there are %lld", (long long)o->classes,
+                         (long long)n);
     result->power = power(x, n, d);
     for (t.at = 0; !bad && t.at < o->count; t.at++) {
         t.codewords = codewords + t.at * o->classes * d;

@@ -87,7 +87,8 @@ static int grow(mert_sample *s, mert_error *e)
         s->entries = entries;
     data = entries ? realloc(s->data, (size_t)room * (size_t)s->d * sizeof *data) : NULL;
     if (!data)
-        return mert_fail(e, "out of memory: a sample of %lld frames of %lld values does not fit (see --max-frames)", (long long)room,
+        return mert_fail(e, "out of memory: a sample of %lld frames of %lld values does not fit (see --max-frames)",
+                         (long long)room,
                          (long long)s->d);
     s->data = data;
     s->room = room;
@@ -135,7 +136,8 @@ void mert_sample_drop(mert_sample *s)
         kept += s->entries[i].item != s->item;
     if (kept == s->n)
         return;
-    /* Rows beyond `kept` move into the rows that become free. by_slot: which entry owns a row, -1 for those that leave. */
+    /* Rows beyond `kept` move into the rows that become free. by_slot: which entry owns a row, -1 for those that
+     * leave. */
     int64_t *by_slot = malloc((size_t)s->n * sizeof *by_slot);
     if (by_slot) {
         for (int64_t i = 0; i < s->n; i++)

@@ -70,7 +70,8 @@ int64_t mert_seanet_least_block(const mert_seanet *s)
     int64_t stride = mert_seanet_stride(s), down = 1, up = 1, least = stride;
     for (int i = 0; i < s->n; i++) {
         const mert_seanet_stage *g = &s->stages[i];
-        int64_t need = g->kind == MERT_SEANET_LSTM || g->conv.zero_past ? 1 : g->conv.left + 1, rows = (need * down + up - 1) / up;
+        int64_t need = g->kind == MERT_SEANET_LSTM || g->conv.zero_past ? 1 : g->conv.left + 1,
+            rows = (need * down + up - 1) / up;
         if (rows > least)
             least = rows;
         if (g->kind == MERT_SEANET_CONV) {
@@ -200,8 +201,8 @@ static void elu_piece(void *arg, int64_t i, int worker)
         memcpy(j->y + at, j->x + at, (size_t)n * sizeof *j->y);
 }
 
-/* Row p of an item's L rows as its conv sees them, p in [-left, L + right): reflected at both ends; an item that is too short for that
- * is first extended with zeros (EnCodec's pad1d). NULL: zeros. first: p = 0. */
+/* Row p of an item's L rows as its conv sees them, p in [-left, L + right): reflected at both ends; an item that is
+ * too short for that is first extended with zeros (EnCodec's pad1d). NULL: zeros. first: p = 0. */
 static const float *reflected(const float *first, int64_t width, int64_t L, int64_t left, int64_t right, int64_t p)
 {
     int64_t most = left > right ? left : right, extended = L > most ? L : most + 1;
@@ -221,7 +222,8 @@ static void put_row(float *to, const float *row, int64_t width)
 }
 
 /* x [rows, in] with its past and what completes it, in w->padded; the number of steps. */
-static int64_t gather(const mert_seanet_conv *c, memory *m, float *padded, const float *x, int64_t rows, int elu, int started, int last)
+static int64_t gather(const mert_seanet_conv *c, memory *m, float *padded, const float *x, int64_t rows, int elu,
+                      int started, int last)
 {
     int64_t width = c->in, more = last ? (c->stride - rows % c->stride) % c->stride : 0;
     float *now = padded + c->left * width;
@@ -232,7 +234,8 @@ static int64_t gather(const mert_seanet_conv *c, memory *m, float *padded, const
     else
         for (int64_t p = -c->left; p < 0; p++)
             put_row(now + p * width, reflected(now, width, rows, c->left, more, p), width);
-    /* Later blocks have their past before them, so the rows that are mirrored at the end exist: as if the item began there. */
+    /* Later blocks have their past before them, so the rows that are mirrored at the end exist: as if the item began
+     * there. */
     for (int64_t p = rows; p < rows + more; p++)
         put_row(now + p * width,
                 started ? now + (2 * rows - 2 - p) * width : reflected(now, width, rows, c->left, more, p), width);
@@ -241,7 +244,8 @@ static int64_t gather(const mert_seanet_conv *c, memory *m, float *padded, const
     return (rows + more) / c->stride;
 }
 
-static int64_t conv_run(const mert_seanet_stage *g, memory *m, mert_seanet_work *w, const float *x, int64_t rows, float *y, int started,
+static int64_t conv_run(const mert_seanet_stage *g, memory *m, mert_seanet_work *w, const float *x, int64_t rows,
+                        float *y, int started,
                         int last)
 {
     const mert_seanet_conv *c = &g->conv;
@@ -250,7 +254,8 @@ static int64_t conv_run(const mert_seanet_stage *g, memory *m, mert_seanet_work 
     return steps * c->up;
 }
 
-static int64_t residual_run(const mert_seanet_stage *g, memory *m, mert_seanet_work *w, const float *x, int64_t rows, float *y, int started)
+static int64_t residual_run(const mert_seanet_stage *g, memory *m, mert_seanet_work *w, const float *x, int64_t rows,
+                            float *y, int started)
 {
     elu_job copy = {y, x, rows * g->conv.in, 0};
     gather(&g->conv, m, w->padded, x, rows, 1, started, 0);
@@ -278,9 +283,11 @@ static void lstm_piece(void *arg, int64_t l, int worker)
 {
     const lstm_job *j = arg;
     const mert_rows_kernels *v = MERT_ROWS_KERNELS;
-    int64_t W = j->g->width, first = (j->wave - l) * LSTM_STEPS, n = j->rows - first < LSTM_STEPS ? j->rows - first : LSTM_STEPS;
+    int64_t W = j->g->width, first = (j->wave - l) * LSTM_STEPS, n = j->rows - first < LSTM_STEPS
+        ? j->rows - first : LSTM_STEPS;
     const float *x = l ? j->out + (l - 1) * j->rows * W : j->x;
-    float *out = j->out + l * j->rows * W, *gates = j->gates + l * LSTM_STEPS * 4 * W, *h = j->state + l * 2 * W, *c = h + W;
+    float *out = j->out + l * j->rows * W, *gates = j->gates + l * LSTM_STEPS * 4 * W, *h = j->state + l * 2 * W,
+        *c = h + W;
     (void)worker;
     if (first < 0 || n <= 0)
         return;
@@ -292,7 +299,8 @@ static void lstm_piece(void *arg, int64_t l, int worker)
     }
 }
 
-static int64_t lstm_run(const mert_seanet_stage *g, memory *m, mert_seanet_work *w, const float *x, int64_t rows, float *y)
+static int64_t lstm_run(const mert_seanet_stage *g, memory *m, mert_seanet_work *w, const float *x, int64_t rows,
+                        float *y)
 {
     int64_t W = g->width;
     lstm_job j = {g, m->past, x, w->hidden, w->hidden + g->layers * rows * W, rows, 0};
@@ -304,7 +312,8 @@ static int64_t lstm_run(const mert_seanet_stage *g, memory *m, mert_seanet_work 
     return rows;
 }
 
-const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *m, mert_seanet_work *w, const float *x, int64_t rows, int last,
+const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *m, mert_seanet_work *w, const float *x,
+                             int64_t rows, int last,
                              int64_t *out_rows)
 {
     int side = 0;

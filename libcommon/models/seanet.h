@@ -1,15 +1,17 @@
-/* SEANet, the causal convolution network on both sides of EnCodec's quantiser (REFERENCE section 5), run along time in constant
- * memory. A net is a row of stages on rows [T, C] (time first):
+/* SEANet, the causal convolution network on both sides of EnCodec's quantiser (REFERENCE section 5), run along time in
+ * constant memory. A net is a row of stages on rows [T, C] (time first):
  *
- *     conv       (ELU first, or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection, right padding
+ * conv       (ELU first, or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection, right
+ * padding
  *                what completes the last output
- *     upsampler  (ELU first) transposed conv, kernel 2 r, stride r, what hangs over on the right is trimmed: output rows
+ * upsampler  (ELU first) transposed conv, kernel 2 r, stride r, what hangs over on the right is trimmed: output rows
  *                r t + j = W[j] x[t] + W[j + r] x[t - 1], so it is a product of [x[t-1], x[t]] with r * C' outputs
  *     residual   y = shortcut(x) + conv k 1 (ELU (conv k 3 (ELU x)))
  *     lstm       y = lstm(x) + x
  *
- * Weights are shared; what a net remembers of an item (the last input rows of each conv, the LSTM's state) is the item's. Blocks of rows
- * go through all stages; all arithmetic is by rows.h, so where blocks begin changes no bit (A1). */
+ * Weights are shared; what a net remembers of an item (the last input rows of each conv, the LSTM's state) is the
+ * item's. Blocks of rows go through all stages; all arithmetic is by rows.h, so where blocks begin changes no bit
+ * (A1). */
 #ifndef MERT_SEANET_H
 #define MERT_SEANET_H
 
@@ -33,10 +35,12 @@ enum { MERT_SEANET_STAGES = 64, MERT_SEANET_LSTM_LAYERS = 4 };
 typedef struct mert_seanet_stage {
     mert_seanet_kind kind;
     int elu;                             /* conv: ELU first */
-    mert_seanet_conv conv, second, shortcut; /* residual: all three (shortcut.product NULL: identity); conv: the first */
+    /* residual: all three (shortcut.product NULL: identity); conv: the first */
+    mert_seanet_conv conv, second, shortcut;
     int64_t width;                       /* lstm */
     int layers;
-    mert_rows *input[MERT_SEANET_LSTM_LAYERS], *recurrent[MERT_SEANET_LSTM_LAYERS]; /* [4 width, width], bias in `input` */
+    /* [4 width, width], bias in `input` */
+    mert_rows *input[MERT_SEANET_LSTM_LAYERS], *recurrent[MERT_SEANET_LSTM_LAYERS];
 } mert_seanet_stage;
 
 typedef struct mert_seanet {
@@ -50,7 +54,8 @@ int64_t mert_seanet_in(const mert_seanet *s);  /* channels */
 int64_t mert_seanet_out(const mert_seanet *s);
 int64_t mert_seanet_stride(const mert_seanet *s); /* input rows per output row (decoder: 1) */
 int64_t mert_seanet_up(const mert_seanet *s);     /* output rows per input row (encoder: 1) */
-/* Input rows that a first block must have, unless it is the only one, for reflection to find its rows; a multiple of the stride. */
+/* Input rows that a first block must have, unless it is the only one, for reflection to find its rows; a multiple of
+ * the stride. */
 int64_t mert_seanet_least_block(const mert_seanet *s);
 
 /* What a net remembers of one item. NULL: out of memory. */
@@ -64,13 +69,14 @@ typedef struct mert_seanet_work mert_seanet_work;
 mert_seanet_work *mert_seanet_work_new(const mert_seanet *s, int64_t rows);
 void mert_seanet_work_free(mert_seanet_work *w);
 
-/* The next `rows` rows x[rows, in] of an item; a multiple of the stride unless `last`. Returns y (the workspace's, valid until its
- * next use) and its number of rows in *out_rows. */
-const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *i, mert_seanet_work *w, const float *x, int64_t rows, int last,
+/* The next `rows` rows x[rows, in] of an item; a multiple of the stride unless `last`. Returns y (the workspace's,
+ * valid until its next use) and its number of rows in *out_rows. */
+const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *i, mert_seanet_work *w, const float *x,
+                             int64_t rows, int last,
                              int64_t *out_rows);
 
-/* The readable version, of a whole item at once, by the definitions: [*out_rows, out], to be freed by the caller. For tests: it does not
- * look after memory that cannot be had. (seanet_plain.c) */
+/* The readable version, of a whole item at once, by the definitions: [*out_rows, out], to be freed by the caller.
+ * For tests: it does not look after memory that cannot be had. (seanet_plain.c) */
 float *mert_seanet_plain(const mert_seanet *s, const float *x, int64_t rows, int64_t *out_rows);
 
 #endif

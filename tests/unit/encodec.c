@@ -1,4 +1,5 @@
-/* EnCodec: against the reference from both containers and both namings, in any chunks, at any length, and what it refuses. */
+/* EnCodec: against the reference from both containers and both namings, in any chunks, at any length, and what it
+ * refuses. */
 #include "../test.h"
 
 #include "../../formats/file.h"
@@ -54,7 +55,8 @@ static float *load(const char *name, int64_t shape[2])
         mert_npy_close(&a);
         return x;
     }
-    char *text = mert_file_read(test_golden(name), 1 << 20, &size, &e), *at = text ? strstr(text + 10, "'shape': (") : NULL;
+    char *text = mert_file_read(test_golden(name), 1 << 20, &size, &e);
+    char *at = text ? strstr(text + 10, "'shape': (") : NULL;
     float *x = NULL;
     long long r, c;
     if (at && sscanf(at, "'shape': (%lld, %lld)", &r, &c) == 2 && (size_t)(r * c * 4) < size) {
@@ -164,10 +166,12 @@ TEST(chunks_and_threads_change_no_bit)
     mert_encodec_free(m);
 }
 
-/* Around every place where padding changes its form: the reflection's reach in each layer, whole frames, whole blocks. */
+/* Around every place where padding changes its form: the reflection's reach in each layer, whole frames, whole
+ * blocks. */
 TEST(every_length_agrees_with_the_plain_version)
 {
-    static const int64_t lengths[] = {1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 39, 40, 41, 79, 319, 320, 321, 640, 1919, 1920, 1921, 2240, 2241,
+    static const int64_t lengths[] = {1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 39, 40, 41, 79, 319, 320, 321, 640, 1919,
+                                      1920, 1921, 2240, 2241,
                                       5000, 20479, 20480, 20481, 20800};
     mert_encodec *m = tiny();
     int64_t shape[2], n;
@@ -207,8 +211,10 @@ static int copy_model(const char *to, const char *without, const char *extra, in
         char *name = calloc(1, strlen(from->name) + 64);
         size_t length = strlen(from->name);
         strcpy(name, from->name);
-        if (new_names && length > 9 && (!strcmp(name + length - 9, ".weight_g") || !strcmp(name + length - 9, ".weight_v")))
-            strcpy(name + length - 9, from->name[length - 1] == 'g' ? ".parametrizations.weight.original0" : ".parametrizations.weight.original1");
+        if (new_names && length > 9 &&
+            (!strcmp(name + length - 9, ".weight_g") || !strcmp(name + length - 9, ".weight_v")))
+            strcpy(name + length - 9, from->name[length - 1] == 'g'
+                   ? ".parametrizations.weight.original0" : ".parametrizations.weight.original1");
         t[n] = (mert_tensor_out){.name = name, .type = from->type, .ndim = from->ndim, .data = from->data};
         memcpy(t[n].shape, from->shape, sizeof from->shape);
         if (without && !strncmp(name, without, strlen(without)))
@@ -288,7 +294,8 @@ TEST(a_config_that_contradicts_the_tensors_is_refused)
 {
     static const struct { const char *json, *says; } cases[] = {
         {"{\"num_filters\": 8}", "num_filters 8"}, {"{\"upsampling_ratios\": [8, 5, 4, 3]}", "upsampling_ratios"},
-        {"{\"norm_type\": \"time_group_norm\"}", "time_group_norm"}, {"{\"use_causal_conv\": false}", "use_causal_conv"},
+        {"{\"norm_type\": \"time_group_norm\"}", "time_group_norm"},
+        {"{\"use_causal_conv\": false}", "use_causal_conv"},
         {"{\"audio_channels\": 2}", "audio_channels 2"}, {"{\"codebook_size\": 1024}", "codebook_size 1024"},
         {"{\"num_lstm_layers\": 1}", "num_lstm_layers 1"}, {"{\"trim_right_ratio\": 0.5}", "trim_right_ratio"}};
     mert_error e;

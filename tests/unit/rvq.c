@@ -1,4 +1,5 @@
-/* The pieces under all quantisers: row-invariant products and their nonlinearities, nearest codewords, residual quantisation. */
+/* The pieces under all quantisers: row-invariant products and their nonlinearities, nearest codewords, residual
+ * quantisation. */
 #include "../test.h"
 
 #include "../../libcommon/base/pool.h"
@@ -20,7 +21,8 @@ static float *normal(uint64_t seed, int64_t n, double scale)
 
 TEST(products_are_those_of_the_plain_version)
 {
-    static const int sizes[][3] = {{1, 1, 1}, {1, 70, 33}, {5, 31, 7}, {13, 32, 64}, {30, 33, 100}, {100, 100, 39}, {7, 256, 512}};
+    static const int sizes[][3] = {{1, 1, 1},   {1, 70, 33},    {5, 31, 7},    {13, 32, 64},
+                                   {30, 33, 100}, {100, 100, 39}, {7, 256, 512}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
         float *x = normal(1, m * k, 1), *w = normal(2, n * k, 1), *bias = normal(3, n, 1);
@@ -43,7 +45,8 @@ TEST(products_are_those_of_the_plain_version)
 TEST(a_row_is_the_same_alone_in_a_batch_and_by_the_pool)
 {
     enum { M = 117, N = 75, K = 130 };
-    float *x = normal(1, M * K, 1), *w = normal(2, N * K, 1), *all = malloc(M * N * sizeof *all), *some = malloc(M * N * sizeof *some);
+    float *x = normal(1, M * K, 1), *w = normal(2, N * K, 1), *all = malloc(M * N * sizeof *all),
+        *some = malloc(M * N * sizeof *some);
     mert_rows *rows = mert_rows_new(w, K, N, K, NULL);
     CHECK(rows);
     mert_rows_apply(rows, x, K, M, all, N, 0);
@@ -114,7 +117,8 @@ TEST(nonlinearities_are_within_a_few_ulp)
     CHECK_NEAR(worst_sigmoid, 0, 4);
 }
 
-/* Offsets far from zero, codewords that are equal, and points half way between two are where single precision would err. */
+/* Offsets far from zero, codewords that are equal, and points half way between two are where single precision would
+ * err. */
 TEST(nearest_is_exact)
 {
     static const struct { int64_t k, d; double offset, spread; } cases[] = {
