@@ -175,7 +175,7 @@ static int save(const char *path, const void *data, size_t size)
 /* S1 at every level: zstd tests and decompresses it to exactly the tensors, with windows of at most 2^23. */
 TEST(zstd_reads_it)
 {
-    static const int levels[] = {-7, 1, 3, 19};
+    static const int levels[] = {-7, 1, 3, 22};
     enum { FRAMES = 5, WIDTH = 2500000 }; /* 10 MB per step: more than a window */
     mts_record r = plain_record("k", 0, FRAMES, WIDTH);
     size_t size = (size_t)FRAMES * WIDTH * 4;
@@ -189,6 +189,8 @@ TEST(zstd_reads_it)
         CHECK(!save(test_tmp("a.mts"), b.data, b.size));
         snprintf(command, sizeof command, "zstd -tq %s && zstd -dcq --memory=8MB %s | cmp - %s", test_tmp("a.mts"),
                  test_tmp("a.mts"), test_tmp("raw"));
+        CHECK(run(command) == 0);
+        snprintf(command, sizeof command, "zstd -lv %s | grep -q '^Check: XXH64'", test_tmp("a.mts"));
         CHECK(run(command) == 0);
         free(b.data);
     }

@@ -147,6 +147,40 @@ TEST(a_flipped_byte_among_many_chunks)
     bytes b = make_chunked();
     CHECK(b.size < 4000);
     CHECK(!try_flips(b, 0x10, 0));
+    CHECK(!try_flips(b, 0x40, 1));
+    free(b.data);
+}
+
+/* Tensors may look like streams: their bytes, stored as they are because they do not compress, hold whole frames. */
+TEST(a_flipped_byte_before_a_stream_within_a_tensor)
+{
+    static seen s;
+    bytes inner = make(0), b;
+    size_t size = 40000 + inner.size - inner.size % 4;
+    unsigned char *data = malloc(size + 4);
+    fill(data, size, 5);
+    memcpy(data + 20000, inner.data, inner.size);
+    FILE *f = open_memstream(&b.data, &b.size);
+    mts_begin begin = plain_begin();
+    mts_record r = plain_record("outer", 0, (int64_t)size / 4, 1);
+    mts_writer *w = mts_writer_open(f, "x.mts", &begin, -7);
+    mts_write_record(w, &r);
+    mts_write_frames(w, data, (int64_t)size / 4);
+    mts_write_record_end(w);
+    write_noise(w, "next", 1, 3, 1);
+    mts_writer_close(w, 1, NULL, 0);
+    fclose(f);
+    char *at = NULL;
+    for (size_t i = 0; i + 16 < b.size && !at; i++)
+        if (!memcmp(b.data + i, data + 10000, 16))
+            at = b.data + i;
+    CHECK(at); /* stored */
+    *at ^= 1;
+    read_bytes(b.data, b.size, &s, 0);
+    CHECK(s.final == MTS_EOF && !s.damages && s.records == 1 && s.failures == 1 && s.begins == 1);
+    CHECK(!strcmp(s.failure[0].key, "outer") && !strcmp(s.record[0].record.key, "next"));
+    free(data);
+    free(inner.data);
     free(b.data);
 }
 
@@ -281,6 +315,12 @@ TEST(what_is_no_stream_gets_one_clear_line)
     CHECK(s.final == MTS_ERROR && strstr(s.error, "x.mts: not a tensor stream: it begins with \"RIFF\\x01"));
     read_bytes(zeros, sizeof zeros, &s, 0);
     CHECK(s.final == MTS_ERROR && strstr(s.error, "not a tensor stream") && !s.damages);
+    /* What begins with megabytes of something else is something else, whatever comes later. */
+    bytes b = make(0);
+    memcpy(zeros + sizeof zeros - b.size, b.data, b.size);
+    read_bytes(zeros, sizeof zeros, &s, 0);
+    CHECK(s.final == MTS_ERROR && strstr(s.error, "not a tensor stream") && !s.records);
+    free(b.data);
 }
 
 TEST(random_garbage_is_survived)
@@ -362,6 +402,7 @@ int main(void)
 {
     RUN(a_flipped_byte_costs_at_most_one_record);
     RUN(a_flipped_byte_among_many_chunks);
+    RUN(a_flipped_byte_before_a_stream_within_a_tensor);
     RUN(a_flipped_byte_in_a_concatenation);
     RUN(a_cut_is_always_an_error);
     RUN(a_missing_piece_is_named);

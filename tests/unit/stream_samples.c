@@ -75,6 +75,22 @@ TEST(valid_samples_read_as_their_table_says) { CHECK(!replay(SAMPLES "valid/", 1
 
 TEST(invalid_samples_fail_as_their_table_says) { CHECK(!replay(SAMPLES "invalid/", 0)); }
 
+/* Who passes over the tensors still notices what is missing of them. */
+TEST(skipping_notices_what_is_missing)
+{
+    static const char *const names[] = {"short-record.mts", "long-record.mts", "chunk-numbers.mts", "flip-data.mts", "flip-chunk.mts"};
+    static seen s;
+    char path[256];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, SAMPLES "invalid/%s", names[i]);
+        FILE *f = fopen(path, "rb");
+        CHECK(f);
+        read_file(f, path, &s, 1);
+        fclose(f);
+        CHECK(s.final == MTS_EOF && s.failures == 1 && !s.order);
+    }
+}
+
 /* The numbers themselves, not only their count: 0 to 23 in each of the six types. */
 TEST(sample_values_are_right)
 {
@@ -112,6 +128,7 @@ int main(void)
 {
     RUN(valid_samples_read_as_their_table_says);
     RUN(invalid_samples_fail_as_their_table_says);
+    RUN(skipping_notices_what_is_missing);
     RUN(sample_values_are_right);
     return test_done();
 }
