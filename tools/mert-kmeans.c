@@ -178,7 +178,8 @@ static int assign_end(void *self, mert_sink *sink, mert_error *e)
     return 0;
 }
 
-static const mert_stage assign_stage = {assign_begin, assign_frames, assign_end, NULL, assign_stream, NULL};
+static const mert_stage assign_stage = {
+    .stream = assign_stream, .begin = assign_begin, .frames = assign_frames, .end = assign_end};
 
 static int open_codebook(assigning *s, mert_error *e)
 {

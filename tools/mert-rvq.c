@@ -59,8 +59,8 @@ static void show(void *self, int64_t codebook, const char *what, int64_t step, i
         mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64, codebook + 1, codebooks,
                           what, step, steps);
     else
-        mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64 ", mean squared distance %.6g",
-                          codebook + 1, codebooks, what, step, steps, error);
+        mert_log_progress("codebook %" PRId64 " of %" PRId64 ": %s %" PRId64 " of %" PRId64
+                          ", mean squared distance %.6g", codebook + 1, codebooks, what, step, steps, error);
 }
 
 /* All features are in: the sample x [n, width] becomes the codebook file. */

@@ -48,4 +48,5 @@ static int commit(void *self, mert_error *e)
     return mert_labels_commit(w, e);
 }
 
-const mert_tap mert_label_tap_calls = {stream, record, frames, end, failed, commit};
+const mert_tap mert_label_tap_calls = {
+    .stream = stream, .record = record, .frames = frames, .end = end, .failed = failed, .commit = commit};

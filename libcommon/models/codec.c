@@ -294,8 +294,9 @@ static int decode_end(void *self, mert_sink *sink, mert_error *e)
 
 const mert_stage *mert_codec_stage(const mert_codec *c)
 {
-    static const mert_stage encode = {encode_begin, encode_frames, encode_end, NULL, on_stream, NULL};
-    static const mert_stage decode = {decode_begin, decode_frames, decode_end, NULL, on_stream, NULL};
+    static const mert_stage encode = {
+        .stream = on_stream, .begin = encode_begin, .frames = encode_frames, .end = encode_end};
+    static const mert_stage decode = {.begin = decode_begin, .frames = decode_frames, .end = decode_end};
     return c->decode ? &decode : &encode;
 }
 

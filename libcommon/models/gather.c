@@ -58,7 +58,8 @@ static int finish(void *self, mert_error *e)
     return x ? g->finish(g->finish_self, &g->features, x, n, mert_sample_seen(g->sample), e) : -1;
 }
 
-const mert_stage mert_gather_stage = {begin, frames, end, drop, on_stream, finish};
+const mert_stage mert_gather_stage = {
+    .stream = on_stream, .begin = begin, .frames = frames, .end = end, .drop = drop, .finish = finish};
 
 void mert_gather_free(mert_gather *g)
 {
