@@ -78,7 +78,7 @@ TEST(invalid_samples_fail_as_their_table_says) { CHECK(!replay(SAMPLES "invalid/
 /* Who passes over the tensors still notices what is missing of them. */
 TEST(skipping_notices_what_is_missing)
 {
-    static const char *const names[] = {"short-record.mts", "long-record.mts", "chunk-numbers.mts", "flip-data.mts", "flip-chunk.mts"};
+    static const char *const names[] = {"short-record.mts", "long-record.mts", "chunk-numbers.mts", "wrong-count.mts", "flip-data.mts", "flip-chunk.mts"};
     static seen s;
     char path[256];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
