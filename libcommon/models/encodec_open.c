@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME = 160, BLOCK_FRAMES = 64, SIZE_MAX_SANE = 1 << 16 };
+enum { NAME = 160, BLOCK_FRAMES = 64, SIZE_MAX_SANE = 1 << 16, KERNEL_MAX = 1024, HOP_MAX = 1 << 14 };
 
 /* Tensors under either naming. Our own names for them, which the hash is over, are those of the HF layout with
  * weight_g and weight_v. */
@@ -178,6 +178,10 @@ static int conv(loader *l, const char *net, int layer, const char *part, int64_t
     if (!w)
         return -1;
     K = shape[2];
+    if (K > KERNEL_MAX) {
+        free(w);
+        return mert_fail(l->e, "layer %s %d: a kernel of %" PRId64 " is beyond %d", net, layer, K, KERNEL_MAX);
+    }
     if (down && (K % 2 || K < 4)) {
         free(w);
         return mert_fail(l->e, "layer %s %d: kernel %" PRId64 " is not twice a stride", net, layer, K);
@@ -525,7 +529,7 @@ static int load(loader *l)
     if (all_used(l))
         return -1;
     m->hop = mert_seanet_stride(&m->encoder);
-    if (m->hop < 1 || m->hop > 1 << 20)
+    if (m->hop < 1 || m->hop > HOP_MAX)
         return mert_fail(l->e, "%" PRId64 " samples per frame are out of range", m->hop);
     least = mert_seanet_least_block(&m->encoder) / m->hop;
     if (m->decoder.n && mert_seanet_least_block(&m->decoder) > least)
