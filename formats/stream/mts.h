@@ -135,10 +135,14 @@ mts_reader *mts_reader_open(FILE *f, const char *name); /* f stays the caller's;
 int mts_next(mts_reader *r);                            /* an mts_event */
 /* Passes over the rest of the open record without decompressing (its bytes are still checked): the next event is its RECORD_END or FAILED. */
 int mts_skip(mts_reader *r);
+/* Passes over those chunks of the open record that end at or before `frame` in the same way: the next CHUNK holds that frame, and
+ * perhaps some before it (mts_reader_first). */
+int mts_skip_to(mts_reader *r, int64_t frame);
 const mts_begin *mts_reader_begin(const mts_reader *r);
 const mts_record *mts_reader_record(const mts_reader *r);
 const void *mts_reader_data(const mts_reader *r);       /* of the last CHUNK, valid until the next call */
 int64_t mts_reader_frames(const mts_reader *r);
+int64_t mts_reader_first(const mts_reader *r);          /* the number, within the record, of the first of these frames */
 const mts_failure *mts_reader_failure(const mts_reader *r);
 const char *mts_reader_error(const mts_reader *r);
 int64_t mts_reader_offset(const mts_reader *r);         /* bytes consumed so far */
@@ -165,7 +169,7 @@ int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t 
 void mts_index_free(mts_index *x);
 /* Puts the reader at a record of the index: the next event is its MTS_RECORD; from there it reads on in order. f must be the seekable
  * file it was opened on. mts_reader_begin() stays what was read last. A reader that has failed stays failed. */
-int mts_reader_seek(mts_reader *r, const mts_entry *entry);
+int mts_reader_seek(mts_reader *r, const mts_entry *entry); /* only entry->offset counts */
 
 /* XXH64 (Collet), the checksum of the format and the hash of manifests, codebooks and models. */
 uint64_t mts_xxh64(const void *data, size_t size, uint64_t seed);

@@ -337,6 +337,7 @@ static int open_record(mts_reader *r)
     r->record = r->frame.record;
     r->chunk = r->frames = 0;
     r->skipping = r->skipped = 0;
+    r->pass_to = 0;
     mts_xxh64_begin(&r->payload, 0);
     return MTS_RECORD;
 }
@@ -405,15 +406,17 @@ static int open_chunk(mts_reader *r)
     if (r->damage.active)
         return report_damage(r);
     const int64_t frames = f->frames;
-    int sound = take_data(r, r->skipping);
+    const int pass = r->skipping || frames <= r->pass_to - r->frames;
+    int sound = take_data(r, pass);
     r->chunks++;
     r->chunk++;
     if (sound < 0)
         return MTS_ERROR;
     if (!sound)
         return void_current(r, "");
+    r->raw_first = r->frames;
     r->frames += frames;
-    if (r->skipping) {
+    if (pass) {
         r->skipped = 1;
         return 0;
     }
@@ -587,6 +590,14 @@ int mts_skip(mts_reader *r)
     return 0;
 }
 
+int mts_skip_to(mts_reader *r, int64_t frame)
+{
+    if (r->error[0])
+        return -1;
+    r->pass_to = frame;
+    return 0;
+}
+
 const mts_begin *mts_reader_begin(const mts_reader *r)
 {
     return &r->begin;
@@ -605,6 +616,11 @@ const void *mts_reader_data(const mts_reader *r)
 int64_t mts_reader_frames(const mts_reader *r)
 {
     return r->raw_frames;
+}
+
+int64_t mts_reader_first(const mts_reader *r)
+{
+    return r->raw_first;
 }
 
 const mts_failure *mts_reader_failure(const mts_reader *r)

@@ -49,10 +49,11 @@ struct mts_reader {
     mts_record record;
     int64_t chunk, frames;       /* of it, seen so far */
     int skipping, skipped;       /* from now on; some chunk of it was */
+    int64_t pass_to;             /* chunks that end at or before this frame are passed over */
     mts_xxh64_state payload;
     unsigned char *raw;
     size_t raw_room;
-    int64_t raw_frames;
+    int64_t raw_frames, raw_first; /* frames in raw, and the number of the first of them */
 
     struct {
         int active;              /* found, and not reported yet */

@@ -226,6 +226,34 @@ TEST(skipping_passes_over_the_data)
     free(b.data);
 }
 
+TEST(skipping_to_a_frame_arrives_there)
+{
+    enum { FRAMES = 700000 };
+    static const int64_t to[] = {0, 1, 262143, 262144, 262145, 524288, 699999, 700000, 900000};
+    mts_record r = plain_record("k", 0, -1, 1);
+    unsigned char *data = make_data(FRAMES * 4);
+    bytes b = write_one(&r, data, FRAMES, 0, MTS_LEVEL_DEFAULT);
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++) {
+        FILE *f = fmemopen(b.data, b.size, "rb");
+        mts_reader *reader = mts_reader_open(f, "x.mts");
+        CHECK(mts_next(reader) == MTS_BEGIN && mts_next(reader) == MTS_RECORD && !mts_skip_to(reader, to[i]));
+        int event = mts_next(reader);
+        if (to[i] < FRAMES) {
+            int64_t first = mts_reader_first(reader);
+            CHECK(event == MTS_CHUNK && first <= to[i] && to[i] < first + mts_reader_frames(reader));
+            CHECK(!memcmp(mts_reader_data(reader), data + 4 * first, 4 * (size_t)mts_reader_frames(reader)));
+            while ((event = mts_next(reader)) == MTS_CHUNK)
+                CHECK(mts_reader_first(reader) > to[i]);
+        }
+        CHECK(event == MTS_RECORD_END && mts_reader_record(reader)->shape[0] == FRAMES);
+        CHECK(mts_next(reader) == MTS_END && mts_next(reader) == MTS_EOF);
+        mts_reader_close(reader);
+        fclose(f);
+    }
+    free(data);
+    free(b.data);
+}
+
 /* Two joined streams of five records each, row i of i * 70000 frames; one of them failed. */
 static void write_rows(FILE *f)
 {
@@ -462,6 +490,7 @@ int main(void)
     RUN(zstd_reads_it);
     RUN(streams_join_by_cat);
     RUN(skipping_passes_over_the_data);
+    RUN(skipping_to_a_frame_arrives_there);
     RUN(an_index_finds_every_record);
     RUN(a_writer_refuses_what_cannot_be);
     RUN(a_writer_counts_frames);
