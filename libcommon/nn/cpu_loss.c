@@ -78,7 +78,7 @@ static void cross_entropy_rows(void *arg, int64_t i, int worker)
 {
     const blocks *w = arg;
     const mert_cross_entropy_args *a = w->args;
-    float *p = mert_cpu_scratch(worker, (size_t)a->V), s = (float)w->scale;
+    float *p = mert_cpu_scratch(worker, (size_t)a->V), s = (float)w->scale, weight = a->weight == 0 ? 1.0f : a->weight;
     for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++) {
         float *cosine = a->logits + r * a->V, top;
         int64_t target = a->target[r], ties = 0;
@@ -96,8 +96,8 @@ static void cross_entropy_rows(void *arg, int64_t i, int worker)
         MERT_VECTOR->scale(p, p, (float)(1.0 / sum), a->V);
         p[target] -= 1.0f;
         slope = MERT_VECTOR->dot(p, cosine, a->V);
-        w->sums[i][2] += slope;
-        MERT_VECTOR->scale(cosine, p, s, a->V);
+        w->sums[i][2] += slope * weight;
+        MERT_VECTOR->scale(cosine, p, s * weight, a->V);
     }
 }
 

@@ -167,7 +167,7 @@ typedef struct { float *dx; const float *dy, *y, *norm; int64_t rows, D, ld; int
  * the cross entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale; otherwise the learnable one,
  * s = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's gradient by it.
  * sums[0] += -log p of targets (nats), sums[1] += rows where the target has the largest logit alone.
- * grad 0: the logits are left as the cosines. */
+ * grad 0: the logits are left as the cosines. weight (0: 1): of the gradients. */
 typedef struct {
     float *logits;
     const int32_t *target;
@@ -175,7 +175,7 @@ typedef struct {
     const float *log_temperature;
     float *dtemperature;
     int64_t rows, V;
-    float scale;
+    float scale, weight;
     int grad;
 } mert_cross_entropy_args;
 /* sum[0] += sum (x - y)^2; dx = factor * (x - y) where not NULL. dx may be x. */

@@ -111,7 +111,7 @@ double mert_sums_bits(const mert_sums *s, int K)
     double sum = 0;
     for (int k = 0; k < K; k++)
         sum += s->ce[k];
-    return bits(sum / K, s->sample_size);
+    return bits(sum / K, s->masked);
 }
 
 static double mean_accuracy(const mert_sums *s, int K)
@@ -119,7 +119,7 @@ static double mean_accuracy(const mert_sums *s, int K)
     int64_t correct = 0;
     for (int k = 0; k < K; k++)
         correct += s->correct[k];
-    return share(correct, s->sample_size * K);
+    return share(correct, s->masked * K);
 }
 
 static double mean(double sum, int64_t batches)
@@ -129,17 +129,17 @@ static double mean(double sum, int64_t batches)
 
 static void write_losses(FILE *f, const mert_sums *s, int K)
 {
-    fprintf(f, "\t%.6g\t%.6g", bits(s->loss, s->sample_size), mert_sums_bits(s, K));
+    fprintf(f, "\t%.6g\t%.6g", bits(s->loss, s->masked), mert_sums_bits(s, K));
     for (int k = 0; k < K; k++)
-        fprintf(f, "\t%.6g", bits(s->ce[k], s->sample_size));
+        fprintf(f, "\t%.6g", bits(s->ce[k], s->masked));
     for (int k = 0; k < K; k++)
-        fprintf(f, "\t%.6g", share(s->correct[k], s->sample_size));
+        fprintf(f, "\t%.6g", share(s->correct[k], s->masked));
 }
 
 static void write_rest(FILE *f, const mert_sums *s)
 {
     fprintf(f, "\t%.6g\t%.6g\t%.6g\t%lld", mean(s->features_pen, s->batches), mean(s->cqt_mse, s->batches),
-            mean(s->mel_mse, s->batches), (long long)s->sample_size);
+            mean(s->mel_mse, s->batches), (long long)s->masked);
 }
 
 /* ---- the line for people ---- */
@@ -169,7 +169,7 @@ static void add_losses(text *t, const mert_sums *s, int K, const double *referen
     double sum = 0;
     add(t, "%.3f bits", mert_sums_bits(s, K));
     for (int k = 0; K > 1 && K <= 8 && k < K; k++)
-        add(t, "%s%.2f%s", k ? " " : " (", bits(s->ce[k], s->sample_size), k == K - 1 ? ")" : "");
+        add(t, "%s%.2f%s", k ? " " : " (", bits(s->ce[k], s->masked), k == K - 1 ? ")" : "");
     for (int k = 0; reference && k < K; k++)
         sum += reference[k];
     if (reference)

@@ -14,7 +14,7 @@ int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *
     o->gradients = gradients;
     o->config = *config;
     mert_arena_open(&o->arena, ops);
-    o->sums = ops->alloc(ops, MERT_OBJECTIVE_SUMS * sizeof *o->sums);
+    o->sums = ops->alloc(ops, 2 * MERT_OBJECTIVE_SUMS * sizeof *o->sums);
     return o->sums ? 0 : mert_fail(e, "out of memory");
 }
 
@@ -93,12 +93,13 @@ static void embeddings_backward(mert_objective *o, const embeddings *s)
 }
 
 /* All codebooks: x [S, D] -> cross entropies; dx [S, D] is overwritten (NULL: forward only). */
-static int codebooks(mert_objective *o, const mert_masked *m, const float *x, float *dx, mert_error *e)
+static int codebooks(mert_objective *o, const mert_chosen *m, const float *x, float *dx, mert_error *e)
 {
     const mert_config *c = &o->layout->config;
     int64_t S = m->S, d = c->final_dim, P = d * (c->untied ? c->codebooks : 1), most = 0;
     embeddings s = {0};
     float *projected = take(o, S * P), *unit = take(o, S * P), *norm = take(o, S * c->codebooks), *logits, *dunit, *dprojected;
+    double *sums = o->sums + (m->unmasked ? MERT_OBJECTIVE_SUMS : 0);
     int64_t first = 0; /* row of the codebook's first label embedding */
     for (int k = 0; k < c->codebooks; k++)
         most = c->classes[k] + c->special_rows > most ? c->classes[k] + c->special_rows : most;
@@ -118,9 +119,9 @@ static int codebooks(mert_objective *o, const mert_masked *m, const float *x, fl
         if (m->codebooks >> k & 1) {
             mert_normalize(o->ops, .y = u, .norm = n, .x = projected + at, .rows = S, .D = d, .ld = P);
             mert_gemm(o->ops, .M = S, .N = V, .K = d, .a = u, .lda = P, .b = e_k, .ldb = d, .tb = 1, .c = logits, .ldc = V);
-            mert_cross_entropy(o->ops, .logits = logits, .target = m->targets + k * S, .sums = o->sums + 2 * k, .log_temperature = temperature,
+            mert_cross_entropy(o->ops, .logits = logits, .target = m->targets + k * S, .sums = sums + 2 * k, .log_temperature = temperature,
                                .dtemperature = dx && temperature ? gradient(o, "logit_temp_list") + k : NULL, .rows = S, .V = V,
-                               .scale = (float)(1 / o->config.logit_temperature), .grad = dx != NULL);
+                               .scale = (float)(1 / o->config.logit_temperature), .weight = (float)m->weight, .grad = dx != NULL);
         }
         if (dx && m->codebooks >> k & 1) {
             mert_gemm(o->ops, .M = S, .N = d, .K = V, .a = logits, .lda = V, .b = e_k, .ldb = d, .c = dunit, .ldc = d);
@@ -137,7 +138,7 @@ static int codebooks(mert_objective *o, const mert_masked *m, const float *x, fl
     return 0;
 }
 
-/* One regression head: mean squared error over [S, bins], times S and its weight in the loss. Adds to dx. */
+/* One regression head: mean squared error over [S, bins], times S * loss_weight in the loss. Adds to dx. */
 static int regression(mert_objective *o, int64_t S, int64_t bins, const char *w, const char *b, double loss_weight, const float *target, double *sum,
                       const float *x, float *dx, mert_error *e)
 {
@@ -153,27 +154,27 @@ static int regression(mert_objective *o, int64_t S, int64_t bins, const char *w,
     return 0;
 }
 
-int mert_objective_run(mert_objective *o, const mert_masked *m, int64_t rows, const float *hidden, float *dhidden, mert_error *e)
+int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const float *hidden, float *dhidden, mert_error *e)
 {
     const mert_config *c = &o->layout->config;
+    const mert_objective_config *w = &o->config;
+    double share = m->S ? sample_size / (double)m->S : 0;
     float *x, *dx;
     mert_arena_reset(&o->arena);
-    if (dhidden)
-        mert_fill(o->ops, .to = dhidden, .n = rows * c->width);
     if (!m->S)
         return 0;
     x = take(o, m->S * c->width);
     dx = dhidden ? take(o, m->S * c->width) : NULL;
     if (o->arena.failed)
-        return mert_fail(e, "out of memory for %lld masked frames", (long long)m->S);
+        return mert_fail(e, "out of memory for %lld chosen frames", (long long)m->S);
     mert_gather(o->ops, .to = x, .from = hidden, .index = m->rows, .n = m->S, .D = c->width);
     if (codebooks(o, m, x, dx, e))
         return -1;
-    if (c->cqt_target_bins && regression(o, m->S, c->cqt_target_bins, "encoder_cqt_model.fc.weight", "encoder_cqt_model.fc.bias",
-                                         o->config.cqt_weight, m->cqt, o->sums + MERT_OBJECTIVE_CQT, x, dx, e))
+    if (m->cqt && regression(o, m->S, c->cqt_target_bins, "encoder_cqt_model.fc.weight", "encoder_cqt_model.fc.bias", share * w->cqt_weight,
+                             m->cqt, o->sums + MERT_OBJECTIVE_CQT, x, dx, e))
         return -1;
-    if (c->mel_target_bins && regression(o, m->S, c->mel_target_bins, "encoder_mel_model.fc.weight", "encoder_mel_model.fc.bias",
-                                         o->config.mel_weight, m->mel, o->sums + MERT_OBJECTIVE_MEL, x, dx, e))
+    if (m->mel && regression(o, m->S, c->mel_target_bins, "encoder_mel_model.fc.weight", "encoder_mel_model.fc.bias", share * w->mel_weight,
+                             m->mel, o->sums + MERT_OBJECTIVE_MEL, x, dx, e))
         return -1;
     if (dhidden)
         mert_scatter_add(o->ops, .to = dhidden, .from = dx, .index = m->rows, .n = m->S, .D = c->width);

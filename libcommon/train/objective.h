@@ -16,27 +16,29 @@ typedef struct mert_objective {
     float *gradients;
     mert_objective_config config;
     mert_arena arena;
-    double *sums;          /* device: [MERT_OBJECTIVE_SUMS] */
+    double *sums;          /* device: [MERT_OBJECTIVE_SUMS] for masked frames, then as many for the others */
 } mert_objective;
 
 /* sums: per codebook cross entropy (nats) and correct rows, then squared errors of CQT and mel. */
 enum { MERT_OBJECTIVE_CQT = 2 * MERT_CODEBOOKS_MAX, MERT_OBJECTIVE_MEL, MERT_OBJECTIVE_SUMS };
 
-/* What the host knows of the masked frames, already on the device. */
-typedef struct mert_masked {
+/* A choice of frames, masked or not, and what the host knows of them, already on the device. */
+typedef struct mert_chosen {
     int64_t S;
+    double weight;              /* of their cross entropies */
+    int unmasked;               /* which sums they add to */
     const int32_t *rows;        /* [S]: row of the hidden state [B * T, D] */
     const int32_t *targets;     /* [K, S]: row of the codebook's own label embeddings (label + special rows) */
-    const float *cqt, *mel;     /* [S, bins] or NULL */
+    const float *cqt, *mel;     /* [S, bins]; NULL: these frames have no part in the regression */
     uint64_t codebooks;         /* bit k: codebook k takes part */
-} mert_masked;
+} mert_chosen;
 
 int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
                         const mert_objective_config *config, mert_error *e);
 void mert_objective_close(mert_objective *o);
 
-/* hidden: device [rows, D]. Adds to o->sums. dhidden (NULL: forward only): device [rows, D], overwritten with the gradient of the loss
- * (cross entropies + cqt_weight * S * mse + ...); parameter gradients are added to. */
-int mert_objective_run(mert_objective *o, const mert_masked *m, int64_t rows, const float *hidden, float *dhidden, mert_error *e);
+/* hidden: device [rows, D]. Adds to o->sums, and (dhidden not NULL) to dhidden, device [rows, D], the gradient of
+ * weight * (sum of cross entropies) + sample_size * (cqt_weight * mean squared error + ...), and to the parameters' gradients. */
+int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const float *hidden, float *dhidden, mert_error *e);
 
 #endif

@@ -24,7 +24,7 @@ int mert_session_model(mert_session *s, mert_error *e)
         return mert_fail(e, "out of memory");
     mert_corpus_metas(&s->train, metas);
     bad = mert_recipe_model(&s->recipe, metas, s->train.K, &s->model, e) ||
-          mert_weights_init(&s->weights, &s->model, (uint64_t)s->recipe.seed, e);
+          mert_recipe_weights(&s->recipe, &s->model, &s->weights, e);
     free(metas);
     if (bad)
         return -1;
@@ -94,6 +94,7 @@ void mert_sums_add(mert_sums *to, const mert_sums *from)
     to->cqt_mse += from->cqt_mse;
     to->mel_mse += from->mel_mse;
     to->sample_size += from->sample_size;
+    to->masked += from->masked;
     to->batches += from->batches;
     to->frames += from->frames;
     to->samples += from->samples;

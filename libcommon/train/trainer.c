@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { HOST_MASK, HOST_ROWS, HOST_TARGETS, HOST_CQT, HOST_MEL, HOST_CHOSEN, HOST_OTHER_ROWS, HOST_OTHER_TARGETS, HOSTS };
+
 struct mert_trainer {
     const mert_layout *layout;
     mert_ops *ops;
@@ -17,10 +19,9 @@ struct mert_trainer {
     mert_objective objective;
     mert_targets *targets;
     mert_arena arena;                     /* the batch on the device */
-    struct { void *p; size_t bytes; } host[6]; /* staging: an upload reads its source until the wait */
+    struct { void *p; size_t bytes; } host[HOSTS]; /* staging: an upload reads its source until the wait */
 };
 
-enum { HOST_MASK, HOST_ROWS, HOST_TARGETS, HOST_CQT, HOST_MEL, HOST_MASKED };
 
 mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o, const mert_adam_config *a, mert_error *e)
 {
@@ -113,12 +114,12 @@ static const float *masked_rows(mert_trainer *t, const float *all, const int32_t
     return to_device(t, to, (size_t)(S * bins) * sizeof(float));
 }
 
-static int upload_targets(mert_trainer *t, const mert_batch *b, mert_masked *m, const int32_t *rows, mert_error *e)
+static int upload_targets(mert_trainer *t, const mert_batch *b, mert_chosen *m, const int32_t *rows, mert_error *e)
 {
     const mert_config *c = &t->layout->config;
     int64_t n = b->B * b->T, cqt = c->cqt_target_bins, mel = c->mel_target_bins;
     float *q = staging(t, HOST_CQT, (size_t)(n * cqt + 1) * sizeof(float)), *l = staging(t, HOST_MEL, (size_t)(n * mel + 1) * sizeof(float));
-    float *picked = staging(t, HOST_MASKED, (size_t)(m->S * (cqt + mel) + 1) * sizeof(float));
+    float *picked = staging(t, HOST_CHOSEN, (size_t)(m->S * (cqt + mel) + 1) * sizeof(float));
     if (!q || !l || !picked)
         return mert_fail(e, "out of memory");
     if (mert_targets_compute(t->targets, b->B, b->L, b->T, b->clean, q, l, e))
@@ -130,20 +131,18 @@ static int upload_targets(mert_trainer *t, const mert_batch *b, mert_masked *m, 
     return 0;
 }
 
-/* Masked frames as lists: which rows, which classes. */
-static int upload_masked(mert_trainer *t, const mert_batch *b, mert_masked *m, const float **mask, mert_error *e)
+/* The frames whose mask is `masked`, as lists: which rows, which classes. */
+static int upload_chosen(mert_trainer *t, const mert_batch *b, int masked, mert_chosen *m, const int32_t **host_rows, mert_error *e)
 {
     const mert_config *c = &t->layout->config;
     int64_t n = b->B * b->T, S = 0;
-    float *flags = staging(t, HOST_MASK, (size_t)n * sizeof(float));
-    int32_t *rows = staging(t, HOST_ROWS, (size_t)n * sizeof *rows), *targets = staging(t, HOST_TARGETS, (size_t)(n * b->K) * sizeof *targets);
-    if (!flags || !rows || !targets)
+    int32_t *rows = staging(t, masked ? HOST_ROWS : HOST_OTHER_ROWS, (size_t)n * sizeof *rows);
+    int32_t *targets = staging(t, masked ? HOST_TARGETS : HOST_OTHER_TARGETS, (size_t)(n * b->K) * sizeof *targets);
+    if (!rows || !targets)
         return mert_fail(e, "out of memory");
-    for (int64_t i = 0; i < n; i++) {
-        flags[i] = b->mask[i] ? 1.0f : 0.0f;
-        if (b->mask[i])
+    for (int64_t i = 0; i < n; i++)
+        if (!b->mask[i] == !masked)
             rows[S++] = (int32_t)i;
-    }
     for (int k = 0; k < b->K; k++)
         for (int64_t i = 0; i < S; i++) {
             int32_t label = b->labels[k * n + rows[i]];
@@ -153,13 +152,29 @@ static int upload_masked(mert_trainer *t, const mert_batch *b, mert_masked *m, c
             targets[k * S + i] = label + c->special_rows;
         }
     m->S = S;
-    *mask = to_device(t, flags, (size_t)n * sizeof(float));
+    m->unmasked = !masked;
     m->rows = to_device(t, rows, (size_t)S * sizeof *rows);
     m->targets = to_device(t, targets, (size_t)(S * b->K) * sizeof *targets);
-    return upload_targets(t, b, m, rows, e);
+    *host_rows = rows;
+    return 0;
 }
 
-static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_masked *m, const double *d, double squares, mert_sums *s)
+static int upload_masked(mert_trainer *t, const mert_batch *b, mert_chosen *m, const float **mask, mert_error *e)
+{
+    int64_t n = b->B * b->T;
+    float *flags = staging(t, HOST_MASK, (size_t)n * sizeof(float));
+    const int32_t *rows;
+    if (!flags)
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < n; i++)
+        flags[i] = b->mask[i] ? 1.0f : 0.0f;
+    *mask = to_device(t, flags, (size_t)n * sizeof(float));
+    return upload_chosen(t, b, 1, m, &rows, e) || upload_targets(t, b, m, rows, e) ? -1 : 0;
+}
+
+/* d: the objective's sums of masked frames, then of the others. */
+static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chosen *m, double sample_size, const double *d, double squares,
+                     mert_sums *s)
 {
     const mert_config *c = &t->layout->config;
     const mert_objective_config *o = &t->objective.config;
@@ -169,13 +184,14 @@ static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_mask
     for (int k = 0; k < c->codebooks; k++) {
         s->ce[k] += d[2 * k];
         s->correct[k] += (int64_t)d[2 * k + 1];
-        s->loss += d[2 * k];
+        s->loss += d[2 * k] + o->nomask_weight * d[MERT_OBJECTIVE_SUMS + 2 * k];
     }
-    s->loss += S * (o->features_pen_weight * pen + o->cqt_weight * cqt + o->mel_weight * mel);
+    s->loss += sample_size * (o->features_pen_weight * pen + o->cqt_weight * cqt + o->mel_weight * mel);
     s->features_pen += pen;
     s->cqt_mse += cqt;
     s->mel_mse += mel;
-    s->sample_size += m->S;
+    s->masked += m->S;
+    s->sample_size += (int64_t)sample_size;
     s->batches++;
     s->frames += b->B * b->T;
     s->samples += b->B * b->L;
@@ -183,36 +199,43 @@ static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_mask
 
 static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int backward, mert_sums *sums, mert_error *e)
 {
-    mert_masked m = {.codebooks = choose_codebooks(t, r)};
+    mert_chosen m = {.codebooks = choose_codebooks(t, r), .weight = 1}, other = m;
+    const mert_objective_config *o = &t->objective.config;
     const float *audio, *mask, *hidden;
+    const int32_t *rows;
     float *dhidden = NULL;
-    double d[MERT_OBJECTIVE_SUMS], squares;
-    int64_t n = b->B * b->T;
-    int bad = 0;
+    double d[2 * MERT_OBJECTIVE_SUMS], squares, sample_size;
+    int64_t n = b->B * b->T, D = t->layout->config.width;
+    int bad = 0, others = backward && o->nomask_weight > 0;
     if (b->K != t->layout->config.codebooks)
         return mert_fail(e, "%d label sets, but the model has heads for %d", b->K, t->layout->config.codebooks);
     mert_arena_reset(&t->arena);
-    mert_fill(t->ops, .to = (float *)(void *)t->objective.sums, .n = 2 * MERT_OBJECTIVE_SUMS);
+    mert_fill(t->ops, .to = (float *)(void *)t->objective.sums, .n = 2 * 2 * MERT_OBJECTIVE_SUMS);
     audio = to_device(t, b->audio, (size_t)(b->B * b->L) * sizeof(float));
-    bad = upload_masked(t, b, &m, &mask, e);
+    bad = upload_masked(t, b, &m, &mask, e) || (others && upload_chosen(t, b, 0, &other, &rows, e));
+    other.weight = o->nomask_weight;
+    sample_size = (double)(m.S + other.S);
     if (!bad && backward)
-        dhidden = mert_arena_floats(&t->arena, n * t->layout->config.width);
+        dhidden = mert_arena_floats(&t->arena, n * D);
     if (!bad && t->arena.failed)
         bad = mert_fail(e, "out of memory for a batch of %lld clips of %lld samples", (long long)b->B, (long long)b->L);
     if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, b->L, b->T, audio, mask, NULL, NULL, e)))
         bad = -1;
+    if (!bad && dhidden)
+        mert_fill(t->ops, .to = dhidden, .n = n * D);
     if (!bad)
-        bad = mert_objective_run(&t->objective, &m, n, hidden, dhidden, e);
+        bad = mert_objective_run(&t->objective, &m, sample_size, hidden, dhidden, e) ||
+              (others && mert_objective_run(&t->objective, &other, sample_size, hidden, dhidden, e));
     if (!bad && backward)
-        bad = mert_encoder_backward(t->encoder, dhidden, t->objective.config.features_pen_weight * (double)m.S, e);
+        bad = mert_encoder_backward(t->encoder, dhidden, o->features_pen_weight * sample_size, e);
     if (!bad) {
         t->ops->download(t->ops, d, t->objective.sums, sizeof d);
         t->ops->download(t->ops, &squares, mert_encoder_features_squares(t->encoder), sizeof squares);
     }
     t->ops->wait(t->ops);
     if (!bad)
-        add_sums(t, b, &m, d, squares, sums);
-    return bad;
+        add_sums(t, b, &m, sample_size, d, squares, sums);
+    return bad ? -1 : 0;
 }
 
 int mert_trainer_accumulate(mert_trainer *t, const mert_regime *r, const mert_batch *b, mert_sums *sums, mert_error *e)

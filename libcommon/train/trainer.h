@@ -22,15 +22,17 @@ typedef struct mert_batch {
 
 /* Sums over batches; what logs and the parity test read. "sum" as fairseq logs before dividing by the sample size. */
 typedef struct mert_sums {
-    double loss;                             /* complete, summed over masked frames */
+    double loss;                             /* complete, before dividing by the sample size */
     double ce[MERT_CODEBOOKS_MAX];           /* nats, per codebook, summed over masked frames */
     int64_t correct[MERT_CODEBOOKS_MAX];
     double features_pen, cqt_mse, mel_mse;   /* sums of the batches' means; divide by batches */
-    int64_t sample_size;                     /* masked frames */
+    int64_t masked;                          /* masked frames: what ce and correct are sums over */
+    int64_t sample_size;                     /* what gradients are divided by: masked frames, with nomask_weight all frames */
     int64_t batches, frames, samples;
 } mert_sums;
 
 typedef struct mert_objective_config {
+    double nomask_weight;                               /* 0: only masked frames have cross entropies; else: of the others' */
     double features_pen_weight, cqt_weight, mel_weight; /* 10, 1, 1 */
     double logit_temperature;                           /* 0.1 */
     double codebook_share;                              /* 1: all codebooks in every batch */
