@@ -282,7 +282,8 @@ static size_t header_text(const mert_npy_writer *w, int64_t first, char *to, siz
 {
     size_t n = (size_t)snprintf(to, size, "{'descr': '%s', 'fortran_order': False, 'shape': (", types[w->type].descr);
     for (int i = 0; i < w->ndim; i++)
-        n += (size_t)snprintf(to + n, size - n, "%s%" PRId64 "%s", i ? ", " : "", i ? w->shape[i] : first, w->ndim == 1 ? "," : "");
+        n += (size_t)snprintf(to + n, size - n, "%s%" PRId64 "%s", i ? ", " : "", i ? w->shape[i] : first,
+                              w->ndim == 1 ? "," : "");
     return n + (size_t)snprintf(to + n, size - n, "), }");
 }
 
@@ -364,7 +365,8 @@ void mert_npy_abandon(mert_npy_writer *w)
     free(w);
 }
 
-int mert_npy_write(const char *path, mert_npy_type type, int ndim, const int64_t *shape, const void *data, mert_error *e)
+int mert_npy_write(const char *path, mert_npy_type type, int ndim, const int64_t *shape, const void *data,
+                   mert_error *e)
 {
     int64_t elements = 1;
     mert_npy_writer *w = mert_npy_create(path, type, ndim, shape, e);

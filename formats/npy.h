@@ -7,9 +7,9 @@
  *     float *x = mert_npy_floats(&a, e);
  *     mert_npy_close(&a);
  *
- * What a header claims is held against the file's size before anything is allocated. An array in Fortran order (what NumPy
- * saves of a transposed one) is turned in memory when it is opened; all others are mapped. Refused by name: big endian,
- * complex, text and object arrays, files that are shorter or longer than their header says. */
+ * What a header claims is held against the file's size before anything is allocated. An array in Fortran order (what
+ * NumPy saves of a transposed one) is turned in memory when it is opened; all others are mapped. Refused by name: big
+ * endian, complex, text and object arrays, files that are shorter or longer than their header says. */
 #ifndef MERT_NPY_H
 #define MERT_NPY_H
 
@@ -21,8 +21,10 @@
 
 enum { MERT_NPY_NDIM_MAX = 8 };
 
-typedef enum mert_npy_type { MERT_NPY_F32, MERT_NPY_F16, MERT_NPY_F64, MERT_NPY_I16, MERT_NPY_U16, MERT_NPY_I32, MERT_NPY_I64,
-                             MERT_NPY_I8, MERT_NPY_U8, MERT_NPY_BOOL, MERT_NPY_TYPES } mert_npy_type;
+typedef enum mert_npy_type {
+    MERT_NPY_F32, MERT_NPY_F16, MERT_NPY_F64, MERT_NPY_I16, MERT_NPY_U16, MERT_NPY_I32, MERT_NPY_I64, MERT_NPY_I8,
+    MERT_NPY_U8, MERT_NPY_BOOL, MERT_NPY_TYPES
+} mert_npy_type;
 size_t mert_npy_type_size(mert_npy_type t);
 const char *mert_npy_type_name(mert_npy_type t); /* as NumPy says it: "float32" */
 int mert_npy_type_is_integer(mert_npy_type t);   /* bool, too */
@@ -40,7 +42,7 @@ typedef struct mert_npy {
 int mert_npy_open(mert_npy *a, const char *path, mert_error *e);
 void mert_npy_close(mert_npy *a);
 
-/* Elements [first, first + n) as float32 (rounded to nearest), or as int64 (integer types only: 0, or -1 for others). */
+/* Elements [first, first + n) as float32 (rounded to nearest), or as int64 (integers only: 0, or -1 for others). */
 void mert_npy_to_floats(const mert_npy *a, int64_t first, int64_t n, float *to);
 int mert_npy_to_ints(const mert_npy *a, int64_t first, int64_t n, int64_t *to);
 /* All of it in new memory, to be freed by the caller; never NULL for 0 elements. */
@@ -58,6 +60,7 @@ int mert_npy_commit(mert_npy_writer *w, mert_error *e);
 void mert_npy_abandon(mert_npy_writer *w); /* NULL is fine */
 
 /* The three in one. */
-int mert_npy_write(const char *path, mert_npy_type type, int ndim, const int64_t *shape, const void *data, mert_error *e);
+int mert_npy_write(const char *path, mert_npy_type type, int ndim, const int64_t *shape, const void *data,
+                   mert_error *e);
 
 #endif

@@ -1,5 +1,5 @@
-/* Looks into streams, converts and compares them. Everything flows: no command holds more than a chunk. This file has what the
- * commands share, the two that pass streams on as they are, and the table; the others stand in mert-tensor/.
+/* Looks into streams, converts and compares them. Everything flows: no command holds more than a chunk. This file has
+ * what the commands share, the two that pass streams on as they are, and the table; the others stand in mert-tensor/.
  *
  *     mert-decode song.mp3 | mert-cqt | mert-tensor stat
  *     mert-tensor from-npy --kind mel --rate 24000 --frame-rate 75/1 a.npy | mert-tensor cmp --atol 1e-5 - b.mts */
@@ -72,8 +72,8 @@ static const mert_option ls_options[] = {
 
 static void print_begin(const mts_begin *b)
 {
-    printf("# rows %" PRId64 " to %" PRId64 " of %" PRId64 ", manifest %016" PRIx64 "\n", b->row_first, b->row_end, b->rows_total,
-           b->manifest);
+    printf("# rows %" PRId64 " to %" PRId64 " of %" PRId64 ", manifest %016" PRIx64 "\n", b->row_first, b->row_end,
+           b->rows_total, b->manifest);
     for (const char *line = b->provenance; *line; line += strcspn(line, "\n") + 1)
         printf("# via %.*s\n", (int)strcspn(line, "\n"), line);
 }
@@ -81,8 +81,9 @@ static void print_begin(const mts_begin *b)
 void tensor_print_record(const mts_record *r)
 {
     char shape[128];
-    printf("%s\t%s\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "/%" PRId64, tensor_row(r->row), tensor_key(r->key), r->kind, mts_dtype_name(r->dtype),
-           mert_shape_print(shape, sizeof shape, r), r->sample_rate, r->frame_rate_num, r->frame_rate_den);
+    printf("%s\t%s\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "/%" PRId64, tensor_row(r->row), tensor_key(r->key), r->kind,
+           mts_dtype_name(r->dtype), mert_shape_print(shape, sizeof shape, r), r->sample_rate, r->frame_rate_num,
+           r->frame_rate_den);
     if (long_form) {
         printf("\tmodel=%016" PRIx64, r->model);
         for (int k = 0; k < r->ncodebooks; k++)
@@ -120,8 +121,8 @@ static const mert_option cat_options[] = {
     {"raw", 0, MERT_FLAG, &raw, NULL, 0, 0, NULL, "bare numbers, as zstd -dc gives them"},
     {0}};
 
-/* One event on. -1: it could not be written. An output stream is ended when it is known what follows its input's end: another
- * begin, or the end of all input. So it has no end if we are killed, even between two streams. */
+/* One event on. -1: it could not be written. An output stream is ended when it is known what follows its input's end:
+ * another begin, or the end of all input. So it has no end if we are killed, even between two streams. */
 static int pass_on(mts_writer **w, int event)
 {
     const mts_record *r = event > 0 ? mts_reader_record(tensor_in.reader) : NULL;
@@ -173,19 +174,25 @@ static int cat_run(int argc, char **argv)
 }
 
 static const mert_command commands[] = {
-    {"ls", "[options] [FILE...]", "one line per record: row, key, kind, type, shape, sample rate, frame rate", ls_options, ls_run},
+    {"ls", "[options] [FILE...]", "one line per record: row, key, kind, type, shape, sample rate, frame rate",
+     ls_options, ls_run},
     {"cat", "[options] [FILE...]", "streams joined, every checksum checked on the way", cat_options, cat_run},
     {"check", "[options] [FILE...]", "reads everything; one line per problem", tensor_check_options, tensor_check_run},
     {"cmp", "[options] A B", "compares the records of two streams in their order", tensor_cmp_options, tensor_cmp_run},
-    {"stat", "[FILE...]", "smallest, largest, mean, deviation; of codes how evenly the classes are used", NULL, tensor_stat_run},
-    {"text", "[options] [FILE...]", "readable numbers, one time step per line; codes as label lines", tensor_text_options, tensor_text_run},
-    {"labels", "-o PATTERN [FILE...]", "codes as label files, from parts that together are whole", tensor_labels_options, tensor_labels_run},
-    {"from-npy", "--kind KIND --rate HZ [options] FILE.npy...", "NumPy files as a stream, one record each", tensor_from_options, tensor_from_run},
+    {"stat", "[FILE...]", "smallest, largest, mean, deviation; of codes how evenly the classes are used", NULL,
+     tensor_stat_run},
+    {"text", "[options] [FILE...]", "readable numbers, one time step per line; codes as label lines",
+     tensor_text_options, tensor_text_run},
+    {"labels", "-o PATTERN [FILE...]", "codes as label files, from parts that together are whole",
+     tensor_labels_options, tensor_labels_run},
+    {"from-npy", "--kind KIND --rate HZ [options] FILE.npy...", "NumPy files as a stream, one record each",
+     tensor_from_options, tensor_from_run},
     {"to-npy", "-o FILE.npy | -d DIR [FILE...]", "records as NumPy files", tensor_to_options, tensor_to_run},
     {0}};
 
-static const mert_tool tool = {"mert-tensor", "looks into tensor streams, converts and compares them", "COMMAND [options] [FILE...]",
-                               "Streams are read from files or standard input.", NULL, commands};
+static const mert_tool tool = {
+    "mert-tensor", "looks into tensor streams, converts and compares them", "COMMAND [options] [FILE...]",
+    "Streams are read from files or standard input.", NULL, commands};
 
 int main(int argc, char **argv)
 {

@@ -1,9 +1,10 @@
 /* mts.h - the mert tensor stream: labelled tensors in ordinary zstd frames.
  *
- * A stream is a begin frame, records, and an end frame. A record is a named tensor whose first axis is time; it comes in
- * chunks along time, so neither side ever needs a whole one. What describes things is short readable text in zstd
+ * A stream is a begin frame, records, and an end frame. A record is a named tensor whose first axis is time; it comes
+ * in chunks along time, so neither side ever needs a whole one. What describes things is short readable text in zstd
  * skippable frames; the tensors themselves are ordinary zstd frames, so `zstd -dc` of any stream yields exactly the raw
- * tensors. The format itself is written down in SPECIFICATION.md beside this file; mert-stream(5) has a complete filter.
+ * tensors. The format itself is written down in SPECIFICATION.md beside this file; mert-stream(5) has a complete
+ * filter.
  *
  * This library needs libc and libzstd, nothing else. It never prints and never exits. Functions return 0 or a positive
  * event when all went well and -1 on error, with the text in mts_writer_error() / mts_reader_error(). A handle that has
@@ -53,8 +54,8 @@ typedef struct mts_begin {
     int64_t row_first, row_end;      /* the manifest rows that this stream covers: [first, end); -1, -1: not known */
     int64_t rows_total;              /* rows of the whole manifest; -1: not known */
     char provenance[MTS_PROVENANCE_MAX]; /* a line per program that the data passed, oldest first:
-                                        "mert-cqt 0.1.0 bins=336 hop=320\n": tool, version and the settings that change the
-                                        payload; hashes of models; never paths, times, threads or shard numbers */
+                                        "mert-cqt 0.1.0 bins=336 hop=320\n": tool, version and the settings that change
+                                        the payload; hashes of models; never paths, times, threads or shard numbers */
 } mts_begin;
 
 /* One tensor. Shapes: pcm [T] or [T, channels]; cqt, mel, mfcc, chroma [T, bins] (complex: [T, bins, 2]);
@@ -82,22 +83,24 @@ typedef struct mts_writer mts_writer;
 
 enum { MTS_LEVEL_DEFAULT = 1 };
 
-/* Writes and flushes the begin frame to f, which stays the caller's. `name` is for messages. NULL only when out of memory. */
+/* Writes and flushes the begin frame to f, which stays the caller's. `name` is for messages. NULL only when out of
+ * memory. */
 mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, int level);
-/* Opens a record; r is copied. shape[0] may be -1 (then the end says it). What cannot be is refused: no kind, axes of length 0 but
- * the first, a time step beyond MTS_CHUNK_MAX, codes without their classes, classes without codes. A frame rate of 0/0 is 0/1. */
+/* Opens a record; r is copied. shape[0] may be -1 (then the end says it). What cannot be is refused: no kind, axes of
+ * length 0 but the first, a time step beyond MTS_CHUNK_MAX, codes without their classes, classes without codes. A frame
+ * rate of 0/0 is 0/1. */
 int mts_write_record(mts_writer *w, const mts_record *r);
-/* `frames` time steps, little endian, row major. Any number: the writer cuts and gathers them into chunks of its own fixed
- * size, so that the bytes of a stream do not depend on how its data arrived. */
+/* `frames` time steps, little endian, row major. Any number: the writer cuts and gathers them into chunks of its own
+ * fixed size, so that the bytes of a stream do not depend on how its data arrived. */
 int mts_write_frames(mts_writer *w, const void *data, int64_t frames);
 /* Closes the open record and flushes. Fewer or more frames than a shape[0] given beforehand is an error. */
 int mts_write_record_end(mts_writer *w);
-/* An item that failed (S7). With a record open: that record is void, whatever key and row say. Otherwise they say which one it was.
- * Texts that are too long are cut. */
+/* An item that failed (S7). With a record open: that record is void, whatever key and row say. Otherwise they say which
+ * one it was. Texts that are too long are cut. */
 int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *stage, const char *reason);
 /* Writes the end frame (ok != 0), flushes and frees. With ok == 0 no end is written: whoever reads on will notice.
- * The handle is freed in any case (NULL is fine); on error -1 and, where `error` is not NULL, the text in error[0..size);
- * errno is then EPIPE if whoever reads us has gone, which is no reason for a message. */
+ * The handle is freed in any case (NULL is fine); on error -1 and, where `error` is not NULL, the text in
+ * error[0..size); errno is then EPIPE if whoever reads us has gone, which is no reason for a message. */
 int mts_writer_close(mts_writer *w, int ok, char *error, size_t size);
 const char *mts_writer_error(const mts_writer *w); /* "" while all is well */
 int mts_writer_pipe_closed(const mts_writer *w);   /* the error is EPIPE: whoever reads us has gone, end quietly */
@@ -106,20 +109,22 @@ int mts_writer_pipe_closed(const mts_writer *w);   /* the error is EPIPE: whoeve
 
 typedef struct mts_reader mts_reader;
 
-/* What comes when: BEGIN, then for each item RECORD, CHUNK..., RECORD_END or FAILED (or FAILED alone), then END; any number of
- * such streams; then EOF. DAMAGE may come anywhere. One damaged byte costs at most one record, and something is always said of it.
- * A stream without its end (its writer was killed, its last bytes are damaged, another stream begins in it) delivers what was whole;
- * the input then closes with ERROR instead of EOF. A filter therefore ends its own output not at END but when it knows what follows:
- * another BEGIN, or EOF. Then its reader notices, too, if this filter or any before it was killed. */
+/* What comes when: BEGIN, then for each item RECORD, CHUNK..., RECORD_END or FAILED (or FAILED alone), then END; any
+ * number of such streams; then EOF. DAMAGE may come anywhere. One damaged byte costs at most one record, and something
+ * is always said of it. A stream without its end (its writer was killed, its last bytes are damaged, another stream
+ * begins in it) delivers what was whole; the input then closes with ERROR instead of EOF. A filter therefore ends its
+ * own output not at END but when it knows what follows: another BEGIN, or EOF. Then its reader notices, too, if this
+ * filter or any before it was killed. */
 typedef enum mts_event {
-    MTS_ERROR = -1,  /* cannot go on: read error, input that stops without an end, not a stream: mts_reader_error(). It stays so */
+    MTS_ERROR = -1,  /* cannot go on (read error, no end, not a stream): mts_reader_error(). It stays so */
     MTS_EOF = 0,     /* the end of well-formed input: every stream in it was ended */
-    MTS_BEGIN,       /* a stream begins: mts_reader_begin(); where its begin frame was lost (DAMAGE came), everything in it is "not known" */
+    MTS_BEGIN,       /* a stream begins: mts_reader_begin(); all "not known" where its begin frame was lost (DAMAGE) */
     MTS_RECORD,      /* a record begins: mts_reader_record() */
     MTS_CHUNK,       /* some of its frames: mts_reader_data(), mts_reader_frames() */
     MTS_RECORD_END,  /* it is whole; shape[0] is now known */
-    MTS_FAILED,      /* an item failed upstream, or was lost to damage here: mts_reader_failure(). If a record was open, it is void */
-    MTS_DAMAGE,      /* damage that cost no record (a begin or end frame): mts_reader_failure() with row -1 and an empty key */
+    MTS_FAILED,      /* an item failed upstream, or was lost to damage here: mts_reader_failure(). If a record was open,
+                        it is void */
+    MTS_DAMAGE,      /* damage that cost no record (a begin or end frame): mts_reader_failure(), row -1, no key */
     MTS_END          /* the stream ended */
 } mts_event;
 
@@ -133,16 +138,17 @@ typedef struct mts_failure {
 
 mts_reader *mts_reader_open(FILE *f, const char *name); /* f stays the caller's; NULL only when out of memory */
 int mts_next(mts_reader *r);                            /* an mts_event */
-/* Passes over the rest of the open record without decompressing (its bytes are still checked): the next event is its RECORD_END or FAILED. */
+/* Passes over the rest of the open record without decompressing (its bytes are still checked): the next event is its
+ * RECORD_END or FAILED. */
 int mts_skip(mts_reader *r);
-/* Passes over those chunks of the open record that end at or before `frame` in the same way: the next CHUNK holds that frame, and
- * perhaps some before it (mts_reader_first). */
+/* Passes over those chunks of the open record that end at or before `frame` in the same way: the next CHUNK holds that
+ * frame, and perhaps some before it (mts_reader_first). */
 int mts_skip_to(mts_reader *r, int64_t frame);
 const mts_begin *mts_reader_begin(const mts_reader *r);
 const mts_record *mts_reader_record(const mts_reader *r);
 const void *mts_reader_data(const mts_reader *r);       /* of the last CHUNK, valid until the next call */
 int64_t mts_reader_frames(const mts_reader *r);
-int64_t mts_reader_first(const mts_reader *r);          /* the number, within the record, of the first of these frames */
+int64_t mts_reader_first(const mts_reader *r);          /* number, in the record, of the first of these frames */
 const mts_failure *mts_reader_failure(const mts_reader *r);
 const char *mts_reader_error(const mts_reader *r);
 int64_t mts_reader_offset(const mts_reader *r);         /* bytes consumed so far */
@@ -163,12 +169,13 @@ typedef struct mts_index {
     int64_t damaged;                 /* findings of damage in headers; error[] then names the first */
 } mts_index;
 
-/* Whole records only; rewinds f. -1: not seekable, not a stream, or one without its end. The data frames themselves are not
- * looked at: damage in them shows when they are read. */
+/* Whole records only; rewinds f. -1: not seekable, not a stream, or one without its end. The data frames themselves are
+ * not looked at: damage in them shows when they are read. */
 int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size);
 void mts_index_free(mts_index *x);
-/* Puts the reader at a record of the index: the next event is its MTS_RECORD; from there it reads on in order. f must be the seekable
- * file it was opened on. mts_reader_begin() stays what was read last. A reader that has failed stays failed. */
+/* Puts the reader at a record of the index: the next event is its MTS_RECORD; from there it reads on in order. f must
+ * be the seekable file it was opened on. mts_reader_begin() stays what was read last. A reader that has failed stays
+ * failed. */
 int mts_reader_seek(mts_reader *r, const mts_entry *entry); /* only entry->offset counts */
 
 /* XXH64 (Collet), the checksum of the format and the hash of manifests, codebooks and models. */

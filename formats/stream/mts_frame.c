@@ -7,9 +7,11 @@
 #include <string.h>
 
 /* In the order in which they are written. */
-enum field { F_STREAM, F_RECORD, F_ROW, F_KEY, F_KIND, F_DTYPE, F_SHAPE, F_SAMPLE_RATE, F_FRAME_RATE, F_CLASSES, F_MODEL,
-             F_CHUNK, F_FRAMES, F_RAW, F_SIZE, F_DATA, F_CHUNKS, F_PAYLOAD, F_STAGE, F_REASON, F_COPY, F_RECORDS, F_FAILED,
-             F_MANIFEST, F_FIRST, F_END, F_TOTAL, F_VIA, FIELDS };
+enum field {
+    F_STREAM, F_RECORD, F_ROW, F_KEY, F_KIND, F_DTYPE, F_SHAPE, F_SAMPLE_RATE, F_FRAME_RATE, F_CLASSES, F_MODEL,
+    F_CHUNK, F_FRAMES, F_RAW, F_SIZE, F_DATA, F_CHUNKS, F_PAYLOAD, F_STAGE, F_REASON, F_COPY, F_RECORDS, F_FAILED,
+    F_MANIFEST, F_FIRST, F_END, F_TOTAL, F_VIA, FIELDS
+};
 
 #define BIT(field) (UINT32_C(1) << (field))
 
@@ -18,7 +20,7 @@ static const char *const names[FIELDS] = {
     "chunk", "frames", "raw", "size", "data", "chunks", "payload", "stage", "reason", "copy", "records", "failed",
     "manifest", "first", "end", "total", "via"};
 
-/* Of the fields a type has, `optional` may be missing (classes: only codes have them) and via may come several times. */
+/* Of the fields a type has, `optional` may be missing (only codes have classes) and via may come several times. */
 static const uint32_t optional = BIT(F_CLASSES) | BIT(F_VIA);
 static const struct {
     const char *word;
@@ -26,8 +28,9 @@ static const struct {
 } types[MTS_FRAME_TYPES] = {
     {"begin", BIT(F_MANIFEST) | BIT(F_FIRST) | BIT(F_END) | BIT(F_TOTAL) | BIT(F_VIA)},
     {"record", BIT(F_STREAM) | BIT(F_RECORD) | BIT(F_ROW) | BIT(F_KEY) | BIT(F_KIND) | BIT(F_DTYPE) | BIT(F_SHAPE)
-               | BIT(F_SAMPLE_RATE) | BIT(F_FRAME_RATE) | BIT(F_CLASSES) | BIT(F_MODEL)},
-    {"chunk", BIT(F_STREAM) | BIT(F_RECORD) | BIT(F_ROW) | BIT(F_CHUNK) | BIT(F_FRAMES) | BIT(F_RAW) | BIT(F_SIZE) | BIT(F_DATA)},
+                   | BIT(F_SAMPLE_RATE) | BIT(F_FRAME_RATE) | BIT(F_CLASSES) | BIT(F_MODEL)},
+    {"chunk", BIT(F_STREAM) | BIT(F_RECORD) | BIT(F_ROW) | BIT(F_CHUNK) | BIT(F_FRAMES) | BIT(F_RAW) | BIT(F_SIZE)
+                  | BIT(F_DATA)},
     {"done", BIT(F_STREAM) | BIT(F_RECORD) | BIT(F_ROW) | BIT(F_KEY) | BIT(F_FRAMES) | BIT(F_CHUNKS) | BIT(F_PAYLOAD)},
     {"failed", BIT(F_STREAM) | BIT(F_RECORD) | BIT(F_ROW) | BIT(F_KEY) | BIT(F_STAGE) | BIT(F_REASON) | BIT(F_COPY)},
     {"end", BIT(F_STREAM) | BIT(F_RECORDS) | BIT(F_CHUNKS) | BIT(F_FAILED)}};
@@ -331,24 +334,24 @@ static int type_find(const char *word, size_t size)
 }
 
 /* What the fields of a frame must be to each other. */
-static int check(const mts_frame *f, char *why, size_t why_size)
+static int check(const mts_frame *f, mts_why *why)
 {
     switch (f->type) {
-    case MTS_FRAME_BEGIN: return mts_begin_check(&f->begin, why, why_size);
-    case MTS_FRAME_RECORD: return mts_record_check(&f->record, why, why_size);
-    case MTS_FRAME_CHUNK: return f->frames > 0 ? 0 : (snprintf(why, why_size, "a chunk of no frames"), -1);
+    case MTS_FRAME_BEGIN: return mts_begin_check(&f->begin, why);
+    case MTS_FRAME_RECORD: return mts_record_check(&f->record, why);
+    case MTS_FRAME_CHUNK: return f->frames > 0 ? 0 : mts_because(why, "a chunk of no frames");
     default: return 0;
     }
 }
 
-int mts_frame_parse(mts_frame *f, const char *s, size_t size, char *why, size_t why_size)
+int mts_frame_parse(mts_frame *f, const char *s, size_t size, mts_why *why)
 {
     const char *end = s + size - SUM_LINE, *newline = memchr(s, '\n', size), *line;
     char value[3 * MTS_PROVENANCE_MAX + 1];
     uint32_t seen = 0;
     int type = type_find(s + 5, (size_t)(newline - s - 5));
     if (type < 0)
-        return snprintf(why, why_size, "a frame of unknown type"), -1;
+        return mts_because(why, "a frame of unknown type");
     f->type = (mts_frame_type)type;
     hash_parse(end + 6, &f->sum);
     f->record.ncodebooks = 0;
@@ -364,12 +367,13 @@ int mts_frame_parse(mts_frame *f, const char *s, size_t size, char *why, size_t 
             memcpy(value, equals + 1, n);
             value[n] = 0;
         }
-        if (n >= sizeof value || strlen(value) != n || ((seen & BIT(field)) && field != F_VIA) || get(f, (enum field)field, value))
-            return snprintf(why, why_size, "%s frame with a bad %s", types[type].word, names[field]), -1;
+        if (n >= sizeof value || strlen(value) != n || ((seen & BIT(field)) && field != F_VIA)
+            || get(f, (enum field)field, value))
+            return mts_because(why, "%s frame with a bad %s", types[type].word, names[field]);
         seen |= BIT(field);
     }
     for (int field = 0; field < FIELDS; field++)
         if (types[type].fields & ~optional & ~seen & BIT(field))
-            return snprintf(why, why_size, "%s frame without %s", types[type].word, names[field]), -1;
-    return check(f, why, why_size);
+            return mts_because(why, "%s frame without %s", types[type].word, names[field]);
+    return check(f, why);
 }

@@ -1,4 +1,5 @@
-/* The descriptive frames of a stream: text in, text out. Internal to the stream library; SPECIFICATION.md says what it means.
+/* The descriptive frames of a stream: text in, text out. Internal to the stream library; SPECIFICATION.md says what it
+ * means.
  *
  * A descriptive frame is a zstd skippable frame (magic, size, content), its content lines of text:
  *
@@ -24,6 +25,13 @@ enum {
 
 typedef enum mts_frame_type { MTS_FRAME_BEGIN, MTS_FRAME_RECORD, MTS_FRAME_CHUNK, MTS_FRAME_DONE, MTS_FRAME_FAILED,
                               MTS_FRAME_END, MTS_FRAME_TYPES } mts_frame_type;
+
+/* Why something cannot be: a clause without names of files. */
+typedef struct mts_why {
+    char text[192];
+} mts_why;
+
+int mts_because(mts_why *why, const char *format, ...) __attribute__((format(printf, 2, 3))); /* -1 */
 
 /* The fields of all types side by side; which of them a type has is said in mts_frame.c. */
 typedef struct mts_frame {
@@ -52,11 +60,11 @@ size_t mts_frame_write(mts_frame *f, unsigned char to[MTS_FRAME_HEAD + MTS_TEXT_
 long mts_frame_size(const unsigned char head[MTS_FRAME_HEAD]);
 /* 1 if the text begins with a sync tag and its checksum holds; *version is then known. */
 int mts_frame_valid(const char *text, size_t size, int *version);
-/* Takes a valid text apart. 0, or -1 with why[] saying what is wrong with it. Only the fields of its type are set. */
-int mts_frame_parse(mts_frame *f, const char *text, size_t size, char *why, size_t why_size);
+/* Takes a valid text apart. 0, or -1 with why. Only the fields of its type are set. */
+int mts_frame_parse(mts_frame *f, const char *text, size_t size, mts_why *why);
 
-/* Whether a record can be: shapes, bounds, classes. 0, or -1 with why[]. */
-int mts_record_check(const mts_record *r, char *why, size_t size);
-int mts_begin_check(const mts_begin *b, char *why, size_t size);
+/* Whether a record can be: shapes, bounds, classes. 0, or -1 with why. */
+int mts_record_check(const mts_record *r, mts_why *why);
+int mts_begin_check(const mts_begin *b, mts_why *why);
 
 #endif

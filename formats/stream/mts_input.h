@@ -1,5 +1,5 @@
-/* A window on the input: as many bytes as are asked for, never more than that from a pipe that still flows, with their offset.
- * Memory grows with what has really arrived, not with what is asked for. Internal to the stream library. */
+/* A window on the input: as many bytes as are asked for, never more than that from a pipe that still flows, with their
+ * offset. Memory grows with what has really arrived, not with what is asked for. Internal to the stream library. */
 #ifndef MTS_INPUT_H
 #define MTS_INPUT_H
 

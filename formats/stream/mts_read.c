@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-    SEARCH = 1 << 20,    /* how far the first descriptive frame may be from the start of something that is a stream at all */
+    SEARCH = 1 << 20,    /* where something that is a stream at all must have its first whole descriptive frame */
     GAP_MAX = 1 << 24    /* records that may be missing in a row; beyond, the number itself is wrong */
 };
 
@@ -62,8 +62,8 @@ static int report_lost(mts_reader *r, int64_t number, const char *key, int64_t r
     x->row = row;
     x->here = 1;
     strcpy(x->stage, "read");
-    snprintf(x->reason, sizeof x->reason, "%.400s: record %" PRId64 ", byte %" PRId64 ": %s", r->name, number, r->damage.at,
-             r->damage.what);
+    snprintf(x->reason, sizeof x->reason, "%.400s: record %" PRId64 ", byte %" PRId64 ": %s", r->name, number,
+             r->damage.at, r->damage.what);
     r->damage.active = 0;
     r->partial = 1;
     return MTS_FAILED;
@@ -71,28 +71,29 @@ static int report_lost(mts_reader *r, int64_t number, const char *key, int64_t r
 
 /* ---- finding frames ---- */
 
-/* Tries the bytes at the current place. 1: pending; 0: no frame, why[] says so; -1: fatal. */
-static int frame_here(mts_reader *r, int searching, char *why, size_t size)
+/* Tries the bytes at the current place. 1: pending; 0: no frame, see why; -1: fatal. */
+static int frame_here(mts_reader *r, int searching, mts_why *why)
 {
     int version = 0;
     long n;
     r->frame_at = r->in.offset;
     if (!mts_input_need(&r->in, MTS_FRAME_HEAD))
-        return snprintf(why, size, "cut short"), 0;
+        return !mts_because(why, "cut short");
     if ((n = mts_frame_size(r->in.data)) < 0)
-        return snprintf(why, size, "no header where one must stand"), 0;
+        return !mts_because(why, "no header where one must stand");
     if (!mts_input_need(&r->in, MTS_FRAME_HEAD + 4) || memcmp(r->in.data + MTS_FRAME_HEAD, "MTS", 3)
         || !mts_input_need(&r->in, MTS_FRAME_HEAD + (size_t)n))
-        return snprintf(why, size, "a header that is damaged or cut short"), 0;
+        return !mts_because(why, "a header that is damaged or cut short");
     const char *text = (const char *)r->in.data + MTS_FRAME_HEAD;
     if (!mts_frame_valid(text, (size_t)n, &version))
-        return snprintf(why, size, "a header with a wrong checksum"), 0;
+        return !mts_because(why, "a header with a wrong checksum");
     if (version != MTS_VERSION) {
-        snprintf(why, size, "version %d of the format", version);
-        return searching ? 0 : fatal(r, "byte %" PRId64 ": version %d of the stream format; only version %d is known here",
-                                     r->frame_at, version, MTS_VERSION);
+        mts_because(why, "version %d of the format", version);
+        return searching ? 0
+                         : fatal(r, "byte %" PRId64 ": version %d of the stream format; only version %d is known here",
+                                 r->frame_at, version, MTS_VERSION);
     }
-    if (mts_frame_parse(&r->frame, text, (size_t)n, why, size))
+    if (mts_frame_parse(&r->frame, text, (size_t)n, why))
         return 0;
     mts_input_drop(&r->in, MTS_FRAME_HEAD + (size_t)n);
     r->pending = 1;
@@ -124,14 +125,15 @@ static int fatal_end(mts_reader *r)
     if (r->damage.active)
         return fatal(r, "stops without an end record at byte %" PRId64 " (unreadable from byte %" PRId64 " on: %s)",
                      r->in.offset + (int64_t)r->in.n, r->damage.at, r->damage.what);
-    return fatal(r, "stops without an end record at byte %" PRId64 " (was its writer killed?)", r->in.offset + (int64_t)r->in.n);
+    return fatal(r, "stops without an end record at byte %" PRId64 " (was its writer killed?)",
+                 r->in.offset + (int64_t)r->in.n);
 }
 
 /* Looks for the next descriptive frame that is whole. 1: pending; -1: there is none. */
 static int resync(mts_reader *r)
 {
     const int64_t from = r->in.offset;
-    char why[256];
+    mts_why why;
     while (r->begun || r->in.offset - from < SEARCH) {
         if (r->in.n < MTS_FRAME_HEAD && !mts_input_need(&r->in, 1 << 16) && !r->in.n)
             break;
@@ -139,7 +141,7 @@ static int resync(mts_reader *r)
         mts_input_drop(&r->in, p ? (size_t)(p - r->in.data) : r->in.n);
         if (!p)
             continue;
-        if (frame_here(r, 1, why, sizeof why) == 1)
+        if (frame_here(r, 1, &why) == 1)
             return 1;
         mts_input_drop(&r->in, 1);
     }
@@ -149,7 +151,7 @@ static int resync(mts_reader *r)
 /* 1: a frame is pending; 0: the input has ended between frames; -1: fatal. */
 static int fetch(mts_reader *r)
 {
-    char why[256];
+    mts_why why;
     if (!mts_input_need(&r->in, 1))
         return r->in.error ? fatal_end(r) : 0;
     if (!r->begun && !r->first_n) {
@@ -157,12 +159,12 @@ static int fetch(mts_reader *r)
         r->first_n = r->in.n < sizeof r->first ? r->in.n : sizeof r->first;
         memcpy(r->first, r->in.data, r->first_n);
     }
-    int found = frame_here(r, 0, why, sizeof why);
+    int found = frame_here(r, 0, &why);
     if (found)
         return found;
     if (r->in.error)
         return fatal_end(r);
-    note_damage(r, r->frame_at, "%s", why);
+    note_damage(r, r->frame_at, "%s", why.text);
     mts_input_drop(&r->in, 1);
     return resync(r);
 }
@@ -226,15 +228,16 @@ static int lose_current(mts_reader *r)
     return 0;
 }
 
-/* The records between the last one and number `next` are gone without a trace. Their rows are known where the rows on both
- * sides are as far apart as the numbers. */
+/* The records between the last one and number `next` are gone without a trace. Their rows are known where the rows on
+ * both sides are as far apart as the numbers. */
 static int lose_gap(mts_reader *r, int64_t next, int64_t next_row)
 {
     int64_t row = -1;
     if (next <= r->expected)
         return 0;
     if (next - r->expected > GAP_MAX)
-        return fatal(r, "byte %" PRId64 ": after record %" PRId64 " comes record %" PRId64, r->frame_at, r->expected - 1, next);
+        return fatal(r, "byte %" PRId64 ": after record %" PRId64 " comes record %" PRId64, r->frame_at,
+                     r->expected - 1, next);
     if (r->last_row >= -1 && next_row >= 0 && next_row - r->last_row == next - (r->expected - 1))
         row = r->last_row + 1;
     r->last_row = row < 0 ? -2 : row;
@@ -292,8 +295,10 @@ static int handle_end(mts_reader *r)
     if (event)
         return event;
     if (!r->partial && (f->records != r->expected || f->chunks != r->chunks || f->failed != r->failed))
-        note_damage(r, r->frame_at, "the end says %" PRId64 " records, %" PRId64 " chunks, %" PRId64 " failed; here came %" PRId64
-                    ", %" PRId64 ", %" PRId64, f->records, f->chunks, f->failed, r->expected, r->chunks, r->failed);
+        note_damage(r, r->frame_at,
+                    "the end says %" PRId64 " records, %" PRId64 " chunks, %" PRId64 " failed; here came %" PRId64
+                    ", %" PRId64 ", %" PRId64,
+                    f->records, f->chunks, f->failed, r->expected, r->chunks, r->failed);
     if (r->damage.active)
         return report_damage(r);
     r->pending = 0;
@@ -372,7 +377,7 @@ static int void_current(mts_reader *r, const char *why)
     return report_lost(r, r->expected - 1, r->record.key, r->record.row, why);
 }
 
-static int unpack(mts_reader *r, char *why, size_t why_size)
+static int unpack(mts_reader *r, mts_why *why)
 {
     size_t raw = (size_t)r->frame.raw;
     if (raw > r->raw_room) {
@@ -384,9 +389,9 @@ static int unpack(mts_reader *r, char *why, size_t why_size)
     }
     size_t n = ZSTD_decompressDCtx(r->zstd, r->raw, raw, r->in.data, (size_t)r->frame.size);
     if (ZSTD_isError(n))
-        return snprintf(why, why_size, "chunk %" PRId64 " does not decompress: %s", r->frame.chunk, ZSTD_getErrorName(n)), 0;
+        return !mts_because(why, "chunk %" PRId64 " does not decompress: %s", r->frame.chunk, ZSTD_getErrorName(n));
     if (n != raw || ZSTD_findFrameCompressedSize(r->in.data, (size_t)r->frame.size) != (size_t)r->frame.size)
-        return snprintf(why, why_size, "chunk %" PRId64 " is not the %zu bytes that its header says", r->frame.chunk, raw), 0;
+        return !mts_because(why, "chunk %" PRId64 " is not the %zu bytes that its header says", r->frame.chunk, raw);
     return 1;
 }
 
@@ -394,14 +399,14 @@ static int open_chunk(mts_reader *r)
 {
     const mts_frame *f = &r->frame;
     const int64_t step = (int64_t)mts_record_step(&r->record), given = r->record.shape[0];
-    char why[256];
+    mts_why why;
     if (f->chunk != r->chunk) {
-        snprintf(why, sizeof why, "chunk %" PRId64 " follows chunk %" PRId64, f->chunk, r->chunk - 1);
-        return void_current(r, why);
+        mts_because(&why, "chunk %" PRId64 " follows chunk %" PRId64, f->chunk, r->chunk - 1);
+        return void_current(r, why.text);
     }
     if (f->raw % step || f->raw / step != f->frames || (given >= 0 && f->frames > given - r->frames)) {
-        snprintf(why, sizeof why, "chunk %" PRId64 " does not fit its record", f->chunk);
-        return void_current(r, why);
+        mts_because(&why, "chunk %" PRId64 " does not fit its record", f->chunk);
+        return void_current(r, why.text);
     }
     if (r->damage.active)
         return report_damage(r);
@@ -420,12 +425,12 @@ static int open_chunk(mts_reader *r)
         r->skipped = 1;
         return 0;
     }
-    sound = unpack(r, why, sizeof why);
+    sound = unpack(r, &why);
     mts_input_drop(&r->in, (size_t)f->size);
     if (sound < 0)
         return MTS_ERROR;
     if (!sound)
-        return void_current(r, why);
+        return void_current(r, why.text);
     mts_xxh64_add(&r->payload, r->raw, (size_t)f->raw);
     r->raw_frames = frames;
     return MTS_CHUNK;
@@ -552,88 +557,4 @@ int mts_next(mts_reader *r)
         event = handle(r);
     }
     return event;
-}
-
-/* ---- the handle ---- */
-
-mts_reader *mts_reader_open(FILE *f, const char *name)
-{
-    mts_reader *r = calloc(1, sizeof *r);
-    if (!r)
-        return NULL;
-    r->in.f = f;
-    r->name = strdup(name);
-    r->zstd = ZSTD_createDCtx();
-    if (!r->name || !r->zstd) {
-        mts_reader_close(r);
-        return NULL;
-    }
-    return r;
-}
-
-void mts_reader_close(mts_reader *r)
-{
-    if (!r)
-        return;
-    mts_input_free(&r->in);
-    ZSTD_freeDCtx(r->zstd);
-    free(r->raw);
-    free(r->name);
-    free(r);
-}
-
-int mts_skip(mts_reader *r)
-{
-    if (r->error[0])
-        return -1;
-    r->skipping = 1;
-    return 0;
-}
-
-int mts_skip_to(mts_reader *r, int64_t frame)
-{
-    if (r->error[0])
-        return -1;
-    r->pass_to = frame;
-    return 0;
-}
-
-const mts_begin *mts_reader_begin(const mts_reader *r)
-{
-    return &r->begin;
-}
-
-const mts_record *mts_reader_record(const mts_reader *r)
-{
-    return &r->record;
-}
-
-const void *mts_reader_data(const mts_reader *r)
-{
-    return r->raw;
-}
-
-int64_t mts_reader_frames(const mts_reader *r)
-{
-    return r->raw_frames;
-}
-
-int64_t mts_reader_first(const mts_reader *r)
-{
-    return r->raw_first;
-}
-
-const mts_failure *mts_reader_failure(const mts_reader *r)
-{
-    return &r->failure;
-}
-
-const char *mts_reader_error(const mts_reader *r)
-{
-    return r->error;
-}
-
-int64_t mts_reader_offset(const mts_reader *r)
-{
-    return r->in.offset;
 }

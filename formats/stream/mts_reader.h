@@ -1,8 +1,9 @@
 /* What a reader knows. Internal to the stream library.
  *
- * The reader holds at most one descriptive frame that it has taken from the input and not yet accounted for (`pending`).
- * Each call of mts_next looks at that frame and at what came before, and either emits one event and leaves the frame for
- * the next call, or consumes it. So one damaged place can be reported as several lost records, one event each. */
+ * The reader holds at most one descriptive frame that it has taken from the input and not yet accounted for
+ * (`pending`). Each call of mts_next looks at that frame and at what came before, and either emits one event and leaves
+ * the frame for the next call, or consumes it. So one damaged place can be reported as several lost records, one event
+ * each. */
 #ifndef MTS_READER_H
 #define MTS_READER_H
 

@@ -1,6 +1,16 @@
 #include "mts_frame.h"
 
+#include <stdarg.h>
 #include <string.h>
+
+int mts_because(mts_why *why, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(why->text, sizeof why->text, format, ap);
+    va_end(ap);
+    return -1;
+}
 
 static const struct {
     const char *name;
@@ -43,66 +53,68 @@ static int ended(const char *s, size_t room)
     return memchr(s, 0, room) != NULL;
 }
 
-static int shape_check(const mts_record *r, char *why, size_t size)
+static int shape_check(const mts_record *r, mts_why *why)
 {
     int64_t step = (int64_t)mts_dtype_size(r->dtype);
     if (r->ndim < 1 || r->ndim > MTS_NDIM_MAX)
-        return snprintf(why, size, "%d axes, 1 to %d are possible", r->ndim, MTS_NDIM_MAX), -1;
+        return mts_because(why, "%d axes, 1 to %d are possible", r->ndim, MTS_NDIM_MAX);
     for (int i = 1; i < r->ndim; i++) {
         if (r->shape[i] < 1)
-            return snprintf(why, size, "axis %d of length %lld", i, (long long)r->shape[i]), -1;
+            return mts_because(why, "axis %d of length %lld", i, (long long)r->shape[i]);
         if (r->shape[i] > MTS_CHUNK_MAX / step)
-            return snprintf(why, size, "one time step is larger than %d bytes", MTS_CHUNK_MAX), -1;
+            return mts_because(why, "one time step is larger than %d bytes", MTS_CHUNK_MAX);
         step *= r->shape[i];
     }
     if (r->shape[0] < -1 || r->shape[0] > INT64_MAX / step)
-        return snprintf(why, size, "%lld time steps", (long long)r->shape[0]), -1;
+        return mts_because(why, "%lld time steps", (long long)r->shape[0]);
     return 0;
 }
 
-static int classes_check(const mts_record *r, char *why, size_t size)
+static int classes_check(const mts_record *r, mts_why *why)
 {
     int codes = !strcmp(r->kind, "codes");
     if (!codes && r->ncodebooks)
-        return snprintf(why, size, "classes given for kind %s", r->kind), -1;
+        return mts_because(why, "classes given for kind %s", r->kind);
     if (!codes)
         return 0;
     if (r->dtype != MTS_I16 && r->dtype != MTS_U16 && r->dtype != MTS_I32)
-        return snprintf(why, size, "codes of type %s", mts_dtype_name(r->dtype)), -1;
+        return mts_because(why, "codes of type %s", mts_dtype_name(r->dtype));
     if (r->ndim != 2 || r->ncodebooks < 1 || r->ncodebooks > MTS_CODEBOOKS_MAX || r->shape[1] != r->ncodebooks)
-        return snprintf(why, size, "codes must be [T, K] with classes for each of K codebooks, K at most %d", MTS_CODEBOOKS_MAX), -1;
+        return mts_because(why, "codes must be [T, K] with classes for each of K codebooks, K at most %d",
+                           MTS_CODEBOOKS_MAX);
     for (int i = 0; i < r->ncodebooks; i++)
         if (r->classes[i] < 1 || r->classes[i] > INT32_MAX)
-            return snprintf(why, size, "codebook %d of %lld classes", i, (long long)r->classes[i]), -1;
+            return mts_because(why, "codebook %d of %lld classes", i, (long long)r->classes[i]);
     return 0;
 }
 
-int mts_record_check(const mts_record *r, char *why, size_t size)
+int mts_record_check(const mts_record *r, mts_why *why)
 {
     if (!ended(r->kind, sizeof r->kind) || !ended(r->key, sizeof r->key))
-        return snprintf(why, size, "kind or key without an end"), -1;
+        return mts_because(why, "kind or key without an end");
     if (!r->kind[0] || strspn(r->kind, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(r->kind))
-        return snprintf(why, size, "kind \"%s\" is no word of a-z, 0-9, _ and -", r->kind), -1;
+        return mts_because(why, "kind \"%s\" is no word of a-z, 0-9, _ and -", r->kind);
     if ((unsigned)r->dtype >= MTS_DTYPES)
-        return snprintf(why, size, "element type number %d", (int)r->dtype), -1;
-    if (shape_check(r, why, size))
+        return mts_because(why, "element type number %d", (int)r->dtype);
+    if (shape_check(r, why))
         return -1;
     if (r->row < -1)
-        return snprintf(why, size, "row %lld", (long long)r->row), -1;
+        return mts_because(why, "row %lld", (long long)r->row);
     if (r->sample_rate < 0 || r->sample_rate > INT32_MAX)
-        return snprintf(why, size, "sample rate %lld", (long long)r->sample_rate), -1;
-    if (r->frame_rate_num < 0 || r->frame_rate_den < 1 || r->frame_rate_num > INT32_MAX || r->frame_rate_den > INT32_MAX)
-        return snprintf(why, size, "frame rate %lld/%lld", (long long)r->frame_rate_num, (long long)r->frame_rate_den), -1;
-    return classes_check(r, why, size);
+        return mts_because(why, "sample rate %lld", (long long)r->sample_rate);
+    if (r->frame_rate_num < 0 || r->frame_rate_den < 1 || r->frame_rate_num > INT32_MAX
+        || r->frame_rate_den > INT32_MAX)
+        return mts_because(why, "frame rate %lld/%lld", (long long)r->frame_rate_num, (long long)r->frame_rate_den);
+    return classes_check(r, why);
 }
 
-int mts_begin_check(const mts_begin *b, char *why, size_t size)
+int mts_begin_check(const mts_begin *b, mts_why *why)
 {
     if (!ended(b->provenance, sizeof b->provenance))
-        return snprintf(why, size, "provenance without an end"), -1;
+        return mts_because(why, "provenance without an end");
     if (b->row_first < -1 || b->row_end < b->row_first || (b->row_first < 0) != (b->row_end < 0))
-        return snprintf(why, size, "rows %lld to %lld", (long long)b->row_first, (long long)b->row_end), -1;
+        return mts_because(why, "rows %lld to %lld", (long long)b->row_first, (long long)b->row_end);
     if (b->rows_total < -1 || (b->rows_total >= 0 && b->row_end > b->rows_total))
-        return snprintf(why, size, "rows up to %lld of %lld", (long long)b->row_end, (long long)b->rows_total), -1;
+        return mts_because(why, "rows up to %lld of %lld", (long long)b->row_end, (long long)b->rows_total);
     return 0;
 }

@@ -71,7 +71,8 @@ static int put_frame(mts_writer *w, mts_frame_type type)
     return put(w, w->head, n);
 }
 
-/* Once per record, so that whoever reads gets whole records without waiting, and a full disk is noticed where it happens. */
+/* Once per record, so that whoever reads gets whole records without waiting, and a full disk is noticed where it
+ * happens. */
 static int flush(mts_writer *w)
 {
     errno = 0;
@@ -106,7 +107,7 @@ static int set_up_zstd(mts_writer *w, int level)
 mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, int level)
 {
     mts_writer *w = calloc(1, sizeof *w);
-    char why[256];
+    mts_why why;
     if (!w)
         return NULL;
     w->f = f;
@@ -118,8 +119,8 @@ mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, i
     }
     if (set_up_zstd(w, level))
         return w;
-    if (mts_begin_check(begin, why, sizeof why)) {
-        fail(w, "begin: %s", why);
+    if (mts_begin_check(begin, &why)) {
+        fail(w, "begin: %s", why.text);
         return w;
     }
     w->frame.begin = *begin;
@@ -131,7 +132,7 @@ mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, i
 
 int mts_write_record(mts_writer *w, const mts_record *r)
 {
-    char why[256];
+    mts_why why;
     if (w->error[0])
         return -1;
     if (w->open)
@@ -139,8 +140,8 @@ int mts_write_record(mts_writer *w, const mts_record *r)
     w->frame.record = *r;
     if (!r->frame_rate_num && !r->frame_rate_den)
         w->frame.record.frame_rate_den = 1;
-    if (mts_record_check(&w->frame.record, why, sizeof why))
-        return fail_record(w, why);
+    if (mts_record_check(&w->frame.record, &why))
+        return fail_record(w, why.text);
     w->open = 1;
     w->step = mts_record_step(r);
     w->chunk_frames = MTS_CHUNK_RAW / (int64_t)w->step;

@@ -1,5 +1,5 @@
-/* XXH64 as its specification describes it (github.com/Cyan4973/xxHash, doc/xxhash_spec.md): four lanes over 32-byte stripes,
- * merged, then the rest in words of 8, 4 and 1 bytes, then an avalanche. Little endian by construction. */
+/* XXH64 as its specification describes it (github.com/Cyan4973/xxHash, doc/xxhash_spec.md): four lanes over 32-byte
+ * stripes, merged, then the rest in words of 8, 4 and 1 bytes, then an avalanche. Little endian by construction. */
 #include "mts.h"
 
 #include <string.h>

@@ -110,10 +110,13 @@ static int differ(const mts_record *a, const mts_record *b, mert_difference *d)
     if (strcmp(a->kind, b->kind))
         snprintf(d->what, sizeof d->what, "kinds differ: %s and %s", a->kind, b->kind);
     else if (shapes)
-        snprintf(d->what, sizeof d->what, "shapes differ: %s and %s", mert_shape_print(x, sizeof x, a), mert_shape_print(y, sizeof y, b));
+        snprintf(d->what, sizeof d->what, "shapes differ: %s and %s", mert_shape_print(x, sizeof x, a),
+                 mert_shape_print(y, sizeof y, b));
     else if (rates_differ(a, b))
-        snprintf(d->what, sizeof d->what, "rates differ: %" PRId64 " Hz, %" PRId64 "/%" PRId64 " and %" PRId64 " Hz, %" PRId64 "/%" PRId64,
-                 a->sample_rate, a->frame_rate_num, a->frame_rate_den, b->sample_rate, b->frame_rate_num, b->frame_rate_den);
+        snprintf(d->what, sizeof d->what,
+                 "rates differ: %" PRId64 " Hz, %" PRId64 "/%" PRId64 " and %" PRId64 " Hz, %" PRId64 "/%" PRId64,
+                 a->sample_rate, a->frame_rate_num, a->frame_rate_den, b->sample_rate, b->frame_rate_num,
+                 b->frame_rate_den);
     return d->what[0] != 0;
 }
 
@@ -188,8 +191,8 @@ static int compare_records(mert_comparison *c, mert_difference *d)
     if (rc == -1)
         snprintf(d->what, sizeof d->what, "one of them did not come whole");
     else if (rc == 1)
-        snprintf(d->what, sizeof d->what, "lengths differ: %" PRId64 " and %" PRId64 " time steps", c->a.record.shape[0],
-                 c->b.record.shape[0]);
+        snprintf(d->what, sizeof d->what, "lengths differ: %" PRId64 " and %" PRId64 " time steps",
+                 c->a.record.shape[0], c->b.record.shape[0]);
     d->beyond = c->excess > c->tolerance.ptol * d->peak;
     return 1;
 }
@@ -206,12 +209,16 @@ int mert_comparison_next(mert_comparison *c, mert_difference *d)
     d->b_there = b == RECORD;
     snprintf(d->key, sizeof d->key, "%s", a == RECORD ? c->a.record.key : a == FAILED_ITEM ? c->a.failure.key
                                         : b == RECORD ? c->b.record.key : c->b.failure.key);
-    d->row = a == RECORD ? c->a.record.row : a == FAILED_ITEM ? c->a.failure.row : b == RECORD ? c->b.record.row : c->b.failure.row;
+    d->row = a == RECORD        ? c->a.record.row
+             : a == FAILED_ITEM ? c->a.failure.row
+             : b == RECORD      ? c->b.record.row
+                                : c->b.failure.row;
     int rc = 1;
     if (a == RECORD && b == RECORD) {
         rc = compare_records(c, d);
     } else {
-        snprintf(d->what, sizeof d->what, a == b ? "failed in both" : "only the %s has it%s", a == RECORD ? "first" : "second",
+        snprintf(d->what, sizeof d->what, a == b ? "failed in both" : "only the %s has it%s",
+                 a == RECORD ? "first" : "second",
                  a == FAILED_ITEM || b == FAILED_ITEM ? "; it failed in the other" : "");
         if ((a == RECORD && pass_rest(&c->a) == -2) || (b == RECORD && pass_rest(&c->b) == -2))
             rc = -1;

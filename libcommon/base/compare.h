@@ -4,8 +4,8 @@
 
 #include "inputs.h"
 
-/* Values a and b agree if |a - b| <= atol + rtol |b| + ptol * (the largest |b| of the record); two NaN agree, so do equal
- * infinities. All 0: they must be equal. */
+/* Values a and b agree if |a - b| <= atol + rtol |b| + ptol * (the largest |b| of the record); two NaN agree, so do
+ * equal infinities. All 0: they must be equal. */
 typedef struct mert_tolerance {
     double rtol, atol, ptol;
 } mert_tolerance;
@@ -28,7 +28,8 @@ typedef struct mert_comparison mert_comparison;
 
 /* The inputs stay the caller's. */
 mert_comparison *mert_comparison_new(mert_inputs *a, mert_inputs *b, const mert_tolerance *t);
-/* The next pair. 1: d is filled; 0: both are through; -1: out of memory, or --fail-fast. What goes wrong in the inputs is reported. */
+/* The next pair. 1: d is filled; 0: both are through; -1: out of memory, or --fail-fast. What goes wrong in the inputs
+ * is reported. */
 int mert_comparison_next(mert_comparison *c, mert_difference *d);
 void mert_comparison_free(mert_comparison *c);
 

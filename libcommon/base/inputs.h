@@ -1,4 +1,5 @@
-/* The streams of a command line, one after the other, as one sequence of events: files named last, or standard input (P3).
+/* The streams of a command line, one after the other, as one sequence of events: files named last, or standard input
+ * (P3).
  *
  *     mert_inputs in;
  *     mert_error e;
@@ -26,8 +27,8 @@ typedef struct mert_inputs {
 } mert_inputs;
 
 void mert_inputs_open(mert_inputs *in, char **files, int n); /* n 0: standard input; "-" is standard input, too */
-/* An mts_event. MTS_ERROR: this input came to a bad end, e says how; the next call goes on with the next one. MTS_EOF: all
- * inputs are through. */
+/* An mts_event. MTS_ERROR: this input came to a bad end, e says how; the next call goes on with the next one. MTS_EOF:
+ * all inputs are through. */
 int mert_inputs_next(mert_inputs *in, mert_error *e);
 void mert_inputs_close(mert_inputs *in);
 

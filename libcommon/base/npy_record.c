@@ -76,7 +76,8 @@ static int codes_of(const mert_npy *a, const mert_npy_meaning *m, mts_record *r,
             int k = (int)(m->transpose ? (at + i) / r->shape[0] : (at + i) % r->shape[1]);
             int64_t limit = m->classes ? r->classes[k] : INT32_MAX;
             if (block[i] < 0 || block[i] >= limit)
-                return mert_fail(e, "element %" PRId64 ": code %" PRId64 " is outside 0 to %" PRId64, at + i, block[i], limit - 1);
+                return mert_fail(e, "element %" PRId64 ": code %" PRId64 " is outside 0 to %" PRId64, at + i, block[i],
+                                 limit - 1);
             if (block[i] > largest[k])
                 largest[k] = block[i];
         }
@@ -121,7 +122,8 @@ int mert_npy_record(const mert_npy *a, const mert_npy_meaning *m, mts_record *r,
 }
 
 /* `n` elements from element `first` of the record (row major over [T, ...]) as its type. */
-static int convert(const mert_npy *a, const mert_npy_meaning *m, const mts_record *r, int64_t first, int64_t n, void *to, mert_error *e)
+static int convert(const mert_npy *a, const mert_npy_meaning *m, const mts_record *r, int64_t first, int64_t n,
+                   void *to, mert_error *e)
 {
     const size_t size = mert_npy_type_size(a->type);
     unsigned char gathered[8 * MERT_VALUES_BLOCK];
@@ -181,8 +183,9 @@ int mert_npy_frames(const mert_npy *a, const mert_npy_meaning *m, const mts_reco
 
 mert_npy_type mert_npy_type_of(mts_dtype t)
 {
-    static const mert_npy_type types[MTS_DTYPES] = {[MTS_F32] = MERT_NPY_F32, [MTS_F16] = MERT_NPY_F16, [MTS_BF16] = MERT_NPY_F32,
-                                                    [MTS_I16] = MERT_NPY_I16, [MTS_U16] = MERT_NPY_U16, [MTS_I32] = MERT_NPY_I32};
+    static const mert_npy_type types[MTS_DTYPES] = {
+        [MTS_F32] = MERT_NPY_F32, [MTS_F16] = MERT_NPY_F16, [MTS_BF16] = MERT_NPY_F32,
+        [MTS_I16] = MERT_NPY_I16, [MTS_U16] = MERT_NPY_U16, [MTS_I32] = MERT_NPY_I32};
     return types[t];
 }
 
@@ -207,7 +210,8 @@ int mert_npy_append_frames(mert_npy_writer *w, const mts_record *r, const void *
 void mert_npy_file_name(char *to, size_t size, const char *key)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+ ";
-    const size_t most = (size < 256 ? size : 256) - 32; /* file systems allow 255 bytes; a hash and .npy must fit, too */
+    /* File systems allow 255 bytes; a hash and .npy must fit, too. */
+    const size_t most = (size < 256 ? size : 256) - 32;
     size_t n = 0;
     for (const char *p = key; *p; p++) {
         if (n + 3 > most) {

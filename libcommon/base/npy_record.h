@@ -10,14 +10,14 @@ typedef struct mert_npy_meaning {
     const char *kind;
     int64_t sample_rate;
     int64_t frame_rate_num, frame_rate_den; /* 0/1: not known; pcm has its sample rate */
-    const char *classes;                    /* codes: "1024" for all codebooks, or "1024,500"; NULL: the largest code + 1 */
+    const char *classes; /* codes: "1024" for all codebooks, or "1024,500"; NULL: the largest + 1 */
     int transpose;                          /* the array is [.., T]: its two axes are swapped */
 } mert_npy_meaning;
 
-/* Describes the array as a record (key and row are the caller's). Element types: floats stay float32 or float16, float64 becomes
- * f32; integers the smallest type of a stream that holds them; codes u16, or i32 where a codebook has more than 65536
- * classes. pcm: [T] or [T, channels] of floats or int16. Codes [T] become [T, 1]. Refused: other arrays of one axis, scalars,
- * more than four axes, codes that are negative or outside their classes, integers beyond 32 bits. */
+/* Describes the array as a record (key and row are the caller's). Element types: floats stay float32 or float16,
+ * float64 becomes f32; integers the smallest type of a stream that holds them; codes u16, or i32 where a codebook has
+ * more than 65536 classes. pcm: [T] or [T, channels] of floats or int16. Codes [T] become [T, 1]. Refused: other arrays
+ * of one axis, scalars, more than four axes, codes that are negative or outside their classes, wider integers. */
 int mert_npy_record(const mert_npy *a, const mert_npy_meaning *m, mts_record *r, mert_error *e);
 /* Writes the frames of such a record. */
 int mert_npy_frames(const mert_npy *a, const mert_npy_meaning *m, const mts_record *r, mts_writer *w, mert_error *e);
@@ -26,8 +26,9 @@ int mert_npy_frames(const mert_npy *a, const mert_npy_meaning *m, const mts_reco
 mert_npy_type mert_npy_type_of(mts_dtype t);
 int mert_npy_append_frames(mert_npy_writer *w, const mts_record *r, const void *data, int64_t frames, mert_error *e);
 
-/* A key as the name of a file within one folder, with .npy: everything but letters, digits and ._-+ and space becomes %XX, so
- * does a leading dot; a name that grows too long is cut and ends in the key's hash. Never empty, never with a slash. */
+/* A key as the name of a file within one folder, with .npy: everything but letters, digits and ._-+ and space becomes
+ * %XX, so does a leading dot; a name that grows too long is cut and ends in the key's hash. Never empty, never with a
+ * slash. */
 void mert_npy_file_name(char *to, size_t size, const char *key);
 
 #endif

@@ -64,7 +64,8 @@ int mert_code_counts_begin(mert_code_counts *c, const mts_record *r, mert_error 
     memset(c, 0, sizeof *c);
     for (int k = 0; k < r->ncodebooks; k++)
         if (r->classes[k] > MERT_CODE_COUNTS_MAX)
-            return mert_fail(e, "%" PRId64 " classes, more than the %d that can be counted", r->classes[k], MERT_CODE_COUNTS_MAX);
+            return mert_fail(e, "%" PRId64 " classes, more than the %d that can be counted", r->classes[k],
+                             MERT_CODE_COUNTS_MAX);
     c->codebooks = r->ncodebooks;
     memcpy(c->classes, r->classes, sizeof c->classes);
     return 0;
@@ -89,13 +90,14 @@ static int grow(mert_code_counts *c, int k, int64_t code, mert_error *e)
     return 0;
 }
 
-int mert_codes_check(int codebooks, const int64_t *classes, const double *x, int64_t frames, int64_t first, mert_error *e)
+int mert_codes_check(int codebooks, const int64_t *classes, const double *x, int64_t frames, int64_t first,
+                     mert_error *e)
 {
     for (int64_t t = 0; t < frames; t++)
         for (int k = 0; k < codebooks; k++)
             if (!(x[t * codebooks + k] >= 0 && x[t * codebooks + k] < (double)classes[k]))
-                return mert_fail(e, "frame %" PRId64 ": code %g of codebook %d is outside its %" PRId64 " classes", first + t,
-                                 x[t * codebooks + k], k, classes[k]);
+                return mert_fail(e, "frame %" PRId64 ": code %g of codebook %d is outside its %" PRId64 " classes",
+                                 first + t, x[t * codebooks + k], k, classes[k]);
     return 0;
 }
 

@@ -27,7 +27,8 @@ typedef struct mert_code_counts {
 } mert_code_counts;
 
 /* Codes [frames, codebooks] as doubles; one outside its codebook is an error that names frame `first` + i. */
-int mert_codes_check(int codebooks, const int64_t *classes, const double *x, int64_t frames, int64_t first, mert_error *e);
+int mert_codes_check(int codebooks, const int64_t *classes, const double *x, int64_t frames, int64_t first,
+                     mert_error *e);
 
 enum { MERT_CODE_COUNTS_MAX = 1 << 22 }; /* classes of a codebook that can be counted */
 
@@ -36,7 +37,8 @@ int mert_code_counts_fit(const mert_code_counts *c, const mts_record *r);       
 int mert_code_counts_add(mert_code_counts *c, const double *x, int64_t frames, int64_t first, mert_error *e);
 void mert_code_counts_free(mert_code_counts *c);
 
-/* Of one codebook: classes that occur, entropy in nats (perplexity is its exponential), and the largest share of a class. */
+/* Of one codebook: classes that occur, entropy in nats (perplexity is its exponential), and the largest share of a
+ * class. */
 typedef struct mert_code_use {
     int64_t used;
     double entropy, largest;

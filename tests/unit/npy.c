@@ -59,7 +59,10 @@ TEST(every_type_comes_back)
             double d = (double)v;
             v = t == MERT_NPY_BOOL ? v != 0 : v;
             size_t size = mert_npy_type_size((mert_npy_type)t);
-            const void *from = t == MERT_NPY_F32 ? (void *)&f : t == MERT_NPY_F64 ? (void *)&d : t == MERT_NPY_F16 ? (void *)&halves[i] : (void *)&v;
+            const void *from = t == MERT_NPY_F32   ? (void *)&f
+                               : t == MERT_NPY_F64 ? (void *)&d
+                               : t == MERT_NPY_F16 ? (void *)&halves[i]
+                                                   : (void *)&v;
             memcpy(data + (size_t)i * size, from, size);
         }
         mert_npy_writer *w = mert_npy_create(test_tmp("t.npy"), (mert_npy_type)t, 2, shape, &e);
@@ -89,7 +92,8 @@ TEST(halves_are_exact)
     float back[9];
     mert_npy a;
     mert_error e;
-    CHECK(!mert_npy_write(test_tmp("h.npy"), MERT_NPY_F16, 1, shape, halves, &e) && !mert_npy_open(&a, test_tmp("h.npy"), &e));
+    CHECK(!mert_npy_write(test_tmp("h.npy"), MERT_NPY_F16, 1, shape, halves, &e)
+          && !mert_npy_open(&a, test_tmp("h.npy"), &e));
     mert_npy_to_floats(&a, 0, 9, back);
     CHECK(!memcmp(back, floats, sizeof floats) && isnan(back[8]));
     mert_npy_close(&a);
@@ -110,7 +114,8 @@ TEST(shapes_of_every_rank)
     CHECK(!mert_npy_write(test_tmp("r.npy"), MERT_NPY_F32, 2, shape, &x, &e));
     CHECK(!mert_npy_open(&a, test_tmp("r.npy"), &e) && a.elements == 0 && !a.data);
     mert_npy_close(&a);
-    CHECK(!mert_npy_open(&a, forge("{'shape': (3,), 'descr': \"|u1\", 'fortran_order': False}\n", 3), &e) && a.data[2] == 2);
+    CHECK(!mert_npy_open(&a, forge("{'shape': (3,), 'descr': \"|u1\", 'fortran_order': False}\n", 3), &e)
+          && a.data[2] == 2);
     mert_npy_close(&a);
 }
 
@@ -128,7 +133,8 @@ TEST(fortran_order_is_turned)
     CHECK(!mert_npy_open(&a, forge("{'descr': '<u2', 'fortran_order': True, 'shape': (3,), }\n", 6), &e));
     CHECK(!a.turned && a.data[5] == 5);
     mert_npy_close(&a);
-    CHECK(!mert_npy_open(&a, forge("{'descr': '<u2', 'fortran_order': True, 'shape': (3, 0), }\n", 0), &e) && a.elements == 0);
+    CHECK(!mert_npy_open(&a, forge("{'descr': '<u2', 'fortran_order': True, 'shape': (3, 0), }\n", 0), &e)
+          && a.elements == 0);
     mert_npy_close(&a);
 }
 
@@ -138,7 +144,8 @@ TEST(the_shape_must_be_filled)
     int64_t shape[] = {2, 3};
     float data[6] = {0};
     mert_npy_writer *w = mert_npy_create(test_tmp("short.npy"), MERT_NPY_F32, 2, shape, &e);
-    CHECK(w && !mert_npy_append(w, data, 5, &e) && mert_npy_commit(w, &e) == -1 && strstr(e.text, "do not fill its shape"));
+    CHECK(w && !mert_npy_append(w, data, 5, &e) && mert_npy_commit(w, &e) == -1
+          && strstr(e.text, "do not fill its shape"));
     FILE *f = fopen(test_tmp("short.npy"), "rb");
     CHECK(!f); /* F4: nothing half is left under the name */
 }
@@ -147,7 +154,8 @@ static int refuses(const char *header, size_t bytes, const char *why)
 {
     mert_npy a;
     mert_error e = {{0}};
-    int bad = mert_npy_open(&a, forge(header, bytes), &e) == -1 && strstr(e.text, why) && strstr(e.text, "forged.npy: ");
+    int bad = mert_npy_open(&a, forge(header, bytes), &e) == -1 && strstr(e.text, why)
+              && strstr(e.text, "forged.npy: ");
     if (!bad)
         printf("# '%s' instead of '%s'\n", e.text, why);
     return bad;
@@ -155,16 +163,19 @@ static int refuses(const char *header, size_t bytes, const char *why)
 
 TEST(what_lies_is_refused_by_name)
 {
-    CHECK(refuses("{'descr': '<f4', 'fortran_order': True, 'shape': (4294967296, 4294967296), }", 8, "less than its shape needs"));
+    CHECK(refuses("{'descr': '<f4', 'fortran_order': True, 'shape': (4294967296, 4294967296), }", 8,
+                  "less than its shape needs"));
     CHECK(refuses("{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 2), }", 16, "at fortran_order"));
     CHECK(refuses("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8, "type '>f4'"));
     CHECK(refuses("{'descr': '<c8', 'fortran_order': False, 'shape': (2,), }", 16, "type '<c8'"));
     CHECK(refuses("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 16, "type '|O'"));
     CHECK(refuses("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }", 8, "structured"));
     CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 8, "less than its shape needs"));
-    CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", 8, "holds 8 bytes of data where its shape needs 4"));
+    CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", 8,
+                  "holds 8 bytes of data where its shape needs 4"));
     CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 4), }", 8, ""));
-    CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 8, "less than its shape needs"));
+    CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 8,
+                  "less than its shape needs"));
     CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }", 8, ""));
     CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", 8, "bad shape"));
     CHECK(refuses("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1), }", 4, "bad shape"));

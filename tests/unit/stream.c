@@ -1,4 +1,5 @@
-/* The stream library on sound streams: what is written is read, the bytes depend on the content alone, zstd reads them too. */
+/* The stream library on sound streams: what is written is read, the bytes depend on the content alone, zstd reads them
+ * too. */
 #include "stream.h"
 
 #include <errno.h>
@@ -70,7 +71,8 @@ TEST(xxh64_is_xxh64)
 
 TEST(every_type_and_shape_comes_back)
 {
-    static const int64_t shapes[][MTS_NDIM_MAX] = {{5}, {0}, {1, 1}, {7, 3}, {3, 5, 2}, {2, 3, 5, 7}, {300001, 1}, {1000, 333}, {0, 9}};
+    static const int64_t shapes[][MTS_NDIM_MAX] = {{5},          {0},         {1, 1},      {7, 3}, {3, 5, 2},
+                                                   {2, 3, 5, 7}, {300001, 1}, {1000, 333}, {0, 9}};
     static const int ndims[] = {1, 1, 2, 2, 3, 4, 2, 2, 2};
     static seen s;
     for (int type = 0; type < MTS_DTYPES; type++)
@@ -99,8 +101,17 @@ TEST(every_type_and_shape_comes_back)
 TEST(codes_carry_their_classes)
 {
     static seen s;
-    mts_record r = {.kind = "codes", .key = "k", .row = 0, .dtype = MTS_U16, .ndim = 2, .shape = {4, 3}, .sample_rate = 24000,
-                    .frame_rate_num = 24000, .frame_rate_den = 320, .ncodebooks = 3, .classes = {1024, 500, 2},
+    mts_record r = {.kind = "codes",
+                    .key = "k",
+                    .row = 0,
+                    .dtype = MTS_U16,
+                    .ndim = 2,
+                    .shape = {4, 3},
+                    .sample_rate = 24000,
+                    .frame_rate_num = 24000,
+                    .frame_rate_den = 320,
+                    .ncodebooks = 3,
+                    .classes = {1024, 500, 2},
                     .model = UINT64_C(0xfedcba9876543210)};
     uint16_t data[12] = {1, 2, 0, 3, 4, 1, 1023, 499, 1, 0, 0, 0};
     bytes b = write_one(&r, data, 4, 1, MTS_LEVEL_DEFAULT);
@@ -118,7 +129,8 @@ TEST(names_of_every_kind_come_back)
     longest[sizeof longest - 1] = 0;
     memset(text, 0xff, sizeof text - 1);
     text[sizeof text - 1] = 0;
-    const char *keys[] = {"plain/name.flac", "", "100% =x", "line\nbreak\ttab", "Zażółć gęślą.ogg", longest, "\x01\x7f\xff"};
+    const char *keys[] = {"plain/name.flac",  "",      "100% =x",     "line\nbreak\ttab",
+                          "Zażółć gęślą.ogg", longest, "\x01\x7f\xff"};
     bytes b;
     FILE *f = open_memstream(&b.data, &b.size);
     mts_begin begin = {.manifest = 77, .row_first = 5, .row_end = 12, .rows_total = 100,
@@ -207,7 +219,8 @@ TEST(streams_join_by_cat)
     for (int i = 0; i < 3; i++)
         memcpy(three + (size_t)i * b.size, b.data, b.size);
     read_bytes(three, 3 * b.size, &s, 0);
-    CHECK(s.final == MTS_EOF && s.begins == 3 && s.ends == 3 && s.records == 3 && !s.damages && !s.failures && !s.order);
+    CHECK(s.final == MTS_EOF && s.begins == 3 && s.ends == 3 && s.records == 3 && !s.damages && !s.failures
+          && !s.order);
     free(three);
     free(data);
     free(b.data);
@@ -310,14 +323,17 @@ TEST(an_index_finds_every_record)
     int events[MTS_END + 1] = {0}, event;
     while ((event = mts_next(r)) > 0)
         events[event]++;
-    CHECK(event == MTS_EOF && events[MTS_RECORD_END] == 5 && events[MTS_FAILED] == 1 && events[MTS_END] == 2 && !events[MTS_DAMAGE]);
+    CHECK(event == MTS_EOF && events[MTS_RECORD_END] == 5 && events[MTS_FAILED] == 1 && events[MTS_END] == 2
+          && !events[MTS_DAMAGE]);
     mts_reader_close(r);
     mts_index_free(&x);
     CHECK(!fseek(f, 0, SEEK_END));
     CHECK(!ftruncate(fileno(f), ftell(f) - 1));
-    CHECK(mts_index_make(&x, f, "rows.mts", error, sizeof error) == -1 && strstr(error, "rows.mts: stops without an end record"));
+    CHECK(mts_index_make(&x, f, "rows.mts", error, sizeof error) == -1
+          && strstr(error, "rows.mts: stops without an end record"));
     CHECK(!ftruncate(fileno(f), 300000)); /* in the middle of a data frame, which is passed by seeking */
-    CHECK(mts_index_make(&x, f, "rows.mts", error, sizeof error) == -1 && strstr(error, "rows.mts: stops without an end record"));
+    CHECK(mts_index_make(&x, f, "rows.mts", error, sizeof error) == -1
+          && strstr(error, "rows.mts: stops without an end record"));
     fclose(f);
     free(data);
 }
@@ -329,7 +345,8 @@ static int refuses(const mts_record *r, const char *why)
     mts_begin begin = plain_begin();
     mts_writer *w = mts_writer_open(f, "x.mts", &begin, MTS_LEVEL_DEFAULT);
     char error[256] = "";
-    int bad = mts_write_record(w, r) == -1 && strstr(mts_writer_error(w), why) && strstr(mts_writer_error(w), "x.mts: record 0");
+    int bad = mts_write_record(w, r) == -1 && strstr(mts_writer_error(w), why)
+              && strstr(mts_writer_error(w), "x.mts: record 0");
     bad = bad && mts_write_record(w, r) == -1; /* stays failed */
     bad = mts_writer_close(w, 1, error, sizeof error) == -1 && strstr(error, why) && bad;
     fclose(f);
@@ -418,7 +435,8 @@ TEST(a_full_disk_and_a_closed_pipe_are_told_apart)
         CHECK(mts_write_frames(w, data, (3 << 20) / 4) == -1);
         CHECK(mts_writer_pipe_closed(w) == pipe_end);
         CHECK(mts_writer_close(w, 1, error, sizeof error) == -1 && (errno == EPIPE) == pipe_end);
-        CHECK(strstr(error, pipe_end ? "<stdout>: cannot write: Broken pipe" : "<stdout>: cannot write: No space left"));
+        CHECK(
+            strstr(error, pipe_end ? "<stdout>: cannot write: Broken pipe" : "<stdout>: cannot write: No space left"));
         fclose(f);
     }
     /* A short stream is still in the buffer when it is closed: the flush must tell. */

@@ -20,8 +20,14 @@ static inline mts_begin plain_begin(void)
 
 static inline mts_record plain_record(const char *key, int64_t row, int64_t frames, int64_t width)
 {
-    mts_record r = {.kind = "mel", .row = row, .dtype = MTS_F32, .ndim = 2, .shape = {frames, width}, .sample_rate = 24000,
-                    .frame_rate_num = 24000, .frame_rate_den = 320};
+    mts_record r = {.kind = "mel",
+                    .row = row,
+                    .dtype = MTS_F32,
+                    .ndim = 2,
+                    .shape = {frames, width},
+                    .sample_rate = 24000,
+                    .frame_rate_num = 24000,
+                    .frame_rate_den = 320};
     snprintf(r.key, sizeof r.key, "%s", key);
     return r;
 }
@@ -78,7 +84,8 @@ static inline void read_file(FILE *f, const char *name, seen *s, int skip)
         case MTS_CHUNK:
             s->order += !open || skip;
             frames += mts_reader_frames(r);
-            mts_xxh64_add(&hash, mts_reader_data(r), (size_t)mts_reader_frames(r) * mts_record_step(mts_reader_record(r)));
+            mts_xxh64_add(&hash, mts_reader_data(r),
+                          (size_t)mts_reader_frames(r) * mts_record_step(mts_reader_record(r)));
             break;
         case MTS_RECORD_END:
             s->order += !open;
@@ -117,8 +124,8 @@ static inline void read_bytes(const void *data, size_t size, seen *s, int skip)
 
 static inline int same_record(const mts_record *a, const mts_record *b)
 {
-    int same = !strcmp(a->kind, b->kind) && !strcmp(a->key, b->key) && a->row == b->row && a->dtype == b->dtype && a->ndim == b->ndim
-               && a->sample_rate == b->sample_rate && a->frame_rate_num == b->frame_rate_num
+    int same = !strcmp(a->kind, b->kind) && !strcmp(a->key, b->key) && a->row == b->row && a->dtype == b->dtype
+               && a->ndim == b->ndim && a->sample_rate == b->sample_rate && a->frame_rate_num == b->frame_rate_num
                && a->frame_rate_den == b->frame_rate_den && a->ncodebooks == b->ncodebooks && a->model == b->model;
     for (int i = 0; same && i < a->ndim; i++)
         same = a->shape[i] == b->shape[i];

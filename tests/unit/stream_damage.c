@@ -1,4 +1,5 @@
-/* Contract S6: one flipped byte costs at most one record and is never silent; S5: a stream cut short is always an error. */
+/* Contract S6: one flipped byte costs at most one record and is never silent; S5: a stream cut short is always an
+ * error. */
 #include "stream.h"
 
 #include <sys/resource.h>
@@ -96,7 +97,8 @@ static int lost_at_most_one(const seen *now, const seen *then)
         lost++;
         for (int k = 0; k < now->failures; k++)
             named += now->failure[k].here && !strcmp(now->failure[k].key, then->record[j].record.key)
-                     && now->failure[k].row == then->record[j].record.row && strstr(now->failure[k].reason, "x.mts: record ");
+                     && now->failure[k].row == then->record[j].record.row
+                     && strstr(now->failure[k].reason, "x.mts: record ");
     }
     return i == now->records && lost <= 1 && named == lost;
 }
@@ -126,8 +128,9 @@ static int try_flips(bytes b, unsigned char mask, int skip)
         b.data[i] = (char)(b.data[i] ^ mask);
         int loud = now.final == MTS_ERROR || now.damages || now.failures > then.failures;
         if (!loud || now.order || !lost_at_most_one(&now, &then) || !failures_known(&now, &then))
-            return printf("# byte %zu of %zu: final %d, %d records, %d failed, %d damages, order %d: %s\n", i, b.size, now.final,
-                          now.records, now.failures, now.damages, now.order, now.error), -1;
+            return printf("# byte %zu of %zu: final %d, %d records, %d failed, %d damages, order %d: %s\n", i, b.size,
+                          now.final, now.records, now.failures, now.damages, now.order, now.error),
+                   -1;
     }
     return 0;
 }
@@ -364,10 +367,13 @@ static void read_forged(const char *record, const char *chunk, seen *s)
     char file[16384], text[4096];
     uint64_t id = mts_xxh64(begin, strlen(begin), 0);
     size_t n = forge(file, begin);
-    snprintf(text, sizeof text, "MTS1 record\nstream=%016" PRIx64 "\nrecord=0\nrow=-1\nkey=k\nkind=mel\n%ssample_rate=24000\n"
-             "frame_rate=75/1\nmodel=0000000000000000\n", id, record);
+    snprintf(text, sizeof text,
+             "MTS1 record\nstream=%016" PRIx64 "\nrecord=0\nrow=-1\nkey=k\nkind=mel\n%ssample_rate=24000\n"
+             "frame_rate=75/1\nmodel=0000000000000000\n",
+             id, record);
     n += forge(file + n, text);
-    snprintf(text, sizeof text, "MTS1 chunk\nstream=%016" PRIx64 "\nrecord=0\nrow=-1\nchunk=0\n%sdata=0000000000000000\n", id, chunk);
+    snprintf(text, sizeof text,
+             "MTS1 chunk\nstream=%016" PRIx64 "\nrecord=0\nrow=-1\nchunk=0\n%sdata=0000000000000000\n", id, chunk);
     n += forge(file + n, text);
     memset(file + n, 0, 1000);
     read_bytes(file, n + 1000, s, 0);

@@ -1,4 +1,4 @@
-/* Replays formats/stream/valid and invalid against the tables in their READMEs, the written half of the specification. */
+/* Replays formats/stream/valid and invalid against the tables in their READMEs, the tried half of the specification. */
 #include "stream.h"
 
 #include <dirent.h>
@@ -62,13 +62,16 @@ static int replay(const char *dir, int valid)
         else
             good = good && (s.final == MTS_ERROR || s.damages || s.failures) && said(&s, cell[3]);
         if (!good)
-            return printf("# %s: final %d, %d records, %d failed, %d damages, order %d: %s\n", path, s.final, s.records, s.failures,
-                          s.damages, s.order, s.error), -1;
+            return printf("# %s: final %d, %d records, %d failed, %d damages, order %d: %s\n", path, s.final, s.records,
+                          s.failures, s.damages, s.order, s.error),
+                   -1;
         n++;
     }
     if (table)
         fclose(table);
-    return n > 0 && n == count_samples(dir) ? 0 : (printf("# %s: %d in the table, %d there\n", dir, n, count_samples(dir)), -1);
+    return n > 0 && n == count_samples(dir)
+               ? 0
+               : (printf("# %s: %d in the table, %d there\n", dir, n, count_samples(dir)), -1);
 }
 
 TEST(valid_samples_read_as_their_table_says) { CHECK(!replay(SAMPLES "valid/", 1)); }
@@ -78,7 +81,8 @@ TEST(invalid_samples_fail_as_their_table_says) { CHECK(!replay(SAMPLES "invalid/
 /* Who passes over the tensors still notices what is missing of them. */
 TEST(skipping_notices_what_is_missing)
 {
-    static const char *const names[] = {"short-record.mts", "long-record.mts", "chunk-numbers.mts", "wrong-count.mts", "flip-data.mts", "flip-chunk.mts"};
+    static const char *const names[] = {"short-record.mts", "long-record.mts", "chunk-numbers.mts",
+                                        "wrong-count.mts",  "flip-data.mts",   "flip-chunk.mts"};
     static seen s;
     char path[256];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -112,7 +116,9 @@ TEST(sample_values_are_right)
             switch (x->dtype) {
             case MTS_F32: memcpy(&value, &word, 4); break;
             case MTS_BF16: word <<= 16, memcpy(&value, &word, 4); break;
-            case MTS_F16: value = i ? ldexpf(1 + (float)(word & 1023) / 1024, (int)(word >> 10) - 15) : (float)word; break;
+            case MTS_F16:
+                value = i ? ldexpf(1 + (float)(word & 1023) / 1024, (int)(word >> 10) - 15) : (float)word;
+                break;
             default: value = (float)word;
             }
             CHECK(value == (float)i);

@@ -38,8 +38,15 @@ TEST(moments_of_numbers_far_from_zero)
 
 static mts_record codes_record(int64_t classes0, int64_t classes1)
 {
-    mts_record r = {.kind = "codes", .key = "x", .row = 0, .dtype = MTS_I32, .ndim = 2, .shape = {-1, 2}, .frame_rate_den = 1,
-                    .ncodebooks = 2, .classes = {classes0, classes1}};
+    mts_record r = {.kind = "codes",
+                    .key = "x",
+                    .row = 0,
+                    .dtype = MTS_I32,
+                    .ndim = 2,
+                    .shape = {-1, 2},
+                    .frame_rate_den = 1,
+                    .ncodebooks = 2,
+                    .classes = {classes0, classes1}};
     return r;
 }
 
@@ -55,7 +62,8 @@ TEST(code_counts)
     CHECK_NEAR(exp(even.entropy), 4, 1e-12);
     CHECK_NEAR(uneven.entropy, -0.25 * log(0.25) - 0.75 * log(0.75), 1e-12);
     x[4] = 4; /* frame 2 */
-    CHECK(mert_code_counts_add(&c, x, 4, 100, &e) == -1 && !strcmp(e.text, "frame 102: code 4 of codebook 0 is outside its 4 classes"));
+    CHECK(mert_code_counts_add(&c, x, 4, 100, &e) == -1
+          && !strcmp(e.text, "frame 102: code 4 of codebook 0 is outside its 4 classes"));
     CHECK(c.frames == 4 && mert_code_counts_use(&c, 0).largest == 0.25); /* nothing of a bad block is counted */
     mts_record other = codes_record(4, 5), huge = codes_record(4, INT32_MAX);
     CHECK(mert_code_counts_fit(&c, &r) && !mert_code_counts_fit(&c, &other));
@@ -129,7 +137,8 @@ TEST(text_brings_back_the_number)
             }
             /* nearest number of the type: round to its bits by way of the next ones above and below */
             back = f;
-            double apart = fabs(back - x), step = t == MTS_F16 ? fmax(fabs(x) * 0x1p-11, 0x1p-24) : fmax(fabs(x) * 0x1p-8, 0x1p-133);
+            double apart = fabs(back - x),
+                   step = t == MTS_F16 ? fmax(fabs(x) * 0x1p-11, 0x1p-24) : fmax(fabs(x) * 0x1p-8, 0x1p-133);
             CHECK(apart < step / 2);
         }
     }
@@ -187,7 +196,8 @@ TEST(comparing_over_chunks_of_other_lengths)
     CHECK(compare_files(numbers(MTS_F16, FRAMES, WIDTH, -1), numbers(MTS_F32, FRAMES, WIDTH, -1), &exact, &d));
     CHECK(!d.beyond && !d.unequal && d.elements == FRAMES * WIDTH && !d.what[0] && d.peak == 512);
     CHECK(compare_files(numbers(MTS_F32, FRAMES, WIDTH, 500000), numbers(MTS_F16, FRAMES, WIDTH, -1), &exact, &d));
-    CHECK(d.beyond && d.unequal == 1 && d.largest == 0.25 && d.at_frame == 500000 / WIDTH && d.at_element == 500000 % WIDTH);
+    CHECK(d.beyond && d.unequal == 1 && d.largest == 0.25 && d.at_frame == 500000 / WIDTH
+          && d.at_element == 500000 % WIDTH);
     CHECK(compare_files(numbers(MTS_F16, FRAMES, WIDTH, -1), numbers(MTS_F32, FRAMES, WIDTH, 7), &wide, &d));
     CHECK(!d.beyond && d.unequal == 1);
     CHECK(compare_files(numbers(MTS_F16, 100, WIDTH, -1), numbers(MTS_F32, FRAMES, WIDTH, -1), &wide, &d));
@@ -222,8 +232,14 @@ TEST(check_finds_codes_outside_their_classes)
 
 TEST(file_names_stay_in_their_folder)
 {
-    static const char *const keys[][2] = {{"a b-c_1.flac", "a b-c_1.flac.npy"}, {"../x", "%2E.%2Fx.npy"}, {"/etc/x", "%2Fetc%2Fx.npy"},
-                                          {"", "%.npy"}, {".", "%2E.npy"}, {"..", "%2E..npy"}, {"%", "%25.npy"}, {"\xc3\xa9", "%C3%A9.npy"}};
+    static const char *const keys[][2] = {{"a b-c_1.flac", "a b-c_1.flac.npy"},
+                                          {"../x", "%2E.%2Fx.npy"},
+                                          {"/etc/x", "%2Fetc%2Fx.npy"},
+                                          {"", "%.npy"},
+                                          {".", "%2E.npy"},
+                                          {"..", "%2E..npy"},
+                                          {"%", "%25.npy"},
+                                          {"\xc3\xa9", "%C3%A9.npy"}};
     char name[256], other[256], key[MTS_KEY_MAX];
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         mert_npy_file_name(name, sizeof name, keys[i][0]);

@@ -28,7 +28,8 @@ static void check_begin(const mts_begin *b)
         rows_total = b->rows_total;
         manifest = b->manifest;
     } else if (b->rows_total != rows_total || b->manifest != manifest) {
-        mert_report_broken("%s: streams of different manifests: %" PRId64 " rows (%016" PRIx64 ") and %" PRId64 " rows (%016" PRIx64 ")",
+        mert_report_broken("%s: streams of different manifests: %" PRId64 " rows (%016" PRIx64 ") and %" PRId64
+                           " rows (%016" PRIx64 ")",
                            tensor_in.name, rows_total, manifest, b->rows_total, b->manifest);
     }
 }
@@ -95,7 +96,8 @@ int tensor_check_run(int argc, char **argv)
         case MTS_FAILED:
             if (complete && x->row >= 0)
                 check_row(x->row, x->key);
-            snprintf(why, sizeof why, "%s%s%s%s", x->here ? "" : "failed in ", x->here ? "" : x->stage, x->here ? "" : ": ", x->reason);
+            snprintf(why, sizeof why, "%s%s%s%s", x->here ? "" : "failed in ", x->here ? "" : x->stage,
+                     x->here ? "" : ": ", x->reason);
             stop = mert_report_failed(x->key, why, 1);
             break;
         default: stop = mert_inputs_report(&tensor_in, event, &tensor_error);
@@ -114,7 +116,8 @@ static mert_tolerance tolerance;
 const mert_option tensor_cmp_options[] = {
     {"rtol", 0, MERT_DOUBLE, &tolerance.rtol, "X", 0, 1e30, NULL, "allowed difference as a share of B's value"},
     {"atol", 0, MERT_DOUBLE, &tolerance.atol, "Y", 0, 1e30, NULL, "allowed difference"},
-    {"ptol", 0, MERT_DOUBLE, &tolerance.ptol, "Z", 0, 1e30, NULL, "allowed difference as a share of the largest value of B's record"},
+    {"ptol", 0, MERT_DOUBLE, &tolerance.ptol, "Z", 0, 1e30, NULL,
+     "allowed difference as a share of the largest value of B's record"},
     {0}};
 
 static void print_difference(const mert_difference *d)
@@ -127,9 +130,11 @@ static void print_difference(const mert_difference *d)
     if (!d->unequal)
         printf("equal: %" PRId64 " values", d->elements);
     else
-        printf("largest difference %.3g at [%" PRId64 ", %" PRId64 "]: %.9g and %.9g; %.3g of the value, %.3g of the peak %.4g; "
-               "%" PRId64 " of %" PRId64 " differ", d->largest, d->at_frame, d->at_element, d->a, d->b, d->relative,
-               d->largest / d->peak, d->peak, d->unequal, d->elements);
+        printf("largest difference %.3g at [%" PRId64 ", %" PRId64
+               "]: %.9g and %.9g; %.3g of the value, %.3g of the peak %.4g; "
+               "%" PRId64 " of %" PRId64 " differ",
+               d->largest, d->at_frame, d->at_element, d->a, d->b, d->relative, d->largest / d->peak, d->peak,
+               d->unequal, d->elements);
     printf("%s\n", d->beyond && !d->what[0] ? "; beyond the tolerance" : "");
 }
 

@@ -1,5 +1,5 @@
-/* The commands of mert-tensor, and what they share. One of them runs per process, so its input, its error and its block of
- * values are plain variables. */
+/* The commands of mert-tensor, and what they share. One of them runs per process, so its input, its error and its block
+ * of values are plain variables. */
 #ifndef MERT_TENSOR_COMMANDS_H
 #define MERT_TENSOR_COMMANDS_H
 
@@ -17,8 +17,8 @@ const char *tensor_row(int64_t row);   /* "-" for none; valid until the next cal
 const char *tensor_key(const char *key); /* on one line; valid until the next call */
 void tensor_print_record(const mts_record *r);
 
-/* Calls use() with the values of the chunk at hand, in order, whole time steps or, where one is wider than a block, parts of
- * one. `first` is the number of the chunk's first element within the record. -1 as soon as use() says so. */
+/* Calls use() with the values of the chunk at hand, in order, whole time steps or, where one is wider than a block,
+ * parts of one. `first` is the number of the chunk's first element within the record. -1 as soon as use() says so. */
 int tensor_each_block(int64_t first, int (*use)(const mts_record *r, const double *x, int64_t n, int64_t first));
 
 extern const mert_option tensor_check_options[], tensor_cmp_options[], tensor_text_options[], tensor_labels_options[];

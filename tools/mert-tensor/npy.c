@@ -13,12 +13,18 @@ static mert_npy_meaning meaning = {.frame_rate_den = 1};
 static const char *given_key, *frame_rate;
 
 const mert_option tensor_from_options[] = {
-    {"kind", 0, MERT_STRING, &meaning.kind, "KIND", 0, 0, NULL, "pcm, cqt, mel, mfcc, chroma, hidden, codes, or another word"},
-    {"rate", 0, MERT_INT64, &meaning.sample_rate, "HZ", 0, 2147483647, NULL, "sample rate of the audio it was made of (0: none)"},
-    {"frame-rate", 0, MERT_STRING, &frame_rate, "A/B", 0, 0, NULL, "time steps per second, as 24000/320 or 75 (pcm: the sample rate)"},
-    {"key", 0, MERT_STRING, &given_key, "KEY", 0, 0, NULL, "name of the record (one file only; default: the file's name)"},
-    {"classes", 0, MERT_STRING, &meaning.classes, "V[,V...]", 0, 0, NULL, "codes: classes of all codebooks, or of each (default: largest code + 1)"},
-    {"transpose", 0, MERT_FLAG, &meaning.transpose, NULL, 0, 0, NULL, "the arrays have time last: [K, T] becomes [T, K]"},
+    {"kind", 0, MERT_STRING, &meaning.kind, "KIND", 0, 0, NULL,
+     "pcm, cqt, mel, mfcc, chroma, hidden, codes, or another word"},
+    {"rate", 0, MERT_INT64, &meaning.sample_rate, "HZ", 0, 2147483647, NULL,
+     "sample rate of the audio it was made of (0: none)"},
+    {"frame-rate", 0, MERT_STRING, &frame_rate, "A/B", 0, 0, NULL,
+     "time steps per second, as 24000/320 or 75 (pcm: the sample rate)"},
+    {"key", 0, MERT_STRING, &given_key, "KEY", 0, 0, NULL,
+     "name of the record (one file only; default: the file's name)"},
+    {"classes", 0, MERT_STRING, &meaning.classes, "V[,V...]", 0, 0, NULL,
+     "codes: classes of all codebooks, or of each (default: largest code + 1)"},
+    {"transpose", 0, MERT_FLAG, &meaning.transpose, NULL, 0, 0, NULL,
+     "the arrays have time last: [K, T] becomes [T, K]"},
     {0}};
 
 static void parse_frame_rate(void)
@@ -27,8 +33,8 @@ static void parse_frame_rate(void)
     meaning.frame_rate_num = strtoll(frame_rate, &end, 10);
     if (*end == '/' && end != frame_rate)
         meaning.frame_rate_den = strtoll(end + 1, &end, 10);
-    if (*end || end == frame_rate || meaning.frame_rate_num < 1 || meaning.frame_rate_num > INT32_MAX || meaning.frame_rate_den < 1
-        || meaning.frame_rate_den > INT32_MAX)
+    if (*end || end == frame_rate || meaning.frame_rate_num < 1 || meaning.frame_rate_num > INT32_MAX
+        || meaning.frame_rate_den < 1 || meaning.frame_rate_den > INT32_MAX)
         mert_usage_error("--frame-rate: '%s' is no fraction like 24000/320", frame_rate);
 }
 
@@ -68,7 +74,8 @@ int tensor_from_run(int argc, char **argv)
         mts_record r = {.row = i};
         snprintf(r.key, sizeof r.key, "%s", given_key ? given_key : argv[i]);
         if (!(rc = import_file(w, argv[i], &r))) {
-            mert_report_item(r.frame_rate_num ? (double)r.shape[0] * (double)r.frame_rate_den / (double)r.frame_rate_num : 0);
+            mert_report_item(r.frame_rate_num ? (double)r.shape[0] * (double)r.frame_rate_den / (double)r.frame_rate_num
+                                              : 0);
         } else if (rc == 1) {
             stop = mert_report_failed("", tensor_error.text, 1);
             rc = mts_write_failed(w, r.key, i, mert_tool_name(), tensor_error.text);
@@ -134,7 +141,8 @@ static mert_npy_writer *create_for(const mts_record *r, int64_t before)
         return NULL;
     mert_npy_file_name(name, sizeof name, r->key);
     char *path = mert_path_join(folder, name);
-    mert_npy_writer *w = path ? mert_npy_create(path, mert_npy_type_of(r->dtype), r->ndim, r->shape, &tensor_error) : NULL;
+    mert_npy_writer *w = path ? mert_npy_create(path, mert_npy_type_of(r->dtype), r->ndim, r->shape, &tensor_error)
+                              : NULL;
     free(path);
     return w;
 }
@@ -157,7 +165,8 @@ int tensor_to_run(int argc, char **argv)
         if (event == MTS_RECORD) {
             bad = !(w = create_for(r, records++));
         } else if (event == MTS_CHUNK) {
-            bad = w && mert_npy_append_frames(w, r, mts_reader_data(tensor_in.reader), mts_reader_frames(tensor_in.reader), &tensor_error);
+            const void *data = mts_reader_data(tensor_in.reader);
+            bad = w && mert_npy_append_frames(w, r, data, mts_reader_frames(tensor_in.reader), &tensor_error);
         } else if (event == MTS_RECORD_END) {
             bad = w && mert_npy_commit(w, &tensor_error);
             if (w && !bad)

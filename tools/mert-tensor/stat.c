@@ -31,8 +31,8 @@ static void print_moments(const char *row, const char *key, const char *kind, co
     static int head;
     if (!head++)
         printf("row\tkey\tkind\tshape\tmin\tmax\tmean\tstd\tnan\tinf\n");
-    printf("%s\t%s\t%s\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%" PRId64 "\t%" PRId64 "\n", row, key, kind, shape, m->n ? m->min : NAN,
-           m->n ? m->max : NAN, m->n ? m->mean : NAN, mert_moments_std(m), m->nan, m->inf);
+    printf("%s\t%s\t%s\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%" PRId64 "\t%" PRId64 "\n", row, key, kind, shape,
+           m->n ? m->min : NAN, m->n ? m->max : NAN, m->n ? m->mean : NAN, mert_moments_std(m), m->nan, m->inf);
 }
 
 static void print_counts(void)
@@ -40,8 +40,8 @@ static void print_counts(void)
     printf("codebook\tclasses\tused\tframes\tentropy\tperplexity\tlargest\n");
     for (int k = 0; k < counts.codebooks; k++) {
         mert_code_use u = mert_code_counts_use(&counts, k);
-        printf("%d\t%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%.4f\t%.2f\t%.4f\n", k, counts.classes[k], u.used, counts.frames,
-               u.entropy, exp(u.entropy), u.largest);
+        printf("%d\t%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%.4f\t%.2f\t%.4f\n", k, counts.classes[k], u.used,
+               counts.frames, u.entropy, exp(u.entropy), u.largest);
     }
 }
 
@@ -52,7 +52,7 @@ static int stat_begin(const mts_record *r)
     if (!r->ncodebooks)
         return 0;
     if (counting)
-        return mert_code_counts_fit(&counts, r) ? 0 : mert_fail(&tensor_error, "its codebooks are not those of the records before");
+        return mert_code_counts_fit(&counts, r) ? 0 : mert_fail(&tensor_error, "its codebooks are not those before");
     if (mert_code_counts_begin(&counts, r, &tensor_error))
         return -1;
     counting = 1;
@@ -79,7 +79,8 @@ int tensor_stat_run(int argc, char **argv)
             stop = mert_inputs_report(&tensor_in, event, &tensor_error);
             if (r->ncodebooks)
                 continue;
-            print_moments(tensor_row(r->row), tensor_key(r->key), r->kind, mert_shape_print(shape, sizeof shape, r), &moments);
+            print_moments(tensor_row(r->row), tensor_key(r->key), r->kind, mert_shape_print(shape, sizeof shape, r),
+                          &moments);
             mert_moments_merge(&all, &moments);
             records++;
         }
@@ -97,8 +98,10 @@ int tensor_stat_run(int argc, char **argv)
 static int heads = 1, codebook = -1;
 
 const mert_option tensor_text_options[] = {
-    {"heads", 0, MERT_FLAG, &heads, NULL, 0, 0, NULL, "a line '# row key kind dtype shape ...' before each record's numbers"},
-    {"codebook", 0, MERT_INT, &codebook, "I", 0, MTS_CODEBOOKS_MAX - 1, NULL, "codes as label lines of this codebook, one line per record"},
+    {"heads", 0, MERT_FLAG, &heads, NULL, 0, 0, NULL,
+     "a line '# row key kind dtype shape ...' before each record's numbers"},
+    {"codebook", 0, MERT_INT, &codebook, "I", 0, MTS_CODEBOOKS_MAX - 1, NULL,
+     "codes as label lines of this codebook, one line per record"},
     {0}};
 
 /* Codes of one codebook are label lines, as HuBERT has them: one per record. */
@@ -107,7 +110,7 @@ static int as_labels(const mts_record *r)
     return r->ncodebooks == 1 || (r->ncodebooks && codebook >= 0);
 }
 
-/* A label line is printed when its record has come whole; until then it waits in a file of its own, however long it is. */
+/* A label line is printed when its record has come whole; until then it waits in a file of its own, of any length. */
 static FILE *line;
 
 static int line_begin(void)

@@ -1,0 +1,87 @@
+/* The reader's handle: opening, closing, and what can be asked of it. What it does is in mts_read.c. */
+#include "mts_reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+mts_reader *mts_reader_open(FILE *f, const char *name)
+{
+    mts_reader *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->in.f = f;
+    r->name = strdup(name);
+    r->zstd = ZSTD_createDCtx();
+    if (!r->name || !r->zstd) {
+        mts_reader_close(r);
+        return NULL;
+    }
+    return r;
+}
+
+void mts_reader_close(mts_reader *r)
+{
+    if (!r)
+        return;
+    mts_input_free(&r->in);
+    ZSTD_freeDCtx(r->zstd);
+    free(r->raw);
+    free(r->name);
+    free(r);
+}
+
+int mts_skip(mts_reader *r)
+{
+    if (r->error[0])
+        return -1;
+    r->skipping = 1;
+    return 0;
+}
+
+int mts_skip_to(mts_reader *r, int64_t frame)
+{
+    if (r->error[0])
+        return -1;
+    r->pass_to = frame;
+    return 0;
+}
+
+const mts_begin *mts_reader_begin(const mts_reader *r)
+{
+    return &r->begin;
+}
+
+const mts_record *mts_reader_record(const mts_reader *r)
+{
+    return &r->record;
+}
+
+const void *mts_reader_data(const mts_reader *r)
+{
+    return r->raw;
+}
+
+int64_t mts_reader_frames(const mts_reader *r)
+{
+    return r->raw_frames;
+}
+
+int64_t mts_reader_first(const mts_reader *r)
+{
+    return r->raw_first;
+}
+
+const mts_failure *mts_reader_failure(const mts_reader *r)
+{
+    return &r->failure;
+}
+
+const char *mts_reader_error(const mts_reader *r)
+{
+    return r->error;
+}
+
+int64_t mts_reader_offset(const mts_reader *r)
+{
+    return r->in.offset;
+}
