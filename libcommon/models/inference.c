@@ -1,6 +1,6 @@
 #include "inference.h"
 
-#include "../dsp/cqt.h"
+#include "cqt_input.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,30 +12,11 @@ struct mert_inference {
     float *weights;            /* device */
     mert_encoder *encoder;
     int layers[MERT_LAYERS_MAX + 1], n_layers;
-    mert_cqt_plan *plan;       /* models with CQT input */
-    mert_cqt *cqt;
+    mert_cqt_batch *cqt;       /* models with CQT input */
     float *pcm, *cqt_rows, *hidden;                /* host */
     float *device_pcm, *device_cqt, *device_hidden;
     int64_t room_L, room_T;    /* what these hold */
 };
-
-/* The CQT beside the extractor's channels: hop sample_rate / 50, seven octaves (REFERENCE section 1, step 3). */
-static int open_cqt(mert_inference *m, mert_error *e)
-{
-    mert_cqt_config q = mert_cqt_default;
-    if (!m->c->cqt_input)
-        return 0;
-    q.sample_rate = m->c->sample_rate;
-    q.hop = m->c->sample_rate / 50;
-    q.precise = 1;
-    q.bins = m->c->cqt_input_bins;
-    q.bins_per_octave = q.bins / 7 > 0 ? q.bins / 7 : 1;
-    if (q.hop != mert_config_stride(m->c))
-        return mert_fail(e, "the CQT input has a hop of %d samples, but a frame of this model is %d", q.hop, mert_config_stride(m->c));
-    m->plan = mert_cqt_plan_new(&q, e);
-    m->cqt = m->plan ? mert_cqt_new(m->plan, 1, e) : NULL;
-    return m->cqt ? 0 : -1;
-}
 
 mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const int *layers, int n_layers, mert_error *e)
 {
@@ -55,7 +36,7 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const i
     }
     ops->upload(ops, m->weights, w->values, bytes);
     ops->wait(ops);
-    if (open_cqt(m, e) || !(m->encoder = mert_encoder_new(&w->layout, ops, m->weights, NULL, e)))
+    if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) || !(m->encoder = mert_encoder_new(&w->layout, ops, m->weights, NULL, e)))
         goto fail;
     return m;
 fail:
@@ -81,22 +62,21 @@ void mert_inference_free(mert_inference *m)
         return;
     free_buffers(m);
     mert_encoder_free(m->encoder);
-    mert_cqt_free(m->cqt);
-    mert_cqt_plan_free(m->plan);
+    mert_cqt_batch_free(m->cqt);
     m->ops->release(m->ops, m->weights);
     free(m);
 }
 
 static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
 {
-    int64_t bins = m->c->cqt_input ? m->c->cqt_input_bins : 0, rows = L / mert_config_stride(m->c) + 1;
+    int64_t bins = m->c->cqt_input ? m->c->cqt_input_bins : 0;
     size_t hidden = (size_t)(T * m->c->width) * (size_t)m->n_layers * sizeof(float);
     if (L <= m->room_L && T <= m->room_T)
         return 0;
     free_buffers(m);
     m->pcm = malloc((size_t)L * sizeof(float));
     m->hidden = malloc(hidden);
-    m->cqt_rows = malloc((size_t)(rows * bins + 1) * sizeof(float));
+    m->cqt_rows = malloc((size_t)(T * bins + 1) * sizeof(float));
     m->device_pcm = mert_ops_floats(m->ops, L);
     m->device_cqt = mert_ops_floats(m->ops, T * bins);
     m->device_hidden = m->ops->alloc(m->ops, hidden);
@@ -138,7 +118,7 @@ int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const flo
         memcpy(m->pcm, pcm, (size_t)n * sizeof(float));
     m->ops->upload(m->ops, m->device_pcm, m->pcm, (size_t)n * sizeof(float));
     if (m->cqt) {
-        if (mert_cqt_whole(m->cqt, m->pcm, n, m->cqt_rows, e))
+        if (mert_cqt_batch_run(m->cqt, 1, n, frames, m->pcm, m->cqt_rows, e))
             return -1;
         m->ops->upload(m->ops, m->device_cqt, m->cqt_rows, (size_t)(frames * m->c->cqt_input_bins) * sizeof(float));
     }

@@ -23,6 +23,7 @@ typedef struct setting {
 } setting;
 
 static const char *const extractor_modes[] = {"default", "layer_norm", NULL};
+static const char *const extractor_inits[] = {"random", "sinusoids", NULL};
 
 #define S(title, type, field, low, high, text, what)                                                                   \
     .name = title, .kind = type, .offset = offsetof(mert_recipe, field), .min = low, .max = high, .preset = text,      \
@@ -36,6 +37,12 @@ static const setting table[] = {
        "default: GroupNorm over time after the first layer; layer_norm: LayerNorm after each"),
      .choices = extractor_modes},
     {S("conv_bias", FLAG, conv_bias, 0, 0, "no", "the extractor's convolutions have a bias")},
+    {S("extractor_init", CHOICE, extractor_init, 0, 0, "random",
+       "its first layer begins random (as published), or as a bank of sinusoids, which small models need"),
+     .choices = extractor_inits},
+    {S("feature_extractor_cqt", FLAG, feature_extractor_cqt, 0, 0, "no",
+       "the model hears the CQT beside the extractor's channels (frames of 1/50 s only)")},
+    {S("feature_extractor_cqt_bins", WHOLE, feature_extractor_cqt_bins, 7, 4096, "84", "its bins, over seven octaves")},
     {S("encoder_layers", WHOLE, encoder_layers, 1, MERT_LAYERS_MAX, "12", "transformer layers")},
     {S("encoder_embed_dim", WHOLE, encoder_embed_dim, 1, 65536, "768", "width")},
     {S("encoder_ffn_embed_dim", WHOLE, encoder_ffn_embed_dim, 1, 262144, "3072", "feed-forward width")},
@@ -61,6 +68,8 @@ static const setting table[] = {
     {S("label_tolerance", REAL, label_tolerance, 0, 1e4, "0.1",
        "seconds by which labels and audio of an item may differ in length")},
     {S("logit_temp", REAL, logit_temp, 1e-4, 1e4, "0.1", "logits are cosines divided by this")},
+    {S("pred_nomask_weight", REAL, pred_nomask_weight, 0, 1e6, "0",
+       "weight of the cross entropies of frames that are not masked; those of masked frames have 1")},
     {S("features_pen_weight", REAL, features_pen_weight, 0, 1e6, "10",
        "weight of the mean square of the extractor's output")},
     {S("audio_cqt_loss_m", FLAG, audio_cqt_loss_m, 0, 0, "yes", "predict the CQT of masked frames, too")},

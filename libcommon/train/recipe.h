@@ -34,6 +34,9 @@ typedef struct mert_recipe {
     mert_convs conv_feature_layers;
     int extractor_mode; /* 0 default, 1 layer_norm */
     int conv_bias;
+    int extractor_init; /* 0 random, 1 sinusoids */
+    int feature_extractor_cqt;
+    int64_t feature_extractor_cqt_bins;
     int64_t encoder_layers, encoder_embed_dim, encoder_ffn_embed_dim, encoder_attention_heads, conv_pos,
         conv_pos_groups;
     int layer_norm_first, deepnorm;
@@ -44,7 +47,7 @@ typedef struct mert_recipe {
     /* targets */
     int64_t codebooks, classes, special_rows;
     double label_rate, label_tolerance;
-    double logit_temp, features_pen_weight;
+    double logit_temp, pred_nomask_weight, features_pen_weight;
     int audio_cqt_loss_m;
     int64_t audio_cqt_bins;
     double cqt_loss_weight;
@@ -93,6 +96,9 @@ const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);
  * known, then the recipe's `classes` counts); K = 0: the recipe's own `codebooks` and `classes`, both 0 for a model
  * without heads. */
 int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e);
+
+/* The recipe's first weights of that model. */
+int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e);
 
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
 

@@ -1,6 +1,8 @@
 /* What a recipe means to the parts that compute: the model, the objective, the optimiser, masks and mixture. */
 #include "recipe.h"
 
+#include "filters.h"
+
 int64_t mert_recipe_stride(const mert_recipe *r)
 {
     int64_t stride = 1;
@@ -96,6 +98,8 @@ int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int 
         c->conv[i].stride = r->conv_feature_layers.layer[i].stride;
     }
     c->conv_bias = r->conv_bias;
+    c->cqt_input = r->feature_extractor_cqt;
+    c->cqt_input_bins = (int)r->feature_extractor_cqt_bins;
     c->extractor_layer_norm = r->extractor_mode;
     c->width = (int)r->encoder_embed_dim;
     c->layers = (int)r->encoder_layers;
@@ -111,9 +115,20 @@ int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int 
     return mert_config_check(c, e);
 }
 
+int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e)
+{
+    if (mert_weights_init(w, c, (uint64_t)r->seed, e))
+        return -1;
+    if (!r->extractor_init || !mert_filters_sinusoids(w, e))
+        return 0;
+    mert_weights_free(w);
+    return -1;
+}
+
 mert_objective_config mert_recipe_objective(const mert_recipe *r)
 {
-    return (mert_objective_config){.features_pen_weight = r->features_pen_weight,
+    return (mert_objective_config){.nomask_weight = r->pred_nomask_weight,
+                                   .features_pen_weight = r->features_pen_weight,
                                    .cqt_weight = r->cqt_loss_weight,
                                    .mel_weight = r->mel_loss_weight,
                                    .logit_temperature = r->logit_temp,

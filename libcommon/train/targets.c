@@ -1,7 +1,7 @@
 #include "targets.h"
 
 #include "../base/pool.h"
-#include "../dsp/cqt.h"
+#include "../dsp/cqt_batch.h"
 #include "../dsp/mel.h"
 
 #include <math.h>
@@ -10,9 +10,8 @@
 
 struct mert_targets {
     mert_config c;
-    mert_cqt_plan *plan;
-    mert_cqt **cqt;      /* one per worker */
-    mert_mel **mel;
+    mert_cqt_batch *cqt;
+    mert_mel **mel;      /* one per worker */
     float **rows;        /* scratch of each worker: all frames of a clip */
     size_t *room;
     int workers;
@@ -22,7 +21,7 @@ typedef struct job {
     mert_targets *t;
     int64_t B, L, T;
     const float *audio;
-    float *cqt, *mel;
+    float *mel;
     mert_error *errors;  /* [workers] */
     int *bad;
     double *sums;        /* [B, 2]: of all mel values of a clip, those beyond T included, and of their squares */
@@ -36,11 +35,10 @@ mert_targets *mert_targets_new(const mert_config *c, mert_error *e)
         goto memory;
     t->c = *c;
     t->workers = mert_pool_threads();
-    t->cqt = calloc((size_t)t->workers, sizeof *t->cqt);
     t->mel = calloc((size_t)t->workers, sizeof *t->mel);
     t->rows = calloc((size_t)t->workers, sizeof *t->rows);
     t->room = calloc((size_t)t->workers, sizeof *t->room);
-    if (!t->cqt || !t->mel || !t->rows || !t->room)
+    if (!t->mel || !t->rows || !t->room)
         goto memory;
     if (c->cqt_target_bins) {
         mert_cqt_config q = mert_cqt_default;
@@ -48,7 +46,7 @@ mert_targets *mert_targets_new(const mert_config *c, mert_error *e)
         q.hop = mert_config_stride(c);
         q.bins = c->cqt_target_bins;
         q.bins_per_octave = c->cqt_target_bins / 7 > 0 ? c->cqt_target_bins / 7 : 1; /* seven octaves, as the official code has it */
-        if (!(t->plan = mert_cqt_plan_new(&q, e)))
+        if (!(t->cqt = mert_cqt_batch_new(&q, e)))
             goto fail;
     }
     mel.sample_rate = c->sample_rate;
@@ -58,7 +56,7 @@ mert_targets *mert_targets_new(const mert_config *c, mert_error *e)
     mel.log = 1;
     mel.log_floor = 1e-5;
     for (int i = 0; i < t->workers; i++)
-        if ((t->plan && !(t->cqt[i] = mert_cqt_new(t->plan, 0, e))) || (c->mel_target_bins && !(t->mel[i] = mert_mel_new(&mel, 0, e))))
+        if (c->mel_target_bins && !(t->mel[i] = mert_mel_new(&mel, 0, e)))
             goto fail;
     return t;
 memory:
@@ -73,15 +71,12 @@ void mert_targets_free(mert_targets *t)
     if (!t)
         return;
     for (int i = 0; i < t->workers; i++) {
-        if (t->cqt)
-            mert_cqt_free(t->cqt[i]);
         if (t->mel)
             mert_mel_free(t->mel[i]);
         if (t->rows)
             free(t->rows[i]);
     }
-    mert_cqt_plan_free(t->plan);
-    free(t->cqt);
+    mert_cqt_batch_free(t->cqt);
     free(t->mel);
     free(t->rows);
     free(t->room);
@@ -105,25 +100,19 @@ static void one_clip(void *arg, int64_t b, int worker)
     const float *x = j->audio + b * j->L;
     mert_error *e = &j->errors[worker];
     int64_t frames = j->L / mert_config_stride(&t->c) + 1;
-    int width = t->c.cqt_target_bins > t->c.mel_target_bins ? t->c.cqt_target_bins : t->c.mel_target_bins;
-    float *rows = room_for(t, worker, frames * width);
+    float *rows = room_for(t, worker, frames * t->c.mel_target_bins);
     if (!rows || frames < j->T) {
         j->bad[worker] = mert_fail(e, rows ? "clip too short for its frames" : "out of memory");
         return;
     }
-    if (t->c.cqt_target_bins) {
-        if (mert_cqt_whole(t->cqt[worker], x, j->L, rows, e))
-            j->bad[worker] = -1;
-        memcpy(j->cqt + b * j->T * t->c.cqt_target_bins, rows, (size_t)(j->T * t->c.cqt_target_bins) * sizeof(float));
+    if (mert_mel_whole(t->mel[worker], x, j->L, rows, e)) {
+        j->bad[worker] = -1;
+        return;
     }
-    if (t->c.mel_target_bins) {
-        if (mert_mel_whole(t->mel[worker], x, j->L, rows, e))
-            j->bad[worker] = -1;
-        memcpy(j->mel + b * j->T * t->c.mel_target_bins, rows, (size_t)(j->T * t->c.mel_target_bins) * sizeof(float));
-        for (int64_t i = 0; i < frames * t->c.mel_target_bins; i++) {
-            j->sums[2 * b] += rows[i];
-            j->sums[2 * b + 1] += (double)rows[i] * rows[i];
-        }
+    memcpy(j->mel + b * j->T * t->c.mel_target_bins, rows, (size_t)(j->T * t->c.mel_target_bins) * sizeof(float));
+    for (int64_t i = 0; i < frames * t->c.mel_target_bins; i++) {
+        j->sums[2 * b] += rows[i];
+        j->sums[2 * b + 1] += (double)rows[i] * rows[i];
     }
 }
 
@@ -143,28 +132,30 @@ static void normalise(float *x, int64_t elements, const double *sums, int64_t B,
         x[i] = (x[i] - m) * f;
 }
 
-int mert_targets_compute(mert_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt, float *mel, mert_error *e)
+static int mel_targets(mert_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *mel, mert_error *e)
 {
-    job j = {t, B, L, T, audio, cqt, mel, calloc((size_t)t->workers, sizeof(mert_error)), calloc((size_t)t->workers, sizeof(int)),
+    job j = {t, B, L, T, audio, mel, calloc((size_t)t->workers, sizeof(mert_error)), calloc((size_t)t->workers, sizeof(int)),
              calloc((size_t)(2 * B), sizeof(double))};
-    int bad = 0;
-    if (!t->c.cqt_target_bins && !t->c.mel_target_bins)
-        goto done;
-    if (!j.errors || !j.bad || !j.sums) {
-        bad = mert_fail(e, "out of memory");
-        goto done;
+    int bad = !j.errors || !j.bad || !j.sums ? mert_fail(e, "out of memory") : 0;
+    if (!bad) {
+        mert_pool_run(B, one_clip, &j);
+        for (int i = 0; i < t->workers && !bad; i++)
+            if (j.bad[i]) {
+                *e = j.errors[i];
+                bad = -1;
+            }
     }
-    mert_pool_run(B, one_clip, &j);
-    for (int i = 0; i < t->workers && !bad; i++)
-        if (j.bad[i]) {
-            *e = j.errors[i];
-            bad = -1;
-        }
-    if (!bad && t->c.mel_target_bins)
+    if (!bad)
         normalise(mel, B * T * t->c.mel_target_bins, j.sums, B, B * (L / mert_config_stride(&t->c) + 1) * t->c.mel_target_bins);
-done:
     free(j.errors);
     free(j.bad);
     free(j.sums);
     return bad;
+}
+
+int mert_targets_compute(mert_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt, float *mel, mert_error *e)
+{
+    if (t->cqt && mert_cqt_batch_run(t->cqt, B, L, T, audio, cqt, e))
+        return -1;
+    return t->c.mel_target_bins ? mel_targets(t, B, L, T, audio, mel, e) : 0;
 }

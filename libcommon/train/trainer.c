@@ -1,6 +1,7 @@
 #include "trainer.h"
 
 #include "../base/random.h"
+#include "../models/cqt_input.h"
 #include "objective.h"
 #include "targets.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOST_MASK, HOST_ROWS, HOST_TARGETS, HOST_CQT, HOST_MEL, HOST_CHOSEN, HOST_OTHER_ROWS, HOST_OTHER_TARGETS, HOSTS };
+enum { HOST_MASK, HOST_ROWS, HOST_TARGETS, HOST_CQT, HOST_MEL, HOST_CHOSEN, HOST_OTHER_ROWS, HOST_OTHER_TARGETS, HOST_INPUT, HOSTS };
 
 struct mert_trainer {
     const mert_layout *layout;
@@ -18,6 +19,7 @@ struct mert_trainer {
     mert_encoder *encoder;
     mert_objective objective;
     mert_targets *targets;
+    mert_cqt_batch *cqt_input;            /* NULL: the model hears the waveform alone */
     mert_arena arena;                     /* the batch on the device */
     struct { void *p; size_t bytes; } host[HOSTS]; /* staging: an upload reads its source until the wait */
 };
@@ -48,6 +50,8 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
     if (!(t->encoder = mert_encoder_new(t->layout, ops, t->weights, t->gradients, e)) ||
         mert_objective_open(&t->objective, t->layout, ops, t->weights, t->gradients, o, e) || !(t->targets = mert_targets_new(&w->layout.config, e)))
         goto fail;
+    if (w->layout.config.cqt_input && !(t->cqt_input = mert_cqt_input_new(&w->layout.config, e)))
+        goto fail;
     return t;
 fail:
     mert_trainer_free(t);
@@ -61,6 +65,7 @@ void mert_trainer_free(mert_trainer *t)
     mert_encoder_free(t->encoder);
     mert_objective_close(&t->objective);
     mert_targets_free(t->targets);
+    mert_cqt_batch_free(t->cqt_input);
     mert_arena_close(&t->arena);
     t->ops->release(t->ops, t->weights);
     t->ops->release(t->ops, t->gradients);
@@ -172,6 +177,19 @@ static int upload_masked(mert_trainer *t, const mert_batch *b, mert_chosen *m, c
     return upload_chosen(t, b, 1, m, &rows, e) || upload_targets(t, b, m, rows, e) ? -1 : 0;
 }
 
+/* What the model hears beside the waveform. */
+static int upload_input(mert_trainer *t, const mert_batch *b, const float **cqt, mert_error *e)
+{
+    size_t bytes = (size_t)(b->B * b->T * t->layout->config.cqt_input_bins) * sizeof(float);
+    float *rows = staging(t, HOST_INPUT, bytes);
+    if (!rows)
+        return mert_fail(e, "out of memory");
+    if (mert_cqt_batch_run(t->cqt_input, b->B, b->L, b->T, b->audio, rows, e))
+        return -1;
+    *cqt = to_device(t, rows, bytes);
+    return 0;
+}
+
 /* d: the objective's sums of masked frames, then of the others. */
 static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chosen *m, double sample_size, const double *d, double squares,
                      mert_sums *s)
@@ -201,7 +219,7 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
 {
     mert_chosen m = {.codebooks = choose_codebooks(t, r), .weight = 1}, other = m;
     const mert_objective_config *o = &t->objective.config;
-    const float *audio, *mask, *hidden;
+    const float *audio, *mask, *hidden, *cqt = NULL;
     const int32_t *rows;
     float *dhidden = NULL;
     double d[2 * MERT_OBJECTIVE_SUMS], squares, sample_size;
@@ -212,14 +230,15 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
     mert_arena_reset(&t->arena);
     mert_fill(t->ops, .to = (float *)(void *)t->objective.sums, .n = 2 * 2 * MERT_OBJECTIVE_SUMS);
     audio = to_device(t, b->audio, (size_t)(b->B * b->L) * sizeof(float));
-    bad = upload_masked(t, b, &m, &mask, e) || (others && upload_chosen(t, b, 0, &other, &rows, e));
+    bad = upload_masked(t, b, &m, &mask, e) || (others && upload_chosen(t, b, 0, &other, &rows, e)) ||
+          (t->cqt_input && upload_input(t, b, &cqt, e));
     other.weight = o->nomask_weight;
     sample_size = (double)(m.S + other.S);
     if (!bad && backward)
         dhidden = mert_arena_floats(&t->arena, n * D);
     if (!bad && t->arena.failed)
         bad = mert_fail(e, "out of memory for a batch of %lld clips of %lld samples", (long long)b->B, (long long)b->L);
-    if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, b->L, b->T, audio, mask, NULL, NULL, e)))
+    if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, b->L, b->T, audio, mask, cqt, NULL, e)))
         bad = -1;
     if (!bad && dhidden)
         mert_fill(t->ops, .to = dhidden, .n = n * D);
