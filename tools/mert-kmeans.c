@@ -1,17 +1,16 @@
-/* k-means teachers. train: a stream of features in, a codebook file out. assign: features in, codes [T, 1] out (and
- * HuBERT label files).
+/* k-means teachers. train, init: a stream of features in, a codebook file out. assign: features in, codes [T, 1] out
+ * (and HuBERT label files). accumulate, merge (mert-kmeans/shards.c): one full iteration by many jobs.
  *
  *     mert-decode --rate 16000 --manifest train.tsv | mert-mel --mfcc > mfcc.mts
  *     mert-kmeans train -k 500 -o mfcc500.safetensors mfcc.mts
  *     mert-kmeans assign -m mfcc500.safetensors --labels train.km mfcc.mts > codes.mts */
+#include "mert-kmeans/commands.h"
+
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/label_tap.h"
 #include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/models/codebook_file.h"
 #include "../libcommon/models/gather.h"
 #include "../libcommon/models/kmeans.h"
-#include "../libcommon/models/nearest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,6 +33,18 @@ static const mert_option train_options[] = {
      "frames that k-means++ sees (0: 3 batches, at least 3 K)"},
     {"n-init", 0, MERT_INT64, &n_init, "N", 1, 1000, NULL, "starts of k-means++, the best is kept"},
     {"lloyd", 0, MERT_INT64, &lloyd, "N", 0, 1e9, NULL, "full iterations over the sample afterwards, at most"},
+    {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL,
+     "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
+    {0}};
+
+/* The same without what moves the centroids afterwards. */
+static const mert_option init_options[] = {
+    {"clusters", 'k', MERT_INT64, &k, "K", 1, 1 << 24, NULL, "number of clusters (classes)"},
+    {"output", 'o', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
+    {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of all random choices"},
+    {"init-samples", 0, MERT_INT64, &init_samples, "N", 0, 1 << 28, NULL,
+     "frames that k-means++ sees (0: 30000, at least 3 K)"},
+    {"n-init", 0, MERT_INT64, &n_init, "N", 1, 1000, NULL, "starts of k-means++, the best is kept"},
     {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL,
      "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
     {0}};
@@ -106,6 +117,12 @@ static int train(int argc, char **argv)
     status = mert_filter_run(&f, argv, argc);
     mert_gather_free(&g);
     return status;
+}
+
+static int init(int argc, char **argv)
+{
+    max_iter = 0;
+    return train(argc, argv);
 }
 
 /* ---- assign ---- */
@@ -181,14 +198,21 @@ static int assign_end(void *self, mert_sink *sink, mert_error *e)
 static const mert_stage assign_stage = {
     .stream = assign_stream, .begin = assign_begin, .frames = assign_frames, .end = assign_end};
 
-static int open_codebook(assigning *s, mert_error *e)
+int kmeans_open(mert_codebook *book, mert_nearest **nearest, const char *path, mert_error *e)
 {
-    if (mert_codebook_read(&s->book, model, e))
+    if (mert_codebook_read(book, path, e))
         return -1;
-    if (strcmp(s->book.type, "kmeans"))
-        return mert_fail(e, "%s: is a codebook of kind %s, not of k-means: see mert-rvq encode", model, s->book.type);
-    s->nearest = mert_nearest_new(s->book.codewords, s->book.classes, s->book.width);
-    return s->nearest ? 0 : mert_fail(e, "out of memory");
+    if (!strcmp(book->type, "kmeans")) {
+        *nearest = mert_nearest_new(book->codewords, book->classes, book->width);
+        if (*nearest)
+            return 0;
+        mert_fail(e, "out of memory");
+    } else if (!strcmp(book->type, "kmeans-sums"))
+        mert_fail(e, "%s: holds the sums of a shard, not a model: see mert-kmeans merge", path);
+    else
+        mert_fail(e, "%s: is a codebook of kind %s, not of k-means: see mert-rvq encode", path, book->type);
+    mert_codebook_free(book);
+    return -1;
 }
 
 static int assign(int argc, char **argv)
@@ -201,7 +225,7 @@ static int assign(int argc, char **argv)
     int status = 1;
     if (!model)
         mert_usage_error("with which codebook? -m MODEL");
-    if (open_codebook(&s, &e) || (labels && mert_label_tap_open(&tap, labels, &e))) {
+    if (kmeans_open(&s.book, &s.nearest, model, &e) || (labels && mert_label_tap_open(&tap, labels, &e))) {
         mert_log_error("%s", e.text);
     } else {
         snprintf(settings, sizeof settings, "assign model=%016" PRIx64, s.book.hash);
@@ -222,6 +246,12 @@ static int assign(int argc, char **argv)
 
 static const mert_command commands[] = {
     {"train", "[options] -k K -o MODEL [FILE...]", "features in, a codebook of K centroids out", train_options, train},
+    {"init", "[options] -k K -o MODEL [FILE...]", "features in, a first codebook out: k-means++ alone", init_options,
+     init},
+    {"accumulate", "[options] -m MODEL -o SUMS [FILE...]", "features of a shard in, its sums for a full iteration out",
+     kmeans_accumulate_options, kmeans_accumulate},
+    {"merge", "[options] -o MODEL SUMS...", "the sums of all shards in, the next codebook out", kmeans_merge_options,
+     kmeans_merge},
     {"assign", "[options] -m MODEL [FILE...]", "features in, codes [T, 1] out: the nearest centroid of each frame",
      assign_options, assign},
     {0}};
@@ -229,7 +259,7 @@ static const mert_command commands[] = {
 static const mert_tool tool = {"mert-kmeans",
                                "k-means teachers: trains codebooks on features, and labels features with them",
                                "COMMAND [options] [FILE...]",
-                                   "Reads streams of features (cqt, mel, mfcc, chroma, hidden) [T, width].",
+                               "Reads streams of features (cqt, mel, mfcc, chroma, hidden) [T, width].",
                                NULL, commands};
 
 int main(int argc, char **argv)

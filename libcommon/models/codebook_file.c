@@ -42,7 +42,7 @@ static void set_hash(mert_codebook *b, const mert_tensor_out *t, size_t n)
     b->hash = mert_model_hash(v, n);
 }
 
-static char *config_text(const mert_codebook *b)
+static char *config_text(const mert_codebook *b, const char *type)
 {
     const mert_features *f = &b->features;
     char *recipe = mert_json_quote(f->recipe), *kind = mert_json_quote(f->kind), *text = NULL;
@@ -52,7 +52,8 @@ static char *config_text(const mert_codebook *b)
                  "{\"type\": \"%s\", \"classes\": %" PRId64 ", \"width\": %" PRId64 ", \"kind\": %s, "
                  "\"sample_rate\": %" PRId64 ", \"frame_rate\": [%" PRId64 ", %" PRId64 "], \"features\": %s, "
                  "\"features_model\": \"%016" PRIx64 "\"}\n",
-                 b->type, b->classes, b->width, kind, f->sample_rate, f->frame_rate_num, f->frame_rate_den, recipe,
+                 type, b->classes, b->width, kind, f->sample_rate, f->frame_rate_num,
+                 f->frame_rate_den > 0 ? f->frame_rate_den : 1, recipe,
                  f->model);
     free(recipe);
     free(kind);
@@ -61,20 +62,34 @@ static char *config_text(const mert_codebook *b)
 
 int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e)
 {
-    mert_tensor_out t[MTS_CODEBOOKS_MAX + 3];
+    return mert_codebook_write_with(b, NULL, NULL, 0, path, e);
+}
+
+int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tensor_out *more, size_t n_more,
+                             const char *path, mert_error *e)
+{
+    mert_tensor_out *t;
     char names[MTS_CODEBOOKS_MAX][NAME], *config;
     size_t n;
     int bad;
     if (b->count < 1 || b->count > MTS_CODEBOOKS_MAX)
         return mert_fail(e, "%lld codebooks: 1 to %d can be written", (long long)b->count, MTS_CODEBOOKS_MAX);
+    t = malloc((MTS_CODEBOOKS_MAX + 3 + n_more) * sizeof *t);
+    if (!t)
+        return mert_fail(e, "out of memory");
     n = list(b, t, names);
     set_hash(b, t, n);
-    config = config_text(b);
-    if (!config)
+    config = config_text(b, type ? type : b->type);
+    if (!config) {
+        free(t);
         return mert_fail(e, "out of memory");
+    }
     t[n++] = (mert_tensor_out){"config", MERT_E_U8, 1, {(int64_t)strlen(config)}, config};
+    for (size_t i = 0; i < n_more; i++)
+        t[n++] = more[i];
     bad = mert_safetensors_write(path, t, n, e);
     free(config);
+    free(t);
     return bad;
 }
 
@@ -94,8 +109,8 @@ static int read_config(mert_codebook *b, const mert_tensor *t, mert_error *e)
     kind = mert_json_string(j, "kind");
     recipe = mert_json_string(j, "features");
     model = mert_json_string(j, "features_model");
-    if (!type || (strcmp(type, "kmeans") && strcmp(type, "rvq"))) {
-        mert_fail(e, "config: type is '%.20s', not kmeans or rvq", type ? type : "");
+    if (!type || (strcmp(type, "kmeans") && strcmp(type, "rvq") && strcmp(type, "kmeans-sums"))) {
+        mert_fail(e, "config: type is '%.20s', which is no codebook's", type ? type : "");
         goto done;
     }
     snprintf(b->type, sizeof b->type, "%s", type);
@@ -120,8 +135,9 @@ done:
 static int all_finite(const float *x, int64_t n, const char *name, mert_error *e)
 {
     for (int64_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return mert_fail(e, "tensor %s holds a NaN or an infinity at element %lld", name, (long long)i);
+        if (!(x[i] > -1e18f && x[i] < 1e18f))
+            return mert_fail(e, "tensor %s holds a NaN, an infinity or a value beyond 1e18 at element %lld", name,
+                             (long long)i);
     return 0;
 }
 
@@ -180,7 +196,7 @@ int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e
     if (mert_checkpoint_find(c, "mean") || mert_checkpoint_find(c, "scale"))
         if (read_vector(c, "mean", b->width, &b->mean, e) || read_vector(c, "scale", b->width, &b->scale, e))
             goto fail;
-    if (!strcmp(b->type, "kmeans") && (b->count != 1 || b->mean)) {
+    if (!strncmp(b->type, "kmeans", 6) && (b->count != 1 || b->mean)) {
         mert_fail(e, "a k-means model has one codebook and no normalisation, this has more");
         goto fail;
     }

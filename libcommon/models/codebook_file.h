@@ -14,7 +14,7 @@
 #include "features.h"
 
 typedef struct mert_codebook {
-    char type[16];          /* "kmeans", "rvq" */
+    char type[16];          /* "kmeans", "rvq"; "kmeans-sums": kmeans_shard.h */
     mert_features features; /* what it was trained on */
     int64_t count;          /* codebooks; kmeans: 1 */
     int64_t classes, width; /* V, D of each */
@@ -24,6 +24,10 @@ typedef struct mert_codebook {
 } mert_codebook;
 
 int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e); /* sets the hash */
+/* With other tensors behind its own, under another type than its own, if not NULL: what is no codebook, but belongs to
+ * one. */
+int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tensor_out *more, size_t n_more,
+                             const char *path, mert_error *e);
 /* Refuses what is no codebook of ours, shapes that differ, values that are not finite, a codebook without classes. */
 int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e);
 /* The same from an open checkpoint. */

@@ -15,7 +15,7 @@
 typedef struct mert_gather {
     uint64_t seed;
     int64_t max_frames; /* 0: what 1 GiB holds */
-    int64_t least;      /* but at least so many */
+    int64_t least;      /* but at least so many; beyond 1, frames that are all the same are refused */
     /* All came in: x [n, width] of `seen` frames, may be overwritten. -1: the run is broken. */
     int (*finish)(void *self, const mert_features *f, float *x, int64_t n, int64_t seen, mert_error *e);
     void *finish_self;

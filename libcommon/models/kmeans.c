@@ -2,6 +2,7 @@
 
 #include "../base/pool.h"
 #include "../base/random.h"
+#include "kmeans_pass.h"
 #include "nearest.h"
 
 #include <math.h>
@@ -19,9 +20,9 @@ typedef struct training {
     double *weight;       /* [k] points that each centroid has received */
     float *centroids;     /* [k, d] the same as float: what points are compared with */
     mert_nearest *nearest;
-    mert_kmeans_sums sums;
+    mert_kmeans_pass pass;
     float *points;        /* [batch, d] */
-    int32_t *label;       /* [max(batch, n where there are full iterations)] */
+    int32_t *label;       /* [batch] */
     double *distance2;
     mert_kmeans_result *result;
 } training;
@@ -73,11 +74,11 @@ static void gather(void *arg, int64_t at, int worker)
 static void update(training *t)
 {
     for (int64_t c = 0; c < t->k; c++) {
-        double m = (double)t->sums.count[c], w = t->weight[c];
+        double m = (double)t->pass.sums.count[c], w = t->weight[c];
         if (m == 0)
             continue;
         for (int64_t i = 0; i < t->d; i++)
-            t->centre[c * t->d + i] = (w * t->centre[c * t->d + i] + mert_kmeans_sums_value(&t->sums, c, i)) / (w + m);
+            t->centre[c * t->d + i] = (w * t->centre[c * t->d + i] + mert_kmeans_sums_value(&t->pass.sums, c, i)) / (w + m);
         t->weight[c] = w + m;
     }
 }
@@ -103,19 +104,19 @@ static int64_t draw_far_point(training *t, int64_t n, double u)
     return last;
 }
 
-/* Clusters that have no weight go to points x[0..n) that were just assigned. */
-static void place_anew(training *t, const double *weight, const float *x, int64_t n, uint64_t step)
+/* Clusters that have no weight go to points of the batch. */
+static void place_anew(training *t, uint64_t step)
 {
     mert_random key = mert_random_key(t->o->seed, MERT_FOR_KMEANS_BATCH, step, 1, 0);
     for (int64_t c = 0; c < t->k; c++) {
         int64_t p;
-        if (weight[c] > 0)
+        if (t->weight[c] > 0)
             continue;
-        p = draw_far_point(t, n, mert_random_uniform(&key, (uint32_t)c));
+        p = draw_far_point(t, t->batch, mert_random_uniform(&key, (uint32_t)c));
         if (p < 0)
             return;
         for (int64_t i = 0; i < t->d; i++)
-            t->centre[c * t->d + i] = x[p * t->d + i];
+            t->centre[c * t->d + i] = t->points[p * t->d + i];
         t->result->placed_anew++;
     }
 }
@@ -152,13 +153,14 @@ static int mini_batches(training *t, mert_error *e)
         mert_pool_run((t->batch + GATHER - 1) / GATHER, gather, &g);
         if (assign(t, t->points, t->batch, e))
             return -1;
-        mert_kmeans_sums_clear(&t->sums);
-        mert_kmeans_sums_add(&t->sums, t->points, t->batch, t->label, t->distance2);
-        inertia = mert_kmeans_sums_inertia(&t->sums) / (double)t->batch;
+        mert_kmeans_sums_clear(&t->pass.sums);
+        if (mert_kmeans_sums_add(&t->pass.sums, t->points, t->batch, t->label, t->distance2, e))
+            return -1;
+        inertia = mert_kmeans_sums_inertia(&t->pass.sums) / (double)t->batch;
         update(t);
         since += t->batch;
         if (since >= 10 * t->k) { /* every cluster had its chance: ten points each, on average */
-            place_anew(t, t->weight, t->points, t->batch, (uint64_t)step);
+            place_anew(t, (uint64_t)step);
             since = 0;
         }
         use_centres(t);
@@ -172,51 +174,34 @@ static int mini_batches(training *t, mert_error *e)
 
 /* ---- full iterations ---- */
 
-/* Labels of all points, in pieces of a batch's size; their sums, and how many labels changed. */
-static int pass(training *t, int32_t *labels, int64_t *changed, mert_error *e)
+/* All points, in pieces of a batch's size. */
+static int pass(training *t, mert_error *e)
 {
-    mert_kmeans_sums_clear(&t->sums);
-    *changed = 0;
+    mert_kmeans_pass_clear(&t->pass);
     for (int64_t at = 0; at < t->n; at += t->batch) {
         int64_t m = t->n - at < t->batch ? t->n - at : t->batch;
-        if (assign(t, t->x + at * t->d, m, e))
+        if (assign(t, t->x + at * t->d, m, e) ||
+            mert_kmeans_pass_add(&t->pass, t->x + at * t->d, m, t->label, t->distance2, e))
             return -1;
-        mert_kmeans_sums_add(&t->sums, t->x + at * t->d, m, t->label, t->distance2);
-        for (int64_t i = 0; labels && i < m; i++) {
-            *changed += labels[at + i] != t->label[i];
-            labels[at + i] = t->label[i];
-        }
     }
     return 0;
 }
 
 static int full_iterations(training *t, mert_error *e)
 {
-    int32_t *labels = malloc((size_t)t->n * sizeof *labels);
-    int64_t changed, bad = -1;
-    if (!labels)
-        return mert_fail(e, "out of memory");
-    memset(labels, 0xff, (size_t)t->n * sizeof *labels);
     for (int64_t i = 0; i < t->o->lloyd; i++) {
-        double *weight = t->weight;
-        if (pass(t, labels, &changed, e))
-            goto done;
-        tell(t, "full iteration", i + 1, t->o->lloyd, mert_kmeans_sums_inertia(&t->sums) / (double)t->n);
+        mert_kmeans_step step;
+        if (pass(t, e))
+            return -1;
+        mert_kmeans_pass_step(&t->pass, t->centroids, &step);
+        mert_nearest_set(t->nearest, t->centroids);
+        tell(t, "full iteration", i + 1, t->o->lloyd, step.inertia / (double)t->n);
         t->result->iterations = i + 1;
-        for (int64_t c = 0; c < t->k; c++)
-            weight[c] = 0;
-        update(t); /* with no weight before: the mean of the points */
-        /* Empty clusters go where the last piece of points is farthest from its centroids. */
-        place_anew(t, weight, t->x + (t->n - 1) / t->batch * t->batch * t->d, (t->n - 1) % t->batch + 1,
-                   (uint64_t)i << 32);
-        use_centres(t);
-        if (changed == 0)
+        t->result->placed_anew += step.placed;
+        if (step.moved == 0)
             break;
     }
-    bad = 0;
-done:
-    free(labels);
-    return (int)bad;
+    return 0;
 }
 
 /* ---- all of it ---- */
@@ -261,34 +246,33 @@ static int allocate(training *t, mert_error *e)
     t->nearest = mert_nearest_new(t->centroids, t->k, t->d);
     if (!t->centre || !t->weight || !t->points || !t->label || !t->distance2 || !t->nearest)
         return mert_fail(e, "out of memory");
-    return mert_kmeans_sums_new(&t->sums, t->k, t->d, mert_kmeans_range(t->x, t->n * t->d), e);
+    return mert_kmeans_pass_new(&t->pass, t->k, t->d, e);
 }
 
 int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids,
-                      mert_kmeans_result *result,
-                      mert_error *e)
+                      mert_kmeans_result *result, mert_error *e)
 {
     training t = {.o = o, .x = x, .n = n, .d = d, .k = o->k, .batch = o->batch < n ? o->batch : n,
                   .centroids = centroids, .result = result};
-    int64_t changed;
     int bad;
     memset(result, 0, sizeof *result);
     if (o->k < 1 || o->k > n)
         return mert_fail(e, "%lld clusters need at least as many frames, but there are %lld", (long long)o->k,
                          (long long)n);
     for (int64_t i = 0; i < n * d; i++)
-        if (!isfinite(x[i]))
-            return mert_fail(e, "frame %lld of the sample holds a NaN or an infinity", (long long)(i / d));
+        if (!(x[i] > -1e18f && x[i] < 1e18f))
+            return mert_fail(e, "frame %lld of the sample holds a NaN, an infinity or a value beyond 1e18",
+                             (long long)(i / d));
     if (n > UINT32_MAX)
         return mert_fail(e, "%lld frames are too many: at most 2^32 - 1", (long long)n);
     bad = allocate(&t, e) || seed(&t, e) || mini_batches(&t, e) || (o->lloyd > 0 && full_iterations(&t, e)) ||
-          pass(&t, NULL, &changed, e);
+          pass(&t, e);
     if (!bad) {
-        result->inertia = mert_kmeans_sums_inertia(&t.sums);
+        result->inertia = mert_kmeans_sums_inertia(&t.pass.sums);
         for (int64_t c = 0; c < t.k; c++)
-            result->empty += t.sums.count[c] == 0;
+            result->empty += t.pass.sums.count[c] == 0;
     }
-    mert_kmeans_sums_free(&t.sums);
+    mert_kmeans_pass_free(&t.pass);
     mert_nearest_free(t.nearest);
     free(t.centre);
     free(t.weight);

@@ -4,11 +4,9 @@
  *
  * Differences from scikit-learn, on purpose:
  * - a centroid that never received a point is placed anew, on points of a batch drawn by squared distance (scikit-learn
- * with
- *   reassignment_ratio 0 keeps it, and the class is dead for ever);
+ *   with reassignment_ratio 0 keeps it, and the class is dead for ever);
  * - the n_init starts of k-means++ see the same init_samples points and run side by side, so that their distances are
- * one product;
- *   the one with the least inertia on these points is taken.
+ *   one product; the one with the least inertia on these points is taken.
  * Everything is keyed by the seed, and sums are exact: the result does not depend on the number of threads. */
 #ifndef MERT_KMEANS_H
 #define MERT_KMEANS_H
@@ -25,7 +23,7 @@ typedef struct mert_kmeans_options {
     int64_t max_no_improvement;/* mini-batches without a better smoothed inertia before it stops (100); 0: never */
     int64_t init_samples;      /* points that k-means++ sees; 0: 3 batches, at least 3 k, at most n */
     int64_t n_init;            /* k-means++ starts (20) */
-    int64_t lloyd;             /* full iterations at most, until no label changes */
+    int64_t lloyd;             /* full iterations (kmeans_pass.h) at most, until no centroid moves */
     /* Told after each step, where not NULL. what: "seeding", "mini-batch", "full iteration"; inertia: mean squared
      * distance, < 0: not known. */
     void (*progress)(void *self, const char *what, int64_t step, int64_t steps, double inertia);
@@ -42,40 +40,12 @@ typedef struct mert_kmeans_result {
     int64_t empty;       /* centroids that no point of x is nearest to, at the end */
 } mert_kmeans_result;
 
-/* x [n, d] must be finite. Fills centroids [k, d]. Errors: k > n, out of memory. */
+/* x [n, d] must be finite and below 1e18. Fills centroids [k, d]. Errors: k > n, out of memory. */
 int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids,
-                      mert_kmeans_result *result,
-                      mert_error *e);
+                      mert_kmeans_result *result, mert_error *e);
 
 /* k-means++ alone (Arthur & Vassilvitskii 2007, with 2 + ln k local trials): centroids [k, d] are rows of x. Returns
  * their inertia on x, or -1 when out of memory. (kmeans_seed.c) */
 double mert_kmeans_seed(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids);
-
-/* ---- exact sums over the points of each cluster (contract A3) ----
- *
- * Sums are whole multiples of 2^-shift in 96 bits: adding is associative, so tiles, threads, and later shards may be
- * added in any order and split. The range |x| < 2^range is decided beforehand; it leaves 60 bits for a value, so
- * that rounding is below 2^-60 of the range, and room for 2^31 points. */
-typedef struct mert_kmeans_sums {
-    int64_t k, d;
-    int range;
-    int64_t *high, *low;  /* [k, d] sum = (high * 2^32 + low) * 2^(range - 60) */
-    int64_t *count;       /* [k] points */
-    __int128 inertia;     /* in units of 2^inertia_shift */
-    int inertia_shift;
-} mert_kmeans_sums;
-
-int mert_kmeans_sums_new(mert_kmeans_sums *s, int64_t k, int64_t d, int range, mert_error *e);
-void mert_kmeans_sums_free(mert_kmeans_sums *s);
-void mert_kmeans_sums_clear(mert_kmeans_sums *s);
-/* Adds points x [n, d] with their labels and squared distances. By the pool. */
-void mert_kmeans_sums_add(mert_kmeans_sums *s, const float *x, int64_t n, const int32_t *label,
-                          const double *distance2);
-/* s += t; both must have the same k, d and range. */
-void mert_kmeans_sums_merge(mert_kmeans_sums *s, const mert_kmeans_sums *t);
-double mert_kmeans_sums_value(const mert_kmeans_sums *s, int64_t cluster, int64_t i);
-double mert_kmeans_sums_inertia(const mert_kmeans_sums *s);
-/* The least range that holds all of x[n]. */
-int mert_kmeans_range(const float *x, int64_t n);
 
 #endif

@@ -249,5 +249,26 @@ static double distance2(const float *x, const float *y, int64_t n)
     return s;
 }
 
+/* From the top down, what is left of x is a whole number of units and a rest: exact in double precision. */
+static void add_digits(int64_t *const plane[], int lo, int top, int unit, int64_t at, const float *x, int64_t n)
+{
+    enum { BLOCK = 64 };
+    double rest[BLOCK];
+    for (int64_t b = 0; b < n; b += BLOCK) {
+        int m = n - b < BLOCK ? (int)(n - b) : BLOCK;
+        for (int i = 0; i < m; i++)
+            rest[i] = (double)x[b + i];
+        for (int p = top - 1; p >= lo; p--) {
+            double one = ldexp(1, unit + 32 * p), units = 1 / one;
+            int64_t *to = plane[p] + at + b;
+            for (int i = 0; i < m; i++) {
+                int64_t digit = (int64_t)(rest[i] * units);
+                to[i] += digit;
+                rest[i] -= (double)digit * one;
+            }
+        }
+    }
+}
+
 const mert_rows_kernels MERT_KERNEL(mert_rows_kernels) = {
-    apply, elu, lstm_gates, centred, distances, within, distance2};
+    apply, elu, lstm_gates, centred, distances, within, distance2, add_digits};

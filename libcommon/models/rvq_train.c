@@ -2,6 +2,7 @@
 
 #include "../base/random.h"
 #include "kmeans.h"
+#include "kmeans_sums.h"
 #include "nearest.h"
 
 #include <stdlib.h>
@@ -46,7 +47,8 @@ static int pass(training *t, int subtract, mert_error *e)
         float *x = t->x + at * t->d;
         if (assign(t, x, m, e))
             return -1;
-        mert_kmeans_sums_add(&t->sums, x, m, t->label, t->distance2);
+        if (mert_kmeans_sums_add(&t->sums, x, m, t->label, t->distance2, e))
+            return -1;
         for (int64_t i = 0; subtract && i < m; i++)
             for (int64_t j = 0; j < t->d; j++)
                 x[i * t->d + j] -= t->codewords[t->label[i] * t->d + j];
@@ -117,7 +119,8 @@ static int running_means(training *t, mert_error *e)
         if (assign(t, t->points, t->batch, e))
             return -1;
         mert_kmeans_sums_clear(&t->sums);
-        mert_kmeans_sums_add(&t->sums, t->points, t->batch, t->label, t->distance2);
+        if (mert_kmeans_sums_add(&t->sums, t->points, t->batch, t->label, t->distance2, e))
+            return -1;
         for (int64_t v = 0; v < t->V; v++) {
             t->share[v] = keep * t->share[v] + (1 - keep) * (double)t->sums.count[v];
             for (int64_t i = 0; i < t->d; i++)
@@ -155,7 +158,7 @@ static int allocate(training *t, mert_error *e)
     t->nearest = mert_nearest_new(t->codewords, t->V, t->d);
     if (!t->share || !t->sum || !t->points || !t->label || !t->distance2 || !t->nearest)
         return mert_fail(e, "out of memory");
-    return mert_kmeans_sums_new(&t->sums, t->V, t->d, mert_kmeans_range(t->x, t->n * t->d), e);
+    return mert_kmeans_sums_new(&t->sums, t->V, t->d, e);
 }
 
 static double power(const float *x, int64_t n, int64_t d)

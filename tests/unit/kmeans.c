@@ -6,6 +6,7 @@
 #include "../../libcommon/base/random.h"
 #include "../../libcommon/models/codebook_file.h"
 #include "../../libcommon/models/kmeans.h"
+#include "../../libcommon/models/kmeans_pass.h"
 #include "../../libcommon/models/nearest.h"
 #include "../../libcommon/models/sample.h"
 
@@ -129,35 +130,89 @@ TEST(sums_do_not_depend_on_order_or_split)
     mert_random key = mert_random_key(9, MERT_FOR_TEST, 0, 0, 0);
     float x[N * D], one[D];
     int32_t label[N];
-    double d2[N];
+    double d2[N], before[K * D], inertia;
+    long double all = 0;
     mert_kmeans_sums a, b, c;
     mert_error e;
     for (int i = 0; i < N * D; i++)
-        x[i] = (float)(mert_random_normal(&key, (uint32_t)i) * pow(10, i % 9 - 4));
+        x[i] = (float)(mert_random_normal(&key, (uint32_t)i) * pow(10, i % 9 - 4) * (i == 777 ? 1e-36 : i == 901 ? 1e13 : 1));
     for (int i = 0; i < N; i++) {
         label[i] = i * 31 % K;
         d2[i] = mert_random_uniform(&key, (uint32_t)(N * D + i)) * pow(10, i % 7);
+        all += d2[i];
     }
-    int range = mert_kmeans_range(x, N * D);
-    CHECK(!mert_kmeans_sums_new(&a, K, D, range, &e) && !mert_kmeans_sums_new(&b, K, D, range, &e) &&
-          !mert_kmeans_sums_new(&c, K, D, range, &e));
-    mert_kmeans_sums_add(&a, x, N, label, d2);
-    mert_kmeans_sums_add(&b, x + 123 * D, N - 123, label + 123, d2 + 123);
+    CHECK(!mert_kmeans_sums_new(&a, K, D, &e) && !mert_kmeans_sums_new(&b, K, D, &e) && !mert_kmeans_sums_new(&c, K, D, &e));
+    CHECK(!mert_kmeans_sums_add(&a, x, N, label, d2, &e));
+    CHECK(!mert_kmeans_sums_add(&b, x + 123 * D, N - 123, label + 123, d2 + 123, &e));
     for (int i = 122; i >= 0; i--) {
         memcpy(one, x + i * D, sizeof one);
-        mert_kmeans_sums_add(&c, one, 1, &label[i], &d2[i]);
+        CHECK(!mert_kmeans_sums_add(&c, one, 1, &label[i], &d2[i], &e));
     }
-    mert_kmeans_sums_merge(&c, &b);
-    CHECK(!memcmp(a.count, c.count, K * sizeof *a.count) && a.inertia == c.inertia);
-    CHECK(!memcmp(a.high, c.high, K * D * sizeof *a.high) && !memcmp(a.low, c.low, K * D * sizeof *a.low));
+    CHECK(!mert_kmeans_sums_merge(&c, &b, &e));
+    for (int v = 0; v < K; v++)
+        for (int j = 0; j < D; j++)
+            before[v * D + j] = mert_kmeans_sums_value(&a, v, j);
+    inertia = mert_kmeans_sums_inertia(&a);
+    mert_kmeans_sums_carry(&a);
+    mert_kmeans_sums_carry(&c);
+    CHECK(a.lo == c.lo && a.hi == c.hi && !memcmp(a.count, c.count, K * sizeof *a.count));
+    CHECK(!memcmp(a.inertia, c.inertia, sizeof a.inertia) && mert_kmeans_sums_inertia(&a) == inertia);
+    for (int p = a.lo; p < a.hi; p++)
+        CHECK(!memcmp(a.plane[p], c.plane[p], K * D * sizeof *a.plane[p]));
+    for (int i = 0; i < K * D; i++)
+        CHECK(before[i] == mert_kmeans_sums_value(&c, i / D, i % D));
     for (int v = 0; v < K; v++)
         for (int j = 0; j < D; j++) {
             long double s = 0;
             for (int i = 0; i < N; i++)
                 s += label[i] == v ? (long double)x[i * D + j] : 0;
-            CHECK_NEAR(mert_kmeans_sums_value(&a, v, j), (double)s, ldexp(N, range - 60) + 1e-15 * fabs((double)s));
+            CHECK_NEAR(mert_kmeans_sums_value(&a, v, j), (double)s, 1e-15 * fabs((double)s) + (fabs((double)s) > 1e10 ? 1e-5 : 1e-12));
         }
+    CHECK_NEAR(inertia, (double)all, 1e-12 * inertia);
     mert_kmeans_sums_free(&a), mert_kmeans_sums_free(&b), mert_kmeans_sums_free(&c);
+}
+
+/* Far points: the farthest of all, each once, whatever the split; empty clusters take them in order; the next
+ * centroids are the means. */
+TEST(a_pass_does_not_depend_on_order_or_split)
+{
+    enum { N = 900, D = 2, K = 4 };
+    mert_random key = mert_random_key(10, MERT_FOR_TEST, 0, 0, 0);
+    float x[N * D], a_next[K * D], b_next[K * D], centre[K * D] = {0, 0, 50, 50, 5e5f, 5e5f, 6e5f, 6e5f};
+    int32_t label[N];
+    double d2[N], mean = 0, n = 0;
+    mert_kmeans_pass a, b, c;
+    mert_kmeans_step step;
+    mert_error e;
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < D; j++) /* some points are equal, and the two farthest are 17 and 600 */
+            x[i * D + j] = i == 17 ? 9e3f : i == 600 ? -8e3f : (float)(50 * (i % 2) + mert_random_normal(&key, (uint32_t)(i / 3 * D + j)));
+    mert_nearest_plain(centre, K, D, x, N, label, d2);
+    CHECK(!mert_kmeans_pass_new(&a, K, D, &e) && !mert_kmeans_pass_new(&b, K, D, &e) && !mert_kmeans_pass_new(&c, K, D, &e));
+    CHECK(!mert_kmeans_pass_add(&a, x, N, label, d2, &e));
+    for (int at = 800; at >= 0; at -= 100) {
+        mert_kmeans_pass_clear(&c);
+        for (int i = at + 99; i >= at; i--)
+            CHECK(!mert_kmeans_pass_add(&c, x + i * D, 1, label + i, d2 + i, &e));
+        CHECK(!mert_kmeans_pass_merge(&b, &c, &e));
+    }
+    memcpy(a_next, centre, sizeof centre);
+    memcpy(b_next, centre, sizeof centre);
+    mert_kmeans_pass_step(&b, b_next, &step);
+    mert_kmeans_pass_step(&a, a_next, &step);
+    CHECK(!memcmp(a_next, b_next, sizeof a_next) && a.far_n == K && b.far_n == K);
+    CHECK(step.points == N && step.empty == 2 && step.placed == 2 && step.moved > 1e5);
+    CHECK(a_next[4] == 9e3f && a_next[5] == 9e3f && a_next[6] == -8e3f && a_next[7] == -8e3f);
+    for (int i = 0; i < N; i++)
+        if (label[i] == 0) {
+            mean += x[i * D];
+            n++;
+        }
+    CHECK_NEAR(a_next[0], mean / n, 1e-5);
+    for (int i = 0; i + 1 < K; i++)
+        CHECK(a.far[i].distance2 > a.far[i + 1].distance2 ||
+              memcmp(a.far_points + a.far[i].slot * D, a.far_points + a.far[i + 1].slot * D, sizeof *x * D));
+    mert_kmeans_pass_free(&a), mert_kmeans_pass_free(&b), mert_kmeans_pass_free(&c);
 }
 
 /* 12 items of 50 frames; frame f of item i holds the number 1000 i + f. */
@@ -262,6 +317,7 @@ int main(void)
     RUN(seeding_finds_separate_groups);
     RUN(few_different_points_and_bad_ones);
     RUN(sums_do_not_depend_on_order_or_split);
+    RUN(a_pass_does_not_depend_on_order_or_split);
     RUN(a_sample_does_not_depend_on_how_it_came);
     RUN(a_codebook_file_says_what_it_belongs_to);
     return test_done();

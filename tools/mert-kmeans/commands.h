@@ -1,0 +1,16 @@
+/* What the files of mert-kmeans share. */
+#ifndef MERT_KMEANS_COMMANDS_H
+#define MERT_KMEANS_COMMANDS_H
+
+#include "../../libcommon/base/options.h"
+#include "../../libcommon/models/codebook_file.h"
+#include "../../libcommon/models/nearest.h"
+
+extern const mert_option kmeans_accumulate_options[], kmeans_merge_options[];
+int kmeans_accumulate(int argc, char **argv);
+int kmeans_merge(int argc, char **argv);
+
+/* The centroids of a file, and what finds the nearest of them. */
+int kmeans_open(mert_codebook *book, mert_nearest **nearest, const char *model, mert_error *e);
+
+#endif
