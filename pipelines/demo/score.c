@@ -60,7 +60,17 @@ static const instrument basses[] = {
 static const instrument pads[] = {
     {48, "strings", 52, 76}, {49, "slow strings", 52, 76}, {52, "choir", 52, 74}, {89, "warm pad", 50, 74},
     {61, "brass section", 52, 72}, {19, "church organ", 50, 74}};
-#define PICK(r, table) (&(table)[below(r, (int)(sizeof(table) / sizeof *(table)))])
+
+/* The band: which of these a seed's pieces are played on. Small enough that every instrument is heard in several pieces. */
+typedef struct band { const instrument *melody[4], *chords[3], *bass[2], *pad[2]; } band;
+
+static void hire(rng *r, const instrument *table, int n, const instrument **to, int wanted)
+{
+    for (int i = 0; i < n && wanted > 0; i++)
+        if (below(r, n - i) < wanted) to[--wanted] = &table[i];
+}
+#define HIRE(r, table, to) hire(r, table, (int)(sizeof(table) / sizeof *(table)), to, (int)(sizeof(to) / sizeof *(to)))
+#define PICK(r, players) ((players)[below(r, (int)(sizeof(players) / sizeof *(players)))])
 
 enum { MAJ, MIN, DIM, DOM7, MAJ7, MIN7 };
 static const struct { const char *name; int n, steps[4]; } qualities[] = {
@@ -363,7 +373,7 @@ static void set_part(piece *p, rng *r, int which, const instrument *in, int volu
     p->parts[which] = (part){.instrument = in, .volume = volume + below(r, 13) - 6, .pan = pan + below(r, 17) - 8};
 }
 
-static void compose(piece *p, int key)
+static void compose(piece *p, int key, const band *b)
 {
     static const instrument kit = {0, "drums", 0, 127};
     static const struct { const char *form; double slowest, fastest; } shapes[2][2] = {
@@ -379,12 +389,12 @@ static void compose(piece *p, int key)
     p->bars = 4 * (int)strlen(p->form) + 1;
     p->comping = below(&r, 5), p->bassing = below(&r, 4), p->groove = below(&r, 4);
     p->swing = chance(&r, 0.2) ? 1.0 / 6 : 0;
-    set_part(p, &r, MELODY, PICK(&r, melodies), 104, 64);
-    set_part(p, &r, SECOND, chance(&r, 0.7) ? PICK(&r, melodies) : NULL, 84, 40);
+    set_part(p, &r, MELODY, PICK(&r, b->melody), 104, 64);
+    set_part(p, &r, SECOND, chance(&r, 0.7) ? PICK(&r, b->melody) : NULL, 84, 40);
     if (p->parts[SECOND].instrument == p->parts[MELODY].instrument) p->parts[SECOND].instrument = NULL;
-    set_part(p, &r, CHORDS, PICK(&r, chordals), 84, 88);
-    set_part(p, &r, BASS, PICK(&r, basses), 98, 60);
-    set_part(p, &r, PAD, chance(&r, 0.7) ? PICK(&r, pads) : NULL, 74, 50);
+    set_part(p, &r, CHORDS, PICK(&r, b->chords), 84, 88);
+    set_part(p, &r, BASS, PICK(&r, b->bass), 98, 60);
+    set_part(p, &r, PAD, chance(&r, 0.7) ? PICK(&r, b->pad) : NULL, 74, 50);
     set_part(p, &r, DRUMS, chance(&r, 0.8) ? &kit : NULL, 88, 64);
 
     int sections = (int)strlen(p->form);
@@ -568,6 +578,7 @@ static const char *join(char *to, size_t n, const char *dir, const char *a, cons
 int main(int argc, char **argv)
 {
     static piece p;
+    band players;
     const char *out = NULL;
     uint64_t seed = 1;
     double minutes = 10, total = 0;
@@ -589,12 +600,17 @@ int main(int argc, char **argv)
     make_directory(join(path, sizeof path, out, "labels", "", ""));
     FILE *table = fopen(join(path, sizeof path, out, "pieces.tsv", "", ""), "w");
     if (!table) die(path);
+    rng r = fork_rng(seed, 0, 3);
+    HIRE(&r, melodies, players.melody);
+    HIRE(&r, chordals, players.chords);
+    HIRE(&r, basses, players.bass);
+    HIRE(&r, pads, players.pad);
     fputs("file\tkey\tmode\ttempo\tmeter\tform\tseconds\tinstruments\tseed\tcontainer\trate\tchannels\n", table);
     for (int i = 0; total < 60 * minutes - 12; i++) { /* stops where one piece more would be further away */
         memset(&p, 0, sizeof p);
         p.number = i + 1, p.seed = seed;
         if (i % 24 == 0) shuffle_keys(keys, seed, i / 24);
-        compose(&p, keys[i % 24]);
+        compose(&p, keys[i % 24], &players);
         name_piece(&p);
         write_midi(&p, join(path, sizeof path, out, "midi/", p.name, ".mid"));
         write_chords(&p, join(path, sizeof path, out, "labels/", p.name, ".chords.tsv"));
