@@ -153,6 +153,60 @@ TEST(heads_come_from_the_labels)
     CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && c.codebooks == 3 && c.classes[2] == 200);
 }
 
+/* libcommon/train/filters.h: three channels of one frequency; their rectified answers add up to about the same at every
+ * phase, and the frequency that a triple answers to most is its own. */
+static double answer(const mert_weights *w, int triple, double f, double phase)
+{
+    const mert_config *c = &w->layout.config;
+    int k = c->conv[0].kernel;
+    const float *h = w->values + mert_layout_offset(&w->layout, "feature_extractor.conv_layers.0.0.weight") +
+                     3L * triple * k;
+    double sum = 0;
+    for (int j = 0; j < 3; j++) {
+        double x = 0;
+        for (int t = 0; t < k; t++)
+            x += h[j * k + t] * sin(6.283185307179586 * (f * t / c->sample_rate + phase));
+        sum += x > 0 ? x : 0;
+    }
+    return sum;
+}
+
+TEST(sinusoids_answer_to_their_frequency)
+{
+    mert_recipe r;
+    mert_config c;
+    mert_weights w, again;
+    enum { TRIPLES = 40 };
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_set(&r, "conv_feature_layers=121x1024/160 16x4/2", &e) &&
+          !mert_recipe_set(&r, "encoder_layers=1", &e));
+    CHECK(!mert_recipe_set(&r, "extractor_init=sinusoids", &e) && !mert_recipe_model(&r, NULL, 0, &c, &e));
+    CHECK(!mert_recipe_weights(&r, &c, &w, &e) && !mert_weights_init(&again, &c, (uint64_t)r.seed, &e));
+    for (int i = 0; i < TRIPLES; i++) {
+        double f = 40 * pow(9600.0 / 40, i / (TRIPLES - 1.0)), least = 1e9, most = 0;
+        for (double phase = 0; phase < 1; phase += 0.05) {
+            double a = answer(&w, i, f, phase);
+            least = fmin(least, a);
+            most = fmax(most, a);
+        }
+        CHECK(least > 0.8 * most);
+        CHECK(f < 200 || answer(&w, i, f / 1.5, 0.3) < 0.5 * least); /* lower ones have too few periods to tell */
+    }
+    /* the last channel makes no triple: it stays as it was, as does all else */
+    {
+        int64_t at = mert_layout_offset(&w.layout, "feature_extractor.conv_layers.0.0.weight");
+        CHECK(!memcmp(w.values + at + 120 * 1024, again.values + at + 120 * 1024, 1024 * sizeof(float)));
+        CHECK(memcmp(w.values + at + 119 * 1024, again.values + at + 119 * 1024, 1024 * sizeof(float)));
+        CHECK(!memcmp(w.values + at + 121 * 1024, again.values + at + 121 * 1024,
+                      (size_t)(w.layout.size - at - 121 * 1024) * sizeof(float)));
+    }
+    mert_weights_free(&w);
+    mert_weights_free(&again);
+    CHECK(!mert_recipe_set(&r, "conv_feature_layers=512x10/5 512x3/2*4 512x2/2*2", &e) &&
+          !mert_recipe_model(&r, NULL, 0, &c, &e));
+    CHECK(mert_recipe_weights(&r, &c, &w, &e) && says("kernel has 10 samples"));
+}
+
 int main(void)
 {
     RUN(reads_what_is_written);
@@ -163,5 +217,6 @@ int main(void)
     RUN(the_official_95m);
     RUN(the_others);
     RUN(heads_come_from_the_labels);
+    RUN(sinusoids_answer_to_their_frequency);
     return test_done();
 }
