@@ -203,7 +203,8 @@ static int init(int argc, char **argv)
         mert_fail_in(&e, "%s", recipe);
         return failed(&e);
     }
-    if (mert_weights_init(&w, &c, (uint64_t)seed, &e))
+    r.seed = seed;
+    if (mert_recipe_weights(&r, &c, &w, &e))
         return failed(&e);
     if (mert_weights_save(&w, output, &e))
         status = failed(&e);
