@@ -19,7 +19,7 @@
 
 /* ---- options ---- */
 
-static int64_t codebooks, classes = 1024, seed, batch = 10000, passes = 5, max_frames;
+static int64_t codebooks, classes = 1024, seed, batch = 10000, passes = 5, max_frames, items = 16;
 static const char *model, *labels;
 static int any_settings, normalise = 1;
 
@@ -42,6 +42,7 @@ static const mert_option encode_options[] = {
      "use the first K (default: 8 of EnCodec's, all of one's own)"},
     {"labels", 0, MERT_STRING, &labels, "PATTERN", 0, 0, NULL,
      "write HuBERT labels, %d in the name is the codebook, each with a .meta"},
+    {"batch", 0, MERT_INT64, &items, "N", 1, 1024, NULL, "items that EnCodec encodes side by side (1: one by one)"},
     {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL,
      "accept features made with other settings than the codebooks'"},
     {0}};
@@ -124,7 +125,7 @@ static int run(int decode, int argc, char **argv)
     int status = 1;
     if (!model)
         mert_usage_error("with which model? -m MODEL");
-    c = mert_codec_open(model, codebooks, decode, any_settings, &e);
+    c = mert_codec_open(model, codebooks, decode, any_settings, items, &e);
     if (!c || (labels && mert_label_tap_open(&tap, labels, &e))) {
         mert_log_error("%s", e.text);
     } else {

@@ -10,12 +10,25 @@
 #include <string.h>
 #include <unistd.h>
 
+/* An item that a stage answers later, or one that failed behind such an item. */
+typedef struct waiting {
+    mts_record out;
+    double seconds;
+    int opened, failed;    /* the output record is open; it failed, to be said in its turn */
+    char stage[MTS_STAGE_MAX], reason[MTS_REASON_MAX];
+} waiting;
+
 struct mert_sink {
     mts_writer *writer;    /* NULL: nothing is written */
     const mert_tap *tap;   /* NULL: none */
     void *tap_self;
     int broken;            /* writing failed: the run's fault, not the item's */
+    int later;             /* the stage answers later: */
+    waiting **queue;       /* [n], the oldest first */
+    size_t n, room;
 };
+
+enum { WAITING_MAX = 1024 };
 
 typedef struct run {
     const mert_filter *f;
@@ -25,10 +38,14 @@ typedef struct run {
     double seconds;        /* of the open item */
 } run;
 
+static int open_oldest(mert_sink *s, mert_error *e);
+
 int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *e)
 {
     if (frames <= 0)
         return 0;
+    if (s->later && open_oldest(s, e))
+        return -1;
     if (s->tap && s->tap->frames && s->tap->frames(s->tap_self, data, frames, e)) {
         s->broken = 1;
         return -1;
@@ -41,17 +58,148 @@ int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *
 }
 
 /* A write that failed because nobody reads any more ends the program as it would have ended by default: by SIGPIPE. */
-static int written(run *r, int result, mert_error *e)
+static int written(mert_sink *s, int result, mert_error *e)
 {
     if (result >= 0)
         return 0;
-    if (mts_writer_pipe_closed(r->sink.writer)) {
+    if (mts_writer_pipe_closed(s->writer)) {
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);
     }
-    r->sink.broken = 1;
-    return mert_fail(e, "%s", mts_writer_error(r->sink.writer));
+    s->broken = 1;
+    return mert_fail(e, "%s", mts_writer_error(s->writer));
 }
+
+/* ---- what of an item goes out: its record, its end, its failure ---- */
+
+static int put_record(mert_sink *s, const mts_record *out, mert_error *e)
+{
+    if (s->tap && s->tap->record && s->tap->record(s->tap_self, out, e))
+        return -1;
+    return s->writer ? written(s, mts_write_record(s->writer, out), e) : 0;
+}
+
+static int put_end(mert_sink *s, double seconds, mert_error *e)
+{
+    if (s->tap && s->tap->end && s->tap->end(s->tap_self, e))
+        return -1;
+    if (s->writer && written(s, mts_write_record_end(s->writer), e))
+        return -1;
+    mert_report_item(seconds);
+    return 0;
+}
+
+static int put_failed(mert_sink *s, const char *key, int64_t row, const char *stage, const char *reason, mert_error *e)
+{
+    if (s->tap && s->tap->failed && s->tap->failed(s->tap_self, key, row, e))
+        return -1;
+    return s->writer ? written(s, mts_write_failed(s->writer, key, row, stage, reason), e) : 0;
+}
+
+/* ---- items that are answered later ---- */
+
+static waiting *queue_push(mert_sink *s, mert_error *e)
+{
+    waiting *w = calloc(1, sizeof *w);
+    if (w && s->n == s->room) {
+        size_t room = s->room ? 2 * s->room : 16;
+        waiting **more = realloc(s->queue, room * sizeof *more);
+        if (more) {
+            s->queue = more;
+            s->room = room;
+        } else {
+            free(w);
+            w = NULL;
+        }
+    }
+    if (!w) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    s->queue[s->n++] = w;
+    return w;
+}
+
+static void queue_pop(mert_sink *s)
+{
+    free(s->queue[0]);
+    memmove(s->queue, s->queue + 1, --s->n * sizeof *s->queue);
+}
+
+/* Failures whose turn has come. */
+static int settle(mert_sink *s, mert_error *e)
+{
+    while (s->n && s->queue[0]->failed) {
+        const waiting *w = s->queue[0];
+        int bad = put_failed(s, w->out.key, w->out.row, w->stage, w->reason, e);
+        queue_pop(s);
+        if (bad) {
+            s->broken = 1;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int open_oldest(mert_sink *s, mert_error *e)
+{
+    if (!s->n)
+        return mert_fail(e, "output for an item that never came");
+    if (s->queue[0]->opened)
+        return 0;
+    s->queue[0]->opened = 1;
+    if (!put_record(s, &s->queue[0]->out, e))
+        return 0;
+    s->broken = 1;
+    return -1;
+}
+
+int mert_sink_done(mert_sink *s, mert_error *e)
+{
+    if (open_oldest(s, e))
+        return -1;
+    if (put_end(s, s->queue[0]->seconds, e)) {
+        s->broken = 1;
+        return -1;
+    }
+    queue_pop(s);
+    return settle(s, e);
+}
+
+static void fail_entry(waiting *w, const char *stage, const char *reason)
+{
+    w->failed = 1;
+    snprintf(w->stage, sizeof w->stage, "%s", stage);
+    snprintf(w->reason, sizeof w->reason, "%s", reason);
+}
+
+int mert_sink_fail(mert_sink *s, const mert_error *why, mert_error *e)
+{
+    int stop;
+    if (!s->n)
+        return mert_fail(e, "a failure of an item that never came");
+    stop = mert_report_failed(s->queue[0]->out.key, why->text, 1);
+    fail_entry(s->queue[0], mert_tool_name(), why->text);
+    if (settle(s, e))
+        return -1;
+    if (!stop)
+        return 0;
+    s->broken = 1;
+    return mert_fail(e, "stopped at the first failure (--fail-fast)");
+}
+
+static int flush(run *r, mert_error *e)
+{
+    if (!r->sink.later)
+        return 0;
+    if (r->f->stage->flush(r->f->self, &r->sink, e)) {
+        r->sink.broken = 1;
+        return -1;
+    }
+    return r->sink.n ? mert_fail(e, "an item was not answered") : 0;
+}
+
+/* ---- streams ---- */
 
 static int stream_close(run *r, int ok, mert_error *e)
 {
@@ -68,7 +216,7 @@ static int stream_begin(run *r, const mts_begin *in, mert_error *e)
     mts_begin *out = malloc(sizeof *out);
     size_t n;
     int bad = -1;
-    if (r->f->stage->stream && r->f->stage->stream(r->f->self, in, e)) {
+    if (flush(r, e) || (r->f->stage->stream && r->f->stage->stream(r->f->self, in, e))) {
         free(out);
         return -1;
     }
@@ -102,13 +250,21 @@ done:
 /* The open item, or one that was never opened, failed: void it, pass it on, count it. -1: the run ends. */
 static int item_failed(run *r, const char *key, int64_t row, const char *stage, const char *reason, int here, mert_error *e)
 {
-    int stop;
+    int stop, was_open = r->item_open;
+    mert_sink *s = &r->sink;
     if (r->item_open && r->f->stage->drop)
         r->f->stage->drop(r->f->self);
     r->item_open = 0;
-    if (r->f->tap && r->f->tap->failed && r->f->tap->failed(r->f->tap_self, key, row, e))
-        return -1;
-    if (r->sink.writer && written(r, mts_write_failed(r->sink.writer, key, row, stage, reason), e))
+    if (s->later && s->n) {
+        waiting *w = was_open ? s->queue[s->n - 1] : queue_push(s, e);
+        if (!w)
+            return -1;
+        snprintf(w->out.key, sizeof w->out.key, "%s", key);
+        w->out.row = row;
+        fail_entry(w, stage, reason);
+        if (settle(s, e) || (s->n >= WAITING_MAX && flush(r, e)))
+            return -1;
+    } else if (put_failed(s, key, row, stage, reason, e))
         return -1;
     stop = mert_report_failed(key, reason, here);
     return stop ? mert_fail(e, "stopped at the first failure (--fail-fast)") : 0;
@@ -123,6 +279,7 @@ static int item_begin(run *r, mts_reader *reader, mert_error *e)
 {
     const mts_record *in = mts_reader_record(reader);
     mts_record *out = calloc(1, sizeof *out);
+    waiting *w;
     mert_error why;
     int bad = 0;
     if (!out)
@@ -135,10 +292,12 @@ static int item_begin(run *r, mts_reader *reader, mert_error *e)
         bad = item_failed_here(r, in, &why, e) || (mts_skip(reader) < 0 && mert_fail(e, "%s", mts_reader_error(reader)));
     } else {
         r->item_open = 1;
-        if (r->f->tap && r->f->tap->record && r->f->tap->record(r->f->tap_self, out, e))
+        if (!r->sink.later)
+            bad = put_record(&r->sink, out, e);
+        else if ((w = queue_push(&r->sink, e)))
+            w->out = *out;
+        else
             bad = -1;
-        else if (r->sink.writer)
-            bad = written(r, mts_write_record(r->sink.writer, out), e);
     }
     free(out);
     return bad ? -1 : 0;
@@ -153,6 +312,8 @@ static int item_frames(run *r, mts_reader *reader, mert_error *e)
         return 0;
     if (in->frame_rate_num > 0)
         r->seconds += (double)n * (double)in->frame_rate_den / (double)in->frame_rate_num;
+    if (r->sink.later)
+        r->sink.queue[r->sink.n - 1]->seconds = r->seconds;
     if (!r->f->stage->frames(r->f->self, mts_reader_data(reader), n, &r->sink, &why))
         return 0;
     if (r->sink.broken) {
@@ -177,12 +338,7 @@ static int item_end(run *r, const mts_record *in, mert_error *e)
         return item_failed_here(r, in, &why, e);
     }
     r->item_open = 0;
-    if (r->f->tap && r->f->tap->end && r->f->tap->end(r->f->tap_self, e))
-        return -1;
-    if (r->sink.writer && written(r, mts_write_record_end(r->sink.writer), e))
-        return -1;
-    mert_report_item(r->seconds);
-    return 0;
+    return r->sink.later ? 0 : put_end(&r->sink, r->seconds, e);
 }
 
 static int input_run(run *r, FILE *f, const char *name, mert_error *e)
@@ -241,6 +397,7 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
     int bad;
     r.sink.tap = f->tap;
     r.sink.tap_self = f->tap_self;
+    r.sink.later = f->stage->flush != NULL;
     r.to_stdout = !f->no_output;
     if (r.to_stdout && isatty(STDOUT_FILENO)) {
         if (!f->tap)
@@ -248,13 +405,20 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
         r.to_stdout = 0;
     }
     bad = all_inputs(&r, files, nfiles, &e);
+    if (bad && r.item_open && f->stage->drop)
+        f->stage->drop(f->self);
+    if (bad && r.item_open && r.sink.later)
+        free(r.sink.queue[--r.sink.n]);
+    /* What is whole goes out, however the input ended. */
+    if (!r.sink.broken && flush(&r, bad ? &closing : &e))
+        bad = -1;
     if (!bad && f->stage->finish)
         bad = f->stage->finish(f->self, &e);
-    if (bad) {
-        if (r.item_open && f->stage->drop)
-            f->stage->drop(f->self);
+    if (bad)
         mert_report_broken("%s", e.text);
-    }
+    while (r.sink.n)
+        free(r.sink.queue[--r.sink.n]);
+    free(r.sink.queue);
     /* Without an end record whoever reads on notices that this run did not come through. */
     if (stream_close(&r, !bad, &closing) && !bad) {
         bad = -1;

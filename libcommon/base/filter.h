@@ -11,6 +11,10 @@
 typedef struct mert_sink mert_sink;
 /* `frames` time steps of the output record; any number per call. */
 int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *e);
+/* For a stage that answers later (flush): what it writes belongs to the oldest item that it has not answered yet.
+ * That item is now whole; or it failed, for the reason in `why`. */
+int mert_sink_done(mert_sink *s, mert_error *e);
+int mert_sink_fail(mert_sink *s, const mert_error *why, mert_error *e);
 
 /* Returning -1 fails the item (with the error's text as the reason), not the run. */
 typedef struct mert_stage {
@@ -24,6 +28,10 @@ typedef struct mert_stage {
     int (*stream)(void *self, const mts_begin *b, mert_error *e);
     /* All input came through (items may have failed): a stage that gathers does its work now. -1: the run is broken. May be NULL */
     int (*finish)(void *self, mert_error *e);
+    /* Set by a stage that answers later: items begin and end, and it writes when it likes, always to the oldest, and says
+     * when that is done. flush: all that ended are to be answered now, no more will come in this stream. -1: the run is
+     * broken. `drop` still means the item that began last. NULL: output belongs to the open item */
+    int (*flush)(void *self, mert_sink *sink, mert_error *e);
 } mert_stage;
 
 /* A second reader of what the filter writes, for label files beside the stream; any member may be NULL. -1 ends the run. */

@@ -1,13 +1,16 @@
 #include "codec.h"
 
-#include "encodec.h"
+#include "encodec_batch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAMES = 4096 }; /* of own codes that are decoded at a time */
+enum {
+    FRAMES = 4096,           /* of own codes that are decoded at a time */
+    WAITING_BYTES = 1 << 28  /* of all items together in a batch */
+};
 
 struct mert_codec {
     mert_encodec *encodec;      /* or NULL: */
@@ -17,7 +20,9 @@ struct mert_codec {
     uint64_t hash;
     int64_t use;                /* codebooks: of the option; decoding: of the open record */
     int any_settings, decode;
-    mert_encodec_item *item;    /* the open item's way through the network */
+    mert_encodec_item *item;    /* the open item's way through the network; or, of many: */
+    mert_encodec_batch *batch;
+    mert_error failed;          /* why the oldest of them fails; empty: it does not */
     mert_feature_input input;
     mts_record record;          /* the open record as it came in */
     int64_t position;           /* samples or frames of it so far */
@@ -91,11 +96,16 @@ static int encode_begin(void *self, const mts_record *in, mts_record *out, mert_
 {
     mert_codec *c = self;
     c->record = *in;
-    c->position = c->out_frame = 0;
+    c->position = 0;
+    if (!c->batch)
+        c->out_frame = 0;
     if (c->encodec) {
         if (pcm_fits(c, in, e))
             return -1;
-        mert_encodec_item_reset(c->item);
+        if (!c->batch)
+            mert_encodec_item_reset(c->item);
+        else if (mert_encodec_batch_begin(c->batch, e))
+            return -1;
         out->shape[0] = in->shape[0] < 0 ? -1 : (in->shape[0] + c->encodec->hop - 1) / c->encodec->hop;
         out->frame_rate_num = c->encodec->sample_rate;
         out->frame_rate_den = c->encodec->hop;
@@ -118,24 +128,28 @@ static int encode_begin(void *self, const mts_record *in, mts_record *out, mert_
     return 0;
 }
 
+/* Codes of n frames in c->codes go out. */
+static int write_codes(mert_codec *c, int64_t n, mert_error *e)
+{
+    c->out_frame += n;
+    if (c->rvq->classes <= 65535)
+        for (int64_t i = 0; i < n * c->use; i++) { /* in place: the smaller follows the larger */
+            uint16_t v = (uint16_t)c->codes[i];
+            memcpy((char *)c->codes + i * 2, &v, sizeof v);
+        }
+    return mert_sink_write(c->sink, c->codes, n, e);
+}
+
 /* Vectors [n, D] -> codes, written. */
 static int put_codes(void *self, const float *x, int64_t n, mert_error *e)
 {
     mert_codec *c = self;
-    int64_t bad, all = n * c->use;
-    if (codes_for(c, all, e))
+    int64_t bad;
+    if (codes_for(c, n * c->use, e))
         return -1;
     if (mert_rvq_encode(c->rvq, x, n, c->use, c->codes, &bad, e))
         return mert_fail_in(e, "frame %" PRId64, c->out_frame + (bad < 0 ? 0 : bad));
-    c->out_frame += n;
-    if (c->rvq->classes <= 65535) {
-        uint16_t *narrow = (uint16_t *)c->codes;
-        for (int64_t i = 0; i < all; i++) { /* in place: the smaller follows the larger */
-            uint16_t v = (uint16_t)c->codes[i];
-            memcpy((char *)narrow + i * 2, &v, sizeof v);
-        }
-    }
-    return mert_sink_write(c->sink, c->codes, n, e);
+    return write_codes(c, n, e);
 }
 
 /* Samples as float32 in c->values; NaN and infinities are refused. */
@@ -180,6 +194,64 @@ static int encode_end(void *self, mert_sink *sink, mert_error *e)
     if (!c->position)
         return mert_fail(e, "holds no samples");
     return mert_encodec_embed(c->item, NULL, 0, 1, put_codes, c, e);
+}
+
+/* ---- encoding many items at a time ---- */
+
+/* Embeddings of the oldest item. What is wrong with them is that item's fault, and said when it ends. */
+static int put_oldest(void *self, const float *x, int64_t n, mert_error *e)
+{
+    mert_codec *c = self;
+    mert_error why;
+    int64_t bad;
+    if (*c->failed.text)
+        return 0;
+    if (codes_for(c, n * c->use, e))
+        return -1;
+    if (!mert_rvq_encode(c->rvq, x, n, c->use, c->codes, &bad, &why))
+        return write_codes(c, n, e);
+    mert_fail_in(&why, "frame %" PRId64, c->out_frame + (bad < 0 ? 0 : bad));
+    c->failed = why;
+    return 0;
+}
+
+static int oldest_ended(void *self, mert_error *e)
+{
+    mert_codec *c = self;
+    int bad = *c->failed.text ? mert_sink_fail(c->sink, &c->failed, e) : mert_sink_done(c->sink, e);
+    *c->failed.text = 0;
+    c->out_frame = 0;
+    return bad;
+}
+
+static int batch_flush(void *self, mert_sink *sink, mert_error *e)
+{
+    mert_codec *c = self;
+    c->sink = sink;
+    return mert_encodec_batch_run(c->batch, put_oldest, oldest_ended, c, e);
+}
+
+static int batch_frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
+{
+    mert_codec *c = self;
+    if (read_samples(c, data, n, e) || mert_encodec_batch_add(c->batch, c->values, n, e))
+        return -1;
+    return mert_encodec_batch_full(c->batch) ? batch_flush(c, sink, e) : 0;
+}
+
+static int batch_end(void *self, mert_sink *sink, mert_error *e)
+{
+    mert_codec *c = self;
+    if (!c->position)
+        return mert_fail(e, "holds no samples");
+    if (mert_encodec_batch_end(c->batch, e))
+        return -1;
+    return mert_encodec_batch_full(c->batch) ? batch_flush(c, sink, e) : 0;
+}
+
+static void batch_drop(void *self)
+{
+    mert_encodec_batch_drop(((mert_codec *)self)->batch);
 }
 
 /* ---- decoding ---- */
@@ -296,8 +368,10 @@ const mert_stage *mert_codec_stage(const mert_codec *c)
 {
     static const mert_stage encode = {
         .stream = on_stream, .begin = encode_begin, .frames = encode_frames, .end = encode_end};
+    static const mert_stage batch = {.stream = on_stream, .begin = encode_begin, .frames = batch_frames,
+                                     .end = batch_end, .drop = batch_drop, .flush = batch_flush};
     static const mert_stage decode = {.begin = decode_begin, .frames = decode_frames, .end = decode_end};
-    return c->decode ? &decode : &encode;
+    return c->decode ? &decode : c->batch ? &batch : &encode;
 }
 
 static int open_own(mert_codec *c, const mert_checkpoint *file, mert_error *e)
@@ -311,18 +385,28 @@ static int open_own(mert_codec *c, const mert_checkpoint *file, mert_error *e)
     return c->rvq ? 0 : mert_fail(e, "out of memory");
 }
 
-static int open_encodec(mert_codec *c, const mert_checkpoint *file, mert_error *e)
+static int open_encodec(mert_codec *c, const mert_checkpoint *file, int64_t batch, mert_error *e)
 {
+    int64_t width;
     c->encodec = mert_encodec_open(file, c->decode, e);
     if (!c->encodec)
         return -1;
     c->hash = c->encodec->hash;
     c->rvq = c->encodec->quantiser;
-    c->item = mert_encodec_item_new(c->encodec, c->decode, e);
-    return c->item ? 0 : -1;
+    if (c->decode || batch < 2) {
+        c->item = mert_encodec_item_new(c->encodec, c->decode, e);
+        return c->item ? 0 : -1;
+    }
+    width = mert_seanet_out(&c->encodec->encoder); /* the widest that waits is the LSTM's; both are of a few hundred */
+    for (int i = 0; i < c->encodec->encoder.n; i++)
+        if (c->encodec->encoder.stages[i].kind == MERT_SEANET_LSTM)
+            width = c->encodec->encoder.stages[i].width;
+    c->batch = mert_encodec_batch_new(c->encodec, batch, WAITING_BYTES / (int64_t)sizeof(float) / width + 1, e);
+    return c->batch ? 0 : -1;
 }
 
-mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int any_settings, mert_error *e)
+mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int any_settings, int64_t batch,
+                            mert_error *e)
 {
     mert_codec *c = calloc(1, sizeof *c);
     mert_checkpoint *file = c ? mert_checkpoint_open(path, e) : NULL;
@@ -336,7 +420,7 @@ mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int
     c->decode = decode;
     c->any_settings = any_settings;
     if (mert_encodec_is(file) || !mert_checkpoint_find(file, "config"))
-        bad = open_encodec(c, file, e);
+        bad = open_encodec(c, file, batch, e);
     else
         bad = open_own(c, file, e);
     mert_checkpoint_close(file);
@@ -358,6 +442,7 @@ void mert_codec_free(mert_codec *c)
     if (!c)
         return;
     mert_encodec_item_free(c->item);
+    mert_encodec_batch_free(c->batch);
     mert_encodec_free(c->encodec);
     mert_rvq_free(c->own);
     mert_codebook_free(&c->book);

@@ -13,8 +13,10 @@
 typedef struct mert_codec mert_codec;
 
 /* path: a MODEL (P2). codebooks: how many of them encoding uses; 0: 8 of EnCodec's (or all where there are fewer),
- * all of one's own. any_settings: as in mert_features_check. */
-mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int any_settings, mert_error *e);
+ * all of one's own. any_settings: as in mert_features_check. batch: EnCodec encodes so many items in lock-step
+ * (encodec_batch.h); 0 or 1: one after the other. */
+mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int any_settings, int64_t batch,
+                            mert_error *e);
 void mert_codec_free(mert_codec *c); /* NULL is fine */
 
 const mert_stage *mert_codec_stage(const mert_codec *c); /* self: the codec */

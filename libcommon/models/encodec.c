@@ -30,7 +30,7 @@ mert_encodec_item *mert_encodec_item_new(const mert_encodec *m, int decode, mert
     i->block = decode ? m->block / m->hop : m->block;
     i->in = mert_seanet_in(i->net);
     i->past = mert_seanet_item_new(i->net);
-    i->work = mert_seanet_work_new(i->net, i->block);
+    i->work = mert_seanet_work_new(i->net, i->block, 1);
     i->held = malloc((size_t)(i->block * i->in) * sizeof *i->held);
     if (i->past && i->work && i->held)
         return i;

@@ -1,11 +1,12 @@
 #include "seanet.h"
 
 #include "../base/pool.h"
+#include "seanet_lstm.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { LSTM_STEPS = 8, ELU_PIECE = 16384 };
+enum { ELU_PIECE = 16384 };
 
 /* ---- sizes ---- */
 
@@ -87,10 +88,10 @@ int64_t mert_seanet_least_block(const mert_seanet *s)
 typedef struct memory {
     float *past;   /* conv: [left, in], the last rows of its input. lstm: [layers][2][width], h and c */
     int64_t size;
+    int started;
 } memory;
 
 struct mert_seanet_item {
-    int started;
     int n;
     memory of[MERT_SEANET_STAGES];
 };
@@ -124,9 +125,10 @@ void mert_seanet_item_free(mert_seanet_item *m)
 
 void mert_seanet_item_reset(mert_seanet_item *m)
 {
-    m->started = 0;
-    for (int i = 0; i < m->n; i++)
+    for (int i = 0; i < m->n; i++) {
+        m->of[i].started = 0;
         memset(m->of[i].past, 0, (size_t)m->of[i].size * sizeof(float));
+    }
 }
 
 /* ---- buffers ---- */
@@ -134,21 +136,21 @@ void mert_seanet_item_reset(mert_seanet_item *m)
 struct mert_seanet_work {
     float *rows[2];  /* a stage reads one and writes the other */
     float *padded;   /* a conv's input with its past */
-    float *hidden;   /* between the two convs of a residual; the LSTM's gates */
+    float *hidden;   /* between the two convs of a residual */
+    mert_seanet_lstm *lstm; /* of the one LSTM stage; NULL: none */
 };
 
-mert_seanet_work *mert_seanet_work_new(const mert_seanet *s, int64_t rows)
+mert_seanet_work *mert_seanet_work_new(const mert_seanet *s, int64_t rows, int64_t lanes)
 {
     mert_seanet_work *w = calloc(1, sizeof *w);
     int64_t flow = rows * mert_seanet_in(s), padded = 0, hidden = 0;
+    int i;
     if (!w)
         return NULL;
-    for (int i = 0; i < s->n; i++) {
+    for (i = 0; i < s->n; i++) {
         const mert_seanet_stage *g = &s->stages[i];
         int64_t p = 0, h = 0;
-        if (g->kind == MERT_SEANET_LSTM)
-            h = g->layers * (rows * g->width + LSTM_STEPS * 4 * g->width);
-        else {
+        if (g->kind != MERT_SEANET_LSTM) {
             p = (g->conv.left + rows + g->conv.stride) * g->conv.in;
             h = g->kind == MERT_SEANET_RESIDUAL ? rows * g->conv.out : 0;
         }
@@ -163,7 +165,10 @@ mert_seanet_work *mert_seanet_work_new(const mert_seanet *s, int64_t rows)
     w->rows[1] = malloc((size_t)flow * sizeof(float));
     w->padded = malloc((size_t)padded * sizeof(float));
     w->hidden = malloc((size_t)hidden * sizeof(float) + 1);
-    if (!w->rows[0] || !w->rows[1] || !w->padded || !w->hidden) {
+    i = mert_seanet_lstm_stage(s);
+    if (i < s->n)
+        w->lstm = mert_seanet_lstm_new(&s->stages[i], lanes);
+    if (!w->rows[0] || !w->rows[1] || !w->padded || !w->hidden || (i < s->n && !w->lstm)) {
         mert_seanet_work_free(w);
         return NULL;
     }
@@ -178,7 +183,13 @@ void mert_seanet_work_free(mert_seanet_work *w)
     free(w->rows[1]);
     free(w->padded);
     free(w->hidden);
+    mert_seanet_lstm_free(w->lstm);
     free(w);
+}
+
+mert_seanet_lstm *mert_seanet_work_lstm(mert_seanet_work *w)
+{
+    return w->lstm;
 }
 
 /* ---- conv ---- */
@@ -268,66 +279,53 @@ static int64_t residual_run(const mert_seanet_stage *g, memory *m, mert_seanet_w
     return rows;
 }
 
-/* ---- LSTM ---- */
-
-typedef struct lstm_job {
-    const mert_seanet_stage *g;
-    float *state;        /* [layers][2][width] */
-    const float *x;
-    float *out, *gates;  /* [layers][rows, width], [layers][LSTM_STEPS, 4 width] */
-    int64_t rows, wave;
-} lstm_job;
-
-/* Layer l works LSTM_STEPS rows behind layer l - 1, so layers run side by side. */
-static void lstm_piece(void *arg, int64_t l, int worker)
-{
-    const lstm_job *j = arg;
-    const mert_rows_kernels *v = MERT_ROWS_KERNELS;
-    int64_t W = j->g->width, first = (j->wave - l) * LSTM_STEPS, n = j->rows - first < LSTM_STEPS
-        ? j->rows - first : LSTM_STEPS;
-    const float *x = l ? j->out + (l - 1) * j->rows * W : j->x;
-    float *out = j->out + l * j->rows * W, *gates = j->gates + l * LSTM_STEPS * 4 * W, *h = j->state + l * 2 * W,
-        *c = h + W;
-    (void)worker;
-    if (first < 0 || n <= 0)
-        return;
-    mert_rows_apply(j->g->input[l], x + first * W, W, n, gates, 4 * W, 0);
-    for (int64_t t = 0; t < n; t++) {
-        mert_rows_apply(j->g->recurrent[l], h, W, 1, gates + t * 4 * W, 4 * W, MERT_ROWS_ADD);
-        v->lstm_gates(gates + t * 4 * W, c, h, W);
-        memcpy(out + (first + t) * W, h, (size_t)W * sizeof *h);
-    }
-}
-
 static int64_t lstm_run(const mert_seanet_stage *g, memory *m, mert_seanet_work *w, const float *x, int64_t rows,
                         float *y)
 {
-    int64_t W = g->width;
-    lstm_job j = {g, m->past, x, w->hidden, w->hidden + g->layers * rows * W, rows, 0};
-    const float *top = w->hidden + (g->layers - 1) * rows * W;
-    for (j.wave = 0; (j.wave - g->layers + 1) * LSTM_STEPS < rows; j.wave++)
-        mert_pool_run(g->layers, lstm_piece, &j);
-    for (int64_t i = 0; i < rows * W; i++)
-        y[i] = top[i] + x[i];
+    mert_seanet_lane lane = {y, m->past, rows};
+    memcpy(y, x, (size_t)(rows * g->width) * sizeof *y);
+    mert_seanet_lstm_run(w->lstm, &lane, 1);
     return rows;
 }
 
+/* ---- all of it ---- */
+
+int mert_seanet_lstm_stage(const mert_seanet *s)
+{
+    int i = 0;
+    while (i < s->n && s->stages[i].kind != MERT_SEANET_LSTM)
+        i++;
+    return i;
+}
+
+float *mert_seanet_lstm_state(const mert_seanet *s, mert_seanet_item *m)
+{
+    int i = mert_seanet_lstm_stage(s);
+    return i < s->n ? m->of[i].past : NULL;
+}
+
 const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *m, mert_seanet_work *w, const float *x,
-                             int64_t rows, int last,
-                             int64_t *out_rows)
+                             int64_t rows, int last, int64_t *out_rows)
+{
+    return mert_seanet_run_part(s, 0, s->n, m, w, x, rows, last, out_rows);
+}
+
+const float *mert_seanet_run_part(const mert_seanet *s, int first, int end, mert_seanet_item *m, mert_seanet_work *w,
+                                  const float *x, int64_t rows, int last, int64_t *out_rows)
 {
     int side = 0;
-    for (int i = 0; i < s->n; i++, side ^= 1) {
+    for (int i = first; i < end; i++, side ^= 1) {
         const mert_seanet_stage *g = &s->stages[i];
         float *y = w->rows[side];
+        int started = m->of[i].started;
+        m->of[i].started = 1;
         switch (g->kind) {
-        case MERT_SEANET_CONV: rows = conv_run(g, &m->of[i], w, x, rows, y, m->started, last); break;
-        case MERT_SEANET_RESIDUAL: rows = residual_run(g, &m->of[i], w, x, rows, y, m->started); break;
+        case MERT_SEANET_CONV: rows = conv_run(g, &m->of[i], w, x, rows, y, started, last); break;
+        case MERT_SEANET_RESIDUAL: rows = residual_run(g, &m->of[i], w, x, rows, y, started); break;
         case MERT_SEANET_LSTM: rows = lstm_run(g, &m->of[i], w, x, rows, y); break;
         }
         x = y;
     }
-    m->started = 1;
     *out_rows = rows;
     return x;
 }

@@ -64,16 +64,24 @@ mert_seanet_item *mert_seanet_item_new(const mert_seanet *s);
 void mert_seanet_item_free(mert_seanet_item *i);
 void mert_seanet_item_reset(mert_seanet_item *i); /* as new */
 
-/* Buffers for blocks of at most `rows` input rows; one for any number of items that are run one after another. */
+/* Buffers for blocks of at most `rows` input rows; one for any number of items that are run one after another. lanes:
+ * as many items at most go through the LSTM in lock-step (seanet_lstm.h). */
 typedef struct mert_seanet_work mert_seanet_work;
-mert_seanet_work *mert_seanet_work_new(const mert_seanet *s, int64_t rows);
+mert_seanet_work *mert_seanet_work_new(const mert_seanet *s, int64_t rows, int64_t lanes);
+struct mert_seanet_lstm *mert_seanet_work_lstm(mert_seanet_work *w); /* NULL: the net has none */
 void mert_seanet_work_free(mert_seanet_work *w);
 
 /* The next `rows` rows x[rows, in] of an item; a multiple of the stride unless `last`. Returns y (the workspace's,
  * valid until its next use) and its number of rows in *out_rows. */
 const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *i, mert_seanet_work *w, const float *x,
-                             int64_t rows, int last,
-                             int64_t *out_rows);
+                             int64_t rows, int last, int64_t *out_rows);
+
+/* The same by parts: stages [first, end) alone. The LSTM between two parts is then the caller's (seanet_lstm.h), with
+ * the item's state [layers][2][width] for it. A net has one LSTM stage at most; without one, its number is s->n. */
+const float *mert_seanet_run_part(const mert_seanet *s, int first, int end, mert_seanet_item *i, mert_seanet_work *w,
+                                  const float *x, int64_t rows, int last, int64_t *out_rows);
+int mert_seanet_lstm_stage(const mert_seanet *s);
+float *mert_seanet_lstm_state(const mert_seanet *s, mert_seanet_item *i);
 
 /* The readable version, of a whole item at once, by the definitions: [*out_rows, out], to be freed by the caller.
  * For tests: it does not look after memory that cannot be had. (seanet_plain.c) */

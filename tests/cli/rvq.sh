@@ -36,6 +36,28 @@ one_by_one() {
     cmp "$t/single.txt" "$t/train.encodec_3"
 }
 check "items are the same alone, in a stream, with 1, 2, 3 threads" one_by_one
+# Side by side or one by one: the same stream, byte for byte; and with items among them that fail, the same labels.
+{ tail -c 40000 "$g/audio.npy"; printf '\000\000\300\177'; } | npy '10001,' > "$t/nan.npy"
+npy '0,' < /dev/null > "$t/none.npy"
+pcm "$t/nan.npy" "$t/part.npy" "$t/none.npy" "$g/audio.npy" "$t/nan.npy" "$t/tiny.npy" "$t/part.npy" "$t/none.npy" > "$t/mixed.mts"
+side_by_side() {
+    for b in 1 2 3 16; do
+        mert-rvq encode -m "$m" --batch $b --threads $((b % 3 + 1)) "$t/three.mts" | cmp - "$t/three.codes.mts" || return
+        mert-rvq encode -m "$m" --batch $b --max-failed 4 --labels "$t/mixed${b}_%d" "$t/mixed.mts" > "$t/mixed$b" 2> "$t/log" || return
+        cmp "$t/mixed1_2" "$t/mixed${b}_2" && [ "$(awk '!NF { printf "%d ", NR }' "$t/mixed${b}_0")" = "1 3 5 8 " ] || return
+        [ "$(grep -c 'none.npy: holds no samples\|nan.npy: sample 10000' "$t/log")" -eq 4 ] && mert-tensor check "$t/mixed$b" 2> "$t/check"
+        mert-tensor ls "$t/mixed$b" 2> /dev/null | awk '/npy/ { print $1, $2 }' > "$t/ls$b"; [ -s "$t/ls1" ] && cmp "$t/ls1" "$t/ls$b" || return
+    done
+}
+check "items side by side give the same stream, failed ones in their places" side_by_side
+stops() { # what was whole before the input stopped comes out, all the same
+    head -c 90000 "$t/three.mts" > "$t/cut.mts"
+    mert-rvq encode -m "$m" "$t/cut.mts" > "$t/cut.16" 2> /dev/null; [ $? -eq 1 ] || return
+    mert-rvq encode -m "$m" --batch 1 "$t/cut.mts" > "$t/cut.1" 2> /dev/null; [ $? -eq 1 ] || return
+    mert-tensor ls "$t/cut.1" > "$t/ls.1" 2> /dev/null; mert-tensor ls "$t/cut.16" > "$t/ls.16" 2> /dev/null
+    [ "$(sed -n 2p "$t/ls.1")" = "$(sed -n 2p "$t/ls.16")" ] && grep -q part.npy "$t/ls.16"
+}
+check "an input that stops" stops
 labels() {
     for k in 0 1 2 3 4 5; do
         mert-tensor text --no-heads --codebook $k "$t/three.codes.mts" | cmp - "$t/train.encodec_$k" || return

@@ -6,7 +6,7 @@
 #include "../../formats/npy.h"
 #include "../../libcommon/base/pool.h"
 #include "../../libcommon/base/random.h"
-#include "../../libcommon/models/encodec.h"
+#include "../../libcommon/models/encodec_batch.h"
 
 #include <unistd.h>
 
@@ -307,8 +307,86 @@ TEST(a_config_that_contradicts_the_tensors_is_refused)
     }
 }
 
+/* Items in lock-step are the items one by one: any number together, any number of frames that may wait (so that items go
+ * through in parts), lengths that differ, one dropped in between, any threads. */
+enum { ITEMS = 7 };
+static const int64_t lengths[ITEMS] = {30000, 3, 64 * 320, 45001, 320, 12345, 64 * 640 + 1};
+
+typedef struct answers {
+    rows of[ITEMS];
+    int at;
+} answers;
+
+static int answer(void *arg, const float *x, int64_t n, mert_error *e)
+{
+    answers *a = arg;
+    return collect(&a->of[a->at], x, n, e);
+}
+
+static int answered(void *arg, mert_error *e)
+{
+    (void)e;
+    ((answers *)arg)->at++;
+    return 0;
+}
+
+static int add_in_chunks(mert_encodec_batch *b, const float *x, int64_t n, answers *a, mert_error *e)
+{
+    if (mert_encodec_batch_begin(b, e))
+        return -1;
+    for (int64_t at = 0; at < n; at += 7000) {
+        if (mert_encodec_batch_add(b, x + at, n - at < 7000 ? n - at : 7000, e) ||
+            (mert_encodec_batch_full(b) && mert_encodec_batch_run(b, answer, answered, a, e)))
+            return -1;
+    }
+    return 0;
+}
+
+TEST(items_in_lock_step_are_items_one_by_one)
+{
+    mert_encodec *m = tiny();
+    mert_random key = mert_random_key(4, MERT_FOR_TEST, 0, 0, 0);
+    float *x = malloc(50000 * sizeof *x);
+    rows alone[ITEMS];
+    mert_error e;
+    CHECK(m);
+    for (int i = 0; i < 50000; i++)
+        x[i] = (float)(0.3 * mert_random_normal(&key, (uint32_t)i));
+    for (int i = 0; i < ITEMS; i++)
+        alone[i] = run(m, 0, x + 100 * i, lengths[i], 9999);
+    for (int64_t items = 1; items <= 9; items += 2)
+        for (int64_t frames = 50; frames < 2000; frames *= 6) {
+            mert_encodec_batch *b = mert_encodec_batch_new(m, items, frames, &e);
+            answers a = {.at = 0};
+            CHECK(b);
+            for (int i = 0; i < ITEMS; i++)
+                a.of[i].width = m->quantiser->width;
+            mert_pool_set_threads(1 + (int)(items + frames) % 4);
+            for (int i = 0; i < ITEMS; i++) {
+                if (i == 3 && frames > 1000) { /* nothing of it went through yet, and nothing of it shall stay */
+                    CHECK(!add_in_chunks(b, x, 20000, &a, &e));
+                    mert_encodec_batch_drop(b);
+                }
+                CHECK(!add_in_chunks(b, x + 100 * i, lengths[i], &a, &e) && !mert_encodec_batch_end(b, &e));
+                CHECK(!mert_encodec_batch_full(b) || !mert_encodec_batch_run(b, answer, answered, &a, &e));
+            }
+            CHECK(!mert_encodec_batch_run(b, answer, answered, &a, &e) && a.at == ITEMS);
+            for (int i = 0; i < ITEMS; i++) {
+                CHECK(a.of[i].n == alone[i].n);
+                CHECK(!memcmp(a.of[i].x, alone[i].x, (size_t)(alone[i].n * alone[i].width) * sizeof *x));
+                free(a.of[i].x);
+            }
+            mert_encodec_batch_free(b);
+        }
+    for (int i = 0; i < ITEMS; i++)
+        free(alone[i].x);
+    mert_encodec_free(m);
+    free(x);
+}
+
 int main(void)
 {
+    RUN(items_in_lock_step_are_items_one_by_one);
     RUN(safetensors_agrees_with_the_reference);
     RUN(directory_agrees_with_the_reference);
     RUN(torch_file_agrees_with_the_reference);
