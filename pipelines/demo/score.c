@@ -377,7 +377,7 @@ static void compose(piece *p, int key, const band *b)
 {
     static const instrument kit = {0, "drums", 0, 127};
     static const struct { const char *form; double slowest, fastest; } shapes[2][2] = {
-        {{"AABA", 124, 168}, {"ABA", 92, 140}}, {{"AABA", 100, 150}, {"ABA", 80, 120}}};
+        {{"ABA", 124, 168}, {"AB", 92, 140}}, {{"ABA", 100, 150}, {"AB", 80, 120}}};
     rng r = fork_rng(p->seed, (uint64_t)p->number, 0);
     p->human = fork_rng(p->seed, (uint64_t)p->number, 1);
     p->tonic = key % 12, p->mode = key / 12;
