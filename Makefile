@@ -21,6 +21,7 @@ COMMON_SRC  = $(wildcard libcommon/*/*.c)
 TOOLS       = $(patsubst tools/%.c,%,$(wildcard tools/mert-*.c))
 UNIT        = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
 PROGRAMS    = $(patsubst tests/programs/%.c,%,$(wildcard tests/programs/*.c))
+BENCH       = $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
 MAN         = $(wildcard man/*.[157])
 
 # Vectorised loops are compiled once per instruction set; which copy runs is decided at run time (libcommon/base/cpu.h).
@@ -35,6 +36,7 @@ LIBS       = $(LIBCOMMON) $(LIBFORMATS) $(LIBMTS)
 BIN        = $(TOOLS:%=$(OUT)/bin/%)
 UNIT_BIN   = $(UNIT:%=$(OUT)/tests/unit/%)
 PROG_BIN   = $(PROGRAMS:%=$(OUT)/tests/%)
+BENCH_BIN  = $(BENCH:%=$(OUT)/bench/%)
 
 all: $(BIN)
 
@@ -74,6 +76,10 @@ $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
 
+$(OUT)/bench/%: $(OUT)/tests/bench/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+
 $(OUT)/tests/%: $(OUT)/tests/programs/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
@@ -94,7 +100,7 @@ asan: deps
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
 	@OUT='$(OUT)/asan' MERT_SANITIZED=1 sh tests/run
 
-bench: all
+bench: all $(BENCH_BIN)
 	@OUT='$(OUT)' sh tests/bench/run
 
 # ---- the rest ----

@@ -1,0 +1,124 @@
+/* train [--threads N] [--runs R] [--clips B] [--samples L] RECIPE: one update of the recipe's model on B clips of L
+ * samples (0: the recipe's own), everything that mert-train does between batch and batch: regression targets, forward,
+ * backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds", separated by tabs; the GFLOP
+ * are three times those of a forward pass (work.h). LayerDrop is off, so that the work is what the formula says. */
+#include "../../libcommon/base/log.h"
+#include "../../libcommon/base/options.h"
+#include "../../libcommon/base/random.h"
+#include "../../libcommon/train/mask.h"
+#include "../../libcommon/train/recipe.h"
+#include "clock.h"
+#include "work.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CODEBOOKS = 8, CLASSES = 1024 };
+
+static int runs = 3;
+static int64_t clips, samples;
+static const mert_option options[] = {
+    {"runs", 0, MERT_INT, &runs, "R", 1, BENCH_RUNS_MAX, NULL, "updates, of which the median counts"},
+    {"clips", 0, MERT_INT64, &clips, "B", 0, 1024, NULL, "clips of the batch (0: the recipe's max_tokens)"},
+    {"samples", 0, MERT_INT64, &samples, "L", 0, 1 << 28, NULL, "samples of a clip (0: the recipe's max_sample_size)"},
+    {0}};
+static const mert_tool tool = {"train", "one update of a recipe's model", "[options] RECIPE", NULL, options, NULL};
+
+typedef struct batch {
+    float *audio;
+    int32_t *labels;
+    uint8_t *mask;
+    int64_t *items;
+} batch;
+
+static int make_batch(const mert_recipe *r, const mert_config *c, batch *own, mert_batch *b, mert_error *e)
+{
+    mert_mask_config how = mert_recipe_mask(r);
+    mert_random audio = mert_random_key(1, MERT_FOR_TEST, 0, 0, 0), label = mert_random_key(1, MERT_FOR_TEST, 1, 0, 0);
+    int64_t T = mert_config_frames(c, samples), n = clips * samples, frames = c->codebooks * clips * T;
+    own->audio = malloc((size_t)n * sizeof *own->audio);
+    own->labels = malloc((size_t)frames * sizeof *own->labels);
+    own->mask = malloc((size_t)(clips * T));
+    own->items = malloc((size_t)clips * sizeof *own->items);
+    if (!own->audio || !own->labels || !own->mask || !own->items)
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < n; i++)
+        own->audio[i] = 0.4f * (float)mert_random_uniform(&audio, (uint32_t)i) - 0.2f;
+    for (int64_t i = 0; i < frames; i++)
+        own->labels[i] = (int32_t)mert_random_below(&label, (uint32_t)i, CLASSES);
+    for (int64_t i = 0; i < clips; i++)
+        own->items[i] = i;
+    *b = (mert_batch){.B = clips, .L = samples, .T = T, .K = c->codebooks, .clean = own->audio, .audio = own->audio,
+                      .labels = own->labels, .mask = own->mask, .items = own->items};
+    return mert_mask_make(&how, 1, 1, 0, own->items, clips, T, own->mask, e);
+}
+
+static int measure(mert_trainer *t, const mert_recipe *r, const mert_config *c, const mert_batch *b, mert_error *e)
+{
+    double accumulate[BENCH_RUNS_MAX], update[BENCH_RUNS_MAX], norm, work = 0;
+    mert_regime regime = mert_recipe_regime(r);
+    for (int i = -1; i < runs; i++) { /* the first asks for memory and does not count */
+        mert_sums sums = {0};
+        double start = bench_now(), between;
+        regime.update = (uint64_t)(i + 2);
+        if (mert_trainer_accumulate(t, &regime, b, &sums, e))
+            return -1;
+        between = bench_now();
+        if (mert_trainer_update(t, i + 2, r->lr, (double)sums.sample_size, &norm, e))
+            return mert_fail(e, "the gradient is not finite");
+        if (i >= 0) {
+            accumulate[i] = between - start;
+            update[i] = bench_now() - between;
+        }
+        work = 3 * (bench_forward_work(c, b->B, b->L) + bench_heads_work(c, sums.sample_size));
+    }
+    printf("accumulate\t%.5f\t%.3f\t%ld\n", bench_median(accumulate, runs), 1e-9 * work, bench_peak());
+    printf("update\t%.5f\n", bench_median(update, runs));
+    return 0;
+}
+
+static int run(const char *path, mert_error *e)
+{
+    mert_recipe r;
+    mert_config c;
+    mert_weights w;
+    mert_batch b;
+    batch own = {0};
+    mert_objective_config objective;
+    mert_adam_config adam;
+    mert_trainer *t;
+    int bad;
+    mert_recipe_defaults(&r);
+    if (mert_recipe_read(&r, path, e) || mert_recipe_set(&r, "encoder_layerdrop=0", e))
+        return -1;
+    r.codebooks = CODEBOOKS;
+    r.classes = CLASSES;
+    if (mert_recipe_check(&r, e) || mert_recipe_model(&r, NULL, 0, &c, e) || mert_weights_init(&w, &c, 1, e))
+        return -1;
+    samples = samples ? samples : r.max_sample_size;
+    clips = clips ? clips : r.max_tokens / samples;
+    objective = mert_recipe_objective(&r);
+    adam = mert_recipe_adam(&r);
+    t = mert_trainer_new(&w, mert_ops_cpu(), &objective, &adam, e);
+    bad = !t || make_batch(&r, &c, &own, &b, e) || measure(t, &r, &c, &b, e);
+    mert_trainer_free(t);
+    mert_weights_free(&w);
+    free(own.audio);
+    free(own.labels);
+    free(own.mask);
+    free(own.items);
+    return bad ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    mert_error e = {{0}};
+    mert_options_parse(&tool, &argc, &argv);
+    if (argc != 1)
+        mert_usage_error("which recipe?");
+    if (run(argv[0], &e)) {
+        mert_log_error("%s: %s", argv[0], e.text);
+        return 1;
+    }
+    return 0;
+}
