@@ -1,7 +1,7 @@
 /* Residual quantisers. encode: pcm (EnCodec) or features (codebooks of `train`) in, codes [T, K] out, and HuBERT label
- * files. decode: codes in, pcm or features out. train: features in, a file of residual codebooks out.
+ * files. decode: codes in, pcm or features out. train: features in, a file of codebooks out.
  *
- * mert-decode --manifest train.tsv | mert-rvq encode -m encodec_24khz.th --labels 'labels/train.encodec_%d' > codes.mts
+ *     mert-decode --manifest train.tsv | mert-rvq encode -m encodec_24khz.th --labels 'train.encodec_%d' > codes.mts
  *     mert-rvq decode -m encodec_24khz.th codes.mts | zstd -dc | play -t f32 -r 24000 -c 1 - */
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/label_tap.h"
@@ -9,6 +9,7 @@
 #include "../libcommon/base/options.h"
 #include "../libcommon/models/codec.h"
 #include "../libcommon/models/gather.h"
+#include "../libcommon/models/projected.h"
 #include "../libcommon/models/rvq.h"
 
 #include <inttypes.h>
@@ -19,13 +20,21 @@
 
 /* ---- options ---- */
 
-static int64_t codebooks, classes = 1024, seed, batch = 10000, passes = 5, max_frames, items = 16;
+enum { RVQ, MELRVQ, RANDOM };
+static const char *const methods[] = {"rvq", "melrvq", "random", NULL};
+static int method = RVQ;
+static int64_t codebooks, classes, stack, width = 16, seed, batch = 10000, passes = 5, max_frames, items = 16;
 static const char *model, *labels;
 static int any_settings, normalise = 1;
 
 static const mert_option train_options[] = {
-    {"codebooks", 0, MERT_INT64, &codebooks, "K", 1, MTS_CODEBOOKS_MAX, NULL, "number of codebooks"},
-    {"classes", 0, MERT_INT64, &classes, "V", 2, 1 << 20, NULL, "codewords of each"},
+    {"method", 0, MERT_CHOICE, &method, "METHOD", 0, 0, methods,
+     "residual codebooks, Mel-RVQ as MuQ has it, or BEST-RQ's random projections"},
+    {"codebooks", 0, MERT_INT64, &codebooks, "K", 0, MTS_CODEBOOKS_MAX, NULL,
+     "number of codebooks (0: 8 of melrvq, 1 of random; rvq must be told)"},
+    {"classes", 0, MERT_INT64, &classes, "V", 0, 1 << 20, NULL, "codewords of each (0: 1024; random: 8192)"},
+    {"stack", 0, MERT_INT64, &stack, "N", 0, 64, NULL, "frames that one code stands for (0: 4; rvq: 1, always)"},
+    {"width", 0, MERT_INT64, &width, "D", 2, 64, NULL, "melrvq, random: values of a codeword"},
     {"output", 'o', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of all random choices"},
     {"normalize", 0, MERT_FLAG, &normalise, NULL, 0, 0, NULL, "bring every dimension to mean 0 and deviation 1 first"},
@@ -69,24 +78,29 @@ static int write_codebooks(void *self, const mert_features *f, float *x, int64_t
 {
     mert_rvq_options o = mert_rvq_defaults;
     mert_rvq_result r;
-    mert_codebook book = {.type = "rvq", .features = *f, .count = codebooks, .classes = classes, .width = f->width};
+    mert_codebook book = {.features = *f, .count = codebooks, .classes = classes, .stack = stack};
     int bad = 0;
     (void)self;
+    snprintf(book.type, sizeof book.type, "%s", methods[method]);
+    book.width = method == RVQ ? f->width : width;
     o.count = codebooks;
     o.classes = classes;
     o.seed = (uint64_t)seed;
     o.batch = batch;
     o.passes = passes;
     o.progress = show;
-    if (classes > n)
+    if (method != RANDOM && classes > n)
         return mert_fail(e, "%" PRId64 " classes need at least as many frames, but %" PRId64 " came in", classes, n);
-    book.codewords = malloc((size_t)(codebooks * classes * f->width) * sizeof(float));
-    if (!book.codewords)
-        bad = mert_fail(e, "out of memory");
-    if (!bad && normalise)
-        bad = mert_codebook_normalise(&book, x, n, e);
-    bad = bad || mert_rvq_train(&o, x, n, f->width, book.codewords, &r, e);
-    if (!bad && mert_options.verbose)
+    if (normalise)
+        bad = mert_codebook_normalise(&book, x, n * stack, e);
+    if (!bad && method == RVQ) {
+        book.codewords = malloc((size_t)(codebooks * classes * f->width) * sizeof(float));
+        bad = book.codewords ? mert_rvq_train(&o, x, n, f->width, book.codewords, &r, e)
+                             : mert_fail(e, "out of memory");
+    } else if (!bad)
+        bad = method == MELRVQ ? mert_projected_train(&book, &o, x, n, &r, e)
+                               : mert_projected_random(&book, (uint64_t)seed, e);
+    if (!bad && mert_options.verbose && method != RANDOM)
         mert_log_note("%" PRId64 " of %" PRId64 " frames, error %.4g of the power %.4g (%.2f dB), "
                       "%" PRId64 " codewords replaced", n, seen,
                       r.error, r.power, 10 * log10(r.power / r.error), r.replaced);
@@ -100,13 +114,21 @@ static int train(int argc, char **argv)
     static mert_gather g;
     mert_filter f = {.stage = &mert_gather_stage, .self = &g, .no_output = 1};
     int status;
-    if (!codebooks)
+    if (!codebooks && method == RVQ)
         mert_usage_error("how many codebooks? --codebooks K");
+    if (stack > 1 && method == RVQ)
+        mert_usage_error("--stack goes with --method melrvq and random");
+    if (classes == 1)
+        mert_usage_error("--classes: one class tells nothing");
+    codebooks = codebooks ? codebooks : method == MELRVQ ? 8 : 1;
+    classes = classes ? classes : method == RANDOM ? 8192 : 1024;
+    stack = method == RVQ ? 1 : stack ? stack : 4;
     if (!model)
         mert_usage_error("where to? -o MODEL");
     g.seed = (uint64_t)seed;
     g.max_frames = max_frames;
-    g.least = classes;
+    g.stack = stack;
+    g.least = method == RANDOM ? 2 : classes;
     g.finish = write_codebooks;
     status = mert_filter_run(&f, argv, argc);
     mert_gather_free(&g);

@@ -8,38 +8,69 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME = 24 };
+enum { NAME = 24, TENSORS = 5 * MTS_CODEBOOKS_MAX + 2 };
 
 void mert_codebook_free(mert_codebook *b)
 {
     free(b->codewords);
     free(b->mean);
     free(b->scale);
+    free(b->project);
+    free(b->project_bias);
+    free(b->out);
+    free(b->out_bias);
     memset(b, 0, sizeof *b);
 }
 
-/* Names and values in the order of the file: codebooks, then mean and scale. */
-static size_t list(const mert_codebook *b, mert_tensor_out *t, char (*names)[NAME])
+/* The tensors of a codebook: names, shapes and values, in the order of the file. */
+typedef struct listing {
+    mert_tensor_out t[TENSORS];
+    char names[TENSORS][NAME];
+    size_t n;
+} listing;
+
+/* name.0 ... of a [count, rows, columns]; columns 0: [count, rows]. */
+static void list_each(listing *l, const mert_codebook *b, const char *name, const float *values, int64_t rows,
+                      int64_t columns)
 {
-    size_t n = 0;
-    for (int64_t i = 0; i < b->count; i++, n++) {
-        snprintf(names[n], NAME, "codebooks.%d", (int)i);
-        t[n] = (mert_tensor_out){names[n], MERT_E_F32, 2, {b->classes, b->width},
-                                 b->codewords + i * b->classes * b->width};
+    int64_t size = rows * (columns ? columns : 1);
+    for (int64_t i = 0; values && i < b->count; i++, l->n++) {
+        snprintf(l->names[l->n], NAME, "%s.%d", name, (int)i);
+        l->t[l->n] = (mert_tensor_out){l->names[l->n], MERT_E_F32, columns ? 2 : 1, {rows, columns}, values + i * size};
     }
-    if (b->mean) {
-        t[n++] = (mert_tensor_out){"mean", MERT_E_F32, 1, {b->width}, b->mean};
-        t[n++] = (mert_tensor_out){"scale", MERT_E_F32, 1, {b->width}, b->scale};
-    }
-    return n;
 }
 
-static void set_hash(mert_codebook *b, const mert_tensor_out *t, size_t n)
+static listing *list(const mert_codebook *b, mert_error *e)
 {
-    mert_named_values v[MTS_CODEBOOKS_MAX + 2];
-    for (size_t i = 0; i < n; i++)
-        v[i] = (mert_named_values){t[i].name, t[i].data, t[i].ndim == 2 ? b->classes * b->width : b->width};
-    b->hash = mert_model_hash(v, n);
+    listing *l = calloc(1, sizeof *l);
+    int64_t W = b->features.width, S = b->stack * W;
+    if (!l) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    list_each(l, b, "codebooks", b->codewords, b->classes, b->width);
+    list_each(l, b, "project", b->project, b->width, S);
+    list_each(l, b, "project_bias", b->project_bias, b->width, 0);
+    list_each(l, b, "out", b->out, S, b->width);
+    list_each(l, b, "out_bias", b->out_bias, S, 0);
+    if (b->mean) {
+        l->t[l->n++] = (mert_tensor_out){"mean", MERT_E_F32, 1, {W}, b->mean};
+        l->t[l->n++] = (mert_tensor_out){"scale", MERT_E_F32, 1, {W}, b->scale};
+    }
+    return l;
+}
+
+static int set_hash(mert_codebook *b, mert_error *e)
+{
+    listing *l = list(b, e);
+    mert_named_values v[TENSORS];
+    for (size_t i = 0; l && i < l->n; i++)
+        v[i] = (mert_named_values){l->t[i].name, l->t[i].data,
+                                   l->t[i].shape[0] * (l->t[i].ndim == 2 ? l->t[i].shape[1] : 1)};
+    if (l)
+        b->hash = mert_model_hash(v, l->n);
+    free(l);
+    return l ? 0 : -1;
 }
 
 static char *config_text(const mert_codebook *b, const char *type)
@@ -50,11 +81,11 @@ static char *config_text(const mert_codebook *b, const char *type)
     if (recipe && kind && (text = malloc(size)))
         snprintf(text, size,
                  "{\"type\": \"%s\", \"classes\": %" PRId64 ", \"width\": %" PRId64 ", \"kind\": %s, "
-                 "\"sample_rate\": %" PRId64 ", \"frame_rate\": [%" PRId64 ", %" PRId64 "], \"features\": %s, "
+                 "\"sample_rate\": %" PRId64 ", \"frame_rate\": [%" PRId64 ", %" PRId64 "], \"stack\": %" PRId64 ", "
+                 "\"features\": %s, "
                  "\"features_model\": \"%016" PRIx64 "\"}\n",
                  type, b->classes, b->width, kind, f->sample_rate, f->frame_rate_num,
-                 f->frame_rate_den > 0 ? f->frame_rate_den : 1, recipe,
-                 f->model);
+                 f->frame_rate_den > 0 ? f->frame_rate_den : 1, b->stack, recipe, f->model);
     free(recipe);
     free(kind);
     return text;
@@ -68,29 +99,38 @@ int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e)
 int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tensor_out *more, size_t n_more,
                              const char *path, mert_error *e)
 {
+    listing *l;
     mert_tensor_out *t;
-    char names[MTS_CODEBOOKS_MAX][NAME], *config;
-    size_t n;
+    char *config;
     int bad;
     if (b->count < 1 || b->count > MTS_CODEBOOKS_MAX)
         return mert_fail(e, "%lld codebooks: 1 to %d can be written", (long long)b->count, MTS_CODEBOOKS_MAX);
-    t = malloc((MTS_CODEBOOKS_MAX + 3 + n_more) * sizeof *t);
-    if (!t)
-        return mert_fail(e, "out of memory");
-    n = list(b, t, names);
-    set_hash(b, t, n);
+    b->stack = b->stack ? b->stack : 1;
+    if (set_hash(b, e) || !(l = list(b, e)))
+        return -1;
+    t = malloc((l->n + 1 + n_more) * sizeof *t);
     config = config_text(b, type ? type : b->type);
-    if (!config) {
-        free(t);
-        return mert_fail(e, "out of memory");
-    }
-    t[n++] = (mert_tensor_out){"config", MERT_E_U8, 1, {(int64_t)strlen(config)}, config};
-    for (size_t i = 0; i < n_more; i++)
-        t[n++] = more[i];
-    bad = mert_safetensors_write(path, t, n, e);
+    if (t && config) {
+        memcpy(t, l->t, l->n * sizeof *t);
+        t[l->n] = (mert_tensor_out){"config", MERT_E_U8, 1, {(int64_t)strlen(config)}, config};
+        for (size_t i = 0; i < n_more; i++)
+            t[l->n + 1 + i] = more[i];
+        bad = mert_safetensors_write(path, t, l->n + 1 + n_more, e);
+    } else
+        bad = mert_fail(e, "out of memory");
     free(config);
     free(t);
+    free(l);
     return bad;
+}
+
+static int known_type(const char *type)
+{
+    static const char *const types[] = {"kmeans", "kmeans-sums", "rvq", "melrvq", "random"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!strcmp(type, types[i]))
+            return 1;
+    return 0;
 }
 
 static int read_config(mert_codebook *b, const mert_tensor *t, mert_error *e)
@@ -109,7 +149,7 @@ static int read_config(mert_codebook *b, const mert_tensor *t, mert_error *e)
     kind = mert_json_string(j, "kind");
     recipe = mert_json_string(j, "features");
     model = mert_json_string(j, "features_model");
-    if (!type || (strcmp(type, "kmeans") && strcmp(type, "rvq") && strcmp(type, "kmeans-sums"))) {
+    if (!type || !known_type(type)) {
         mert_fail(e, "config: type is '%.20s', which is no codebook's", type ? type : "");
         goto done;
     }
@@ -118,6 +158,12 @@ static int read_config(mert_codebook *b, const mert_tensor *t, mert_error *e)
     snprintf(f->recipe, sizeof f->recipe, "%s", recipe ? recipe : "");
     f->model = model ? strtoull(model, NULL, 16) : 0;
     mert_json_int(j, "sample_rate", &f->sample_rate);
+    b->stack = 1;
+    mert_json_int(j, "stack", &b->stack);
+    if (b->stack < 1 || b->stack > 1024) {
+        mert_fail(e, "config: stack is %" PRId64 ", not 1 to 1024", b->stack);
+        goto done;
+    }
     rate = mert_json_get(j, "frame_rate");
     f->frame_rate_den = 1;
     if (rate && (mert_json_as_int(mert_json_at(rate, 0), &f->frame_rate_num) ||
@@ -182,26 +228,76 @@ static int read_codewords(mert_codebook *b, const mert_checkpoint *c, mert_error
     return b->count ? 0 : mert_fail(e, "tensor codebooks.0 is missing");
 }
 
+/* name.0 ... of shape [rows, columns] (columns 0: [rows]) each, one behind the other. */
+static int read_each(const mert_codebook *b, const mert_checkpoint *c, const char *what, int64_t rows, int64_t columns,
+                     float **to, mert_error *e)
+{
+    int64_t size = rows * (columns ? columns : 1);
+    char name[NAME];
+    *to = b->count * size < INT64_C(1) << 31 ? malloc((size_t)(b->count * size) * sizeof **to) : NULL;
+    if (!*to)
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < b->count; i++) {
+        const mert_tensor *t;
+        snprintf(name, sizeof name, "%s.%d", what, (int)i);
+        t = mert_checkpoint_find(c, name);
+        if (!t)
+            return mert_fail(e, "tensor %s is missing", name);
+        if (t->ndim != (columns ? 2 : 1) || t->shape[0] != rows || (columns && t->shape[1] != columns))
+            return mert_fail(e, "tensor %s does not fit the codebooks", name);
+        if (mert_tensor_read(t, *to + i * size, e) || all_finite(*to + i * size, size, name, e))
+            return -1;
+    }
+    return 0;
+}
+
+/* Projections: the first one's shape says how wide frames are. */
+static int read_projections(mert_codebook *b, const mert_checkpoint *c, mert_error *e)
+{
+    const mert_tensor *t = mert_checkpoint_find(c, "project.0");
+    int64_t S;
+    if (!t)
+        return mert_fail(e, "tensor project.0 is missing");
+    if (t->ndim != 2 || t->shape[1] < 1 || t->shape[1] > 1 << 24 || t->shape[1] % b->stack)
+        return mert_fail(e, "tensor project.0 does not fit %" PRId64 " frames", b->stack);
+    S = t->shape[1];
+    b->features.width = S / b->stack;
+    if (read_each(b, c, "project", b->width, S, &b->project, e) ||
+        read_each(b, c, "project_bias", b->width, 0, &b->project_bias, e))
+        return -1;
+    if (strcmp(b->type, "melrvq"))
+        return 0;
+    if (read_each(b, c, "out", S, b->width, &b->out, e))
+        return -1;
+    return read_each(b, c, "out_bias", S, 0, &b->out_bias, e);
+}
+
 int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e)
 {
     const mert_tensor *config = mert_checkpoint_find(c, "config");
-    mert_tensor_out t[MTS_CODEBOOKS_MAX + 2];
-    char names[MTS_CODEBOOKS_MAX][NAME];
     memset(b, 0, sizeof *b);
     if (!config)
         return mert_fail(e, "not a codebook of this program: tensor config is missing");
     if (read_config(b, config, e) || read_codewords(b, c, e))
         goto fail;
     b->features.width = b->width;
+    if (!strcmp(b->type, "melrvq") || !strcmp(b->type, "random")) {
+        if (read_projections(b, c, e))
+            goto fail;
+    } else if (b->stack != 1) {
+        mert_fail(e, "config: only projected codebooks stand for several frames");
+        goto fail;
+    }
     if (mert_checkpoint_find(c, "mean") || mert_checkpoint_find(c, "scale"))
-        if (read_vector(c, "mean", b->width, &b->mean, e) || read_vector(c, "scale", b->width, &b->scale, e))
+        if (read_vector(c, "mean", b->features.width, &b->mean, e) ||
+            read_vector(c, "scale", b->features.width, &b->scale, e))
             goto fail;
     if (!strncmp(b->type, "kmeans", 6) && (b->count != 1 || b->mean)) {
         mert_fail(e, "a k-means model has one codebook and no normalisation, this has more");
         goto fail;
     }
-    set_hash(b, t, list(b, t, names));
-    return 0;
+    if (!set_hash(b, e))
+        return 0;
 fail:
     mert_codebook_free(b);
     return -1;
@@ -210,8 +306,6 @@ fail:
 /* Plain centroids [V, D]. */
 static int read_npy(mert_codebook *b, const char *path, mert_error *e)
 {
-    mert_tensor_out t[1];
-    char names[1][NAME];
     mert_npy a;
     int bad = -1;
     if (mert_npy_open(&a, path, e))
@@ -223,8 +317,8 @@ static int read_npy(mert_codebook *b, const char *path, mert_error *e)
         b->count = 1;
         b->classes = a.shape[0];
         b->width = b->features.width = a.shape[1];
-        bad = all_finite(b->codewords, a.elements, path, e);
-        set_hash(b, t, list(b, t, names));
+        b->stack = 1;
+        bad = all_finite(b->codewords, a.elements, path, e) || set_hash(b, e) ? -1 : 0;
     }
     mert_npy_close(&a);
     if (bad)
@@ -250,17 +344,17 @@ int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e)
 
 int mert_codebook_normalise(mert_codebook *b, float *x, int64_t n, mert_error *e)
 {
-    b->mean = malloc((size_t)b->width * sizeof *b->mean);
-    b->scale = malloc((size_t)b->width * sizeof *b->scale);
+    b->mean = malloc((size_t)b->features.width * sizeof *b->mean);
+    b->scale = malloc((size_t)b->features.width * sizeof *b->scale);
     if (!b->mean || !b->scale)
         return mert_fail(e, "out of memory");
-    for (int64_t i = 0; i < b->width; i++) {
+    for (int64_t i = 0; i < b->features.width; i++) {
         double sum = 0, squares = 0, mean, deviation;
         for (int64_t r = 0; r < n; r++)
-            sum += x[r * b->width + i];
+            sum += x[r * b->features.width + i];
         mean = sum / (double)n;
         for (int64_t r = 0; r < n; r++)
-            squares += (x[r * b->width + i] - mean) * (x[r * b->width + i] - mean);
+            squares += (x[r * b->features.width + i] - mean) * (x[r * b->features.width + i] - mean);
         deviation = sqrt(squares / (double)n);
         b->mean[i] = (float)mean;
         b->scale[i] = deviation > 1e-30 && deviation > 1e-7 * fabs(mean) ? (float)(1 / deviation) : 1;
@@ -272,17 +366,17 @@ int mert_codebook_normalise(mert_codebook *b, float *x, int64_t n, mert_error *e
 void mert_codebook_to_words(const mert_codebook *b, const float *x, int64_t n, float *z)
 {
     if (!b->mean) {
-        memmove(z, x, (size_t)(n * b->width) * sizeof *z);
+        memmove(z, x, (size_t)(n * b->features.width) * sizeof *z);
         return;
     }
-    for (int64_t r = 0; r < n; r++, x += b->width, z += b->width)
-        for (int64_t i = 0; i < b->width; i++)
+    for (int64_t r = 0; r < n; r++, x += b->features.width, z += b->features.width)
+        for (int64_t i = 0; i < b->features.width; i++)
             z[i] = (x[i] - b->mean[i]) * b->scale[i];
 }
 
 void mert_codebook_from_words(const mert_codebook *b, float *z, int64_t n)
 {
-    for (int64_t r = 0; b->mean && r < n; r++, z += b->width)
-        for (int64_t i = 0; i < b->width; i++)
+    for (int64_t r = 0; b->mean && r < n; r++, z += b->features.width)
+        for (int64_t i = 0; i < b->features.width; i++)
             z[i] = z[i] / b->scale[i] + b->mean[i];
 }

@@ -1,6 +1,7 @@
 #include "codec.h"
 
 #include "encodec_batch.h"
+#include "projected.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,7 +17,10 @@ struct mert_codec {
     mert_encodec *encodec;      /* or NULL: */
     mert_codebook book;
     mert_rvq *own;
-    mert_rvq *rvq;              /* of either */
+    mert_rvq *rvq;              /* of either; or, of one's own: */
+    mert_projected *projected;
+    mert_stack stack;
+    int64_t count, classes;     /* codebooks, classes of each */
     uint64_t hash;
     int64_t use;                /* codebooks: of the option; decoding: of the open record */
     int any_settings, decode;
@@ -113,17 +117,22 @@ static int encode_begin(void *self, const mts_record *in, mts_record *out, mert_
         if (mert_feature_input_begin(&c->input, in, e) ||
             mert_features_check(&c->book.features, &c->input.features, c->any_settings, e))
             return -1;
-        out->shape[0] = in->shape[0];
+        mert_stack_reset(&c->stack);
+        out->shape[0] = in->shape[0] < 0 ? -1 : in->shape[0] / c->stack.n;
+        if (out->shape[0] == 0 && in->shape[0] > 0)
+            return mert_fail(e, "has %" PRId64 " frames, and one code stands for %" PRId64, in->shape[0], c->stack.n);
+        if (in->frame_rate_den > INT64_MAX / c->stack.n)
+            return mert_fail(e, "its frame rate is out of range");
         out->frame_rate_num = in->frame_rate_num;
-        out->frame_rate_den = in->frame_rate_den;
+        out->frame_rate_den = in->frame_rate_den * c->stack.n;
     }
     snprintf(out->kind, sizeof out->kind, "codes");
-    out->dtype = c->rvq->classes > 65535 ? MTS_I32 : MTS_U16;
+    out->dtype = c->classes > 65535 ? MTS_I32 : MTS_U16;
     out->ndim = 2;
     out->shape[1] = c->use;
     out->ncodebooks = (int)c->use;
     for (int64_t k = 0; k < c->use; k++)
-        out->classes[k] = c->rvq->classes;
+        out->classes[k] = c->classes;
     out->model = c->hash;
     return 0;
 }
@@ -132,7 +141,7 @@ static int encode_begin(void *self, const mts_record *in, mts_record *out, mert_
 static int write_codes(mert_codec *c, int64_t n, mert_error *e)
 {
     c->out_frame += n;
-    if (c->rvq->classes <= 65535)
+    if (c->classes <= 65535)
         for (int64_t i = 0; i < n * c->use; i++) { /* in place: the smaller follows the larger */
             uint16_t v = (uint16_t)c->codes[i];
             memcpy((char *)c->codes + i * 2, &v, sizeof v);
@@ -147,7 +156,8 @@ static int put_codes(void *self, const float *x, int64_t n, mert_error *e)
     int64_t bad;
     if (codes_for(c, n * c->use, e))
         return -1;
-    if (mert_rvq_encode(c->rvq, x, n, c->use, c->codes, &bad, e))
+    if (c->projected ? mert_projected_encode(c->projected, x, n, c->use, c->codes, &bad, e)
+                     : mert_rvq_encode(c->rvq, x, n, c->use, c->codes, &bad, e))
         return mert_fail_in(e, "frame %" PRId64, c->out_frame + (bad < 0 ? 0 : bad));
     return write_codes(c, n, e);
 }
@@ -175,20 +185,27 @@ static int encode_frames(void *self, const void *data, int64_t n, mert_sink *sin
 {
     mert_codec *c = self;
     const float *x;
+    int64_t rows;
     c->sink = sink;
     if (c->encodec)
         return read_samples(c, data, n, e) ? -1 : mert_encodec_embed(c->item, c->values, n, 0, put_codes, c, e);
     x = mert_feature_input_read(&c->input, data, n, e);
-    if (!x || floats_for(c, n * c->book.width, e))
+    if (!x || floats_for(c, n * c->book.features.width, e))
         return -1;
+    c->position += n;
     mert_codebook_to_words(&c->book, x, n, c->values);
-    return put_codes(c, c->values, n, e);
+    x = mert_stack_add(&c->stack, c->values, n, &rows, e);
+    if (!x)
+        return -1;
+    return rows ? put_codes(c, x, rows, e) : 0;
 }
 
 static int encode_end(void *self, mert_sink *sink, mert_error *e)
 {
     mert_codec *c = self;
     c->sink = sink;
+    if (!c->encodec && c->position && !c->out_frame)
+        return mert_fail(e, "has %" PRId64 " frames, and one code stands for %" PRId64, c->position, c->stack.n);
     if (!c->encodec)
         return 0;
     if (!c->position)
@@ -264,12 +281,12 @@ static int codes_fit(const mert_codec *c, const mts_record *in, mert_error *e)
         return mert_fail(e, "codes are %s, not integers", mts_dtype_name(in->dtype));
     if (in->model && in->model != c->hash)
         return mert_fail(e, "codes are of model %016" PRIx64 ", this model is %016" PRIx64, in->model, c->hash);
-    if (in->ndim != 2 || in->shape[1] < 1 || in->shape[1] > c->rvq->count)
-        return mert_fail(e, "has %" PRId64 " codebooks, this model has %" PRId64, mts_record_width(in), c->rvq->count);
+    if (in->ndim != 2 || in->shape[1] < 1 || in->shape[1] > c->count)
+        return mert_fail(e, "has %" PRId64 " codebooks, this model has %" PRId64, mts_record_width(in), c->count);
     for (int k = 0; k < in->ncodebooks; k++)
-        if (in->classes[k] != c->rvq->classes)
+        if (in->classes[k] != c->classes)
             return mert_fail(e, "codebook %d has %" PRId64 " classes, this model's have %" PRId64, k, in->classes[k],
-                             c->rvq->classes);
+                             c->classes);
     return 0;
 }
 
@@ -294,7 +311,7 @@ static int decode_begin(void *self, const mts_record *in, mts_record *out, mert_
     } else {
         memcpy(out->kind, f->kind, sizeof out->kind);
         out->ndim = 2;
-        out->shape[0] = in->shape[0];
+        out->shape[0] = in->shape[0] < 0 ? -1 : in->shape[0] * c->stack.n;
         out->shape[1] = f->width;
         out->sample_rate = f->sample_rate;
         out->frame_rate_num = f->frame_rate_num;
@@ -324,10 +341,10 @@ static int read_codes(mert_codec *c, const char *data, int64_t n, mert_error *e)
             c->codes[i] = s;
         } else
             memcpy(&c->codes[i], data + i * 4, sizeof(int32_t));
-        if (c->codes[i] < 0 || c->codes[i] >= c->rvq->classes)
+        if (c->codes[i] < 0 || c->codes[i] >= c->classes)
             return mert_fail(e, "frame %" PRId64 ", codebook %" PRId64 ": code %d is outside 0 to %" PRId64,
                              c->position + i / c->use,
-                             i % c->use, (int)c->codes[i], c->rvq->classes - 1);
+                             i % c->use, (int)c->codes[i], c->classes - 1);
     }
     c->position += n;
     return 0;
@@ -337,18 +354,22 @@ static int decode_frames(void *self, const void *data, int64_t n, mert_sink *sin
 {
     mert_codec *c = self;
     size_t step = mts_record_step(&c->record);
+    int64_t row = c->encodec ? c->rvq->width : c->stack.n * c->stack.width;
     c->sink = sink;
     for (int64_t at = 0; at < n; at += FRAMES) {
         int64_t m = n - at < FRAMES ? n - at : FRAMES;
-        if (read_codes(c, (const char *)data + (size_t)at * step, m, e) || floats_for(c, m * c->rvq->width, e))
+        if (read_codes(c, (const char *)data + (size_t)at * step, m, e) || floats_for(c, m * row, e))
             return -1;
-        mert_rvq_decode(c->rvq, c->codes, m, c->use, c->values);
+        if (c->projected)
+            mert_projected_decode(c->projected, c->codes, m, c->use, c->values);
+        else
+            mert_rvq_decode(c->rvq, c->codes, m, c->use, c->values);
         if (c->encodec) {
             if (mert_encodec_synthesise(c->item, c->values, m, 0, put_samples, c, e))
                 return -1;
         } else {
-            mert_codebook_from_words(&c->book, c->values, m);
-            if (mert_sink_write(sink, c->values, m, e))
+            mert_codebook_from_words(&c->book, c->values, m * c->stack.n);
+            if (mert_sink_write(sink, c->values, m * c->stack.n, e))
                 return -1;
         }
     }
@@ -376,12 +397,20 @@ const mert_stage *mert_codec_stage(const mert_codec *c)
 
 static int open_own(mert_codec *c, const mert_checkpoint *file, mert_error *e)
 {
-    if (mert_codebook_from(&c->book, file, e))
+    mert_codebook *b = &c->book;
+    if (mert_codebook_from(b, file, e))
         return -1;
-    if (strcmp(c->book.type, "rvq"))
-        return mert_fail(e, "is a codebook of kind %s, not a residual quantiser: see mert-kmeans assign", c->book.type);
-    c->hash = c->book.hash;
-    c->own = c->rvq = mert_rvq_new(c->book.codewords, c->book.count, c->book.classes, c->book.width);
+    if (!strncmp(b->type, "kmeans", 6))
+        return mert_fail(e, "is a codebook of kind %s, not a residual quantiser: see mert-kmeans assign", b->type);
+    if (c->decode && b->project && !b->out)
+        return mert_fail(e, "is a codebook of kind %s: its codes cannot be decoded", b->type);
+    c->hash = b->hash;
+    c->count = b->count;
+    c->classes = b->classes;
+    c->stack = (mert_stack){.n = b->stack, .width = b->features.width};
+    if (b->project)
+        return (c->projected = mert_projected_new(b, e)) ? 0 : -1;
+    c->own = c->rvq = mert_rvq_new(b->codewords, b->count, b->classes, b->width);
     return c->rvq ? 0 : mert_fail(e, "out of memory");
 }
 
@@ -393,6 +422,8 @@ static int open_encodec(mert_codec *c, const mert_checkpoint *file, int64_t batc
         return -1;
     c->hash = c->encodec->hash;
     c->rvq = c->encodec->quantiser;
+    c->count = c->rvq->count;
+    c->classes = c->rvq->classes;
     if (c->decode || batch < 2) {
         c->item = mert_encodec_item_new(c->encodec, c->decode, e);
         return c->item ? 0 : -1;
@@ -425,9 +456,9 @@ mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int
         bad = open_own(c, file, e);
     mert_checkpoint_close(file);
     if (!bad) {
-        c->use = codebooks ? codebooks : c->encodec && c->rvq->count > 8 ? 8 : c->rvq->count;
-        if (c->use > c->rvq->count)
-            bad = mert_fail(e, "has %" PRId64 " codebooks, not %" PRId64, c->rvq->count, c->use);
+        c->use = codebooks ? codebooks : c->encodec && c->count > 8 ? 8 : c->count;
+        if (c->use > c->count)
+            bad = mert_fail(e, "has %" PRId64 " codebooks, not %" PRId64, c->count, c->use);
     }
     if (bad) {
         mert_fail_in(e, "%s", path);
@@ -445,6 +476,8 @@ void mert_codec_free(mert_codec *c)
     mert_encodec_batch_free(c->batch);
     mert_encodec_free(c->encodec);
     mert_rvq_free(c->own);
+    mert_projected_free(c->projected);
+    mert_stack_free(&c->stack);
     mert_codebook_free(&c->book);
     mert_feature_input_free(&c->input);
     free(c->values);

@@ -155,3 +155,40 @@ void mert_feature_input_free(mert_feature_input *in)
     in->values = NULL;
     in->room = 0;
 }
+
+void mert_stack_reset(mert_stack *s)
+{
+    s->held = 0;
+}
+
+const float *mert_stack_add(mert_stack *s, const float *x, int64_t frames, int64_t *rows, mert_error *e)
+{
+    int64_t all = s->held + frames;
+    size_t frame = (size_t)s->width * sizeof *x;
+    *rows = all / s->n;
+    if (s->n == 1)
+        return x;
+    if (all > s->room || !s->rows) {
+        float *more = realloc(s->rows, (size_t)(all + s->n) * frame);
+        if (!more) {
+            mert_fail(e, "out of memory");
+            return NULL;
+        }
+        s->rows = more;
+        s->room = all + s->n;
+    }
+    /* What was held back lies behind the rows that the last call gave. */
+    if (s->held)
+        memmove(s->rows, s->rows + s->kept * s->width, (size_t)s->held * frame);
+    memcpy(s->rows + s->held * s->width, x, (size_t)frames * frame);
+    s->held = all % s->n;
+    s->kept = *rows * s->n;
+    return s->rows;
+}
+
+void mert_stack_free(mert_stack *s)
+{
+    free(s->rows);
+    s->rows = NULL;
+    s->room = 0;
+}

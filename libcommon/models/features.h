@@ -49,4 +49,18 @@ int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_e
 const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
 void mert_feature_input_free(mert_feature_input *in);
 
+/* Frames side by side: rows of n frames each, none used twice; frames at the end that make no whole row are left out.
+ * Zeroed before the first use, but for n and width. */
+typedef struct mert_stack {
+    int64_t n, width;
+    int64_t held, kept;     /* frames of a row that is not whole, and where in `rows` they lie */
+    float *rows;
+    int64_t room;
+} mert_stack;
+
+void mert_stack_reset(mert_stack *s); /* an item begins */
+/* x [frames, width] -> [*rows, n * width], valid until the next call (x itself where n is 1); NULL: out of memory. */
+const float *mert_stack_add(mert_stack *s, const float *x, int64_t frames, int64_t *rows, mert_error *e);
+void mert_stack_free(mert_stack *s);
+
 #endif

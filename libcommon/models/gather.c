@@ -12,19 +12,22 @@ static int on_stream(void *self, const mts_begin *b, mert_error *e)
 static int begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
 {
     mert_gather *g = self;
-    int64_t most = g->max_frames;
+    int64_t most = g->max_frames, width;
     (void)out;
     if (mert_feature_input_begin(&g->input, in, e))
         return -1;
     if (!g->sample) {
         g->features = g->input.features;
+        g->rows = (mert_stack){.n = g->stack ? g->stack : 1, .width = g->features.width};
+        width = g->rows.n * g->rows.width;
         if (!most)
-            most = (INT64_C(1) << 30) / ((int64_t)sizeof(float) * g->features.width);
-        g->sample = mert_sample_new(g->features.width, most < g->least ? g->least : most, g->seed);
+            most = (INT64_C(1) << 30) / ((int64_t)sizeof(float) * width);
+        g->sample = mert_sample_new(width, most < g->least ? g->least : most, g->seed);
         if (!g->sample)
             return mert_fail(e, "out of memory");
     } else if (mert_features_check(&g->features, &g->input.features, 0, e))
         return -1;
+    mert_stack_reset(&g->rows);
     mert_sample_begin(g->sample, mert_features_item(&g->input.stream, in));
     return 0;
 }
@@ -33,8 +36,11 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
 {
     mert_gather *g = self;
     const float *x = mert_feature_input_read(&g->input, data, n, e);
+    int64_t rows;
     (void)sink;
-    return x ? mert_sample_add(g->sample, x, n, e) : -1;
+    if (x)
+        x = mert_stack_add(&g->rows, x, n, &rows, e);
+    return x ? mert_sample_add(g->sample, x, rows, e) : -1;
 }
 
 static int end(void *self, mert_sink *sink, mert_error *e)
@@ -65,7 +71,7 @@ static int finish(void *self, mert_error *e)
     float *x = g->sample ? mert_sample_finish(g->sample, &n, e) : NULL;
     if (!g->sample || (x && !n))
         return mert_fail(e, "no features to train on came in");
-    if (x && n > 1 && g->least > 1 && all_the_same(x, n, g->features.width))
+    if (x && n > 1 && g->least > 1 && all_the_same(x, n, g->rows.n * g->rows.width))
         return mert_fail(e, "all %lld frames are the same: there is nothing to tell classes apart by", (long long)n);
     return x ? g->finish(g->finish_self, &g->features, x, n, mert_sample_seen(g->sample), e) : -1;
 }
@@ -77,5 +83,6 @@ void mert_gather_free(mert_gather *g)
 {
     mert_sample_free(g->sample);
     mert_feature_input_free(&g->input);
+    mert_stack_free(&g->rows);
     g->sample = NULL;
 }

@@ -14,14 +14,16 @@
 
 typedef struct mert_gather {
     uint64_t seed;
-    int64_t max_frames; /* 0: what 1 GiB holds */
+    int64_t stack;      /* frames that make one row of the sample; 0: 1 */
+    int64_t max_frames; /* rows kept; 0: what 1 GiB holds */
     int64_t least;      /* but at least so many; beyond 1, frames that are all the same are refused */
-    /* All came in: x [n, width] of `seen` frames, may be overwritten. -1: the run is broken. */
+    /* All came in: x [n, stack * width] of `seen` rows, may be overwritten. -1: the run is broken. */
     int (*finish)(void *self, const mert_features *f, float *x, int64_t n, int64_t seen, mert_error *e);
     void *finish_self;
     /* its own */
     mert_features features;
     mert_feature_input input;
+    mert_stack rows;
     mert_sample *sample;
 } mert_gather;
 

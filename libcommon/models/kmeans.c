@@ -74,11 +74,11 @@ static void gather(void *arg, int64_t at, int worker)
 static void update(training *t)
 {
     for (int64_t c = 0; c < t->k; c++) {
-        double m = (double)t->pass.sums.count[c], w = t->weight[c];
+        double m = (double)t->pass.sums.count[c], w = t->weight[c], *centre = t->centre + c * t->d;
         if (m == 0)
             continue;
         for (int64_t i = 0; i < t->d; i++)
-            t->centre[c * t->d + i] = (w * t->centre[c * t->d + i] + mert_kmeans_sums_value(&t->pass.sums, c, i)) / (w + m);
+            centre[i] = (w * centre[i] + mert_kmeans_sums_value(&t->pass.sums, c, i)) / (w + m);
         t->weight[c] = w + m;
     }
 }

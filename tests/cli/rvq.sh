@@ -131,3 +131,34 @@ refused "codes of another model" 'codes are of model [0-9a-f]*, this model is [0
 features "$golden/kmeans/centroids.npy" > "$t/odd.mts"
 refused "more classes than frames" '64 classes need at least as many frames, but 40 came in' "mert-rvq train --codebooks 2 --classes 64 -o $t/n.safetensors"
 refused "a k-means codebook" 'of kind kmeans' "mert-kmeans train -k 3 -q -o $t/km.safetensors $t/odd.mts && mert-rvq encode -m $t/km.safetensors"
+
+# ---- Mel-RVQ and random projections ----
+
+mel() { mert-rvq train --classes 16 --width 5 --seed 4 "$@" "$t/features.mts"; }
+mel_rvq() { # 16000 frames of 12, four of which make a code
+    mel --method melrvq --codebooks 3 --threads 1 -o "$t/mel.a" && mel --method melrvq --codebooks 3 --threads 3 -o "$t/mel.b" && cmp "$t/mel.a" "$t/mel.b" &&
+        mert-rvq encode -m "$t/mel.a" --labels "$t/mel_%d" "$t/features.mts" > "$t/mel.mts" &&
+        [ "$(mert-tensor ls "$t/mel.mts" | cut -f 3-7)" = "$(printf 'codes\tu16\t[4000,3]\t24000\t24000/1280')" ] &&
+        grep -qx frame_rate=24000/1280 "$t/mel_2.meta" && grep -qx classes=16 "$t/mel_2.meta"
+}
+check "Mel-RVQ: codes at a quarter of the frame rate, whatever the threads" mel_rvq
+mel_back() {
+    mert-rvq decode -m "$t/mel.a" "$t/mel.mts" > "$t/back.mts" && [ "$(mert-tensor ls "$t/back.mts" | cut -f 3-7)" = "$(mert-tensor ls "$t/features.mts" | cut -f 3-7)" ]
+}
+check "and back to features" mel_back
+random() {
+    mel --method random -o "$t/random.a" && mel --method random -o "$t/random.b" && cmp "$t/random.a" "$t/random.b" &&
+        mert-rvq encode -m "$t/random.a" "$t/features.mts" | mert-tensor ls | grep -q '\[4000,1\]'
+}
+check "random projections: nothing but the seed decides" random
+mert-rvq encode -m "$t/random.a" "$t/features.mts" > "$t/odd.mts"
+refused "which cannot be decoded" 'of kind random: its codes cannot be decoded' "mert-rvq decode -m $t/random.a"
+head -c 144 "$golden/kmeans/features.npy" | tail -c 144 | npy '3, 12' > "$t/short.npy"
+features "$t/short.npy" > "$t/odd.mts"
+refused "fewer frames than a code stands for" 'has 3 frames, and one code stands for 4' "mert-rvq encode -m $t/mel.a"
+LC_ALL=C sed 's/"stack": 4/"stack": 5/' "$t/mel.a" > "$t/mel.c"
+refused "a file whose parts do not fit" 'mel.c: tensor project.0 does not fit 5 frames' "mert-rvq encode -m $t/mel.c"
+check_fails "--stack without projections" 2 'stack goes with' mert-rvq train --codebooks 2 --stack 4 -o "$t/n.safetensors" "$t/odd.mts"
+head -c $((40 * 12 * 4)) /dev/zero | npy '40, 12' > "$t/constant.npy"
+features "$t/constant.npy" > "$t/odd.mts"
+refused "features that are all the same" 'all 40 frames are the same' "mert-rvq train --codebooks 2 --classes 4 -o $t/n.safetensors"
