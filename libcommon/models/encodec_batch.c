@@ -147,7 +147,9 @@ static int last_stages(mert_encodec_batch *b, slot *s, mert_encodec_give give, v
             return -1;
     }
     b->waiting -= s->n;
-    s->n = 0;
+    s->n = s->room = 0;
+    free(s->waiting); /* or the longest item that each slot ever had would stay */
+    s->waiting = NULL;
     return 0;
 }
 

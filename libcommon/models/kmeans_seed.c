@@ -10,7 +10,7 @@
 
 enum { TILE = 192 };
 
-/* All starts side by side. Columns of the product are the candidates of every start: column s * trials + l is trial
+/* All starts side by side. Columns of the product are the candidates of every start: column l * starts + s is trial
  * l of start s. */
 typedef struct seeding {
     const float *x;        /* [n, d] minus the mean */
@@ -18,7 +18,7 @@ typedef struct seeding {
     int64_t n, d, k, starts, trials, tiles;
     float *closest;        /* [n, starts] squared distance to the nearest centre so far */
     double *pot;           /* [tiles, starts] sums of it */
-    double *trial_pot;     /* [tiles, starts * trials] what the sums would become */
+    float *trial_pot;      /* [tiles, starts * trials] what the sums would become */
     mert_rows *candidates, *chosen;
     float *candidate_rows; /* [starts * trials, d] */
     float *chosen_rows;    /* [starts, d] */
@@ -64,20 +64,13 @@ static void trial_tile(void *arg, int64_t tile, int worker)
     seeding *s = arg;
     int64_t rows = tile_rows(s, tile), S = s->starts, L = s->trials;
     float *score = s->scratch + worker * TILE * S * L;
-    double *pot = s->trial_pot + tile * S * L;
+    float *pot = s->trial_pot + tile * S * L;
     mert_rows_apply(s->candidates, s->x + tile * TILE * s->d, s->d, rows, score, S * L, 0);
     memset(pot, 0, (size_t)(S * L) * sizeof *pot);
-    for (int64_t r = 0; r < rows; r++) {
-        const float *closest = s->closest + (tile * TILE + r) * S;
-        float x2 = s->x2[tile * TILE + r];
-        for (int64_t j = 0; j < S; j++) {
-            const float *dot = score + (r * S + j) * L;
-            for (int64_t l = 0; l < L; l++) {
-                float d = squared(x2, s->candidate2[j * L + l], dot[l]);
-                pot[j * L + l] += d < closest[j] ? d : closest[j];
-            }
-        }
-    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t l = 0; l < L; l++)
+            MERT_ROWS_KERNELS->add_nearer(pot + l * S, score + (r * L + l) * S, s->x2[tile * TILE + r],
+                                          s->candidate2 + l * S, s->closest + (tile * TILE + r) * S, S);
 }
 
 static double total(const double *per_tile, int64_t tiles, int64_t columns, int64_t j)
@@ -130,21 +123,23 @@ static void next_centre(seeding *s, int64_t at, uint64_t seed, int64_t *point)
         double pot = total(s->pot, s->tiles, S, j);
         for (int64_t l = 0; l < L; l++) {
             int64_t p = draw(s, j, pot, mert_random_uniform(&key, (uint32_t)(j * L + l)));
-            s->candidate[j * L + l] = p;
-            memcpy(s->candidate_rows + (j * L + l) * s->d, s->x + p * s->d, (size_t)s->d * sizeof(float));
-            s->candidate2[j * L + l] = s->x2[p];
+            s->candidate[l * S + j] = p;
+            memcpy(s->candidate_rows + (l * S + j) * s->d, s->x + p * s->d, (size_t)s->d * sizeof(float));
+            s->candidate2[l * S + j] = s->x2[p];
         }
     }
     mert_rows_set(s->candidates, s->candidate_rows, s->d);
     mert_pool_run(s->tiles, trial_tile, s);
     for (int64_t j = 0; j < S; j++) {
         double least = INFINITY;
-        point[j] = s->candidate[j * L];
+        point[j] = s->candidate[j];
         for (int64_t l = 0; l < L; l++) {
-            double pot = total(s->trial_pot, s->tiles, S * L, j * L + l);
+            double pot = 0;
+            for (int64_t i = 0; i < s->tiles; i++)
+                pot += s->trial_pot[(i * L + l) * S + j];
             if (pot < least) {
                 least = pot;
-                point[j] = s->candidate[j * L + l];
+                point[j] = s->candidate[l * S + j];
             }
         }
     }
@@ -156,7 +151,7 @@ static int allocate(seeding *s)
     s->x2 = malloc(n * sizeof(float));
     s->closest = malloc(n * starts * sizeof(float));
     s->pot = malloc((size_t)s->tiles * starts * sizeof(double));
-    s->trial_pot = malloc((size_t)s->tiles * columns * sizeof(double));
+    s->trial_pot = malloc((size_t)s->tiles * columns * sizeof(float));
     s->candidate_rows = calloc(columns * d, sizeof(float));
     s->chosen_rows = calloc(starts * d, sizeof(float));
     s->candidate2 = malloc(columns * sizeof(float));
@@ -169,8 +164,8 @@ static int allocate(seeding *s)
         s->chosen = mert_rows_new(s->chosen_rows, s->d, s->starts, s->d, NULL);
     }
     return s->x2 && s->closest && s->pot && s->trial_pot && s->candidate2 && s->chosen2 && s->candidate && s->centre &&
-        s->scratch &&
-           s->candidates && s->chosen ? 0 : -1;
+                   s->scratch && s->candidates && s->chosen
+               ? 0 : -1;
 }
 
 static void release(seeding *s)

@@ -62,6 +62,8 @@ typedef struct mert_rows_kernels {
     int64_t (*within)(const float *score, int64_t n, float limit, int32_t *index, int64_t max);
     /* sum over i of (x[i] - y[i])^2, in double */
     double (*distance2)(const float *x, const float *y, int64_t n);
+    /* pot[i] += min(closest[i], the squared distance x2 + c2[i] - 2 dot[i]) */
+    void (*add_nearer)(float *pot, const float *dot, float x2, const float *c2, const float *closest, int64_t n);
     /* plane[p][at + i] += the digit of x[i] that counts units of 2^(unit + 32 p), for p in [lo, top): digits have the
      * sign of x and are below 2^32; x must have no bits outside these planes. */
     void (*add_digits)(int64_t *const plane[], int lo, int top, int unit, int64_t at, const float *x, int64_t n);

@@ -249,6 +249,16 @@ static double distance2(const float *x, const float *y, int64_t n)
     return s;
 }
 
+static void add_nearer(float *restrict pot, const float *restrict dot, float x2, const float *restrict c2,
+                       const float *restrict closest, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float d = x2 + c2[i] - 2 * dot[i];
+        d = d > 0 ? d : 0;
+        pot[i] += d < closest[i] ? d : closest[i];
+    }
+}
+
 /* From the top down, what is left of x is a whole number of units and a rest: exact in double precision. */
 static void add_digits(int64_t *const plane[], int lo, int top, int unit, int64_t at, const float *x, int64_t n)
 {
@@ -271,4 +281,4 @@ static void add_digits(int64_t *const plane[], int lo, int top, int unit, int64_
 }
 
 const mert_rows_kernels MERT_KERNEL(mert_rows_kernels) = {
-    apply, elu, lstm_gates, centred, distances, within, distance2, add_digits};
+    apply, elu, lstm_gates, centred, distances, within, distance2, add_nearer, add_digits};
