@@ -127,9 +127,13 @@ void mert_encodec_batch_drop(mert_encodec_batch *b)
     b->n_held = 0;
 }
 
+/* Frames of one item that are enough: a long one does not wait for its end, so that memory does not grow with its length. */
+enum { LONG = 4096 };
+
 int mert_encodec_batch_full(const mert_encodec_batch *b)
 {
-    return b->waiting >= b->frames || (b->n == b->items && b->slots[b->n - 1].ended);
+    const slot *last = b->n ? &b->slots[b->n - 1] : NULL;
+    return b->waiting >= b->frames || (last && last->ended && b->n == b->items) || (last && !last->ended && last->n >= LONG);
 }
 
 /* What stands behind the LSTM, in blocks of frames. An item that has ended with its last block whole had no samples

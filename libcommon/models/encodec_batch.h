@@ -21,7 +21,8 @@ int mert_encodec_batch_add(mert_encodec_batch *b, const float *samples, int64_t 
 int mert_encodec_batch_end(mert_encodec_batch *b, mert_error *e);
 void mert_encodec_batch_drop(mert_encodec_batch *b); /* the item that began last, ended or not, is forgotten */
 
-/* 1: it is time to run: as many frames wait as may, or as many items are there and have ended. */
+/* 1: it is time to run: as many frames wait as may, or as many items are there and have ended, or
+ * one that has not ended is long. */
 int mert_encodec_batch_full(const mert_encodec_batch *b);
 /* Everything that waits goes through. For each item in order `give` is called with its embeddings [n, D], some at a
  * time, and `ended` after the last of an item that has ended (it is then forgotten). -1 from either ends the run. */
