@@ -187,6 +187,16 @@ static int all_finite(const float *x, int64_t n, const char *name, mert_error *e
     return 0;
 }
 
+/* Only the first: later ones are of what is left over, which may be nothing. */
+static int tells_classes_apart(const mert_codebook *b, mert_error *e)
+{
+    for (int64_t v = 1; v < b->classes; v++)
+        if (memcmp(b->codewords, b->codewords + v * b->width, (size_t)b->width * sizeof *b->codewords))
+            return 0;
+    return b->classes == 1 ? 0 : mert_fail(e, "all %lld codewords are the same: every frame would get class 0",
+                                           (long long)b->classes);
+}
+
 static int read_vector(const mert_checkpoint *c, const char *name, int64_t width, float **to, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(c, name);
@@ -225,7 +235,7 @@ static int read_codewords(mert_codebook *b, const mert_checkpoint *c, mert_error
             all_finite(more + b->count * t->elements, t->elements, name, e))
             return -1;
     }
-    return b->count ? 0 : mert_fail(e, "tensor codebooks.0 is missing");
+    return b->count ? tells_classes_apart(b, e) : mert_fail(e, "tensor codebooks.0 is missing");
 }
 
 /* name.0 ... of shape [rows, columns] (columns 0: [rows]) each, one behind the other. */
@@ -318,7 +328,10 @@ static int read_npy(mert_codebook *b, const char *path, mert_error *e)
         b->classes = a.shape[0];
         b->width = b->features.width = a.shape[1];
         b->stack = 1;
-        bad = all_finite(b->codewords, a.elements, path, e) || set_hash(b, e) ? -1 : 0;
+        if (all_finite(b->codewords, a.elements, path, e))
+            bad = -1;
+        else
+            bad = tells_classes_apart(b, e) || set_hash(b, e) ? mert_fail_in(e, "%s", path) : 0;
     }
     mert_npy_close(&a);
     if (bad)

@@ -67,6 +67,7 @@ check_fails "fewer frames than clusters" 1 '60 clusters need at least as many fr
 head -c $((40 * 39 * 4)) /dev/zero | npy '40, 39' > "$t/constant.npy"
 mert-tensor from-npy --kind mfcc --rate 16000 --frame-rate 16000/160 "$t/constant.npy" > "$t/constant.mts"
 check_fails "features that are all the same" 1 'all 40 frames are the same' mert-kmeans train -k 3 -o "$t/n" "$t/constant.mts"
+check_fails "a codebook that is all the same" 1 'constant.npy: all 40 codewords are the same' sh -c "mert-kmeans assign -m $t/constant.npy $whole > $t/out"
 npy '0, 39' < /dev/null > "$t/empty.npy"
 check_fails "an empty codebook" 1 'empty.npy: .*no codewords|empty.npy: centroids have the shape' sh -c "mert-kmeans assign -m $t/empty.npy $whole > $t/out"
 check "none of these left a model" [ ! -e "$t/n" ]
