@@ -1,7 +1,7 @@
 #include "inputs.h"
 
-#include "options.h"
-#include "report.h"
+#include "../base/options.h"
+#include "../base/report.h"
 
 #include <errno.h>
 #include <string.h>
