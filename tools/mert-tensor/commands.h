@@ -3,7 +3,7 @@
 #ifndef MERT_TENSOR_COMMANDS_H
 #define MERT_TENSOR_COMMANDS_H
 
-#include "../../libcommon/base/inputs.h"
+#include "../../libcommon/tensor/inputs.h"
 #include "../../libcommon/base/options.h"
 
 #include <stdint.h>
