@@ -6,7 +6,7 @@
 #include "mert-tensor/commands.h"
 
 #include "../libcommon/base/report.h"
-#include "../libcommon/base/values.h"
+#include "../libcommon/tensor/values.h"
 
 #include <errno.h>
 #include <inttypes.h>
