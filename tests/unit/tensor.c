@@ -1,8 +1,8 @@
 /* What mert-tensor is made of: moments, counts, sets of rows, comparison, names of files. */
-#include "../../libcommon/base/compare.h"
-#include "../../libcommon/base/npy_record.h"
-#include "../../libcommon/base/statistics.h"
-#include "../../libcommon/base/values.h"
+#include "../../libcommon/tensor/compare.h"
+#include "../../libcommon/tensor/npy_record.h"
+#include "../../libcommon/tensor/statistics.h"
+#include "../../libcommon/tensor/values.h"
 #include "stream.h"
 
 #include <sys/wait.h>

@@ -1,9 +1,9 @@
 /* check: is the input whole? cmp: are two inputs the same, and if not, where and by how much? */
 #include "commands.h"
 
-#include "../../libcommon/base/compare.h"
+#include "../../libcommon/tensor/compare.h"
 #include "../../libcommon/base/report.h"
-#include "../../libcommon/base/statistics.h"
+#include "../../libcommon/tensor/statistics.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* from-npy, to-npy: NumPy's arrays as records, and back. */
 #include "commands.h"
 
-#include "../../libcommon/base/npy_record.h"
+#include "../../libcommon/tensor/npy_record.h"
 #include "../../libcommon/base/report.h"
 
 #include <stdlib.h>

@@ -2,8 +2,8 @@
 #include "commands.h"
 
 #include "../../libcommon/base/report.h"
-#include "../../libcommon/base/statistics.h"
-#include "../../libcommon/base/values.h"
+#include "../../libcommon/tensor/statistics.h"
+#include "../../libcommon/tensor/values.h"
 
 #include <errno.h>
 #include <inttypes.h>
