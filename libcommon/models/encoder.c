@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static affine pair(const mert_layout *l, const char *format, int i)
+static weight_bias pair(const mert_layout *l, const char *format, int i)
 {
     char name[96], full[112];
-    affine a;
+    weight_bias a;
     snprintf(name, sizeof name, format, i);
     snprintf(full, sizeof full, "%s.bias", name);
     a.w = mert_layout_offset(l, "%s.weight", name);

@@ -8,9 +8,9 @@
 #include "../nn/conv.h"
 
 /* Offsets of a linear layer's or a norm's weight and bias in the flat array. */
-typedef struct affine { int64_t w, b; } affine;
+typedef struct weight_bias { int64_t w, b; } weight_bias;
 
-typedef struct layer_parameters { affine q, k, v, out, norm1, fc1, fc2, norm2; } layer_parameters;
+typedef struct layer_parameters { weight_bias q, k, v, out, norm1, fc1, fc2, norm2; } layer_parameters;
 
 /* What a layer's backward pass needs of its forward pass. With post-LN, x1 = LN(s1) feeds the feed-forward part and s1, s2 are the
  * residual sums; with pre-LN a1, a2 are the normalised inputs of the two parts and x1 is the sum between them. */
@@ -28,7 +28,7 @@ struct mert_encoder {
     const float *weights;
     float *gradients;
 
-    affine conv[MERT_CONV_MAX], conv_norm[MERT_CONV_MAX], feature_norm, projection, encoder_norm;
+    weight_bias conv[MERT_CONV_MAX], conv_norm[MERT_CONV_MAX], feature_norm, projection, encoder_norm;
     int64_t mask_emb, pos_g, pos_v, pos_bias;
     layer_parameters *layers;
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */

@@ -12,23 +12,23 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
-static void linear(mert_encoder *m, affine p, int64_t in, int64_t out, const float *x, float *pre, int gelu, const float *residual, float *y)
+static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, float *pre, int gelu, const float *residual, float *y)
 {
     mert_linear(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), mert_weight(m, p.b), pre, gelu, residual, y);
 }
 
-static void linear_backward(mert_encoder *m, affine p, int64_t in, int64_t out, const float *x, const float *dy, float *dx, int add)
+static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *dy, float *dx, int add)
 {
     mert_linear_backward(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), dy, mert_gradient(m, p.w), mert_gradient(m, p.b), dx, add);
 }
 
-static void norm(mert_encoder *m, affine p, const float *x, float *y, float *mean, float *rstd)
+static void norm(mert_encoder *m, weight_bias p, const float *x, float *y, float *mean, float *rstd)
 {
     mert_layer_norm(m->ops, .y = y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = mean, .rstd = rstd,
                     .rows = m->B * m->T, .columns = m->c->width, .eps = (float)m->c->eps);
 }
 
-static void norm_backward(mert_encoder *m, affine p, const float *x, const float *mean, const float *rstd, const float *dy, float *dx, int add)
+static void norm_backward(mert_encoder *m, weight_bias p, const float *x, const float *mean, const float *rstd, const float *dy, float *dx, int add)
 {
     mert_layer_norm_backward(m->ops, .dx = dx, .dw = mert_gradient(m, p.w), .db = mert_gradient(m, p.b), .dy = dy, .x = x,
                              .w = mert_weight(m, p.w), .mean = mean, .rstd = rstd, .rows = m->B * m->T, .columns = m->c->width, .add = add);
@@ -41,7 +41,7 @@ static void dropout(mert_encoder *m, float *x, int64_t width, double p, uint32_t
 }
 
 /* y = residual_scale * residual + dropout(linear(x)): one product where nothing stands between. */
-static void branch_end(mert_encoder *m, affine p, int64_t in, const float *x, const float *residual, double rate, uint32_t where, float *y)
+static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const float *x, const float *residual, double rate, uint32_t where, float *y)
 {
     int64_t n = m->B * m->T * m->c->width;
     if (m->residual_scale == 1.0f && !(m->regime.training && rate > 0)) {
