@@ -74,9 +74,9 @@ check "in three parts" in_parts
 repeated() { train twice && same twice && cmp whole/valid.tsv twice/valid.tsv && cut -f 1-14 whole/log.tsv > a && cut -f 1-14 twice/log.tsv | cmp - a; }
 check "once more" repeated
 killed() {
-    train killed --set save_interval=1 --set keep=2 & pid=$!
+    mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save killed --set save_interval=1 --set keep=2 & pid=$!
     while [ ! -d killed/checkpoint-3 ] && kill -0 $pid 2> kill.err; do sleep 0.02; done
-    pkill -9 -P $pid; kill -9 $pid 2> kill.err; wait $pid
+    kill -9 $pid 2> kill.err; wait $pid
     train killed --resume --set save_interval=1 --set keep=2 && same killed && [ "$(ls -d killed/checkpoint-* | wc -l)" -eq 2 ]
 }
 check "killed in the middle, with checkpoints at every update" killed
