@@ -129,7 +129,7 @@ int mert_kmeans_shard_merge(mert_kmeans_shard *s, const mert_kmeans_shard *t, me
 
 /* ---- the file ---- */
 
-enum { NAME = 16, TENSORS = MERT_SUM_PLANES + 5 };
+enum { NAME = 24, TENSORS = MERT_SUM_PLANES + 5 };
 
 int mert_kmeans_shard_write(mert_kmeans_shard *s, const char *path, mert_error *e)
 {
