@@ -2,7 +2,8 @@
 
 #include "../base/pool.h"
 #include "../base/random.h"
-#include "rows.h"
+#include "../nn/rows.h"
+#include "codes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -69,7 +70,7 @@ static void trial_tile(void *arg, int64_t tile, int worker)
     memset(pot, 0, (size_t)(S * L) * sizeof *pot);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t l = 0; l < L; l++)
-            MERT_ROWS_KERNELS->add_nearer(pot + l * S, score + (r * L + l) * S, s->x2[tile * TILE + r],
+            MERT_CODES_KERNELS->add_nearer(pot + l * S, score + (r * L + l) * S, s->x2[tile * TILE + r],
                                           s->candidate2 + l * S, s->closest + (tile * TILE + r) * S, S);
 }
 

@@ -1,7 +1,7 @@
 #include "kmeans_sums.h"
 
 #include "../base/pool.h"
-#include "rows.h"
+#include "codes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -86,7 +86,7 @@ typedef struct job {
 static void piece(void *arg, int64_t at, int worker)
 {
     const job *j = arg;
-    const mert_rows_kernels *v = MERT_ROWS_KERNELS;
+    const mert_codes_kernels *v = MERT_CODES_KERNELS;
     mert_kmeans_sums *s = j->s;
     int64_t first = at * j->clusters, end = first + j->clusters;
     (void)worker;

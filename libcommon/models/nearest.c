@@ -1,7 +1,8 @@
 #include "nearest.h"
 
 #include "../base/pool.h"
-#include "rows.h"
+#include "../nn/rows.h"
+#include "codes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -85,7 +86,7 @@ void mert_nearest_set(mert_nearest *n, const float *codewords)
 }
 
 /* Least true distance among the candidates (all codewords if count < 0). */
-static int32_t decide(const mert_nearest *n, const mert_rows_kernels *v, const float *x, const int32_t *candidate,
+static int32_t decide(const mert_nearest *n, const mert_codes_kernels *v, const float *x, const int32_t *candidate,
                       int64_t count, double *d2)
 {
     int32_t best = 0;
@@ -117,7 +118,7 @@ static void piece(void *arg, int64_t at, int worker)
 {
     job *j = arg;
     const mert_nearest *n = j->n;
-    const mert_rows_kernels *v = MERT_ROWS_KERNELS;
+    const mert_codes_kernels *v = MERT_CODES_KERNELS;
     int64_t first = at * j->tile, rows = j->rows - first < j->tile ? j->rows - first : j->tile;
     float *z = n->scratch + (int64_t)worker * n->tile * (n->d + n->k), *score = z + n->tile * n->d, norm2[96];
     const double u = 0x1p-24;

@@ -2,7 +2,7 @@
 
 #include "nearest.h"
 #include "projected_internal.h"
-#include "rows.h"
+#include "../nn/rows.h"
 
 #include <math.h>
 #include <stdlib.h>

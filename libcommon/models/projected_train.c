@@ -6,7 +6,7 @@
 #include "kmeans_sums.h"
 #include "nearest.h"
 #include "projected_internal.h"
-#include "rows.h"
+#include "../nn/rows.h"
 
 #include <math.h>
 #include <stdlib.h>

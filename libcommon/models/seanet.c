@@ -1,6 +1,7 @@
 #include "seanet.h"
 
 #include "../base/pool.h"
+#include "codes.h"
 #include "seanet_lstm.h"
 
 #include <stdlib.h>
@@ -207,7 +208,7 @@ static void elu_piece(void *arg, int64_t i, int worker)
     int64_t at = i * ELU_PIECE, n = j->n - at < ELU_PIECE ? j->n - at : ELU_PIECE;
     (void)worker;
     if (j->elu)
-        MERT_ROWS_KERNELS->elu(j->y + at, j->x + at, n);
+        MERT_CODES_KERNELS->elu(j->y + at, j->x + at, n);
     else
         memcpy(j->y + at, j->x + at, (size_t)n * sizeof *j->y);
 }

@@ -16,7 +16,7 @@
 #define MERT_SEANET_H
 
 #include "../../formats/error.h"
-#include "rows.h"
+#include "../nn/rows.h"
 
 #include <stdint.h>
 

@@ -1,6 +1,7 @@
 #include "seanet_lstm.h"
 
 #include "../base/pool.h"
+#include "codes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,7 @@ static void piece(void *arg, int64_t i, int worker)
 {
     const mert_seanet_lstm *l = arg;
     const mert_seanet_stage *g = l->g;
-    const mert_rows_kernels *v = MERT_ROWS_KERNELS;
+    const mert_codes_kernels *v = MERT_CODES_KERNELS;
     int64_t W = g->width, layer = i % g->layers, first = i / g->layers * l->group;
     int64_t size = l->n - first < l->group ? l->n - first : l->group, from = (l->wave - layer) * STEPS;
     float *gates = l->gates + (layer * l->items + first) * STEPS * 4 * W;

@@ -126,6 +126,18 @@ static void mask_row(const void *args, int64_t row)
         memcpy(a->x + row * a->D, a->e, (size_t)a->D * sizeof(float));
 }
 
+static void zero_row(const void *args, int64_t row)
+{
+    const mert_zero_args *a = args;
+    const float *channels = a->channels ? a->channels + row / a->T * a->D : NULL;
+    float *x = a->x + row * a->D;
+    if (a->rows && a->rows[row] != 0)
+        memset(x, 0, (size_t)a->D * sizeof *x);
+    else if (channels)
+        for (int64_t d = 0; d < a->D; d++)
+            x[d] = channels[d] != 0 ? 0 : x[d];
+}
+
 static void gather_row(const void *args, int64_t i)
 {
     const mert_gather_args *a = args;
@@ -210,6 +222,11 @@ void mert_cpu_run(mert_op op, const void *args)
     case MERT_OP_MASK_BACKWARD:
         mert_pool_run((((const mert_mask_backward_args *)args)->D + COLUMNS - 1) / COLUMNS, mask_backward_block, (void *)args);
         break;
+    case MERT_OP_ZERO: {
+        const mert_zero_args *a = args;
+        by_rows(a->B * a->T, a->D, zero_row, args);
+        break;
+    }
     case MERT_OP_GATHER: by_rows(((const mert_gather_args *)args)->n, ((const mert_gather_args *)args)->D, gather_row, args); break;
     case MERT_OP_SCATTER_ADD:
         by_rows(((const mert_scatter_add_args *)args)->n, ((const mert_scatter_add_args *)args)->D, scatter_add_row, args);

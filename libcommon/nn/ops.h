@@ -28,7 +28,7 @@ typedef enum mert_op {
     MERT_OP_COPY, MERT_OP_FILL, MERT_OP_COPY_2D, MERT_OP_AXPY, MERT_OP_SWAP_AXES, MERT_OP_GEMM, MERT_OP_GELU, MERT_OP_GELU_BACKWARD,
     MERT_OP_COLUMN_SUM, MERT_OP_LAYER_NORM, MERT_OP_LAYER_NORM_BACKWARD, MERT_OP_TIME_NORM, MERT_OP_TIME_NORM_BACKWARD,
     MERT_OP_WEIGHT_NORM, MERT_OP_WEIGHT_NORM_BACKWARD, MERT_OP_GROUPED_CONV, MERT_OP_GROUPED_CONV_BACKWARD, MERT_OP_ATTENTION,
-    MERT_OP_ATTENTION_BACKWARD, MERT_OP_DROPOUT, MERT_OP_MASK, MERT_OP_MASK_BACKWARD, MERT_OP_GATHER, MERT_OP_SCATTER_ADD,
+    MERT_OP_ATTENTION_BACKWARD, MERT_OP_DROPOUT, MERT_OP_MASK, MERT_OP_MASK_BACKWARD, MERT_OP_ZERO, MERT_OP_GATHER, MERT_OP_SCATTER_ADD,
     MERT_OP_NORMALIZE, MERT_OP_NORMALIZE_BACKWARD, MERT_OP_CROSS_ENTROPY, MERT_OP_SQUARED_ERROR, MERT_OP_GLU, MERT_OP_GLU_BACKWARD,
     MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OPS_COUNT
 } mert_op;
@@ -152,6 +152,9 @@ typedef struct {
 typedef struct { float *x; const float *e, *mask; int64_t rows, D; } mert_mask_args;
 /* de += sum of dx over masked rows, which then become 0 */
 typedef struct { float *dx, *de; const float *mask; int64_t rows, D; } mert_mask_backward_args;
+/* x[b,t,d] = 0 where rows[b,t] != 0 or channels[b,d] != 0 (either may be NULL). x [B, T, D], rows [B, T], channels
+ * [B, D]. The same call on the gradient is its backward pass. */
+typedef struct { float *x; const float *rows, *channels; int64_t B, T, D; } mert_zero_args;
 /* to[i] = from[index[i]], rows of D */
 typedef struct { float *to; const float *from; const int32_t *index; int64_t n, D; } mert_gather_args;
 /* to[index[i]] += from[i]; indices are distinct */
@@ -219,6 +222,7 @@ typedef struct {
 #define mert_dropout(ops, ...) MERT_RUN(ops, MERT_OP_DROPOUT, mert_dropout_args, __VA_ARGS__)
 #define mert_mask(ops, ...) MERT_RUN(ops, MERT_OP_MASK, mert_mask_args, __VA_ARGS__)
 #define mert_mask_backward(ops, ...) MERT_RUN(ops, MERT_OP_MASK_BACKWARD, mert_mask_backward_args, __VA_ARGS__)
+#define mert_zero(ops, ...) MERT_RUN(ops, MERT_OP_ZERO, mert_zero_args, __VA_ARGS__)
 #define mert_gather(ops, ...) MERT_RUN(ops, MERT_OP_GATHER, mert_gather_args, __VA_ARGS__)
 #define mert_scatter_add(ops, ...) MERT_RUN(ops, MERT_OP_SCATTER_ADD, mert_scatter_add_args, __VA_ARGS__)
 #define mert_normalize(ops, ...) MERT_RUN(ops, MERT_OP_NORMALIZE, mert_normalize_args, __VA_ARGS__)

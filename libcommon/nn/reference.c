@@ -263,6 +263,15 @@ void mert_reference_mask(double *x, const double *e, const float *mask, int64_t 
             x[r * D + d] = e[d];
 }
 
+void mert_reference_zero(double *x, const float *rows, const float *channels, int64_t B, int64_t T, int64_t D)
+{
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t d = 0; d < D; d++)
+                if ((rows && rows[b * T + t] != 0) || (channels && channels[b * D + d] != 0))
+                    x[(b * T + t) * D + d] = 0;
+}
+
 void mert_reference_gather(double *to, const double *from, const int32_t *index, int64_t n, int64_t D)
 {
     for (int64_t i = 0; i < n; i++)

@@ -93,6 +93,8 @@ void mert_reference_attention(const mert_reference_attention_args *a);
 
 /* x[r] = e where mask[r] */
 void mert_reference_mask(double *x, const double *e, const float *mask, int64_t rows, int64_t D);
+/* x[b,t,d] = 0 where rows[b,t] or channels[b,d]; either may be NULL */
+void mert_reference_zero(double *x, const float *rows, const float *channels, int64_t B, int64_t T, int64_t D);
 /* to[i] = from[index[i]] */
 void mert_reference_gather(double *to, const double *from, const int32_t *index, int64_t n, int64_t D);
 /* to[index[i]] += from[i] */

@@ -1,61 +1,8 @@
 #include "vector.h"
 
-#include <math.h>
-#include <string.h>
+#include "inline_math.h"
 
 enum { LANES = 16 };
-
-/* exp by 2^k e^r, |r| <= ln 2 / 2; polynomial fitted to 3e-9 on that range. Below -87 the result is 0 to float's own precision. Adding
- * 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits: no conversion that a NaN could not pass. */
-static inline float exp_1(float x)
-{
-    const float rounder = 12582912.0f;
-    float k, r, p;
-    uint32_t bits;
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
-    k = x * 1.44269504088896f + rounder;
-    memcpy(&bits, &k, sizeof bits);
-    k -= rounder;
-    r = x - k * 0.693359375f + k * 2.12194440054690583e-4f;
-    p = 1.3950540299e-03f;
-    p = p * r + 8.3689182641e-03f;
-    p = p * r + 4.1666205066e-02f;
-    p = p * r + 1.6666518599e-01f;
-    p = p * r + 5.0000000954e-01f;
-    p = p * r * r + r + 1.0f;
-    bits = (bits + 127) << 23; /* k + 127 in the exponent, the rounder's own bits gone */
-    memcpy(&k, &bits, sizeof k);
-    return p * k;
-}
-
-/* erf(x) = x P(x^2) / Q(x^2) on |x| < 4, fitted to 1.5e-9; 1 - erf(4) is 1.5e-8. */
-static inline float erf_1(float x)
-{
-    float t, p, q;
-    x = x > 4.0f ? 4.0f : x;
-    x = x < -4.0f ? -4.0f : x;
-    t = x * x;
-    p = -1.3666796389e-08f;
-    p = p * t + 4.7805426417e-06f;
-    p = p * t + 3.8269229588e-04f;
-    p = p * t + 3.8395272340e-03f;
-    p = p * t + 5.4332592149e-02f;
-    p = p * t + 1.8471029986e-01f;
-    p = p * t + 1.1283791821e+00f;
-    q = 6.4009298380e-05f;
-    q = q * t + 1.3095787178e-03f;
-    q = q * t + 1.5453512556e-02f;
-    q = q * t + 1.1382629004e-01f;
-    q = q * t + 4.9702878667e-01f;
-    q = q * t + 1.0f;
-    return x * p / q;
-}
-
-static inline float gelu_1(float x)
-{
-    return 0.5f * x * (1.0f + erf_1(x * 0.70710678118654752f));
-}
 
 /* gelu'(x) = Phi(x) + x phi(x) */
 static inline float gelu_slope_1(float x)
@@ -296,11 +243,6 @@ static void affine(float *y, const float *x, const float *mean, const float *a, 
 {
     for (int64_t i = 0; i < n; i++)
         y[i] = a[i] * (x[i] - mean[i]) + b[i];
-}
-
-static inline float sigmoid_1(float x)
-{
-    return 1.0f / (1.0f + exp_1(-x));
 }
 
 static void glu(float *y, const float *a, const float *g, int64_t n)

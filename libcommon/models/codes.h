@@ -1,0 +1,33 @@
+/* Inner loops of what makes codes: the codec's nonlinearities, an LSTM's step, distances to codewords, exact sums. Where the answer
+ * decides a code, a row's result depends on that row alone (contract A1). */
+#ifndef MERT_CODES_H
+#define MERT_CODES_H
+
+#include "../base/cpu.h"
+
+#include <stdint.h>
+
+typedef struct mert_codes_kernels {
+    void (*elu)(float *y, const float *x, int64_t n);              /* x > 0 ? x : exp(x) - 1 */
+    /* One step of an LSTM for one item: gates [4][h] (input, forget, cell, output, before their nonlinearity); c and
+     * out [h]: c = sigmoid(f) c + sigmoid(i) tanh(g); out = sigmoid(o) tanh(c). */
+    void (*lstm_gates)(const float *gates, float *c, float *out, int64_t h);
+    /* z[n] = x - centre; returns the sum of squares */
+    float (*centred)(float *z, const float *x, const float *centre, int64_t n);
+    /* score[j] = c2[j] - 2 score[j]; returns the least */
+    float (*distances)(float *score, const float *c2, int64_t n);
+    /* how many scores are at most `limit`; the indices of the first `max` of them */
+    int64_t (*within)(const float *score, int64_t n, float limit, int32_t *index, int64_t max);
+    /* sum over i of (x[i] - y[i])^2, in double */
+    double (*distance2)(const float *x, const float *y, int64_t n);
+    /* pot[i] += min(closest[i], the squared distance x2 + c2[i] - 2 dot[i]) */
+    void (*add_nearer)(float *pot, const float *dot, float x2, const float *c2, const float *closest, int64_t n);
+    /* plane[p][at + i] += the digit of x[i] that counts units of 2^(unit + 32 p), for p in [lo, top): digits have the
+     * sign of x and are below 2^32; x must have no bits outside these planes. */
+    void (*add_digits)(int64_t *const plane[], int lo, int top, int unit, int64_t at, const float *x, int64_t n);
+} mert_codes_kernels;
+
+MERT_KERNEL_DECLARE(mert_codes_kernels, mert_codes_kernels)
+#define MERT_CODES_KERNELS MERT_KERNEL_TABLE(mert_codes_kernels)
+
+#endif
