@@ -391,6 +391,26 @@ TEST(mask_gather_scatter)
     }
 }
 
+TEST(zero)
+{
+    static const int64_t shapes[][3] = {{1, 1, 1}, {2, 5, 3}, {3, 41, 131}, {4, 700, 17}};
+    for (int i = 0; i < 12; i++) {
+        int64_t B = shapes[i / 3][0], T = shapes[i / 3][1], D = shapes[i / 3][2], n = B * T * D;
+        float *x = numbers(n, 1), *rows = keep((size_t)(B * T) * sizeof *rows);
+        float *channels = keep((size_t)(B * D) * sizeof *channels), *dx = put(x, n);
+        double *exact = wide(x, n);
+        int with_rows = i % 3 != 0, with_channels = i % 3 != 1;
+        for (int64_t r = 0; r < B * T; r++)
+            rows[r] = r % 4 == 1;
+        for (int64_t k = 0; k < B * D; k++)
+            channels[k] = k % 5 == 2 || k == 0;
+        mert_zero(ops, .x = dx, .rows = with_rows ? put(rows, B * T) : NULL,
+                  .channels = with_channels ? put(channels, B * D) : NULL, .B = B, .T = T, .D = D);
+        mert_reference_zero(exact, with_rows ? rows : NULL, with_channels ? channels : NULL, B, T, D);
+        CHECK_APART(get(dx, n), exact, n, 0);
+    }
+}
+
 /* ---- losses ---- */
 
 TEST(normalize)
@@ -529,8 +549,8 @@ int main(int argc, char **argv)
         NN_TEST(gemm), NN_TEST(gemm_of_nothing), NN_TEST(linear), NN_TEST(conv), NN_TEST(copy_fill_axpy),
         NN_TEST(copy_2d), NN_TEST(swap_axes), NN_TEST(gelu), NN_TEST(column_sum), NN_TEST(dropout),
         NN_TEST(layer_norm), NN_TEST(time_norm), NN_TEST(weight_norm), NN_TEST(grouped_conv), NN_TEST(attention),
-        NN_TEST(attention_of_large_scores), NN_TEST(mask_gather_scatter), NN_TEST(normalize), NN_TEST(cross_entropy),
-        NN_TEST(sums_of_squares), NN_TEST(glu), NN_TEST(adam), NN_TEST(adam_decays_slowly)};
+        NN_TEST(attention_of_large_scores), NN_TEST(mask_gather_scatter), NN_TEST(zero), NN_TEST(normalize),
+        NN_TEST(cross_entropy), NN_TEST(sums_of_squares), NN_TEST(glu), NN_TEST(adam), NN_TEST(adam_decays_slowly)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

@@ -74,7 +74,7 @@ static double gradient_error(double (*loss)(void), double *x, const float *g, co
 static struct {
     double *x, *w, *b, *y, *dy; /* y: where the forward operation leaves its result; n elements, as dy */
     int64_t n, rows, in, out, B, T, C, groups, kernel, pad;
-    const float *mask;
+    const float *mask, *channels;
     const int32_t *index;
     mert_conv_shape conv;
     mert_reference_attention_args attention;
@@ -166,6 +166,30 @@ TEST(mask_gradient)
         mert_mask_backward(ops, .dx = dx, .de = de, .mask = put(mask, rows), .rows = rows, .D = D);
         CHECK_GRADIENT(mask_loss, f.x, get(dx, n), NULL, n);
         CHECK_GRADIENT(mask_loss, f.b, get(de, D), before, D);
+    }
+}
+
+static double zero_loss(void)
+{
+    memcpy(f.y, f.x, (size_t)f.n * sizeof *f.y);
+    mert_reference_zero(f.y, f.mask, f.channels, f.B, f.T, f.C);
+    return projected();
+}
+
+TEST(zero_gradient)
+{
+    static const int64_t shapes[][3] = {{1, 1, 2}, {2, 3, 4}, {3, 90, 31}};
+    for (int i = 0; i < 3; i++) {
+        int64_t B = f.B = shapes[i][0], T = f.T = shapes[i][1], D = f.C = shapes[i][2], n = f.n = B * T * D;
+        float *x = numbers(n, 1), *dy = numbers(n, 2), *dx = put(dy, n);
+        float *rows = keep((size_t)(B * T) * sizeof *rows), *channels = keep((size_t)(B * D) * sizeof *channels);
+        for (int64_t r = 0; r < B * T; r++)
+            rows[r] = r % 3 == 1;
+        for (int64_t k = 0; k < B * D; k++)
+            channels[k] = k % 3 == 0;
+        f.x = wide(x, n), f.dy = wide(dy, n), f.y = zeros(n), f.mask = rows, f.channels = channels;
+        mert_zero(ops, .x = dx, .rows = put(rows, B * T), .channels = put(channels, B * D), .B = B, .T = T, .D = D);
+        CHECK_GRADIENT(zero_loss, f.x, get(dx, n), NULL, n);
     }
 }
 
@@ -492,7 +516,8 @@ int main(int argc, char **argv)
 {
     static const nn_test tests[] = {
         NN_TEST(gelu_gradient), NN_TEST(glu_gradient), NN_TEST(dropout_gradient), NN_TEST(mask_gradient),
-        NN_TEST(gather_gradient), NN_TEST(linear_gradient), NN_TEST(conv_gradient), NN_TEST(grouped_conv_gradient),
+        NN_TEST(zero_gradient), NN_TEST(gather_gradient), NN_TEST(linear_gradient), NN_TEST(conv_gradient),
+        NN_TEST(grouped_conv_gradient),
         NN_TEST(layer_norm_gradient), NN_TEST(time_norm_gradient), NN_TEST(weight_norm_gradient),
         NN_TEST(attention_gradient), NN_TEST(normalize_gradient), NN_TEST(cross_entropy_gradient),
         NN_TEST(squared_error_gradient)};
