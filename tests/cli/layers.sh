@@ -1,4 +1,4 @@
-# The one direction: tools -> libcommon -> formats -> formats/stream, and inside libcommon base <- audio, dsp, nn, tensor <- models <- train.
+# The one direction: tools -> libcommon -> formats -> formats/stream, and inside libcommon base <- audio, dsp, nn, tensor <- models <- train, probe.
 # Each library from outside is known to one room only, and a program links FFmpeg only if it opens audio files.
 . tests/shell
 
@@ -8,7 +8,7 @@ violations() {
     BEGIN {
         level["formats/stream"] = 1; level["formats"] = 2; level["libcommon/base"] = 3
         level["libcommon/audio"] = level["libcommon/dsp"] = level["libcommon/nn"] = level["libcommon/tensor"] = 4
-        level["libcommon/models"] = 5; level["libcommon/train"] = 6; level["tools"] = 7
+        level["libcommon/models"] = 5; level["libcommon/train"] = level["libcommon/probe"] = 6; level["tools"] = 7
         owner["libav"] = owner["libsw"] = "libcommon/audio"; owner["cblas"] = "libcommon/nn"; owner["openblas"] = "libcommon/nn"
         owner["fftw3"] = "libcommon/dsp"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"
     }
