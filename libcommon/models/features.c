@@ -92,8 +92,8 @@ uint64_t mert_features_item(const mts_begin *b, const mts_record *r)
 {
     mts_xxh64_state s;
     mts_xxh64_begin(&s, 0);
-    mts_xxh64_add(&s, &b->manifest, sizeof b->manifest);
-    mts_xxh64_add(&s, &r->row, sizeof r->row);
+    if (!b->manifest)
+        mts_xxh64_add(&s, &r->row, sizeof r->row);
     mts_xxh64_add(&s, r->key, strlen(r->key));
     return mts_xxh64_end(&s, 0);
 }

@@ -28,8 +28,9 @@ int mert_features_check(const mert_features *want, const mert_features *have, in
  * which only carries things, and without the settings that do not matter (dtype, device). */
 void mert_features_recipe(char recipe[MERT_RECIPE_MAX], const char *provenance);
 
-/* What stands for the item in keyed random numbers: a hash of manifest, row and key, which no shard or order
- * changes. */
+/* What stands for the item in keyed random numbers: a hash of its key, which no shard or order changes, nor a manifest
+ * that is cut into several or gets more rows. Items that come from no manifest may share a name: their row counts,
+ * too. */
 uint64_t mert_features_item(const mts_begin *b, const mts_record *r);
 
 /* Features as they come in: what a stage that reads features keeps of its input. Zeroed before the first use. */
