@@ -4,14 +4,13 @@
 
 #include <string.h>
 
-int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
+int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const mert_parts *parts,
                         const mert_objective_config *config, mert_error *e)
 {
     memset(o, 0, sizeof *o);
     o->layout = layout;
     o->ops = ops;
-    o->weights = weights;
-    o->gradients = gradients;
+    o->parts = parts;
     o->config = *config;
     mert_arena_open(&o->arena, ops);
     o->sums = ops->alloc(ops, 2 * MERT_OBJECTIVE_SUMS * sizeof *o->sums);
@@ -29,12 +28,12 @@ void mert_objective_close(mert_objective *o)
 
 static const float *weight(const mert_objective *o, const char *name)
 {
-    return o->weights + mert_layout_offset(o->layout, "%s", name);
+    return mert_parts_weight(o->parts, mert_layout_offset(o->layout, "%s", name));
 }
 
 static float *gradient(const mert_objective *o, const char *name)
 {
-    return o->gradients + mert_layout_offset(o->layout, "%s", name);
+    return mert_parts_gradient(o->parts, mert_layout_offset(o->layout, "%s", name));
 }
 
 static float *take(mert_objective *o, int64_t n)

@@ -4,6 +4,7 @@
 #ifndef MERT_OBJECTIVE_H
 #define MERT_OBJECTIVE_H
 
+#include "../models/parts.h"
 #include "../models/weights.h"
 #include "../nn/arena.h"
 #include "../nn/ops.h"
@@ -12,8 +13,7 @@
 typedef struct mert_objective {
     const mert_layout *layout;
     mert_ops *ops;
-    const float *weights;  /* device, flat */
-    float *gradients;
+    const mert_parts *parts;
     mert_objective_config config;
     mert_arena arena;
     double *sums;          /* device: [MERT_OBJECTIVE_SUMS] for masked frames, then as many for the others */
@@ -33,7 +33,7 @@ typedef struct mert_chosen {
     uint64_t codebooks;         /* bit k: codebook k takes part */
 } mert_chosen;
 
-int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
+int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const mert_parts *parts,
                         const mert_objective_config *config, mert_error *e);
 void mert_objective_close(mert_objective *o);
 

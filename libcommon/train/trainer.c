@@ -16,6 +16,7 @@ struct mert_trainer {
     mert_ops *ops;
     mert_adam_config adam;
     float *weights, *gradients, *m, *v;   /* device, flat */
+    mert_parts parts;
     mert_encoder *encoder;
     mert_objective objective;
     mert_targets *targets;
@@ -47,8 +48,9 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
     mert_fill(ops, .to = t->m, .n = n);
     mert_fill(ops, .to = t->v, .n = n);
     ops->wait(ops);
-    if (!(t->encoder = mert_encoder_new(t->layout, ops, t->weights, t->gradients, e)) ||
-        mert_objective_open(&t->objective, t->layout, ops, t->weights, t->gradients, o, e) || !(t->targets = mert_targets_new(&w->layout.config, e)))
+    if (mert_parts_make(&t->parts, t->layout, t->weights, t->gradients, e) ||
+        !(t->encoder = mert_encoder_new(t->layout, ops, t->weights, t->gradients, e)) ||
+        mert_objective_open(&t->objective, t->layout, ops, &t->parts, o, e) || !(t->targets = mert_targets_new(&w->layout.config, e)))
         goto fail;
     if (w->layout.config.cqt_input && !(t->cqt_input = mert_cqt_input_new(&w->layout.config, e)))
         goto fail;
@@ -67,6 +69,7 @@ void mert_trainer_free(mert_trainer *t)
     mert_targets_free(t->targets);
     mert_cqt_batch_free(t->cqt_input);
     mert_arena_close(&t->arena);
+    mert_parts_free(&t->parts);
     t->ops->release(t->ops, t->weights);
     t->ops->release(t->ops, t->gradients);
     t->ops->release(t->ops, t->m);
