@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "cpu.h"
 
 #include "../base/pool.h"
@@ -8,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- elementwise operations: pieces of fixed size over the pool ---- */
 
@@ -195,6 +197,9 @@ void mert_cpu_run(mert_op op, const void *args)
         break;
     }
     case MERT_OP_GEMM: mert_cpu_gemm(args); break;
+    case MERT_OP_PACK: mert_cpu_pack(args); break;
+    case MERT_OP_WINDOW_MOMENTS: mert_cpu_window_moments(args); break;
+    case MERT_OP_FOLD_NORM: mert_cpu_fold_norm(args); break;
     case MERT_OP_GELU: in_pieces(((const mert_gelu_args *)args)->n, gelu_piece, args); break;
     case MERT_OP_GELU_BACKWARD: in_pieces(((const mert_gelu_backward_args *)args)->n, gelu_backward_piece, args); break;
     case MERT_OP_COLUMN_SUM: {
@@ -245,10 +250,18 @@ void mert_cpu_run(mert_op op, const void *args)
 
 /* ---- the backend: operations run at once, so there is nothing to wait for ---- */
 
+enum { HUGE_PAGE = 1 << 21 };
+
 static void *cpu_alloc(mert_ops *o, size_t bytes)
 {
+    size_t align = bytes >= 4 * HUGE_PAGE ? HUGE_PAGE : 64;
+    void *p = bytes > SIZE_MAX / 2 ? NULL : aligned_alloc(align, (bytes + align - 1) / align * align);
     (void)o;
-    return bytes > SIZE_MAX / 2 ? NULL : aligned_alloc(64, (bytes + 63) / 64 * 64);
+#ifdef MADV_HUGEPAGE
+    if (p && align == HUGE_PAGE) /* a hint: fewer faults and TLB misses */
+        madvise(p, (bytes + align - 1) / align * align, MADV_HUGEPAGE);
+#endif
+    return p;
 }
 
 static void cpu_release(mert_ops *o, void *p)
@@ -261,6 +274,19 @@ static void cpu_copy(mert_ops *o, void *to, const void *from, size_t bytes)
 {
     (void)o;
     memcpy(to, from, bytes);
+}
+
+static const void *cpu_share(mert_ops *o, const void *host, size_t bytes)
+{
+    (void)o;
+    (void)bytes;
+    return host;
+}
+
+static void cpu_unshare(mert_ops *o, const void *shared)
+{
+    (void)o;
+    (void)shared;
 }
 
 static void cpu_nothing(mert_ops *o)
@@ -282,7 +308,7 @@ static void single_threaded_blas(void)
 
 mert_ops *mert_ops_cpu(void)
 {
-    static mert_ops cpu = {"cpu", cpu_alloc, cpu_release, cpu_copy, cpu_copy, cpu_nothing, cpu_run, cpu_nothing};
+    static mert_ops cpu = {"cpu", cpu_alloc, cpu_release, cpu_copy, cpu_copy, cpu_share, cpu_unshare, cpu_nothing, cpu_run, cpu_nothing};
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, single_threaded_blas);
     return &cpu;

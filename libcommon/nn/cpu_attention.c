@@ -4,6 +4,7 @@
 
 #include "../base/pool.h"
 #include "../base/random.h"
+#include "rows.h"
 #include "vector.h"
 
 #include <cblas.h>
@@ -33,39 +34,77 @@ static void drop(float *p, const mert_dropout_key *key, double rate, int64_t b, 
                          (float)(1.0 / (1.0 - rate)), n);
 }
 
+/* Keys and values of one head, packed for products: K as weights [T, dh], V as the transpose of weights [dh, T]. The key tiles begin at
+ * panels' edges. */
+typedef struct heads {
+    const mert_attention_args *a;
+    float *packed;      /* [B * H][keys + values] */
+    int64_t keys, values;
+} heads;
+
+static heads heads_of(const mert_attention_args *a)
+{
+    heads h = {.a = a, .keys = (a->T + MERT_PANEL - 1) / MERT_PANEL * MERT_PANEL * a->dh, .values = mert_packed_floats(a->dh, a->T)};
+    return h;
+}
+
+static void pack_head(void *arg, int64_t i, int worker)
+{
+    const heads *all = arg;
+    const mert_attention_args *a = all->a;
+    int64_t h = i % a->H, b = i / a->H, at = b * a->T * a->ld + h * a->dh, W = mert_panel_width(a->dh);
+    float *k = all->packed + i * (all->keys + all->values), *v = k + all->keys;
+    (void)worker;
+    for (int64_t t = 0; t < a->T; t += MERT_PANEL) /* panel by panel: their width is the same, whatever T is */
+        mert_pack_panels(k + t * a->dh, a->k + at + t * a->ld, a->ld, smaller(a->T - t, MERT_PANEL), a->dh, 0, 1);
+    for (int64_t c = 0; c < a->dh; c += W, v += a->T * W)
+        for (int64_t t = 0; t < a->T; t++) {
+            int64_t n = smaller(a->dh - c, W);
+            memcpy(v + t * W, a->v + at + t * a->ld + c, (size_t)n * sizeof(float));
+            if (n < W)
+                memset(v + t * W + n, 0, (size_t)(W - n) * sizeof(float));
+        }
+}
+
 /* One task: one tile of queries of one head of one item. */
 static void forward_tile(void *arg, int64_t i, int worker)
 {
-    const mert_attention_args *a = arg;
-    int64_t tiles = (a->T + QUERIES - 1) / QUERIES, t0 = i % tiles * QUERIES, h = i / tiles % a->H, b = i / tiles / a->H;
-    int64_t n = smaller(a->T - t0, QUERIES), at = b * a->T * a->ld + h * a->dh;
-    float *s = mert_cpu_scratch(worker, QUERIES * KEYS), *out = a->out + at + t0 * a->ld;
+    const heads *all = arg;
+    const mert_attention_args *a = all->a;
+    int64_t tiles = (a->T + QUERIES - 1) / QUERIES, t0 = i % tiles * QUERIES, head = i / tiles, h = head % a->H, b = head / a->H;
+    int64_t n = smaller(a->T - t0, QUERIES), ldout = a->ldout ? a->ldout : a->ld, W = mert_panel_width(a->dh);
+    const float *keys = all->packed + head * (all->keys + all->values), *values = keys + all->keys;
+    float *s = mert_cpu_scratch(worker, QUERIES * KEYS), *out = a->out + (b * a->T + t0) * ldout + h * a->dh;
     float top[QUERIES];
     double sum[QUERIES];
     for (int64_t r = 0; r < n; r++) {
         top[r] = -INFINITY;
         sum[r] = 0;
-        memset(out + r * a->ld, 0, (size_t)a->dh * sizeof(float));
+        memset(out + r * ldout, 0, (size_t)a->dh * sizeof(float));
     }
     for (int64_t k0 = 0; k0 < a->T; k0 += KEYS) {
         int64_t m = smaller(a->T - k0, KEYS);
-        multiply(0, 1, n, m, a->dh, a->scale, a->q + at + t0 * a->ld, a->ld, a->k + at + k0 * a->ld, a->ld, 0, s, KEYS);
+        mert_panel_product score = {.panels = keys + k0 * a->dh, .n = m, .k = a->dh, .width = MERT_PANEL, .x = a->q + (b * a->T + t0) * a->ld + h * a->dh, .ldx = a->ld,
+                              .m = n, .y = s, .ldy = KEYS, .alpha = a->scale};
+        mert_panel_product mix = {.panels = values + k0 * W, .panel_step = a->T * W, .n = a->dh, .k = m, .x = s, .ldx = KEYS, .m = n, .y = out,
+                            .ldy = ldout, .flags = MERT_ROWS_ADD};
+        mert_panels_run(&score);
         for (int64_t r = 0; r < n; r++) {
             float *p = s + r * KEYS, highest = MERT_VECTOR->max(p, m);
             if (highest > top[r]) {
                 float shrink = expf(top[r] - highest);
                 sum[r] *= shrink;
-                MERT_VECTOR->scale(out + r * a->ld, out + r * a->ld, shrink, a->dh);
+                MERT_VECTOR->scale(out + r * ldout, out + r * ldout, shrink, a->dh);
                 top[r] = highest;
             }
             sum[r] += MERT_VECTOR->exp_sum(p, top[r], m);
             if (a->p > 0)
                 drop(p, &a->key, a->p, b, h, a->H, t0 + r, a->T, k0, m);
         }
-        multiply(0, 0, n, a->dh, m, 1, s, KEYS, a->v + at + k0 * a->ld, a->ld, 1, out, a->ld);
+        mert_panels_run(&mix);
     }
     for (int64_t r = 0; r < n; r++) {
-        MERT_VECTOR->scale(out + r * a->ld, out + r * a->ld, (float)(1.0 / sum[r]), a->dh);
+        MERT_VECTOR->scale(out + r * ldout, out + r * ldout, (float)(1.0 / sum[r]), a->dh);
         if (a->lse)
             a->lse[(b * a->H + h) * a->T + t0 + r] = top[r] + (float)log(sum[r]);
     }
@@ -74,7 +113,10 @@ static void forward_tile(void *arg, int64_t i, int worker)
 void mert_cpu_attention(const void *args)
 {
     const mert_attention_args *a = args;
-    mert_pool_run(a->B * a->H * ((a->T + QUERIES - 1) / QUERIES), forward_tile, (void *)args);
+    heads h = heads_of(a);
+    h.packed = mert_cpu_shared_scratch((size_t)(a->B * a->H * (h.keys + h.values)));
+    mert_pool_run(a->B * a->H, pack_head, &h);
+    mert_pool_run(a->B * a->H * ((a->T + QUERIES - 1) / QUERIES), forward_tile, &h);
 }
 
 /* One task: one head of one item. With P the probabilities, M the dropout's factors, D = <dout, out> by query:

@@ -3,6 +3,7 @@
 #include "cpu.h"
 
 #include "../base/pool.h"
+#include "rows.h"
 #include "vector.h"
 
 #include <cblas.h>
@@ -39,16 +40,40 @@ static void forward_group(void *arg, int64_t i, int worker)
         float *y = a->y + (b * a->T + t) * a->D + g * Cg;
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)Cg, (int)inner, 1, rows, (int)inner, a->w + g * Cg * inner,
                     (int)inner, 0, y, (int)a->D);
-        if (a->bias)
-            for (int64_t r = 0; r < n; r++)
-                MERT_VECTOR->axpy(y + r * a->D, a->bias + g * Cg, 1.0f, Cg);
+        for (int64_t r = 0; r < n; r++)
+            MERT_VECTOR->epilogue(y + r * a->D, a->bias ? a->bias + g * Cg : NULL, NULL, a->gelu,
+                                  a->residual ? a->residual + (y - a->y) + r * a->D : NULL, Cg);
+    }
+}
+
+/* Taps that one product takes: their panel stays in the cache while all frames go by. */
+static int64_t taps_at_once(int64_t Cg)
+{
+    return Cg >= 1024 ? 1 : 1024 / Cg;
+}
+
+/* The same with packed weights: rows of overlapping windows straight from the slab, some taps after the others. */
+static void forward_group_packed(void *arg, int64_t i, int worker)
+{
+    const mert_grouped_conv_args *a = arg;
+    int64_t b = i / a->groups, g = i % a->groups, Cg = a->D / a->groups, inner = a->kernel * Cg, W = mert_panel_width(Cg);
+    int64_t at = b * a->T * a->D + g * Cg, taps = taps_at_once(Cg);
+    float *slab = mert_cpu_scratch(worker, (size_t)((a->T + a->kernel) * Cg));
+    take_group(slab, a->x + at, a->T, a->D, Cg, a->kernel, a->pad);
+    for (int64_t k = 0; k < a->kernel; k += taps) {
+        int last = k + taps >= a->kernel;
+        mert_panel_product p = {.panels = a->w + g * mert_packed_floats(Cg, inner) + k * Cg * W, .panel_step = inner * W, .n = Cg,
+                          .k = (last ? a->kernel - k : taps) * Cg, .x = slab + k * Cg, .ldx = Cg, .m = a->T, .y = a->y + at, .ldy = a->D,
+                          .flags = (k ? MERT_ROWS_ADD : 0) | (last && a->gelu ? MERT_ROWS_GELU : 0),
+                          .bias = last && a->bias ? a->bias + g * Cg : NULL, .residual = last && a->residual ? a->residual + at : NULL};
+        mert_panels_run(&p);
     }
 }
 
 void mert_cpu_grouped_conv(const void *args)
 {
     const mert_grouped_conv_args *a = args;
-    mert_pool_run(a->B * a->groups, forward_group, (void *)args);
+    mert_pool_run(a->B * a->groups, a->packed ? forward_group_packed : forward_group, (void *)args);
 }
 
 /* One task: one group, all items in order, so that dw is one accumulation. */

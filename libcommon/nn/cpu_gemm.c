@@ -1,9 +1,10 @@
 /* Matrix products: single-threaded OpenBLAS on tiles, the pool over tiles (contract A1). The tiles follow from the shape alone: a row
  * of the result is always computed by the same call with the same other rows, whoever computes it. What follows the product
- * (bias, GELU, residual) runs on the tile while it is in cache. */
+ * (bias, GELU, residual) runs on the tile while it is in cache. Products with packed weights are those of rows.h. */
 #include "cpu.h"
 
 #include "../base/pool.h"
+#include "rows.h"
 #include "vector.h"
 
 #include <cblas.h>
@@ -54,12 +55,48 @@ static void one_tile(void *arg, int64_t i, int worker)
                                   g->residual ? g->residual + at : NULL, columns);
 }
 
+static void packed_products(const mert_gemm_args *g)
+{
+    enum { AT_ONCE = 64 };
+    mert_panel_product p[AT_ONCE];
+    int64_t count = g->batch > 0 ? g->batch : 1;
+    for (int64_t first = 0, n; first < count; first += n) {
+        n = count - first < AT_ONCE ? count - first : AT_ONCE;
+        for (int64_t i = 0; i < n; i++) {
+            int64_t at = first + i, c = at * g->c_step;
+            p[i] = (mert_panel_product){.panels = g->b + at * g->b_step, .n = g->N, .k = g->K, .x = g->a + at * g->a_step, .ldx = g->lda, .m = g->M,
+                                  .y = g->c + c, .ldy = g->ldc, .alpha = g->alpha, .bias = g->bias ? g->bias + at * g->bias_step : NULL,
+                                  .residual = g->residual ? g->residual + c : NULL, .pre = g->pre ? g->pre + c : NULL,
+                                  .flags = (g->add ? MERT_ROWS_ADD : 0) | (g->gelu ? MERT_ROWS_GELU : 0)};
+        }
+        mert_panels_pool(p, n);
+    }
+}
+
+static void pack_piece(void *arg, int64_t i, int worker)
+{
+    const mert_pack_args *a = arg;
+    int64_t panels = mert_panel_count(a->n), which = i / panels, panel = i % panels;
+    (void)worker;
+    mert_pack_panels(a->to + which * a->to_step, a->w + which * a->w_step, a->ldw, a->n, a->k, panel, panel + 1);
+}
+
+void mert_cpu_pack(const void *args)
+{
+    const mert_pack_args *a = args;
+    mert_pool_run((a->count > 0 ? a->count : 1) * mert_panel_count(a->n), pack_piece, (void *)args);
+}
+
 void mert_cpu_gemm(const void *args)
 {
     const mert_gemm_args *g = args;
     tiles t = {.g = g};
     if (g->M <= 0 || g->N <= 0)
         return;
+    if (g->packed) {
+        packed_products(g);
+        return;
+    }
     t.columns = tile_columns(g->N);
     t.n_rows = (g->M + TILE_ROWS - 1) / TILE_ROWS;
     t.n_columns = (g->N + t.columns - 1) / t.columns;

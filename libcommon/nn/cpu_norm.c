@@ -222,3 +222,70 @@ void mert_cpu_weight_norm_backward(const void *args)
 {
     mert_pool_run((((const mert_weight_norm_backward_args *)args)->kernel + TAPS - 1) / TAPS, weight_norm_backward_taps, (void *)args);
 }
+
+/* ---- GroupNorm after the first convolution, without its outputs ---- */
+
+enum { WINDOWS = 4096 };
+
+typedef struct moment_job {
+    const mert_window_moments_args *a;
+    double *part; /* [blocks][kernel + kernel * kernel] */
+} moment_job;
+
+static void moments_block(void *arg, int64_t i, int worker)
+{
+    const moment_job *j = arg;
+    const mert_window_moments_args *a = j->a;
+    int64_t K = a->kernel, end = (i + 1) * WINDOWS < a->T ? (i + 1) * WINDOWS : a->T;
+    double *sums = j->part + i * (K + K * K), *products = sums + K;
+    (void)worker;
+    memset(sums, 0, (size_t)(K + K * K) * sizeof *sums);
+    for (int64_t t = i * WINDOWS; t < end; t++) {
+        const float *x = a->x + t * a->stride;
+        for (int64_t k = 0; k < K; k++) {
+            double v = x[k];
+            sums[k] += v;
+            for (int64_t l = 0; l <= k; l++)
+                products[k * K + l] += v * (double)x[l];
+        }
+    }
+}
+
+void mert_cpu_window_moments(const void *args)
+{
+    const mert_window_moments_args *a = args;
+    int64_t K = a->kernel, blocks = (a->T + WINDOWS - 1) / WINDOWS, size = K + K * K;
+    moment_job j = {a, (double *)(void *)mert_cpu_shared_scratch((size_t)(2 * blocks * size))};
+    mert_pool_run(blocks, moments_block, &j);
+    memset(a->sums, 0, (size_t)K * sizeof *a->sums);
+    memset(a->products, 0, (size_t)(K * K) * sizeof *a->products);
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t k = 0; k < K; k++) {
+            a->sums[k] += j.part[b * size + k];
+            for (int64_t l = 0; l <= k; l++)
+                a->products[k * K + l] += j.part[b * size + K + k * K + l];
+        }
+    for (int64_t k = 0; k < K; k++)
+        for (int64_t l = k + 1; l < K; l++)
+            a->products[k * K + l] = a->products[l * K + k];
+}
+
+void mert_cpu_fold_norm(const void *args)
+{
+    const mert_fold_norm_args *a = args;
+    int64_t K = a->kernel;
+    double T = (double)a->T;
+    for (int64_t c = 0; c < a->out; c++) {
+        const float *v = a->v + c * K;
+        double mean = 0, variance = 0, gain;
+        for (int64_t k = 0; k < K; k++) {
+            mean += v[k] * a->sums[k] / T;
+            for (int64_t l = 0; l < K; l++)
+                variance += (double)v[k] * v[l] * (a->products[k * K + l] / T - a->sums[k] / T * (a->sums[l] / T));
+        }
+        gain = a->norm_w[c] / sqrt((variance > 0 ? variance : 0) + (double)a->eps);
+        for (int64_t k = 0; k < K; k++)
+            a->w[c * K + k] = (float)(gain * v[k]);
+        a->b[c] = (float)(a->norm_b[c] - gain * mean);
+    }
+}

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 enum { WORKERS_MAX = 1024 };
-static struct { float *p; size_t floats; } scratch[WORKERS_MAX];
+static struct { float *p; size_t floats; } scratch[WORKERS_MAX + 1];
 
 float *mert_cpu_scratch(int worker, size_t floats)
 {
@@ -16,4 +16,9 @@ float *mert_cpu_scratch(int worker, size_t floats)
         scratch[worker].floats = floats;
     }
     return scratch[worker].p;
+}
+
+float *mert_cpu_shared_scratch(size_t floats)
+{
+    return mert_cpu_scratch(WORKERS_MAX, floats);
 }

@@ -152,6 +152,19 @@ static void guard_release(mert_ops *o, void *p)
     abort(); /* released twice, or not from here */
 }
 
+static const void *guard_share(mert_ops *o, const void *host, size_t bytes)
+{
+    void *p = guard_alloc(o, bytes);
+    if (p)
+        guard_copy(o, p, host, bytes);
+    return p;
+}
+
+static void guard_unshare(mert_ops *o, const void *shared)
+{
+    guard_release(o, (void *)(uintptr_t)shared);
+}
+
 static void guard_close(mert_ops *o)
 {
     guard *g = (guard *)o;
@@ -176,7 +189,8 @@ mert_ops *mert_ops_guard(void)
         free(g);
         return NULL;
     }
-    g->ops = (mert_ops){"guard", guard_alloc, guard_release, guard_copy, guard_download, guard_wait, guard_run, guard_close};
+    g->ops = (mert_ops){"guard", guard_alloc, guard_release, guard_copy, guard_download, guard_share, guard_unshare,
+                         guard_wait, guard_run, guard_close};
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->wake, NULL);
     pthread_cond_init(&g->idle, NULL);

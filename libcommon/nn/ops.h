@@ -30,7 +30,7 @@ typedef enum mert_op {
     MERT_OP_WEIGHT_NORM, MERT_OP_WEIGHT_NORM_BACKWARD, MERT_OP_GROUPED_CONV, MERT_OP_GROUPED_CONV_BACKWARD, MERT_OP_ATTENTION,
     MERT_OP_ATTENTION_BACKWARD, MERT_OP_DROPOUT, MERT_OP_MASK, MERT_OP_MASK_BACKWARD, MERT_OP_ZERO, MERT_OP_GATHER, MERT_OP_SCATTER_ADD,
     MERT_OP_NORMALIZE, MERT_OP_NORMALIZE_BACKWARD, MERT_OP_CROSS_ENTROPY, MERT_OP_SQUARED_ERROR, MERT_OP_GLU, MERT_OP_GLU_BACKWARD,
-    MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OPS_COUNT
+    MERT_OP_PACK, MERT_OP_WINDOW_MOMENTS, MERT_OP_FOLD_NORM, MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OPS_COUNT
 } mert_op;
 
 /* A backend. run(): queues one operation; args is the struct of that operation below. */
@@ -40,6 +40,10 @@ struct mert_ops {
     void (*release)(mert_ops *o, void *p);       /* waits first; NULL is fine */
     void (*upload)(mert_ops *o, void *to, const void *host, size_t bytes);
     void (*download)(mert_ops *o, void *host, const void *from, size_t bytes);
+    /* Host memory as the device can read it: itself where the two are one, else a copy, made by the next wait. unshare() it before
+     * the host memory goes; it waits. NULL: out of memory. */
+    const void *(*share)(mert_ops *o, const void *host, size_t bytes);
+    void (*unshare)(mert_ops *o, const void *shared);
     void (*wait)(mert_ops *o);
     void (*run)(mert_ops *o, mert_op op, const void *args, size_t size);
     void (*close)(mert_ops *o);
@@ -66,20 +70,25 @@ typedef struct { float *to; const float *from; int64_t n, a, b; int add; } mert_
 /* c[M,N] = (add: c +) alpha * op(a) op(b), then, in this order: + bias[N]; pre[M,N] = that; GELU; + residual[M,N].
  * op(a) is a[M,K] or (ta) the transpose of a[K,M]; op(b) is b[K,N] or (tb) the transpose of b[N,K]. alpha 0 means 1.
  * batch > 0: so many products, `*_step` floats apart (pre and residual move like c); sum: their sum goes into one c.
- * pre and residual have c's row stride. */
+ * pre and residual have c's row stride.
+ * packed: b is what mert_pack made of the weights [N,K] (op(b) is their transpose; ldb, tb and ta do not count, there is no sum).
+ * Then every output is one sum in the order of K: a row's result does not depend on M or on where in `a` it stands (A1). */
 typedef struct {
     int64_t M, N, K;
     const float *a, *b;
     float *c;
     int64_t lda, ldb, ldc;
-    int ta, tb, add;
+    int ta, tb, add, packed;
     float alpha;
-    int64_t batch, a_step, b_step, c_step;
+    int64_t batch, a_step, b_step, c_step, bias_step;
     int sum;
     const float *bias, *residual;
     float *pre;
     int gelu;
 } mert_gemm_args;
+/* Weights in the order in which the backend's products read them best; opaque, mert_packed_floats(n, k) of nn/rows.h long.
+ * w: `count` matrices [n, k] with row stride ldw, w_step apart -> to, to_step apart. */
+typedef struct { float *to; const float *w; int64_t ldw, n, k, count, to_step, w_step; } mert_pack_args;
 
 /* ---- elementwise, and sums over rows ---- */
 
@@ -111,27 +120,49 @@ typedef struct { float *y; const float *x, *w, *b; float *mean, *rstd, *pre; int
 /* As mert_layer_norm_backward_args, without add; dx may be dy. The gelu's own backward pass comes before, by `pre`. */
 typedef struct { float *dx, *dw, *db; const float *dy, *x, *w, *mean, *rstd; int64_t B, T, C; } mert_time_norm_backward_args;
 
+/* What the first convolution (one channel in) needs to know of a clip for the GroupNorm behind it, without computing its outputs:
+ * with windows x[stride t .. stride t + kernel), sums[k] = sum over t < T of x[stride t + k] and products[k][l] = sum over t of
+ * x[stride t + k] x[stride t + l], in double, in blocks of fixed position. */
+typedef struct { double *sums, *products; const float *x; int64_t T, kernel, stride; } mert_window_moments_args;
+/* That GroupNorm folded into the convolution's weights: with mean = v.sums/T (+ the conv's own bias, which cancels) and variance
+ * v^T (products/T - sums sums^T/T^2) v for row v of weights [out, kernel]: w = gain v, b = norm_b - gain mean, gain = norm_w / sqrt(variance + eps).
+ * conv(x; w) + b is then the normalised output. */
+typedef struct {
+    float *w, *b;
+    const double *sums, *products;
+    const float *v, *norm_w, *norm_b;
+    int64_t out, kernel, T;
+    float eps;
+} mert_fold_norm_args;
+
 /* ---- positional convolution ---- */
 
 /* w[o][k][i] = g[k] * v[o][i][k] / norm[k], norm[k] = |v[.][.][k]|: weight norm over dim 2, stored tap before channel for the product.
  * v [out, in, kernel]; norm [kernel] is kept. */
 typedef struct { float *w, *norm; const float *g, *v; int64_t out, in, kernel; } mert_weight_norm_args;
 typedef struct { float *dg, *dv; const float *dw, *g, *v, *norm; int64_t out, in, kernel; } mert_weight_norm_backward_args;
-/* y[b,t,o] = bias[o] + sum over k, i of w[o][k][i] * x[b, t + k - pad, group(o) * D/groups + i], zeros beyond the ends.
- * x, y [B, T, D]; w [D, kernel, D/groups]. */
-typedef struct { float *y; const float *x, *w, *bias; int64_t B, T, D, groups, kernel, pad; } mert_grouped_conv_args;
+/* y[b,t,o] = bias[o] + sum over k, i of w[o][k][i] * x[b, t + k - pad, group(o) * D/groups + i], zeros beyond the ends; then GELU;
+ * then + residual. x, y, residual [B, T, D]; w [D, kernel, D/groups], or packed: one mert_pack per group, [D/groups, kernel * D/groups].
+ * y may be neither x nor residual. */
+typedef struct {
+    float *y;
+    const float *x, *w, *bias, *residual;
+    int64_t B, T, D, groups, kernel, pad;
+    int packed, gelu;
+} mert_grouped_conv_args;
 /* dx += , dw += ; (the bias's gradient is a column sum) */
 typedef struct { float *dx, *dw; const float *dy, *x, *w; int64_t B, T, D, groups, kernel, pad; } mert_grouped_conv_backward_args;
 
 /* ---- attention ---- */
 
 /* out[b,t,h] = softmax(scale * q k^T) v over all T keys of the item, in tiles with a running softmax (A2): memory does not grow with T^2.
- * q, k, v, out [B, T, H * dh] with row stride ld; lse [B, H, T]: log of the softmax's denominator, kept for the backward pass.
+ * q, k, v [B, T, H * dh] with row stride ld, out with ldout (0: ld); lse [B, H, T]: log of the softmax's denominator, kept for the
+ * backward pass.
  * p > 0: dropout on the probabilities. */
 typedef struct {
     float *out, *lse;
     const float *q, *k, *v;
-    int64_t B, T, H, dh, ld;
+    int64_t B, T, H, dh, ld, ldout;
     float scale;
     double p;
     mert_dropout_key key;
@@ -206,6 +237,9 @@ typedef struct {
 #define mert_axpy(ops, ...) MERT_RUN(ops, MERT_OP_AXPY, mert_axpy_args, __VA_ARGS__)
 #define mert_swap_axes(ops, ...) MERT_RUN(ops, MERT_OP_SWAP_AXES, mert_swap_axes_args, __VA_ARGS__)
 #define mert_gemm(ops, ...) MERT_RUN(ops, MERT_OP_GEMM, mert_gemm_args, __VA_ARGS__)
+#define mert_pack(ops, ...) MERT_RUN(ops, MERT_OP_PACK, mert_pack_args, __VA_ARGS__)
+#define mert_window_moments(ops, ...) MERT_RUN(ops, MERT_OP_WINDOW_MOMENTS, mert_window_moments_args, __VA_ARGS__)
+#define mert_fold_norm(ops, ...) MERT_RUN(ops, MERT_OP_FOLD_NORM, mert_fold_norm_args, __VA_ARGS__)
 #define mert_gelu(ops, ...) MERT_RUN(ops, MERT_OP_GELU, mert_gelu_args, __VA_ARGS__)
 #define mert_gelu_backward(ops, ...) MERT_RUN(ops, MERT_OP_GELU_BACKWARD, mert_gelu_backward_args, __VA_ARGS__)
 #define mert_column_sum(ops, ...) MERT_RUN(ops, MERT_OP_COLUMN_SUM, mert_column_sum_args, __VA_ARGS__)

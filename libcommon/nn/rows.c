@@ -28,20 +28,30 @@ void mert_pack_panels(float *panels, const float *w, int64_t ldw, int64_t n, int
 
 /* ---- who computes what ---- */
 
-void mert_product_part(const mert_product *p, int64_t row, int64_t rows, int64_t first, int64_t end)
+void mert_panels_part(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end)
 {
     MERT_ROWS_KERNELS->part(p, row, rows, first, end);
 }
 
-void mert_product_run(const mert_product *p)
+static int64_t width_of(const mert_panel_product *p)
 {
-    MERT_ROWS_KERNELS->part(p, 0, p->m, 0, mert_panel_count(p->n));
+    return p->width ? p->width : mert_panel_width(p->n);
+}
+
+static int64_t panels_of(const mert_panel_product *p)
+{
+    return (p->n + width_of(p) - 1) / width_of(p);
+}
+
+void mert_panels_run(const mert_panel_product *p)
+{
+    MERT_ROWS_KERNELS->part(p, 0, p->m, 0, panels_of(p));
 }
 
 enum { CACHE_FLOATS = 1 << 17, PIECE_WORK = 1 << 19, PIECES = 8 };
 
 typedef struct job {
-    const mert_product *p;
+    const mert_panel_product *p;
     int64_t rows, row_tiles;      /* of one piece */
     int64_t panels, panel_tiles;
 } job;
@@ -49,8 +59,8 @@ typedef struct job {
 static void piece(void *arg, int64_t i, int worker)
 {
     const job *j = arg;
-    const mert_product *p = j->p + i / (j->row_tiles * j->panel_tiles);
-    int64_t at = i % (j->row_tiles * j->panel_tiles), count = mert_panel_count(p->n);
+    const mert_panel_product *p = j->p + i / (j->row_tiles * j->panel_tiles);
+    int64_t at = i % (j->row_tiles * j->panel_tiles), count = panels_of(p);
     int64_t row = at % j->row_tiles * j->rows, first = at / j->row_tiles * j->panels, end = first + j->panels;
     (void)worker;
     if (row < p->m)
@@ -59,10 +69,10 @@ static void piece(void *arg, int64_t i, int worker)
 
 /* Pieces of rows that stay in the cache while the panels go by, and of half a million multiplications at least; where rows are few
  * (the deep layers: large weights, short clips) cut along the outputs, so that each thread reads its own share of the weights. */
-void mert_product_pool(const mert_product *p, int64_t count)
+void mert_panels_pool(const mert_panel_product *p, int64_t count)
 {
     job j = {.p = p};
-    int64_t step = 2 * MERT_ROWS_KERNELS->row_tile, panels = mert_panel_count(p->n), width = mert_panel_width(p->n);
+    int64_t step = 2 * MERT_ROWS_KERNELS->row_tile, panels = panels_of(p), width = width_of(p);
     j.panels = panels;
     j.rows = CACHE_FLOATS / p->k / step * step;
     while (j.rows * p->k * p->n < PIECE_WORK || j.rows < 48)
@@ -118,22 +128,22 @@ void mert_rows_set(mert_rows *w, const float *weights, int64_t ldw)
     mert_pack_panels(w->panels, weights, ldw, w->n, w->k, 0, mert_panel_count(w->n));
 }
 
-static mert_product product_of(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
+static mert_panel_product product_of(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
 {
-    return (mert_product){.panels = w->panels, .n = w->n, .k = w->k, .taps = w->taps, .tap_stride = w->tap_stride, .x = x, .y = y,
+    return (mert_panel_product){.panels = w->panels, .n = w->n, .k = w->k, .taps = w->taps, .tap_stride = w->tap_stride, .x = x, .y = y,
                           .ldx = ldx, .ldy = ldy, .m = m, .bias = w->bias, .flags = flags};
 }
 
 void mert_rows_apply(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
 {
-    mert_product p = product_of(w, x, ldx, m, y, ldy, flags);
-    mert_product_run(&p);
+    mert_panel_product p = product_of(w, x, ldx, m, y, ldy, flags);
+    mert_panels_run(&p);
 }
 
 void mert_rows_pool(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
 {
-    mert_product p = product_of(w, x, ldx, m, y, ldy, flags);
-    mert_product_pool(&p, 1);
+    mert_panel_product p = product_of(w, x, ldx, m, y, ldy, flags);
+    mert_panels_pool(&p, 1);
 }
 
 void mert_rows_plain(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)

@@ -36,10 +36,10 @@ typedef enum mert_rows_flags {
 } mert_rows_flags;
 
 /* y = (ADD: y +) alpha x w^T, then + bias, kept in pre, ELU or GELU, + residual; NULL and 0 mean "not wanted" (alpha, taps: 1;
- * panel_step: k times the panel's width). pre and residual have y's row stride. */
-typedef struct mert_product {
+ * width: mert_panel_width(n); panel_step: k * width). pre and residual have y's row stride. */
+typedef struct mert_panel_product {
     const float *panels;
-    int64_t n, k, panel_step;
+    int64_t n, k, width, panel_step;
     int64_t taps, tap_stride;       /* x's row: taps pieces of k / taps floats */
     const float *x;
     float *y;
@@ -48,13 +48,13 @@ typedef struct mert_product {
     const float *bias, *residual;
     float *pre;
     int flags;
-} mert_product;
+} mert_panel_product;
 
 /* Rows [row, row + rows) of panels [first, end), in the calling thread. */
-void mert_product_part(const mert_product *p, int64_t row, int64_t rows, int64_t first, int64_t end);
+void mert_panels_part(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end);
 /* All of it, in the calling thread; by the pool. `count` products at once (their tasks share the pool). */
-void mert_product_run(const mert_product *p);
-void mert_product_pool(const mert_product *p, int64_t count);
+void mert_panels_run(const mert_panel_product *p);
+void mert_panels_pool(const mert_panel_product *p, int64_t count);
 
 /* ---- weights that own their panels ---- */
 
@@ -82,7 +82,7 @@ void mert_rows_plain(const mert_rows *w, const float *x, int64_t ldx, int64_t m,
 
 /* The inner loops, one table per instruction set. */
 typedef struct mert_rows_kernels {
-    void (*part)(const mert_product *p, int64_t row, int64_t rows, int64_t first, int64_t end);
+    void (*part)(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end);
     int row_tile; /* rows of a full register tile: what rows are best cut into multiples of */
 } mert_rows_kernels;
 

@@ -23,7 +23,7 @@ enum { LANES = 4, ROWS = 1, WIDE_ROWS = 1 };
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 /* What follows the product, for n outputs of row r from column `at` on. */
-static inline __attribute__((always_inline)) void finish(const mert_product *p, const float *sum, int64_t r, int64_t at, int64_t n)
+static inline __attribute__((always_inline)) void finish(const mert_panel_product *p, const float *sum, int64_t r, int64_t at, int64_t n)
 {
     float v[MERT_WIDE_PANEL], *y = p->y + r * p->ldy + at;
     const float alpha = p->alpha == 0 ? 1.0f : p->alpha;
@@ -52,7 +52,7 @@ static inline __attribute__((always_inline)) void finish(const mert_product *p, 
 /* R rows by P panels of width W: a function for each, since only loops with literal bounds leave their sums in registers under every
  * compiler. The sums are read once, into `done`: whatever else touched them would keep them out of registers, too. */
 #define TILE(name, R, P, W)                                                                                              \
-    static __attribute__((noinline)) void name(const mert_product *p, int64_t row, int64_t panel)                        \
+    static __attribute__((noinline)) void name(const mert_panel_product *p, int64_t row, int64_t panel)                        \
     {                                                                                                                    \
         vec sum[(R) * (P)][(W) / LANES];                                                                                 \
         float done[(R) * (P)][W];                                                                                        \
@@ -96,7 +96,7 @@ enum { ROW_PANELS = LANES == 16 ? 4 : 2 };
 TILE(long_row, 1, ROW_PANELS, MERT_PANEL)
 #endif
 
-static void wide_part(const mert_product *p, int64_t row, int64_t rows, int64_t first, int64_t end)
+static void wide_part(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end)
 {
     for (; first < end; first++) {
         int64_t r = 0;
@@ -107,9 +107,9 @@ static void wide_part(const mert_product *p, int64_t row, int64_t rows, int64_t 
     }
 }
 
-static void part(const mert_product *p, int64_t row, int64_t rows, int64_t first, int64_t end)
+static void part(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end)
 {
-    if (mert_panel_width(p->n) == MERT_WIDE_PANEL) {
+    if ((p->width ? p->width : mert_panel_width(p->n)) == MERT_WIDE_PANEL) {
         wide_part(p, row, rows, first, end);
         return;
     }
