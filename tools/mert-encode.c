@@ -20,7 +20,6 @@ static const char *model_path, *layer_list = "all", *device = "cpu";
 static int pool, dtype, normalize = -1;
 static const char *const pools[] = {"none", "mean", "max", NULL};
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
-enum { POOL_NONE, POOL_MEAN, POOL_MAX };
 
 static const mert_option options[] = {
     {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL, "a model: HF directory, safetensors, torch file, or our own directory"},
@@ -63,11 +62,11 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     strcpy(out->kind, "hidden");
     out->dtype = (mts_dtype[]){MTS_F32, MTS_F16, MTS_BF16}[dtype];
     out->ndim = 3;
-    out->shape[0] = pool == POOL_NONE ? -1 : 1;
+    out->shape[0] = pool == MERT_POOLING_NONE ? -1 : 1;
     out->shape[1] = s->n_layers;
     out->shape[2] = c->width;
-    out->frame_rate_num = pool == POOL_NONE ? c->sample_rate : 0;
-    out->frame_rate_den = pool == POOL_NONE ? mert_config_stride(c) : 1;
+    out->frame_rate_num = pool == MERT_POOLING_NONE ? c->sample_rate : 0;
+    out->frame_rate_den = pool == MERT_POOLING_NONE ? mert_config_stride(c) : 1;
     out->model = s->hash;
     return 0;
 }
@@ -105,55 +104,17 @@ static int write_rows(state *s, const float *rows, int64_t n, mert_sink *sink, m
     return mert_sink_write(sink, half, n, e);
 }
 
-/* [layers][T][D] -> rows [T][layers][D], a block of time at a time. */
-static int write_all(state *s, const float *hidden, int64_t T, float *block, mert_sink *sink, mert_error *e)
-{
-    int64_t D = s->weights.layout.config.width;
-    for (int64_t t0 = 0; t0 < T; t0 += BLOCK) {
-        int64_t n = T - t0 < BLOCK ? T - t0 : BLOCK;
-        for (int l = 0; l < s->n_layers; l++)
-            for (int64_t t = 0; t < n; t++)
-                memcpy(block + (t * s->n_layers + l) * D, hidden + (l * T + t0 + t) * D, (size_t)D * sizeof(float));
-        if (write_rows(s, block, n, sink, e))
-            return -1;
-    }
-    return 0;
-}
-
-static void pool_layer(float *to, const float *x, int64_t T, int64_t D)
-{
-    for (int64_t d = 0; d < D; d++) {
-        double sum = 0;
-        float top = x[d];
-        for (int64_t t = 0; t < T; t++) {
-            sum += x[t * D + d];
-            top = x[t * D + d] > top ? x[t * D + d] : top;
-        }
-        to[d] = pool == POOL_MEAN ? (float)(sum / (double)T) : top;
-    }
-}
-
 static int end(void *self, mert_sink *sink, mert_error *e)
 {
     state *s = self;
-    int64_t T, D = s->weights.layout.config.width;
-    const float *hidden;
-    float *block;
-    int bad;
-    if (mert_inference_run(s->inference, s->pcm, s->n, &hidden, &T, e))
+    int64_t T, width = mert_inference_width(s->inference);
+    const float *rows;
+    if (mert_inference_run(s->inference, s->pcm, s->n, &rows, &T, e))
         return -1;
-    block = malloc((size_t)(BLOCK * s->n_layers * D) * sizeof *block);
-    if (!block)
-        return mert_fail(e, "out of memory");
-    if (pool == POOL_NONE)
-        bad = write_all(s, hidden, T, block, sink, e);
-    else {
-        for (int l = 0; l < s->n_layers; l++)
-            pool_layer(block + l * D, hidden + l * T * D, T, D);
-        bad = write_rows(s, block, 1, sink, e);
-    }
-    free(block);
-    return bad;
+    for (int64_t t = 0; t < T; t += BLOCK)
+        if (write_rows(s, rows + t * width, T - t < BLOCK ? T - t : BLOCK, sink, e))
+            return -1;
+    return 0;
 }
 
 static void choose_layers(state *s)
@@ -208,7 +169,7 @@ int main(int argc, char **argv)
     choose_layers(&s);
     s.rows = malloc((size_t)BLOCK * (size_t)s.n_layers * (size_t)s.weights.layout.config.width * sizeof(uint16_t));
     s.inference = s.rows ? mert_inference_new(&s.weights, ops, s.layers, s.n_layers, &e) : NULL;
-    if (!s.inference) {
+    if (!s.inference || mert_inference_pool(s.inference, &(mert_pooling_plan){.how = (mert_pooling_how)pool}, &e)) {
         mert_log_error("%s: %s", model_path, s.rows ? e.text : "out of memory");
         return 1;
     }

@@ -334,7 +334,7 @@ static int prepare(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, 
 }
 
 const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x, const float *mask,
-                                  const float *cqt, float *const *hidden, mert_error *e)
+                                  const float *cqt, const mert_layer_tap *tap, mert_error *e)
 {
     const mert_config *c = m->c;
     const float *y;
@@ -349,8 +349,8 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
         goto memory;
     for (int i = 0; i < c->layers; i++) {
         float *out;
-        if (hidden && hidden[i])
-            mert_copy(m->ops, .to = hidden[i], .from = y, .n = n);
+        if (tap && tap->give(tap->self, i, y))
+            return y;
         if (m->regime.training || !turn[i % 2])
             turn[i % 2] = mert_arena_floats(&m->kept, n);
         out = turn[i % 2];
@@ -366,8 +366,8 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
                         .mean = m->encoder_mean, .rstd = m->encoder_rstd, .rows = m->B * m->T, .columns = c->width, .eps = (float)c->eps);
         y = out;
     }
-    if (hidden && hidden[c->layers])
-        mert_copy(m->ops, .to = hidden[c->layers], .from = y, .n = n);
+    if (tap)
+        tap->give(tap->self, c->layers, y);
     return y;
 memory:
     mert_fail(e, "out of memory for %lld clips of %lld samples", (long long)B, (long long)L);

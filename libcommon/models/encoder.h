@@ -20,12 +20,19 @@ typedef struct mert_regime {
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients, mert_error *e);
 void mert_encoder_free(mert_encoder *m);
 
+/* Who wants hidden states as they come. give: hidden state `layer`, 0..N as HF numbers them, is y, device [B, T, D], for operations that
+ * give itself queues. Not 0: no later one is wanted, and the forward pass ends. */
+typedef struct mert_layer_tap {
+    int (*give)(void *self, int layer, const float *y);
+    void *self;
+} mert_layer_tap;
+
 /* x: device [B, L] pcm. T: frames that take part, at most mert_config_frames(L); 0: all. mask: device [B, T] of 0/1 (floats), frames to be
  * replaced by mask_emb; NULL: none. cqt: device [B, T, cqt_input_bins] for models with cqt_input, else NULL. Returns the last hidden
- * state, device [B, T, D] (owned by the encoder, valid until the next call), NULL on error. hidden: where not NULL, N+1 device pointers to
- * [B, T, D] each (NULL: not wanted) that get the hidden states as HF numbers them. */
+ * state, device [B, T, D] (owned by the encoder, valid until the next call), NULL on error. tap: NULL, or who
+ * wants the hidden states. */
 const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x, const float *mask,
-                                  const float *cqt, float *const *hidden, mert_error *e);
+                                  const float *cqt, const mert_layer_tap *tap, mert_error *e);
 /* device [1]: sum of squares of the extractor's output [B, T, C] of the last forward; features_pen is its mean. */
 const double *mert_encoder_features_squares(const mert_encoder *m);
 /* device [B, T, C]: the extractor's output of the last forward (training only). */

@@ -11,11 +11,24 @@ struct mert_inference {
     mert_ops *ops;
     float *weights;            /* device */
     mert_encoder *encoder;
-    int layers[MERT_LAYERS_MAX + 1], n_layers;
     mert_cqt_batch *cqt;       /* models with CQT input */
-    float *pcm, *cqt_rows, *hidden;                /* host */
-    float *device_pcm, *device_cqt, *device_hidden;
-    int64_t room_L, room_T;    /* what these hold */
+
+    int slot[MERT_LAYERS_MAX + 1]; /* of hidden state i: its place in the answer, -1: not wanted */
+    int n_layers, last;        /* last: the highest wanted */
+    int weighted;
+    float factors[MERT_LAYERS_MAX + 1]; /* of hidden state i */
+    mert_pooling_plan plan;
+    mert_pooling *pooling;     /* one layer at a time */
+
+    int64_t room_L, room_T;    /* what these hold: */
+    float *pcm, *cqt_rows, *state, *pooled;  /* host: normalised clip; CQT; when pooling, one hidden state and the answer */
+    float *device_pcm, *device_cqt, *device_answer; /* device_answer [T, layers, D]; NULL where layers are pooled one by one */
+    float *answer;             /* of mert_inference_run */
+    int64_t room_answer;
+
+    int64_t T, rows;           /* of the last clip */
+    int pooling_slot;
+    int64_t pooled_rows;
 };
 
 mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const int *layers, int n_layers, mert_error *e)
@@ -29,7 +42,12 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const i
     m->c = &w->layout.config;
     m->ops = ops;
     m->n_layers = n_layers;
-    memcpy(m->layers, layers, (size_t)n_layers * sizeof *layers);
+    for (int i = 0; i <= MERT_LAYERS_MAX; i++)
+        m->slot[i] = -1;
+    for (int i = 0; i < n_layers; i++) {
+        m->slot[layers[i]] = i;
+        m->last = layers[i] > m->last ? layers[i] : m->last;
+    }
     if (!(m->weights = ops->alloc(ops, bytes))) {
         mert_fail(e, "out of memory for the weights");
         goto fail;
@@ -44,15 +62,37 @@ fail:
     return NULL;
 }
 
+void mert_inference_weigh(mert_inference *m, const float *factors)
+{
+    m->weighted = 1;
+    for (int i = 0; i <= m->last; i++)
+        m->factors[i] = m->slot[i] >= 0 ? factors[m->slot[i]] : 0;
+}
+
+int mert_inference_pool(mert_inference *m, const mert_pooling_plan *plan, mert_error *e)
+{
+    m->plan = *plan;
+    if (plan->how == MERT_POOLING_NONE)
+        return 0;
+    m->pooling = mert_pooling_new(plan, m->c->width, e);
+    return m->pooling ? 0 : -1;
+}
+
+int64_t mert_inference_width(const mert_inference *m)
+{
+    return (int64_t)m->c->width * (m->weighted ? 1 : m->n_layers);
+}
+
 static void free_buffers(mert_inference *m)
 {
     free(m->pcm);
     free(m->cqt_rows);
-    free(m->hidden);
+    free(m->state);
+    free(m->pooled);
     m->ops->release(m->ops, m->device_pcm);
     m->ops->release(m->ops, m->device_cqt);
-    m->ops->release(m->ops, m->device_hidden);
-    m->pcm = m->cqt_rows = m->hidden = m->device_pcm = m->device_cqt = m->device_hidden = NULL;
+    m->ops->release(m->ops, m->device_answer);
+    m->pcm = m->cqt_rows = m->state = m->pooled = m->device_pcm = m->device_cqt = m->device_answer = NULL;
     m->room_L = m->room_T = 0;
 }
 
@@ -61,26 +101,34 @@ void mert_inference_free(mert_inference *m)
     if (!m)
         return;
     free_buffers(m);
+    free(m->answer);
+    mert_pooling_free(m->pooling);
     mert_encoder_free(m->encoder);
     mert_cqt_batch_free(m->cqt);
     m->ops->release(m->ops, m->weights);
     free(m);
 }
 
+static float *host_floats(int64_t n)
+{
+    return malloc((size_t)(n > 0 ? n : 1) * sizeof(float));
+}
+
 static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
 {
-    int64_t bins = m->c->cqt_input ? m->c->cqt_input_bins : 0;
-    size_t hidden = (size_t)(T * m->c->width) * (size_t)m->n_layers * sizeof(float);
+    int64_t D = m->c->width, width = mert_inference_width(m), bins = m->cqt ? m->c->cqt_input_bins : 0;
+    int whole = !m->pooling || m->weighted; /* all frames of the answer stand on the device */
     if (L <= m->room_L && T <= m->room_T)
         return 0;
     free_buffers(m);
-    m->pcm = malloc((size_t)L * sizeof(float));
-    m->hidden = malloc(hidden);
-    m->cqt_rows = malloc((size_t)(T * bins + 1) * sizeof(float));
+    m->pcm = host_floats(m->c->normalize ? L : 0);
+    m->cqt_rows = host_floats(T * bins);
+    m->state = host_floats(m->pooling ? T * D : 0);
+    m->pooled = host_floats(m->pooling ? mert_pooling_rows(&m->plan, T) * width : 0);
     m->device_pcm = mert_ops_floats(m->ops, L);
     m->device_cqt = mert_ops_floats(m->ops, T * bins);
-    m->device_hidden = m->ops->alloc(m->ops, hidden);
-    if (!m->pcm || !m->hidden || !m->cqt_rows || !m->device_pcm || !m->device_cqt || !m->device_hidden) {
+    m->device_answer = mert_ops_floats(m->ops, whole ? T * width : 0);
+    if (!m->pcm || !m->cqt_rows || !m->state || !m->pooled || !m->device_pcm || !m->device_cqt || !m->device_answer) {
         free_buffers(m);
         return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
     }
@@ -103,34 +151,103 @@ static void normalise(float *to, const float *x, int64_t n)
         to[i] = (float)((x[i] - mean) * f);
 }
 
-int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **hidden, int64_t *T, mert_error *e)
+/* ---- layers as they are finished ---- */
+
+static int take_span(void *self, const float *row, int64_t n, mert_error *e)
 {
-    int64_t frames = mert_config_frames(m->c, n), size = frames * m->c->width;
-    float *out[MERT_LAYERS_MAX + 1] = {NULL};
+    mert_inference *m = self;
+    (void)n;
+    (void)e;
+    memcpy(m->pooled + m->pooled_rows++ * mert_inference_width(m) + (int64_t)m->pooling_slot * m->c->width, row,
+           (size_t)m->c->width * sizeof *row);
+    return 0;
+}
+
+/* x: device [T, D] */
+static void pool_layer(mert_inference *m, const float *x, int slot)
+{
+    m->ops->download(m->ops, m->state, x, (size_t)(m->T * m->c->width) * sizeof *x);
+    m->ops->wait(m->ops);
+    m->pooling_slot = slot;
+    m->pooled_rows = 0;
+    mert_pooling_begin(m->pooling);
+    mert_pooling_add(m->pooling, m->state, m->T, take_span, m, NULL);
+    mert_pooling_end(m->pooling, take_span, m, NULL);
+}
+
+static int give_layer(void *self, int layer, const float *y)
+{
+    mert_inference *m = self;
+    int slot = m->slot[layer];
+    int64_t D = m->c->width;
+    if (slot >= 0 && m->weighted) {
+        if (m->factors[layer] != 0) /* to axpy, alpha 0 is 1 */
+            mert_axpy(m->ops, .to = m->device_answer, .from = y, .alpha = m->factors[layer], .n = m->T * D);
+    } else if (slot >= 0 && m->pooling)
+        pool_layer(m, y, slot);
+    else if (slot >= 0)
+        mert_copy_2d(m->ops, .to = m->device_answer + slot * D, .ldto = m->n_layers * D, .from = y, .ldfrom = D, .rows = m->T, .columns = D);
+    return layer == m->last;
+}
+
+int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
+{
+    int64_t T = mert_config_frames(m->c, n);
+    mert_layer_tap tap = {give_layer, m};
     mert_regime inference = {0};
-    if (frames < 1)
+    if (T < 1)
         return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n, mert_config_receptive_field(m->c));
-    if (make_room(m, n, frames, e))
+    if (make_room(m, n, T, e))
         return -1;
-    if (m->c->normalize)
+    if (m->c->normalize) {
         normalise(m->pcm, pcm, n);
-    else
-        memcpy(m->pcm, pcm, (size_t)n * sizeof(float));
-    m->ops->upload(m->ops, m->device_pcm, m->pcm, (size_t)n * sizeof(float));
-    if (m->cqt) {
-        if (mert_cqt_batch_run(m->cqt, 1, n, frames, m->pcm, m->cqt_rows, e))
-            return -1;
-        m->ops->upload(m->ops, m->device_cqt, m->cqt_rows, (size_t)(frames * m->c->cqt_input_bins) * sizeof(float));
+        pcm = m->pcm;
     }
-    for (int i = 0; i < m->n_layers; i++)
-        out[m->layers[i]] = m->device_hidden + i * size;
-    if (!mert_encoder_forward(m->encoder, &inference, 1, n, 0, m->device_pcm, NULL, m->cqt ? m->device_cqt : NULL, out, e)) {
+    m->ops->upload(m->ops, m->device_pcm, pcm, (size_t)n * sizeof(float));
+    if (m->cqt) {
+        if (mert_cqt_batch_run(m->cqt, 1, n, T, pcm, m->cqt_rows, e))
+            return -1;
+        m->ops->upload(m->ops, m->device_cqt, m->cqt_rows, (size_t)(T * m->c->cqt_input_bins) * sizeof(float));
+    }
+    m->T = T;
+    if (m->weighted)
+        mert_fill(m->ops, .to = m->device_answer, .n = T * m->c->width);
+    if (!mert_encoder_forward(m->encoder, &inference, 1, n, 0, m->device_pcm, NULL, m->cqt ? m->device_cqt : NULL, &tap, e)) {
         m->ops->wait(m->ops);
         return -1;
     }
-    m->ops->download(m->ops, m->hidden, m->device_hidden, (size_t)(size * m->n_layers) * sizeof(float));
+    if (m->weighted && m->pooling)
+        pool_layer(m, m->device_answer, 0);
     m->ops->wait(m->ops);
-    *hidden = m->hidden;
-    *T = frames;
+    *rows = m->rows = m->pooling ? m->pooled_rows : T;
+    return 0;
+}
+
+void mert_inference_fetch(mert_inference *m, float *to)
+{
+    size_t bytes = (size_t)(m->rows * mert_inference_width(m)) * sizeof *to;
+    if (m->pooling) {
+        memcpy(to, m->pooled, bytes);
+        return;
+    }
+    m->ops->download(m->ops, to, m->device_answer, bytes);
+    m->ops->wait(m->ops);
+}
+
+int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows, mert_error *e)
+{
+    int64_t size;
+    if (mert_inference_forward(m, pcm, n, rows, e))
+        return -1;
+    size = *rows * mert_inference_width(m);
+    if (size > m->room_answer) {
+        free(m->answer);
+        m->answer = host_floats(size);
+        m->room_answer = m->answer ? size : 0;
+        if (!m->answer)
+            return mert_fail(e, "out of memory for a clip of %lld samples", (long long)n);
+    }
+    mert_inference_fetch(m, m->answer);
+    *answer = m->answer;
     return 0;
 }
