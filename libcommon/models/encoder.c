@@ -233,9 +233,7 @@ static float *projection_forward(mert_encoder *m, const float *extracted, const 
     if (dropping(m, m->regime.input_dropout))
         mert_dropout(m->ops, .x = m->projected, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
                      .key = mert_encoder_key(m, SITE_FEATURES));
-    if (m->mask)
-        mert_mask(m->ops, .x = m->projected, .e = mert_weight(m, m->mask_emb), .mask = m->mask, .rows = n, .D = c->width);
-    return m->projected;
+    return mert_corruption_forward(m, m->projected) ? NULL : m->projected;
 }
 
 /* d [B*T, D]: gradient by the projected frames. pen: by features_pen. */
@@ -244,8 +242,8 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs];
     float *dj = mert_arena_floats(&m->scratch, n * J), *df, mult = (float)m->regime.feature_grad_mult;
-    if (m->mask)
-        mert_mask_backward(m->ops, .dx = d, .de = mert_gradient(m, m->mask_emb), .mask = m->mask, .rows = n, .D = c->width);
+    if (mert_corruption_backward(m, d))
+        return;
     if (dropping(m, m->regime.input_dropout))
         mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout, .key = mert_encoder_key(m, SITE_FEATURES));
     mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w), d, mert_gradient(m, m->projection.w),
@@ -333,8 +331,8 @@ static int prepare(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, 
     return 0;
 }
 
-const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x, const float *mask,
-                                  const float *cqt, const mert_layer_tap *tap, mert_error *e)
+const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x,
+                                  const mert_corruption *corruption, const float *cqt, const mert_layer_tap *tap, mert_error *e)
 {
     const mert_config *c = m->c;
     const float *y;
@@ -342,7 +340,7 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
     int64_t n;
     if (prepare(m, r, B, L, T, e))
         return NULL;
-    m->mask = mask;
+    m->corruption = corruption ? *corruption : (mert_corruption){0};
     n = m->B * m->T * c->width;
     pack(m);
     if (!(y = extractor_forward(m, x)) || !(y = projection_forward(m, y, cqt)) || !(y = position_forward(m, y)))

@@ -20,6 +20,16 @@ typedef struct mert_regime {
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients, mert_error *e);
 void mert_encoder_free(mert_encoder *m);
 
+/* What is done to the projected frames before the transformer sees them, in this order; all of it on the device (REFERENCE
+ * section 2). Zero: nothing. */
+typedef struct mert_corruption {
+    const float *mask;            /* [B, T] of 0/1: frames that become mask_emb; NULL: none */
+    int64_t replaced;             /* so many frames, to[i], then become what from[i] was until now ... */
+    const int32_t *to, *from;     /* ... rows of [B * T], each at most once in its list */
+    const float *replaced_rows;   /* [B, T] of 0/1: those in `to` */
+    const float *channels;        /* [B, D] of 0/1: channels that are 0 in all frames of their clip; NULL: none */
+} mert_corruption;
+
 /* Who wants hidden states as they come. give: hidden state `layer`, 0..N as HF numbers them, is y, device [B, T, D], for operations that
  * give itself queues. Not 0: no later one is wanted, and the forward pass ends. */
 typedef struct mert_layer_tap {
@@ -27,12 +37,12 @@ typedef struct mert_layer_tap {
     void *self;
 } mert_layer_tap;
 
-/* x: device [B, L] pcm. T: frames that take part, at most mert_config_frames(L); 0: all. mask: device [B, T] of 0/1 (floats), frames to be
- * replaced by mask_emb; NULL: none. cqt: device [B, T, cqt_input_bins] for models with cqt_input, else NULL. Returns the last hidden
- * state, device [B, T, D] (owned by the encoder, valid until the next call), NULL on error. tap: NULL, or who
- * wants the hidden states. */
-const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x, const float *mask,
-                                  const float *cqt, const mert_layer_tap *tap, mert_error *e);
+/* x: device [B, L] pcm. T: frames that take part, at most mert_config_frames(L); 0: all. corruption: NULL for
+ * none; what it points to must stay until the backward pass. cqt: device [B, T, cqt_input_bins] for models with
+ * cqt_input, else NULL. Returns the last hidden state, device [B, T, D] (owned by the encoder, valid until the next
+ * call), NULL on error. tap: NULL, or who wants the hidden states. */
+const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x,
+                                  const mert_corruption *corruption, const float *cqt, const mert_layer_tap *tap, mert_error *e);
 /* device [1]: sum of squares of the extractor's output [B, T, C] of the last forward; features_pen is its mean. */
 const double *mert_encoder_features_squares(const mert_encoder *m);
 /* device [B, T, C]: the extractor's output of the last forward (training only). */

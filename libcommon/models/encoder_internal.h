@@ -43,7 +43,7 @@ struct mert_encoder {
 
     /* the last forward pass */
     int64_t B, L, T, conv_T[MERT_CONV_MAX + 1];
-    const float *mask;
+    mert_corruption corruption;
     const float *conv_in[MERT_CONV_MAX];
     float *conv_out[MERT_CONV_MAX], *conv_pre[MERT_CONV_MAX], *conv_mean[MERT_CONV_MAX], *conv_rstd[MERT_CONV_MAX];
     float *features, *joined, *joined_norm, *feature_mean, *feature_rstd;
@@ -59,6 +59,10 @@ static inline mert_dropout_key mert_encoder_key(const mert_encoder *m, uint32_t 
 {
     return (mert_dropout_key){m->regime.seed, m->regime.update << 20 | m->regime.micro_batch, site};
 }
+
+/* x, d: [B*T, D], in place. -1: no memory. */
+int mert_corruption_forward(mert_encoder *m, float *x);
+int mert_corruption_backward(mert_encoder *m, float *d);
 
 /* x [B*T, D] -> the layer's output, from `kept` when training and from `scratch` otherwise. */
 float *mert_layer_forward(mert_encoder *m, int i, const float *x, layer_record *r, float *out);

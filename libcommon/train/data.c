@@ -15,6 +15,8 @@ void mert_load_free(mert_load *l)
     free(l->audio);
     free(l->labels);
     free(l->mask);
+    free(l->source);
+    free(l->channels);
     free(l->items);
     free(l->corpus_items);
     memset(l, 0, sizeof *l);
@@ -29,9 +31,9 @@ static int need(void *p, size_t n, size_t element)
     return *at ? 0 : -1;
 }
 
-static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, mert_error *e)
+static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, int64_t D, mert_error *e)
 {
-    size_t samples = (size_t)B * (size_t)L, frames = (size_t)B * (size_t)T;
+    size_t samples = (size_t)B * (size_t)L, frames = (size_t)B * (size_t)T, channels = (size_t)B * (size_t)D;
     if (samples > l->samples_room) {
         l->samples_room = 0;
         if (need(&l->clean, samples, sizeof *l->clean) || need(&l->audio, samples, sizeof *l->audio))
@@ -40,9 +42,16 @@ static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, mert_
     }
     if (frames > l->frames_room) {
         l->frames_room = 0;
-        if (need(&l->labels, frames * (size_t)K, sizeof *l->labels) || need(&l->mask, frames, sizeof *l->mask))
+        if (need(&l->labels, frames * (size_t)K, sizeof *l->labels) || need(&l->mask, frames, sizeof *l->mask) ||
+            need(&l->source, frames, sizeof *l->source))
             return mert_fail(e, "out of memory for the labels of a batch");
         l->frames_room = frames;
+    }
+    if (channels > l->channels_room) {
+        l->channels_room = 0;
+        if (need(&l->channels, channels, sizeof *l->channels))
+            return mert_fail(e, "out of memory");
+        l->channels_room = channels;
     }
     if ((size_t)B > l->items_room) {
         l->items_room = 0;
@@ -82,12 +91,12 @@ static void fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const
 }
 
 /* T becomes the frames for which all crops have labels, then labels [K, B, T]. */
-static int fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const int64_t *starts, mert_error *e)
+static int fill_labels(mert_load *l, const mert_corpus *c, int64_t shortest, const int64_t *starts, mert_error *e)
 {
     mert_batch *b = &l->batch;
     for (int64_t i = 0; i < b->B; i++) {
         int64_t frames = mert_corpus_frames(c, l->corpus_items[i], starts[i]);
-        if (frames <= r->mask_length)
+        if (frames <= shortest)
             return mert_fail(e, "%s: no labels for a crop that begins at frame %lld",
                              mert_corpus_key(c, l->corpus_items[i]), (long long)starts[i]);
         if (frames < b->T)
@@ -100,13 +109,37 @@ static int fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r,
     return 0;
 }
 
+/* What training hears and validation does not: pieces of other items, other frames in the place of masked ones, silent
+ * channels. */
+static int make_harder(mert_load *l, const mert_recipe *r, int64_t width, mert_error *e)
+{
+    mert_batch *b = &l->batch;
+    mert_mixture_config mixture = mert_recipe_mixture(r);
+    mert_replace_config replace = mert_recipe_replace(r);
+    mert_mask_config channels = mert_recipe_channel_mask(r);
+    uint64_t seed = (uint64_t)r->seed, update = (uint64_t)l->update;
+    uint32_t micro_batch = (uint32_t)l->micro_batch;
+    mert_mixture_make(&mixture, seed, update, micro_batch, l->items, b->B, b->L, l->clean, l->audio);
+    b->audio = l->audio;
+    if (replace.replace > 0 || replace.origin > 0) {
+        if (mert_mask_replace(&replace, seed, update, micro_batch, l->items, b->B, b->T, l->mask, l->source, e))
+            return -1;
+        b->source = l->source;
+    }
+    if (channels.prob > 0) {
+        if (mert_mask_channels(&channels, seed, update, micro_batch, l->items, b->B, width, l->channels, e))
+            return -1;
+        b->channels = l->channels;
+    }
+    return 0;
+}
+
 int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
                    int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e)
 {
     const struct mert_plan_batch *planned = &p->batches[index];
     mert_batch *b = &l->batch;
-    mert_mask_config mask = mert_recipe_mask(r);
-    mert_mixture_config mixture = mert_recipe_mixture(r);
+    mert_mask_config mask = mert_recipe_mask(r, epoch == MERT_VALIDATION ? MERT_LAST_UPDATE : update);
     uint64_t keyed = epoch == MERT_VALIDATION ? UINT64_MAX
                                               : (uint64_t)update; /* validation: the same masks every time */
     int64_t *starts, T = mert_config_frames(model, planned->L);
@@ -116,13 +149,13 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     l->batches = p->n;
     l->update = update;
     l->micro_batch = micro_batch;
-    if (make_room(l, planned->B, planned->L, T, c->K, e))
+    if (make_room(l, planned->B, planned->L, T, c->K, r->mask_channel_prob > 0 ? model->width : 0, e))
         return -1;
     *b = (mert_batch){.L = planned->L,
                       .T = T,
                       .K = c->K,
                       .clean = l->clean,
-                      .audio = l->audio,
+                      .audio = l->clean,
                       .labels = l->labels,
                       .mask = l->mask,
                       .items = l->items};
@@ -130,17 +163,14 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     if (!starts)
         return mert_fail(e, "out of memory");
     fill_audio(l, c, r, p->crops + planned->first, planned->B, starts);
-    if (!b->B || fill_labels(l, c, r, starts, e)) {
+    if (!b->B || fill_labels(l, c, mask.length, starts, e)) {
         free(starts);
         return b->B ? -1 : mert_fail(e, "no item of a whole batch can be read, the last: %s", l->failure);
     }
     free(starts);
-    if (epoch == MERT_VALIDATION)
-        b->audio = b->clean;
-    else
-        mert_mixture_make(&mixture, (uint64_t)r->seed, keyed, (uint32_t)micro_batch, l->items, b->B, b->L, l->clean,
-                          l->audio);
-    return mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)micro_batch, l->items, b->B, b->T, l->mask, e);
+    if (mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)micro_batch, l->items, b->B, b->T, l->mask, e))
+        return -1;
+    return epoch == MERT_VALIDATION ? 0 : make_harder(l, r, model->width, e);
 }
 
 /* ---- one batch ahead, on a thread of its own ---- */

@@ -52,9 +52,10 @@ typedef struct mert_load {
     char failure[1024];
     float *clean, *audio; /* what batch points to */
     int32_t *labels;
-    uint8_t *mask;
+    uint8_t *mask, *channels;
+    int32_t *source;
     int64_t *items;
-    size_t samples_room, frames_room, items_room;
+    size_t samples_room, frames_room, items_room, channels_room;
 } mert_load;
 
 void mert_load_free(mert_load *l); /* the buffers of a zeroed or filled one */

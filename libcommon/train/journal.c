@@ -109,17 +109,23 @@ static double share(int64_t part, int64_t whole)
 double mert_sums_bits(const mert_sums *s, int K)
 {
     double sum = 0;
+    int heard = 0;
     for (int k = 0; k < K; k++)
-        sum += s->ce[k];
-    return bits(sum / K, s->masked);
+        if (s->counted[k]) {
+            sum += bits(s->ce[k], s->counted[k]);
+            heard++;
+        }
+    return heard ? sum / heard : NAN;
 }
 
 static double mean_accuracy(const mert_sums *s, int K)
 {
-    int64_t correct = 0;
-    for (int k = 0; k < K; k++)
+    int64_t correct = 0, counted = 0;
+    for (int k = 0; k < K; k++) {
         correct += s->correct[k];
-    return share(correct, s->masked * K);
+        counted += s->counted[k];
+    }
+    return share(correct, counted);
 }
 
 static double mean(double sum, int64_t batches)
@@ -131,9 +137,9 @@ static void write_losses(FILE *f, const mert_sums *s, int K)
 {
     fprintf(f, "\t%.6g\t%.6g", bits(s->loss, s->masked), mert_sums_bits(s, K));
     for (int k = 0; k < K; k++)
-        fprintf(f, "\t%.6g", bits(s->ce[k], s->masked));
+        fprintf(f, "\t%.6g", bits(s->ce[k], s->counted[k]));
     for (int k = 0; k < K; k++)
-        fprintf(f, "\t%.6g", share(s->correct[k], s->masked));
+        fprintf(f, "\t%.6g", share(s->correct[k], s->counted[k]));
 }
 
 static void write_rest(FILE *f, const mert_sums *s)
@@ -169,7 +175,7 @@ static void add_losses(text *t, const mert_sums *s, int K, const double *referen
     double sum = 0;
     add(t, "%.3f bits", mert_sums_bits(s, K));
     for (int k = 0; K > 1 && K <= 8 && k < K; k++)
-        add(t, "%s%.2f%s", k ? " " : " (", bits(s->ce[k], s->masked), k == K - 1 ? ")" : "");
+        add(t, "%s%.2f%s", k ? " " : " (", bits(s->ce[k], s->counted[k]), k == K - 1 ? ")" : "");
     for (int k = 0; reference && k < K; k++)
         sum += reference[k];
     if (reference)

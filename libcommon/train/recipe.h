@@ -26,7 +26,14 @@ typedef struct mert_convs {
     } layer[MERT_CONV_MAX];
 } mert_convs;
 
-/* The values. What each means stands in the table (recipe.c) and nowhere else. Lengths are samples unless the name says
+enum { MERT_LIST_MAX = 16, MERT_RECIPE_PATH_MAX = 1024 };
+
+typedef struct mert_list {
+    int64_t n;
+    double value[MERT_LIST_MAX]; /* the rest is 0 */
+} mert_list;
+
+/* The values. What each means stands in the table (recipe_settings.c) and nowhere else. Lengths are samples unless the name says
  * frames. */
 typedef struct mert_recipe {
     /* model */
@@ -35,6 +42,7 @@ typedef struct mert_recipe {
     int extractor_mode; /* 0 default, 1 layer_norm */
     int conv_bias;
     int extractor_init; /* 0 random, 1 sinusoids */
+    char pretrained_weights[MERT_RECIPE_PATH_MAX]; /* "": none */
     int feature_extractor_cqt;
     int64_t feature_extractor_cqt_bins;
     int64_t encoder_layers, encoder_embed_dim, encoder_ffn_embed_dim, encoder_attention_heads, conv_pos,
@@ -45,7 +53,7 @@ typedef struct mert_recipe {
     int untie_final_proj;
     int learnable_temp, target_glu;
     /* targets */
-    int64_t codebooks, classes, special_rows;
+    int64_t codebooks, random_codebook, classes, special_rows;
     double label_rate, label_tolerance;
     double logit_temp, pred_nomask_weight, features_pen_weight;
     int audio_cqt_loss_m;
@@ -59,11 +67,20 @@ typedef struct mert_recipe {
         feature_grad_mult;
     double mask_prob;
     int64_t mask_length;
+    mert_list mask_dynamic_prob_step, mask_dynamic_prob, mask_dynamic_len_step, mask_dynamic_len;
+    double mask_replace;
+    int mask_replace_type; /* 0 in_sample, 1 in_batch */
+    double mask_origin, mask_channel_prob;
+    int64_t mask_channel_length;
     double mixture_prob;
     int64_t mixture_length[2], mixture_number[2];
     double mixture_volume;
     /* batches */
     int64_t max_sample_size, min_sample_size, crops_per_item, max_tokens, batch_multiple;
+    int crop_jitter;
+    mert_list dynamic_crops, dynamic_crops_epoches;
+    int64_t sharding_data;
+    int load_random_data_shard;
     /* updates */
     int64_t update_freq;
     double lr;
@@ -97,15 +114,26 @@ const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);
  * without heads. */
 int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e);
 
-/* The recipe's first weights of that model. */
+/* The recipe's first weights of that model. pretrained_weights does not show in them yet: */
 int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e);
+/* takes the extractor (convolutions and norms, nothing else) from the checkpoint of that name, if there is one: where a run
+ * begins, not where it goes on. Tensors that are missing or of another shape are an error. */
+int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e);
 
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
+/* Samples of a crop in the epoch (counted from 0; MERT_VALIDATION: max_sample_size), at most. */
+int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch);
+/* Which of the sharding_data shards the epoch hears. */
+int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch);
 
 mert_objective_config mert_recipe_objective(const mert_recipe *r);
 mert_adam_config mert_recipe_adam(const mert_recipe *r);
 mert_regime mert_recipe_regime(const mert_recipe *r); /* seed and dropouts; update and micro_batch are the caller's */
-mert_mask_config mert_recipe_mask(const mert_recipe *r);
+/* During the update (counted from 1); MERT_LAST_UPDATE: what validation has, the same at any time. */
+enum { MERT_LAST_UPDATE = -1 };
+mert_mask_config mert_recipe_mask(const mert_recipe *r, int64_t update);
+mert_mask_config mert_recipe_channel_mask(const mert_recipe *r);
+mert_replace_config mert_recipe_replace(const mert_recipe *r);
 mert_mixture_config mert_recipe_mixture(const mert_recipe *r);
 
 #endif

@@ -1,7 +1,11 @@
 /* What a recipe means to the parts that compute: the model, the objective, the optimiser, masks and mixture. */
 #include "recipe.h"
 
+#include "../base/random.h"
 #include "filters.h"
+
+#include <math.h>
+#include <string.h>
 
 int64_t mert_recipe_stride(const mert_recipe *r)
 {
@@ -16,19 +20,71 @@ static int check_range(const int64_t v[2], const char *name, mert_error *e)
     return v[0] <= v[1] ? 0 : mert_fail(e, "%s: %lld is more than %lld", name, (long long)v[0], (long long)v[1]);
 }
 
+static int check_rising(const mert_list *l, const char *name, mert_error *e)
+{
+    for (int64_t i = 1; i < l->n; i++)
+        if (l->value[i] <= l->value[i - 1])
+            return mert_fail(e, "%s: %.10g does not come after %.10g", name, l->value[i], l->value[i - 1]);
+    return 0;
+}
+
+/* n steps change between n + 1 values; no step, no values. */
+static int check_stages(const mert_list *steps, const mert_list *values, const char *name, mert_error *e)
+{
+    if (values->n != (steps->n ? steps->n + 1 : 0))
+        return mert_fail(e, "%s: %lld values for %lld steps, there must be one more than steps", name,
+                         (long long)values->n, (long long)steps->n);
+    return check_rising(steps, name, e);
+}
+
+static int check_changes(const mert_recipe *r, mert_error *e)
+{
+    if (check_stages(&r->mask_dynamic_prob_step, &r->mask_dynamic_prob, "mask_dynamic_prob", e) ||
+        check_stages(&r->mask_dynamic_len_step, &r->mask_dynamic_len, "mask_dynamic_len", e))
+        return -1;
+    if (r->dynamic_crops.n != r->dynamic_crops_epoches.n)
+        return mert_fail(e, "dynamic_crops: %lld lengths for the %lld epochs of dynamic_crops_epoches",
+                         (long long)r->dynamic_crops.n, (long long)r->dynamic_crops_epoches.n);
+    if (r->dynamic_crops.n && r->dynamic_crops_epoches.value[0] != 1)
+        return mert_fail(e, "dynamic_crops_epoches: the first epoch must be 1");
+    return check_rising(&r->dynamic_crops_epoches, "dynamic_crops_epoches", e);
+}
+
+/* The shortest and the longest crop of any epoch. */
+static void crop_range(const mert_recipe *r, int64_t *shortest, int64_t *longest)
+{
+    *shortest = r->min_sample_size;
+    *longest = r->max_sample_size;
+    for (int64_t i = 0; i < r->dynamic_crops.n; i++) {
+        int64_t n = mert_recipe_crop(r, (int64_t)r->dynamic_crops_epoches.value[i] - 1);
+        *shortest = n < *shortest ? n : *shortest;
+        *longest = n > *longest ? n : *longest;
+    }
+}
+
+static int64_t longest_mask(const mert_recipe *r)
+{
+    int64_t length = r->mask_dynamic_len.n ? 0 : r->mask_length;
+    for (int64_t i = 0; i < r->mask_dynamic_len.n; i++)
+        length = r->mask_dynamic_len.value[i] > (double)length ? (int64_t)r->mask_dynamic_len.value[i] : length;
+    return length;
+}
+
 static int check_batches(const mert_recipe *r, mert_error *e)
 {
     double stride = 1;
+    int64_t shortest, longest;
     for (int64_t i = 0; i < r->conv_feature_layers.n; i++)
         stride *= r->conv_feature_layers.layer[i].stride;
+    crop_range(r, &shortest, &longest);
     if (stride > 1 << 20)
         return mert_fail(e, "conv_feature_layers: %.0f samples per frame", stride);
     if (r->min_sample_size > r->max_sample_size)
         return mert_fail(e, "min_sample_size %lld is more than max_sample_size %lld", (long long)r->min_sample_size,
                          (long long)r->max_sample_size);
-    if (r->max_tokens < r->max_sample_size)
-        return mert_fail(e, "max_tokens %lld: not even one crop of max_sample_size %lld fits a batch",
-                         (long long)r->max_tokens, (long long)r->max_sample_size);
+    if (r->max_tokens < longest)
+        return mert_fail(e, "max_tokens %lld: not even one crop of %s %lld fits a batch", (long long)r->max_tokens,
+                         longest > r->max_sample_size ? "dynamic_crops," : "max_sample_size", (long long)longest);
     return check_range(r->mixture_length, "inbatch_noise_augment_len_range", e) ||
                    check_range(r->mixture_number, "inbatch_noise_augment_number_range", e)
                ? -1
@@ -39,7 +95,8 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
 {
     mert_config c;
     mert_recipe heads = *r;
-    if (check_batches(r, e))
+    int64_t shortest, longest;
+    if (check_changes(r, e) || check_batches(r, e))
         return -1;
     if (r->warmup_updates >= r->total_updates)
         return mert_fail(e, "warmup_updates %lld leaves nothing of total_updates %lld", (long long)r->warmup_updates,
@@ -49,10 +106,14 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
     heads.classes = r->classes ? r->classes : 2;
     if (mert_recipe_model(&heads, NULL, 0, &c, e))
         return -1;
-    if (mert_config_frames(&c, r->min_sample_size) < r->mask_length + 1)
-        return mert_fail(e, "min_sample_size %lld: %lld frames have no room for mask_length %lld",
-                         (long long)r->min_sample_size, (long long)mert_config_frames(&c, r->min_sample_size),
-                         (long long)r->mask_length);
+    crop_range(r, &shortest, &longest);
+    if (mert_config_frames(&c, shortest) < longest_mask(r) + 1)
+        return mert_fail(e, "%s %lld: %lld frames have no room for mask_length %lld",
+                         shortest < r->min_sample_size ? "dynamic_crops," : "min_sample_size", (long long)shortest,
+                         (long long)mert_config_frames(&c, shortest), (long long)longest_mask(r));
+    if (r->mask_channel_prob > 0 && r->mask_channel_length >= r->encoder_embed_dim)
+        return mert_fail(e, "mask_channel_length %lld: the width is %lld", (long long)r->mask_channel_length,
+                         (long long)r->encoder_embed_dim);
     return 0;
 }
 
@@ -73,6 +134,9 @@ static int heads(const mert_recipe *r, const mert_labels_meta *labels, int K, me
             return mert_fail(e, "codebook %d has %lld classes, the recipe says %lld", k, (long long)c->classes[k],
                              (long long)r->classes);
     }
+    if (c->codebooks && r->random_codebook > c->codebooks)
+        return mert_fail(e, "random_codebook %lld: there are %d codebooks", (long long)r->random_codebook,
+                         c->codebooks);
     if (!c->codebooks)
         return 0;
     c->special_rows = (int)r->special_rows;
@@ -125,6 +189,82 @@ int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights
     return -1;
 }
 
+int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e)
+{
+    static const char extractor[] = "feature_extractor.";
+    mert_weights from;
+    int bad = 0;
+    if (!*r->pretrained_weights)
+        return 0;
+    if (mert_weights_load(&from, r->pretrained_weights, 0, e))
+        return mert_fail_in(e, "pretrained_weights");
+    for (int i = 0; !bad && i < w->layout.count; i++) {
+        const mert_parameter *to = &w->layout.parameters[i], *have = mert_layout_find(&from.layout, to->name);
+        if (strncmp(to->name, extractor, sizeof extractor - 1))
+            continue;
+        if (!have || have->ndim != to->ndim || memcmp(have->shape, to->shape, (size_t)to->ndim * sizeof *to->shape))
+            bad = mert_fail(e, "pretrained_weights: %s: tensor %s is %s", r->pretrained_weights, to->name,
+                            have ? "of another shape than the recipe makes it" : "missing");
+        else
+            memcpy(w->values + to->offset, from.values + have->offset, (size_t)to->n * sizeof *w->values);
+    }
+    mert_weights_free(&from);
+    return bad;
+}
+
+/* ---- what changes while it runs ---- */
+
+int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch)
+{
+    double seconds = 0;
+    for (int64_t i = 0; epoch >= 0 && i < r->dynamic_crops.n; i++)
+        if ((double)(epoch + 1) >= r->dynamic_crops_epoches.value[i])
+            seconds = r->dynamic_crops.value[i];
+    return seconds > 0 ? llround(seconds * (double)r->sample_rate) : r->max_sample_size;
+}
+
+int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch)
+{
+    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_SHARD, 0, 0, 0);
+    if (r->sharding_data < 2)
+        return 0;
+    return r->load_random_data_shard ? mert_random_below(&key, (uint32_t)epoch, (uint32_t)r->sharding_data)
+                                     : epoch % r->sharding_data;
+}
+
+/* The value that counts after `done` updates. */
+static double stage(const mert_list *steps, const mert_list *values, int64_t done, double otherwise)
+{
+    int64_t i = 0;
+    if (!values->n)
+        return otherwise;
+    while (i < steps->n && (done < 0 || (double)done >= steps->value[i]))
+        i++;
+    return values->value[i];
+}
+
+mert_mask_config mert_recipe_mask(const mert_recipe *r, int64_t update)
+{
+    int64_t done = update == MERT_LAST_UPDATE ? -1 : update - 1;
+    return (mert_mask_config){
+        .prob = stage(&r->mask_dynamic_prob_step, &r->mask_dynamic_prob, done, r->mask_prob),
+        .length = (int64_t)stage(&r->mask_dynamic_len_step, &r->mask_dynamic_len, done, (double)r->mask_length),
+        .min_spans = 2};
+}
+
+mert_mask_config mert_recipe_channel_mask(const mert_recipe *r)
+{
+    return (mert_mask_config){.prob = r->mask_channel_prob, .length = r->mask_channel_length};
+}
+
+mert_replace_config mert_recipe_replace(const mert_recipe *r)
+{
+    return (mert_replace_config){
+        .replace = r->mask_replace, .origin = r->mask_origin, .in_batch = r->mask_replace_type};
+}
+
+/* ---- what it means to the parts that compute ---- */
+
 mert_objective_config mert_recipe_objective(const mert_recipe *r)
 {
     return (mert_objective_config){.nomask_weight = r->pred_nomask_weight,
@@ -132,7 +272,7 @@ mert_objective_config mert_recipe_objective(const mert_recipe *r)
                                    .cqt_weight = r->cqt_loss_weight,
                                    .mel_weight = r->mel_loss_weight,
                                    .logit_temperature = r->logit_temp,
-                                   .codebook_share = 1};
+                                   .random_codebook = (int)r->random_codebook};
 }
 
 mert_adam_config mert_recipe_adam(const mert_recipe *r)
@@ -155,11 +295,6 @@ mert_regime mert_recipe_regime(const mert_recipe *r)
                          .layerdrop = r->encoder_layerdrop,
                          .feature_grad_mult = r->feature_grad_mult,
                          .seed = (uint64_t)r->seed};
-}
-
-mert_mask_config mert_recipe_mask(const mert_recipe *r)
-{
-    return (mert_mask_config){.prob = r->mask_prob, .length = r->mask_length, .min_spans = 2};
 }
 
 mert_mixture_config mert_recipe_mixture(const mert_recipe *r)

@@ -89,6 +89,7 @@ void mert_sums_add(mert_sums *to, const mert_sums *from)
     for (int k = 0; k < MERT_CODEBOOKS_MAX; k++) {
         to->ce[k] += from->ce[k];
         to->correct[k] += from->correct[k];
+        to->counted[k] += from->counted[k];
     }
     to->features_pen += from->features_pen;
     to->cqt_mse += from->cqt_mse;

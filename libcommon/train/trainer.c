@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOST_MASK, HOST_ROWS, HOST_TARGETS, HOST_CQT, HOST_MEL, HOST_CHOSEN, HOST_OTHER_ROWS, HOST_OTHER_TARGETS, HOST_INPUT, HOSTS };
+enum { HOST_MASK, HOST_ROWS, HOST_TARGETS, HOST_CQT, HOST_MEL, HOST_CHOSEN, HOST_OTHER_ROWS, HOST_OTHER_TARGETS, HOST_INPUT,
+       HOST_REPLACED, HOST_CHANNELS, HOSTS };
 
 struct mert_trainer {
     const mert_layout *layout;
@@ -97,10 +98,10 @@ static void *to_device(mert_trainer *t, const void *host, size_t bytes)
     return p;
 }
 
-/* Which codebooks take part: all, or a random share of them. */
+/* Which codebooks take part: all, or some at random. */
 static uint64_t choose_codebooks(const mert_trainer *t, const mert_regime *r)
 {
-    int K = t->layout->config.codebooks, wanted = (int)lround(t->objective.config.codebook_share * K), chosen = 0;
+    int K = t->layout->config.codebooks, wanted = t->objective.config.random_codebook, chosen = 0;
     uint64_t set = 0;
     mert_random key = mert_random_key(r->seed, MERT_FOR_CODEBOOKS, r->update << 20 | r->micro_batch, 0, 0);
     if (!r->training || wanted >= K || wanted < 1)
@@ -167,17 +168,48 @@ static int upload_chosen(mert_trainer *t, const mert_batch *b, int masked, mert_
     return 0;
 }
 
-static int upload_masked(mert_trainer *t, const mert_batch *b, mert_chosen *m, const float **mask, mert_error *e)
+static int upload_masked(mert_trainer *t, const mert_batch *b, mert_chosen *m, mert_error *e)
+{
+    const int32_t *rows;
+    return upload_chosen(t, b, 1, m, &rows, e) || upload_targets(t, b, m, rows, e) ? -1 : 0;
+}
+
+/* Masked frames whose place another one takes. */
+static int upload_replaced(mert_trainer *t, const mert_batch *b, mert_corruption *k, mert_error *e)
 {
     int64_t n = b->B * b->T;
+    int32_t *to = staging(t, HOST_REPLACED, (size_t)n * (2 * sizeof *to + sizeof(float))), *from = to + n;
+    float *flags = (float *)(void *)(from + n);
+    if (!to)
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < n; i++) {
+        flags[i] = b->mask[i] && b->source[i] != MERT_MASK_EMBEDDING && b->source[i] != i ? 1.0f : 0.0f;
+        if (flags[i] != 0) {
+            to[k->replaced] = (int32_t)i;
+            from[k->replaced++] = b->source[i];
+        }
+    }
+    k->to = to_device(t, to, (size_t)k->replaced * sizeof *to);
+    k->from = to_device(t, from, (size_t)k->replaced * sizeof *from);
+    k->replaced_rows = to_device(t, flags, (size_t)n * sizeof(float));
+    return 0;
+}
+
+static int upload_corruption(mert_trainer *t, const mert_batch *b, mert_corruption *k, mert_error *e)
+{
+    int64_t n = b->B * b->T, channels = b->channels ? b->B * t->layout->config.width : 0;
     float *flags = staging(t, HOST_MASK, (size_t)n * sizeof(float));
-    const int32_t *rows;
-    if (!flags)
+    float *silent = staging(t, HOST_CHANNELS, (size_t)(channels + 1) * sizeof(float));
+    if (!flags || !silent)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < n; i++)
-        flags[i] = b->mask[i] ? 1.0f : 0.0f;
-    *mask = to_device(t, flags, (size_t)n * sizeof(float));
-    return upload_chosen(t, b, 1, m, &rows, e) || upload_targets(t, b, m, rows, e) ? -1 : 0;
+        flags[i] = b->mask[i] && (!b->source || b->source[i] == MERT_MASK_EMBEDDING) ? 1.0f : 0.0f;
+    for (int64_t i = 0; i < channels; i++)
+        silent[i] = b->channels[i] ? 1.0f : 0.0f;
+    k->mask = to_device(t, flags, (size_t)n * sizeof(float));
+    if (channels)
+        k->channels = to_device(t, silent, (size_t)channels * sizeof(float));
+    return b->source ? upload_replaced(t, b, k, e) : 0;
 }
 
 /* What the model hears beside the waveform. */
@@ -205,6 +237,7 @@ static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chos
     for (int k = 0; k < c->codebooks; k++) {
         s->ce[k] += d[2 * k];
         s->correct[k] += (int64_t)d[2 * k + 1];
+        s->counted[k] += m->codebooks >> k & 1 ? m->S : 0;
         s->loss += d[2 * k] + o->nomask_weight * d[MERT_OBJECTIVE_SUMS + 2 * k];
     }
     s->loss += sample_size * (o->features_pen_weight * pen + o->cqt_weight * cqt + o->mel_weight * mel);
@@ -222,7 +255,8 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
 {
     mert_chosen m = {.codebooks = choose_codebooks(t, r), .weight = 1}, other = m;
     const mert_objective_config *o = &t->objective.config;
-    const float *audio, *mask, *hidden, *cqt = NULL;
+    mert_corruption corruption = {0};
+    const float *audio, *hidden, *cqt = NULL;
     const int32_t *rows;
     float *dhidden = NULL;
     double d[2 * MERT_OBJECTIVE_SUMS], squares, sample_size;
@@ -233,7 +267,8 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
     mert_arena_reset(&t->arena);
     mert_fill(t->ops, .to = (float *)(void *)t->objective.sums, .n = 2 * 2 * MERT_OBJECTIVE_SUMS);
     audio = to_device(t, b->audio, (size_t)(b->B * b->L) * sizeof(float));
-    bad = upload_masked(t, b, &m, &mask, e) || (others && upload_chosen(t, b, 0, &other, &rows, e)) ||
+    bad = upload_masked(t, b, &m, e) || upload_corruption(t, b, &corruption, e) ||
+          (others && upload_chosen(t, b, 0, &other, &rows, e)) ||
           (t->cqt_input && upload_input(t, b, &cqt, e));
     other.weight = o->nomask_weight;
     sample_size = (double)(m.S + other.S);
@@ -241,7 +276,7 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
         dhidden = mert_arena_floats(&t->arena, n * D);
     if (!bad && t->arena.failed)
         bad = mert_fail(e, "out of memory for a batch of %lld clips of %lld samples", (long long)b->B, (long long)b->L);
-    if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, b->L, b->T, audio, mask, cqt, NULL, e)))
+    if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, b->L, b->T, audio, &corruption, cqt, NULL, e)))
         bad = -1;
     if (!bad && dhidden)
         mert_fill(t->ops, .to = dhidden, .n = n * D);

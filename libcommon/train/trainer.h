@@ -8,6 +8,8 @@
 #include "../models/weights.h"
 #include "../nn/ops.h"
 
+enum { MERT_MASK_EMBEDDING = -1 };
+
 /* A batch in host memory: B clips of one length. */
 typedef struct mert_batch {
     int64_t B, L;
@@ -16,7 +18,10 @@ typedef struct mert_batch {
     const float *clean;     /* [B, L]: what the regression targets are computed from */
     const float *audio;     /* [B, L]: what the model hears (with the mixture); may be == clean */
     const int32_t *labels;  /* [K, B, T]: class of each frame, 0..V-1 */
-    const uint8_t *mask;    /* [B, T]: 1 where masked */
+    const uint8_t *mask;    /* [B, T]: 1 where masked: what is to be predicted */
+    const int32_t *source;  /* [B, T]: what stands in the place of a masked frame: MERT_MASK_EMBEDDING, or the row b * T + t of a frame,
+                               its own (it stays) or another (each at most once); NULL: MERT_MASK_EMBEDDING everywhere */
+    const uint8_t *channels; /* [B, D]: 1 where a channel is silent in all frames of its clip; NULL: none */
     const int64_t *items;   /* [B]: global item numbers, for keys of random numbers and messages */
 } mert_batch;
 
@@ -25,8 +30,9 @@ typedef struct mert_sums {
     double loss;                             /* complete, before dividing by the sample size */
     double ce[MERT_CODEBOOKS_MAX];           /* nats, per codebook, summed over masked frames */
     int64_t correct[MERT_CODEBOOKS_MAX];
+    int64_t counted[MERT_CODEBOOKS_MAX];     /* masked frames for which the codebook took part: what ce and correct are sums over */
     double features_pen, cqt_mse, mel_mse;   /* sums of the batches' means; divide by batches */
-    int64_t masked;                          /* masked frames: what ce and correct are sums over */
+    int64_t masked;                          /* masked frames */
     int64_t sample_size;                     /* what gradients are divided by: masked frames, with nomask_weight all frames */
     int64_t batches, frames, samples;
 } mert_sums;
@@ -35,7 +41,7 @@ typedef struct mert_objective_config {
     double nomask_weight;                               /* 0: only masked frames have cross entropies; else: of the others' */
     double features_pen_weight, cqt_weight, mel_weight; /* 10, 1, 1 */
     double logit_temperature;                           /* 0.1 */
-    double codebook_share;                              /* 1: all codebooks in every batch */
+    int random_codebook;                                /* so many codebooks, drawn for each batch, have a cross entropy; 0: all */
 } mert_objective_config;
 
 typedef struct mert_adam_config {

@@ -90,7 +90,7 @@ static int read_config(replay *r, mert_error *e)
     c->mel_target_bins = flag(o, "audio_mel_loss_m") ? (int)whole(o, "audio_mel_bins", 84) : 0;
     c->learnable_temperature = flag(o, "learnable_temp");
     c->target_glu = flag(o, "target_glu");
-    r->objective = (mert_objective_config){.features_pen_weight = 10, .cqt_weight = 1, .mel_weight = 1, .codebook_share = 1,
+    r->objective = (mert_objective_config){.features_pen_weight = 10, .cqt_weight = 1, .mel_weight = 1,
                                            .logit_temperature = number(x, "logit_temp", 0.1)};
     mert_json_as_double(mert_json_at(mert_json_get(x, "loss_weights"), 0), &r->objective.features_pen_weight);
     mert_json_as_double(mert_json_at(mert_json_get(x, "loss_weights"), 1), &r->objective.cqt_weight);
