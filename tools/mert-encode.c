@@ -1,30 +1,44 @@
 /* mert-encode: hidden states of a MERT model.
  *
  *   in    pcm [T], mono, f32 or i16, at the model's sample rate
- *   out   hidden [T', layers, D], T' frames of sample_rate / 320 per second; [1, layers, D] with --pool
+ *   out   hidden [T', layers, D], T' frames of sample_rate / 320 per second; --pool: one row per item or span; --weights: [T', 1, D]
  *
  * A clip is taken as a whole: GroupNorm and attention see all of it, and the result is the same bytes however it was cut into
- * chunks, whatever else was in the stream, on any number of threads. */
+ * chunks, whatever else was in the stream, on any number of threads. Asked for by name, --window cuts it into shorter clips.
+ *
+ *   samples -> a clip, or (cutter) windows of it -> (ahead) forward pass -> [joiner -> pooling] -> numbers as written -> stream
+ *
+ * While a clip is computed, the answer to the one before is written: items are answered later than they end (base/filter.h). */
 #include "../libcommon/base/filter.h"
+#include "../libcommon/base/fraction.h"
 #include "../libcommon/base/half.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
-#include "../libcommon/models/inference.h"
+#include "../libcommon/models/ahead.h"
+#include "../libcommon/models/layers.h"
+#include "../libcommon/models/windows.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *model_path, *layer_list = "all", *device = "cpu";
-static int pool, dtype, normalize = -1;
+static const char *model_path, *layer_list = "all", *factors, *device = "cpu", *span_text, *window_text, *hop_text;
+static int pool, dtype, join, normalize = -1;
 static const char *const pools[] = {"none", "mean", "max", NULL};
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
+static const char *const joins[] = {"centre", "fade", NULL};
 
 static const mert_option options[] = {
     {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL, "a model: HF directory, safetensors, torch file, or our own directory"},
     {"layers", 0, MERT_STRING, &layer_list, "LIST", 0, 0, NULL, "hidden states to write: all, last, or numbers (0: input of layer 1)"},
+    {"weights", 0, MERT_STRING, &factors, "LIST|FILE", 0, 0, NULL, "instead of the layers their sum, each times its number"},
     {"pool", 0, MERT_CHOICE, &pool, "HOW", 0, 0, pools, "over the time of each item"},
+    {"span", 0, MERT_STRING, &span_text, "SECONDS", 0, 0, NULL, "pool over spans of this length, not over the whole item"},
+    {"window", 0, MERT_STRING, &window_text, "SECONDS", 0, 0, NULL, "an approximation: the model sees windows of this length, not the whole item"},
+    {"hop", 0, MERT_STRING, &hop_text, "SECONDS", 0, 0, NULL, "from one window to the next (default: a window)"},
+    {"join", 0, MERT_CHOICE, &join, "HOW", 0, 0, joins, "where windows overlap: cut in the centre, or fade"},
     {"dtype", 0, MERT_CHOICE, &dtype, "TYPE", 0, 0, dtypes, "numbers written"},
     {"normalize", 0, MERT_FLAG, &normalize, NULL, 0, 0, NULL, "clip to mean 0, variance 1 first (default: as the model's preprocessor says)"},
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "what computes: cpu, or guard (a test of the program itself)"},
@@ -32,18 +46,127 @@ static const mert_option options[] = {
 static const mert_tool tool = {"mert-encode", "hidden states of a MERT model", "[options] -m MODEL [FILE...]",
                                "Reads pcm streams, writes hidden [T, layers, D].", options, NULL};
 
+/* What the model computes at a time: a clip, or a window of it. */
+typedef struct piece {
+    int there, last, dropped; /* it was submitted; the item's last; its item failed */
+    int64_t first;            /* its first frame */
+} piece;
+
 typedef struct state {
     mert_weights weights;
+    mert_layers layers;
     mert_inference *inference;
+    mert_ahead *ahead;
     uint64_t hash;
-    int layers[MERT_LAYERS_MAX + 1], n_layers;
+    mert_fraction span, window, hop; /* seconds; 0: not given */
+    mert_cutter *cutter;      /* --window: */
+    mert_joiner *joiner;
+    mert_pooling *pooling;    /* of joined frames; otherwise mert_inference pools */
+
     mts_dtype from;
-    float *pcm;          /* the clip so far */
-    int64_t n, room;
-    void *rows;          /* output on its way: BLOCK time steps */
+    struct { float *pcm; int64_t n, room; } clips[2]; /* one is computed, the other gathers */
+    int turn;                 /* which gathers */
+    piece computed;
+    int fresh;                /* of the item whose rows come next, none has come yet */
+    mert_sink *sink;
+    void *rows;               /* numbers on their way out: BLOCK rows */
 } state;
 
 enum { BLOCK = 64 };
+
+/* ---- out ---- */
+
+static int write_rows(void *self, const float *rows, int64_t n, mert_error *e)
+{
+    state *s = self;
+    int64_t width = mert_inference_width(s->inference);
+    uint16_t *half = s->rows;
+    if (dtype == 0)
+        return mert_sink_write(s->sink, rows, n, e);
+    for (int64_t t = 0; t < n; t += BLOCK) {
+        int64_t block = n - t < BLOCK ? n - t : BLOCK;
+        for (int64_t i = 0; i < block * width; i++)
+            half[i] = dtype == 1 ? mert_to_f16(rows[t * width + i]) : mert_to_bf16(rows[t * width + i]);
+        if (mert_sink_write(s->sink, half, block, e))
+            return -1;
+    }
+    return 0;
+}
+
+static int pool_rows(void *self, const float *rows, int64_t n, mert_error *e)
+{
+    state *s = self;
+    return s->pooling ? mert_pooling_add(s->pooling, rows, n, write_rows, s, e) : write_rows(s, rows, n, e);
+}
+
+static int finish_item(state *s, mert_error *e)
+{
+    s->fresh = 1;
+    if ((s->joiner && mert_joiner_end(s->joiner, pool_rows, s, e)) || (s->pooling && mert_pooling_end(s->pooling, write_rows, s, e)))
+        return -1;
+    return mert_sink_done(s->sink, e);
+}
+
+static int take_answer(state *s, const piece *p, const float *rows, int64_t n, mert_error *e)
+{
+    if (s->fresh && s->joiner)
+        mert_joiner_begin(s->joiner);
+    if (s->fresh && s->pooling)
+        mert_pooling_begin(s->pooling);
+    s->fresh = 0;
+    if (s->joiner ? mert_joiner_add(s->joiner, p->first, rows, n, pool_rows, s, e) : write_rows(s, rows, n, e))
+        return -1;
+    return p->last ? finish_item(s, e) : 0;
+}
+
+/* ---- computing ---- */
+
+/* Takes what was computed, sets the next piece going (NULL: none) and then writes. -1: the open item failed, or the sink. */
+static int turn_over(state *s, const piece *next, mert_error *e)
+{
+    piece done = s->computed;
+    const float *rows;
+    int64_t n;
+    mert_error why;
+    int failed = done.there && mert_ahead_take(s->ahead, &rows, &n, &why), bad = 0;
+    s->computed = (piece){0};
+    if (failed && !done.last && !done.dropped) { /* its item is the open one */
+        *e = why;
+        return -1;
+    }
+    if (next) {
+        mert_ahead_submit(s->ahead, s->clips[s->turn].pcm, s->clips[s->turn].n);
+        s->turn = !s->turn;
+        s->computed = *next;
+    }
+    if (!done.there)
+        return 0;
+    if (failed) {
+        s->fresh = 1;
+        return done.dropped ? 0 : mert_sink_fail(s->sink, &why, e);
+    }
+    if (!done.dropped)
+        bad = take_answer(s, &done, rows, n, e);
+    mert_ahead_release(s->ahead);
+    return bad;
+}
+
+static int submit(state *s, int64_t first, mert_error *e)
+{
+    piece next = {.there = 1, .first = first};
+    return turn_over(s, &next, e);
+}
+
+/* What has been computed by now goes out. */
+static int write_ready(state *s, mert_error *e)
+{
+    while (s->computed.there && mert_ahead_ready(s->ahead))
+        if (turn_over(s, NULL, e))
+            return -1;
+    return 0;
+}
+
+/* ---- in ---- */
 
 static int begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
 {
@@ -54,110 +177,242 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     if (in->sample_rate != c->sample_rate)
         return mert_fail(e, "sample rate is %lld Hz, this model needs %d Hz", (long long)in->sample_rate, c->sample_rate);
     if (in->ndim != 1 && !(in->ndim == 2 && in->shape[1] == 1))
-        return mert_fail(e, "%lld channels, this model needs 1", (long long)(in->ndim == 2 ? in->shape[1] : -1));
+        return mert_fail(e, "%lld channels at %lld Hz, this model needs 1 at %d Hz", (long long)(in->ndim == 2 ? in->shape[1] : -1),
+                         (long long)in->sample_rate, c->sample_rate);
     if (in->dtype != MTS_F32 && in->dtype != MTS_I16)
         return mert_fail(e, "pcm of type %s, this program needs f32 or i16", mts_dtype_name(in->dtype));
     s->from = in->dtype;
-    s->n = 0;
+    s->clips[s->turn].n = 0;
+    if (s->cutter)
+        mert_cutter_begin(s->cutter);
     strcpy(out->kind, "hidden");
     out->dtype = (mts_dtype[]){MTS_F32, MTS_F16, MTS_BF16}[dtype];
     out->ndim = 3;
-    out->shape[0] = pool == MERT_POOLING_NONE ? -1 : 1;
-    out->shape[1] = s->n_layers;
+    out->shape[0] = pool && !s->span.num ? 1 : -1;
+    out->shape[1] = s->layers.weighted ? 1 : s->layers.n;
     out->shape[2] = c->width;
-    out->frame_rate_num = pool == MERT_POOLING_NONE ? c->sample_rate : 0;
-    out->frame_rate_den = pool == MERT_POOLING_NONE ? mert_config_stride(c) : 1;
+    if (!pool)
+        out->frame_rate_num = c->sample_rate, out->frame_rate_den = mert_config_stride(c);
+    else
+        out->frame_rate_num = s->span.den, out->frame_rate_den = s->span.num ? s->span.num : 1;
     out->model = s->hash;
+    return 0;
+}
+
+static int make_room(state *s, int64_t n, mert_error *e)
+{
+    int64_t room = s->clips[s->turn].room;
+    float *p;
+    if (n <= room)
+        return 0;
+    room = n > 2 * room ? n : 2 * room;
+    if (!(p = realloc(s->clips[s->turn].pcm, (size_t)room * sizeof *p)))
+        return mert_fail(e, "out of memory for a clip of %lld samples", (long long)n);
+    s->clips[s->turn].pcm = p;
+    s->clips[s->turn].room = room;
+    return 0;
+}
+
+/* Behind what the gathering clip holds. */
+static int gather(state *s, const void *data, int64_t n, int64_t behind, mert_error *e)
+{
+    int64_t have = s->clips[s->turn].n;
+    float *to;
+    if (make_room(s, have + n, e))
+        return -1;
+    to = s->clips[s->turn].pcm + have;
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = s->from == MTS_I16 ? (float)((const int16_t *)data)[i] / 32768.0f : ((const float *)data)[i];
+        if (!isfinite(to[i]))
+            return mert_fail(e, "sample %" PRId64 " is not a finite number", behind + i);
+    }
+    s->clips[s->turn].n += n;
+    return 0;
+}
+
+static int submit_windows(state *s, int ended, mert_error *e)
+{
+    mert_window w;
+    while (mert_cutter_next(s->cutter, ended, &w)) {
+        s->clips[s->turn].n = 0;
+        if (make_room(s, w.n, e))
+            return -1;
+        memcpy(s->clips[s->turn].pcm, w.pcm, (size_t)w.n * sizeof *w.pcm);
+        s->clips[s->turn].n = w.n;
+        if (submit(s, w.first, e))
+            return -1;
+    }
     return 0;
 }
 
 static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
 {
     state *s = self;
-    (void)sink;
-    if (s->n + n > s->room) {
-        int64_t room = s->n + n > 2 * s->room ? s->n + n : 2 * s->room;
-        float *p = realloc(s->pcm, (size_t)room * sizeof *p);
-        if (!p)
-            return mert_fail(e, "out of memory for a clip of %lld samples", (long long)(s->n + n));
-        s->pcm = p;
-        s->room = room;
+    const char *p = data;
+    s->sink = sink;
+    if (write_ready(s, e))
+        return -1;
+    if (!s->cutter)
+        return gather(s, data, n, s->clips[s->turn].n, e);
+    while (n) { /* the gathering clip lends its place to turn samples into floats */
+        int64_t some = n < 1 << 14 ? n : 1 << 14, taken;
+        s->clips[s->turn].n = 0;
+        if (gather(s, p, some, mert_cutter_samples(s->cutter), e))
+            return -1;
+        taken = mert_cutter_add(s->cutter, s->clips[s->turn].pcm, some);
+        p += taken * (int64_t)mts_dtype_size(s->from);
+        n -= taken;
+        if (submit_windows(s, 0, e))
+            return -1;
     }
-    for (int64_t i = 0; i < n; i++) {
-        float x = s->from == MTS_I16 ? (float)((const int16_t *)data)[i] / 32768.0f : ((const float *)data)[i];
-        if (!isfinite(x))
-            return mert_fail(e, "sample %lld is not a finite number", (long long)(s->n + i));
-        s->pcm[s->n + i] = x;
-    }
-    s->n += n;
     return 0;
-}
-
-static int write_rows(state *s, const float *rows, int64_t n, mert_sink *sink, mert_error *e)
-{
-    int64_t m = n * s->n_layers * s->weights.layout.config.width;
-    uint16_t *half = s->rows;
-    if (dtype == 0)
-        return mert_sink_write(sink, rows, n, e);
-    for (int64_t i = 0; i < m; i++)
-        half[i] = dtype == 1 ? mert_to_f16(rows[i]) : mert_to_bf16(rows[i]);
-    return mert_sink_write(sink, half, n, e);
 }
 
 static int end(void *self, mert_sink *sink, mert_error *e)
 {
     state *s = self;
-    int64_t T, width = mert_inference_width(s->inference);
-    const float *rows;
-    if (mert_inference_run(s->inference, s->pcm, s->n, &rows, &T, e))
+    const mert_config *c = &s->weights.layout.config;
+    int64_t n = s->cutter ? mert_cutter_samples(s->cutter) : s->clips[s->turn].n;
+    s->sink = sink;
+    if (mert_config_frames(c, n) < 1)
+        return mert_fail(e, "%" PRId64 " samples are shorter than the model's receptive field of %d", n, mert_config_receptive_field(c));
+    if (s->cutter ? submit_windows(s, 1, e) : submit(s, 0, e))
         return -1;
-    for (int64_t t = 0; t < T; t += BLOCK)
-        if (write_rows(s, rows + t * width, T - t < BLOCK ? T - t : BLOCK, sink, e))
-            return -1;
-    return 0;
+    if (!s->computed.there) /* the last window was written before it was known to be the last */
+        return finish_item(s, e);
+    s->computed.last = 1;
+    return write_ready(s, e);
 }
 
-static void choose_layers(state *s)
+static int flush(void *self, mert_sink *sink, mert_error *e)
 {
-    int N = s->weights.layout.config.layers;
-    const char *p = layer_list;
-    if (!strcmp(p, "all")) {
-        for (int i = 0; i <= N; i++)
-            s->layers[s->n_layers++] = i;
+    state *s = self;
+    s->sink = sink;
+    return s->computed.there ? turn_over(s, NULL, e) : 0;
+}
+
+/* What is computed, or waits to be joined, is the dropped item's: unless that is an earlier item's last piece. */
+static void drop(void *self)
+{
+    state *s = self;
+    if (s->computed.there && s->computed.last)
         return;
+    s->computed.dropped = 1;
+    s->fresh = 1;
+}
+
+/* ---- what is asked for ---- */
+
+static mert_fraction seconds(const char *option, const char *text)
+{
+    mert_fraction f = {0, 1};
+    if (text && (mert_fraction_parse(&f, text) || f.num > INT32_MAX))
+        mert_usage_error("--%s: '%s' is no length in seconds (5, 2.5 or 8/75)", option, text);
+    return f;
+}
+
+static int64_t whole_frames(const state *s, const char *option, const char *text, mert_fraction f)
+{
+    const mert_config *c = &s->weights.layout.config;
+    f = mert_fraction_times(f, c->sample_rate, mert_config_stride(c));
+    if (f.den != 1)
+        mert_usage_error("--%s: %s seconds are not a whole number of this model's frames (%d/%d per second)", option, text, c->sample_rate,
+                         mert_config_stride(c));
+    return f.num;
+}
+
+static void check_options(void)
+{
+    if (!model_path)
+        mert_usage_error("which model? (-m MODEL)");
+    if (span_text && !pool)
+        mert_usage_error("--span says what --pool mean or max are over: which?");
+    if (hop_text && !window_text)
+        mert_usage_error("--hop says how far apart windows are: how long is a --window?");
+}
+
+static mert_pooling_plan pooling_plan(const state *s)
+{
+    const mert_config *c = &s->weights.layout.config;
+    mert_pooling_plan plan = {.how = (mert_pooling_how)pool};
+    if (s->span.num) {
+        mert_fraction f = mert_fraction_times(s->span, c->sample_rate, mert_config_stride(c));
+        if (f.num < f.den)
+            mert_usage_error("--span: %s seconds are less than a frame of this model (%d/%d per second)", span_text, c->sample_rate,
+                             mert_config_stride(c));
+        plan.num = f.num;
+        plan.den = f.den;
     }
-    if (!strcmp(p, "last")) {
-        s->layers[s->n_layers++] = N;
-        return;
+    return plan;
+}
+
+/* Windows are pooled when they are joined, whole clips layer by layer. */
+static int set_up(state *s, mert_ops *ops, mert_error *e)
+{
+    const mert_config *c = &s->weights.layout.config;
+    mert_pooling_plan plan = pooling_plan(s);
+    int64_t width;
+    if (!(s->inference = mert_inference_new(&s->weights, ops, s->layers.index, s->layers.n, e)))
+        return -1;
+    if (s->layers.weighted)
+        mert_inference_weigh(s->inference, s->layers.factors);
+    width = mert_inference_width(s->inference);
+    if (s->window.num) {
+        int64_t W = whole_frames(s, "window", window_text, s->window), H = whole_frames(s, "hop", hop_text, s->hop);
+        if (H > W)
+            mert_usage_error("--hop: windows of %s seconds that are %s seconds apart leave gaps", window_text, hop_text);
+        if (!(s->cutter = mert_cutter_new(W, H, mert_config_stride(c), mert_config_receptive_field(c), e)) ||
+            !(s->joiner = mert_joiner_new((mert_join)join, W, width, e)) ||
+            (pool && !(s->pooling = mert_pooling_new(&plan, width, e))))
+            return -1;
+    } else if (mert_inference_pool(s->inference, &plan, e))
+        return -1;
+    s->rows = malloc((size_t)(BLOCK * width) * sizeof(uint16_t));
+    if (!s->rows)
+        return mert_fail(e, "out of memory");
+    s->ahead = mert_ahead_new(s->inference, mert_options.threads > 1, e);
+    return s->ahead ? 0 : -1;
+}
+
+/* What changes the payload (S3). NULL: out of memory. */
+static char *settings_text(const state *s)
+{
+    const mert_config *c = &s->weights.layout.config;
+    char *text = NULL, *layers = mert_layers_print(&s->layers, c->layers), number[48];
+    size_t size = 0;
+    FILE *f = layers ? open_memstream(&text, &size) : NULL;
+    if (f) {
+        fprintf(f, "model=%016" PRIx64 " %s pool=%s", s->hash, layers, pools[pool]);
+        if (s->span.num)
+            fprintf(f, " span=%s", mert_fraction_print(number, s->span));
+        fprintf(f, " dtype=%s normalize=%s", dtypes[dtype], !c->normalize ? "no" : s->cutter ? "window" : "yes");
+        if (s->cutter) {
+            fprintf(f, " window=%s", mert_fraction_print(number, s->window));
+            fprintf(f, " hop=%s join=%s", mert_fraction_print(number, s->hop), joins[join]);
+        }
+        if (fclose(f)) {
+            free(text);
+            text = NULL;
+        }
     }
-    for (;;) {
-        char *stop;
-        long v = strtol(p, &stop, 10);
-        if (stop == p || (*stop && *stop != ','))
-            mert_usage_error("--layers: '%s' is neither all, last nor a list of numbers", layer_list);
-        if (v < 0 || v > N)
-            mert_usage_error("--layers: %ld is outside 0 to %d", v, N);
-        for (int i = 0; i < s->n_layers; i++)
-            if (s->layers[i] == v)
-                mert_usage_error("--layers: %ld is there twice", v);
-        s->layers[s->n_layers++] = (int)v;
-        if (!*stop)
-            return;
-        p = stop + 1;
-    }
+    free(layers);
+    return text;
 }
 
 int main(int argc, char **argv)
 {
-    static const mert_stage stage = {.begin = begin, .frames = frames, .end = end};
-    state s = {.n = 0};
+    static const mert_stage stage = {.begin = begin, .frames = frames, .end = end, .drop = drop, .flush = flush};
+    state s = {.fresh = 1};
     mert_error e;
     mert_ops *ops;
-    char settings[1024];
-    int status;
+    char *settings;
+    int status = 1;
     mert_options_parse(&tool, &argc, &argv);
-    if (!model_path)
-        mert_usage_error("which model? (-m MODEL)");
+    check_options();
+    s.span = seconds("span", span_text);
+    s.window = seconds("window", window_text);
+    hop_text = hop_text ? hop_text : window_text;
+    s.hop = seconds("hop", hop_text);
     if (!(ops = mert_ops_open(device)))
         mert_usage_error("no such device '%s'", device);
     if (mert_weights_load(&s.weights, model_path, 0, &e)) {
@@ -166,22 +421,29 @@ int main(int argc, char **argv)
     }
     if (normalize >= 0)
         s.weights.layout.config.normalize = normalize;
-    choose_layers(&s);
-    s.rows = malloc((size_t)BLOCK * (size_t)s.n_layers * (size_t)s.weights.layout.config.width * sizeof(uint16_t));
-    s.inference = s.rows ? mert_inference_new(&s.weights, ops, s.layers, s.n_layers, &e) : NULL;
-    if (!s.inference || mert_inference_pool(s.inference, &(mert_pooling_plan){.how = (mert_pooling_how)pool}, &e)) {
-        mert_log_error("%s: %s", model_path, s.rows ? e.text : "out of memory");
+    if (mert_layers_parse(&s.layers, layer_list, s.weights.layout.config.layers, &e))
+        mert_usage_error("--layers: %s", e.text);
+    if (factors && mert_layers_weigh(&s.layers, factors, &e))
+        mert_usage_error("--weights: %s", e.text);
+    if (set_up(&s, ops, &e)) {
+        mert_log_error("%s: %s", model_path, e.text);
         return 1;
     }
     s.hash = mert_weights_hash(&s.weights);
-    snprintf(settings, sizeof settings, "model=%016llx layers=%s pool=%s dtype=%s normalize=%s", (unsigned long long)s.hash, layer_list,
-             pools[pool], dtypes[dtype],
-             s.weights.layout.config.normalize ? "yes" : "no");
-    status = mert_filter_run(&(mert_filter){.stage = &stage, .self = &s, .settings = settings}, argv, argc);
+    if ((settings = settings_text(&s)))
+        status = mert_filter_run(&(mert_filter){.stage = &stage, .self = &s, .settings = settings}, argv, argc);
+    else
+        mert_log_error("out of memory");
+    mert_ahead_free(s.ahead);
     mert_inference_free(s.inference);
     mert_weights_free(&s.weights);
+    mert_cutter_free(s.cutter);
+    mert_joiner_free(s.joiner);
+    mert_pooling_free(s.pooling);
     ops->close(ops);
-    free(s.pcm);
+    free(s.clips[0].pcm);
+    free(s.clips[1].pcm);
     free(s.rows);
+    free(settings);
     return status;
 }

@@ -1,0 +1,155 @@
+#include "ahead.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum state { IDLE, SUBMITTED, READY };
+
+struct mert_ahead {
+    mert_inference *m;
+    int threaded;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+
+    enum state state;
+    int stop, held;       /* held: the caller still reads `rows` */
+    const float *pcm;
+    int64_t n;
+    int bad;
+    mert_error why;
+    float *rows;
+    int64_t n_rows, room; /* room: floats in rows */
+};
+
+/* From the device to where the caller reads it. */
+static int fetch(mert_ahead *a)
+{
+    int64_t size = a->n_rows * mert_inference_width(a->m);
+    if (size > a->room) {
+        free(a->rows);
+        a->rows = malloc((size_t)size * sizeof *a->rows);
+        a->room = a->rows ? size : 0;
+        if (!a->rows)
+            return mert_fail(&a->why, "out of memory for a clip of %lld samples", (long long)a->n);
+    }
+    mert_inference_fetch(a->m, a->rows);
+    return 0;
+}
+
+static void *thread_main(void *arg)
+{
+    mert_ahead *a = arg;
+    pthread_mutex_lock(&a->lock);
+    for (;;) {
+        int bad;
+        while (a->state != SUBMITTED && !a->stop)
+            pthread_cond_wait(&a->changed, &a->lock);
+        if (a->stop)
+            break;
+        pthread_mutex_unlock(&a->lock);
+        bad = mert_inference_forward(a->m, a->pcm, a->n, &a->n_rows, &a->why);
+        pthread_mutex_lock(&a->lock);
+        while (a->held && !a->stop)
+            pthread_cond_wait(&a->changed, &a->lock);
+        if (a->stop)
+            break;
+        pthread_mutex_unlock(&a->lock); /* not held and not ready: nobody else looks at rows */
+        if (!bad)
+            bad = fetch(a);
+        pthread_mutex_lock(&a->lock);
+        a->bad = bad;
+        a->state = READY;
+        pthread_cond_broadcast(&a->changed);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return NULL;
+}
+
+mert_ahead *mert_ahead_new(mert_inference *m, int threaded, mert_error *e)
+{
+    mert_ahead *a = calloc(1, sizeof *a);
+    if (!a) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    a->m = m;
+    a->threaded = threaded;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->changed, NULL);
+    if (threaded && pthread_create(&a->thread, NULL, thread_main, a)) {
+        a->threaded = 0;
+        mert_ahead_free(a);
+        mert_fail(e, "cannot start a thread");
+        return NULL;
+    }
+    return a;
+}
+
+void mert_ahead_free(mert_ahead *a)
+{
+    if (!a)
+        return;
+    if (a->threaded) {
+        pthread_mutex_lock(&a->lock);
+        a->stop = 1;
+        pthread_cond_broadcast(&a->changed);
+        pthread_mutex_unlock(&a->lock);
+        pthread_join(a->thread, NULL);
+    }
+    pthread_mutex_destroy(&a->lock);
+    pthread_cond_destroy(&a->changed);
+    free(a->rows);
+    free(a);
+}
+
+void mert_ahead_submit(mert_ahead *a, const float *pcm, int64_t n)
+{
+    a->pcm = pcm; /* while idle, the thread does not look */
+    a->n = n;
+    if (!a->threaded) {
+        a->bad = mert_inference_forward(a->m, pcm, n, &a->n_rows, &a->why);
+        a->state = READY;
+        return;
+    }
+    pthread_mutex_lock(&a->lock);
+    a->state = SUBMITTED;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+int mert_ahead_ready(mert_ahead *a)
+{
+    int ready;
+    pthread_mutex_lock(&a->lock);
+    ready = a->state == READY;
+    pthread_mutex_unlock(&a->lock);
+    return ready;
+}
+
+int mert_ahead_take(mert_ahead *a, const float **rows, int64_t *n_rows, mert_error *e)
+{
+    pthread_mutex_lock(&a->lock);
+    while (a->state != READY)
+        pthread_cond_wait(&a->changed, &a->lock);
+    a->state = IDLE;
+    if (!a->threaded && !a->bad)
+        a->bad = fetch(a);
+    a->held = !a->bad;
+    pthread_mutex_unlock(&a->lock);
+    if (a->bad) {
+        *e = a->why;
+        return -1;
+    }
+    *rows = a->rows;
+    *n_rows = a->n_rows;
+    return 0;
+}
+
+void mert_ahead_release(mert_ahead *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->held = 0;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
