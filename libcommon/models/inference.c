@@ -9,8 +9,7 @@
 struct mert_inference {
     const mert_config *c;
     mert_ops *ops;
-    float *weights;            /* device */
-    mert_encoder *encoder;
+    mert_forward *encoder;
     mert_cqt_batch *cqt;       /* models with CQT input */
 
     int slot[MERT_LAYERS_MAX + 1]; /* of hidden state i: its place in the answer, -1: not wanted */
@@ -34,7 +33,6 @@ struct mert_inference {
 mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const int *layers, int n_layers, mert_error *e)
 {
     mert_inference *m = calloc(1, sizeof *m);
-    size_t bytes = (size_t)w->layout.size * sizeof(float);
     if (!m) {
         mert_fail(e, "out of memory");
         return NULL;
@@ -48,18 +46,11 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const i
         m->slot[layers[i]] = i;
         m->last = layers[i] > m->last ? layers[i] : m->last;
     }
-    if (!(m->weights = ops->alloc(ops, bytes))) {
-        mert_fail(e, "out of memory for the weights");
-        goto fail;
+    if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) || !(m->encoder = mert_forward_new(w, ops, e))) {
+        mert_inference_free(m);
+        return NULL;
     }
-    ops->upload(ops, m->weights, w->values, bytes);
-    ops->wait(ops);
-    if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) || !(m->encoder = mert_encoder_new(&w->layout, ops, m->weights, NULL, e)))
-        goto fail;
     return m;
-fail:
-    mert_inference_free(m);
-    return NULL;
 }
 
 void mert_inference_weigh(mert_inference *m, const float *factors)
@@ -103,9 +94,8 @@ void mert_inference_free(mert_inference *m)
     free_buffers(m);
     free(m->answer);
     mert_pooling_free(m->pooling);
-    mert_encoder_free(m->encoder);
+    mert_forward_free(m->encoder);
     mert_cqt_batch_free(m->cqt);
-    m->ops->release(m->ops, m->weights);
     free(m);
 }
 
@@ -175,7 +165,7 @@ static void pool_layer(mert_inference *m, const float *x, int slot)
     mert_pooling_end(m->pooling, take_span, m, NULL);
 }
 
-static int give_layer(void *self, int layer, const float *y)
+static void give_layer(void *self, int layer, const float *y)
 {
     mert_inference *m = self;
     int slot = m->slot[layer];
@@ -187,14 +177,11 @@ static int give_layer(void *self, int layer, const float *y)
         pool_layer(m, y, slot);
     else if (slot >= 0)
         mert_copy_2d(m->ops, .to = m->device_answer + slot * D, .ldto = m->n_layers * D, .from = y, .ldfrom = D, .rows = m->T, .columns = D);
-    return layer == m->last;
 }
 
 int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
 {
     int64_t T = mert_config_frames(m->c, n);
-    mert_layer_tap tap = {give_layer, m};
-    mert_regime inference = {0};
     if (T < 1)
         return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n, mert_config_receptive_field(m->c));
     if (make_room(m, n, T, e))
@@ -212,7 +199,7 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
     m->T = T;
     if (m->weighted)
         mert_fill(m->ops, .to = m->device_answer, .n = T * m->c->width);
-    if (!mert_encoder_forward(m->encoder, &inference, 1, n, 0, m->device_pcm, NULL, m->cqt ? m->device_cqt : NULL, &tap, e)) {
+    if (mert_forward_run(m->encoder, m->device_pcm, n, m->cqt ? m->device_cqt : NULL, m->last, give_layer, m, e)) {
         m->ops->wait(m->ops);
         return -1;
     }

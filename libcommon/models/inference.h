@@ -10,12 +10,12 @@
 #ifndef MERT_INFERENCE_H
 #define MERT_INFERENCE_H
 
-#include "encoder.h"
+#include "forward.h"
 #include "pooling.h"
 
 typedef struct mert_inference mert_inference;
 
-/* Takes the weights to the device; w's layout must outlive it. layers: indices 0..N in the order in which they come out. */
+/* Takes the weights to the device: w's numbers are not needed afterwards (mert_weights_drop), its layout is. layers: indices 0..N in the order in which they come out. */
 mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const int *layers, int n_layers, mert_error *e);
 void mert_inference_free(mert_inference *m); /* NULL is fine */
 

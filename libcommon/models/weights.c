@@ -310,9 +310,24 @@ int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e)
     return allocate(w, c, e);
 }
 
+const float *mert_weights_values(const mert_weights *w, const mert_parameter *p)
+{
+    return w->views ? w->views[p - w->layout.parameters] : w->values + p->offset;
+}
+
+void mert_weights_drop(mert_weights *w)
+{
+    if (w->source)
+        mert_checkpoint_close(w->source);
+    free(w->values);
+    free(w->views);
+    w->source = NULL;
+    w->values = NULL;
+    w->views = NULL;
+}
+
 void mert_weights_free(mert_weights *w)
 {
+    mert_weights_drop(w);
     mert_layout_free(&w->layout);
-    free(w->values);
-    w->values = NULL;
 }

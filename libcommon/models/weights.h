@@ -34,8 +34,13 @@ int64_t mert_layout_offset(const mert_layout *l, const char *format, ...) __attr
 /* A model in host memory. */
 typedef struct mert_weights {
     mert_layout layout;
-    float *values;       /* [layout.size], 64-byte aligned */
+    float *values;       /* [layout.size], 64-byte aligned; of a model that mert_weights_open opened only what `views` points to */
+    const float **views; /* NULL, or [layout.count]: each parameter where it is, in a mapped file or in values */
+    mert_checkpoint *source; /* what views point into */
 } mert_weights;
+
+/* A parameter's numbers [p->n]. */
+const float *mert_weights_values(const mert_weights *w, const mert_parameter *p);
 
 /* Random weights as fairseq initialises them (REFERENCE: "Initialisation"); a pure function of configuration and seed. */
 int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert_error *e);
@@ -44,7 +49,12 @@ int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e);
 /* Opens what users have (P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor that is missing or of
  * another shape, or one that no part of the model takes, is an error that names it. heads: 0 leaves the heads out even if present. */
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e);
-/* The same from an opened checkpoint. */
+/* For reading alone, without the heads: float32 tensors of mapped containers stay in the file (shared between processes, nothing is
+ * copied), the others are converted. Not for what wants one flat array. */
+int mert_weights_open(mert_weights *w, const char *path, mert_error *e);
+/* Lets go of the numbers and keeps the layout: for who has taken them elsewhere. */
+void mert_weights_drop(mert_weights *w);
+/* As mert_weights_load, from an opened checkpoint. */
 int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e);
 /* Our own directory: model.safetensors (fairseq names, heads included), config.json, preprocessor_config.json. By F4. */
 int mert_weights_save(const mert_weights *w, const char *dir, mert_error *e);

@@ -142,7 +142,9 @@ static int take_all(mert_weights *w, const mert_checkpoint *c, const char *prefi
             print_shape(want, p->ndim, p->shape);
             return mert_fail(e, "tensor %s is %s, and the configuration makes it %s", t->name, have, want);
         }
-        if (mert_tensor_read(t, w->values + p->offset, e))
+        if (w->views && t->type == MERT_E_F32 && (uintptr_t)t->data % sizeof(float) == 0)
+            w->views[i] = t->data;
+        else if (mert_tensor_read(t, w->values + p->offset, e))
             return -1;
         taken[(*n_taken)++] = t;
     }
@@ -191,7 +193,22 @@ static int nothing_unused(const mert_checkpoint *c, const char *prefix, int head
     return n ? mert_fail(e, "%d tensor%s the configuration has no place for:%s", n, n > 1 ? "s that" : " that", unused) : 0;
 }
 
-int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e)
+/* Room for the numbers of which most stay where they are: untouched memory is none. */
+static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
+{
+    if (mert_layout_make(&w->layout, c, e))
+        return -1;
+    w->views = calloc((size_t)w->layout.count, sizeof *w->views);
+    w->values = calloc((size_t)w->layout.size, sizeof *w->values);
+    for (int i = 0; w->views && w->values && i < w->layout.count; i++)
+        w->views[i] = w->values + w->layout.parameters[i].offset;
+    if (w->views && w->values)
+        return 0;
+    mert_weights_free(w);
+    return mert_fail(e, "no memory for %lld parameters", (long long)w->layout.elements);
+}
+
+static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views, mert_error *e)
 {
     mert_config config;
     const mert_tensor **taken;
@@ -211,7 +228,7 @@ int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert
         return mert_fail(e, "no config.json beside it: the model's architecture is not known");
     if (!heads)
         config.codebooks = 0;
-    if (mert_weights_allocate(w, &config, e))
+    if (views ? allocate_views(w, &config, e) : mert_weights_allocate(w, &config, e))
         return -1;
     taken = calloc(mert_checkpoint_count(c) + (size_t)w->layout.count, sizeof *taken);
     bad = !taken ? mert_fail(e, "out of memory") : 0;
@@ -220,6 +237,25 @@ int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert
     if (bad)
         mert_weights_free(w);
     return bad ? -1 : 0;
+}
+
+int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e)
+{
+    return from(w, c, heads, 0, e);
+}
+
+int mert_weights_open(mert_weights *w, const char *path, mert_error *e)
+{
+    mert_checkpoint *c = mert_checkpoint_open(path, e);
+    memset(w, 0, sizeof *w);
+    if (!c)
+        return -1;
+    if (from(w, c, 0, 1, e)) {
+        mert_checkpoint_close(c);
+        return mert_fail_in(e, "%s", path);
+    }
+    w->source = c;
+    return 0;
 }
 
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e)
@@ -267,7 +303,7 @@ static int save(const mert_weights *w, const char *dir, int hf, mert_error *e)
             snprintf(names[n], sizeof names[n], "%s", p->name);
         else if (mert_name_to_hf(p->name, names[n]))
             continue;
-        out[n] = (mert_tensor_out){.name = names[n], .type = MERT_E_F32, .ndim = p->ndim, .data = w->values + p->offset};
+        out[n] = (mert_tensor_out){.name = names[n], .type = MERT_E_F32, .ndim = p->ndim, .data = mert_weights_values(w, p)};
         memcpy(out[n].shape, p->shape, sizeof p->shape);
         n++;
     }
@@ -301,7 +337,7 @@ uint64_t mert_weights_hash(const mert_weights *w)
         return 0;
     for (int i = 0; i < l->count; i++)
         if (!l->parameters[i].training_only)
-            v[n++] = (mert_named_values){l->parameters[i].name, w->values + l->parameters[i].offset, l->parameters[i].n};
+            v[n++] = (mert_named_values){l->parameters[i].name, mert_weights_values(w, &l->parameters[i]), l->parameters[i].n};
     h = mert_model_hash(v, n);
     free(v);
     return h;
