@@ -19,6 +19,7 @@ struct mts_writer {
     int64_t chunk_frames, frames;  /* frames of a full chunk; frames taken so far */
     unsigned char *held;           /* frames that do not fill a chunk yet */
     size_t held_size, held_room;
+    int level, plain;              /* plain: chunks to come that are not worth compressing */
     unsigned char *packed;
     size_t packed_room;
     mts_xxh64_state payload;
@@ -96,7 +97,7 @@ static int set_up_zstd(mts_writer *w, int level)
 {
     if (level < ZSTD_minCLevel() || level > ZSTD_maxCLevel())
         return fail(w, "compression level %d is not within %d and %d", level, ZSTD_minCLevel(), ZSTD_maxCLevel());
-    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, level);
+    w->level = level;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_contentSizeFlag, 1);
     if (level > 8) /* only from here on could a window of a 16 MiB chunk pass 2^23 */
@@ -149,18 +150,33 @@ int mts_write_record(mts_writer *w, const mts_record *r)
         w->chunk_frames = 1;
     w->frames = 0;
     w->chunk = 0;
+    w->plain = 0;
     w->held_size = 0;
     mts_xxh64_begin(&w->payload, 0);
     return put_frame(w, MTS_FRAME_RECORD);
 }
 
+/* Sound and spectra as floats hardly shrink, and trying costs more than much of the work that makes them and reads
+ * them. At the default level a chunk that saved less than an eighth says so of the seven behind it in its record. */
+static int level_of_chunk(mts_writer *w)
+{
+    if (!w->plain || w->level > MTS_LEVEL_DEFAULT)
+        return w->level;
+    w->plain--;
+    return ZSTD_minCLevel();
+}
+
 static int put_chunk(mts_writer *w, const void *data, size_t size)
 {
+    int level = level_of_chunk(w);
+    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, level);
     if (room(&w->packed, &w->packed_room, ZSTD_compressBound(size)))
         return fail_record(w, "out of memory");
     size_t n = ZSTD_compress2(w->zstd, w->packed, w->packed_room, data, size);
     if (ZSTD_isError(n))
         return fail_record(w, ZSTD_getErrorName(n));
+    if (level == w->level && n > size - size / 8)
+        w->plain = 7;
     mts_xxh64_add(&w->payload, data, size);
     w->frame.chunk = w->chunk++;
     w->frame.frames = (int64_t)(size / w->step);
