@@ -2,7 +2,9 @@
 
 #include "log.h"
 #include "options.h"
+#include "read_ahead.h"
 #include "report.h"
+#include "write_behind.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,7 +21,7 @@ typedef struct waiting {
 } waiting;
 
 struct mert_sink {
-    mts_writer *writer;    /* NULL: nothing is written */
+    mert_write_behind *writer; /* NULL: nothing is written */
     const mert_tap *tap;   /* NULL: none */
     void *tap_self;
     int broken;            /* writing failed: the run's fault, not the item's */
@@ -50,24 +52,28 @@ int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *
         s->broken = 1;
         return -1;
     }
-    if (s->writer && mts_write_frames(s->writer, data, frames) < 0) {
+    if (s->writer && mert_write_behind_frames(s->writer, data, frames) < 0) {
         s->broken = 1;
-        return mert_fail(e, "%s", mts_writer_error(s->writer));
+        return mert_fail(e, "%s", mert_write_behind_error(s->writer));
     }
     return 0;
 }
 
-/* A write that failed because nobody reads any more ends the program as it would have ended by default: by SIGPIPE. */
+/* When nobody reads any more the program ends as it would have ended by default. */
+static void end_by_sigpipe(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+}
+
 static int written(mert_sink *s, int result, mert_error *e)
 {
     if (result >= 0)
         return 0;
-    if (mts_writer_pipe_closed(s->writer)) {
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
+    if (mert_write_behind_pipe_closed(s->writer))
+        end_by_sigpipe();
     s->broken = 1;
-    return mert_fail(e, "%s", mts_writer_error(s->writer));
+    return mert_fail(e, "%s", mert_write_behind_error(s->writer));
 }
 
 /* ---- what of an item goes out: its record, its end, its failure ---- */
@@ -76,14 +82,14 @@ static int put_record(mert_sink *s, const mts_record *out, mert_error *e)
 {
     if (s->tap && s->tap->record && s->tap->record(s->tap_self, out, e))
         return -1;
-    return s->writer ? written(s, mts_write_record(s->writer, out), e) : 0;
+    return s->writer ? written(s, mert_write_behind_record(s->writer, out), e) : 0;
 }
 
 static int put_end(mert_sink *s, double seconds, mert_error *e)
 {
     if (s->tap && s->tap->end && s->tap->end(s->tap_self, e))
         return -1;
-    if (s->writer && written(s, mts_write_record_end(s->writer), e))
+    if (s->writer && written(s, mert_write_behind_end(s->writer), e))
         return -1;
     mert_report_item(seconds);
     return 0;
@@ -93,7 +99,7 @@ static int put_failed(mert_sink *s, const char *key, int64_t row, const char *st
 {
     if (s->tap && s->tap->failed && s->tap->failed(s->tap_self, key, row, e))
         return -1;
-    return s->writer ? written(s, mts_write_failed(s->writer, key, row, stage, reason), e) : 0;
+    return s->writer ? written(s, mert_write_behind_failed(s->writer, key, row, stage, reason), e) : 0;
 }
 
 /* ---- items that are answered later ---- */
@@ -206,8 +212,10 @@ static int stream_close(run *r, int ok, mert_error *e)
     int bad;
     if (!r->sink.writer)
         return 0;
-    bad = mts_writer_close(r->sink.writer, ok, e->text, sizeof e->text);
+    bad = mert_write_behind_close(r->sink.writer, ok, e->text, sizeof e->text);
     r->sink.writer = NULL;
+    if (bad && errno == EPIPE)
+        end_by_sigpipe();
     return bad;
 }
 
@@ -233,7 +241,8 @@ static int stream_begin(run *r, const mts_begin *in, mert_error *e)
     if (r->to_stdout) {
         if (stream_close(r, 1, e))
             goto done;
-        r->sink.writer = mts_writer_open(stdout, "standard output", out, mert_options.level);
+        r->sink.writer = mert_write_behind_open(stdout, "standard output", out, mert_options.level,
+                                                mert_options.threads > 1);
         if (!r->sink.writer) {
             mert_fail(e, "out of memory");
             goto done;
@@ -275,9 +284,8 @@ static int item_failed_here(run *r, const mts_record *in, const mert_error *why,
     return item_failed(r, in->key, in->row, mert_tool_name(), why->text, 1, e);
 }
 
-static int item_begin(run *r, mts_reader *reader, mert_error *e)
+static int item_begin(run *r, const mts_record *in, mert_error *e)
 {
-    const mts_record *in = mts_reader_record(reader);
     mts_record *out = calloc(1, sizeof *out);
     waiting *w;
     mert_error why;
@@ -289,7 +297,7 @@ static int item_begin(run *r, mts_reader *reader, mert_error *e)
     out->sample_rate = in->sample_rate;
     r->seconds = 0;
     if (r->f->stage->begin(r->f->self, in, out, &why)) {
-        bad = item_failed_here(r, in, &why, e) || (mts_skip(reader) < 0 && mert_fail(e, "%s", mts_reader_error(reader)));
+        bad = item_failed_here(r, in, &why, e);
     } else {
         r->item_open = 1;
         if (!r->sink.later)
@@ -303,26 +311,22 @@ static int item_begin(run *r, mts_reader *reader, mert_error *e)
     return bad ? -1 : 0;
 }
 
-static int item_frames(run *r, mts_reader *reader, mert_error *e)
+static int item_frames(run *r, const mts_record *in, const void *data, int64_t n, mert_error *e)
 {
-    const mts_record *in = mts_reader_record(reader);
-    int64_t n = mts_reader_frames(reader);
     mert_error why;
-    if (!r->item_open)
+    if (!r->item_open) /* it failed: what still comes of it is passed over */
         return 0;
     if (in->frame_rate_num > 0)
         r->seconds += (double)n * (double)in->frame_rate_den / (double)in->frame_rate_num;
     if (r->sink.later)
         r->sink.queue[r->sink.n - 1]->seconds = r->seconds;
-    if (!r->f->stage->frames(r->f->self, mts_reader_data(reader), n, &r->sink, &why))
+    if (!r->f->stage->frames(r->f->self, data, n, &r->sink, &why))
         return 0;
     if (r->sink.broken) {
         *e = why;
         return -1;
     }
-    if (item_failed_here(r, in, &why, e))
-        return -1;
-    return mts_skip(reader) < 0 ? mert_fail(e, "%s", mts_reader_error(reader)) : 0;
+    return item_failed_here(r, in, &why, e);
 }
 
 static int item_end(run *r, const mts_record *in, mert_error *e)
@@ -343,29 +347,30 @@ static int item_end(run *r, const mts_record *in, mert_error *e)
 
 static int input_run(run *r, FILE *f, const char *name, mert_error *e)
 {
-    mts_reader *reader = mts_reader_open(f, name);
+    mert_read_ahead *reader = mert_read_ahead_open(f, name, mert_options.threads > 1);
+    const mert_event *event;
     const mts_failure *x;
-    int event, bad = 0, streams = r->streams;
+    int bad = 0, streams = r->streams;
     if (!reader)
         return mert_fail(e, "out of memory");
-    while (!bad && (event = mts_next(reader)) != MTS_EOF) {
-        switch (event) {
-        case MTS_BEGIN: bad = stream_begin(r, mts_reader_begin(reader), e); break;
-        case MTS_RECORD: bad = item_begin(r, reader, e); break;
-        case MTS_CHUNK: bad = item_frames(r, reader, e); break;
-        case MTS_RECORD_END: bad = item_end(r, mts_reader_record(reader), e); break;
+    while (!bad && (event = mert_read_ahead_next(reader))->type != MTS_EOF) {
+        switch (event->type) {
+        case MTS_BEGIN: bad = stream_begin(r, event->begin, e); break;
+        case MTS_RECORD: bad = item_begin(r, event->record, e); break;
+        case MTS_CHUNK: bad = item_frames(r, event->record, event->data, event->frames, e); break;
+        case MTS_RECORD_END: bad = item_end(r, event->record, e); break;
         case MTS_FAILED:
-            x = mts_reader_failure(reader);
+            x = event->failure;
             bad = item_failed(r, x->key, x->row, x->stage, x->reason, x->here, e);
             break;
-        case MTS_DAMAGE: mert_report_broken("%s", mts_reader_failure(reader)->reason); break;
+        case MTS_DAMAGE: mert_report_broken("%s", event->failure->reason); break;
         case MTS_END: break;
-        default: bad = mert_fail(e, "%s", mts_reader_error(reader)); break;
+        default: bad = mert_fail(e, "%s", event->error); break;
         }
     }
     if (!bad && r->streams == streams)
         bad = mert_fail(e, "%s: no stream in it (empty input)", name);
-    mts_reader_close(reader);
+    mert_read_ahead_close(reader);
     return bad;
 }
 

@@ -1,6 +1,7 @@
 /* A filter program: records flow in, records flow out. This is the loop that all stages share: it opens the inputs, reads
  * events, carries failures through (S7), counts them (F2), ends quietly when the reader has gone (F1), writes begin and end,
- * and prints the -v line. A stage only says what it needs and does its work. */
+ * and prints the -v line. A stage only says what it needs and does its work, always on the calling thread; with --threads
+ * above 1 other threads read ahead of it and write behind it (read_ahead.h, write_behind.h). */
 #ifndef MERT_FILTER_H
 #define MERT_FILTER_H
 

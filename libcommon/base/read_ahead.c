@@ -1,0 +1,249 @@
+#include "read_ahead.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Events that wait at most, and bytes of data in them beyond which no more is read. */
+enum { SLOTS = 16, BYTES = 4 << 20 };
+
+/* Memory for a chunk's data; those not in use are a stack, so that the same few are used and stay in the cache. */
+typedef struct buffer {
+    struct buffer *below;
+    size_t room;
+    unsigned char data[];
+} buffer;
+
+typedef struct slot {
+    int type;
+    void *said;           /* a begin, a record, a failure, a text: as the type has it */
+    buffer *data;
+    size_t size;
+    int64_t frames;
+} slot;
+
+struct mert_read_ahead {
+    mts_reader *reader;
+    mert_event event;     /* what the caller looks at */
+    slot *now;            /* and where that lies; NULL: without a thread */
+    mts_record *record;   /* of the chunks that come */
+    int threaded;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t some, space;
+    slot slots[SLOTS];
+    buffer *unused;
+    int first, n, stop;   /* waiting: slots[first] .. + n - 1 */
+    size_t bytes;
+};
+
+static void describe(mert_event *to, int type, const mts_reader *r)
+{
+    *to = (mert_event){.type = type};
+    switch (type) {
+    case MTS_BEGIN: to->begin = mts_reader_begin(r); break;
+    case MTS_CHUNK:
+        to->data = mts_reader_data(r);
+        to->frames = mts_reader_frames(r);
+        to->record = mts_reader_record(r);
+        break;
+    case MTS_RECORD:
+    case MTS_RECORD_END: to->record = mts_reader_record(r); break;
+    case MTS_FAILED:
+    case MTS_DAMAGE: to->failure = mts_reader_failure(r); break;
+    case MTS_ERROR: to->error = mts_reader_error(r); break;
+    default: break;
+    }
+}
+
+/* ---- the thread ---- */
+
+static int copy_data(mert_read_ahead *r, slot *s, const void *data, size_t size)
+{
+    buffer *b;
+    pthread_mutex_lock(&r->lock);
+    b = r->unused;
+    r->unused = b ? b->below : NULL;
+    pthread_mutex_unlock(&r->lock);
+    if (!b || b->room < size) {
+        free(b);
+        if (!(b = malloc(sizeof *b + size)))
+            return -1;
+        b->room = size;
+    }
+    memcpy(b->data, data, size);
+    s->data = b;
+    s->size = size;
+    return 0;
+}
+
+static int copy_said(slot *s, const void *from, size_t size)
+{
+    s->said = malloc(size);
+    if (!s->said)
+        return -1;
+    memcpy(s->said, from, size);
+    return 0;
+}
+
+/* An event without memory for it becomes an error without a text. */
+static void fill(mert_read_ahead *r, slot *s, const mert_event *from)
+{
+    int bad = 0;
+    s->type = from->type;
+    s->frames = from->frames;
+    s->size = 0;
+    if (from->begin)
+        bad = copy_said(s, from->begin, sizeof *from->begin);
+    else if (from->failure)
+        bad = copy_said(s, from->failure, sizeof *from->failure);
+    else if (from->error)
+        bad = copy_said(s, from->error, strlen(from->error) + 1);
+    else if (from->data)
+        bad = copy_data(r, s, from->data, (size_t)from->frames * mts_record_step(from->record));
+    else if (from->record)
+        bad = copy_said(s, from->record, sizeof *from->record);
+    if (bad)
+        s->type = MTS_ERROR;
+}
+
+static void *read_main(void *p)
+{
+    mert_read_ahead *r = p;
+    mert_event event;
+    int type = MTS_BEGIN, last;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &last);
+    while (type != MTS_EOF && type != MTS_ERROR) {
+        slot *s;
+        pthread_mutex_lock(&r->lock);
+        while ((r->n == SLOTS - 1 || r->bytes >= BYTES) && !r->stop)
+            pthread_cond_wait(&r->space, &r->lock);
+        s = &r->slots[(r->first + r->n) % SLOTS];
+        last = r->stop;
+        pthread_mutex_unlock(&r->lock);
+        if (last)
+            break;
+        /* Here, and only here, close may end this thread: in a read that waits for what may never come. */
+        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &last);
+        type = mts_next(r->reader);
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &last);
+        describe(&event, type, r->reader);
+        fill(r, s, &event);
+        type = s->type;
+        pthread_mutex_lock(&r->lock);
+        r->n++;
+        r->bytes += s->size;
+        pthread_cond_signal(&r->some);
+        pthread_mutex_unlock(&r->lock);
+    }
+    return NULL;
+}
+
+/* ---- the caller ---- */
+
+mert_read_ahead *mert_read_ahead_open(FILE *f, const char *name, int threaded)
+{
+    mert_read_ahead *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->reader = mts_reader_open(f, name);
+    if (!r->reader) {
+        free(r);
+        return NULL;
+    }
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->some, NULL);
+    pthread_cond_init(&r->space, NULL);
+    /* A thread that cannot be had is done without. */
+    r->threaded = threaded && !pthread_create(&r->thread, NULL, read_main, r);
+    return r;
+}
+
+/* The event that the caller has seen makes room for another. */
+static void give_back(mert_read_ahead *r)
+{
+    slot *s = r->now;
+    if (!s)
+        return;
+    free(s->said);
+    s->said = NULL;
+    pthread_mutex_lock(&r->lock);
+    r->first = (r->first + 1) % SLOTS;
+    r->n--;
+    r->bytes -= s->size;
+    if (s->data) {
+        s->data->below = r->unused;
+        r->unused = s->data;
+        s->data = NULL;
+    }
+    pthread_cond_signal(&r->space);
+    pthread_mutex_unlock(&r->lock);
+    r->now = NULL;
+}
+
+const mert_event *mert_read_ahead_next(mert_read_ahead *r)
+{
+    mert_event *event = &r->event;
+    slot *s;
+    if (!r->threaded) {
+        describe(event, mts_next(r->reader), r->reader);
+        return event;
+    }
+    if (r->now && (r->now->type == MTS_EOF || r->now->type == MTS_ERROR))
+        return event;
+    give_back(r);
+    pthread_mutex_lock(&r->lock);
+    while (!r->n)
+        pthread_cond_wait(&r->some, &r->lock);
+    s = r->now = &r->slots[r->first];
+    pthread_mutex_unlock(&r->lock);
+    *event = (mert_event){.type = s->type};
+    switch (s->type) {
+    case MTS_BEGIN: event->begin = s->said; break;
+    case MTS_FAILED:
+    case MTS_DAMAGE: event->failure = s->said; break;
+    case MTS_ERROR: event->error = s->said ? s->said : "out of memory"; break;
+    case MTS_RECORD:
+    case MTS_RECORD_END:
+        free(r->record);
+        r->record = s->said;
+        s->said = NULL;
+        event->record = r->record;
+        break;
+    case MTS_CHUNK:
+        event->record = r->record;
+        event->data = s->data->data;
+        event->frames = s->frames;
+        break;
+    default: break;
+    }
+    return event;
+}
+
+void mert_read_ahead_close(mert_read_ahead *r)
+{
+    if (!r)
+        return;
+    if (r->threaded) {
+        pthread_mutex_lock(&r->lock);
+        r->stop = 1;
+        pthread_cond_signal(&r->space);
+        pthread_mutex_unlock(&r->lock);
+        pthread_cancel(r->thread);
+        pthread_join(r->thread, NULL);
+    }
+    for (int i = 0; i < SLOTS; i++) {
+        free(r->slots[i].said);
+        free(r->slots[i].data);
+    }
+    for (buffer *b = r->unused, *below; b; b = below) {
+        below = b->below;
+        free(b);
+    }
+    free(r->record);
+    mts_reader_close(r->reader);
+    pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->some);
+    pthread_cond_destroy(&r->space);
+    free(r);
+}

@@ -1,0 +1,209 @@
+/* Reading ahead and writing behind: the bytes and events of the stream library itself, whichever thread does the work; an
+ * end when it is asked for; errors that arrive. */
+#include "../../libcommon/base/read_ahead.h"
+#include "../../libcommon/base/write_behind.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+enum { RECORDS = 9, WIDTH = 1000 };
+
+/* More chunks than wait at once, records without frames, one that fails in its middle, one that failed before. */
+static int64_t frames_of(int i) { return i == 3 ? 9000 : i == 5 ? 0 : 7 + 100 * i; }
+
+static void write_all(FILE *f, int behind, int threaded, const float *x, int64_t piece)
+{
+    mts_begin begin = plain_begin();
+    mert_write_behind *w = behind ? mert_write_behind_open(f, "x", &begin, 1, threaded) : NULL;
+    mts_writer *plain = behind ? NULL : mts_writer_open(f, "x", &begin, 1);
+    char error[256] = "";
+    for (int i = 0; i < RECORDS; i++) {
+        mts_record r = plain_record("k", i, -1, WIDTH);
+        int64_t n = frames_of(i);
+        if (i == 7) {
+            behind ? mert_write_behind_failed(w, "seven", 7, "s", "why") : mts_write_failed(plain, "seven", 7, "s", "why");
+            continue;
+        }
+        behind ? mert_write_behind_record(w, &r) : mts_write_record(plain, &r);
+        for (int64_t at = 0; at < n; at += piece) {
+            int64_t some = piece < n - at ? piece : n - at;
+            const float *from = x + (size_t)at * WIDTH;
+            behind ? mert_write_behind_frames(w, from, some) : mts_write_frames(plain, from, some);
+        }
+        if (i == 4)
+            behind ? mert_write_behind_failed(w, "k", 4, "s", "why") : mts_write_failed(plain, "k", 4, "s", "why");
+        else
+            behind ? mert_write_behind_end(w) : mts_write_record_end(plain);
+    }
+    if (behind ? mert_write_behind_close(w, 1, error, sizeof error) : mts_writer_close(plain, 1, error, sizeof error))
+        printf("# %s\n", error);
+}
+
+static float *numbers(void)
+{
+    float *x = malloc((size_t)9000 * WIDTH * sizeof *x);
+    for (size_t i = 0; x && i < (size_t)9000 * WIDTH; i++)
+        x[i] = (float)(i % 1237) * 0.37f;
+    return x;
+}
+
+TEST(written_behind_is_the_same_stream)
+{
+    float *x = numbers();
+    bytes plain, b;
+    FILE *f = open_memstream(&plain.data, &plain.size);
+    write_all(f, 0, 0, x, 9000);
+    fclose(f);
+    for (int threaded = 0; threaded < 2; threaded++)
+        for (int64_t piece = 1; piece < 9001; piece = piece * 19 + 1) {
+            f = open_memstream(&b.data, &b.size);
+            write_all(f, 1, threaded, x, piece);
+            fclose(f);
+            CHECK(b.size == plain.size && !memcmp(b.data, plain.data, b.size));
+            free(b.data);
+        }
+    free(plain.data);
+    free(x);
+}
+
+/* One line per event, so that two readings can be compared. */
+static char *events(const char *name, const bytes *b, int threaded)
+{
+    char *text;
+    size_t size;
+    FILE *f = fmemopen(b->data, b->size, "rb"), *out = open_memstream(&text, &size);
+    mert_read_ahead *r = mert_read_ahead_open(f, name, threaded);
+    int type = MTS_BEGIN;
+    while (type != MTS_EOF && type != MTS_ERROR) {
+        const mert_event *e = mert_read_ahead_next(r);
+        type = e->type;
+        fprintf(out, "%d", type);
+        if (e->begin)
+            fprintf(out, " %s", e->begin->provenance);
+        if (e->record)
+            fprintf(out, " %s %" PRId64 " %" PRId64, e->record->key, e->record->row, e->record->shape[0]);
+        if (e->data)
+            fprintf(out, " %" PRId64 " %" PRIx64, e->frames,
+                    mts_xxh64(e->data, (size_t)e->frames * mts_record_step(e->record), 0));
+        if (e->failure)
+            fprintf(out, " %s %" PRId64 " %s %s %d", e->failure->key, e->failure->row, e->failure->stage,
+                    e->failure->reason, e->failure->here);
+        fprintf(out, " %s\n", e->error ? e->error : "");
+    }
+    mert_read_ahead_next(r); /* stays at the end */
+    mert_read_ahead_close(r);
+    fclose(f);
+    fclose(out);
+    return text;
+}
+
+TEST(read_ahead_gives_the_same_events)
+{
+    float *x = numbers();
+    bytes b;
+    FILE *f = open_memstream(&b.data, &b.size);
+    write_all(f, 0, 0, x, 9000);
+    fclose(f);
+    for (int damage = 0; damage < 3; damage++) {
+        char *plain, *ahead;
+        if (damage == 1)
+            b.data[b.size / 2] ^= 1;
+        if (damage == 2)
+            b.size -= 10;
+        plain = events("x", &b, 0);
+        ahead = events("x", &b, 1);
+        CHECK(!strcmp(plain, ahead));
+        CHECK(strstr(plain, " seven 7 s why 0"));
+        CHECK(!strstr(plain, " read ") == (damage == 0));
+        CHECK(!strstr(plain, "without an end record") == (damage != 2));
+        free(plain);
+        free(ahead);
+    }
+    free(b.data);
+    free(x);
+}
+
+TEST(reading_ends_although_more_may_come)
+{
+    float *x = numbers();
+    bytes b;
+    int ends[2];
+    FILE *f = open_memstream(&b.data, &b.size);
+    mert_read_ahead *r;
+    write_all(f, 0, 0, x, 9000);
+    fclose(f);
+    /* The writer sends a beginning and keeps the pipe open: the thread waits in a read when it is to end. */
+    CHECK(!pipe(ends) && write(ends[1], b.data, 5000) == 5000);
+    f = fdopen(ends[0], "rb");
+    r = mert_read_ahead_open(f, "pipe", 1);
+    CHECK(mert_read_ahead_next(r)->type == MTS_BEGIN);
+    CHECK(mert_read_ahead_next(r)->type == MTS_RECORD);
+    mert_read_ahead_close(r);
+    fclose(f);
+    close(ends[1]);
+    /* Nobody asks for the rest: the thread waits for room. */
+    f = fmemopen(b.data, b.size, "rb");
+    r = mert_read_ahead_open(f, "x", 1);
+    CHECK(mert_read_ahead_next(r)->type == MTS_BEGIN);
+    mert_read_ahead_close(r);
+    fclose(f);
+    free(b.data);
+    free(x);
+}
+
+/* Calls after a failed write fail, close too, and all with the writer's own reason. */
+TEST(what_cannot_be_written_is_said)
+{
+    mts_begin begin = plain_begin();
+    mts_record record = plain_record("k", 0, -1, WIDTH);
+    float *x = numbers();
+    FILE *f = fopen("/dev/full", "wb");
+    char error[256] = "";
+    for (int threaded = 0; threaded < 2 && f; threaded++) {
+        mert_write_behind *w = mert_write_behind_open(f, "full", &begin, 1, threaded);
+        int bad = mert_write_behind_record(w, &record) < 0;
+        for (int i = 0; i < 50 && !bad; i++)
+            bad = mert_write_behind_frames(w, x, 9000) < 0;
+        CHECK(bad && strstr(mert_write_behind_error(w), "full: cannot write: No space left"));
+        CHECK(!mert_write_behind_pipe_closed(w));
+        CHECK(mert_write_behind_end(w) < 0);
+        CHECK(mert_write_behind_close(w, 1, error, sizeof error) < 0 && strstr(error, "No space left"));
+    }
+    if (f)
+        fclose(f);
+    free(x);
+}
+
+TEST(a_closed_pipe_is_told_apart)
+{
+    mts_begin begin = plain_begin();
+    mts_record record = plain_record("k", 0, -1, WIDTH);
+    float *x = numbers();
+    int ends[2], bad;
+    mert_write_behind *w;
+    FILE *f;
+    signal(SIGPIPE, SIG_IGN);
+    CHECK(!pipe(ends));
+    f = fdopen(ends[1], "wb");
+    w = mert_write_behind_open(f, "pipe", &begin, 1, 1);
+    close(ends[0]);
+    bad = mert_write_behind_record(w, &record) < 0;
+    for (int i = 0; i < 50 && !bad; i++)
+        bad = mert_write_behind_frames(w, x, 9000) < 0;
+    CHECK(bad && mert_write_behind_pipe_closed(w));
+    CHECK(mert_write_behind_close(w, 0, NULL, 0) < 0 && errno == EPIPE);
+    fclose(f);
+    free(x);
+}
+
+int main(void)
+{
+    RUN(written_behind_is_the_same_stream);
+    RUN(read_ahead_gives_the_same_events);
+    RUN(reading_ends_although_more_may_come);
+    RUN(what_cannot_be_written_is_said);
+    RUN(a_closed_pipe_is_told_apart);
+    return test_done();
+}
