@@ -62,8 +62,9 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
     m->layout = layout;
     m->c = c;
     m->ops = ops;
-    m->weights = weights;
-    m->gradients = gradients;
+    if (mert_parts_make(&m->flat, layout, weights, gradients, e))
+        goto fail;
+    m->parts = &m->flat;
     m->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
     mert_arena_open(&m->kept, ops);
     mert_arena_open(&m->scratch, ops);
@@ -96,9 +97,16 @@ void mert_encoder_free(mert_encoder *m)
     m->ops->release(m->ops, m->pos_w);
     m->ops->release(m->ops, m->pos_norm);
     m->ops->release(m->ops, m->squares);
+    mert_parts_free(&m->flat);
     free(m->layers);
     free(m->records);
     free(m);
+}
+
+void mert_encoder_use_parts(mert_encoder *m, const mert_parts *parts)
+{
+    m->parts = parts;
+    m->fresh = 0;
 }
 
 void mert_encoder_refresh(mert_encoder *m)
@@ -251,6 +259,7 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
     mert_layer_norm_backward(m->ops, .dx = dj, .dw = mert_gradient(m, m->feature_norm.w), .db = mert_gradient(m, m->feature_norm.b), .dy = dj,
                              .x = m->joined, .w = mert_weight(m, m->feature_norm.w), .mean = m->feature_mean, .rstd = m->feature_rstd, .rows = n,
                              .columns = J);
+    mert_parts_done(m->parts, MERT_PART_PROJECTION, 1);
     if (mult <= 0)
         return;
     /* by the extractor's own output: frames that were cut have gradient zero */
@@ -342,9 +351,17 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
         return NULL;
     m->corruption = corruption ? *corruption : (mert_corruption){0};
     n = m->B * m->T * c->width;
+    mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 0);
+    mert_parts_need(m->parts, MERT_PART_PROJECTION, 0);
+    if (!c->pre_ln) /* encoder.layer_norm */
+        mert_parts_need(m->parts, mert_part_last(m->parts), 0);
     pack(m);
     if (!(y = extractor_forward(m, x)) || !(y = projection_forward(m, y, cqt)) || !(y = position_forward(m, y)))
         goto memory;
+    mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 0);
+    mert_parts_done(m->parts, MERT_PART_PROJECTION, 0);
+    if (!c->pre_ln)
+        mert_parts_done(m->parts, mert_part_last(m->parts), 0);
     for (int i = 0; i < c->layers; i++) {
         float *out;
         if (tap && tap->give(tap->self, i, y))
@@ -352,16 +369,20 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
         if (m->regime.training || !turn[i % 2])
             turn[i % 2] = mert_arena_floats(&m->kept, n);
         out = turn[i % 2];
+        mert_parts_need(m->parts, MERT_PART_LAYERS + i, 0);
         if (!out || !(y = mert_layer_forward(m, i, y, &m->records[i], out)))
             goto memory;
+        mert_parts_done(m->parts, MERT_PART_LAYERS + i, 0);
     }
     m->final_in = (float *)y;
     if (c->pre_ln) {
         float *out = mert_arena_floats(&m->kept, n);
         if (!out)
             goto memory;
+        mert_parts_need(m->parts, mert_part_last(m->parts), 0);
         mert_layer_norm(m->ops, .y = out, .x = y, .w = mert_weight(m, m->encoder_norm.w), .b = mert_weight(m, m->encoder_norm.b),
                         .mean = m->encoder_mean, .rstd = m->encoder_rstd, .rows = m->B * m->T, .columns = c->width, .eps = (float)c->eps);
+        mert_parts_done(m->parts, mert_part_last(m->parts), 0);
         y = out;
     }
     if (tap)
@@ -380,9 +401,16 @@ int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e)
         mert_layer_norm_backward(m->ops, .dx = dy, .dw = mert_gradient(m, m->encoder_norm.w), .db = mert_gradient(m, m->encoder_norm.b), .dy = dy,
                                  .x = m->final_in, .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
                                  .rows = m->B * m->T, .columns = c->width);
-    for (int i = c->layers - 1; i >= 0; i--)
+    for (int i = c->layers - 1; i >= 0; i--) {
+        mert_parts_need(m->parts, MERT_PART_LAYERS + i, 1);
         mert_layer_backward(m, i, &m->records[i], dy);
+        mert_parts_done(m->parts, MERT_PART_LAYERS + i, 1);
+    }
+    mert_parts_need(m->parts, MERT_PART_PROJECTION, 1);
     position_backward(m, dy);
+    mert_parts_done(m->parts, mert_part_last(m->parts), 1);
+    mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 1); /* mask_emb */
     projection_backward(m, dy, pen);
+    mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 1);
     return m->scratch.failed ? mert_fail(e, "out of memory for the backward pass of %lld clips of %lld samples", (long long)m->B, (long long)m->L) : 0;
 }

@@ -4,6 +4,7 @@
 #define MERT_ENCODER_H
 
 #include "../nn/ops.h"
+#include "parts.h"
 #include "weights.h"
 
 typedef struct mert_encoder mert_encoder;
@@ -19,6 +20,8 @@ typedef struct mert_regime {
 /* weights, gradients: device arrays [layout->size]; gradients NULL for inference. The layout must outlive the encoder. */
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients, mert_error *e);
 void mert_encoder_free(mert_encoder *m);
+/* Weights and gradients are from now on where `parts` says, and it is asked for them; it must outlive the encoder. */
+void mert_encoder_use_parts(mert_encoder *m, const mert_parts *parts);
 
 /* What is done to the projected frames before the transformer sees them, in this order; all of it on the device (REFERENCE
  * section 2). Zero: nothing. */
@@ -48,7 +51,7 @@ const double *mert_encoder_features_squares(const mert_encoder *m);
 /* device [B, T, C]: the extractor's output of the last forward (training only). */
 const float *mert_encoder_features(const mert_encoder *m);
 /* The backward pass of the last forward (training). dy: device [B, T, D], gradient of the loss by the last hidden state (overwritten);
- * pen: gradient of the loss by features_pen. Adds to the gradients. */
+ * pen: gradient of the loss by features_pen. Adds to the gradients. With parts of one's own, the last one has been needed already. */
 int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e);
 
 /* Must be called when the weights have changed outside of training (forward passes for training always take them afresh). */

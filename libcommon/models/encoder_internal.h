@@ -25,8 +25,8 @@ struct mert_encoder {
     const mert_layout *layout;
     const mert_config *c;
     mert_ops *ops;
-    const float *weights;
-    float *gradients;
+    mert_parts flat;              /* of the arrays that mert_encoder_new was given */
+    const mert_parts *parts;      /* &flat, or whoever keeps them */
 
     weight_bias conv[MERT_CONV_MAX], conv_norm[MERT_CONV_MAX], feature_norm, projection, encoder_norm;
     int64_t mask_emb, pos_g, pos_v, pos_bias;
@@ -69,7 +69,7 @@ float *mert_layer_forward(mert_encoder *m, int i, const float *x, layer_record *
 /* dy [B*T, D]: gradient by the layer's output in, by its input out. */
 void mert_layer_backward(mert_encoder *m, int i, const layer_record *r, float *dy);
 
-static inline const float *mert_weight(const mert_encoder *m, int64_t offset) { return m->weights + offset; }
-static inline float *mert_gradient(const mert_encoder *m, int64_t offset) { return m->gradients + offset; }
+static inline const float *mert_weight(const mert_encoder *m, int64_t offset) { return mert_parts_weight(m->parts, offset); }
+static inline float *mert_gradient(const mert_encoder *m, int64_t offset) { return mert_parts_gradient(m->parts, offset); }
 
 #endif

@@ -179,6 +179,7 @@ struct mert_loader {
     mert_corpus *corpus;
     const mert_recipe *recipe;
     const mert_config *model;
+    mert_dealing dealing;
     mert_plan plan;
     int64_t update, micro_batch, epoch, index; /* of the batch to make next */
     mert_load loads[2];                        /* one in use, one being made or waiting */
@@ -191,7 +192,8 @@ struct mert_loader {
     mert_error why;
 };
 
-static int make_next(mert_loader *l, mert_load *to, mert_error *e)
+/* The next of the epoch after this one, if there is none left in it. */
+static int go_on(mert_loader *l, mert_error *e)
 {
     while (l->index >= l->plan.n) {
         mert_plan_free(&l->plan);
@@ -202,12 +204,21 @@ static int make_next(mert_loader *l, mert_load *to, mert_error *e)
         if (!l->plan.n)
             return mert_fail(e, "epoch %lld has no batch", (long long)l->epoch);
     }
-    if (mert_load_fill(to, l->corpus, l->recipe, l->model, &l->plan, l->epoch, l->index, l->update, l->micro_batch, e))
-        return -1;
-    l->index++;
-    if (++l->micro_batch == l->recipe->update_freq) {
-        l->micro_batch = 0;
-        l->update++;
+    return 0;
+}
+
+static int make_next(mert_loader *l, mert_load *to, mert_error *e)
+{
+    for (int mine = 0; !mine;) {
+        mine = l->micro_batch % l->dealing.ranks == l->dealing.rank;
+        if (go_on(l, e) || (mine && mert_load_fill(to, l->corpus, l->recipe, l->model, &l->plan, l->epoch, l->index,
+                                                   l->update, l->micro_batch, e)))
+            return -1;
+        l->index++;
+        if (++l->micro_batch == l->dealing.batches) {
+            l->micro_batch = 0;
+            l->update++;
+        }
     }
     return 0;
 }
@@ -242,7 +253,7 @@ static void *loader_run(void *arg)
 }
 
 mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
-                               mert_error *e)
+                               const mert_dealing *dealing, mert_error *e)
 {
     mert_loader *l = calloc(1, sizeof *l);
     if (!l) {
@@ -252,6 +263,7 @@ mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_
     l->corpus = c;
     l->recipe = r;
     l->model = model;
+    l->dealing = dealing ? *dealing : (mert_dealing){.batches = r->update_freq, .ranks = 1};
     l->update = from.update + 1;
     l->epoch = from.epoch;
     l->index = from.index;

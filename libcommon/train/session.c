@@ -13,6 +13,11 @@ int64_t mert_session_last(const mert_session *s)
     return stop && stop < total ? stop : total;
 }
 
+static mert_exchange *exchange(const mert_session *s)
+{
+    return s->sharing.exchange ? s->sharing.exchange : mert_exchange_alone();
+}
+
 /* ---- beginning and ending ---- */
 
 int mert_session_model(mert_session *s, mert_error *e)
@@ -31,7 +36,7 @@ int mert_session_model(mert_session *s, mert_error *e)
     bytes = (size_t)s->weights.layout.size * sizeof(float);
     s->m = calloc(1, bytes);
     s->v = calloc(1, bytes);
-    s->state = (mert_state){.data = mert_state_data(&s->train)};
+    s->state = (mert_state){.data = mert_state_data(&s->train), .batches = s->recipe.update_freq * exchange(s)->ranks};
     return s->m && s->v ? 0
                         : mert_fail(e, "out of memory for the moments of %lld parameters",
                                     (long long)s->weights.layout.elements);
@@ -48,23 +53,37 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
         return mert_fail(e, "%s: the run was begun with another %s", s->save, other);
     if (state.data != s->state.data)
         return mert_fail(e, "%s: the run was begun with another manifest or other labels", s->save);
-    return mert_state_load(s->save, update, &s->state, &recipe, &s->weights, s->m, s->v, e);
+    if (!state.batches)
+        state.batches = recipe.update_freq;
+    if (state.batches < exchange(s)->ranks)
+        return mert_fail(e, "%s: an update of this run is %lld batches: too few for %d processes", s->save,
+                         (long long)state.batches, exchange(s)->ranks);
+    if (mert_state_load(s->save, update, &s->state, &recipe, &s->weights, s->m, s->v, e))
+        return -1;
+    s->state.batches = state.batches;
+    return 0;
 }
 
 int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
 {
     mert_objective_config objective = mert_recipe_objective(&s->recipe);
     mert_adam_config adam = mert_recipe_adam(&s->recipe);
+    mert_dealing dealing;
     if (mert_plan_make(&s->valid_plan, &s->valid, &s->recipe, MERT_VALIDATION, e))
         return -1;
     if (!s->valid_plan.n)
         return mert_fail(
             e, "the validation set is empty: none of its %lld items is as long as min_sample_size (%lld samples)",
             (long long)s->valid.n, (long long)s->recipe.min_sample_size);
-    s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, e);
+    s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, &s->sharing, e);
     if (!s->trainer || mert_trainer_set(s->trainer, NULL, s->m, s->v, e))
         return -1;
-    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, s->state.position, e);
+    free(s->weights.values); /* the trainer has its own */
+    free(s->m);
+    free(s->v);
+    s->weights.values = s->m = s->v = NULL;
+    dealing = (mert_dealing){s->state.batches, exchange(s)->rank, exchange(s)->ranks};
+    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, s->state.position, &dealing, e);
     return s->loader ? 0 : -1;
 }
 
@@ -125,34 +144,83 @@ static void note_unreadable(const mert_session *s, const mert_load *l, mert_step
     memcpy(step->unreadable_why, l->failure, sizeof step->unreadable_why);
 }
 
+/* What the processes tell each other after the batches of an update. */
+typedef struct news {
+    mert_sums sums;
+    int not_finite, stop;
+    double waited;
+    int64_t epoch, index; /* where the run stands, from who had the last batch; else -1 */
+} news;
+
+static int tell(mert_session *s, news *mine, mert_step *step, mert_error *e)
+{
+    mert_exchange *x = exchange(s);
+    news *all = malloc((size_t)x->ranks * sizeof *all);
+    int bad = !all ? mert_fail(e, "out of memory") : x->collect(x, mine, all, sizeof *mine, e);
+    for (int r = 0; !bad && r < x->ranks; r++) {
+        mert_sums_add(&step->sums, &all[r].sums);
+        step->skipped |= all[r].not_finite;
+        step->stop |= all[r].stop;
+        step->waited += all[r].waited / x->ranks;
+        if (all[r].epoch >= 0) {
+            s->state.position.epoch = all[r].epoch;
+            s->state.position.index = all[r].index;
+        }
+    }
+    free(all);
+    return bad;
+}
+
+/* This process's batches of the update; heard: their items, for who may have to be named. */
+static int pass_batches(mert_session *s, news *mine, mert_step *step, char *heard, size_t size, mert_error *e)
+{
+    const mert_exchange *x = exchange(s);
+    mert_regime regime = mert_recipe_regime(&s->recipe);
+    const mert_load *l = NULL;
+    regime.update = (uint64_t)s->state.position.update + 1;
+    for (int64_t first = 0; first < s->state.batches; first += x->ranks) {
+        int64_t i = first + x->rank;
+        int silent = i >= s->state.batches; /* there are batches left, but not one for each */
+        mert_sums sums = {0};
+        if (silent && !mert_trainer_together(s->trainer))
+            break;
+        if (!silent && !(l = mert_loader_next(s->loader, &mine->waited, e)))
+            return -1;
+        regime.micro_batch = (uint64_t)i;
+        mert_trainer_batch(s->trainer, i + x->ranks >= s->state.batches, silent);
+        if (mert_trainer_accumulate(s->trainer, &regime, &l->batch, &sums, e))
+            return -1;
+        if (silent)
+            break;
+        note_unreadable(s, l, step);
+        name_items(s, l, heard, size);
+        if (isfinite(sums.loss)) {
+            mert_sums_add(&mine->sums, &sums);
+        } else {
+            mine->not_finite = 1;
+            name_items(s, l, step->why, sizeof step->why);
+        }
+        if (i == s->state.batches - 1) {
+            mine->epoch = l->epoch;
+            mine->index = l->index + 1;
+        }
+    }
+    return 0;
+}
+
 int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
 {
-    mert_regime regime = mert_recipe_regime(&s->recipe);
-    mert_position *at = &s->state.position;
-    int64_t update = at->update + 1;
+    int64_t update = s->state.position.update + 1;
+    news mine = {.epoch = -1};
     int left_out;
     char heard[sizeof step->why] = "";
     memset(step, 0, sizeof *step);
-    regime.update = (uint64_t)update;
-    for (int64_t i = 0; i < s->recipe.update_freq; i++) {
-        const mert_load *l = mert_loader_next(s->loader, &step->waited, e);
-        mert_sums sums = {0};
-        if (!l)
-            return -1;
-        note_unreadable(s, l, step);
-        name_items(s, l, heard, sizeof heard);
-        regime.micro_batch = (uint64_t)i;
-        if (mert_trainer_accumulate(s->trainer, &regime, &l->batch, &sums, e))
-            return -1;
-        if (isfinite(sums.loss)) {
-            mert_sums_add(&step->sums, &sums);
-        } else {
-            step->skipped = 1;
-            name_items(s, l, step->why, sizeof step->why);
-        }
-        at->epoch = l->epoch;
-        at->index = l->index + 1;
-    }
+    if (pass_batches(s, &mine, step, heard, sizeof heard, e))
+        return -1;
+    mine.stop = s->stop && *s->stop;
+    /* gradients first: they may still be on their way, and nothing may overtake them */
+    if (mert_trainer_sum(s->trainer, e) || tell(s, &mine, step, e))
+        return -1;
     step->lr = mert_schedule_rate(s->recipe.lr, s->recipe.warmup_updates, s->recipe.total_updates, update);
     /* A sample size of 0 makes the trainer forget the gradients. */
     left_out = mert_trainer_update(s->trainer, update, step->lr, step->skipped ? 0 : (double)step->sums.sample_size,
@@ -164,7 +232,7 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
     step->skipped = left_out;
     s->state.skipped += left_out;
     s->state.skipped_in_row = left_out ? s->state.skipped_in_row + 1 : 0;
-    at->update = update;
+    s->state.position.update = update;
     return 0;
 }
 
@@ -172,25 +240,57 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
 
 int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e)
 {
+    mert_exchange *x = exchange(s);
     mert_load load = {0};
-    int bad = 0;
+    mert_sums mine = {0}, *all = malloc((size_t)x->ranks * sizeof *all);
+    int bad = all ? 0 : mert_fail(e, "out of memory");
     *sums = (mert_sums){0};
-    for (int64_t i = 0; !bad && i < s->valid_plan.n; i++) {
+    for (int64_t first = 0; !bad && first < s->valid_plan.n; first += x->ranks) {
+        int64_t i = first + x->rank;
+        int silent = i >= s->valid_plan.n;
+        if (silent && !mert_trainer_together(s->trainer))
+            break;
+        if (silent)
+            i = first;
         bad = mert_load_fill(&load, &s->valid, &s->recipe, &s->model, &s->valid_plan, MERT_VALIDATION, i, 0, i, e);
         if (!bad && load.failed)
             bad = mert_fail(e, "%s", load.failure); /* what is compared must be the same every time */
         if (!bad)
-            bad = mert_trainer_evaluate(s->trainer, &load.batch, sums, e);
+            bad = mert_trainer_evaluate(s->trainer, &load.batch, silent ? &(mert_sums){0} : &mine, e);
     }
+    if (!bad)
+        bad = x->collect(x, &mine, all, sizeof mine, e);
+    for (int r = 0; !bad && r < x->ranks; r++)
+        mert_sums_add(sums, &all[r]);
     mert_load_free(&load);
+    free(all);
     return bad;
+}
+
+static int write_checkpoint(const mert_session *s, const float *weights, const float *m, const float *v, mert_error *e)
+{
+    mert_weights w = {.layout = s->weights.layout, .values = (float *)weights};
+    if (exchange(s)->rank)
+        return 0;
+    return mert_state_save(s->save, &s->state, &s->recipe, &w, m, v, e) ? -1
+                                                                        : mert_state_prune(s->save, s->recipe.keep, e);
 }
 
 int mert_session_save(mert_session *s, mert_error *e)
 {
-    if (mert_trainer_get(s->trainer, s->weights.values, s->m, s->v, NULL, e))
-        return -1;
-    if (mert_state_save(s->save, &s->state, &s->recipe, &s->weights, s->m, s->v, e))
-        return -1;
-    return mert_state_prune(s->save, s->recipe.keep, e);
+    int here = exchange(s)->rank == 0, bad;
+    size_t n = (size_t)s->weights.layout.size;
+    const float *weights, *m, *v;
+    mert_shards_arrays copy;
+    float *room;
+    if (mert_trainer_view(s->trainer, &weights, &m, &v))
+        return write_checkpoint(s, weights, m, v, e) || mert_exchange_barrier(exchange(s), e) ? -1 : 0;
+    room = malloc(here ? 3 * n * sizeof *room : 3 * sizeof *room);
+    if (!room)
+        return mert_fail(e, "out of memory for a copy of the state to save");
+    copy = (mert_shards_arrays){.weights = room, .m = room + (here ? n : 1), .v = room + (here ? 2 * n : 2)};
+    bad = mert_trainer_get(s->trainer, &copy, here, e) || write_checkpoint(s, copy.weights, copy.m, copy.v, e) ||
+          mert_exchange_barrier(exchange(s), e);
+    free(room);
+    return bad ? -1 : 0;
 }

@@ -8,24 +8,32 @@
 #ifndef MERT_SESSION_H
 #define MERT_SESSION_H
 
+#include "exchange.h"
+#include "shards.h"
 #include "state.h"
 
+#include <signal.h>
+
 typedef struct mert_session {
+    mert_sharing sharing; /* with whom; zero: alone. All its processes make the same calls */
+    const volatile sig_atomic_t *stop; /* set when this process is asked to end; NULL: it never is */
     mert_recipe recipe;
     const char *save; /* folder of the run, stays the caller's */
     mert_corpus train, valid;
     mert_config model;
-    mert_weights weights; /* host copy: as of the last begin or save */
+    mert_weights weights; /* until mert_session_begin; then the layout alone */
     mert_trainer *trainer;
     mert_loader *loader;
     mert_plan valid_plan;
     mert_state state;
-    float *m, *v; /* host copies of the moments, likewise */
+    float *m, *v; /* the moments, likewise */
 } mert_session;
 
-/* The model of the recipe and the labels, random as the recipe's seed makes it. */
+/* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of each
+ * process. */
 int mert_session_model(mert_session *s, mert_error *e);
-/* Instead of random weights: where checkpoint `update` of SAVE stands (its data and recipe must be the session's). */
+/* Instead of random weights: where checkpoint `update` of SAVE stands (its data and recipe must be the session's). An
+ * update stays as many batches as it was, however many processes share them. */
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e);
 /* Trainer and loader, from the present weights and state on. */
 int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e);
@@ -36,20 +44,21 @@ int64_t mert_session_last(const mert_session *s); /* the update after which it s
 typedef struct mert_step {
     mert_sums sums;
     double norm, lr, waited;
-    int skipped; /* the update was left out: a loss or gradient was not finite, `why` names the items */
+    int skipped; /* the update was left out: a loss or gradient was not finite, `why` names this process's items */
     char why[1024];
-    int64_t unreadable; /* crops left out because their audio could not be read, ... */
+    int stop;           /* a process was asked to end */
+    int64_t unreadable; /* this process's crops left out because their audio could not be read, ... */
     const char *unreadable_key;
     char unreadable_why[1024]; /* ... the last of them */
 } mert_step;
 
-/* One update: update_freq batches. The number of the update, and with it the schedule, goes on when it is left out. */
+/* One update: state.batches batches, dealt out. Sums are those of all processes. The number of the update, and with it the schedule, goes on when it is left out. */
 int mert_session_update(mert_session *s, mert_step *step, mert_error *e);
 
 /* The loss on the validation corpus, always on the same crops with the same masks. */
 int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e);
 
-/* Writes a checkpoint and removes old ones. */
+/* Writes a checkpoint and removes old ones: process 0 does, the others help. */
 int mert_session_save(mert_session *s, mert_error *e);
 
 void mert_sums_add(mert_sums *to, const mert_sums *from);

@@ -185,9 +185,10 @@ static int save_state(const char *dir, const mert_state *s, const mert_recipe *r
         return mert_fail(e, "out of memory");
     snprintf(text, sizeof text,
              "{\n  \"format\": \"mert-train 1\",\n  \"update\": %" PRId64 ",\n  \"epoch\": %" PRId64
-             ",\n  \"batch\": %" PRId64 ",\n  \"skipped\": %" PRId64 ",\n  \"skipped_in_row\": %" PRId64
-             ",\n  \"data\": \"%016" PRIx64 "\"\n}\n",
-             s->position.update, s->position.epoch, s->position.index, s->skipped, s->skipped_in_row, s->data);
+             ",\n  \"batch\": %" PRId64 ",\n  \"batches_per_update\": %" PRId64 ",\n  \"skipped\": %" PRId64
+             ",\n  \"skipped_in_row\": %" PRId64 ",\n  \"data\": \"%016" PRIx64 "\"\n}\n",
+             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
+             s->data);
     bad = save_text(dir, "recipe", recipe, e) || save_text(dir, "state.json", text, e);
     free(recipe);
     return bad;
@@ -297,6 +298,8 @@ static int load_state(const char *dir, mert_state *s, mert_error *e)
     }
     format = mert_json_string(j, "format");
     data = mert_json_string(j, "data");
+    s->batches = 0;
+    mert_json_int(j, "batches_per_update", &s->batches); /* states of one process, once, had none */
     if (!format || strcmp(format, "mert-train 1") || !data || mert_json_int(j, "update", &s->position.update) ||
         mert_json_int(j, "epoch", &s->position.epoch) || mert_json_int(j, "batch", &s->position.index) ||
         mert_json_int(j, "skipped", &s->skipped) || mert_json_int(j, "skipped_in_row", &s->skipped_in_row))

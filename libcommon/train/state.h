@@ -19,6 +19,7 @@ typedef struct mert_state {
     mert_position position;
     int64_t skipped, skipped_in_row; /* updates left out because a loss or a gradient was not finite */
     uint64_t data;                   /* mert_state_data() of what it was trained on */
+    int64_t batches;                 /* of an update, over all processes; 0: the recipe's update_freq */
 } mert_state;
 
 /* A hash of the manifest and of what the codebooks are: a run goes on with the same data only. */

@@ -16,8 +16,7 @@ struct mert_trainer {
     const mert_layout *layout;
     mert_ops *ops;
     mert_adam_config adam;
-    float *weights, *gradients, *m, *v;   /* device, flat */
-    mert_parts parts;
+    mert_shards *shards;                  /* weights, gradients, moments */
     mert_encoder *encoder;
     mert_objective objective;
     mert_targets *targets;
@@ -27,10 +26,10 @@ struct mert_trainer {
 };
 
 
-mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o, const mert_adam_config *a, mert_error *e)
+mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o, const mert_adam_config *a,
+                               const mert_sharing *sharing, mert_error *e)
 {
     mert_trainer *t = calloc(1, sizeof *t);
-    int64_t n = w->layout.size;
     if (!t) {
         mert_fail(e, "out of memory");
         return NULL;
@@ -39,22 +38,14 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
     t->ops = ops;
     t->adam = *a;
     mert_arena_open(&t->arena, ops);
-    if (!(t->weights = mert_ops_floats(ops, n)) || !(t->gradients = mert_ops_floats(ops, n)) || !(t->m = mert_ops_floats(ops, n)) ||
-        !(t->v = mert_ops_floats(ops, n))) {
-        mert_fail(e, "no memory for the state of %lld parameters", (long long)w->layout.elements);
-        goto fail;
-    }
-    ops->upload(ops, t->weights, w->values, (size_t)n * sizeof(float));
-    mert_fill(ops, .to = t->gradients, .n = n);
-    mert_fill(ops, .to = t->m, .n = n);
-    mert_fill(ops, .to = t->v, .n = n);
-    ops->wait(ops);
-    if (mert_parts_make(&t->parts, t->layout, t->weights, t->gradients, e) ||
-        !(t->encoder = mert_encoder_new(t->layout, ops, t->weights, t->gradients, e)) ||
-        mert_objective_open(&t->objective, t->layout, ops, &t->parts, o, e) || !(t->targets = mert_targets_new(&w->layout.config, e)))
+    if (!(t->shards = mert_shards_open(t->layout, ops, sharing ? sharing : &(mert_sharing){0}, w->values, e)) ||
+        !(t->encoder = mert_encoder_new(t->layout, ops, NULL, NULL, e)) ||
+        mert_objective_open(&t->objective, t->layout, ops, mert_shards_parts(t->shards), o, e) ||
+        !(t->targets = mert_targets_new(&w->layout.config, e)))
         goto fail;
     if (w->layout.config.cqt_input && !(t->cqt_input = mert_cqt_input_new(&w->layout.config, e)))
         goto fail;
+    mert_encoder_use_parts(t->encoder, mert_shards_parts(t->shards));
     return t;
 fail:
     mert_trainer_free(t);
@@ -70,11 +61,7 @@ void mert_trainer_free(mert_trainer *t)
     mert_targets_free(t->targets);
     mert_cqt_batch_free(t->cqt_input);
     mert_arena_close(&t->arena);
-    mert_parts_free(&t->parts);
-    t->ops->release(t->ops, t->weights);
-    t->ops->release(t->ops, t->gradients);
-    t->ops->release(t->ops, t->m);
-    t->ops->release(t->ops, t->v);
+    mert_shards_close(t->shards);
     for (size_t i = 0; i < sizeof t->host / sizeof *t->host; i++)
         free(t->host[i].p);
     free(t);
@@ -255,6 +242,7 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
 {
     mert_chosen m = {.codebooks = choose_codebooks(t, r), .weight = 1}, other = m;
     const mert_objective_config *o = &t->objective.config;
+    const mert_parts *parts = mert_shards_parts(t->shards);
     mert_corruption corruption = {0};
     const float *audio, *hidden, *cqt = NULL;
     const int32_t *rows;
@@ -280,9 +268,12 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
         bad = -1;
     if (!bad && dhidden)
         mert_fill(t->ops, .to = dhidden, .n = n * D);
+    mert_parts_need(parts, mert_part_last(parts), backward);
     if (!bad)
         bad = mert_objective_run(&t->objective, &m, sample_size, hidden, dhidden, e) ||
               (others && mert_objective_run(&t->objective, &other, sample_size, hidden, dhidden, e));
+    if (!backward)
+        mert_parts_done(parts, mert_part_last(parts), 0);
     if (!bad && backward)
         bad = mert_encoder_backward(t->encoder, dhidden, o->features_pen_weight * sample_size, e);
     if (!bad) {
@@ -290,6 +281,7 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
         t->ops->download(t->ops, &squares, mert_encoder_features_squares(t->encoder), sizeof squares);
     }
     t->ops->wait(t->ops);
+    bad = bad || mert_shards_check(t->shards, e);
     if (!bad)
         add_sums(t, b, &m, sample_size, d, squares, sums);
     return bad ? -1 : 0;
@@ -309,62 +301,53 @@ int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums,
     return run(t, &evaluation, b, 0, sums, e);
 }
 
-int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
+void mert_trainer_batch(mert_trainer *t, int last, int silent)
 {
-    int64_t n = t->layout->size;
-    double *sum, squares, factor = 1 / sample_size;
-    const mert_adam_config *a = &t->adam;
-    mert_arena_reset(&t->arena);
-    sum = (double *)(void *)mert_arena_floats(&t->arena, 2);
-    if (!sum)
-        return mert_fail(e, "out of memory");
-    mert_fill(t->ops, .to = (float *)(void *)sum, .n = 2);
-    mert_sum_squares(t->ops, .sum = sum, .x = t->gradients, .n = n);
-    t->ops->download(t->ops, &squares, sum, sizeof squares);
-    t->ops->wait(t->ops);
-    *norm = sqrt(squares) * factor;
-    if (!isfinite(*norm) || !(sample_size > 0)) {
-        mert_fill(t->ops, .to = t->gradients, .n = n);
-        t->ops->wait(t->ops);
-        return 1;
-    }
-    if (a->clip_norm > 0 && *norm + 1e-6 > a->clip_norm)
-        factor *= a->clip_norm / (*norm + 1e-6);
-    mert_adam(t->ops, .w = t->weights, .m = t->m, .v = t->v, .g = t->gradients, .n = n, .gradient_scale = factor, .lr = lr,
-              .step = lr * sqrt(1 - pow(a->beta2, (double)update)) / (1 - pow(a->beta1, (double)update)), .beta1 = a->beta1, .beta2 = a->beta2,
-              .eps = a->eps, .weight_decay = a->weight_decay);
-    mert_fill(t->ops, .to = t->gradients, .n = n);
-    t->ops->wait(t->ops);
-    return 0;
+    mert_shards_batch(t->shards, last, silent);
 }
 
-int mert_trainer_get(mert_trainer *t, float *weights, float *m, float *v, float *gradients, mert_error *e)
+int mert_trainer_together(const mert_trainer *t)
 {
-    size_t bytes = (size_t)t->layout->size * sizeof(float);
-    (void)e;
-    if (weights)
-        t->ops->download(t->ops, weights, t->weights, bytes);
-    if (m)
-        t->ops->download(t->ops, m, t->m, bytes);
-    if (v)
-        t->ops->download(t->ops, v, t->v, bytes);
-    if (gradients)
-        t->ops->download(t->ops, gradients, t->gradients, bytes);
-    t->ops->wait(t->ops);
-    return 0;
+    return mert_shards_together(t->shards);
+}
+
+int mert_trainer_sum(mert_trainer *t, mert_error *e)
+{
+    double squares;
+    return mert_shards_sum(t->shards, &squares, e);
+}
+
+int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
+{
+    const mert_adam_config *a = &t->adam;
+    double squares, factor = 1 / sample_size;
+    mert_adam_args how = {.lr = lr,
+                          .step = lr * sqrt(1 - pow(a->beta2, (double)update)) / (1 - pow(a->beta1, (double)update)),
+                          .beta1 = a->beta1, .beta2 = a->beta2, .eps = a->eps, .weight_decay = a->weight_decay};
+    mert_shards_batch(t->shards, 0, 0);
+    if (mert_shards_sum(t->shards, &squares, e))
+        return -1;
+    *norm = sqrt(squares) * factor;
+    if (!isfinite(*norm) || !(sample_size > 0))
+        return mert_shards_update(t->shards, NULL, e) ? -1 : 1;
+    if (a->clip_norm > 0 && *norm + 1e-6 > a->clip_norm)
+        factor *= a->clip_norm / (*norm + 1e-6);
+    how.gradient_scale = factor;
+    return mert_shards_update(t->shards, &how, e);
+}
+
+int mert_trainer_get(mert_trainer *t, const mert_shards_arrays *to, int here, mert_error *e)
+{
+    return mert_shards_get(t->shards, to, here, e);
 }
 
 int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, const float *v, mert_error *e)
 {
-    size_t bytes = (size_t)t->layout->size * sizeof(float);
-    (void)e;
-    if (weights)
-        t->ops->upload(t->ops, t->weights, weights, bytes);
-    if (m)
-        t->ops->upload(t->ops, t->m, m, bytes);
-    if (v)
-        t->ops->upload(t->ops, t->v, v, bytes);
-    t->ops->wait(t->ops);
     mert_encoder_refresh(t->encoder);
-    return 0;
+    return mert_shards_set(t->shards, weights, m, v, e);
+}
+
+int mert_trainer_view(const mert_trainer *t, const float **weights, const float **m, const float **v)
+{
+    return mert_shards_view(t->shards, weights, m, v);
 }

@@ -7,6 +7,7 @@
 #include "../models/encoder.h"
 #include "../models/weights.h"
 #include "../nn/ops.h"
+#include "shards.h"
 
 enum { MERT_MASK_EMBEDDING = -1 };
 
@@ -51,21 +52,33 @@ typedef struct mert_adam_config {
 
 typedef struct mert_trainer mert_trainer;
 
-/* Copies the weights to the device. The layout of `w` must outlive the trainer. */
+/* Copies the weights to the device. The layout of `w` must outlive the trainer. sharing: with whom, and who keeps what (shards.h);
+ * NULL: alone. With others, all of them make the same calls. */
 mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o, const mert_adam_config *a,
-                               mert_error *e);
+                               const mert_sharing *sharing, mert_error *e);
 void mert_trainer_free(mert_trainer *t);
 
 /* Forward and backward of a micro-batch: adds to the gradients (not yet divided by the sample size) and to *sums. */
 int mert_trainer_accumulate(mert_trainer *t, const mert_regime *r, const mert_batch *b, mert_sums *sums, mert_error *e);
+/* Before a micro-batch. last: it is this process's last of the update, whose gradients set out during its backward pass; silent: it
+ * adds nothing (mert_trainer_together). Never said: every gradient sets out at the update. */
+void mert_trainer_batch(mert_trainer *t, int last, int silent);
+/* Whether every process must pass equally often: one without a batch passes another one silently. */
+int mert_trainer_together(const mert_trainer *t);
 /* Forward only, no dropout: adds to *sums. */
 int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums, mert_error *e);
-/* Divides the gradients by sample_size, clips, updates with learning rate lr (update counts from 1), clears the gradients.
- * *norm: the gradients' norm before clipping. A norm that is not finite leaves everything as it was, clears, and returns 1. */
+/* After the last micro-batch: sums the gradients over all processes. mert_trainer_update does, if need be; to be called before anything
+ * else is exchanged. */
+int mert_trainer_sum(mert_trainer *t, mert_error *e);
+/* Divides the gradients by sample_size (of all processes), clips, updates with learning rate lr (update counts from 1), clears the
+ * gradients. *norm: the gradients' norm before clipping. A norm that is not finite leaves everything as it was, clears, and returns 1. */
 int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e);
 
-/* The state, to and from host arrays of layout.size floats each; NULL: not wanted. */
-int mert_trainer_get(mert_trainer *t, float *weights, float *m, float *v, float *gradients, mert_error *e);
+/* The state, to and from host arrays of layout.size floats each; NULL: not wanted. here: 0 where this process only takes part for the
+ * others' sake: pointers say what they want. gradients: of all processes, not divided. */
+int mert_trainer_get(mert_trainer *t, const mert_shards_arrays *to, int here, mert_error *e);
 int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, const float *v, mert_error *e);
+/* 1, if weights and moments can be read where they are, until the next update. */
+int mert_trainer_view(const mert_trainer *t, const float **weights, const float **m, const float **v);
 
 #endif

@@ -99,7 +99,7 @@ static int run(const char *path, mert_error *e)
     clips = clips ? clips : r.max_tokens / samples;
     objective = mert_recipe_objective(&r);
     adam = mert_recipe_adam(&r);
-    t = mert_trainer_new(&w, mert_ops_cpu(), &objective, &adam, e);
+    t = mert_trainer_new(&w, mert_ops_cpu(), &objective, &adam, NULL, e);
     bad = !t || make_batch(&r, &c, &own, &b, e) || measure(t, &r, &c, &b, e);
     mert_trainer_free(t);
     mert_weights_free(&w);

@@ -262,7 +262,7 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
     want = calloc((size_t)w.layout.size, sizeof *want);
     want_gradients = calloc((size_t)w.layout.size, sizeof *want_gradients);
     if (!gradients || !want || !want_gradients || take_weights(&w.layout, r->grads, want_gradients, e) || take_weights(&w.layout, r->after, want, e) ||
-        !(t = mert_trainer_new(&w, ops, &r->objective, &r->adam, e)))
+        !(t = mert_trainer_new(&w, ops, &r->objective, &r->adam, NULL, e)))
         return -1;
     for (int64_t u = 1; u <= r->updates; u++) {
         mert_regime regime = {.feature_grad_mult = r->feature_grad_mult, .update = (uint64_t)u};
@@ -273,7 +273,7 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
         if (mert_trainer_accumulate(t, &regime, &b, &sums, e))
             return -1;
         if (u == 1) {
-            if (mert_trainer_get(t, NULL, NULL, NULL, gradients, e))
+            if (mert_trainer_get(t, &(mert_shards_arrays){.gradients = gradients}, 1, e))
                 return -1;
             for (int64_t i = 0; i < w.layout.size; i++)
                 gradients[i] /= (float)sums.sample_size;
@@ -283,7 +283,7 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
             return mert_fail(e, "update %lld: the gradient is not finite", (long long)u);
         compare_sums(r, u, &sums, norm);
     }
-    if (mert_trainer_get(t, w.values, NULL, NULL, NULL, e))
+    if (mert_trainer_get(t, &(mert_shards_arrays){.weights = w.values}, 1, e))
         return -1;
     compare_parameters(r, &w.layout, w.values, want, want_gradients);
     mert_trainer_free(t);
