@@ -1,7 +1,8 @@
 #define _GNU_SOURCE
 #include "labels.h"
 
-#include "file.h"
+#include "labels_array.h"
+#include "labels_meta.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,7 +14,7 @@ struct mert_labels_writer {
     char *pattern;
     const char *number;      /* the %d in it, or NULL */
     int K;                   /* 0: no record has come yet */
-    mert_output *out[MTS_CODEBOOKS_MAX];
+    mert_output *out[MTS_CODEBOOKS_MAX]; /* text; for arrays the numbers as int32, laid out when all rows are known */
     off_t line[MTS_CODEBOOKS_MAX]; /* where the open row began, in case it fails */
     mts_record first;        /* what later records are held against */
     mts_dtype dtype;         /* of the open record */
@@ -24,7 +25,18 @@ struct mert_labels_writer {
     int64_t next;            /* the row that comes next */
     int64_t failed;
     int64_t nameless;        /* failures whose row is not known and not yet found */
+    int dict;
+    int npy, npy_typed;      /* arrays: the form asked for, a type was asked for */
+    mert_npy_type npy_type;
+    int64_t *lengths, rows_room; /* arrays: labels of each row */
+    int64_t frames;          /* of the open record */
 };
+
+int mert_labels_is_npy(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 4 && !strcmp(name + n - 4, ".npy");
+}
 
 mert_labels_writer *mert_labels_create(const char *pattern, mert_error *e)
 {
@@ -41,24 +53,61 @@ mert_labels_writer *mert_labels_create(const char *pattern, mert_error *e)
     }
     w->number = number ? w->pattern + (number - pattern) : NULL;
     w->total = -1;
+    w->npy = mert_labels_is_npy(pattern);
     return w;
 }
 
-/* The name of codebook k's file with `suffix`; NULL: out of memory. */
-static char *file_name(const mert_labels_writer *w, int k, const char *suffix)
+void mert_labels_with_dict(mert_labels_writer *w)
 {
+    w->dict = 1;
+}
+
+void mert_labels_npy_type(mert_labels_writer *w, mert_npy_type type)
+{
+    w->npy_type = type;
+    w->npy_typed = 1;
+}
+
+char *mert_labels_name(const char *pattern, int k)
+{
+    const char *number = strstr(pattern, "%d");
     char *name;
-    int n = w->number
-                ? asprintf(&name, "%.*s%d%s%s", (int)(w->number - w->pattern), w->pattern, k, w->number + 2, suffix)
-                : asprintf(&name, "%s%s", w->pattern, suffix);
-    return n < 0 ? NULL : name;
+    if (!number)
+        return strdup(pattern);
+    return asprintf(&name, "%.*s%d%s", (int)(number - pattern), pattern, k, number + 2) < 0 ? NULL : name;
+}
+
+static char *file_name(const mert_labels_writer *w, int k, mert_error *e)
+{
+    char *name = mert_labels_name(w->pattern, k);
+    if (!name)
+        mert_fail(e, "out of memory");
+    return name;
 }
 
 /* ---- rows: in order, each once ---- */
 
+/* The rows from w->next on, until `next`: none of them has labels, or the one has `frames`. */
+static int put_lengths(mert_labels_writer *w, int64_t next, int64_t frames, mert_error *e)
+{
+    if (next > w->rows_room) {
+        int64_t room = next > 512 ? 2 * next : 1024;
+        int64_t *grown = realloc(w->lengths, (size_t)room * sizeof *grown);
+        if (!grown)
+            return mert_fail(e, "%s: out of memory", w->pattern);
+        w->lengths = grown;
+        w->rows_room = room;
+    }
+    while (w->next < next)
+        w->lengths[w->next++] = frames;
+    return 0;
+}
+
 static int put_empty_lines(mert_labels_writer *w, int64_t n, mert_error *e)
 {
     w->failed += n;
+    if (w->npy && w->K)
+        return put_lengths(w, w->next + n, 0, e);
     w->next += n;
     for (int k = 0; k < w->K; k++)
         for (int64_t i = 0; i < n; i++)
@@ -106,11 +155,12 @@ static int open_files(mert_labels_writer *w, const mts_record *r, mert_error *e)
         return mert_fail(e, "%s: there are %d codebooks, so the label files' name needs a %%d", w->pattern,
                          r->ncodebooks);
     for (int k = 0; k < r->ncodebooks; k++) {
-        char *name = file_name(w, k, "");
-        w->out[k] = name ? mert_output_open(name, e) : NULL;
-        if (!name)
+        char *name = file_name(w, k, e), *rows = NULL;
+        if (name && w->npy && asprintf(&rows, "%s.rows", name) < 0)
             mert_fail(e, "out of memory");
+        w->out[k] = w->npy ? rows ? mert_output_open(rows, e) : NULL : name ? mert_output_open(name, e) : NULL;
         free(name);
+        free(rows);
         if (!w->out[k])
             return -1;
         w->K = k + 1;
@@ -164,6 +214,7 @@ int mert_labels_record(mert_labels_writer *w, const mts_record *r, mert_error *e
     w->dtype = r->dtype;
     w->open = 1;
     w->begun = 0;
+    w->frames = 0;
     return 0;
 }
 
@@ -180,24 +231,35 @@ static int64_t code_at(const void *codes, mts_dtype t, int64_t i)
     }
 }
 
-/* One codebook's labels of these frames, gathered in pieces: a number is at most ten digits and a blank. */
+/* A label as it stands in the file, of at most 16 bytes: the number after a blank, or 32 bits. */
+static size_t put_label(const mert_labels_writer *w, int64_t v, int first, char *to)
+{
+    char digits[12], *p = digits + sizeof digits;
+    int32_t bits = (int32_t)v;
+    if (w->npy) {
+        memcpy(to, &bits, sizeof bits);
+        return sizeof bits;
+    }
+    do
+        *--p = (char)('0' + v % 10);
+    while (v /= 10);
+    if (!first)
+        *to++ = ' ';
+    memcpy(to, p, (size_t)(digits + sizeof digits - p));
+    return (size_t)(digits + sizeof digits - p) + !first;
+}
+
+/* One codebook's labels of these frames, gathered in pieces. */
 static int put_column(mert_labels_writer *w, int k, const void *codes, int64_t frames, mert_error *e)
 {
     char text[8192];
     size_t n = 0;
     for (int64_t t = 0; t < frames; t++) {
         int64_t v = code_at(codes, w->dtype, t * w->K + k);
-        char digits[12], *p = digits + sizeof digits;
         if (v < 0 || v >= w->first.classes[k])
             return mert_fail(e, "%s: code %" PRId64 " of codebook %d is outside 0 to %" PRId64, w->key, v, k,
                              w->first.classes[k] - 1);
-        do
-            *--p = (char)('0' + v % 10);
-        while (v /= 10);
-        if (w->begun || t)
-            text[n++] = ' ';
-        memcpy(text + n, p, (size_t)(digits + sizeof digits - p));
-        n += (size_t)(digits + sizeof digits - p);
+        n += put_label(w, v, !w->begun && !t, text + n);
         if (n > sizeof text - 16 || t == frames - 1) {
             if (fwrite(text, 1, n, w->out[k]->stream) != n)
                 return mert_fail(e, "%s: cannot write: %s", w->out[k]->path, strerror(errno));
@@ -215,6 +277,7 @@ int mert_labels_frames(mert_labels_writer *w, const void *codes, int64_t frames,
         if (put_column(w, k, codes, frames, e))
             return -1;
     w->begun |= frames > 0;
+    w->frames += frames;
     return 0;
 }
 
@@ -222,10 +285,12 @@ int mert_labels_end(mert_labels_writer *w, mert_error *e)
 {
     if (!w->open)
         return mert_fail(e, "%s: the end of no record", w->pattern);
+    w->open = 0;
+    if (w->npy)
+        return put_lengths(w, w->next + 1, w->frames, e);
     for (int k = 0; k < w->K; k++)
         if (putc('\n', w->out[k]->stream) == EOF)
             return mert_fail(e, "%s: cannot write: %s", w->out[k]->path, strerror(errno));
-    w->open = 0;
     w->next++;
     return 0;
 }
@@ -256,18 +321,21 @@ int mert_labels_failed(mert_labels_writer *w, const char *key, int64_t row, mert
 
 static mert_output *write_meta(const mert_labels_writer *w, int k, mert_error *e)
 {
-    char *name = file_name(w, k, ".meta");
-    mert_output *o = name ? mert_output_open(name, e) : NULL;
-    if (!name)
-        mert_fail(e, "out of memory");
+    const mts_record *r = &w->first;
+    mert_labels_meta m = {r->classes[k], r->frame_rate_num, r->frame_rate_den, r->model, k, w->manifest, w->next, w->failed};
+    char *name = file_name(w, k, e);
+    mert_output *o = name ? mert_labels_meta_open(name, &m, e) : NULL;
     free(name);
-    if (o)
-        fprintf(o->stream,
-                "classes=%" PRId64 "\nframe_rate=%" PRId64 "/%" PRId64 "\ncodebook=%016" PRIx64 "\ncodebook_index=%d\n"
-                "manifest=%016" PRIx64 "\nrows=%" PRId64 "\nfailed_rows=%" PRId64 "\n",
-                w->first.classes[k], w->first.frame_rate_num, w->first.frame_rate_den, w->first.model, k, w->manifest,
-                w->next, w->failed);
     return o;
+}
+
+/* The dictionary of codebook k: written, or only looked at whether what is there will do. */
+static int dictionary(const mert_labels_writer *w, int k, int (*how)(const char *, int64_t, mert_error *), mert_error *e)
+{
+    char *name = file_name(w, k, e);
+    int bad = !name || how(name, w->first.classes[k], e);
+    free(name);
+    return bad;
 }
 
 /* What can fail by the size of the files happens here, while nothing has its name yet. */
@@ -292,27 +360,62 @@ static int whole(mert_labels_writer *w, mert_error *e)
     return 0;
 }
 
+/* What stands under the final name of codebook k: text as it was written, an array as it is laid out now. */
+typedef struct finished {
+    mert_output *meta;
+    mert_npy_writer *array;
+} finished;
+
+static int finish(mert_labels_writer *w, int k, finished *f, mert_error *e)
+{
+    if (settle(w->out[k], e))
+        return -1;
+    if (w->npy) {
+        mert_npy_type type = w->npy_typed ? w->npy_type : w->first.classes[k] > 32768 ? MERT_NPY_I32 : MERT_NPY_I16;
+        char *name = file_name(w, k, e);
+        f->array = name ? mert_labels_array(name, w->out[k]->temporary, w->lengths, w->next, type, w->first.classes[k], e)
+                        : NULL;
+        free(name);
+        if (!f->array)
+            return -1;
+    }
+    return !(f->meta = write_meta(w, k, e)) || settle(f->meta, e) ? -1 : 0;
+}
+
+static int put_labels(mert_labels_writer *w, int k, finished *f, mert_error *e)
+{
+    mert_npy_writer *array = f->array;
+    mert_output *o = w->out[k];
+    f->array = NULL;
+    if (array)
+        return mert_npy_commit(array, e);
+    w->out[k] = NULL;
+    return mert_output_commit(o, e);
+}
+
 int mert_labels_commit(mert_labels_writer *w, mert_error *e)
 {
-    mert_output *meta[MTS_CODEBOOKS_MAX] = {0}, *o;
+    finished f[MTS_CODEBOOKS_MAX] = {{0}};
+    mert_output *o;
     int bad = whole(w, e);
     for (int k = 0; k < w->K && !bad; k++)
-        bad = settle(w->out[k], e) || !(meta[k] = write_meta(w, k, e)) || settle(meta[k], e);
+        bad = (w->dict && dictionary(w, k, mert_label_dict_check, e)) || finish(w, k, &f[k], e);
     for (int k = 0; k < w->K && !bad; k++)
-        if (unlink(meta[k]->path) && errno != ENOENT)
-            bad = mert_fail(e, "%s: cannot replace: %s", meta[k]->path, strerror(errno));
+        if (unlink(f[k].meta->path) && errno != ENOENT)
+            bad = mert_fail(e, "%s: cannot replace: %s", f[k].meta->path, strerror(errno));
+    for (int k = 0; k < w->K && !bad; k++)
+        bad = put_labels(w, k, &f[k], e);
+    for (int k = 0; k < w->K && !bad && w->dict; k++)
+        bad = dictionary(w, k, mert_label_dict_write, e);
     for (int k = 0; k < w->K && !bad; k++) {
-        o = w->out[k];
-        w->out[k] = NULL;
+        o = f[k].meta;
+        f[k].meta = NULL;
         bad = mert_output_commit(o, e);
     }
-    for (int k = 0; k < w->K && !bad; k++) {
-        o = meta[k];
-        meta[k] = NULL;
-        bad = mert_output_commit(o, e);
+    for (int k = 0; k < w->K; k++) {
+        mert_output_abandon(f[k].meta);
+        mert_npy_abandon(f[k].array);
     }
-    for (int k = 0; k < w->K; k++)
-        mert_output_abandon(meta[k]);
     mert_labels_abandon(w);
     return bad ? -1 : 0;
 }
@@ -323,6 +426,7 @@ void mert_labels_abandon(mert_labels_writer *w)
         return;
     for (int k = 0; k < w->K; k++)
         mert_output_abandon(w->out[k]);
+    free(w->lengths);
     free(w->pattern);
     free(w);
 }

@@ -2,6 +2,9 @@
  * put beside each as NAME.meta (P5), so that whoever reads it knows what it is. One file per codebook; a pattern with
  * %d names them all: "DIR/train.encodec_%d". A row that failed is an empty line.
  *
+ * A name that ends in .npy is the other form that the official code has (npmemmap): an array [rows, T] of integers, each
+ * row filled up with -1 to the length of the longest. Everything said here holds for both forms.
+ *
  * A .meta is text, one key=value per line; other keys are passed over, so that later versions can add some:
  *
  *     classes=1024
@@ -11,12 +14,16 @@
  *     manifest=fedcba9876543210
  *     rows=57
  *     failed_rows=1
- */
+ *
+ * Where a dict.NAME.txt stands beside a text file (labels_dict.h), its lines are the classes, in their order, whatever
+ * they are called; the official reader of arrays takes their numbers as they are, and so does this one. */
 #ifndef MERT_LABELS_H
 #define MERT_LABELS_H
 
 #include "error.h"
+#include "labels_dict.h"
 #include "manifest.h"
+#include "npy.h"
 #include "stream/mts.h"
 
 #include <stdint.h>
@@ -31,6 +38,10 @@ typedef struct mert_labels_meta {
     int64_t failed_rows;                    /* how many lines are empty because their item failed */
 } mert_labels_meta;
 
+/* The name of codebook k's file, to be freed: the pattern with k for its %d. NULL: out of memory. */
+char *mert_labels_name(const char *pattern, int k);
+int mert_labels_is_npy(const char *name); /* 1: it ends in .npy */
+
 /* ---- writing ---- */
 
 typedef struct mert_labels_writer mert_labels_writer;
@@ -38,6 +49,11 @@ typedef struct mert_labels_writer mert_labels_writer;
 /* pattern: a file name, or one with a single %d (the codebook, from 0), needed for K > 1 codebooks. Files appear under
  * their names only at commit. */
 mert_labels_writer *mert_labels_create(const char *pattern, mert_error *e);
+/* Before the first record: a dict.NAME.txt for fairseq beside each file, too; one that is there and says otherwise is an
+ * error of the commit, before anything appears. */
+void mert_labels_with_dict(mert_labels_writer *w);
+/* Before the first record: the type of arrays, I16, I32 or I64. The default is I16, or I32 from 32769 classes on. */
+void mert_labels_npy_type(mert_labels_writer *w, mert_npy_type type);
 /* What comes next: a stream's begin (which rows of which manifest), a record, its frames, its end, or an item that
  * failed. The first record decides K, classes, frame rate and codebook; a later one that differs is an error that names
  * both. Rows must come in order 0..N-1, each exactly once; a row out of place is an error that names it. An item that
@@ -59,27 +75,37 @@ void mert_labels_abandon(mert_labels_writer *w); /* NULL is fine */
 
 typedef struct mert_labels {
     char *path;
-    mert_labels_meta meta;  /* without a .meta: classes 0, hashes 0 ("unverified") */
+    mert_labels_meta meta;  /* without a .meta: hashes 0 ("unverified"), classes those of the dictionary, or 0 */
     int verified;           /* a .meta was there and fits the file */
     int64_t rows;
+    mert_label_dict *dict;  /* NULL: none */
     const char *text;       /* the mapped file; row i is text[offset[i] .. offset[i+1]) */
     int64_t *offset;
     void *mapping;
+    mert_npy *npy;          /* the mapped array; NULL: it is text */
 } mert_labels;
 
-/* Maps the file and finds its lines (\r\n is fine). With a .meta beside it, everything is checked against it here: the
- * number of rows and every label; an error names what does not fit. */
+/* Maps the file and finds its lines (\r\n is fine). With a .meta or a dictionary beside it, everything is checked
+ * against them here: the number of rows and of classes, and every label; an error names what does not fit. */
 int mert_labels_open(mert_labels *l, const char *path, mert_error *e);
 void mert_labels_close(mert_labels *l);
-/* Number of labels in a row (0: failed), and the labels [first, first+n) of it into to[]. A token that is no integer
- * within [0, classes) (classes 0: any below 2^31) is an error naming file, line and column. */
+/* Number of labels in a row (0: failed), and the classes [first, first+n) of it into to[]. A token that is no class (not
+ * in the dictionary; without one, no integer within [0, classes), or [0, 2^31) where classes is 0) is an error naming
+ * file, line and column; for arrays row and place. */
 int64_t mert_labels_count(const mert_labels *l, int64_t row);
 int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e);
+/* A row of a text file as it stands, without its line end; NULL for arrays. */
+const char *mert_labels_line(const mert_labels *l, int64_t row, size_t *size);
+
+/* All codebooks of a pattern, as far as there are files: K of them in new memory at *all, to be given to close_all. They
+ * must have the same rows, frame rate and (where known) manifest. -1: error. */
+int mert_labels_open_all(mert_labels **all, const char *pattern, mert_error *e);
+void mert_labels_close_all(mert_labels *all, int K);
 
 /* Whether labels and manifest belong together: as many rows; the same manifest hash where the .meta knows it; and every
  * row that did not fail as many labels as its samples make, floor(samples / sample_rate * frame_rate) give or take
  * `tolerance` (feature extractors differ by a frame or two at the edges). frame_rate_num 0: the .meta's rate; without
- * one the counts are not checked. The error names the row, its key and both numbers. */
+ * one, or with sample_rate 0, the counts are not checked. The error names the row, its key and both numbers. */
 int mert_labels_match(const mert_labels *l, const mert_manifest *m, int64_t sample_rate, int64_t frame_rate_num,
                       int64_t frame_rate_den, int64_t tolerance, mert_error *e);
 

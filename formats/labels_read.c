@@ -1,110 +1,14 @@
 #define _GNU_SOURCE
 #include "labels.h"
 
-#include "file.h"
+#include "labels_array.h"
+#include "labels_meta.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* ---- NAME.meta ---- */
-
-enum { META_MAX = 1 << 16 };
-enum { HAS_CLASSES = 1, HAS_RATE = 2, HAS_CODEBOOK = 4, HAS_INDEX = 8, HAS_MANIFEST = 16, HAS_ROWS = 32,
-       HAS_FAILED = 64 };
-
-static int parse_int(const char *s, int64_t min, int64_t max, int64_t *to)
-{
-    char *end;
-    errno = 0;
-    long long v = strtoll(s, &end, 10);
-    if (end == s || *end || errno || v < min || v > max)
-        return -1;
-    *to = v;
-    return 0;
-}
-
-static int parse_hash(const char *s, uint64_t *to)
-{
-    if (strlen(s) != 16 || strspn(s, "0123456789abcdef") != 16)
-        return -1;
-    *to = strtoull(s, NULL, 16);
-    return 0;
-}
-
-static int parse_rate(char *s, mert_labels_meta *m)
-{
-    char *slash = strchr(s, '/');
-    if (!slash)
-        return -1;
-    *slash = 0;
-    return parse_int(s, 0, INT32_MAX, &m->frame_rate_num) || parse_int(slash + 1, 1, INT32_MAX, &m->frame_rate_den);
-}
-
-/* Which field a key is, and its value read; 0: another key, -1: a value that cannot be. */
-static int parse_field(mert_labels_meta *m, const char *key, char *value)
-{
-    static const char *const keys[] = {"classes",  "frame_rate", "codebook",   "codebook_index",
-                                       "manifest", "rows",       "failed_rows"};
-    size_t i = 0;
-    int bad;
-    while (i < sizeof keys / sizeof *keys && strcmp(keys[i], key))
-        i++;
-    switch (1 << i) {
-    case HAS_CLASSES: bad = parse_int(value, 1, INT32_MAX, &m->classes); break;
-    case HAS_RATE: bad = parse_rate(value, m); break;
-    case HAS_CODEBOOK: bad = parse_hash(value, &m->codebook); break;
-    case HAS_INDEX: bad = parse_int(value, 0, MTS_CODEBOOKS_MAX - 1, &m->codebook_index); break;
-    case HAS_MANIFEST: bad = parse_hash(value, &m->manifest); break;
-    case HAS_ROWS: bad = parse_int(value, 0, INT64_MAX, &m->rows); break;
-    case HAS_FAILED: bad = parse_int(value, 0, INT64_MAX, &m->failed_rows); break;
-    default: return 0;
-    }
-    return bad ? -1 : 1 << i;
-}
-
-static int parse_meta(mert_labels_meta *m, char *text, const char *path, mert_error *e)
-{
-    char *line, *next = text, *equals;
-    int seen = 0, got;
-    for (int number = 1; (line = strsep(&next, "\n")); number++) {
-        line[strcspn(line, "\r")] = 0;
-        if (!*line)
-            continue;
-        if (!(equals = strchr(line, '=')))
-            return mert_fail(e, "%s:%d: not key=value: '%.60s'", path, number, line);
-        *equals = 0;
-        got = parse_field(m, line, equals + 1);
-        if (got < 0)
-            return mert_fail(e, "%s:%d: '%.60s' cannot be the value of %s", path, number, equals + 1, line);
-        if (seen & got)
-            return mert_fail(e, "%s:%d: %s for the second time", path, number, line);
-        seen |= got;
-    }
-    if (!(seen & HAS_CLASSES) || !(seen & HAS_ROWS))
-        return mert_fail(e, "%s: says nothing about %s", path, seen & HAS_CLASSES ? "rows" : "classes");
-    return 0;
-}
-
-/* 1: read, 0: there is none, -1: error. */
-static int read_meta(mert_labels *l, mert_error *e)
-{
-    char *path, *text;
-    int bad;
-    if (asprintf(&path, "%s.meta", l->path) < 0)
-        return mert_fail(e, "%s: out of memory", l->path);
-    if (access(path, F_OK) && errno == ENOENT) {
-        free(path);
-        return 0;
-    }
-    text = mert_file_read(path, META_MAX, NULL, e);
-    bad = !text || parse_meta(&l->meta, text, path, e);
-    free(text);
-    free(path);
-    return bad ? -1 : 1;
-}
 
 /* ---- lines and labels ---- */
 
@@ -138,10 +42,12 @@ static const char *next_token(scan *s)
     return p == s->at ? NULL : p;
 }
 
-/* The label at s->at..stop, or -1. */
-static int64_t parse_label(const scan *s, const char *stop, int64_t limit)
+/* The class of the label at s->at..stop, or -1. */
+static int64_t parse_label(const mert_labels *l, const scan *s, const char *stop, int64_t limit)
 {
     int64_t v = 0;
+    if (l->dict)
+        return mert_label_dict_class(l->dict, s->at, (size_t)(stop - s->at));
     for (const char *p = s->at; p < stop; p++) {
         if (*p < '0' || *p > '9' || (v = 10 * v + (*p - '0')) >= limit)
             return -1;
@@ -157,6 +63,10 @@ static int64_t label_limit(const mert_labels *l)
 static int bad_label(const mert_labels *l, int64_t row, const scan *s, const char *stop, mert_error *e)
 {
     int shown = (int)(stop - s->at > 40 ? 40 : stop - s->at);
+    if (l->dict)
+        return mert_fail(e, "%s:%" PRId64 ":%lld: '%.*s' is none of the %" PRId64 " classes in %s", l->path, row + 1,
+                         (long long)(s->at - s->begin + 1), shown, s->at, mert_label_dict_classes(l->dict),
+                         mert_label_dict_file(l->dict));
     return mert_fail(e, "%s:%" PRId64 ":%lld: '%.*s' is no label (0 to %" PRId64 ")", l->path, row + 1,
                      (long long)(s->at - s->begin + 1), shown, s->at, label_limit(l) - 1);
 }
@@ -179,57 +89,88 @@ static int find_lines(mert_labels *l, size_t size, mert_error *e)
     return 0;
 }
 
-static int check_against_meta(mert_labels *l, mert_error *e)
+static int check_lines(const mert_labels *l, int64_t *empty, mert_error *e)
 {
-    int64_t empty = 0, limit = label_limit(l);
     const char *stop;
-    if (l->rows != l->meta.rows)
-        return mert_fail(e, "%s: has %" PRId64 " lines, but its .meta says %" PRId64 " rows", l->path, l->rows,
-                         l->meta.rows);
     for (int64_t row = 0; row < l->rows; row++) {
         scan s = scan_row(l, row);
         int64_t n = 0;
         for (; (stop = next_token(&s)); s.at = stop, n++)
-            if (parse_label(&s, stop, limit) < 0)
+            if (parse_label(l, &s, stop, label_limit(l)) < 0)
                 return bad_label(l, row, &s, stop, e);
-        empty += n == 0;
+        *empty += n == 0;
     }
+    return 0;
+}
+
+/* The file against what stands beside it. */
+static int check(mert_labels *l, mert_error *e)
+{
+    int64_t empty = 0;
+    if (l->verified && l->rows != l->meta.rows)
+        return mert_fail(e, "%s: has %" PRId64 " %s, but its .meta says %" PRId64 " rows", l->path, l->rows,
+                         l->npy ? "rows" : "lines", l->meta.rows);
+    if (l->npy ? mert_labels_array_check(l, &empty, e) : check_lines(l, &empty, e))
+        return -1;
     /* An item shorter than a frame has no labels either: there may be more empty lines than failures, not fewer. */
     if (empty < l->meta.failed_rows)
-        return mert_fail(e, "%s: has %" PRId64 " empty lines, but its .meta says that %" PRId64 " rows failed", l->path,
-                         empty, l->meta.failed_rows);
+        return mert_fail(e, "%s: has %" PRId64 " empty %s, but its .meta says that %" PRId64 " rows failed", l->path,
+                         empty, l->npy ? "rows" : "lines", l->meta.failed_rows);
+    return 0;
+}
+
+static int map_text(mert_labels *l, mert_error *e)
+{
+    mert_mapping *map = calloc(1, sizeof *map);
+    if (!map)
+        return mert_fail(e, "%s: out of memory", l->path);
+    if (mert_mapping_open(map, l->path, e)) {
+        free(map);
+        return -1;
+    }
+    l->mapping = map;
+    l->text = map->data ? (const char *)map->data : "";
+    return find_lines(l, map->size, e);
+}
+
+/* The dictionary, where there is one; it and the .meta must speak of the same classes. */
+static int find_dict(mert_labels *l, mert_error *e)
+{
+    if (mert_label_dict_find(&l->dict, l->path, e) < 0)
+        return -1;
+    if (l->dict && l->verified && mert_label_dict_classes(l->dict) != l->meta.classes)
+        return mert_fail(e, "%s: its .meta says %" PRId64 " classes, but %s lists %" PRId64, l->path, l->meta.classes,
+                         mert_label_dict_file(l->dict), mert_label_dict_classes(l->dict));
+    if (l->dict)
+        l->meta.classes = mert_label_dict_classes(l->dict);
     return 0;
 }
 
 int mert_labels_open(mert_labels *l, const char *path, mert_error *e)
 {
-    mert_mapping *map = calloc(1, sizeof *map);
     memset(l, 0, sizeof *l);
     l->meta.frame_rate_den = 1;
-    if (!map || !(l->path = strdup(path))) {
-        free(map);
+    if (!(l->path = strdup(path)))
         return mert_fail(e, "%s: out of memory", path);
+    const int npy = mert_labels_is_npy(path);
+    if ((npy ? mert_labels_array_open(l, e) : map_text(l, e)) || (l->verified = mert_labels_meta_read(path, &l->meta, e)) < 0
+        || (!npy && find_dict(l, e)) || ((l->verified || l->dict) && check(l, e))) {
+        mert_labels_close(l);
+        return -1;
     }
-    if (mert_mapping_open(map, path, e)) {
-        free(map);
-        goto fail;
-    }
-    l->mapping = map;
-    l->text = map->data ? (const char *)map->data : "";
-    if (find_lines(l, map->size, e) || (l->verified = read_meta(l, e)) < 0 || (l->verified && check_against_meta(l, e)))
-        goto fail;
     if (!l->verified)
         l->meta.rows = l->rows;
     return 0;
-fail:
-    mert_labels_close(l);
-    return -1;
 }
 
 void mert_labels_close(mert_labels *l)
 {
     if (l->mapping)
         mert_mapping_close(l->mapping);
+    if (l->npy)
+        mert_npy_close(l->npy);
+    mert_label_dict_free(l->dict);
+    free(l->npy);
     free(l->mapping);
     free(l->offset);
     free(l->path);
@@ -243,6 +184,8 @@ int64_t mert_labels_count(const mert_labels *l, int64_t row)
     int64_t n = 0;
     if (row < 0 || row >= l->rows)
         return 0;
+    if (l->npy)
+        return mert_labels_array_count(l, row);
     for (s = scan_row(l, row); (stop = next_token(&s)); s.at = stop)
         n++;
     return n;
@@ -255,11 +198,13 @@ int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n
     scan s;
     if (row < 0 || row >= l->rows)
         return mert_fail(e, "%s: has %" PRId64 " rows, there is no row %" PRId64, l->path, l->rows, row);
+    if (l->npy)
+        return mert_labels_array_read(l, row, first, n, to, e);
     s = scan_row(l, row);
     for (i = 0; i < first + n && (stop = next_token(&s)); s.at = stop, i++) {
         if (i < first)
             continue;
-        if ((v = parse_label(&s, stop, limit)) < 0)
+        if ((v = parse_label(l, &s, stop, limit)) < 0)
             return bad_label(l, row, &s, stop, e);
         to[i - first] = (int32_t)v;
     }
@@ -267,6 +212,67 @@ int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n
         return mert_fail(e, "%s:%" PRId64 ": has %" PRId64 " labels, %" PRId64 " to %" PRId64 " were wanted", l->path,
                          row + 1, i, first, first + n - 1);
     return 0;
+}
+
+const char *mert_labels_line(const mert_labels *l, int64_t row, size_t *size)
+{
+    if (l->npy || row < 0 || row >= l->rows)
+        return NULL;
+    scan s = scan_row(l, row);
+    *size = (size_t)(s.end - s.begin);
+    return s.begin;
+}
+
+/* ---- several codebooks ---- */
+
+static int same_items(const mert_labels *a, const mert_labels *b, mert_error *e)
+{
+    const mert_labels_meta *x = &a->meta, *y = &b->meta;
+    if (a->rows != b->rows)
+        return mert_fail(e, "%s has %" PRId64 " rows, %s has %" PRId64, a->path, a->rows, b->path, b->rows);
+    if (x->frame_rate_num * y->frame_rate_den != y->frame_rate_num * x->frame_rate_den)
+        return mert_fail(e, "%s has %" PRId64 "/%" PRId64 " labels per second, %s has %" PRId64 "/%" PRId64, a->path,
+                         x->frame_rate_num, x->frame_rate_den, b->path, y->frame_rate_num, y->frame_rate_den);
+    if (x->manifest && y->manifest && x->manifest != y->manifest)
+        return mert_fail(e, "%s belongs to the manifest %016" PRIx64 ", %s to %016" PRIx64, a->path, x->manifest,
+                         b->path, y->manifest);
+    return 0;
+}
+
+int mert_labels_open_all(mert_labels **all, const char *pattern, mert_error *e)
+{
+    const int many = strstr(pattern, "%d") != NULL;
+    int K = 0, bad = 0;
+    if (!(*all = calloc(many ? MTS_CODEBOOKS_MAX : 1, sizeof **all)))
+        return mert_fail(e, "%s: out of memory", pattern);
+    do {
+        char *name = mert_labels_name(pattern, K);
+        if (name && K && access(name, F_OK)) {
+            free(name);
+            break;
+        }
+        if (!name)
+            bad = mert_fail(e, "%s: out of memory", pattern);
+        else if (K == MTS_CODEBOOKS_MAX)
+            bad = mert_fail(e, "%s: more than %d codebooks", pattern, MTS_CODEBOOKS_MAX);
+        else
+            bad = mert_labels_open(&(*all)[K], name, e);
+        K += !bad;
+        bad = bad || (K > 1 && same_items(&(*all)[0], &(*all)[K - 1], e));
+        free(name);
+    } while (many && !bad);
+    if (!bad)
+        return K;
+    mert_labels_close_all(*all, K);
+    *all = NULL;
+    return -1;
+}
+
+void mert_labels_close_all(mert_labels *all, int K)
+{
+    for (int k = 0; k < K; k++)
+        mert_labels_close(&all[k]);
+    free(all);
 }
 
 int mert_labels_match(const mert_labels *l, const mert_manifest *m, int64_t sample_rate, int64_t frame_rate_num,

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,6 +40,17 @@ const char *tensor_key(const char *key)
 {
     static char text[3 * MTS_KEY_MAX + 1];
     return mert_key_print(text, sizeof text, key);
+}
+
+void tensor_frame_rate(const char *text, int64_t *num, int64_t *den)
+{
+    char *end;
+    *num = strtoll(text, &end, 10);
+    *den = 1;
+    if (*end == '/' && end != text)
+        *den = strtoll(end + 1, &end, 10);
+    if (*end || end == text || *num < 1 || *num > INT32_MAX || *den < 1 || *den > INT32_MAX)
+        mert_usage_error("--frame-rate: '%s' is no fraction like 24000/320", text);
 }
 
 void tensor_refuse_terminal(void)
@@ -179,14 +191,21 @@ static const mert_command commands[] = {
     {"cat", "[options] [FILE...]", "streams joined, every checksum checked on the way", cat_options, cat_run},
     {"check", "[options] [FILE...]", "reads everything; one line per problem", tensor_check_options, tensor_check_run},
     {"cmp", "[options] A B", "compares the records of two streams in their order", tensor_cmp_options, tensor_cmp_run},
-    {"stat", "[FILE...]", "smallest, largest, mean, deviation; of codes how evenly the classes are used", NULL,
-     tensor_stat_run},
+    {"stat", "[options] [FILE...]", "smallest, largest, mean, deviation; of codes how classes are used and what they tell",
+     tensor_stat_options, tensor_stat_run},
     {"text", "[options] [FILE...]", "readable numbers, one time step per line; codes as label lines",
      tensor_text_options, tensor_text_run},
-    {"labels", "-o PATTERN [FILE...]", "codes as label files, from parts that together are whole",
+    {"paste", "[options] A B...", "codes of several teachers side by side", tensor_paste_options, tensor_paste_run},
+    {"labels", "-o PATTERN [options] [FILE...]", "codes as label files, from parts that together are whole",
      tensor_labels_options, tensor_labels_run},
-    {"from-npy", "--kind KIND --rate HZ [options] FILE.npy...", "NumPy files as a stream, one record each",
-     tensor_from_options, tensor_from_run},
+    {"from-labels", "[options] PATTERN", "label files, text or padded arrays, as a stream of codes",
+     tensor_from_labels_options, tensor_from_labels_run},
+    {"dict", "[options] PATTERN...", "fairseq's dict.NAME.txt beside label files", tensor_dict_options, tensor_dict_run},
+    {"to-fairseq", "--manifest FILE -o DIR [options] PATTERN...",
+     "manifest and label files without the rows that failed, with dictionaries", tensor_to_fairseq_options,
+     tensor_to_fairseq_run},
+    {"from-npy", "--kind KIND --rate HZ [options] FILE.npy... | --manifest FILE DIR",
+     "NumPy files as a stream, one record each", tensor_from_options, tensor_from_run},
     {"to-npy", "-o FILE.npy | -d DIR [FILE...]", "records as NumPy files", tensor_to_options, tensor_to_run},
     {0}};
 

@@ -111,6 +111,8 @@ int mert_code_counts_add(mert_code_counts *c, const double *x, int64_t frames, i
             if (code >= c->room[k] && grow(c, k, code, e))
                 return -1;
             c->count[k][code]++;
+            c->runs[k] += first + t == 0 || code != c->last[k];
+            c->last[k] = code;
         }
     c->frames += frames;
     return 0;
@@ -125,7 +127,7 @@ void mert_code_counts_free(mert_code_counts *c)
 
 mert_code_use mert_code_counts_use(const mert_code_counts *c, int k)
 {
-    mert_code_use u = {0, 0, 0};
+    mert_code_use u = {0};
     double total = 0;
     for (int64_t i = 0; i < c->room[k]; i++)
         total += (double)c->count[k][i];
@@ -134,9 +136,11 @@ mert_code_use mert_code_counts_use(const mert_code_counts *c, int k)
         if (!c->count[k][i])
             continue;
         u.used++;
-        u.entropy -= p * log(p);
+        u.entropy -= p * log2(p);
+        u.commonest = p > u.largest ? i : u.commonest;
         u.largest = p > u.largest ? p : u.largest;
     }
+    u.run = c->runs[k] ? total / (double)c->runs[k] : 0;
     return u;
 }
 

@@ -24,6 +24,7 @@ typedef struct mert_code_counts {
     int64_t classes[MTS_CODEBOOKS_MAX], room[MTS_CODEBOOKS_MAX];
     int64_t *count[MTS_CODEBOOKS_MAX]; /* [room], which grows with the classes that occur */
     int64_t frames;
+    int64_t last[MTS_CODEBOOKS_MAX], runs[MTS_CODEBOOKS_MAX]; /* unbroken stretches of one class */
 } mert_code_counts;
 
 /* Codes [frames, codebooks] as doubles; one outside its codebook is an error that names frame `first` + i. */
@@ -34,14 +35,17 @@ enum { MERT_CODE_COUNTS_MAX = 1 << 22 }; /* classes of a codebook that can be co
 
 int mert_code_counts_begin(mert_code_counts *c, const mts_record *r, mert_error *e); /* r: of kind codes */
 int mert_code_counts_fit(const mert_code_counts *c, const mts_record *r);            /* 1: of the same codebooks */
+/* first: the number of the first of these frames within its record. */
 int mert_code_counts_add(mert_code_counts *c, const double *x, int64_t frames, int64_t first, mert_error *e);
 void mert_code_counts_free(mert_code_counts *c);
 
-/* Of one codebook: classes that occur, entropy in nats (perplexity is its exponential), and the largest share of a
- * class. */
+/* Of one codebook. */
 typedef struct mert_code_use {
-    int64_t used;
-    double entropy, largest;
+    int64_t used;      /* classes that occur */
+    double entropy;    /* bits; perplexity is 2 to this power */
+    int64_t commonest; /* the class that occurs most often, and */
+    double largest;    /* its share of the frames */
+    double run;        /* mean length of an unbroken stretch of one class, in frames */
 } mert_code_use;
 mert_code_use mert_code_counts_use(const mert_code_counts *c, int codebook);
 

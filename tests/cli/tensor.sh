@@ -98,9 +98,9 @@ check_fails cmp_two_inputs 2 'two streams are compared' mert-tensor cmp "$t/a.mt
 # ---- stat ----
 check stat_of_numbers is "row${tab}key${tab}kind${tab}shape${tab}min${tab}max${tab}mean${tab}std${tab}nan${tab}inf
 0${tab}n${tab}mel${tab}[2,2]${tab}1${tab}4${tab}2.33333${tab}1.24722${tab}1${tab}0" piped "mert-tensor from-npy --kind mel --key n $t/n.npy | mert-tensor stat"
-check stat_of_codes is "codebook${tab}classes${tab}used${tab}frames${tab}entropy${tab}perplexity${tab}largest
-0${tab}1024${tab}6${tab}6${tab}1.7918${tab}6.00${tab}0.1667
-1${tab}500${tab}6${tab}6${tab}1.7918${tab}6.00${tab}0.1667" mert-tensor stat $valid/codes.mts
+check stat_of_codes is "codebook${tab}classes${tab}used${tab}frames${tab}entropy${tab}perplexity${tab}largest${tab}run${tab}verdict
+0${tab}1024${tab}6${tab}6${tab}2.5850${tab}6.00${tab}0.1667${tab}1.00${tab}fewer frames than classes
+1${tab}500${tab}6${tab}6${tab}2.5850${tab}6.00${tab}0.1667${tab}1.00${tab}fewer frames than classes" mert-tensor stat $valid/codes.mts
 check stat_sums_up says '^-.all.-.-.0.23.11.5.6.92219.0.0$' mert-tensor stat $valid/types-and-shapes.mts
 
 # ---- text ----

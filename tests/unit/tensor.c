@@ -59,12 +59,17 @@ TEST(code_counts)
     CHECK(!mert_code_counts_begin(&c, &r, &e) && !mert_code_counts_add(&c, x, 4, 0, &e));
     mert_code_use even = mert_code_counts_use(&c, 0), uneven = mert_code_counts_use(&c, 1);
     CHECK(even.used == 4 && even.largest == 0.25 && uneven.used == 2 && uneven.largest == 0.75 && c.frames == 4);
-    CHECK_NEAR(exp(even.entropy), 4, 1e-12);
-    CHECK_NEAR(uneven.entropy, -0.25 * log(0.25) - 0.75 * log(0.75), 1e-12);
+    CHECK_NEAR(even.entropy, 2, 1e-12); /* bits */
+    CHECK_NEAR(uneven.entropy, -0.25 * log2(0.25) - 0.75 * log2(0.75), 1e-12);
+    CHECK(even.run == 1 && uneven.run == 2 && uneven.commonest == 5);
+    CHECK(!mert_code_counts_add(&c, x + 6, 1, 4, &e)); /* goes on where it stopped: no new stretch */
+    CHECK_NEAR(mert_code_counts_use(&c, 1).run, 5 / 2., 1e-12);
+    CHECK(!mert_code_counts_add(&c, x + 6, 1, 0, &e)); /* another record: a new stretch */
+    CHECK_NEAR(mert_code_counts_use(&c, 1).run, 6 / 3., 1e-12);
     x[4] = 4; /* frame 2 */
     CHECK(mert_code_counts_add(&c, x, 4, 100, &e) == -1
           && !strcmp(e.text, "frame 102: code 4 of codebook 0 is outside its 4 classes"));
-    CHECK(c.frames == 4 && mert_code_counts_use(&c, 0).largest == 0.25); /* nothing of a bad block is counted */
+    CHECK(c.frames == 6 && mert_code_counts_use(&c, 0).largest == 0.5); /* nothing of a bad block is counted */
     mts_record other = codes_record(4, 5), huge = codes_record(4, INT32_MAX);
     CHECK(mert_code_counts_fit(&c, &r) && !mert_code_counts_fit(&c, &other));
     mert_code_counts_free(&c);

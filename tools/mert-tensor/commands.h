@@ -21,13 +21,26 @@ void tensor_print_record(const mts_record *r);
  * parts of one. `first` is the number of the chunk's first element within the record. -1 as soon as use() says so. */
 int tensor_each_block(int64_t first, int (*use)(const mts_record *r, const double *x, int64_t n, int64_t first));
 
-extern const mert_option tensor_check_options[], tensor_cmp_options[], tensor_text_options[], tensor_labels_options[];
+/* "24000/320" or "75"; anything else is wrong use of --frame-rate. */
+void tensor_frame_rate(const char *text, int64_t *num, int64_t *den);
+
+/* Frames by which two teachers' codes of one item may differ in length: floor(L / hop) and floor(L / hop) + 1 or ceil,
+ * and one more for a window that must fit. */
+enum { TENSOR_TOLERANCE = 2 };
+
+extern const mert_option tensor_check_options[], tensor_cmp_options[], tensor_stat_options[], tensor_text_options[];
+extern const mert_option tensor_labels_options[], tensor_from_labels_options[], tensor_dict_options[];
+extern const mert_option tensor_to_fairseq_options[], tensor_paste_options[];
 extern const mert_option tensor_from_options[], tensor_to_options[];
 int tensor_check_run(int argc, char **argv);
 int tensor_cmp_run(int argc, char **argv);
 int tensor_stat_run(int argc, char **argv);
 int tensor_text_run(int argc, char **argv);
+int tensor_paste_run(int argc, char **argv);
 int tensor_labels_run(int argc, char **argv);
+int tensor_from_labels_run(int argc, char **argv);
+int tensor_dict_run(int argc, char **argv);
+int tensor_to_fairseq_run(int argc, char **argv);
 int tensor_from_run(int argc, char **argv);
 int tensor_to_run(int argc, char **argv);
 

@@ -1,6 +1,7 @@
 /* from-npy, to-npy: NumPy's arrays as records, and back. */
 #include "commands.h"
 
+#include "../../formats/manifest.h"
 #include "../../libcommon/tensor/npy_record.h"
 #include "../../libcommon/base/report.h"
 
@@ -10,7 +11,7 @@
 /* ---- from-npy ---- */
 
 static mert_npy_meaning meaning = {.frame_rate_den = 1};
-static const char *given_key, *frame_rate;
+static const char *given_key, *frame_rate, *manifest_name;
 
 const mert_option tensor_from_options[] = {
     {"kind", 0, MERT_STRING, &meaning.kind, "KIND", 0, 0, NULL,
@@ -25,18 +26,9 @@ const mert_option tensor_from_options[] = {
      "codes: classes of all codebooks, or of each (default: largest code + 1)"},
     {"transpose", 0, MERT_FLAG, &meaning.transpose, NULL, 0, 0, NULL,
      "the arrays have time last: [K, T] becomes [T, K]"},
+    {"manifest", 0, MERT_STRING, &manifest_name, "FILE", 0, 0, NULL,
+     "one record for each row of a manifest, from a folder in which to-npy -d would have put them"},
     {0}};
-
-static void parse_frame_rate(void)
-{
-    char *end;
-    meaning.frame_rate_num = strtoll(frame_rate, &end, 10);
-    if (*end == '/' && end != frame_rate)
-        meaning.frame_rate_den = strtoll(end + 1, &end, 10);
-    if (*end || end == frame_rate || meaning.frame_rate_num < 1 || meaning.frame_rate_num > INT32_MAX
-        || meaning.frame_rate_den < 1 || meaning.frame_rate_den > INT32_MAX)
-        mert_usage_error("--frame-rate: '%s' is no fraction like 24000/320", frame_rate);
-}
 
 /* 0; 1: this file failed, with e; -1: the writer did. */
 static int import_file(mts_writer *w, const char *path, mts_record *r)
@@ -55,38 +47,79 @@ static int import_file(mts_writer *w, const char *path, mts_record *r)
     return mts_writer_error(w)[0] ? -1 : rc;
 }
 
-int tensor_from_run(int argc, char **argv)
+/* Where the records come from: the files of the command line, or for each row of the manifest a file of the folder. */
+static mert_manifest manifest;
+static char **operands;
+
+static char *file_of(int64_t row)
 {
-    mts_begin begin = {.row_first = 0, .row_end = argc, .rows_total = argc};
-    int rc = 0, stop = 0;
+    char name[256];
+    if (!manifest_name)
+        return strdup(operands[row]);
+    mert_npy_file_name(name, sizeof name, manifest.rows[row].path);
+    return mert_path_join(operands[0], name);
+}
+
+/* 0; 1: --fail-fast; -1: it could not be written, for the reason in tensor_error. */
+static int import_row(mts_writer *w, int64_t row)
+{
+    mts_record r = {.row = row};
+    char *path = file_of(row);
+    int rc;
+    if (!path)
+        return mert_fail(&tensor_error, "out of memory");
+    snprintf(r.key, sizeof r.key, "%s", manifest_name ? manifest.rows[row].path : given_key ? given_key : path);
+    rc = import_file(w, path, &r);
+    free(path);
+    if (!rc)
+        mert_report_item(r.frame_rate_num ? (double)r.shape[0] * (double)r.frame_rate_den / (double)r.frame_rate_num : 0);
+    if (rc == 1) {
+        int stop = mert_report_failed("", tensor_error.text, 1);
+        rc = mts_write_failed(w, r.key, row, mert_tool_name(), tensor_error.text) ? -1 : stop;
+    }
+    return rc < 0 ? mert_fail(&tensor_error, "%s", mts_writer_error(w)) : rc;
+}
+
+static void check_from(int argc)
+{
     if (!meaning.kind || !argc)
         mert_usage_error(argc ? "--kind is missing" : "which .npy files?");
     if (!strcmp(meaning.kind, "pcm") && !meaning.sample_rate)
         mert_usage_error("pcm needs --rate");
-    if (given_key && argc > 1)
-        mert_usage_error("--key names one record, here are %d files", argc);
+    if (given_key && (argc > 1 || manifest_name))
+        mert_usage_error("--key names one record, here are %s", manifest_name ? "those of a manifest" : "several files");
+    if (manifest_name && argc > 1)
+        mert_usage_error("with --manifest the one operand is a folder");
     if (frame_rate)
-        parse_frame_rate();
+        tensor_frame_rate(frame_rate, &meaning.frame_rate_num, &meaning.frame_rate_den);
+}
+
+int tensor_from_run(int argc, char **argv)
+{
+    mts_begin begin = {0};
+    int rc = 0;
+    check_from(argc);
     tensor_refuse_terminal();
+    if (manifest_name && mert_manifest_read(&manifest, manifest_name, &tensor_error)) {
+        mert_report_broken("%s", tensor_error.text);
+        return tensor_finish();
+    }
+    operands = argv;
+    begin.manifest = manifest.hash;
+    begin.row_end = begin.rows_total = manifest_name ? manifest.n : argc;
     snprintf(begin.provenance, sizeof begin.provenance, "mert-tensor %s from-npy\n", mert_version());
     mts_writer *w = mts_writer_open(stdout, "standard output", &begin, mert_options.level);
-    for (int i = 0; w && !rc && !stop && i < argc; i++) {
-        mts_record r = {.row = i};
-        snprintf(r.key, sizeof r.key, "%s", given_key ? given_key : argv[i]);
-        if (!(rc = import_file(w, argv[i], &r))) {
-            mert_report_item(r.frame_rate_num ? (double)r.shape[0] * (double)r.frame_rate_den / (double)r.frame_rate_num
-                                              : 0);
-        } else if (rc == 1) {
-            stop = mert_report_failed("", tensor_error.text, 1);
-            rc = mts_write_failed(w, r.key, i, mert_tool_name(), tensor_error.text);
-        }
+    if (!w)
+        rc = mert_fail(&tensor_error, "out of memory");
+    for (int64_t row = 0; !rc && row < begin.rows_total; row++)
+        rc = import_row(w, row);
+    if (w && mts_writer_close(w, !rc, rc ? NULL : tensor_error.text, sizeof tensor_error.text) && !rc)
+        rc = -1;
+    if (rc < 0) {
+        mert_report_broken("%s", tensor_error.text);
+        clearerr(stdout); /* said */
     }
-    if (w && rc)
-        mert_fail(&tensor_error, "%s", mts_writer_error(w));
-    if (!w || mts_writer_close(w, !rc && !stop, rc ? NULL : tensor_error.text, sizeof tensor_error.text)) {
-        mert_report_broken("%s", w ? tensor_error.text : "out of memory");
-        clearerr(stdout);
-    }
+    mert_manifest_free(&manifest);
     return tensor_finish();
 }
 

@@ -1,30 +1,34 @@
-/* stat: the numbers of the numbers. text: the numbers themselves. */
+/* stat: the numbers of the numbers. Of features their moments; of codes what there is to know of a teacher before a
+ * training is paid for: how its classes are used, and what they tell of reference labels. */
 #include "commands.h"
 
 #include "../../libcommon/base/report.h"
+#include "../../libcommon/tensor/joint.h"
+#include "../../libcommon/tensor/paste.h"
 #include "../../libcommon/tensor/statistics.h"
 #include "../../libcommon/tensor/values.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* ---- stat ---- */
+static const char *against;
+static int64_t tolerance = TENSOR_TOLERANCE;
+static int each;
+
+const mert_option tensor_stat_options[] = {
+    {"each", 0, MERT_FLAG, &each, NULL, 0, 0, NULL, "of codes, also a line for each class: how often it occurs"},
+    {"against", 0, MERT_STRING, &against, "REF", 0, 0, NULL,
+     "codes of reference labels of the same items: mutual information, purity, PNMI"},
+    {"tolerance", 0, MERT_INT64, &tolerance, "N", 0, 1e9, NULL,
+     "frames by which an item's codes may be longer than its reference; the longer is cut"},
+    {0}};
+
+/* ---- features ---- */
 
 static mert_moments moments, all;
-static mert_code_counts counts;
-static int counting;
-
-static int stat_values(const mts_record *r, const double *x, int64_t n, int64_t first)
-{
-    if (r->ncodebooks)
-        return mert_code_counts_add(&counts, x, n / r->ncodebooks, first / r->ncodebooks, &tensor_error);
-    mert_moments_add(&moments, x, n);
-    return 0;
-}
 
 static void print_moments(const char *row, const char *key, const char *kind, const char *shape, const mert_moments *m)
 {
@@ -35,22 +39,56 @@ static void print_moments(const char *row, const char *key, const char *kind, co
            m->n ? m->min : NAN, m->n ? m->max : NAN, m->n ? m->mean : NAN, mert_moments_std(m), m->nan, m->inf);
 }
 
-static void print_counts(void)
+/* ---- how classes are used ---- */
+
+static mert_code_counts counts;
+static int counting;
+
+/* What there is to say of a codebook in words. */
+static void print_verdict(int k, const mert_code_use *u)
 {
-    printf("codebook\tclasses\tused\tframes\tentropy\tperplexity\tlargest\n");
-    for (int k = 0; k < counts.codebooks; k++) {
-        mert_code_use u = mert_code_counts_use(&counts, k);
-        printf("%d\t%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%.4f\t%.2f\t%.4f\n", k, counts.classes[k], u.used,
-               counts.frames, u.entropy, exp(u.entropy), u.largest);
+    const int64_t classes = counts.classes[k], unused = classes - u->used;
+    if (!u->used)
+        printf("empty: no frames");
+    else if (u->used == 1)
+        printf("constant: always class %" PRId64, u->commonest);
+    else if (u->largest >= 0.9)
+        printf("nearly constant: class %" PRId64 " in %.1f%% of the frames", u->commonest, 100 * u->largest);
+    else if (counts.frames < classes)
+        printf("fewer frames than classes");
+    else if (unused)
+        printf("%" PRId64 " of %" PRId64 " classes are dead", unused, classes);
+    else
+        printf("all classes are used");
+}
+
+static void print_each(int k)
+{
+    for (int64_t i = 0; i < counts.classes[k]; i++) {
+        int64_t n = i < counts.room[k] ? counts.count[k][i] : 0;
+        printf("%d\t%" PRId64 "\t%" PRId64 "\t%.6f\n", k, i, n, counts.frames ? (double)n / (double)counts.frames : 0);
     }
 }
 
-/* 0, or -1 with e: this record cannot be counted with the others. */
-static int stat_begin(const mts_record *r)
+static void print_counts(int codebooks)
 {
-    mert_moments_begin(&moments);
-    if (!r->ncodebooks)
-        return 0;
+    printf("codebook\tclasses\tused\tframes\tentropy\tperplexity\tlargest\trun\tverdict\n");
+    for (int k = 0; k < codebooks; k++) {
+        mert_code_use u = mert_code_counts_use(&counts, k);
+        printf("%d\t%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%.4f\t%.2f\t%.4f\t%.2f\t", k, counts.classes[k], u.used,
+               counts.frames, u.entropy, exp2(u.entropy), u.largest, u.run);
+        print_verdict(k, &u);
+        putchar('\n');
+    }
+    if (each)
+        printf("codebook\tclass\tframes\tshare\n");
+    for (int k = 0; each && k < codebooks; k++)
+        print_each(k);
+}
+
+/* 0, or -1 with the error: this record cannot be counted with the others. */
+static int count_with(const mts_record *r)
+{
     if (counting)
         return mert_code_counts_fit(&counts, r) ? 0 : mert_fail(&tensor_error, "its codebooks are not those before");
     if (mert_code_counts_begin(&counts, r, &tensor_error))
@@ -59,7 +97,21 @@ static int stat_begin(const mts_record *r)
     return 0;
 }
 
-int tensor_stat_run(int argc, char **argv)
+static int stat_values(const mts_record *r, const double *x, int64_t n, int64_t first)
+{
+    if (r->ncodebooks)
+        return mert_code_counts_add(&counts, x, n / r->ncodebooks, first / r->ncodebooks, &tensor_error);
+    mert_moments_add(&moments, x, n);
+    return 0;
+}
+
+static int stat_begin(const mts_record *r)
+{
+    mert_moments_begin(&moments);
+    return r->ncodebooks ? count_with(r) : 0;
+}
+
+static int stat_alone(int argc, char **argv)
 {
     int64_t element = 0, records = 0;
     int bad = 0, stop = 0;
@@ -88,109 +140,134 @@ int tensor_stat_run(int argc, char **argv)
     if (records > 1)
         print_moments("-", "all", "-", "-", &all);
     if (counting)
-        print_counts();
+        print_counts(counts.codebooks);
     mert_code_counts_free(&counts);
     return tensor_finish();
 }
 
-/* ---- text ---- */
+/* ---- against a reference: both side by side, each codebook of the one with each of the other ---- */
 
-static int heads = 1, codebook = -1;
+static int64_t budget = (int64_t)1 << 30; /* bytes of joint counts */
+static mert_joint **joint;                /* [codebooks, references] */
+static int codebooks, references;
 
-const mert_option tensor_text_options[] = {
-    {"heads", 0, MERT_FLAG, &heads, NULL, 0, 0, NULL,
-     "a line '# row key kind dtype shape ...' before each record's numbers"},
-    {"codebook", 0, MERT_INT, &codebook, "I", 0, MTS_CODEBOOKS_MAX - 1, NULL,
-     "codes as label lines of this codebook, one line per record"},
-    {0}};
-
-/* Codes of one codebook are label lines, as HuBERT has them: one per record. */
-static int as_labels(const mts_record *r)
+static int joint_begin(const mert_paste *p)
 {
-    return r->ncodebooks == 1 || (r->ncodebooks && codebook >= 0);
-}
-
-/* A label line is printed when its record has come whole; until then it waits in a file of its own, of any length. */
-static FILE *line;
-
-static int line_begin(void)
-{
-    if ((!line && !(line = tmpfile())) || fseeko(line, 0, SEEK_SET) || ftruncate(fileno(line), 0))
-        return mert_fail(&tensor_error, "no temporary file: %s", strerror(errno));
+    const mts_record *r = mert_paste_record(p);
+    const int own = mert_paste_column(p, 1), theirs = r->ncodebooks - own;
+    if (joint && own != codebooks)
+        return mert_fail(&tensor_error, "its codebooks are not those before");
+    if (count_with(r))
+        return -1;
+    if (joint)
+        return 0;
+    codebooks = own;
+    references = theirs;
+    if (!(joint = calloc((size_t)(own * theirs), sizeof *joint)))
+        return mert_fail(&tensor_error, "out of memory");
+    for (int i = 0; i < own * theirs; i++)
+        if (!(joint[i] = mert_joint_new(r->classes[i / theirs], r->classes[own + i % theirs], &budget)))
+            return mert_fail(&tensor_error, "out of memory");
     return 0;
 }
 
-static int line_print(void)
+static int joint_frames(const mert_paste *p)
 {
-    char block[4096];
-    size_t n;
-    if (fseeko(line, 0, SEEK_SET) || ferror(line))
-        return mert_fail(&tensor_error, "temporary file: %s", strerror(errno));
-    while ((n = fread(block, 1, sizeof block, line)) > 0)
-        fwrite(block, 1, n, stdout);
-    return ferror(line) ? mert_fail(&tensor_error, "temporary file: %s", strerror(errno)) : 0;
+    static double x[MERT_VALUES_BLOCK];
+    const mts_record *r = mert_paste_record(p);
+    const int K = r->ncodebooks;
+    const int64_t frames = mert_paste_frames(p), block = MERT_VALUES_BLOCK / K;
+    const char *data = mert_paste_data(p);
+    for (int64_t at = 0, n; at < frames; at += n) {
+        n = frames - at < block ? frames - at : block;
+        mert_values_read(r->dtype, data + (size_t)at * mts_record_step(r), n * K, x);
+        if (mert_code_counts_add(&counts, x, n, mert_paste_first(p) + at, &tensor_error))
+            return -1;
+        for (int i = 0; i < codebooks * references; i++)
+            for (int64_t t = 0; t < n; t++)
+                if (mert_joint_add(joint[i], (int64_t)x[t * K + i / references],
+                                   (int64_t)x[t * K + codebooks + i % references], &tensor_error))
+                    return -1;
+    }
+    return 0;
 }
 
-static int text_values(const mts_record *r, const double *x, int64_t n, int64_t first)
+static void print_joint(void)
 {
-    const int64_t width = mts_record_width(r);
-    const int labels = as_labels(r), wanted = codebook > 0 ? codebook : 0;
-    char number[40];
-    for (int64_t i = 0; i < n; i++) {
-        int64_t step = (first + i) / width, at = (first + i) % width;
-        if (labels && at != wanted)
-            continue;
-        mert_value_print(number, sizeof number, r->dtype, x[i]);
-        if (labels)
-            fprintf(line, "%s%s", step ? " " : "", number);
+    mert_joint_measures m;
+    printf("codebook\treference\tframes\tentropy\tref_entropy\tmutual\tphone_purity\tcluster_purity\tpnmi\n");
+    for (int i = 0; i < codebooks * references; i++) {
+        if (mert_joint_measure(joint[i], &m, &tensor_error)) {
+            mert_report_broken("%s", tensor_error.text);
+            return;
+        }
+        printf("%d\t%d\t%" PRId64 "\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t", i / references, i % references, m.frames,
+               m.entropy, m.reference_entropy, m.mutual, m.phone_purity, m.cluster_purity);
+        if (isnan(m.pnmi))
+            printf("-\n"); /* the reference is constant */
         else
-            printf("%s%s%s", at ? " " : "", number, at == width - 1 ? "\n" : "");
+            printf("%.4f\n", m.pnmi);
     }
-    return 0;
 }
 
-/* 0, or -1 with tensor_error: nothing can be printed of this record. */
-static int text_begin(const mts_record *r)
+/* One event of the pair. 1: stop. */
+static int take_pair(const mert_paste *p, int event, int *bad)
 {
-    if (codebook >= 0 && codebook >= r->ncodebooks)
-        return mert_fail(&tensor_error, "has %d codebooks, none of them is number %d", r->ncodebooks, codebook);
-    if (as_labels(r))
-        return line_begin();
-    if (heads) {
-        printf("# ");
-        tensor_print_record(r);
+    const mts_record *r = mert_paste_record(p);
+    const mts_failure *x = mert_paste_failure(p);
+    switch (event) {
+    case MTS_RECORD:
+        *bad = joint_begin(p);
+        return *bad && mert_report_failed(r->key, tensor_error.text, 1);
+    case MTS_CHUNK:
+        if (*bad || !joint_frames(p))
+            return 0;
+        mert_report_broken("%s: %s", r->key, tensor_error.text);
+        return 1;
+    case MTS_RECORD_END:
+        if (!*bad)
+            mert_report_item(r->frame_rate_num
+                                 ? (double)r->shape[0] * (double)r->frame_rate_den / (double)r->frame_rate_num : 0);
+        return 0;
+    case MTS_FAILED: return mert_report_failed(x->key, x->reason, x->here);
+    case MTS_ERROR:
+        if (*tensor_error.text)
+            mert_report_broken("%s", tensor_error.text);
+        return 1;
+    default: return 0;
     }
-    return 0;
 }
 
-int tensor_text_run(int argc, char **argv)
+static int stat_against(int argc, char **argv)
 {
-    int64_t element = 0;
-    int labels = codebook >= 0, bad = 0, stop = 0;
-    mert_inputs_open(&tensor_in, argv, argc);
-    for (int event; !stop && !ferror(stdout) && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
-        const mts_record *r = event == MTS_ERROR ? NULL : mts_reader_record(tensor_in.reader);
-        if (event == MTS_RECORD) {
-            element = 0;
-            labels = as_labels(r) || codebook >= 0;
-            bad = text_begin(r);
-        } else if (event == MTS_CHUNK && !bad) {
-            tensor_each_block(element, text_values);
-            element += mts_reader_frames(tensor_in.reader) * mts_record_width(r);
-        } else if (event == MTS_RECORD_END && !bad) {
-            if (labels)
-                bad = line_print();
-        }
-        if (labels && (event == MTS_RECORD_END || event == MTS_FAILED))
-            putchar('\n'); /* also of a row that failed: the lines are the rows */
-        if (bad < 0) {
-            stop = mert_report_failed(r->key, tensor_error.text, 1);
-            bad = 1; /* said */
-        } else if (!bad || event != MTS_RECORD_END) {
-            stop = mert_inputs_report(&tensor_in, event, &tensor_error);
-        }
+    static char standard_input[] = "-";
+    mert_inputs in[2];
+    char *files[2] = {argc ? argv[0] : standard_input, (char *)against};
+    int stop = 0, bad = 0;
+    if (argc > 1 || (!strcmp(files[0], "-") && !strcmp(files[1], "-")))
+        mert_usage_error("one stream of codes is held against one of reference labels");
+    mert_inputs_open(&in[0], &files[0], 1);
+    mert_inputs_open(&in[1], &files[1], 1);
+    mert_paste *p = mert_paste_new(in, 2, tolerance);
+    if (!p)
+        mert_report_broken("out of memory");
+    for (int event; p && !stop && (event = mert_paste_next(p, &tensor_error)) != MTS_EOF;)
+        stop = take_pair(p, event, &bad);
+    if (!stop && joint) {
+        print_counts(codebooks);
+        print_joint();
     }
-    if (line)
-        fclose(line);
+    for (int i = 0; joint && i < codebooks * references; i++)
+        mert_joint_free(joint[i]);
+    free(joint);
+    mert_code_counts_free(&counts);
+    mert_paste_free(p);
+    mert_inputs_close(&in[0]);
+    mert_inputs_close(&in[1]);
     return tensor_finish();
+}
+
+int tensor_stat_run(int argc, char **argv)
+{
+    return against ? stat_against(argc, argv) : stat_alone(argc, argv);
 }

@@ -1,0 +1,120 @@
+#define _GNU_SOURCE
+#include "labels_meta.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { META_MAX = 1 << 16 };
+enum { HAS_CLASSES = 1, HAS_RATE = 2, HAS_CODEBOOK = 4, HAS_INDEX = 8, HAS_MANIFEST = 16, HAS_ROWS = 32,
+       HAS_FAILED = 64 };
+
+static int parse_int(const char *s, int64_t min, int64_t max, int64_t *to)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(s, &end, 10);
+    if (end == s || *end || errno || v < min || v > max)
+        return -1;
+    *to = v;
+    return 0;
+}
+
+static int parse_hash(const char *s, uint64_t *to)
+{
+    if (strlen(s) != 16 || strspn(s, "0123456789abcdef") != 16)
+        return -1;
+    *to = strtoull(s, NULL, 16);
+    return 0;
+}
+
+static int parse_rate(char *s, mert_labels_meta *m)
+{
+    char *slash = strchr(s, '/');
+    if (!slash)
+        return -1;
+    *slash = 0;
+    return parse_int(s, 0, INT32_MAX, &m->frame_rate_num) || parse_int(slash + 1, 1, INT32_MAX, &m->frame_rate_den);
+}
+
+/* Which field a key is, and its value read; 0: another key, -1: a value that cannot be. */
+static int parse_field(mert_labels_meta *m, const char *key, char *value)
+{
+    static const char *const keys[] = {"classes",  "frame_rate", "codebook",   "codebook_index",
+                                       "manifest", "rows",       "failed_rows"};
+    size_t i = 0;
+    int bad;
+    while (i < sizeof keys / sizeof *keys && strcmp(keys[i], key))
+        i++;
+    switch (1 << i) {
+    case HAS_CLASSES: bad = parse_int(value, 1, INT32_MAX, &m->classes); break;
+    case HAS_RATE: bad = parse_rate(value, m); break;
+    case HAS_CODEBOOK: bad = parse_hash(value, &m->codebook); break;
+    case HAS_INDEX: bad = parse_int(value, 0, MTS_CODEBOOKS_MAX - 1, &m->codebook_index); break;
+    case HAS_MANIFEST: bad = parse_hash(value, &m->manifest); break;
+    case HAS_ROWS: bad = parse_int(value, 0, INT64_MAX, &m->rows); break;
+    case HAS_FAILED: bad = parse_int(value, 0, INT64_MAX, &m->failed_rows); break;
+    default: return 0;
+    }
+    return bad ? -1 : 1 << i;
+}
+
+static int parse_meta(mert_labels_meta *m, char *text, const char *path, mert_error *e)
+{
+    char *line, *next = text, *equals;
+    int seen = 0, got;
+    for (int number = 1; (line = strsep(&next, "\n")); number++) {
+        line[strcspn(line, "\r")] = 0;
+        if (!*line)
+            continue;
+        if (!(equals = strchr(line, '=')))
+            return mert_fail(e, "%s:%d: not key=value: '%.60s'", path, number, line);
+        *equals = 0;
+        got = parse_field(m, line, equals + 1);
+        if (got < 0)
+            return mert_fail(e, "%s:%d: '%.60s' cannot be the value of %s", path, number, equals + 1, line);
+        if (seen & got)
+            return mert_fail(e, "%s:%d: %s for the second time", path, number, line);
+        seen |= got;
+    }
+    if (!(seen & HAS_CLASSES) || !(seen & HAS_ROWS))
+        return mert_fail(e, "%s: says nothing about %s", path, seen & HAS_CLASSES ? "rows" : "classes");
+    return 0;
+}
+
+int mert_labels_meta_read(const char *labels, mert_labels_meta *m, mert_error *e)
+{
+    char *path, *text;
+    int bad;
+    if (asprintf(&path, "%s.meta", labels) < 0)
+        return mert_fail(e, "%s: out of memory", labels);
+    if (access(path, F_OK) && errno == ENOENT) {
+        free(path);
+        return 0;
+    }
+    text = mert_file_read(path, META_MAX, NULL, e);
+    bad = !text || parse_meta(m, text, path, e);
+    free(text);
+    free(path);
+    return bad ? -1 : 1;
+}
+
+mert_output *mert_labels_meta_open(const char *labels, const mert_labels_meta *m, mert_error *e)
+{
+    char *path;
+    mert_output *o;
+    if (asprintf(&path, "%s.meta", labels) < 0) {
+        mert_fail(e, "%s: out of memory", labels);
+        return NULL;
+    }
+    if ((o = mert_output_open(path, e)))
+        fprintf(o->stream,
+                "classes=%" PRId64 "\nframe_rate=%" PRId64 "/%" PRId64 "\ncodebook=%016" PRIx64
+                "\ncodebook_index=%" PRId64 "\nmanifest=%016" PRIx64 "\nrows=%" PRId64 "\nfailed_rows=%" PRId64 "\n",
+                m->classes, m->frame_rate_num, m->frame_rate_den, m->codebook, m->codebook_index, m->manifest, m->rows,
+                m->failed_rows);
+    free(path);
+    return o;
+}
