@@ -155,6 +155,20 @@ int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e)
     return mert_output_commit(o, e);
 }
 
+int mert_manifest_is(const mert_manifest *m, const char *path)
+{
+    mert_manifest there;
+    mert_error e;
+    int same;
+    if (mert_manifest_read(&there, path, &e))
+        return 0;
+    same = there.n == m->n && !strcmp(there.root, m->root);
+    for (int64_t i = 0; i < m->n && same; i++)
+        same = there.rows[i].samples == m->rows[i].samples && !strcmp(there.rows[i].path, m->rows[i].path);
+    mert_manifest_free(&there);
+    return same;
+}
+
 void mert_manifest_free(mert_manifest *m)
 {
     free(m->root);

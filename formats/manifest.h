@@ -26,6 +26,8 @@ typedef struct mert_manifest {
 int mert_manifest_read(mert_manifest *m, const char *path, mert_error *e);
 /* Writes by F4. Only root, rows and n are used. Refuses a root or path that would not read back as it is. */
 int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e);
+/* Whether the file is there and reads as this root and these rows. */
+int mert_manifest_is(const mert_manifest *m, const char *path);
 void mert_manifest_free(mert_manifest *m);
 
 /* Why a path cannot stand in a manifest ("has a tab or a line end", ...), or NULL if it can. */

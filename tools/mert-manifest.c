@@ -3,10 +3,14 @@
  *     walk ROOT (names sorted bytewise, links followed, loops left)
  *       -> count each file's samples at --rate, several files at a time: mert-decode's own count
  *       -> a file is for validation if the hash of seed and relative path says so: what is added later moves nothing
+ *       -> with --shards: files that have no shard yet go into new ones (mert-manifest/shards.c), and what was counted
+ *          is remembered in DIR/files.tsv (mert-manifest/files.c)
  *
  * Files that cannot be decoded are named and left out; the manifests are written all the same, and the exit status is
  * 1. */
 #define _GNU_SOURCE
+#include "mert-manifest/scan.h"
+
 #include "../formats/file.h"
 #include "../formats/manifest.h"
 #include "../formats/stream/mts.h"
@@ -22,12 +26,13 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <time.h>
 
 static mert_audio_settings settings = {.rate = 24000, .duration = -1, .stream = -1};
 static const char *out_dir;
 static const char *extensions = "aac,aif,aifc,aiff,ape,au,caf,flac,m4a,m4b,mka,mp2,mp3,mp4,oga,ogg,opus,tta,wav,wma,wv";
-static double valid_percent = 1;
-static int64_t seed;
+static double valid_percent = 1, shard_hours = 8;
+static int64_t seed, shards;
 static int from_headers, verify;
 
 static const mert_option options[] = {
@@ -37,6 +42,10 @@ static const mert_option options[] = {
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "another seed, another choice of files for valid.tsv"},
     {"rate", 0, MERT_INT, &settings.rate, "HZ", MERT_AUDIO_RATE_MIN, MERT_AUDIO_RATE_MAX, NULL,
      "sample rate at which samples are counted"},
+    {"shards", 0, MERT_INT64, &shards, "N", 0, 99999, NULL,
+     "deal files that have no shard yet into N new ones, manifests in DIR/shards; count only what is new"},
+    {"shard-hours", 0, MERT_DOUBLE, &shard_hours, "H", 0, 1e6, NULL,
+     "or into more, so that none is much longer than H hours (0: however long)"},
     {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL,
      "count what decodes before a fault instead of leaving the file out"},
     {"verify", 0, MERT_FLAG, &verify, NULL, 0, 0, NULL, "decode FLAC and WAV, too, instead of believing whole headers"},
@@ -49,11 +58,6 @@ static const mert_tool tool = {
     "Each row is the path relative to ROOT, a tab, and the number of samples at --rate.", options, NULL};
 
 /* ---- what lies under the root ---- */
-
-typedef struct listing {
-    char **paths; /* relative to the root */
-    int64_t n, room;
-} listing;
 
 /* The folders from the root down to where the walk is. */
 typedef struct folder {
@@ -82,16 +86,6 @@ static int wanted(const char *name)
     return 0;
 }
 
-static void add_path(listing *l, char *path)
-{
-    if (l->n == l->room) {
-        l->room = l->room ? 2 * l->room : 256;
-        if (!(l->paths = realloc(l->paths, (size_t)l->room * sizeof *l->paths)))
-            out_of_memory();
-    }
-    l->paths[l->n++] = path;
-}
-
 static char *join(const char *dir, const char *name)
 {
     char *path = *dir ? mert_path_join(dir, name) : strdup(name);
@@ -100,7 +94,7 @@ static char *join(const char *dir, const char *name)
     return path;
 }
 
-static void walk(listing *l, const char *root, const char *relative, const folder *above)
+static void walk(scan_list *l, const char *root, const char *relative, const folder *above)
 {
     char *dir = join(root, relative);
     struct stat s;
@@ -131,9 +125,11 @@ static void walk(listing *l, const char *root, const char *relative, const folde
         int known = stat(full, &s) == 0;
         if (known && S_ISDIR(s.st_mode))
             walk(l, root, path, &here);
-        if ((!known || S_ISREG(s.st_mode)) && wanted(entry->d_name))
-            add_path(l, path);
-        else
+        if ((!known || S_ISREG(s.st_mode)) && wanted(entry->d_name)) {
+            if (scan_add(l, path, known ? s.st_size : 0,
+                         known ? s.st_mtim.tv_sec * INT64_C(1000000000) + s.st_mtim.tv_nsec : 0))
+                out_of_memory();
+        } else
             free(path);
         free(full);
     }
@@ -141,34 +137,29 @@ static void walk(listing *l, const char *root, const char *relative, const folde
     free(dir);
 }
 
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* ---- how long each is ---- */
 
-enum { BLOCK = 256 }; /* files counted before the next look at what came of them */
+enum { BLOCK = 256, SAVE_SECONDS = 60 }; /* files counted before the next look at what came of them; between saves */
 
 typedef struct counting {
     mert_audio_count_how how;
     const char *root;
-    char **paths;
-    int64_t samples[BLOCK];
+    const scan_file *files[BLOCK];
+    int64_t at[BLOCK], samples[BLOCK];
     mert_error why[BLOCK];
 } counting;
 
 static void count_one(void *arg, int64_t i, int worker)
 {
     counting *c = arg;
-    const char *fault = mert_manifest_path_fault(c->paths[i]);
+    const char *fault = mert_manifest_path_fault(c->files[i]->path);
     char *path;
     (void)worker;
     if (fault) {
         c->samples[i] = mert_fail(&c->why[i], "its name %s", fault);
         return;
     }
-    if (!(path = mert_path_join(c->root, c->paths[i]))) {
+    if (!(path = mert_path_join(c->root, c->files[i]->path))) {
         c->samples[i] = mert_fail(&c->why[i], "out of memory");
         return;
     }
@@ -182,73 +173,115 @@ static int is_valid(const char *path)
     return (double)(h >> 11) * 0x1p-53 * 100 < valid_percent;
 }
 
-/* Rows of what could be counted, dealt into two. -1: stopped by --fail-fast. */
-static int count_all(const listing *l, const char *root, mert_manifest *train, mert_manifest *valid)
+/* What DIR/files.tsv begins with: that on which counts depend. */
+static const char *count_settings(void)
+{
+    static char text[96];
+    snprintf(text, sizeof text, "# mert-manifest rate=%d count=%s salvage=%d", settings.rate,
+             from_headers ? "headers" : verify ? "decode" : "exact", settings.salvage);
+    return text;
+}
+
+/* A block of those that are not counted yet, from *next on; the number of files in it. */
+static int64_t fill_block(counting *c, const scan_list *l, int64_t *next)
+{
+    int64_t n = 0;
+    for (; *next < l->n && n < BLOCK; ++*next)
+        if (l->files[*next].samples < 0) {
+            c->files[n] = &l->files[*next];
+            c->at[n++] = *next;
+        }
+    return n;
+}
+
+/* remembered: where to write down what is known so far, now and then; NULL: nowhere. -1: stopped, e says why. */
+static int count_all(scan_list *l, const char *root, const char *remembered, mert_error *e)
 {
     counting *c = malloc(sizeof *c);
-    int stop = 0;
-    train->rows = calloc((size_t)l->n + 1, sizeof *train->rows);
-    valid->rows = calloc((size_t)l->n + 1, sizeof *valid->rows);
-    if (!c || !train->rows || !valid->rows)
+    time_t saved = time(NULL);
+    int bad = 0;
+    if (!c)
         out_of_memory();
     c->how = from_headers ? MERT_COUNT_HEADER : verify ? MERT_COUNT_DECODE : MERT_COUNT_EXACT;
     c->root = root;
-    for (int64_t at = 0; at < l->n && !stop; at += BLOCK) {
-        int64_t n = l->n - at < BLOCK ? l->n - at : BLOCK;
-        c->paths = l->paths + at;
+    for (int64_t next = 0, n; !bad && (n = fill_block(c, l, &next)) > 0;) {
         mert_pool_run(n, count_one, c);
-        for (int64_t i = 0; i < n && !stop; i++) {
-            mert_manifest *m = is_valid(c->paths[i]) ? valid : train;
-            if (c->samples[i] < 0) {
-                stop = mert_report_failed(c->paths[i], c->why[i].text, 1);
-                continue;
-            }
-            m->rows[m->n++] = (mert_manifest_row){c->paths[i], c->samples[i]};
-            mert_report_item((double)c->samples[i] / settings.rate);
+        for (int64_t i = 0; i < n && !bad; i++) {
+            l->files[c->at[i]].samples = c->samples[i];
+            if (c->samples[i] >= 0)
+                mert_report_item((double)c->samples[i] / settings.rate);
+            else if (mert_report_failed(c->files[i]->path, c->why[i].text, 1))
+                bad = mert_fail(e, "stopped at the first failure (--fail-fast)");
+        }
+        if (!bad && remembered && time(NULL) >= saved + SAVE_SECONDS) {
+            bad = scan_write(l, 1, remembered, count_settings(), e);
+            saved = time(NULL);
         }
     }
     free(c);
-    return stop ? -1 : 0;
+    return bad;
 }
 
-static int write_manifest(mert_manifest *m, char *root, const char *name)
+/* ---- what is written ---- */
+
+/* The manifest of one half, unless it is there as it is to be: whoever goes by its time has nothing to do then. */
+static int write_half(const scan_list *l, int half, char *root, mert_error *e)
 {
-    char *path = join(out_dir, name);
-    mert_error e;
-    int bad;
-    m->root = root;
-    bad = mert_manifest_write(m, path, &e);
-    if (bad)
-        mert_report_broken("%s", e.text);
+    char name[16], *path;
+    mert_manifest m = {.root = root, .rows = malloc((size_t)(l->n + 1) * sizeof *m.rows)};
+    int bad = 0;
+    snprintf(name, sizeof name, "%s.tsv", scan_half_name[half]);
+    path = join(out_dir, name);
+    if (!m.rows)
+        out_of_memory();
+    for (int64_t i = 0; i < l->n; i++)
+        if (l->files[i].samples >= 0 && l->files[i].half == half)
+            m.rows[m.n++] = (mert_manifest_row){l->files[i].path, l->files[i].samples};
+    if (!mert_manifest_is(&m, path))
+        bad = mert_manifest_write(&m, path, e);
+    free(m.rows);
     free(path);
     return bad;
 }
 
-static void make_manifests(char *root)
+/* What is remembered comes last: a run that ends before begins again from what was so far. */
+static int write_all(scan_list *l, char *root, const char *remembered, mert_error *e)
 {
-    listing l = {0};
-    mert_manifest train = {0}, valid = {0};
-    mert_error e;
-    walk(&l, root, "", NULL);
-    if (l.n)
-        qsort(l.paths, (size_t)l.n, sizeof *l.paths, by_bytes);
-    else
-        mert_report_broken("%s: no files ending in %s", root, extensions);
-    if (count_all(&l, root, &train, &valid))
-        mert_report_broken("stopped at the first failure (--fail-fast); nothing was written");
-    else if (mert_make_directory(out_dir, &e))
-        mert_report_broken("%s", e.text);
-    else if (!write_manifest(&train, root, "train.tsv") && !write_manifest(&valid, root, "valid.tsv") && from_headers)
-        mert_log_note("lengths are as the files' headers have them, an estimate: nothing was counted");
-    free(train.rows);
-    free(valid.rows);
-    for (int64_t i = 0; i < l.n; i++)
-        free(l.paths[i]);
-    free(l.paths);
+    char *dir = join(out_dir, "shards");
+    int bad = 0;
+    if (shards) {
+        scan_deal(l, shards, shard_hours * 3600 * settings.rate);
+        bad = scan_write_shards(l, root, dir, e);
+    }
+    free(dir);
+    for (int half = 0; half < SCAN_HALVES; half++)
+        bad = bad || write_half(l, half, root, e);
+    return bad || (shards && scan_write(l, 0, remembered, count_settings(), e)) ? -1 : 0;
+}
+
+static int make_manifests(scan_list *l, char *root, mert_error *e)
+{
+    scan_list known = {0};
+    char *remembered = join(out_dir, "files.tsv");
+    int bad;
+    walk(l, root, "", NULL);
+    scan_sort(l);
+    for (int64_t i = 0; i < l->n; i++)
+        l->files[i].half = is_valid(l->files[i].path) ? SCAN_VALID : SCAN_TRAIN;
+    bad = l->n ? 0 : mert_fail(e, "%s: no files ending in %s", root, extensions);
+    bad = bad || mert_make_directory(out_dir, e) || (shards && scan_read(&known, remembered, count_settings(), e));
+    if (!bad)
+        scan_take_over(l, &known);
+    bad = bad || count_all(l, root, shards ? remembered : NULL, e) || write_all(l, root, remembered, e);
+    scan_free(&known);
+    free(remembered);
+    return bad;
 }
 
 int main(int argc, char **argv)
 {
+    scan_list files = {0};
+    mert_error e;
     char *root;
     mert_options_parse(&tool, &argc, &argv);
     if (argc != 1)
@@ -259,8 +292,11 @@ int main(int argc, char **argv)
         mert_usage_error("--verify and --from-headers exclude each other");
     if (!(root = realpath(argv[0], NULL)))
         mert_report_broken("%s: %s", argv[0], strerror(errno));
-    else
-        make_manifests(root);
+    else if (make_manifests(&files, root, &e))
+        mert_report_broken("%s", e.text);
+    else if (from_headers)
+        mert_log_note("lengths are as the files' headers have them, an estimate: nothing was counted");
+    scan_free(&files);
     free(root);
     return mert_report_finish();
 }
