@@ -4,6 +4,7 @@
  *     mert-decode song.mp3 | mert-cqt | mert-tensor stat
  *     mert-tensor from-npy --kind mel --rate 24000 --frame-rate 75/1 a.npy | mert-tensor cmp --atol 1e-5 - b.mts */
 #include "mert-tensor/commands.h"
+#include "mert-tensor/gather.h"
 
 #include "../libcommon/base/report.h"
 #include "../libcommon/tensor/values.h"
@@ -189,6 +190,8 @@ static const mert_command commands[] = {
     {"ls", "[options] [FILE...]", "one line per record: row, key, kind, type, shape, sample rate, frame rate",
      ls_options, ls_run},
     {"cat", "[options] [FILE...]", "streams joined, every checksum checked on the way", cat_options, cat_run},
+    {"gather", "--manifest TSV FILE...", "records in the order of a manifest, from files that have them in any other",
+     tensor_gather_options, tensor_gather_run},
     {"check", "[options] [FILE...]", "reads everything; one line per problem", tensor_check_options, tensor_check_run},
     {"cmp", "[options] A B", "compares the records of two streams in their order", tensor_cmp_options, tensor_cmp_run},
     {"stat", "[options] [FILE...]", "smallest, largest, mean, deviation; of codes how classes are used and what they tell",
