@@ -1,37 +1,33 @@
-# pipelines/prepare.mk: the same labels however the work is split, nothing done twice, and parts joined are the whole.
+# pipelines/prepare.mk on a corpus of a thousand files: the same labels from one job and from four, and ten more files cost what ten files cost.
+# What else may happen to a corpus is in prepare_changes.sh, the teachers in prepare_teachers.sh.
 . tests/shell
 t=$TEST_TMP
-prepare() { env -u MAKEFLAGS -u MAKELEVEL make -s -f pipelines/prepare.mk AUDIO="$t/music" VALID=30 K=8 CODEBOOKS=2 "$@"; }
+prepare() { env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -f pipelines/prepare.mk AUDIO="$t/music of 1,000" VALID=20 K=16 TRAIN.kmeans='--n-init 1 --max-iter 3' FEATURES='mert-mel --bins 16 --n-fft 512 --hop 960 --log' "$@"; }
+did() { grep -oE '^mert-[a-z]+' "$t/did" | sort | uniq -c | awk '{ printf "%s%s %s", n++ ? ", " : "", $2, $1 }'; }
+same() { a=$1 b=$2; shift 2; for f; do cmp "$t/$a/$f" "$t/$b/$f" || return 1; done; }
+all='train.tsv valid.tsv train.km train.km.meta valid.km valid.km.meta kmeans.safetensors'
 
-mkdir -p "$t/music/a b"
-for i in 1 2 3 4 5 6 7; do # short, and all different: a tone each in noise
-    ffmpeg -nostdin -v error -f lavfi -i "sine=$((110 * i)):d=1.$i,volume=2[a];anoisesrc=d=1.$i:a=0.05:seed=$i[b];[a][b]amix" -ac 1 \
-        "$t/music/a b/$i.$([ $((i % 2)) -eq 0 ] && echo flac || echo wav)" || exit 1
-done
-
-check alone prepare OUT="$t/one" SHARDS=1
-check in_parts_at_once prepare OUT="$t/three" SHARDS=3 -j2
-same() { for f in train.tsv valid.tsv train.km train.km.meta valid.km valid.km.meta kmeans.safetensors; do cmp "$t/one/$f" "$t/three/$f" || return 1; done; }
-check the_split_does_not_show same
-rows() { [ "$(wc -l < "$t/one/train.km")" -eq $(($(wc -l < "$t/one/train.tsv") - 1)) ] && [ "$(wc -l < "$t/one/train.km")" -gt 1 ]; }
+wavs "$t/music of 1,000" 0 1000
+check one_job prepare OUT="$t/one" SHARDS=1 -j1
+check four_jobs prepare OUT="$t/four" SHARDS=4 -j4
+check four_jobs_make_the_bytes_of_one same one four $all
+rows() { [ "$(ls "$t/four/shards" | wc -l)" -eq 8 ] && [ "$(wc -l < "$t/one/train.km")" -eq $(($(wc -l < "$t/one/train.tsv") - 1)) ] && [ "$(($(wc -l < "$t/one/train.km") + $(wc -l < "$t/one/valid.km")))" -eq 1000 ]; }
 check a_line_for_each_row rows
 
-check another_teacher_beside_it prepare OUT="$t/three" SHARDS=3 -j2 TEACHER=rvq
-both() { [ -s "$t/three/train.rvq_0" ] && [ -s "$t/three/train.rvq_1.meta" ] && [ -s "$t/three/train.km" ]; }
-check both_are_there both
-
-idle() { env -u MAKEFLAGS -u MAKELEVEL make -f pipelines/prepare.mk AUDIO="$t/music" VALID=30 K=8 CODEBOOKS=2 OUT="$t/one" SHARDS=1 > "$t/did" && ! grep mert- "$t/did"; }
-check nothing_is_done_twice idle
-redone() { prepare OUT="$t/one" SHARDS=1 K=5 && grep -q classes=5 "$t/one/train.km.meta"; }
-stamp() { stat -c %y "$t/one/features/train.0-of-1.mts"; }
-before=$(stamp)
-check another_k_is_noticed redone
-untouched() { [ "$before" = "$(stamp)" ]; }
-check and_features_are_kept untouched
-
-# The parts of one run joined by mert-tensor labels, and a part that is missing.
-direct() { mert-kmeans assign -q -m "$t/three/kmeans.safetensors" --labels "$t/direct.km" "$t"/three/features/train.*.mts > "$t/x.mts" && cmp "$t/direct.km" "$t/three/train.km"; }
-check joined_parts_equal_one_run direct
-check_fails a_missing_part_is_named 1 'rows? .*missing' mert-tensor labels -o "$t/y.km" "$t/three/kmeans/train.0-of-3.mts" "$t/three/kmeans/train.2-of-3.mts"
-nothing_left() { [ ! -e "$t/y.km" ]; }
-check and_leaves_no_file nothing_left
+wavs "$t/music of 1,000" 1000 1010
+touch "$t/mark"
+few() { prepare OUT="$t/four" SHARDS=1 -j4 > "$t/did" || return 1; [ "$(did)" = 'mert-decode 2, mert-kmeans 2, mert-mel 2, mert-tensor 2' ] || { did; return 1; }; }
+check ten_files_cost_a_part_for_each_half few
+ten() { [ "$(cat "$t"/four/shards/*.00004.tsv | grep -c '/10[0-9][0-9]\.wav')" -eq 10 ] && [ "$(cat "$t"/four/shards/*.00004.tsv | wc -l)" -eq 12 ]; }
+check of_the_ten ten
+only() { find "$t/four" -type f -newer "$t/mark" | sed "s,^$t/four/,," | grep -vE '^(files|train|valid)\.tsv$|^(train|valid)\.km(\.meta)?$|\.00004\.(tsv|mts)$' > "$t/other"; [ ! -s "$t/other" ] || { cat "$t/other"; return 1; }; }
+check and_nothing_else_is_touched only
+kept() { head -n 20 "$t/one/train.km" > "$t/a" && head -n 20 "$t/four/train.km" | cmp - "$t/a" && cmp "$t/one/kmeans.safetensors" "$t/four/kmeans.safetensors"; }
+check labels_that_were_there_keep_their_meaning kept
+# What one run over everything writes, with the same alphabet.
+direct() {
+    mert-decode --dtype i16 --manifest "$t/four/train.tsv" | mert-mel --bins 16 --n-fft 512 --hop 960 --log |
+        mert-kmeans assign -m "$t/four/kmeans.safetensors" --labels "$t/direct.km" > "$t/x.mts" && cmp "$t/direct.km" "$t/four/train.km" &&
+        cmp "$t/direct.km.meta" "$t/four/train.km.meta"
+}
+check what_came_when_does_not_show direct

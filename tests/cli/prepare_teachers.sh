@@ -1,0 +1,48 @@
+# pipelines/prepare.mk: every teacher by its name, several in one run, k-means over parts.
+. tests/shell
+t=$TEST_TMP
+prepare() { env -u MAKEFLAGS -u MAKELEVEL make -s --no-print-directory -f pipelines/prepare.mk AUDIO="$t/music" OUT="$t/d" VALID=30 SHARDS=2 -j2 "$@"; }
+wavs "$t/music" 0 24
+golden_encodec=$golden/encodec-tiny/encodec.th
+
+# LABELS CLASSES RATE: the train and valid files are there, and fit their manifests.
+labels() {
+    for h in train valid; do
+        f=$t/d/$h.$1
+        [ "$(wc -l < "$f")" -eq $(($(wc -l < "$t/d/$h.tsv") - 1)) ] && grep -qx "classes=$2" "$f.meta" && grep -qx "frame_rate=$3" "$f.meta" && grep -q '[1-9]' "$f" || { echo "$f"; cat "$f.meta"; return 1; }
+    done
+}
+many() { prepare TEACHERS='kmeans chroma rvq melrvq random encodec' MODEL="$golden_encodec" K=12 CODEBOOKS=2 FEATURES='mert-mel --bins 20 --log'; }
+check six_teachers_in_one_run many
+check kmeans labels km 12 24000/320
+check chroma labels chroma_km 12 24000/320
+check rvq labels rvq_1 12 24000/320
+check melrvq labels melrvq_1 12 24000/960
+check random labels random_0 12 24000/960
+check encodec labels encodec_1 64 24000/320
+encodec_alone() { mert-decode --dtype i16 --manifest "$t/d/train.tsv" | mert-rvq encode -m "$golden_encodec" --codebooks 2 --labels "$t/e_%d" > "$t/x.mts" && cmp "$t/e_0" "$t/d/train.encodec_0" && cmp "$t/e_1" "$t/d/train.encodec_1"; }
+check encodec_codes_are_those_of_one_run encodec_alone
+shared() { [ "$(ls "$t/d/features" | tr '\n' ' ')" = 'chroma features mel ' ]; }
+check features_are_made_once_for_all_who_look_at_them shared
+again() { prepare TEACHERS='kmeans chroma rvq melrvq random encodec' MODEL="$golden_encodec" K=12 CODEBOOKS=2 FEATURES='mert-mel --bins 20 --log' K.chroma=7 --no-silent > "$t/did" && ! grep '^mert' "$t/did" | grep -v chroma && labels chroma_km 7 24000/320; }
+check a_teacher_has_its_own_settings again
+
+# HuBERT: MFCC first, then a layer of a model that was trained on them.
+model() { rm -rf "$t/model" && mert-model init --recipe pipelines/recipes/tiny --seed "$1" -o "$t/model"; }
+check a_model_of_no_great_wisdom model 1
+second() { prepare OUT="$t/h" RATE=16000 TEACHERS='mfcc hubert' MODEL="$t/model" LAYER=2 K=10 LLOYD=2 && mv "$t/d" "$t/aside" && mv "$t/h" "$t/d"; }
+check both_iterations_of_hubert second
+check mfcc labels mfcc_km 10 16000/160
+check hubert labels hubert_km 10 16000/320
+lloyd() {
+    cat "$t"/d/features/mfcc/train.*.mts > "$t/mfcc.mts" && mert-kmeans train -k 10 --seed 1 --lloyd 2 -o "$t/lloyd" "$t/mfcc.mts" && cmp "$t/lloyd" "$t/d/mfcc.safetensors" && [ -z "$(ls "$t/d/lloyd")" ] &&
+        mert-kmeans train -k 10 --seed 1 -o "$t/none" "$t/mfcc.mts" && ! cmp -s "$t/none" "$t/lloyd"
+}
+check full_iterations_part_by_part_make_the_same_alphabet lloyd
+other_model() {
+    cp "$t/d/hubert.safetensors" "$t/before" && model 2 && prepare OUT="$t/d" RATE=16000 TEACHERS='mfcc hubert' MODEL="$t/model" LAYER=2 K=10 LLOYD=2 --no-silent > "$t/did" &&
+        ! cmp -s "$t/before" "$t/d/hubert.safetensors" && ! grep -q mert-mel "$t/did" && labels hubert_km 10 16000/320
+}
+check another_model_is_noticed other_model
+unknown() { prepare TEACHERS='kmeans wav2vec' > /dev/null; }
+check_fails unknown_teachers_are_named 2 'TEACHERS: wav2vec: there are kmeans mfcc' unknown
