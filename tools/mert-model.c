@@ -206,7 +206,7 @@ static int init(int argc, char **argv)
     r.seed = seed;
     if (mert_recipe_weights(&r, &c, &w, &e))
         return failed(&e);
-    if (mert_weights_save(&w, output, &e))
+    if (mert_recipe_pretrained(&r, &w, &e) || mert_weights_save(&w, output, &e))
         status = failed(&e);
     else if (mert_options.verbose)
         mert_log_note("%s: %" PRId64 " parameters, hash %016" PRIx64, output, w.layout.elements, mert_weights_hash(&w));

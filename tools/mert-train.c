@@ -134,7 +134,27 @@ static int pack_if_need_be(mert_strings *list, const char *name, const char *of,
     return mert_pack_make(path, of, rate, e);
 }
 
-static int open_corpus(mert_corpus *c, const mert_recipe *r, const char *name, const mert_strings *l,
+/* The training's: one file, or one for each shard that has a manifest of its own. */
+static int pack_training(const mert_recipe *r, mert_error *e)
+{
+    int shards = (int)r->sharding_data, bad = 0;
+    if (!mert_shards_apart(manifest, shards) || pcm.n)
+        return pack_if_need_be(&pcm, "train.pcm.mts", manifest, r->sample_rate, e);
+    for (int i = 0; !bad && i < shards; i++) {
+        mert_strings one = {0};
+        char *of = mert_shard_name(manifest, i, shards), *name = mert_shard_name("train.pcm.mts", i, shards);
+        if (!of || !name)
+            bad = mert_fail(e, "out of memory");
+        else if (!(bad = pack_if_need_be(&one, name, of, r->sample_rate, e)))
+            add(&pcm, one.items[0]);
+        free(one.items);
+        free(name);
+        free(of);
+    }
+    return bad;
+}
+
+static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, const char *name, const mert_strings *l,
                        const mert_strings *audio, mert_error *e)
 {
     mert_corpus_config config = {.sample_rate = r->sample_rate,
@@ -142,12 +162,14 @@ static int open_corpus(mert_corpus *c, const mert_recipe *r, const char *name, c
                                  .codebooks = (int)r->codebooks,
                                  .classes = r->classes,
                                  .label_rate = r->label_rate,
-                                 .label_tolerance = r->label_tolerance};
+                                 .label_tolerance = r->label_tolerance,
+                                 .jitter = r->crop_jitter,
+                                 .shards = (int)shards};
     if (mert_corpus_open(c, &config, name, l->items, l->n, audio->items, audio->n, e))
         return -1;
     for (int64_t i = 0; i < c->failed; i++)
-        if (mert_report_failed(c->manifest.rows[c->failed_row].path, "", 0))
-            return mert_fail(e, "%s: failed before (--fail-fast)", c->manifest.rows[c->failed_row].path);
+        if (mert_report_failed(c->failed_key, "", 0))
+            return mert_fail(e, "%s: failed before (--fail-fast)", c->failed_key);
     return 0;
 }
 
@@ -160,11 +182,11 @@ static void describe_corpus(const char *what, const mert_corpus *c)
     mert_log_note("%s: %lld items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what,
                   (long long)c->n, c->seconds, c->K, c->K == 1 ? "" : "s", bits);
     for (int k = 0; k < c->K; k++)
-        if (!c->codebooks[k].labels.verified)
-            mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].labels.path);
+        if (!c->codebooks[k].verified)
+            mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].path);
     if (c->failed)
         mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s",
-                      what, (long long)c->failed, c->manifest.rows[c->failed_row].path);
+                      what, (long long)c->failed, c->failed_key);
     if (c->off_count)
         mert_log_note("%s: %lld rows have another length in the manifest than in the packed audio, which counts", what,
                       (long long)c->off_count);
@@ -173,16 +195,16 @@ static void describe_corpus(const char *what, const mert_corpus *c)
 static int open_data(mert_session *s, mert_error *e)
 {
     int64_t rate = s->recipe.sample_rate;
-    if (pack_if_need_be(&pcm, "train.pcm.mts", manifest, rate, e) ||
+    if (pack_training(&s->recipe, e) ||
         pack_if_need_be(&valid_pcm, "valid.pcm.mts", valid_manifest, rate, e) ||
-        open_corpus(&s->train, &s->recipe, manifest, &labels, &pcm, e) ||
-        open_corpus(&s->valid, &s->recipe, valid_manifest, &valid_labels, &valid_pcm, e) ||
+        open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, manifest, &labels, &pcm, e) ||
+        open_corpus(&s->valid, &s->recipe, 0, valid_manifest, &valid_labels, &valid_pcm, e) ||
         mert_corpus_fits(&s->train, &s->valid, e))
         return -1;
     for (int k = 0; k < s->train.K; k++)
         if (!(mert_corpus_entropy(&s->train, k) > 0))
             return mert_fail(e, "%s: all labels are the same: there is nothing to learn",
-                             s->train.codebooks[k].labels.path);
+                             s->train.codebooks[k].path);
     describe_corpus("training", &s->train);
     describe_corpus("validation", &s->valid);
     return 0;
@@ -248,6 +270,8 @@ static int open_run(mert_session *s, mert_error *e)
         if (mert_session_resume(s, newest, e))
             return -1;
         mert_log_note("going on after update %lld", (long long)newest);
+    } else if (mert_recipe_pretrained(&s->recipe, &s->weights, e)) {
+        return -1;
     } else if (init) {
         if ((taken = mert_state_init(&s->weights, init, &fresh, e)) < 0)
             return -1;

@@ -8,29 +8,29 @@
 
 /* ---- labels ---- */
 
-/* The pattern with its %d replaced by k; without one, the pattern. */
-static char *pattern_name(const char *pattern, int k)
+/* The name itself, or with .npy behind it if only that is there; takes the name. */
+static char *labels_file(char *name)
 {
-    const char *at = strstr(pattern, "%d");
-    size_t room = strlen(pattern) + 16;
-    char *name = malloc(room);
-    if (name && at)
-        snprintf(name, room, "%.*s%d%s", (int)(at - pattern), pattern, k, at + 2);
-    else if (name)
-        strcpy(name, pattern);
-    return name;
+    char *array = name && access(name, F_OK) ? malloc(strlen(name) + sizeof ".npy") : NULL;
+    if (!array)
+        return name;
+    strcpy(array, name);
+    strcat(array, ".npy");
+    if (access(array, F_OK)) {
+        free(array);
+        return name;
+    }
+    free(name);
+    return array;
 }
 
-static int check_labels(const mert_corpus *c, mert_codebook *b, mert_error *e)
+/* Classes and rate of a codebook by its first file. */
+static int describe_codebook(const mert_corpus *c, const mert_labels *l, mert_codebook *b, mert_error *e)
 {
-    const mert_labels *l = &b->labels;
     const mert_labels_meta *m = &l->meta;
-    if (l->rows != c->manifest.n)
-        return mert_fail(e, "%s: %lld lines for the %lld rows of the manifest", l->path, (long long)l->rows,
-                         (long long)c->manifest.n);
-    if (m->manifest && m->manifest != c->manifest.hash)
-        return mert_fail(e, "%s: made for another manifest (hash %016llx, this one has %016llx)", l->path,
-                         (unsigned long long)m->manifest, (unsigned long long)c->manifest.hash);
+    b->path = l->path;
+    b->meta = *m;
+    b->verified = l->verified;
     b->classes = m->classes ? m->classes : c->config.classes;
     if (!b->classes)
         return mert_fail(
@@ -55,41 +55,142 @@ static int check_labels(const mert_corpus *c, mert_codebook *b, mert_error *e)
     return b->counts ? 0 : mert_fail(e, "%s: out of memory", l->path);
 }
 
-static int open_codebook(mert_corpus *c, const char *name, mert_error *e)
+/* A further part's file of a codebook. */
+static int check_same(const mert_labels *l, mert_codebook *b, mert_error *e)
 {
-    mert_codebook *grown;
-    if (c->K == MERT_CODEBOOKS_MAX)
-        return mert_fail(e, "%s: more than %d codebooks", name, MERT_CODEBOOKS_MAX);
-    grown = realloc(c->codebooks, (size_t)(c->K + 1) * sizeof *grown);
-    if (!grown)
-        return mert_fail(e, "%s: out of memory", name);
-    c->codebooks = grown;
-    memset(&grown[c->K], 0, sizeof *grown);
-    if (mert_labels_open(&grown[c->K].labels, name, e))
-        return -1;
-    return check_labels(c, &grown[c->K++], e);
+    const mert_labels_meta *m = &l->meta;
+    b->verified &= l->verified;
+    if (m->classes && m->classes != b->classes)
+        return mert_fail(e, "%s: %lld classes, %s has %lld", l->path, (long long)m->classes, b->path,
+                         (long long)b->classes);
+    if (m->frame_rate_num > 0 && m->frame_rate_num * b->rate_den != b->rate_num * m->frame_rate_den)
+        return mert_fail(e, "%s: %g labels per second, %s has %g", l->path,
+                         (double)m->frame_rate_num / (double)m->frame_rate_den, b->path,
+                         (double)b->rate_num / (double)b->rate_den);
+    if (m->codebook != b->meta.codebook || m->codebook_index != b->meta.codebook_index)
+        return mert_fail(e, "%s: made by codebook %016llx:%lld, %s by %016llx:%lld", l->path,
+                         (unsigned long long)m->codebook, (long long)m->codebook_index, b->path,
+                         (unsigned long long)b->meta.codebook, (long long)b->meta.codebook_index);
+    return 0;
 }
 
-static int open_labels(mert_corpus *c, const char *const *patterns, int n, mert_error *e)
+/* Codebook k of a part. */
+static int open_codebook(mert_corpus *c, mert_corpus_part *p, int k, const char *name, mert_error *e)
 {
-    for (int i = 0; i < n; i++)
-        for (int k = 0, more = 1; more && (!c->config.codebooks || c->K < c->config.codebooks); k++) {
-            char *name = pattern_name(patterns[i], k);
-            int bad = 0;
+    mert_labels *l = &p->labels[k];
+    if (k == MERT_CODEBOOKS_MAX)
+        return mert_fail(e, "%s: more than %d codebooks", name, MERT_CODEBOOKS_MAX);
+    if (mert_labels_open(l, name, e))
+        return -1;
+    if (l->rows != p->manifest.n)
+        return mert_fail(e, "%s: %lld lines for the %lld rows of the manifest", l->path, (long long)l->rows,
+                         (long long)p->manifest.n);
+    if (l->meta.manifest && l->meta.manifest != p->manifest.hash)
+        return mert_fail(e, "%s: made for another manifest (hash %016llx, this one has %016llx)", l->path,
+                         (unsigned long long)l->meta.manifest, (unsigned long long)p->manifest.hash);
+    if (p != c->parts)
+        return check_same(l, &c->codebooks[k], e);
+    c->K++;
+    return describe_codebook(c, l, &c->codebooks[k], e);
+}
+
+/* shard: which of the shards' files; -1: those of the names as they are. */
+static int open_labels(mert_corpus *c, mert_corpus_part *p, const char *const *patterns, int n, int shard,
+                       mert_error *e)
+{
+    int most = p == c->parts ? c->config.codebooks : c->K, found = 0;
+    for (int i = 0; i < n; i++) {
+        char *pattern = shard < 0 ? strdup(patterns[i]) : mert_shard_name(patterns[i], shard, c->config.shards);
+        int more = 1, bad = 0;
+        if (!pattern)
+            return mert_fail(e, "%s: a name without 'train' has no shards", patterns[i]);
+        for (int k = 0; !bad && more && (!most || found < most); k++) {
+            char *name = labels_file(mert_labels_name(pattern, k));
+            more = strstr(pattern, "%d") != NULL;
             if (!name)
-                return mert_fail(e, "out of memory");
-            more = strstr(patterns[i], "%d") != NULL;
-            if (k && access(name, F_OK))
+                bad = mert_fail(e, "out of memory");
+            else if (k && access(name, F_OK))
                 more = 0;
             else
-                bad = open_codebook(c, name, e);
+                bad = open_codebook(c, p, found++, name, e);
             free(name);
-            if (bad)
-                return -1;
         }
-    if (c->K < c->config.codebooks)
-        return mert_fail(e, "%s: %d codebooks, the recipe asks for %d", patterns[0], c->K, c->config.codebooks);
+        free(pattern);
+        if (bad)
+            return -1;
+    }
+    if (p != c->parts && found < c->K)
+        return mert_fail(e, "%s: shard %d has %d codebooks, the first has %d", patterns[0], shard, found, c->K);
+    if (found < c->config.codebooks)
+        return mert_fail(e, "%s: %d codebooks, the recipe asks for %d", patterns[0], found, c->config.codebooks);
     return 0;
+}
+
+/* ---- manifests ---- */
+
+char *mert_shard_name(const char *name, int shard, int shards)
+{
+    const char *base = strrchr(name, '/'), *at = NULL;
+    char *to;
+    for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
+        at = p + 5;
+    if (!at || !(to = malloc(strlen(name) + 32)))
+        return NULL;
+    sprintf(to, "%.*s_%d_%d%s", (int)(at - name), name, shard, shards, at);
+    return to;
+}
+
+int mert_shards_apart(const char *manifest, int shards)
+{
+    char *name = shards > 1 ? mert_shard_name(manifest, 0, shards) : NULL;
+    int apart = name && (!access(name, F_OK) || access(manifest, F_OK));
+    free(name);
+    return apart;
+}
+
+static int open_part(mert_corpus *c, const char *manifest, const char *const *labels, int nlabels, int shard,
+                     mert_error *e)
+{
+    mert_corpus_part *p = &c->parts[c->nparts];
+    if (!(p->labels = calloc(MERT_CODEBOOKS_MAX, sizeof *p->labels)))
+        return mert_fail(e, "%s: out of memory", manifest);
+    c->nparts++;
+    if (mert_manifest_read(&p->manifest, manifest, e))
+        return -1;
+    p->first = c->rows;
+    c->rows += p->manifest.n;
+    return open_labels(c, p, labels, nlabels, shard, e);
+}
+
+static int open_parts(mert_corpus *c, const char *manifest, const char *const *labels, int nlabels, mert_error *e)
+{
+    int shards = c->config.shards > 1 ? c->config.shards : 1, bad = 0;
+    c->parts = calloc((size_t)shards, sizeof *c->parts);
+    c->codebooks = calloc(MERT_CODEBOOKS_MAX, sizeof *c->codebooks);
+    if (!c->parts || !c->codebooks)
+        return mert_fail(e, "%s: out of memory", manifest);
+    if (!mert_shards_apart(manifest, shards))
+        return open_part(c, manifest, labels, nlabels, -1, e);
+    for (int i = 0; !bad && i < shards; i++) {
+        char *name = mert_shard_name(manifest, i, shards);
+        bad = name ? open_part(c, name, labels, nlabels, i, e) : mert_fail(e, "%s: out of memory", manifest);
+        free(name);
+    }
+    return bad;
+}
+
+/* Which shard a row belongs to: its part, or its place in the one manifest. */
+static int shard_of(const mert_corpus *c, int part, int64_t row)
+{
+    int64_t first, end;
+    if (c->nparts > 1 || c->config.shards < 2)
+        return part;
+    for (int i = 0; i < c->config.shards; i++) {
+        mert_shard_rows(c->rows, i, c->config.shards, &first, &end);
+        if (row < end)
+            return i;
+    }
+    return c->config.shards - 1;
 }
 
 /* ---- packed audio ---- */
@@ -110,7 +211,7 @@ static int check_pcm(const mert_corpus *c, const char *file, const mts_record *r
 
 typedef struct named_row {
     const char *key;
-    int64_t row;
+    int64_t row; /* over all parts */
 } named_row;
 
 static int by_key(const void *a, const void *b)
@@ -118,15 +219,15 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const named_row *)a)->key, ((const named_row *)b)->key);
 }
 
-/* The manifest row of a record, by its key: packed audio may hold more than the manifest, and in another order. -1:
+/* The row of a record, by its key: packed audio may hold more than the manifest, and in another order. -1:
  * none. */
 static int64_t row_of(const mert_corpus *c, const named_row *names, const char *key)
 {
-    named_row wanted = {key, 0}, *found = bsearch(&wanted, names, (size_t)c->manifest.n, sizeof *names, by_key);
+    named_row wanted = {key, 0}, *found = bsearch(&wanted, names, (size_t)c->rows, sizeof *names, by_key);
     return found ? found->row : -1;
 }
 
-/* places: [rows of the manifest], samples < 0 where nothing was found yet. */
+/* places: [rows of all manifests], samples < 0 where nothing was found yet. */
 static int index_file(mert_corpus *c, int number, const named_row *names, mert_corpus_item *places, mert_error *e)
 {
     struct mert_corpus_file *f = &c->files[number];
@@ -146,8 +247,7 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
         else if (places[row].samples >= 0)
             bad = mert_fail(e, "%s: %s: a second time", f->name, r->key);
         else
-            places[row] = (mert_corpus_item){
-                .row = row, .samples = r->shape[0], .offset = x.entries[i].offset, .file = number};
+            places[row].samples = r->shape[0], places[row].offset = x.entries[i].offset, places[row].file = number;
     }
     mts_index_free(&x);
     return bad;
@@ -165,18 +265,36 @@ static int open_file(mert_corpus *c, const char *name, mert_error *e)
     return f->name && f->reader ? 0 : mert_fail(e, "%s: out of memory", name);
 }
 
+/* All rows by their names, each of which must be there once. NULL: error. */
+static named_row *name_rows(const mert_corpus *c, mert_error *e)
+{
+    named_row *names = calloc((size_t)c->rows + 1, sizeof *names);
+    if (!names) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    for (int p = 0; p < c->nparts; p++)
+        for (int64_t i = 0; i < c->parts[p].manifest.n; i++)
+            names[c->parts[p].first + i] = (named_row){c->parts[p].manifest.rows[i].path, c->parts[p].first + i};
+    qsort(names, (size_t)c->rows, sizeof *names, by_key);
+    for (int64_t i = 1; i < c->rows; i++)
+        if (!strcmp(names[i - 1].key, names[i].key)) {
+            mert_fail(e, "%s stands in two shards", names[i].key);
+            free(names);
+            return NULL;
+        }
+    return names;
+}
+
 static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, mert_corpus_item *places, mert_error *e)
 {
-    named_row *names = calloc((size_t)c->manifest.n + 1, sizeof *names);
+    named_row *names = name_rows(c, e);
     int bad = 0;
+    if (!names)
+        return -1;
     c->files = calloc((size_t)npcm + 1, sizeof *c->files);
-    if (!names || !c->files) {
-        free(names);
-        return mert_fail(e, "out of memory");
-    }
-    for (int64_t i = 0; i < c->manifest.n; i++)
-        names[i] = (named_row){c->manifest.rows[i].path, i};
-    qsort(names, (size_t)c->manifest.n, sizeof *names, by_key);
+    if (!c->files)
+        bad = mert_fail(e, "out of memory");
     for (int i = 0; !bad && i < npcm; i++)
         bad = open_file(c, pcm[i], e) || index_file(c, i, names, places, e);
     free(names);
@@ -185,41 +303,30 @@ static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, mert_cor
 
 /* ---- labels and audio together ---- */
 
-/* Label of frame t. */
-static int64_t label_at(const mert_corpus *c, const mert_codebook *b, int64_t t)
-{
-    return (int64_t)((__int128)t * c->config.stride * b->rate_num / ((__int128)c->config.sample_rate * b->rate_den));
-}
-
-/* The first frame whose label is `label` or later. */
-static int64_t frame_from(const mert_corpus *c, const mert_codebook *b, int64_t label)
-{
-    __int128 over = (__int128)label * c->config.sample_rate * b->rate_den,
-             under = (__int128)c->config.stride * b->rate_num;
-    return (int64_t)((over + under - 1) / under);
-}
-
-static int count_labels(mert_corpus *c, const mert_corpus_item *item, mert_codebook *b, int32_t **room, int64_t *size,
+static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int32_t **room, int64_t *size,
                         mert_error *e)
 {
-    int64_t n = mert_labels_count(&b->labels, item->row);
+    mert_codebook *b = &c->codebooks[k];
+    const mert_labels *l = &c->parts[item->part].labels[k];
+    int64_t n = mert_labels_count(l, item->row);
     double audio = (double)item->samples / (double)c->config.sample_rate,
            labels = (double)n * (double)b->rate_den / (double)b->rate_num;
     if (fabs(audio - labels) > c->config.label_tolerance)
-        return mert_fail(e, "%s: line %lld (%s): %lld labels cover %.2f s, the audio lasts %.2f s", b->labels.path,
-                         (long long)item->row + 1, c->manifest.rows[item->row].path, (long long)n, labels, audio);
+        return mert_fail(e, "%s: line %lld (%s): %lld labels cover %.2f s, the audio lasts %.2f s", l->path,
+                         (long long)item->row + 1, c->parts[item->part].manifest.rows[item->row].path, (long long)n,
+                         labels, audio);
     if (n > *size) {
         int32_t *grown = realloc(*room, (size_t)n * sizeof *grown);
         if (!grown)
-            return mert_fail(e, "%s: out of memory", b->labels.path);
+            return mert_fail(e, "%s: out of memory", l->path);
         *room = grown;
         *size = n;
     }
-    if (mert_labels_read(&b->labels, item->row, 0, n, *room, e))
+    if (mert_labels_read(l, item->row, 0, n, *room, e))
         return -1;
     for (int64_t i = 0; i < n; i++) {
         if ((*room)[i] < 0 || (*room)[i] >= b->classes)
-            return mert_fail(e, "%s: line %lld: label %d is not below the %lld classes", b->labels.path,
+            return mert_fail(e, "%s: line %lld: label %d is not below the %lld classes", l->path,
                              (long long)item->row + 1, (int)(*room)[i], (long long)b->classes);
         b->counts[(*room)[i]]++;
     }
@@ -227,11 +334,11 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, mert_codeb
     return 0;
 }
 
-static int row_failed(const mert_corpus *c, const mert_corpus_item *place, int64_t row)
+static int row_failed(const mert_corpus *c, const mert_corpus_item *place)
 {
     int failed = place->samples < 0;
     for (int k = 0; k < c->K; k++)
-        failed |= mert_labels_count(&c->codebooks[k].labels, row) == 0;
+        failed |= mert_labels_count(&c->parts[place->part].labels[k], place->row) == 0;
     return failed;
 }
 
@@ -241,21 +348,34 @@ static int gather(mert_corpus *c, mert_error *e)
     int32_t *room = NULL;
     int64_t size = 0;
     int bad = 0;
-    for (int64_t row = 0; !bad && row < c->manifest.n; row++) {
+    for (int64_t row = 0; !bad && row < c->rows; row++) {
         mert_corpus_item item = c->items[row];
-        if (row_failed(c, &item, row)) {
+        const mert_manifest_row *listed = &c->parts[item.part].manifest.rows[item.row];
+        if (row_failed(c, &item)) {
             if (!c->failed++)
-                c->failed_row = row;
+                c->failed_key = listed->path;
             continue;
         }
         c->items[c->n++] = item;
-        c->off_count += item.samples != c->manifest.rows[row].samples;
+        c->off_count += item.samples != listed->samples;
         c->seconds += (double)item.samples / (double)c->config.sample_rate;
         for (int k = 0; !bad && k < c->K; k++)
-            bad = count_labels(c, &item, &c->codebooks[k], &room, &size, e);
+            bad = count_labels(c, &item, k, &room, &size, e);
     }
     free(room);
     return bad;
+}
+
+static int name_items(mert_corpus *c, mert_error *e)
+{
+    c->items = malloc((size_t)(c->rows + 1) * sizeof *c->items);
+    if (!c->items)
+        return mert_fail(e, "out of memory for %lld rows", (long long)c->rows);
+    for (int p = 0; p < c->nparts; p++)
+        for (int64_t i = 0; i < c->parts[p].manifest.n; i++)
+            c->items[c->parts[p].first + i] =
+                (mert_corpus_item){.row = i, .part = p, .shard = shard_of(c, p, i), .samples = -1};
+    return 0;
 }
 
 int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels,
@@ -263,20 +383,11 @@ int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const cha
 {
     memset(c, 0, sizeof *c);
     c->config = *config;
-    c->failed_row = -1;
-    if (mert_manifest_read(&c->manifest, manifest, e))
-        return -1;
-    c->items = malloc((size_t)(c->manifest.n + 1) * sizeof *c->items);
-    if (!c->items) {
-        mert_fail(e, "%s: out of memory", manifest);
-        goto fail;
-    }
-    for (int64_t i = 0; i < c->manifest.n; i++)
-        c->items[i].samples = -1;
-    if (open_labels(c, labels, nlabels, e) || open_audio(c, pcm, npcm, c->items, e) || gather(c, e))
+    if (open_parts(c, manifest, labels, nlabels, e) || name_items(c, e) || open_audio(c, pcm, npcm, c->items, e) ||
+        gather(c, e))
         goto fail;
     if (!c->n) {
-        mert_fail(e, "%s: none of its %lld rows has both labels and audio", manifest, (long long)c->manifest.n);
+        mert_fail(e, "%s: none of its %lld rows has both labels and audio", manifest, (long long)c->rows);
         goto fail;
     }
     return 0;
@@ -287,163 +398,74 @@ fail:
 
 void mert_corpus_close(mert_corpus *c)
 {
-    for (int k = 0; k < c->K; k++) {
-        mert_labels_close(&c->codebooks[k].labels);
-        free(c->codebooks[k].counts);
+    for (int p = 0; p < c->nparts; p++) {
+        for (int k = 0; k < MERT_CODEBOOKS_MAX; k++)
+            if (c->parts[p].labels[k].path)
+                mert_labels_close(&c->parts[p].labels[k]);
+        free(c->parts[p].labels);
+        mert_manifest_free(&c->parts[p].manifest);
     }
+    for (int k = 0; k < c->K; k++)
+        free(c->codebooks[k].counts);
     for (int i = 0; i < c->nfiles; i++) {
         mts_reader_close(c->files[i].reader);
         fclose(c->files[i].stream);
         free(c->files[i].name);
     }
+    free(c->parts);
     free(c->codebooks);
     free(c->files);
     free(c->items);
-    mert_manifest_free(&c->manifest);
     memset(c, 0, sizeof *c);
 }
 
 const char *mert_corpus_key(const mert_corpus *c, int64_t item)
 {
-    return c->manifest.rows[c->items[item].row].path;
+    return c->parts[c->items[item].part].manifest.rows[c->items[item].row].path;
 }
 
 void mert_corpus_metas(const mert_corpus *c, mert_labels_meta *metas)
 {
     for (int k = 0; k < c->K; k++) {
-        metas[k] = c->codebooks[k].labels.meta;
+        metas[k] = c->codebooks[k].meta;
         metas[k].classes = c->codebooks[k].classes;
     }
+}
+
+uint64_t mert_corpus_hash(const mert_corpus *c)
+{
+    mts_xxh64_state x;
+    mts_xxh64_begin(&x, 0);
+    for (int p = 0; p < c->nparts; p++)
+        mts_xxh64_add(&x, &c->parts[p].manifest.hash, sizeof c->parts[p].manifest.hash);
+    for (int k = 0; k < c->K; k++) {
+        const mert_codebook *b = &c->codebooks[k];
+        int64_t facts[] = {b->classes, b->rate_num, b->rate_den, (int64_t)b->meta.codebook, b->meta.codebook_index,
+                           b->total};
+        mts_xxh64_add(&x, facts, sizeof facts);
+    }
+    return mts_xxh64_end(&x, 0);
 }
 
 int mert_corpus_fits(const mert_corpus *a, const mert_corpus *b, mert_error *e)
 {
     if (a->K != b->K)
-        return mert_fail(e, "%s: %d codebooks, %s has %d", b->codebooks[0].labels.path, b->K,
-                         a->codebooks[0].labels.path, a->K);
+        return mert_fail(e, "%s: %d codebooks, %s has %d", b->codebooks[0].path, b->K,
+                         a->codebooks[0].path, a->K);
     for (int k = 0; k < a->K; k++) {
         const mert_codebook *x = &a->codebooks[k], *y = &b->codebooks[k];
-        const mert_labels_meta *mx = &x->labels.meta, *my = &y->labels.meta;
+        const mert_labels_meta *mx = &x->meta, *my = &y->meta;
         if (x->classes != y->classes)
-            return mert_fail(e, "%s: %lld classes, %s has %lld", y->labels.path, (long long)y->classes, x->labels.path,
+            return mert_fail(e, "%s: %lld classes, %s has %lld", y->path, (long long)y->classes, x->path,
                              (long long)x->classes);
         if (x->rate_num * y->rate_den != y->rate_num * x->rate_den)
-            return mert_fail(e, "%s: %g labels per second, %s has %g", y->labels.path,
-                             (double)y->rate_num / (double)y->rate_den, x->labels.path,
+            return mert_fail(e, "%s: %g labels per second, %s has %g", y->path,
+                             (double)y->rate_num / (double)y->rate_den, x->path,
                              (double)x->rate_num / (double)x->rate_den);
         if (mx->codebook && my->codebook && (mx->codebook != my->codebook || mx->codebook_index != my->codebook_index))
-            return mert_fail(e, "%s: made by codebook %016llx:%lld, %s by %016llx:%lld", y->labels.path,
-                             (unsigned long long)my->codebook, (long long)my->codebook_index, x->labels.path,
+            return mert_fail(e, "%s: made by codebook %016llx:%lld, %s by %016llx:%lld", y->path,
+                             (unsigned long long)my->codebook, (long long)my->codebook_index, x->path,
                              (unsigned long long)mx->codebook, (long long)mx->codebook_index);
     }
     return 0;
-}
-
-double mert_corpus_entropy(const mert_corpus *c, int k)
-{
-    const mert_codebook *b = &c->codebooks[k];
-    double bits = 0;
-    for (int64_t v = 0; v < b->classes; v++)
-        if (b->counts[v])
-            bits -= (double)b->counts[v] * log2((double)b->counts[v] / (double)b->total);
-    return b->total ? bits / (double)b->total : 0;
-}
-
-double mert_corpus_cross_entropy(const mert_corpus *model, const mert_corpus *on, int k)
-{
-    const mert_codebook *m = &model->codebooks[k], *b = &on->codebooks[k];
-    double bits = 0;
-    for (int64_t v = 0; v < b->classes; v++)
-        if (b->counts[v])
-            bits -= (double)b->counts[v] * log2((double)(m->counts[v] + 1) / (double)(m->total + m->classes));
-    return b->total ? bits / (double)b->total : 0;
-}
-
-/* ---- reading ---- */
-
-int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t first)
-{
-    int64_t fewest = INT64_MAX;
-    for (int k = 0; k < c->K; k++) {
-        int64_t end = frame_from(c, &c->codebooks[k], mert_labels_count(&c->codebooks[k].labels, c->items[item].row));
-        if (end - first < fewest)
-            fewest = end - first;
-    }
-    return fewest;
-}
-
-int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t first, int64_t T, int32_t *to, mert_error *e)
-{
-    const mert_codebook *b = &c->codebooks[k];
-    int64_t begin = label_at(c, b, first), n = label_at(c, b, first + T - 1) - begin + 1;
-    int32_t *room = to;
-    int bad;
-    if (n > T && !(room = malloc((size_t)n * sizeof *room)))
-        return mert_fail(e, "%s: out of memory", b->labels.path);
-    bad = mert_labels_read(&b->labels, c->items[item].row, begin, n, room, e);
-    /* From the end if labels are sparser than frames, so that spreading them in place overwrites none that is still
-     * needed. */
-    if (!bad && room == to)
-        for (int64_t t = T - 1; t >= 0; t--)
-            to[t] = to[label_at(c, b, first + t) - begin];
-    else if (!bad)
-        for (int64_t t = 0; t < T; t++)
-            to[t] = room[label_at(c, b, first + t) - begin];
-    if (room != to)
-        free(room);
-    return bad;
-}
-
-static void samples_from(const mts_record *r, const void *data, int64_t skip, int64_t n, float *to)
-{
-    if (r->dtype == MTS_F32) {
-        memcpy(to, (const float *)data + skip, (size_t)n * sizeof *to);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++)
-        to[i] = (float)((const int16_t *)data)[skip + i] * 0x1p-15f;
-}
-
-/* The open record's samples from `first` on. */
-static int read_chunks(mts_reader *r, int64_t first, int64_t n, float *to, mert_error *e)
-{
-    int64_t at = 0, done = 0;
-    while (done < n) {
-        int event = mts_next(r);
-        if (event == MTS_CHUNK) {
-            int64_t size = mts_reader_frames(r), skip = first + done - at, take;
-            at += size;
-            if (skip >= size)
-                continue;
-            take = size - skip < n - done ? size - skip : n - done;
-            samples_from(mts_reader_record(r), mts_reader_data(r), skip, take, to + done);
-            done += take;
-        } else if (event == MTS_FAILED || event == MTS_DAMAGE) {
-            return mert_fail(e, "%s", mts_reader_failure(r)->reason);
-        } else {
-            return mert_fail(e, "%s",
-                             event == MTS_ERROR ? mts_reader_error(r) : "the record is shorter than the index said");
-        }
-    }
-    return 0;
-}
-
-int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
-{
-    const mert_corpus_item *i = &c->items[item];
-    struct mert_corpus_file *f = &c->files[i->file];
-    mts_entry entry = {.offset = i->offset};
-    int bad;
-    if (!f->reader)
-        return mert_fail(e, "%s: out of memory", f->name);
-    if (mts_reader_seek(f->reader, &entry) || mts_next(f->reader) != MTS_RECORD)
-        bad = mert_fail(e, "%s: %s", mert_corpus_key(c, item), mts_reader_error(f->reader));
-    else
-        bad = read_chunks(f->reader, first, n, to, e);
-    /* A reader that failed stays failed: the next item gets a new one. */
-    if (bad) {
-        mts_reader_close(f->reader);
-        f->reader = mts_reader_open(f->stream, f->name);
-    }
-    return bad;
 }

@@ -23,17 +23,29 @@ typedef struct mert_corpus_config {
     int64_t classes;        /* of labels that have no .meta file; 0: then they are refused */
     double label_rate;      /* 0: what the .meta files say, else sample_rate / stride */
     double label_tolerance; /* seconds by which an item's labels and audio may differ in length */
+    int jitter;             /* crops begin at any sample, not on the grid of frames */
+    int shards;             /* above 1: every item belongs to one of so many shards */
 } mert_corpus_config;
 
+/* A manifest and its labels. */
+typedef struct mert_corpus_part {
+    mert_manifest manifest;
+    mert_labels *labels; /* [K] */
+    int64_t first;       /* rows of the parts before */
+} mert_corpus_part;
+
 typedef struct mert_corpus_item {
-    int64_t row;     /* of the manifest */
+    int64_t row;     /* of its part's manifest */
+    int part, shard; /* which shard is heard when: the recipe's */
     int64_t samples; /* of the packed audio */
     int64_t offset;  /* of its record in the file */
     int file;
 } mert_corpus_item;
 
 typedef struct mert_codebook {
-    mert_labels labels;
+    const char *path; /* of its (first) label file */
+    int verified;     /* a .meta stood beside each of its files */
+    mert_labels_meta meta;
     int64_t classes;
     int64_t rate_num, rate_den; /* labels per second */
     int64_t *counts;            /* [classes]: how often each label occurs in the items */
@@ -42,13 +54,15 @@ typedef struct mert_codebook {
 
 typedef struct mert_corpus {
     mert_corpus_config config;
-    mert_manifest manifest;
+    mert_corpus_part *parts;
+    int nparts;
+    int64_t rows; /* of all manifests */
     int K;
     mert_codebook *codebooks; /* [K] */
-    mert_corpus_item *items;  /* in the manifest's order, without the failed */
+    mert_corpus_item *items;  /* in the manifests' order, without the failed */
     int64_t n;
-    int64_t failed;     /* rows left out ... */
-    int64_t failed_row; /* ... the first of them; -1: none */
+    int64_t failed;         /* rows left out ... */
+    const char *failed_key; /* ... the first of them; NULL: none */
     int64_t off_count;  /* rows whose length in the manifest is not that of the packed audio */
     double seconds;     /* of the items */
     struct mert_corpus_file {
@@ -60,13 +74,23 @@ typedef struct mert_corpus {
 } mert_corpus;
 
 /* labels: file names, or patterns with one %d for the codebooks from 0 on ("DIR/train.encodec_%d"); several make one
- * list of codebooks. pcm: packed audio files, which together hold the manifest's rows, each under its path as key; what
+ * list of codebooks. Where there is no such file, but one of that name with .npy behind it, it is that one (labels.h).
+ *
+ * shards n > 1: "DIR/train.tsv" stands for DIR/train_0_n.tsv .. DIR/train_(n-1)_n.tsv, as the official task names them,
+ * and label names are changed likewise. Where there is no first of these, the one manifest's rows are cut into n.
+ *
+ * pcm: packed audio files, which together hold the manifests' rows, each under its path as key; what
  * else they hold is passed over. */
 int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels,
                      int nlabels, const char *const *pcm, int npcm, mert_error *e);
 void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */
 
+/* The name with _shard_shards behind the last "train" of its file name, to be freed. NULL: it has none, or no memory. */
+char *mert_shard_name(const char *name, int shard, int shards);
+int mert_shards_apart(const char *manifest, int shards); /* 1: the shards have manifests of their own */
+
 const char *mert_corpus_key(const mert_corpus *c, int64_t item);
+uint64_t mert_corpus_hash(const mert_corpus *c); /* of the manifests and of what the codebooks are */
 
 /* What the codebooks say of themselves, for mert_recipe_model: [K]. */
 void mert_corpus_metas(const mert_corpus *c, mert_labels_meta *metas);
@@ -79,10 +103,13 @@ double mert_corpus_entropy(const mert_corpus *c, int k);
 /* ... and what frequencies counted in `model` (one added to each class) cost on the labels of `on`. */
 double mert_corpus_cross_entropy(const mert_corpus *model, const mert_corpus *on, int k);
 
-/* Frames of the item from `first` on for which every codebook has a label; 0 or less: none. */
-int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t first);
-/* The labels of frames first .. first + T - 1 (there must be so many) of codebook k. One thread at a time. */
-int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t first, int64_t T, int32_t *to, mert_error *e);
+/* Crops begin at sample `start`: a multiple of the stride, or (jitter) any. On the grid frame t of the crop takes label
+ * floor((start / stride + t) * ratio), ratio = label_rate * stride / sample_rate; off it, as the official loader, label
+ * round(start * label_rate / sample_rate) + floor(t * ratio), halves to even. */
+/* Frames of the item from there on for which every codebook has a label; 0 or less: none. */
+int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start);
+/* The labels of T frames (there must be so many) of codebook k. One thread at a time. */
+int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start, int64_t T, int32_t *to, mert_error *e);
 /* Samples first .. first + n - 1, i16 scaled by 2^-15. -1: damaged or unreadable; the corpus stays usable. One thread
  * at a time. */
 int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e);

@@ -62,15 +62,15 @@ static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, int64
     return 0;
 }
 
-/* The first frame of a crop of L samples: anywhere on the grid. */
+/* The first sample of a crop of L samples: anywhere, or anywhere on the grid. */
 static int64_t crop_start(const mert_corpus *c, const mert_recipe *r, const mert_crop *crop, int64_t epoch, int64_t L)
 {
     mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_CROP, (uint64_t)epoch, 0, 0);
-    int64_t places = (c->items[crop->item].samples - L) / c->config.stride + 1;
-    return (int64_t)(mert_random_uniform(&key, (uint32_t)crop->number) * (double)places);
+    int64_t grid = c->config.jitter ? 1 : c->config.stride, places = (c->items[crop->item].samples - L) / grid + 1;
+    return (int64_t)(mert_random_uniform(&key, (uint32_t)crop->number) * (double)places) * grid;
 }
 
-/* Reads the crops' audio; those that cannot be read are left out. starts [B]: the first frame of each that is in. */
+/* Reads the crops' audio; those that cannot be read are left out. starts [B]: the first sample of each that is in. */
 static void fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_crop *crops, int64_t B,
                        int64_t *starts)
 {
@@ -78,7 +78,7 @@ static void fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const
     for (int64_t i = 0; i < B; i++) {
         mert_error why = {{0}};
         int64_t start = crop_start(c, r, &crops[i], l->epoch, b->L);
-        if (mert_corpus_audio(c, crops[i].item, start * c->config.stride, b->L, l->clean + b->B * b->L, &why)) {
+        if (mert_corpus_audio(c, crops[i].item, start, b->L, l->clean + b->B * b->L, &why)) {
             l->failed++;
             l->failed_item = crops[i].item;
             memcpy(l->failure, why.text, sizeof l->failure);
@@ -97,7 +97,7 @@ static int fill_labels(mert_load *l, const mert_corpus *c, int64_t shortest, con
     for (int64_t i = 0; i < b->B; i++) {
         int64_t frames = mert_corpus_frames(c, l->corpus_items[i], starts[i]);
         if (frames <= shortest)
-            return mert_fail(e, "%s: no labels for a crop that begins at frame %lld",
+            return mert_fail(e, "%s: no labels for a crop that begins at sample %lld",
                              mert_corpus_key(c, l->corpus_items[i]), (long long)starts[i]);
         if (frames < b->T)
             b->T = frames;
@@ -173,7 +173,10 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     return epoch == MERT_VALIDATION ? 0 : make_harder(l, r, model->width, e);
 }
 
-/* ---- one batch ahead, on a thread of its own ---- */
+/* ---- a few batches ahead, on a thread of its own ---- */
+
+/* One in use and three ahead: what one batch takes longer than an update, the others have saved up. */
+enum { LOADS = 4 };
 
 struct mert_loader {
     mert_corpus *corpus;
@@ -182,12 +185,12 @@ struct mert_loader {
     mert_dealing dealing;
     mert_plan plan;
     int64_t update, micro_batch, epoch, index; /* of the batch to make next */
-    mert_load loads[2];                        /* one in use, one being made or waiting */
+    mert_load loads[LOADS];
     pthread_t thread;
     int started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int64_t made, taken; /* batches; made - taken is 0 or 1, load i is loads[i % 2] */
+    int64_t made, taken; /* batches; load i is loads[i % LOADS], the last taken is in use */
     int stop, failed;
     mert_error why;
 };
@@ -230,14 +233,14 @@ static void *loader_run(void *arg)
         int bad;
         mert_error e = {{0}};
         pthread_mutex_lock(&l->lock);
-        while (!l->stop && l->made > l->taken)
+        while (!l->stop && l->made - l->taken >= LOADS - 1)
             pthread_cond_wait(&l->changed, &l->lock);
         if (l->stop) {
             pthread_mutex_unlock(&l->lock);
             return NULL;
         }
         pthread_mutex_unlock(&l->lock);
-        bad = make_next(l, &l->loads[l->made % 2], &e);
+        bad = make_next(l, &l->loads[l->made % LOADS], &e);
         pthread_mutex_lock(&l->lock);
         if (bad) {
             l->failed = 1;
@@ -294,7 +297,7 @@ const mert_load *mert_loader_next(mert_loader *l, double *waited, mert_error *e)
     while (!l->failed && l->made == l->taken)
         pthread_cond_wait(&l->changed, &l->lock);
     if (l->made > l->taken) {
-        load = &l->loads[l->taken % 2];
+        load = &l->loads[l->taken % LOADS];
         l->taken++;
         pthread_cond_broadcast(&l->changed);
     } else {
@@ -319,7 +322,7 @@ void mert_loader_stop(mert_loader *l)
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->changed);
     mert_plan_free(&l->plan);
-    mert_load_free(&l->loads[0]);
-    mert_load_free(&l->loads[1]);
+    for (int i = 0; i < LOADS; i++)
+        mert_load_free(&l->loads[i]);
     free(l);
 }

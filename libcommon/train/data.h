@@ -1,14 +1,15 @@
 /* Batches: which crops of which items are heard together, and when. Formed for the whole run from (seed, epoch) alone,
  * so that it does not matter who reads them or how often a run was resumed (contract A4):
  *
- * - Each item gives `crops_per_item` crops in an epoch, of at most max_size samples; items shorter than min_size are
- * left out.
+ * - Each item gives `crops_per_item` crops in an epoch, of at most max_sample_size samples (dynamic_crops: as many as the
+ *   epoch has); items shorter than min_sample_size are left out.
  * - Crops are sorted by size, ties at random, and cut into batches of at most max_tokens samples; a batch larger than
  * `multiple` is cut to a multiple of it. All crops of a batch are as long as its shortest. The batches of an epoch come
  * in random order.
- * - Where in its item a crop begins is random, on the grid of frames, so that labels fit exactly.
+ * - Where in its item a crop begins is random, on the grid of frames, so that labels fit exactly (crop_jitter: anywhere).
+ * - With shards, an epoch hears the items of one of them.
  *
- * A loader makes the batches on a thread of its own, one ahead of the one in use. */
+ * A loader makes the batches on a thread of its own, some ahead of the one in use. */
 #ifndef MERT_DATA_H
 #define MERT_DATA_H
 

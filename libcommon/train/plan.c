@@ -20,9 +20,16 @@ static int larger_first(const void *a, const void *b)
     return (x->crop.number > y->crop.number) - (x->crop.number < y->crop.number);
 }
 
-static int64_t crops_of(const mert_recipe *r, int64_t samples)
+/* Whether an epoch takes the item; validation knows no shards. */
+static int heard(const mert_corpus *c, const mert_recipe *r, int64_t item, int64_t epoch, int64_t shard)
 {
-    int64_t fit = samples / r->max_sample_size;
+    return c->items[item].samples >= r->min_sample_size &&
+           (epoch == MERT_VALIDATION || r->sharding_data < 2 || c->items[item].shard == shard);
+}
+
+static int64_t crops_of(const mert_recipe *r, int64_t samples, int64_t longest)
+{
+    int64_t fit = samples / longest;
     return r->crops_per_item ? r->crops_per_item : fit ? fit : 1;
 }
 
@@ -40,8 +47,9 @@ static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r
     mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
     sized *all;
     int64_t n = 0, number = 0;
+    int64_t longest = mert_recipe_crop(r, epoch), shard = mert_recipe_shard(r, epoch);
     for (int64_t i = 0; i < c->n; i++)
-        n += c->items[i].samples >= r->min_sample_size ? crops_of(r, c->items[i].samples) : 0;
+        n += heard(c, r, i, epoch, shard) ? crops_of(r, c->items[i].samples, longest) : 0;
     if (n > INT32_MAX) {
         mert_fail(e, "%lld crops in an epoch: at most %d", (long long)n, INT32_MAX);
         return NULL;
@@ -53,12 +61,11 @@ static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r
     }
     for (int64_t i = 0; i < c->n; i++) {
         int64_t samples = c->items[i].samples;
-        if (samples < r->min_sample_size) {
-            p->too_short++;
+        p->too_short += samples < r->min_sample_size;
+        if (!heard(c, r, i, epoch, shard))
             continue;
-        }
-        for (int64_t k = crops_of(r, samples); k > 0; k--, number++) {
-            all[number].size = samples < r->max_sample_size ? samples : r->max_sample_size;
+        for (int64_t k = crops_of(r, samples, longest); k > 0; k--, number++) {
+            all[number].size = samples < longest ? samples : longest;
             all[number].tie = random_bits(&key, (uint32_t)number);
             all[number].crop = (mert_crop){.item = i, .number = number};
         }

@@ -18,17 +18,7 @@ static const char *const model_files[] = {"model.safetensors", "config.json", "p
 
 uint64_t mert_state_data(const mert_corpus *c)
 {
-    mts_xxh64_state x;
-    mts_xxh64_begin(&x, 0);
-    mts_xxh64_add(&x, &c->manifest.hash, sizeof c->manifest.hash);
-    for (int k = 0; k < c->K; k++) {
-        const mert_codebook *b = &c->codebooks[k];
-        int64_t facts[] = {
-            b->classes, b->rate_num, b->rate_den, (int64_t)b->labels.meta.codebook, b->labels.meta.codebook_index,
-            b->total};
-        mts_xxh64_add(&x, facts, sizeof facts);
-    }
-    return mts_xxh64_end(&x, 0);
+    return mert_corpus_hash(c);
 }
 
 /* ---- folders ---- */
