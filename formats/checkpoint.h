@@ -41,6 +41,10 @@ const mert_tensor *mert_checkpoint_find(const mert_checkpoint *c, const char *na
 /* The tensor's values as float32 (from f32, f16, bf16, f64 and integers) into to[elements]. */
 int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e);
 
+/* These bytes of a tensor will not be read soon: where they lie in a mapped file, their pages may leave memory (they come back when
+ * read). */
+void mert_checkpoint_forget(const mert_checkpoint *c, const void *data, size_t size);
+
 /* config.json beside the file or in the directory; NULL if there is none. */
 const mert_json *mert_checkpoint_config(const mert_checkpoint *c);
 /* preprocessor_config.json likewise. */

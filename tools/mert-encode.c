@@ -415,7 +415,7 @@ int main(int argc, char **argv)
     s.hop = seconds("hop", hop_text);
     if (!(ops = mert_ops_open(device)))
         mert_usage_error("no such device '%s'", device);
-    if (mert_weights_load(&s.weights, model_path, 0, &e)) {
+    if (mert_weights_open(&s.weights, model_path, &e)) {
         mert_log_error("%s", e.text);
         return 1;
     }
@@ -425,11 +425,12 @@ int main(int argc, char **argv)
         mert_usage_error("--layers: %s", e.text);
     if (factors && mert_layers_weigh(&s.layers, factors, &e))
         mert_usage_error("--weights: %s", e.text);
+    s.hash = mert_weights_hash(&s.weights); /* before they are taken, and forgotten, one by one */
     if (set_up(&s, ops, &e)) {
         mert_log_error("%s: %s", model_path, e.text);
         return 1;
     }
-    s.hash = mert_weights_hash(&s.weights);
+    mert_weights_drop(&s.weights); /* the device has them */
     if ((settings = settings_text(&s)))
         status = mert_filter_run(&(mert_filter){.stage = &stage, .self = &s, .settings = settings}, argv, argc);
     else

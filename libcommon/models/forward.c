@@ -29,87 +29,102 @@ struct mert_forward {
     const float *first;           /* [O, K] */
     float *folded, *folded_packed, *folded_bias;
     double *sums, *products;      /* of the clip's windows: [K], [K, K] */
-    mert_arena weights, scratch;
+    float *block;                 /* all the weights, one after the other in a fixed order; or: */
+    const float *mapped;          /* the same, shared with the host (a packed file) */
+    int64_t size;                 /* floats of it */
+    mert_arena clip, scratch;     /* the first convolution with the clip's norm; what a run needs */
 };
 
-/* ---- taking the weights ---- */
+/* ---- taking the weights ----
+ *
+ * One walk over the model, three uses: without a base it only counts, with a packed file as the base it finds everything in its place,
+ * with new memory as the base and weights to take it fills it. */
 
 typedef struct taking {
     mert_forward *f;
-    const mert_weights *from;
+    const mert_weights *from;     /* NULL: nothing is written */
+    float *base;                  /* device; NULL: nothing is there */
+    int64_t at;
     float *ordered;               /* device: a convolution's weights on the way to their panels */
     int bad;
 } taking;
 
-static const mert_parameter *find(const taking *t, const char *format, va_list ap)
+/* The next n floats of the block; the gap behind them is zero. */
+static float *place(taking *t, int64_t n)
 {
-    char name[128];
-    const mert_parameter *p;
-    vsnprintf(name, sizeof name, format, ap);
-    p = mert_layout_find(&t->from->layout, name);
-    if (!p)
-        abort(); /* a name that the layout's own maker does not know is a mistake in the program */
-    return p;
+    int64_t at = t->at, end = at + n;
+    t->at = (end + 15) / 16 * 16;
+    if (t->from && t->at > end)
+        mert_fill(t->f->ops, .to = t->base + end, .n = t->at - end);
+    return t->base ? t->base + at : NULL;
 }
 
-/* The parameter where the device can read it, until the next wait; NULL: no memory. */
-static const float *shared(taking *t, const mert_parameter *p)
+/* The parameter where the device can read it; NULL: nothing is to be taken, or there is no memory. Give back with done(). */
+static const float *begin(taking *t, const mert_parameter **p, const char *name)
 {
-    const float *x = t->f->ops->share(t->f->ops, mert_weights_values(t->from, p), (size_t)p->n * sizeof(float));
+    const float *x;
+    if (!t->from)
+        return NULL;
+    *p = mert_layout_find(&t->from->layout, name);
+    if (!*p)
+        abort(); /* a name that the layout's own maker does not know is a mistake in the program */
+    x = t->f->ops->share(t->f->ops, mert_weights_values(t->from, *p), (size_t)(*p)->n * sizeof(float));
     t->bad |= !x;
     return x;
 }
 
-static void unshare(taking *t, const float *x)
+static void done(taking *t, const mert_parameter *p, const float *x)
 {
     t->f->ops->unshare(t->f->ops, x);
+    mert_weights_forget(t->from, p);
 }
 
-/* As it is. */
-__attribute__((format(printf, 2, 3))) static const float *take(taking *t, const char *format, ...)
+/* n numbers as they are. */
+__attribute__((format(printf, 3, 4))) static float *take(taking *t, int64_t n, const char *format, ...)
 {
     const mert_parameter *p;
     const float *x;
-    float *to;
+    float *to = place(t, n);
+    char name[128];
     va_list ap;
     va_start(ap, format);
-    p = find(t, format, ap);
+    vsnprintf(name, sizeof name, format, ap);
     va_end(ap);
-    to = mert_arena_floats(&t->f->weights, p->n);
-    x = to ? shared(t, p) : NULL;
-    if (x) {
-        mert_copy(t->f->ops, .to = to, .from = x, .n = p->n);
-        unshare(t, x);
+    if ((x = begin(t, &p, name))) {
+        mert_copy(t->f->ops, .to = to, .from = x, .n = n);
+        done(t, p, x);
     }
     return to;
 }
 
-static norm take_norm(taking *t, const char *name)
+static norm take_norm(taking *t, int64_t n, const char *name)
 {
-    return (norm){take(t, "%s.weight", name), take(t, "%s.bias", name)};
+    const float *w = take(t, n, "%s.weight", name);
+    return (norm){w, take(t, n, "%s.bias", name)};
 }
 
-/* Weights [n, k] packed to `to` (NULL: new memory). */
-__attribute__((format(printf, 5, 6))) static const float *take_packed(taking *t, float *to, int64_t n, int64_t k, const char *format, ...)
+/* Weights [n, k], packed. */
+__attribute__((format(printf, 4, 5))) static float *take_packed(taking *t, int64_t n, int64_t k, const char *format, ...)
 {
     const mert_parameter *p;
     const float *x;
+    float *to = place(t, mert_packed_floats(n, k));
+    char name[128];
     va_list ap;
     va_start(ap, format);
-    p = find(t, format, ap);
+    vsnprintf(name, sizeof name, format, ap);
     va_end(ap);
-    to = to ? to : mert_arena_floats(&t->f->weights, mert_packed_floats(n, k));
-    x = to ? shared(t, p) : NULL;
-    if (x) {
+    if ((x = begin(t, &p, name))) {
         mert_pack(t->f->ops, .to = to, .w = x, .ldw = k, .n = n, .k = k);
-        unshare(t, x);
+        done(t, p, x);
     }
     return to;
 }
 
 static linear take_linear(taking *t, int64_t out, int64_t in, const char *name)
 {
-    return (linear){take_packed(t, NULL, out, in, "%s.weight", name), take(t, "%s.bias", name)};
+    const float *w = take_packed(t, out, in, "%s.weight", name);
+    return (linear){w, take(t, out, "%s.bias", name)};
 }
 
 /* Conv weights [O, C, K] with the tap before the channel, as rows of overlapping windows want them. */
@@ -118,53 +133,64 @@ static void take_conv(taking *t, int i)
     mert_forward *f = t->f;
     const mert_config *c = &f->c;
     int64_t O = c->conv[i].dim, C = i ? c->conv[i - 1].dim : 1, K = c->conv[i].kernel;
+    const float *official;
+    float *to;
     char name[96];
     snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.2%s", i, c->extractor_layer_norm ? ".1" : "");
     if (c->extractor_layer_norm || i == 0)
-        f->conv_norm[i] = take_norm(t, name);
+        f->conv_norm[i] = take_norm(t, O, name);
     if (c->conv_bias)
-        f->conv[i].b = take(t, "feature_extractor.conv_layers.%d.0.bias", i);
-    if (i == 0 && !c->extractor_layer_norm) { /* packed anew for each clip */
-        f->first = take(t, "feature_extractor.conv_layers.0.0.weight");
-        return;
+        f->conv[i].b = take(t, O, "feature_extractor.conv_layers.%d.0.bias", i);
+    if (C == 1) {
+        official = take(t, O * K, "feature_extractor.conv_layers.%d.0.weight", i);
+        if (!c->extractor_layer_norm) { /* packed anew for each clip */
+            f->first = official;
+            return;
+        }
+        to = place(t, mert_packed_floats(O, K));
+        if (t->from)
+            mert_pack(f->ops, .to = to, .w = official, .ldw = K, .n = O, .k = K);
+    } else {
+        const mert_parameter *p;
+        to = place(t, mert_packed_floats(O, C * K));
+        snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.0.weight", i);
+        if ((official = begin(t, &p, name))) {
+            mert_swap_axes(f->ops, .to = t->ordered, .from = official, .n = O, .a = C, .b = K);
+            mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = C * K, .n = O, .k = C * K);
+            done(t, p, official);
+        }
     }
-    const float *x = take(t, "feature_extractor.conv_layers.%d.0.weight", i);
-    float *to = mert_arena_floats(&f->weights, mert_packed_floats(O, C * K));
-    if (!x || !to)
-        return;
-    mert_swap_axes(f->ops, .to = t->ordered, .from = x, .n = O, .a = C, .b = K);
-    mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = C * K, .n = O, .k = C * K);
     f->conv[i].w = to;
 }
 
 static void take_position(taking *t)
 {
     mert_forward *f = t->f;
-    int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel;
-    const float *g = take(t, "encoder.pos_conv.0.weight_g"), *v = take(t, "encoder.pos_conv.0.weight_v");
-    float *lengths = mert_arena_floats(&f->weights, K), *to = mert_arena_floats(&f->weights, G * mert_packed_floats(Cg, K * Cg));
-    f->position = (linear){to, take(t, "encoder.pos_conv.0.bias")};
-    if (f->weights.failed || t->bad)
+    int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel, packed = mert_packed_floats(Cg, K * Cg);
+    const float *b = take(t, D, "encoder.pos_conv.0.bias"), *g = take(t, K, "encoder.pos_conv.0.weight_g"), *v;
+    float *lengths = place(t, K), *to = place(t, G * packed);
+    const mert_parameter *p;
+    f->position = (linear){to, b};
+    if (!(v = begin(t, &p, "encoder.pos_conv.0.weight_v")))
         return;
     mert_weight_norm(f->ops, .w = t->ordered, .norm = lengths, .g = g, .v = v, .out = D, .in = Cg, .kernel = K);
-    mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = K * Cg, .n = Cg, .k = K * Cg, .count = G, .to_step = mert_packed_floats(Cg, K * Cg),
-              .w_step = Cg * K * Cg);
+    mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = K * Cg, .n = Cg, .k = K * Cg, .count = G, .to_step = packed, .w_step = Cg * K * Cg);
+    done(t, p, v);
 }
 
 static void take_layer(taking *t, int i)
 {
     static const char *const parts[] = {"q", "k", "v"};
-    mert_forward *f = t->f;
-    layer *l = &f->layers[i];
-    int64_t D = f->c.width, F = f->c.ffn, packed = mert_packed_floats(D, D);
-    float *w = mert_arena_floats(&f->weights, 3 * packed), *b = mert_arena_floats(&f->weights, 3 * D);
+    layer *l = &t->f->layers[i];
+    int64_t D = t->f->c.width, F = t->f->c.ffn;
     char name[96];
-    l->qkv = (linear){w, b};
-    for (int j = 0; w && b && j < 3; j++) {
-        const float *bias = take(t, "encoder.layers.%d.self_attn.%s_proj.bias", i, parts[j]);
-        take_packed(t, w + j * packed, D, D, "encoder.layers.%d.self_attn.%s_proj.weight", i, parts[j]);
-        if (bias)
-            mert_copy(f->ops, .to = b + j * D, .from = bias, .n = D);
+    for (int j = 0; j < 3; j++) { /* one after the other: a batch of three products */
+        const float *w = take_packed(t, D, D, "encoder.layers.%d.self_attn.%s_proj.weight", i, parts[j]);
+        l->qkv.w = j ? l->qkv.w : w;
+    }
+    for (int j = 0; j < 3; j++) {
+        const float *b = take(t, D, "encoder.layers.%d.self_attn.%s_proj.bias", i, parts[j]);
+        l->qkv.b = j ? l->qkv.b : b;
     }
     snprintf(name, sizeof name, "encoder.layers.%d.self_attn.out_proj", i);
     l->out = take_linear(t, D, D, name);
@@ -173,42 +199,71 @@ static void take_layer(taking *t, int i)
     snprintf(name, sizeof name, "encoder.layers.%d.fc2", i);
     l->fc2 = take_linear(t, D, F, name);
     snprintf(name, sizeof name, "encoder.layers.%d.self_attn_layer_norm", i);
-    l->norm1 = take_norm(t, name);
+    l->norm1 = take_norm(t, D, name);
     snprintf(name, sizeof name, "encoder.layers.%d.final_layer_norm", i);
-    l->norm2 = take_norm(t, name);
+    l->norm2 = take_norm(t, D, name);
 }
 
-static int take_all(mert_forward *f, const mert_weights *w)
+static void walk(taking *t)
 {
+    mert_forward *f = t->f;
     const mert_config *c = &f->c;
+    for (int i = 0; i < c->convs; i++)
+        take_conv(t, i);
+    f->feature_norm = take_norm(t, mert_config_features(c), "layer_norm");
+    f->projection = take_linear(t, c->width, mert_config_features(c), "post_extract_proj");
+    take_position(t);
+    f->encoder_norm = take_norm(t, c->width, "encoder.layer_norm");
+    for (int i = 0; i < c->layers; i++)
+        take_layer(t, i);
+}
+
+static int64_t largest_conv(const mert_config *c)
+{
     int64_t largest = (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel;
-    taking t = {.f = f, .from = w};
     for (int i = 1; i < c->convs; i++) {
         int64_t n = (int64_t)c->conv[i].dim * c->conv[i - 1].dim * c->conv[i].kernel;
         largest = n > largest ? n : largest;
     }
-    t.ordered = mert_ops_floats(f->ops, largest);
-    if (!t.ordered)
-        return -1;
-    for (int i = 0; i < c->convs; i++)
-        take_conv(&t, i);
-    f->feature_norm = take_norm(&t, "layer_norm");
-    f->projection = take_linear(&t, c->width, mert_config_features(c), "post_extract_proj");
-    take_position(&t);
-    f->encoder_norm = take_norm(&t, "encoder.layer_norm");
-    for (int i = 0; i < c->layers; i++)
-        take_layer(&t, i);
-    if (!c->extractor_layer_norm) {
-        int64_t O = c->conv[0].dim, K = c->conv[0].kernel;
-        f->folded = mert_arena_floats(&f->weights, O * K);
-        f->folded_packed = mert_arena_floats(&f->weights, mert_packed_floats(O, K));
-        f->folded_bias = mert_arena_floats(&f->weights, O);
-        f->sums = (double *)(void *)mert_arena_floats(&f->weights, 2 * K);
-        f->products = (double *)(void *)mert_arena_floats(&f->weights, 2 * K * K);
+    return largest;
+}
+
+static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
+{
+    taking t = {.f = f};
+    walk(&t);
+    f->size = t.at;
+    t = (taking){.f = f};
+    if (w->packed) {
+        if (w->packed_size != f->size)
+            return mert_fail(e, "%lld packed weights, and this architecture has %lld", (long long)w->packed_size, (long long)f->size);
+        f->mapped = f->ops->share(f->ops, w->packed, (size_t)f->size * sizeof(float));
+        t.base = (float *)(uintptr_t)f->mapped; /* read alone: there is nothing to take */
+        walk(&t);
+        t.bad = !f->mapped;
+    } else {
+        t.from = w;
+        t.base = f->block = mert_ops_floats(f->ops, f->size);
+        t.ordered = mert_ops_floats(f->ops, largest_conv(&f->c));
+        t.bad = !t.base || !t.ordered;
+        if (!t.bad)
+            walk(&t);
+        f->ops->wait(f->ops);
+        f->ops->release(f->ops, t.ordered);
     }
-    f->ops->wait(f->ops);
-    f->ops->release(f->ops, t.ordered);
-    return t.bad || f->weights.failed ? -1 : 0;
+    return t.bad ? mert_fail(e, "out of memory for the weights") : 0;
+}
+
+/* Room for the first convolution with GroupNorm in it. */
+static int make_first(mert_forward *f, mert_error *e)
+{
+    int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel;
+    f->folded = mert_arena_floats(&f->clip, O * K);
+    f->folded_packed = mert_arena_floats(&f->clip, mert_packed_floats(O, K));
+    f->folded_bias = mert_arena_floats(&f->clip, O);
+    f->sums = (double *)(void *)mert_arena_floats(&f->clip, 2 * K);
+    f->products = (double *)(void *)mert_arena_floats(&f->clip, 2 * K * K);
+    return f->clip.failed ? mert_fail(e, "out of memory for the weights") : 0;
 }
 
 mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_error *e)
@@ -223,21 +278,31 @@ mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_error 
     f->ops = ops;
     f->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
     f->layers = calloc((size_t)c->layers, sizeof *f->layers);
-    mert_arena_open(&f->weights, ops);
+    mert_arena_open(&f->clip, ops);
     mert_arena_open(&f->scratch, ops);
-    if (f->layers && !take_all(f, w))
+    if (!f->layers)
+        mert_fail(e, "out of memory");
+    else if (!take_all(f, w, e) && (c->extractor_layer_norm || !make_first(f, e)))
         return f;
     mert_forward_free(f);
-    mert_fail(e, "out of memory for the weights");
     return NULL;
+}
+
+int64_t mert_forward_weights(const mert_forward *f, const float **block)
+{
+    *block = f->mapped ? f->mapped : f->block;
+    return f->size;
 }
 
 void mert_forward_free(mert_forward *f)
 {
     if (!f)
         return;
-    mert_arena_close(&f->weights);
+    mert_arena_close(&f->clip);
     mert_arena_close(&f->scratch);
+    f->ops->release(f->ops, f->block);
+    if (f->mapped)
+        f->ops->unshare(f->ops, f->mapped);
     free(f->layers);
     free(f);
 }
@@ -371,7 +436,7 @@ static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
         in = r->attended;
     }
     mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = in, .lda = D, .b = l->qkv.w, .packed = 1, .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b,
-              .batch = 3, .b_step = mert_packed_floats(D, D), .c_step = D, .bias_step = D);
+              .batch = 3, .b_step = mert_packed_floats(D, D), .c_step = D, .bias_step = (D + 15) / 16 * 16);
     mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = r->qkv + D, .v = r->qkv + 2 * D, .B = 1, .T = T, .H = H,
                    .dh = D / H, .ld = 3 * D, .scale = (float)(1.0 / sqrt((double)(D / H))));
     for (int64_t t = 0; t < T; t += step)

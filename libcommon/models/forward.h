@@ -16,8 +16,12 @@
 
 typedef struct mert_forward mert_forward;
 
+/* The weights are taken one after the other and forgotten (mert_weights_forget). Of a packed model they stay where they are: then w must
+ * not be dropped before the object is freed. */
 mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_error *e);
 void mert_forward_free(mert_forward *f); /* NULL is fine */
+/* The packed weights, device [returned]: what a packed model holds. */
+int64_t mert_forward_weights(const mert_forward *f, const float **block);
 
 /* One of the hidden states as HF numbers them: 0 the input of the first layer, N the last, for pre-LN after the final norm. hidden:
  * device [T, D]; operations on it may be queued, and it stays as it is until they have run. */

@@ -315,7 +315,13 @@ const float *mert_weights_values(const mert_weights *w, const mert_parameter *p)
     return w->views ? w->views[p - w->layout.parameters] : w->values + p->offset;
 }
 
-void mert_weights_drop(mert_weights *w)
+void mert_weights_forget(const mert_weights *w, const mert_parameter *p)
+{
+    if (w->source)
+        mert_checkpoint_forget(w->source, mert_weights_values(w, p), (size_t)p->n * sizeof(float));
+}
+
+static void let_go(mert_weights *w)
 {
     if (w->source)
         mert_checkpoint_close(w->source);
@@ -324,10 +330,17 @@ void mert_weights_drop(mert_weights *w)
     w->source = NULL;
     w->values = NULL;
     w->views = NULL;
+    w->packed = NULL;
+}
+
+void mert_weights_drop(mert_weights *w)
+{
+    if (!w->packed) /* those are used where they are */
+        let_go(w);
 }
 
 void mert_weights_free(mert_weights *w)
 {
-    mert_weights_drop(w);
+    let_go(w);
     mert_layout_free(&w->layout);
 }

@@ -31,12 +31,17 @@ const mert_parameter *mert_layout_find(const mert_layout *l, const char *name);
 /* printf-style: the offset of a parameter that must exist. */
 int64_t mert_layout_offset(const mert_layout *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+enum { MERT_PACKED_VERSION = 1 }; /* of the order in which forward.c packs: another order is another version */
+
 /* A model in host memory. */
 typedef struct mert_weights {
     mert_layout layout;
     float *values;       /* [layout.size], 64-byte aligned; of a model that mert_weights_open opened only what `views` points to */
     const float **views; /* NULL, or [layout.count]: each parameter where it is, in a mapped file or in values */
-    mert_checkpoint *source; /* what views point into */
+    mert_checkpoint *source; /* what views and packed point into */
+    const float *packed; /* NULL, or the numbers in the order of products (forward.h), and no others */
+    int64_t packed_size;
+    uint64_t hash;       /* of a packed model: S9, as it was when it was packed */
 } mert_weights;
 
 /* A parameter's numbers [p->n]. */
@@ -52,7 +57,9 @@ int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *
 /* For reading alone, without the heads: float32 tensors of mapped containers stay in the file (shared between processes, nothing is
  * copied), the others are converted. Not for what wants one flat array. */
 int mert_weights_open(mert_weights *w, const char *path, mert_error *e);
-/* Lets go of the numbers and keeps the layout: for who has taken them elsewhere. */
+/* The parameter's numbers are not needed for now: their pages need not stay in memory. Reading them again is allowed. */
+void mert_weights_forget(const mert_weights *w, const mert_parameter *p);
+/* Lets go of the numbers and keeps the layout: for who has taken them elsewhere (which nobody does with those of a packed model). */
 void mert_weights_drop(mert_weights *w);
 /* As mert_weights_load, from an opened checkpoint. */
 int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e);
@@ -60,6 +67,9 @@ int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert
 int mert_weights_save(const mert_weights *w, const char *dir, mert_error *e);
 /* HF layout: HF names, no heads. */
 int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e);
+/* The numbers in the order of products, size floats, as one file that is used where it is, without packing and shared by all processes:
+ * model.safetensors with one tensor "packed", and config.json that says so. By F4. */
+int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, const char *dir, mert_error *e);
 uint64_t mert_weights_hash(const mert_weights *w); /* S9, over the tensors that inference needs */
 void mert_weights_free(mert_weights *w);
 

@@ -4,7 +4,9 @@
 #include "fairseq.h"
 
 #include "../../formats/file.h"
+#include "../../formats/stream/mts.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,14 +210,38 @@ static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
     return mert_fail(e, "no memory for %lld parameters", (long long)w->layout.elements);
 }
 
+/* "mert_packed" of config.json: {"version": 1, "hash": S9 in hex, "xxh64": of the bytes of the one tensor "packed"}. */
+static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_json *about, mert_error *e)
+{
+    const mert_tensor *t = mert_checkpoint_find(c, "packed");
+    const char *hash = mert_json_as_string(mert_json_get(about, "hash"));
+    mert_config config;
+    int64_t version = 0;
+    if (mert_json_as_int(mert_json_get(about, "version"), &version) || version != MERT_PACKED_VERSION)
+        return mert_fail(e, "packed in a way that this version does not know: pack the model again");
+    if (!t || t->type != MERT_E_F32 || t->ndim != 1 || (uintptr_t)t->data % 64 || !hash || sscanf(hash, "%16" SCNx64, &w->hash) != 1)
+        return mert_fail(e, "config.json says that it is packed, and it is not");
+    if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c), e))
+        return mert_fail_in(e, "config.json");
+    config.codebooks = 0;
+    if (mert_layout_make(&w->layout, &config, e))
+        return -1;
+    w->packed = t->data;
+    w->packed_size = t->elements;
+    return 0;
+}
+
 static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views, mert_error *e)
 {
+    const mert_json *about = mert_json_get(mert_checkpoint_config(c), "mert_packed");
     mert_config config;
     const mert_tensor **taken;
     size_t n_taken = 0;
     int hf, bad;
     const char *prefix = find_prefix(c, &hf);
     memset(w, 0, sizeof *w);
+    if (about)
+        return views ? open_packed(w, c, about, e) : mert_fail(e, "packed for mert-encode: there are no single tensors in it");
     if (!prefix)
         return mert_fail(e, "no MERT model in it: there is no feature_extractor.conv_layers.0 weight");
     if (mert_checkpoint_config(c)) {
@@ -327,12 +353,50 @@ int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e)
     return save(w, dir, 1, e);
 }
 
+/* config.json with what tells a packed model from others. NULL: out of memory. */
+static char *packed_config(const mert_weights *w, const float *packed, int64_t size)
+{
+    mert_config config = w->layout.config;
+    char *text, *to = NULL;
+    size_t n;
+    FILE *f;
+    config.codebooks = 0;
+    if (!(text = mert_config_to_hf(&config)))
+        return NULL;
+    if ((f = open_memstream(&to, &n))) {
+        fprintf(f, "{\n  \"mert_packed\": {\"version\": %d, \"hash\": \"%016" PRIx64 "\", \"xxh64\": \"%016" PRIx64 "\"},%s", MERT_PACKED_VERSION,
+                mert_weights_hash(w), mts_xxh64(packed, (size_t)size * sizeof *packed, 0), strchr(text, '{') + 1);
+        if (fclose(f)) {
+            free(to);
+            to = NULL;
+        }
+    }
+    free(text);
+    return to;
+}
+
+int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, const char *dir, mert_error *e)
+{
+    mert_tensor_out out = {.name = "packed", .type = MERT_E_F32, .ndim = 1, .shape = {size}, .data = packed};
+    char *path = mert_path_join(dir, "model.safetensors");
+    int bad = !path ? mert_fail(e, "%s: out of memory", dir) : 0;
+    bad = bad || mert_make_directory(dir, e) || mert_safetensors_write(path, &out, 1, e) ||
+          write_text(dir, "config.json", packed_config(w, packed, size), e) ||
+          write_text(dir, "preprocessor_config.json", mert_config_to_preprocessor(&w->layout.config), e);
+    free(path);
+    return bad ? -1 : 0;
+}
+
 uint64_t mert_weights_hash(const mert_weights *w)
 {
     const mert_layout *l = &w->layout;
     mert_named_values *v = calloc((size_t)l->count + 1, sizeof *v);
     size_t n = 0;
     uint64_t h;
+    if (w->packed) {
+        free(v);
+        return w->hash;
+    }
     if (!v)
         return 0;
     for (int i = 0; i < l->count; i++)
