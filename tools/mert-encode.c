@@ -191,10 +191,8 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     out->shape[0] = pool && !s->span.num ? 1 : -1;
     out->shape[1] = s->layers.weighted ? 1 : s->layers.n;
     out->shape[2] = c->width;
-    if (!pool)
-        out->frame_rate_num = c->sample_rate, out->frame_rate_den = mert_config_stride(c);
-    else
-        out->frame_rate_num = s->span.den, out->frame_rate_den = s->span.num ? s->span.num : 1;
+    out->frame_rate_num = !pool ? c->sample_rate : s->span.num ? s->span.den : 0; /* 0/1: none */
+    out->frame_rate_den = !pool ? mert_config_stride(c) : s->span.num ? s->span.num : 1;
     out->model = s->hash;
     return 0;
 }
