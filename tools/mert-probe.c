@@ -1,0 +1,298 @@
+/* What a model has learned, layer by layer: probes on frozen features.
+ *
+ *   in    features: hidden [T, layers, D] (pooled or not), or any others [T, D], of one kind and making
+ *   out   a table: layer, metric, mean, min, max, n (over seeds)
+ *
+ * The streams become one vector per layer and labelled item, span or frame (probe/instances.h), the table's labels become targets
+ * (probe/targets.h), and every layer gets probes of its own (probe/probe.h). */
+#include "../libcommon/base/filter.h"
+#include "../libcommon/base/log.h"
+#include "../libcommon/base/options.h"
+#include "../libcommon/probe/instances.h"
+#include "../libcommon/probe/linear.h"
+#include "../libcommon/probe/probe.h"
+#include "../formats/json.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *labels, *column, *decay_list, *manifests[3];
+static int task, probe, weighted, frames, folds = 5, seeds = 5, epochs = 200, patience = 10, batch = 64, json;
+static int64_t hidden = 512, max_frames = 10000, seed = 1;
+static double lr = 1e-3, dropout = 0.25;
+static const char *const tasks[] = {"classify", "multilabel", "regress", NULL};
+static const char *const probes[] = {"linear", "mlp", NULL};
+enum { DECAYS_MAX = 32 };
+static double decays[DECAYS_MAX], net_decays[DECAYS_MAX];
+static int n_decays, n_net_decays;
+
+static const mert_option options[] = {
+    {"labels", 'l', MERT_STRING, &labels, "FILE", 0, 0, NULL, "table of keys and labels, for items or time spans"},
+    {"column", 0, MERT_STRING, &column, "NAME", 0, 0, NULL, "the column of labels, if the table's first line names its columns (label)"},
+    {"task", 0, MERT_CHOICE, &task, "TASK", 0, 0, tasks, "one class each, any of the labels, or numbers"},
+    {"probe", 0, MERT_CHOICE, &probe, "PROBE", 0, 0, probes, "linear, or with one hidden layer"},
+    {"weighted", 0, MERT_FLAG, &weighted, NULL, 0, 0, NULL, "also probe a learned mixture of all layers"},
+    {"frames", 0, MERT_FLAG, &frames, NULL, 0, 0, NULL, "probe single frames, not means over items or spans"},
+    {"max-frames", 0, MERT_INT64, &max_frames, "N", 1, 1e9, NULL, "frames kept, a uniform sample"},
+    {"folds", 0, MERT_INT, &folds, "K", 3, 1000, NULL, "parts of the cross-validation"},
+    {"train", 0, MERT_STRING, &manifests[MERT_PROBE_TRAIN], "MANIFEST", 0, 0, NULL, "train on these items, instead of cross-validation"},
+    {"valid", 0, MERT_STRING, &manifests[MERT_PROBE_VALID], "MANIFEST", 0, 0, NULL, "choose the decay by these (default: a part of --train)"},
+    {"test", 0, MERT_STRING, &manifests[MERT_PROBE_TEST], "MANIFEST", 0, 0, NULL, "score these"},
+    {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "the first seed"},
+    {"seeds", 0, MERT_INT, &seeds, "N", 1, 1000, NULL, "how many seeds, one after the other"},
+    {"decay", 0, MERT_STRING, &decay_list, "LIST", 0, 0, NULL, "weight decays to choose from (default: as the page says)"},
+    {"hidden", 0, MERT_INT64, &hidden, "N", 1, 1 << 16, NULL, "units of the hidden layer (mlp)"},
+    {"epochs", 0, MERT_INT, &epochs, "N", 1, 1e6, NULL, "passes over the training part at most (mlp, weighted)"},
+    {"patience", 0, MERT_INT, &patience, "N", 1, 1e6, NULL, "passes without gain on the valid part that end training (mlp, weighted)"},
+    {"batch", 0, MERT_INT, &batch, "N", 1, 1 << 16, NULL, "instances of a step (mlp, weighted)"},
+    {"lr", 0, MERT_DOUBLE, &lr, "X", 1e-9, 10, NULL, "learning rate (mlp, weighted)"},
+    {"dropout", 0, MERT_DOUBLE, &dropout, "P", 0, 0.99, NULL, "share of hidden units left out while training (mlp)"},
+    {"json", 0, MERT_FLAG, &json, NULL, 0, 0, NULL, "print JSON with every seed's value, not a table"},
+    {0}};
+static const mert_tool tool = {"mert-probe", "what a model has learned: probes on frozen features, every layer in one pass",
+                               "[options] --labels FILE [FILE...]", "Reads streams of features (hidden, mfcc, chroma ...), writes a table of scores.",
+                               options, NULL};
+
+/* ---- what is printed ---- */
+
+static const char *line_name(const mert_instances *in, int64_t line)
+{
+    return !line ? "prior" : line <= in->layers ? in->layer[line - 1] : "weighted";
+}
+
+static void print_number(double x, const char *none)
+{
+    if (isnan(x))
+        fputs(none, stdout);
+    else
+        printf("%.4f", x);
+}
+
+static void print_table(const mert_instances *in, const mert_probe_result *r)
+{
+    puts("layer\tmetric\tmean\tmin\tmax\tn");
+    for (int64_t l = 0; l < r->lines; l++)
+        for (int k = 0; k < r->scores; k++) {
+            mert_probe_range s = mert_probe_result_range(r, l, k);
+            const double three[] = {s.mean, s.min, s.max};
+            printf("%s\t%s", line_name(in, l), r->names[k]);
+            for (int i = 0; i < 3; i++) {
+                putchar('\t');
+                print_number(three[i], "nan");
+            }
+            printf("\t%d\n", s.n);
+        }
+}
+
+static int print_quoted(const char *s, mert_error *e)
+{
+    char *quoted = mert_json_quote(s);
+    if (!quoted)
+        return mert_fail(e, "'%.100s' cannot be written as JSON: out of memory, or no UTF-8", s);
+    fputs(quoted, stdout);
+    free(quoted);
+    return 0;
+}
+
+static int print_json(const mert_instances *in, const mert_targets *g, const mert_probe_result *r, mert_error *e)
+{
+    printf("{\"task\": \"%s\", \"probe\": \"%s\", \"instances\": %" PRId64 ", \"groups\": %" PRId64 ", \"rounds\": %d, \"seeds\": [", tasks[task],
+           probes[probe], g->n, g->groups, r->rounds);
+    for (int i = 0; i < r->seeds; i++)
+        printf("%s%" PRId64, i ? ", " : "", seed + i);
+    printf("]");
+    for (int64_t c = 0; g->names && c < g->outputs; c++) {
+        fputs(c ? ", " : ",\n \"classes\": [", stdout);
+        if (print_quoted(g->names[c], e))
+            return -1;
+    }
+    fputs(g->names ? "]" : "", stdout);
+    for (int64_t l = 0; r->mixture && l < in->layers; l++)
+        printf("%s%.4f", l ? ", " : ",\n \"mixture\": [", r->mixture[l]);
+    fputs(r->mixture ? "],\n \"scores\": [" : ",\n \"scores\": [", stdout);
+    for (int64_t l = 0; l < r->lines; l++)
+        for (int k = 0; k < r->scores; k++) {
+            fputs(l || k ? ",\n  {\"layer\": " : "\n  {\"layer\": ", stdout);
+            if (print_quoted(line_name(in, l), e))
+                return -1;
+            printf(", \"metric\": \"%s\", \"values\": [", r->names[k]);
+            for (int i = 0; i < r->seeds; i++) {
+                fputs(i ? ", " : "", stdout);
+                print_number(r->value[(l * r->scores + k) * r->seeds + i], "null");
+            }
+            fputs("]}", stdout);
+        }
+    puts("]}");
+    return 0;
+}
+
+/* For people: the best layer by the task's first measure. */
+static void say_best(const mert_instances *in, const mert_targets *g, const mert_probe_result *r)
+{
+    mert_probe_range best = mert_probe_result_range(r, 1, 0), guess = mert_probe_result_range(r, 0, 0);
+    int64_t at = 1;
+    for (int64_t l = 2; l <= in->layers; l++) {
+        mert_probe_range s = mert_probe_result_range(r, l, 0);
+        if (isnan(best.mean) || s.mean > best.mean) {
+            best = s;
+            at = l;
+        }
+    }
+    mert_log_note("%" PRId64 " %s of %" PRId64 " items or groups, %" PRId64 " %s; best %s: layer %s, %.3f (%.3f to %.3f over %d seed%s); a guess: %.3f",
+                  g->n, frames ? "frames" : in->table->spans ? "spans" : "items", g->groups, g->outputs,
+                  g->task == MERT_PROBE_CLASSIFY ? "classes" : g->task == MERT_PROBE_MULTILABEL ? "labels" : "numbers", r->names[0],
+                  line_name(in, at), best.mean, best.min, best.max, best.n, best.n == 1 ? "" : "s", guess.mean);
+    if (r->mixture) {
+        int64_t top = 0;
+        for (int64_t l = 1; l < in->layers; l++)
+            top = r->mixture[l] > r->mixture[top] ? l : top;
+        mert_log_note("the mixture's largest share: layer %s, %.3f of 1", in->layer[top], r->mixture[top]);
+    }
+}
+
+/* What did not meet, once, with counts. */
+static void say_unmatched(const mert_instances *in)
+{
+    char text[2 * MTS_KEY_MAX] = "", what[3][128] = {"", "", ""};
+    if (in->unknown)
+        snprintf(what[0], sizeof what[0], "%" PRId64 " item%s without a row (the first: '%.60s'); ", in->unknown, in->unknown == 1 ? "" : "s",
+                 in->first_unknown);
+    if (in->missing)
+        snprintf(what[1], sizeof what[1], "%" PRId64 " row%s without features; ", in->missing, in->missing == 1 ? "" : "s");
+    if (in->empty)
+        snprintf(what[2], sizeof what[2], "%" PRId64 " span%s without a frame; ", in->empty, in->empty == 1 ? "" : "s");
+    snprintf(text, sizeof text, "%s%s%s", what[0], what[1], what[2]);
+    if (*text)
+        mert_log_note("%s: %.*s", in->table->path, (int)strlen(text) - 2, text);
+}
+
+/* ---- all features came in ---- */
+
+static void show(int64_t done, int64_t all)
+{
+    mert_log_progress("%" PRId64 " of %" PRId64 " probes", done, all);
+}
+
+static int print_result(const mert_instances *in, const mert_targets *g, const mert_probe_result *r, mert_error *e)
+{
+    errno = 0;
+    if (!json)
+        print_table(in, r);
+    else if (print_json(in, g, r, e))
+        return -1;
+    if (fflush(stdout) || ferror(stdout))
+        return mert_fail(e, "cannot write to standard output: %s", strerror(errno ? errno : EIO));
+    return 0;
+}
+
+static int finish(void *self, mert_instances *in, mert_error *e)
+{
+    mert_probe_options o = {.hidden = probe ? hidden : 0, .weighted = weighted, .folds = folds, .seeds = seeds, .seed = (uint64_t)seed,
+                            .decays = {decays, n_decays}, .net_decays = {net_decays, n_net_decays},
+                            .epochs = epochs, .patience = patience, .batch = batch, .lr = lr,
+                            .dropout = dropout, .progress = show};
+    mert_targets g;
+    mert_probe_result r;
+    int bad;
+    (void)self;
+    say_unmatched(in);
+    if (mert_targets_make(&g, (mert_probe_task)task, in->table, in->row, in->n, e))
+        return -1;
+    bad = mert_probe_run(&r, &o, &g, in->x, in->layers, in->width, e);
+    mert_log_progress_end();
+    if (bad) {
+        mert_targets_free(&g);
+        return mert_fail_in(e, "%s", labels);
+    }
+    if (r.rare)
+        mert_log_note("%s: %" PRId64 " of %" PRId64 " labels occur in fewer items or groups than there are folds", labels, r.rare, g.outputs);
+    bad = print_result(in, &g, &r, e);
+    if (!bad && mert_options.verbose) {
+        say_best(in, &g, &r);
+        if (r.unfinished)
+            mert_log_note("%" PRId64 " trainings were stopped after %d steps", r.unfinished, MERT_LINEAR_STEPS);
+    }
+    mert_probe_result_free(&r);
+    mert_targets_free(&g);
+    return bad;
+}
+
+/* ---- options ---- */
+
+static int descending(const void *a, const void *b)
+{
+    return (*(const double *)a < *(const double *)b) - (*(const double *)a > *(const double *)b);
+}
+
+static int read_decays(const char *list, double *to)
+{
+    const char *p = list;
+    int n = 0;
+    for (char *stop;; p = stop + 1) {
+        double v = strtod(p, &stop);
+        if (stop == p || (*stop && *stop != ',') || !(v >= 0 && v <= 1e6))
+            mert_usage_error("--decay: '%s' is no list of numbers from 0 to 1e6", list);
+        if (n == DECAYS_MAX)
+            mert_usage_error("--decay: more than %d numbers", DECAYS_MAX);
+        to[n++] = v;
+        if (!*stop)
+            break;
+    }
+    qsort(to, (size_t)n, sizeof *to, descending);
+    return n;
+}
+
+/* The table, and the split that manifests give. */
+static int read_table(mert_probe_table *t, mert_error *e)
+{
+    int64_t out;
+    if (mert_probe_table_read(t, labels, column, e))
+        return -1;
+    if (!manifests[MERT_PROBE_TRAIN])
+        return 0;
+    if (t->splits)
+        return mert_fail(e, "%s: has a column 'split': --train and --test would give another", labels);
+    for (int p = MERT_PROBE_TRAIN; p <= MERT_PROBE_TEST; p++)
+        if (manifests[p] && mert_probe_table_assign(t, manifests[p], (mert_probe_part)p, e))
+            return -1;
+    out = mert_probe_table_keep_parts(t);
+    if (!t->n)
+        return mert_fail(e, "%s: no key is an item of the manifests", labels);
+    if (out)
+        mert_log_note("%s: %" PRId64 " row%s of items that are in no manifest", labels, out, out == 1 ? "" : "s");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    mert_probe_table table = {0};
+    mert_instances in = {.table = &table};
+    mert_filter f = {.stage = &mert_instances_stage, .self = &in, .no_output = 1};
+    mert_error e;
+    int status = 1;
+    mert_options_parse(&tool, &argc, &argv);
+    signal(SIGPIPE, SIG_DFL); /* when the reader of our text has gone we end quietly, even if a parent ignored it */
+    if (!labels)
+        mert_usage_error("which labels? --labels FILE");
+    if (!manifests[MERT_PROBE_TRAIN] != !manifests[MERT_PROBE_TEST] || (manifests[MERT_PROBE_VALID] && !manifests[MERT_PROBE_TRAIN]))
+        mert_usage_error("--train and --test go together, --valid with them");
+    n_decays = read_decays(decay_list ? decay_list : "0.0001,0.001,0.01,0.1,1", decays);
+    n_net_decays = read_decays(decay_list ? decay_list : "0.01,0.1,1", net_decays);
+    if (read_table(&table, &e))
+        mert_log_error("%s", e.text);
+    else {
+        in.frames = frames;
+        in.max_frames = max_frames;
+        in.seed = (uint64_t)seed;
+        in.finish = finish;
+        status = mert_filter_run(&f, argv, argc);
+    }
+    mert_instances_free(&in);
+    mert_probe_table_free(&table);
+    return status;
+}
