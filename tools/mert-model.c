@@ -8,6 +8,7 @@
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
 #include "../libcommon/models/fairseq.h"
+#include "../libcommon/models/forward.h"
 #include "../libcommon/train/recipe.h"
 
 #include <inttypes.h>
@@ -18,13 +19,13 @@
 
 /* ---- options ---- */
 
-enum { TO_HF, TO_FAIRSEQ, TO_NATIVE };
+enum { TO_HF, TO_FAIRSEQ, TO_NATIVE, TO_PACKED };
 
 static int list_tensors, show_extras, to = TO_HF;
 static int64_t seed;
 static const char *recipe, *model, *output;
 static mert_strings settings;
-static const char *const layouts[] = {"hf", "fairseq", "native", NULL};
+static const char *const layouts[] = {"hf", "fairseq", "native", "packed", NULL};
 
 static const mert_option info_options[] = {
     {"tensors", 0, MERT_FLAG, &list_tensors, NULL, 0, 0, NULL, "list every tensor: name, type, shape"},
@@ -225,6 +226,25 @@ static int save_fairseq(const mert_weights *w, const char *dir, mert_error *e)
     return bad ? -1 : 0;
 }
 
+/* As mert-encode's products read them. */
+static int save_packed(const mert_weights *w, const char *dir, mert_error *e)
+{
+    mert_ops *ops = mert_ops_cpu();
+    mert_forward *f = mert_forward_new(w, ops, e);
+    const float *block = NULL;
+    int64_t n = f ? mert_forward_weights(f, &block) : 0;
+    float *host = f ? malloc((size_t)n * sizeof *host) : NULL;
+    int bad = !f ? -1 : !host ? mert_fail(e, "out of memory") : 0;
+    if (!bad) {
+        ops->download(ops, host, block, (size_t)n * sizeof *host);
+        ops->wait(ops);
+        bad = mert_weights_save_packed(w, host, n, dir, e);
+    }
+    free(host);
+    mert_forward_free(f);
+    return bad;
+}
+
 static int convert(int argc, char **argv)
 {
     mert_checkpoint *c;
@@ -236,9 +256,9 @@ static int convert(int argc, char **argv)
         mert_usage_error("needs -m MODEL and -o DIR, and no operands");
     if (!(c = mert_checkpoint_open(model, &e)))
         return failed(&e);
-    heads = wants_heads(c) && to != TO_HF;
+    heads = wants_heads(c) && to != TO_HF && to != TO_PACKED;
     if (!heads && mert_json_get(mert_checkpoint_config(c), "mert_pretraining"))
-        mert_log_note("%s: the heads for pre-training are left out: HF's layout has no place for them", model);
+        mert_log_note("%s: the heads for pre-training are left out: this layout has no place for them", model);
     bad = mert_weights_from(&w, c, heads, &e);
     mert_checkpoint_close(c);
     if (bad) {
@@ -247,6 +267,7 @@ static int convert(int argc, char **argv)
     }
     bad = to == TO_HF        ? mert_weights_save_hf(&w, output, &e)
           : to == TO_FAIRSEQ ? save_fairseq(&w, output, &e)
+          : to == TO_PACKED  ? save_packed(&w, output, &e)
                              : mert_weights_save(&w, output, &e);
     if (!bad && mert_options.verbose)
         mert_log_note("%s: %" PRId64 " parameters, hash %016" PRIx64, output, w.layout.elements, mert_weights_hash(&w));
@@ -321,7 +342,7 @@ static const mert_command commands[] =
     {{"info", "[options] MODEL...", "what a model is: architecture, input contract, parameters, hash", info_options,
       info},
      {"init", "[options] --recipe FILE -o DIR", "random weights of a recipe's model", init_options, init},
-     {"convert", "[--to hf|fairseq|native] -m MODEL -o DIR", "a model in another layout", convert_options, convert},
+     {"convert", "[--to hf|fairseq|native|packed] -m MODEL -o DIR", "a model in another layout", convert_options, convert},
      {"verify", "MODEL...", "reads all of a model: checksums, tensors, shapes, values", verify_options, verify},
      {0}};
 
