@@ -11,6 +11,7 @@
 #include "../libcommon/train/journal.h"
 #include "../libcommon/train/pack.h"
 #include "../libcommon/train/session.h"
+#include "mert-train/processes.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +23,10 @@ enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which 
 
 static const char *recipe_name, *manifest, *valid_manifest, *save, *init, *device = "cpu";
 static mert_strings settings, labels, valid_labels, pcm, valid_pcm;
-static int resume, print_recipe;
+static int resume, print_recipe, processes = 1, sharding = MERT_SHARD_NONE;
+static const char *offload;
+static const char *const shardings[] = {"none", "optimizer", "full", NULL};
+static mert_exchange *x; /* the processes of this run */
 
 static const mert_option options[] = {
     {"recipe", 0, MERT_STRING, &recipe_name, "FILE", 0, 0, NULL, "what to train, and how: mert-recipe(5)"},
@@ -43,6 +47,12 @@ static const mert_option options[] = {
     {"init", 0, MERT_STRING, &init, "MODEL", 0, 0, NULL, "begin with the weights of this model, as far as they fit"},
     {"resume", 0, MERT_FLAG, &resume, NULL, 0, 0, NULL, "go on from the newest checkpoint in DIR, if there is one"},
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "what computes"},
+    {"processes", 0, MERT_INT, &processes, "N", 1, MERT_LOCAL_MAX, NULL,
+     "so many processes of this machine train together; of any number of machines: mpirun or srun mert-train ..."},
+    {"shard", 0, MERT_CHOICE, &sharding, "WHAT", 0, 0, shardings,
+     "of what each of many processes keeps a part only: nothing, the optimiser's state, or weights and gradients, too"},
+    {"offload", 0, MERT_STRING, &offload, "WHERE", 0, 0, NULL,
+     "keep the optimiser's state in host memory ('host'), in a file in SAVE ('disk'), or in one in this folder"},
     {0}};
 
 static const mert_tool tool = {
@@ -68,6 +78,7 @@ static void catch_signals(void)
     struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGUSR1, &a, NULL); /* the one that mpirun passes on */
 }
 
 /* ---- what to train on ---- */
@@ -128,7 +139,7 @@ static int pack_if_need_be(mert_strings *list, const char *name, const char *of,
     if (!(path = mert_path_join(save, name)))
         return mert_fail(e, "out of memory");
     add(list, path);
-    if (mert_pack_fits(path, hash, rate))
+    if (x->rank || mert_pack_fits(path, hash, rate))
         return 0;
     mert_log_note("packing the audio of %s into %s", of, path);
     return mert_pack_make(path, of, rate, e);
@@ -194,10 +205,7 @@ static void describe_corpus(const char *what, const mert_corpus *c)
 
 static int open_data(mert_session *s, mert_error *e)
 {
-    int64_t rate = s->recipe.sample_rate;
-    if (pack_training(&s->recipe, e) ||
-        pack_if_need_be(&valid_pcm, "valid.pcm.mts", valid_manifest, rate, e) ||
-        open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, manifest, &labels, &pcm, e) ||
+    if (open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, manifest, &labels, &pcm, e) ||
         open_corpus(&s->valid, &s->recipe, 0, valid_manifest, &valid_labels, &valid_pcm, e) ||
         mert_corpus_fits(&s->train, &s->valid, e))
         return -1;
@@ -250,19 +258,24 @@ static int write_recipe(const mert_recipe *r, mert_error *e)
     return bad;
 }
 
-static int open_run(mert_session *s, mert_error *e)
+/* What process 0 does before the others: the folder, and packed audio. */
+static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
 {
-    int64_t newest;
+    if (!x->rank && mert_make_directory(save, e))
+        return -1;
+    *newest = mert_state_newest(save);
+    if (!x->rank && *newest >= 0 && !resume)
+        return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save,
+                         (long long)*newest);
+    return pack_training(r, e) || pack_if_need_be(&valid_pcm, "valid.pcm.mts", valid_manifest, r->sample_rate, e) ? -1 : 0;
+}
+
+static int open_run(mert_session *s, int64_t newest, mert_error *e)
+{
     int fresh = 0, taken;
     mert_ops *ops = mert_ops_open(device);
     if (!ops)
         return mert_fail(e, "no device '%s'", device);
-    if (mert_make_directory(save, e))
-        return -1;
-    newest = mert_state_newest(save);
-    if (newest >= 0 && !resume)
-        return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save,
-                         (long long)newest);
     if (open_data(s, e) || mert_session_model(s, e))
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
@@ -277,7 +290,20 @@ static int open_run(mert_session *s, mert_error *e)
             return -1;
         mert_log_note("%d tensors of %s, %d random ones", taken, init, fresh);
     }
-    return write_recipe(&s->recipe, e) || mert_session_begin(s, ops, e);
+    if (x->ranks > 1)
+        mert_log_note("%d processes; an update is %lld batches", x->ranks, (long long)s->state.batches);
+    return (!x->rank && write_recipe(&s->recipe, e)) || mert_session_begin(s, ops, e) ? -1 : 0;
+}
+
+/* All of what comes before the first update; the processes agree on whether it went well. */
+static int begin(mert_session *s, mert_journal *j, mert_error *e)
+{
+    int64_t newest = -1;
+    int bad = read_recipe(&s->recipe, e) || prepare(&s->recipe, &newest, e);
+    if (processes_agree(x, bad, &newest, sizeof newest, e))
+        return -1;
+    bad = open_run(s, newest, e) || (!x->rank && mert_journal_open(j, save, s->train.K, s->state.position.update, e));
+    return processes_agree(x, bad, NULL, 0, e);
 }
 
 /* ---- the run ---- */
@@ -291,18 +317,25 @@ static int validate(mert_session *s, mert_journal *j, mert_error *e)
         entropy[k] = mert_corpus_entropy(&s->valid, k);
         unigram[k] = mert_corpus_cross_entropy(&s->train, &s->valid, k);
     }
-    if (mert_session_validate(s, &row.sums, e) || mert_journal_valid(j, &row, line, sizeof line, e))
+    if (mert_session_validate(s, &row.sums, e))
+        return mert_fail_in(e, "validation");
+    if (x->rank)
+        return 0;
+    if (mert_journal_valid(j, &row, line, sizeof line, e))
         return mert_fail_in(e, "validation");
     mert_log_note("%s", line);
     return 0;
 }
 
-static int one_update(mert_session *s, mert_train_row *row, mert_error *e)
+static int same_failure; /* of all processes, in the same way */
+
+static int one_update(mert_session *s, mert_train_row *row, int *stop, mert_error *e)
 {
     mert_step step;
     double began = mert_seconds();
     if (mert_session_update(s, &step, e))
         return -1;
+    *stop = step.stop;
     row->seconds += mert_seconds() - began;
     row->waited += step.waited;
     row->audio_seconds += (double)step.sums.samples / (double)s->recipe.sample_rate;
@@ -313,8 +346,10 @@ static int one_update(mert_session *s, mert_train_row *row, mert_error *e)
     if (step.unreadable && mert_report_failed(step.unreadable_key, step.unreadable_why, 1))
         return mert_fail(e, "stopped at the first failure (--fail-fast)");
     if (step.skipped) {
-        mert_log_error("update %lld left out, not finite: %s", (long long)s->state.position.update, step.why);
-        if (s->state.skipped_in_row >= SKIPS_MAX)
+        if (*step.why)
+            mert_log_error("update %lld left out, not finite: %s", (long long)s->state.position.update, step.why);
+        same_failure = s->state.skipped_in_row >= SKIPS_MAX;
+        if (same_failure)
             return mert_fail(e, "%d updates in a row were not finite", SKIPS_MAX);
     }
     return 0;
@@ -326,9 +361,10 @@ static int log_row(mert_session *s, mert_journal *j, mert_train_row *row, mert_e
     row->update = s->state.position.update;
     row->epoch = s->state.position.epoch;
     row->skipped = s->state.skipped;
-    if (mert_journal_train(j, row, mert_session_last(s), line, sizeof line, e))
+    if (!x->rank && mert_journal_train(j, row, mert_session_last(s), line, sizeof line, e))
         return -1;
-    mert_log_note("%s", line);
+    if (!x->rank)
+        mert_log_note("%s", line);
     *row = (mert_train_row){0};
     return 0;
 }
@@ -343,10 +379,11 @@ static int train(mert_session *s, mert_journal *j, mert_error *e)
     const mert_recipe *r = &s->recipe;
     mert_train_row row = {0};
     int64_t last = mert_session_last(s), *update = &s->state.position.update, saved = *update;
+    int stop = 0; /* by a signal to any of the processes: they end after the same update */
     if (*update == 0 && validate(s, j, e))
         return -1;
-    while (*update < last && !signalled) {
-        if (one_update(s, &row, e))
+    while (*update < last && !stop && !(x->ranks == 1 && signalled)) {
+        if (one_update(s, &row, &stop, e))
             return -1;
         if ((due(*update, r->log_interval) || *update == last) && log_row(s, j, &row, e))
             return -1;
@@ -361,29 +398,48 @@ static int train(mert_session *s, mert_journal *j, mert_error *e)
     return saved != *update ? mert_session_save(s, e) : 0;
 }
 
-int main(int argc, char **argv)
+static int run(void)
 {
-    mert_session s = {0};
+    mert_session s = {.sharing = {x, (mert_sharding)sharding, offload && !strcmp(offload, "disk") ? save : offload},
+                      .save = save,
+                      .stop = &signalled};
     mert_journal j = {0};
     mert_error e = {{0}};
-    int bad;
+    int begun = !begin(&s, &j, &e), bad = !begun || train(&s, &j, &e);
+    if (mert_journal_close(&j, bad ? NULL : &e))
+        bad = 1;
+    if (bad && begun && x->ranks > 1 && !same_failure) {
+        mert_report_broken("%s", e.text);
+        x->abandon(x); /* the others are still in the middle of it */
+        return 1;
+    }
+    if (bad && (begun ? !x->rank : *e.text != 0))
+        mert_report_broken("%s", e.text);
+    mert_session_end(&s);
+    x->close(x);
+    return mert_report_finish() || bad;
+}
+
+static void die_by(int number)
+{
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+int main(int argc, char **argv)
+{
+    mert_recipe shown;
+    int status;
     mert_options_parse(&tool, &argc, &argv);
     if (argc)
         mert_usage_error("no operands are taken, but there is '%s'", argv[0]);
     if (print_recipe)
-        return show_recipe(&s.recipe);
+        return show_recipe(&shown);
     default_names();
-    s.save = save;
     catch_signals();
-    bad = read_recipe(&s.recipe, &e) || open_run(&s, &e) ||
-          mert_journal_open(&j, save, s.train.K, s.state.position.update, &e) || train(&s, &j, &e);
-    if (mert_journal_close(&j, bad ? NULL : &e) || bad)
-        mert_report_broken("%s", e.text);
-    mert_session_end(&s);
-    bad = mert_report_finish();
-    if (signalled) {
-        signal(signalled, SIG_DFL);
-        raise(signalled);
-    }
-    return bad;
+    if ((x = processes_join(processes, save, &status)))
+        status = run();
+    if (signalled || status < 0)
+        die_by(signalled ? signalled : -status);
+    return status;
 }

@@ -205,7 +205,8 @@ static void finish_common(void)
         mert_options.max_failed_percent = p;
     } else
         mert_options.max_failed = (int64_t)p;
-    if (!mert_options.threads)
+    mert_options.threads_given = mert_options.threads > 0;
+    if (!mert_options.threads_given)
         mert_options.threads = !sched_getaffinity(0, sizeof cpus, &cpus) ? CPU_COUNT(&cpus) : 1;
 }
 

@@ -79,6 +79,7 @@ const char *mert_version(void);
 typedef struct mert_common {
     int verbose, quiet;
     int threads;             /* always >= 1 after parsing; default: the CPUs this process may use */
+    int threads_given;       /* by --threads */
     int progress;            /* -1: if stderr is a terminal */
     int64_t max_failed;      /* -1: percent counts */
     double max_failed_percent;
