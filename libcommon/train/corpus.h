@@ -85,7 +85,8 @@ int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const cha
                      int nlabels, const char *const *pcm, int npcm, mert_error *e);
 void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */
 
-/* The name with _shard_shards behind the last "train" of its file name, to be freed. NULL: it has none, or no memory. */
+/* The name with _shard_shards behind the last "train" of its file name, to be freed. NULL: it has none, or no
+ * memory. */
 char *mert_shard_name(const char *name, int shard, int shards);
 int mert_shards_apart(const char *manifest, int shards); /* 1: the shards have manifests of their own */
 

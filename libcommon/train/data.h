@@ -1,12 +1,13 @@
 /* Batches: which crops of which items are heard together, and when. Formed for the whole run from (seed, epoch) alone,
  * so that it does not matter who reads them or how often a run was resumed (contract A4):
  *
- * - Each item gives `crops_per_item` crops in an epoch, of at most max_sample_size samples (dynamic_crops: as many as the
- *   epoch has); items shorter than min_sample_size are left out.
+ * - Each item gives `crops_per_item` crops in an epoch, of at most max_sample_size samples (dynamic_crops: as
+ *   many as the epoch has); items shorter than min_sample_size are left out.
  * - Crops are sorted by size, ties at random, and cut into batches of at most max_tokens samples; a batch larger than
  * `multiple` is cut to a multiple of it. All crops of a batch are as long as its shortest. The batches of an epoch come
  * in random order.
- * - Where in its item a crop begins is random, on the grid of frames, so that labels fit exactly (crop_jitter: anywhere).
+ * - Where in its item a crop begins is random, on the grid of frames, so that labels fit exactly (crop_jitter:
+ *   anywhere).
  * - With shards, an epoch hears the items of one of them.
  *
  * A loader makes the batches on a thread of its own, some ahead of the one in use. */
@@ -80,8 +81,8 @@ typedef struct mert_dealing {
 typedef struct mert_loader mert_loader;
 
 /* Starts to make batches from the position on: those of an update that are this process's; dealing NULL: all of
- * r->update_freq. c, r and model must outlive it; c is used by the loader's thread alone. NULL on error, also if an epoch
- * has no batch. */
+ * r->update_freq. c, r and model must outlive it; c is used by the loader's thread alone. NULL on error, also if an
+ * epoch has no batch. */
 mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
                                const mert_dealing *dealing, mert_error *e);
 /* The next batch, valid until the next call; *waited (may be NULL) += the seconds that it was not there. NULL: the

@@ -16,8 +16,8 @@ static void choose(const mert_random *r, uint32_t *i, int32_t *v, int64_t size, 
     }
 }
 
-/* One row before the reduction; returns how many frames it masks. u: what rounds the number of spans. next: the index of
- * the first random number not used, in and out. */
+/* One row before the reduction; returns how many frames it masks. u: what rounds the number of spans. next: the index
+ * of the first random number not used, in and out. */
 static int64_t mask_row(const mert_mask_config *c, const mert_random *r, double u, int64_t T, int32_t *scratch,
                         uint8_t *row, uint32_t *next)
 {

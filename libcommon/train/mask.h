@@ -1,5 +1,5 @@
-/* Which frames are masked: fairseq's compute_mask_indices, static lengths, overlapping spans, all rows of a batch with the
- * same number of masked frames. Per row of T frames:
+/* Which frames are masked: fairseq's compute_mask_indices, static lengths, overlapping spans, all rows of a batch with
+ * the same number of masked frames. Per row of T frames:
  *
  *     n = max(min_spans, floor(prob * T / length + u)),  u uniform in [0, 1)
  *     n starts, without replacement, from 0 .. T - length - 1; each masks `length` frames
@@ -41,8 +41,8 @@ typedef struct mert_replace_config {
     int in_batch;
 } mert_replace_config;
 
-/* mask [B, T] -> source [B, T]: MERT_MASK_EMBEDDING (-1) or a row b * T + t of the batch; that of an unmasked frame is its
- * own. Keyed as above, in_batch by (seed, update, micro_batch) alone. */
+/* mask [B, T] -> source [B, T]: MERT_MASK_EMBEDDING (-1) or a row b * T + t of the batch; that of an unmasked frame is
+ * its own. Keyed as above, in_batch by (seed, update, micro_batch) alone. */
 int mert_mask_replace(const mert_replace_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
                       const int64_t *items, int64_t B, int64_t T, const uint8_t *mask, int32_t *source, mert_error *e);
 

@@ -11,9 +11,9 @@
 
 static const mert_setting *find(const char *name, size_t n)
 {
-    for (int i = 0; i < mert_settings_n; i++)
-        if (mert_settings[i].kind != HEADING && strlen(mert_settings[i].name) == n && !memcmp(mert_settings[i].name, name, n))
-            return &mert_settings[i];
+    for (const mert_setting *s = mert_settings; s < mert_settings + mert_settings_n; s++)
+        if (s->kind != HEADING && strlen(s->name) == n && !memcmp(s->name, name, n))
+            return s;
     return NULL;
 }
 
@@ -352,9 +352,9 @@ const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b)
         [CHOICE] = sizeof(int),      [CONVS] = sizeof(mert_convs), [WHOLES] = 2 * sizeof(int64_t),
         [REALS] = 2 * sizeof(double), [WHOLE_LIST] = sizeof(mert_list),  [REAL_LIST] = sizeof(mert_list),
         [PATH] = MERT_RECIPE_PATH_MAX};
-    for (int i = 0; i < mert_settings_n; i++)
-        if (mert_settings[i].kind != HEADING && !mert_settings[i].free &&
-            memcmp((const char *)a + mert_settings[i].offset, (const char *)b + mert_settings[i].offset, size[mert_settings[i].kind]))
-            return mert_settings[i].name;
+    for (const mert_setting *s = mert_settings; s < mert_settings + mert_settings_n; s++)
+        if (s->kind != HEADING && !s->free &&
+            memcmp((const char *)a + s->offset, (const char *)b + s->offset, size[s->kind]))
+            return s->name;
     return NULL;
 }

@@ -33,8 +33,8 @@ typedef struct mert_list {
     double value[MERT_LIST_MAX]; /* the rest is 0 */
 } mert_list;
 
-/* The values. What each means stands in the table (recipe_settings.c) and nowhere else. Lengths are samples unless the name says
- * frames. */
+/* The values. What each means stands in the table (recipe_settings.c) and nowhere else. Lengths are samples unless the
+ * name says frames. */
 typedef struct mert_recipe {
     /* model */
     int64_t sample_rate;
@@ -114,10 +114,10 @@ const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);
  * without heads. */
 int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e);
 
-/* The recipe's first weights of that model. pretrained_weights does not show in them yet: */
+/* The recipe's first weights of that model, without its pretrained_weights ... */
 int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e);
-/* takes the extractor (convolutions and norms, nothing else) from the checkpoint of that name, if there is one: where a run
- * begins, not where it goes on. Tensors that are missing or of another shape are an error. */
+/* ... and these: the extractor (convolutions and norms, nothing else) of the model of that name, if the recipe has one.
+ * For where a run begins, not where it goes on. Tensors that are missing or of another shape are an error. */
 int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e);
 
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */

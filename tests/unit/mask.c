@@ -101,6 +101,161 @@ TEST(masks_are_distributed_as_the_reference_s)
     mert_json_free(j);
 }
 
+/* What fairseq's compute_mask_indices gives for (B, C), no padding mask, min_masks 0, over so many batches: as MERT's
+ * apply_mask calls it for channels. In the last case a count per row would leave 3.2 channels of a row. */
+static const struct {
+    int64_t B, C;
+    double prob;
+    int64_t length;
+    double batches, mean, std, first, middle;
+} channel_reference[] = {{8, 768, 0.3, 10, 5000, 186.251, 7.6675, 0.027125, 0.243925},
+                         {4, 64, 0.5, 4, 20000, 24.151, 1.98025, 0.118025, 0.3994125},
+                         {8, 768, 0.005, 3, 20000, 3.8215, 1.329074, 0.0016875, 0.00511875}};
+
+TEST(channel_masks_are_distributed_as_fairseq_s)
+{
+    for (size_t i = 0; i < sizeof channel_reference / sizeof *channel_reference; i++) {
+        int64_t B = channel_reference[i].B, C = channel_reference[i].C, items[8];
+        mert_mask_config c = {.prob = channel_reference[i].prob, .length = channel_reference[i].length};
+        uint8_t channels[8 * 768];
+        tally t = {0};
+        double n = BATCHES, rows = n * (double)B, mean, p;
+        for (int64_t b = 0; b < B; b++)
+            items[b] = 5 * b;
+        for (uint64_t update = 0; update < BATCHES; update++) {
+            CHECK(!mert_mask_channels(&c, 1, update, 0, items, B, C, channels, NULL));
+            count(channels, B, C, &t);
+        }
+        mean = t.sum / n;
+        CHECK(!t.uneven && t.last == 0);
+        CHECK(near("mean", mean, channel_reference[i].mean, channel_reference[i].std, n));
+        CHECK(near("std", sqrt(t.squares / n - mean * mean), channel_reference[i].std,
+                   channel_reference[i].std / sqrt(2), n));
+        p = channel_reference[i].first;
+        CHECK(near("first channel", t.first / rows, p, sqrt(p * (1 - p)), rows));
+        p = channel_reference[i].middle;
+        CHECK(near("middle channel", t.middle / rows, p, sqrt(p * (1 - p)), rows));
+    }
+}
+
+TEST(channel_masks_differ_between_items_and_may_be_empty)
+{
+    mert_mask_config c = {.prob = 0.2, .length = 4}, none = {.prob = 1e-9, .length = 4};
+    int64_t items[2] = {7, 9};
+    uint8_t a[2 * 64], b[2 * 64];
+    CHECK(!mert_mask_channels(&c, 1, 5, 3, items, 2, 64, a, NULL) && memcmp(a, a + 64, 64));
+    CHECK(!mert_mask_channels(&c, 1, 5, 3, items, 2, 64, b, NULL) && !memcmp(a, b, sizeof a));
+    CHECK(!mert_mask_channels(&c, 1, 5, 4, items, 2, 64, b, NULL) && memcmp(a, b, sizeof a));
+    CHECK(!mert_mask_make(&c, 1, 5, 3, items, 2, 64, b, NULL) && memcmp(a, b, sizeof a)); /* not the frames' numbers */
+    CHECK(!mert_mask_channels(&none, 1, 5, 3, items, 2, 64, a, NULL));
+    for (int i = 0; i < 2 * 64; i++)
+        CHECK(!a[i]);
+}
+
+/* ---- what stands in the place of masked frames ---- */
+
+enum { RB = 3, RT = 60 };
+
+static const int64_t replaced_items[RB] = {4, 2, 11};
+
+/* Replaced frames of rows [first, first + n): their sources lie there, rise with them, and come once each. */
+static int in_order(const int32_t *source, const uint8_t *mask, int64_t first, int64_t n)
+{
+    int32_t last = -1;
+    for (int64_t i = first; i < first + n; i++) {
+        if (!mask[i] || source[i] == -1 || source[i] == i)
+            continue;
+        if (source[i] < first || source[i] >= first + n || source[i] <= last)
+            return 0;
+        last = source[i];
+    }
+    return 1;
+}
+
+typedef struct replaced {
+    double masked, embedded, itself, other, other_row, from_masked, sources[RB * RT];
+} replaced;
+
+static int tally_replaced(const mert_replace_config *c, replaced *r)
+{
+    mert_mask_config m = {0.5, 5, 2};
+    uint8_t mask[RB * RT];
+    int32_t source[RB * RT];
+    *r = (replaced){0};
+    for (uint64_t update = 1; update <= BATCHES; update++) {
+        if (mert_mask_make(&m, 1, update, 0, replaced_items, RB, RT, mask, NULL) ||
+            mert_mask_replace(c, 1, update, 0, replaced_items, RB, RT, mask, source, NULL))
+            return 0;
+        for (int64_t b = 0; !c->in_batch && b < RB; b++)
+            if (!in_order(source, mask, b * RT, RT))
+                return 0;
+        if (c->in_batch && !in_order(source, mask, 0, RB * RT))
+            return 0;
+        for (int i = 0; i < RB * RT; i++) {
+            if (!mask[i] && source[i] != i)
+                return 0;
+            if (!mask[i])
+                continue;
+            r->masked++;
+            r->embedded += source[i] == -1;
+            r->itself += source[i] == i;
+            if (source[i] == -1 || source[i] == i)
+                continue;
+            r->other++;
+            r->other_row += source[i] / RT != i / RT;
+            r->from_masked += mask[source[i]];
+            r->sources[source[i]]++;
+        }
+    }
+    return 1;
+}
+
+TEST(replaced_frames_get_frames_of_their_own_sample)
+{
+    mert_replace_config c = {.replace = 0.3, .origin = 0.2};
+    replaced r;
+    double least = 1e9, most = 0;
+    CHECK(tally_replaced(&c, &r));
+    /* a frame may be given itself, so that a few of the 0.3 count as kept; replacement comes first */
+    CHECK(r.other / r.masked > 0.25 && r.other / r.masked < 0.3);
+    CHECK_NEAR(r.embedded / r.masked, 0.7 * 0.8, 0.01);
+    CHECK_NEAR((r.itself + r.other) / r.masked, 0.3 + 0.7 * 0.2, 0.01);
+    CHECK(r.other_row == 0);
+    CHECK_NEAR(r.from_masked / r.other, r.masked / (BATCHES * RB * RT), 0.04); /* masked or not */
+    for (int i = 0; i < RB * RT; i++) {
+        least = fmin(least, r.sources[i]);
+        most = fmax(most, r.sources[i]);
+    }
+    CHECK(least > 0.5 * most); /* any frame is as good as another */
+}
+
+TEST(replaced_frames_get_frames_of_the_batch)
+{
+    mert_replace_config c = {.replace = 1, .in_batch = 1};
+    replaced r;
+    CHECK(tally_replaced(&c, &r));
+    CHECK(r.embedded == 0 && r.other_row > 0 && r.other > 0.9 * r.masked);
+    c = (mert_replace_config){.origin = 1}; /* all stay as they are */
+    CHECK(tally_replaced(&c, &r) && r.itself == r.masked);
+    c = (mert_replace_config){0};
+    CHECK(tally_replaced(&c, &r) && r.embedded == r.masked);
+}
+
+TEST(a_replacement_depends_on_its_keys_alone)
+{
+    mert_replace_config c = {.replace = 0.5};
+    uint8_t mask[RB * RT];
+    int32_t a[RB * RT], b[RB * RT];
+    memset(mask, 1, sizeof mask);
+    for (int in_batch = 0; in_batch < 2; in_batch++) {
+        c.in_batch = in_batch;
+        CHECK(!mert_mask_replace(&c, 1, 5, 3, replaced_items, RB, RT, mask, a, NULL));
+        CHECK(!mert_mask_replace(&c, 1, 5, 3, replaced_items, RB, RT, mask, b, NULL) && !memcmp(a, b, sizeof a));
+        CHECK(!mert_mask_replace(&c, 1, 6, 3, replaced_items, RB, RT, mask, b, NULL) && memcmp(a, b, sizeof a));
+        CHECK(!mert_mask_replace(&c, 2, 5, 3, replaced_items, RB, RT, mask, b, NULL) && memcmp(a, b, sizeof a));
+    }
+}
+
 TEST(a_mask_depends_on_its_keys_alone)
 {
     mert_mask_config c = {0.8, 5, 2};
@@ -132,6 +287,11 @@ TEST(short_rows_are_masked_too)
 int main(void)
 {
     RUN(masks_are_distributed_as_the_reference_s);
+    RUN(channel_masks_are_distributed_as_fairseq_s);
+    RUN(channel_masks_differ_between_items_and_may_be_empty);
+    RUN(replaced_frames_get_frames_of_their_own_sample);
+    RUN(replaced_frames_get_frames_of_the_batch);
+    RUN(a_replacement_depends_on_its_keys_alone);
     RUN(a_mask_depends_on_its_keys_alone);
     RUN(short_rows_are_masked_too);
     return test_done();

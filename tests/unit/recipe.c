@@ -94,6 +94,144 @@ TEST(what_does_not_fit_together)
           says("3 is more than 1"));
 }
 
+TEST(lists_and_names)
+{
+    mert_recipe r, back;
+    char *text;
+    CHECK(!read_text(&r, "mask_dynamic_prob_step = 10000 40000\nmask_dynamic_prob = 0.2 0.5 0.8\n"
+                         "dynamic_crops = 1 2.5\ndynamic_crops_epoches = 1 10\npretrained_weights = a b/c\n"
+                         "mask_replace_type = in_batch\n"));
+    CHECK(r.mask_dynamic_prob_step.n == 2 && r.mask_dynamic_prob.value[2] == 0.8 && r.dynamic_crops.value[1] == 2.5);
+    CHECK(!strcmp(r.pretrained_weights, "a b/c") && r.mask_replace_type == 1 && r.mask_dynamic_len.n == 0);
+    text = mert_recipe_text(&r, 1);
+    CHECK(text && !read_text(&back, text) && !memcmp(&r, &back, sizeof r));
+    free(text);
+    CHECK(!mert_recipe_set(&back, "mask_dynamic_prob=0.2 0.5 0.7", &e) &&
+          !strcmp(mert_recipe_difference(&r, &back), "mask_dynamic_prob"));
+    back = r;
+    CHECK(!mert_recipe_set(&back, "pretrained_weights=none", &e) && !*back.pretrained_weights &&
+          !strcmp(mert_recipe_difference(&r, &back), "pretrained_weights"));
+    CHECK(!mert_recipe_set(&back, "dynamic_crops=none", &e) && back.dynamic_crops.n == 0);
+    CHECK(read_text(&r, "mask_dynamic_len_step = 1e4\n") && says("'1e4' is not a whole number"));
+    CHECK(read_text(&r, "mask_dynamic_prob = 0.2 1.5\n") && says("1.5 is outside 0.01 to 1"));
+    CHECK(mert_recipe_set(&r, "dynamic_crops=1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", &e) && says("more than 16"));
+    CHECK(mert_recipe_set(&r, "pretrained_weights=a#b", &e) && says("cannot hold a name with a #"));
+}
+
+TEST(masks_change_after_given_updates)
+{
+    mert_recipe r;
+    static const struct {
+        int64_t update;
+        double prob;
+        int64_t length;
+    } expected[] = {{1, 0.2, 2}, {10, 0.2, 2}, {11, 0.5, 2}, {20, 0.5, 2}, {21, 0.5, 10},
+                    {40, 0.5, 10}, {41, 0.8, 10}, {MERT_LAST_UPDATE, 0.8, 10}};
+    mert_recipe_defaults(&r);
+    CHECK(mert_recipe_mask(&r, 5).prob == 0.8 && mert_recipe_mask(&r, MERT_LAST_UPDATE).length == 5);
+    CHECK(!mert_recipe_set(&r, "mask_dynamic_prob_step=10 40", &e) &&
+          !mert_recipe_set(&r, "mask_dynamic_prob=0.2 0.5 0.8", &e) &&
+          !mert_recipe_set(&r, "mask_dynamic_len_step=20", &e) && !mert_recipe_set(&r, "mask_dynamic_len=2 10", &e));
+    CHECK(!mert_recipe_check(&r, &e));
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        mert_mask_config m = mert_recipe_mask(&r, expected[i].update);
+        CHECK(m.prob == expected[i].prob && m.length == expected[i].length && m.min_spans == 2);
+    }
+}
+
+TEST(crops_and_shards_change_by_epoch)
+{
+    mert_recipe r;
+    int seen[6] = {0};
+    mert_recipe_defaults(&r);
+    CHECK(mert_recipe_crop(&r, 0) == 120000 && mert_recipe_shard(&r, 3) == 0);
+    CHECK(!mert_recipe_set(&r, "dynamic_crops=1 2.5 10", &e) &&
+          !mert_recipe_set(&r, "dynamic_crops_epoches=1 3 4", &e) && !mert_recipe_check(&r, &e));
+    CHECK(mert_recipe_crop(&r, 0) == 24000 && mert_recipe_crop(&r, 1) == 24000 && mert_recipe_crop(&r, 2) == 60000);
+    CHECK(mert_recipe_crop(&r, 3) == 240000 && mert_recipe_crop(&r, 99) == 240000);
+    CHECK(mert_recipe_crop(&r, -1) == 120000); /* validation */
+    CHECK(!mert_recipe_set(&r, "sharding_data=6", &e));
+    for (int epoch = 0; epoch < 600; epoch++)
+        seen[mert_recipe_shard(&r, epoch)]++;
+    for (int i = 0; i < 6; i++)
+        CHECK(seen[i] > 60 && seen[i] < 150);
+    r.load_random_data_shard = 0;
+    for (int epoch = 0; epoch < 20; epoch++)
+        CHECK(mert_recipe_shard(&r, epoch) == epoch % 6);
+}
+
+/* sets: settings with blanks between, applied to the defaults; the check must say `expected`. */
+static int refuses(const char *const *sets, const char *expected)
+{
+    mert_recipe r;
+    mert_recipe_defaults(&r);
+    for (; *sets; sets++)
+        if (mert_recipe_set(&r, *sets, &e))
+            return 0;
+    return mert_recipe_check(&r, &e) && says(expected);
+}
+
+#define REFUSES(expected, ...) CHECK(refuses((const char *const[]){__VA_ARGS__, NULL}, expected))
+
+TEST(changes_that_do_not_fit_together)
+{
+    REFUSES("mask_dynamic_prob: 2 values for 2 steps", "mask_dynamic_prob_step=1 2", "mask_dynamic_prob=0.1 0.2");
+    REFUSES("mask_dynamic_len: 1 values for 0 steps", "mask_dynamic_len=3");
+    REFUSES("mask_dynamic_prob: 5 does not come after 5",
+            "mask_dynamic_prob_step=5 5", "mask_dynamic_prob=0.1 0.2 0.3");
+    REFUSES("dynamic_crops: 2 lengths for the 1 epochs", "dynamic_crops=1 2", "dynamic_crops_epoches=1");
+    REFUSES("the first epoch must be 1", "dynamic_crops=1 2", "dynamic_crops_epoches=2 3");
+    REFUSES("dynamic_crops, 4800000 fits a batch", "dynamic_crops=1 200", "dynamic_crops_epoches=1 2");
+    REFUSES("dynamic_crops, 1200: 3 frames have no room for mask_length 5", "dynamic_crops=0.05",
+            "dynamic_crops_epoches=1");
+    REFUSES("have no room for mask_length 300", "mask_dynamic_len_step=7", "mask_dynamic_len=5 300");
+    REFUSES("mask_channel_length 768: the width is 768", "mask_channel_prob=0.1", "mask_channel_length=768");
+    REFUSES("random_codebook 3: there are 2 codebooks", "codebooks=2", "classes=5", "random_codebook=3");
+}
+
+TEST(an_extractor_of_another_model)
+{
+    mert_recipe r, small;
+    mert_config c;
+    mert_weights w, random, from;
+    const char *path = test_tmp("extractor");
+    char set[600];
+    mert_recipe_defaults(&r);
+    CHECK(!mert_recipe_set(&r, "conv_feature_layers=8x10/5 8x3/2", &e) &&
+          !mert_recipe_set(&r, "encoder_layers=1", &e) &&
+          !mert_recipe_set(&r, "encoder_embed_dim=16", &e) && !mert_recipe_set(&r, "encoder_attention_heads=2", &e) &&
+          !mert_recipe_set(&r, "conv_pos_groups=4", &e) && !mert_recipe_set(&r, "conv_bias=yes", &e));
+    small = r;
+    small.seed = 7;
+    CHECK(!mert_recipe_model(&small, NULL, 0, &c, &e) && !mert_recipe_weights(&small, &c, &from, &e) &&
+          !mert_weights_save(&from, path, &e));
+    snprintf(set, sizeof set, "pretrained_weights=%s", path);
+    /* another width: all but the extractor is of another shape, and not looked at */
+    CHECK(!mert_recipe_set(&r, set, &e) && !mert_recipe_set(&r, "encoder_embed_dim=32", &e));
+    CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && !mert_recipe_weights(&r, &c, &w, &e) &&
+          !mert_recipe_weights(&r, &c, &random, &e));
+    CHECK(!mert_recipe_pretrained(&r, &w, &e));
+    for (int i = 0; i < w.layout.count; i++) {
+        const mert_parameter *p = &w.layout.parameters[i], *q = mert_layout_find(&from.layout, p->name);
+        int extractor = !strncmp(p->name, "feature_extractor.", 18);
+        size_t bytes = (size_t)p->n * sizeof(float);
+        CHECK(extractor ? !memcmp(w.values + p->offset, from.values + q->offset, bytes)
+                        : !memcmp(w.values + p->offset, random.values + p->offset, bytes));
+        if (extractor && strstr(p->name, ".0.weight"))
+            CHECK(memcmp(w.values + p->offset, random.values + p->offset, bytes));
+    }
+    mert_weights_free(&w);
+    mert_weights_free(&random);
+    CHECK(!mert_recipe_set(&r, "conv_feature_layers=8x10/5 8x4/2", &e) && !mert_recipe_model(&r, NULL, 0, &c, &e) &&
+          !mert_recipe_weights(&r, &c, &w, &e));
+    CHECK(mert_recipe_pretrained(&r, &w, &e) &&
+          says("feature_extractor.conv_layers.1.0.weight is of another shape than the recipe makes it"));
+    CHECK(!mert_recipe_set(&r, "pretrained_weights=nowhere/at/all", &e) && mert_recipe_pretrained(&r, &w, &e) &&
+          says("pretrained_weights: ") && says("nowhere/at/all"));
+    mert_weights_free(&w);
+    mert_weights_free(&from);
+}
+
 TEST(a_resumed_run_may_change_only_how_it_is_watched)
 {
     mert_recipe a, b;
@@ -213,6 +351,11 @@ int main(void)
     RUN(its_own_text_says_the_same);
     RUN(wrong_lines_are_named);
     RUN(what_does_not_fit_together);
+    RUN(lists_and_names);
+    RUN(masks_change_after_given_updates);
+    RUN(crops_and_shards_change_by_epoch);
+    RUN(changes_that_do_not_fit_together);
+    RUN(an_extractor_of_another_model);
     RUN(a_resumed_run_may_change_only_how_it_is_watched);
     RUN(the_official_95m);
     RUN(the_others);
