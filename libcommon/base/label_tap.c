@@ -1,5 +1,7 @@
 #include "label_tap.h"
 
+#include "report.h"
+
 #include <stddef.h>
 
 int mert_label_tap_open(mert_label_tap *t, const char *pattern, mert_error *e)
@@ -22,7 +24,9 @@ static int stream(void *self, const mts_begin *b, mert_error *e)
 
 static int record(void *self, const mts_record *r, mert_error *e)
 {
-    return mert_labels_record(((mert_label_tap *)self)->writer, r, e);
+    mert_label_tap *t = self;
+    t->begun = 1;
+    return mert_labels_record(t->writer, r, e);
 }
 
 static int frames(void *self, const void *data, int64_t n, mert_error *e)
@@ -45,7 +49,9 @@ static int commit(void *self, mert_error *e)
     mert_label_tap *t = self;
     mert_labels_writer *w = t->writer;
     t->writer = NULL;
-    return mert_labels_commit(w, e);
+    if (mert_labels_commit(w, e))
+        return !t->begun && mert_report_all_failed() ? mert_fail(e, "%s", "") : -1;
+    return 0;
 }
 
 const mert_tap mert_label_tap_calls = {

@@ -15,6 +15,7 @@
 
 typedef struct mert_label_tap {
     mert_labels_writer *writer; /* NULL: none, or committed */
+    int begun;                  /* a record came */
 } mert_label_tap;
 
 extern const mert_tap mert_label_tap_calls; /* self: a mert_label_tap */

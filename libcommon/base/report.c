@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-static int64_t items, failed, broken;
+static int64_t items, failed, said, broken;
 static double audio_seconds, started = -1;
 
 static void start(void)
@@ -33,6 +33,7 @@ int mert_report_failed(const char *key, const char *reason, int here)
 {
     items++;
     failed++;
+    said += here != 0;
     if (here) {
         if (*key)
             mert_log_error("%s: %s", key, reason);
@@ -40,6 +41,11 @@ int mert_report_failed(const char *key, const char *reason, int here)
             mert_log_error("%s", reason);
     }
     return mert_options.fail_fast;
+}
+
+int mert_report_all_failed(void)
+{
+    return items > 0 && said == items;
 }
 
 void mert_report_broken(const char *format, ...)
@@ -50,7 +56,8 @@ void mert_report_broken(const char *format, ...)
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
     broken++;
-    mert_log_error("%s", text);
+    if (*text)
+        mert_log_error("%s", text);
 }
 
 int mert_report_finish(void)

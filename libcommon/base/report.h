@@ -8,7 +8,10 @@ void mert_report_item(double audio_seconds); /* one more item done */
 /* One more item failed. here: it failed in this program, so its line is printed; otherwise it was said upstream.
  * Returns 1 if --fail-fast says to stop now. */
 int mert_report_failed(const char *key, const char *reason, int here);
-/* Something is wrong that is not an item's fault: the run fails whatever --max-failed allows. */
+/* There were items, and each failed here: why nothing came of them has been said. */
+int mert_report_all_failed(void);
+/* Something is wrong that is not an item's fault: the run fails whatever --max-failed allows. An empty text adds no line
+ * to what has been said. */
 void mert_report_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints the -v line and returns the exit status: 0, or 1 if more failed than allowed. */
 int mert_report_finish(void);

@@ -1,5 +1,7 @@
 #include "gather.h"
 
+#include "../base/report.h"
+
 #include <string.h>
 
 static int on_stream(void *self, const mts_begin *b, mert_error *e)
@@ -69,8 +71,8 @@ static int finish(void *self, mert_error *e)
     mert_gather *g = self;
     int64_t n = 0;
     float *x = g->sample ? mert_sample_finish(g->sample, &n, e) : NULL;
-    if (!g->sample || (x && !n))
-        return mert_fail(e, "no features to train on came in");
+    if (!g->sample || !mert_sample_seen(g->sample))
+        return mert_fail(e, "%s", mert_report_all_failed() ? "" : "no features to train on came in");
     if (x && n > 1 && g->least > 1 && all_the_same(x, n, g->rows.n * g->rows.width))
         return mert_fail(e, "all %lld frames are the same: there is nothing to tell classes apart by", (long long)n);
     return x ? g->finish(g->finish_self, &g->features, x, n, mert_sample_seen(g->sample), e) : -1;
