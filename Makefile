@@ -37,8 +37,9 @@ BIN        = $(TOOLS:%=$(OUT)/bin/%)
 UNIT_BIN   = $(UNIT:%=$(OUT)/tests/unit/%)
 PROG_BIN   = $(PROGRAMS:%=$(OUT)/tests/%)
 BENCH_BIN  = $(BENCH:%=$(OUT)/bench/%)
+PLUGIN_BIN = $(PLUGINS:%=$(OUT)/lib/mert/%.so)
 
-all: $(BIN)
+all: $(BIN) $(PLUGIN_BIN)
 
 # ---- features: found once, printed once ----
 
@@ -71,6 +72,11 @@ $(LIBS):
 $(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename $$(wildcard tools/$$*/*.c)))) $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS_ALL)
+
+# What only some machines have is a shared object of its own, loaded when it is asked for: ../lib/mert beside the programs.
+$(OUT)/lib/mert/%.so: plugins/%.c $(OUT)/features.mk
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $< $(PLUGIN_LIBS_$*)
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
@@ -119,13 +125,14 @@ $(OUT)/demo/score: $(OUT)/pipelines/demo/score.o
 install: all
 	mkdir -p '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man7' '$(DESTDIR)$(DATADIR)'
 	for f in $(TOOLS); do install -m 755 $(OUT)/bin/$$f '$(DESTDIR)$(BINDIR)/' || exit; done
+	for f in $(PLUGINS); do install -D -m 644 $(OUT)/lib/mert/$$f.so '$(DESTDIR)$(LIBDIR)'/$$f.so || exit; done
 	for f in $(MAN); do install -m 644 $$f '$(DESTDIR)$(MANDIR)'/man$${f##*.}/ || exit; done
 	cp -R pipelines '$(DESTDIR)$(DATADIR)/'
 
 uninstall:
 	for f in $(TOOLS); do rm -f '$(DESTDIR)$(BINDIR)'/$$f; done
 	for f in $(notdir $(MAN)); do rm -f '$(DESTDIR)$(MANDIR)'/man$${f##*.}/$$f; done
-	rm -rf '$(DESTDIR)$(DATADIR)'
+	rm -rf '$(DESTDIR)$(DATADIR)' '$(DESTDIR)$(LIBDIR)'
 
 clean:
 	rm -rf $(OUT)

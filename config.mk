@@ -4,6 +4,8 @@ VERSION = 0.1.0
 
 PREFIX  = /usr/local
 BINDIR  = $(PREFIX)/bin
+# programs look for plugins in ../lib/mert beside them, or where $MERT_PLUGINS says
+LIBDIR  = $(PREFIX)/lib/mert
 MANDIR  = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share/mert
 
@@ -14,5 +16,5 @@ WARN    = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpoin
 
 # Debian packages that `make deps` installs: to build, and to run the demo and the tests.
 DEPS_BUILD = pkg-config libavformat-dev libavcodec-dev libavutil-dev libswresample-dev \
-             libfftw3-dev libopenblas-pthread-dev libzstd-dev libjansson-dev
-DEPS_RUN   = zstd ffmpeg fluidsynth fluid-soundfont-gm
+             libfftw3-dev libopenblas-pthread-dev libzstd-dev libjansson-dev libopenmpi-dev
+DEPS_RUN   = zstd ffmpeg fluidsynth fluid-soundfont-gm openmpi-bin

@@ -4,13 +4,13 @@
 
 # Prints what breaks the rules below a root folder: FILE: includes WHAT (WHY).
 violations() {
-    (cd "$1" && find formats libcommon tools -name '*.[ch]' 2>/dev/null | sort | xargs awk '
+    (cd "$1" && find formats libcommon tools plugins -name '*.[ch]' 2>/dev/null | sort | xargs awk '
     BEGIN {
         level["formats/stream"] = 1; level["formats"] = 2; level["libcommon/base"] = 3
         level["libcommon/audio"] = level["libcommon/dsp"] = level["libcommon/nn"] = level["libcommon/tensor"] = 4
-        level["libcommon/models"] = 5; level["libcommon/train"] = level["libcommon/probe"] = 6; level["tools"] = 7
+        level["libcommon/models"] = 5; level["libcommon/train"] = level["libcommon/probe"] = 6; level["tools"] = level["plugins"] = 7
         owner["libav"] = owner["libsw"] = "libcommon/audio"; owner["cblas"] = "libcommon/nn"; owner["openblas"] = "libcommon/nn"
-        owner["fftw3"] = "libcommon/dsp"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"
+        owner["fftw3"] = "libcommon/dsp"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = "plugins"
     }
     function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
     function room(path) {
@@ -62,6 +62,7 @@ check models_must_not_know_train found_out libcommon/models/a.c '#include "../tr
 check ffmpeg_stays_in_audio found_out tools/mert-x.c '#include <libavformat/avformat.h>'
 check blas_stays_in_nn found_out libcommon/models/a.c '#include <cblas.h>'
 check fftw_stays_in_dsp found_out libcommon/train/a.c '#include <fftw3.h>'
+check mpi_stays_in_its_plugin found_out libcommon/train/a.c '#include <mpi.h>'
 check zstd_stays_in_stream found_out formats/a.c '#include <zstd.h>'
 check a_new_room_needs_a_rule found_out libcommon/attic/a.c '#include "b.h"'
 check downwards_is_fine allowed libcommon/train/a.c '#include "../../formats/labels.h"'
