@@ -63,6 +63,9 @@ void mert_weights_forget(const mert_weights *w, const mert_parameter *p);
 void mert_weights_drop(mert_weights *w);
 /* As mert_weights_load, from an opened checkpoint. */
 int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e);
+/* The tensors that mert_weights_from passes over, because the encoder has no use for them: training's own, a head on top, what stands beside
+ * the model. Their names into to[size], with blanks between, as many as there is room for; how many there are. */
+int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t size);
 /* Our own directory: model.safetensors (fairseq names, heads included), config.json, preprocessor_config.json. By F4. */
 int mert_weights_save(const mert_weights *w, const char *dir, mert_error *e);
 /* HF layout: HF names, no heads. */

@@ -195,6 +195,26 @@ static int nothing_unused(const mert_checkpoint *c, const char *prefix, int head
     return n ? mert_fail(e, "%d tensor%s the configuration has no place for:%s", n, n > 1 ? "s that" : " that", unused) : 0;
 }
 
+int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t size)
+{
+    int hf, n = 0, full = 0;
+    const char *prefix = find_prefix(c, &hf);
+    size_t used = 0;
+    to[0] = 0;
+    for (size_t i = 0; prefix && i < mert_checkpoint_count(c); i++) {
+        const char *name = mert_checkpoint_tensor(c, i)->name;
+        if (!strncmp(name, prefix, strlen(prefix)) && !known_extra(name + strlen(prefix), heads))
+            continue;
+        full |= used + strlen(name) + 6 > size;
+        if (!full)
+            used += (size_t)snprintf(to + used, size - used, "%s%s", n ? " " : "", name);
+        n++;
+    }
+    if (full)
+        snprintf(to + used, size - used, " ...");
+    return n;
+}
+
 /* Room for the numbers of which most stay where they are: untouched memory is none. */
 static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
 {
