@@ -226,7 +226,7 @@ static int put_row(reading *r, int64_t row)
     else
         snprintf(x->key, sizeof x->key, "row-%" PRId64, row);
     if (before)
-        mert_fail(&tensor_error, "%s: row %" PRId64 " has no labels", r->all[0].path, row);
+        mert_fail(&tensor_error, "it has no labels");
     if (!bad && !before) {
         if (mts_write_record(r->out, x) || (bad = put_frames(r, row, count)) < 0)
             return -1;
