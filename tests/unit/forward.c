@@ -1,0 +1,218 @@
+/* The encoder for inference (models/forward.h) against the one for training, whose every step the reference's vectors confirm: all
+ * architectures, lengths around the blocks of time and of rows, from the weights and from a packed file, on both backends. */
+#include "../../libcommon/models/cqt_input.h"
+#include "../../libcommon/models/encoder.h"
+#include "../../libcommon/models/forward.h"
+#include "nn.h"
+
+enum { LAYERS = 2 };
+
+typedef struct kind { const char *name; int layer_norm, conv_bias, pre_ln, deepnorm, cqt_bins, width, heads, groups; } kind;
+
+static const kind kinds[] = {{"post-LN", 0, 0, 0, 0, 0, 32, 4, 4}, {"pre-LN, other extractor", 1, 1, 1, 0, 0, 48, 4, 3},
+                             {"deepnorm, conv bias", 0, 1, 0, 1, 0, 24, 2, 1}, {"CQT input", 0, 0, 1, 0, 7, 96, 2, 2}};
+enum { KINDS = (int)(sizeof kinds / sizeof *kinds) };
+
+static mert_config config_of(const kind *k)
+{
+    mert_config c = mert_config_95m();
+    c.sample_rate = k->cqt_bins ? 16000 : 24000;
+    c.convs = 3;
+    c.conv[0].dim = 40;
+    c.conv[1].dim = 33;
+    c.conv[2].dim = 24;
+    c.conv[0].kernel = 10;
+    c.conv[0].stride = 5;
+    c.conv[1].kernel = 3;
+    c.conv[1].stride = 2;
+    c.conv[2].kernel = 2;
+    c.conv[2].stride = 2;
+    c.conv_bias = k->conv_bias;
+    c.extractor_layer_norm = k->layer_norm;
+    c.width = k->width;
+    c.layers = LAYERS;
+    c.heads = k->heads;
+    c.ffn = 70;
+    c.pos_kernel = 12;
+    c.pos_groups = k->groups;
+    c.pre_ln = k->pre_ln;
+    c.deepnorm = k->deepnorm;
+    c.cqt_input = k->cqt_bins > 0;
+    c.cqt_input_bins = k->cqt_bins;
+    return c;
+}
+
+/* Norms that are not 1 and 0, so that each is seen. */
+static void roughen(mert_weights *w)
+{
+    for (int i = 0; i < w->layout.count; i++) {
+        const mert_parameter *p = &w->layout.parameters[i];
+        for (int64_t j = 0; p->ndim == 1 && j < p->n; j++)
+            w->values[p->offset + j] += 0.3f * sinf((float)(j + 7 * i));
+    }
+}
+
+typedef struct states {
+    float *state[LAYERS + 1]; /* device [T, D] */
+    int64_t n;
+    int seen;
+} states;
+
+static void keep_state(void *self, int index, const float *hidden)
+{
+    states *s = self;
+    s->seen += index == s->seen;
+    mert_copy(ops, .to = s->state[index], .from = hidden, .n = s->n);
+}
+
+static int tap_state(void *self, int index, const float *hidden)
+{
+    keep_state(self, index, hidden);
+    return 0;
+}
+
+static states room_for_states(int64_t n)
+{
+    states s = {.n = n};
+    for (int i = 0; i <= LAYERS; i++)
+        s.state[i] = room(n);
+    return s;
+}
+
+/* The training encoder's hidden states, as doubles. */
+static void oracle(const mert_weights *w, const float *x, int64_t L, const float *cqt, double *exact[LAYERS + 1], int64_t n)
+{
+    mert_error e;
+    mert_regime inference = {0};
+    float *flat = put(w->values, w->layout.size);
+    mert_encoder *m = mert_encoder_new(&w->layout, ops, flat, NULL, &e);
+    states s = room_for_states(n);
+    mert_layer_tap tap = {tap_state, &s};
+    CHECK(m && mert_encoder_forward(m, &inference, 1, L, 0, x, NULL, cqt, &tap, &e));
+    for (int i = 0; i <= LAYERS; i++) {
+        uint64_t before = nn_digest;
+        exact[i] = wide(get(s.state[i], n), n);
+        nn_digest = before; /* other sums than the ones under test */
+    }
+    mert_encoder_free(m);
+}
+
+static void one_length(const mert_weights *w, mert_forward *f, int64_t L, int last)
+{
+    mert_error e;
+    const mert_config *c = &w->layout.config;
+    int64_t T = mert_config_frames(c, L), n = T * c->width;
+    float *x = put(numbers(L, (uint32_t)L), L), *cqt = c->cqt_input ? put(numbers(T * c->cqt_input_bins, 3), T * c->cqt_input_bins) : NULL;
+    double *exact[LAYERS + 1];
+    states s = room_for_states(n);
+    oracle(w, x, L, cqt, exact, n);
+    if (test_bad)
+        return;
+    CHECK(!mert_forward_run(f, x, L, cqt, last, keep_state, &s, &e));
+    CHECK(s.seen == last + 1);
+    for (int i = 0; i <= last; i++)
+        CHECK_APART(get(s.state[i], n), exact[i], n, 5e-6);
+}
+
+static void one_kind(const kind *k)
+{
+    /* frames: 1, 2, around one block of time (64) and of rows (264), several of both */
+    static const int64_t frames[] = {1, 2, 63, 64, 65, 263, 265, 530};
+    mert_config c = config_of(k);
+    mert_weights w;
+    mert_error e;
+    mert_forward *f;
+    CHECK(!mert_weights_init(&w, &c, 5, &e));
+    roughen(&w);
+    CHECK((f = mert_forward_new(&w, ops, &e)));
+    for (int i = 0; i < 8 && !test_bad; i++)
+        one_length(&w, f, (frames[i] - 1) * mert_config_stride(&c) + mert_config_receptive_field(&c) + i % 3, i == 3 ? 1 : LAYERS);
+    mert_forward_free(f);
+    mert_weights_free(&w);
+}
+
+TEST(all_kinds_and_lengths)
+{
+    for (int i = 0; i < KINDS && !test_bad; i++) {
+        one_kind(&kinds[i]);
+        if (test_bad)
+            printf("# %s\n", kinds[i].name);
+    }
+}
+
+/* A clip whose offset is fifty times its variation, most of which GroupNorm takes away: both ways are left with float's rounding of the
+ * larger numbers, and no more. */
+TEST(offset)
+{
+    mert_config c = config_of(&kinds[0]);
+    mert_weights w;
+    mert_error e;
+    mert_forward *f;
+    int64_t L = 2000, n = mert_config_frames(&c, L) * c.width;
+    float *x = numbers(L, 1), *dx;
+    double *exact[LAYERS + 1];
+    states s = room_for_states(n);
+    for (int64_t i = 0; i < L; i++)
+        x[i] = 0.5f + 0.01f * x[i];
+    CHECK(!mert_weights_init(&w, &c, 5, &e));
+    CHECK((f = mert_forward_new(&w, ops, &e)));
+    dx = put(x, L);
+    oracle(&w, dx, L, NULL, exact, n);
+    CHECK(!mert_forward_run(f, dx, L, NULL, LAYERS, keep_state, &s, &e));
+    for (int i = 0; i <= LAYERS; i++)
+        CHECK_APART(get(s.state[i], n), exact[i], n, 1e-4);
+    mert_forward_free(f);
+    mert_weights_free(&w);
+}
+
+TEST(too_short)
+{
+    mert_config c = config_of(&kinds[0]);
+    mert_weights w;
+    mert_error e;
+    mert_forward *f;
+    CHECK(!mert_weights_init(&w, &c, 5, &e));
+    CHECK((f = mert_forward_new(&w, ops, &e)));
+    CHECK(mert_forward_run(f, put(numbers(20, 1), 20), 20, NULL, LAYERS, keep_state, NULL, &e));
+    CHECK(strstr(e.text, "20 samples are shorter than the model's receptive field"));
+    mert_forward_free(f);
+    mert_weights_free(&w);
+}
+
+/* Packed by one, read by another: the same bytes come out. */
+TEST(packed)
+{
+    for (int i = 0; i < KINDS; i++) {
+        mert_config c = config_of(&kinds[i]);
+        mert_weights w, p;
+        mert_error e;
+        mert_forward *f, *g;
+        const float *block;
+        int64_t L = 1500, T = mert_config_frames(&c, L), n = T * c.width, size;
+        float *x = put(numbers(L, 9), L), *cqt = c.cqt_input ? put(numbers(T * c.cqt_input_bins, 3), T * c.cqt_input_bins) : NULL, *host;
+        states a = room_for_states(n), b = room_for_states(n);
+        CHECK(!mert_weights_init(&w, &c, 5, &e));
+        CHECK((f = mert_forward_new(&w, ops, &e)));
+        size = mert_forward_weights(f, &block);
+        host = get(block, size);
+        p = (mert_weights){.layout = w.layout, .packed = host, .packed_size = size - 16};
+        CHECK(!mert_forward_new(&p, ops, &e));
+        p.packed_size = size;
+        CHECK((g = mert_forward_new(&p, ops, &e)));
+        CHECK(!mert_forward_run(f, x, L, cqt, LAYERS, keep_state, &a, &e) && !mert_forward_run(g, x, L, cqt, LAYERS, keep_state, &b, &e));
+        for (int l = 0; l <= LAYERS; l++)
+            CHECK(!memcmp(get(a.state[l], n), get(b.state[l], n), (size_t)n * sizeof(float)));
+        mert_forward_free(f);
+        mert_forward_free(g);
+        mert_weights_free(&w);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const nn_test tests[] = {NN_TEST(all_kinds_and_lengths), NN_TEST(offset), NN_TEST(too_short), NN_TEST(packed)};
+    (void)argc;
+    run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
+    run_lesser_sets(argv);
+    return test_done();
+}
