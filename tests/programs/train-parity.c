@@ -1,4 +1,4 @@
-/* train-parity DIR [--device cpu|guard] [--threads N]: replays a folder of reference training (tests/golden/README.md: init.safetensors,
+/* train-parity DIR [--device cpu|guard] [--threads N] [--processes N [--shard WHAT]]: replays a folder of reference training (tests/golden/README.md: init.safetensors,
  * audio.npy, labels.npy, mask.npy, expect.json, grads_step1.safetensors, after.safetensors) through the trainer's own code, prints the
  * largest deviations of losses, gradients and final parameters, and exits 1 beyond the bounds:
  *   losses        1e-5 relative
@@ -10,6 +10,7 @@
 #include "../../formats/npy.h"
 #include "../../libcommon/base/options.h"
 #include "../../libcommon/base/log.h"
+#include "../../libcommon/train/session.h"
 #include "../../libcommon/train/trainer.h"
 
 #include <math.h>
@@ -33,6 +34,8 @@ typedef struct replay {
     double worst_loss, worst_gradient, worst_parameter, worst_excepted;
     int64_t excepted, parameters;
     int bad;
+    mert_sharing sharing;
+    mert_exchange *x;
 } replay;
 
 static const char *in(const replay *r, const char *name)
@@ -249,6 +252,70 @@ static int make_batch(const replay *r, int64_t u, mert_batch *b, int32_t *labels
     return 0;
 }
 
+/* Many processes share a batch as if its clips were batches: its sums are sums over clips, and its means are means over equally many
+ * frames of each. */
+static int can_be_shared(const replay *r, const mert_batch *b)
+{
+    int64_t first = 0;
+    for (int64_t i = 0; i < b->B; i++) {
+        int64_t masked = 0;
+        for (int64_t t = 0; t < b->T; t++)
+            masked += b->mask[i * b->T + t];
+        if (i && masked != first)
+            return 0;
+        first = masked;
+    }
+    return b->B >= r->x->ranks && !r->config.mel_target_bins; /* which are normalised over the whole batch */
+}
+
+/* This process's share: some clips, or in turn all of them or none. */
+static void share_batch(const replay *r, int64_t update, mert_batch *b)
+{
+    int64_t all = b->B, from = all * r->x->rank / r->x->ranks, to = all * (r->x->rank + 1) / r->x->ranks;
+    int32_t *labels = (int32_t *)b->labels;
+    if (!can_be_shared(r, b)) {
+        b->B = update % r->x->ranks == r->x->rank ? all : 0;
+        return;
+    }
+    for (int k = 0; k < b->K; k++)
+        memmove(labels + k * (to - from) * b->T, labels + (k * all + from) * b->T, (size_t)((to - from) * b->T) * sizeof *labels);
+    b->B = to - from;
+    b->clean += from * b->L;
+    b->audio += from * b->L;
+    b->mask += from * b->T;
+}
+
+/* One batch of the reference, by all processes; *sums: of all. */
+static int pass(replay *r, mert_trainer *t, int64_t update, const mert_batch *whole, mert_sums *sums, mert_error *e)
+{
+    mert_regime regime = {.feature_grad_mult = r->feature_grad_mult, .update = (uint64_t)update};
+    mert_batch b = *whole;
+    mert_sums mine = {0}, *all;
+    double part;
+    int bad = 0;
+    share_batch(r, update, &b);
+    part = (double)b.B / (double)whole->B;
+    mert_trainer_batch(t, 1, !b.B);
+    if (b.B)
+        bad = mert_trainer_accumulate(t, &regime, &b, &mine, e);
+    else if (mert_trainer_together(t))
+        bad = mert_trainer_accumulate(t, &regime, whole, &(mert_sums){0}, e);
+    if (bad || mert_trainer_sum(t, e))
+        return -1;
+    mine.features_pen *= part;
+    mine.cqt_mse *= part;
+    mine.mel_mse *= part;
+    all = malloc((size_t)r->x->ranks * sizeof *all);
+    if (!all || r->x->collect(r->x, &mine, all, sizeof mine, e)) {
+        free(all);
+        return -1;
+    }
+    for (int i = 0; i < r->x->ranks; i++)
+        mert_sums_add(sums, &all[i]);
+    free(all);
+    return 0;
+}
+
 static int run(replay *r, mert_ops *ops, mert_error *e)
 {
     mert_weights w;
@@ -262,15 +329,14 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
     want = calloc((size_t)w.layout.size, sizeof *want);
     want_gradients = calloc((size_t)w.layout.size, sizeof *want_gradients);
     if (!gradients || !want || !want_gradients || take_weights(&w.layout, r->grads, want_gradients, e) || take_weights(&w.layout, r->after, want, e) ||
-        !(t = mert_trainer_new(&w, ops, &r->objective, &r->adam, NULL, e)))
+        !(t = mert_trainer_new(&w, ops, &r->objective, &r->adam, &r->sharing, e)))
         return -1;
     for (int64_t u = 1; u <= r->updates; u++) {
-        mert_regime regime = {.feature_grad_mult = r->feature_grad_mult, .update = (uint64_t)u};
         mert_sums sums = {0};
         mert_batch b;
         double norm;
         make_batch(r, u - 1, &b, labels, mask);
-        if (mert_trainer_accumulate(t, &regime, &b, &sums, e))
+        if (pass(r, t, u, &b, &sums, e))
             return -1;
         if (u == 1) {
             if (mert_trainer_get(t, &(mert_shards_arrays){.gradients = gradients}, 1, e))
@@ -297,41 +363,65 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
 }
 
 static const char *device = "cpu";
+static int processes = 1, sharding;
+static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static const mert_option options[] = {
-    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "cpu, or guard (the test backend)"}, {0}};
+    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "cpu, or guard (the test backend)"},
+    {"processes", 0, MERT_INT, &processes, "N", 1, 64, NULL, "so many of this machine; or start it by mpirun"},
+    {"shard", 0, MERT_CHOICE, &sharding, "WHAT", 0, 0, shardings, "what each process keeps a part of"}, {0}};
 static const mert_tool tool = {"train-parity", "replay a folder of reference training through the trainer", "[options] DIR", NULL, options, NULL};
+
+static int compare(replay *r)
+{
+    mert_error e = {{0}};
+    mert_ops *ops = mert_ops_open(device);
+    mert_json *expect;
+    if (!ops)
+        mert_usage_error("no such device '%s'", device);
+    r->sharing = (mert_sharing){.exchange = r->x, .sharding = (mert_sharding)sharding};
+    r->expect = expect = mert_json_read(in(r, "expect.json"), &e);
+    if (!expect || read_config(r, &e) || read_arrays(r, &e) || !(r->init = mert_checkpoint_open(in(r, "init.safetensors"), &e)) ||
+        !(r->grads = mert_checkpoint_open(in(r, "grads_step1.safetensors"), &e)) ||
+        !(r->after = mert_checkpoint_open(in(r, "after.safetensors"), &e)) || run(r, ops, &e)) {
+        mert_log_error("%s: %s", r->dir, e.text);
+        r->x->abandon(r->x);
+        return 1;
+    }
+    printf("%s, process %d of %d (%s): losses %.2g relative (1e-5 allowed); gradients %.2g of what is allowed; parameters %.2g "
+           "(1e-5 allowed), %.2f%% of them excepted, those off by at most %.2g: %s\n",
+           r->dir, r->x->rank, r->x->ranks, r->x->name, r->worst_loss, r->worst_gradient, r->worst_parameter,
+           100.0 * (double)r->excepted / (double)r->parameters, r->worst_excepted, r->bad ? "beyond the bounds" : "within the bounds");
+    mert_checkpoint_close(r->init);
+    mert_checkpoint_close(r->grads);
+    mert_checkpoint_close(r->after);
+    mert_json_free(expect);
+    free(r->audio);
+    free(r->labels);
+    free(r->mask);
+    ops->close(ops);
+    fflush(stdout);
+    r->x->close(r->x);
+    return r->bad ? 1 : 0;
+}
 
 int main(int argc, char **argv)
 {
     replay r = {0};
     mert_error e = {{0}};
-    mert_ops *ops;
-    mert_json *expect;
+    int status = 0;
     mert_options_parse(&tool, &argc, &argv);
     if (argc != 1)
         mert_usage_error("one folder is needed");
     r.dir = argv[0];
-    ops = mert_ops_open(device);
-    if (!ops)
-        mert_usage_error("no such device '%s'", device);
-    r.expect = expect = mert_json_read(in(&r, "expect.json"), &e);
-    if (!expect || read_config(&r, &e) || read_arrays(&r, &e) || !(r.init = mert_checkpoint_open(in(&r, "init.safetensors"), &e)) ||
-        !(r.grads = mert_checkpoint_open(in(&r, "grads_step1.safetensors"), &e)) ||
-        !(r.after = mert_checkpoint_open(in(&r, "after.safetensors"), &e)) || run(&r, ops, &e)) {
-        mert_log_error("%s: %s", r.dir, e.text);
+    if (processes > 1) {
+        int over = mert_exchange_local(processes, &r.x, &status, &e);
+        if (over && *e.text)
+            mert_log_error("%s", e.text);
+        if (over)
+            return over < 0 || status ? 1 : 0;
+    } else if (!(r.x = mert_exchange_launched() > 1 ? mert_exchange_mpi(&e) : mert_exchange_alone())) {
+        mert_log_error("%s", e.text);
         return 1;
     }
-    printf("%s: losses %.2g relative (1e-5 allowed); gradients %.2g of what is allowed; parameters %.2g (1e-5 allowed), "
-           "%.2f%% of them excepted, those off by at most %.2g: %s\n",
-           r.dir, r.worst_loss, r.worst_gradient, r.worst_parameter, 100.0 * (double)r.excepted / (double)r.parameters, r.worst_excepted,
-           r.bad ? "beyond the bounds" : "within the bounds");
-    mert_checkpoint_close(r.init);
-    mert_checkpoint_close(r.grads);
-    mert_checkpoint_close(r.after);
-    mert_json_free(expect);
-    free(r.audio);
-    free(r.labels);
-    free(r.mask);
-    ops->close(ops);
-    return r.bad ? 1 : 0;
+    return compare(&r);
 }
