@@ -3,7 +3,7 @@
 #include "../base/random.h"
 #include "../models/cqt_input.h"
 #include "objective.h"
-#include "targets.h"
+#include "train_targets.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct mert_trainer {
     mert_shards *shards;                  /* weights, gradients, moments */
     mert_encoder *encoder;
     mert_objective objective;
-    mert_targets *targets;
+    mert_train_targets *targets;
     mert_cqt_batch *cqt_input;            /* NULL: the model hears the waveform alone */
     mert_arena arena;                     /* the batch on the device */
     struct { void *p; size_t bytes; } host[HOSTS]; /* staging: an upload reads its source until the wait */
@@ -41,7 +41,7 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
     if (!(t->shards = mert_shards_open(t->layout, ops, sharing ? sharing : &(mert_sharing){0}, w->values, e)) ||
         !(t->encoder = mert_encoder_new(t->layout, ops, NULL, NULL, e)) ||
         mert_objective_open(&t->objective, t->layout, ops, mert_shards_parts(t->shards), o, e) ||
-        !(t->targets = mert_targets_new(&w->layout.config, e)))
+        !(t->targets = mert_train_targets_new(&w->layout.config, e)))
         goto fail;
     if (w->layout.config.cqt_input && !(t->cqt_input = mert_cqt_input_new(&w->layout.config, e)))
         goto fail;
@@ -58,7 +58,7 @@ void mert_trainer_free(mert_trainer *t)
         return;
     mert_encoder_free(t->encoder);
     mert_objective_close(&t->objective);
-    mert_targets_free(t->targets);
+    mert_train_targets_free(t->targets);
     mert_cqt_batch_free(t->cqt_input);
     mert_arena_close(&t->arena);
     mert_shards_close(t->shards);
@@ -118,7 +118,7 @@ static int upload_targets(mert_trainer *t, const mert_batch *b, mert_chosen *m, 
     float *picked = staging(t, HOST_CHOSEN, (size_t)(m->S * (cqt + mel) + 1) * sizeof(float));
     if (!q || !l || !picked)
         return mert_fail(e, "out of memory");
-    if (mert_targets_compute(t->targets, b->B, b->L, b->T, b->clean, q, l, e))
+    if (mert_train_targets_compute(t->targets, b->B, b->L, b->T, b->clean, q, l, e))
         return -1;
     if (cqt)
         m->cqt = masked_rows(t, q, rows, m->S, cqt, picked);

@@ -1,4 +1,4 @@
-#include "targets.h"
+#include "train_targets.h"
 
 #include "../base/pool.h"
 #include "../dsp/cqt_batch.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct mert_targets {
+struct mert_train_targets {
     mert_config c;
     mert_cqt_batch *cqt;
     mert_mel **mel;      /* one per worker */
@@ -18,7 +18,7 @@ struct mert_targets {
 };
 
 typedef struct job {
-    mert_targets *t;
+    mert_train_targets *t;
     int64_t B, L, T;
     const float *audio;
     float *mel;
@@ -27,9 +27,9 @@ typedef struct job {
     double *sums;        /* [B, 2]: of all mel values of a clip, those beyond T included, and of their squares */
 } job;
 
-mert_targets *mert_targets_new(const mert_config *c, mert_error *e)
+mert_train_targets *mert_train_targets_new(const mert_config *c, mert_error *e)
 {
-    mert_targets *t = calloc(1, sizeof *t);
+    mert_train_targets *t = calloc(1, sizeof *t);
     mert_mel_config mel = mert_mel_default;
     if (!t)
         goto memory;
@@ -62,11 +62,11 @@ mert_targets *mert_targets_new(const mert_config *c, mert_error *e)
 memory:
     mert_fail(e, "out of memory");
 fail:
-    mert_targets_free(t);
+    mert_train_targets_free(t);
     return NULL;
 }
 
-void mert_targets_free(mert_targets *t)
+void mert_train_targets_free(mert_train_targets *t)
 {
     if (!t)
         return;
@@ -83,7 +83,7 @@ void mert_targets_free(mert_targets *t)
     free(t);
 }
 
-static float *room_for(mert_targets *t, int worker, int64_t floats)
+static float *room_for(mert_train_targets *t, int worker, int64_t floats)
 {
     if (t->room[worker] < (size_t)floats) {
         free(t->rows[worker]);
@@ -96,7 +96,7 @@ static float *room_for(mert_targets *t, int worker, int64_t floats)
 static void one_clip(void *arg, int64_t b, int worker)
 {
     const job *j = arg;
-    mert_targets *t = j->t;
+    mert_train_targets *t = j->t;
     const float *x = j->audio + b * j->L;
     mert_error *e = &j->errors[worker];
     int64_t frames = j->L / mert_config_stride(&t->c) + 1;
@@ -132,7 +132,7 @@ static void normalise(float *x, int64_t elements, const double *sums, int64_t B,
         x[i] = (x[i] - m) * f;
 }
 
-static int mel_targets(mert_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *mel, mert_error *e)
+static int mel_targets(mert_train_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *mel, mert_error *e)
 {
     job j = {t, B, L, T, audio, mel, calloc((size_t)t->workers, sizeof(mert_error)), calloc((size_t)t->workers, sizeof(int)),
              calloc((size_t)(2 * B), sizeof(double))};
@@ -153,7 +153,7 @@ static int mel_targets(mert_targets *t, int64_t B, int64_t L, int64_t T, const f
     return bad;
 }
 
-int mert_targets_compute(mert_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt, float *mel, mert_error *e)
+int mert_train_targets_compute(mert_train_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt, float *mel, mert_error *e)
 {
     if (t->cqt && mert_cqt_batch_run(t->cqt, B, L, T, audio, cqt, e))
         return -1;
