@@ -206,6 +206,8 @@ static int train_net(task *t)
     mert_net_data data = {.task = g->task, .layers = layers, .d = r->d, .outputs = g->outputs, .stride = stride,
                           .x = r->x + (mixed ? 0 : (t->line - 1) * r->d), .mean = norm, .scale = norm ? norm + values : NULL,
                           .label = g->label, .y = g->task == MERT_PROBE_REGRESS ? t->y : g->y};
+    /* Few instances make few steps an epoch: with batches of an eighth, at least 8. */
+    int batch = t->n_train / 8 >= o->batch ? o->batch : t->n_train < 8 ? 1 : (int)(t->n_train / 8);
     mert_net *best = NULL;
     double least = INFINITY;
     int bad = !norm;
@@ -218,7 +220,7 @@ static int train_net(task *t)
         }
     }
     for (int i = 0; !bad && i < o->net_decays.n; i++) {
-        mert_net_options no = {.hidden = o->hidden, .epochs = o->epochs, .patience = o->patience, .batch = o->batch, .lr = o->lr,
+        mert_net_options no = {.hidden = o->hidden, .epochs = o->epochs, .patience = o->patience, .batch = batch, .lr = o->lr,
                                .dropout = o->dropout, .decay = o->net_decays.from[i], .seed = o->seed + (uint64_t)t->seed,
                                .place = (uint32_t)((t->line * r->folds.rounds + t->round) * o->net_decays.n + i)};
         double loss;

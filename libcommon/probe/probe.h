@@ -19,7 +19,7 @@ typedef struct mert_probe_options {
     int folds, seeds;
     uint64_t seed;              /* the first of them */
     struct { const double *from; int n; } decays, net_decays; /* to choose from, descending: linear; hidden or weighted */
-    int epochs, patience, batch; /* these: of net.h */
+    int epochs, patience, batch; /* these: of net.h; a batch is at most an eighth of the training part */
     double lr, dropout;
     void (*progress)(int64_t done, int64_t all); /* NULL: none */
 } mert_probe_options;
