@@ -1,5 +1,5 @@
-/* What is done to the projected frames before the transformer sees them, and the way back (REFERENCE section 2: masks, mask
- * replacement, channel masks). */
+/* What is done to the projected frames before the transformer sees them, and the way back (REFERENCE section 2: masks,
+ * mask replacement, channel masks). */
 #include "encoder_internal.h"
 
 int mert_corruption_forward(mert_encoder *m, float *x)
