@@ -1,7 +1,7 @@
 /* mert-decode: audio files in, one pcm record [T] each out: one channel, 24000 Hz, float32.
  *
  *     FILE...  or  rows of a manifest (all, or a shard of them)
- *       -> mert_audio (decode, mean of the channels, resample, cut the segment)
+ *       -> mert_ahead (decode, mean of the channels, resample, cut the segment; the next files meanwhile)
  *       -> records: key = the path as given or as in the manifest, row = operand or manifest row;
  *                   or "failed" with the reason
  *
@@ -9,7 +9,7 @@
 #include "../formats/file.h"
 #include "../formats/manifest.h"
 #include "../formats/stream/mts.h"
-#include "../libcommon/audio/decode.h"
+#include "../libcommon/audio/ahead.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
 #include "../libcommon/base/report.h"
@@ -53,6 +53,7 @@ static const mert_tool tool = {
 /* One item's way through. */
 typedef struct run {
     mts_writer *writer;
+    mert_ahead *ahead;
     const char *key;
     int64_t row, expected; /* samples by the manifest; -1: not known */
 } run;
@@ -78,11 +79,16 @@ static int16_t to_i16(float x)
 static int write_samples(const run *r, const float *samples, int64_t n)
 {
     int16_t narrow[PIECE];
+    int bad = 0;
     if (dtype == DTYPE_F32)
         return mts_write_frames(r->writer, samples, n);
-    for (int64_t i = 0; i < n; i++)
-        narrow[i] = to_i16(samples[i]);
-    return mts_write_frames(r->writer, narrow, n);
+    for (int64_t some; n > 0 && bad >= 0; n -= some, samples += some) {
+        some = n < PIECE ? n : PIECE;
+        for (int64_t i = 0; i < some; i++)
+            narrow[i] = to_i16(samples[i]);
+        bad = mts_write_frames(r->writer, narrow, some);
+    }
+    return bad;
 }
 
 static int check_count(const run *r, const mert_audio *a, int64_t n, mert_error *e)
@@ -101,11 +107,11 @@ static int check_count(const run *r, const mert_audio *a, int64_t n, mert_error 
 }
 
 /* 0: done, 1: the item failed (e says why), -1: writing failed. */
-static int decode_item(const run *r, const char *path, double *seconds, mert_error *e)
+static int decode_item(const run *r, double *seconds, mert_error *e)
 {
-    static float samples[PIECE];
+    const float *samples;
     mts_record record = {.kind = "pcm", .row = r->row, .ndim = 1, .shape = {-1}, .frame_rate_den = 1};
-    mert_audio *a = mert_audio_open(path, &settings, e);
+    const mert_audio *a = mert_ahead_open(r->ahead, e);
     int64_t n, total = 0;
     int bad;
     if (!a)
@@ -114,7 +120,7 @@ static int decode_item(const run *r, const char *path, double *seconds, mert_err
     record.dtype = dtype == DTYPE_F32 ? MTS_F32 : MTS_I16;
     record.sample_rate = record.frame_rate_num = mert_audio_rate(a);
     bad = mts_write_record(r->writer, &record) < 0;
-    while (!bad && (n = mert_audio_read(a, samples, PIECE, e)) > 0) {
+    while (!bad && (n = mert_ahead_read(r->ahead, &samples, e)) > 0) {
         bad = write_samples(r, samples, n) < 0;
         total += n;
     }
@@ -127,12 +133,11 @@ static int decode_item(const run *r, const char *path, double *seconds, mert_err
         bad = write_failed(r);
     else if (mert_audio_salvaged(a))
         mert_log_note("%s: kept the first %.3f s: %s", r->key, *seconds, mert_audio_salvaged(a));
-    mert_audio_close(a);
     return bad;
 }
 
 /* 0, or -1: the run ends here. */
-static int run_item(run *r, const char *path)
+static int run_item(run *r)
 {
     mert_error e = {{0}};
     double seconds = 0;
@@ -141,9 +146,10 @@ static int run_item(run *r, const char *path)
         mert_report_broken("%s: a name of more than %d bytes cannot be a key", r->key, MTS_KEY_MAX - 1);
         return -1;
     }
-    bad = decode_item(r, path, &seconds, &e);
+    bad = decode_item(r, &seconds, &e);
     if (bad < 0)
         return -1;
+    mert_ahead_close(r->ahead);
     if (!bad) {
         mert_report_item(seconds);
         return 0;
@@ -183,31 +189,38 @@ static int close_stream(run *r, int bad)
     return mert_report_finish();
 }
 
-static int run_rows(mts_begin *b, const mert_manifest *m, char **files)
+/* What is to be decoded: files as named, or rows of a manifest. */
+typedef struct work {
+    const mert_manifest *manifest;
+    char **files;         /* NULL: the manifest's */
+    int64_t first, end;
+} work;
+
+static char *path_of(void *self, int64_t i)
+{
+    const work *w = self;
+    return w->files ? strdup(w->files[i]) : mert_path_join(w->manifest->root, w->manifest->rows[w->first + i].path);
+}
+
+static int run_rows(mts_begin *b, work *w)
 {
     run r = {.expected = -1};
+    mert_error e;
     int bad = 0;
     describe_settings(b->provenance, sizeof b->provenance);
     r.writer = mts_writer_open(stdout, "standard output", b, mert_options.level);
-    if (!r.writer) {
+    r.ahead = mert_ahead_new(w->end - w->first, path_of, w, &settings, mert_options.threads, &e);
+    if (!r.writer || !r.ahead) {
         mert_report_broken("out of memory");
-        return mert_report_finish();
+        bad = -1;
     }
-    for (r.row = b->row_first; r.row < b->row_end && !bad; r.row++) {
-        if (files) {
-            r.key = files[r.row];
-            bad = run_item(&r, r.key);
-        } else {
-            char *path = mert_path_join(m->root, m->rows[r.row].path);
-            r.key = m->rows[r.row].path;
-            r.expected = m->rows[r.row].samples;
-            bad = path ? run_item(&r, path) : -1;
-            if (!path)
-                mert_report_broken("out of memory");
-            free(path);
-        }
+    for (r.row = w->first; r.row < w->end && !bad; r.row++) {
+        r.key = w->files ? w->files[r.row] : w->manifest->rows[r.row].path;
+        r.expected = w->files ? -1 : w->manifest->rows[r.row].samples;
+        bad = run_item(&r);
     }
-    return close_stream(&r, bad);
+    mert_ahead_free(r.ahead);
+    return r.writer ? close_stream(&r, bad) : mert_report_finish();
 }
 
 static void parse_shard(int *shard, int *shards)
@@ -222,6 +235,7 @@ int main(int argc, char **argv)
     static mts_begin b;
     mert_manifest m = {0};
     mert_error e;
+    work w;
     int shard = 0, shards = 1, status;
     mert_options_parse(&tool, &argc, &argv);
     if (!manifest_path == !argc)
@@ -244,7 +258,8 @@ int main(int argc, char **argv)
         b.rows_total = m.n;
     }
     mert_shard_rows(b.rows_total, shard, shards, &b.row_first, &b.row_end);
-    status = run_rows(&b, &m, manifest_path ? NULL : argv);
+    w = (work){&m, manifest_path ? NULL : argv, b.row_first, b.row_end};
+    status = run_rows(&b, &w);
     mert_manifest_free(&m);
     return status;
 }

@@ -14,16 +14,20 @@ struct mert_audio {
     mert_input in;
     mert_resampler *resampler;
     int native, rate;        /* Hz: of the file, of what is read */
+    /* Decoding's. */
     int64_t decoded;         /* samples at the native rate so far */
-    int64_t first, count;    /* the segment, in samples of the output; count -1: to the end */
-    int64_t at;              /* the output's sample that samples.data[given] is */
-    mert_samples mono, samples;
-    int64_t given;           /* of samples: how many were read or dropped */
+    int64_t enough;          /* and how many the segment can need */
     int have_frame, ended, salvage;
-    int counting;            /* nothing is resampled */
     int moved;               /* packets were read out of order: fit for nothing more */
     mert_error salvaged;
+    /* Resampling's. */
+    int64_t first, end;      /* the segment, in samples of the output; end INT64_MAX: to the end */
+    int64_t at;              /* samples of the output so far */
+    int complete;            /* all that was decoded is in them */
 };
+
+/* Decoded at a time, and made of it at most: enough to be worth a change of threads, and to stay in the cache. */
+enum { PIECE = 1 << 16 };
 
 void mert_audio_segment(const mert_audio_settings *s, int rate, int64_t *first, int64_t *count)
 {
@@ -38,7 +42,7 @@ int mert_audio_rate(const mert_audio *a)
 
 const char *mert_audio_salvaged(const mert_audio *a)
 {
-    return *a->salvaged.text ? a->salvaged.text : NULL;
+    return a->complete && *a->salvaged.text ? a->salvaged.text : NULL;
 }
 
 void mert_audio_versions(char *to, size_t size)
@@ -59,7 +63,7 @@ static int fault(mert_audio *a, const mert_error *why, mert_error *e)
         return mert_fail(e, "fault at %.3f s: %s", seconds, said.text);
     mert_fail(&a->salvaged, "fault at %.3f s: %s", seconds, said.text);
     a->ended = 1;
-    return a->counting ? 0 : mert_resampler_finish(a->resampler, &a->samples, e);
+    return 0;
 }
 
 /* What the header promises, at the native rate: -1: nothing, INT64_MAX: more than there is. */
@@ -86,41 +90,57 @@ static int check_promise(mert_audio *a, mert_error *e)
 
 /* ---- from frames to samples ---- */
 
-/* in.frame, mixed and resampled, behind what samples still holds. */
-static int take_frame(mert_audio *a, mert_error *e)
+/* How many of n samples are finite numbers, from the first on. */
+static int64_t finite(const float *x, int64_t n)
+{
+    int64_t good = 0;
+    while (good < n) {
+        int64_t some = n - good < 64 ? n - good : 64;
+        int odd = 0;
+        for (int64_t i = 0; i < some; i++)
+            odd |= !isfinite(x[good + i]);
+        if (odd)
+            break;
+        good += some;
+    }
+    while (good < n && isfinite(x[good]))
+        good++;
+    return good;
+}
+
+/* in.frame, mixed, behind what `to` holds. */
+static int take_frame(mert_audio *a, mert_samples *to, mert_error *e)
 {
     const AVFrame *f = a->in.frame;
     mert_error why = {{0}};
-    int n = f->nb_samples, good = 0;
+    int64_t n = f->nb_samples, good;
+    float *mono;
     if (f->sample_rate != a->native) {
         mert_fail(&why, "the sample rate changes from %d to %d Hz", a->native, f->sample_rate);
         return fault(a, &why, e);
     }
-    if (mert_samples_grow(&a->mono, n, e))
+    if (mert_samples_grow(to, to->n + n, e))
         return -1;
-    if (mert_frame_mean(f, a->mono.data)) {
+    mono = to->data + to->n;
+    if (mert_frame_mean(f, mono)) {
         mert_fail(&why, "samples of an unknown format");
         return fault(a, &why, e);
     }
-    while (good < n && isfinite(a->mono.data[good]))
-        good++;
-    if (!a->counting && mert_resampler_push(a->resampler, a->mono.data, good, &a->samples, e))
-        return -1;
+    good = finite(mono, n);
+    to->n += good;
     a->decoded += good;
     if (good == n)
         return 0;
     mert_fail(&why, "sample %lld is no finite number (%s)", (long long)a->decoded,
-              isnan(a->mono.data[good]) ? "NaN" : "infinite");
+              isnan(mono[good]) ? "NaN" : "infinite");
     return fault(a, &why, e);
 }
 
-/* One more frame into samples, or the end. */
-static int advance(mert_audio *a, mert_error *e)
+/* One more frame, or the end. */
+static int advance(mert_audio *a, mert_samples *to, mert_error *e)
 {
     mert_error why = {{0}};
     int got = 1;
-    if (a->given == a->samples.n)
-        a->given = a->samples.n = 0;
     if (!a->have_frame)
         got = mert_input_next(&a->in, &why);
     a->have_frame = 0;
@@ -130,13 +150,70 @@ static int advance(mert_audio *a, mert_error *e)
     if (got < 0)
         return fault(a, &why, e);
     if (got)
-        return take_frame(a, e);
+        return take_frame(a, to, e);
     if (check_promise(a, e))
         return -1;
-    if (a->ended) /* cut short by that check */
-        return 0;
-    a->ended = 1;
-    return a->counting ? 0 : mert_resampler_finish(a->resampler, &a->samples, e);
+    a->ended = 1; /* perhaps cut short by that check */
+    return 0;
+}
+
+int mert_audio_enough(const mert_audio *a)
+{
+    return a->decoded >= a->enough;
+}
+
+void mert_audio_decode(mert_audio *a, mert_audio_piece *to)
+{
+    int64_t most = a->rate > a->native ? av_rescale(PIECE, a->native, a->rate) + 1 : PIECE;
+    int was_enough = mert_audio_enough(a);
+    to->samples.n = 0;
+    to->how = MERT_PIECE_MORE;
+    while (!a->ended && to->samples.n < most && (was_enough || !mert_audio_enough(a)))
+        if (advance(a, &to->samples, &to->why)) {
+            to->how = MERT_PIECE_FAULT;
+            return;
+        }
+    if (a->ended)
+        to->how = MERT_PIECE_LAST;
+}
+
+/* ---- the output ---- */
+
+/* Of samples `at` and on keeps what lies in the segment. */
+static void keep_segment(mert_audio *a, mert_samples *s)
+{
+    int64_t n = s->n, before = a->first - a->at < n ? a->first - a->at : n;
+    if (before < 0)
+        before = 0;
+    s->n = (a->end - a->at < n ? a->end - a->at : n) - before;
+    if (s->n < 0)
+        s->n = 0;
+    if (before && s->n)
+        memmove(s->data, s->data + before, (size_t)s->n * sizeof *s->data);
+    a->at += n;
+}
+
+void mert_audio_resample(mert_audio *a, const mert_audio_piece *decoded, mert_audio_piece *to)
+{
+    const mert_samples *in = &decoded->samples;
+    int bad;
+    to->samples.n = 0;
+    bad = mert_resampler_push(a->resampler, in->data, in->n, &to->samples, &to->why);
+    to->how = decoded->how;
+    if (!bad && a->at + to->samples.n >= a->end) { /* what comes behind the segment, be it a fault, is not the item's */
+        to->how = MERT_PIECE_LAST;
+    } else if (!bad && decoded->how == MERT_PIECE_LAST) {
+        bad = mert_resampler_finish(a->resampler, &to->samples, &to->why);
+        a->complete = 1;
+    } else if (decoded->how == MERT_PIECE_FAULT) {
+        to->why = decoded->why;
+    }
+    keep_segment(a, &to->samples);
+    if (!bad && a->complete && a->first > 0 && a->at <= a->first && a->at < a->end)
+        bad = mert_fail(&to->why, "the segment begins at %.3f s, but there are only %.3f s", (double)a->first / a->rate,
+                        (double)a->at / a->rate);
+    if (bad)
+        to->how = MERT_PIECE_FAULT;
 }
 
 /* ---- handles ---- */
@@ -164,6 +241,7 @@ static int open_at_first_frame(mert_audio *a, const char *path, const mert_audio
 mert_audio *mert_audio_open(const char *path, const mert_audio_settings *s, mert_error *e)
 {
     mert_audio *a = calloc(1, sizeof *a);
+    int64_t count;
     if (!a) {
         mert_fail(e, "out of memory");
         return NULL;
@@ -173,7 +251,9 @@ mert_audio *mert_audio_open(const char *path, const mert_audio_settings *s, mert
         mert_audio_close(a);
         return NULL;
     }
-    mert_audio_segment(s, a->rate, &a->first, &a->count);
+    mert_audio_segment(s, a->rate, &a->first, &count);
+    a->end = count < 0 ? INT64_MAX : a->first + count;
+    a->enough = count < 0 ? INT64_MAX : av_rescale(a->end, a->native, a->rate) + mert_resampler_reach(a->resampler);
     return a;
 }
 
@@ -183,38 +263,7 @@ void mert_audio_close(mert_audio *a)
         return;
     mert_input_close(&a->in);
     mert_resampler_free(a->resampler);
-    free(a->mono.data);
-    free(a->samples.data);
     free(a);
-}
-
-int64_t mert_audio_read(mert_audio *a, float *to, int64_t max, mert_error *e)
-{
-    int64_t got = 0, n, end = a->count < 0 ? INT64_MAX : a->first + a->count;
-    while (got < max && a->at < end) {
-        if (a->given == a->samples.n) {
-            if (a->ended)
-                break;
-            if (advance(a, e))
-                return -1;
-            continue;
-        }
-        n = a->samples.n - a->given;
-        if (a->at < a->first) {
-            n = n < a->first - a->at ? n : a->first - a->at;
-        } else {
-            n = n < max - got ? n : max - got;
-            n = n < end - a->at ? n : end - a->at;
-            memcpy(to + got, a->samples.data + a->given, (size_t)n * sizeof *to);
-            got += n;
-        }
-        a->given += n;
-        a->at += n;
-    }
-    if (!got && max > 0 && a->first > 0 && a->at <= a->first && a->at < end)
-        return mert_fail(e, "the segment begins at %.3f s, but there are only %.3f s", (double)a->first / a->rate,
-                         (double)a->at / a->rate);
-    return got;
 }
 
 /* ---- counting ---- */
@@ -262,23 +311,30 @@ static int64_t header_count(mert_audio *a, mert_audio_count_how how)
 
 int64_t mert_audio_count(const char *path, const mert_audio_settings *s, mert_audio_count_how how, mert_error *e)
 {
-    mert_audio *a = mert_audio_open(path, s, e);
+    mert_audio_settings whole = *s;
+    mert_audio_piece piece = {0};
+    mert_audio *a;
     int64_t n;
+    whole.start = 0;
+    whole.duration = -1;
+    a = mert_audio_open(path, &whole, e);
     if (!a)
         return -1;
     n = header_count(a, how);
     if (n < 0 && a->moved) {
         mert_audio_close(a);
-        if (!(a = mert_audio_open(path, s, e)))
+        if (!(a = mert_audio_open(path, &whole, e)))
             return -1;
     }
     if (n < 0) {
-        a->counting = 1;
-        while (!a->ended)
-            if (advance(a, e)) {
-                mert_audio_close(a);
-                return -1;
-            }
+        do
+            mert_audio_decode(a, &piece);
+        while (piece.how == MERT_PIECE_MORE);
+        free(piece.samples.data);
+        if (piece.how == MERT_PIECE_FAULT) {
+            mert_audio_close(a);
+            return mert_fail(e, "%s", piece.why.text);
+        }
         n = a->decoded;
     }
     n = mert_resampled_count(n, a->native, a->rate);

@@ -1,9 +1,14 @@
 /* Audio files of any kind that FFmpeg knows, as one channel of floats at one rate: the only place of the house that
- * decodes.
+ * decodes. This is one file, in two halves that may run on two threads; ahead.h is their driver, for many files.
  *
  *     mert_audio_settings s = {.rate = 24000, .duration = -1, .stream = -1};
+ *     mert_audio_piece decoded = {0}, ready = {0};
  *     mert_audio *a = mert_audio_open("x.mp3", &s, &e);
- *     while ((n = mert_audio_read(a, buffer, 4096, &e)) > 0) use(buffer, n);
+ *     do {
+ *         mert_audio_decode(a, &decoded);             // FFmpeg, mean of the channels
+ *         mert_audio_resample(a, &decoded, &ready);   // resampling, the segment
+ *         use(ready.samples.data, ready.samples.n);
+ *     } while (ready.how == MERT_PIECE_MORE);         // then MERT_PIECE_LAST, or MERT_PIECE_FAULT: ready.why
  *     mert_audio_close(a);
  *
  * What comes out, sample for sample, depends on the file and the settings alone (contract A1):
@@ -51,16 +56,37 @@ typedef struct mert_audio_settings {
     int salvage;
 } mert_audio_settings;
 
+/* A growing row of samples. */
+typedef struct mert_samples {
+    float *data;
+    int64_t n, room;
+} mert_samples;
+
+typedef enum mert_piece_how { MERT_PIECE_MORE, MERT_PIECE_LAST, MERT_PIECE_FAULT } mert_piece_how;
+
+/* Some of an item on its way. The caller's, with its memory (samples.data, by free), and used again and again. */
+typedef struct mert_audio_piece {
+    mert_samples samples;
+    mert_piece_how how;   /* whether more will come */
+    mert_error why;       /* MERT_PIECE_FAULT. Errors do not name the file: callers know its key */
+} mert_audio_piece;
+
 typedef struct mert_audio mert_audio;
 
 /* Opens and decodes the first frame, so that what is known then is true. NULL on error. */
 mert_audio *mert_audio_open(const char *path, const mert_audio_settings *s, mert_error *e);
-/* Up to max samples; 0 at the end, -1 on error. Errors do not name the file: callers know its key. */
-int64_t mert_audio_read(mert_audio *a, float *to, int64_t max, mert_error *e);
+/* The next second or so, as one channel at the file's own rate. One thread at a time; not after an end or a fault. */
+void mert_audio_decode(mert_audio *a, mert_audio_piece *to);
+/* A decoded piece, each in its turn, as samples of the output; there may be none yet. One thread at a time, which may be
+ * another than decodes the next one. A segment that is complete has its MERT_PIECE_LAST, whatever else is decoded. */
+void mert_audio_resample(mert_audio *a, const mert_audio_piece *decoded, mert_audio_piece *to);
 void mert_audio_close(mert_audio *a); /* NULL is fine */
 
-int mert_audio_rate(const mert_audio *a);              /* of the samples read */
-const char *mert_audio_salvaged(const mert_audio *a);  /* after the end: the fault at which it was cut, or NULL */
+int mert_audio_rate(const mert_audio *a);              /* of the output */
+/* Whether enough is decoded for the segment: if mert_audio_resample asks for more all the same, there is more. Of the
+ * thread that decodes. */
+int mert_audio_enough(const mert_audio *a);
+const char *mert_audio_salvaged(const mert_audio *a);  /* after the last piece: the fault at which it was cut, or NULL */
 
 typedef enum mert_audio_count_how {
     MERT_COUNT_EXACT,   /* FLAC and integer WAV by their header, once their last frame is seen to be where the header
@@ -69,7 +95,7 @@ typedef enum mert_audio_count_how {
     MERT_COUNT_HEADER   /* an estimate: what the header says, or decoding where it says nothing */
 } mert_audio_count_how;
 
-/* How many samples mert_audio_read gives for the whole file with these settings (start and duration aside); -1 on
+/* How many samples come out for the whole file with these settings (start and duration aside); -1 on
  * error. */
 int64_t mert_audio_count(const char *path, const mert_audio_settings *s, mert_audio_count_how how, mert_error *e);
 

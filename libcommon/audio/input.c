@@ -267,17 +267,30 @@ int mert_input_only_remains(mert_input *in)
 
 /* ---- one channel ---- */
 
-#define MEAN(type, value)                                                                                              \
+/* `count` and `planar` as constants where files mostly have them: then it is a loop of vectors. */
+#define MIX(type, value, count, planar)                                                                                \
     for (int t = 0; t < frame->nb_samples; t++) {                                                                      \
         double sum = 0;                                                                                                \
-        for (int c = 0; c < channels; c++) {                                                                           \
-            type x = planar ? ((const type *)frame->extended_data[c])[t]                                               \
-                            : ((const type *)frame->extended_data[0])[t * channels + c];                               \
+        for (int c = 0; c < (count); c++) {                                                                            \
+            type x = (planar) ? ((const type *)frame->extended_data[c])[t]                                             \
+                              : ((const type *)frame->extended_data[0])[t * (count) + c];                              \
             sum += (value);                                                                                            \
         }                                                                                                              \
-        to[t] = (float)(sum / channels);                                                                               \
-    }                                                                                                                  \
-    return 0
+        to[t] = (float)(sum / (count));                                                                                \
+    }
+
+#define MEAN(type, value)                                                                                              \
+    do {                                                                                                               \
+        if (channels == 1)                                                                                             \
+            MIX(type, value, 1, 1)                                                                                     \
+        else if (channels == 2 && planar)                                                                              \
+            MIX(type, value, 2, 1)                                                                                     \
+        else if (channels == 2)                                                                                        \
+            MIX(type, value, 2, 0)                                                                                     \
+        else                                                                                                           \
+            MIX(type, value, channels, planar)                                                                         \
+        return 0;                                                                                                      \
+    } while (0)
 
 int mert_frame_mean(const AVFrame *frame, float *to)
 {

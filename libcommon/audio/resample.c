@@ -100,6 +100,11 @@ void mert_resampler_free(mert_resampler *r)
     free(r);
 }
 
+int64_t mert_resampler_reach(const mert_resampler *r)
+{
+    return r->reach;
+}
+
 /* Through libswresample, which holds back what it has no right context for yet. */
 static int convert(mert_resampler *r, const float *in, int n, mert_samples *out, mert_error *e)
 {

@@ -2,15 +2,7 @@
 #ifndef MERT_AUDIO_RESAMPLE_H
 #define MERT_AUDIO_RESAMPLE_H
 
-#include "../../formats/error.h"
-
-#include <stdint.h>
-
-/* A growing row of samples. */
-typedef struct mert_samples {
-    float *data;
-    int64_t n, room;
-} mert_samples;
+#include "decode.h"
 
 int mert_samples_grow(mert_samples *s, int64_t room,
                       mert_error *e); /* makes room for so many, keeping the n that are there */
@@ -23,6 +15,7 @@ int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samp
 /* Appends the rest: in all, mert_resampled_count of what was pushed. */
 int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e);
 void mert_resampler_free(mert_resampler *r);
+int64_t mert_resampler_reach(const mert_resampler *r); /* so many samples further it has looked at the most */
 
 int64_t mert_resampled_count(int64_t n, int from, int to); /* ceil(n * to / from) */
 

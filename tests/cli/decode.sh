@@ -177,6 +177,38 @@ for n in 1 4 7; do
 done
 twice() { mert-decode --manifest "$t/m/train.tsv" > "$t/1.mts" && mert-decode --threads 3 --manifest "$t/m/train.tsv" > "$t/2.mts" && cmp "$t/1.mts" "$t/2.mts"; }
 check "the same work gives the same bytes" twice
+# Good files and bad ones, longer and shorter than what waits at a time: bytes, messages and exit status for any number of threads.
+make_audio -stream_loop 12 -i "$t/a.wav" -ar 22050 "$t/long.flac"
+mixed() { mert-decode "$@" "$t/long.flac" "$t/a.mp3" "$t/cut.flac" "$t/absent.wav" "$t/nan.wav" "$t/long.flac" "$t/flip.ogg" "$t/a.opus" "$t/cover.png" "$t/2.wav"; }
+for settings in "" --salvage "--start 0.4 --duration 1.1" "--duration 0" "--start 3.4 --rate 48000 --dtype i16" --fail-fast; do
+    same() {
+        mixed --threads 1 $settings > "$t/mixed.1" 2> "$t/mixed.err.1"; rc=$?
+        for n in 2 9; do
+            mixed --threads $n $settings > "$t/mixed.n" 2> "$t/mixed.err.n"
+            [ $? -eq $rc ] && cmp "$t/mixed.1" "$t/mixed.n" && cmp "$t/mixed.err.1" "$t/mixed.err.n" || return
+        done
+        [ -s "$t/mixed.1" ] && grep -q absent.wav "$t/mixed.err.1" || [ "$settings" = --fail-fast ]
+    }
+    check "any number of threads: ${settings:-as it is}" same
+done
+# Pipes: what is behind the segment is not waited for, nor what is behind the first failure.
+mkfifo "$t/pipe"
+piped() { # FEED COMMAND...: while the writer of the pipe stays
+    { sh -c "$1"; exec sleep 30; } > "$t/pipe" & feeder=$!
+    shift
+    timeout 20 "$@"; rc=$?
+    kill $feeder; wait $feeder 2> /dev/null
+    return $rc
+}
+segment_of_pipe() {
+    mert-decode --duration 0.5 "$t/a.wav" | zstd -dcq > "$t/slice.raw"
+    for n in 1 3; do
+        piped "cat '$t/a.wav'" mert-decode --threads $n --duration 0.5 "$t/pipe" > "$t/pipe.mts" && zstd -dcq "$t/pipe.mts" | cmp - "$t/slice.raw" || return
+    done
+}
+check "a segment of a pipe that stays open" segment_of_pipe
+stops() { piped : mert-decode --threads 3 --fail-fast "$t/absent.wav" "$t/pipe" > "$t/x" 2> "$t/err"; [ $? -eq 1 ] && grep -q 'absent.wav: No such file' "$t/err"; }
+check "--fail-fast while a pipe is waited for" stops
 sed 's/a.mp3/gone.mp3/' "$t/m/train.tsv" > "$t/m/gone.tsv"
 check_fails "a row whose file is missing" 1 'gone.mp3: No such file' sh -c "mert-decode --manifest $t/m/gone.tsv > $t/gone.mts"
 gone() { zstd -dcq "$t/gone.mts" > "$t/x.raw" && cat "$t/whole.wav" "$t/whole.flac" "$t/whole.ogg" "$t/whole.opus" "$t/whole.m4a" | cmp - "$t/x.raw"; }
