@@ -1,8 +1,12 @@
+#define _GNU_SOURCE
 #include "read_ahead.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Events that wait at most, and bytes of data in them beyond which no more is read. */
 enum { SLOTS = 16, BYTES = 4 << 20 };
@@ -29,11 +33,14 @@ struct mert_read_ahead {
     mts_record *record;   /* of the chunks that come */
     int threaded;
     pthread_t thread;
+    FILE *file;           /* what the thread reads: the caller's, through `take` */
+    int fd, wake[2];      /* wake[1] is closed when the thread is to end */
     pthread_mutex_t lock;
     pthread_cond_t some, space;
     slot slots[SLOTS];
     buffer *unused;
-    int first, n, stop;   /* waiting: slots[first] .. + n - 1 */
+    int first, n;         /* waiting: slots[first] .. + n - 1 */
+    int stop;             /* the thread is to end */
     size_t bytes;
 };
 
@@ -57,6 +64,25 @@ static void describe(mert_event *to, int type, const mts_reader *r)
 }
 
 /* ---- the thread ---- */
+
+/* read(2) that also ends when the thread is to: a pipe may stay silent for ever. */
+static ssize_t take(void *cookie, char *to, size_t size)
+{
+    mert_read_ahead *r = cookie;
+    struct pollfd of[2] = {{.fd = r->fd, .events = POLLIN}, {.fd = r->wake[0], .events = POLLIN}};
+    ssize_t n;
+    do {
+        while (poll(of, 2, -1) < 0)
+            if (errno != EINTR)
+                return -1;
+        if (of[1].revents) {
+            errno = ECANCELED;
+            return -1;
+        }
+        n = read(r->fd, to, size);
+    } while (n < 0 && (errno == EINTR || errno == EAGAIN));
+    return n;
+}
 
 static int copy_data(mert_read_ahead *r, slot *s, const void *data, size_t size)
 {
@@ -111,23 +137,17 @@ static void *read_main(void *p)
 {
     mert_read_ahead *r = p;
     mert_event event;
-    int type = MTS_BEGIN, last;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &last);
-    while (type != MTS_EOF && type != MTS_ERROR) {
+    for (int type = MTS_BEGIN, stop; type != MTS_EOF && type != MTS_ERROR;) {
         slot *s;
         pthread_mutex_lock(&r->lock);
         while ((r->n == SLOTS - 1 || r->bytes >= BYTES) && !r->stop)
             pthread_cond_wait(&r->space, &r->lock);
         s = &r->slots[(r->first + r->n) % SLOTS];
-        last = r->stop;
+        stop = r->stop;
         pthread_mutex_unlock(&r->lock);
-        if (last)
+        if (stop)
             break;
-        /* Here, and only here, close may end this thread: in a read that waits for what may never come. */
-        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &last);
-        type = mts_next(r->reader);
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &last);
-        describe(&event, type, r->reader);
+        describe(&event, mts_next(r->reader), r->reader);
         fill(r, s, &event);
         type = s->type;
         pthread_mutex_lock(&r->lock);
@@ -141,13 +161,30 @@ static void *read_main(void *p)
 
 /* ---- the caller ---- */
 
+static void give_up_file(mert_read_ahead *r)
+{
+    if (r->file)
+        fclose(r->file);
+    for (int i = 0; i < 2; i++)
+        if (r->wake[i] >= 0)
+            close(r->wake[i]);
+}
+
 mert_read_ahead *mert_read_ahead_open(FILE *f, const char *name, int threaded)
 {
     mert_read_ahead *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    r->reader = mts_reader_open(f, name);
+    r->fd = fileno(f);
+    r->wake[0] = r->wake[1] = -1;
+    if (threaded && r->fd >= 0 && !pipe(r->wake)) {
+        r->file = fopencookie(r, "rb", (cookie_io_functions_t){.read = take});
+        if (r->file)
+            setvbuf(r->file, NULL, _IOFBF, 1 << 16);
+    }
+    r->reader = mts_reader_open(r->file ? r->file : f, name);
     if (!r->reader) {
+        give_up_file(r);
         free(r);
         return NULL;
     }
@@ -229,7 +266,9 @@ void mert_read_ahead_close(mert_read_ahead *r)
         r->stop = 1;
         pthread_cond_signal(&r->space);
         pthread_mutex_unlock(&r->lock);
-        pthread_cancel(r->thread);
+        if (r->wake[1] >= 0)
+            close(r->wake[1]);
+        r->wake[1] = -1;
         pthread_join(r->thread, NULL);
     }
     for (int i = 0; i < SLOTS; i++) {
@@ -242,6 +281,7 @@ void mert_read_ahead_close(mert_read_ahead *r)
     }
     free(r->record);
     mts_reader_close(r->reader);
+    give_up_file(r);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->some);
     pthread_cond_destroy(&r->space);

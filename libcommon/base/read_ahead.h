@@ -3,7 +3,7 @@
  *
  *     mert_read_ahead *r = mert_read_ahead_open(f, name, mert_options.threads > 1);
  *     while ((event = mert_read_ahead_next(r))->type != MTS_EOF) ...
- *     mert_read_ahead_close(r);   // also before the end: whatever the thread waits for is left alone */
+ *     mert_read_ahead_close(r);   // also before the end, and while the thread waits for a pipe */
 #ifndef MERT_READ_AHEAD_H
 #define MERT_READ_AHEAD_H
 
@@ -21,7 +21,8 @@ typedef struct mert_event {
 
 typedef struct mert_read_ahead mert_read_ahead;
 
-/* f stays the caller's. threaded 0: nothing is read before it is asked for. NULL only when out of memory. */
+/* f stays the caller's, and nothing of it has been read. threaded 0: nothing is read before it is asked for. NULL only
+ * when out of memory. */
 mert_read_ahead *mert_read_ahead_open(FILE *f, const char *name, int threaded);
 const mert_event *mert_read_ahead_next(mert_read_ahead *r); /* valid until the next call */
 void mert_read_ahead_close(mert_read_ahead *r);             /* NULL is fine */
