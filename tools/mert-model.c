@@ -3,12 +3,14 @@
  *     mert-model info MODEL                                     architecture, input contract, parameters, hash
  *     mert-model init --recipe tiny --seed 1 -o DIR             random weights of a recipe's model
  *     mert-model convert --to hf -m checkpoint_best.pt -o DIR   our own directory, HF's, or fairseq's file
- *     mert-model verify MODEL...                                every checksum, tensor, shape and value */
+ *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and what it answers */
 #include "../formats/file.h"
+#include "../formats/stream/mts.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
 #include "../libcommon/models/fairseq.h"
 #include "../libcommon/models/forward.h"
+#include "../libcommon/models/known_answer.h"
 #include "../libcommon/train/recipe.h"
 
 #include <inttypes.h>
@@ -58,13 +60,28 @@ static int wants_heads(const mert_checkpoint *c)
     return mert_json_get(mert_checkpoint_config(c), "mert_pretraining") != NULL;
 }
 
+/* Packed for mert-encode: NULL if it is not. */
+static const mert_json *packed(const mert_checkpoint *c)
+{
+    return mert_json_get(mert_checkpoint_config(c), "mert_packed");
+}
+
 /* Only MERT's, HuBERT's and wav2vec2's encoders have these. */
 static int is_encoder(const mert_checkpoint *c)
 {
+    if (packed(c))
+        return 1;
     for (size_t i = 0; i < mert_checkpoint_count(c); i++)
         if (strstr(mert_checkpoint_tensor(c, i)->name, "feature_extractor.conv_layers.0."))
             return 1;
     return 0;
+}
+
+static int read_encoder(mert_weights *w, const mert_checkpoint *c, const char *path, mert_error *e)
+{
+    if (packed(c))
+        return mert_weights_open(w, path, e);
+    return mert_weights_from(w, c, wants_heads(c), e) ? mert_fail_in(e, "%s", path) : 0;
 }
 
 /* ---- info ---- */
@@ -122,10 +139,16 @@ static void print_model(const mert_weights *w)
     int stride = mert_config_stride(c), field = mert_config_receptive_field(c);
     printf("architecture: %d layers, %s, width %d, %d heads, feed-forward %d%s\n", c->layers,
            c->pre_ln ? "pre-LN" : "post-LN", c->width, c->heads, c->ffn, c->deepnorm ? ", deepnorm" : "");
-    printf("extractor:    %d convolutions%s, %s, widths", c->convs, c->conv_bias ? " with bias" : "",
+    printf("extractor:    ");
+    for (int i = 0, times; i < c->convs; i += times) {
+        for (times = 1; i + times < c->convs && !memcmp(&c->conv[i], &c->conv[i + times], sizeof c->conv[i]);)
+            times++;
+        printf("%s[(%d, %d, %d)]", i ? " + " : "", c->conv[i].dim, c->conv[i].kernel, c->conv[i].stride);
+        if (times > 1)
+            printf(" * %d", times);
+    }
+    printf(" (width, kernel, stride)%s, %s", c->conv_bias ? ", bias" : "",
            c->extractor_layer_norm ? "LayerNorm after each" : "GroupNorm over time after the first");
-    for (int i = 0; i < c->convs; i++)
-        printf(" %d", c->conv[i].dim);
     printf("; positional kernel %d in %d groups\n", c->pos_kernel, c->pos_groups);
     printf("input:        mono float at %d Hz, %s; at least %d samples\n", c->sample_rate,
            c->normalize ? "normalised per clip: (x - mean) / sqrt(var + 1e-7)" : "not normalised", field);
@@ -143,17 +166,19 @@ static int info_one(const char *path, mert_error *e)
 {
     mert_checkpoint *c = mert_checkpoint_open(path, e);
     mert_weights w;
-    char *text;
-    int bad = 0;
+    char *text, names[512];
+    int bad = 0, ignored;
     if (!c)
         return -1;
     print_contents(c, path);
     if (!is_encoder(c))
         printf("architecture: not a MERT, HuBERT or wav2vec2 encoder\n");
-    else if (mert_weights_from(&w, c, wants_heads(c), e))
-        bad = mert_fail_in(e, "%s", path);
+    else if (read_encoder(&w, c, path, e))
+        bad = -1;
     else {
         print_model(&w);
+        if (!packed(c) && (ignored = mert_weights_ignored(c, wants_heads(c), names, sizeof names)))
+            printf("left out:     %d tensors that are no part of the encoder: %s\n", ignored, names);
         mert_weights_free(&w);
     }
     if (list_tensors)
@@ -207,7 +232,7 @@ static int init(int argc, char **argv)
     r.seed = seed;
     if (mert_recipe_weights(&r, &c, &w, &e))
         return failed(&e);
-    if (mert_recipe_pretrained(&r, &w, &e) || mert_weights_save(&w, output, &e))
+    if (mert_recipe_pretrained(&r, &w, &e) || mert_weights_save(&w, output, &e) || mert_known_answer_save(&w, output, &e))
         status = failed(&e);
     else if (mert_options.verbose)
         mert_log_note("%s: %" PRId64 " parameters, hash %016" PRIx64, output, w.layout.elements, mert_weights_hash(&w));
@@ -245,30 +270,49 @@ static int save_packed(const mert_weights *w, const char *dir, mert_error *e)
     return bad;
 }
 
+/* What is written all the same, and is not quite what was there. */
+static void say_what_differs(const mert_weights *w)
+{
+    const mert_config *c = &w->layout.config;
+    const mert_parameter *mask = mert_layout_find(&w->layout, "mask_emb");
+    const float *values = mert_weights_values(w, mask);
+    int64_t zeros = 0;
+    if (to == TO_HF && (c->deepnorm || c->cqt_input))
+        mert_log_note("%s: %s: HuBERT's code does not compute that, what is written needs MERT's own", model,
+                      c->deepnorm ? "deepnorm" : "feature_extractor_cqt");
+    while (zeros < mask->n && values[zeros] == 0)
+        zeros++;
+    if (zeros == mask->n && to != TO_PACKED)
+        mert_log_note("%s: it has no mask_emb, which only training needs: zeros are written", model);
+}
+
 static int convert(int argc, char **argv)
 {
     mert_checkpoint *c;
     mert_weights w;
     mert_error e;
-    int heads, bad;
+    char names[512];
+    int heads, bad, ignored;
     (void)argv;
     if (!model || !output || argc)
         mert_usage_error("needs -m MODEL and -o DIR, and no operands");
     if (!(c = mert_checkpoint_open(model, &e)))
         return failed(&e);
     heads = wants_heads(c) && to != TO_HF && to != TO_PACKED;
-    if (!heads && mert_json_get(mert_checkpoint_config(c), "mert_pretraining"))
-        mert_log_note("%s: the heads for pre-training are left out: this layout has no place for them", model);
     bad = mert_weights_from(&w, c, heads, &e);
+    if (!bad && (ignored = mert_weights_ignored(c, heads, names, sizeof names)))
+        mert_log_note("%s: left out, %d tensor%s no part of the encoder: %s", model, ignored, ignored > 1 ? "s that are" : " that is", names);
     mert_checkpoint_close(c);
     if (bad) {
         mert_fail_in(&e, "%s", model);
         return failed(&e);
     }
+    say_what_differs(&w);
     bad = to == TO_HF        ? mert_weights_save_hf(&w, output, &e)
           : to == TO_FAIRSEQ ? save_fairseq(&w, output, &e)
           : to == TO_PACKED  ? save_packed(&w, output, &e)
                              : mert_weights_save(&w, output, &e);
+    bad = bad || (to != TO_FAIRSEQ && mert_known_answer_save(&w, output, &e));
     if (!bad && mert_options.verbose)
         mert_log_note("%s: %" PRId64 " parameters, hash %016" PRIx64, output, w.layout.elements, mert_weights_hash(&w));
     mert_weights_free(&w);
@@ -297,27 +341,50 @@ static int all_finite(const mert_checkpoint *c, mert_error *e)
     return bad;
 }
 
+/* What was packed has a checksum of its own. */
+static int verify_packed(const mert_checkpoint *c, int64_t *checked, mert_error *e)
+{
+    const mert_tensor *t = mert_checkpoint_find(c, "packed");
+    const char *want = mert_json_string(packed(c), "xxh64");
+    char have[17];
+    if (!t)
+        return 0; /* reading it will say so */
+    *checked = t->elements * (int64_t)mert_element_size(t->type);
+    snprintf(have, sizeof have, "%016" PRIx64, mts_xxh64(t->data, (size_t)*checked, 0));
+    return want && !strcmp(want, have) ? 0 : mert_fail(e, "the packed weights are not what their checksum says");
+}
+
 static int verify_one(const char *path, mert_error *e)
 {
     mert_checkpoint *c = mert_checkpoint_open(path, e);
     mert_weights w;
+    double worst;
     int64_t checked;
-    int bad;
+    int bad, answer;
     if (!c)
         return -1;
-    if ((bad = mert_checkpoint_verify(c, &checked, e)))
-        goto out; /* names the file itself */
-    bad = all_finite(c, e);
-    if (!bad && is_encoder(c) && !(bad = mert_weights_from(&w, c, wants_heads(c), e))) {
-        printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, model hash %016" PRIx64 "\n", path,
-               mert_checkpoint_count(c), checked, mert_weights_hash(&w));
+    bad = mert_checkpoint_verify(c, &checked, e); /* names the file itself */
+    if (!bad && (all_finite(c, e) || (packed(c) && verify_packed(c, &checked, e))))
+        bad = mert_fail_in(e, "%s", path);
+    if (bad || !is_encoder(c)) {
+        if (!bad)
+            printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, no encoder\n", path, mert_checkpoint_count(c), checked);
+        mert_checkpoint_close(c);
+        return bad;
+    }
+    if (!(bad = read_encoder(&w, c, path, e))) {
+        answer = mert_path_is_directory(path) ? mert_known_answer_check(&w, path, &worst, e) : 0;
+        if (answer < 0)
+            bad = -1; /* names the file itself */
+        else
+            printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, model hash %016" PRIx64, path, mert_checkpoint_count(c),
+                   checked, mert_weights_hash(&w));
+        if (answer == 0)
+            printf(", no known answer\n");
+        else if (answer > 0)
+            printf(", its known answer within %.1e\n", worst);
         mert_weights_free(&w);
-    } else if (!bad)
-        printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, no encoder\n", path, mert_checkpoint_count(c),
-               checked);
-    if (bad)
-        mert_fail_in(e, "%s", path);
-out:
+    }
     mert_checkpoint_close(c);
     return bad;
 }
@@ -343,7 +410,7 @@ static const mert_command commands[] =
       info},
      {"init", "[options] --recipe FILE -o DIR", "random weights of a recipe's model", init_options, init},
      {"convert", "[--to hf|fairseq|native|packed] -m MODEL -o DIR", "a model in another layout", convert_options, convert},
-     {"verify", "MODEL...", "reads all of a model: checksums, tensors, shapes, values", verify_options, verify},
+     {"verify", "MODEL...", "reads all of a model: checksums, tensors, shapes, values; and what it answers", verify_options, verify},
      {0}};
 
 static const mert_tool tool = {"mert-model",

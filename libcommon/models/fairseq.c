@@ -149,13 +149,30 @@ char *mert_config_to_fairseq(const mert_config *c)
     return text;
 }
 
+/* fairseq has no option for these: it would load the file and compute something else, or not load it. */
+static int fairseq_has_this(const mert_config *c, mert_error *e)
+{
+    if (c->eps != 1e-5)
+        return mert_fail(e, "layer_norm_eps is %g, and fairseq computes with 1e-05 alone", c->eps);
+    if (mert_config_features(c) == c->width)
+        return mert_fail(e, "hidden_size is the width of the extractor, %d: fairseq has no post_extract_proj then, and this model has one",
+                         c->width);
+    return 0;
+}
+
 int mert_weights_save_fairseq(const mert_weights *w, const char *path, mert_error *e)
 {
     const mert_layout *l = &w->layout;
     mert_tensor_out *out = calloc((size_t)l->count + 1, sizeof *out);
-    char *text = mert_config_to_fairseq(&l->config);
-    mert_json *extras = text ? mert_json_parse(text, strlen(text), path, e) : NULL;
+    char *text;
+    mert_json *extras;
     int bad = -1;
+    if (fairseq_has_this(&l->config, e)) {
+        free(out);
+        return mert_fail_in(e, "%s", path);
+    }
+    text = mert_config_to_fairseq(&l->config);
+    extras = text ? mert_json_parse(text, strlen(text), path, e) : NULL;
     if (!out || !text)
         mert_fail(e, "%s: out of memory", path);
     for (int i = 0; out && i < l->count; i++) {

@@ -42,6 +42,13 @@ check "--normalize changes the input" normalised
 
 pcm 16000 "$golden/mert-post-ln/audio.npy" slow > "$t/slow.mts"
 check_fails "another sample rate is refused, both named" 1 'slow: .*16000 Hz.*24000 Hz' sh -c "mert-encode -m $m $t/slow.mts > /dev/null"
+mert-tensor from-npy --kind pcm --rate 44100 --key cd "$golden/mert-post-ln/audio.npy" > "$t/cd.mts"
+check_fails "44.1 kHz, too" 1 'cd: .*44100 Hz.*24000 Hz' sh -c "mert-encode -m $m $t/cd.mts > /dev/null"
+{ printf '\223NUMPY\001\000\166\000'; printf "%-117s\n" "{'descr': '<f4', 'fortran_order': False, 'shape': (12000, 2), }"; zstd -dcq "$t/a.mts"; } > "$t/stereo.npy"
+mert-tensor from-npy --kind pcm --rate 44100 --key both "$t/stereo.npy" > "$t/both.mts"
+check_fails "stereo at another rate" 1 'both: .*44100 Hz.*24000 Hz' sh -c "mert-encode -m $m $t/both.mts > /dev/null"
+pcm 24000 "$t/stereo.npy" stereo > "$t/stereo.mts"
+check_fails "stereo is refused, with both counts and rates" 1 'stereo: 2 channels at 24000 Hz, .*needs 1 at 24000 Hz' sh -c "mert-encode -m $m $t/stereo.mts > /dev/null"
 check_fails "a model that is not there" 1 'nowhere' sh -c "mert-encode -m $t/nowhere $t/a.mts > /dev/null"
 check_fails "a layer that is not there" 2 'layers' sh -c "mert-encode -m $m --layers 9 $t/a.mts > /dev/null"
 short() { { mert-encode -m "$m" "$t/a.mts" "$t/few.mts" > "$t/out.mts"; echo $? > "$t/status"; } 2> "$t/err"; grep -q 'few.*399 samples.*400' "$t/err" &&
@@ -55,3 +62,18 @@ cp -r "$m" "$t/lacking"
 renamed() { sed 's/final_layer_norm.weight/final_layer_norm.wright/' "$m/model.safetensors" > "$t/lacking/model.safetensors"; }
 renamed
 check_fails "a renamed tensor is named" 1 'final_layer_norm' sh -c "mert-encode -m $t/lacking $t/a.mts > /dev/null"
+head -c 300000 "$m/model.safetensors" > "$t/lacking/model.safetensors"
+check_fails "a truncated file" 1 'lacking/model.safetensors: .*truncated' sh -c "mert-encode -m $t/lacking $t/a.mts > /dev/null"
+cp "$m/model.safetensors" "$t/lacking/"; sed 's/"intermediate_size": 96/"intermediate_size": 64/' "$m/config.json" > "$t/lacking/config.json"
+check_fails "a configuration that contradicts the tensors" 1 'lacking: tensor .* is \[96, 48\], and the configuration makes it \[64, 48\]' sh -c "mert-encode -m $t/lacking $t/a.mts > /dev/null"
+printf '\200\002cposix\nsystem\n(X\014\000\000\000touch %s/owned\205R.' "$t" > "$t/attack.pt"
+check_fails "a pickle that asks to run something" 1 'attack.pt: offset 2: asks to run posix.system: refused' sh -c "mert-encode -m $t/attack.pt $t/a.mts > /dev/null"
+many() { # more items than are computed at a time, short ones among them, in the order in which they came
+    for i in 1 2 3 4; do cat "$t/a.mts" "$t/few.mts" "$t/b.mts"; done > "$t/many.mts"
+    for i in 1 2 3 4; do cat "$t/ab.raw"; done > "$t/want.raw"
+    mert-encode -m "$m" --threads "$1" --max-failed 4 "$t/many.mts" 2> "$t/err" > "$t/many.out" && zstd -dcq < "$t/many.out" | cmp - "$t/want.raw" &&
+        [ "$(mert-tensor ls "$t/many.out" 2> "$t/err" | cut -f 2 | tr '\n' ' ')" = "$order" ]
+}
+order=$(for i in 1 2 3 4; do printf 'a few b '; done)
+check "many items, some of which fail, keep their order" many 3
+check "in one thread" many 1

@@ -1,0 +1,193 @@
+/* Checkpoints of the same shape by other names: HuBERT's and wav2vec2's, bare or under a head, old and new weight norm; and what only looks
+ * like them is refused by name. */
+#include "../test.h"
+#include "../../formats/file.h"
+#include "../../libcommon/models/weights.h"
+
+#include <sys/stat.h>
+
+enum { EXTRA_MAX = 8 };
+
+typedef struct change {
+    const char *prefix;                  /* before HF's names */
+    int new_norm;                        /* weight norm by newer torch's names */
+    const char *extra[EXTRA_MAX];        /* tensors beside the model, [2] each */
+    const char *drop, *rename, *reshape; /* a tensor by HF's name */
+    const char *from, *to;               /* in config.json */
+} change;
+
+static int put_text(const char *dir, const char *name, const char *text)
+{
+    char path[1200];
+    FILE *f;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    f = fopen(path, "w");
+    return f && fputs(text, f) >= 0 && !fclose(f) ? 0 : -1;
+}
+
+/* `from`, once, becomes `to`; -1: it is not there, or the result is too long. */
+static int replace(char text[8192], const char *from, const char *to)
+{
+    char out[8192], *at = strstr(text, from);
+    if (!at || snprintf(out, sizeof out, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from)) >= (int)sizeof out)
+        return -1;
+    strcpy(text, out);
+    return 0;
+}
+
+/* The reference's config.json as the other models have it: without a sample rate, which their preprocessor says. */
+static int put_config(const char *dir, const char *type, const change *c)
+{
+    char text[8192], path[1200];
+    size_t n;
+    mert_error e;
+    char *file;
+    snprintf(path, sizeof path, "%s/config.json", test_golden("mert-post-ln"));
+    if (!(file = mert_file_read(path, sizeof text - 1, &n, &e)))
+        return -1;
+    strcpy(text, file);
+    free(file);
+    if (replace(text, "mert_model", type) || (c->from && replace(text, c->from, c->to)))
+        return -1;
+    replace(text, "\"sample_rate\": 24000,", ""); /* a change may have been made to it */
+    return put_text(dir, "config.json", text);
+}
+
+/* The reference's model under other names. */
+static const char *make(const char *type, const change *c)
+{
+    static char dir[1100];
+    static char names[128][160];
+    static const float two[2] = {1, 2};
+    mert_tensor_out out[128];
+    mert_error e;
+    char path[1200];
+    mert_checkpoint *m = mert_checkpoint_open(test_golden("mert-post-ln"), &e);
+    size_t n = 0;
+    int bad;
+    snprintf(dir, sizeof dir, "%s", test_tmp("model"));
+    mkdir(dir, 0777);
+    for (size_t i = 0; m && i < mert_checkpoint_count(m); i++) {
+        const mert_tensor *t = mert_checkpoint_tensor(m, i);
+        const char *norm = strstr(t->name, "weight_g"), *at = norm ? norm : strstr(t->name, "weight_v");
+        if (c->drop && !strcmp(t->name, c->drop))
+            continue;
+        if (at && c->new_norm)
+            snprintf(names[n], sizeof names[n], "%s%.*sparametrizations.weight.original%d", c->prefix, (int)(at - t->name), t->name, !norm);
+        else
+            snprintf(names[n], sizeof names[n], "%s%s%s", c->prefix, t->name, c->rename && !strcmp(t->name, c->rename) ? "x" : "");
+        out[n] = (mert_tensor_out){.name = names[n], .type = t->type, .ndim = t->ndim, .data = t->data};
+        memcpy(out[n].shape, t->shape, sizeof out[n].shape);
+        if (c->reshape && !strcmp(t->name, c->reshape)) {
+            out[n].ndim = 1;
+            out[n].shape[0] = t->elements;
+        }
+        n++;
+    }
+    for (int i = 0; i < EXTRA_MAX && c->extra[i]; i++)
+        out[n++] = (mert_tensor_out){.name = c->extra[i], .type = MERT_E_F32, .ndim = 1, .shape = {2}, .data = two};
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    bad = !m || mert_safetensors_write(path, out, n, &e) || put_config(dir, type, c) ||
+          put_text(dir, "preprocessor_config.json", "{\"do_normalize\": false, \"sampling_rate\": 24000}");
+    mert_checkpoint_close(m);
+    return bad ? NULL : dir;
+}
+
+static uint64_t hash_of(const char *dir, mert_error *e)
+{
+    mert_weights w;
+    uint64_t hash;
+    if (!dir || mert_weights_load(&w, dir, 0, e))
+        return 0;
+    hash = mert_weights_hash(&w);
+    mert_weights_free(&w);
+    return hash;
+}
+
+static int opens(const char *type, change c)
+{
+    mert_error e = {{0}};
+    uint64_t want = hash_of(test_golden("mert-post-ln"), &e), got = hash_of(make(type, &c), &e);
+    if (!got)
+        printf("# %s\n", e.text);
+    return want && got == want;
+}
+
+static int refused(const char *type, change c, const char *text)
+{
+    mert_error e = {{0}};
+    const char *dir = make(type, &c);
+    if (!dir || hash_of(dir, &e) || !strstr(e.text, text)) {
+        printf("# '%s', not '%s'\n", e.text, text);
+        return 0;
+    }
+    return 1;
+}
+
+TEST(hubert_bare_and_under_a_head)
+{
+    CHECK(opens("hubert", (change){.prefix = ""}));
+    CHECK(opens("hubert", (change){.prefix = "hubert.", .extra = {"lm_head.weight", "lm_head.bias"}}));
+    CHECK(opens("hubert", (change){.prefix = "hubert.", .new_norm = 1, .extra = {"projector.weight", "classifier.weight", "layer_weights"}}));
+}
+
+TEST(wav2vec2_with_what_it_was_trained_with)
+{
+    CHECK(opens("wav2vec2", (change){.prefix = "", .new_norm = 1}));
+    CHECK(opens("wav2vec2", (change){.prefix = "wav2vec2.", .extra = {"quantizer.codevectors", "quantizer.weight_proj.weight", "project_q.weight",
+                                                                     "project_hid.weight"}}));
+}
+
+TEST(no_mask_embedding)
+{
+    CHECK(opens("hubert", (change){.prefix = "", .drop = "masked_spec_embed"}));
+}
+
+TEST(a_tensor_more_less_or_other)
+{
+    static const char name[] = "encoder.layers.1.feed_forward.output_dense.weight";
+    CHECK(refused("hubert", (change){.prefix = "", .drop = name}, "1 tensor is missing: encoder.layers.1.fc2.weight"));
+    CHECK(refused("hubert", (change){.prefix = "hubert.", .rename = name}, "missing: encoder.layers.1.fc2.weight"));
+    CHECK(refused("hubert", (change){.prefix = "", .reshape = name}, "output_dense.weight is [4608], and the configuration makes it [48, 96]"));
+    CHECK(refused("wav2vec2", (change){.prefix = "wav2vec2.", .extra = {"wav2vec2.adapter.layers.0.conv.weight"}},
+                  "no place for: wav2vec2.adapter.layers.0.conv.weight"));
+    CHECK(refused("wavlm", (change){.prefix = "", .extra = {"encoder.layers.0.attention.rel_attn_embed.weight"}}, "rel_attn_embed"));
+}
+
+TEST(configurations_that_contradict_the_tensors)
+{
+    static const struct { const char *from, *to, *says; } bad[] = {
+        {"\"intermediate_size\": 96", "\"intermediate_size\": 97", "is [96, 48], and the configuration makes it [97, 48]"},
+        {"\"hidden_size\": 48", "\"hidden_size\": 96", "and the configuration makes it"},
+        {"\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "not a multiple of num_attention_heads 5"},
+        {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2", "no place for: encoder.layers.2"},
+        {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "16 tensors are missing: encoder.layers.3"},
+        {"\"conv_bias\": false", "\"conv_bias\": true", "missing: feature_extractor.conv_layers.0.0.bias"},
+        {"\"feat_extract_norm\": \"group\"", "\"feat_extract_norm\": \"layer\"", "missing: feature_extractor.conv_layers.1.2.1.weight"},
+        {"\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", "hidden_act is 'relu'"},
+        {"\"sample_rate\": 24000", "\"sample_rate\": 16000", "16000 Hz, but the preprocessor's sampling_rate is 24000 Hz"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(refused("hubert", (change){.prefix = "", .from = bad[i].from, .to = bad[i].to}, bad[i].says));
+}
+
+TEST(what_is_no_part_of_the_encoder_has_a_name)
+{
+    change c = {.prefix = "hubert.", .extra = {"lm_head.weight", "projector.weight"}};
+    mert_error e;
+    char names[64], few[24];
+    mert_checkpoint *m = mert_checkpoint_open(make("hubert", &c), &e);
+    CHECK(m && mert_weights_ignored(m, 0, names, sizeof names) == 2 && !strcmp(names, "lm_head.weight projector.weight"));
+    CHECK(mert_weights_ignored(m, 0, few, sizeof few) == 2 && !strcmp(few, "lm_head.weight ..."));
+    mert_checkpoint_close(m);
+}
+
+int main(void)
+{
+    RUN(hubert_bare_and_under_a_head);
+    RUN(wav2vec2_with_what_it_was_trained_with);
+    RUN(no_mask_embedding);
+    RUN(a_tensor_more_less_or_other);
+    RUN(configurations_that_contradict_the_tensors);
+    RUN(what_is_no_part_of_the_encoder_has_a_name);
+    return test_done();
+}
