@@ -6,7 +6,7 @@
  * A clip is taken as a whole: GroupNorm and attention see all of it, and the result is the same bytes however it was cut into
  * chunks, whatever else was in the stream, on any number of threads. Asked for by name, --window cuts it into shorter clips.
  *
- *   samples -> a clip, or (cutter) windows of it -> (ahead) forward pass -> [joiner -> pooling] -> numbers as written -> stream
+ *   samples -> a clip, or (cutter) windows of it -> (relay) forward pass -> [joiner -> pooling] -> numbers as written -> stream
  *
  * While a clip is computed, the answer to the one before is written: items are answered later than they end (base/filter.h). */
 #include "../libcommon/base/filter.h"
@@ -14,7 +14,7 @@
 #include "../libcommon/base/half.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
-#include "../libcommon/models/ahead.h"
+#include "../libcommon/models/relay.h"
 #include "../libcommon/models/layers.h"
 #include "../libcommon/models/windows.h"
 
@@ -56,7 +56,7 @@ typedef struct state {
     mert_weights weights;
     mert_layers layers;
     mert_inference *inference;
-    mert_ahead *ahead;
+    mert_relay *relay;
     uint64_t hash;
     mert_fraction span, window, hop; /* seconds; 0: not given */
     mert_cutter *cutter;      /* --window: */
@@ -128,14 +128,14 @@ static int turn_over(state *s, const piece *next, mert_error *e)
     const float *rows;
     int64_t n;
     mert_error why;
-    int failed = done.there && mert_ahead_take(s->ahead, &rows, &n, &why), bad = 0;
+    int failed = done.there && mert_relay_take(s->relay, &rows, &n, &why), bad = 0;
     s->computed = (piece){0};
     if (failed && !done.last && !done.dropped) { /* its item is the open one */
         *e = why;
         return -1;
     }
     if (next) {
-        mert_ahead_submit(s->ahead, s->clips[s->turn].pcm, s->clips[s->turn].n);
+        mert_relay_submit(s->relay, s->clips[s->turn].pcm, s->clips[s->turn].n);
         s->turn = !s->turn;
         s->computed = *next;
     }
@@ -147,7 +147,7 @@ static int turn_over(state *s, const piece *next, mert_error *e)
     }
     if (!done.dropped)
         bad = take_answer(s, &done, rows, n, e);
-    mert_ahead_release(s->ahead);
+    mert_relay_release(s->relay);
     return bad;
 }
 
@@ -160,7 +160,7 @@ static int submit(state *s, int64_t first, mert_error *e)
 /* What has been computed by now goes out. */
 static int write_ready(state *s, mert_error *e)
 {
-    while (s->computed.there && mert_ahead_ready(s->ahead))
+    while (s->computed.there && mert_relay_ready(s->relay))
         if (turn_over(s, NULL, e))
             return -1;
     return 0;
@@ -368,8 +368,8 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
     s->rows = malloc((size_t)(BLOCK * width) * sizeof(uint16_t));
     if (!s->rows)
         return mert_fail(e, "out of memory");
-    s->ahead = mert_ahead_new(s->inference, mert_options.threads > 1, e);
-    return s->ahead ? 0 : -1;
+    s->relay = mert_relay_new(s->inference, mert_options.threads > 1, e);
+    return s->relay ? 0 : -1;
 }
 
 /* What changes the payload (S3). NULL: out of memory. */
@@ -433,7 +433,7 @@ int main(int argc, char **argv)
         status = mert_filter_run(&(mert_filter){.stage = &stage, .self = &s, .settings = settings}, argv, argc);
     else
         mert_log_error("out of memory");
-    mert_ahead_free(s.ahead);
+    mert_relay_free(s.relay);
     mert_inference_free(s.inference);
     mert_weights_free(&s.weights);
     mert_cutter_free(s.cutter);

@@ -4,6 +4,7 @@
 #include "../../formats/checkpoint.h"
 #include "../../formats/file.h"
 #include "../../formats/json.h"
+#include "../models/known_answer.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +15,8 @@
 #include <unistd.h>
 
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
-static const char *const model_files[] = {"model.safetensors", "config.json", "preprocessor_config.json"};
+static const char *const model_files[] = {"model.safetensors", "config.json", "preprocessor_config.json",
+                                          "known_answer.safetensors"};
 
 uint64_t mert_state_data(const mert_corpus *c)
 {
@@ -208,6 +210,11 @@ static int save_optimizer(const char *dir, const mert_layout *l, const float *co
     return bad;
 }
 
+static int save_model(const mert_weights *w, const char *dir, mert_error *e)
+{
+    return mert_weights_save(w, dir, e) || mert_known_answer_save(w, dir, e) ? -1 : 0;
+}
+
 /* SAVE/model: hard links to the checkpoint's files; a copy where the file system has none. */
 static int link_model(const char *save, const char *checkpoint, const mert_weights *w, mert_error *e)
 {
@@ -222,7 +229,7 @@ static int link_model(const char *save, const char *checkpoint, const mert_weigh
         free(to);
     }
     if (!bad && !linked)
-        bad = remove_folder(fresh, e) || mert_make_directory(fresh, e) || mert_weights_save(w, fresh, e);
+        bad = remove_folder(fresh, e) || mert_make_directory(fresh, e) || save_model(w, fresh, e);
     if (!bad)
         bad = replace_folder(fresh, model, e);
     free(model);
@@ -257,7 +264,7 @@ int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r,
         free(path);
         return mert_fail(e, "out of memory");
     }
-    bad = remove_folder(half, e) || mert_make_directory(half, e) || mert_weights_save(w, half, e) ||
+    bad = remove_folder(half, e) || mert_make_directory(half, e) || save_model(w, half, e) ||
           save_optimizer(half, &w->layout, moments, e) || save_state(half, s, r, e);
     if (!bad) {
         sync_folder(half);

@@ -1,11 +1,11 @@
-#include "ahead.h"
+#include "relay.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 enum state { IDLE, SUBMITTED, READY };
 
-struct mert_ahead {
+struct mert_relay {
     mert_inference *m;
     int threaded;
     pthread_t thread;
@@ -23,7 +23,7 @@ struct mert_ahead {
 };
 
 /* From the device to where the caller reads it. */
-static int fetch(mert_ahead *a)
+static int fetch(mert_relay *a)
 {
     int64_t size = a->n_rows * mert_inference_width(a->m);
     if (size > a->room) {
@@ -39,7 +39,7 @@ static int fetch(mert_ahead *a)
 
 static void *thread_main(void *arg)
 {
-    mert_ahead *a = arg;
+    mert_relay *a = arg;
     pthread_mutex_lock(&a->lock);
     for (;;) {
         int bad;
@@ -66,9 +66,9 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-mert_ahead *mert_ahead_new(mert_inference *m, int threaded, mert_error *e)
+mert_relay *mert_relay_new(mert_inference *m, int threaded, mert_error *e)
 {
-    mert_ahead *a = calloc(1, sizeof *a);
+    mert_relay *a = calloc(1, sizeof *a);
     if (!a) {
         mert_fail(e, "out of memory");
         return NULL;
@@ -79,14 +79,14 @@ mert_ahead *mert_ahead_new(mert_inference *m, int threaded, mert_error *e)
     pthread_cond_init(&a->changed, NULL);
     if (threaded && pthread_create(&a->thread, NULL, thread_main, a)) {
         a->threaded = 0;
-        mert_ahead_free(a);
+        mert_relay_free(a);
         mert_fail(e, "cannot start a thread");
         return NULL;
     }
     return a;
 }
 
-void mert_ahead_free(mert_ahead *a)
+void mert_relay_free(mert_relay *a)
 {
     if (!a)
         return;
@@ -103,7 +103,7 @@ void mert_ahead_free(mert_ahead *a)
     free(a);
 }
 
-void mert_ahead_submit(mert_ahead *a, const float *pcm, int64_t n)
+void mert_relay_submit(mert_relay *a, const float *pcm, int64_t n)
 {
     a->pcm = pcm; /* while idle, the thread does not look */
     a->n = n;
@@ -118,7 +118,7 @@ void mert_ahead_submit(mert_ahead *a, const float *pcm, int64_t n)
     pthread_mutex_unlock(&a->lock);
 }
 
-int mert_ahead_ready(mert_ahead *a)
+int mert_relay_ready(mert_relay *a)
 {
     int ready;
     pthread_mutex_lock(&a->lock);
@@ -127,7 +127,7 @@ int mert_ahead_ready(mert_ahead *a)
     return ready;
 }
 
-int mert_ahead_take(mert_ahead *a, const float **rows, int64_t *n_rows, mert_error *e)
+int mert_relay_take(mert_relay *a, const float **rows, int64_t *n_rows, mert_error *e)
 {
     pthread_mutex_lock(&a->lock);
     while (a->state != READY)
@@ -146,7 +146,7 @@ int mert_ahead_take(mert_ahead *a, const float **rows, int64_t *n_rows, mert_err
     return 0;
 }
 
-void mert_ahead_release(mert_ahead *a)
+void mert_relay_release(mert_relay *a)
 {
     pthread_mutex_lock(&a->lock);
     a->held = 0;
