@@ -1,50 +1,6 @@
 # mert-train through the real programs: a micro model on generated audio, resumed by every means, and what it refuses.
 . tests/shell
-t=$TEST_TMP
-cd "$t" || exit 1
-
-# ---- twelve short items, two codebooks ----
-
-mkdir -p audio
-for i in 0 1 2 3 4 5 6 7 8 9; do
-    ffmpeg -nostdin -v error -y -f lavfi -i "aevalsrc=0.3*sin(2*PI*(150+90*$i)*t*(1+t/8))+0.05*sin(2*PI*3000*t):s=24000:d=1.$((i + 1))" -c:a pcm_s16le audio/s$i.wav
-done
-ls audio | sed 's/^s[0-7]/train &/; s/^s[89]/valid &/' > parts
-labels() { # half codebook classes: as many labels as EnCodec makes, ceil(samples / 320)
-    sed 1d "$1.tsv" | awk -v k="$2" -v classes="$3" -F'\t' '{n = int(($2 + 319) / 320); for (i = 0; i < n; i++) printf "%s%d", i ? " " : "", (int(i / 3) * 7 + NR * 5 + k * 3) % classes; print ""}'
-}
-meta() { printf 'classes=%s\nframe_rate=24000/320\ncodebook=%s\ncodebook_index=%s\nrows=%s\nfailed_rows=0\n' "$1" "$2" "$3" "$4"; }
-for half in train valid; do
-    { echo "$t/audio"; for f in $(awk -v h=$half '$1 == h {print $2}' parts); do printf '%s\t%d\n' "$f" $((($(wc -c < "audio/$f") - 78) / 2)); done; } > $half.tsv
-    mert-decode --manifest $half.tsv > $half.mts || exit 1
-    for k in 0 1; do
-        labels $half $k 16 > $half.q_$k
-        meta 16 00000000000c0de5 $k $(($(wc -l < $half.tsv) - 1)) > $half.q_$k.meta
-    done
-done
-cat > micro <<'END'
-conv_feature_layers = 16x10/5 16x3/2*4 16x2/2*2
-encoder_layers = 2
-encoder_embed_dim = 32
-encoder_ffn_embed_dim = 64
-encoder_attention_heads = 2
-conv_pos = 16
-conv_pos_groups = 4
-final_dim = 8
-audio_cqt_bins = 28
-max_sample_size = 24000
-min_sample_size = 20000
-max_tokens = 96000
-inbatch_noise_augment_len_range = 2000 6000
-update_freq = 2
-lr = 0.003
-warmup_updates = 2
-total_updates = 10
-log_interval = 2
-validate_interval = 5
-save_interval = 0
-END
-train() { save=$1; shift; mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save "$save" "$@"; }
+. tests/training
 
 # ---- it runs, and leaves what it says ----
 
