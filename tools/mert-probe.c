@@ -281,7 +281,7 @@ int main(int argc, char **argv)
         mert_usage_error("which labels? --labels FILE");
     if (!manifests[MERT_PROBE_TRAIN] != !manifests[MERT_PROBE_TEST] || (manifests[MERT_PROBE_VALID] && !manifests[MERT_PROBE_TRAIN]))
         mert_usage_error("--train and --test go together, --valid with them");
-    n_decays = read_decays(decay_list ? decay_list : "0.0001,0.001,0.01,0.1,1", decays);
+    n_decays = read_decays(decay_list ? decay_list : "0.0001,0.001,0.01,0.1,1,10,100", decays);
     n_net_decays = read_decays(decay_list ? decay_list : "0.01,0.1,1", net_decays);
     if (read_table(&table, &e))
         mert_log_error("%s", e.text);
