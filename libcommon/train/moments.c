@@ -122,6 +122,7 @@ static void update_block(mert_moments *m, int64_t at, const mert_adam_args *how)
     }
     ops->run(ops, MERT_OP_ADAM, &a, sizeof a);
     if (m->host[0] && !m->direct) {
+        ops->wait(ops); /* until here the uploads read what the downloads write */
         for (int i = 0; i < 2; i++)
             ops->download(ops, m->host[i] + at, m->device[i], bytes);
         ops->wait(ops);
