@@ -322,7 +322,8 @@ int mert_labels_failed(mert_labels_writer *w, const char *key, int64_t row, mert
 static mert_output *write_meta(const mert_labels_writer *w, int k, mert_error *e)
 {
     const mts_record *r = &w->first;
-    mert_labels_meta m = {r->classes[k], r->frame_rate_num, r->frame_rate_den, r->model, k, w->manifest, w->next, w->failed};
+    mert_labels_meta m
+        = {r->classes[k], r->frame_rate_num, r->frame_rate_den, r->model, k, w->manifest, w->next, w->failed};
     char *name = file_name(w, k, e);
     mert_output *o = name ? mert_labels_meta_open(name, &m, e) : NULL;
     free(name);
@@ -330,7 +331,8 @@ static mert_output *write_meta(const mert_labels_writer *w, int k, mert_error *e
 }
 
 /* The dictionary of codebook k: written, or only looked at whether what is there will do. */
-static int dictionary(const mert_labels_writer *w, int k, int (*how)(const char *, int64_t, mert_error *), mert_error *e)
+static int dictionary(const mert_labels_writer *w, int k, int (*how)(const char *, int64_t, mert_error *),
+                      mert_error *e)
 {
     char *name = file_name(w, k, e);
     int bad = !name || how(name, w->first.classes[k], e);
@@ -373,8 +375,9 @@ static int finish(mert_labels_writer *w, int k, finished *f, mert_error *e)
     if (w->npy) {
         mert_npy_type type = w->npy_typed ? w->npy_type : w->first.classes[k] > 32768 ? MERT_NPY_I32 : MERT_NPY_I16;
         char *name = file_name(w, k, e);
-        f->array = name ? mert_labels_array(name, w->out[k]->temporary, w->lengths, w->next, type, w->first.classes[k], e)
-                        : NULL;
+        f->array
+            = name ? mert_labels_array(name, w->out[k]->temporary, w->lengths, w->next, type, w->first.classes[k], e)
+                   : NULL;
         free(name);
         if (!f->array)
             return -1;

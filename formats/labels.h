@@ -2,8 +2,8 @@
  * put beside each as NAME.meta (P5), so that whoever reads it knows what it is. One file per codebook; a pattern with
  * %d names them all: "DIR/train.encodec_%d". A row that failed is an empty line.
  *
- * A name that ends in .npy is the other form that the official code has (npmemmap): an array [rows, T] of integers, each
- * row filled up with -1 to the length of the longest. Everything said here holds for both forms.
+ * A name that ends in .npy is the other form that the official code has (npmemmap): an array [rows, T] of integers,
+ * each row filled up with -1 to the length of the longest. Everything said here holds for both forms.
  *
  * A .meta is text, one key=value per line; other keys are passed over, so that later versions can add some:
  *
@@ -49,8 +49,8 @@ typedef struct mert_labels_writer mert_labels_writer;
 /* pattern: a file name, or one with a single %d (the codebook, from 0), needed for K > 1 codebooks. Files appear under
  * their names only at commit. */
 mert_labels_writer *mert_labels_create(const char *pattern, mert_error *e);
-/* Before the first record: a dict.NAME.txt for fairseq beside each file, too; one that is there and says otherwise is an
- * error of the commit, before anything appears. */
+/* Before the first record: a dict.NAME.txt for fairseq beside each file, too; one that is there and says otherwise is
+ * an error of the commit, before anything appears. */
 void mert_labels_with_dict(mert_labels_writer *w);
 /* Before the first record: the type of arrays, I16, I32 or I64. The default is I16, or I32 from 32769 classes on. */
 void mert_labels_npy_type(mert_labels_writer *w, mert_npy_type type);
@@ -89,16 +89,23 @@ typedef struct mert_labels {
  * against them here: the number of rows and of classes, and every label; an error names what does not fit. */
 int mert_labels_open(mert_labels *l, const char *path, mert_error *e);
 void mert_labels_close(mert_labels *l);
-/* Number of labels in a row (0: failed), and the classes [first, first+n) of it into to[]. A token that is no class (not
- * in the dictionary; without one, no integer within [0, classes), or [0, 2^31) where classes is 0) is an error naming
- * file, line and column; for arrays row and place. */
+/* Number of labels in a row (0: failed), and the classes [first, first+n) of it into to[]. A token that is no class
+ * (not in the dictionary; without one, no integer within [0, classes), or [0, 2^31) where classes is 0) is an error
+ * naming file, line and column; for arrays row and place. */
 int64_t mert_labels_count(const mert_labels *l, int64_t row);
 int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e);
+/* The same bit by bit, each label looked at once: a cursor stands before a row's next label; zeroed but for the row,
+ * before its first. Without `to` n labels are passed over. */
+typedef struct mert_labels_cursor {
+    int64_t row, index;
+    const char *at;
+} mert_labels_cursor;
+int mert_labels_read_on(const mert_labels *l, mert_labels_cursor *c, int64_t n, int32_t *to, mert_error *e);
 /* A row of a text file as it stands, without its line end; NULL for arrays. */
 const char *mert_labels_line(const mert_labels *l, int64_t row, size_t *size);
 
-/* All codebooks of a pattern, as far as there are files: K of them in new memory at *all, to be given to close_all. They
- * must have the same rows, frame rate and (where known) manifest. -1: error. */
+/* All codebooks of a pattern, as far as there are files: K of them in new memory at *all, to be given to close_all.
+ * They must have the same rows, frame rate and (where known) manifest. -1: error. */
 int mert_labels_open_all(mert_labels **all, const char *pattern, mert_error *e);
 void mert_labels_close_all(mert_labels *all, int K);
 

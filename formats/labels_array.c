@@ -38,7 +38,8 @@ static int append_row(mert_npy_writer *w, FILE *f, int64_t labels, int64_t width
         n = width - at < BLOCK ? width - at : BLOCK;
         there = there < n ? there : n;
         if (fread(block, sizeof *block, (size_t)there, f) != (size_t)there)
-            return mert_fail(e, "%s: what was gathered cannot be read back: %s", path, strerror(ferror(f) ? errno : EIO));
+            return mert_fail(e, "%s: what was gathered cannot be read back: %s", path,
+                             strerror(ferror(f) ? errno : EIO));
         for (int64_t i = there; i < n; i++)
             block[i] = -1;
         as_type(block, n, t, typed);
@@ -111,14 +112,15 @@ int mert_labels_array_read(const mert_labels *l, int64_t row, int64_t first, int
     const int64_t limit = l->meta.classes ? l->meta.classes : (int64_t)1 << 31, count = mert_labels_array_count(l, row);
     int64_t block[BLOCK];
     if (first + n > count)
-        return mert_fail(e, "%s: row %" PRId64 ": has %" PRId64 " labels, %" PRId64 " to %" PRId64 " were wanted", l->path,
-                         row, count, first, first + n - 1);
+        return mert_fail(e, "%s: row %" PRId64 ": has %" PRId64 " labels, %" PRId64 " to %" PRId64 " were wanted",
+                         l->path, row, count, first, first + n - 1);
     for (int64_t at = 0, now; at < n; at += now) {
         now = n - at < BLOCK ? n - at : BLOCK;
         mert_npy_to_ints(l->npy, row * l->npy->shape[1] + first + at, now, block);
         for (int64_t i = 0; i < now; i++) {
             if (block[i] < 0 || block[i] >= limit)
-                return mert_fail(e, "%s: row %" PRId64 ", place %" PRId64 ": %" PRId64 " is no label (0 to %" PRId64 ")",
+                return mert_fail(e,
+                                 "%s: row %" PRId64 ", place %" PRId64 ": %" PRId64 " is no label (0 to %" PRId64 ")",
                                  l->path, row, first + at + i, block[i], limit - 1);
             if (to)
                 to[at + i] = (int32_t)block[i];

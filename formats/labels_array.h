@@ -4,8 +4,8 @@
 
 #include "labels.h"
 
-/* Lays out what was gathered in the file `from`, all labels as int32 one after the other, lengths[rows] of them per row.
- * Written, not yet in place; NULL: error. */
+/* Lays out what was gathered in the file `from`, all labels as int32 one after the other, lengths[rows] of them per
+ * row. Written, not yet in place; NULL: error. */
 mert_npy_writer *mert_labels_array(const char *path, const char *from, const int64_t *lengths, int64_t rows,
                                    mert_npy_type type, int64_t classes, mert_error *e);
 

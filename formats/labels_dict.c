@@ -40,7 +40,8 @@ static char *beside(const char *labels, const char *rest)
     char *path;
     if (n > 4 && !strcmp(rest + n - 4, ".npy"))
         n -= 4;
-    return asprintf(&path, "%.*sdict.%.*s.txt", (int)(base_of(labels) - labels), labels, (int)n, rest) < 0 ? NULL : path;
+    return asprintf(&path, "%.*sdict.%.*s.txt", (int)(base_of(labels) - labels), labels, (int)n, rest) < 0 ? NULL
+                                                                                                           : path;
 }
 
 char *mert_label_dict_path(const char *labels, mert_error *e)
@@ -48,7 +49,8 @@ char *mert_label_dict_path(const char *labels, mert_error *e)
     const char *dot = strchr(base_of(labels), '.');
     char *path;
     if (!dot || !dot[1] || !strcmp(dot, ".npy")) {
-        mert_fail(e, "%s: fairseq has label files called SPLIT.NAME (train.km), with dict.NAME.txt beside them", labels);
+        mert_fail(e, "%s: fairseq has label files called SPLIT.NAME (train.km), with dict.NAME.txt beside them",
+                  labels);
         return NULL;
     }
     if (!(path = beside(labels, dot + 1)))
@@ -108,8 +110,8 @@ static int add_line(mert_label_dict *d, const char *line, size_t size, mert_erro
                          (int)(size > 60 ? 60 : size), line);
     size = (size_t)(blank - line);
     if (!size || memchr(line, ' ', size) || memchr(line, '\t', size))
-        return mert_fail(e, "%s:%" PRId64 ": the class '%.*s' is %s", d->path, number, (int)(size > 60 ? 60 : size), line,
-                         size ? "more than one word" : "no word");
+        return mert_fail(e, "%s:%" PRId64 ": the class '%.*s' is %s", d->path, number, (int)(size > 60 ? 60 : size),
+                         line, size ? "more than one word" : "no word");
     if (is_fairseqs_own(line, size))
         return mert_fail(e, "%s:%" PRId64 ": %.*s is fairseq's own and no class", d->path, number, (int)size, line);
     if (d->n == d->room) {
@@ -251,7 +253,8 @@ static int is_there(const char *path, int64_t classes, const mert_label_dict *li
     if (!(d = read_dict(copy, e)))
         return -1;
     if (d->n != classes)
-        rc = mert_fail(e, "%s: is there and lists %" PRId64 " classes, these labels have %" PRId64, path, d->n, classes);
+        rc = mert_fail(e, "%s: is there and lists %" PRId64 " classes, these labels have %" PRId64, path, d->n,
+                       classes);
     else if ((at = differs_at(d, like)) >= 0)
         rc = mert_fail(e, "%s:%" PRId64 ": is there and orders its classes otherwise: here stands '%.*s'", path, at + 1,
                        (int)(d->words[at].size > 60 ? 60 : d->words[at].size), d->text + d->words[at].at);

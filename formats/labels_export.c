@@ -106,13 +106,14 @@ static int write_row(FILE *f, const mert_labels *l, int64_t row, mert_error *e)
 {
     int32_t block[BLOCK];
     size_t size;
+    mert_labels_cursor c = {.row = row};
     const int64_t count = mert_labels_count(l, row);
     const char *line = l->dict ? mert_labels_line(l, row, &size) : NULL;
     if (line)
         fwrite(line, 1, size, f);
     for (int64_t at = 0, n; !line && at < count; at += n) {
         n = count - at < BLOCK ? count - at : BLOCK;
-        if (mert_labels_read(l, row, at, n, block, e))
+        if (mert_labels_read_on(l, &c, n, block, e))
             return -1;
         for (int64_t i = 0; i < n; i++)
             fprintf(f, "%s%" PRId32, at + i ? " " : "", block[i]);

@@ -153,8 +153,9 @@ int mert_labels_open(mert_labels *l, const char *path, mert_error *e)
     if (!(l->path = strdup(path)))
         return mert_fail(e, "%s: out of memory", path);
     const int npy = mert_labels_is_npy(path);
-    if ((npy ? mert_labels_array_open(l, e) : map_text(l, e)) || (l->verified = mert_labels_meta_read(path, &l->meta, e)) < 0
-        || (!npy && find_dict(l, e)) || ((l->verified || l->dict) && check(l, e))) {
+    if ((npy ? mert_labels_array_open(l, e) : map_text(l, e))
+        || (l->verified = mert_labels_meta_read(path, &l->meta, e)) < 0 || (!npy && find_dict(l, e))
+        || ((l->verified || l->dict) && check(l, e))) {
         mert_labels_close(l);
         return -1;
     }
@@ -191,27 +192,45 @@ int64_t mert_labels_count(const mert_labels *l, int64_t row)
     return n;
 }
 
-int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e)
+int mert_labels_read_on(const mert_labels *l, mert_labels_cursor *c, int64_t n, int32_t *to, mert_error *e)
 {
-    int64_t limit = label_limit(l), i, v;
+    const int64_t limit = label_limit(l);
     const char *stop;
-    scan s;
-    if (row < 0 || row >= l->rows)
-        return mert_fail(e, "%s: has %" PRId64 " rows, there is no row %" PRId64, l->path, l->rows, row);
-    if (l->npy)
-        return mert_labels_array_read(l, row, first, n, to, e);
-    s = scan_row(l, row);
-    for (i = 0; i < first + n && (stop = next_token(&s)); s.at = stop, i++) {
-        if (i < first)
+    int64_t i = 0, v;
+    if (c->row < 0 || c->row >= l->rows)
+        return mert_fail(e, "%s: has %" PRId64 " rows, there is no row %" PRId64, l->path, l->rows, c->row);
+    if (l->npy) {
+        if (mert_labels_array_read(l, c->row, c->index, n, to, e))
+            return -1;
+        c->index += n;
+        return 0;
+    }
+    scan s = scan_row(l, c->row);
+    s.at = c->at ? c->at : s.begin;
+    for (; i < n && (stop = next_token(&s)); s.at = stop, i++) {
+        if (!to)
             continue;
         if ((v = parse_label(l, &s, stop, limit)) < 0)
-            return bad_label(l, row, &s, stop, e);
-        to[i - first] = (int32_t)v;
+            return bad_label(l, c->row, &s, stop, e);
+        to[i] = (int32_t)v;
     }
-    if (i < first + n)
+    if (i < n)
         return mert_fail(e, "%s:%" PRId64 ": has %" PRId64 " labels, %" PRId64 " to %" PRId64 " were wanted", l->path,
-                         row + 1, i, first, first + n - 1);
+                         c->row + 1, c->index + i, c->index, c->index + n - 1);
+    c->index += n;
+    c->at = s.at;
     return 0;
+}
+
+int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e)
+{
+    mert_labels_cursor c = {.row = row};
+    if (l->npy)
+        c.index = first;
+    else if (first && row >= 0 && row < l->rows && mert_labels_read_on(l, &c, first, NULL, e))
+        return mert_fail(e, "%s:%" PRId64 ": has %" PRId64 " labels, %" PRId64 " to %" PRId64 " were wanted", l->path,
+                         row + 1, mert_labels_count(l, row), first, first + n - 1);
+    return mert_labels_read_on(l, &c, n, to, e);
 }
 
 const char *mert_labels_line(const mert_labels *l, int64_t row, size_t *size)

@@ -64,7 +64,7 @@ void mert_inputs_close(mert_inputs *in)
     close_one(in);
 }
 
-static double seconds(const mts_record *r)
+double mert_record_seconds(const mts_record *r)
 {
     return r->frame_rate_num ? (double)r->shape[0] * (double)r->frame_rate_den / (double)r->frame_rate_num : 0;
 }
@@ -74,7 +74,7 @@ int mert_inputs_report(const mert_inputs *in, int event, const mert_error *e)
     const mts_failure *x;
     switch (event) {
     case MTS_RECORD_END:
-        mert_report_item(seconds(mts_reader_record(in->reader)));
+        mert_report_item(mert_record_seconds(mts_reader_record(in->reader)));
         return 0;
     case MTS_FAILED:
         x = mts_reader_failure(in->reader);

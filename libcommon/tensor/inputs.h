@@ -32,6 +32,8 @@ void mert_inputs_open(mert_inputs *in, char **files, int n); /* n 0: standard in
 int mert_inputs_next(mert_inputs *in, mert_error *e);
 void mert_inputs_close(mert_inputs *in);
 
+double mert_record_seconds(const mts_record *r); /* of time steps; 0 where the rate is not known */
+
 /* Reports and counts what goes wrong in the input: FAILED, DAMAGE, ERROR; and counts records. Other events pass.
  * 1: --fail-fast says to stop. */
 int mert_inputs_report(const mert_inputs *in, int event, const mert_error *e);

@@ -190,8 +190,8 @@ static int64_t row_of(const side *s)
 static int same_manifest(const side *a, const side *b, mert_error *e)
 {
     if (a->begin.manifest && b->begin.manifest && a->begin.manifest != b->begin.manifest)
-        return mert_fail(e, "%s is made of the manifest %016" PRIx64 ", %s of %016" PRIx64, a->in->name, a->begin.manifest,
-                         b->in->name, b->begin.manifest);
+        return mert_fail(e, "%s is made of the manifest %016" PRIx64 ", %s of %016" PRIx64, a->in->name,
+                         a->begin.manifest, b->in->name, b->begin.manifest);
     if (a->begin.rows_total >= 0 && b->begin.rows_total >= 0 && a->begin.rows_total != b->begin.rows_total)
         return mert_fail(e, "%s is made of %" PRId64 " rows, %s of %" PRId64, a->in->name, a->begin.rows_total,
                          b->in->name, b->begin.rows_total);
@@ -250,7 +250,8 @@ static int fits(const side *a, const side *b, mert_error *e)
     const mts_record *x = &a->record, *y = &b->record;
     if (strcmp(y->kind, "codes") || y->ndim != 2 || y->ncodebooks < 1 || y->shape[1] != y->ncodebooks
         || !mert_dtype_is_integer(y->dtype))
-        return mert_fail(e, "%s: is %s of %s; codes [T, K] can be pasted", b->in->name, y->kind, mts_dtype_name(y->dtype));
+        return mert_fail(e, "%s: is %s of %s; codes [T, K] can be pasted", b->in->name, y->kind,
+                         mts_dtype_name(y->dtype));
     if (x->frame_rate_num * y->frame_rate_den != y->frame_rate_num * x->frame_rate_den)
         return mert_fail(e, "frame rate is %" PRId64 "/%" PRId64 " in %s and %" PRId64 "/%" PRId64 " in %s",
                          x->frame_rate_num, x->frame_rate_den, a->in->name, y->frame_rate_num, y->frame_rate_den,

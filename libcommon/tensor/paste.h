@@ -1,16 +1,16 @@
-/* Codes of several teachers, made of the same items, side by side: [T, K1] and [T, K2] become [T, K1 + K2], in the order
- * of the inputs. Read as one stream of events:
+/* Codes of several teachers, made of the same items, side by side: [T, K1] and [T, K2] become [T, K1 + K2], in the
+ * order of the inputs. Read as one stream of events:
  *
  *     mert_paste *p = mert_paste_new(inputs, n, 2);
  *     for (int event; (event = mert_paste_next(p, &e)) > MTS_EOF;)
  *         if (event == MTS_CHUNK) use(mert_paste_record(p), mert_paste_data(p), mert_paste_frames(p));
  *     mert_paste_free(p);
  *
- * The inputs must have the same items in the same order: keys, rows and, where known, manifests; what does not pair ends
- * the run with an error that names both. An item fails, and the others go on, if it failed in one of the inputs, if its
- * frame rates differ (as fractions; not known is another than any), if it is no codes or too many, if a code is outside
- * its classes, or if the lengths differ by more than `tolerance` frames. Smaller differences, which come of what
- * extractors make of an item's edge (floor(L / hop), that + 1, or ceil), are cut to the shortest.
+ * The inputs must have the same items in the same order: keys, rows and, where known, manifests; what does not pair
+ * ends the run with an error that names both. An item fails, and the others go on, if it failed in one of the inputs,
+ * if its frame rates differ (as fractions; not known is another than any), if it is no codes or too many, if a code is
+ * outside its classes, or if the lengths differ by more than `tolerance` frames. Smaller differences, which come of
+ * what extractors make of an item's edge (floor(L / hop), that + 1, or ceil), are cut to the shortest.
  *
  * Whose codes these are (S8): a record names one model. With one input it stays that one; several make a new one, the
  * XXH64 of the text "HASH:K HASH:K ..." of the inputs' models and numbers of codebooks. So codes pasted from the same
@@ -27,9 +27,9 @@ typedef struct mert_paste mert_paste;
 mert_paste *mert_paste_new(mert_inputs *inputs, int n, int64_t tolerance);
 void mert_paste_free(mert_paste *p);
 
-/* BEGIN, RECORD, CHUNK, RECORD_END, FAILED as of a reader; MTS_EOF: all inputs are through; MTS_ERROR: cannot go on, for
- * the reason in e (empty: said already, and --fail-fast). A new stream begins where one does in the first input. The
- * damage that inputs report on their own is reported here; failed items are the caller's to report. */
+/* BEGIN, RECORD, CHUNK, RECORD_END, FAILED as of a reader; MTS_EOF: all inputs are through; MTS_ERROR: cannot go on,
+ * for the reason in e (empty: said already, and --fail-fast). A new stream begins where one does in the first input.
+ * The damage that inputs report on their own is reported here; failed items are the caller's to report. */
 int mert_paste_next(mert_paste *p, mert_error *e);
 const mts_begin *mert_paste_begin(const mert_paste *p);     /* without the caller's own line of provenance */
 const mts_record *mert_paste_record(const mert_paste *p);   /* u16, or i32 where an input has that */

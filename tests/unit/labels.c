@@ -207,6 +207,31 @@ TEST(reads_other_integer_types)
     CHECK(holds(test_tmp("l.km"), "70000 0\n"));
 }
 
+TEST(reads_on_from_where_it_stopped)
+{
+    enum { N = 5000 };
+    static char text[N * 8];
+    int32_t v[700];
+    mert_labels_cursor c = {.row = 1};
+    mert_labels l;
+    size_t at = (size_t)sprintf(text, "9 9\n");
+    for (int i = 0; i < N; i++)
+        at += (size_t)sprintf(text + at, i % 3 ? " %d" : "\t %d", i);
+    put_file(test_tmp("on.km"), text);
+    CHECK(!mert_labels_open(&l, test_tmp("on.km"), &err));
+    for (int i = 0, n; i < N; i += n) {
+        n = N - i < 700 ? N - i : i % 200 + 1;
+        CHECK(!mert_labels_read_on(&l, &c, n, i % 5 ? v : NULL, &err) && c.index == i + n);
+        for (int k = 0; i % 5 && k < n; k++)
+            CHECK(v[k] == i + k);
+    }
+    CHECK(mert_labels_read_on(&l, &c, 1, v, &err) && says("on.km:2: has 5000 labels, 5000 to 5000 were wanted"));
+    CHECK(mert_labels_read(&l, 1, 6000, 1, v, &err) && says("on.km:2: has 5000 labels, 6000 to 6000 were wanted"));
+    c = (mert_labels_cursor){.row = 2};
+    CHECK(mert_labels_read_on(&l, &c, 1, v, &err) && says("there is no row 2"));
+    mert_labels_close(&l);
+}
+
 TEST(reads_files_of_others)
 {
     mert_labels l;
@@ -315,6 +340,7 @@ int main(void)
     RUN(streams_in_order_are_one_run);
     RUN(records_that_differ_are_refused);
     RUN(reads_other_integer_types);
+    RUN(reads_on_from_where_it_stopped);
     RUN(reads_files_of_others);
     RUN(a_meta_that_does_not_fit_is_refused);
     RUN(labels_and_manifest_are_matched);

@@ -73,10 +73,11 @@ TEST(rows_are_filled_up)
 TEST(types)
 {
     mert_npy a;
-    CHECK(!write_rows(test_tmp("b.npy"), 1, 32769, -1) && !mert_npy_open(&a, test_tmp("b.npy"), &err) && a.type == MERT_NPY_I32
-          && row_is(&a, 2, 0, 10, 20, 30, 40));
+    CHECK(!write_rows(test_tmp("b.npy"), 1, 32769, -1) && !mert_npy_open(&a, test_tmp("b.npy"), &err)
+          && a.type == MERT_NPY_I32 && row_is(&a, 2, 0, 10, 20, 30, 40));
     mert_npy_close(&a);
-    CHECK(!write_rows(test_tmp("b.npy"), 1, 32768, -1) && !mert_npy_open(&a, test_tmp("b.npy"), &err) && a.type == MERT_NPY_I16);
+    CHECK(!write_rows(test_tmp("b.npy"), 1, 32768, -1) && !mert_npy_open(&a, test_tmp("b.npy"), &err)
+          && a.type == MERT_NPY_I16);
     mert_npy_close(&a);
     CHECK(!write_rows(test_tmp("b.npy"), 1, 100, MERT_NPY_I64) && !mert_npy_open(&a, test_tmp("b.npy"), &err)
           && a.type == MERT_NPY_I64 && row_is(&a, 0, 0, 10, 20, -1, -1));
@@ -90,7 +91,8 @@ TEST(reads_what_it_wrote)
     mert_labels l;
     int32_t v[5];
     CHECK(!mert_labels_open(&l, test_tmp("a.q_1.npy"), &err) && l.verified && l.rows == 5 && l.meta.classes == 100
-          && l.meta.codebook == 0xc0de && l.meta.codebook_index == 1 && l.meta.failed_rows == 2 && l.meta.manifest == 7);
+          && l.meta.codebook == 0xc0de && l.meta.codebook_index == 1 && l.meta.failed_rows == 2
+          && l.meta.manifest == 7);
     CHECK(mert_labels_count(&l, 0) == 3 && mert_labels_count(&l, 1) == 0 && mert_labels_count(&l, 2) == 5
           && mert_labels_count(&l, 3) == 0 && mert_labels_count(&l, 5) == 0);
     CHECK(!mert_labels_read(&l, 2, 1, 3, v, &err) && v[0] == 11 && v[1] == 21 && v[2] == 31);
@@ -99,7 +101,8 @@ TEST(reads_what_it_wrote)
     mert_labels_close(&l);
 }
 
-static int open_array(mert_labels *l, mert_npy_type type, int64_t rows, int64_t width, const void *data, const char *meta)
+static int open_array(mert_labels *l, mert_npy_type type, int64_t rows, int64_t width, const void *data,
+                      const char *meta)
 {
     const int64_t shape[] = {rows, width};
     FILE *f;
@@ -131,16 +134,22 @@ TEST(what_cannot_be_is_refused)
     static const int64_t huge[] = {1, (int64_t)1 << 31};
     mert_labels l;
     int32_t v[3];
-    CHECK(open_array(&l, MERT_NPY_F32, 1, 2, real, NULL) && says("x.npy: 2 axes of float32; labels are [rows, T] of integers"));
+    CHECK(open_array(&l, MERT_NPY_F32, 1, 2, real, NULL)
+          && says("x.npy: 2 axes of float32; labels are [rows, T] of integers"));
     CHECK(open_array(&l, MERT_NPY_I16, 6, 0, hole, NULL) && says("x.npy: 1 axes of int16"));
-    CHECK(open_array(&l, MERT_NPY_I16, 2, 3, hole, "classes=9\nrows=2\n") && says("x.npy: row 0, place 1: -1 is no label (0 to 8)"));
-    CHECK(open_array(&l, MERT_NPY_I16, 1, 2, hole, "classes=1\nrows=1\n") && says("row 0, place 0: 1 is no label (0 to 0)"));
-    CHECK(open_array(&l, MERT_NPY_I16, 1, 2, hole, "classes=9\nrows=3\n") && says("x.npy: has 1 rows, but its .meta says 3 rows"));
-    CHECK(open_array(&l, MERT_NPY_I16, 1, 2, hole, "classes=9\nrows=1\nfailed_rows=1\n") && says("has 0 empty rows, but"));
+    CHECK(open_array(&l, MERT_NPY_I16, 2, 3, hole, "classes=9\nrows=2\n")
+          && says("x.npy: row 0, place 1: -1 is no label (0 to 8)"));
+    CHECK(open_array(&l, MERT_NPY_I16, 1, 2, hole, "classes=1\nrows=1\n")
+          && says("row 0, place 0: 1 is no label (0 to 0)"));
+    CHECK(open_array(&l, MERT_NPY_I16, 1, 2, hole, "classes=9\nrows=3\n")
+          && says("x.npy: has 1 rows, but its .meta says 3 rows"));
+    CHECK(open_array(&l, MERT_NPY_I16, 1, 2, hole, "classes=9\nrows=1\nfailed_rows=1\n")
+          && says("has 0 empty rows, but"));
     CHECK(!open_array(&l, MERT_NPY_I64, 1, 2, huge, NULL) && mert_labels_read(&l, 0, 0, 2, v, &err)
           && says("row 0, place 1: 2147483648 is no label"));
     mert_labels_close(&l);
-    CHECK(!open_array(&l, MERT_NPY_I16, 2, 3, hole, NULL) && mert_labels_read(&l, 1, 0, 3, v, &err) && says("row 1, place 2: -2 is"));
+    CHECK(!open_array(&l, MERT_NPY_I16, 2, 3, hole, NULL) && mert_labels_read(&l, 1, 0, 3, v, &err)
+          && says("row 1, place 2: -2 is"));
     mert_labels_close(&l);
 }
 
@@ -154,7 +163,8 @@ TEST(long_rows_over_blocks)
         mts_record r = codes_of(row, 1, 1 << 20);
         for (int t = 0; t < N; t++)
             codes[t] = (int32_t)(row * 500000 + 17 * t);
-        CHECK(!mert_labels_record(w, &r, &err) && !mert_labels_frames(w, codes, row ? N : 1, &err) && !mert_labels_end(w, &err));
+        CHECK(!mert_labels_record(w, &r, &err) && !mert_labels_frames(w, codes, row ? N : 1, &err)
+              && !mert_labels_end(w, &err));
     }
     CHECK(!mert_labels_commit(w, &err) && !mert_labels_open(&l, test_tmp("long.npy"), &err));
     CHECK(mert_labels_count(&l, 0) == 1 && mert_labels_count(&l, 1) == N);

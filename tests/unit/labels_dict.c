@@ -119,9 +119,11 @@ TEST(written_where_nothing_else_stands)
     CHECK(!mert_label_dict_write(labels, 3, &err) && holds(dict, "0 1\n1 1\n2 1\n"));
     put_file(dict, "0 17\n1 4\n2 9\n"); /* counts are fairseq's affair */
     CHECK(!mert_label_dict_write(labels, 3, &err) && holds(dict, "0 17\n1 4\n2 9\n"));
-    CHECK(mert_label_dict_check(labels, 4, &err) && says("dict.w.txt: is there and lists 3 classes, these labels have 4"));
+    CHECK(mert_label_dict_check(labels, 4, &err)
+          && says("dict.w.txt: is there and lists 3 classes, these labels have 4"));
     put_file(dict, "0 1\n2 1\n1 1\n");
-    CHECK(mert_label_dict_write(labels, 3, &err) && says("dict.w.txt:2: is there and orders its classes otherwise: here stands '2'"));
+    CHECK(mert_label_dict_write(labels, 3, &err)
+          && says("dict.w.txt:2: is there and orders its classes otherwise: here stands '2'"));
     CHECK(holds(dict, "0 1\n2 1\n1 1\n"));
 }
 
@@ -140,7 +142,8 @@ TEST(labels_are_classes_in_its_order)
     mert_labels l;
     int32_t v[4];
     CHECK(!open_labels(&l, "C G:7 C\n\nN\r\n", NULL, "N 1\nC 1\nG:7 1\n") && !l.verified && l.meta.classes == 3);
-    CHECK(mert_labels_count(&l, 0) == 3 && !mert_labels_read(&l, 0, 0, 3, v, &err) && v[0] == 1 && v[1] == 2 && v[2] == 1);
+    CHECK(mert_labels_count(&l, 0) == 3 && !mert_labels_read(&l, 0, 0, 3, v, &err) && v[0] == 1 && v[1] == 2
+          && v[2] == 1);
     CHECK(mert_labels_count(&l, 1) == 0 && !mert_labels_read(&l, 2, 0, 1, v, &err) && v[0] == 0);
     mert_labels_close(&l);
     CHECK(!open_labels(&l, "0 2 1\n", "classes=3\nrows=1\n", "2 1\n1 1\n0 1\n") && l.verified);
@@ -151,7 +154,8 @@ TEST(labels_are_classes_in_its_order)
     CHECK(open_labels(&l, "0 01\n", NULL, "0 1\n1 1\n") && says("train.q:1:3: '01' is none of the 2 classes"));
     CHECK(open_labels(&l, "0 1\n", "classes=3\nrows=1\n", "0 1\n1 1\n")
           && says("train.q: its .meta says 3 classes, but ") && says("dict.q.txt lists 2"));
-    CHECK(open_labels(&l, "0 1\n", "classes=3\nrows=1\n", "0 1\n0 1\n1 1\n") && says("dict.q.txt:2: the class '0' stands"));
+    CHECK(open_labels(&l, "0 1\n", "classes=3\nrows=1\n", "0 1\n0 1\n1 1\n")
+          && says("dict.q.txt:2: the class '0' stands"));
 }
 
 int main(void)

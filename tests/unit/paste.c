@@ -22,9 +22,16 @@ typedef struct source {
 
 static mts_record record_of(const source *s, const char *key, int64_t row)
 {
-    mts_record r = {.kind = "codes", .row = row, .dtype = s->dtype, .ndim = 2, .shape = {-1, s->K}, .sample_rate = 24000,
-                    .frame_rate_num = s->i == 2 ? 75 : 24000, .frame_rate_den = s->i == 2 ? 1 : 320,
-                    .ncodebooks = s->K, .model = 0xa0 + (uint64_t)s->i};
+    mts_record r = {.kind = "codes",
+                    .row = row,
+                    .dtype = s->dtype,
+                    .ndim = 2,
+                    .shape = {-1, s->K},
+                    .sample_rate = 24000,
+                    .frame_rate_num = s->i == 2 ? 75 : 24000,
+                    .frame_rate_den = s->i == 2 ? 1 : 320,
+                    .ncodebooks = s->K,
+                    .model = 0xa0 + (uint64_t)s->i};
     snprintf(r.key, sizeof r.key, "%s", key);
     for (int k = 0; k < s->K; k++)
         r.classes[k] = s->i == 1 ? 70000 : 1000;
@@ -103,8 +110,9 @@ static void read_pasted(pasted *x, int n, int64_t tolerance)
             for (int64_t at = 0; at < mert_paste_frames(p); at++, t++)
                 for (int i = 0; i < n; i++)
                     for (int k = mert_paste_column(p, i); k < mert_paste_column(p, i + 1); k++) {
-                        int32_t code = r->dtype == MTS_I32 ? ((const int32_t *)mert_paste_data(p))[at * r->shape[1] + k]
-                                                           : ((const uint16_t *)mert_paste_data(p))[at * r->shape[1] + k];
+                        int32_t code = r->dtype == MTS_I32
+                                           ? ((const int32_t *)mert_paste_data(p))[at * r->shape[1] + k]
+                                           : ((const uint16_t *)mert_paste_data(p))[at * r->shape[1] + k];
                         x->wrong += code != code_of(i, t, k - mert_paste_column(p, i));
                     }
             break;
@@ -207,7 +215,8 @@ TEST(codes_outside_their_classes_fail)
     }
     close_sources(s);
     read_pasted(&x, 3, 2);
-    CHECK(x.failures == 1 && !x.records && strstr(x.failure[0].reason, "c.mts: frame 1: code -5 of codebook 1 is outside"));
+    CHECK(x.failures == 1 && !x.records
+          && strstr(x.failure[0].reason, "c.mts: frame 1: code -5 of codebook 1 is outside"));
 }
 
 static void refused(const char *why, const char *key, int64_t row, int items, uint64_t manifest)

@@ -13,7 +13,8 @@
 static int complete;
 
 const mert_option tensor_check_options[] = {
-    {"complete", 0, MERT_FLAG, &complete, NULL, 0, 0, NULL, "rows 0 to N-1 of one manifest must have come exactly once"},
+    {"complete", 0, MERT_FLAG, &complete, NULL, 0, 0, NULL,
+     "rows 0 to N-1 of one manifest must have come exactly once"},
     {0}};
 
 static mert_row_set rows;

@@ -80,7 +80,8 @@ static const char *manifest_name, *frame_rate, *folder;
 static mert_manifest manifest;
 static int64_t classes, sample_rate, rate_num, rate_den = 1;
 
-static const char not_known[] = "the number of classes is not known: there is no .meta and no dictionary (see --classes)";
+static const char not_known[]
+    = "the number of classes is not known: there is no .meta and no dictionary (see --classes)";
 
 /* What the command line knows of labels that do not say it themselves. */
 static int complete(mert_labels *l, mert_error *e)
@@ -194,10 +195,13 @@ static int check_row(const reading *r, int64_t row, int64_t count)
 /* 0; 1: a label that cannot be; -1: it could not be written. */
 static int put_frames(reading *r, int64_t row, int64_t count)
 {
+    mert_labels_cursor cursors[MTS_CODEBOOKS_MAX] = {{0}};
+    for (int k = 0; k < r->K; k++)
+        cursors[k].row = row;
     for (int64_t at = 0, n; at < count; at += n) {
         n = count - at < FRAMES ? count - at : FRAMES;
         for (int k = 0; k < r->K; k++) {
-            if (mert_labels_read(&r->all[k], row, at, n, r->column, &tensor_error))
+            if (mert_labels_read_on(&r->all[k], &cursors[k], n, r->column, &tensor_error))
                 return 1;
             for (int64_t t = 0; t < n; t++)
                 if (r->record.dtype == MTS_I32)
@@ -216,7 +220,6 @@ static int put_row(reading *r, int64_t row)
 {
     mts_record *x = &r->record;
     const int64_t count = mert_labels_count(&r->all[0], row);
-    const double per_second = x->frame_rate_num ? (double)x->frame_rate_num / (double)x->frame_rate_den : 0;
     int bad = check_row(r, row, count);
     const int before = !bad && !count && r->empty_is_failed; /* and said where it failed */
     x->row = row;
@@ -231,7 +234,7 @@ static int put_row(reading *r, int64_t row)
         if (mts_write_record(r->out, x) || (bad = put_frames(r, row, count)) < 0)
             return -1;
         if (!bad) {
-            mert_report_item(per_second > 0 ? (double)count / per_second : 0);
+            mert_report_item(mert_record_seconds(x));
             return mts_write_record_end(r->out);
         }
     }
@@ -349,7 +352,9 @@ int tensor_to_fairseq_run(int argc, char **argv)
     label_list x = {0};
     int64_t dropped = 0;
     if (!manifest_name || !folder || !argc)
-        mert_usage_error(!manifest_name ? "--manifest FILE is needed" : !folder ? "-o DIR is needed" : "which label files?");
+        mert_usage_error(!manifest_name ? "--manifest FILE is needed"
+                         : !folder      ? "-o DIR is needed"
+                                        : "which label files?");
     if (mert_manifest_read(&manifest, manifest_name, &tensor_error) || gather(&x, argc, argv)
         || mert_labels_export(manifest_name, &manifest, x.all, x.total, folder, &dropped, &tensor_error)) {
         mert_report_broken("%s", tensor_error.text);

@@ -72,7 +72,7 @@ static int import_row(mts_writer *w, int64_t row)
     rc = import_file(w, path, &r);
     free(path);
     if (!rc)
-        mert_report_item(r.frame_rate_num ? (double)r.shape[0] * (double)r.frame_rate_den / (double)r.frame_rate_num : 0);
+        mert_report_item(mert_record_seconds(&r));
     if (rc == 1) {
         int stop = mert_report_failed("", tensor_error.text, 1);
         rc = mts_write_failed(w, r.key, row, mert_tool_name(), tensor_error.text) ? -1 : stop;
@@ -87,7 +87,8 @@ static void check_from(int argc)
     if (!strcmp(meaning.kind, "pcm") && !meaning.sample_rate)
         mert_usage_error("pcm needs --rate");
     if (given_key && (argc > 1 || manifest_name))
-        mert_usage_error("--key names one record, here are %s", manifest_name ? "those of a manifest" : "several files");
+        mert_usage_error("--key names one record, here are %s",
+                         manifest_name ? "those of a manifest" : "several files");
     if (manifest_name && argc > 1)
         mert_usage_error("with --manifest the one operand is a folder");
     if (frame_rate)

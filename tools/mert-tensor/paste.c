@@ -18,8 +18,8 @@ static mts_writer *begin_stream(const mert_paste *p)
 {
     mts_begin b = *mert_paste_begin(p);
     size_t n = strlen(b.provenance);
-    int more = snprintf(b.provenance + n, sizeof b.provenance - n, "mert-tensor %s paste tolerance=%lld\n", mert_version(),
-                        (long long)tolerance);
+    int more = snprintf(b.provenance + n, sizeof b.provenance - n, "mert-tensor %s paste tolerance=%lld\n",
+                        mert_version(), (long long)tolerance);
     if (n + (size_t)more >= sizeof b.provenance) {
         mert_fail(&tensor_error, "the streams say more of their origin than one can hold");
         return NULL;
@@ -45,8 +45,7 @@ static int put(mts_writer **w, const mert_paste *p, int event)
     case MTS_RECORD: return mts_write_record(*w, r);
     case MTS_CHUNK: return mts_write_frames(*w, mert_paste_data(p), mert_paste_frames(p));
     case MTS_RECORD_END:
-        mert_report_item(r->frame_rate_num ? (double)r->shape[0] * (double)r->frame_rate_den / (double)r->frame_rate_num
-                                           : 0);
+        mert_report_item(mert_record_seconds(r));
         return mts_write_record_end(*w);
     case MTS_FAILED:
         if (mts_write_failed(*w, x->key, x->row, strcmp(x->stage, "paste") ? x->stage : mert_tool_name(), x->reason))

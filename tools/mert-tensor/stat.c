@@ -226,8 +226,7 @@ static int take_pair(const mert_paste *p, int event, int *bad)
         return 1;
     case MTS_RECORD_END:
         if (!*bad)
-            mert_report_item(r->frame_rate_num
-                                 ? (double)r->shape[0] * (double)r->frame_rate_den / (double)r->frame_rate_num : 0);
+            mert_report_item(mert_record_seconds(r));
         return 0;
     case MTS_FAILED: return mert_report_failed(x->key, x->reason, x->here);
     case MTS_ERROR:
