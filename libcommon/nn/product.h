@@ -1,6 +1,6 @@
-/* A matrix product in the calling thread, for tasks of the pool that each are a whole small problem (a probe's training): the pool is
- * busy with the tasks, so a product must not use it (base/pool.h). Host memory only. The same arguments give the same bits whichever
- * thread calls, and whatever the others do. */
+/* A matrix product in the calling thread, for tasks of the pool that each are a whole small problem (a probe's
+ * training): the pool is busy with the tasks, so a product must not use it (base/pool.h). Host memory only. The same
+ * arguments give the same bits whichever thread calls, and whatever the others do. */
 #ifndef MERT_PRODUCT_H
 #define MERT_PRODUCT_H
 

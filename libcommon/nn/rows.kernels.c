@@ -26,9 +26,11 @@ typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4))
 static inline __attribute__((always_inline)) void finish(const mert_panel_product *p, const float *sum, int64_t r, int64_t at, int64_t n)
 {
     float v[MERT_WIDE_PANEL], *y = p->y + r * p->ldy + at;
-    const float alpha = p->alpha == 0 ? 1.0f : p->alpha;
-    for (int64_t i = 0; i < n; i++)
-        v[i] = alpha * sum[i];
+    if (!p->flags && !p->bias && !p->pre && !p->residual) {
+        memcpy(y, sum, (size_t)n * sizeof *y);
+        return;
+    }
+    memcpy(v, sum, (size_t)n * sizeof *v);
     if (p->flags & MERT_ROWS_ADD)
         for (int64_t i = 0; i < n; i++)
             v[i] += y[i];
@@ -58,6 +60,7 @@ static inline __attribute__((always_inline)) void finish(const mert_panel_produc
         float done[(R) * (P)][W];                                                                                        \
         const int64_t step = p->panel_step ? p->panel_step : p->k * (W), taps = p->taps ? p->taps : 1, ldx = p->ldx;     \
         const int64_t width = p->k / taps;                                                                               \
+        const float alpha = p->alpha == 0 ? 1.0f : p->alpha;                                                             \
         const float *b = p->panels + panel * step;                                                                       \
         UNROLL for (int r = 0; r < (R) * (P); r++)                                                                       \
             UNROLL for (int c = 0; c < (W) / LANES; c++)                                                                 \
@@ -72,7 +75,7 @@ static inline __attribute__((always_inline)) void finish(const mert_panel_produc
         }                                                                                                                \
         UNROLL for (int r = 0; r < (R) * (P); r++)                                                                       \
             UNROLL for (int c = 0; c < (W) / LANES; c++)                                                                 \
-                *(vec *)(done[r] + c * LANES) = sum[r][c];                                                               \
+                *(vec *)(done[r] + c * LANES) = alpha * sum[r][c];                                                       \
         for (int q = 0; q < (P); q++) {                                                                                  \
             int64_t at = (panel + q) * (W);                                                                              \
             for (int r = 0; r < (R); r++)                                                                                \

@@ -55,10 +55,12 @@ static void scale(float *y, const float *x, float a, int64_t n)
 
 static inline double add_lanes(const float *lane)
 {
-    double s = 0;
-    for (int l = 0; l < LANES; l++)
-        s += lane[l];
-    return s;
+    double s[LANES / 2];
+    for (int l = 0; l < 8; l++)
+        s[l] = (double)lane[l] + (double)lane[l + 8];
+    for (int l = 0; l < 4; l++)
+        s[l] += s[l + 4];
+    return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
 /* Long sums go through double every 4096 elements. */
@@ -158,19 +160,23 @@ static double exp_sum(float *x, float shift, int64_t n)
     return add_lanes(lane);
 }
 
+/* Four vectors at a time: one would wait for itself. */
 static float max(const float *x, int64_t n)
 {
-    float lane[LANES], m;
+    enum { WIDE = 4 * LANES };
+    float lane[WIDE], m = -INFINITY;
     int64_t i = 0;
-    for (int l = 0; l < LANES; l++)
+    for (int l = 0; l < WIDE; l++)
         lane[l] = -INFINITY;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++)
+    for (; i + WIDE <= n; i += WIDE)
+        for (int l = 0; l < WIDE; l++)
             lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
-    m = -INFINITY;
     for (; i < n; i++)
         m = x[i] > m ? x[i] : m;
-    for (int l = 0; l < LANES; l++)
+    for (int half = WIDE / 2; half >= 4; half /= 2)
+        for (int l = 0; l < half; l++)
+            lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
+    for (int l = 0; l < 4; l++)
         m = lane[l] > m ? lane[l] : m;
     return m;
 }
