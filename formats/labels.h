@@ -3,7 +3,8 @@
  * %d names them all: "DIR/train.encodec_%d". A row that failed is an empty line.
  *
  * A name that ends in .npy is the other form that the official code has (npmemmap): an array [rows, T] of integers,
- * each row filled up with -1 to the length of the longest. Everything said here holds for both forms.
+ * each row filled up with -1 to the length of the longest; at least one row must have a label. Everything said here
+ * holds for both forms.
  *
  * A .meta is text, one key=value per line; other keys are passed over, so that later versions can add some:
  *

@@ -56,6 +56,10 @@ mert_npy_writer *mert_labels_array(const char *path, const char *from, const int
     int bad = 0;
     for (int64_t i = 0; i < rows; i++)
         shape[1] = lengths[i] > shape[1] ? lengths[i] : shape[1];
+    if (!shape[1]) { /* and a reader could not tell how many rows are meant from how many a header claims */
+        mert_fail(e, "%s: no row has a label", path);
+        return NULL;
+    }
     if (classes - 1 > largest_of(type)) {
         mert_fail(e, "%s: %" PRId64 " classes do not fit %s", path, classes, mert_npy_type_name(type));
         return NULL;
@@ -89,6 +93,8 @@ int mert_labels_array_open(mert_labels *l, mert_error *e)
     if (l->npy->ndim != 2 || !mert_npy_type_is_integer(l->npy->type) || l->npy->type == MERT_NPY_BOOL)
         return mert_fail(e, "%s: %d axes of %s; labels are [rows, T] of integers, filled up with -1", l->path,
                          l->npy->ndim, mert_npy_type_name(l->npy->type));
+    if (!l->npy->elements)
+        return mert_fail(e, "%s: no row has a label", l->path);
     l->rows = l->npy->shape[0];
     return 0;
 }

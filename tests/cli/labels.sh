@@ -162,6 +162,9 @@ check fairseq_gets_text_of_arrays arr
 printf 'C G7\n\nN C N\nN\nC\n' > "$t/r/train.chords"; printf 'N 5\nC 2\nG7 1\n' > "$t/r/dict.chords.txt"
 named() { mert-tensor to-fairseq -q --max-failed 1 --manifest "$t/r/train.tsv" -o "$t/fs3" "$t/r/train.chords" && printf 'C G7\nN C N\nN\nC\n' | cmp - "$t/fs3/train.chords" && printf 'N 1\nC 1\nG7 1\n' | cmp - "$t/fs3/dict.chords.txt"; }
 check fairseq_keeps_names named
+sed '4s/.*//' "$t/r/train.chords" > "$t/r/train.less"; cp "$t/r/dict.chords.txt" "$t/r/dict.less.txt"
+together() { mert-tensor to-fairseq -q --max-failed 2 --manifest "$t/r/train.tsv" -o "$t/fs5" "$t/r/train.less" "$t/r/train.q_%d" && [ "$(cut -f1 "$t/fs5/train.tsv" | tr '\n' ' ')" = '/music a.wav c d.wav e.wav ' ] && [ "$(cat "$t/fs5/train.q_0" | tr '\n' ,)" = '0 1 2,2 2 1 0 3,1,' ] && [ "$(wc -l < "$t/fs5/train.less")" -eq 3 ]; }
+check fairseq_drops_a_row_from_all_sets together
 check_fails fairseq_not_over_its_source 1 'train.tsv: would be replaced by its own export' mert-tensor to-fairseq --manifest "$t/r/train.tsv" -o "$t/r" "$t/r/train.q_0"
 cp "$t/r/train.q_0" "$t/r/other.q_0"; cp "$t/r/train.q_0.meta" "$t/r/other.q_0.meta"
 check_fails fairseq_finds_by_name 1 'other.q_0: labels of train.tsv are called train.NAME' mert-tensor to-fairseq --manifest "$t/r/train.tsv" -o "$t/fs4" "$t/r/other.q_0"

@@ -153,6 +153,19 @@ TEST(what_cannot_be_is_refused)
     mert_labels_close(&l);
 }
 
+/* A header alone, of as many rows as it likes, must not be believed; so nothing like it is written. */
+TEST(arrays_without_a_label_are_refused)
+{
+    const int64_t shape[] = {(int64_t)1 << 40, 0};
+    mert_labels l;
+    mert_labels_writer *w = mert_labels_create(test_tmp("none.npy"), &err);
+    mts_record r = codes_of(0, 1, 5);
+    CHECK(!mert_npy_write(test_tmp("claims.npy"), MERT_NPY_I16, 2, shape, "", &err));
+    CHECK(mert_labels_open(&l, test_tmp("claims.npy"), &err) && says("claims.npy: no row has a label"));
+    CHECK(!mert_labels_record(w, &r, &err) && !mert_labels_end(w, &err));
+    CHECK(mert_labels_commit(w, &err) && says("none.npy: no row has a label") && access(test_tmp("none.npy"), F_OK));
+}
+
 TEST(long_rows_over_blocks)
 {
     enum { N = 10000 };
@@ -179,6 +192,7 @@ int main(void)
     RUN(reads_what_it_wrote);
     RUN(reads_arrays_of_others);
     RUN(what_cannot_be_is_refused);
+    RUN(arrays_without_a_label_are_refused);
     RUN(long_rows_over_blocks);
     return test_done();
 }
