@@ -1,130 +1,10 @@
-#include "corpus.h"
+#include "corpus_internal.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* ---- labels ---- */
-
-/* The name itself, or with .npy behind it if only that is there; takes the name. */
-static char *labels_file(char *name)
-{
-    char *array = name && access(name, F_OK) ? malloc(strlen(name) + sizeof ".npy") : NULL;
-    if (!array)
-        return name;
-    strcpy(array, name);
-    strcat(array, ".npy");
-    if (access(array, F_OK)) {
-        free(array);
-        return name;
-    }
-    free(name);
-    return array;
-}
-
-/* Classes and rate of a codebook by its first file. */
-static int describe_codebook(const mert_corpus *c, const mert_labels *l, mert_codebook *b, mert_error *e)
-{
-    const mert_labels_meta *m = &l->meta;
-    b->path = l->path;
-    b->meta = *m;
-    b->verified = l->verified;
-    b->classes = m->classes ? m->classes : c->config.classes;
-    if (!b->classes)
-        return mert_fail(
-            e, "%s: the number of classes is not known: there is no .meta file, and the recipe's classes is 0",
-            l->path);
-    if (b->classes > 1 << 24)
-        return mert_fail(e, "%s: %lld classes: at most %d", l->path, (long long)b->classes, 1 << 24);
-    if (c->config.classes && b->classes != c->config.classes)
-        return mert_fail(e, "%s: %lld classes, the recipe says %lld", l->path, (long long)b->classes,
-                         (long long)c->config.classes);
-    b->rate_num = m->frame_rate_num;
-    b->rate_den = m->frame_rate_den;
-    if (b->rate_num <= 0 || b->rate_den <= 0) {
-        b->rate_num = c->config.label_rate > 0 ? llround(c->config.label_rate * 1000) : c->config.sample_rate;
-        b->rate_den = c->config.label_rate > 0 ? 1000 : c->config.stride;
-    } else if (c->config.label_rate > 0 &&
-               fabs((double)b->rate_num / (double)b->rate_den - c->config.label_rate) > 1e-6) {
-        return mert_fail(e, "%s: %g labels per second, the recipe says %g", l->path,
-                         (double)b->rate_num / (double)b->rate_den, c->config.label_rate);
-    }
-    b->counts = calloc((size_t)b->classes, sizeof *b->counts);
-    return b->counts ? 0 : mert_fail(e, "%s: out of memory", l->path);
-}
-
-/* A further part's file of a codebook. */
-static int check_same(const mert_labels *l, mert_codebook *b, mert_error *e)
-{
-    const mert_labels_meta *m = &l->meta;
-    b->verified &= l->verified;
-    if (m->classes && m->classes != b->classes)
-        return mert_fail(e, "%s: %lld classes, %s has %lld", l->path, (long long)m->classes, b->path,
-                         (long long)b->classes);
-    if (m->frame_rate_num > 0 && m->frame_rate_num * b->rate_den != b->rate_num * m->frame_rate_den)
-        return mert_fail(e, "%s: %g labels per second, %s has %g", l->path,
-                         (double)m->frame_rate_num / (double)m->frame_rate_den, b->path,
-                         (double)b->rate_num / (double)b->rate_den);
-    if (m->codebook != b->meta.codebook || m->codebook_index != b->meta.codebook_index)
-        return mert_fail(e, "%s: made by codebook %016llx:%lld, %s by %016llx:%lld", l->path,
-                         (unsigned long long)m->codebook, (long long)m->codebook_index, b->path,
-                         (unsigned long long)b->meta.codebook, (long long)b->meta.codebook_index);
-    return 0;
-}
-
-/* Codebook k of a part. */
-static int open_codebook(mert_corpus *c, mert_corpus_part *p, int k, const char *name, mert_error *e)
-{
-    mert_labels *l = &p->labels[k];
-    if (k == MERT_CODEBOOKS_MAX)
-        return mert_fail(e, "%s: more than %d codebooks", name, MERT_CODEBOOKS_MAX);
-    if (mert_labels_open(l, name, e))
-        return -1;
-    if (l->rows != p->manifest.n)
-        return mert_fail(e, "%s: %lld lines for the %lld rows of the manifest", l->path, (long long)l->rows,
-                         (long long)p->manifest.n);
-    if (l->meta.manifest && l->meta.manifest != p->manifest.hash)
-        return mert_fail(e, "%s: made for another manifest (hash %016llx, this one has %016llx)", l->path,
-                         (unsigned long long)l->meta.manifest, (unsigned long long)p->manifest.hash);
-    if (p != c->parts)
-        return check_same(l, &c->codebooks[k], e);
-    c->K++;
-    return describe_codebook(c, l, &c->codebooks[k], e);
-}
-
-/* shard: which of the shards' files; -1: those of the names as they are. */
-static int open_labels(mert_corpus *c, mert_corpus_part *p, const char *const *patterns, int n, int shard,
-                       mert_error *e)
-{
-    int most = p == c->parts ? c->config.codebooks : c->K, found = 0;
-    for (int i = 0; i < n; i++) {
-        char *pattern = shard < 0 ? strdup(patterns[i]) : mert_shard_name(patterns[i], shard, c->config.shards);
-        int more = 1, bad = 0;
-        if (!pattern)
-            return mert_fail(e, "%s: a name without 'train' has no shards", patterns[i]);
-        for (int k = 0; !bad && more && (!most || found < most); k++) {
-            char *name = labels_file(mert_labels_name(pattern, k));
-            more = strstr(pattern, "%d") != NULL;
-            if (!name)
-                bad = mert_fail(e, "out of memory");
-            else if (k && access(name, F_OK))
-                more = 0;
-            else
-                bad = open_codebook(c, p, found++, name, e);
-            free(name);
-        }
-        free(pattern);
-        if (bad)
-            return -1;
-    }
-    if (p != c->parts && found < c->K)
-        return mert_fail(e, "%s: shard %d has %d codebooks, the first has %d", patterns[0], shard, found, c->K);
-    if (found < c->config.codebooks)
-        return mert_fail(e, "%s: %d codebooks, the recipe asks for %d", patterns[0], found, c->config.codebooks);
-    return 0;
-}
 
 /* ---- manifests ---- */
 
@@ -152,14 +32,16 @@ static int open_part(mert_corpus *c, const char *manifest, const char *const *la
                      mert_error *e)
 {
     mert_corpus_part *p = &c->parts[c->nparts];
-    if (!(p->labels = calloc(MERT_CODEBOOKS_MAX, sizeof *p->labels)))
-        return mert_fail(e, "%s: out of memory", manifest);
+    p->labels = calloc(MERT_CODEBOOKS_MAX, sizeof *p->labels);
+    p->columns = calloc(MERT_CODEBOOKS_MAX, sizeof *p->columns);
     c->nparts++;
+    if (!p->labels || !p->columns)
+        return mert_fail(e, "%s: out of memory", manifest);
     if (mert_manifest_read(&p->manifest, manifest, e))
         return -1;
     p->first = c->rows;
     c->rows += p->manifest.n;
-    return open_labels(c, p, labels, nlabels, shard, e);
+    return mert_corpus_open_labels(c, p, labels, nlabels, shard, e);
 }
 
 static int open_parts(mert_corpus *c, const char *manifest, const char *const *labels, int nlabels, mert_error *e)
@@ -308,7 +190,7 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int
 {
     mert_codebook *b = &c->codebooks[k];
     const mert_labels *l = &c->parts[item->part].labels[k];
-    int64_t n = mert_labels_count(l, item->row);
+    int64_t n = mert_corpus_part_count(&c->parts[item->part], k, item->row);
     double audio = (double)item->samples / (double)c->config.sample_rate,
            labels = (double)n * (double)b->rate_den / (double)b->rate_num;
     if (fabs(audio - labels) > c->config.label_tolerance)
@@ -322,7 +204,7 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int
         *room = grown;
         *size = n;
     }
-    if (mert_labels_read(l, item->row, 0, n, *room, e))
+    if (mert_corpus_part_read(&c->parts[item->part], k, item->row, 0, n, *room, e))
         return -1;
     for (int64_t i = 0; i < n; i++) {
         if ((*room)[i] < 0 || (*room)[i] >= b->classes)
@@ -338,7 +220,7 @@ static int row_failed(const mert_corpus *c, const mert_corpus_item *place)
 {
     int failed = place->samples < 0;
     for (int k = 0; k < c->K; k++)
-        failed |= mert_labels_count(&c->parts[place->part].labels[k], place->row) == 0;
+        failed |= mert_corpus_part_count(&c->parts[place->part], k, place->row) == 0;
     return failed;
 }
 
@@ -396,15 +278,16 @@ fail:
     return -1;
 }
 
+static void close_part(mert_corpus_part *p)
+{
+    mert_corpus_close_labels(p);
+    mert_manifest_free(&p->manifest);
+}
+
 void mert_corpus_close(mert_corpus *c)
 {
-    for (int p = 0; p < c->nparts; p++) {
-        for (int k = 0; k < MERT_CODEBOOKS_MAX; k++)
-            if (c->parts[p].labels[k].path)
-                mert_labels_close(&c->parts[p].labels[k]);
-        free(c->parts[p].labels);
-        mert_manifest_free(&c->parts[p].manifest);
-    }
+    for (int p = 0; p < c->nparts; p++)
+        close_part(&c->parts[p]);
     for (int k = 0; k < c->K; k++)
         free(c->codebooks[k].counts);
     for (int i = 0; i < c->nfiles; i++) {

@@ -13,6 +13,7 @@
 #include "../../formats/manifest.h"
 #include "../../formats/stream/mts.h"
 #include "../models/config.h"
+#include "corpus_codes.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -30,7 +31,11 @@ typedef struct mert_corpus_config {
 /* A manifest and its labels. */
 typedef struct mert_corpus_part {
     mert_manifest manifest;
-    mert_labels *labels; /* [K] */
+    mert_labels *labels; /* [K]; of codebooks in a stream of codes no more than name and meta ... */
+    struct mert_corpus_column {
+        mert_codes *codes; /* ... and where they are; NULL: in labels */
+        int column, owner; /* owner: it is the first column's to close */
+    } *columns;            /* [K] */
     int64_t first;       /* rows of the parts before */
 } mert_corpus_part;
 
@@ -75,6 +80,7 @@ typedef struct mert_corpus {
 
 /* labels: file names, or patterns with one %d for the codebooks from 0 on ("DIR/train.encodec_%d"); several make one
  * list of codebooks. Where there is no such file, but one of that name with .npy behind it, it is that one (labels.h).
+ * A name that ends in .mts is a packed stream of codes, all its codebooks at once (corpus_codes.h).
  *
  * shards n > 1: "DIR/train.tsv" stands for DIR/train_0_n.tsv .. DIR/train_(n-1)_n.tsv, as the official task names them,
  * and label names are changed likewise. Where there is no first of these, the one manifest's rows are cut into n.
@@ -111,6 +117,10 @@ double mert_corpus_cross_entropy(const mert_corpus *model, const mert_corpus *on
 int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start);
 /* The labels of T frames (there must be so many) of codebook k. One thread at a time. */
 int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start, int64_t T, int32_t *to, mert_error *e);
+/* Labels of a row as they stand: how many (0: it failed), and some of them. */
+int64_t mert_corpus_part_count(const mert_corpus_part *p, int k, int64_t row);
+int mert_corpus_part_read(const mert_corpus_part *p, int k, int64_t row, int64_t first, int64_t n, int32_t *to,
+                          mert_error *e);
 /* Samples first .. first + n - 1, i16 scaled by 2^-15. -1: damaged or unreadable; the corpus stays usable. One thread
  * at a time. */
 int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e);

@@ -44,9 +44,9 @@ static int64_t label_at(const mert_corpus *c, const mert_codebook *b, int64_t st
     return (int64_t)((__int128)(start / c->config.stride + t) * c->config.stride * b->rate_num / per_sample);
 }
 
-static const mert_labels *labels_of(const mert_corpus *c, int64_t item, int k)
+static const mert_corpus_part *part_of(const mert_corpus *c, int64_t item)
 {
-    return &c->parts[c->items[item].part].labels[k];
+    return &c->parts[c->items[item].part];
 }
 
 int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
@@ -54,7 +54,7 @@ int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
     int64_t fewest = INT64_MAX, stride = c->config.stride;
     for (int k = 0; k < c->K; k++) {
         const mert_codebook *b = &c->codebooks[k];
-        int64_t labels = mert_labels_count(labels_of(c, item, k), c->items[item].row), first = 0, frames;
+        int64_t labels = mert_corpus_part_count(part_of(c, item), k, c->items[item].row), first = 0, frames;
         __int128 over, under = (__int128)stride * b->rate_num;
         if (c->config.jitter)
             labels -= label_at(c, b, start, 0);
@@ -70,13 +70,12 @@ int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
 int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start, int64_t T, int32_t *to, mert_error *e)
 {
     const mert_codebook *b = &c->codebooks[k];
-    const mert_labels *l = labels_of(c, item, k);
     int64_t begin = label_at(c, b, start, 0), n = label_at(c, b, start, T - 1) - begin + 1;
     int32_t *room = to;
     int bad;
     if (n > T && !(room = malloc((size_t)n * sizeof *room)))
-        return mert_fail(e, "%s: out of memory", l->path);
-    bad = mert_labels_read(l, c->items[item].row, begin, n, room, e);
+        return mert_fail(e, "%s: out of memory", b->path);
+    bad = mert_corpus_part_read(part_of(c, item), k, c->items[item].row, begin, n, room, e);
     /* From the end if labels are sparser than frames, so that spreading them in place overwrites none that is still
      * needed. */
     if (!bad && room == to)

@@ -68,6 +68,7 @@ check "mask_channel_prob" changes mask_channel_prob=0.3 mask_channel_length=4
 spans() { before=$save; changes mask_channel_prob=0.3 mask_channel_length=8 && ! cmp -s "$before/model/model.safetensors" "$save/model/model.safetensors"; }
 check "mask_channel_length" spans
 check "crop_jitter" changes crop_jitter=yes
+for s in learnable_temp=yes target_glu=yes untie_final_proj=no audio_mel_loss_m=yes pred_nomask_weight=0.5 logit_temp=0.2 deepnorm=yes layer_norm_first=yes; do check "$s" changes "$s"; done
 
 # one of the two codebooks has a loss in each update, and both have their turn
 one_each() { log other1 ce_0 > a; log other1 ce_1 > b; [ "$(tr ' ' '\n' < a | grep -c nan)" -gt 0 ] && [ "$(tr ' ' '\n' < b | grep -c nan)" -gt 0 ] &&
@@ -129,6 +130,18 @@ as_arrays() {
 }
 check "arrays padded with -1 give the run of text, bit for bit" as_arrays 'arrays/train.q_%d.npy' arrayed
 check "found by the name without .npy" as_arrays 'arrays/train.q_%d' found
+as_codes() { mert-train -q --recipe micro --manifest train.tsv --labels train.codes.mts --pcm train.mts --save coded && same plain coded; }
+check "and so does a packed stream of codes" as_codes
+one_of() { mert-train -q --recipe micro --manifest train.tsv --labels train.codes.mts --pcm train.mts --save one_of --set codebooks=1 && ! head -n 1 one_of/log.tsv | grep -q ce_1; }
+check "or its first codebook" one_of
+other_rates() { # a set at a third of the frames' rate beside the usual one
+    for half in train valid; do
+        awk '{for (i = 1; i <= NF; i += 3) printf "%s%s", (i > 1 ? " " : ""), $i; print ""}' $half.q_0 > $half.slow
+        sed 's/24000.320/24000\/960/' $half.q_0.meta > $half.slow.meta
+    done
+    train slow --labels train.slow && head -n 1 slow/log.tsv | grep -q 'ce_2' && [ "$(log slow ce_2)" != "$(log slow ce_0)" ]
+}
+check "label sets of two rates" other_rates
 
 # ---- shards ----
 

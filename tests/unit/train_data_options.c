@@ -311,6 +311,89 @@ TEST(arrays_of_labels_give_the_batches_of_text)
     mert_corpus_close(&text);
 }
 
+/* The text labels of `usual` as a packed stream, written in another order, with a stranger among them. wrong: what is
+ * not right with the record of row 14. */
+enum { ALL_RIGHT, OTHER_CLASSES, OTHER_MODEL, OTHER_KIND, CODE_TOO_LARGE };
+
+static const char *write_codes(const char *name, mts_dtype dtype, int wrong)
+{
+    FILE *f = fopen(test_tmp(name), "wb");
+    mts_begin b = {.row_first = -1, .row_end = -1, .rows_total = -1};
+    mts_writer *w = f ? mts_writer_open(f, "codes", &b, 1) : NULL;
+    int bad = !w;
+    for (int64_t i = 0; !bad && i <= ITEMS; i++) {
+        int64_t row = i == 0 ? ITEMS : (i * 7) % ITEMS, n = (samples_of(row) + STRIDE - 1) / STRIDE;
+        int is = row == 14 ? wrong : ALL_RIGHT;
+        int32_t codes[2 * (ROW / STRIDE + 1)];
+        mts_record r = record_of(&usual, row, is == OTHER_KIND ? "mel" : "codes");
+        if (row == 11)
+            continue; /* it failed */
+        r.row = i;
+        r.dtype = dtype;
+        r.ndim = 2;
+        r.shape[1] = 2;
+        r.frame_rate_num = 24000;
+        r.frame_rate_den = STRIDE;
+        r.model = is == OTHER_MODEL ? 1 : 0xc0de;
+        r.ncodebooks = is == OTHER_KIND ? 0 : 2;
+        for (int k = 0; k < r.ncodebooks; k++)
+            r.classes[k] = CLASSES + (is == OTHER_CLASSES && k);
+        for (int64_t j = 0; j < 2 * n; j++) {
+            codes[j] = label_of(row, (int)(j % 2), j / 2);
+            if (is == CODE_TOO_LARGE && j == 41)
+                codes[j] = CLASSES;
+        }
+        for (int64_t j = 0; dtype == MTS_U16 && j < 2 * n; j++)
+            ((uint16_t *)codes)[j] = (uint16_t)codes[j];
+        bad = mts_write_record(w, &r) < 0 || mts_write_frames(w, codes, n) < 0 || mts_write_record_end(w) < 0;
+    }
+    if (bad || mts_writer_close(w, 1, NULL, 0) || fclose(f))
+        abort();
+    return name;
+}
+
+TEST(streams_of_codes_give_the_batches_of_text)
+{
+    mert_corpus text, codes;
+    mert_recipe r = recipe();
+    spec s = usual;
+    s.name = "texts";
+    CHECK(!open_files(&text, &s, &config));
+    for (int i = 0; i < 2; i++) {
+        CHECK(!open_with_labels(&codes, write_codes("codes.mts", i ? MTS_U16 : MTS_I32, ALL_RIGHT)));
+        CHECK(codes.K == 2 && codes.n == ITEMS - 1 && !strcmp(codes.failed_key, "piece11.flac"));
+        CHECK(codes.codebooks[1].verified && codes.codebooks[1].meta.codebook_index == 1 &&
+              codes.codebooks[0].meta.codebook == 0xc0de);
+        CHECK(!memcmp(codes.codebooks[1].counts, text.codebooks[1].counts, CLASSES * sizeof(int64_t)));
+        CHECK(hash_of_epoch(&text, &r, 3) && hash_of_epoch(&text, &r, 3) == hash_of_epoch(&codes, &r, 3));
+        CHECK(!mert_corpus_fits(&text, &codes, &e));
+        mert_corpus_close(&codes);
+    }
+    mert_corpus_close(&text);
+}
+
+TEST(streams_of_codes_that_do_not_fit_are_refused)
+{
+    mert_corpus c;
+    static const struct {
+        int wrong;
+        const char *says;
+    } cases[] = {{OTHER_CLASSES, "wrong.mts: piece14.flac: codebook 1 has 98 classes, it had 97 before"},
+                 {OTHER_MODEL, "wrong.mts: piece14.flac: 2 codebooks of 0000000000000001 at "},
+                 {OTHER_KIND, "wrong.mts: piece14.flac: a record of kind mel, codes are needed"},
+                 {CODE_TOO_LARGE, "wrong.mts: piece14.flac: frame 20: code 97 of codebook 1 is not below its 97"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK(open_with_labels(&c, write_codes("wrong.mts", MTS_I32, cases[i].wrong)) && says(cases[i].says));
+    CHECK(open_with_labels(&c, "nowhere.mts") && says("nowhere.mts: No such file"));
+    {
+        FILE *f = fopen(test_tmp("stranger.mts"), "wb");
+        mts_begin b = {.row_first = -1, .row_end = -1, .rows_total = -1};
+        mts_writer *w = mts_writer_open(f, "codes", &b, 1);
+        CHECK(w && !mts_writer_close(w, 1, NULL, 0) && !fclose(f));
+        CHECK(open_with_labels(&c, "stranger.mts") && says("stranger.mts: codes of none of the manifest's 40 rows"));
+    }
+}
+
 /* ---- what makes it hard ---- */
 
 TEST(masks_of_a_batch_follow_the_recipe)
@@ -368,6 +451,8 @@ int main(void)
     RUN(one_manifest_is_cut_into_shards);
     RUN(shards_that_do_not_fit_are_refused);
     RUN(arrays_of_labels_give_the_batches_of_text);
+    RUN(streams_of_codes_give_the_batches_of_text);
+    RUN(streams_of_codes_that_do_not_fit_are_refused);
     RUN(masks_of_a_batch_follow_the_recipe);
     return test_done();
 }
