@@ -1,14 +1,17 @@
 /* mert-encode: hidden states of a MERT model.
  *
  *   in    pcm [T], mono, f32 or i16, at the model's sample rate
- *   out   hidden [T', layers, D], T' frames of sample_rate / 320 per second; --pool: one row per item or span; --weights: [T', 1, D]
+ *   out   hidden [T', layers, D], T' frames of sample_rate / 320 per second
+ *         --pool: one row per item or span; --weights: [T', 1, D]
  *
- * A clip is taken as a whole: GroupNorm and attention see all of it, and the result is the same bytes however it was cut into
- * chunks, whatever else was in the stream, on any number of threads. Asked for by name, --window cuts it into shorter clips.
+ * A clip is taken as a whole: GroupNorm and attention see all of it, and the result is the same bytes however it was
+ * cut into chunks, whatever else was in the stream, on any number of threads. Asked for by name, --window cuts it into
+ * shorter clips.
  *
- *   samples -> a clip, or (cutter) windows of it -> (relay) forward pass -> [joiner -> pooling] -> numbers as written -> stream
+ *   samples -> a clip, or (cutter) windows of it -> (relay) forward pass -> [joiner -> pooling] -> as written -> stream
  *
- * While a clip is computed, the answer to the one before is written: items are answered later than they end (base/filter.h). */
+ * While a clip is computed, the answer to the one before is written: items are answered later than they end
+ * (base/filter.h). */
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/fraction.h"
 #include "../libcommon/base/half.h"
@@ -31,17 +34,24 @@ static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
 static const char *const joins[] = {"centre", "fade", NULL};
 
 static const mert_option options[] = {
-    {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL, "a model: HF directory, safetensors, torch file, or our own directory"},
-    {"layers", 0, MERT_STRING, &layer_list, "LIST", 0, 0, NULL, "hidden states to write: all, last, or numbers (0: input of layer 1)"},
-    {"weights", 0, MERT_STRING, &factors, "LIST|FILE", 0, 0, NULL, "instead of the layers their sum, each times its number"},
+    {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL,
+     "a model: HF directory, safetensors, torch file, or our own directory"},
+    {"layers", 0, MERT_STRING, &layer_list, "LIST", 0, 0, NULL,
+     "hidden states to write: all, last, or numbers (0: input of layer 1)"},
+    {"weights", 0, MERT_STRING, &factors, "LIST|FILE", 0, 0, NULL,
+     "instead of the layers their sum, each times its number"},
     {"pool", 0, MERT_CHOICE, &pool, "HOW", 0, 0, pools, "over the time of each item"},
-    {"span", 0, MERT_STRING, &span_text, "SECONDS", 0, 0, NULL, "pool over spans of this length, not over the whole item"},
-    {"window", 0, MERT_STRING, &window_text, "SECONDS", 0, 0, NULL, "an approximation: the model sees windows of this length, not the whole item"},
+    {"span", 0, MERT_STRING, &span_text, "SECONDS", 0, 0, NULL,
+     "pool over spans of this length, not over the whole item"},
+    {"window", 0, MERT_STRING, &window_text, "SECONDS", 0, 0, NULL,
+     "an approximation: the model sees windows of this length, not the whole item"},
     {"hop", 0, MERT_STRING, &hop_text, "SECONDS", 0, 0, NULL, "from one window to the next (default: a window)"},
     {"join", 0, MERT_CHOICE, &join, "HOW", 0, 0, joins, "where windows overlap: cut in the centre, or fade"},
     {"dtype", 0, MERT_CHOICE, &dtype, "TYPE", 0, 0, dtypes, "numbers written"},
-    {"normalize", 0, MERT_FLAG, &normalize, NULL, 0, 0, NULL, "clip to mean 0, variance 1 first (default: as the model's preprocessor says)"},
-    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "what computes: cpu, or guard (a test of the program itself)"},
+    {"normalize", 0, MERT_FLAG, &normalize, NULL, 0, 0, NULL,
+     "clip to mean 0, variance 1 first (default: as the model's preprocessor says)"},
+    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL,
+     "what computes: cpu, or guard (a test of the program itself)"},
     {0}};
 static const mert_tool tool = {"mert-encode", "hidden states of a MERT model", "[options] -m MODEL [FILE...]",
                                "Reads pcm streams, writes hidden [T, layers, D].", options, NULL};
@@ -102,7 +112,8 @@ static int pool_rows(void *self, const float *rows, int64_t n, mert_error *e)
 static int finish_item(state *s, mert_error *e)
 {
     s->fresh = 1;
-    if ((s->joiner && mert_joiner_end(s->joiner, pool_rows, s, e)) || (s->pooling && mert_pooling_end(s->pooling, write_rows, s, e)))
+    if ((s->joiner && mert_joiner_end(s->joiner, pool_rows, s, e)) ||
+        (s->pooling && mert_pooling_end(s->pooling, write_rows, s, e)))
         return -1;
     return mert_sink_done(s->sink, e);
 }
@@ -121,7 +132,8 @@ static int take_answer(state *s, const piece *p, const float *rows, int64_t n, m
 
 /* ---- computing ---- */
 
-/* Takes what was computed, sets the next piece going (NULL: none) and then writes. -1: the open item failed, or the sink. */
+/* Takes what was computed, sets the next piece going (NULL: none) and then writes. -1: the open item failed, or the
+ * sink. */
 static int turn_over(state *s, const piece *next, mert_error *e)
 {
     piece done = s->computed;
@@ -175,10 +187,11 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     if (strcmp(in->kind, "pcm"))
         return mert_fail(e, "%s comes in, and this program needs pcm", in->kind);
     if (in->sample_rate != c->sample_rate)
-        return mert_fail(e, "sample rate is %lld Hz, this model needs %d Hz", (long long)in->sample_rate, c->sample_rate);
+        return mert_fail(e, "sample rate is %lld Hz, this model needs %d Hz", (long long)in->sample_rate,
+                         c->sample_rate);
     if (in->ndim != 1 && !(in->ndim == 2 && in->shape[1] == 1))
-        return mert_fail(e, "%lld channels at %lld Hz, this model needs 1 at %d Hz", (long long)(in->ndim == 2 ? in->shape[1] : -1),
-                         (long long)in->sample_rate, c->sample_rate);
+        return mert_fail(e, "%lld channels at %lld Hz, this model needs 1 at %d Hz",
+                         (long long)(in->ndim == 2 ? in->shape[1] : -1), (long long)in->sample_rate, c->sample_rate);
     if (in->dtype != MTS_F32 && in->dtype != MTS_I16)
         return mert_fail(e, "pcm of type %s, this program needs f32 or i16", mts_dtype_name(in->dtype));
     s->from = in->dtype;
@@ -273,7 +286,8 @@ static int end(void *self, mert_sink *sink, mert_error *e)
     int64_t n = s->cutter ? mert_cutter_samples(s->cutter) : s->clips[s->turn].n;
     s->sink = sink;
     if (mert_config_frames(c, n) < 1)
-        return mert_fail(e, "%" PRId64 " samples are shorter than the model's receptive field of %d", n, mert_config_receptive_field(c));
+        return mert_fail(e, "%" PRId64 " samples are shorter than the model's receptive field of %d", n,
+                         mert_config_receptive_field(c));
     if (s->cutter ? submit_windows(s, 1, e) : submit(s, 0, e))
         return -1;
     if (!s->computed.there) /* the last window was written before it was known to be the last */
@@ -314,8 +328,8 @@ static int64_t whole_frames(const state *s, const char *option, const char *text
     const mert_config *c = &s->weights.layout.config;
     f = mert_fraction_times(f, c->sample_rate, mert_config_stride(c));
     if (f.den != 1)
-        mert_usage_error("--%s: %s seconds are not a whole number of this model's frames (%d/%d per second)", option, text, c->sample_rate,
-                         mert_config_stride(c));
+        mert_usage_error("--%s: %s seconds are not a whole number of this model's frames (%d/%d per second)", option,
+                         text, c->sample_rate, mert_config_stride(c));
     return f.num;
 }
 
@@ -336,8 +350,8 @@ static mert_pooling_plan pooling_plan(const state *s)
     if (s->span.num) {
         mert_fraction f = mert_fraction_times(s->span, c->sample_rate, mert_config_stride(c));
         if (f.num < f.den)
-            mert_usage_error("--span: %s seconds are less than a frame of this model (%d/%d per second)", span_text, c->sample_rate,
-                             mert_config_stride(c));
+            mert_usage_error("--span: %s seconds are less than a frame of this model (%d/%d per second)", span_text,
+                             c->sample_rate, mert_config_stride(c));
         plan.num = f.num;
         plan.den = f.den;
     }
@@ -358,7 +372,8 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
     if (s->window.num) {
         int64_t W = whole_frames(s, "window", window_text, s->window), H = whole_frames(s, "hop", hop_text, s->hop);
         if (H > W)
-            mert_usage_error("--hop: windows of %s seconds that are %s seconds apart leave gaps", window_text, hop_text);
+            mert_usage_error("--hop: windows of %s seconds that are %s seconds apart leave gaps", window_text,
+                             hop_text);
         if (!(s->cutter = mert_cutter_new(W, H, mert_config_stride(c), mert_config_receptive_field(c), e)) ||
             !(s->joiner = mert_joiner_new((mert_join)join, W, width, e)) ||
             (pool && !(s->pooling = mert_pooling_new(&plan, width, e))))

@@ -3,7 +3,7 @@
  *     mert-model info MODEL                                     architecture, input contract, parameters, hash
  *     mert-model init --recipe tiny --seed 1 -o DIR             random weights of a recipe's model
  *     mert-model convert --to hf -m checkpoint_best.pt -o DIR   our own directory, HF's, or fairseq's file
- *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and what it answers */
+ *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and the answer */
 #include "../formats/file.h"
 #include "../formats/stream/mts.h"
 #include "../libcommon/base/log.h"
@@ -232,7 +232,8 @@ static int init(int argc, char **argv)
     r.seed = seed;
     if (mert_recipe_weights(&r, &c, &w, &e))
         return failed(&e);
-    if (mert_recipe_pretrained(&r, &w, &e) || mert_weights_save(&w, output, &e) || mert_known_answer_save(&w, output, &e))
+    if (mert_recipe_pretrained(&r, &w, &e) || mert_weights_save(&w, output, &e) ||
+        mert_known_answer_save(&w, output, &e))
         status = failed(&e);
     else if (mert_options.verbose)
         mert_log_note("%s: %" PRId64 " parameters, hash %016" PRIx64, output, w.layout.elements, mert_weights_hash(&w));
@@ -301,7 +302,8 @@ static int convert(int argc, char **argv)
     heads = wants_heads(c) && to != TO_HF && to != TO_PACKED;
     bad = mert_weights_from(&w, c, heads, &e);
     if (!bad && (ignored = mert_weights_ignored(c, heads, names, sizeof names)))
-        mert_log_note("%s: left out, %d tensor%s no part of the encoder: %s", model, ignored, ignored > 1 ? "s that are" : " that is", names);
+        mert_log_note("%s: left out, %d tensor%s no part of the encoder: %s", model, ignored,
+                      ignored > 1 ? "s that are" : " that is", names);
     mert_checkpoint_close(c);
     if (bad) {
         mert_fail_in(&e, "%s", model);
@@ -368,7 +370,8 @@ static int verify_one(const char *path, mert_error *e)
         bad = mert_fail_in(e, "%s", path);
     if (bad || !is_encoder(c)) {
         if (!bad)
-            printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, no encoder\n", path, mert_checkpoint_count(c), checked);
+            printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, no encoder\n", path,
+                   mert_checkpoint_count(c), checked);
         mert_checkpoint_close(c);
         return bad;
     }
@@ -377,8 +380,8 @@ static int verify_one(const char *path, mert_error *e)
         if (answer < 0)
             bad = -1; /* names the file itself */
         else
-            printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, model hash %016" PRIx64, path, mert_checkpoint_count(c),
-                   checked, mert_weights_hash(&w));
+            printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, model hash %016" PRIx64, path,
+                   mert_checkpoint_count(c), checked, mert_weights_hash(&w));
         if (answer == 0)
             printf(", no known answer\n");
         else if (answer > 0)
@@ -405,13 +408,15 @@ static int verify(int argc, char **argv)
     return status;
 }
 
-static const mert_command commands[] =
-    {{"info", "[options] MODEL...", "what a model is: architecture, input contract, parameters, hash", info_options,
-      info},
-     {"init", "[options] --recipe FILE -o DIR", "random weights of a recipe's model", init_options, init},
-     {"convert", "[--to hf|fairseq|native|packed] -m MODEL -o DIR", "a model in another layout", convert_options, convert},
-     {"verify", "MODEL...", "reads all of a model: checksums, tensors, shapes, values; and what it answers", verify_options, verify},
-     {0}};
+static const mert_command commands[] = {
+    {"info", "[options] MODEL...", "what a model is: architecture, input contract, parameters, hash", info_options,
+     info},
+    {"init", "[options] --recipe FILE -o DIR", "random weights of a recipe's model", init_options, init},
+    {"convert", "[--to hf|fairseq|native|packed] -m MODEL -o DIR", "a model in another layout", convert_options,
+     convert},
+    {"verify", "MODEL...", "reads all of a model: checksums, tensors, shapes, values; and what it answers",
+     verify_options, verify},
+    {0}};
 
 static const mert_tool tool = {"mert-model",
                                "looks at, makes, converts and verifies models",

@@ -155,7 +155,9 @@ static int fairseq_has_this(const mert_config *c, mert_error *e)
     if (c->eps != 1e-5)
         return mert_fail(e, "layer_norm_eps is %g, and fairseq computes with 1e-05 alone", c->eps);
     if (mert_config_features(c) == c->width)
-        return mert_fail(e, "hidden_size is the width of the extractor, %d: fairseq has no post_extract_proj then, and this model has one",
+        return mert_fail(e,
+                         "hidden_size is the width of the extractor, %d: fairseq has no post_extract_proj then, and "
+                         "this model has one",
                          c->width);
     return 0;
 }

@@ -20,8 +20,10 @@ struct mert_inference {
     mert_pooling *pooling;     /* one layer at a time */
 
     int64_t room_L, room_T;    /* what these hold: */
-    float *pcm, *cqt_rows, *state, *pooled;  /* host: normalised clip; CQT; when pooling, one hidden state and the answer */
-    float *device_pcm, *device_cqt, *device_answer; /* device_answer [T, layers, D]; NULL where layers are pooled one by one */
+    float *pcm, *cqt_rows, *state,
+        *pooled; /* host: normalised clip; CQT; when pooling, one hidden state and the answer */
+    float *device_pcm, *device_cqt,
+        *device_answer;        /* device_answer [T, layers, D]; NULL where layers are pooled one by one */
     float *answer;             /* of mert_inference_run */
     int64_t room_answer;
 
@@ -176,14 +178,16 @@ static void give_layer(void *self, int layer, const float *y)
     } else if (slot >= 0 && m->pooling)
         pool_layer(m, y, slot);
     else if (slot >= 0)
-        mert_copy_2d(m->ops, .to = m->device_answer + slot * D, .ldto = m->n_layers * D, .from = y, .ldfrom = D, .rows = m->T, .columns = D);
+        mert_copy_2d(m->ops, .to = m->device_answer + slot * D, .ldto = m->n_layers * D, .from = y, .ldfrom = D,
+                     .rows = m->T, .columns = D);
 }
 
 int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
 {
     int64_t T = mert_config_frames(m->c, n);
     if (T < 1)
-        return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n, mert_config_receptive_field(m->c));
+        return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n,
+                         mert_config_receptive_field(m->c));
     if (make_room(m, n, T, e))
         return -1;
     if (m->c->normalize) {
@@ -221,7 +225,8 @@ void mert_inference_fetch(mert_inference *m, float *to)
     m->ops->wait(m->ops);
 }
 
-int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows, mert_error *e)
+int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows,
+                       mert_error *e)
 {
     int64_t size;
     if (mert_inference_forward(m, pcm, n, rows, e))

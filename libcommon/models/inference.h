@@ -1,12 +1,13 @@
-/* Hidden states of clips: what stands around the encoder when a published model is used. Per clip: mean and variance normalisation
- * where the model asks for it, the CQT input of the models that have one, the encoder, and of its hidden states what is wanted:
+/* Hidden states of clips: what stands around the encoder when a published model is used. Per clip: mean and variance
+ * normalisation where the model asks for it, the CQT input of the models that have one, the encoder, and of its hidden
+ * states what is wanted:
  *
  *     chosen layers            [T, layers, D]
  *     their weighted sum       [T, 1, D]
  *     either, pooled in time   [spans, layers or 1, D]
  *
- * Each layer is taken as it is finished, and the encoder stops behind the last one that is wanted. What memory holds beside the encoder's
- * own is the answer and, when pooling, one hidden state [T, D]. */
+ * Each layer is taken as it is finished, and the encoder stops behind the last one that is wanted. What memory holds
+ * beside the encoder's own is the answer and, when pooling, one hidden state [T, D]. */
 #ifndef MERT_INFERENCE_H
 #define MERT_INFERENCE_H
 
@@ -15,23 +16,27 @@
 
 typedef struct mert_inference mert_inference;
 
-/* Takes the weights to the device: w's numbers are not needed afterwards (mert_weights_drop), its layout is. layers: indices 0..N in the order in which they come out. */
-mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const int *layers, int n_layers, mert_error *e);
+/* Takes the weights to the device: w's numbers are not needed afterwards (mert_weights_drop), its layout is. layers:
+ * indices 0..N in the order in which they come out. */
+mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const int *layers, int n_layers,
+                                   mert_error *e);
 void mert_inference_free(mert_inference *m); /* NULL is fine */
 
-/* Before the first clip: instead of the layers their sum, each times its factor. factors [n_layers], taken as they are (no softmax). */
+/* Before the first clip: instead of the layers their sum, each times its factor. factors [n_layers], taken as they are
+ * (no softmax). */
 void mert_inference_weigh(mert_inference *m, const float *factors);
 /* Before the first clip: pooled over time, per layer. */
 int mert_inference_pool(mert_inference *m, const mert_pooling_plan *plan, mert_error *e);
 /* Floats of a row of the answer: D times the layers that come out. */
 int64_t mert_inference_width(const mert_inference *m);
 
-/* One clip of n samples at the model's rate. *rows: the answer's length in time; it stays where it is, until the next call, for fetch.
- * Memory grows linearly with n. The answer is a function of the clip alone (contract A1). Fewer samples than the receptive field are an
- * error. */
+/* One clip of n samples at the model's rate. *rows: the answer's length in time; it stays where it is, until the next
+ * call, for fetch. Memory grows linearly with n. The answer is a function of the clip alone (contract A1). Fewer
+ * samples than the receptive field are an error. */
 int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e);
 void mert_inference_fetch(mert_inference *m, float *to); /* [rows, width] */
 /* Both; *answer is owned by the object and valid until the next call. */
-int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows, mert_error *e);
+int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows,
+                       mert_error *e);
 
 #endif

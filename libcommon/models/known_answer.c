@@ -21,7 +21,8 @@ static void put_hash(unsigned char to[8], uint64_t hash)
 }
 
 /* The encoder with all its hidden states; [N+1, n, D] of the frames that are asked for, to be freed by the caller. */
-static float *answer(const mert_weights *w, const float *pcm, int64_t L, const int32_t *frames, int64_t n, mert_error *e)
+static float *answer(const mert_weights *w, const float *pcm, int64_t L, const int32_t *frames, int64_t n,
+                     mert_error *e)
 {
     const mert_config *c = &w->layout.config;
     int64_t D = c->width, states = c->layers + 1, T;
@@ -64,11 +65,14 @@ int mert_known_answer_save(const mert_weights *w, const char *dir, mert_error *e
     bad = bad || !(hidden = answer(w, pcm, L, stored, STORED, e));
     if (!bad) {
         put_hash(hash, mert_weights_hash(w));
-        mert_tensor_out out[] = {
-            {.name = "hash", .type = MERT_E_U8, .ndim = 1, .shape = {8}, .data = hash},
-            {.name = "pcm", .type = MERT_E_F32, .ndim = 1, .shape = {L}, .data = pcm},
-            {.name = "frames", .type = MERT_E_I32, .ndim = 1, .shape = {STORED}, .data = stored},
-            {.name = "hidden", .type = MERT_E_F32, .ndim = 3, .shape = {c->layers + 1, STORED, c->width}, .data = hidden}};
+        mert_tensor_out out[] = {{.name = "hash", .type = MERT_E_U8, .ndim = 1, .shape = {8}, .data = hash},
+                                 {.name = "pcm", .type = MERT_E_F32, .ndim = 1, .shape = {L}, .data = pcm},
+                                 {.name = "frames", .type = MERT_E_I32, .ndim = 1, .shape = {STORED}, .data = stored},
+                                 {.name = "hidden",
+                                  .type = MERT_E_F32,
+                                  .ndim = 3,
+                                  .shape = {c->layers + 1, STORED, c->width},
+                                  .data = hidden}};
         bad = mert_safetensors_write(path, out, sizeof out / sizeof *out, e);
     }
     free(path);
@@ -109,14 +113,15 @@ static int take(known *k, const mert_weights *w, mert_error *e)
 {
     const mert_config *c = &w->layout.config;
     const mert_tensor *hash = find(k, "hash", MERT_E_U8, 1, e), *pcm = hash ? find(k, "pcm", MERT_E_F32, 1, e) : NULL;
-    const mert_tensor *frames = pcm ? find(k, "frames", MERT_E_I32, 1, e) : NULL, *hidden = frames ? find(k, "hidden", MERT_E_F32, 3, e) : NULL;
+    const mert_tensor *frames = pcm ? find(k, "frames", MERT_E_I32, 1, e) : NULL,
+                      *hidden = frames ? find(k, "hidden", MERT_E_F32, 3, e) : NULL;
     unsigned char want[8];
     int64_t T;
     if (!hidden)
         return -1;
     T = mert_config_frames(c, pcm->elements);
-    if (hash->elements != 8 || pcm->elements > 1 << 24 || hidden->shape[0] != c->layers + 1 || hidden->shape[1] != frames->elements ||
-        hidden->shape[2] != c->width)
+    if (hash->elements != 8 || pcm->elements > 1 << 24 || hidden->shape[0] != c->layers + 1 ||
+        hidden->shape[1] != frames->elements || hidden->shape[2] != c->width)
         return mert_fail(e, "its shapes are not those of this model");
     k->L = pcm->elements;
     k->n = frames->elements;
@@ -146,8 +151,9 @@ static int compare(const known *k, const float *got, int64_t states, int64_t D, 
             off = d > off || isnan(d) ? d : off;
         }
         if (!(off <= MERT_ANSWER_TOLERANCE * top))
-            return mert_fail(e, "another answer: hidden state %" PRId64 " differs by %.3g of its maximum, %g is allowed", s, off / top,
-                             MERT_ANSWER_TOLERANCE);
+            return mert_fail(e,
+                             "another answer: hidden state %" PRId64 " differs by %.3g of its maximum, %g is allowed",
+                             s, off / top, MERT_ANSWER_TOLERANCE);
         *worst = top > 0 && off / top > *worst ? off / top : *worst;
     }
     return 0;
@@ -167,7 +173,8 @@ int mert_known_answer_check(const mert_weights *w, const char *dir, double *wors
         return 0;
     }
     if ((k.file = mert_checkpoint_open(path, e))) {
-        if (!take(&k, w, e) && (got = answer(w, k.pcm, k.L, k.frames, k.n, e)) && !compare(&k, got, c->layers + 1, c->width, worst, e))
+        if (!take(&k, w, e) && (got = answer(w, k.pcm, k.L, k.frames, k.n, e)) &&
+            !compare(&k, got, c->layers + 1, c->width, worst, e))
             result = 1;
         else
             mert_fail_in(e, "%s", path);

@@ -1,5 +1,5 @@
-/* What a model answers, stored beside it: whoever gets the directory can see whether it still does, on his machine, with his version of
- * the program. DIR/known_answer.safetensors:
+/* What a model answers, stored beside it: whoever gets the directory can see whether it still does, on his machine,
+ * with his version of the program. DIR/known_answer.safetensors:
  *
  *     hash    U8 [8]        of the model (S9), the most significant byte first
  *     pcm     F32 [L]       noise and two tones, 32 frames of the model
@@ -17,8 +17,8 @@
 
 /* Computes it on the CPU and writes it by F4. */
 int mert_known_answer_save(const mert_weights *w, const char *dir, mert_error *e);
-/* 1: the model answers as it did; *worst: the largest difference, relative. 0: there is none. -1: another answer, other weights, or a file
- * that makes no sense. */
+/* 1: the model answers as it did; *worst: the largest difference, relative. 0: there is none. -1: another answer, other
+ * weights, or a file that makes no sense. */
 int mert_known_answer_check(const mert_weights *w, const char *dir, double *worst, mert_error *e);
 
 #endif

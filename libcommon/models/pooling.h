@@ -1,7 +1,7 @@
-/* Pooling of frames over time: over a whole item, or over spans of fixed length. Span j covers the frames that begin at or after
- * j * S seconds and before (j + 1) * S; the last one is what is left, however short. S need not be a whole number of frames: span j
- * begins at frame ceil(j * num / den), where num / den frames last S seconds. Sums run in double, frame after frame: an answer
- * depends on the frames alone, not on how they came. */
+/* Pooling of frames over time: over a whole item, or over spans of fixed length. Span j covers the frames that begin at
+ * or after j * S seconds and before (j + 1) * S; the last one is what is left, however short. S need not be a whole
+ * number of frames: span j begins at frame ceil(j * num / den), where num / den frames last S seconds. Sums run in
+ * double, frame after frame: an answer depends on the frames alone, not on how they came. */
 #ifndef MERT_POOLING_H
 #define MERT_POOLING_H
 
@@ -24,7 +24,8 @@ int64_t mert_pooling_rows(const mert_pooling_plan *plan, int64_t T);
 
 typedef struct mert_pooling mert_pooling;
 
-mert_pooling *mert_pooling_new(const mert_pooling_plan *plan, int64_t width, mert_error *e); /* width: floats of a frame */
+mert_pooling *mert_pooling_new(const mert_pooling_plan *plan, int64_t width,
+                               mert_error *e); /* width: floats of a frame */
 void mert_pooling_free(mert_pooling *p); /* NULL is fine */
 /* An item begins: what there was of another is forgotten. */
 void mert_pooling_begin(mert_pooling *p);

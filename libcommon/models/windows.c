@@ -19,7 +19,8 @@ mert_cutter *mert_cutter_new(int64_t window, int64_t hop, int64_t stride, int64_
     mert_cutter *c = calloc(1, sizeof *c);
     if (c) {
         *c = (mert_cutter){.window = window, .hop = hop, .stride = stride, .field = field};
-        c->room = 2 * (window * stride + field); /* half of it is ever needed: it is moved once per window, not per sample */
+        c->room = 2 * (window * stride +
+                       field); /* half of it is ever needed: it is moved once per window, not per sample */
         c->pcm = malloc((size_t)c->room * sizeof *c->pcm);
     }
     if (!c || !c->pcm) {
@@ -156,7 +157,8 @@ static void blend(mert_joiner *j, const float *later, int64_t n)
     }
 }
 
-int mert_joiner_add(mert_joiner *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self, mert_error *e)
+int mert_joiner_add(mert_joiner *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self,
+                    mert_error *e)
 {
     int64_t done = j->n ? first - j->first : 0, shared = j->n - done;
     if (done && take(self, j->rows, done, e))

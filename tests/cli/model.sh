@@ -105,18 +105,25 @@ same_hidden() {
 check "the same hidden states from all of them" same_hidden
 says_heads() {
     mert-model convert --to hf -m "$t/heads" -o "$t/hf2" 2> "$t/note" && mert-model verify "$t/hf2" > "$t/out" &&
-        grep -qE 'heads: left out, 5 tensors that are no part of the encoder: .*label_embs_concat final_proj.weight' "$t/note"
+        grep -qE \
+            'heads: left out, 5 tensors that are no part of the encoder: .*label_embs_concat final_proj.weight' \
+            "$t/note"
 }
 check "HF has no heads, and that is said" says_heads
 says_training() { # what fairseq's own training leaves in its file
-    mert-model convert --to hf -m "$m/fairseq_checkpoint.pt" -o "$t/hf3" 2> "$t/note" && [ "$(wc -l < "$t/note")" -eq 1 ] &&
-        grep -qE 'fairseq_checkpoint.pt: left out, [0-9]+ tensors that are no part of the encoder: .*final_proj.weight' "$t/note" &&
+    mert-model convert --to hf -m "$m/fairseq_checkpoint.pt" -o "$t/hf3" 2> "$t/note" &&
+        [ "$(wc -l < "$t/note")" -eq 1 ] &&
+        grep -qE \
+            'fairseq_checkpoint.pt: left out, [0-9]+ tensors that are no part of the encoder: .*final_proj.weight' \
+            "$t/note" &&
         mert-model info "$m/fairseq_checkpoint.pt" | grep -qE '^left out: .*final_proj.weight'
 }
 check "nor has it what training left in a file of fairseq's" says_training
-other_code() { mert-model convert --to hf -m "$golden/mert-deepnorm" -o "$t/hf4" 2> "$t/note" && grep -q 'deepnorm: .*MERT.s own' "$t/note"; }
+other_code() { mert-model convert --to hf -m "$golden/mert-deepnorm" -o "$t/hf4" 2> "$t/note" &&
+    grep -q 'deepnorm: .*MERT.s own' "$t/note"; }
 check "what HuBERT's code does not compute is named" other_code
-mkdir -p "$t/eps"; cp "$m/model.safetensors" "$t/eps/"; sed 's/"layer_norm_eps": 1e-05/"layer_norm_eps": 1e-06/' "$m/config.json" > "$t/eps/config.json"
+mkdir -p "$t/eps"; cp "$m/model.safetensors" "$t/eps/";
+    sed 's/"layer_norm_eps": 1e-05/"layer_norm_eps": 1e-06/' "$m/config.json" > "$t/eps/config.json"
 check_fails "what fairseq has no option for is refused" 1 'checkpoint.pt: layer_norm_eps is 1e-06, and fairseq' \
     mert-model convert --to fairseq -m "$t/eps" -o "$t/x"
 mkdir -p "$t/deep"; cp "$m/model.safetensors" "$t/deep/"
@@ -167,13 +174,15 @@ check "a new model knows what it answers" knows "$t/a"
 check "one with heads" knows "$t/heads"
 check "one made HF's" knows "$t/hf"
 packs() {
-    mert-model convert --to packed -m "$t/a" -o "$t/packed" && knows "$t/packed" && [ "$(fact hash "$t/packed")" = "$(fact hash "$t/a")" ] &&
+    mert-model convert --to packed -m "$t/a" -o "$t/packed" && knows "$t/packed" &&
+        [ "$(fact hash "$t/packed")" = "$(fact hash "$t/a")" ] &&
         fact architecture "$t/packed" | grep -q '^2 layers, pre-LN'
 }
 check "one packed" packs
 each() { # architecture: CQT input, deepnorm, LayerNorm extractor, pre-LN
     for a in pre-ln layernorm-extractor deepnorm cqt-input; do
-        mert-model convert -q --to native -m "$golden/mert-$a" -o "$t/native" && knows "$t/native" || { echo "$a"; return 1; }
+        mert-model convert -q --to native -m "$golden/mert-$a" -o "$t/native" && knows "$t/native" ||
+            { echo "$a"; return 1; }
     done
 }
 check "one of each architecture" each
@@ -183,12 +192,17 @@ wrong() { rm -rf "$t/wrong"; cp -r "$t/$1" "$t/wrong"; }
 end_of() { echo $(($(wc -c < "$1") - $2)); }
 answer=$t/wrong/known_answer.safetensors
 wrong a; poke "$t/wrong/model.safetensors" "$(end_of "$t/wrong/model.safetensors" 5001)" '\076' # an exponent
-check_fails "a weight that changed" 1 'wrong/known_answer.safetensors: made by another model' mert-model verify "$t/wrong"
+check_fails "a weight that changed" 1 'wrong/known_answer.safetensors: made by another model' \
+    mert-model verify "$t/wrong"
 wrong a; poke "$answer" "$(end_of "$answer" 2)" '\300\100'
-check_fails "an answer that changed" 1 'wrong/known_answer.safetensors: another answer: hidden state 2 differs by' mert-model verify "$t/wrong"
+check_fails "an answer that changed" 1 'wrong/known_answer.safetensors: another answer: hidden state 2 differs by' \
+    mert-model verify "$t/wrong"
 wrong a; head -c 30000 "$t/a/known_answer.safetensors" > "$answer"
-check_fails "half an answer" 1 'known_answer.safetensors: .*truncated' mert-model verify "$t/wrong"
+check_fails "half an answer" 1 'known_answer.safetensors: .*truncated' \
+    mert-model verify "$t/wrong"
 wrong a; cp "$t/heads/model.safetensors" "$answer"
-check_fails "no answer at all" 1 'known_answer.safetensors: no tensor hash' mert-model verify "$t/wrong"
+check_fails "no answer at all" 1 'known_answer.safetensors: no tensor hash' \
+    mert-model verify "$t/wrong"
 wrong packed; poke "$t/wrong/model.safetensors" "$(end_of "$t/wrong/model.safetensors" 5001)" '\076'
-check_fails "a packed weight that changed" 1 'wrong: the packed weights are not what their checksum says' mert-model verify "$t/wrong"
+check_fails "a packed weight that changed" 1 'wrong: the packed weights are not what their checksum says' \
+    mert-model verify "$t/wrong"

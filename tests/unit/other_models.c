@@ -1,5 +1,5 @@
-/* Checkpoints of the same shape by other names: HuBERT's and wav2vec2's, bare or under a head, old and new weight norm; and what only looks
- * like them is refused by name. */
+/* Checkpoints of the same shape by other names: HuBERT's and wav2vec2's, bare or under a head, old and new weight norm;
+ * and what only looks like them is refused by name. */
 #include "../test.h"
 #include "../../formats/file.h"
 #include "../../libcommon/models/weights.h"
@@ -73,9 +73,11 @@ static const char *make(const char *type, const change *c)
         if (c->drop && !strcmp(t->name, c->drop))
             continue;
         if (at && c->new_norm)
-            snprintf(names[n], sizeof names[n], "%s%.*sparametrizations.weight.original%d", c->prefix, (int)(at - t->name), t->name, !norm);
+            snprintf(names[n], sizeof names[n], "%s%.*sparametrizations.weight.original%d", c->prefix,
+                     (int)(at - t->name), t->name, !norm);
         else
-            snprintf(names[n], sizeof names[n], "%s%s%s", c->prefix, t->name, c->rename && !strcmp(t->name, c->rename) ? "x" : "");
+            snprintf(names[n], sizeof names[n], "%s%s%s", c->prefix, t->name,
+                     c->rename && !strcmp(t->name, c->rename) ? "x" : "");
         out[n] = (mert_tensor_out){.name = names[n], .type = t->type, .ndim = t->ndim, .data = t->data};
         memcpy(out[n].shape, t->shape, sizeof out[n].shape);
         if (c->reshape && !strcmp(t->name, c->reshape)) {
@@ -128,14 +130,17 @@ TEST(hubert_bare_and_under_a_head)
 {
     CHECK(opens("hubert", (change){.prefix = ""}));
     CHECK(opens("hubert", (change){.prefix = "hubert.", .extra = {"lm_head.weight", "lm_head.bias"}}));
-    CHECK(opens("hubert", (change){.prefix = "hubert.", .new_norm = 1, .extra = {"projector.weight", "classifier.weight", "layer_weights"}}));
+    CHECK(opens("hubert", (change){.prefix = "hubert.",
+                                   .new_norm = 1,
+                                   .extra = {"projector.weight", "classifier.weight", "layer_weights"}}));
 }
 
 TEST(wav2vec2_with_what_it_was_trained_with)
 {
     CHECK(opens("wav2vec2", (change){.prefix = "", .new_norm = 1}));
-    CHECK(opens("wav2vec2", (change){.prefix = "wav2vec2.", .extra = {"quantizer.codevectors", "quantizer.weight_proj.weight", "project_q.weight",
-                                                                     "project_hid.weight"}}));
+    CHECK(opens("wav2vec2", (change){.prefix = "wav2vec2.",
+                                     .extra = {"quantizer.codevectors", "quantizer.weight_proj.weight",
+                                               "project_q.weight", "project_hid.weight"}}));
 }
 
 TEST(no_mask_embedding)
@@ -148,24 +153,29 @@ TEST(a_tensor_more_less_or_other)
     static const char name[] = "encoder.layers.1.feed_forward.output_dense.weight";
     CHECK(refused("hubert", (change){.prefix = "", .drop = name}, "1 tensor is missing: encoder.layers.1.fc2.weight"));
     CHECK(refused("hubert", (change){.prefix = "hubert.", .rename = name}, "missing: encoder.layers.1.fc2.weight"));
-    CHECK(refused("hubert", (change){.prefix = "", .reshape = name}, "output_dense.weight is [4608], and the configuration makes it [48, 96]"));
+    CHECK(refused("hubert", (change){.prefix = "", .reshape = name},
+                  "output_dense.weight is [4608], and the configuration makes it [48, 96]"));
     CHECK(refused("wav2vec2", (change){.prefix = "wav2vec2.", .extra = {"wav2vec2.adapter.layers.0.conv.weight"}},
                   "no place for: wav2vec2.adapter.layers.0.conv.weight"));
-    CHECK(refused("wavlm", (change){.prefix = "", .extra = {"encoder.layers.0.attention.rel_attn_embed.weight"}}, "rel_attn_embed"));
+    CHECK(refused("wavlm", (change){.prefix = "", .extra = {"encoder.layers.0.attention.rel_attn_embed.weight"}},
+                  "rel_attn_embed"));
 }
 
 TEST(configurations_that_contradict_the_tensors)
 {
-    static const struct { const char *from, *to, *says; } bad[] = {
-        {"\"intermediate_size\": 96", "\"intermediate_size\": 97", "is [96, 48], and the configuration makes it [97, 48]"},
-        {"\"hidden_size\": 48", "\"hidden_size\": 96", "and the configuration makes it"},
-        {"\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "not a multiple of num_attention_heads 5"},
-        {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2", "no place for: encoder.layers.2"},
-        {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "16 tensors are missing: encoder.layers.3"},
-        {"\"conv_bias\": false", "\"conv_bias\": true", "missing: feature_extractor.conv_layers.0.0.bias"},
-        {"\"feat_extract_norm\": \"group\"", "\"feat_extract_norm\": \"layer\"", "missing: feature_extractor.conv_layers.1.2.1.weight"},
-        {"\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", "hidden_act is 'relu'"},
-        {"\"sample_rate\": 24000", "\"sample_rate\": 16000", "16000 Hz, but the preprocessor's sampling_rate is 24000 Hz"}};
+    static const struct { const char *from, *to, *says;
+    } bad[] = {{"\"intermediate_size\": 96", "\"intermediate_size\": 97",
+                "is [96, 48], and the configuration makes it [97, 48]"},
+               {"\"hidden_size\": 48", "\"hidden_size\": 96", "and the configuration makes it"},
+               {"\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "not a multiple of num_attention_heads 5"},
+               {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2", "no place for: encoder.layers.2"},
+               {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "16 tensors are missing: encoder.layers.3"},
+               {"\"conv_bias\": false", "\"conv_bias\": true", "missing: feature_extractor.conv_layers.0.0.bias"},
+               {"\"feat_extract_norm\": \"group\"", "\"feat_extract_norm\": \"layer\"",
+                "missing: feature_extractor.conv_layers.1.2.1.weight"},
+               {"\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", "hidden_act is 'relu'"},
+               {"\"sample_rate\": 24000", "\"sample_rate\": 16000",
+                "16000 Hz, but the preprocessor's sampling_rate is 24000 Hz"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK(refused("hubert", (change){.prefix = "", .from = bad[i].from, .to = bad[i].to}, bad[i].says));
 }
@@ -176,7 +186,8 @@ TEST(what_is_no_part_of_the_encoder_has_a_name)
     mert_error e;
     char names[64], few[24];
     mert_checkpoint *m = mert_checkpoint_open(make("hubert", &c), &e);
-    CHECK(m && mert_weights_ignored(m, 0, names, sizeof names) == 2 && !strcmp(names, "lm_head.weight projector.weight"));
+    CHECK(m && mert_weights_ignored(m, 0, names, sizeof names) == 2 &&
+          !strcmp(names, "lm_head.weight projector.weight"));
     CHECK(mert_weights_ignored(m, 0, few, sizeof few) == 2 && !strcmp(few, "lm_head.weight ..."));
     mert_checkpoint_close(m);
 }

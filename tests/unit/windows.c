@@ -1,4 +1,5 @@
-/* Windows, pooling and the lengths of time they are asked for in, held against what their headers say, written down plainly. */
+/* Windows, pooling and the lengths of time they are asked for in, held against what their headers say, written down
+ * plainly. */
 #include "../test.h"
 #include "../../libcommon/base/fraction.h"
 #include "../../libcommon/models/layers.h"
@@ -8,9 +9,11 @@
 
 TEST(fractions_are_exact)
 {
-    static const struct { const char *text; int64_t num, den; } good[] = {
-        {"5", 5, 1}, {"2.50", 5, 2}, {"8/75", 8, 75}, {"0.1", 1, 10}, {"10/4", 5, 2}, {"999999.000001", 999999000001, 1000000}};
-    static const char *const bad[] = {"", "0", "0.0", "-1", "1.", ".5", "1e3", "5s", "1/0", "1/", "1234567", "1.1234567", " 1", "1.5/2", "nan"};
+    static const struct { const char *text; int64_t num, den;
+    } good[] = {{"5", 5, 1},    {"2.50", 5, 2}, {"8/75", 8, 75},
+                {"0.1", 1, 10}, {"10/4", 5, 2}, {"999999.000001", 999999000001, 1000000}};
+    static const char *const bad[] = {"",    "0",  "0.0",     "-1",        "1.", ".5",    "1e3", "5s",
+                                      "1/0", "1/", "1234567", "1.1234567", " 1", "1.5/2", "nan"};
     mert_fraction f;
     char text[48];
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -179,7 +182,8 @@ static int pooled(mert_pooling_how how, int64_t num, int64_t den, int64_t T)
                 top[d] = v > top[d] ? v : top[d];
             }
         for (int d = 0; d < 2; d++)
-            good = good && got.x[2 * j + d] == (float)(how == MERT_POOLING_MEAN ? sum[d] / (double)(to - from) : top[d]);
+            good = good &&
+                   got.x[2 * j + d] == (float)(how == MERT_POOLING_MEAN ? sum[d] / (double)(to - from) : top[d]);
     }
     mert_pooling_free(p);
     return good && j == got.n;
@@ -190,7 +194,8 @@ TEST(spans_hold_the_frames_that_begin_in_them)
     static const int64_t spans[][2] = {{0, 0}, {1, 1}, {2, 1}, {15, 2}, {4, 3}, {1000, 999}, {7, 1}, {100, 1}};
     for (size_t i = 0; i < sizeof spans / sizeof *spans; i++)
         for (int64_t T = 1; T < 60; T++)
-            CHECK(pooled(MERT_POOLING_MEAN, spans[i][0], spans[i][1], T) && pooled(MERT_POOLING_MAX, spans[i][0], spans[i][1], T));
+            CHECK(pooled(MERT_POOLING_MEAN, spans[i][0], spans[i][1], T) &&
+                  pooled(MERT_POOLING_MAX, spans[i][0], spans[i][1], T));
 }
 
 /* ---- which layers ---- */
