@@ -3,8 +3,8 @@
  *   in    features: hidden [T, layers, D] (pooled or not), or any others [T, D], of one kind and making
  *   out   a table: layer, metric, mean, min, max, n (over seeds)
  *
- * The streams become one vector per layer and labelled item, span or frame (probe/instances.h), the table's labels become targets
- * (probe/targets.h), and every layer gets probes of its own (probe/probe.h). */
+ * The streams become one vector per layer and labelled item, span or frame (probe/instances.h), the table's labels
+ * become targets (probe/targets.h), and every layer gets probes of its own (probe/probe.h). */
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
@@ -33,30 +33,38 @@ static int n_decays, n_net_decays;
 
 static const mert_option options[] = {
     {"labels", 'l', MERT_STRING, &labels, "FILE", 0, 0, NULL, "table of keys and labels, for items or time spans"},
-    {"column", 0, MERT_STRING, &column, "NAME", 0, 0, NULL, "the column of labels, if the table's first line names its columns (label)"},
+    {"column", 0, MERT_STRING, &column, "NAME", 0, 0, NULL,
+     "the column of labels, if the table's first line names its columns (label)"},
     {"task", 0, MERT_CHOICE, &task, "TASK", 0, 0, tasks, "one class each, any of the labels, or numbers"},
     {"probe", 0, MERT_CHOICE, &probe, "PROBE", 0, 0, probes, "linear, or with one hidden layer"},
     {"weighted", 0, MERT_FLAG, &weighted, NULL, 0, 0, NULL, "also probe a learned mixture of all layers"},
     {"frames", 0, MERT_FLAG, &frames, NULL, 0, 0, NULL, "probe single frames, not means over items or spans"},
     {"max-frames", 0, MERT_INT64, &max_frames, "N", 1, 1e9, NULL, "frames kept, a uniform sample"},
     {"folds", 0, MERT_INT, &folds, "K", 3, 1000, NULL, "parts of the cross-validation"},
-    {"train", 0, MERT_STRING, &manifests[MERT_PROBE_TRAIN], "MANIFEST", 0, 0, NULL, "train on these items, instead of cross-validation"},
-    {"valid", 0, MERT_STRING, &manifests[MERT_PROBE_VALID], "MANIFEST", 0, 0, NULL, "choose the decay by these (default: a part of --train)"},
+    {"train", 0, MERT_STRING, &manifests[MERT_PROBE_TRAIN], "MANIFEST", 0, 0, NULL,
+     "train on these items, instead of cross-validation"},
+    {"valid", 0, MERT_STRING, &manifests[MERT_PROBE_VALID], "MANIFEST", 0, 0, NULL,
+     "choose the decay by these (default: a part of --train)"},
     {"test", 0, MERT_STRING, &manifests[MERT_PROBE_TEST], "MANIFEST", 0, 0, NULL, "score these"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "the first seed"},
     {"seeds", 0, MERT_INT, &seeds, "N", 1, 1000, NULL, "how many seeds, one after the other"},
-    {"decay", 0, MERT_STRING, &decay_list, "LIST", 0, 0, NULL, "weight decays to choose from (default: as the page says)"},
+    {"decay", 0, MERT_STRING, &decay_list, "LIST", 0, 0, NULL,
+     "weight decays to choose from (default: as the page says)"},
     {"hidden", 0, MERT_INT64, &hidden, "N", 1, 1 << 16, NULL, "units of the hidden layer (mlp)"},
     {"epochs", 0, MERT_INT, &epochs, "N", 1, 1e6, NULL, "passes over the training part at most (mlp, weighted)"},
-    {"patience", 0, MERT_INT, &patience, "N", 1, 1e6, NULL, "passes without gain on the valid part that end training (mlp, weighted)"},
+    {"patience", 0, MERT_INT, &patience, "N", 1, 1e6, NULL,
+     "passes without gain on the valid part that end training (mlp, weighted)"},
     {"batch", 0, MERT_INT, &batch, "N", 1, 1 << 16, NULL, "instances of a step (mlp, weighted)"},
     {"lr", 0, MERT_DOUBLE, &lr, "X", 1e-9, 10, NULL, "learning rate (mlp, weighted)"},
     {"dropout", 0, MERT_DOUBLE, &dropout, "P", 0, 0.99, NULL, "share of hidden units left out while training (mlp)"},
     {"json", 0, MERT_FLAG, &json, NULL, 0, 0, NULL, "print JSON with every seed's value, not a table"},
     {0}};
-static const mert_tool tool = {"mert-probe", "what a model has learned: probes on frozen features, every layer in one pass",
-                               "[options] --labels FILE [FILE...]", "Reads streams of features (hidden, mfcc, chroma ...), writes a table of scores.",
-                               options, NULL};
+static const mert_tool tool = {"mert-probe",
+                               "what a model has learned: probes on frozen features, every layer in one pass",
+                               "[options] --labels FILE [FILE...]",
+                               "Reads streams of features (hidden, mfcc, chroma ...), writes a table of scores.",
+                               options,
+                               NULL};
 
 /* ---- what is printed ---- */
 
@@ -101,8 +109,9 @@ static int print_quoted(const char *s, mert_error *e)
 
 static int print_json(const mert_instances *in, const mert_targets *g, const mert_probe_result *r, mert_error *e)
 {
-    printf("{\"task\": \"%s\", \"probe\": \"%s\", \"instances\": %" PRId64 ", \"groups\": %" PRId64 ", \"rounds\": %d, \"seeds\": [", tasks[task],
-           probes[probe], g->n, g->groups, r->rounds);
+    printf("{\"task\": \"%s\", \"probe\": \"%s\", \"instances\": %" PRId64 ", \"groups\": %" PRId64
+           ", \"rounds\": %d, \"seeds\": [",
+           tasks[task], probes[probe], g->n, g->groups, r->rounds);
     for (int i = 0; i < r->seeds; i++)
         printf("%s%" PRId64, i ? ", " : "", seed + i);
     printf("]");
@@ -131,6 +140,8 @@ static int print_json(const mert_instances *in, const mert_targets *g, const mer
     return 0;
 }
 
+static const char *const outputs_are[] = {"classes", "labels", "numbers"}; /* of each task */
+
 /* For people: the best layer by the task's first measure. */
 static void say_best(const mert_instances *in, const mert_targets *g, const mert_probe_result *r)
 {
@@ -143,10 +154,11 @@ static void say_best(const mert_instances *in, const mert_targets *g, const mert
             at = l;
         }
     }
-    mert_log_note("%" PRId64 " %s of %" PRId64 " items or groups, %" PRId64 " %s; best %s: layer %s, %.3f (%.3f to %.3f over %d seed%s); a guess: %.3f",
-                  g->n, frames ? "frames" : in->table->spans ? "spans" : "items", g->groups, g->outputs,
-                  g->task == MERT_PROBE_CLASSIFY ? "classes" : g->task == MERT_PROBE_MULTILABEL ? "labels" : "numbers", r->names[0],
-                  line_name(in, at), best.mean, best.min, best.max, best.n, best.n == 1 ? "" : "s", guess.mean);
+    mert_log_note("%" PRId64 " %s of %" PRId64 " items or groups, %" PRId64
+                  " %s; best %s: layer %s, %.3f (%.3f to %.3f over %d seed%s); a guess: %.3f",
+                  g->n, frames ? "frames" : in->table->spans ? "spans" : "items", g->groups, g->outputs, outputs_are[g->task],
+                  r->names[0], line_name(in, at), best.mean, best.min, best.max, best.n, best.n == 1 ? "" : "s",
+                  guess.mean);
     if (r->mixture) {
         int64_t top = 0;
         for (int64_t l = 1; l < in->layers; l++)
@@ -160,10 +172,11 @@ static void say_unmatched(const mert_instances *in)
 {
     char text[2 * MTS_KEY_MAX] = "", what[3][128] = {"", "", ""};
     if (in->unknown)
-        snprintf(what[0], sizeof what[0], "%" PRId64 " item%s without a row (the first: '%.60s'); ", in->unknown, in->unknown == 1 ? "" : "s",
-                 in->first_unknown);
+        snprintf(what[0], sizeof what[0], "%" PRId64 " item%s without a row (the first: '%.60s'); ", in->unknown,
+                 in->unknown == 1 ? "" : "s", in->first_unknown);
     if (in->missing)
-        snprintf(what[1], sizeof what[1], "%" PRId64 " row%s without features; ", in->missing, in->missing == 1 ? "" : "s");
+        snprintf(what[1], sizeof what[1], "%" PRId64 " row%s without features; ", in->missing,
+                 in->missing == 1 ? "" : "s");
     if (in->empty)
         snprintf(what[2], sizeof what[2], "%" PRId64 " span%s without a frame; ", in->empty, in->empty == 1 ? "" : "s");
     snprintf(text, sizeof text, "%s%s%s", what[0], what[1], what[2]);
@@ -192,10 +205,19 @@ static int print_result(const mert_instances *in, const mert_targets *g, const m
 
 static int finish(void *self, mert_instances *in, mert_error *e)
 {
-    mert_probe_options o = {.hidden = probe ? hidden : 0, .weighted = weighted, .folds = folds, .seeds = seeds, .seed = (uint64_t)seed,
-                            .decays = {decays, n_decays}, .net_decays = {net_decays, n_net_decays},
-                            .epochs = epochs, .patience = patience, .batch = batch, .lr = lr,
-                            .dropout = dropout, .progress = show};
+    mert_probe_options o = {.hidden = probe ? hidden : 0,
+                            .weighted = weighted,
+                            .folds = folds,
+                            .seeds = seeds,
+                            .seed = (uint64_t)seed,
+                            .decays = {decays, n_decays},
+                            .net_decays = {net_decays, n_net_decays},
+                            .epochs = epochs,
+                            .patience = patience,
+                            .batch = batch,
+                            .lr = lr,
+                            .dropout = dropout,
+                            .progress = show};
     mert_targets g;
     mert_probe_result r;
     int bad;
@@ -210,7 +232,8 @@ static int finish(void *self, mert_instances *in, mert_error *e)
         return mert_fail_in(e, "%s", labels);
     }
     if (r.rare)
-        mert_log_note("%s: %" PRId64 " of %" PRId64 " labels occur in fewer items or groups than there are folds", labels, r.rare, g.outputs);
+        mert_log_note("%s: %" PRId64 " of %" PRId64 " labels occur in fewer items or groups than there are folds",
+                      labels, r.rare, g.outputs);
     bad = print_result(in, &g, &r, e);
     if (!bad && mert_options.verbose) {
         say_best(in, &g, &r);
@@ -279,7 +302,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_DFL); /* when the reader of our text has gone we end quietly, even if a parent ignored it */
     if (!labels)
         mert_usage_error("which labels? --labels FILE");
-    if (!manifests[MERT_PROBE_TRAIN] != !manifests[MERT_PROBE_TEST] || (manifests[MERT_PROBE_VALID] && !manifests[MERT_PROBE_TRAIN]))
+    if (!manifests[MERT_PROBE_TRAIN] != !manifests[MERT_PROBE_TEST] ||
+        (manifests[MERT_PROBE_VALID] && !manifests[MERT_PROBE_TRAIN]))
         mert_usage_error("--train and --test go together, --valid with them");
     n_decays = read_decays(decay_list ? decay_list : "0.0001,0.001,0.01,0.1,1,10,100", decays);
     n_net_decays = read_decays(decay_list ? decay_list : "0.01,0.1,1", net_decays);

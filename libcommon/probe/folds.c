@@ -48,10 +48,10 @@ static int find_labels(int64_t *stratum, const mert_targets *g)
 {
     int64_t C = g->outputs, *all = calloc((size_t)C, sizeof *all);
     int32_t *own = calloc((size_t)(g->groups * C), sizeof *own);
-    int bad = !all || !own;
+    int bad = !all || !own, classes = g->task == MERT_PROBE_CLASSIFY;
     for (int64_t i = 0; !bad && i < g->n; i++)
         for (int64_t c = 0; c < C; c++)
-            if (g->task == MERT_PROBE_CLASSIFY ? g->label[i] == c : g->y[i * C + c] > 0) {
+            if (classes ? g->label[i] == c : g->y[i * C + c] > 0) {
                 own[g->group[i] * C + c]++;
                 all[c]++;
             }
@@ -59,7 +59,7 @@ static int find_labels(int64_t *stratum, const mert_targets *g)
         stratum[i] = C;
         for (int64_t c = 0; c < C; c++) {
             int64_t best = stratum[i];
-            if (own[i * C + c] && (best == C || (g->task == MERT_PROBE_CLASSIFY ? own[i * C + c] > own[i * C + best] : all[c] < all[best])))
+            if (own[i * C + c] && (best == C || (classes ? own[i * C + c] > own[i * C + best] : all[c] < all[best])))
                 stratum[i] = c;
         }
     }
@@ -82,12 +82,13 @@ static int by_stratum(const void *pa, const void *pb)
     return (a->group > b->group) - (a->group < b->group);
 }
 
-/* fold[groups]: of each group for which `from` is OUT or the group's given part; -1: of the others. Groups that are alike lie side by
- * side, in random order, and each k in a row go to k different folds, in random order. */
+/* fold[groups]: of each group for which `from` is OUT or the group's given part; -1: of the others. Groups that are
+ * alike lie side by side, in random order, and each k in a row go to k different folds, in random order. */
 static int deal(const mert_folds *f, uint64_t seed, mert_probe_part from, int32_t *fold)
 {
     const mert_targets *g = f->targets;
-    mert_random order = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_ORDER), dealing = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_DEALING);
+    mert_random order = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_ORDER);
+    mert_random dealing = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_DEALING);
     card *cards = malloc((size_t)g->groups * sizeof *cards);
     int32_t *to = malloc((size_t)f->k * sizeof *to);
     int64_t n = 0;
@@ -127,7 +128,9 @@ int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_pa
         if (g->given)
             part[i] = f->carved && fold[group] == 0 ? MERT_PROBE_VALID : g->part[group];
         else
-            part[i] = fold[group] == round ? MERT_PROBE_TEST : fold[group] == (round + 1) % f->k ? MERT_PROBE_VALID : MERT_PROBE_TRAIN;
+            part[i] = fold[group] == round                ? MERT_PROBE_TEST
+                      : fold[group] == (round + 1) % f->k ? MERT_PROBE_VALID
+                                                          : MERT_PROBE_TRAIN;
     }
     free(fold);
     return 0;
@@ -140,12 +143,13 @@ int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e)
     for (int64_t i = 0; i < g->groups; i++)
         count[g->part[i]]++;
     if (g->given && (!count[MERT_PROBE_TRAIN] || !count[MERT_PROBE_TEST]))
-        return mert_fail(e, "the split has no features to %s", count[MERT_PROBE_TRAIN] ? "test on (test)" : "train on (train)");
+        return mert_fail(e, "the split has no features to %s",
+                         count[MERT_PROBE_TRAIN] ? "test on (test)" : "train on (train)");
     f->carved = !g->given || !count[MERT_PROBE_VALID];
     to_deal = g->given ? count[MERT_PROBE_TRAIN] : g->groups;
     if (f->carved && to_deal < k)
-        return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be dealt to %d folds (see --folds)", to_deal, to_deal == 1 ? "" : "s",
-                         to_deal == 1 ? "" : "s", g->given ? " to train on" : "", k);
+        return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be dealt to %d folds (see --folds)", to_deal,
+                         to_deal == 1 ? "" : "s", to_deal == 1 ? "" : "s", g->given ? " to train on" : "", k);
     f->stratum = malloc((size_t)g->groups * sizeof *f->stratum);
     if (!f->stratum || (g->task == MERT_PROBE_REGRESS ? rank_means : find_labels)(f->stratum, g)) {
         mert_folds_free(f);
@@ -163,7 +167,9 @@ void mert_folds_free(mert_folds *f)
 int64_t mert_folds_rare(const mert_folds *f)
 {
     const mert_targets *g = f->targets;
-    int64_t rare = 0, *seen = g->task == MERT_PROBE_REGRESS || g->given ? NULL : malloc((size_t)g->groups * sizeof *seen);
+    int64_t rare = 0, *seen = NULL;
+    if (g->task != MERT_PROBE_REGRESS && !g->given)
+        seen = malloc((size_t)g->groups * sizeof *seen);
     if (!seen)
         return 0;
     for (int64_t i = 0; i < g->groups; i++)

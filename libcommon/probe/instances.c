@@ -73,10 +73,12 @@ static int like_the_others(const mert_instances *in, const mts_record *r, mert_e
     const mert_features *a = &in->features, *b = &in->input.features;
     int64_t layers = !strcmp(r->kind, "hidden") && r->ndim == 3 ? r->shape[1] : 1;
     if (strcmp(a->kind, b->kind) || a->width != b->width || layers != in->layers)
-        return mert_fail(e, "%s of %" PRId64 " x %" PRId64 " values, but the items before it were %s of %" PRId64 " x %" PRId64, b->kind,
-                         layers, b->width / layers, a->kind, in->layers, in->width);
+        return mert_fail(
+            e, "%s of %" PRId64 " x %" PRId64 " values, but the items before it were %s of %" PRId64 " x %" PRId64,
+            b->kind, layers, b->width / layers, a->kind, in->layers, in->width);
     if (a->model != b->model)
-        return mert_fail(e, "of model %016" PRIx64 ", but the items before it were of model %016" PRIx64, b->model, a->model);
+        return mert_fail(e, "of model %016" PRIx64 ", but the items before it were of model %016" PRIx64, b->model,
+                         a->model);
     if (strcmp(a->recipe, b->recipe))
         return mert_fail(e, "made by '%.400s', but the items before it by '%.400s'", b->recipe, a->recipe);
     return 0;
@@ -139,7 +141,8 @@ static int grow(mert_instances *in, mert_error *e)
     int64_t *row = x ? realloc(in->row, (size_t)room * sizeof *row) : NULL;
     in->x = x ? x : in->x;
     if (!row)
-        return mert_fail(e, "out of memory: %" PRId64 " instances of %" PRId64 " values do not fit", room, in->features.width);
+        return mert_fail(e, "out of memory: %" PRId64 " instances of %" PRId64 " values do not fit", room,
+                         in->features.width);
     in->row = row;
     in->room = room;
     return 0;
@@ -198,7 +201,8 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
     if (!in->count)
         return 0;
     for (int64_t i = 0; x && i < n; i++, frame++) {
-        double middle = r->frame_rate_num > 0 ? ((double)frame + 0.5) * (double)r->frame_rate_den / (double)r->frame_rate_num : 0;
+        double middle =
+            r->frame_rate_num > 0 ? ((double)frame + 0.5) * (double)r->frame_rate_den / (double)r->frame_rate_num : 0;
         if (turn_to(in, middle, e))
             return -1;
         for (int64_t k = 0; k < in->n_open; k++)
@@ -303,8 +307,8 @@ static int finish(void *self, mert_error *e)
     for (int64_t i = 0; i < in->table->n; i++)
         in->missing += !in->came || !in->came[i];
     if (in->missing == in->table->n)
-        return in->unknown ? mert_fail(e, "%s: no item has a row: the first item is '%.200s', the first key '%.200s'", in->table->path,
-                                       in->first_unknown, rows[0].key)
+        return in->unknown ? mert_fail(e, "%s: no item has a row: the first item is '%.200s', the first key '%.200s'",
+                                       in->table->path, in->first_unknown, rows[0].key)
                            : mert_fail(e, "%s: no item came in for any row", in->table->path);
     if (in->sample && take_sample(in, e))
         return -1;

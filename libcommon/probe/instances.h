@@ -1,10 +1,10 @@
-/* Features meet labels: streams of features flow in (a stage of base/filter.h), and what stays is one vector per layer for each row of
- * the table: the mean over the item, or over the frames whose middle lies in the span. Or (frames) frames themselves, a bounded
- * uniform sample that does not depend on the order of items. Memory: instances x layers x width floats, and the sums of the
- * spans that are open at one time.
+/* Features meet labels: streams of features flow in (a stage of base/filter.h), and what stays is one vector per layer
+ * for each row of the table: the mean over the item, or over the frames whose middle lies in the span. Or (frames)
+ * frames themselves, a bounded uniform sample that does not depend on the order of items. Memory: instances x layers x
+ * width floats, and the sums of the spans that are open at one time.
  *
- * hidden [T, layers, D] has so many layers; any other features [T, ...] count as one. Items must be of one kind, width and
- * making: one that is not, or that came before, fails as an item. Items without a row are passed over and counted. */
+ * hidden [T, layers, D] has so many layers; any other features [T, ...] count as one. Items must be of one kind, width
+ * and making: one that is not, or that came before, fails as an item. Items without a row are passed over. */
 #ifndef MERT_PROBE_INSTANCES_H
 #define MERT_PROBE_INSTANCES_H
 
@@ -26,7 +26,7 @@ typedef struct mert_instances {
     int64_t n, layers, width;   /* width: of one layer */
     float *x;                   /* [n, layers, width] */
     int64_t *row;               /* [n], of the table; ascending, so that the order of streams does not matter */
-    char (*layer)[MTS_KIND_MAX]; /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind where there is only one */
+    char (*layer)[MTS_KIND_MAX]; /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind where there is one */
     int64_t unknown;            /* items without a row */
     int64_t empty;              /* spans of items that came, without a frame in them */
     int64_t missing;            /* rows whose item did not come */

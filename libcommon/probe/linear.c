@@ -12,7 +12,8 @@ static const double smallest_gradient = 1e-5, smallest_gain = 1e-7;
 
 void mert_linear_scores(const float *x, int64_t n, int64_t d, int64_t outputs, const float *w, float *scores)
 {
-    mert_product(.M = n, .N = outputs, .K = d, .a = x, .lda = d, .b = w, .ldb = d, .tb = 1, .c = scores, .ldc = outputs);
+    mert_product(.M = n, .N = outputs, .K = d, .a = x, .lda = d, .b = w, .ldb = d, .tb = 1, .c = scores,
+                 .ldc = outputs);
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < outputs; c++)
             scores[i * outputs + c] += w[outputs * d + c];
@@ -85,7 +86,8 @@ static double objective(walk *k, const float *w, float *g)
     double loss;
     mert_linear_scores(p->x, p->n, p->d, C, w, k->scores);
     loss = mert_linear_loss(p, k->scores, k->scores);
-    mert_product(.M = C, .N = p->d, .K = p->n, .a = k->scores, .lda = C, .ta = 1, .b = p->x, .ldb = p->d, .c = g, .ldc = p->d);
+    mert_product(.M = C, .N = p->d, .K = p->n, .a = k->scores, .lda = C, .ta = 1, .b = p->x, .ldb = p->d, .c = g,
+                 .ldc = p->d);
     for (int64_t c = 0; c < C; c++) {
         double sum = 0;
         for (int64_t i = 0; i < p->n; i++)
@@ -108,7 +110,8 @@ static void find_direction(walk *k)
         v->axpy(k->direction, k->y[at], (float)-a[at], k->size);
     }
     if (k->held)
-        v->scale(k->direction, k->direction, (float)(k->sy[k->last] / v->dot(k->y[k->last], k->y[k->last], k->size)), k->size);
+        v->scale(k->direction, k->direction, (float)(k->sy[k->last] / v->dot(k->y[k->last], k->y[k->last], k->size)),
+                 k->size);
     for (int i = k->held; i-- > 0;) {
         int at = (k->last - i + MEMORY) % MEMORY;
         v->axpy(k->direction, k->s[at], (float)(a[at] - v->dot(k->y[at], k->direction, k->size) / k->sy[at]), k->size);

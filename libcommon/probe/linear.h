@@ -2,9 +2,9 @@
  *
  *     mean over instances of loss(scores, target)  +  decay / 2 |W|^2
  *
- * loss: cross entropy of the softmax (classify), the sum over labels of the binary cross entropy (multilabel), half the sum of
- * squares (regress). The problem is convex; L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5) walks to its
- * one minimum in the calling thread. */
+ * loss: cross entropy of the softmax (classify), the sum over labels of the binary cross entropy (multilabel), half the
+ * sum of squares (regress). The problem is convex; L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5)
+ * walks to its one minimum in the calling thread. */
 #ifndef MERT_PROBE_LINEAR_H
 #define MERT_PROBE_LINEAR_H
 

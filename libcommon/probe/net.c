@@ -13,7 +13,8 @@ enum { BLOCK = 256 };                               /* instances that are scored
 /* The mixture's few numbers have far to go in few steps. */
 static const double mixture_speed = 10;
 
-/* All parameters in one array: W1 [hidden, d], W2 [outputs, inner], then what does not decay: b1, b2, a. inner: hidden, or d. */
+/* All parameters in one array: W1 [hidden, d], W2 [outputs, inner], then what does not decay: b1, b2, a. inner: hidden,
+ * or d. */
 struct mert_net {
     int64_t hidden, d, outputs, layers, inner, weights, size;
     float *w, *m, *v, *g, *best; /* [size] */
@@ -132,14 +133,16 @@ static void hidden_forward(mert_net *n, const float *of, int64_t rows, const mer
 {
     const float *bias = of + n->weights;
     int64_t H = n->hidden;
-    mert_product(.M = rows, .N = H, .K = n->d, .a = n->x, .lda = n->d, .b = of, .ldb = n->d, .tb = 1, .c = n->h, .ldc = H);
+    mert_product(.M = rows, .N = H, .K = n->d, .a = n->x, .lda = n->d, .b = of, .ldb = n->d, .tb = 1, .c = n->h,
+                 .ldc = H);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = r * H; i < (r + 1) * H; i++) {
             n->h[i] += bias[i - r * H];
             n->keep[i] = n->h[i] > 0;
         }
     if (dropout)
-        MERT_VECTOR->dropout(n->keep, dropout->key, dropout->counter, 0, (uint32_t)(p * 4294967296.0), (float)(1 / (1 - p)), rows * H);
+        MERT_VECTOR->dropout(n->keep, dropout->key, dropout->counter, 0, (uint32_t)(p * 4294967296.0),
+                             (float)(1 / (1 - p)), rows * H);
     for (int64_t i = 0; i < rows * H; i++)
         n->h[i] *= n->keep[i];
 }
@@ -158,7 +161,8 @@ static void forward(mert_net *n, float *of, int64_t rows, const mert_random *dro
     }
     if (H)
         hidden_forward(n, of, rows, dropout, p);
-    mert_product(.M = rows, .N = C, .K = n->inner, .a = inner, .lda = n->inner, .b = w2(n, of), .ldb = n->inner, .tb = 1, .c = n->s, .ldc = C);
+    mert_product(.M = rows, .N = C, .K = n->inner, .a = inner, .lda = n->inner, .b = w2(n, of), .ldb = n->inner,
+                 .tb = 1, .c = n->s, .ldc = C);
     for (int64_t i = 0; i < rows * C; i++)
         n->s[i] += b2(n, of)[i % C];
 }
@@ -194,15 +198,18 @@ static void backward(mert_net *n, int64_t rows)
 {
     int64_t d = n->d, H = n->hidden, C = n->outputs;
     float *inner = H ? n->h : n->x, *dinner = H ? n->dh : n->dx;
-    mert_product(.M = C, .N = n->inner, .K = rows, .a = n->s, .lda = C, .ta = 1, .b = inner, .ldb = n->inner, .c = w2(n, n->g), .ldc = n->inner);
+    mert_product(.M = C, .N = n->inner, .K = rows, .a = n->s, .lda = C, .ta = 1, .b = inner, .ldb = n->inner,
+                 .c = w2(n, n->g), .ldc = n->inner);
     column_sums(b2(n, n->g), n->s, rows, C);
     if (!H && n->layers == 1)
         return;
-    mert_product(.M = rows, .N = n->inner, .K = C, .a = n->s, .lda = C, .b = w2(n, n->w), .ldb = n->inner, .c = dinner, .ldc = n->inner);
+    mert_product(.M = rows, .N = n->inner, .K = C, .a = n->s, .lda = C, .b = w2(n, n->w), .ldb = n->inner, .c = dinner,
+                 .ldc = n->inner);
     if (H) {
         for (int64_t i = 0; i < rows * H; i++)
             n->dh[i] *= n->keep[i];
-        mert_product(.M = H, .N = d, .K = rows, .a = n->dh, .lda = H, .ta = 1, .b = n->x, .ldb = d, .c = n->g, .ldc = d);
+        mert_product(.M = H, .N = d, .K = rows, .a = n->dh, .lda = H, .ta = 1, .b = n->x, .ldb = d, .c = n->g,
+                     .ldc = d);
         column_sums(b1(n, n->g), n->dh, rows, H);
         if (n->layers > 1)
             mert_product(.M = rows, .N = d, .K = H, .a = n->dh, .lda = H, .b = n->w, .ldb = d, .c = n->dx, .ldc = d);
@@ -220,11 +227,13 @@ static void update(mert_net *n, const mert_net_options *o)
     MERT_VECTOR->adam(n->w, n->m, n->v, n->g, n->weights, 1, (float)(o->lr * o->decay), (float)step, beta, eps);
     MERT_VECTOR->adam(n->w + at, n->m + at, n->v + at, n->g + at, biases, 1, 0, (float)step, beta, eps);
     if (n->layers > 1)
-        MERT_VECTOR->adam(n->w + last, n->m + last, n->v + last, n->g + last, n->layers, 1, 0, (float)(mixture_speed * step), beta, eps);
+        MERT_VECTOR->adam(n->w + last, n->m + last, n->v + last, n->g + last, n->layers, 1, 0,
+                          (float)(mixture_speed * step), beta, eps);
 }
 
 /* Batches of one epoch, in an order of its own. */
-static void epoch(mert_net *n, const mert_net_data *data, const mert_net_options *o, int number, int64_t *order, int64_t n_train)
+static void epoch(mert_net *n, const mert_net_data *data, const mert_net_options *o, int number, int64_t *order,
+                  int64_t n_train)
 {
     mert_random r = mert_random_key(o->seed, MERT_FOR_PROBE, o->place, (uint32_t)number, FOR_BATCHES);
     for (int64_t i = n_train; i-- > 1;) {
@@ -259,8 +268,8 @@ static double loss_on(mert_net *n, const mert_net_data *data, const int64_t *whi
     return sum / (double)count;
 }
 
-mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, const int64_t *train, int64_t n_train, const int64_t *valid,
-                         int64_t n_valid, double *loss, mert_error *e)
+mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, const int64_t *train, int64_t n_train,
+                         const int64_t *valid, int64_t n_valid, double *loss, mert_error *e)
 {
     mert_net *n = net_new(data, o->hidden, o->batch > BLOCK ? o->batch : BLOCK);
     int64_t *order = malloc((size_t)n_train * sizeof *order);
@@ -288,7 +297,8 @@ mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, c
     return n;
 }
 
-int mert_net_scores(const mert_net *trained, const mert_net_data *data, const int64_t *which, int64_t count, float *scores, mert_error *e)
+int mert_net_scores(const mert_net *trained, const mert_net_data *data, const int64_t *which, int64_t count,
+                    float *scores, mert_error *e)
 {
     mert_net *n = net_new(data, trained->hidden, BLOCK);
     if (!n)

@@ -1,14 +1,14 @@
-/* The probe that is trained by gradient steps: one hidden layer (MARBLE's 512 units), or none; over one layer's features, or over a
- * learned mixture of all layers (SUPERB's weighted sum).
+/* The probe that is trained by gradient steps: one hidden layer (MARBLE's 512 units), or none; over one layer's
+ * features, or over a learned mixture of all layers (SUPERB's weighted sum).
  *
  *     z_l = features of layer l, each to mean 0 and variance 1 by its scale
  *     x   = sum over l of softmax(a)_l z_l             (one layer: x = z)
  *     h   = dropout(relu(W1 x + b1))                   (no hidden layer: h = x)
  *     scores = W2 h + b2
  *
- * Trained by Adam with decoupled decay of W1 and W2 (Loshchilov and Hutter 2019) on batches in a random order; the state that had the
- * least loss on the valid part is kept, and training ends when that has not fallen for `patience` epochs. Everything happens in
- * the calling thread and is a function of the data, the options and the key. */
+ * Trained by Adam with decoupled decay of W1 and W2 (Loshchilov and Hutter 2019) on batches in a random order; the
+ * state that had the least loss on the valid part is kept, and training ends when that has not fallen for `patience`
+ * epochs. Everything happens in the calling thread and is a function of the data, the options and the key. */
 #ifndef MERT_PROBE_NET_H
 #define MERT_PROBE_NET_H
 
@@ -35,10 +35,11 @@ typedef struct mert_net_options {
 typedef struct mert_net mert_net;
 
 /* train, valid: numbers of instances. *loss: the least mean loss on valid. NULL: out of memory. */
-mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, const int64_t *train, int64_t n_train, const int64_t *valid,
-                         int64_t n_valid, double *loss, mert_error *e);
+mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, const int64_t *train, int64_t n_train,
+                         const int64_t *valid, int64_t n_valid, double *loss, mert_error *e);
 /* scores [n, outputs] of the instances `which`; -1: out of memory */
-int mert_net_scores(const mert_net *net, const mert_net_data *data, const int64_t *which, int64_t n, float *scores, mert_error *e);
+int mert_net_scores(const mert_net *net, const mert_net_data *data, const int64_t *which, int64_t n, float *scores,
+                    mert_error *e);
 void mert_net_mixture(const mert_net *net, double *share); /* softmax(a) [layers] */
 void mert_net_free(mert_net *net);                         /* NULL is fine */
 

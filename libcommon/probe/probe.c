@@ -56,8 +56,10 @@ static int deal(task *t)
     return bad;
 }
 
-/* Mean, and 1 / standard deviation (0 where there is none but rounding), of d columns over instances order[0..m), in double. */
-static void statistics(const float *x, int64_t stride, const int64_t *order, int64_t m, int64_t d, double *mean, double *scale)
+/* Mean, and 1 / standard deviation (0 where there is none but rounding), of d columns over instances order[0..m), in
+ * double. */
+static void statistics(const float *x, int64_t stride, const int64_t *order, int64_t m, int64_t d, double *mean,
+                       double *scale)
 {
     memset(mean, 0, (size_t)d * sizeof *mean);
     memset(scale, 0, (size_t)d * sizeof *scale);
@@ -101,7 +103,9 @@ static void guess(task *t)
     for (int64_t c = 0; c < C; c++) {
         double have = 0, score;
         for (int64_t i = 0; i < m; i++)
-            have += g->task == MERT_PROBE_CLASSIFY ? g->label[t->order[i]] == c : g->task == MERT_PROBE_MULTILABEL ? g->y[t->order[i] * C + c] : 0;
+            have += g->task == MERT_PROBE_CLASSIFY     ? g->label[t->order[i]] == c
+                    : g->task == MERT_PROBE_MULTILABEL ? g->y[t->order[i] * C + c]
+                                                       : 0;
         score = g->task == MERT_PROBE_REGRESS ? 0 : log((have + 0.5) / ((double)m - have + 0.5));
         for (int64_t i = 0; i < t->n_test; i++)
             t->scores[i * C + c] = (float)score;
@@ -169,10 +173,13 @@ static int train_linear(task *t)
     const mert_targets *g = r->g;
     int64_t C = g->outputs, size = C * (r->d + 1), asked = t->n_train + t->n_valid;
     int classify = g->task == MERT_PROBE_CLASSIFY;
-    float *x = malloc((size_t)(g->n * r->d) * sizeof *x), *w = calloc((size_t)(2 * size), sizeof *w), *best = w ? w + size : NULL;
+    float *x = malloc((size_t)(g->n * r->d) * sizeof *x);
+    float *w = calloc((size_t)(2 * size), sizeof *w), *best = w ? w + size : NULL;
     int32_t *label = classify ? malloc((size_t)g->n * sizeof *label) : NULL;
-    float *y = malloc((size_t)((classify ? 0 : g->n * C) + t->n_valid * C + 1) * sizeof *y), *valid = y ? y + (classify ? 0 : g->n * C) : NULL;
-    mert_linear_data data = {.task = g->task, .d = r->d, .outputs = C, .x = x, .label = label, .y = classify ? NULL : y};
+    int64_t targets = classify ? 0 : g->n * C;
+    float *y = malloc((size_t)(targets + t->n_valid * C + 1) * sizeof *y), *valid = y ? y + targets : NULL;
+    mert_linear_data data = {
+        .task = g->task, .d = r->d, .outputs = C, .x = x, .label = label, .y = classify ? NULL : y};
     double decay = 0;
     int bad = !x || !w || (classify && !label) || !y;
     if (!bad) {
@@ -203,9 +210,16 @@ static int train_net(task *t)
     int mixed = t->line > r->layers;
     int64_t layers = mixed ? r->layers : 1, values = layers * r->d, stride = r->layers * r->d;
     float *norm = malloc((size_t)(2 * values) * sizeof *norm);
-    mert_net_data data = {.task = g->task, .layers = layers, .d = r->d, .outputs = g->outputs, .stride = stride,
-                          .x = r->x + (mixed ? 0 : (t->line - 1) * r->d), .mean = norm, .scale = norm ? norm + values : NULL,
-                          .label = g->label, .y = g->task == MERT_PROBE_REGRESS ? t->y : g->y};
+    mert_net_data data = {.task = g->task,
+                          .layers = layers,
+                          .d = r->d,
+                          .outputs = g->outputs,
+                          .stride = stride,
+                          .x = r->x + (mixed ? 0 : (t->line - 1) * r->d),
+                          .mean = norm,
+                          .scale = norm ? norm + values : NULL,
+                          .label = g->label,
+                          .y = g->task == MERT_PROBE_REGRESS ? t->y : g->y};
     /* Few instances make few steps an epoch: with batches of an eighth, at least 8. */
     int batch = t->n_train / 8 >= o->batch ? o->batch : t->n_train < 8 ? 1 : (int)(t->n_train / 8);
     mert_net *best = NULL;
@@ -220,11 +234,18 @@ static int train_net(task *t)
         }
     }
     for (int i = 0; !bad && i < o->net_decays.n; i++) {
-        mert_net_options no = {.hidden = o->hidden, .epochs = o->epochs, .patience = o->patience, .batch = batch, .lr = o->lr,
-                               .dropout = o->dropout, .decay = o->net_decays.from[i], .seed = o->seed + (uint64_t)t->seed,
+        mert_net_options no = {.hidden = o->hidden,
+                               .epochs = o->epochs,
+                               .patience = o->patience,
+                               .batch = batch,
+                               .lr = o->lr,
+                               .dropout = o->dropout,
+                               .decay = o->net_decays.from[i],
+                               .seed = o->seed + (uint64_t)t->seed,
                                .place = (uint32_t)((t->line * r->folds.rounds + t->round) * o->net_decays.n + i)};
         double loss;
-        mert_net *net = mert_net_train(&data, &no, t->order, t->n_train, t->order + t->n_train, t->n_valid, &loss, NULL);
+        mert_net *net =
+            mert_net_train(&data, &no, t->order, t->n_train, t->order + t->n_train, t->n_valid, &loss, NULL);
         bad = !net;
         if (net && (!best || loss < least)) {
             mert_net_free(best);
@@ -285,7 +306,10 @@ static void work(void *arg, int64_t i, int worker)
 {
     run *r = arg;
     int64_t per_line = (int64_t)r->r->seeds * r->folds.rounds, C = r->g->outputs, n = r->g->n;
-    task t = {.run = r, .line = r->first + i / per_line, .seed = i % per_line / r->folds.rounds, .round = i % r->folds.rounds};
+    task t = {.run = r,
+              .line = r->first + i / per_line,
+              .seed = i % per_line / r->folds.rounds,
+              .round = i % r->folds.rounds};
     int64_t values = t.line > r->layers ? r->layers * r->d : r->d;
     int bad;
     t.order = malloc((size_t)n * sizeof *t.order);
@@ -371,8 +395,8 @@ static int compute(run *r, mert_error *e)
     return 0;
 }
 
-int mert_probe_run(mert_probe_result *to, const mert_probe_options *o, const mert_targets *g, const float *x, int64_t layers, int64_t d,
-                   mert_error *e)
+int mert_probe_run(mert_probe_result *to, const mert_probe_options *o, const mert_targets *g, const float *x,
+                   int64_t layers, int64_t d, mert_error *e)
 {
     run r = {.o = o, .g = g, .x = x, .layers = layers, .d = d, .r = to};
     int bad;

@@ -3,9 +3,9 @@
  *     for each seed: deal the groups to parts; for each round, layer and decay: train on train, judge on valid;
  *     ask the best one for the instances of test; score the answers of all rounds
  *
- * Features are brought to mean 0 and variance 1, as are numbers to regress on, by the statistics of what is trained on alone. A linear
- * probe whose valid part was carved from the training data is trained once more on both, with the decay that was best.
- * Each (layer, seed, round) is one task of the pool, and a function of the data and the options alone. */
+ * Features are brought to mean 0 and variance 1, as are numbers to regress on, by the statistics of what is trained on
+ * alone. A linear probe whose valid part was carved from the training data is trained once more on both, with the decay
+ * that was best. Each (layer, seed, round) is one task of the pool, and a function of data and options alone. */
 #ifndef MERT_PROBE_H
 #define MERT_PROBE_H
 
@@ -18,7 +18,7 @@ typedef struct mert_probe_options {
     int weighted;               /* also a learned mixture of all layers (trained by net.h, hidden or not) */
     int folds, seeds;
     uint64_t seed;              /* the first of them */
-    struct { const double *from; int n; } decays, net_decays; /* to choose from, descending: linear; hidden or weighted */
+    struct { const double *from; int n; } decays, net_decays; /* to choose from, descending; net: hidden or weighted */
     int epochs, patience, batch; /* these: of net.h; a batch is at most an eighth of the training part */
     double lr, dropout;
     void (*progress)(int64_t done, int64_t all); /* NULL: none */
@@ -36,8 +36,8 @@ typedef struct mert_probe_result {
 } mert_probe_result;
 
 /* x [n, layers, d], n of the targets. */
-int mert_probe_run(mert_probe_result *r, const mert_probe_options *o, const mert_targets *g, const float *x, int64_t layers, int64_t d,
-                   mert_error *e);
+int mert_probe_run(mert_probe_result *r, const mert_probe_options *o, const mert_targets *g, const float *x,
+                   int64_t layers, int64_t d, mert_error *e);
 void mert_probe_result_free(mert_probe_result *r);
 
 /* Over the seeds where it is defined. NAN: nowhere. */

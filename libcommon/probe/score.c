@@ -101,7 +101,8 @@ static double mean_of(const mean *m)
     return m->n ? m->sum / (double)m->n : NAN;
 }
 
-static void rank(const mert_targets *g, const float *score, const int32_t *round, int rounds, mert_scored *x, double *auc, double *ap)
+static void rank(const mert_targets *g, const float *score, const int32_t *round, int rounds, mert_scored *x,
+                 double *auc, double *ap)
 {
     mean aucs = {0}, aps = {0};
     for (int64_t c = 0; c < g->outputs; c++) {
@@ -190,7 +191,8 @@ static void score_numbers(const mert_targets *g, const float *score, const int32
     to[MAE] = error / (double)(n * C);
 }
 
-int mert_score_all(const mert_targets *g, const float *score, const int32_t *round, int rounds, double *to, mert_error *e)
+int mert_score_all(const mert_targets *g, const float *score, const int32_t *round, int rounds, double *to,
+                   mert_error *e)
 {
     size_t C = (size_t)g->outputs, n = (size_t)g->n;
     int bad = 0;
@@ -208,7 +210,8 @@ int mert_score_all(const mert_targets *g, const float *score, const int32_t *rou
         if (x && k) {
             count(g, score, round, &all);
             score_labels(g, &all, to);
-            rank(g, score, round, rounds, x, to + (classes ? CLASS_AUC : LABEL_AUC), to + (classes ? CLASS_AP : LABEL_AP));
+            rank(g, score, round, rounds, x, to + (classes ? CLASS_AUC : LABEL_AUC),
+                 to + (classes ? CLASS_AP : LABEL_AP));
         }
         bad = !x || !k;
         free(x);

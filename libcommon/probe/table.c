@@ -30,8 +30,8 @@ static int cut(char *line, char *field[FIELDS_MAX])
 
 static int name_columns(columns *c, char **field, int n, const char *label, const char *path, mert_error *e)
 {
-    const struct { const char *name; int *to; } known[] = {
-        {"key", &c->key}, {"start", &c->start}, {"end", &c->end}, {"split", &c->split}, {"group", &c->group}, {label, &c->label}};
+    const struct { const char *name; int *to; } known[] = {{"key", &c->key},     {"start", &c->start}, {"end", &c->end},
+                 {"split", &c->split}, {"group", &c->group}, {label, &c->label}};
     *c = (columns){n, -1, -1, -1, -1, -1, -1};
     for (int i = 0; i < n; i++)
         for (size_t k = 0; k < sizeof known / sizeof *known; k++)
@@ -49,20 +49,24 @@ static int name_columns(columns *c, char **field, int n, const char *label, cons
 }
 
 /* What the first line says of all. *header: it is a line of names. */
-static int find_columns(columns *c, char **field, int n, const char *column, int *header, const char *path, mert_error *e)
+static int find_columns(columns *c, char **field, int n, const char *column, int *header, const char *path,
+                        mert_error *e)
 {
     *header = n > 1 && n <= FIELDS_MAX && !strcmp(field[0], "key");
     if (*header)
         return name_columns(c, field, n, column ? column : "label", path, e);
     if (column)
-        return mert_fail(e, "%s: line 1 does not begin with 'key': there are no named columns to find '%s' in", path, column);
+        return mert_fail(e, "%s: line 1 does not begin with 'key': there are no named columns to find '%s' in", path,
+                         column);
     if (n == 2)
         *c = (columns){2, 0, -1, -1, 1, -1, -1};
     else if (n == 4)
         *c = (columns){4, 0, 1, 2, 3, -1, -1};
     else
-        return mert_fail(e, "%s: line 1 has %s%d field%s, not key<TAB>label or key<TAB>start<TAB>end<TAB>label, and names no columns",
-                         path, n > FIELDS_MAX ? "more than " : "", n > FIELDS_MAX ? FIELDS_MAX : n, n == 1 ? "" : "s");
+        return mert_fail(
+            e,
+            "%s: line 1 has %s%d field%s, not key<TAB>label or key<TAB>start<TAB>end<TAB>label, and names no columns",
+            path, n > FIELDS_MAX ? "more than " : "", n > FIELDS_MAX ? FIELDS_MAX : n, n == 1 ? "" : "s");
     return 0;
 }
 
@@ -100,10 +104,12 @@ static int seconds(const char *s, double *to)
 static int read_row(mert_probe_row *r, const columns *c, char **field, const char *path, int64_t line, mert_error *e)
 {
     static const char *const parts[] = {"train", "valid", "test"};
-    *r = (mert_probe_row){.key = field[c->key], .label = field[c->label], .end = INFINITY, .line = line, .part = MERT_PROBE_OUT};
+    *r = (mert_probe_row){
+        .key = field[c->key], .label = field[c->label], .end = INFINITY, .line = line, .part = MERT_PROBE_OUT};
     if (unescape(field[c->key]))
-        return mert_fail(e, "%s: line %" PRId64 ": a %% in a key is not followed by two hexadecimal digits (a %% itself is %%25)",
-                         path, line);
+        return mert_fail(
+            e, "%s: line %" PRId64 ": a %% in a key is not followed by two hexadecimal digits (a %% itself is %%25)",
+            path, line);
     if (!*r->key)
         return mert_fail(e, "%s: line %" PRId64 ": the key is empty", path, line);
     r->group = c->group >= 0 ? field[c->group] : r->key;
@@ -112,7 +118,8 @@ static int read_row(mert_probe_row *r, const columns *c, char **field, const cha
             return mert_fail(e, "%s: line %" PRId64 ": '%.40s' is no time in seconds", path, line,
                              field[seconds(field[c->start], &r->start) ? c->start : c->end]);
         if (!(r->end > r->start))
-            return mert_fail(e, "%s: line %" PRId64 ": the span ends at %g s, but begins at %g s", path, line, r->end, r->start);
+            return mert_fail(e, "%s: line %" PRId64 ": the span ends at %g s, but begins at %g s", path, line, r->end,
+                             r->start);
     }
     if (c->split < 0)
         return 0;
@@ -120,7 +127,8 @@ static int read_row(mert_probe_row *r, const columns *c, char **field, const cha
         if (!strcmp(field[c->split], parts[i]))
             r->part = (mert_probe_part)i;
     if (r->part == MERT_PROBE_OUT)
-        return mert_fail(e, "%s: line %" PRId64 ": split '%.40s' is none of train, valid and test", path, line, field[c->split]);
+        return mert_fail(e, "%s: line %" PRId64 ": split '%.40s' is none of train, valid and test", path, line,
+                         field[c->split]);
     return 0;
 }
 
@@ -143,10 +151,11 @@ static int check_items(const mert_probe_table *t, mert_error *e)
         if (strcmp(a->key, b->key))
             continue;
         if (!t->spans)
-            return mert_fail(e, "%s: line %" PRId64 ": '%.200s' is there already, in line %" PRId64, t->path, b->line, b->key, a->line);
+            return mert_fail(e, "%s: line %" PRId64 ": '%.200s' is there already, in line %" PRId64, t->path, b->line,
+                             b->key, a->line);
         if (a->part != b->part || strcmp(a->group, b->group))
-            return mert_fail(e, "%s: '%.200s' has another %s in line %" PRId64 " than in line %" PRId64, t->path, b->key,
-                             a->part != b->part ? "split" : "group", b->line, a->line);
+            return mert_fail(e, "%s: '%.200s' has another %s in line %" PRId64 " than in line %" PRId64, t->path,
+                             b->key, a->part != b->part ? "split" : "group", b->line, a->line);
     }
     return 0;
 }
@@ -175,7 +184,8 @@ static int read_lines(mert_probe_table *t, size_t size, const char *column, mert
                 continue;
         }
         if (n != c.n)
-            return mert_fail(e, "%s: line %" PRId64 " has %d field%s, the first one has %d", t->path, number, n, n == 1 ? "" : "s", c.n);
+            return mert_fail(e, "%s: line %" PRId64 " has %d field%s, the first one has %d", t->path, number, n,
+                             n == 1 ? "" : "s", c.n);
         if (read_row(&t->rows[t->n], &c, field, t->path, number, e))
             return -1;
         t->n++;

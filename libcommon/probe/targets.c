@@ -84,7 +84,8 @@ static int collect(names *all, mert_probe_task task, const mert_probe_table *t, 
     size_t length;
     if (task == MERT_PROBE_CLASSIFY) {
         if (strchr(r->label, ','))
-            return mert_fail(e, "%s: line %" PRId64 ": '%.100s' holds a comma: several labels need --task multilabel", AT(t, r), r->label);
+            return mert_fail(e, "%s: line %" PRId64 ": '%.100s' holds a comma: several labels need --task multilabel",
+                             AT(t, r), r->label);
         if (!*r->label)
             return mert_fail(e, "%s: line %" PRId64 ": the label is empty", AT(t, r));
         return names_add(all, r->label, strlen(r->label), e);
@@ -127,9 +128,11 @@ static int make_classes(mert_targets *g, const mert_probe_table *t, const int64_
             bad = collect(&all, g->task, t, &t->rows[row[i]], e);
     names_settle(&all);
     if (!bad && all.n < (multi ? 1 : 2))
-        bad = multi ? mert_fail(e, "%s: no row with features has a label", t->path)
-                    : mert_fail(e, "%s: one class only, '%.100s', in all rows with features: there is nothing to tell apart", t->path,
-                                all.items[0]);
+        bad = multi
+                  ? mert_fail(e, "%s: no row with features has a label", t->path)
+                  : mert_fail(e,
+                              "%s: one class only, '%.100s', in all rows with features: there is nothing to tell apart",
+                              t->path, all.items[0]);
     if (!bad) {
         g->outputs = all.n;
         g->label = multi ? NULL : malloc((size_t)g->n * sizeof *g->label);
@@ -146,7 +149,8 @@ static int make_classes(mert_targets *g, const mert_probe_table *t, const int64_
         while (without < g->n && g->y[without] > 0)
             without++;
         if (without == g->n)
-            bad = mert_fail(e, "%s: all rows with features have the one label there is: there is nothing to tell apart", t->path);
+            bad = mert_fail(e, "%s: all rows with features have the one label there is: there is nothing to tell apart",
+                            t->path);
     }
     if (bad) {
         names_free(&all);
@@ -167,12 +171,14 @@ static int read_numbers(mert_targets *g, const mert_probe_table *t, const mert_p
         char *stop;
         double v = strtod(s, &stop);
         if (!length || stop != s + length || !(fabs(v) < 1e18))
-            return mert_fail(e, "%s: line %" PRId64 ": '%.*s' is no number to regress on", AT(t, r), (int)(length < 100 ? length : 100), s);
+            return mert_fail(e, "%s: line %" PRId64 ": '%.*s' is no number to regress on", AT(t, r),
+                             (int)(length < 100 ? length : 100), s);
         if (n < g->outputs)
             y[n] = (float)v;
     }
     if (n != g->outputs)
-        return mert_fail(e, "%s: line %" PRId64 ": %" PRId64 " numbers, the others have %" PRId64, AT(t, r), n, g->outputs);
+        return mert_fail(e, "%s: line %" PRId64 ": %" PRId64 " numbers, the others have %" PRId64, AT(t, r), n,
+                         g->outputs);
     return 0;
 }
 
@@ -192,8 +198,8 @@ static int make_numbers(mert_targets *g, const mert_probe_table *t, const int64_
         while (i < g->n && g->y[i * g->outputs + c] == g->y[c])
             i++;
         if (i == g->n)
-            return mert_fail(e, "%s: all rows with features have the same number, %g: there is nothing to tell apart", t->path,
-                             (double)g->y[c]);
+            return mert_fail(e, "%s: all rows with features have the same number, %g: there is nothing to tell apart",
+                             t->path, (double)g->y[c]);
     }
     return 0;
 }
@@ -228,7 +234,8 @@ static int make_groups(mert_targets *g, const mert_probe_table *t, const int64_t
     return bad;
 }
 
-int mert_targets_make(mert_targets *g, mert_probe_task task, const mert_probe_table *t, const int64_t *row, int64_t n, mert_error *e)
+int mert_targets_make(mert_targets *g, mert_probe_task task, const mert_probe_table *t, const int64_t *row, int64_t n,
+                      mert_error *e)
 {
     *g = (mert_targets){.task = task, .n = n, .given = t->splits};
     if ((task == MERT_PROBE_REGRESS ? make_numbers : make_classes)(g, t, row, e) || make_groups(g, t, row, e)) {

@@ -1,5 +1,6 @@
-/* Probes: measures against values by hand, folds that never leak, the linear probe against its own conditions for a minimum and
- * the closed form, nets against what a linear probe can and cannot do, the same answer on any number of threads. */
+/* Probes: measures against values by hand, folds that never leak, the linear probe against its own conditions for a
+ * minimum and the closed form, nets against what a linear probe can and cannot do, the same answer on any number of
+ * threads. */
 #include "../test.h"
 
 #include "../../libcommon/base/pool.h"
@@ -65,8 +66,8 @@ TEST(scores_of_classes_by_hand)
     CHECK_NEAR(named(&g, v, "accuracy"), 3.0 / 5, 1e-12);
     CHECK_NEAR(named(&g, v, "balanced_accuracy"), 2.0 / 3, 1e-12);
     CHECK_NEAR(named(&g, v, "f1_macro"), (2.0 / 3 + 0.5 + 2.0 / 3) / 3, 1e-12);
-    /* By round. Class 0: 1, none. Class 1: in round 0 {0, 3, 3} of which the second: 3/4; in round 1 {0, 1}, the second: 1.
-     * Class 2: {0, 0, 1}, the third: 1; {3, 0}: 1. */
+    /* By round. Class 0: 1, none. Class 1: in round 0 {0, 3, 3} of which the second: 3/4; in round 1 {0, 1}, the
+     * second: 1. Class 2: {0, 0, 1}, the third: 1; {3, 0}: 1. */
     CHECK_NEAR(named(&g, v, "roc_auc"), (1 + (0.75 + 1) / 2 + 1) / 3, 1e-12);
     CHECK_NEAR(named(&g, v, "ap"), (1 + (0.5 + 1) / 2 + 1) / 3, 1e-12);
 }
@@ -112,8 +113,14 @@ static void make_world(world *w, mert_probe_task task)
     }
     for (int i = 0; i < GROUPS; i++)
         w->part[i] = MERT_PROBE_OUT;
-    w->g = (mert_targets){.task = task, .n = N, .outputs = task == MERT_PROBE_CLASSIFY ? CLASSES : 1, .label = w->label, .y = w->y,
-                          .group = w->group, .groups = GROUPS, .part = w->part};
+    w->g = (mert_targets){.task = task,
+                          .n = N,
+                          .outputs = task == MERT_PROBE_CLASSIFY ? CLASSES : 1,
+                          .label = w->label,
+                          .y = w->y,
+                          .group = w->group,
+                          .groups = GROUPS,
+                          .part = w->part};
 }
 
 TEST(no_group_is_on_two_sides_and_each_is_asked_once)
@@ -252,7 +259,8 @@ TEST(linear_probes_end_where_the_gradient_is_zero)
     static int32_t label[ROWS];
     mert_error e;
     for (int task = 0; task < 3; task++) {
-        mert_linear_data p = {.task = (mert_probe_task)task, .n = ROWS, .d = D, .outputs = C, .x = x, .label = label, .y = y};
+        mert_linear_data p = {
+            .task = (mert_probe_task)task, .n = ROWS, .d = D, .outputs = C, .x = x, .label = label, .y = y};
         make_rows(x, label, y, p.task);
         for (double decay = 1; decay > 1e-5; decay /= 10) {
             float w[C * D + C] = {0};
@@ -338,8 +346,18 @@ TEST(without_hidden_units_a_net_reaches_the_linear_minimum)
     static int32_t label[ROWS];
     mert_error e;
     for (int task = 0; task < 3; task++) {
-        mert_linear_data p = {.task = (mert_probe_task)task, .n = ROWS, .d = D, .outputs = C, .x = x, .label = label, .y = y};
-        mert_net_data q = {.task = p.task, .layers = 1, .d = D, .outputs = C, .stride = D, .x = x, .mean = mean, .scale = scale, .label = label, .y = y};
+        mert_linear_data p = {
+            .task = (mert_probe_task)task, .n = ROWS, .d = D, .outputs = C, .x = x, .label = label, .y = y};
+        mert_net_data q = {.task = p.task,
+                           .layers = 1,
+                           .d = D,
+                           .outputs = C,
+                           .stride = D,
+                           .x = x,
+                           .mean = mean,
+                           .scale = scale,
+                           .label = label,
+                           .y = y};
         mert_net_options o = net_options(0);
         mert_net *net;
         double loss;
@@ -361,7 +379,15 @@ TEST(hidden_units_learn_what_no_line_separates)
 {
     static float x[N * 2], mean[2], scale[2] = {1, 1};
     static int32_t label[N];
-    mert_net_data p = {.task = MERT_PROBE_CLASSIFY, .layers = 1, .d = 2, .outputs = 2, .stride = 2, .x = x, .mean = mean, .scale = scale, .label = label};
+    mert_net_data p = {.task = MERT_PROBE_CLASSIFY,
+                       .layers = 1,
+                       .d = 2,
+                       .outputs = 2,
+                       .stride = 2,
+                       .x = x,
+                       .mean = mean,
+                       .scale = scale,
+                       .label = label};
     mert_error e;
     for (int i = 0; i < N; i++) { /* exclusive or: opposite corners */
         int a = i & 1, b = i >> 1 & 1;
@@ -383,7 +409,15 @@ TEST(a_mixture_turns_to_the_layer_that_knows)
     enum { L = 3, W = 4 };
     static float x[N * L * W], mean[L * W], scale[L * W];
     static int32_t label[N];
-    mert_net_data p = {.task = MERT_PROBE_CLASSIFY, .layers = L, .d = W, .outputs = CLASSES, .stride = L * W, .x = x, .mean = mean, .scale = scale, .label = label};
+    mert_net_data p = {.task = MERT_PROBE_CLASSIFY,
+                       .layers = L,
+                       .d = W,
+                       .outputs = CLASSES,
+                       .stride = L * W,
+                       .x = x,
+                       .mean = mean,
+                       .scale = scale,
+                       .label = label};
     mert_error e;
     for (int i = 0; i < N; i++) {
         label[i] = i % CLASSES;
@@ -425,8 +459,18 @@ TEST(the_same_numbers_on_any_number_of_threads)
         for (int k = 0; k < L * W; k++)
             x[i * L * W + k] = (float)(100 + normal(8, i * L * W + k) + (k / W == 1 && k % W == w.label[i] ? 6 : 0));
     for (int h = 0; h <= 8; h += 8) {
-        mert_probe_options o = {.hidden = h, .weighted = 1, .folds = 4, .seeds = 2, .seed = 3, .decays = {decays, 2}, .net_decays = {decays, 2},
-                                .epochs = 30, .patience = 5, .batch = 16, .lr = 1e-2, .dropout = 0.2};
+        mert_probe_options o = {.hidden = h,
+                                .weighted = 1,
+                                .folds = 4,
+                                .seeds = 2,
+                                .seed = 3,
+                                .decays = {decays, 2},
+                                .net_decays = {decays, 2},
+                                .epochs = 30,
+                                .patience = 5,
+                                .batch = 16,
+                                .lr = 1e-2,
+                                .dropout = 0.2};
         mert_probe_result one, three;
         mert_pool_set_threads(1);
         CHECK(!mert_probe_run(&one, &o, &w.g, x, L, W, &e));
@@ -437,14 +481,15 @@ TEST(the_same_numbers_on_any_number_of_threads)
         CHECK(!memcmp(one.mixture, three.mixture, L * sizeof *one.mixture));
         CHECK(first_score(&one, 2) > 0.97 && first_score(&one, 3) > 0.97);
         CHECK(first_score(&one, 1) > 0.12 && first_score(&one, 1) < 0.38);
-        CHECK(first_score(&one, 0) > 0.1 && first_score(&one, 0) <= 0.25); /* a guess goes with what is more frequent outside */
+        CHECK(first_score(&one, 0) > 0.1 &&
+              first_score(&one, 0) <= 0.25); /* a guess goes with what is more frequent outside */
         mert_probe_result_free(&one);
         mert_probe_result_free(&three);
     }
 }
 
-/* Each group has a mark of its own in the features, and a label drawn for the group: who has seen a group can name its label, and who
- * has not cannot. With groups on both sides of a split this would score near 1. */
+/* Each group has a mark of its own in the features, and a label drawn for the group: who has seen a group can name its
+ * label, and who has not cannot. With groups on both sides of a split this would score near 1. */
 TEST(marks_of_a_group_do_not_help)
 {
     static world w;
