@@ -34,6 +34,21 @@ second() { prepare OUT="$t/h" RATE=16000 TEACHERS='mfcc hubert' MODEL="$t/model"
 check both_iterations_of_hubert second
 check mfcc labels mfcc_km 10 16000/160
 check hubert labels hubert_km 10 16000/320
+# The pipes of mert(7).
+by_hand() {
+    hidden() { mert-decode --rate 16000 --dtype i16 --manifest "$t/d/train.tsv" | mert-encode -m "$t/model" --layers 2 --dtype f16; }
+    hidden | mert-kmeans train -k 10 --seed 1 --lloyd 2 -o "$t/layer" && cmp "$t/layer" "$t/d/hubert.safetensors" &&
+        hidden | mert-kmeans assign -m "$t/layer" --labels "$t/train.layer" > "$t/x.mts" && cmp "$t/train.layer" "$t/d/train.hubert_km"
+}
+check the_pipe_by_hand_is_the_same by_hand
+with_xargs() {
+    (cd "$t" && mert-manifest --out by/hand --shards 3 --valid-percent 30 --seed 1 music && ls by/hand/shards | xargs -P 2 -I % sh -c 'mert-decode --manifest by/hand/shards/% | mert-rvq encode --threads 1 -m "$1" --codebooks 2 > by/hand/%.part && mv by/hand/%.part by/hand/%.mts' - "$1" &&
+        for half in train valid; do
+            mert-tensor gather --manifest by/hand/$half.tsv by/hand/$half.?????.tsv.mts | mert-tensor labels -o "by/hand/$half.encodec_%d" && cmp by/hand/$half.encodec_1 aside/$half.encodec_1 && cmp by/hand/$half.encodec_0.meta aside/$half.encodec_0.meta || exit
+        done)
+}
+case $golden_encodec in /*) ;; *) golden_encodec=$PWD/$golden_encodec ;; esac
+check shards_and_xargs_by_hand_are_the_same with_xargs "$golden_encodec"
 lloyd() {
     cat "$t"/d/features/mfcc/train.*.mts > "$t/mfcc.mts" && mert-kmeans train -k 10 --seed 1 --lloyd 2 -o "$t/lloyd" "$t/mfcc.mts" && cmp "$t/lloyd" "$t/d/mfcc.safetensors" && [ -z "$(ls "$t/d/lloyd")" ] &&
         mert-kmeans train -k 10 --seed 1 -o "$t/none" "$t/mfcc.mts" && ! cmp -s "$t/none" "$t/lloyd"
