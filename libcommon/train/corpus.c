@@ -204,6 +204,10 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int
         *room = grown;
         *size = n;
     }
+    if (n > INT32_MAX)
+        return mert_fail(e, "%s: line %lld: %lld labels: at most %d", l->path, (long long)item->row + 1, (long long)n,
+                         INT32_MAX);
+    c->labelled[(c->n - 1) * c->K + k] = (int32_t)n;
     if (mert_corpus_part_read(&c->parts[item->part], k, item->row, 0, n, *room, e))
         return -1;
     for (int64_t i = 0; i < n; i++) {
@@ -230,6 +234,8 @@ static int gather(mert_corpus *c, mert_error *e)
     int32_t *room = NULL;
     int64_t size = 0;
     int bad = 0;
+    if (!(c->labelled = malloc(((size_t)c->rows * (size_t)c->K + 1) * sizeof *c->labelled)))
+        return mert_fail(e, "out of memory for %lld rows", (long long)c->rows);
     for (int64_t row = 0; !bad && row < c->rows; row++) {
         mert_corpus_item item = c->items[row];
         const mert_manifest_row *listed = &c->parts[item.part].manifest.rows[item.row];
@@ -299,6 +305,7 @@ void mert_corpus_close(mert_corpus *c)
     free(c->codebooks);
     free(c->files);
     free(c->items);
+    free(c->labelled);
     memset(c, 0, sizeof *c);
 }
 

@@ -65,6 +65,7 @@ typedef struct mert_corpus {
     int K;
     mert_codebook *codebooks; /* [K] */
     mert_corpus_item *items;  /* in the manifests' order, without the failed */
+    int32_t *labelled;        /* [n, K]: how many labels each has; counting them in text takes time */
     int64_t n;
     int64_t failed;         /* rows left out ... */
     const char *failed_key; /* ... the first of them; NULL: none */

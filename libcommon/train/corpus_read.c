@@ -54,7 +54,7 @@ int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
     int64_t fewest = INT64_MAX, stride = c->config.stride;
     for (int k = 0; k < c->K; k++) {
         const mert_codebook *b = &c->codebooks[k];
-        int64_t labels = mert_corpus_part_count(part_of(c, item), k, c->items[item].row), first = 0, frames;
+        int64_t labels = c->labelled[item * c->K + k], first = 0, frames;
         __int128 over, under = (__int128)stride * b->rate_num;
         if (c->config.jitter)
             labels -= label_at(c, b, start, 0);
