@@ -1,11 +1,17 @@
-# The trainer against reference training: both norm orders, on the CPU and on the guard backend; and that the comparison can fail.
+# The trainer against reference training: both norm orders, on the CPU and on the guard backend, on one process and on two; and
+# that the comparison can fail.
 . tests/shell
 for d in train-post-ln train-pre-ln; do
     check "$d" train-parity "$golden/$d"
     check "$d on the guard backend" train-parity --device guard "$golden/$d"
+    for shard in none optimizer full; do
+        check "$d on two processes, --shard $shard" train-parity --processes 2 --threads 1 --shard $shard "$golden/$d"
+    done
+    check "$d on two processes and the guard backend" train-parity --processes 2 --threads 1 --shard full --device guard "$golden/$d"
 done
 check "one thread gives the same" train-parity --threads 1 "$golden/train-post-ln"
 cp -r "$golden/train-post-ln" "$TEST_TMP/wrong"
 sed -i 's/"lr": 0.0005/"lr": 0.0006/' "$TEST_TMP/wrong/expect.json"
-wrong() { ! train-parity "$TEST_TMP/wrong"; }
+wrong() { ! train-parity "$@" "$TEST_TMP/wrong"; }
 check "another learning rate is noticed" wrong
+check "by two processes, too" wrong --processes 2
