@@ -1,6 +1,7 @@
 #include "cqt_vector.h"
 
 #include <math.h>
+#include <string.h>
 
 /* A vector type of the compilers', not of one instruction set: each lowers it to what it has. */
 typedef float lanes __attribute__((vector_size(4 * CQT_LANES), may_alias));
@@ -9,37 +10,81 @@ typedef struct point {
     lanes re, im;
 } point;
 
-static void fold(const float *response, const float *spectrum, int rows, int frames, int first, float *z)
+/* One point's sums, and FOLDS: as many spectra at a time as there are registers for two points of each. A row of the
+ * response times a complex number: with vectors of 64 bytes it is one product, (re, im) of each lane side by side. */
+#if defined __AVX512F__ && defined __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define WIDE 1
+#endif
+#endif
+#ifdef WIDE
+enum { FOLDS = 4 };
+typedef float sums __attribute__((vector_size(8 * CQT_LANES), may_alias));
+typedef double numbers __attribute__((vector_size(8 * CQT_LANES), may_alias));
+#define ADD_ROW(h, x, sum)                                                                                  \
+    do {                                                                                                    \
+        double number;                                                                                      \
+        memcpy(&number, x, sizeof number);                                                                  \
+        (sum) += __builtin_shufflevector(h, h, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7) *            \
+                 (sums)(numbers){number, number, number, number, number, number, number, number};           \
+    } while (0)
+#define PUT_POINT(sum, z)                                                      \
+    ((z).re = __builtin_shufflevector(sum, sum, 0, 2, 4, 6, 8, 10, 12, 14),    \
+     (z).im = __builtin_shufflevector(sum, sum, 1, 3, 5, 7, 9, 11, 13, 15))
+#define NOTHING {0}
+#else
+#ifdef __AVX2__
+enum { FOLDS = 2 };
+#else
+enum { FOLDS = 1 };
+#endif
+typedef point sums;
+#define ADD_ROW(h, x, sum) ((sum).re += (h) * (x)[0], (sum).im += (h) * (x)[1])
+#define PUT_POINT(sum, z) ((z) = (sum))
+#define NOTHING {{0}, {0}}
+#endif
+
+/* Two points of each of a constant number of spectra: so many chains of sums keep the units busy, and each row of the
+ * response serves all spectra. */
+static inline __attribute__((always_inline)) void fold_some(const lanes *h, const float *spectrum, size_t stride,
+                                                            int blocks, int rows, int frames, int first, point *z)
+{
+    int m = first % frames + (first % frames < 0 ? frames : 0);
+    for (int q = 0; q < frames; q += 2) {
+        sums even[FOLDS] = {NOTHING}, odd[FOLDS] = {NOTHING};
+        for (int r = q; r < rows; r += frames, h += 2) {
+            const float *x = spectrum + 2 * (size_t)r;
+            for (int b = 0; b < blocks; b++) {
+                ADD_ROW(h[0], x + b * stride, even[b]);
+                ADD_ROW(h[1], x + b * stride + 2, odd[b]);
+            }
+        }
+        for (int b = 0; b < blocks; b++)
+            PUT_POINT(even[b], z[(size_t)b * frames + m]);
+        m = m + 1 == frames ? 0 : m + 1;
+        for (int b = 0; b < blocks; b++)
+            PUT_POINT(odd[b], z[(size_t)b * frames + m]);
+        m = m + 1 == frames ? 0 : m + 1;
+    }
+}
+
+static void fold(const float *response, const float *spectrum, size_t stride, int blocks, int rows, int frames,
+                 int first, float *z)
 {
     const lanes *h = (const lanes *)response;
     point *out = (point *)z;
-    int m = first % frames + (first % frames < 0 ? frames : 0);
-    for (int q = 0; q < frames; q += 4) {
-        /* Four frequencies at a time: eight independent chains of sums keep the units busy. */
-        lanes re0 = {0}, im0 = {0}, re1 = {0}, im1 = {0}, re2 = {0}, im2 = {0}, re3 = {0}, im3 = {0};
-        for (int r = q; r < rows; r += frames) {
-            const float *x = spectrum + 2 * r;
-            re0 += h[r] * x[0];
-            im0 += h[r] * x[1];
-            re1 += h[r + 1] * x[2];
-            im1 += h[r + 1] * x[3];
-            re2 += h[r + 2] * x[4];
-            im2 += h[r + 2] * x[5];
-            re3 += h[r + 3] * x[6];
-            im3 += h[r + 3] * x[7];
-        }
-        out[m].re = re0;
-        out[m].im = im0;
-        m = m + 1 == frames ? 0 : m + 1;
-        out[m].re = re1;
-        out[m].im = im1;
-        m = m + 1 == frames ? 0 : m + 1;
-        out[m].re = re2;
-        out[m].im = im2;
-        m = m + 1 == frames ? 0 : m + 1;
-        out[m].re = re3;
-        out[m].im = im3;
-        m = m + 1 == frames ? 0 : m + 1;
+    for (; blocks >= FOLDS; blocks -= FOLDS, spectrum += FOLDS * stride, out += FOLDS * (size_t)frames)
+        fold_some(h, spectrum, stride, FOLDS, rows, frames, first, out);
+    for (; blocks > 0; blocks--, spectrum += stride, out += frames)
+        fold_some(h, spectrum, stride, 1, rows, frames, first, out);
+}
+
+static void advance(const float *spectrum, const float *w, int count, float *out)
+{
+    for (int i = 0; i < 2 * count; i += 2) {
+        float re = spectrum[i] * w[i] - spectrum[i + 1] * w[i + 1];
+        out[i + 1] = spectrum[i] * w[i + 1] + spectrum[i + 1] * w[i];
+        out[i] = re;
     }
 }
 
@@ -124,4 +169,4 @@ static void turn(float *z, int n, const float *w)
     }
 }
 
-const cqt_vector MERT_KERNEL(mert_cqt_vector) = {fold, inverse, magnitude, turn};
+const cqt_vector MERT_KERNEL(mert_cqt_vector) = {fold, advance, inverse, magnitude, turn};

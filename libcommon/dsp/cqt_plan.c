@@ -123,7 +123,7 @@ static void fill_response(const cqt_level *v, const mert_cqt_config *c, int k, d
             w = l / 4;
         else
             w = 0.5 * slu * cu * sin_b2 / (su * (sin_b2 - s2));
-        response[(size_t)r * CQT_LANES] = (float)(w * scale);
+        response[(size_t)cqt_response_place(r, rows, v->frames) * CQT_LANES] = (float)(w * scale);
         t = su * cd + cu * sd, cu = cu * cd - su * sd, su = t;
         t = slu * cl + clu * sl, clu = clu * cl - slu * sl, slu = t;
     }

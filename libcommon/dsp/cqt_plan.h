@@ -36,7 +36,7 @@ typedef struct cqt_group {
     int odd;                 /* parity of their kernels' lengths */
     int first;               /* DFT index of row 0; may be negative: the spectrum goes on periodically */
     int rows;                /* a multiple of 4 */
-    float *response;         /* [rows][CQT_LANES] */
+    float *response;         /* [rows][CQT_LANES], row r at cqt_response_place */
     float *turn;             /* [2][CQT_LANES]; odd: exp(i pi f_k / sample_rate), what the half sample leaves */
 } cqt_group;
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Blocks of level 0 that are gathered before work begins, and of which one task makes rows: a table serves several. */
+/* Blocks of level 0 that are gathered before work begins, and of which one task makes rows. */
 enum { GATHER = 16, RUN = 4 };
 
 /* More frames or blocks than there will ever be, with room to count on. */
@@ -41,7 +41,7 @@ static size_t scratch_size(const mert_cqt_plan *p)
     size_t most = 0;
     for (int i = 0; i < p->levels; i++) {
         const cqt_level *v = &p->level[i];
-        size_t transform = 3 * ((size_t)v->n + 64), lanes = (size_t)v->frames * 5 * CQT_LANES;
+        size_t transform = 3 * ((size_t)v->n + 64), lanes = (size_t)v->frames * (2 * RUN + 3) * CQT_LANES;
         most = transform > most ? transform : most;
         most = lanes > most ? lanes : most;
     }
@@ -132,24 +132,25 @@ typedef struct transform_job {
 } transform_job;
 
 /* The part of the spectrum that this level's groups look at, periodically continued, as it is and advanced by half a
- * sample. */
-static void keep_spectrum(const cqt_level *v, const float *x, float *even)
+ * sample. x has the points 0 .. n/2; those from there to n are their mirror image. */
+static void keep_spectrum(const cqt_level *v, const cqt_vector *vector, const float *x, float *even)
 {
-    float *odd = even + 2 * (size_t)v->count;
-    for (int i = 0; i < v->count; i++) {
-        int j = (v->first + i) % v->n, mirrored;
-        j += j < 0 ? v->n : 0;
-        mirrored = j > v->n / 2;
-        j = mirrored ? v->n - j : j;
-        even[2 * i] = x[2 * j];
-        even[2 * i + 1] = mirrored ? -x[2 * j + 1] : x[2 * j + 1];
+    int j = (v->first % v->n + v->n) % v->n;
+    for (int i = 0, some; i < v->count; i += some, j = j + some == v->n ? 0 : j + some) {
+        int left = v->count - i;
+        if (j <= v->n / 2) {
+            some = v->n / 2 + 1 - j < left ? v->n / 2 + 1 - j : left;
+            memcpy(even + 2 * i, x + 2 * j, (size_t)some * 2 * sizeof *even);
+            continue;
+        }
+        some = v->n - j < left ? v->n - j : left;
+        for (int k = 0; k < some; k++) {
+            even[2 * (i + k)] = x[2 * (v->n - j - k)];
+            even[2 * (i + k) + 1] = -x[2 * (v->n - j - k) + 1];
+        }
     }
     if (v->parities & 2)
-        for (int i = 0; i < v->count; i++) {
-            const float *w = v->half + 2 * i;
-            odd[2 * i] = even[2 * i] * w[0] - even[2 * i + 1] * w[1];
-            odd[2 * i + 1] = even[2 * i] * w[1] + even[2 * i + 1] * w[0];
-        }
+        vector->advance(even, v->half, v->count, even + 2 * (size_t)v->count);
 }
 
 /* X * lowpass folded to a quarter of its points; the filter lets nothing through beyond n/4, so only the mirror image
@@ -179,7 +180,7 @@ static void transform_block(void *arg, int64_t i, int worker)
     memcpy(time, s->in + (start - s->first), (size_t)v->n * sizeof *time);
     mert_rfft_forward(v->dft, time, spectrum);
     if (v->groups)
-        keep_spectrum(v, spectrum, s->spectra + (size_t)i * 4 * (size_t)v->count);
+        keep_spectrum(v, q->plan->vector, spectrum, s->spectra + (size_t)i * 4 * (size_t)v->count);
     if (v->quarter) {
         int64_t count = v->advance * hop / (4 * v->step), skip = v->left * hop / (4 * v->step);
         int64_t at = (block * v->advance - v->lead) * hop / (4 * v->step) - below->first, lost = at < 0 ? -at : 0;
@@ -210,44 +211,48 @@ static void put_complex(const mert_cqt *q, const cqt_group *g, const float *z, i
         }
 }
 
-static void finish_group(mert_cqt *q, const cqt_level *v, const level_state *s, const cqt_group *g, int block,
-                         float *scratch)
+/* Block number `block` of those ready, folded at z: its rows. spare: frames * 3 lanes. */
+static void finish_block(mert_cqt *q, const cqt_level *v, const cqt_group *g, int64_t block, float *z, float *spare)
 {
     const cqt_vector *vector = q->plan->vector;
     size_t size = (size_t)v->frames * 2 * CQT_LANES, width = (size_t)mert_cqt_width(&q->plan->config);
-    float *spectrum = s->spectra + ((size_t)block * 2 + (size_t)g->odd) * 2 * (size_t)v->count, *z;
-    int64_t frame = (s->next + block) * v->advance - v->lead, from = frame < 0 ? -frame : 0, count = v->advance;
+    int64_t frame = block * v->advance - v->lead, from = frame < 0 ? -frame : 0, count = v->advance;
     if (q->total - frame < count)
         count = q->total - frame;
     if (from >= count)
         return;
-    vector->fold(g->response, spectrum + 2 * (g->first - v->first), g->rows, v->frames, g->first, scratch);
-    z = vector->inverse(&v->lane_fft, scratch, scratch + size) + (size_t)(v->left + from) * 2 * CQT_LANES;
+    z = vector->inverse(&v->lane_fft, z, spare) + (size_t)(v->left + from) * 2 * CQT_LANES;
     count -= from;
     if (q->plan->config.form == MERT_CQT_COMPLEX) {
         vector->turn(z, (int)count, g->turn);
         put_complex(q, g, z, count, q->rows + (size_t)(frame + from - q->emitted) * width);
     } else {
-        vector->magnitude(z, (int)count, scratch + 2 * size);
-        put_magnitudes(q, g, scratch + 2 * size, count, q->rows + (size_t)(frame + from - q->emitted) * width);
+        vector->magnitude(z, (int)count, spare + size);
+        put_magnitudes(q, g, spare + size, count, q->rows + (size_t)(frame + from - q->emitted) * width);
     }
 }
 
-/* Task i: one group and up to RUN blocks of one level. Groups outside, blocks inside: a table is used while it is in
- * the cache. */
+/* Task i: one group and up to RUN blocks of one level, for which its table is read once. */
 static void run_group(void *arg, int64_t i, int worker)
 {
     mert_cqt *q = arg;
     for (int level = 0; level < q->plan->levels; level++) {
         const cqt_level *v = &q->plan->level[level];
         const level_state *s = &q->level[level];
-        int64_t runs = (s->ready + RUN - 1) / RUN, tasks = runs * v->groups;
+        size_t size = (size_t)v->frames * 2 * CQT_LANES, stride = 4 * (size_t)v->count;
+        int64_t runs = (s->ready + RUN - 1) / RUN, tasks = runs * v->groups, first = i % (runs ? runs : 1) * RUN;
+        const cqt_group *g;
+        float *z = q->scratch[worker], *spectra;
+        int blocks = s->ready - first < RUN ? (int)(s->ready - first) : RUN;
         if (i >= tasks) {
             i -= tasks;
             continue;
         }
-        for (int b = (int)(i % runs) * RUN; b < s->ready && b < (int)(i % runs + 1) * RUN; b++)
-            finish_group(q, v, s, &v->group[i / runs], b, q->scratch[worker]);
+        g = &v->group[i / runs];
+        spectra = s->spectra + (size_t)first * stride + 2 * (size_t)(g->odd * v->count + g->first - v->first);
+        q->plan->vector->fold(g->response, spectra, stride, blocks, g->rows, v->frames, g->first, z);
+        for (int b = 0; b < blocks; b++)
+            finish_block(q, v, g, s->next + first + b, z + b * size, z + RUN * size);
         return;
     }
 }

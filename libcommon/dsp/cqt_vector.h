@@ -4,6 +4,8 @@
 
 #include "../base/cpu.h"
 
+#include <stddef.h>
+
 enum { CQT_LANES = 8, CQT_STAGES = 24 };
 
 /* Inverse Fourier transform of `n` points, a power of two, in CQT_LANES independent lanes: radix (4 or 2) of each
@@ -15,10 +17,22 @@ typedef struct cqt_lane_fft {
     float *twiddle[CQT_STAGES]; /* [n_s / radix][radix - 1][2] */
 } cqt_lane_fft;
 
+/* Where row r of a group's response lies: rows that fold to one point, and those of its neighbour, stand in the order
+ * in which fold reads them. rows and frames are multiples of 4. */
+static inline int cqt_response_place(int r, int rows, int frames)
+{
+    int q = r % frames & ~1, whole = rows / frames, rest = rows % frames;
+    return q * whole + (q < rest ? q : rest) + 2 * (r / frames) + r % 2;
+}
+
 typedef struct cqt_vector {
-    /* z[(first + q) mod frames][re, im][lane] = sum_p response[q + p * frames][lane] * spectrum[q + p * frames],
-     * q = 0 .. frames - 1. rows and frames are multiples of 4. */
-    void (*fold)(const float *response, const float *spectrum, int rows, int frames, int first, float *z);
+    /* Of `blocks` spectra, `stride` floats from one to the next, while a row of the response is at hand:
+     * z[block][(first + q) mod frames][re, im][lane] = sum_p response[q + p * frames][lane] * spectrum[q + p * frames],
+     * q = 0 .. frames - 1. */
+    void (*fold)(const float *response, const float *spectrum, size_t stride, int blocks, int rows, int frames,
+                 int first, float *z);
+    /* spectrum[count][2] times the complex w[count][2]. */
+    void (*advance)(const float *spectrum, const float *w, int count, float *out);
     /* In place over x with y as scratch, both [n][2][CQT_LANES]; returns the one that holds the result. */
     float *(*inverse)(const cqt_lane_fft *f, float *x, float *y);
     /* sqrt(re^2 + im^2) of n points: z[n][2][CQT_LANES] -> out[n][CQT_LANES]. */

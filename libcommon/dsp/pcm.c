@@ -25,15 +25,16 @@ int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e)
 const float *mert_pcm_read(mert_pcm *p, const void *data, int64_t *n, mert_error *e)
 {
     const int64_t most = (int64_t)(sizeof p->block / sizeof *p->block);
-    const float *x = p->block;
+    const float *x = p->dtype == MTS_F32 ? data : p->block;
+    int odd = 0;
     if (*n > most)
         *n = most;
     if (p->dtype == MTS_I16)
         for (int64_t i = 0; i < *n; i++)
             p->block[i] = (float)((const int16_t *)data)[i] / 32768.0f;
-    else
-        memcpy(p->block, data, (size_t)*n * sizeof *p->block);
     for (int64_t i = 0; i < *n; i++)
+        odd |= !(fabsf(x[i]) <= 1e15f);
+    for (int64_t i = 0; odd && i < *n; i++)
         if (!(fabsf(x[i]) <= 1e15f)) {
             mert_fail(e, "sample %lld is %g, not a sound", (long long)(p->samples + i), (double)x[i]);
             return NULL;

@@ -8,15 +8,15 @@
 typedef struct mert_pcm {
     mts_dtype dtype;
     int64_t samples;      /* of this record so far */
-    float block[4096];
+    float block[4096];    /* of those that had to be converted */
 } mert_pcm;
 
 /* Refuses another kind than pcm, several channels, other types, and records that say beforehand that they are empty. */
 int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e);
 
 /* Some of the record's data -> float samples: *n on input how many there are at `data`, on return how many are
- * converted (the rest with the next call, data advanced by *n samples). The result is valid until then; NULL for a
- * sample that is not finite or absurdly large (above 1e15), named by its number. */
+ * converted (the rest with the next call, data advanced by *n samples). The result, which may be `data` itself, is
+ * valid until then; NULL for a sample that is not finite or absurdly large (above 1e15), named by its number. */
 const float *mert_pcm_read(mert_pcm *p, const void *data, int64_t *n, mert_error *e);
 
 /* -1 for a record that had no samples. */
