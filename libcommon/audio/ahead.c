@@ -130,7 +130,8 @@ static void forget(item *i)
     i->decoded.n = i->ready.n = 0;
 }
 
-/* Called with the lock held. Threads are not waited for: one may be in a read that never ends. The last to leave frees. */
+/* Called with the lock held. Threads are not waited for, as one may be in a read that never ends: the last to leave
+ * frees. */
 static void leave(mert_ahead *x)
 {
     int last = --x->users == 0;

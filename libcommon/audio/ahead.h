@@ -24,8 +24,8 @@ typedef struct mert_ahead mert_ahead;
  * mert_ahead_free. */
 mert_ahead *mert_ahead_new(int64_t n, char *(*path_of)(void *self, int64_t i), void *self, const mert_audio_settings *s,
                            int threads, mert_error *e);
-/* The next item, to ask for its rate and, after its last sample, mert_audio_salvaged; valid until it is closed. NULL: it
- * cannot be opened. */
+/* The next item, to ask for its rate and, after its last sample, mert_audio_salvaged; valid until it is closed. NULL:
+ * it cannot be opened. */
 const mert_audio *mert_ahead_open(mert_ahead *x, mert_error *e);
 /* How many samples there are at *samples, valid until the next call; 0 at the end, -1 on error. */
 int64_t mert_ahead_read(mert_ahead *x, const float **samples, mert_error *e);

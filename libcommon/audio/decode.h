@@ -77,8 +77,8 @@ typedef struct mert_audio mert_audio;
 mert_audio *mert_audio_open(const char *path, const mert_audio_settings *s, mert_error *e);
 /* The next second or so, as one channel at the file's own rate. One thread at a time; not after an end or a fault. */
 void mert_audio_decode(mert_audio *a, mert_audio_piece *to);
-/* A decoded piece, each in its turn, as samples of the output; there may be none yet. One thread at a time, which may be
- * another than decodes the next one. A segment that is complete has its MERT_PIECE_LAST, whatever else is decoded. */
+/* A decoded piece, each in its turn, as samples of the output; there may be none yet. One thread at a time, which may
+ * be another than decodes the next one. A segment that is complete has its MERT_PIECE_LAST, whatever else is decoded. */
 void mert_audio_resample(mert_audio *a, const mert_audio_piece *decoded, mert_audio_piece *to);
 void mert_audio_close(mert_audio *a); /* NULL is fine */
 
@@ -86,7 +86,7 @@ int mert_audio_rate(const mert_audio *a);              /* of the output */
 /* Whether enough is decoded for the segment: if mert_audio_resample asks for more all the same, there is more. Of the
  * thread that decodes. */
 int mert_audio_enough(const mert_audio *a);
-const char *mert_audio_salvaged(const mert_audio *a);  /* after the last piece: the fault at which it was cut, or NULL */
+const char *mert_audio_salvaged(const mert_audio *a);  /* after the last piece: the fault where it was cut, or NULL */
 
 typedef enum mert_audio_count_how {
     MERT_COUNT_EXACT,   /* FLAC and integer WAV by their header, once their last frame is seen to be where the header
