@@ -65,6 +65,8 @@ static const mert_tool tool = {
     options,
     NULL};
 
+static double neighbours[MERT_CODEBOOKS_MAX]; /* what the nearest labels tell of the masked ones of validation, in bits */
+
 static volatile sig_atomic_t signalled;
 
 static void on_signal(int number)
@@ -292,7 +294,7 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
     }
     if (x->ranks > 1)
         mert_log_note("%d processes; an update is %lld batches", x->ranks, (long long)s->state.batches);
-    return (!x->rank && write_recipe(&s->recipe, e)) || mert_session_begin(s, ops, e) ? -1 : 0;
+    return (!x->rank && (write_recipe(&s->recipe, e) || mert_session_neighbours(s, neighbours, e))) || mert_session_begin(s, ops, e) ? -1 : 0;
 }
 
 /* All of what comes before the first update; the processes agree on whether it went well. */
@@ -311,7 +313,7 @@ static int begin(mert_session *s, mert_journal *j, mert_error *e)
 static int validate(mert_session *s, mert_journal *j, mert_error *e)
 {
     double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
-    mert_valid_row row = {.update = s->state.position.update, .entropy = entropy, .unigram = unigram};
+    mert_valid_row row = {.update = s->state.position.update, .entropy = entropy, .unigram = unigram, .neighbours = neighbours};
     char line[1024];
     for (int k = 0; k < s->train.K; k++) {
         entropy[k] = mert_corpus_entropy(&s->valid, k);

@@ -134,15 +134,12 @@ static int make_harder(mert_load *l, const mert_recipe *r, int64_t width, mert_e
     return 0;
 }
 
-int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
-                   int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e)
+/* Room, and what of the batch is known before its audio. starts [B]: to be freed. */
+static int begin_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p, int64_t epoch,
+                       int64_t index, int64_t update, int64_t micro_batch, int64_t **starts, mert_error *e)
 {
     const struct mert_plan_batch *planned = &p->batches[index];
-    mert_batch *b = &l->batch;
-    mert_mask_config mask = mert_recipe_mask(r, epoch == MERT_VALIDATION ? MERT_LAST_UPDATE : update);
-    uint64_t keyed = epoch == MERT_VALIDATION ? UINT64_MAX
-                                              : (uint64_t)update; /* validation: the same masks every time */
-    int64_t *starts, T = mert_config_frames(model, planned->L);
+    int64_t T = mert_config_frames(model, planned->L);
     l->failed = 0;
     l->epoch = epoch;
     l->index = index;
@@ -151,26 +148,60 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     l->micro_batch = micro_batch;
     if (make_room(l, planned->B, planned->L, T, c->K, r->mask_channel_prob > 0 ? model->width : 0, e))
         return -1;
-    *b = (mert_batch){.L = planned->L,
-                      .T = T,
-                      .K = c->K,
-                      .clean = l->clean,
-                      .audio = l->clean,
-                      .labels = l->labels,
-                      .mask = l->mask,
-                      .items = l->items};
-    starts = malloc((size_t)planned->B * sizeof *starts);
-    if (!starts)
-        return mert_fail(e, "out of memory");
-    fill_audio(l, c, r, p->crops + planned->first, planned->B, starts);
-    if (!b->B || fill_labels(l, c, mask.length, starts, e)) {
-        free(starts);
-        return b->B ? -1 : mert_fail(e, "no item of a whole batch can be read, the last: %s", l->failure);
-    }
-    free(starts);
-    if (mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)micro_batch, l->items, b->B, b->T, l->mask, e))
+    l->batch = (mert_batch){.L = planned->L,
+                            .T = T,
+                            .K = c->K,
+                            .clean = l->clean,
+                            .audio = l->clean,
+                            .labels = l->labels,
+                            .mask = l->mask,
+                            .items = l->items};
+    *starts = malloc((size_t)planned->B * sizeof **starts);
+    return *starts ? 0 : mert_fail(e, "out of memory");
+}
+
+/* Labels and mask of the crops that are in. */
+static int finish_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const int64_t *starts, mert_error *e)
+{
+    mert_batch *b = &l->batch;
+    int validation = l->epoch == MERT_VALIDATION;
+    mert_mask_config mask = mert_recipe_mask(r, validation ? MERT_LAST_UPDATE : l->update);
+    uint64_t keyed = validation ? UINT64_MAX : (uint64_t)l->update; /* validation: the same masks every time */
+    return fill_labels(l, c, mask.length, starts, e) ||
+                   mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T, l->mask, e)
+               ? -1 : 0;
+}
+
+int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
+                   int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e)
+{
+    int64_t *starts;
+    int bad;
+    if (begin_batch(l, c, r, model, p, epoch, index, update, micro_batch, &starts, e))
         return -1;
-    return epoch == MERT_VALIDATION ? 0 : make_harder(l, r, model->width, e);
+    fill_audio(l, c, r, p->crops + p->batches[index].first, p->batches[index].B, starts);
+    bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the last: %s", l->failure) : finish_batch(l, c, r, starts, e);
+    free(starts);
+    return bad ? -1 : epoch == MERT_VALIDATION ? 0 : make_harder(l, r, model->width, e);
+}
+
+int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p, int64_t epoch,
+                          int64_t index, int64_t update, mert_error *e)
+{
+    const mert_crop *crops = p->crops + p->batches[index].first;
+    mert_batch *b = &l->batch;
+    int64_t *starts;
+    int bad;
+    if (begin_batch(l, c, r, model, p, epoch, index, update, epoch == MERT_VALIDATION ? index : 0, &starts, e))
+        return -1;
+    for (; b->B < p->batches[index].B; b->B++) {
+        starts[b->B] = crop_start(c, r, &crops[b->B], epoch, b->L);
+        l->items[b->B] = crops[b->B].number;
+        l->corpus_items[b->B] = crops[b->B].item;
+    }
+    bad = finish_batch(l, c, r, starts, e);
+    free(starts);
+    return bad;
 }
 
 /* ---- a few batches ahead, on a thread of its own ---- */

@@ -23,6 +23,8 @@ static void write_names(FILE *f, int K, int valid)
         fprintf(f, "\tentropy_%d", k);
     for (int k = 0; valid && k < K; k++)
         fprintf(f, "\tunigram_%d", k);
+    for (int k = 0; valid && k < K; k++)
+        fprintf(f, "\tneighbours_%d", k);
     fputs("\tfeatures_pen\tcqt_mse\tmel_mse\tmasked_frames", f);
     fputs(valid ? "\n" : "\tgrad_norm\tlr\taudio_seconds_per_second\twaiting\tskipped\n", f);
 }
@@ -216,8 +218,13 @@ int mert_journal_valid(mert_journal *j, const mert_valid_row *r, char *line, siz
         fprintf(j->valid, "\t%.6g", r->entropy[k]);
     for (int k = 0; k < j->K; k++)
         fprintf(j->valid, "\t%.6g", r->unigram[k]);
+    for (int k = 0; k < j->K; k++)
+        fprintf(j->valid, "\t%.6g", r->neighbours[k]);
     write_rest(j->valid, &r->sums);
     add(&t, "update %lld, validation: ", (long long)r->update);
     add_losses(&t, &r->sums, j->K, r->entropy);
+    add(&t, ", neighbours");
+    for (int k = 0; k < j->K && k < 8; k++)
+        add(&t, " %.2f", r->neighbours[k]);
     return finish_row(j->valid, j->valid_path, e);
 }

@@ -6,7 +6,7 @@
  *
  * Both begin with a line of column names. Losses are in bits; ce_k is the cross entropy of codebook k on masked frames,
  * entropy_k and unigram_k (validation) what guesses by the frequencies of the validation's own and of the training's
- * labels would score. */
+ * labels would score, neighbours_k what the two nearest unmasked labels tell (neighbours.h). */
 #ifndef MERT_JOURNAL_H
 #define MERT_JOURNAL_H
 
@@ -43,7 +43,7 @@ int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_up
 typedef struct mert_valid_row {
     int64_t update;
     mert_sums sums;
-    const double *entropy, *unigram; /* [K] */
+    const double *entropy, *unigram, *neighbours; /* [K] */
 } mert_valid_row;
 
 int mert_journal_valid(mert_journal *j, const mert_valid_row *r, char *line, size_t size, mert_error *e);

@@ -1,5 +1,7 @@
 #include "session.h"
 
+#include "neighbours.h"
+
 #include "schedule.h"
 
 #include <math.h>
@@ -237,6 +239,60 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
 }
 
 /* ---- looking and keeping ---- */
+
+/* Masked frames of a codebook that are counted at most: beyond a million, rare pairs of labels come too slowly to change the answer. */
+enum { COUNTED = 1 << 20 };
+
+/* Codebook k of all of a plan's batches, or as many as are counted. cost: NULL to learn; else what is added to, and frames. */
+static int walk_labels(mert_session *s, mert_neighbours *n, const mert_corpus *c, const mert_plan *p, int64_t epoch, int k, double *cost,
+                       int64_t *frames, mert_error *e)
+{
+    mert_load load = {0};
+    const mert_batch *b = &load.batch;
+    int64_t masked = 0;
+    int bad = 0;
+    for (int64_t i = 0; !bad && i < p->n && masked < COUNTED; i++) {
+        bad = mert_load_fill_labels(&load, c, &s->recipe, &s->model, p, epoch, i, epoch == MERT_VALIDATION ? 0 : MERT_LAST_UPDATE, e);
+        for (int64_t j = 0; !bad && j < b->B; j++) {
+            const int32_t *labels = b->labels + (k * b->B + j) * b->T;
+            const uint8_t *mask = b->mask + j * b->T;
+            for (int64_t t = 0; t < b->T; t++)
+                masked += mask[t];
+            if (cost)
+                *cost += mert_neighbours_cost(n, 0, labels, mask, b->T, frames);
+            else
+                bad = mert_neighbours_learn(n, 0, labels, mask, b->T, e);
+        }
+    }
+    mert_load_free(&load);
+    return bad;
+}
+
+int mert_session_neighbours(mert_session *s, double *bits, mert_error *e)
+{
+    mert_plan train, valid;
+    int bad;
+    if (mert_plan_make(&train, &s->train, &s->recipe, 0, e))
+        return -1;
+    if (mert_plan_make(&valid, &s->valid, &s->recipe, MERT_VALIDATION, e)) {
+        mert_plan_free(&train);
+        return -1;
+    }
+    bad = 0;
+    for (int k = 0; !bad && k < s->train.K; k++) {
+        mert_neighbours *n = mert_neighbours_new(1, &s->train.codebooks[k].classes);
+        double cost = 0;
+        int64_t frames = 0;
+        bad = !n ? mert_fail(e, "out of memory")
+                 : walk_labels(s, n, &s->train, &train, 0, k, NULL, NULL, e) ||
+                       walk_labels(s, n, &s->valid, &valid, MERT_VALIDATION, k, &cost, &frames, e);
+        bits[k] = cost / (double)frames / log(2);
+        mert_neighbours_free(n);
+    }
+    mert_plan_free(&train);
+    mert_plan_free(&valid);
+    return bad ? -1 : 0;
+}
 
 int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e)
 {

@@ -55,6 +55,10 @@ typedef struct mert_step {
 /* One update: state.batches batches, dealt out. Sums are those of all processes. The number of the update, and with it the schedule, goes on when it is left out. */
 int mert_session_update(mert_session *s, mert_step *step, mert_error *e);
 
+/* Before mert_session_begin: what the two nearest unmasked labels (neighbours.h) tell of the masked ones that mert_session_validate asks
+ * for, learnt from crops of the training corpus. bits [K]: per masked frame. */
+int mert_session_neighbours(mert_session *s, double *bits, mert_error *e);
+
 /* The loss on the validation corpus, always on the same crops with the same masks. */
 int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e);
 

@@ -7,7 +7,7 @@
 check "a run" train whole
 rows() { [ "$(wc -l < whole/log.tsv)" -eq 6 ] && [ "$(wc -l < whole/valid.tsv)" -eq 4 ] && [ "$(cut -f 1 whole/valid.tsv | tr '\n' ' ')" = 'update 0 5 10 ' ]; }
 check "a row per interval, and validation before, between and after" rows
-columns() { awk -F'\t' '{n[NF]++} END {for (i in n) k++; exit k != 1}' whole/log.tsv whole/log.tsv && head -n 1 whole/valid.tsv | grep -q 'ce_1.*accuracy_1.*entropy_1.*unigram_1'; }
+columns() { awk -F'\t' '{n[NF]++} END {for (i in n) k++; exit k != 1}' whole/log.tsv whole/log.tsv && head -n 1 whole/valid.tsv | grep -q 'ce_1.*accuracy_1.*entropy_1.*unigram_1.*neighbours_1'; }
 check "as many columns in each row as names" columns
 learned() { awk -F'\t' 'NR == 2 {a = $3} {b = $3} END {exit !(b < a)}' whole/valid.tsv; }
 check "the held-out loss falls" learned
