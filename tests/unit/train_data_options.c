@@ -91,6 +91,47 @@ TEST(crop_lengths_change_by_epoch)
     mert_corpus_close(&c);
 }
 
+/* A record of several chunks (of 1 MiB, as the writer cuts): crops before, across and behind their borders. */
+TEST(crops_out_of_a_long_record)
+{
+    enum { LONG = 1500000, CHUNK = 1 << 19, N = 2000 };
+    static const int64_t starts[] = {0, CHUNK - N, CHUNK - 320, CHUNK, 2 * CHUNK - 1, LONG - N, 777};
+    mert_manifest_row row = {"long.flac", LONG};
+    mert_manifest m = {.root = "/nowhere", .rows = &row, .n = 1};
+    mts_begin b = {.row_first = -1, .row_end = -1, .rows_total = -1};
+    mts_record r = record_of(&usual, 0, "pcm");
+    int16_t *x = malloc(LONG * sizeof *x);
+    float crop[N];
+    char *tsv = strdup(test_tmp("long.tsv")), *km = strdup(test_tmp("long.km")), *pcm = strdup(test_tmp("long.mts"));
+    const char *ls = km, *ps = pcm;
+    mert_corpus_config with = config;
+    mert_corpus c;
+    FILE *f = fopen(km, "w");
+    mts_writer *w;
+    for (int i = 0; i < LONG / STRIDE; i++)
+        fprintf(f, "%d ", i % CLASSES);
+    CHECK(!fclose(f) && !mert_manifest_write(&m, tsv, &e) && (f = fopen(pcm, "wb")));
+    for (int64_t i = 0; i < LONG; i++)
+        x[i] = (int16_t)(i * 2654435761u >> 13);
+    snprintf(r.key, sizeof r.key, "long.flac");
+    r.dtype = MTS_I16;
+    w = mts_writer_open(f, "pcm", &b, 1);
+    CHECK(!mts_write_record(w, &r) && !mts_write_frames(w, x, LONG) && !mts_write_record_end(w));
+    CHECK(!mts_writer_close(w, 1, NULL, 0) && !fclose(f));
+    with.classes = CLASSES;
+    CHECK(!mert_corpus_open(&c, &with, tsv, &ls, 1, &ps, 1, &e));
+    for (size_t k = 0; k < sizeof starts / sizeof *starts; k++) {
+        CHECK(!mert_corpus_audio(&c, 0, starts[k], N, crop, &e));
+        for (int i = 0; i < N; i++)
+            CHECK(crop[i] == (float)x[starts[k] + i] / 32768);
+    }
+    mert_corpus_close(&c);
+    free(x);
+    free(tsv);
+    free(km);
+    free(pcm);
+}
+
 /* ---- shards ---- */
 
 /* Items that an epoch hears, as bits by row of the whole corpus; labels must fit. 0: they do not. */
@@ -446,6 +487,7 @@ int main(void)
         abort();
     mert_corpus_close(&c);
     RUN(crops_may_begin_at_any_sample);
+    RUN(crops_out_of_a_long_record);
     RUN(crop_lengths_change_by_epoch);
     RUN(shards_are_heard_one_per_epoch);
     RUN(one_manifest_is_cut_into_shards);
