@@ -78,6 +78,7 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
     bad |= !(m->pos_w = mert_ops_floats(ops, (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel));
     bad |= !(m->pos_norm = mert_ops_floats(ops, c->pos_kernel));
     bad |= !(m->squares = ops->alloc(ops, sizeof *m->squares));
+    bad |= !(m->largest = mert_ops_floats(ops, 1));
     if (!bad)
         return m;
 fail:
@@ -97,6 +98,7 @@ void mert_encoder_free(mert_encoder *m)
     m->ops->release(m->ops, m->pos_w);
     m->ops->release(m->ops, m->pos_norm);
     m->ops->release(m->ops, m->squares);
+    m->ops->release(m->ops, m->largest);
     mert_parts_free(&m->flat);
     free(m->layers);
     free(m->records);
@@ -117,6 +119,11 @@ void mert_encoder_refresh(mert_encoder *m)
 const double *mert_encoder_features_squares(const mert_encoder *m)
 {
     return m->squares;
+}
+
+const float *mert_encoder_largest_logit(const mert_encoder *m)
+{
+    return m->largest;
 }
 
 const float *mert_encoder_features(const mert_encoder *m)
@@ -356,6 +363,7 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
     if (!c->pre_ln) /* encoder.layer_norm */
         mert_parts_need(m->parts, mert_part_last(m->parts), 0);
     pack(m);
+    mert_fill(m->ops, .to = m->largest, .value = -INFINITY, .n = 1);
     if (!(y = extractor_forward(m, x)) || !(y = projection_forward(m, y, cqt)) || !(y = position_forward(m, y)))
         goto memory;
     mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 0);

@@ -48,6 +48,9 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
                                   const mert_corruption *corruption, const float *cqt, const mert_layer_tap *tap, mert_error *e);
 /* device [1]: sum of squares of the extractor's output [B, T, C] of the last forward; features_pen is its mean. */
 const double *mert_encoder_features_squares(const mert_encoder *m);
+/* device [1]: the largest attention logit, scale * q k, of any layer of the last forward (training; minus infinity where LayerDrop left
+ * no layer). */
+const float *mert_encoder_largest_logit(const mert_encoder *m);
 /* device [B, T, C]: the extractor's output of the last forward (training only). */
 const float *mert_encoder_features(const mert_encoder *m);
 /* The backward pass of the last forward (training). dy: device [B, T, D], gradient of the loss by the last hidden state (overwritten);

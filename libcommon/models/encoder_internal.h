@@ -37,6 +37,7 @@ struct mert_encoder {
     float *pos_w, *pos_norm;      /* the positional convolution's weights, and the norms they were made with */
     int fresh;                    /* packed and pos_w hold the present weights */
     double *squares;
+    float *largest;               /* score of any attention of the last forward pass (training) */
 
     mert_arena kept, scratch;     /* until the next forward pass; until the end of a step */
     mert_regime regime;

@@ -99,7 +99,8 @@ float *mert_layer_forward(mert_encoder *m, int i, const float *x, layer_record *
     linear(m, p->q, D, D, attention_in, NULL, 0, NULL, r->q);
     linear(m, p->k, D, D, attention_in, NULL, 0, NULL, r->k);
     linear(m, p->v, D, D, attention_in, NULL, 0, NULL, r->v);
-    mert_attention(m->ops, .out = r->attended, .lse = r->lse, .q = r->q, .k = r->k, .v = r->v, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D,
+    mert_attention(m->ops, .out = r->attended, .lse = r->lse, .largest = m->regime.training ? m->largest : NULL,
+                   .q = r->q, .k = r->k, .v = r->v, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D,
                    .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->regime.training ? m->regime.attention_dropout : 0,
                    .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
     branch_end(m, p->out, D, r->attended, x, m->regime.dropout, site(i, AFTER_ATTENTION), r->s1);

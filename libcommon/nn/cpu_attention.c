@@ -39,6 +39,7 @@ static void drop(float *p, const mert_dropout_key *key, double rate, int64_t b, 
 typedef struct heads {
     const mert_attention_args *a;
     float *packed;      /* [B * H][keys + values] */
+    float *largest;     /* score of each tile; NULL: not wanted */
     int64_t keys, values;
 } heads;
 
@@ -103,6 +104,8 @@ static void forward_tile(void *arg, int64_t i, int worker)
         }
         mert_panels_run(&mix);
     }
+    if (all->largest)
+        all->largest[i] = MERT_VECTOR->max(top, n);
     for (int64_t r = 0; r < n; r++) {
         MERT_VECTOR->scale(out + r * ldout, out + r * ldout, (float)(1.0 / sum[r]), a->dh);
         if (a->lse)
@@ -114,9 +117,13 @@ void mert_cpu_attention(const void *args)
 {
     const mert_attention_args *a = args;
     heads h = heads_of(a);
-    h.packed = mert_cpu_shared_scratch((size_t)(a->B * a->H * (h.keys + h.values)));
+    int64_t floats = a->B * a->H * (h.keys + h.values), tiles = a->B * a->H * ((a->T + QUERIES - 1) / QUERIES);
+    h.packed = mert_cpu_shared_scratch((size_t)(floats + tiles));
+    h.largest = a->largest ? h.packed + floats : NULL;
     mert_pool_run(a->B * a->H, pack_head, &h);
-    mert_pool_run(a->B * a->H * ((a->T + QUERIES - 1) / QUERIES), forward_tile, &h);
+    mert_pool_run(tiles, forward_tile, &h);
+    for (int64_t i = 0; h.largest && i < tiles; i++)
+        *a->largest = h.largest[i] > *a->largest ? h.largest[i] : *a->largest;
 }
 
 /* One task: one head of one item. With P the probabilities, M the dropout's factors, D = <dout, out> by query:

@@ -158,9 +158,9 @@ typedef struct { float *dx, *dw; const float *dy, *x, *w; int64_t B, T, D, group
 /* out[b,t,h] = softmax(scale * q k^T) v over all T keys of the item, in tiles with a running softmax (A2): memory does not grow with T^2.
  * q, k, v [B, T, H * dh] with row stride ld, out with ldout (0: ld); lse [B, H, T]: log of the softmax's denominator, kept for the
  * backward pass.
- * p > 0: dropout on the probabilities. */
+ * p > 0: dropout on the probabilities. largest: where not NULL, becomes the largest scale * q k of the call if that is larger. */
 typedef struct {
-    float *out, *lse;
+    float *out, *lse, *largest;
     const float *q, *k, *v;
     int64_t B, T, H, dh, ld, ldout;
     float scale;

@@ -1,12 +1,15 @@
 /* What a run leaves for people and programs to see how it went: one line of text per interval, and the same as a row of
- * a TSV file.
+ * two files.
  *
  *     SAVE/log.tsv     training: sums since the last row
  *     SAVE/valid.tsv   validation, always on the same crops and masks
+ *     SAVE/log.jsonl   the rows of both in the order of time, an object per line: {"update":50,"kind":"train",...}
  *
- * Both begin with a line of column names. Losses are in bits; ce_k is the cross entropy of codebook k on masked frames,
- * entropy_k and unigram_k (validation) what guesses by the frequencies of the validation's own and of the training's
- * labels would score, neighbours_k what the two nearest unmasked labels tell (neighbours.h). */
+ * The first two begin with a line of column names; in JSON the columns ce_0, ce_1 ... are one array "ce_k", and what is
+ * no number is null. Losses are in bits; ce_k is the cross entropy of codebook k on masked frames, entropy_k and
+ * unigram_k (validation) what guesses by the frequencies of the validation's own and of the training's labels would
+ * score, neighbours_k what the two nearest unmasked labels tell (neighbours.h); attention_logit is the largest of the
+ * interval. */
 #ifndef MERT_JOURNAL_H
 #define MERT_JOURNAL_H
 
@@ -17,13 +20,18 @@
 #include <stdint.h>
 #include <stdio.h>
 
+typedef struct mert_journal_file {
+    FILE *stream;
+    char *path;
+} mert_journal_file;
+
 typedef struct mert_journal {
-    FILE *log, *valid;
-    char *log_path, *valid_path;
+    mert_journal_file log, valid, json;
     int K;
 } mert_journal;
 
-/* Opens both files in SAVE and drops rows after `update` (a resumed run writes them again; 0: all but the names). */
+/* Opens the files in SAVE and drops rows after `update` (a resumed run writes them again; 0: all but the names). A file
+ * whose columns have other names is an error. */
 int mert_journal_open(mert_journal *j, const char *save, int K, int64_t update, mert_error *e);
 int mert_journal_close(mert_journal *j, mert_error *e);
 

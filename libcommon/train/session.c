@@ -115,6 +115,8 @@ void mert_sums_add(mert_sums *to, const mert_sums *from)
     to->features_pen += from->features_pen;
     to->cqt_mse += from->cqt_mse;
     to->mel_mse += from->mel_mse;
+    if (from->batches)
+        to->largest_logit = to->batches ? fmax(to->largest_logit, from->largest_logit) : from->largest_logit;
     to->sample_size += from->sample_size;
     to->masked += from->masked;
     to->batches += from->batches;

@@ -214,7 +214,7 @@ static int upload_input(mert_trainer *t, const mert_batch *b, const float **cqt,
 
 /* d: the objective's sums of masked frames, then of the others. */
 static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chosen *m, double sample_size, const double *d, double squares,
-                     mert_sums *s)
+                     float logit, mert_sums *s)
 {
     const mert_config *c = &t->layout->config;
     const mert_objective_config *o = &t->objective.config;
@@ -231,6 +231,7 @@ static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chos
     s->features_pen += pen;
     s->cqt_mse += cqt;
     s->mel_mse += mel;
+    s->largest_logit = s->batches ? fmax(s->largest_logit, logit) : logit;
     s->masked += m->S;
     s->sample_size += (int64_t)sample_size;
     s->batches++;
@@ -248,6 +249,7 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
     const int32_t *rows;
     float *dhidden = NULL;
     double d[2 * MERT_OBJECTIVE_SUMS], squares, sample_size;
+    float logit;
     int64_t n = b->B * b->T, D = t->layout->config.width;
     int bad = 0, others = backward && o->nomask_weight > 0;
     if (b->K != t->layout->config.codebooks)
@@ -279,11 +281,12 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
     if (!bad) {
         t->ops->download(t->ops, d, t->objective.sums, sizeof d);
         t->ops->download(t->ops, &squares, mert_encoder_features_squares(t->encoder), sizeof squares);
+        t->ops->download(t->ops, &logit, mert_encoder_largest_logit(t->encoder), sizeof logit);
     }
     t->ops->wait(t->ops);
     bad = bad || mert_shards_check(t->shards, e);
     if (!bad)
-        add_sums(t, b, &m, sample_size, d, squares, sums);
+        add_sums(t, b, &m, sample_size, d, squares, logit, sums);
     return bad ? -1 : 0;
 }
 

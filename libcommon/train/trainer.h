@@ -33,6 +33,7 @@ typedef struct mert_sums {
     int64_t correct[MERT_CODEBOOKS_MAX];
     int64_t counted[MERT_CODEBOOKS_MAX];     /* masked frames for which the codebook took part: what ce and correct are sums over */
     double features_pen, cqt_mse, mel_mse;   /* sums of the batches' means; divide by batches */
+    double largest_logit;                    /* of any attention, training only; nothing before the first batch */
     int64_t masked;                          /* masked frames */
     int64_t sample_size;                     /* what gradients are divided by: masked frames, with nomask_weight all frames */
     int64_t batches, frames, samples;

@@ -331,18 +331,38 @@ TEST(grouped_conv)
 static const int64_t attentions[][5] = {{1, 1, 1, 1, 1}, {2, 3, 2, 5, 10}, {1, 129, 1, 3, 4}, {2, 301, 1, 8, 11},
                                         {1, 257, 3, 1, 3}};
 
+/* Over all items, heads, queries and keys. */
+static double largest_score(const mert_reference_attention_args *a)
+{
+    double largest = -INFINITY;
+    for (int64_t i = 0; i < a->B * a->H * a->T * a->T; i++) {
+        int64_t u = i % a->T, t = i / a->T % a->T, h = i / a->T / a->T % a->H, b = i / a->T / a->T / a->H;
+        const double *q = a->q + (b * a->T + t) * a->ld + h * a->dh, *k = a->k + (b * a->T + u) * a->ld + h * a->dh;
+        double score = 0;
+        for (int64_t c = 0; c < a->dh; c++)
+            score += a->scale * q[c] * k[c];
+        largest = score > largest ? score : largest;
+    }
+    return largest;
+}
+
 TEST(attention)
 {
     for (int i = 0; i < 10; i++) {
         const int64_t *s = attentions[i / 2];
         int64_t B = s[0], T = s[1], H = s[2], n = B * T * s[4], heads = B * H * T;
         float *q = numbers(n, 1), *k = numbers(n, 2), *v = numbers(n, 3), *out = put(v, n), *lse = room(heads);
+        float before[2] = {-INFINITY, 100}, *largest = put(before, 2);
         double *eout = wide(v, n), *else_ = zeros(heads);
         mert_reference_attention_args exact = {eout, else_, wide(q, n), wide(k, n), wide(v, n), B, T, H, s[3], s[4],
                                                0.7f, i % 2 ? 0.3 : 0, {9, 8, 7}};
-        mert_attention(ops, .out = out, .lse = lse, .q = put(q, n), .k = put(k, n), .v = put(v, n), .B = B, .T = T,
-                       .H = H, .dh = s[3], .ld = s[4], .scale = 0.7f, .p = exact.p, .key = exact.key);
+        for (int again = 0; again < 2; again++) /* the second has seen larger ones */
+            mert_attention(ops, .out = out, .lse = lse, .largest = largest + again, .q = put(q, n), .k = put(k, n),
+                           .v = put(v, n), .B = B, .T = T, .H = H, .dh = s[3], .ld = s[4], .scale = 0.7f,
+                           .p = exact.p, .key = exact.key);
         mert_reference_attention(&exact);
+        CHECK_NEAR(get(largest, 2)[0], largest_score(&exact), 1e-5);
+        CHECK(get(largest, 2)[1] == 100);
         CHECK_APART(get(out, n), eout, n, SUM); /* the gaps between rows included, which stay what they were */
         CHECK_APART(get(lse, heads), else_, heads, SUM);
     }
