@@ -20,17 +20,19 @@ enum { LANES = 4, ROWS = 1, WIDE_ROWS = 1 };
 #define UNROLL _Pragma("GCC unroll 48")
 #endif
 
+/* Steps of k that a panel is asked for before its turn: what comes from the second cache or beyond is then there in time, which the
+ * hardware alone does not manage across pages. 64 bytes a line. */
+enum { AHEAD = 8, LINE = 16 };
+
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 /* What follows the product, for n outputs of row r from column `at` on. */
-static inline __attribute__((always_inline)) void finish(const mert_panel_product *p, const float *sum, int64_t r, int64_t at, int64_t n)
+static inline __attribute__((always_inline)) void finish_row(const mert_panel_product *p, const float *sum, int64_t r, int64_t at, int64_t n)
 {
     float v[MERT_WIDE_PANEL], *y = p->y + r * p->ldy + at;
-    if (!p->flags && !p->bias && !p->pre && !p->residual) {
-        memcpy(y, sum, (size_t)n * sizeof *y);
-        return;
-    }
-    memcpy(v, sum, (size_t)n * sizeof *v);
+    const float alpha = p->alpha == 0 ? 1.0f : p->alpha;
+    for (int64_t i = 0; i < n; i++)
+        v[i] = alpha * sum[i];
     if (p->flags & MERT_ROWS_ADD)
         for (int64_t i = 0; i < n; i++)
             v[i] += y[i];
@@ -51,52 +53,91 @@ static inline __attribute__((always_inline)) void finish(const mert_panel_produc
     memcpy(y, v, (size_t)n * sizeof *v);
 }
 
-/* R rows by P panels of width W: a function for each, since only loops with literal bounds leave their sums in registers under every
- * compiler. The sums are read once, into `done`: whatever else touched them would keep them out of registers, too. */
-#define TILE(name, R, P, W)                                                                                              \
-    static __attribute__((noinline)) void name(const mert_panel_product *p, int64_t row, int64_t panel)                        \
+/* The sums [rows][width] of rows from `row` and of columns from `at`, as many of them as there are. */
+#define FINISH(name, width)                                                                                              \
+    static __attribute__((noinline)) void name(const mert_panel_product *p, const float *sum, int64_t row, int64_t rows, int64_t at) \
     {                                                                                                                    \
-        vec sum[(R) * (P)][(W) / LANES];                                                                                 \
-        float done[(R) * (P)][W];                                                                                        \
+        int64_t n = p->n - at;                                                                                           \
+        for (int64_t r = 0; r < rows; r++)                                                                               \
+            if (n >= (width))                                                                                            \
+                finish_row(p, sum + r * (width), row + r, at, (width));                                                  \
+            else                                                                                                         \
+                finish_row(p, sum + r * (width), row + r, at, n);                                                        \
+    }
+
+FINISH(finish, MERT_PANEL)
+FINISH(finish_half, MERT_PANEL / 2)
+FINISH(finish_wide, MERT_WIDE_PANEL)
+
+/* R rows by the first C columns of P panels of width W: a function for each, since only loops with literal bounds leave their sums in
+ * registers under every compiler. The sums are read once, into `done`: whatever else touched them would keep them out of registers, too. */
+#define TILE(name, R, P, W, C, finish)                                                                                   \
+    static __attribute__((noinline)) void name(const mert_panel_product *p, int64_t row, int64_t panel)                  \
+    {                                                                                                                    \
+        vec sum[(R) * (P)][(C) / LANES];                                                                                 \
+        float done[(R) * (P)][C];                                                                                        \
         const int64_t step = p->panel_step ? p->panel_step : p->k * (W), taps = p->taps ? p->taps : 1, ldx = p->ldx;     \
         const int64_t width = p->k / taps;                                                                               \
-        const float alpha = p->alpha == 0 ? 1.0f : p->alpha;                                                             \
         const float *b = p->panels + panel * step;                                                                       \
         UNROLL for (int r = 0; r < (R) * (P); r++)                                                                       \
-            UNROLL for (int c = 0; c < (W) / LANES; c++)                                                                 \
+            UNROLL for (int c = 0; c < (C) / LANES; c++)                                                                 \
                 sum[r][c] = (vec){0};                                                                                    \
         for (int64_t t = 0; t < taps; t++) {                                                                             \
             const float *a = p->x + row * ldx + t * p->tap_stride;                                                       \
             for (int64_t i = 0; i < width; i++, b += (W))                                                                \
-                UNROLL for (int q = 0; q < (P); q++)                                                                     \
+                UNROLL for (int q = 0; q < (P); q++) {                                                                   \
+                    UNROLL for (int c = 0; c < (C); c += LINE)                                                           \
+                        __builtin_prefetch(b + q * step + AHEAD * (W) + c);                                              \
                     UNROLL for (int r = 0; r < (R); r++)                                                                 \
-                        UNROLL for (int c = 0; c < (W) / LANES; c++)                                                     \
+                        UNROLL for (int c = 0; c < (C) / LANES; c++)                                                     \
                             sum[q * (R) + r][c] += a[r * ldx + i] * *(const vec *)(b + q * step + c * LANES);            \
+                }                                                                                                        \
         }                                                                                                                \
         UNROLL for (int r = 0; r < (R) * (P); r++)                                                                       \
-            UNROLL for (int c = 0; c < (W) / LANES; c++)                                                                 \
-                *(vec *)(done[r] + c * LANES) = alpha * sum[r][c];                                                       \
-        for (int q = 0; q < (P); q++) {                                                                                  \
-            int64_t at = (panel + q) * (W);                                                                              \
-            for (int r = 0; r < (R); r++)                                                                                \
-                if (p->n - at >= (W))                                                                                    \
-                    finish(p, done[q * (R) + r], row + r, at, (W));                                                      \
-                else                                                                                                     \
-                    finish(p, done[q * (R) + r], row + r, at, p->n - at);                                                \
-        }                                                                                                                \
+            UNROLL for (int c = 0; c < (C) / LANES; c++)                                                                 \
+                *(vec *)(done[r] + c * LANES) = sum[r][c];                                                               \
+        for (int q = 0; q < (P); q++)                                                                                    \
+            finish(p, done[q * (R)], row, (R), (panel + q) * (W));                                                       \
     }
 
-TILE(full_tile, ROWS, 1, MERT_PANEL)
-TILE(row_tile, 1, 1, MERT_PANEL)
-TILE(wide_tile, WIDE_ROWS, 1, MERT_WIDE_PANEL)
-TILE(wide_row_tile, 1, 1, MERT_WIDE_PANEL)
-#if defined(__AVX512F__)
-TILE(four_rows, 4, 1, MERT_PANEL)
+#define ROWS_TILE(R) TILE(rows_##R, R, 1, MERT_PANEL, MERT_PANEL, finish)
+
+/* Tiles of 1 to ROWS rows: rows that are left over cost no more than their arithmetic. */
+typedef void tile_of(const mert_panel_product *p, int64_t row, int64_t panel);
+ROWS_TILE(1)
+#if defined(__AVX__) || defined(__aarch64__)
+ROWS_TILE(2)
 #endif
+#if defined(__AVX__)
+ROWS_TILE(3)
+#endif
+#if defined(__AVX512F__)
+ROWS_TILE(4)
+ROWS_TILE(5)
+ROWS_TILE(6)
+ROWS_TILE(7)
+ROWS_TILE(8)
+ROWS_TILE(9)
+ROWS_TILE(10)
+ROWS_TILE(11)
+ROWS_TILE(12)
+static tile_of *const tile[ROWS + 1] = {NULL,   rows_1, rows_2, rows_3,  rows_4,  rows_5, rows_6,
+                                        rows_7, rows_8, rows_9, rows_10, rows_11, rows_12};
+#elif defined(__AVX__)
+static tile_of *const tile[ROWS + 1] = {NULL, rows_1, rows_2, rows_3};
+#elif defined(__aarch64__)
+static tile_of *const tile[ROWS + 1] = {NULL, rows_1, rows_2};
+#else
+static tile_of *const tile[ROWS + 1] = {NULL, rows_1};
+#endif
+/* A panel of which half is used (16 outputs, or what 32 leave over): twice the rows. */
+TILE(half_tile, 2 * ROWS, 1, MERT_PANEL, MERT_PANEL / 2, finish_half)
+TILE(wide_tile, WIDE_ROWS, 1, MERT_WIDE_PANEL, MERT_WIDE_PANEL, finish_wide)
+TILE(wide_row_tile, 1, 1, MERT_WIDE_PANEL, MERT_WIDE_PANEL, finish_wide)
 #if defined(__AVX__)
 /* A single row (an LSTM's step) has too few sums of its own to hide the adder's latency: several panels at once. */
 enum { ROW_PANELS = LANES == 16 ? 4 : 2 };
-TILE(long_row, 1, ROW_PANELS, MERT_PANEL)
+TILE(long_row, 1, ROW_PANELS, MERT_PANEL, MERT_PANEL, finish)
 #endif
 
 static void wide_part(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end)
@@ -123,14 +164,13 @@ static void part(const mert_panel_product *p, int64_t row, int64_t rows, int64_t
 #endif
     for (; first < end; first++) {
         int64_t r = 0;
+        if (p->n - first * MERT_PANEL <= MERT_PANEL / 2)
+            for (; r + 2 * ROWS <= rows; r += 2 * ROWS)
+                half_tile(p, row + r, first);
         for (; r + ROWS <= rows; r += ROWS)
-            full_tile(p, row + r, first);
-#if defined(__AVX512F__)
-        for (; r + 4 <= rows; r += 4)
-            four_rows(p, row + r, first);
-#endif
-        for (; r < rows; r++)
-            row_tile(p, row + r, first);
+            tile[ROWS](p, row + r, first);
+        if (r < rows)
+            tile[rows - r](p, row + r, first);
     }
 }
 
