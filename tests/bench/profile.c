@@ -1,12 +1,13 @@
 /* profile [--threads N] [--runs R] [--seconds S] MODEL: where the time of mert-encode's forward pass goes. The encoder
  * runs as it is; every operation it asks of the CPU backend is timed and put under a stage by what its shape says it
  * is. Prints, separated by tabs, "whole seconds GFLOP KIB" of the run with the median time, then "STAGE seconds GFLOP"
- * for each stage of it. The GFLOP of the whole are the formula's (work.h), those of a stage what its operations say. */
+ * for each stage of it. The GFLOP of the whole are the formula's (models/work.h), those of a stage what its operations
+ * say. */
 #include "../../libcommon/base/log.h"
 #include "../../libcommon/base/options.h"
 #include "../../libcommon/models/inference.h"
+#include "../../libcommon/models/work.h"
 #include "clock.h"
-#include "work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,7 +167,7 @@ int main(int argc, char **argv)
         return 1;
     }
     qsort(r, (size_t)runs, sizeof *r, by_time);
-    print(&r[runs / 2], bench_forward_work(config, 1, n));
+    print(&r[runs / 2], mert_forward_work(config, 1, n));
     mert_inference_free(m);
     mert_weights_free(&w);
     free(x);

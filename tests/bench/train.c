@@ -1,14 +1,14 @@
 /* train [--threads N] [--runs R] [--clips B] [--samples L] RECIPE: one update of the recipe's model on B clips of L
  * samples (0: the recipe's own), everything that mert-train does between batch and batch: regression targets, forward,
  * backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds", separated by tabs; the GFLOP
- * are three times those of a forward pass (work.h). LayerDrop is off, so that the work is what the formula says. */
+ * are three times those of a forward pass (models/work.h). LayerDrop is off, so that the work is what the formula says. */
 #include "../../libcommon/base/log.h"
 #include "../../libcommon/base/options.h"
 #include "../../libcommon/base/random.h"
+#include "../../libcommon/models/work.h"
 #include "../../libcommon/train/mask.h"
 #include "../../libcommon/train/recipe.h"
 #include "clock.h"
-#include "work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ typedef struct batch {
 
 static int make_batch(const mert_recipe *r, const mert_config *c, batch *own, mert_batch *b, mert_error *e)
 {
-    mert_mask_config how = mert_recipe_mask(r);
+    mert_mask_config how = mert_recipe_mask(r, 1);
     mert_random audio = mert_random_key(1, MERT_FOR_TEST, 0, 0, 0), label = mert_random_key(1, MERT_FOR_TEST, 1, 0, 0);
     int64_t T = mert_config_frames(c, samples), n = clips * samples, frames = c->codebooks * clips * T;
     own->audio = malloc((size_t)n * sizeof *own->audio);
@@ -70,7 +70,7 @@ static int measure(mert_trainer *t, const mert_recipe *r, const mert_config *c, 
             accumulate[i] = between - start;
             update[i] = bench_now() - between;
         }
-        work = 3 * (bench_forward_work(c, b->B, b->L) + bench_heads_work(c, sums.sample_size));
+        work = 3 * (mert_forward_work(c, b->B, b->L) + mert_heads_work(c, sums.sample_size));
     }
     printf("accumulate\t%.5f\t%.3f\t%ld\n", bench_median(accumulate, runs), 1e-9 * work, bench_peak());
     printf("update\t%.5f\n", bench_median(update, runs));

@@ -1,11 +1,6 @@
-/* The arithmetic of a forward pass, as the paper's formulas have it: what "share of the sgemm rate" divides by. */
-#ifndef MERT_BENCH_WORK_H
-#define MERT_BENCH_WORK_H
+#include "work.h"
 
-#include "../../libcommon/models/config.h"
-
-/* Multiplications and additions of the encoder on B clips of L samples. */
-static inline double bench_forward_work(const mert_config *c, int64_t B, int64_t L)
+double mert_forward_work(const mert_config *c, int64_t B, int64_t L)
 {
     double work = 0, T = (double)mert_config_frames(c, L), D = c->width, F = c->ffn;
     int64_t t = L, in = 1;
@@ -20,8 +15,7 @@ static inline double bench_forward_work(const mert_config *c, int64_t B, int64_t
     return (double)B * work;
 }
 
-/* Of the heads on S masked frames: projections, cosines with every class, regression. */
-static inline double bench_heads_work(const mert_config *c, int64_t S)
+double mert_heads_work(const mert_config *c, int64_t S)
 {
     double work = 2.0 * c->width * c->final_dim * (c->untied ? c->codebooks : 1);
     for (int k = 0; k < c->codebooks; k++)
@@ -29,5 +23,3 @@ static inline double bench_heads_work(const mert_config *c, int64_t S)
     work += 2.0 * c->width * (c->cqt_target_bins + c->mel_target_bins);
     return (double)S * work;
 }
-
-#endif
