@@ -354,3 +354,11 @@ int mert_trainer_view(const mert_trainer *t, const float **weights, const float 
 {
     return mert_shards_view(t->shards, weights, m, v);
 }
+
+size_t mert_trainer_memory(const mert_trainer *t)
+{
+    size_t bytes = mert_encoder_memory(t->encoder) + t->objective.arena.most + t->arena.most;
+    for (int i = 0; i < HOSTS; i++)
+        bytes += t->host[i].bytes;
+    return bytes;
+}

@@ -82,4 +82,7 @@ int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, cons
 /* 1, if weights and moments can be read where they are, until the next update. */
 int mert_trainer_view(const mert_trainer *t, const float **weights, const float **m, const float **v);
 
+/* Bytes that batches have taken at most, on the device and on the host, beside the model's own. */
+size_t mert_trainer_memory(const mert_trainer *t);
+
 #endif
