@@ -165,7 +165,28 @@ static int put_entry(FILE *f, const char *path, const mert_tensor_out *t, uint64
     return 0;
 }
 
+static const void *its_own(void *arg, size_t i, mert_error *e)
+{
+    (void)e;
+    return ((const mert_tensor_out *)arg)[i].data;
+}
+
 int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, size_t n, mert_error *e)
+{
+    return mert_safetensors_write_from(path, tensors, n, its_own, (void *)tensors, e);
+}
+
+static int put_data(mert_output *o, const char *path, const mert_tensor_out *t, const void *data, mert_error *e)
+{
+    uint64_t bytes = 0;
+    mert_shape_bytes(t->ndim, t->shape, t->type, &bytes);
+    if (bytes && (!data || fwrite(data, 1, (size_t)bytes, o->stream) != bytes))
+        return data ? mert_fail(e, "%s: cannot write: %s", path, strerror(errno)) : -1;
+    return 0;
+}
+
+int mert_safetensors_write_from(const char *path, const mert_tensor_out *tensors, size_t n,
+                                const void *(*fetch)(void *arg, size_t i, mert_error *e), void *arg, mert_error *e)
 {
     char *header = NULL;
     size_t size = 0;
@@ -194,14 +215,10 @@ int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, siz
     for (uint64_t i = size; i < length; i++)
         putc(' ', o->stream);
     free(header);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t bytes = 0;
-        mert_shape_bytes(tensors[i].ndim, tensors[i].shape, tensors[i].type, &bytes);
-        if (bytes && fwrite(tensors[i].data, 1, (size_t)bytes, o->stream) != bytes) {
-            mert_fail(e, "%s: cannot write: %s", path, strerror(errno));
+    for (size_t i = 0; i < n; i++)
+        if (put_data(o, path, &tensors[i], fetch(arg, i, e), e)) {
             mert_output_abandon(o);
             return -1;
         }
-    }
     return mert_output_commit(o, e);
 }

@@ -169,12 +169,3 @@ void mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first
     m->ops->wait(m->ops);
     let_go(m, at, n);
 }
-
-int mert_moments_view(const mert_moments *m, const float **first, const float **second)
-{
-    if (!m->host[0] && !m->direct)
-        return 0;
-    *first = m->host[0] ? m->host[0] : m->device[0];
-    *second = m->host[1] ? m->host[1] : m->device[1];
-    return 1;
-}

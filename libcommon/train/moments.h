@@ -21,7 +21,4 @@ int mert_moments_update(mert_moments *m, int64_t at, int64_t n, float *w, const 
 void mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, float *second);
 void mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first, const float *second);
 
-/* Where they are, if the host can read them there. */
-int mert_moments_view(const mert_moments *m, const float **first, const float **second);
-
 #endif

@@ -325,30 +325,67 @@ int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e)
     return bad;
 }
 
-static int write_checkpoint(const mert_session *s, const float *weights, const float *m, const float *v, mert_error *e)
+/* The moments of one part at a time: all processes bring each together, and process 0 writes it. */
+typedef struct moments_by_part {
+    mert_trainer *trainer;
+    int which, part;
+    float *room;
+} moments_by_part;
+
+static const float *next_moment(void *arg, int which, const mert_parameter *p, mert_error *e)
+{
+    moments_by_part *m = arg;
+    const mert_parts *parts = mert_trainer_parts(m->trainer);
+    int part = mert_parts_find(parts, p->offset);
+    if (part != m->part || which != m->which) {
+        if (mert_trainer_moment(m->trainer, which, part, m->room, e))
+            return NULL;
+        m->part = part;
+        m->which = which;
+    }
+    return m->room + (p->offset - parts->part[part].from);
+}
+
+static int bring_moments(moments_by_part *m, mert_error *e)
+{
+    for (int i = 0; i < 2 * mert_trainer_parts(m->trainer)->n; i++)
+        if (mert_trainer_moment(m->trainer, i / mert_trainer_parts(m->trainer)->n,
+                                i % mert_trainer_parts(m->trainer)->n, m->room, e))
+            return -1;
+    return 0;
+}
+
+static int write_checkpoint(const mert_session *s, const float *weights, moments_by_part *m, mert_error *e)
 {
     mert_weights w = {.layout = s->weights.layout, .values = (float *)weights};
-    if (exchange(s)->rank)
-        return 0;
-    return mert_state_save(s->save, &s->state, &s->recipe, &w, m, v, e) ? -1
-                                                                        : mert_state_prune(s->save, s->recipe.keep, e);
+    mert_moment_source source = {next_moment, m};
+    if (mert_state_save(s->save, &s->state, &s->recipe, &w, &source, e))
+        return -1;
+    return mert_state_prune(s->save, s->recipe.keep, e);
 }
 
 int mert_session_save(mert_session *s, mert_error *e)
 {
-    int here = exchange(s)->rank == 0, bad;
-    size_t n = (size_t)s->weights.layout.size;
-    const float *weights, *m, *v;
-    mert_shards_arrays copy;
-    float *room;
-    if (mert_trainer_view(s->trainer, &weights, &m, &v))
-        return write_checkpoint(s, weights, m, v, e) || mert_exchange_barrier(exchange(s), e) ? -1 : 0;
-    room = malloc(here ? 3 * n * sizeof *room : 3 * sizeof *room);
-    if (!room)
-        return mert_fail(e, "out of memory for a copy of the state to save");
-    copy = (mert_shards_arrays){.weights = room, .m = room + (here ? n : 1), .v = room + (here ? 2 * n : 2)};
-    bad = mert_trainer_get(s->trainer, &copy, here, e) || write_checkpoint(s, copy.weights, copy.m, copy.v, e) ||
-          mert_exchange_barrier(exchange(s), e);
-    free(room);
+    int here = exchange(s)->rank == 0, bad = 0;
+    const float *weights = mert_trainer_weights(s->trainer);
+    const mert_parts *parts = mert_trainer_parts(s->trainer);
+    moments_by_part m = {.trainer = s->trainer, .part = -1};
+    float *copy = NULL;
+    int64_t most = 0;
+    for (int i = 0; i < parts->n; i++)
+        most = parts->part[i].n > most ? parts->part[i].n : most;
+    m.room = malloc((size_t)most * sizeof *m.room);
+    if (!weights)
+        weights = copy = malloc(here ? (size_t)s->weights.layout.size * sizeof *copy : sizeof *copy);
+    if (!m.room || !weights)
+        bad = mert_fail(e, "out of memory for a copy of the state to save");
+    if (!bad && copy)
+        bad = mert_trainer_get(s->trainer, &(mert_shards_arrays){.weights = copy}, here, e);
+    if (!bad)
+        bad = here ? write_checkpoint(s, weights, &m, e) : bring_moments(&m, e);
+    if (!bad)
+        bad = mert_exchange_barrier(exchange(s), e);
+    free(m.room);
+    free(copy);
     return bad ? -1 : 0;
 }

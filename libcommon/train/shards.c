@@ -254,70 +254,64 @@ int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e)
 
 /* ---- to and from the host ---- */
 
-/* A part of an array of which this process has its own floats at `mine` (host), to `to` (host; NULL: to nobody). */
-static int bring(mert_shards *s, int part, const float *mine, float *to, float *room, mert_error *e)
+/* A part of a flat array of which this process has its own floats on the device, to `to` (host, the part alone). */
+static int bring(mert_shards *s, int part, const float *own, float *to, mert_error *e)
 {
-    const mert_part *p = &s->parts.part[part];
-    float *at = to ? to + p->from : room;
-    memmove(at + s->piece[part].from, mine, (size_t)s->piece[part].n * sizeof *at);
-    return s->x->all_gather(s->x, at, p->n, e);
+    const mert_piece *p = &s->piece[part];
+    s->ops->download(s->ops, to + p->from, own, (size_t)p->n * sizeof *to);
+    s->ops->wait(s->ops);
+    return s->x->all_gather(s->x, to, s->parts.part[part].n, e);
 }
 
-/* Own floats of the parts, on the device or among the moments, brought together. */
-static int get_sharded(mert_shards *s, const mert_shards_arrays *to, int here, mert_error *e)
+/* All parts: to `to`, a flat array, or (NULL) to nobody. */
+static int bring_all(mert_shards *s, float *(*own)(const mert_shards *, int), float *to, mert_error *e)
 {
     int64_t most = 0;
-    float *room, *mine, *other;
-    int bad = 0, own_weights = s->sharding == MERT_SHARD_FULL && to->weights;
+    float *room = NULL;
+    int bad = 0;
     for (int i = 0; i < s->parts.n; i++)
         most = s->parts.part[i].n > most ? s->parts.part[i].n : most;
-    room = malloc((size_t)most * sizeof *room);
-    mine = malloc(2 * (size_t)most * sizeof *mine);
-    if (!room || !mine) {
-        free(room);
-        free(mine);
+    if (!to && !(room = malloc((size_t)most * sizeof *room)))
         return mert_fail(e, "out of memory");
-    }
-    other = mine + most;
-    for (int i = 0; !bad && i < s->parts.n; i++) {
-        size_t bytes = (size_t)s->piece[i].n * sizeof *mine;
-        if (own_weights) {
-            s->ops->download(s->ops, mine, mert_shards_own_weights(s, i), bytes);
-            s->ops->wait(s->ops);
-            bad = bring(s, i, mine, here ? to->weights : NULL, room, e);
-        }
-        if (!bad && to->gradients) {
-            s->ops->download(s->ops, mine, mert_shards_own_gradients(s, i), bytes);
-            s->ops->wait(s->ops);
-            bad = bring(s, i, mine, here ? to->gradients : NULL, room, e);
-        }
-        if (!bad && (to->m || to->v))
-            mert_moments_get(s->moments, s->piece[i].at, s->piece[i].n, mine, other);
-        bad = bad || (to->m && bring(s, i, mine, here ? to->m : NULL, room, e)) ||
-              (to->v && bring(s, i, other, here ? to->v : NULL, room, e));
-    }
+    for (int i = 0; !bad && i < s->parts.n; i++)
+        bad = bring(s, i, own(s, i), to ? to + s->parts.part[i].from : room, e);
     free(room);
-    free(mine);
-    return bad ? -1 : 0;
+    return bad;
 }
 
 int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert_error *e)
 {
     size_t bytes = (size_t)s->layout->size * sizeof(float);
     double squares;
-    if ((to->gradients && mert_shards_sum(s, &squares, e)) ||
-        (s->sharding != MERT_SHARD_NONE && get_sharded(s, to, here, e)))
+    if (to->gradients && mert_shards_sum(s, &squares, e))
         return -1;
-    if (!here)
-        return 0;
-    if (to->weights && s->sharding != MERT_SHARD_FULL)
+    if (to->weights && s->sharding == MERT_SHARD_FULL) {
+        if (bring_all(s, mert_shards_own_weights, here ? to->weights : NULL, e))
+            return -1;
+    } else if (to->weights && here)
         s->ops->download(s->ops, to->weights, s->weights, bytes);
-    if (to->gradients && s->sharding == MERT_SHARD_NONE)
+    if (to->gradients && s->sharding != MERT_SHARD_NONE) {
+        if (bring_all(s, mert_shards_own_gradients, here ? to->gradients : NULL, e))
+            return -1;
+    } else if (to->gradients && here)
         s->ops->download(s->ops, to->gradients, s->gradients, bytes);
-    if (s->sharding == MERT_SHARD_NONE)
-        mert_moments_get(s->moments, 0, s->layout->size, to->m, to->v);
     s->ops->wait(s->ops);
     return 0;
+}
+
+const float *mert_shards_weights(const mert_shards *s)
+{
+    return s->direct && s->sharding != MERT_SHARD_FULL ? s->weights : NULL;
+}
+
+int mert_shards_moment(mert_shards *s, int which, int part, float *to, mert_error *e)
+{
+    const mert_part *p = &s->parts.part[part];
+    const mert_piece *own = &s->piece[part];
+    float *mine = s->sharding == MERT_SHARD_NONE ? to : to + own->from;
+    int64_t at = s->sharding == MERT_SHARD_NONE ? p->from : own->at, n = s->sharding == MERT_SHARD_NONE ? p->n : own->n;
+    mert_moments_get(s->moments, at, n, which ? NULL : mine, which ? mine : NULL);
+    return s->sharding == MERT_SHARD_NONE ? 0 : s->x->all_gather(s->x, to, p->n, e);
 }
 
 int mert_shards_set(mert_shards *s, const float *weights, const float *m, const float *v, mert_error *e)
@@ -339,12 +333,4 @@ int mert_shards_set(mert_shards *s, const float *weights, const float *m, const 
     s->ops->wait(s->ops);
     mert_slots_forget(s);
     return 0;
-}
-
-int mert_shards_view(const mert_shards *s, const float **weights, const float **m, const float **v)
-{
-    if (!s->direct || s->sharding != MERT_SHARD_NONE)
-        return 0;
-    *weights = s->weights;
-    return mert_moments_view(s->moments, m, v);
 }

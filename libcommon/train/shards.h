@@ -55,11 +55,13 @@ int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e)
 /* Host arrays in the layout, [layout->size] each; NULL: not wanted. All processes call it; only where `here` is set must
  * pointers be valid: elsewhere they say what is wanted. Gradients are those of mert_shards_sum. */
 typedef struct mert_shards_arrays {
-    float *weights, *m, *v, *gradients;
+    float *weights, *gradients;
 } mert_shards_arrays;
 int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert_error *e);
+/* All weights, where the host can read them as they are, until the next update; NULL: it cannot. */
+const float *mert_shards_weights(const mert_shards *s);
+/* The first (0) or second (1) moments of a part of the model, to host [n of the part]. All processes call it. */
+int mert_shards_moment(mert_shards *s, int which, int part, float *to, mert_error *e);
 int mert_shards_set(mert_shards *s, const float *weights, const float *m, const float *v, mert_error *e);
-/* Where weights and moments are, if the host can read all of them there: nothing needs to be copied to be saved. */
-int mert_shards_view(const mert_shards *s, const float **weights, const float **m, const float **v);
 
 #endif

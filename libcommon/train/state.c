@@ -186,7 +186,19 @@ static int save_state(const char *dir, const mert_state *s, const mert_recipe *r
     return bad;
 }
 
-static int save_optimizer(const char *dir, const mert_layout *l, const float *const moments[2], mert_error *e)
+typedef struct moments_of {
+    const mert_moment_source *from;
+    const mert_layout *layout;
+} moments_of;
+
+static const void *fetch_moment(void *arg, size_t i, mert_error *e)
+{
+    const moments_of *m = arg;
+    size_t n = (size_t)m->layout->count;
+    return m->from->tensor(m->from->arg, (int)(i / n), &m->layout->parameters[i % n], e);
+}
+
+static int save_optimizer(const char *dir, const mert_layout *l, const mert_moment_source *moments, mert_error *e)
 {
     char *path = mert_path_join(dir, "optimizer.safetensors"),
          (*names)[128] = calloc(2 * (size_t)l->count, sizeof *names);
@@ -198,11 +210,11 @@ static int save_optimizer(const char *dir, const mert_layout *l, const float *co
         for (int i = 0; i < 2 * l->count; i++) {
             const mert_parameter *p = &l->parameters[i % l->count];
             snprintf(names[i], sizeof names[i], "%s.%s", moment_names[i / l->count], p->name);
-            tensors[i] = (mert_tensor_out){
-                .name = names[i], .type = MERT_E_F32, .ndim = p->ndim, .data = moments[i / l->count] + p->offset};
+            tensors[i] = (mert_tensor_out){.name = names[i], .type = MERT_E_F32, .ndim = p->ndim};
             memcpy(tensors[i].shape, p->shape, sizeof p->shape);
         }
-        bad = mert_safetensors_write(path, tensors, 2 * (size_t)l->count, e);
+        bad = mert_safetensors_write_from(path, tensors, 2 * (size_t)l->count, fetch_moment,
+                                          &(moments_of){moments, l}, e);
     }
     free(path);
     free(names);
@@ -254,11 +266,10 @@ static int point_last(const char *save, int64_t update, mert_error *e)
     return bad;
 }
 
-int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w, const float *m,
-                    const float *v, mert_error *e)
+int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w,
+                    const mert_moment_source *moments, mert_error *e)
 {
     char *path = checkpoint_path(save, s->position.update), *half = NULL;
-    const float *moments[2] = {m, v};
     int bad;
     if (!path || asprintf(&half, "%s.new", path) < 0) {
         free(path);

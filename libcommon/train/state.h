@@ -25,9 +25,14 @@ typedef struct mert_state {
 /* A hash of the manifest and of what the codebooks are: a run goes on with the same data only. */
 uint64_t mert_state_data(const mert_corpus *c);
 
-/* m, v: the moments, layout.size floats each. */
-int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w, const float *m,
-                    const float *v, mert_error *e);
+/* Where the moments come from: `tensor` is asked for those of one parameter after the other, in the layout's order, first
+ * for all of the first moment, then for all of the second; what it returns is good until the next call. NULL on error. */
+typedef struct mert_moment_source {
+    const float *(*tensor)(void *arg, int which, const mert_parameter *p, mert_error *e);
+    void *arg;
+} mert_moment_source;
+int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w,
+                    const mert_moment_source *moments, mert_error *e);
 /* The largest N of SAVE/checkpoint-N; -1: there is none. */
 int64_t mert_state_newest(const char *save);
 /* Reads checkpoint `update` into *s, *r, and, as far as they are not NULL, w (allocated, of the same configuration), m

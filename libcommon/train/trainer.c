@@ -350,9 +350,19 @@ int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, cons
     return mert_shards_set(t->shards, weights, m, v, e);
 }
 
-int mert_trainer_view(const mert_trainer *t, const float **weights, const float **m, const float **v)
+const float *mert_trainer_weights(const mert_trainer *t)
 {
-    return mert_shards_view(t->shards, weights, m, v);
+    return mert_shards_weights(t->shards);
+}
+
+int mert_trainer_moment(mert_trainer *t, int which, int part, float *to, mert_error *e)
+{
+    return mert_shards_moment(t->shards, which, part, to, e);
+}
+
+const mert_parts *mert_trainer_parts(const mert_trainer *t)
+{
+    return mert_shards_parts(t->shards);
 }
 
 size_t mert_trainer_memory(const mert_trainer *t)

@@ -75,12 +75,13 @@ int mert_trainer_sum(mert_trainer *t, mert_error *e);
  * gradients. *norm: the gradients' norm before clipping. A norm that is not finite leaves everything as it was, clears, and returns 1. */
 int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e);
 
-/* The state, to and from host arrays of layout.size floats each; NULL: not wanted. here: 0 where this process only takes part for the
- * others' sake: pointers say what they want. gradients: of all processes, not divided. */
+/* The state, to and from host arrays in the layout: shards.h. Gradients: of all processes, not divided. */
 int mert_trainer_get(mert_trainer *t, const mert_shards_arrays *to, int here, mert_error *e);
+const float *mert_trainer_weights(const mert_trainer *t);
+int mert_trainer_moment(mert_trainer *t, int which, int part, float *to, mert_error *e);
+const mert_parts *mert_trainer_parts(const mert_trainer *t);
+/* NULL: stays as it is. */
 int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, const float *v, mert_error *e);
-/* 1, if weights and moments can be read where they are, until the next update. */
-int mert_trainer_view(const mert_trainer *t, const float **weights, const float **m, const float **v);
 
 /* Bytes that batches have taken at most, on the device and on the host, beside the model's own. */
 size_t mert_trainer_memory(const mert_trainer *t);
