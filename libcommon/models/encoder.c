@@ -131,6 +131,11 @@ const float *mert_encoder_features(const mert_encoder *m)
     return m->features;
 }
 
+size_t mert_encoder_memory(const mert_encoder *m)
+{
+    return m->kept.most + m->scratch.most;
+}
+
 static int dropping(const mert_encoder *m, double p)
 {
     return m->regime.training && p > 0;

@@ -57,6 +57,9 @@ const float *mert_encoder_features(const mert_encoder *m);
  * pen: gradient of the loss by features_pen. Adds to the gradients. With parts of one's own, the last one has been needed already. */
 int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e);
 
+/* Bytes of device memory that passes have used at most. */
+size_t mert_encoder_memory(const mert_encoder *m);
+
 /* Must be called when the weights have changed outside of training (forward passes for training always take them afresh). */
 void mert_encoder_refresh(mert_encoder *m);
 

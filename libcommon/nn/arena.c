@@ -7,6 +7,14 @@ void mert_arena_open(mert_arena *a, mert_ops *ops)
     *a = (mert_arena){.ops = ops};
 }
 
+static void note_most(mert_arena *a)
+{
+    size_t used = 0;
+    for (int i = 0; i <= a->now; i++)
+        used += a->block[i].used;
+    a->most = used > a->most ? used : a->most;
+}
+
 float *mert_arena_floats(mert_arena *a, int64_t n)
 {
     size_t bytes = (size_t)(n > 0 ? n : 1) * sizeof(float), size;
@@ -34,6 +42,7 @@ float *mert_arena_floats(mert_arena *a, int64_t n)
     }
     p = a->block[a->now].p + a->block[a->now].used;
     a->block[a->now].used += bytes;
+    note_most(a);
     return (float *)(void *)p;
 fail:
     a->failed = 1;

@@ -9,6 +9,7 @@ typedef struct mert_arena {
     mert_ops *ops;
     struct { char *p; size_t bytes, used; } block[64];
     int blocks, now;
+    size_t most;         /* bytes in use at any time so far */
     int failed;          /* memory ran out: pointers returned since are NULL */
 } mert_arena;
 

@@ -51,6 +51,7 @@ struct mert_ops {
 
 mert_ops *mert_ops_cpu(void);   /* the one CPU backend of the process, never NULL; close() is a no-op */
 mert_ops *mert_ops_guard(void); /* a new test backend; NULL: no memory */
+mert_ops *mert_ops_dry(void);   /* a new one that computes nothing and takes no memory: dry.c; NULL: no memory */
 /* "cpu", "guard"; NULL: no such device. Close with ->close. */
 mert_ops *mert_ops_open(const char *device);
 

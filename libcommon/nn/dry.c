@@ -1,0 +1,83 @@
+/* A backend that computes nothing and takes no memory: what runs on it runs its own way, allocations and all, and can be
+ * asked afterwards what it would have taken (train/budget.h). Its pointers are places in a range of addresses of its own,
+ * which nobody reads; what is downloaded is zero. */
+#include "ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct dry {
+    mert_ops ops;
+    uintptr_t next;
+} dry;
+
+static void *dry_alloc(mert_ops *o, size_t bytes)
+{
+    dry *d = (dry *)o;
+    uintptr_t p = d->next;
+    if (bytes > UINTPTR_MAX / 4 || p > UINTPTR_MAX / 2)
+        return NULL;
+    d->next += (bytes + 63) / 64 * 64 + 64;
+    return (void *)p;
+}
+
+static void dry_release(mert_ops *o, void *p)
+{
+    (void)o;
+    (void)p;
+}
+
+static void dry_upload(mert_ops *o, void *to, const void *host, size_t bytes)
+{
+    (void)o;
+    (void)to;
+    (void)host;
+    (void)bytes;
+}
+
+static void dry_download(mert_ops *o, void *host, const void *from, size_t bytes)
+{
+    (void)o;
+    (void)from;
+    memset(host, 0, bytes);
+}
+
+static const void *dry_share(mert_ops *o, const void *host, size_t bytes)
+{
+    (void)bytes;
+    (void)o;
+    return host;
+}
+
+static void dry_unshare(mert_ops *o, const void *shared)
+{
+    (void)o;
+    (void)shared;
+}
+
+static void dry_wait(mert_ops *o)
+{
+    (void)o;
+}
+
+static void dry_run(mert_ops *o, mert_op op, const void *args, size_t size)
+{
+    (void)o;
+    (void)op;
+    (void)args;
+    (void)size;
+}
+
+static void dry_close(mert_ops *o)
+{
+    free(o);
+}
+
+mert_ops *mert_ops_dry(void)
+{
+    dry *d = malloc(sizeof *d);
+    if (!d)
+        return NULL;
+    *d = (dry){{"dry", dry_alloc, dry_release, dry_upload, dry_download, dry_share, dry_unshare, dry_wait, dry_run, dry_close}, 4096};
+    return &d->ops;
+}
