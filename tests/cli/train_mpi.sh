@@ -20,11 +20,11 @@ if command -v mpirun > found && [ -e "$OUT/lib/mert/exchange-mpi.so" ]; then
     mpi_full() { mpi 4 $micro --save mpi-full --set update_freq=1 --shard full --offload disk && same four mpi-full; }
     check "by mpirun, everything in pieces: likewise" mpi_full
     mpi_dies() {
-        mpi 2 $micro --save mpi-dies --set save_interval=1 > said 2>&1 & pid=$!
+        mpirun -n 2 $micro --save mpi-dies --set save_interval=1 > said 2>&1 & pid=$!
         while [ ! -d mpi-dies/checkpoint-1 ] && kill -0 $pid 2> kill.err; do sleep 0.02; done
         kill -9 "$(children $pid | tail -n 1)" 2> kill.err
         wait $pid; rc=$?
-        { { [ $rc -ne 0 ] && grep -q 'signal 9' said; } || [ -d mpi-dies/checkpoint-6 ]; } && mpi 2 $micro --save mpi-dies --resume && same two mpi-dies
+        { { [ $rc -ne 0 ] && grep -q 'signal 9' said; } || [ -d mpi-dies/checkpoint-6 ] || { cat said; return 1; }; } && mpi 2 $micro --save mpi-dies --resume && same two mpi-dies
     }
     check "a process that is killed ends the others, and mpirun says so" mpi_dies
     mpi_refused() { mpi 2 $micro --save refused --labels absent/train.q_0 2> said; [ $? -ne 0 ] && [ "$(grep -c 'mert-train.*absent/train.q_0' said)" -eq 1 ]; }
