@@ -1,9 +1,9 @@
-/* The exchange (libcommon/train/exchange.h) over MPI. A shared object of its own, loaded when mpirun or srun has started
- * the program, so that one package serves machines with and without MPI.
+/* The exchange (libcommon/train/exchange.h) over MPI. A shared object of its own, loaded when mpirun or srun has
+ * started the program, so that one package serves machines with and without MPI.
  *
- * Everything is built of non-blocking messages: sums are taken here and not by MPI_Reduce, because the order of an MPI's
- * own sums is its own affair (contract A4 wants the same bits each time); and who waits sleeps between looks, because it
- * is the backward pass that should have the cores. */
+  * Everything is built of non-blocking messages: sums are taken here and not by MPI_Reduce, because the order of an
+  * MPI's own sums is its own affair (contract A4 wants the same bits each time); and who waits sleeps between looks,
+  * because it is the backward pass that should have the cores. */
 #define _POSIX_C_SOURCE 200809L
 #include "../libcommon/train/exchange.h"
 
@@ -148,7 +148,8 @@ mert_exchange *mert_exchange_open(int version, mert_error *e)
     over_mpi *m = version == MERT_EXCHANGE_VERSION ? calloc(1, sizeof *m) : NULL;
     int have = 0;
     if (!m) {
-        snprintf(e->text, sizeof e->text, "%s", version == MERT_EXCHANGE_VERSION ? "out of memory" : "the MPI plugin is of another version of mert");
+        snprintf(e->text, sizeof e->text, "%s",
+                 version == MERT_EXCHANGE_VERSION ? "out of memory" : "the MPI plugin is of another version of mert");
         return NULL;
     }
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &have) != MPI_SUCCESS || have < MPI_THREAD_SERIALIZED) {

@@ -33,10 +33,10 @@ struct mert_exchange {
 
 mert_exchange *mert_exchange_alone(void);
 
-/* Forks into n processes that share memory (at most MERT_LOCAL_MAX): before anything else was started. Returns 0 in each
- * of them, with *x; and 1 in the calling process, which has nothing to compute, when all have ended: then *status is
- * what it should exit with, or minus the signal it should die by, and e->text, where not empty, says which process died.
- * -1: error. */
+/* Forks into n processes that share memory (at most MERT_LOCAL_MAX): before anything else was started. Returns 0 in
+ * each of them, with *x; and 1 in the calling process, which has nothing to compute, when all have ended: then
+ * *status is what it should exit with, or minus the signal it should die by, and e->text, where not empty, says which
+ * process died. -1: error. */
 enum { MERT_LOCAL_MAX = 256 };
 int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e);
 

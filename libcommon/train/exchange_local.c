@@ -68,8 +68,9 @@ static int reduce_scatter(mert_exchange *x, float *data, int64_t n, mert_error *
         int64_t mine = own_n > at ? least(block, own_n - at) : 0;
         for (int r = 0; r < x->ranks; r++) {
             int64_t piece = mert_exchange_piece(n, x->ranks, r, &from);
+            float *room = window(l, x->rank) + r * block;
             if (piece > at)
-                memcpy(window(l, x->rank) + r * block, data + from + at, (size_t)least(block, piece - at) * sizeof *data);
+                memcpy(room, data + from + at, (size_t)least(block, piece - at) * sizeof *data);
         }
         meet(l);
         for (int r = 0; r < x->ranks && mine; r++) {

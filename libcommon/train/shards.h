@@ -7,9 +7,9 @@
  *     MERT_SHARD_OPTIMIZER all             all                own       gradients: sums to their owners; weights to all
  *     MERT_SHARD_FULL     own, a few parts own, a few parts   own       per batch: weights twice, gradients once
  *
- * The gradients of a part set out while the backward pass goes on with the next one; with MERT_SHARD_FULL, weights of
- * the next part arrive meanwhile. The sums are the same bits in the first two ways, and in the third where an update has
- * one batch per process; so is the update. For one process, all three are the first.
+  * The gradients of a part set out while the backward pass goes on with the next one; with MERT_SHARD_FULL, weights
+  * of the next part arrive meanwhile. The sums are the same bits in the first two ways, and in the third where an
+  * update has one batch per process; so is the update. For one process, all three are the first.
  *
  *     mert_shards_open(...); encoder and objective use mert_shards_parts()
  *     for each batch: mert_shards_batch(s, last, silent), forward and backward pass
@@ -38,8 +38,8 @@ mert_shards *mert_shards_open(const mert_layout *layout, mert_ops *ops, const me
 void mert_shards_close(mert_shards *s); /* NULL is fine */
 const mert_parts *mert_shards_parts(const mert_shards *s);
 
-/* Before the passes of a batch. last: of this update on this process: its backward pass sends gradients away. silent: it
- * adds nothing: for a process that has no batch where others have one, and must take part all the same
+/* Before the passes of a batch. last: of this update on this process: its backward pass sends gradients away. silent:
+ * it adds nothing: for a process that has no batch where others have one, and must take part all the same
  * (mert_shards_together). */
 void mert_shards_batch(mert_shards *s, int last, int silent);
 /* Whether all processes must run equally many passes. */
@@ -52,8 +52,8 @@ int mert_shards_sum(mert_shards *s, double *squares, mert_error *e);
 /* `how` without pointers and n; NULL: no update. The gradients are zero afterwards. */
 int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e);
 
-/* Host arrays in the layout, [layout->size] each; NULL: not wanted. All processes call it; only where `here` is set must
- * pointers be valid: elsewhere they say what is wanted. Gradients are those of mert_shards_sum. */
+/* Host arrays in the layout, [layout->size] each; NULL: not wanted. All processes call it; only where `here` is set
+ * must pointers be valid: elsewhere they say what is wanted. Gradients are those of mert_shards_sum. */
 typedef struct mert_shards_arrays {
     float *weights, *gradients;
 } mert_shards_arrays;

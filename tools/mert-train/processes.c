@@ -23,7 +23,8 @@ static int neighbours(const mert_exchange *x)
     return strcmp(x->name, "local") ? 1 : x->ranks;
 }
 
-/* Threads, unless they were asked for: this process's share of the cores, where the launcher has not bound it to its own. */
+/* Threads, unless they were asked for: this process's share of the cores, where the launcher has not bound it to its
+ * own. */
 static void share_cores(const mert_exchange *x)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN), share = cores / neighbours(x);
@@ -69,7 +70,8 @@ mert_exchange *processes_join(int wanted, const char *save, int *status)
     int launched = mert_exchange_launched();
     *status = 1;
     if (wanted > 1 && launched > 1)
-        mert_usage_error("--processes starts processes of this machine; mpirun or srun have started %d already", launched);
+        mert_usage_error("--processes starts processes of this machine; mpirun or srun have started %d already",
+                         launched);
     if (wanted > 1)
         x = start_here(wanted, save, status);
     else if (launched > 1) {

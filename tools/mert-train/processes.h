@@ -9,8 +9,8 @@
  * die by. save: the folder of the run, named when one has died. */
 mert_exchange *processes_join(int wanted, const char *save, int *status);
 
-/* Whether a step that every process has taken went wrong for one of them: -1 for all of them then, and the first of them
- * says why. text: what process 0 has to tell the others (size bytes); may be NULL. */
+/* Whether a step that every process has taken went wrong for one of them: -1 for all of them then, and the first of
+ * them says why. text: what process 0 has to tell the others (size bytes); may be NULL. */
 int processes_agree(mert_exchange *x, int bad, void *told, size_t size, mert_error *e);
 
 #endif
