@@ -11,10 +11,10 @@
  * (train/shards.h). They do so in an order that follows from the configuration alone, whatever the batch is and
  * whichever layers LayerDrop leaves out: processes that exchange parts meet.
  *
-  * A forward pass needs 0 and 1 (and N+2, with post-LN), then the layers in turn, then N+2. The backward pass begins
-  * with N+2, which the caller has needed for the objective, goes through the layers from the last one on, and ends
-  * with 1 and 0; it is done with N+2 only after the layers, since with post-LN the norm before the first layer lies
-  * there. */
+ * A forward pass needs 0 and 1 (and N+2, with post-LN), then the layers in turn, then N+2. The backward pass begins
+ * with N+2, which the caller has needed for the objective, goes through the layers from the last one on, and ends
+ * with 1 and 0; it is done with N+2 only after the layers, since with post-LN the norm before the first layer lies
+ * there. */
 #ifndef MERT_PARTS_H
 #define MERT_PARTS_H
 

@@ -7,9 +7,9 @@
  *     MERT_SHARD_OPTIMIZER all             all                own       gradients: sums to their owners; weights to all
  *     MERT_SHARD_FULL     own, a few parts own, a few parts   own       per batch: weights twice, gradients once
  *
-  * The gradients of a part set out while the backward pass goes on with the next one; with MERT_SHARD_FULL, weights
-  * of the next part arrive meanwhile. The sums are the same bits in the first two ways, and in the third where an
-  * update has one batch per process; so is the update. For one process, all three are the first.
+ * The gradients of a part set out while the backward pass goes on with the next one; with MERT_SHARD_FULL, weights
+ * of the next part arrive meanwhile. The sums are the same bits in the first two ways, and in the third where an
+ * update has one batch per process; so is the update. For one process, all three are the first.
  *
  *     mert_shards_open(...); encoder and objective use mert_shards_parts()
  *     for each batch: mert_shards_batch(s, last, silent), forward and backward pass

@@ -10,7 +10,7 @@
 mert_exchange *processes_join(int wanted, const char *save, int *status);
 
 /* Whether a step that every process has taken went wrong for one of them: -1 for all of them then, and the first of
- * them says why. text: what process 0 has to tell the others (size bytes); may be NULL. */
+ * them says why. told: what process 0 has to tell the others (size bytes); may be NULL. */
 int processes_agree(mert_exchange *x, int bad, void *told, size_t size, mert_error *e);
 
 #endif
