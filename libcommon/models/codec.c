@@ -10,7 +10,7 @@
 
 enum {
     FRAMES = 4096,           /* of own codes that are decoded at a time */
-    WAITING_BYTES = 1 << 28  /* of all items together in a batch */
+    WAITING_BYTES = 1 << 27  /* before the LSTM, of all items together in a batch */
 };
 
 struct mert_codec {
@@ -24,8 +24,8 @@ struct mert_codec {
     uint64_t hash;
     int64_t use;                /* codebooks: of the option; decoding: of the open record */
     int any_settings, decode;
-    mert_encodec_item *item;    /* the open item's way through the network; or, of many: */
-    mert_encodec_batch *batch;
+    mert_encodec_batch *batch;  /* encoding: items on their way through the network */
+    mert_encodec_item *item;    /* decoding: the open one */
     mert_error failed;          /* why the oldest of them fails; empty: it does not */
     mert_feature_input input;
     mts_record record;          /* the open record as it came in */
@@ -104,11 +104,7 @@ static int encode_begin(void *self, const mts_record *in, mts_record *out, mert_
     if (!c->batch)
         c->out_frame = 0;
     if (c->encodec) {
-        if (pcm_fits(c, in, e))
-            return -1;
-        if (!c->batch)
-            mert_encodec_item_reset(c->item);
-        else if (mert_encodec_batch_begin(c->batch, e))
+        if (pcm_fits(c, in, e) || mert_encodec_batch_begin(c->batch, e))
             return -1;
         out->shape[0] = in->shape[0] < 0 ? -1 : (in->shape[0] + c->encodec->hop - 1) / c->encodec->hop;
         out->frame_rate_num = c->encodec->sample_rate;
@@ -187,8 +183,6 @@ static int encode_frames(void *self, const void *data, int64_t n, mert_sink *sin
     const float *x;
     int64_t rows;
     c->sink = sink;
-    if (c->encodec)
-        return read_samples(c, data, n, e) ? -1 : mert_encodec_embed(c->item, c->values, n, 0, put_codes, c, e);
     x = mert_feature_input_read(&c->input, data, n, e);
     if (!x || floats_for(c, n * c->book.features.width, e))
         return -1;
@@ -203,14 +197,10 @@ static int encode_frames(void *self, const void *data, int64_t n, mert_sink *sin
 static int encode_end(void *self, mert_sink *sink, mert_error *e)
 {
     mert_codec *c = self;
-    c->sink = sink;
-    if (!c->encodec && c->position && !c->out_frame)
+    (void)sink;
+    if (c->position && !c->out_frame)
         return mert_fail(e, "has %" PRId64 " frames, and one code stands for %" PRId64, c->position, c->stack.n);
-    if (!c->encodec)
-        return 0;
-    if (!c->position)
-        return mert_fail(e, "holds no samples");
-    return mert_encodec_embed(c->item, NULL, 0, 1, put_codes, c, e);
+    return 0;
 }
 
 /* ---- encoding many items at a time ---- */
@@ -261,8 +251,7 @@ static int batch_end(void *self, mert_sink *sink, mert_error *e)
     mert_codec *c = self;
     if (!c->position)
         return mert_fail(e, "holds no samples");
-    if (mert_encodec_batch_end(c->batch, e))
-        return -1;
+    mert_encodec_batch_end(c->batch);
     return mert_encodec_batch_full(c->batch) ? batch_flush(c, sink, e) : 0;
 }
 
@@ -365,7 +354,7 @@ static int decode_frames(void *self, const void *data, int64_t n, mert_sink *sin
         else
             mert_rvq_decode(c->rvq, c->codes, m, c->use, c->values);
         if (c->encodec) {
-            if (mert_encodec_synthesise(c->item, c->values, m, 0, put_samples, c, e))
+            if (mert_encodec_item_run(c->item, c->values, m, 0, put_samples, c, e))
                 return -1;
         } else {
             mert_codebook_from_words(&c->book, c->values, m * c->stack.n);
@@ -380,7 +369,7 @@ static int decode_end(void *self, mert_sink *sink, mert_error *e)
 {
     mert_codec *c = self;
     c->sink = sink;
-    return c->encodec ? mert_encodec_synthesise(c->item, NULL, 0, 1, put_samples, c, e) : 0;
+    return c->encodec ? mert_encodec_item_run(c->item, NULL, 0, 1, put_samples, c, e) : 0;
 }
 
 /* ---- opening ---- */
@@ -416,7 +405,7 @@ static int open_own(mert_codec *c, const mert_checkpoint *file, mert_error *e)
 
 static int open_encodec(mert_codec *c, const mert_checkpoint *file, int64_t batch, mert_error *e)
 {
-    int64_t width;
+    int64_t width = 1;
     c->encodec = mert_encodec_open(file, c->decode, e);
     if (!c->encodec)
         return -1;
@@ -424,15 +413,14 @@ static int open_encodec(mert_codec *c, const mert_checkpoint *file, int64_t batc
     c->rvq = c->encodec->quantiser;
     c->count = c->rvq->count;
     c->classes = c->rvq->classes;
-    if (c->decode || batch < 2) {
+    if (c->decode) {
         c->item = mert_encodec_item_new(c->encodec, c->decode, e);
         return c->item ? 0 : -1;
     }
-    width = mert_seanet_out(&c->encodec->encoder); /* the widest that waits is the LSTM's; both are of a few hundred */
     for (int i = 0; i < c->encodec->encoder.n; i++)
         if (c->encodec->encoder.stages[i].kind == MERT_SEANET_LSTM)
             width = c->encodec->encoder.stages[i].width;
-    c->batch = mert_encodec_batch_new(c->encodec, batch, WAITING_BYTES / (int64_t)sizeof(float) / width + 1, e);
+    c->batch = mert_encodec_batch_new(c->encodec, 0, batch > 1 ? batch : 1, WAITING_BYTES / (int64_t)sizeof(float) / width + 1, e);
     return c->batch ? 0 : -1;
 }
 

@@ -9,9 +9,9 @@
 
 typedef struct mert_codes_kernels {
     void (*elu)(float *y, const float *x, int64_t n);              /* x > 0 ? x : exp(x) - 1 */
-    /* One step of an LSTM for one item: gates [4][h] (input, forget, cell, output, before their nonlinearity); c and
-     * out [h]: c = sigmoid(f) c + sigmoid(i) tanh(g); out = sigmoid(o) tanh(c). */
-    void (*lstm_gates)(const float *gates, float *c, float *out, int64_t h);
+    /* One step of an LSTM for n units: their gates at gates, gates + h, ... (input, forget, cell, output, before their
+     * nonlinearity); c and out [n]: c = sigmoid(f) c + sigmoid(i) tanh(g); out = sigmoid(o) tanh(c). */
+    void (*lstm_gates)(const float *gates, int64_t h, float *c, float *out, int64_t n);
     /* z[n] = x - centre; returns the sum of squares */
     float (*centred)(float *z, const float *x, const float *centre, int64_t n);
     /* score[j] = c2[j] - 2 score[j]; returns the least */

@@ -10,9 +10,9 @@ static void elu(float *y, const float *x, int64_t n)
         y[i] = elu_1(x[i]);
 }
 
-static void lstm_gates(const float *gates, float *c, float *out, int64_t h)
+static void lstm_gates(const float *gates, int64_t h, float *c, float *out, int64_t n)
 {
-    for (int64_t j = 0; j < h; j++) {
+    for (int64_t j = 0; j < n; j++) {
         float i = sigmoid_1(gates[j]), f = sigmoid_1(gates[h + j]);
         float g = tanh_1(gates[2 * h + j]), o = sigmoid_1(gates[3 * h + j]);
         float v = f * c[j] + i * g;

@@ -1,7 +1,6 @@
-#include "encodec.h"
+#include "encodec_batch.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 void mert_encodec_free(mert_encodec *m)
 {
@@ -13,30 +12,27 @@ void mert_encodec_free(mert_encodec *m)
     free(m);
 }
 
+/* A batch of one. */
 struct mert_encodec_item {
-    const mert_seanet *net;
-    mert_seanet_item *past;
-    mert_seanet_work *work;
-    float *held;           /* [block, in] rows that wait for a whole block */
-    int64_t block, in, n;
+    mert_encodec_batch *batch;
+    int64_t in;
+    int open;
 };
+
+enum { FRAMES = 4096 };
 
 mert_encodec_item *mert_encodec_item_new(const mert_encodec *m, int decode, mert_error *e)
 {
     mert_encodec_item *i = calloc(1, sizeof *i);
-    if (!i)
-        goto fail;
-    i->net = decode ? &m->decoder : &m->encoder;
-    i->block = decode ? m->block / m->hop : m->block;
-    i->in = mert_seanet_in(i->net);
-    i->past = mert_seanet_item_new(i->net);
-    i->work = mert_seanet_work_new(i->net, i->block, 1);
-    i->held = malloc((size_t)(i->block * i->in) * sizeof *i->held);
-    if (i->past && i->work && i->held)
+    if (!i) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    i->in = mert_seanet_in(decode ? &m->decoder : &m->encoder);
+    i->batch = mert_encodec_batch_new(m, decode, 1, FRAMES, e);
+    if (i->batch)
         return i;
-fail:
-    mert_encodec_item_free(i);
-    mert_fail(e, "out of memory");
+    free(i);
     return NULL;
 }
 
@@ -44,50 +40,40 @@ void mert_encodec_item_free(mert_encodec_item *i)
 {
     if (!i)
         return;
-    mert_seanet_item_free(i->past);
-    mert_seanet_work_free(i->work);
-    free(i->held);
+    mert_encodec_batch_free(i->batch);
     free(i);
 }
 
 void mert_encodec_item_reset(mert_encodec_item *i)
 {
-    mert_seanet_item_reset(i->past);
-    i->n = 0;
+    mert_encodec_batch_drop(i->batch);
+    i->open = 0;
 }
 
-static int run(mert_encodec_item *i, int last, mert_encodec_give give, void *arg, mert_error *e)
+static int ended(void *arg, mert_error *e)
 {
-    int64_t rows;
-    const float *y = mert_seanet_run(i->net, i->past, i->work, i->held, i->n, last, &rows);
-    i->n = 0;
-    return rows > 0 ? give(arg, y, rows, e) : 0;
+    (void)arg;
+    (void)e;
+    return 0;
 }
 
-static int feed(mert_encodec_item *i, const float *x, int64_t n, int last, mert_encodec_give give, void *arg,
-                mert_error *e)
+int mert_encodec_item_run(mert_encodec_item *i, const float *x, int64_t n, int last, mert_encodec_give give, void *arg,
+                          mert_error *e)
 {
+    if (!i->open && mert_encodec_batch_begin(i->batch, e))
+        return -1;
+    i->open = 1;
     while (n > 0) {
-        int64_t m = i->block - i->n < n ? i->block - i->n : n;
-        memcpy(i->held + i->n * i->in, x, (size_t)(m * i->in) * sizeof *x);
-        i->n += m;
+        int64_t m = n < FRAMES ? n : FRAMES;
+        if (mert_encodec_batch_add(i->batch, x, m, e) ||
+            (mert_encodec_batch_full(i->batch) && mert_encodec_batch_run(i->batch, give, ended, arg, e)))
+            return -1;
         x += m * i->in;
         n -= m;
-        if (i->n == i->block && run(i, 0, give, arg, e))
-            return -1;
     }
-    return last && i->n > 0 ? run(i, 1, give, arg, e) : 0;
-}
-
-int mert_encodec_embed(mert_encodec_item *i, const float *samples, int64_t n, int last, mert_encodec_give give,
-                       void *arg, mert_error *e)
-{
-    return feed(i, samples, n, last, give, arg, e);
-}
-
-int mert_encodec_synthesise(mert_encodec_item *i, const float *embeddings, int64_t n, int last, mert_encodec_give give,
-                            void *arg,
-                            mert_error *e)
-{
-    return feed(i, embeddings, n, last, give, arg, e);
+    if (!last)
+        return 0;
+    i->open = 0;
+    mert_encodec_batch_end(i->batch);
+    return mert_encodec_batch_run(i->batch, give, ended, arg, e);
 }

@@ -14,7 +14,6 @@ typedef struct mert_encodec {
     int64_t sample_rate, hop; /* hop: samples per frame */
     mert_seanet encoder, decoder;
     mert_rvq *quantiser;      /* [K][V, D] */
-    int64_t block;            /* samples that the encoder takes at a time; frames of the decoder: block / hop */
     uint64_t hash;            /* S9: over the folded names "encoder.N...", "quantizer.k" that decide the codes */
 } mert_encodec;
 
@@ -31,15 +30,11 @@ mert_encodec_item *mert_encodec_item_new(const mert_encodec *m, int decode, mert
 void mert_encodec_item_free(mert_encodec_item *i);
 void mert_encodec_item_reset(mert_encodec_item *i);
 
-/* Takes samples as they come and hands on embeddings [frames, D] in blocks of fixed absolute position: `give` is
- * called with the frames that are ready; -1 from it ends the call. last: the item ends behind these samples (frames
- * in all: ceil(samples / hop)). */
+/* Takes rows as they come, samples [n, 1] or (decode) embeddings [n, D], and hands on what comes of them: `give` is
+ * called with rows that are ready, embeddings or samples, in the net's order; -1 from it ends the call. last: the item ends
+ * behind these rows, and another may begin (frames in all: ceil(samples / hop); decoding: hop samples for each frame). */
 typedef int (*mert_encodec_give)(void *arg, const float *rows, int64_t n, mert_error *e);
-int mert_encodec_embed(mert_encodec_item *i, const float *samples, int64_t n, int last, mert_encodec_give give,
-                       void *arg, mert_error *e);
-/* The other way: embeddings [n, D] in, samples [n', 1] out; hop samples for each frame. */
-int mert_encodec_synthesise(mert_encodec_item *i, const float *embeddings, int64_t n, int last, mert_encodec_give give,
-                            void *arg,
-                            mert_error *e);
+int mert_encodec_item_run(mert_encodec_item *i, const float *x, int64_t n, int last, mert_encodec_give give, void *arg,
+                          mert_error *e);
 
 #endif

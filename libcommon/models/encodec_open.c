@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME = 160, BLOCK_FRAMES = 64, SIZE_MAX_SANE = 1 << 16, KERNEL_MAX = 1024, HOP_MAX = 1 << 14 };
+enum { NAME = 160, SIZE_MAX_SANE = 1 << 16, KERNEL_MAX = 1024, HOP_MAX = 1 << 14 };
 
 /* Tensors under either naming. Our own names for them, which the hash is over, are those of the HF layout with
  * weight_g and weight_v. */
@@ -516,7 +516,6 @@ int mert_encodec_is(const mert_checkpoint *c)
 static int load(loader *l)
 {
     mert_encodec *m = l->m;
-    int64_t least;
     l->official = has_prefix(l, "encoder.model.");
     l->hashed = 1;
     if (settings_before(l) || encoder(l) || quantiser(l) || settings_after(l))
@@ -531,10 +530,6 @@ static int load(loader *l)
     m->hop = mert_seanet_stride(&m->encoder);
     if (m->hop < 1 || m->hop > HOP_MAX)
         return mert_fail(l->e, "%" PRId64 " samples per frame are out of range", m->hop);
-    least = mert_seanet_least_block(&m->encoder) / m->hop;
-    if (m->decoder.n && mert_seanet_least_block(&m->decoder) > least)
-        least = mert_seanet_least_block(&m->decoder);
-    m->block = m->hop * (least > BLOCK_FRAMES ? least : BLOCK_FRAMES);
     return 0;
 }
 

@@ -32,7 +32,7 @@ mert_nearest *mert_nearest_new(const float *codewords, int64_t k, int64_t d)
     n->k = k;
     n->d = d;
     /* Scores and shifted rows of a piece stay in the second-level cache where they can. */
-    n->tile = k + d <= 2048 ? 96 : k + d <= 8192 ? 24 : 12;
+    n->tile = k + d <= 2048 ? MERT_NEAREST_TILE_MAX : k + d <= 8192 ? 24 : 12;
     n->codewords = malloc(all * sizeof(float));
     n->shifted = calloc(all, sizeof(float));
     n->centre = malloc((size_t)d * sizeof(float));
@@ -104,6 +104,52 @@ static int32_t decide(const mert_nearest *n, const mert_codes_kernels *v, const 
     return best;
 }
 
+int64_t mert_nearest_tile(const mert_nearest *n)
+{
+    return n->tile;
+}
+
+int64_t mert_nearest_scratch(const mert_nearest *n)
+{
+    return n->tile * (n->d + n->k);
+}
+
+int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x, int64_t ldx, int64_t rows, int32_t *label,
+                          double *distance2)
+{
+    const mert_codes_kernels *v = MERT_CODES_KERNELS;
+    float *z = scratch, *scores = z + rows * n->d, norm2[MERT_NEAREST_TILE_MAX];
+    const double u = 0x1p-24;
+    int64_t bad = -1;
+    for (int64_t r = 0; r < rows; r++)
+        norm2[r] = v->centred(z + r * n->d, x + r * ldx, n->centre, n->d);
+    mert_rows_apply(n->product, z, n->d, rows, scores, n->k, 0);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * ldx;
+        float *score = scores + r * n->k, least;
+        int32_t candidate[CANDIDATES];
+        double far = sqrt((double)norm2[r]) * 1.0001, d2 = 0, bound;
+        int64_t count;
+        label[r] = 0;
+        if (!isfinite(norm2[r]))
+            bad = bad < 0 ? r : bad;
+        else {
+            least = v->distances(score, n->c2, n->k);
+            bound = 2.02 * ((2.0 * (double)n->d + 8) * u * far * n->reach + 2 * u * (double)n->reach * n->reach);
+            count = v->within(score, n->k, nextafterf((float)(least + bound), INFINITY), candidate, CANDIDATES);
+            if (count != 1)
+                label[r] = decide(n, v, row, candidate, count > CANDIDATES ? -1 : count, &d2);
+            else {
+                label[r] = candidate[0];
+                d2 = distance2 ? v->distance2(row, n->codewords + candidate[0] * n->d, n->d) : 0;
+            }
+        }
+        if (distance2)
+            distance2[r] = d2;
+    }
+    return bad;
+}
+
 typedef struct job {
     mert_nearest *n;
     const float *x;
@@ -118,41 +164,15 @@ static void piece(void *arg, int64_t at, int worker)
 {
     job *j = arg;
     const mert_nearest *n = j->n;
-    const mert_codes_kernels *v = MERT_CODES_KERNELS;
-    int64_t first = at * j->tile, rows = j->rows - first < j->tile ? j->rows - first : j->tile;
-    float *z = n->scratch + (int64_t)worker * n->tile * (n->d + n->k), *score = z + n->tile * n->d, norm2[96];
-    const double u = 0x1p-24;
-    for (int64_t r = 0; r < rows; r++)
-        norm2[r] = v->centred(z + r * n->d, j->x + (first + r) * j->ldx, n->centre, n->d);
-    mert_rows_apply(n->product, z, n->d, rows, score, n->k, 0);
-    for (int64_t r = 0; r < rows; r++) {
-        const float *x = j->x + (first + r) * j->ldx;
-        int32_t candidate[CANDIDATES], label;
-        double far = sqrt((double)norm2[r]) * 1.0001, d2, bound;
-        float least;
-        int64_t count;
-        if (!isfinite(norm2[r])) {
-            int64_t seen = __atomic_load_n(&j->bad, __ATOMIC_RELAXED);
-            while ((seen < 0 || first + r < seen) &&
-                   !__atomic_compare_exchange_n(&j->bad, &seen, first + r, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-                ;
-            j->label[first + r] = 0;
-            if (j->distance2)
-                j->distance2[first + r] = 0;
-            continue;
-        }
-        least = v->distances(score + r * n->k, n->c2, n->k);
-        bound = 2.02 * ((2.0 * (double)n->d + 8) * u * far * n->reach + 2 * u * (double)n->reach * n->reach);
-        count = v->within(score + r * n->k, n->k, nextafterf((float)(least + bound), INFINITY), candidate, CANDIDATES);
-        if (count == 1) {
-            label = candidate[0];
-            d2 = j->distance2 ? v->distance2(x, n->codewords + label * n->d, n->d) : 0;
-        } else
-            label = decide(n, v, x, candidate, count > CANDIDATES ? -1 : count, &d2);
-        j->label[first + r] = label;
-        if (j->distance2)
-            j->distance2[first + r] = d2;
-    }
+    int64_t first = at * j->tile, rows = j->rows - first < j->tile ? j->rows - first : j->tile, seen;
+    int64_t bad = mert_nearest_rows(n, n->scratch + (int64_t)worker * mert_nearest_scratch(n), j->x + first * j->ldx, j->ldx,
+                                    rows, j->label + first, j->distance2 ? j->distance2 + first : NULL);
+    if (bad < 0)
+        return;
+    seen = __atomic_load_n(&j->bad, __ATOMIC_RELAXED);
+    while ((seen < 0 || first + bad < seen) &&
+           !__atomic_compare_exchange_n(&j->bad, &seen, first + bad, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
 }
 
 int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t rows, int32_t *label, double *distance2)
@@ -162,7 +182,7 @@ int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t 
     if (workers > n->workers) {
         free(n->scratch);
         n->workers = 0;
-        n->scratch = malloc((size_t)workers * (size_t)(n->tile * (n->d + n->k)) * sizeof(float));
+        n->scratch = malloc((size_t)workers * (size_t)mert_nearest_scratch(n) * sizeof(float));
         if (!n->scratch)
             return -2;
         n->workers = workers;

@@ -18,6 +18,8 @@
 
 typedef struct mert_nearest mert_nearest;
 
+enum { MERT_NEAREST_TILE_MAX = 96 };
+
 /* codewords [k, d], copied. NULL: out of memory. */
 mert_nearest *mert_nearest_new(const float *codewords, int64_t k, int64_t d);
 void mert_nearest_free(mert_nearest *n); /* NULL is fine */
@@ -28,6 +30,13 @@ void mert_nearest_set(mert_nearest *n, const float *codewords);
  * not to be called twice at a time for the same object. Returns -1, or the first row that holds a NaN or an infinity
  * (its label and those of other such rows are 0), or -2 when out of memory. */
 int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t rows, int32_t *label,
+                          double *distance2);
+
+/* The same for at most mert_nearest_tile rows, in the calling thread, with room of its own for mert_nearest_scratch floats: what tasks
+ * of the pool call. Returns -1, or the first row as above. */
+int64_t mert_nearest_tile(const mert_nearest *n);
+int64_t mert_nearest_scratch(const mert_nearest *n);
+int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x, int64_t ldx, int64_t rows, int32_t *label,
                           double *distance2);
 
 /* The readable version, in double. */

@@ -10,10 +10,9 @@
 typedef struct mert_rvq {
     int64_t count, classes, width;
     float *codewords;      /* [K, V, D] */
-    struct mert_nearest **nearest; /* [K] */
-    float *residual;       /* room for work */
-    int32_t *label;
-    int64_t room;
+    struct mert_nearest **nearest; /* [K]; NULL: not used yet */
+    float *scratch;        /* [workers] */
+    int workers;
 } mert_rvq;
 
 /* codewords [count, classes, width], copied. NULL: out of memory. */

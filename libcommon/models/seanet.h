@@ -1,17 +1,15 @@
 /* SEANet, the causal convolution network on both sides of EnCodec's quantiser (REFERENCE section 5), run along time in
  * constant memory. A net is a row of stages on rows [T, C] (time first):
  *
- * conv       (ELU first, or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection, right
- * padding
- *                what completes the last output
- * upsampler  (ELU first) transposed conv, kernel 2 r, stride r, what hangs over on the right is trimmed: output rows
+ *     conv       (ELU first, or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection, right
+ *                padding what completes the last output
+ *     upsampler  (ELU first) transposed conv, kernel 2 r, stride r, what hangs over on the right is trimmed: output rows
  *                r t + j = W[j] x[t] + W[j + r] x[t - 1], so it is a product of [x[t-1], x[t]] with r * C' outputs
  *     residual   y = shortcut(x) + conv k 1 (ELU (conv k 3 (ELU x)))
  *     lstm       y = lstm(x) + x
  *
- * Weights are shared; what a net remembers of an item (the last input rows of each conv, the LSTM's state) is the
- * item's. Blocks of rows go through all stages; all arithmetic is by rows.h, so where blocks begin changes no bit
- * (A1). */
+ * All arithmetic is by rows.h, so a row's value depends on the rows that its convolutions reach, and on nothing else: time
+ * may be cut anywhere and what lies before a cut computed once more, without changing a bit (A1). */
 #ifndef MERT_SEANET_H
 #define MERT_SEANET_H
 
@@ -54,34 +52,41 @@ int64_t mert_seanet_in(const mert_seanet *s);  /* channels */
 int64_t mert_seanet_out(const mert_seanet *s);
 int64_t mert_seanet_stride(const mert_seanet *s); /* input rows per output row (decoder: 1) */
 int64_t mert_seanet_up(const mert_seanet *s);     /* output rows per input row (encoder: 1) */
-/* Input rows that a first block must have, unless it is the only one, for reflection to find its rows; a multiple of
- * the stride. */
-int64_t mert_seanet_least_block(const mert_seanet *s);
+int mert_seanet_lstm_stage(const mert_seanet *s); /* its number; a net has one at most: s->n without */
 
-/* What a net remembers of one item. NULL: out of memory. */
-typedef struct mert_seanet_item mert_seanet_item;
-mert_seanet_item *mert_seanet_item_new(const mert_seanet *s);
-void mert_seanet_item_free(mert_seanet_item *i);
-void mert_seanet_item_reset(mert_seanet_item *i); /* as new */
+/* ---- what stands before or behind the LSTM ----
+ *
+ * Stages [first, end) of a net, no LSTM among them, by the pool: stretches of any number of items are cut in time, and
+ * each thread takes a piece through all stages in blocks that stay in its cache. (seanet_part.c) */
+typedef struct mert_seanet_part mert_seanet_part;
 
-/* Buffers for blocks of at most `rows` input rows; one for any number of items that are run one after another. lanes:
- * as many items at most go through the LSTM in lock-step (seanet_lstm.h). */
-typedef struct mert_seanet_work mert_seanet_work;
-mert_seanet_work *mert_seanet_work_new(const mert_seanet *s, int64_t rows, int64_t lanes);
-struct mert_seanet_lstm *mert_seanet_work_lstm(mert_seanet_work *w); /* NULL: the net has none */
-void mert_seanet_work_free(mert_seanet_work *w);
+/* NULL: out of memory. The net must outlive it. */
+mert_seanet_part *mert_seanet_part_new(const mert_seanet *s, int first, int end);
+void mert_seanet_part_free(mert_seanet_part *p); /* NULL is fine */
 
-/* The next `rows` rows x[rows, in] of an item; a multiple of the stride unless `last`. Returns y (the workspace's,
- * valid until its next use) and its number of rows in *out_rows. */
-const float *mert_seanet_run(const mert_seanet *s, mert_seanet_item *i, mert_seanet_work *w, const float *x,
-                             int64_t rows, int last, int64_t *out_rows);
+int64_t mert_seanet_part_in(const mert_seanet_part *p); /* channels, and strides as above */
+int64_t mert_seanet_part_out(const mert_seanet_part *p);
+int64_t mert_seanet_part_stride(const mert_seanet_part *p);
+int64_t mert_seanet_part_up(const mert_seanet_part *p);
+/* Input rows before a row that its output depends on: what is to be kept of an item; a multiple of the stride. */
+int64_t mert_seanet_part_past(const mert_seanet_part *p);
+/* Input rows that an item's first stretch must have, unless the item ends with it, for reflection to find its rows; a
+ * multiple of the stride. */
+int64_t mert_seanet_part_least(const mert_seanet_part *p);
 
-/* The same by parts: stages [first, end) alone. The LSTM between two parts is then the caller's (seanet_lstm.h), with
- * the item's state [layers][2][width] for it. A net has one LSTM stage at most; without one, its number is s->n. */
-const float *mert_seanet_run_part(const mert_seanet *s, int first, int end, mert_seanet_item *i, mert_seanet_work *w,
-                                  const float *x, int64_t rows, int last, int64_t *out_rows);
-int mert_seanet_lstm_stage(const mert_seanet *s);
-float *mert_seanet_lstm_state(const mert_seanet *s, mert_seanet_item *i);
+/* x [before + rows, in] -> y [ceil(rows / stride) * up, out], of the last `rows` alone: a multiple of the stride, unless the
+ * item ends with them. before: a multiple of the stride, `past` at least or all that there is: begins, x[0] is the
+ * item's first row. */
+typedef struct mert_seanet_stretch {
+    const float *x;
+    int64_t before, rows;
+    int begins;
+    float *y;
+} mert_seanet_stretch;
+
+int64_t mert_seanet_part_out_rows(const mert_seanet_part *p, int64_t rows);
+/* -1: out of memory. One call at a time. */
+int mert_seanet_part_run(mert_seanet_part *p, const mert_seanet_stretch *s, int64_t n);
 
 /* The readable version, of a whole item at once, by the definitions: [*out_rows, out], to be freed by the caller.
  * For tests: it does not look after memory that cannot be had. (seanet_plain.c) */

@@ -128,7 +128,7 @@ void mert_rows_set(mert_rows *w, const float *weights, int64_t ldw)
     mert_pack_panels(w->panels, weights, ldw, w->n, w->k, 0, mert_panel_count(w->n));
 }
 
-static mert_panel_product product_of(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
+mert_panel_product mert_rows_product(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
 {
     return (mert_panel_product){.panels = w->panels, .n = w->n, .k = w->k, .taps = w->taps, .tap_stride = w->tap_stride, .x = x, .y = y,
                           .ldx = ldx, .ldy = ldy, .m = m, .bias = w->bias, .flags = flags};
@@ -136,13 +136,13 @@ static mert_panel_product product_of(const mert_rows *w, const float *x, int64_t
 
 void mert_rows_apply(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
 {
-    mert_panel_product p = product_of(w, x, ldx, m, y, ldy, flags);
+    mert_panel_product p = mert_rows_product(w, x, ldx, m, y, ldy, flags);
     mert_panels_run(&p);
 }
 
 void mert_rows_pool(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
 {
-    mert_panel_product p = product_of(w, x, ldx, m, y, ldy, flags);
+    mert_panel_product p = mert_rows_product(w, x, ldx, m, y, ldy, flags);
     mert_panels_pool(&p, 1);
 }
 

@@ -9,7 +9,7 @@
  *
  * Speed: weights are packed once into panels of 32 outputs (48 where that divides their number better); a register tile (AVX-512:
  * 12 rows by 32 outputs) walks down k reading the panel once, and bias, GELU and residual are added while the tile is at hand. No
- * packing of x, so short k and few rows cost little more than their arithmetic. Reaches the rate of a large sgemm from about 100
+ * packing of x, so short k and few rows cost little more than their arithmetic. Reaches the rate of a large sgemm from about 50
  * rows and k = 64 on. */
 #ifndef MERT_ROWS_H
 #define MERT_ROWS_H
@@ -72,7 +72,9 @@ void mert_rows_free(mert_rows *w); /* NULL is fine */
 /* Other weights of the same size. */
 void mert_rows_set(mert_rows *w, const float *weights, int64_t ldw);
 
-/* y[m, n] (row stride ldy) from x (row stride ldx), in the calling thread. */
+/* y[m, n] (row stride ldy) from x (row stride ldx) with the bias, to be run as above. */
+mert_panel_product mert_rows_product(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags);
+/* The same at once, in the calling thread. */
 void mert_rows_apply(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags);
 /* The same by the pool. */
 void mert_rows_pool(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags);

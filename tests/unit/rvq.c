@@ -104,13 +104,13 @@ TEST(nonlinearities_are_within_a_few_ulp)
         /* i = o = 1 and c = 0 before: c = tanh(g). */
         gates[2] = x;
         c = 0;
-        MERT_CODES_KERNELS->lstm_gates(gates, &c, &out, 1);
+        MERT_CODES_KERNELS->lstm_gates(gates, 1, &c, &out, 1);
         worst_tanh = fmax(worst_tanh, ulps(c, tanh(x)));
         /* i = 0: c = sigmoid(f) * 1 */
         gates[0] = -200;
         gates[1] = x;
         c = 1;
-        MERT_CODES_KERNELS->lstm_gates(gates, &c, &out, 1);
+        MERT_CODES_KERNELS->lstm_gates(gates, 1, &c, &out, 1);
         worst_sigmoid = fmax(worst_sigmoid, ulps(c, 1 / (1 + exp(-(double)x))));
     }
     CHECK_NEAR(worst_elu, 0, 3);
