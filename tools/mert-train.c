@@ -9,9 +9,10 @@
 #include "../libcommon/base/options.h"
 #include "../libcommon/base/report.h"
 #include "../libcommon/train/journal.h"
-#include "../libcommon/train/pack.h"
 #include "../libcommon/train/session.h"
+#include "mert-train/corpora.h"
 #include "mert-train/processes.h"
+#include "mert-train/seeing.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -21,9 +22,10 @@
 
 enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which nothing will help any more */
 
-static const char *recipe_name, *manifest, *valid_manifest, *save, *init, *device = "cpu";
-static mert_strings settings, labels, valid_labels, pcm, valid_pcm;
-static int resume, print_recipe, processes = 1, sharding = MERT_SHARD_NONE;
+static const char *recipe_name, *save, *init, *device = "cpu", *compare;
+static mert_strings settings;
+static corpus_names train_names, valid_names, older_names;
+static int resume, print_recipe, plan, processes = 1, sharding = MERT_SHARD_NONE;
 static const char *offload;
 static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static mert_exchange *x; /* the processes of this run */
@@ -32,17 +34,26 @@ static const mert_option options[] = {
     {"recipe", 0, MERT_STRING, &recipe_name, "FILE", 0, 0, NULL, "what to train, and how: mert-recipe(5)"},
     {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL,
      "changes a setting of the recipe (may come several times)"},
+    {"plan", 0, MERT_FLAG, &plan, NULL, 0, 0, NULL,
+     "print what the run would take (batches, parameters, memory, work, days, disk), and do nothing else"},
+    {"compare", 0, MERT_STRING, &compare, "LOG", 0, 0, NULL,
+     "say whether the run in --save is on track against another run's log, and do nothing else"},
     {"print-recipe", 0, MERT_FLAG, &print_recipe, NULL, 0, 0, NULL,
      "print all settings with their meanings, and do nothing else"},
-    {"manifest", 0, MERT_STRING, &manifest, "FILE", 0, 0, NULL, "the training items: DIR/train.tsv"},
-    {"labels", 0, MERT_LIST, &labels, "PATTERN", 0, 0, NULL,
+    {"manifest", 0, MERT_STRING, &train_names.manifest, "FILE", 0, 0, NULL, "the training items: DIR/train.tsv"},
+    {"labels", 0, MERT_LIST, &train_names.labels, "PATTERN", 0, 0, NULL,
      "their labels: 'DIR/train.encodec_%d' (several times: more codebooks)"},
-    {"pcm", 0, MERT_LIST, &pcm, "FILE", 0, 0, NULL,
+    {"pcm", 0, MERT_LIST, &train_names.pcm, "FILE", 0, 0, NULL,
      "their audio, packed by mert-decode (several times: in parts; default: SAVE/train.pcm.mts, made if need be)"},
-    {"valid-manifest", 0, MERT_STRING, &valid_manifest, "FILE", 0, 0, NULL,
+    {"valid-manifest", 0, MERT_STRING, &valid_names.manifest, "FILE", 0, 0, NULL,
      "the items to validate with (default: 'valid' for 'train' in the name)"},
-    {"valid-labels", 0, MERT_LIST, &valid_labels, "PATTERN", 0, 0, NULL, "their labels (default: likewise)"},
-    {"valid-pcm", 0, MERT_LIST, &valid_pcm, "FILE", 0, 0, NULL, "their audio (default: likewise; SAVE/valid.pcm.mts)"},
+    {"valid-labels", 0, MERT_LIST, &valid_names.labels, "PATTERN", 0, 0, NULL, "their labels (default: likewise)"},
+    {"valid-pcm", 0, MERT_LIST, &valid_names.pcm, "FILE", 0, 0, NULL,
+     "their audio (default: likewise; SAVE/valid.pcm.mts)"},
+    {"replay-manifest", 0, MERT_STRING, &older_names.manifest, "FILE", 0, 0, NULL,
+     "items of an old corpus, to be heard by the recipe's replay_share"},
+    {"replay-labels", 0, MERT_LIST, &older_names.labels, "PATTERN", 0, 0, NULL, "their labels, by the same codebooks"},
+    {"replay-pcm", 0, MERT_LIST, &older_names.pcm, "FILE", 0, 0, NULL, "their audio (default: SAVE/replay.pcm.mts)"},
     {"save", 0, MERT_STRING, &save, "DIR", 0, 0, NULL, "folder of the run: checkpoints, logs, the model"},
     {"init", 0, MERT_STRING, &init, "MODEL", 0, 0, NULL, "begin with the weights of this model, as far as they fit"},
     {"resume", 0, MERT_FLAG, &resume, NULL, 0, 0, NULL, "go on from the newest checkpoint in DIR, if there is one"},
@@ -65,7 +76,16 @@ static const mert_tool tool = {
     options,
     NULL};
 
-static double neighbours[MERT_CODEBOOKS_MAX]; /* what the nearest labels tell of the masked ones of validation, in bits */
+static double neighbours[MERT_CODEBOOKS_MAX]; /* what the nearest labels tell of validation's masked ones, in bits */
+
+static void check_names(void)
+{
+    if (!recipe_name || !train_names.manifest || !train_names.labels.n || (!save && !plan))
+        mert_usage_error("--recipe, --manifest, --labels and --save are needed");
+    if (!older_names.manifest != !older_names.labels.n || (!older_names.manifest && older_names.pcm.n))
+        mert_usage_error("--replay-manifest and --replay-labels come together");
+    corpora_default_names(&train_names, &valid_names);
+}
 
 static volatile sig_atomic_t signalled;
 
@@ -81,143 +101,6 @@ static void catch_signals(void)
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGUSR1, &a, NULL); /* the one that mpirun passes on */
-}
-
-/* ---- what to train on ---- */
-
-/* The name with `valid` for the last `train` in its file name, for the program's life; NULL: there is none. */
-static const char *valid_name(const char *name)
-{
-    const char *base = strrchr(name, '/'), *at = NULL;
-    char *to;
-    for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
-        at = p;
-    if (!at || !(to = strdup(name)))
-        return NULL;
-    memcpy(to + (at - name), "valid", 5);
-    return to;
-}
-
-static void add(mert_strings *list, const char *item)
-{
-    const char **grown = realloc(list->items, (size_t)(list->n + 1) * sizeof *grown);
-    if (!grown || !item)
-        mert_usage_error("out of memory");
-    list->items = grown;
-    list->items[list->n++] = item;
-}
-
-static void default_names(void)
-{
-    if (!recipe_name || !manifest || !labels.n || !save)
-        mert_usage_error("--recipe, --manifest, --labels and --save are needed");
-    if (!valid_manifest && !(valid_manifest = valid_name(manifest)))
-        mert_usage_error("%s: without 'train' in its name, --valid-manifest is needed", manifest);
-    for (int i = 0, given = valid_labels.n; !given && i < labels.n; i++) {
-        const char *name = valid_name(labels.items[i]);
-        if (!name)
-            mert_usage_error("%s: without 'train' in its name, --valid-labels is needed", labels.items[i]);
-        add(&valid_labels, name);
-    }
-    for (int i = 0, given = valid_pcm.n; !given && i < pcm.n; i++) {
-        const char *name = valid_name(pcm.items[i]);
-        if (name && !access(name, F_OK))
-            add(&valid_pcm, name);
-    }
-}
-
-/* Without packed audio: SAVE/NAME, packed now unless it is there already. */
-static int pack_if_need_be(mert_strings *list, const char *name, const char *of, int64_t rate, mert_error *e)
-{
-    mert_manifest m;
-    char *path;
-    uint64_t hash;
-    if (list->n)
-        return 0;
-    if (mert_manifest_read(&m, of, e))
-        return -1;
-    hash = m.hash;
-    mert_manifest_free(&m);
-    if (!(path = mert_path_join(save, name)))
-        return mert_fail(e, "out of memory");
-    add(list, path);
-    if (x->rank || mert_pack_fits(path, hash, rate))
-        return 0;
-    mert_log_note("packing the audio of %s into %s", of, path);
-    return mert_pack_make(path, of, rate, e);
-}
-
-/* The training's: one file, or one for each shard that has a manifest of its own. */
-static int pack_training(const mert_recipe *r, mert_error *e)
-{
-    int shards = (int)r->sharding_data, bad = 0;
-    if (!mert_shards_apart(manifest, shards) || pcm.n)
-        return pack_if_need_be(&pcm, "train.pcm.mts", manifest, r->sample_rate, e);
-    for (int i = 0; !bad && i < shards; i++) {
-        mert_strings one = {0};
-        char *of = mert_shard_name(manifest, i, shards), *name = mert_shard_name("train.pcm.mts", i, shards);
-        if (!of || !name)
-            bad = mert_fail(e, "out of memory");
-        else if (!(bad = pack_if_need_be(&one, name, of, r->sample_rate, e)))
-            add(&pcm, one.items[0]);
-        free(one.items);
-        free(name);
-        free(of);
-    }
-    return bad;
-}
-
-static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, const char *name, const mert_strings *l,
-                       const mert_strings *audio, mert_error *e)
-{
-    mert_corpus_config config = {.sample_rate = r->sample_rate,
-                                 .stride = mert_recipe_stride(r),
-                                 .codebooks = (int)r->codebooks,
-                                 .classes = r->classes,
-                                 .label_rate = r->label_rate,
-                                 .label_tolerance = r->label_tolerance,
-                                 .jitter = r->crop_jitter,
-                                 .shards = (int)shards};
-    if (mert_corpus_open(c, &config, name, l->items, l->n, audio->items, audio->n, e))
-        return -1;
-    for (int64_t i = 0; i < c->failed; i++)
-        if (mert_report_failed(c->failed_key, "", 0))
-            return mert_fail(e, "%s: failed before (--fail-fast)", c->failed_key);
-    return 0;
-}
-
-static void describe_corpus(const char *what, const mert_corpus *c)
-{
-    char bits[1024] = "";
-    size_t used = 0;
-    for (int k = 0; k < c->K && used + 16 < sizeof bits; k++)
-        used += (size_t)snprintf(bits + used, sizeof bits - used, " %.2f", mert_corpus_entropy(c, k));
-    mert_log_note("%s: %lld items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what,
-                  (long long)c->n, c->seconds, c->K, c->K == 1 ? "" : "s", bits);
-    for (int k = 0; k < c->K; k++)
-        if (!c->codebooks[k].verified)
-            mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].path);
-    if (c->failed)
-        mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s",
-                      what, (long long)c->failed, c->failed_key);
-    if (c->off_count)
-        mert_log_note("%s: %lld rows have another length in the manifest than in the packed audio, which counts", what,
-                      (long long)c->off_count);
-}
-
-static int open_data(mert_session *s, mert_error *e)
-{
-    if (open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, manifest, &labels, &pcm, e) ||
-        open_corpus(&s->valid, &s->recipe, 0, valid_manifest, &valid_labels, &valid_pcm, e) ||
-        mert_corpus_fits(&s->train, &s->valid, e))
-        return -1;
-    for (int k = 0; k < s->train.K; k++)
-        if (!(mert_corpus_entropy(&s->train, k) > 0))
-            return mert_fail(e, "%s: all labels are the same: there is nothing to learn",
-                             s->train.codebooks[k].path);
-    describe_corpus("training", &s->train);
-    describe_corpus("validation", &s->valid);
-    return 0;
 }
 
 /* ---- where to begin ---- */
@@ -269,16 +152,25 @@ static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
     if (!x->rank && *newest >= 0 && !resume)
         return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save,
                          (long long)*newest);
-    return pack_training(r, e) || pack_if_need_be(&valid_pcm, "valid.pcm.mts", valid_manifest, r->sample_rate, e) ? -1 : 0;
+    return corpora_pack(&train_names, &valid_names, &older_names, r, save, x->rank ? PACK_ELSEWHERE : PACK_NOW, e);
+}
+
+static int take_weights(mert_session *s, mert_error *e)
+{
+    char names[800];
+    int fresh, taken = mert_state_init(&s->weights, init, &fresh, names, sizeof names, e);
+    if (taken < 0)
+        return -1;
+    mert_log_note("%d tensors of %s%s%s", taken, init, fresh ? "; these begin afresh: " : "", names);
+    return 0;
 }
 
 static int open_run(mert_session *s, int64_t newest, mert_error *e)
 {
-    int fresh = 0, taken;
     mert_ops *ops = mert_ops_open(device);
     if (!ops)
         return mert_fail(e, "no device '%s'", device);
-    if (open_data(s, e) || mert_session_model(s, e))
+    if (corpora_open(s, &train_names, &valid_names, &older_names, e) || mert_session_model(s, e))
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
     if (newest >= 0) {
@@ -287,14 +179,14 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
         mert_log_note("going on after update %lld", (long long)newest);
     } else if (mert_recipe_pretrained(&s->recipe, &s->weights, e)) {
         return -1;
-    } else if (init) {
-        if ((taken = mert_state_init(&s->weights, init, &fresh, e)) < 0)
-            return -1;
-        mert_log_note("%d tensors of %s, %d random ones", taken, init, fresh);
+    } else if (init && take_weights(s, e)) {
+        return -1;
     }
     if (x->ranks > 1)
         mert_log_note("%d processes; an update is %lld batches", x->ranks, (long long)s->state.batches);
-    return (!x->rank && (write_recipe(&s->recipe, e) || mert_session_neighbours(s, neighbours, e))) || mert_session_begin(s, ops, e) ? -1 : 0;
+    if (!x->rank && (write_recipe(&s->recipe, e) || mert_session_neighbours(s, neighbours, e)))
+        return -1;
+    return mert_session_begin(s, ops, e);
 }
 
 /* All of what comes before the first update; the processes agree on whether it went well. */
@@ -308,12 +200,29 @@ static int begin(mert_session *s, mert_journal *j, mert_error *e)
     return processes_agree(x, bad, NULL, 0, e);
 }
 
+/* Looks at what there is, and leaves it as it is. */
+static int plan_only(void)
+{
+    mert_session s = {.save = save};
+    mert_error e = {{0}};
+    int bad = read_recipe(&s.recipe, &e) ||
+              corpora_pack(&train_names, &valid_names, &older_names, &s.recipe, save ? save : "", PACK_NOT, &e) ||
+              corpora_open(&s, &train_names, &valid_names, &older_names, &e);
+    if (bad)
+        mert_report_broken("%s", e.text);
+    else
+        bad = seeing_plan(&s, processes, (mert_sharding)sharding, offload);
+    mert_session_end(&s);
+    return mert_report_finish() || bad;
+}
+
 /* ---- the run ---- */
 
 static int validate(mert_session *s, mert_journal *j, mert_error *e)
 {
     double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
-    mert_valid_row row = {.update = s->state.position.update, .entropy = entropy, .unigram = unigram, .neighbours = neighbours};
+    mert_valid_row row = {
+        .update = s->state.position.update, .entropy = entropy, .unigram = unigram, .neighbours = neighbours};
     char line[1024];
     for (int k = 0; k < s->train.K; k++) {
         entropy[k] = mert_corpus_entropy(&s->valid, k);
@@ -412,8 +321,8 @@ static int run(void)
         bad = 1;
     if (bad && begun && x->ranks > 1 && !same_failure) {
         mert_report_broken("%s", e.text);
-        x->abandon(x); /* the others are still in the middle of it */
-        return 1;
+        x->abandon(x);
+        _exit(1); /* what is still on its way to the others will never arrive */
     }
     if (bad && (begun ? !x->rank : *e.text != 0))
         mert_report_broken("%s", e.text);
@@ -437,7 +346,13 @@ int main(int argc, char **argv)
         mert_usage_error("no operands are taken, but there is '%s'", argv[0]);
     if (print_recipe)
         return show_recipe(&shown);
-    default_names();
+    if (compare && !save)
+        mert_usage_error("--compare needs the run's --save");
+    if (compare)
+        return seeing_compare(save, compare);
+    check_names();
+    if (plan)
+        return plan_only();
     catch_signals();
     if ((x = processes_join(processes, save, &status)))
         status = run();

@@ -177,6 +177,8 @@ static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, mert_cor
     c->files = calloc((size_t)npcm + 1, sizeof *c->files);
     if (!c->files)
         bad = mert_fail(e, "out of memory");
+    for (int64_t row = 0; !bad && c->config.unpacked && row < c->rows; row++)
+        places[row].samples = c->parts[places[row].part].manifest.rows[places[row].row].samples;
     for (int i = 0; !bad && i < npcm; i++)
         bad = open_file(c, pcm[i], e) || index_file(c, i, names, places, e);
     free(names);
@@ -309,8 +311,17 @@ void mert_corpus_close(mert_corpus *c)
     memset(c, 0, sizeof *c);
 }
 
+int mert_corpus_join(mert_corpus *c, mert_corpus *older, mert_error *e)
+{
+    if (mert_corpus_fits(c, older, e))
+        return -1;
+    c->older = older;
+    return 0;
+}
+
 const char *mert_corpus_key(const mert_corpus *c, int64_t item)
 {
+    c = mert_corpus_owner(c, &item);
     return c->parts[c->items[item].part].manifest.rows[c->items[item].row].path;
 }
 
@@ -333,6 +344,10 @@ uint64_t mert_corpus_hash(const mert_corpus *c)
         int64_t facts[] = {b->classes, b->rate_num, b->rate_den, (int64_t)b->meta.codebook, b->meta.codebook_index,
                            b->total};
         mts_xxh64_add(&x, facts, sizeof facts);
+    }
+    if (c->older) {
+        uint64_t older = mert_corpus_hash(c->older);
+        mts_xxh64_add(&x, &older, sizeof older);
     }
     return mts_xxh64_end(&x, 0);
 }

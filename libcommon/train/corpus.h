@@ -26,6 +26,7 @@ typedef struct mert_corpus_config {
     double label_tolerance; /* seconds by which an item's labels and audio may differ in length */
     int jitter;             /* crops begin at any sample, not on the grid of frames */
     int shards;             /* above 1: every item belongs to one of so many shards */
+    int unpacked;           /* there is no packed audio yet: lengths are the manifest's, and nothing can be heard */
 } mert_corpus_config;
 
 /* A manifest and its labels. */
@@ -77,6 +78,7 @@ typedef struct mert_corpus {
         mts_reader *reader;
     } *files;
     int nfiles;
+    struct mert_corpus *older; /* whose items are this one's from n on; NULL: none (mert_corpus_join) */
 } mert_corpus;
 
 /* labels: file names, or patterns with one %d for the codebooks from 0 on ("DIR/train.encodec_%d"); several make one
@@ -96,6 +98,19 @@ void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */
  * memory. */
 char *mert_shard_name(const char *name, int shard, int shards);
 int mert_shards_apart(const char *manifest, int shards); /* 1: the shards have manifests of their own */
+
+/* From now on c's items are its own n and, numbered from n on, those of `older`: an old corpus that training goes back to
+ * now and then, as often as plans (data.h) say. Its labels must be c's codebooks'; the frequencies of labels, n and
+ * seconds stay those of c alone. older stays the caller's, open as long as c. */
+int mert_corpus_join(mert_corpus *c, mert_corpus *older, mert_error *e);
+/* Of any item: whose it is, and by which number. */
+static inline const mert_corpus *mert_corpus_owner(const mert_corpus *c, int64_t *item)
+{
+    if (!c->older || *item < c->n)
+        return c;
+    *item -= c->n;
+    return c->older;
+}
 
 const char *mert_corpus_key(const mert_corpus *c, int64_t item);
 uint64_t mert_corpus_hash(const mert_corpus *c); /* of the manifests and of what the codebooks are */
@@ -124,6 +139,6 @@ int mert_corpus_part_read(const mert_corpus_part *p, int k, int64_t row, int64_t
                           mert_error *e);
 /* Samples first .. first + n - 1, i16 scaled by 2^-15. -1: damaged or unreadable; the corpus stays usable. One thread
  * at a time. */
-int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e);
+int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e);
 
 #endif

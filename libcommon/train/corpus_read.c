@@ -52,6 +52,7 @@ static const mert_corpus_part *part_of(const mert_corpus *c, int64_t item)
 int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
 {
     int64_t fewest = INT64_MAX, stride = c->config.stride;
+    c = mert_corpus_owner(c, &item);
     for (int k = 0; k < c->K; k++) {
         const mert_codebook *b = &c->codebooks[k];
         int64_t labels = c->labelled[item * c->K + k], first = 0, frames;
@@ -69,10 +70,14 @@ int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
 
 int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start, int64_t T, int32_t *to, mert_error *e)
 {
-    const mert_codebook *b = &c->codebooks[k];
-    int64_t begin = label_at(c, b, start, 0), n = label_at(c, b, start, T - 1) - begin + 1;
+    const mert_codebook *b;
+    int64_t begin, n;
     int32_t *room = to;
     int bad;
+    c = mert_corpus_owner(c, &item);
+    b = &c->codebooks[k];
+    begin = label_at(c, b, start, 0);
+    n = label_at(c, b, start, T - 1) - begin + 1;
     if (n > T && !(room = malloc((size_t)n * sizeof *room)))
         return mert_fail(e, "%s: out of memory", b->path);
     bad = mert_corpus_part_read(part_of(c, item), k, c->items[item].row, begin, n, room, e);
@@ -124,12 +129,16 @@ static int read_chunks(mts_reader *r, int64_t first, int64_t n, float *to, mert_
     return 0;
 }
 
-int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
+int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
 {
-    const mert_corpus_item *i = &c->items[item];
-    struct mert_corpus_file *f = &c->files[i->file];
-    mts_entry entry = {.offset = i->offset};
+    const mert_corpus_item *i;
+    struct mert_corpus_file *f;
+    mts_entry entry;
     int bad;
+    c = mert_corpus_owner(c, &item);
+    i = &c->items[item];
+    f = &c->files[i->file];
+    entry = (mts_entry){.offset = i->offset};
     if (!f->reader)
         return mert_fail(e, "%s: out of memory", f->name);
     if (mts_reader_seek(f->reader, &entry) || mts_next(f->reader) != MTS_RECORD)

@@ -66,7 +66,9 @@ static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, int64
 static int64_t crop_start(const mert_corpus *c, const mert_recipe *r, const mert_crop *crop, int64_t epoch, int64_t L)
 {
     mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_CROP, (uint64_t)epoch, 0, 0);
-    int64_t grid = c->config.jitter ? 1 : c->config.stride, places = (c->items[crop->item].samples - L) / grid + 1;
+    int64_t grid = c->config.jitter ? 1 : c->config.stride, item = crop->item, places;
+    c = mert_corpus_owner(c, &item);
+    places = (c->items[item].samples - L) / grid + 1;
     return (int64_t)(mert_random_uniform(&key, (uint32_t)crop->number) * (double)places) * grid;
 }
 

@@ -9,6 +9,8 @@
  * - Where in its item a crop begins is random, on the grid of frames, so that labels fit exactly (crop_jitter:
  *   anywhere).
  * - With shards, an epoch hears the items of one of them.
+ * - With an old corpus (mert_corpus_join), so many of its crops are drawn anew for each epoch that they are replay_share
+ *   of all.
  *
  * A loader makes the batches on a thread of its own, some ahead of the one in use. */
 #ifndef MERT_DATA_H
@@ -23,7 +25,7 @@
 #include <stdint.h>
 
 typedef struct mert_crop {
-    int64_t item;   /* of the corpus */
+    int64_t item;   /* of the corpus, or of the old one behind it */
     int64_t number; /* global number of the crop, the same in every epoch: what random numbers are keyed by */
 } mert_crop;
 
@@ -35,6 +37,7 @@ typedef struct mert_plan {
     } *batches;
     int64_t n; /* batches */
     int64_t crops_n;
+    int64_t replayed;  /* of these, how many are of the old corpus */
     int64_t too_short; /* items left out */
 } mert_plan;
 

@@ -2,12 +2,14 @@
 
 #include "../base/random.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct sized {
     int64_t size; /* samples of the crop, before the batch cuts it */
     uint64_t tie;
     mert_crop crop;
+    int64_t length; /* of one that is still to be drawn, in the place of its size */
 } sized;
 
 static int larger_first(const void *a, const void *b)
@@ -41,22 +43,69 @@ static uint64_t random_bits(const mert_random *key, uint32_t i)
     return (uint64_t)w[0] << 32 | w[1];
 }
 
+/* So many crops are added to n others that they are `share` of all. */
+static int64_t replayed(double share, int64_t n)
+{
+    return llround(share / (1 - share) * (double)n);
+}
+
+static int64_t older_crops(const mert_corpus *c, const mert_recipe *r, int64_t item, int64_t longest)
+{
+    int64_t samples = c->older->items[item].samples;
+    return samples < r->min_sample_size ? 0 : crops_of(r, samples, longest);
+}
+
+/* Crops of the old corpus, drawn anew for each epoch without putting back; where it has fewer than are wanted, all of
+ * it comes once more, in the same order. Their numbers follow on those of the n crops of the new one. */
+static int add_replayed(mert_plan *p, sized *to, int64_t n, int64_t wanted, const mert_corpus *c, const mert_recipe *r,
+                        int64_t epoch, mert_error *e)
+{
+    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 2, 0);
+    mert_random ties = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
+    int64_t longest = mert_recipe_crop(r, epoch), there = 0;
+    sized *all;
+    for (int64_t i = 0; i < c->older->n; i++)
+        there += older_crops(c, r, i, longest);
+    if (!there)
+        return mert_fail(e, "no item of the old corpus is as long as min_sample_size (%lld samples)",
+                         (long long)r->min_sample_size);
+    if (there > INT32_MAX || !(all = malloc((size_t)there * sizeof *all)))
+        return mert_fail(e, "%lld crops in the old corpus: out of memory for them", (long long)there);
+    there = 0;
+    for (int64_t i = 0; i < c->older->n; i++) {
+        int64_t samples = c->older->items[i].samples;
+        p->too_short += samples < r->min_sample_size;
+        for (int64_t k = older_crops(c, r, i, longest); k > 0; k--, there++)
+            all[there] = (sized){.tie = random_bits(&key, (uint32_t)there),
+                                 .crop = {.item = c->n + i, .number = there},
+                                 .length = samples < longest ? samples : longest};
+    }
+    qsort(all, (size_t)there, sizeof *all, larger_first); /* sizes are still 0: in the order of their ties */
+    for (int64_t i = 0; i < wanted; i++)
+        to[i] = (sized){.size = all[i % there].length,
+                        .tie = random_bits(&ties, (uint32_t)(n + i)),
+                        .crop = {.item = all[i % there].crop.item, .number = n + i}};
+    free(all);
+    return 0;
+}
+
 /* All crops of an epoch. NULL: no memory, or more crops than there are numbers for them. */
 static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
 {
     mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
     sized *all;
-    int64_t n = 0, number = 0;
+    int64_t n = 0, number = 0, more;
     int64_t longest = mert_recipe_crop(r, epoch), shard = mert_recipe_shard(r, epoch);
     for (int64_t i = 0; i < c->n; i++)
         n += heard(c, r, i, epoch, shard) ? crops_of(r, c->items[i].samples, longest) : 0;
-    if (n > INT32_MAX) {
-        mert_fail(e, "%lld crops in an epoch: at most %d", (long long)n, INT32_MAX);
+    more = c->older && n ? replayed(r->replay_share, n) : 0;
+    if (n + more > INT32_MAX) {
+        mert_fail(e, "%lld crops in an epoch: at most %d", (long long)(n + more), INT32_MAX);
         return NULL;
     }
-    all = malloc(((size_t)n + 1) * sizeof *all);
+    all = malloc(((size_t)(n + more) + 1) * sizeof *all);
     if (!all) {
-        mert_fail(e, "out of memory for the %lld crops of an epoch", (long long)n);
+        mert_fail(e, "out of memory for the %lld crops of an epoch", (long long)(n + more));
         return NULL;
     }
     for (int64_t i = 0; i < c->n; i++) {
@@ -70,8 +119,13 @@ static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r
             all[number].crop = (mert_crop){.item = i, .number = number};
         }
     }
-    p->crops_n = n;
-    qsort(all, (size_t)n, sizeof *all, larger_first);
+    if (more && add_replayed(p, all + n, n, more, c, r, epoch, e)) {
+        free(all);
+        return NULL;
+    }
+    p->crops_n = n + more;
+    p->replayed = more;
+    qsort(all, (size_t)p->crops_n, sizeof *all, larger_first);
     return all;
 }
 

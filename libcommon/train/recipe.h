@@ -81,6 +81,7 @@ typedef struct mert_recipe {
     mert_list dynamic_crops, dynamic_crops_epoches;
     int64_t sharding_data;
     int load_random_data_shard;
+    double replay_share;
     /* updates */
     int64_t update_freq;
     double lr;
@@ -88,7 +89,8 @@ typedef struct mert_recipe {
     double adam_betas[2], adam_eps, weight_decay, clip_norm;
     int64_t seed;
     /* seeing and keeping */
-    int64_t log_interval, validate_interval, save_interval, keep;
+    int64_t log_interval, validate_interval, save_interval, keep, keep_interval;
+    double keep_hours;
 } mert_recipe;
 
 void mert_recipe_defaults(mert_recipe *r);

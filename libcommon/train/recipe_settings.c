@@ -115,6 +115,8 @@ const mert_setting mert_settings[] = {
     {S("sharding_data", WHOLE, sharding_data, 0, 1 << 16, "0",
        "an epoch hears one of so many parts of the manifest (train_0_6.tsv ...); 0: all of it")},
     {S("load_random_data_shard", FLAG, load_random_data_shard, 0, 0, "yes", "any of them, or one after the other")},
+    {S("replay_share", REAL, replay_share, 0, 0.99, "0",
+       "share of an epoch's crops that come from an old corpus (--replay-manifest)")},
 
     {.name = "updates", .kind = HEADING},
     {S("update_freq", WHOLE, update_freq, 1, 1 << 20, "1", "batches whose gradients are added up for one update")},
@@ -136,7 +138,13 @@ const mert_setting mert_settings[] = {
     {S("save_interval", WHOLE, save_interval, 0, 1LL << 40, "25000",
        "updates from one checkpoint to the next; 0: the last only"),
      .free = 1},
-    {S("keep", WHOLE, keep, 0, 1 << 20, "0", "how many of the newest checkpoints to keep; 0: all"), .free = 1},
+    {S("keep", WHOLE, keep, 0, 1 << 20, "0",
+       "how many of the newest checkpoints to keep; 0: all, or (with one of the next two) the last"),
+     .free = 1},
+    {S("keep_interval", WHOLE, keep_interval, 0, 1LL << 40, "0",
+       "keep those of every so many updates, too; 0: none for that"),
+     .free = 1},
+    {S("keep_hours", REAL, keep_hours, 0, 1e6, "0", "keep those of the last hours, too; 0: none for that"), .free = 1},
 };
 #undef S
 const int mert_settings_n = sizeof mert_settings / sizeof *mert_settings;

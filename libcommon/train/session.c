@@ -99,6 +99,7 @@ void mert_session_end(mert_session *s)
     free(s->v);
     mert_corpus_close(&s->train);
     mert_corpus_close(&s->valid);
+    mert_corpus_close(&s->older);
     memset(s, 0, sizeof *s);
 }
 
@@ -361,7 +362,7 @@ static int write_checkpoint(const mert_session *s, const float *weights, moments
     mert_moment_source source = {next_moment, m};
     if (mert_state_save(s->save, &s->state, &s->recipe, &w, &source, e))
         return -1;
-    return mert_state_prune(s->save, s->recipe.keep, e);
+    return mert_state_prune(s->save, &s->recipe, e);
 }
 
 int mert_session_save(mert_session *s, mert_error *e)

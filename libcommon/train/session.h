@@ -20,6 +20,7 @@ typedef struct mert_session {
     mert_recipe recipe;
     const char *save; /* folder of the run, stays the caller's */
     mert_corpus train, valid;
+    mert_corpus older; /* joined to train where there is one (mert_corpus_join) */
     mert_config model;
     mert_weights weights; /* until mert_session_begin; then the layout alone */
     mert_trainer *trainer;

@@ -12,6 +12,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
@@ -115,7 +117,28 @@ static int half_written(const char *name)
     return !strncmp(name, "checkpoint-", 11) || !strncmp(name, "model.", 6);
 }
 
-int mert_state_prune(const char *save, int64_t keep, mert_error *e)
+static int hours_old(const char *path, double hours)
+{
+    struct stat s;
+    return stat(path, &s) ? 0 : difftime(time(NULL), s.st_mtime) > hours * 3600;
+}
+
+/* The place-th newest checkpoint, of update `number`. */
+static int prune_one(const char *save, const mert_recipe *r, int64_t place, int64_t number, mert_error *e)
+{
+    char *path;
+    int bad = 0;
+    if (place < (r->keep ? r->keep : 1) || (r->keep_interval && number % r->keep_interval == 0))
+        return 0;
+    if (!(path = checkpoint_path(save, number)))
+        return mert_fail(e, "out of memory");
+    if (r->keep_hours <= 0 || hours_old(path, r->keep_hours))
+        bad = remove_folder(path, e);
+    free(path);
+    return bad;
+}
+
+int mert_state_prune(const char *save, const mert_recipe *r, mert_error *e)
 {
     DIR *d = opendir(save);
     struct dirent *entry;
@@ -145,11 +168,8 @@ int mert_state_prune(const char *save, int64_t keep, mert_error *e)
     closedir(d);
     if (n)
         qsort(numbers, (size_t)n, sizeof *numbers, larger_first);
-    for (int64_t i = keep; !bad && keep > 0 && i < n; i++) {
-        char *old = checkpoint_path(save, numbers[i]);
-        bad = old ? remove_folder(old, e) : mert_fail(e, "out of memory");
-        free(old);
-    }
+    for (int64_t i = 0; !bad && (r->keep || r->keep_interval || r->keep_hours > 0) && i < n; i++)
+        bad = prune_one(save, r, i, numbers[i], e);
     free(numbers);
     return bad;
 }
@@ -392,11 +412,13 @@ int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe
 
 /* ---- beginning with somebody else's weights ---- */
 
-int mert_state_init(mert_weights *w, const char *from, int *fresh, mert_error *e)
+int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, size_t size, mert_error *e)
 {
     mert_weights source;
     int taken = 0;
+    size_t used = 0;
     *fresh = 0;
+    *names = 0;
     if (mert_weights_load(&source, from, 1, e))
         return -1;
     for (int i = 0; i < w->layout.count; i++) {
@@ -406,6 +428,8 @@ int mert_state_init(mert_weights *w, const char *from, int *fresh, mert_error *e
             taken++;
         } else if (to->training_only) {
             ++*fresh;
+            if (used < size)
+                used += (size_t)snprintf(names + used, size - used, "%s%s", used ? " " : "", to->name);
         } else {
             mert_fail(e, "%s: tensor %s is %s", from, to->name,
                       have ? "of another shape than the recipe makes it" : "missing");

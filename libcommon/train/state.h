@@ -39,12 +39,14 @@ int64_t mert_state_newest(const char *save);
  * and v. */
 int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe *r, mert_weights *w, float *m,
                     float *v, mert_error *e);
-/* Removes all but the newest `keep` checkpoints (0: keeps all), and what runs that died have left half written. */
-int mert_state_prune(const char *save, int64_t keep, mert_error *e);
+/* Removes what runs that died have left half written, and the checkpoints that the recipe does not keep: one stays that is
+ * among the newest `keep`, whose update is a multiple of keep_interval, or that was written in the last keep_hours; the
+ * newest always does. All three 0: all stay. */
+int mert_state_prune(const char *save, const mert_recipe *r, mert_error *e);
 
 /* Copies what `from` (of any run or publication) has in common with w, name by name; returns how many tensors were
- * taken, and in *fresh how many of w's keep their random values. A tensor outside of the heads that is missing or of
- * another shape is an error. */
-int mert_state_init(mert_weights *w, const char *from, int *fresh, mert_error *e);
+ * taken, in *fresh how many of w's keep their random values, and in names, with blanks between, which (as many as there
+ * is room for). A tensor outside of the heads that is missing or of another shape is an error. */
+int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, size_t size, mert_error *e);
 
 #endif

@@ -367,8 +367,5 @@ const mert_parts *mert_trainer_parts(const mert_trainer *t)
 
 size_t mert_trainer_memory(const mert_trainer *t)
 {
-    size_t bytes = mert_encoder_memory(t->encoder) + t->objective.arena.most + t->arena.most;
-    for (int i = 0; i < HOSTS; i++)
-        bytes += t->host[i].bytes;
-    return bytes;
+    return mert_encoder_memory(t->encoder) + t->objective.arena.most + t->arena.most;
 }

@@ -83,7 +83,7 @@ const mert_parts *mert_trainer_parts(const mert_trainer *t);
 /* NULL: stays as it is. */
 int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, const float *v, mert_error *e);
 
-/* Bytes that batches have taken at most, on the device and on the host, beside the model's own. */
+/* Bytes of device memory that batches have taken at most, beside the model's own. */
 size_t mert_trainer_memory(const mert_trainer *t);
 
 #endif

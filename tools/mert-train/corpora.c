@@ -1,0 +1,184 @@
+#include "corpora.h"
+
+#include "../../formats/file.h"
+#include "../../libcommon/base/log.h"
+#include "../../libcommon/base/report.h"
+#include "../../libcommon/train/pack.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- names ---- */
+
+/* The name with `valid` for the last `train` in its file name, for the program's life; NULL: there is none. */
+static const char *valid_name(const char *name)
+{
+    const char *base = strrchr(name, '/'), *at = NULL;
+    char *to;
+    for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
+        at = p;
+    if (!at || !(to = strdup(name)))
+        return NULL;
+    memcpy(to + (at - name), "valid", 5);
+    return to;
+}
+
+static void add(mert_strings *list, const char *item)
+{
+    const char **grown = realloc(list->items, (size_t)(list->n + 1) * sizeof *grown);
+    if (!grown || !item)
+        mert_usage_error("out of memory");
+    list->items = grown;
+    list->items[list->n++] = item;
+}
+
+void corpora_default_names(const corpus_names *train, corpus_names *valid)
+{
+    if (!valid->manifest && !(valid->manifest = valid_name(train->manifest)))
+        mert_usage_error("%s: without 'train' in its name, --valid-manifest is needed", train->manifest);
+    for (int i = 0, given = valid->labels.n; !given && i < train->labels.n; i++) {
+        const char *name = valid_name(train->labels.items[i]);
+        if (!name)
+            mert_usage_error("%s: without 'train' in its name, --valid-labels is needed", train->labels.items[i]);
+        add(&valid->labels, name);
+    }
+    for (int i = 0, given = valid->pcm.n; !given && i < train->pcm.n; i++) {
+        const char *name = valid_name(train->pcm.items[i]);
+        if (name && !access(name, F_OK))
+            add(&valid->pcm, name);
+    }
+}
+
+/* ---- packed audio ---- */
+
+/* Without packed audio: SAVE/NAME, packed now unless it is there already. */
+static int pack_one(mert_strings *list, const char *name, const char *of, int64_t rate, const char *save,
+                    corpora_packing packing, mert_error *e)
+{
+    mert_manifest m;
+    char *path;
+    uint64_t hash;
+    int there;
+    if (list->n)
+        return 0;
+    if (mert_manifest_read(&m, of, e))
+        return -1;
+    hash = m.hash;
+    mert_manifest_free(&m);
+    if (!(path = mert_path_join(save, name)))
+        return mert_fail(e, "out of memory");
+    there = packing == PACK_ELSEWHERE || mert_pack_fits(path, hash, rate);
+    if (!there && packing == PACK_NOW) {
+        mert_log_note("packing the audio of %s into %s", of, path);
+        if (mert_pack_make(path, of, rate, e))
+            return -1;
+    }
+    if (there || packing == PACK_NOW)
+        add(list, path);
+    return 0;
+}
+
+/* The training's: one file, or one for each shard that has a manifest of its own. */
+static int pack_training(corpus_names *train, const mert_recipe *r, const char *save,
+                         corpora_packing packing, mert_error *e)
+{
+    int shards = (int)r->sharding_data, bad = 0;
+    mert_strings all = {0};
+    if (!mert_shards_apart(train->manifest, shards) || train->pcm.n)
+        return pack_one(&train->pcm, "train.pcm.mts", train->manifest, r->sample_rate, save, packing, e);
+    for (int i = 0; !bad && i < shards; i++) {
+        mert_strings one = {0};
+        char *of = mert_shard_name(train->manifest, i, shards), *name = mert_shard_name("train.pcm.mts", i, shards);
+        if (!of || !name)
+            bad = mert_fail(e, "out of memory");
+        else if (!(bad = pack_one(&one, name, of, r->sample_rate, save, packing, e)) && one.n)
+            add(&all, one.items[0]);
+        free(one.items);
+        free(name);
+        free(of);
+    }
+    if (!bad && all.n == shards) /* some of them alone are no corpus */
+        train->pcm = all;
+    return bad;
+}
+
+int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, const mert_recipe *r, const char *save,
+                 corpora_packing packing, mert_error *e)
+{
+    return pack_training(train, r, save, packing, e) ||
+                   pack_one(&valid->pcm, "valid.pcm.mts", valid->manifest, r->sample_rate, save, packing, e) ||
+                   (older->manifest &&
+                    pack_one(&older->pcm, "replay.pcm.mts", older->manifest, r->sample_rate, save, packing, e))
+               ? -1
+               : 0;
+}
+
+/* ---- corpora ---- */
+
+static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, const corpus_names *n, mert_error *e)
+{
+    mert_corpus_config config = {.sample_rate = r->sample_rate,
+                                 .stride = mert_recipe_stride(r),
+                                 .codebooks = (int)r->codebooks,
+                                 .classes = r->classes,
+                                 .label_rate = r->label_rate,
+                                 .label_tolerance = r->label_tolerance,
+                                 .jitter = r->crop_jitter,
+                                 .shards = (int)shards,
+                                 .unpacked = !n->pcm.n};
+    if (mert_corpus_open(c, &config, n->manifest, n->labels.items, n->labels.n, n->pcm.items, n->pcm.n, e))
+        return -1;
+    for (int64_t i = 0; i < c->failed; i++)
+        if (mert_report_failed(c->failed_key, "", 0))
+            return mert_fail(e, "%s: failed before (--fail-fast)", c->failed_key);
+    return 0;
+}
+
+static void describe(const char *what, const mert_corpus *c)
+{
+    char bits[1024] = "";
+    size_t used = 0;
+    for (int k = 0; k < c->K && used + 16 < sizeof bits; k++)
+        used += (size_t)snprintf(bits + used, sizeof bits - used, " %.2f", mert_corpus_entropy(c, k));
+    mert_log_note("%s: %lld items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what,
+                  (long long)c->n, c->seconds, c->K, c->K == 1 ? "" : "s", bits);
+    for (int k = 0; k < c->K; k++)
+        if (!c->codebooks[k].verified)
+            mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].path);
+    if (c->failed)
+        mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s",
+                      what, (long long)c->failed, c->failed_key);
+    if (c->off_count)
+        mert_log_note("%s: %lld rows have another length in the manifest than in the packed audio, which counts", what,
+                      (long long)c->off_count);
+}
+
+static int open_older(mert_session *s, const corpus_names *older, mert_error *e)
+{
+    double share = s->recipe.replay_share;
+    if (!older->manifest)
+        return share > 0 ? mert_fail(e, "replay_share is %g, but there is no --replay-manifest", share) : 0;
+    if (!(share > 0))
+        return mert_fail(e, "%s: an old corpus, of which replay_share = 0 would hear nothing", older->manifest);
+    if (open_corpus(&s->older, &s->recipe, 0, older, e) || mert_corpus_join(&s->train, &s->older, e))
+        return -1;
+    describe("replay", &s->older);
+    return 0;
+}
+
+int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
+                 mert_error *e)
+{
+    if (open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, train, e) ||
+        open_corpus(&s->valid, &s->recipe, 0, valid, e) || mert_corpus_fits(&s->train, &s->valid, e))
+        return -1;
+    for (int k = 0; k < s->train.K; k++)
+        if (!(mert_corpus_entropy(&s->train, k) > 0))
+            return mert_fail(e, "%s: all labels are the same: there is nothing to learn",
+                             s->train.codebooks[k].path);
+    describe("training", &s->train);
+    describe("validation", &s->valid);
+    return open_older(s, older, e);
+}
