@@ -18,6 +18,9 @@ typedef struct loader {
     char *used;               /* [tensors] */
     mert_named_values *named; /* what the hash is over */
     size_t n_named;
+    float **read;             /* [n_named] those of them that are not the file's own bytes */
+    float *room[2];           /* weights on their way into panels */
+    int64_t room_floats[2];
     int with_decoder;
     int hashed;               /* tensors read now go into the hash */
     int growth;               /* dilation of residual j is growth^j */
@@ -56,12 +59,37 @@ static const mert_tensor *find(const loader *l, const char *name)
     return t;
 }
 
-/* The values of a tensor of the given shape (a size of -1 is filled in), under its own name for the hash. The list
- * owns them. */
-static float *values(loader *l, const char *name, const char *own, int ndim, int64_t *shape)
+/* A tensor's values where they lie in the file, if they are float32 already; NULL: not so. */
+static const float *own_bytes(const mert_tensor *t)
+{
+    return t->type == MERT_E_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? t->data : NULL;
+}
+
+/* The first of n values that is a NaN or an infinity; n: none. */
+static int64_t not_finite(const float *v, int64_t n)
+{
+    enum { PIECE = 4096 };
+    for (int64_t at = 0; at < n; at += PIECE) {
+        int64_t end = at + PIECE < n ? at + PIECE : n;
+        uint32_t bits, any = 0;
+        for (int64_t i = at; i < end; i++) {
+            memcpy(&bits, v + i, sizeof bits);
+            any |= (bits & 0x7f800000u) == 0x7f800000u;
+        }
+        for (int64_t i = at; any && i < end; i++)
+            if (!isfinite(v[i]))
+                return i;
+    }
+    return n;
+}
+
+/* The values of a tensor of the given shape (a size of -1 is filled in), under its own name for the hash. They stay as long as the
+ * checkpoint and the list. */
+static const float *values(loader *l, const char *name, const char *own, int ndim, int64_t *shape)
 {
     const mert_tensor *t = find(l, name);
-    float *v;
+    const float *v;
+    int64_t bad;
     if (!t) {
         mert_fail(l->e, "tensor %s is missing", name);
         return NULL;
@@ -76,36 +104,67 @@ static float *values(loader *l, const char *name, const char *own, int ndim, int
         mert_fail(l->e, "tensor %s has another shape than this model needs", name);
         return NULL;
     }
-    v = malloc((size_t)t->elements * sizeof *v);
+    l->named[l->n_named] = (mert_named_values){l->hashed ? strdup(own) : NULL, NULL, t->elements};
+    if (l->hashed && !l->named[l->n_named].name) {
+        mert_fail(l->e, "out of memory");
+        return NULL;
+    }
+    v = own_bytes(t);
     if (!v) {
-        mert_fail(l->e, "out of memory");
-        return NULL;
-    }
-    l->named[l->n_named] = (mert_named_values){l->hashed ? strdup(own) : NULL, v, t->elements};
-    if (l->hashed && !l->named[l->n_named++].name) {
-        mert_fail(l->e, "out of memory");
-        return NULL;
-    }
-    l->n_named += !l->hashed;
-    if (mert_tensor_read(t, v, l->e))
-        return NULL;
-    for (int64_t i = 0; i < t->elements; i++)
-        if (!isfinite(v[i])) {
-            mert_fail(l->e, "tensor %s holds a NaN or an infinity at element %" PRId64, name, i);
+        float *copy = l->read[l->n_named] = malloc((size_t)t->elements * sizeof *v);
+        if (!copy)
+            mert_fail(l->e, "out of memory");
+        if (!copy || mert_tensor_read(t, copy, l->e)) {
+            l->n_named++;
             return NULL;
         }
+        v = copy;
+    }
+    l->named[l->n_named++].values = v;
+    bad = not_finite(v, t->elements);
+    if (bad < t->elements) {
+        mert_fail(l->e, "tensor %s holds a NaN or an infinity at element %" PRId64, name, bad);
+        return NULL;
+    }
     return v;
 }
 
-/* A conv's weight [a, b, kernel] with weight norm folded in (norm over dims 1 and 2), to be freed; shape as in
- * values(). */
+/* Room for n floats, the same again at the next call. */
+static float *room(loader *l, int which, int64_t n)
+{
+    if (n > l->room_floats[which]) {
+        free(l->room[which]);
+        l->room[which] = malloc((size_t)n * sizeof **l->room);
+        l->room_floats[which] = l->room[which] ? n : 0;
+    }
+    if (!l->room[which])
+        mert_fail(l->e, "out of memory");
+    return l->room[which];
+}
+
+static double squares(const float *v, int64_t n)
+{
+    double lane[8] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++)
+            lane[j] += (double)v[i + j] * v[i + j];
+    for (; i < n; i++)
+        sum += (double)v[i] * v[i];
+    for (i = 0; i < 8; i++)
+        sum += lane[i];
+    return sum;
+}
+
+/* A conv's weight [a, b, kernel] with weight norm folded in (norm over dims 1 and 2), until the next call; shape as in values(). */
 static float *weight(loader *l, const char *base, const char *own, int64_t *shape)
 {
     static const char *const g_names[] = {"weight_g", "parametrizations.weight.original0"};
     static const char *const v_names[] = {"weight_v", "parametrizations.weight.original1"};
     char name[2 * NAME], as[2 * NAME];
     int naming = 0;
-    float *w, *g, *v;
+    const float *g, *v;
+    float *w;
     int64_t g_shape[3] = {-1, 1, 1}, each;
     snprintf(name, sizeof name, "%s.parametrizations.", base);
     naming = has_prefix(l, name);
@@ -130,16 +189,9 @@ static float *weight(loader *l, const char *base, const char *own, int64_t *shap
     if (!v)
         return NULL;
     each = shape[1] * shape[2];
-    w = malloc((size_t)(shape[0] * each) * sizeof *w);
-    if (!w) {
-        mert_fail(l->e, "out of memory");
-        return NULL;
-    }
-    for (int64_t o = 0; o < shape[0]; o++) {
-        double norm = 0;
-        for (int64_t i = 0; i < each; i++)
-            norm += (double)v[o * each + i] * v[o * each + i];
-        norm = sqrt(norm);
+    w = room(l, 0, shape[0] * each);
+    for (int64_t o = 0; w && o < shape[0]; o++) {
+        double norm = g ? sqrt(squares(v + o * each, each)) : 1;
         for (int64_t i = 0; i < each; i++)
             w[o * each + i] = !g ? v[o * each + i] : norm > 0 ? (float)((double)g[o] * v[o * each + i] / norm) : 0;
     }
@@ -147,8 +199,8 @@ static float *weight(loader *l, const char *base, const char *own, int64_t *shap
 }
 
 /* What both kinds of conv have: base name in the container, our own name, weight and bias. shape: of the weight. */
-static float *conv_tensors(loader *l, const char *net, int layer, const char *part, int transposed, int64_t shape[3],
-                           float **bias)
+static const float *conv_tensors(loader *l, const char *net, int layer, const char *part, int transposed,
+                                 int64_t shape[3], const float **bias)
 {
     char base[NAME + 16], own[NAME + 16], name[2 * NAME];
     int64_t bias_shape[1];
@@ -163,39 +215,32 @@ static float *conv_tensors(loader *l, const char *net, int layer, const char *pa
     snprintf(name, sizeof name, "%s.bias", base);
     strcat(own, ".bias");
     *bias = values(l, name, own, 1, bias_shape);
-    if (!*bias) {
-        free(w);
-        return NULL;
-    }
-    return w;
+    return *bias ? w : NULL;
 }
 
 static int conv(loader *l, const char *net, int layer, const char *part, int64_t in, int down, int64_t dilation,
                 mert_seanet_conv *c)
 {
     int64_t shape[3] = {-1, in, -1}, K;
-    float *bias, *w = conv_tensors(l, net, layer, part, 0, shape, &bias), *ordered;
+    const float *bias, *w = conv_tensors(l, net, layer, part, 0, shape, &bias);
+    float *ordered;
     if (!w)
         return -1;
     K = shape[2];
-    if (K > KERNEL_MAX) {
-        free(w);
+    if (K > KERNEL_MAX)
         return mert_fail(l->e, "layer %s %d: a kernel of %" PRId64 " is beyond %d", net, layer, K, KERNEL_MAX);
-    }
-    if (down && (K % 2 || K < 4)) {
-        free(w);
+    if (down && (K % 2 || K < 4))
         return mert_fail(l->e, "layer %s %d: kernel %" PRId64 " is not twice a stride", net, layer, K);
-    }
     *c = (mert_seanet_conv){.in = in, .out = shape[0], .stride = down ? K / 2 : 1, .up = 1};
     c->left = (K - 1) * dilation + 1 - c->stride;
-    ordered = malloc((size_t)(shape[0] * in * K) * sizeof *ordered);
-    for (int64_t o = 0; ordered && o < shape[0]; o++) /* [out, in, k] -> [out, k, in] */
-        for (int64_t i = 0; i < in; i++)
-            for (int64_t k = 0; k < K; k++)
+    ordered = room(l, 1, shape[0] * in * K);
+    if (!ordered)
+        return -1;
+    for (int64_t o = 0; o < shape[0]; o++) /* [out, in, k] -> [out, k, in] */
+        for (int64_t k = 0; k < K; k++)
+            for (int64_t i = 0; i < in; i++)
                 ordered[(o * K + k) * in + i] = w[(o * in + i) * K + k];
-    c->product = ordered ? mert_rows_new(ordered, K * in, shape[0], K * in, bias) : NULL;
-    free(ordered);
-    free(w);
+    c->product = mert_rows_new(ordered, K * in, shape[0], K * in, bias);
     if (!c->product)
         return mert_fail(l->e, "out of memory");
     if (dilation > 1) {
@@ -209,17 +254,16 @@ static int conv(loader *l, const char *net, int layer, const char *part, int64_t
 static int upsampler(loader *l, const char *net, int layer, int64_t in, mert_seanet_conv *c)
 {
     int64_t shape[3] = {in, -1, -1}, r, out;
-    float *bias, *w = conv_tensors(l, net, layer, "", 1, shape, &bias), *ordered, *biases;
+    const float *bias, *w = conv_tensors(l, net, layer, "", 1, shape, &bias);
+    float *ordered, *biases;
     if (!w)
         return -1;
     out = shape[1];
     r = shape[2] / 2;
-    if (shape[2] % 2 || r < 2) {
-        free(w);
+    if (shape[2] % 2 || r < 2)
         return mert_fail(l->e, "layer %s %d: kernel %" PRId64 " is not twice a stride", net, layer, shape[2]);
-    }
     *c = (mert_seanet_conv){.in = in, .out = out, .stride = 1, .up = r, .left = 1, .zero_past = 1};
-    ordered = malloc((size_t)(r * out * 2 * in) * sizeof *ordered);
+    ordered = room(l, 1, r * out * 2 * in);
     biases = malloc((size_t)(r * out) * sizeof *biases);
     for (int64_t j = 0; ordered && biases && j < r; j++)
         for (int64_t o = 0; o < out; o++) {
@@ -232,9 +276,7 @@ static int upsampler(loader *l, const char *net, int layer, int64_t in, mert_sea
         }
     if (ordered && biases)
         c->product = mert_rows_new(ordered, 2 * in, r * out, 2 * in, biases);
-    free(ordered);
     free(biases);
-    free(w);
     return c->product ? 0 : mert_fail(l->e, "out of memory");
 }
 
@@ -288,7 +330,8 @@ static int add_lstm(loader *l, mert_seanet *s, const char *net, int layer, int64
     g->width = width;
     layer_name(l, base, net, layer, ".lstm");
     for (;; g->layers++) {
-        float *v[4], *bias;
+        const float *v[4];
+        float *bias;
         int any = 0;
         for (int i = 0; i < 4; i++) {
             snprintf(name, sizeof name, "%s.%s%d", base, leaves[i], g->layers);
@@ -379,35 +422,22 @@ static int decoder(loader *l)
 
 static int quantiser(loader *l)
 {
-    int64_t count = 0, shape[2] = {-1, mert_seanet_out(&l->m->encoder)}, each;
-    float *all = NULL;
+    int64_t count = 0, shape[2] = {-1, mert_seanet_out(&l->m->encoder)};
+    const float *v[MTS_CODEBOOKS_MAX];
     for (; count < MTS_CODEBOOKS_MAX; count++) {
         char name[NAME], own[NAME];
-        float *v, *more;
         snprintf(own, sizeof own, "quantizer.layers.%d.codebook.embed", (int)count);
         snprintf(name, sizeof name, l->official
                  ? "quantizer.vq.layers.%d._codebook.embed" : "quantizer.layers.%d.codebook.embed",
                  (int)count);
         if (count && !mert_checkpoint_find(l->c, name))
             break;
-        v = values(l, name, own, 2, shape);
-        if (!v)
-            goto fail;
-        each = shape[0] * shape[1];
-        more = realloc(all, (size_t)((count + 1) * each) * sizeof *more);
-        if (!more) {
-            mert_fail(l->e, "out of memory");
-            goto fail;
-        }
-        all = more;
-        memcpy(all + count * each, v, (size_t)each * sizeof *v);
+        v[count] = values(l, name, own, 2, shape);
+        if (!v[count])
+            return -1;
     }
-    l->m->quantiser = mert_rvq_new(all, count, shape[0], shape[1]);
-    free(all);
+    l->m->quantiser = mert_rvq_of(v, count, shape[0], shape[1]);
     return l->m->quantiser ? 0 : mert_fail(l->e, "out of memory");
-fail:
-    free(all);
-    return -1;
 }
 
 /* Nothing may be left over but what only training needs. */
@@ -541,7 +571,8 @@ mert_encodec *mert_encodec_open(const mert_checkpoint *c, int with_decoder, mert
     l.m = calloc(1, sizeof *l.m);
     l.used = calloc(n + 1, 1);
     l.named = calloc(n + 1, sizeof *l.named);
-    if (!l.m || !l.used || !l.named)
+    l.read = calloc(n + 1, sizeof *l.read);
+    if (!l.m || !l.used || !l.named || !l.read)
         mert_fail(e, "out of memory");
     else if (!load(&l)) {
         while (hashed < l.n_named && l.named[hashed].name)
@@ -551,8 +582,11 @@ mert_encodec *mert_encodec_open(const mert_checkpoint *c, int with_decoder, mert
     }
     for (size_t i = 0; i < l.n_named; i++) {
         free((char *)l.named[i].name);
-        free((float *)l.named[i].values);
+        free(l.read[i]);
     }
+    free(l.room[0]);
+    free(l.room[1]);
+    free(l.read);
     free(l.named);
     free(l.used);
     if (bad) {

@@ -6,22 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-mert_rvq *mert_rvq_new(const float *codewords, int64_t count, int64_t classes, int64_t width)
+static mert_rvq *empty(int64_t count, int64_t classes, int64_t width)
 {
     mert_rvq *q = calloc(1, sizeof *q);
-    size_t all = (size_t)count * (size_t)classes * (size_t)width;
     if (!q)
         return NULL;
     q->count = count;
     q->classes = classes;
     q->width = width;
-    q->codewords = malloc(all * sizeof(float));
+    q->codewords = malloc((size_t)(count * classes * width) * sizeof(float));
     q->nearest = calloc((size_t)count, sizeof *q->nearest);
-    if (!q->codewords || !q->nearest) {
-        mert_rvq_free(q);
-        return NULL;
-    }
-    memcpy(q->codewords, codewords, all * sizeof(float));
+    if (q->codewords && q->nearest)
+        return q;
+    mert_rvq_free(q);
+    return NULL;
+}
+
+mert_rvq *mert_rvq_new(const float *codewords, int64_t count, int64_t classes, int64_t width)
+{
+    mert_rvq *q = empty(count, classes, width);
+    if (q)
+        memcpy(q->codewords, codewords, (size_t)(count * classes * width) * sizeof(float));
+    return q;
+}
+
+mert_rvq *mert_rvq_of(const float *const *codebooks, int64_t count, int64_t classes, int64_t width)
+{
+    mert_rvq *q = empty(count, classes, width);
+    for (int64_t k = 0; q && k < count; k++)
+        memcpy(q->codewords + k * classes * width, codebooks[k], (size_t)(classes * width) * sizeof(float));
     return q;
 }
 

@@ -15,8 +15,9 @@ typedef struct mert_rvq {
     int workers;
 } mert_rvq;
 
-/* codewords [count, classes, width], copied. NULL: out of memory. */
+/* codewords [count, classes, width], copied; or each codebook by itself. NULL: out of memory. */
 mert_rvq *mert_rvq_new(const float *codewords, int64_t count, int64_t classes, int64_t width);
+mert_rvq *mert_rvq_of(const float *const *codebooks, int64_t count, int64_t classes, int64_t width);
 void mert_rvq_free(mert_rvq *q); /* NULL is fine */
 
 /* x [n, D] -> codes [n, use] of the first `use` codebooks. By the pool. The index of the first vector that is not

@@ -26,43 +26,48 @@ enum { AHEAD = 8, LINE = 16 };
 
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
-/* What follows the product, for n outputs of row r from column `at` on. */
-static inline __attribute__((always_inline)) void finish_row(const mert_panel_product *p, const float *sum, int64_t r, int64_t at, int64_t n)
+/* What follows the product, for the sums [rows][width] of rows from `row` and of the first n columns from `at`: step by step for the
+ * whole tile, so that each step is one long loop. */
+static inline __attribute__((always_inline)) void finish_tile(const mert_panel_product *p, float *sum, int64_t row, int64_t rows,
+                                                              int64_t at, int64_t n, int64_t width)
 {
-    float v[MERT_WIDE_PANEL], *y = p->y + r * p->ldy + at;
     const float alpha = p->alpha == 0 ? 1.0f : p->alpha;
-    for (int64_t i = 0; i < n; i++)
-        v[i] = alpha * sum[i];
-    if (p->flags & MERT_ROWS_ADD)
+    for (int64_t r = 0; r < rows; r++) {
+        float *v = sum + r * width;
+        const float *y = p->y + (row + r) * p->ldy + at;
         for (int64_t i = 0; i < n; i++)
-            v[i] += y[i];
-    if (p->bias)
-        for (int64_t i = 0; i < n; i++)
-            v[i] += p->bias[at + i];
-    if (p->pre)
-        memcpy(p->pre + r * p->ldy + at, v, (size_t)n * sizeof *v);
+            v[i] = alpha * v[i];
+        if (p->flags & MERT_ROWS_ADD)
+            for (int64_t i = 0; i < n; i++)
+                v[i] += y[i];
+        if (p->bias)
+            for (int64_t i = 0; i < n; i++)
+                v[i] += p->bias[at + i];
+        if (p->pre)
+            memcpy(p->pre + (row + r) * p->ldy + at, v, (size_t)n * sizeof *v);
+    }
     if (p->flags & MERT_ROWS_ELU)
-        for (int64_t i = 0; i < n; i++)
-            v[i] = elu_1(v[i]);
+        for (int64_t i = 0; i < rows * width; i++)
+            sum[i] = elu_1(sum[i]);
     if (p->flags & MERT_ROWS_GELU)
-        for (int64_t i = 0; i < n; i++)
-            v[i] = gelu_1(v[i]);
-    if (p->residual)
-        for (int64_t i = 0; i < n; i++)
-            v[i] += p->residual[r * p->ldy + at + i];
-    memcpy(y, v, (size_t)n * sizeof *v);
+        for (int64_t i = 0; i < rows * width; i++)
+            sum[i] = gelu_1(sum[i]);
+    for (int64_t r = 0; r < rows; r++) {
+        float *v = sum + r * width;
+        if (p->residual)
+            for (int64_t i = 0; i < n; i++)
+                v[i] += p->residual[(row + r) * p->ldy + at + i];
+        memcpy(p->y + (row + r) * p->ldy + at, v, (size_t)n * sizeof *v);
+    }
 }
 
-/* The sums [rows][width] of rows from `row` and of columns from `at`, as many of them as there are. */
 #define FINISH(name, width)                                                                                              \
-    static __attribute__((noinline)) void name(const mert_panel_product *p, const float *sum, int64_t row, int64_t rows, int64_t at) \
+    static __attribute__((noinline)) void name(const mert_panel_product *p, float *sum, int64_t row, int64_t rows, int64_t at) \
     {                                                                                                                    \
-        int64_t n = p->n - at;                                                                                           \
-        for (int64_t r = 0; r < rows; r++)                                                                               \
-            if (n >= (width))                                                                                            \
-                finish_row(p, sum + r * (width), row + r, at, (width));                                                  \
-            else                                                                                                         \
-                finish_row(p, sum + r * (width), row + r, at, n);                                                        \
+        if (p->n - at >= (width))                                                                                        \
+            finish_tile(p, sum, row, rows, at, (width), (width));                                                        \
+        else                                                                                                             \
+            finish_tile(p, sum, row, rows, at, p->n - at, (width));                                                      \
     }
 
 FINISH(finish, MERT_PANEL)
