@@ -43,7 +43,7 @@ two() { grep -qx classes=8 "$t/d/train.km.meta" && grep -qx classes=6 "$t/d/trai
     head -n 1 "$t/d/MERT_KMEANS_CHROMA_95M/log.tsv" | grep -q ce_1 && ! head -n 1 "$t/d/MERT_KMEANS_CHROMA_95M/log.tsv" | grep -q ce_2; }
 check "of 300 and 200 classes, here 8 and 6" two
 more='K=16'
-mine() { cp pipelines/recipes/small "$t/mine" && go "$t/mine" && [ -s "$t/d/train.rvq_3" ] && [ -d "$t/d/mine/model" ]; }
+mine() { cp pipelines/recipes/small "$t/mine" && go "$t/mine" && [ -s "$t/d/train.rvq_1" ] && [ -d "$t/d/mine/model" ]; }
 check "small, as a file of one's own" mine
 
 # ---- what it refuses ----
