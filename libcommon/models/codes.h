@@ -14,10 +14,10 @@ typedef struct mert_codes_kernels {
     void (*lstm_gates)(const float *gates, int64_t h, float *c, float *out, int64_t n);
     /* z[n] = x - centre; returns the sum of squares */
     float (*centred)(float *z, const float *x, const float *centre, int64_t n);
-    /* score[j] = c2[j] - 2 score[j]; returns the least */
-    float (*distances)(float *score, const float *c2, int64_t n);
-    /* how many scores are at most `limit`; the indices of the first `max` of them */
-    int64_t (*within)(const float *score, int64_t n, float limit, int32_t *index, int64_t max);
+    /* The largest score, and how many come up to it but for `slack`; the indices of the first `max` of them. */
+    int64_t (*best)(const float *score, int64_t n, double slack, int32_t *index, int64_t max);
+    /* the first x that is a NaN or not between -limit and limit; n: none */
+    int64_t (*beyond)(const float *x, int64_t n, float limit);
     /* sum over i of (x[i] - y[i])^2, in double */
     double (*distance2)(const float *x, const float *y, int64_t n);
     /* pot[i] += min(closest[i], the squared distance x2 + c2[i] - 2 dot[i]) */

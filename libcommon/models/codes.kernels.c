@@ -41,43 +41,68 @@ static float centred(float *z, const float *x, const float *centre, int64_t n)
     return s;
 }
 
-static float distances(float *score, const float *c2, int64_t n)
+/* 64 scores at a time, of which the largest is remembered: only where that comes up to the limit are they looked at again. The
+ * comparisons are between whole vectors, which no compiler makes of a loop that keeps its least in an array. */
+typedef float vec __attribute__((vector_size(64), aligned(4)));
+typedef int32_t mask __attribute__((vector_size(64), aligned(4)));
+
+static float most_of(const float *x, int64_t n)
 {
-    float lane[16], least = INFINITY;
-    int64_t i = 0;
-    for (int l = 0; l < 16; l++)
-        lane[l] = INFINITY;
-    for (; i + 16 <= n; i += 16)
-        for (int l = 0; l < 16; l++) {
-            float d = c2[i + l] - 2 * score[i + l];
-            score[i + l] = d;
-            lane[l] = d < lane[l] ? d : lane[l];
+    float most = -INFINITY, lane[16];
+    if (n == 64) {
+        vec v = *(const vec *)x;
+        for (int i = 16; i < 64; i += 16) {
+            vec w = *(const vec *)(x + i);
+            mask m = v > w;
+            v = (vec)(((mask)v & m) | ((mask)w & ~m));
         }
-    for (int l = 0; i < n; i++, l++) {
-        float d = c2[i] - 2 * score[i];
-        score[i] = d;
-        lane[l] = d < lane[l] ? d : lane[l];
+        memcpy(lane, &v, sizeof lane);
+        for (int step = 8; step; step /= 2)
+            for (int i = 0; i < step; i++)
+                lane[i] = lane[i] > lane[i + step] ? lane[i] : lane[i + step];
+        return lane[0];
     }
-    for (int l = 0; l < 16; l++)
-        least = lane[l] < least ? lane[l] : least;
-    return least;
+    for (int64_t i = 0; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
 }
 
-static int64_t within(const float *score, int64_t n, float limit, int32_t *index, int64_t max)
+static int64_t best(const float *score, int64_t n, double slack, int32_t *index, int64_t max)
 {
-    int64_t found = 0, i = 0;
-    for (; i + 16 <= n; i += 16) {
-        int any = 0;
-        for (int l = 0; l < 16; l++)
-            any += score[i + l] <= limit;
-        for (int l = 0; any && l < 16; l++)
-            if (score[i + l] <= limit && found++ < max)
-                index[found - 1] = (int32_t)(i + l);
+    enum { KEPT = 256 };
+    float of[KEPT], most = -INFINITY, limit;
+    int64_t found = 0, blocks = (n + 63) / 64;
+    for (int64_t b = 0; b < blocks; b++) {
+        float m = most_of(score + b * 64, n - b * 64 < 64 ? n - b * 64 : 64);
+        if (b < KEPT)
+            of[b] = m;
+        most = m > most ? m : most;
     }
-    for (; i < n; i++)
-        if (score[i] <= limit && found++ < max)
-            index[found - 1] = (int32_t)i;
+    limit = nextafterf((float)((double)most - slack), -INFINITY);
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t i = b * 64; (b >= KEPT || of[b] >= limit) && i < n && i < b * 64 + 64; i++)
+            if (score[i] >= limit && found++ < max)
+                index[found - 1] = (int32_t)i;
     return found;
+}
+
+static int64_t beyond(const float *x, int64_t n, float limit)
+{
+    enum { PIECE = 1024 };
+    uint32_t bits, most;
+    memcpy(&most, &limit, sizeof most);
+    for (int64_t at = 0; at < n; at += PIECE) {
+        int64_t end = at + PIECE < n ? at + PIECE : n;
+        uint32_t any = 0;
+        for (int64_t i = at; i < end; i++) {
+            memcpy(&bits, x + i, sizeof bits);
+            any |= (bits & 0x7fffffffu) >= most;
+        }
+        for (int64_t i = at; any && i < end; i++)
+            if (!(fabsf(x[i]) < limit))
+                return i;
+    }
+    return n;
 }
 
 static double distance2(const float *x, const float *y, int64_t n)
@@ -129,5 +154,5 @@ static void add_digits(int64_t *const plane[], int lo, int top, int unit, int64_
     }
 }
 
-const mert_codes_kernels MERT_KERNEL(mert_codes_kernels) = {elu,       lstm_gates, centred,    distances,
-                                                            within,    distance2,  add_nearer, add_digits};
+const mert_codes_kernels MERT_KERNEL(mert_codes_kernels) = {elu,    lstm_gates, centred,    best,
+                                                            beyond, distance2,  add_nearer, add_digits};

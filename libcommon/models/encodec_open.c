@@ -1,6 +1,7 @@
 #include "encodec.h"
 
 #include "../../formats/stream/mts.h"
+#include "codes.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -65,24 +66,6 @@ static const float *own_bytes(const mert_tensor *t)
     return t->type == MERT_E_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? t->data : NULL;
 }
 
-/* The first of n values that is a NaN or an infinity; n: none. */
-static int64_t not_finite(const float *v, int64_t n)
-{
-    enum { PIECE = 4096 };
-    for (int64_t at = 0; at < n; at += PIECE) {
-        int64_t end = at + PIECE < n ? at + PIECE : n;
-        uint32_t bits, any = 0;
-        for (int64_t i = at; i < end; i++) {
-            memcpy(&bits, v + i, sizeof bits);
-            any |= (bits & 0x7f800000u) == 0x7f800000u;
-        }
-        for (int64_t i = at; any && i < end; i++)
-            if (!isfinite(v[i]))
-                return i;
-    }
-    return n;
-}
-
 /* The values of a tensor of the given shape (a size of -1 is filled in), under its own name for the hash. They stay as long as the
  * checkpoint and the list. */
 static const float *values(loader *l, const char *name, const char *own, int ndim, int64_t *shape)
@@ -121,7 +104,7 @@ static const float *values(loader *l, const char *name, const char *own, int ndi
         v = copy;
     }
     l->named[l->n_named++].values = v;
-    bad = not_finite(v, t->elements);
+    bad = MERT_CODES_KERNELS->beyond(v, t->elements, INFINITY);
     if (bad < t->elements) {
         mert_fail(l->e, "tensor %s holds a NaN or an infinity at element %" PRId64, name, bad);
         return NULL;

@@ -15,9 +15,8 @@ struct mert_nearest {
     float *codewords;   /* [k, d] as given */
     float *shifted;     /* [k, d] minus the centre */
     float *centre;      /* [d] */
-    float *c2;          /* [k] |c - centre|^2 */
     float reach;        /* largest |c - centre| */
-    mert_rows *product;
+    mert_rows *product; /* z . (c - centre) - |c - centre|^2 / 2: half of what is nearer, by its sign */
     int64_t tile;       /* rows of one piece of work, at most */
     float *scratch;     /* [workers][tile * (d + k)] */
     int workers;
@@ -36,10 +35,9 @@ mert_nearest *mert_nearest_new(const float *codewords, int64_t k, int64_t d)
     n->codewords = malloc(all * sizeof(float));
     n->shifted = calloc(all, sizeof(float));
     n->centre = malloc((size_t)d * sizeof(float));
-    n->c2 = malloc((size_t)k * sizeof(float));
     if (n->shifted)
-        n->product = mert_rows_new(n->shifted, d, k, d, NULL);
-    if (!n->codewords || !n->shifted || !n->centre || !n->c2 || !n->product) {
+        n->product = mert_rows_new(n->shifted, d, k, d, n->shifted);
+    if (!n->codewords || !n->shifted || !n->centre || !n->product) {
         mert_nearest_free(n);
         return NULL;
     }
@@ -55,7 +53,6 @@ void mert_nearest_free(mert_nearest *n)
     free(n->codewords);
     free(n->shifted);
     free(n->centre);
-    free(n->c2);
     free(n->scratch);
     free(n);
 }
@@ -77,7 +74,7 @@ void mert_nearest_set(mert_nearest *n, const float *codewords)
             n->shifted[j * n->d + i] = (float)v;
             s += v * v;
         }
-        n->c2[j] = (float)s;
+        n->product->bias[j] = -(float)s / 2;
         if (s > reach2)
             reach2 = s;
     }
@@ -126,7 +123,6 @@ int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x,
     mert_rows_apply(n->product, z, n->d, rows, scores, n->k, 0);
     for (int64_t r = 0; r < rows; r++) {
         const float *row = x + r * ldx;
-        float *score = scores + r * n->k, least;
         int32_t candidate[CANDIDATES];
         double far = sqrt((double)norm2[r]) * 1.0001, d2 = 0, bound;
         int64_t count;
@@ -134,9 +130,8 @@ int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x,
         if (!isfinite(norm2[r]))
             bad = bad < 0 ? r : bad;
         else {
-            least = v->distances(score, n->c2, n->k);
             bound = 2.02 * ((2.0 * (double)n->d + 8) * u * far * n->reach + 2 * u * (double)n->reach * n->reach);
-            count = v->within(score, n->k, nextafterf((float)(least + bound), INFINITY), candidate, CANDIDATES);
+            count = v->best(scores + r * n->k, n->k, bound / 2, candidate, CANDIDATES);
             if (count != 1)
                 label[r] = decide(n, v, row, candidate, count > CANDIDATES ? -1 : count, &d2);
             else {
