@@ -6,7 +6,7 @@ include config.mk
 OUT ?= build
 PKGS = libavformat libavcodec libavutil libswresample fftw3f openblas libzstd jansson
 # Only goals that compile need to know what there is: the others work on a machine where nothing is installed yet.
-ifneq ($(filter-out check asan demo probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check asan demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
 
@@ -118,6 +118,11 @@ demo: deps
 	@$(MAKE) --no-print-directory all $(OUT)/demo/score
 	@OUT='$(OUT)' sh pipelines/demo/run
 
+# The log that mert-train --compare and the demo hold runs of the recipe `tiny` against, made anew.
+reference: deps
+	@$(MAKE) --no-print-directory all $(OUT)/demo/score
+	@OUT='$(OUT)' MERT_DEMO_RENEW='$(CURDIR)/pipelines/reference/tiny.tsv' sh pipelines/demo/run
+
 # The models that are asked; with none, the demo's if there is one.
 MODELS ?= $(addprefix demo=,$(wildcard $(OUT)/demo/model/model))
 probe: deps
@@ -149,10 +154,11 @@ help:
 	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed"'
 	@echo 'make asan       the same tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make demo       render music, label it, train a small model on it, show that it learned'
+	@echo 'make reference  the log that runs of the recipe tiny are held against, by the demo'
 	@echo 'make probe      what models (MODELS="NAME=MODEL ...") know of key, chords, instruments and tempo of rendered music'
 	@echo 'make bench      how fast each stage is against the limit of this machine'
 	@echo 'make install    into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall takes it back'
 	@echo 'make CC=clang CFLAGS=... OUT=...   another compiler, flags, build folder'
 
-.PHONY: all check tests asan bench deps demo probe install uninstall clean help
+.PHONY: all check tests asan bench deps demo reference probe install uninstall clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' 2>/dev/null)

@@ -63,6 +63,9 @@ void mert_weights_forget(const mert_weights *w, const mert_parameter *p);
 void mert_weights_drop(mert_weights *w);
 /* As mert_weights_load, from an opened checkpoint. */
 int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e);
+/* Of an opened checkpoint the tensor that has this name here, whatever it is called there; NULL: it has none. So heads can be looked for
+ * that a fairseq file holds and does not describe. */
+const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *name);
 /* The tensors that mert_weights_from passes over, because the encoder has no use for them: training's own, a head on top, what stands beside
  * the model. Their names into to[size], with blanks between, as many as there is room for; how many there are. */
 int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t size);

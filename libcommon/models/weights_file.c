@@ -103,6 +103,13 @@ static const mert_tensor *find_tensor(const mert_checkpoint *c, const char *pref
     return t;
 }
 
+const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *name)
+{
+    int hf;
+    const char *prefix = find_prefix(c, &hf);
+    return prefix ? find_tensor(c, prefix, hf, name) : NULL;
+}
+
 /* ---- loading ---- */
 
 static int same_shape(const mert_parameter *p, const mert_tensor *t)

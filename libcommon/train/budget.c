@@ -20,9 +20,11 @@ typedef struct shape {
 
 static void larger(shape *s, const mert_plan *p)
 {
-    for (int64_t i = 0; i < p->n; i++)
-        if (p->batches[i].B * p->batches[i].L > s->B * s->L)
-            *s = (shape){p->batches[i].B, p->batches[i].L};
+    for (int64_t i = 0; i < p->n; i++) {
+        int64_t B = p->batches[i].B, L = p->batches[i].L;
+        if (B * L > s->B * s->L || (B * L == s->B * s->L && L > s->L))
+            *s = (shape){B, L};
+    }
 }
 
 /* Frames that the heads look at, of B clips of T frames: masked ones (spans that overlap), or all. */

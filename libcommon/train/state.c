@@ -412,31 +412,55 @@ int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe
 
 /* ---- beginning with somebody else's weights ---- */
 
+static int same_shape(const mert_parameter *p, int ndim, const int64_t *shape)
+{
+    return p->ndim == ndim && !memcmp(p->shape, shape, (size_t)ndim * sizeof *shape);
+}
+
+/* A parameter of the encoder, which must be there. */
+static int take_encoder(mert_weights *w, const mert_parameter *to, const mert_weights *source, mert_error *e)
+{
+    const mert_parameter *have = mert_layout_find(&source->layout, to->name);
+    if (!have || !same_shape(to, have->ndim, have->shape))
+        return mert_fail(e, "tensor %s is %s", to->name,
+                         have ? "of another shape than the recipe makes it" : "missing");
+    memcpy(w->values + to->offset, source->values + have->offset, (size_t)to->n * sizeof *w->values);
+    return 1;
+}
+
+/* What only training needs. 0: it is not there, or another one. */
+static int take_head(mert_weights *w, const mert_parameter *to, const mert_checkpoint *c, mert_error *e)
+{
+    const mert_tensor *t = mert_weights_tensor(c, to->name);
+    if (!t || !same_shape(to, t->ndim, t->shape))
+        return 0;
+    return mert_tensor_read(t, w->values + to->offset, e) ? -1 : 1;
+}
+
 int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, size_t size, mert_error *e)
 {
-    mert_weights source;
-    int taken = 0;
+    mert_checkpoint *c = mert_checkpoint_open(from, e);
+    mert_weights source = {0};
+    int taken = 0, one = 0;
     size_t used = 0;
     *fresh = 0;
     *names = 0;
-    if (mert_weights_load(&source, from, 1, e))
+    if (!c)
         return -1;
-    for (int i = 0; i < w->layout.count; i++) {
-        const mert_parameter *to = &w->layout.parameters[i], *have = mert_layout_find(&source.layout, to->name);
-        if (have && have->ndim == to->ndim && !memcmp(have->shape, to->shape, (size_t)to->ndim * sizeof *to->shape)) {
-            memcpy(w->values + to->offset, source.values + have->offset, (size_t)to->n * sizeof *w->values);
+    if (mert_weights_from(&source, c, 0, e))
+        one = -1;
+    for (int i = 0; one >= 0 && i < w->layout.count; i++) {
+        const mert_parameter *to = &w->layout.parameters[i];
+        one = to->training_only ? take_head(w, to, c, e) : take_encoder(w, to, &source, e);
+        if (one > 0)
             taken++;
-        } else if (to->training_only) {
+        else if (!one) {
             ++*fresh;
             if (used < size)
                 used += (size_t)snprintf(names + used, size - used, "%s%s", used ? " " : "", to->name);
-        } else {
-            mert_fail(e, "%s: tensor %s is %s", from, to->name,
-                      have ? "of another shape than the recipe makes it" : "missing");
-            taken = -1;
-            break;
         }
     }
     mert_weights_free(&source);
-    return taken;
+    mert_checkpoint_close(c);
+    return one < 0 ? mert_fail_in(e, "%s", from) : taken;
 }

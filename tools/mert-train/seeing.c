@@ -13,10 +13,10 @@ static const double PATIENCE = 3; /* seconds for timing crops */
 
 /* ---- --plan ---- */
 
-/* Bytes: MB are millions, as disks and the closing line of -v have them. */
+/* MB are 2^20 bytes, as in the closing line of -v. */
 static void row_bytes(const char *what, double bytes, const char *note)
 {
-    printf("    %-28s %10.1f MB  %s\n", what, 1e-6 * bytes, note);
+    printf("    %-28s %10.1f MB%s%s\n", what, bytes / (1 << 20), *note ? "  " : "", note);
 }
 
 static void say_corpus(const mert_session *s, const mert_budget *b)
