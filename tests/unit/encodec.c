@@ -382,8 +382,42 @@ TEST(items_in_lock_step_are_items_one_by_one)
     free(x);
 }
 
+/* What stands before the LSTM, in stretches: each only needs to see as much of the past as the part says. */
+TEST(a_stretch_needs_no_more_than_its_past)
+{
+    enum { N = 320 * 200 + 77 };
+    static const int64_t cuts[] = {1, 2, 7, 30, 100, 199};
+    mert_encodec *m = tiny();
+    mert_random key = mert_random_key(5, MERT_FOR_TEST, 0, 0, 0);
+    float *x = malloc(N * sizeof *x), *whole, *y;
+    CHECK(m);
+    mert_seanet_part *p = mert_seanet_part_new(&m->encoder, 0, mert_seanet_lstm_stage(&m->encoder));
+    CHECK(p);
+    int64_t W = mert_seanet_part_out(p), n = mert_seanet_part_out_rows(p, N), past = mert_seanet_part_past(p);
+    CHECK(mert_seanet_part_stride(p) == 320 && n == 201 && past % 320 == 0 && past <= 3 * 320);
+    whole = malloc((size_t)(n * W) * sizeof *whole);
+    y = malloc((size_t)(n * W) * sizeof *y);
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(0.3 * mert_random_normal(&key, (uint32_t)i));
+    CHECK(!mert_seanet_part_run(p, &(mert_seanet_stretch){x, 0, N, 1, whole}, 1));
+    for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+        int64_t at = cuts[c] * 320, first = at > past ? at - past : 0;
+        mert_seanet_stretch s[2] = {{x, 0, at, 1, y}, {x + first, at - first, N - at, !first, y + cuts[c] * W}};
+        if (at < mert_seanet_part_least(p))
+            continue;
+        mert_pool_set_threads(1 + (int)c % 3);
+        memset(y, 0, (size_t)(n * W) * sizeof *y);
+        CHECK(!mert_seanet_part_run(p, s, 2));
+        CHECK(!memcmp(y, whole, (size_t)(n * W) * sizeof *y));
+    }
+    mert_seanet_part_free(p);
+    mert_encodec_free(m);
+    free(x), free(whole), free(y);
+}
+
 int main(void)
 {
+    RUN(a_stretch_needs_no_more_than_its_past);
     RUN(items_in_lock_step_are_items_one_by_one);
     RUN(safetensors_agrees_with_the_reference);
     RUN(directory_agrees_with_the_reference);

@@ -120,6 +120,33 @@ TEST(nonlinearities_are_within_a_few_ulp)
 
 /* Offsets far from zero, codewords that are equal, and points half way between two are where single precision would
  * err. */
+/* Against a look at every score: few and many, below and above the blocks that it goes by, equal ones, all that there are. */
+TEST(best_scores_and_values_beyond_a_limit_are_found)
+{
+    enum { N = 40000, MAX = 64 };
+    static const int64_t sizes[] = {1, 15, 63, 64, 65, 500, 1024, 16384, 16448, N};
+    float *x = normal(5, N, 1);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (double slack = 0; slack < 100; slack = 4 * slack + 0.001) {
+            int64_t n = sizes[s], found = 0, got;
+            int32_t index[MAX], wanted[MAX];
+            float most = -INFINITY, kept = x[n / 2];
+            x[n / 2] = x[n / 3];
+            for (int64_t i = 0; i < n; i++)
+                most = fmaxf(most, x[i]);
+            for (int64_t i = 0; i < n; i++)
+                if (x[i] >= nextafterf((float)(most - slack), -INFINITY) && found++ < MAX)
+                    wanted[found - 1] = (int32_t)i;
+            got = MERT_CODES_KERNELS->best(x, n, slack, index, MAX);
+            CHECK(got == found && !memcmp(index, wanted, (size_t)(found < MAX ? found : MAX) * sizeof *index));
+            CHECK(MERT_CODES_KERNELS->beyond(x, n, INFINITY) == n);
+            x[n / 2] = s % 3 == 0 ? NAN : s % 3 == 1 ? -INFINITY : 1e18f;
+            CHECK(MERT_CODES_KERNELS->beyond(x, n, 1e18f) == n / 2);
+            x[n / 2] = kept;
+        }
+    free(x);
+}
+
 TEST(nearest_is_exact)
 {
     static const struct { int64_t k, d; double offset, spread; } cases[] = {
@@ -228,6 +255,7 @@ int main(void)
     RUN(a_row_is_the_same_alone_in_a_batch_and_by_the_pool);
     RUN(rows_may_overlap_and_be_dilated);
     RUN(nonlinearities_are_within_a_few_ulp);
+    RUN(best_scores_and_values_beyond_a_limit_are_found);
     RUN(nearest_is_exact);
     RUN(codes_are_residuals_and_decode_to_their_sum);
     RUN(training_lowers_the_error_and_repeats);
