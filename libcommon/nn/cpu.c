@@ -48,6 +48,18 @@ static void fill_piece(const void *args, int64_t i, int64_t n)
         a->to[j] = a->value;
 }
 
+static void narrow_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_narrow_args *a = args;
+    MERT_VECTOR->narrow(a->to + i, a->from + i, n);
+}
+
+static void widen_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_widen_args *a = args;
+    MERT_VECTOR->widen(a->to + i, a->from + i, n);
+}
+
 static void axpy_piece(const void *args, int64_t i, int64_t n)
 {
     const mert_axpy_args *a = args;
@@ -244,6 +256,8 @@ void mert_cpu_run(mert_op op, const void *args)
     case MERT_OP_GLU_BACKWARD: mert_cpu_glu_backward(args); break;
     case MERT_OP_SUM_SQUARES: mert_cpu_sum_squares(args); break;
     case MERT_OP_ADAM: mert_cpu_adam(args); break;
+    case MERT_OP_NARROW: in_pieces(((const mert_narrow_args *)args)->n, narrow_piece, args); break;
+    case MERT_OP_WIDEN: in_pieces(((const mert_widen_args *)args)->n, widen_piece, args); break;
     case MERT_OPS_COUNT: break;
     }
 }

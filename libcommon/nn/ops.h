@@ -9,7 +9,8 @@
  *   mert_ops_alloc. An operation is queued and returns at once; operations run in the order in which they were queued.
  * - mert_ops_wait() returns when all has run. Until then a host buffer given to upload must not change, one given to download holds
  *   nothing, and no buffer in use may be freed.
- * - All data is float32, row major; sums that become a number for people are doubles.
+ * - All data is float32, row major; sums that become a number for people are doubles. What lies waiting may be bfloat16 (mert_narrow),
+ *   which nothing computes with.
  * - An argument that is left out is zero, and zero always means "not wanted" (or the natural default where noted).
  * - "+=": adds to what is there. Forward results are overwritten, parameter gradients are added to.
  * - A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position only, never on the
@@ -30,7 +31,7 @@ typedef enum mert_op {
     MERT_OP_WEIGHT_NORM, MERT_OP_WEIGHT_NORM_BACKWARD, MERT_OP_GROUPED_CONV, MERT_OP_GROUPED_CONV_BACKWARD, MERT_OP_ATTENTION,
     MERT_OP_ATTENTION_BACKWARD, MERT_OP_DROPOUT, MERT_OP_MASK, MERT_OP_MASK_BACKWARD, MERT_OP_ZERO, MERT_OP_GATHER, MERT_OP_SCATTER_ADD,
     MERT_OP_NORMALIZE, MERT_OP_NORMALIZE_BACKWARD, MERT_OP_CROSS_ENTROPY, MERT_OP_SQUARED_ERROR, MERT_OP_GLU, MERT_OP_GLU_BACKWARD,
-    MERT_OP_PACK, MERT_OP_WINDOW_MOMENTS, MERT_OP_FOLD_NORM, MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OPS_COUNT
+    MERT_OP_PACK, MERT_OP_WINDOW_MOMENTS, MERT_OP_FOLD_NORM, MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OP_NARROW, MERT_OP_WIDEN, MERT_OPS_COUNT
 } mert_op;
 
 /* A backend. run(): queues one operation; args is the struct of that operation below. */
@@ -66,6 +67,11 @@ typedef struct { float *to; const float *from; float alpha; int64_t n; } mert_ax
 /* [n, a, b] -> [n, b, a]; add: += . Conv weights [out, in, k] <-> [out, k, in]. */
 typedef struct { float *to; const float *from; int64_t n, a, b; int add; } mert_swap_axes_args;
 
+/* float32 to bfloat16 (the upper half of a float32: 8 significant bits, the same range), to nearest, ties to even; and back, exactly.
+ * A NaN stays one. */
+typedef struct { uint16_t *to; const float *from; int64_t n; } mert_narrow_args;
+typedef struct { float *to; const uint16_t *from; int64_t n; } mert_widen_args;
+
 /* ---- products ---- */
 
 /* c[M,N] = (add: c +) alpha * op(a) op(b), then, in this order: + bias[N]; pre[M,N] = that; GELU; + residual[M,N].
@@ -95,7 +101,7 @@ typedef struct { float *to; const float *w; int64_t ldw, n, k, count, to_step, w
 
 /* y = (residual +) gelu(x), exact: x/2 (1 + erf(x / sqrt 2)) */
 typedef struct { float *y; const float *x, *residual; int64_t n; } mert_gelu_args;
-/* dx = dy * gelu'(x); dx may be dy */
+/* dx = dy * gelu'(x); dx may be dy, or x */
 typedef struct { float *dx; const float *dy, *x; int64_t n; } mert_gelu_backward_args;
 /* sums[columns] += sum over rows of x[rows, columns] */
 typedef struct { float *sums; const float *x; int64_t rows, columns, ldx; } mert_column_sum_args;
@@ -108,7 +114,7 @@ typedef struct { float *x; int64_t B, n; double p; mert_dropout_key key; } mert_
 
 /* y = (x - mean) * rstd * w + b over the last axis; mean and rstd [rows] are kept where not NULL. y may be x. */
 typedef struct { float *y; const float *x, *w, *b; float *mean, *rstd; int64_t rows, columns; float eps; } mert_layer_norm_args;
-/* dx (add: +=), dw += , db += ; dx may be dy */
+/* dx (add: +=), dw += , db += ; dx may be dy, or (without add) x */
 typedef struct {
     float *dx, *dw, *db;
     const float *dy, *x, *w, *mean, *rstd;
@@ -116,7 +122,7 @@ typedef struct {
     int add;
 } mert_layer_norm_backward_args;
 /* GroupNorm with one group per channel: each channel over the time of its item. x [B, T, C]; mean, rstd [B, C]. Sums run in blocks
- * of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). */
+ * of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). y may be x. */
 typedef struct { float *y; const float *x, *w, *b; float *mean, *rstd, *pre; int64_t B, T, C; float eps; int gelu; } mert_time_norm_args;
 /* As mert_layer_norm_backward_args, without add; dx may be dy. The gelu's own backward pass comes before, by `pre`. */
 typedef struct { float *dx, *dw, *db; const float *dy, *x, *w, *mean, *rstd; int64_t B, T, C; } mert_time_norm_backward_args;
@@ -268,6 +274,8 @@ typedef struct {
 #define mert_glu_backward(ops, ...) MERT_RUN(ops, MERT_OP_GLU_BACKWARD, mert_glu_backward_args, __VA_ARGS__)
 #define mert_sum_squares(ops, ...) MERT_RUN(ops, MERT_OP_SUM_SQUARES, mert_sum_squares_args, __VA_ARGS__)
 #define mert_adam(ops, ...) MERT_RUN(ops, MERT_OP_ADAM, mert_adam_args, __VA_ARGS__)
+#define mert_narrow(ops, ...) MERT_RUN(ops, MERT_OP_NARROW, mert_narrow_args, __VA_ARGS__)
+#define mert_widen(ops, ...) MERT_RUN(ops, MERT_OP_WIDEN, mert_widen_args, __VA_ARGS__)
 
 /* Shorthands. */
 static inline float *mert_ops_floats(mert_ops *o, int64_t n) { return o->alloc(o, (size_t)(n > 0 ? n : 1) * sizeof(float)); }

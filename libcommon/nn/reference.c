@@ -40,6 +40,18 @@ void mert_reference_swap_axes(double *to, const double *from, int64_t n, int64_t
             }
 }
 
+double mert_reference_narrow(double x)
+{
+    int exponent;
+    double rounded;
+    if (!isfinite(x) || x == 0)
+        return x;
+    frexp(x, &exponent); /* |x| in [2^(exponent - 1), 2^exponent) */
+    exponent = exponent < -125 ? -125 : exponent;
+    rounded = ldexp(rint(ldexp(x, 8 - exponent)), exponent - 8);
+    return fabs(rounded) >= 0x1p128 ? copysign(INFINITY, x) : rounded;
+}
+
 void mert_reference_column_sum(double *sums, const double *x, int64_t rows, int64_t columns, int64_t ldx)
 {
     for (int64_t c = 0; c < columns; c++)

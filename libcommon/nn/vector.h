@@ -32,6 +32,8 @@ typedef struct mert_vector {
     void (*affine)(float *y, const float *x, const float *mean, const float *a, const float *b, int64_t n); /* y = a (x - mean) + b by element */
     void (*glu)(float *y, const float *a, const float *g, int64_t n);
     void (*glu_backward)(float *da, float *dg, const float *dy, const float *a, const float *g, int64_t n);
+    void (*narrow)(uint16_t *y, const float *x, int64_t n); /* to bfloat16 and back */
+    void (*widen)(float *y, const uint16_t *x, int64_t n);
 } mert_vector;
 
 MERT_KERNEL_DECLARE(mert_vector, mert_vector)

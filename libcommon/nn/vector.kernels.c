@@ -266,6 +266,26 @@ static void glu_backward(float *da, float *dg, const float *dy, const float *a, 
     }
 }
 
+/* As mert_to_bf16 of base/half.h, without branches. */
+static void narrow(uint16_t *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t b, rounded, quiet;
+        memcpy(&b, x + i, sizeof b);
+        rounded = (b + 0x7fff + (b >> 16 & 1)) >> 16;
+        quiet = b >> 16 | 0x40;
+        y[i] = (uint16_t)((b & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
+    }
+}
+
+static void widen(float *y, const uint16_t *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t b = (uint32_t)x[i] << 16;
+        memcpy(y + i, &b, sizeof b);
+    }
+}
+
 const mert_vector MERT_KERNEL(mert_vector) = {
     gelu, gelu_backward, epilogue, axpy, scale, sum, dot, layer_norm, layer_norm_backward, norm_parameters, exp_sum, max,
-    softmax_backward, dropout, adam, add_squares, affine, glu, glu_backward};
+    softmax_backward, dropout, adam, add_squares, affine, glu, glu_backward, narrow, widen};

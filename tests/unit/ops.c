@@ -538,6 +538,34 @@ TEST(adam)
     }
 }
 
+TEST(narrow_and_widen)
+{
+    static const float special[] = {0, -0.0f, INFINITY, -INFINITY, 0x1p-149f, -0x1.8p-134f, 0x1.8p-133f, 0x1p-126f, 0x1.fffffep127f,
+                                    0x1.fep127f, 0x1.fefffep127f, -0x1.ffp127f, 1 + 0x1p-8f, 1 + 0x1.8p-7f, 1 + 0x1.000002p-8f,
+                                    -1 - 0x1p-8f, 0x1.fffp0f};
+    enum { SPECIAL = sizeof special / sizeof *special };
+    for (int i = 0; i < 5; i++) {
+        int64_t n = lengths[i] + SPECIAL;
+        float *x = numbers(n, 1), *back = room(n), *y;
+        uint16_t *narrow = room_bytes((size_t)n * sizeof *narrow);
+        memcpy(x, special, sizeof special);
+        for (int64_t k = SPECIAL; k < n; k++)
+            x[k] = ldexpf(x[k], (int)(k % 200) - 100);
+        mert_narrow(ops, .to = narrow, .from = put(x, n), .n = n);
+        mert_widen(ops, .to = back, .from = narrow, .n = n);
+        y = get(back, n);
+        for (int64_t k = 0; k < n && !test_bad; k++)
+            CHECK(y[k] == mert_reference_narrow(x[k]) && !signbit(y[k]) == !signbit(x[k]));
+        for (uint32_t bits = 0x7f800001; bits < 0x7fffffff; bits += 0x4fff3) { /* any NaN */
+            memcpy(x, &bits, sizeof bits);
+            mert_narrow(ops, .to = narrow, .from = put(x, 1), .n = 1);
+            mert_widen(ops, .to = back, .from = narrow, .n = 1);
+            CHECK(isnan(get(back, 1)[0]));
+        }
+        forget();
+    }
+}
+
 /* At the start of the warm-up lr times decay is less than 1 - lr decay can hold in a float: the weight lost must be
  * right all the same. */
 TEST(adam_decays_slowly)
@@ -570,7 +598,8 @@ int main(int argc, char **argv)
         NN_TEST(copy_2d), NN_TEST(swap_axes), NN_TEST(gelu), NN_TEST(column_sum), NN_TEST(dropout),
         NN_TEST(layer_norm), NN_TEST(time_norm), NN_TEST(weight_norm), NN_TEST(grouped_conv), NN_TEST(attention),
         NN_TEST(attention_of_large_scores), NN_TEST(mask_gather_scatter), NN_TEST(zero), NN_TEST(normalize),
-        NN_TEST(cross_entropy), NN_TEST(sums_of_squares), NN_TEST(glu), NN_TEST(adam), NN_TEST(adam_decays_slowly)};
+        NN_TEST(cross_entropy), NN_TEST(sums_of_squares), NN_TEST(glu), NN_TEST(adam), NN_TEST(adam_decays_slowly),
+        NN_TEST(narrow_and_widen)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

@@ -100,13 +100,15 @@ TEST(gelu_gradient)
     static const int64_t lengths[] = {1, 17, 40001};
     for (int i = 0; i < 3; i++) {
         int64_t n = f.n = lengths[i];
-        float *x = numbers(n, 1), *dy = numbers(n, 2), *ddy = put(dy, n), *dx = room(n), *g;
+        float *x = numbers(n, 1), *dy = numbers(n, 2), *ddy = put(dy, n), *fx = put(x, n), *dx = room(n), *g;
         f.x = wide(x, n), f.dy = wide(dy, n), f.y = zeros(n);
         mert_gelu_backward(ops, .dx = dx, .dy = ddy, .x = put(x, n), .n = n);
+        mert_gelu_backward(ops, .dx = fx, .dy = ddy, .x = fx, .n = n);
         mert_gelu_backward(ops, .dx = ddy, .dy = ddy, .x = put(x, n), .n = n);
         g = get(dx, n);
         CHECK_GRADIENT(gelu_loss, f.x, g, NULL, n);
-        CHECK(!memcmp(get(ddy, n), g, (size_t)n * sizeof *g)); /* dx may be dy */
+        CHECK(!memcmp(get(ddy, n), g, (size_t)n * sizeof *g)); /* dx may be dy, or x */
+        CHECK(!memcmp(get(fx, n), g, (size_t)n * sizeof *g));
     }
 }
 
@@ -320,10 +322,14 @@ TEST(layer_norm_gradient)
         CHECK_GRADIENT(layer_norm_loss, f.x, g, i % 2 ? before_x : NULL, n);
         CHECK_GRADIENT(layer_norm_loss, f.w, get(dw, C), before_w, C);
         CHECK_GRADIENT(layer_norm_loss, f.b, get(db, C), before_b, C);
-        if (i % 2 == 0) { /* dx may be dy */
-            mert_layer_norm_backward(ops, .dx = ddy, .dw = dw, .db = db, .dy = ddy, .x = fx, .w = fw, .mean = mean,
+        if (i % 2 == 0) { /* dx may be dy, or x */
+            float *both = put(dy, n);
+            mert_layer_norm_backward(ops, .dx = both, .dw = dw, .db = db, .dy = both, .x = fx, .w = fw, .mean = mean,
                                      .rstd = rstd, .rows = rows, .columns = C);
-            CHECK(!memcmp(get(ddy, n), g, (size_t)n * sizeof *g));
+            CHECK(!memcmp(get(both, n), g, (size_t)n * sizeof *g));
+            mert_layer_norm_backward(ops, .dx = fx, .dw = dw, .db = db, .dy = ddy, .x = fx, .w = fw, .mean = mean,
+                                     .rstd = rstd, .rows = rows, .columns = C);
+            CHECK(!memcmp(get(fx, n), g, (size_t)n * sizeof *g));
         }
     }
 }
