@@ -1,6 +1,8 @@
 /* From waveform to hidden states: extractor, projection, positional convolution, layers (REFERENCE 1, steps 1 to 6). */
 #include "encoder_internal.h"
 
+#include "../nn/rows.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,9 +49,9 @@ static void find_parameters(mert_encoder *m)
     }
 }
 
-static int64_t conv_channels(const mert_config *c, int i) /* into layer i */
+static int64_t packed_floats(const mert_config *c, int i)
 {
-    return i ? c->conv[i - 1].dim : 1;
+    return i ? (int64_t)c->conv[i - 1].dim * c->conv[i].dim * c->conv[i].kernel : mert_packed_floats(c->conv[i].dim, c->conv[i].kernel);
 }
 
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients, mert_error *e)
@@ -66,15 +68,14 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
         goto fail;
     m->parts = &m->flat;
     m->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
-    mert_arena_open(&m->kept, ops);
-    mert_arena_open(&m->scratch, ops);
+    mert_arena_open(&m->memory, ops);
     m->layers = calloc((size_t)c->layers, sizeof *m->layers);
     m->records = calloc((size_t)c->layers, sizeof *m->records);
     if (!m->layers || !m->records)
         goto fail;
     find_parameters(m);
     for (int i = 0; i < c->convs; i++)
-        bad |= !(m->packed[i] = mert_ops_floats(ops, conv_channels(c, i) * c->conv[i].dim * c->conv[i].kernel));
+        bad |= !(m->packed[i] = mert_ops_floats(ops, packed_floats(c, i)));
     bad |= !(m->pos_w = mert_ops_floats(ops, (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel));
     bad |= !(m->pos_norm = mert_ops_floats(ops, c->pos_kernel));
     bad |= !(m->squares = ops->alloc(ops, sizeof *m->squares));
@@ -91,8 +92,7 @@ void mert_encoder_free(mert_encoder *m)
 {
     if (!m)
         return;
-    mert_arena_close(&m->kept);
-    mert_arena_close(&m->scratch);
+    mert_arena_close(&m->memory);
     for (int i = 0; i < m->c->convs; i++)
         m->ops->release(m->ops, m->packed[i]);
     m->ops->release(m->ops, m->pos_w);
@@ -133,7 +133,7 @@ const float *mert_encoder_features(const mert_encoder *m)
 
 size_t mert_encoder_memory(const mert_encoder *m)
 {
-    return m->kept.most + m->scratch.most;
+    return m->memory.most;
 }
 
 static int dropping(const mert_encoder *m, double p)
@@ -148,98 +148,36 @@ static void pack(mert_encoder *m)
     const mert_config *c = m->c;
     if (m->fresh && !m->regime.training) /* an update may lie between an evaluation and this */
         return;
-    for (int i = 0; i < c->convs; i++)
-        mert_swap_axes(m->ops, .to = m->packed[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim, .a = conv_channels(c, i),
+    mert_pack(m->ops, .to = m->packed[0], .w = mert_weight(m, m->conv[0].w), .ldw = c->conv[0].kernel, .n = c->conv[0].dim, .k = c->conv[0].kernel);
+    for (int i = 1; i < c->convs; i++)
+        mert_swap_axes(m->ops, .to = m->packed[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim, .a = c->conv[i - 1].dim,
                        .b = c->conv[i].kernel);
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g), .v = mert_weight(m, m->pos_v), .out = c->width,
                      .in = c->width / c->pos_groups, .kernel = c->pos_kernel);
     m->fresh = !m->regime.training;
 }
 
-/* ---- step 1: the extractor ---- */
-
-static mert_conv_shape conv_shape(const mert_encoder *m, int i)
-{
-    const mert_config *c = m->c;
-    return (mert_conv_shape){m->B, m->conv_T[i], m->conv_T[i + 1], conv_channels(c, i), c->conv[i].dim, c->conv[i].kernel, c->conv[i].stride};
-}
-
-static const float *extractor_forward(mert_encoder *m, const float *x)
-{
-    const mert_config *c = m->c;
-    for (int i = 0; i < c->convs; i++) {
-        mert_conv_shape s = conv_shape(m, i);
-        int64_t n = s.B * s.T_out * s.O, rows = s.B * s.T_out;
-        int over_time = i == 0 && !c->extractor_layer_norm, normed = over_time || c->extractor_layer_norm;
-        const float *bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL;
-        float *out = mert_arena_floats(&m->kept, n);
-        float *y = normed ? mert_arena_floats(&m->kept, n) : out;
-        float *pre = m->regime.training ? mert_arena_floats(&m->kept, n) : NULL;
-        m->conv_in[i] = x;
-        m->conv_out[i] = out;
-        m->conv_pre[i] = pre;
-        if (normed) {
-            int64_t stats = over_time ? s.B * s.O : rows;
-            m->conv_mean[i] = mert_arena_floats(&m->kept, stats);
-            m->conv_rstd[i] = mert_arena_floats(&m->kept, stats);
-        }
-        if (m->kept.failed)
-            return NULL;
-        mert_conv(m->ops, &s, x, m->packed[i], bias, normed ? NULL : pre, !normed, out);
-        if (over_time) {
-            mert_time_norm(m->ops, .y = y, .x = out, .w = mert_weight(m, m->conv_norm[i].w), .b = mert_weight(m, m->conv_norm[i].b),
-                           .mean = m->conv_mean[i], .rstd = m->conv_rstd[i], .pre = pre, .B = s.B, .T = s.T_out, .C = s.O, .eps = (float)c->eps,
-                           .gelu = 1);
-        } else if (normed) {
-            float *argument = pre ? pre : y;
-            mert_layer_norm(m->ops, .y = argument, .x = out, .w = mert_weight(m, m->conv_norm[i].w), .b = mert_weight(m, m->conv_norm[i].b),
-                            .mean = m->conv_mean[i], .rstd = m->conv_rstd[i], .rows = rows, .columns = s.O, .eps = (float)c->eps);
-            mert_gelu(m->ops, .y = y, .x = argument, .n = n);
-        }
-        x = y;
-    }
-    return x;
-}
-
-/* d: gradient by the extractor's last output [B, T_conv, C], overwritten. */
-static void extractor_backward(mert_encoder *m, float *d)
-{
-    const mert_config *c = m->c;
-    for (int i = c->convs - 1; i >= 0; i--) {
-        mert_conv_shape s = conv_shape(m, i);
-        int64_t n = s.B * s.T_out * s.O, weights = s.O * s.kernel * s.C;
-        float *dw = mert_arena_floats(&m->scratch, weights), *dx = i ? mert_arena_floats(&m->scratch, s.B * s.T_in * s.C) : NULL;
-        mert_gelu_backward(m->ops, .dx = d, .dy = d, .x = m->conv_pre[i], .n = n);
-        if (c->extractor_layer_norm)
-            mert_layer_norm_backward(m->ops, .dx = d, .dw = mert_gradient(m, m->conv_norm[i].w), .db = mert_gradient(m, m->conv_norm[i].b),
-                                     .dy = d, .x = m->conv_out[i], .w = mert_weight(m, m->conv_norm[i].w), .mean = m->conv_mean[i],
-                                     .rstd = m->conv_rstd[i], .rows = s.B * s.T_out, .columns = s.O);
-        else if (i == 0)
-            mert_time_norm_backward(m->ops, .dx = d, .dw = mert_gradient(m, m->conv_norm[i].w), .db = mert_gradient(m, m->conv_norm[i].b), .dy = d,
-                                    .x = m->conv_out[i], .w = mert_weight(m, m->conv_norm[i].w), .mean = m->conv_mean[i],
-                                    .rstd = m->conv_rstd[i], .B = s.B, .T = s.T_out, .C = s.O);
-        mert_fill(m->ops, .to = dw, .n = weights);
-        mert_conv_backward(m->ops, &s, m->conv_in[i], m->packed[i], d, dw, m->conv[i].b >= 0 ? mert_gradient(m, m->conv[i].b) : NULL, dx);
-        mert_swap_axes(m->ops, .to = mert_gradient(m, m->conv[i].w), .from = dw, .n = s.O, .a = s.kernel, .b = s.C, .add = 1);
-        d = dx;
-    }
-}
-
 /* ---- steps 2 to 4: penalty, norm, projection, mask ---- */
 
-static float *projection_forward(mert_encoder *m, const float *extracted, const float *cqt)
+static int narrowing(const mert_encoder *m)
+{
+    return m->regime.training && m->regime.narrow;
+}
+
+static float *projection_forward(mert_encoder *m, const float *cqt)
 {
     const mert_config *c = m->c;
-    int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs];
-    m->features = mert_arena_floats(&m->kept, n * C);
-    m->joined = c->cqt_input ? mert_arena_floats(&m->kept, n * J) : m->features;
-    m->joined_norm = mert_arena_floats(&m->kept, n * J);
-    m->feature_mean = mert_arena_floats(&m->kept, n);
-    m->feature_rstd = mert_arena_floats(&m->kept, n);
-    m->projected = mert_arena_floats(&m->kept, n * c->width);
-    if (m->kept.failed)
+    int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c);
+    m->features = mert_take(m, n * C);
+    mert_extractor_forward(m, m->features);
+    m->joined = c->cqt_input ? mert_take(m, n * J) : m->features;
+    m->joined_norm = mert_take(m, n * J);
+    m->feature_mean = mert_take(m, n);
+    m->feature_rstd = mert_take(m, n);
+    mert_keep(m, &m->projected, n * c->width, narrowing(m));
+    mert_kept_open(m, &m->projected);
+    if (m->memory.failed)
         return NULL;
-    mert_copy_2d(m->ops, .to = m->features, .ldto = m->T * C, .from = extracted, .ldfrom = conv_T * C, .rows = m->B, .columns = m->T * C);
     mert_fill(m->ops, .to = (float *)(void *)m->squares, .n = 2);
     mert_sum_squares(m->ops, .sum = m->squares, .x = m->features, .n = n * C);
     if (c->cqt_input) {
@@ -249,11 +187,14 @@ static float *projection_forward(mert_encoder *m, const float *extracted, const 
     mert_layer_norm(m->ops, .y = m->joined_norm, .x = m->joined, .w = mert_weight(m, m->feature_norm.w), .b = mert_weight(m, m->feature_norm.b),
                     .mean = m->feature_mean, .rstd = m->feature_rstd, .rows = n, .columns = J, .eps = (float)c->eps);
     mert_linear(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w), mert_weight(m, m->projection.b), NULL, 0, NULL,
-                m->projected);
+                m->projected.now);
     if (dropping(m, m->regime.input_dropout))
-        mert_dropout(m->ops, .x = m->projected, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
+        mert_dropout(m->ops, .x = m->projected.now, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
                      .key = mert_encoder_key(m, SITE_FEATURES));
-    return mert_corruption_forward(m, m->projected) ? NULL : m->projected;
+    if (mert_corruption_forward(m, m->projected.now))
+        return NULL;
+    mert_kept_close(m, &m->projected);
+    return m->projected.now;
 }
 
 /* d [B*T, D]: gradient by the projected frames. pen: by features_pen. */
@@ -261,8 +202,8 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
 {
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs];
-    float *dj = mert_arena_floats(&m->scratch, n * J), *df, mult = (float)m->regime.feature_grad_mult;
-    if (mert_corruption_backward(m, d))
+    float *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C), mult = (float)m->regime.feature_grad_mult;
+    if (mert_corruption_backward(m, d) || m->memory.failed)
         return;
     if (dropping(m, m->regime.input_dropout))
         mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout, .key = mert_encoder_key(m, SITE_FEATURES));
@@ -275,7 +216,6 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
     if (mult <= 0)
         return;
     /* by the extractor's own output: frames that were cut have gradient zero */
-    df = mert_arena_floats(&m->scratch, m->B * conv_T * C);
     mert_fill(m->ops, .to = df, .n = m->B * conv_T * C);
     for (int64_t b = 0; b < m->B; b++) {
         mert_copy_2d(m->ops, .to = df + b * conv_T * C, .ldto = C, .from = dj + b * m->T * J, .ldfrom = J, .rows = m->T, .columns = C, .scale = mult);
@@ -283,7 +223,7 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
             mert_axpy(m->ops, .to = df + b * conv_T * C, .from = m->features + b * m->T * C,
                       .alpha = (float)(mult * pen * 2.0 / (double)(n * C)), .n = m->T * C);
     }
-    extractor_backward(m, df);
+    mert_extractor_backward(m, df);
 }
 
 /* ---- step 5: position ---- */
@@ -292,23 +232,32 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
 static float *position_forward(mert_encoder *m, const float *x)
 {
     const mert_config *c = m->c;
+    mert_arena_mark mark;
     int64_t n = m->B * m->T, D = c->width;
-    float *y;
-    m->pos_pre = mert_arena_floats(&m->kept, n * D);
-    m->pos_sum = mert_arena_floats(&m->kept, n * D);
-    m->encoder_mean = mert_arena_floats(&m->kept, n);
-    m->encoder_rstd = mert_arena_floats(&m->kept, n);
-    y = c->pre_ln ? m->pos_sum : mert_arena_floats(&m->kept, n * D);
-    if (m->kept.failed)
-        return NULL;
-    mert_grouped_conv(m->ops, .y = m->pos_pre, .x = x, .w = m->pos_w, .bias = mert_weight(m, m->pos_bias), .B = m->B, .T = m->T, .D = D,
-                      .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
-    mert_gelu(m->ops, .y = m->pos_sum, .x = m->pos_pre, .residual = x, .n = n * D);
+    float *y, *sum;
+    mert_keep(m, &m->pos_pre, n * D, narrowing(m));
     if (!c->pre_ln)
-        mert_layer_norm(m->ops, .y = y, .x = m->pos_sum, .w = mert_weight(m, m->encoder_norm.w), .b = mert_weight(m, m->encoder_norm.b),
+        mert_keep(m, &m->pos_sum, n * D, narrowing(m));
+    m->encoder_mean = mert_take(m, n);
+    m->encoder_rstd = mert_take(m, n);
+    y = mert_take(m, n * D);
+    mark = mert_arena_here(&m->memory);
+    mert_kept_open(m, &m->pos_pre);
+    mert_kept_open(m, &m->pos_sum);
+    sum = c->pre_ln ? y : m->pos_sum.now;
+    if (m->memory.failed)
+        return NULL;
+    mert_grouped_conv(m->ops, .y = m->pos_pre.now, .x = x, .w = m->pos_w, .bias = mert_weight(m, m->pos_bias), .B = m->B, .T = m->T, .D = D,
+                      .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
+    mert_gelu(m->ops, .y = sum, .x = m->pos_pre.now, .residual = x, .n = n * D);
+    if (!c->pre_ln)
+        mert_layer_norm(m->ops, .y = y, .x = sum, .w = mert_weight(m, m->encoder_norm.w), .b = mert_weight(m, m->encoder_norm.b),
                         .mean = m->encoder_mean, .rstd = m->encoder_rstd, .rows = n, .columns = D, .eps = (float)c->eps);
     if (dropping(m, m->regime.dropout))
         mert_dropout(m->ops, .x = y, .B = m->B, .n = m->T * D, .p = m->regime.dropout, .key = mert_encoder_key(m, SITE_INPUT));
+    mert_kept_close(m, &m->pos_pre);
+    mert_kept_close(m, &m->pos_sum);
+    mert_arena_back(&m->memory, mark);
     return y;
 }
 
@@ -316,20 +265,28 @@ static void position_backward(mert_encoder *m, float *d)
 {
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, D = c->width, weights = D * (D / c->pos_groups) * c->pos_kernel;
-    float *dw = mert_arena_floats(&m->scratch, weights), *dpre = mert_arena_floats(&m->scratch, n * D);
+    mert_arena_mark mark = mert_arena_here(&m->memory);
+    float *dw = mert_take(m, weights), *dpre = mert_take(m, n * D);
+    mert_kept_again(m, &m->projected);
+    mert_kept_again(m, &m->pos_pre);
+    if (!c->pre_ln)
+        mert_kept_again(m, &m->pos_sum);
+    if (m->memory.failed)
+        return;
     if (dropping(m, m->regime.dropout))
         mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * D, .p = m->regime.dropout, .key = mert_encoder_key(m, SITE_INPUT));
     if (!c->pre_ln)
         mert_layer_norm_backward(m->ops, .dx = d, .dw = mert_gradient(m, m->encoder_norm.w), .db = mert_gradient(m, m->encoder_norm.b), .dy = d,
-                                 .x = m->pos_sum, .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
+                                 .x = m->pos_sum.now, .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
                                  .rows = n, .columns = D);
-    mert_gelu_backward(m->ops, .dx = dpre, .dy = d, .x = m->pos_pre, .n = n * D);
+    mert_gelu_backward(m->ops, .dx = dpre, .dy = d, .x = m->pos_pre.now, .n = n * D);
     mert_column_sum(m->ops, .sums = mert_gradient(m, m->pos_bias), .x = dpre, .rows = n, .columns = D, .ldx = D);
     mert_fill(m->ops, .to = dw, .n = weights);
-    mert_grouped_conv_backward(m->ops, .dx = d, .dw = dw, .dy = dpre, .x = m->projected, .w = m->pos_w, .B = m->B, .T = m->T, .D = D,
+    mert_grouped_conv_backward(m->ops, .dx = d, .dw = dw, .dy = dpre, .x = m->projected.now, .w = m->pos_w, .B = m->B, .T = m->T, .D = D,
                                .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
     mert_weight_norm_backward(m->ops, .dg = mert_gradient(m, m->pos_g), .dv = mert_gradient(m, m->pos_v), .dw = dw, .g = mert_weight(m, m->pos_g),
                               .v = mert_weight(m, m->pos_v), .norm = m->pos_norm, .out = D, .in = D / c->pos_groups, .kernel = c->pos_kernel);
+    mert_arena_back(&m->memory, mark);
 }
 
 /* ---- the whole ---- */
@@ -347,21 +304,36 @@ static int prepare(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, 
     m->conv_T[0] = L;
     for (int i = 0; i < c->convs; i++)
         m->conv_T[i + 1] = (m->conv_T[i] - c->conv[i].kernel) / c->conv[i].stride + 1;
-    mert_arena_reset(&m->kept);
-    mert_arena_reset(&m->scratch);
+    mert_arena_reset(&m->memory);
+    m->pos_sum = (mert_kept){0};
     return 0;
+}
+
+/* One layer: y -> the sum of it all, in memory of its own where it stays for the backward pass. */
+static float *layer_forward(mert_encoder *m, int i, float *y)
+{
+    layer_record *r = &m->records[i];
+    float *out = m->turn[y == m->turn[0]];
+    r->before = mert_arena_here(&m->memory);
+    r->skipped = mert_layer_dropped(m, i);
+    if (r->skipped)
+        return y;
+    if (!out)
+        out = mert_take(m, m->B * m->T * m->c->width);
+    mert_layer_forward(m, i, y, r, out);
+    return out;
 }
 
 const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x,
                                   const mert_corruption *corruption, const float *cqt, const mert_layer_tap *tap, mert_error *e)
 {
     const mert_config *c = m->c;
-    const float *y;
-    float *turn[2] = {NULL, NULL};
+    float *y;
     int64_t n;
     if (prepare(m, r, B, L, T, e))
         return NULL;
     m->corruption = corruption ? *corruption : (mert_corruption){0};
+    m->audio = x;
     n = m->B * m->T * c->width;
     mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 0);
     mert_parts_need(m->parts, MERT_PART_PROJECTION, 0);
@@ -369,27 +341,26 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
         mert_parts_need(m->parts, mert_part_last(m->parts), 0);
     pack(m);
     mert_fill(m->ops, .to = m->largest, .value = -INFINITY, .n = 1);
-    if (!(y = extractor_forward(m, x)) || !(y = projection_forward(m, y, cqt)) || !(y = position_forward(m, y)))
+    if (!(y = projection_forward(m, cqt)) || !(y = position_forward(m, y)))
         goto memory;
     mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 0);
     mert_parts_done(m->parts, MERT_PART_PROJECTION, 0);
     if (!c->pre_ln)
         mert_parts_done(m->parts, mert_part_last(m->parts), 0);
+    for (int i = 0; i < 2; i++) /* where inputs of layers stay, each has its own memory */
+        m->turn[i] = m->regime.training && !m->regime.narrow ? NULL : mert_take(m, n);
     for (int i = 0; i < c->layers; i++) {
-        float *out;
         if (tap && tap->give(tap->self, i, y))
             return y;
-        if (m->regime.training || !turn[i % 2])
-            turn[i % 2] = mert_arena_floats(&m->kept, n);
-        out = turn[i % 2];
         mert_parts_need(m->parts, MERT_PART_LAYERS + i, 0);
-        if (!out || !(y = mert_layer_forward(m, i, y, &m->records[i], out)))
+        y = layer_forward(m, i, y);
+        if (m->memory.failed)
             goto memory;
         mert_parts_done(m->parts, MERT_PART_LAYERS + i, 0);
     }
-    m->final_in = (float *)y;
+    m->final_in = y;
     if (c->pre_ln) {
-        float *out = mert_arena_floats(&m->kept, n);
+        float *out = mert_take(m, n);
         if (!out)
             goto memory;
         mert_parts_need(m->parts, mert_part_last(m->parts), 0);
@@ -409,7 +380,6 @@ memory:
 int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e)
 {
     const mert_config *c = m->c;
-    mert_arena_reset(&m->scratch);
     if (c->pre_ln)
         mert_layer_norm_backward(m->ops, .dx = dy, .dw = mert_gradient(m, m->encoder_norm.w), .db = mert_gradient(m, m->encoder_norm.b), .dy = dy,
                                  .x = m->final_in, .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
@@ -425,5 +395,5 @@ int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e)
     mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 1); /* mask_emb */
     projection_backward(m, dy, pen);
     mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 1);
-    return m->scratch.failed ? mert_fail(e, "out of memory for the backward pass of %lld clips of %lld samples", (long long)m->B, (long long)m->L) : 0;
+    return m->memory.failed ? mert_fail(e, "out of memory for the backward pass of %lld clips of %lld samples", (long long)m->B, (long long)m->L) : 0;
 }

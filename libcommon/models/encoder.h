@@ -14,6 +14,8 @@ typedef struct mert_regime {
     int training;                 /* keep what the backward pass needs */
     double dropout, attention_dropout, activation_dropout, input_dropout, feature_dropout, layerdrop;
     double feature_grad_mult;     /* the extractor's gradient is multiplied by this */
+    int recompute;                /* keep less: layers and extractor are run again before their backward passes; the same gradients */
+    int narrow;                   /* what is kept is rounded to bfloat16 until it is used */
     uint64_t seed, update, micro_batch; /* what random numbers are keyed by (A4), with the row, the layer and the place in it */
 } mert_regime;
 

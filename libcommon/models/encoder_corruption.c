@@ -10,7 +10,7 @@ int mert_corruption_forward(mert_encoder *m, float *x)
         mert_mask(m->ops, .x = x, .e = mert_weight(m, m->mask_emb), .mask = k->mask, .rows = n, .D = D);
     if (k->replaced) {
         /* all are read before any is written: a source may be replaced itself */
-        float *held = mert_arena_floats(&m->scratch, k->replaced * D);
+        float *held = mert_take(m, k->replaced * D);
         if (!held)
             return -1;
         mert_gather(m->ops, .to = held, .from = x, .index = k->from, .n = k->replaced, .D = D);
@@ -29,7 +29,7 @@ int mert_corruption_backward(mert_encoder *m, float *d)
     if (k->channels)
         mert_zero(m->ops, .x = d, .channels = k->channels, .B = m->B, .T = m->T, .D = D);
     if (k->replaced) {
-        float *held = mert_arena_floats(&m->scratch, k->replaced * D);
+        float *held = mert_take(m, k->replaced * D);
         if (!held)
             return -1;
         mert_gather(m->ops, .to = held, .from = d, .index = k->to, .n = k->replaced, .D = D);

@@ -1,4 +1,9 @@
-/* What encoder.c and encoder_layer.c share. */
+/* What encoder.c, encoder_extractor.c and encoder_layer.c share.
+ *
+ * Memory is one stack (nn/arena.h): the forward pass leaves on it what the backward pass needs, which takes it down again from the top,
+ * with its own gradients above. What is cheap to compute again is not left there: the first convolution's output, GELU of what is there,
+ * a LayerNorm's output. With regime.recompute nothing of the extractor and only its input of a layer is there: both are run again. Either
+ * way each result comes of the same operations on the same numbers, so that the gradients are the same bit for bit. */
 #ifndef MERT_ENCODER_INTERNAL_H
 #define MERT_ENCODER_INTERNAL_H
 
@@ -12,13 +17,26 @@ typedef struct weight_bias { int64_t w, b; } weight_bias;
 
 typedef struct layer_parameters { weight_bias q, k, v, out, norm1, fc1, fc2, norm2; } layer_parameters;
 
-/* What a layer's backward pass needs of its forward pass. With post-LN, x1 = LN(s1) feeds the feed-forward part and s1, s2 are the
- * residual sums; with pre-LN a1, a2 are the normalised inputs of the two parts and x1 is the sum between them. */
+/* A tensor of the forward pass that stays for the backward pass: `now` as it is, or (regime.narrow) as bfloat16, and then `now` is there
+ * only while it is computed or used. */
+typedef struct mert_kept {
+    float *now;
+    uint16_t *narrow;
+    int64_t n;
+} mert_kept;
+
+/* A layer. s1 is the sum after attention, s2 (post-LN) that after the feed-forward part. The attention hears in1, which is x, with pre-LN
+ * LN(x); the feed-forward part hears in2 = LN(s1). */
 typedef struct layer_record {
     int skipped;                  /* LayerDrop */
-    const float *x;               /* the layer's input */
-    float *a1, *mean1, *rstd1, *q, *k, *v, *lse, *attended, *s1;
-    float *x1, *a2, *mean2, *rstd2, *pre, *h, *s2;
+    mert_arena_mark before;       /* of the stack */
+    mert_kept x;
+    float *mean_s2, *rstd_s2;     /* with post-LN */
+    /* what stays unless regime.recompute */
+    mert_kept q, k, v, attended, s1, pre, s2;
+    float *lse;
+    /* what follows from these */
+    float *in1, *in2, *h, *mean_x, *rstd_x, *mean_s1, *rstd_s1;
 } layer_record;
 
 struct mert_encoder {
@@ -33,22 +51,24 @@ struct mert_encoder {
     layer_parameters *layers;
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
 
-    float *packed[MERT_CONV_MAX]; /* conv weights tap before channel */
+    float *packed[MERT_CONV_MAX]; /* conv weights tap before channel; the first layer's as panels (mert_pack) */
     float *pos_w, *pos_norm;      /* the positional convolution's weights, and the norms they were made with */
     int fresh;                    /* packed and pos_w hold the present weights */
     double *squares;
     float *largest;               /* score of any attention of the last forward pass (training) */
 
-    mert_arena kept, scratch;     /* until the next forward pass; until the end of a step */
+    mert_arena memory;
     mert_regime regime;
 
     /* the last forward pass */
     int64_t B, L, T, conv_T[MERT_CONV_MAX + 1];
     mert_corruption corruption;
-    const float *conv_in[MERT_CONV_MAX];
-    float *conv_out[MERT_CONV_MAX], *conv_pre[MERT_CONV_MAX], *conv_mean[MERT_CONV_MAX], *conv_rstd[MERT_CONV_MAX];
+    const float *audio;
+    mert_kept conv_out[MERT_CONV_MAX]; /* products of the extractor's layers but for the first */
     float *features, *joined, *joined_norm, *feature_mean, *feature_rstd;
-    float *projected, *pos_pre, *pos_sum, *encoder_mean, *encoder_rstd, *final_in;
+    mert_kept projected, pos_pre, pos_sum;
+    float *encoder_mean, *encoder_rstd, *turn[2];
+    const float *final_in;
     layer_record *records;
 };
 
@@ -65,10 +85,50 @@ static inline mert_dropout_key mert_encoder_key(const mert_encoder *m, uint32_t 
 int mert_corruption_forward(mert_encoder *m, float *x);
 int mert_corruption_backward(mert_encoder *m, float *d);
 
-/* x [B*T, D] -> the layer's output, from `kept` when training and from `scratch` otherwise. */
-float *mert_layer_forward(mert_encoder *m, int i, const float *x, layer_record *r, float *out);
-/* dy [B*T, D]: gradient by the layer's output in, by its input out. */
-void mert_layer_backward(mert_encoder *m, int i, const layer_record *r, float *dy);
+/* The extractor: audio [B, L] -> features [B, T, C]. Memory that runs out shows in m->memory.failed, here and below. */
+void mert_extractor_forward(mert_encoder *m, float *features);
+/* d [B, conv_T, C]: gradient by the extractor's output, overwritten. */
+void mert_extractor_backward(mert_encoder *m, float *d);
+
+/* x [B*T, D] -> the layer's output: out, or x itself where LayerDrop leaves the layer out (mert_layer_dropped). */
+int mert_layer_dropped(const mert_encoder *m, int i);
+void mert_layer_forward(mert_encoder *m, int i, float *x, layer_record *r, float *out);
+/* dy [B*T, D]: gradient by the layer's output in, by its input out. Takes the layer's memory off the stack. */
+void mert_layer_backward(mert_encoder *m, int i, layer_record *r, float *dy);
+
+static inline float *mert_take(mert_encoder *m, int64_t n) { return mert_arena_floats(&m->memory, n); }
+
+/* Takes the memory of what stays. */
+static inline void mert_keep(mert_encoder *m, mert_kept *k, int64_t n, int narrow)
+{
+    *k = (mert_kept){.n = n};
+    if (narrow)
+        k->narrow = (uint16_t *)(void *)mert_take(m, (n + 1) / 2);
+    else
+        k->now = mert_take(m, n);
+}
+
+/* From then on `now` can be written ... */
+static inline void mert_kept_open(mert_encoder *m, mert_kept *k)
+{
+    if (k->narrow)
+        k->now = mert_take(m, k->n);
+}
+
+/* ... and, if it does not stay, until then. */
+static inline void mert_kept_close(mert_encoder *m, mert_kept *k)
+{
+    if (k->narrow)
+        mert_narrow(m->ops, .to = k->narrow, .from = k->now, .n = k->n);
+}
+
+/* For the backward pass. */
+static inline void mert_kept_again(mert_encoder *m, mert_kept *k)
+{
+    mert_kept_open(m, k);
+    if (k->narrow && k->now)
+        mert_widen(m->ops, .to = k->now, .from = k->narrow, .n = k->n);
+}
 
 static inline const float *mert_weight(const mert_encoder *m, int64_t offset) { return mert_parts_weight(m->parts, offset); }
 static inline float *mert_gradient(const mert_encoder *m, int64_t offset) { return mert_parts_gradient(m->parts, offset); }

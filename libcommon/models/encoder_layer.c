@@ -12,9 +12,9 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
-static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, float *pre, int gelu, const float *residual, float *y)
+static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *residual, float *y)
 {
-    mert_linear(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), mert_weight(m, p.b), pre, gelu, residual, y);
+    mert_linear(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), mert_weight(m, p.b), NULL, 0, residual, y);
 }
 
 static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *dy, float *dx, int add)
@@ -45,15 +45,15 @@ static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const float *
 {
     int64_t n = m->B * m->T * m->c->width;
     if (m->residual_scale == 1.0f && !(m->regime.training && rate > 0)) {
-        linear(m, p, in, m->c->width, x, NULL, 0, residual, y);
+        linear(m, p, in, m->c->width, x, residual, y);
         return;
     }
-    linear(m, p, in, m->c->width, x, NULL, 0, NULL, y);
+    linear(m, p, in, m->c->width, x, NULL, y);
     dropout(m, y, m->c->width, rate, where);
     mert_axpy(m->ops, .to = y, .from = residual, .alpha = m->residual_scale, .n = n);
 }
 
-static int dropped(const mert_encoder *m, int i)
+int mert_layer_dropped(const mert_encoder *m, int i)
 {
     mert_random r;
     if (!m->regime.training || m->regime.layerdrop <= 0)
@@ -62,73 +62,144 @@ static int dropped(const mert_encoder *m, int i)
     return mert_random_uniform(&r, 0) < m->regime.layerdrop;
 }
 
-float *mert_layer_forward(mert_encoder *m, int i, const float *x, layer_record *r, float *out)
-{
-    const layer_parameters *p = &m->layers[i];
-    mert_arena *a = m->regime.training ? &m->kept : &m->scratch;
-    mert_arena_mark mark = mert_arena_here(&m->scratch);
-    int64_t n = m->B * m->T, D = m->c->width, F = m->c->ffn, H = m->c->heads;
-    const float *attention_in = x, *ffn_in;
-    *r = (layer_record){.x = x};
-    r->skipped = dropped(m, i);
-    if (r->skipped)
-        return (float *)x;
-    r->mean1 = mert_arena_floats(a, n);
-    r->rstd1 = mert_arena_floats(a, n);
-    r->mean2 = mert_arena_floats(a, n);
-    r->rstd2 = mert_arena_floats(a, n);
-    r->lse = mert_arena_floats(a, n * H);
-    r->q = mert_arena_floats(a, n * D);
-    r->k = mert_arena_floats(a, n * D);
-    r->v = mert_arena_floats(a, n * D);
-    r->attended = mert_arena_floats(a, n * D);
-    r->s1 = mert_arena_floats(a, n * D);
-    r->a1 = m->c->pre_ln ? mert_arena_floats(a, n * D) : NULL;
-    r->a2 = m->c->pre_ln ? mert_arena_floats(a, n * D) : NULL;
-    r->x1 = m->c->pre_ln ? r->s1 : mert_arena_floats(a, n * D);
-    r->s2 = m->c->pre_ln ? out : mert_arena_floats(a, n * D);
-    r->pre = m->regime.training ? mert_arena_floats(a, n * F) : NULL;
-    r->h = mert_arena_floats(a, n * F);
-    if (a->failed)
-        return NULL;
+/* ---- what stays, and what follows from it ---- */
 
-    if (m->c->pre_ln) {
-        norm(m, p->norm1, x, r->a1, r->mean1, r->rstd1);
-        attention_in = r->a1;
-    }
-    linear(m, p->q, D, D, attention_in, NULL, 0, NULL, r->q);
-    linear(m, p->k, D, D, attention_in, NULL, 0, NULL, r->k);
-    linear(m, p->v, D, D, attention_in, NULL, 0, NULL, r->v);
-    mert_attention(m->ops, .out = r->attended, .lse = r->lse, .largest = m->regime.training ? m->largest : NULL,
-                   .q = r->q, .k = r->k, .v = r->v, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D,
-                   .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->regime.training ? m->regime.attention_dropout : 0,
-                   .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
-    branch_end(m, p->out, D, r->attended, x, m->regime.dropout, site(i, AFTER_ATTENTION), r->s1);
-    if (m->c->pre_ln) {
-        norm(m, p->norm2, r->x1, r->a2, r->mean2, r->rstd2);
-        ffn_in = r->a2;
-    } else {
-        norm(m, p->norm1, r->s1, r->x1, r->mean1, r->rstd1);
-        ffn_in = r->x1;
-    }
-    linear(m, p->fc1, D, F, ffn_in, r->pre, 1, NULL, r->h);
-    dropout(m, r->h, F, m->regime.activation_dropout, site(i, IN_FFN));
-    branch_end(m, p->fc2, F, r->h, r->x1, m->regime.dropout, site(i, AFTER_FFN), r->s2);
+static void take_kept(mert_encoder *m, layer_record *r, int narrow)
+{
+    int64_t n = m->B * m->T, D = m->c->width;
+    r->lse = mert_take(m, n * m->c->heads);
+    mert_keep(m, &r->q, n * D, narrow);
+    mert_keep(m, &r->k, n * D, narrow);
+    mert_keep(m, &r->v, n * D, narrow);
+    mert_keep(m, &r->attended, n * D, narrow);
+    mert_keep(m, &r->s1, n * D, narrow);
+    mert_keep(m, &r->pre, n * m->c->ffn, narrow);
     if (!m->c->pre_ln)
-        norm(m, p->norm2, r->s2, out, r->mean2, r->rstd2);
-    if (!m->regime.training)
-        mert_arena_back(&m->scratch, mark);
-    return out;
+        mert_keep(m, &r->s2, n * D, narrow);
 }
 
-/* The gradient that enters a branch: d, after the dropout at its end (a copy only where there is one). */
+static void each_kept(mert_encoder *m, layer_record *r, void (*f)(mert_encoder *, mert_kept *))
+{
+    mert_kept *all[] = {&r->q, &r->k, &r->v, &r->attended, &r->s1, &r->pre, &r->s2};
+    for (int i = 0; i < 6 + !m->c->pre_ln; i++)
+        f(m, all[i]);
+}
+
+static void take_rest(mert_encoder *m, layer_record *r)
+{
+    int64_t n = m->B * m->T, D = m->c->width;
+    if (m->c->pre_ln) {
+        r->mean_x = mert_take(m, n);
+        r->rstd_x = mert_take(m, n);
+        r->in1 = mert_take(m, n * D);
+    }
+    r->mean_s1 = mert_take(m, n);
+    r->rstd_s1 = mert_take(m, n);
+    r->in2 = mert_take(m, n * D);
+    r->h = mert_take(m, n * m->c->ffn);
+}
+
+static void make_in1(mert_encoder *m, int i, layer_record *r)
+{
+    if (m->c->pre_ln)
+        norm(m, m->layers[i].norm1, r->x.now, r->in1, r->mean_x, r->rstd_x);
+    else
+        r->in1 = r->x.now;
+}
+
+static void make_in2(mert_encoder *m, int i, layer_record *r)
+{
+    norm(m, m->c->pre_ln ? m->layers[i].norm2 : m->layers[i].norm1, r->s1.now, r->in2, r->mean_s1, r->rstd_s1);
+}
+
+static void make_h(mert_encoder *m, int i, layer_record *r)
+{
+    mert_gelu(m->ops, .y = r->h, .x = r->pre.now, .n = m->B * m->T * m->c->ffn);
+    dropout(m, r->h, m->c->ffn, m->regime.activation_dropout, site(i, IN_FFN));
+}
+
+/* The layer, into memory that has been taken. out NULL: its output is not wanted. */
+static void run(mert_encoder *m, int i, layer_record *r, float *out)
+{
+    const layer_parameters *p = &m->layers[i];
+    int64_t D = m->c->width, F = m->c->ffn, H = m->c->heads;
+    make_in1(m, i, r);
+    linear(m, p->q, D, D, r->in1, NULL, r->q.now);
+    linear(m, p->k, D, D, r->in1, NULL, r->k.now);
+    linear(m, p->v, D, D, r->in1, NULL, r->v.now);
+    mert_attention(m->ops, .out = r->attended.now, .lse = r->lse, .largest = m->regime.training ? m->largest : NULL,
+                   .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D,
+                   .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->regime.training ? m->regime.attention_dropout : 0,
+                   .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
+    branch_end(m, p->out, D, r->attended.now, r->x.now, m->regime.dropout, site(i, AFTER_ATTENTION), r->s1.now);
+    make_in2(m, i, r);
+    linear(m, p->fc1, D, F, r->in2, NULL, r->pre.now);
+    make_h(m, i, r);
+    if (!m->c->pre_ln)
+        branch_end(m, p->fc2, F, r->h, r->in2, m->regime.dropout, site(i, AFTER_FFN), r->s2.now);
+    else if (out)
+        branch_end(m, p->fc2, F, r->h, r->s1.now, m->regime.dropout, site(i, AFTER_FFN), out);
+    if (!m->c->pre_ln && out)
+        norm(m, p->norm2, r->s2.now, out, r->mean_s2, r->rstd_s2);
+}
+
+void mert_layer_forward(mert_encoder *m, int i, float *x, layer_record *r, float *out)
+{
+    int64_t n = m->B * m->T;
+    int narrow = m->regime.training && m->regime.narrow, stays = m->regime.training && !m->regime.recompute;
+    mert_arena_mark mark;
+    r->x = (mert_kept){.now = x};
+    if (narrow)
+        mert_keep(m, &r->x, n * m->c->width, 1);
+    r->mean_s2 = mert_take(m, n);
+    r->rstd_s2 = mert_take(m, n);
+    mark = mert_arena_here(&m->memory);
+    take_kept(m, r, stays && narrow);
+    if (stays)
+        mark = mert_arena_here(&m->memory);
+    each_kept(m, r, mert_kept_open);
+    take_rest(m, r);
+    if (m->memory.failed)
+        return;
+    r->x.now = x;
+    mert_kept_close(m, &r->x);
+    run(m, i, r, out);
+    each_kept(m, r, mert_kept_close);
+    mert_arena_back(&m->memory, mark);
+}
+
+/* All of the layer's forward pass is there again. */
+static void bring_back(mert_encoder *m, int i, layer_record *r)
+{
+    mert_kept_again(m, &r->x);
+    if (m->regime.recompute)
+        take_kept(m, r, 0);
+    else
+        each_kept(m, r, mert_kept_again);
+    take_rest(m, r);
+    if (m->memory.failed)
+        return;
+    if (m->regime.recompute) {
+        run(m, i, r, NULL);
+        return;
+    }
+    make_in1(m, i, r);
+    make_in2(m, i, r);
+    make_h(m, i, r);
+}
+
+/* ---- the way back ---- */
+
+/* The gradient that enters a branch: d, after the dropout at its end (a copy only where there is one; NULL: no memory). */
 static float *branch_gradient(mert_encoder *m, float *d, uint32_t where)
 {
     int64_t n = m->B * m->T * m->c->width;
     float *copy;
     if (m->regime.dropout <= 0)
         return d;
-    copy = mert_arena_floats(&m->scratch, n);
+    copy = mert_take(m, n);
+    if (!copy)
+        return NULL;
     mert_copy(m->ops, .to = copy, .from = d, .n = n);
     dropout(m, copy, m->c->width, m->regime.dropout, where);
     return copy;
@@ -139,10 +210,12 @@ static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const fl
 {
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T, D = m->c->width, F = m->c->ffn;
-    float *dh = mert_arena_floats(&m->scratch, n * F), *end = branch_gradient(m, d, site(i, AFTER_FFN));
+    float *dh = r->h, *end = branch_gradient(m, d, site(i, AFTER_FFN)); /* h is read before dh is written */
+    if (!end)
+        return;
     linear_backward(m, p->fc2, F, D, r->h, end, dh, 0);
     dropout(m, dh, F, m->regime.activation_dropout, site(i, IN_FFN));
-    mert_gelu_backward(m->ops, .dx = dh, .dy = dh, .x = r->pre, .n = n * F);
+    mert_gelu_backward(m->ops, .dx = dh, .dy = dh, .x = r->pre.now, .n = n * F);
     linear_backward(m, p->fc1, D, F, in, dh, dx, add);
 }
 
@@ -151,11 +224,13 @@ static void attention_backward(mert_encoder *m, int i, const layer_record *r, co
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T, D = m->c->width, H = m->c->heads;
     float *end = branch_gradient(m, d, site(i, AFTER_ATTENTION));
-    float *da = mert_arena_floats(&m->scratch, n * D), *dq = mert_arena_floats(&m->scratch, n * D);
-    float *dk = mert_arena_floats(&m->scratch, n * D), *dv = mert_arena_floats(&m->scratch, n * D);
-    linear_backward(m, p->out, D, D, r->attended, end, da, 0);
-    mert_attention_backward(m->ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = r->attended, .lse = r->lse, .q = r->q, .k = r->k, .v = r->v,
-                            .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D, .scale = (float)(1.0 / sqrt((double)(D / H))),
+    float *da = mert_take(m, n * D), *dq = mert_take(m, n * D);
+    float *dk = mert_take(m, n * D), *dv = mert_take(m, n * D);
+    if (m->memory.failed)
+        return;
+    linear_backward(m, p->out, D, D, r->attended.now, end, da, 0);
+    mert_attention_backward(m->ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = r->attended.now, .lse = r->lse, .q = r->q.now,
+                            .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D, .scale = (float)(1.0 / sqrt((double)(D / H))),
                             .p = m->regime.attention_dropout, .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
     linear_backward(m, p->q, D, D, in, dq, dx, add);
     linear_backward(m, p->k, D, D, in, dk, dx, 1);
@@ -169,29 +244,31 @@ static void scale_residual(mert_encoder *m, float *d)
                      .scale = m->residual_scale);
 }
 
-void mert_layer_backward(mert_encoder *m, int i, const layer_record *r, float *dy)
+void mert_layer_backward(mert_encoder *m, int i, layer_record *r, float *dy)
 {
     const layer_parameters *p = &m->layers[i];
-    mert_arena_mark mark = mert_arena_here(&m->scratch);
     int64_t n = m->B * m->T * m->c->width;
     float *d;
     if (r->skipped)
         return;
-    d = mert_arena_floats(&m->scratch, n);
+    bring_back(m, i, r);
+    d = mert_take(m, n);
+    if (m->memory.failed)
+        return;
     if (m->c->pre_ln) {
-        ffn_backward(m, i, r, r->a2, dy, d, 0);
-        norm_backward(m, p->norm2, r->x1, r->mean2, r->rstd2, d, dy, 1);
-        attention_backward(m, i, r, r->a1, dy, d, 0);
-        norm_backward(m, p->norm1, r->x, r->mean1, r->rstd1, d, dy, 1);
+        ffn_backward(m, i, r, r->in2, dy, d, 0);
+        norm_backward(m, p->norm2, r->s1.now, r->mean_s1, r->rstd_s1, d, dy, 1);
+        attention_backward(m, i, r, r->in1, dy, d, 0);
+        norm_backward(m, p->norm1, r->x.now, r->mean_x, r->rstd_x, d, dy, 1);
     } else {
-        norm_backward(m, p->norm2, r->s2, r->mean2, r->rstd2, dy, d, 0);
+        norm_backward(m, p->norm2, r->s2.now, r->mean_s2, r->rstd_s2, dy, d, 0);
         mert_copy(m->ops, .to = dy, .from = d, .n = n);
         scale_residual(m, dy);
-        ffn_backward(m, i, r, r->x1, d, dy, 1);
-        norm_backward(m, p->norm1, r->s1, r->mean1, r->rstd1, dy, d, 0);
+        ffn_backward(m, i, r, r->in2, d, dy, 1);
+        norm_backward(m, p->norm1, r->s1.now, r->mean_s1, r->rstd_s1, dy, d, 0);
         mert_copy(m->ops, .to = dy, .from = d, .n = n);
         scale_residual(m, dy);
-        attention_backward(m, i, r, r->x, d, dy, 1);
+        attention_backward(m, i, r, r->in1, d, dy, 1);
     }
-    mert_arena_back(&m->scratch, mark);
+    mert_arena_back(&m->memory, r->before);
 }

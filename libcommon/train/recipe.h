@@ -88,6 +88,7 @@ typedef struct mert_recipe {
     int64_t warmup_updates, total_updates, max_update;
     double adam_betas[2], adam_eps, weight_decay, clip_norm;
     int64_t seed;
+    int recompute, activations; /* 0 f32, 1 bf16 */
     /* seeing and keeping */
     int64_t log_interval, validate_interval, save_interval, keep, keep_interval;
     double keep_hours;

@@ -294,6 +294,8 @@ mert_regime mert_recipe_regime(const mert_recipe *r)
                          .feature_dropout = r->dropout_features,
                          .layerdrop = r->encoder_layerdrop,
                          .feature_grad_mult = r->feature_grad_mult,
+                         .recompute = r->recompute,
+                         .narrow = r->activations == 1,
                          .seed = (uint64_t)r->seed};
 }
 

@@ -2,6 +2,7 @@
 
 static const char *const extractor_modes[] = {"default", "layer_norm", NULL};
 static const char *const extractor_inits[] = {"random", "sinusoids", NULL};
+static const char *const activation_types[] = {"f32", "bf16", NULL};
 static const char *const replace_types[] = {"in_sample", "in_batch", NULL};
 
 #define S(title, type, field, low, high, text, what)                                                                   \
@@ -129,6 +130,12 @@ const mert_setting mert_settings[] = {
     {S("weight_decay", REAL, weight_decay, 0, 1e3, "0.01", "decoupled, times the learning rate")},
     {S("clip_norm", REAL, clip_norm, 0, 1e9, "10", "longest gradient; 0: any")},
     {S("seed", WHOLE, seed, 0, 1LL << 52, "1337", "of every random number")},
+    {S("recompute", FLAG, recompute, 0, 0, "no",
+       "keep of a layer its input alone and run it again on the way back: half the memory of a batch or less, a third more work"),
+     .free = 1},
+    {S("activations", CHOICE, activations, 0, 0, "f32",
+       "how what is kept for the way back is stored: as it is, or rounded to bfloat16"),
+     .choices = activation_types},
 
     {.name = "seeing and keeping", .kind = HEADING},
     {S("log_interval", WHOLE, log_interval, 1, 1LL << 40, "200", "updates from one line to the next"), .free = 1},

@@ -1,4 +1,4 @@
-/* train [--threads N] [--runs R] [--clips B] [--samples L] RECIPE: one update of the recipe's model on B clips of L
+/* train [--threads N] [--runs R] [--clips B] [--samples L] [--set NAME=VALUE] RECIPE: one update of the recipe's model on B clips of L
  * samples (0: the recipe's own), everything that mert-train does between batch and batch: regression targets, forward,
  * backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds", separated by tabs; the GFLOP
  * are three times those of a forward pass (models/work.h). LayerDrop is off, so that the work is what the formula says. */
@@ -17,10 +17,12 @@ enum { CODEBOOKS = 8, CLASSES = 1024 };
 
 static int runs = 3;
 static int64_t clips, samples;
+static mert_strings settings;
 static const mert_option options[] = {
     {"runs", 0, MERT_INT, &runs, "R", 1, BENCH_RUNS_MAX, NULL, "updates, of which the median counts"},
     {"clips", 0, MERT_INT64, &clips, "B", 0, 1024, NULL, "clips of the batch (0: the recipe's max_tokens)"},
     {"samples", 0, MERT_INT64, &samples, "L", 0, 1 << 28, NULL, "samples of a clip (0: the recipe's max_sample_size)"},
+    {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL, "changes a setting of the recipe (may come several times)"},
     {0}};
 static const mert_tool tool = {"train", "one update of a recipe's model", "[options] RECIPE", NULL, options, NULL};
 
@@ -91,6 +93,9 @@ static int run(const char *path, mert_error *e)
     mert_recipe_defaults(&r);
     if (mert_recipe_read(&r, path, e) || mert_recipe_set(&r, "encoder_layerdrop=0", e))
         return -1;
+    for (int i = 0; i < settings.n; i++)
+        if (mert_recipe_set(&r, settings.items[i], e))
+            return -1;
     r.codebooks = CODEBOOKS;
     r.classes = CLASSES;
     if (mert_recipe_check(&r, e) || mert_recipe_model(&r, NULL, 0, &c, e) || mert_weights_init(&w, &c, 1, e))
@@ -100,6 +105,8 @@ static int run(const char *path, mert_error *e)
     objective = mert_recipe_objective(&r);
     adam = mert_recipe_adam(&r);
     t = mert_trainer_new(&w, mert_ops_cpu(), &objective, &adam, NULL, e);
+    free(w.values); /* the trainer has its own */
+    w.values = NULL;
     bad = !t || make_batch(&r, &c, &own, &b, e) || measure(t, &r, &c, &b, e);
     mert_trainer_free(t);
     mert_weights_free(&w);

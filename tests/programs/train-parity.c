@@ -1,4 +1,4 @@
-/* train-parity DIR [--device cpu|guard] [--threads N] [--processes N [--shard WHAT]]: replays a folder of reference training (tests/golden/README.md: init.safetensors,
+/* train-parity DIR [--device cpu|guard] [--threads N] [--processes N [--shard WHAT]] [--recompute]: replays a folder of reference training (tests/golden/README.md: init.safetensors,
  * audio.npy, labels.npy, mask.npy, expect.json, grads_step1.safetensors, after.safetensors) through the trainer's own code, prints the
  * largest deviations of losses, gradients and final parameters, and exits 1 beyond the bounds:
  *   losses        1e-5 relative
@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static int recompute;
 
 typedef struct replay {
     const char *dir;
@@ -288,7 +290,7 @@ static void share_batch(const replay *r, int64_t update, mert_batch *b)
 /* One batch of the reference, by all processes; *sums: of all. */
 static int pass(replay *r, mert_trainer *t, int64_t update, const mert_batch *whole, mert_sums *sums, mert_error *e)
 {
-    mert_regime regime = {.feature_grad_mult = r->feature_grad_mult, .update = (uint64_t)update};
+    mert_regime regime = {.feature_grad_mult = r->feature_grad_mult, .update = (uint64_t)update, .recompute = recompute};
     mert_batch b = *whole;
     mert_sums mine = {0}, *all;
     double part;
@@ -368,7 +370,8 @@ static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static const mert_option options[] = {
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "cpu, or guard (the test backend)"},
     {"processes", 0, MERT_INT, &processes, "N", 1, 64, NULL, "so many of this machine; or start it by mpirun"},
-    {"shard", 0, MERT_CHOICE, &sharding, "WHAT", 0, 0, shardings, "what each process keeps a part of"}, {0}};
+    {"shard", 0, MERT_CHOICE, &sharding, "WHAT", 0, 0, shardings, "what each process keeps a part of"},
+    {"recompute", 0, MERT_FLAG, &recompute, NULL, 0, 0, NULL, "run layers again in the backward pass"}, {0}};
 static const mert_tool tool = {"train-parity", "replay a folder of reference training through the trainer", "[options] DIR", NULL, options, NULL};
 
 static int compare(replay *r)
