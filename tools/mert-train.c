@@ -25,7 +25,7 @@ enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which 
 static const char *recipe_name, *save, *init, *device = "cpu", *compare;
 static mert_strings settings;
 static corpus_names train_names, valid_names, older_names;
-static int resume, print_recipe, plan, processes = 1, sharding = MERT_SHARD_NONE;
+static int resume, recompute, print_recipe, plan, processes = 1, sharding = MERT_SHARD_NONE;
 static const char *offload;
 static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static mert_exchange *x; /* the processes of this run */
@@ -57,6 +57,8 @@ static const mert_option options[] = {
     {"save", 0, MERT_STRING, &save, "DIR", 0, 0, NULL, "folder of the run: checkpoints, logs, the model"},
     {"init", 0, MERT_STRING, &init, "MODEL", 0, 0, NULL, "begin with the weights of this model, as far as they fit"},
     {"resume", 0, MERT_FLAG, &resume, NULL, 0, 0, NULL, "go on from the newest checkpoint in DIR, if there is one"},
+    {"recompute", 0, MERT_FLAG, &recompute, NULL, 0, 0, NULL,
+     "less memory for more work: run layers again in the backward pass (the recipe's recompute); the same model"},
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "what computes"},
     {"processes", 0, MERT_INT, &processes, "N", 1, MERT_LOCAL_MAX, NULL,
      "so many processes of this machine train together; of any number of machines: mpirun or srun mert-train ..."},
@@ -113,6 +115,7 @@ static int read_recipe(mert_recipe *r, mert_error *e)
     for (int i = 0; i < settings.n; i++)
         if (mert_recipe_set(r, settings.items[i], e))
             return mert_fail_in(e, "--set");
+    r->recompute |= recompute;
     return mert_recipe_check(r, e) ? recipe_name ? mert_fail_in(e, "%s", recipe_name) : -1 : 0;
 }
 

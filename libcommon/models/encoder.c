@@ -51,10 +51,12 @@ static void find_parameters(mert_encoder *m)
 
 static int64_t packed_floats(const mert_config *c, int i)
 {
-    return i ? (int64_t)c->conv[i - 1].dim * c->conv[i].dim * c->conv[i].kernel : mert_packed_floats(c->conv[i].dim, c->conv[i].kernel);
+    return i ? (int64_t)c->conv[i - 1].dim * c->conv[i].dim * c->conv[i].kernel
+             : mert_packed_floats(c->conv[i].dim, c->conv[i].kernel);
 }
 
-mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients, mert_error *e)
+mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
+                               mert_error *e)
 {
     mert_encoder *m = calloc(1, sizeof *m);
     const mert_config *c = &layout->config;
@@ -148,12 +150,14 @@ static void pack(mert_encoder *m)
     const mert_config *c = m->c;
     if (m->fresh && !m->regime.training) /* an update may lie between an evaluation and this */
         return;
-    mert_pack(m->ops, .to = m->packed[0], .w = mert_weight(m, m->conv[0].w), .ldw = c->conv[0].kernel, .n = c->conv[0].dim, .k = c->conv[0].kernel);
+    mert_pack(m->ops, .to = m->packed[0], .w = mert_weight(m, m->conv[0].w), .ldw = c->conv[0].kernel,
+              .n = c->conv[0].dim, .k = c->conv[0].kernel);
     for (int i = 1; i < c->convs; i++)
-        mert_swap_axes(m->ops, .to = m->packed[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim, .a = c->conv[i - 1].dim,
-                       .b = c->conv[i].kernel);
-    mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g), .v = mert_weight(m, m->pos_v), .out = c->width,
-                     .in = c->width / c->pos_groups, .kernel = c->pos_kernel);
+        mert_swap_axes(m->ops, .to = m->packed[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
+                       .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
+    mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
+                     .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,
+                     .kernel = c->pos_kernel);
     m->fresh = !m->regime.training;
 }
 
@@ -184,10 +188,11 @@ static float *projection_forward(mert_encoder *m, const float *cqt)
         mert_copy_2d(m->ops, .to = m->joined, .ldto = J, .from = m->features, .ldfrom = C, .rows = n, .columns = C);
         mert_copy_2d(m->ops, .to = m->joined + C, .ldto = J, .from = cqt, .ldfrom = J - C, .rows = n, .columns = J - C);
     }
-    mert_layer_norm(m->ops, .y = m->joined_norm, .x = m->joined, .w = mert_weight(m, m->feature_norm.w), .b = mert_weight(m, m->feature_norm.b),
-                    .mean = m->feature_mean, .rstd = m->feature_rstd, .rows = n, .columns = J, .eps = (float)c->eps);
-    mert_linear(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w), mert_weight(m, m->projection.b), NULL, 0, NULL,
-                m->projected.now);
+    mert_layer_norm(m->ops, .y = m->joined_norm, .x = m->joined, .w = mert_weight(m, m->feature_norm.w),
+                    .b = mert_weight(m, m->feature_norm.b), .mean = m->feature_mean, .rstd = m->feature_rstd, .rows = n,
+                    .columns = J, .eps = (float)c->eps);
+    mert_linear(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w),
+                mert_weight(m, m->projection.b), NULL, 0, NULL, m->projected.now);
     if (dropping(m, m->regime.input_dropout))
         mert_dropout(m->ops, .x = m->projected.now, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
                      .key = mert_encoder_key(m, SITE_FEATURES));
@@ -206,19 +211,22 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
     if (mert_corruption_backward(m, d) || m->memory.failed)
         return;
     if (dropping(m, m->regime.input_dropout))
-        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout, .key = mert_encoder_key(m, SITE_FEATURES));
-    mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w), d, mert_gradient(m, m->projection.w),
-                         mert_gradient(m, m->projection.b), dj, 0);
-    mert_layer_norm_backward(m->ops, .dx = dj, .dw = mert_gradient(m, m->feature_norm.w), .db = mert_gradient(m, m->feature_norm.b), .dy = dj,
-                             .x = m->joined, .w = mert_weight(m, m->feature_norm.w), .mean = m->feature_mean, .rstd = m->feature_rstd, .rows = n,
-                             .columns = J);
+        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
+                     .key = mert_encoder_key(m, SITE_FEATURES));
+    mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w), d,
+                         mert_gradient(m, m->projection.w), mert_gradient(m, m->projection.b), dj, 0);
+    mert_layer_norm_backward(m->ops, .dx = dj, .dw = mert_gradient(m, m->feature_norm.w),
+                             .db = mert_gradient(m, m->feature_norm.b), .dy = dj, .x = m->joined,
+                             .w = mert_weight(m, m->feature_norm.w), .mean = m->feature_mean, .rstd = m->feature_rstd,
+                             .rows = n, .columns = J);
     mert_parts_done(m->parts, MERT_PART_PROJECTION, 1);
     if (mult <= 0)
         return;
     /* by the extractor's own output: frames that were cut have gradient zero */
     mert_fill(m->ops, .to = df, .n = m->B * conv_T * C);
     for (int64_t b = 0; b < m->B; b++) {
-        mert_copy_2d(m->ops, .to = df + b * conv_T * C, .ldto = C, .from = dj + b * m->T * J, .ldfrom = J, .rows = m->T, .columns = C, .scale = mult);
+        mert_copy_2d(m->ops, .to = df + b * conv_T * C, .ldto = C, .from = dj + b * m->T * J, .ldfrom = J, .rows = m->T,
+                     .columns = C, .scale = mult);
         if (pen != 0)
             mert_axpy(m->ops, .to = df + b * conv_T * C, .from = m->features + b * m->T * C,
                       .alpha = (float)(mult * pen * 2.0 / (double)(n * C)), .n = m->T * C);
@@ -247,14 +255,17 @@ static float *position_forward(mert_encoder *m, const float *x)
     sum = c->pre_ln ? y : m->pos_sum.now;
     if (m->memory.failed)
         return NULL;
-    mert_grouped_conv(m->ops, .y = m->pos_pre.now, .x = x, .w = m->pos_w, .bias = mert_weight(m, m->pos_bias), .B = m->B, .T = m->T, .D = D,
-                      .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
+    mert_grouped_conv(m->ops, .y = m->pos_pre.now, .x = x, .w = m->pos_w, .bias = mert_weight(m, m->pos_bias),
+                      .B = m->B, .T = m->T, .D = D, .groups = c->pos_groups, .kernel = c->pos_kernel,
+                      .pad = c->pos_kernel / 2);
     mert_gelu(m->ops, .y = sum, .x = m->pos_pre.now, .residual = x, .n = n * D);
     if (!c->pre_ln)
-        mert_layer_norm(m->ops, .y = y, .x = sum, .w = mert_weight(m, m->encoder_norm.w), .b = mert_weight(m, m->encoder_norm.b),
-                        .mean = m->encoder_mean, .rstd = m->encoder_rstd, .rows = n, .columns = D, .eps = (float)c->eps);
+        mert_layer_norm(m->ops, .y = y, .x = sum, .w = mert_weight(m, m->encoder_norm.w),
+                        .b = mert_weight(m, m->encoder_norm.b), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
+                        .rows = n, .columns = D, .eps = (float)c->eps);
     if (dropping(m, m->regime.dropout))
-        mert_dropout(m->ops, .x = y, .B = m->B, .n = m->T * D, .p = m->regime.dropout, .key = mert_encoder_key(m, SITE_INPUT));
+        mert_dropout(m->ops, .x = y, .B = m->B, .n = m->T * D, .p = m->regime.dropout,
+                     .key = mert_encoder_key(m, SITE_INPUT));
     mert_kept_close(m, &m->pos_pre);
     mert_kept_close(m, &m->pos_sum);
     mert_arena_back(&m->memory, mark);
@@ -274,18 +285,22 @@ static void position_backward(mert_encoder *m, float *d)
     if (m->memory.failed)
         return;
     if (dropping(m, m->regime.dropout))
-        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * D, .p = m->regime.dropout, .key = mert_encoder_key(m, SITE_INPUT));
+        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * D, .p = m->regime.dropout,
+                     .key = mert_encoder_key(m, SITE_INPUT));
     if (!c->pre_ln)
-        mert_layer_norm_backward(m->ops, .dx = d, .dw = mert_gradient(m, m->encoder_norm.w), .db = mert_gradient(m, m->encoder_norm.b), .dy = d,
-                                 .x = m->pos_sum.now, .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
-                                 .rows = n, .columns = D);
+        mert_layer_norm_backward(m->ops, .dx = d, .dw = mert_gradient(m, m->encoder_norm.w),
+                                 .db = mert_gradient(m, m->encoder_norm.b), .dy = d, .x = m->pos_sum.now,
+                                 .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean,
+                                 .rstd = m->encoder_rstd, .rows = n, .columns = D);
     mert_gelu_backward(m->ops, .dx = dpre, .dy = d, .x = m->pos_pre.now, .n = n * D);
     mert_column_sum(m->ops, .sums = mert_gradient(m, m->pos_bias), .x = dpre, .rows = n, .columns = D, .ldx = D);
     mert_fill(m->ops, .to = dw, .n = weights);
-    mert_grouped_conv_backward(m->ops, .dx = d, .dw = dw, .dy = dpre, .x = m->projected.now, .w = m->pos_w, .B = m->B, .T = m->T, .D = D,
-                               .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
-    mert_weight_norm_backward(m->ops, .dg = mert_gradient(m, m->pos_g), .dv = mert_gradient(m, m->pos_v), .dw = dw, .g = mert_weight(m, m->pos_g),
-                              .v = mert_weight(m, m->pos_v), .norm = m->pos_norm, .out = D, .in = D / c->pos_groups, .kernel = c->pos_kernel);
+    mert_grouped_conv_backward(m->ops, .dx = d, .dw = dw, .dy = dpre, .x = m->projected.now, .w = m->pos_w, .B = m->B,
+                               .T = m->T, .D = D, .groups = c->pos_groups, .kernel = c->pos_kernel,
+                               .pad = c->pos_kernel / 2);
+    mert_weight_norm_backward(m->ops, .dg = mert_gradient(m, m->pos_g), .dv = mert_gradient(m, m->pos_v), .dw = dw,
+                              .g = mert_weight(m, m->pos_g), .v = mert_weight(m, m->pos_v), .norm = m->pos_norm,
+                              .out = D, .in = D / c->pos_groups, .kernel = c->pos_kernel);
     mert_arena_back(&m->memory, mark);
 }
 
@@ -300,7 +315,8 @@ static int prepare(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, 
     m->L = L;
     m->T = T ? T : all;
     if (all < 1 || m->T > all)
-        return mert_fail(e, "%lld samples are shorter than the receptive field of %d", (long long)L, mert_config_receptive_field(c));
+        return mert_fail(e, "%lld samples are shorter than the receptive field of %d", (long long)L,
+                         mert_config_receptive_field(c));
     m->conv_T[0] = L;
     for (int i = 0; i < c->convs; i++)
         m->conv_T[i + 1] = (m->conv_T[i] - c->conv[i].kernel) / c->conv[i].stride + 1;
@@ -324,8 +340,9 @@ static float *layer_forward(mert_encoder *m, int i, float *y)
     return out;
 }
 
-const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, const float *x,
-                                  const mert_corruption *corruption, const float *cqt, const mert_layer_tap *tap, mert_error *e)
+const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T,
+                                  const float *x, const mert_corruption *corruption, const float *cqt,
+                                  const mert_layer_tap *tap, mert_error *e)
 {
     const mert_config *c = m->c;
     float *y;
@@ -364,8 +381,9 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
         if (!out)
             goto memory;
         mert_parts_need(m->parts, mert_part_last(m->parts), 0);
-        mert_layer_norm(m->ops, .y = out, .x = y, .w = mert_weight(m, m->encoder_norm.w), .b = mert_weight(m, m->encoder_norm.b),
-                        .mean = m->encoder_mean, .rstd = m->encoder_rstd, .rows = m->B * m->T, .columns = c->width, .eps = (float)c->eps);
+        mert_layer_norm(m->ops, .y = out, .x = y, .w = mert_weight(m, m->encoder_norm.w),
+                        .b = mert_weight(m, m->encoder_norm.b), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
+                        .rows = m->B * m->T, .columns = c->width, .eps = (float)c->eps);
         mert_parts_done(m->parts, mert_part_last(m->parts), 0);
         y = out;
     }
@@ -381,9 +399,10 @@ int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e)
 {
     const mert_config *c = m->c;
     if (c->pre_ln)
-        mert_layer_norm_backward(m->ops, .dx = dy, .dw = mert_gradient(m, m->encoder_norm.w), .db = mert_gradient(m, m->encoder_norm.b), .dy = dy,
-                                 .x = m->final_in, .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
-                                 .rows = m->B * m->T, .columns = c->width);
+        mert_layer_norm_backward(m->ops, .dx = dy, .dw = mert_gradient(m, m->encoder_norm.w),
+                                 .db = mert_gradient(m, m->encoder_norm.b), .dy = dy, .x = m->final_in,
+                                 .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean,
+                                 .rstd = m->encoder_rstd, .rows = m->B * m->T, .columns = c->width);
     for (int i = c->layers - 1; i >= 0; i--) {
         mert_parts_need(m->parts, MERT_PART_LAYERS + i, 1);
         mert_layer_backward(m, i, &m->records[i], dy);
@@ -395,5 +414,8 @@ int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e)
     mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 1); /* mask_emb */
     projection_backward(m, dy, pen);
     mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 1);
-    return m->memory.failed ? mert_fail(e, "out of memory for the backward pass of %lld clips of %lld samples", (long long)m->B, (long long)m->L) : 0;
+    if (m->memory.failed)
+        return mert_fail(e, "out of memory for the backward pass of %lld clips of %lld samples", (long long)m->B,
+                         (long long)m->L);
+    return 0;
 }

@@ -1,9 +1,10 @@
 /* What encoder.c, encoder_extractor.c and encoder_layer.c share.
  *
- * Memory is one stack (nn/arena.h): the forward pass leaves on it what the backward pass needs, which takes it down again from the top,
- * with its own gradients above. What is cheap to compute again is not left there: the first convolution's output, GELU of what is there,
- * a LayerNorm's output. With regime.recompute nothing of the extractor and only its input of a layer is there: both are run again. Either
- * way each result comes of the same operations on the same numbers, so that the gradients are the same bit for bit. */
+ * Memory is one stack (nn/arena.h): the forward pass leaves on it what the backward pass needs, which takes it down
+ * again from the top, with its own gradients above. What is cheap to compute again is not left there: the first
+ * convolution's output, GELU of what is there, a LayerNorm's output. With regime.recompute nothing of the extractor and
+ * only its input of a layer is there: both are run again. Either way each result comes of the same operations on the
+ * same numbers, so that the gradients are the same bit for bit. */
 #ifndef MERT_ENCODER_INTERNAL_H
 #define MERT_ENCODER_INTERNAL_H
 
@@ -17,16 +18,16 @@ typedef struct weight_bias { int64_t w, b; } weight_bias;
 
 typedef struct layer_parameters { weight_bias q, k, v, out, norm1, fc1, fc2, norm2; } layer_parameters;
 
-/* A tensor of the forward pass that stays for the backward pass: `now` as it is, or (regime.narrow) as bfloat16, and then `now` is there
- * only while it is computed or used. */
+/* A tensor of the forward pass that stays for the backward pass: `now` as it is, or (regime.narrow) as bfloat16, and
+ * then `now` is there only while it is computed or used. */
 typedef struct mert_kept {
     float *now;
     uint16_t *narrow;
     int64_t n;
 } mert_kept;
 
-/* A layer. s1 is the sum after attention, s2 (post-LN) that after the feed-forward part. The attention hears in1, which is x, with pre-LN
- * LN(x); the feed-forward part hears in2 = LN(s1). */
+/* A layer. s1 is the sum after attention, s2 (post-LN) that after the feed-forward part. The attention hears in1, which
+ * is x, with pre-LN LN(x); the feed-forward part hears in2 = LN(s1). */
 typedef struct layer_record {
     int skipped;                  /* LayerDrop */
     mert_arena_mark before;       /* of the stack */
@@ -130,7 +131,13 @@ static inline void mert_kept_again(mert_encoder *m, mert_kept *k)
         mert_widen(m->ops, .to = k->now, .from = k->narrow, .n = k->n);
 }
 
-static inline const float *mert_weight(const mert_encoder *m, int64_t offset) { return mert_parts_weight(m->parts, offset); }
-static inline float *mert_gradient(const mert_encoder *m, int64_t offset) { return mert_parts_gradient(m->parts, offset); }
+static inline const float *mert_weight(const mert_encoder *m, int64_t offset)
+{
+    return mert_parts_weight(m->parts, offset);
+}
+static inline float *mert_gradient(const mert_encoder *m, int64_t offset)
+{
+    return mert_parts_gradient(m->parts, offset);
+}
 
 #endif

@@ -12,26 +12,31 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
-static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *residual, float *y)
+static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *residual,
+                   float *y)
 {
     mert_linear(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), mert_weight(m, p.b), NULL, 0, residual, y);
 }
 
-static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *dy, float *dx, int add)
+static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *dy,
+                            float *dx, int add)
 {
-    mert_linear_backward(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), dy, mert_gradient(m, p.w), mert_gradient(m, p.b), dx, add);
+    mert_linear_backward(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), dy, mert_gradient(m, p.w),
+                         mert_gradient(m, p.b), dx, add);
 }
 
 static void norm(mert_encoder *m, weight_bias p, const float *x, float *y, float *mean, float *rstd)
 {
-    mert_layer_norm(m->ops, .y = y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = mean, .rstd = rstd,
-                    .rows = m->B * m->T, .columns = m->c->width, .eps = (float)m->c->eps);
+    mert_layer_norm(m->ops, .y = y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = mean,
+                    .rstd = rstd, .rows = m->B * m->T, .columns = m->c->width, .eps = (float)m->c->eps);
 }
 
-static void norm_backward(mert_encoder *m, weight_bias p, const float *x, const float *mean, const float *rstd, const float *dy, float *dx, int add)
+static void norm_backward(mert_encoder *m, weight_bias p, const float *x, const float *mean, const float *rstd,
+                          const float *dy, float *dx, int add)
 {
-    mert_layer_norm_backward(m->ops, .dx = dx, .dw = mert_gradient(m, p.w), .db = mert_gradient(m, p.b), .dy = dy, .x = x,
-                             .w = mert_weight(m, p.w), .mean = mean, .rstd = rstd, .rows = m->B * m->T, .columns = m->c->width, .add = add);
+    mert_layer_norm_backward(m->ops, .dx = dx, .dw = mert_gradient(m, p.w), .db = mert_gradient(m, p.b), .dy = dy,
+                             .x = x, .w = mert_weight(m, p.w), .mean = mean, .rstd = rstd, .rows = m->B * m->T,
+                             .columns = m->c->width, .add = add);
 }
 
 static void dropout(mert_encoder *m, float *x, int64_t width, double p, uint32_t where)
@@ -41,7 +46,8 @@ static void dropout(mert_encoder *m, float *x, int64_t width, double p, uint32_t
 }
 
 /* y = residual_scale * residual + dropout(linear(x)): one product where nothing stands between. */
-static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const float *x, const float *residual, double rate, uint32_t where, float *y)
+static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const float *x, const float *residual, double rate,
+                       uint32_t where, float *y)
 {
     int64_t n = m->B * m->T * m->c->width;
     if (m->residual_scale == 1.0f && !(m->regime.training && rate > 0)) {
@@ -58,7 +64,8 @@ int mert_layer_dropped(const mert_encoder *m, int i)
     mert_random r;
     if (!m->regime.training || m->regime.layerdrop <= 0)
         return 0;
-    r = mert_random_key(m->regime.seed, MERT_FOR_LAYERDROP, m->regime.update << 20 | m->regime.micro_batch, (uint32_t)i, SITE_LAYERDROP);
+    r = mert_random_key(m->regime.seed, MERT_FOR_LAYERDROP, m->regime.update << 20 | m->regime.micro_batch, (uint32_t)i,
+                        SITE_LAYERDROP);
     return mert_random_uniform(&r, 0) < m->regime.layerdrop;
 }
 
@@ -129,7 +136,8 @@ static void run(mert_encoder *m, int i, layer_record *r, float *out)
     linear(m, p->v, D, D, r->in1, NULL, r->v.now);
     mert_attention(m->ops, .out = r->attended.now, .lse = r->lse, .largest = m->regime.training ? m->largest : NULL,
                    .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D,
-                   .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->regime.training ? m->regime.attention_dropout : 0,
+                   .scale = (float)(1.0 / sqrt((double)(D / H))),
+                   .p = m->regime.training ? m->regime.attention_dropout : 0,
                    .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
     branch_end(m, p->out, D, r->attended.now, r->x.now, m->regime.dropout, site(i, AFTER_ATTENTION), r->s1.now);
     make_in2(m, i, r);
@@ -190,7 +198,8 @@ static void bring_back(mert_encoder *m, int i, layer_record *r)
 
 /* ---- the way back ---- */
 
-/* The gradient that enters a branch: d, after the dropout at its end (a copy only where there is one; NULL: no memory). */
+/* The gradient that enters a branch: d, after the dropout at its end (a copy only where there is one; NULL: no
+ * memory). */
 static float *branch_gradient(mert_encoder *m, float *d, uint32_t where)
 {
     int64_t n = m->B * m->T * m->c->width;
@@ -205,7 +214,8 @@ static float *branch_gradient(mert_encoder *m, float *d, uint32_t where)
     return copy;
 }
 
-/* d [B*T, D]: gradient by the sum residual_scale * x1 + ffn(in) on entry, by x1 through the residual on return; dx (add: +=) by `in`. */
+/* d [B*T, D]: gradient by the sum residual_scale * x1 + ffn(in) on entry, by x1 through the residual on return; dx
+ * (add: +=) by `in`. */
 static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const float *in, float *d, float *dx, int add)
 {
     const layer_parameters *p = &m->layers[i];
@@ -219,7 +229,8 @@ static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const fl
     linear_backward(m, p->fc1, D, F, in, dh, dx, add);
 }
 
-static void attention_backward(mert_encoder *m, int i, const layer_record *r, const float *in, float *d, float *dx, int add)
+static void attention_backward(mert_encoder *m, int i, const layer_record *r, const float *in, float *d, float *dx,
+                               int add)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T, D = m->c->width, H = m->c->heads;
@@ -229,9 +240,10 @@ static void attention_backward(mert_encoder *m, int i, const layer_record *r, co
     if (m->memory.failed)
         return;
     linear_backward(m, p->out, D, D, r->attended.now, end, da, 0);
-    mert_attention_backward(m->ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = r->attended.now, .lse = r->lse, .q = r->q.now,
-                            .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D, .scale = (float)(1.0 / sqrt((double)(D / H))),
-                            .p = m->regime.attention_dropout, .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
+    mert_attention_backward(m->ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = r->attended.now, .lse = r->lse,
+                            .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H,
+                            .ld = D, .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->regime.attention_dropout,
+                            .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
     linear_backward(m, p->q, D, D, in, dq, dx, add);
     linear_backward(m, p->k, D, D, in, dk, dx, 1);
     linear_backward(m, p->v, D, D, in, dv, dx, 1);
@@ -240,8 +252,8 @@ static void attention_backward(mert_encoder *m, int i, const layer_record *r, co
 static void scale_residual(mert_encoder *m, float *d)
 {
     if (m->residual_scale != 1.0f)
-        mert_copy_2d(m->ops, .to = d, .from = d, .ldto = m->c->width, .ldfrom = m->c->width, .rows = m->B * m->T, .columns = m->c->width,
-                     .scale = m->residual_scale);
+        mert_copy_2d(m->ops, .to = d, .from = d, .ldto = m->c->width, .ldfrom = m->c->width, .rows = m->B * m->T,
+                     .columns = m->c->width, .scale = m->residual_scale);
 }
 
 void mert_layer_backward(mert_encoder *m, int i, layer_record *r, float *dy)

@@ -9,8 +9,8 @@
  *   mert_ops_alloc. An operation is queued and returns at once; operations run in the order in which they were queued.
  * - mert_ops_wait() returns when all has run. Until then a host buffer given to upload must not change, one given to download holds
  *   nothing, and no buffer in use may be freed.
- * - All data is float32, row major; sums that become a number for people are doubles. What lies waiting may be bfloat16 (mert_narrow),
- *   which nothing computes with.
+ * - All data is float32, row major; sums that become a number for people are doubles. What lies waiting may be
+ *   bfloat16 (mert_narrow), which nothing computes with.
  * - An argument that is left out is zero, and zero always means "not wanted" (or the natural default where noted).
  * - "+=": adds to what is there. Forward results are overwritten, parameter gradients are added to.
  * - A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position only, never on the
@@ -31,7 +31,8 @@ typedef enum mert_op {
     MERT_OP_WEIGHT_NORM, MERT_OP_WEIGHT_NORM_BACKWARD, MERT_OP_GROUPED_CONV, MERT_OP_GROUPED_CONV_BACKWARD, MERT_OP_ATTENTION,
     MERT_OP_ATTENTION_BACKWARD, MERT_OP_DROPOUT, MERT_OP_MASK, MERT_OP_MASK_BACKWARD, MERT_OP_ZERO, MERT_OP_GATHER, MERT_OP_SCATTER_ADD,
     MERT_OP_NORMALIZE, MERT_OP_NORMALIZE_BACKWARD, MERT_OP_CROSS_ENTROPY, MERT_OP_SQUARED_ERROR, MERT_OP_GLU, MERT_OP_GLU_BACKWARD,
-    MERT_OP_PACK, MERT_OP_WINDOW_MOMENTS, MERT_OP_FOLD_NORM, MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OP_NARROW, MERT_OP_WIDEN, MERT_OPS_COUNT
+    MERT_OP_PACK, MERT_OP_WINDOW_MOMENTS, MERT_OP_FOLD_NORM, MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OP_NARROW,
+    MERT_OP_WIDEN, MERT_OPS_COUNT
 } mert_op;
 
 /* A backend. run(): queues one operation; args is the struct of that operation below. */
@@ -67,8 +68,8 @@ typedef struct { float *to; const float *from; float alpha; int64_t n; } mert_ax
 /* [n, a, b] -> [n, b, a]; add: += . Conv weights [out, in, k] <-> [out, k, in]. */
 typedef struct { float *to; const float *from; int64_t n, a, b; int add; } mert_swap_axes_args;
 
-/* float32 to bfloat16 (the upper half of a float32: 8 significant bits, the same range), to nearest, ties to even; and back, exactly.
- * A NaN stays one. */
+/* float32 to bfloat16 (the upper half of a float32: 8 significant bits, the same range), to nearest, ties to even; and
+ * back, exactly. A NaN stays one. */
 typedef struct { uint16_t *to; const float *from; int64_t n; } mert_narrow_args;
 typedef struct { float *to; const uint16_t *from; int64_t n; } mert_widen_args;
 

@@ -21,8 +21,8 @@ void mert_reference_copy_2d(double *to, int64_t ldto, const double *from, int64_
                             int add, double scale);
 /* to[n, b, a] = (add: +=) from[n, a, b] */
 void mert_reference_swap_axes(double *to, const double *from, int64_t n, int64_t a, int64_t b, int add);
-/* The number of 8 significant bits, of those that float32's exponents reach, that is nearest to x (of two the one whose last bit is 0);
- * infinite from halfway between the largest and the next on. */
+/* The number of 8 significant bits, of those that float32's exponents reach, that is nearest to x (of two the one whose
+ * last bit is 0); infinite from halfway between the largest and the next on. */
 double mert_reference_narrow(double x);
 /* sums[c] += sum over r of x[r, c] */
 void mert_reference_column_sum(double *sums, const double *x, int64_t rows, int64_t columns, int64_t ldx);

@@ -131,10 +131,10 @@ const mert_setting mert_settings[] = {
     {S("clip_norm", REAL, clip_norm, 0, 1e9, "10", "longest gradient; 0: any")},
     {S("seed", WHOLE, seed, 0, 1LL << 52, "1337", "of every random number")},
     {S("recompute", FLAG, recompute, 0, 0, "no",
-       "keep of a layer its input alone and run it again on the way back: half the memory of a batch or less, a third more work"),
+       "keep of a layer its input alone and run it again in the backward pass: about half the memory of a batch"),
      .free = 1},
     {S("activations", CHOICE, activations, 0, 0, "f32",
-       "how what is kept for the way back is stored: as it is, or rounded to bfloat16"),
+       "what is kept for the backward pass lies as it is, or rounded to bfloat16"),
      .choices = activation_types},
 
     {.name = "seeing and keeping", .kind = HEADING},

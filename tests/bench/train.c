@@ -1,7 +1,8 @@
-/* train [--threads N] [--runs R] [--clips B] [--samples L] [--set NAME=VALUE] RECIPE: one update of the recipe's model on B clips of L
- * samples (0: the recipe's own), everything that mert-train does between batch and batch: regression targets, forward,
- * backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds", separated by tabs; the GFLOP
- * are three times those of a forward pass (models/work.h). LayerDrop is off, so that the work is what the formula says. */
+/* train [--threads N] [--runs R] [--clips B] [--samples L] [--set NAME=VALUE] RECIPE: one update of the recipe's model
+ * on B clips of L samples (0: the recipe's own), everything that mert-train does between batch and batch: regression
+ * targets, forward, backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds", separated by
+ * tabs; the GFLOP are three times those of a forward pass (models/work.h). LayerDrop is off, so that the work is what
+ * the formula says. */
 #include "../../libcommon/base/log.h"
 #include "../../libcommon/base/options.h"
 #include "../../libcommon/base/random.h"
@@ -22,7 +23,8 @@ static const mert_option options[] = {
     {"runs", 0, MERT_INT, &runs, "R", 1, BENCH_RUNS_MAX, NULL, "updates, of which the median counts"},
     {"clips", 0, MERT_INT64, &clips, "B", 0, 1024, NULL, "clips of the batch (0: the recipe's max_tokens)"},
     {"samples", 0, MERT_INT64, &samples, "L", 0, 1 << 28, NULL, "samples of a clip (0: the recipe's max_sample_size)"},
-    {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL, "changes a setting of the recipe (may come several times)"},
+    {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL,
+     "changes a setting of the recipe (may come several times)"},
     {0}};
 static const mert_tool tool = {"train", "one update of a recipe's model", "[options] RECIPE", NULL, options, NULL};
 

@@ -4,10 +4,11 @@
 for d in train-post-ln train-pre-ln; do
     check "$d" train-parity "$golden/$d"
     check "$d on the guard backend" train-parity --device guard "$golden/$d"
+    check "$d with recomputation" train-parity --recompute "$golden/$d"
     for shard in none optimizer full; do
         check "$d on two processes, --shard $shard" train-parity --processes 2 --threads 1 --shard $shard "$golden/$d"
     done
-    check "$d on two processes and the guard backend" train-parity --processes 2 --threads 1 --shard full --device guard "$golden/$d"
+    check "$d on two processes and the guard backend" train-parity --processes 2 --threads 1 --shard full --device guard --recompute "$golden/$d"
 done
 check "one thread gives the same" train-parity --threads 1 "$golden/train-post-ln"
 cp -r "$golden/train-post-ln" "$TEST_TMP/wrong"

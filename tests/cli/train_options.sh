@@ -70,12 +70,21 @@ check "mask_channel_length" spans
 check "crop_jitter" changes crop_jitter=yes
 for s in learnable_temp=yes target_glu=yes untie_final_proj=no audio_mel_loss_m=yes pred_nomask_weight=0.5 logit_temp=0.2 deepnorm=yes layer_norm_first=yes; do check "$s" changes "$s"; done
 
+check "activations" changes activations=bf16
+
+# ---- less memory, the same model ----
+
+recomputed() { train again --recompute && same plain again && grep -qx 'recompute = yes' again/recipe; }
+check "--recompute" recomputed
+midway() { train again2 --set recompute=yes --set max_update=3 && train again2 --resume && same plain again2; }
+check "and from one to the other at a checkpoint" midway
+
+# ---- what changes while it runs: a codebook at a time, masks, crops ----
+
 # one of the two codebooks has a loss in each update, and both have their turn
 one_each() { log other1 ce_0 > a; log other1 ce_1 > b; [ "$(tr ' ' '\n' < a | grep -c nan)" -gt 0 ] && [ "$(tr ' ' '\n' < b | grep -c nan)" -gt 0 ] &&
     awk 'NR == FNR {for (i = 1; i <= NF; i++) x[i] = $i; next} {for (i = 1; i <= NF; i++) if ((x[i] ~ /nan/) == ($i ~ /nan/)) exit 1}' a b; }
 check "a random codebook at a time" one_each
-
-# ---- what changes while it runs ----
 
 masked() { log "$1" masked_frames; }
 dynamic() {

@@ -1,4 +1,5 @@
-/* train-parity DIR [--device cpu|guard] [--threads N] [--processes N [--shard WHAT]] [--recompute]: replays a folder of reference training (tests/golden/README.md: init.safetensors,
+/* train-parity DIR [--device cpu|guard] [--threads N] [--processes N [--shard WHAT]] [--recompute]: replays
+ * a folder of reference training (tests/golden/README.md: init.safetensors,
  * audio.npy, labels.npy, mask.npy, expect.json, grads_step1.safetensors, after.safetensors) through the trainer's own code, prints the
  * largest deviations of losses, gradients and final parameters, and exits 1 beyond the bounds:
  *   losses        1e-5 relative
@@ -290,7 +291,9 @@ static void share_batch(const replay *r, int64_t update, mert_batch *b)
 /* One batch of the reference, by all processes; *sums: of all. */
 static int pass(replay *r, mert_trainer *t, int64_t update, const mert_batch *whole, mert_sums *sums, mert_error *e)
 {
-    mert_regime regime = {.feature_grad_mult = r->feature_grad_mult, .update = (uint64_t)update, .recompute = recompute};
+    mert_regime regime = {.feature_grad_mult = r->feature_grad_mult,
+                          .update = (uint64_t)update,
+                          .recompute = recompute};
     mert_batch b = *whole;
     mert_sums mine = {0}, *all;
     double part;

@@ -540,9 +540,10 @@ TEST(adam)
 
 TEST(narrow_and_widen)
 {
-    static const float special[] = {0, -0.0f, INFINITY, -INFINITY, 0x1p-149f, -0x1.8p-134f, 0x1.8p-133f, 0x1p-126f, 0x1.fffffep127f,
-                                    0x1.fep127f, 0x1.fefffep127f, -0x1.ffp127f, 1 + 0x1p-8f, 1 + 0x1.8p-7f, 1 + 0x1.000002p-8f,
-                                    -1 - 0x1p-8f, 0x1.fffp0f};
+    static const float special[] = {
+        0,           -0.0f,         INFINITY,           -INFINITY,    0x1p-149f,       -0x1.8p-134f,
+        0x1.8p-133f, 0x1p-126f,     0x1.fffffep127f,    0x1.fep127f,  0x1.fefffep127f, -0x1.ffp127f,
+        1 + 0x1p-8f, 1 + 0x1.8p-7f, 1 + 0x1.000002p-8f, -1 - 0x1p-8f, 0x1.fffp0f};
     enum { SPECIAL = sizeof special / sizeof *special };
     for (int i = 0; i < 5; i++) {
         int64_t n = lengths[i] + SPECIAL;

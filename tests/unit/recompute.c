@@ -1,7 +1,8 @@
-/* What training keeps between the forward and the backward pass: all that the backward pass needs, inputs of layers alone (the rest run
- * again), or all of it as bfloat16. The gradients of the first two are the same bit for bit, and say how the loss moves; those of the
- * third are off by no more than the bound below. Small models of every kind, with every dropout, LayerDrop, masks; clips so short that
- * the extractor takes them all at once, and so long that it takes one, then two at a time. */
+/* What training keeps between the forward and the backward pass: all that the backward pass needs, inputs of layers
+ * alone (the rest run again), or all of it as bfloat16. The gradients of the first two are the same bit for bit, and
+ * say how the loss moves; those of the third are off by no more than the bound below. Small models of every kind, with
+ * every dropout, LayerDrop, masks; clips so short that the extractor takes them all at once, and so long that it takes
+ * one, then two at a time. */
 #include "nn.h"
 
 #include "../../libcommon/train/trainer.h"
@@ -29,7 +30,7 @@ static mert_config config(const kind *k)
     c.convs = k->convs;
     for (int i = 0; i < c.convs; i++)
         c.conv[i].dim = k->long_clips ? 4 : 24;
-    c.conv[0].kernel = k->long_clips ? 2 : k->convs == 1 ? 25 : 10, c.conv[0].stride = k->long_clips ? 1 : k->convs == 1 ? 20 : 5;
+    c.conv[0].kernel = k->long_clips ? 2 : 10, c.conv[0].stride = k->long_clips ? 1 : k->convs == 1 ? 20 : 5;
     c.conv[1].kernel = 3, c.conv[1].stride = k->long_clips ? 3 : 2;
     c.conv[2].kernel = k->long_clips ? 50 : 2, c.conv[2].stride = k->long_clips ? 50 : 2;
     c.extractor_layer_norm = c.conv_bias = k->extractor_layer_norm;
@@ -55,10 +56,26 @@ static pass run(const kind *k, const mert_weights *w, const float *direction, do
     float *audio = numbers(CLIPS * L, 7);
     int32_t *labels = keep((size_t)(CODEBOOKS * CLIPS * T) * sizeof *labels);
     uint8_t *mask = keep((size_t)(CLIPS * T));
-    mert_batch b = {.B = CLIPS, .L = L, .T = T, .K = CODEBOOKS, .clean = audio, .audio = audio, .labels = labels, .mask = mask, .items = items};
-    mert_regime regime = {.training = 1, .dropout = k->dropout, .attention_dropout = k->dropout, .activation_dropout = k->dropout,
-                          .input_dropout = k->dropout, .layerdrop = k->layerdrop, .feature_grad_mult = 1, .recompute = recompute,
-                          .narrow = narrow, .seed = 3, .update = 2};
+    mert_batch b = {.B = CLIPS,
+                    .L = L,
+                    .T = T,
+                    .K = CODEBOOKS,
+                    .clean = audio,
+                    .audio = audio,
+                    .labels = labels,
+                    .mask = mask,
+                    .items = items};
+    mert_regime regime = {.training = 1,
+                          .dropout = k->dropout,
+                          .attention_dropout = k->dropout,
+                          .activation_dropout = k->dropout,
+                          .input_dropout = k->dropout,
+                          .layerdrop = k->layerdrop,
+                          .feature_grad_mult = 1,
+                          .recompute = recompute,
+                          .narrow = narrow,
+                          .seed = 3,
+                          .update = 2};
     mert_objective_config o = {.features_pen_weight = 10, .logit_temperature = 0.1};
     mert_adam_config a = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6};
     mert_weights moved = *w;
@@ -75,7 +92,8 @@ static pass run(const kind *k, const mert_weights *w, const float *direction, do
         mask[i] = i % 5 < 3;
     t = mert_trainer_new(&moved, ops, &o, &a, NULL, &e);
     /* twice: the second pass meets the memory of the first */
-    if (!t || mert_trainer_accumulate(t, &regime, &b, &(mert_sums){0}, &e) || mert_trainer_accumulate(t, &regime, &b, &sums, &e) ||
+    if (!t || mert_trainer_accumulate(t, &regime, &b, &(mert_sums){0}, &e) ||
+        mert_trainer_accumulate(t, &regime, &b, &sums, &e) ||
         mert_trainer_get(t, &(mert_shards_arrays){.gradients = p.gradients}, 1, &e))
         printf("# %s\n", e.text);
     p.loss = *e.text ? NAN : sums.loss;
@@ -175,8 +193,8 @@ TEST(the_loss_moves_as_the_gradient_says)
 
 int main(int argc, char **argv)
 {
-    static const nn_test tests[] = {NN_TEST(the_same_gradients_with_recomputation), NN_TEST(bfloat16_between_the_passes),
-                                    NN_TEST(the_loss_moves_as_the_gradient_says)};
+    static const nn_test tests[] = {NN_TEST(the_same_gradients_with_recomputation),
+                                    NN_TEST(bfloat16_between_the_passes), NN_TEST(the_loss_moves_as_the_gradient_says)};
     (void)argc;
     (void)argv;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
