@@ -45,6 +45,24 @@ check "checkpoints that are kept, and the one being written" kept
 dynamic() { plan --set min_sample_size=12000 --set 'dynamic_crops=0.5 1' --set 'dynamic_crops_epoches=1 3' > plan && has 'an epoch +8 crops in 1 batches' && has 'the largest +4 crops of 24000 samples'; }
 check "the largest batch of any epoch" dynamic
 
+# ---- what is seen of a run ----
+
+column() { awk -F'\t' -v name="$2" 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == name) c = i; next} {printf "%s ", $c}' "$1"; }
+logits() { column run/log.tsv attention_logit > a && awk '{exit !(NF == 5 && $1 > 0 && $5 > $1)}' a; }
+check "the largest attention logit, which grows" logits
+anywhere() { # on another backend, and on another number of threads
+    train guarded --device guard && column guarded/log.tsv attention_logit | cmp - a && train threads --threads 3 && column threads/log.tsv attention_logit | cmp - a
+}
+check "is the same wherever and however it is computed" anywhere
+json() { # the rows of both, in the order of time, with the same numbers
+    [ "$(sed 's/.*"kind":"\([a-z]*\)".*/\1/' run/log.jsonl | tr '\n' ' ')" = 'valid train train valid train train train valid ' ] &&
+        sed -n 's/.*"kind":"train".*"attention_logit":\([^,]*\),.*/\1/p' run/log.jsonl | tr '\n' ' ' | cmp - a
+}
+check "and the rows are lines of JSON, too" json
+again() { cp run/log.jsonl before && train parts_of --set max_update=4 && train parts_of --resume --set max_update=6 && train parts_of --resume &&
+    grep -c . parts_of/log.jsonl > lines && [ "$(sed 's/^{"update":\([0-9]*\).*/\1/' parts_of/log.jsonl | sort -n | uniq | tr '\n' ' ')" = '0 2 4 5 6 8 10 ' ]; }
+check "none is lost or doubled when a run goes on" again
+
 # ---- memory, against what runs take ----
 
 # Within a fifth, and 4 MB for what a program takes more or less of from day to day.
