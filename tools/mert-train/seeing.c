@@ -83,8 +83,8 @@ static void say_work(const mert_budget *b, const mert_pace *p)
     else
         printf("    %-28s %10.1f GFLOP/s  not measured: %.0f%% of the products' rate\n", "training", 1e-9 * pace,
                100 * USUAL_SHARE);
-    printf("    %-28s %10.3f days  (%.1f s for an update)\n", "the run, on this machine", seconds / 86400,
-           b->update / pace);
+    printf("    %-28s %10.3f days  (%.2f hours; %.2f s for an update)\n", "the run, on this machine", seconds / 86400,
+           seconds / 3600, b->update / pace);
 }
 
 static double to_pack(const mert_corpus *c)
