@@ -420,7 +420,8 @@ static int open_encodec(mert_codec *c, const mert_checkpoint *file, int64_t batc
     for (int i = 0; i < c->encodec->encoder.n; i++)
         if (c->encodec->encoder.stages[i].kind == MERT_SEANET_LSTM)
             width = c->encodec->encoder.stages[i].width;
-    c->batch = mert_encodec_batch_new(c->encodec, 0, batch > 1 ? batch : 1, WAITING_BYTES / (int64_t)sizeof(float) / width + 1, e);
+    c->batch = mert_encodec_batch_new(c->encodec, 0, batch > 1 ? batch : 1,
+                                      WAITING_BYTES / (int64_t)sizeof(float) / width + 1, e);
     return c->batch ? 0 : -1;
 }
 

@@ -1,5 +1,5 @@
-/* Inner loops of what makes codes: the codec's nonlinearities, an LSTM's step, distances to codewords, exact sums. Where the answer
- * decides a code, a row's result depends on that row alone (contract A1). */
+/* Inner loops of what makes codes: the codec's nonlinearities, an LSTM's step, distances to codewords, exact sums.
+ * Where the answer decides a code, a row's result depends on that row alone (contract A1). */
 #ifndef MERT_CODES_H
 #define MERT_CODES_H
 

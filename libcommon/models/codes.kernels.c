@@ -41,8 +41,9 @@ static float centred(float *z, const float *x, const float *centre, int64_t n)
     return s;
 }
 
-/* 64 scores at a time, of which the largest is remembered: only where that comes up to the limit are they looked at again. The
- * comparisons are between whole vectors, which no compiler makes of a loop that keeps its least in an array. */
+/* 64 scores at a time, of which the largest is remembered: only where that comes up to the limit are they looked at
+ * again. The comparisons are between whole vectors, which no compiler makes of a loop that keeps its least in an
+ * array. */
 typedef float vec __attribute__((vector_size(64), aligned(4)));
 typedef int32_t mask __attribute__((vector_size(64), aligned(4)));
 

@@ -31,8 +31,9 @@ void mert_encodec_item_free(mert_encodec_item *i);
 void mert_encodec_item_reset(mert_encodec_item *i);
 
 /* Takes rows as they come, samples [n, 1] or (decode) embeddings [n, D], and hands on what comes of them: `give` is
- * called with rows that are ready, embeddings or samples, in the net's order; -1 from it ends the call. last: the item ends
- * behind these rows, and another may begin (frames in all: ceil(samples / hop); decoding: hop samples for each frame). */
+ * called with rows that are ready, embeddings or samples, in the net's order; -1 from it ends the call. last: the
+ * item ends behind these rows, and another may begin (frames in all: ceil(samples / hop); decoding: hop samples for
+ * each frame). */
 typedef int (*mert_encodec_give)(void *arg, const float *rows, int64_t n, mert_error *e);
 int mert_encodec_item_run(mert_encodec_item *i, const float *x, int64_t n, int last, mert_encodec_give give, void *arg,
                           mert_error *e);

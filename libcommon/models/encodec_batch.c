@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Frames of one item that are enough: a long one does not wait for its end, so that memory does not grow with its length. */
+/* Frames of one item that are enough: a long one does not wait for its end, so that memory does not grow with its
+ * length. */
 enum { LONG = 4096 };
 
 /* Rows [before + n, width]: what is remembered of those that went through, and those that wait. */
@@ -33,7 +34,8 @@ struct mert_encodec_batch {
     int64_t items, n, frames, waiting; /* waiting: rows of the first part */
 };
 
-mert_encodec_batch *mert_encodec_batch_new(const mert_encodec *m, int decode, int64_t items, int64_t frames, mert_error *e)
+mert_encodec_batch *mert_encodec_batch_new(const mert_encodec *m, int decode, int64_t items, int64_t frames,
+                                           mert_error *e)
 {
     mert_encodec_batch *b = calloc(1, sizeof *b);
     const mert_seanet_stage *g;
@@ -155,7 +157,8 @@ int mert_encodec_batch_full(const mert_encodec_batch *b)
 /* Rows of an item that go through now: whole steps, and enough for both parts to begin with, unless it has ended. */
 static int64_t rows_now(const mert_encodec_batch *b, const slot *s)
 {
-    int64_t stride = mert_seanet_part_stride(b->first), up = mert_seanet_part_up(b->first), whole = s->in.n / stride * stride;
+    int64_t stride = mert_seanet_part_stride(b->first), up = mert_seanet_part_up(b->first);
+    int64_t whole = s->in.n / stride * stride;
     int64_t least = mert_seanet_part_least(b->first), more = (mert_seanet_part_least(b->last) * stride + up - 1) / up;
     if (s->ended)
         return s->in.n;

@@ -1,211 +1,19 @@
-#include "encodec.h"
+#include "encodec_internal.h"
 
 #include "../../formats/stream/mts.h"
-#include "codes.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME = 160, SIZE_MAX_SANE = 1 << 16, KERNEL_MAX = 1024, HOP_MAX = 1 << 14 };
+enum { KERNEL_MAX = 1024, HOP_MAX = 1 << 14 };
 
-/* Tensors under either naming. Our own names for them, which the hash is over, are those of the HF layout with
- * weight_g and weight_v. */
-typedef struct loader {
-    const mert_checkpoint *c;
-    int official;             /* encoder.model.N.conv.conv.* instead of encoder.layers.N.conv.* */
-    char *used;               /* [tensors] */
-    mert_named_values *named; /* what the hash is over */
-    size_t n_named;
-    float **read;             /* [n_named] those of them that are not the file's own bytes */
-    float *room[2];           /* weights on their way into panels */
-    int64_t room_floats[2];
-    int with_decoder;
-    int hashed;               /* tensors read now go into the hash */
-    int growth;               /* dilation of residual j is growth^j */
-    mert_encodec *m;
-    mert_error *e;
-} loader;
-
-static int has_prefix(const loader *l, const char *prefix)
-{
-    for (size_t i = 0; i < mert_checkpoint_count(l->c); i++)
-        if (!strncmp(mert_checkpoint_tensor(l->c, i)->name, prefix, strlen(prefix)))
-            return 1;
-    return 0;
-}
-
-/* "encoder.layers.3" + ".block.1" as the container writes it, without the tail that says conv. */
-static void layer_name(const loader *l, char name[NAME], const char *net, int layer, const char *part)
-{
-    snprintf(name, NAME, "%s.%s.%d%s", net, l->official ? "model" : "layers", layer, part);
-}
-
-static int has_layer(const loader *l, const char *net, int layer, const char *part)
-{
-    char name[NAME];
-    layer_name(l, name, net, layer, part);
-    strcat(name, ".");
-    return has_prefix(l, name);
-}
-
-static const mert_tensor *find(const loader *l, const char *name)
-{
-    const mert_tensor *t = mert_checkpoint_find(l->c, name);
-    for (size_t i = 0; t && i < mert_checkpoint_count(l->c); i++)
-        if (mert_checkpoint_tensor(l->c, i) == t)
-            l->used[i] = 1;
-    return t;
-}
-
-/* A tensor's values where they lie in the file, if they are float32 already; NULL: not so. */
-static const float *own_bytes(const mert_tensor *t)
-{
-    return t->type == MERT_E_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? t->data : NULL;
-}
-
-/* The values of a tensor of the given shape (a size of -1 is filled in), under its own name for the hash. They stay as long as the
- * checkpoint and the list. */
-static const float *values(loader *l, const char *name, const char *own, int ndim, int64_t *shape)
-{
-    const mert_tensor *t = find(l, name);
-    const float *v;
-    int64_t bad;
-    if (!t) {
-        mert_fail(l->e, "tensor %s is missing", name);
-        return NULL;
-    }
-    int fits = t->ndim == ndim && t->elements > 0 && t->elements < INT32_MAX;
-    for (int i = 0; fits && i < ndim; i++) {
-        if (shape[i] < 0)
-            shape[i] = t->shape[i];
-        fits = shape[i] == t->shape[i] && shape[i] <= SIZE_MAX_SANE;
-    }
-    if (!fits) {
-        mert_fail(l->e, "tensor %s has another shape than this model needs", name);
-        return NULL;
-    }
-    l->named[l->n_named] = (mert_named_values){l->hashed ? strdup(own) : NULL, NULL, t->elements};
-    if (l->hashed && !l->named[l->n_named].name) {
-        mert_fail(l->e, "out of memory");
-        return NULL;
-    }
-    v = own_bytes(t);
-    if (!v) {
-        float *copy = l->read[l->n_named] = malloc((size_t)t->elements * sizeof *v);
-        if (!copy)
-            mert_fail(l->e, "out of memory");
-        if (!copy || mert_tensor_read(t, copy, l->e)) {
-            l->n_named++;
-            return NULL;
-        }
-        v = copy;
-    }
-    l->named[l->n_named++].values = v;
-    bad = MERT_CODES_KERNELS->beyond(v, t->elements, INFINITY);
-    if (bad < t->elements) {
-        mert_fail(l->e, "tensor %s holds a NaN or an infinity at element %" PRId64, name, bad);
-        return NULL;
-    }
-    return v;
-}
-
-/* Room for n floats, the same again at the next call. */
-static float *room(loader *l, int which, int64_t n)
-{
-    if (n > l->room_floats[which]) {
-        free(l->room[which]);
-        l->room[which] = malloc((size_t)n * sizeof **l->room);
-        l->room_floats[which] = l->room[which] ? n : 0;
-    }
-    if (!l->room[which])
-        mert_fail(l->e, "out of memory");
-    return l->room[which];
-}
-
-static double squares(const float *v, int64_t n)
-{
-    double lane[8] = {0}, sum = 0;
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int j = 0; j < 8; j++)
-            lane[j] += (double)v[i + j] * v[i + j];
-    for (; i < n; i++)
-        sum += (double)v[i] * v[i];
-    for (i = 0; i < 8; i++)
-        sum += lane[i];
-    return sum;
-}
-
-/* A conv's weight [a, b, kernel] with weight norm folded in (norm over dims 1 and 2), until the next call; shape as in values(). */
-static float *weight(loader *l, const char *base, const char *own, int64_t *shape)
-{
-    static const char *const g_names[] = {"weight_g", "parametrizations.weight.original0"};
-    static const char *const v_names[] = {"weight_v", "parametrizations.weight.original1"};
-    char name[2 * NAME], as[2 * NAME];
-    int naming = 0;
-    const float *g, *v;
-    float *w;
-    int64_t g_shape[3] = {-1, 1, 1}, each;
-    snprintf(name, sizeof name, "%s.parametrizations.", base);
-    naming = has_prefix(l, name);
-    snprintf(name, sizeof name, "%s.weight", base);
-    snprintf(as, sizeof as, "%s.weight", own);
-    if (mert_checkpoint_find(l->c, name)) {
-        v = values(l, name, as, 3, shape);
-        g = NULL;
-    } else {
-        snprintf(name, sizeof name, "%s.%s", base, v_names[naming]);
-        snprintf(as, sizeof as, "%s.weight_v", own);
-        v = values(l, name, as, 3, shape);
-        if (!v)
-            return NULL;
-        g_shape[0] = shape[0];
-        snprintf(name, sizeof name, "%s.%s", base, g_names[naming]);
-        snprintf(as, sizeof as, "%s.weight_g", own);
-        g = values(l, name, as, 3, g_shape);
-        if (!g)
-            return NULL;
-    }
-    if (!v)
-        return NULL;
-    each = shape[1] * shape[2];
-    w = room(l, 0, shape[0] * each);
-    for (int64_t o = 0; w && o < shape[0]; o++) {
-        double norm = g ? sqrt(squares(v + o * each, each)) : 1;
-        for (int64_t i = 0; i < each; i++)
-            w[o * each + i] = !g ? v[o * each + i] : norm > 0 ? (float)((double)g[o] * v[o * each + i] / norm) : 0;
-    }
-    return w;
-}
-
-/* What both kinds of conv have: base name in the container, our own name, weight and bias. shape: of the weight. */
-static const float *conv_tensors(loader *l, const char *net, int layer, const char *part, int transposed,
-                                 int64_t shape[3], const float **bias)
-{
-    char base[NAME + 16], own[NAME + 16], name[2 * NAME];
-    int64_t bias_shape[1];
-    float *w;
-    layer_name(l, base, net, layer, part);
-    strcat(base, !l->official ? ".conv" : transposed ? ".convtr.convtr" : ".conv.conv");
-    snprintf(own, sizeof own, "%s.layers.%d%s.conv", net, layer, part);
-    w = weight(l, base, own, shape);
-    if (!w)
-        return NULL;
-    bias_shape[0] = shape[transposed ? 1 : 0];
-    snprintf(name, sizeof name, "%s.bias", base);
-    strcat(own, ".bias");
-    *bias = values(l, name, own, 1, bias_shape);
-    return *bias ? w : NULL;
-}
-
-static int conv(loader *l, const char *net, int layer, const char *part, int64_t in, int down, int64_t dilation,
-                mert_seanet_conv *c)
+static int conv(mert_encodec_loader *l, const char *net, int layer, const char *part, int64_t in, int down,
+                int64_t dilation, mert_seanet_conv *c)
 {
     int64_t shape[3] = {-1, in, -1}, K;
-    const float *bias, *w = conv_tensors(l, net, layer, part, 0, shape, &bias);
+    const float *bias, *w = mert_encodec_conv(l, net, layer, part, 0, shape, &bias);
     float *ordered;
     if (!w)
         return -1;
@@ -216,7 +24,7 @@ static int conv(loader *l, const char *net, int layer, const char *part, int64_t
         return mert_fail(l->e, "layer %s %d: kernel %" PRId64 " is not twice a stride", net, layer, K);
     *c = (mert_seanet_conv){.in = in, .out = shape[0], .stride = down ? K / 2 : 1, .up = 1};
     c->left = (K - 1) * dilation + 1 - c->stride;
-    ordered = room(l, 1, shape[0] * in * K);
+    ordered = mert_encodec_room(l, 1, shape[0] * in * K);
     if (!ordered)
         return -1;
     for (int64_t o = 0; o < shape[0]; o++) /* [out, in, k] -> [out, k, in] */
@@ -234,10 +42,10 @@ static int conv(loader *l, const char *net, int layer, const char *part, int64_t
 }
 
 /* [in, out, 2 r] -> [r, out] outputs from [x[t - 1], x[t]] */
-static int upsampler(loader *l, const char *net, int layer, int64_t in, mert_seanet_conv *c)
+static int upsampler(mert_encodec_loader *l, const char *net, int layer, int64_t in, mert_seanet_conv *c)
 {
     int64_t shape[3] = {in, -1, -1}, r, out;
-    const float *bias, *w = conv_tensors(l, net, layer, "", 1, shape, &bias);
+    const float *bias, *w = mert_encodec_conv(l, net, layer, "", 1, shape, &bias);
     float *ordered, *biases;
     if (!w)
         return -1;
@@ -246,7 +54,7 @@ static int upsampler(loader *l, const char *net, int layer, int64_t in, mert_sea
     if (shape[2] % 2 || r < 2)
         return mert_fail(l->e, "layer %s %d: kernel %" PRId64 " is not twice a stride", net, layer, shape[2]);
     *c = (mert_seanet_conv){.in = in, .out = out, .stride = 1, .up = r, .left = 1, .zero_past = 1};
-    ordered = room(l, 1, r * out * 2 * in);
+    ordered = mert_encodec_room(l, 1, r * out * 2 * in);
     biases = malloc((size_t)(r * out) * sizeof *biases);
     for (int64_t j = 0; ordered && biases && j < r; j++)
         for (int64_t o = 0; o < out; o++) {
@@ -263,7 +71,7 @@ static int upsampler(loader *l, const char *net, int layer, int64_t in, mert_sea
     return c->product ? 0 : mert_fail(l->e, "out of memory");
 }
 
-static mert_seanet_stage *add(loader *l, mert_seanet *s, mert_seanet_kind kind)
+static mert_seanet_stage *add(mert_encodec_loader *l, mert_seanet *s, mert_seanet_kind kind)
 {
     if (s->n == MERT_SEANET_STAGES) {
         mert_fail(l->e, "more than %d layers", MERT_SEANET_STAGES);
@@ -273,7 +81,7 @@ static mert_seanet_stage *add(loader *l, mert_seanet *s, mert_seanet_kind kind)
     return &s->stages[s->n++];
 }
 
-static int add_conv(loader *l, mert_seanet *s, const char *net, int layer, int64_t in, int elu, int down)
+static int add_conv(mert_encodec_loader *l, mert_seanet *s, const char *net, int layer, int64_t in, int elu, int down)
 {
     mert_seanet_stage *g = add(l, s, MERT_SEANET_CONV);
     if (!g)
@@ -283,15 +91,16 @@ static int add_conv(loader *l, mert_seanet *s, const char *net, int layer, int64
 }
 
 /* All residual blocks from `layer` on; the number of the layer behind them, or -1. */
-static int add_residuals(loader *l, mert_seanet *s, const char *net, int layer, int64_t width)
+static int add_residuals(mert_encodec_loader *l, mert_seanet *s, const char *net, int layer, int64_t width)
 {
     int64_t dilation = 1;
-    for (; has_layer(l, net, layer, ".block"); layer++) {
+    for (; mert_encodec_has_layer(l, net, layer, ".block"); layer++) {
         mert_seanet_stage *g = add(l, s, MERT_SEANET_RESIDUAL);
         if (!g || conv(l, net, layer, ".block.1", width, 0, dilation, &g->conv) ||
             conv(l, net, layer, ".block.3", g->conv.out, 0, 1, &g->second))
             return -1;
-        if (has_layer(l, net, layer, ".shortcut") && conv(l, net, layer, ".shortcut", width, 0, 1, &g->shortcut))
+        if (mert_encodec_has_layer(l, net, layer, ".shortcut") &&
+            conv(l, net, layer, ".shortcut", width, 0, 1, &g->shortcut))
             return -1;
         if (g->second.out != width || g->second.left || g->shortcut.left ||
             (g->shortcut.product && g->shortcut.out != width))
@@ -303,15 +112,15 @@ static int add_residuals(loader *l, mert_seanet *s, const char *net, int layer, 
     return layer;
 }
 
-static int add_lstm(loader *l, mert_seanet *s, const char *net, int layer, int64_t width)
+static int add_lstm(mert_encodec_loader *l, mert_seanet *s, const char *net, int layer, int64_t width)
 {
     mert_seanet_stage *g = add(l, s, MERT_SEANET_LSTM);
     static const char *const leaves[] = {"weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l"};
-    char name[NAME + 32], base[NAME], own[NAME + 32];
+    char name[MERT_ENCODEC_NAME + 32], base[MERT_ENCODEC_NAME], own[MERT_ENCODEC_NAME + 32];
     if (!g)
         return -1;
     g->width = width;
-    layer_name(l, base, net, layer, ".lstm");
+    mert_encodec_layer_name(l, base, net, layer, ".lstm");
     for (;; g->layers++) {
         const float *v[4];
         float *bias;
@@ -328,7 +137,7 @@ static int add_lstm(loader *l, mert_seanet *s, const char *net, int layer, int64
             int64_t shape[2] = {4 * width, width};
             snprintf(name, sizeof name, "%s.%s%d", base, leaves[i], g->layers);
             snprintf(own, sizeof own, "%s.layers.%d.lstm.%s%d", net, layer, leaves[i], g->layers);
-            v[i] = values(l, name, own, i < 2 ? 2 : 1, shape);
+            v[i] = mert_encodec_values(l, name, own, i < 2 ? 2 : 1, shape);
             if (!v[i])
                 return -1;
         }
@@ -348,18 +157,18 @@ static int add_lstm(loader *l, mert_seanet *s, const char *net, int layer, int64
 
 /* conv; for each ratio: residuals, ELU, conv down; LSTM; ELU, conv. Indices count the layers without tensors (ELU),
  * too. */
-static int encoder(loader *l)
+static int encoder(mert_encodec_loader *l)
 {
     mert_seanet *s = &l->m->encoder;
     int i = 1;
     if (add_conv(l, s, "encoder", 0, 1, 0, 0))
         return -1;
-    while (!has_layer(l, "encoder", i, ".lstm")) {
+    while (!mert_encodec_has_layer(l, "encoder", i, ".lstm")) {
         i = add_residuals(l, s, "encoder", i, mert_seanet_out(s));
         if (i < 0)
             return -1;
         i++;
-        if (!has_layer(l, "encoder", i, ""))
+        if (!mert_encodec_has_layer(l, "encoder", i, ""))
             return mert_fail(l->e, "encoder layer %d is missing", i);
         if (add_conv(l, s, "encoder", i, mert_seanet_out(s), 1, 1))
             return -1;
@@ -370,7 +179,7 @@ static int encoder(loader *l)
     return add_conv(l, s, "encoder", i + 2, mert_seanet_out(s), 1, 0);
 }
 
-static int decoder(loader *l)
+static int decoder(mert_encodec_loader *l)
 {
     mert_seanet *s = &l->m->decoder;
     int i = 2;
@@ -403,19 +212,19 @@ static int decoder(loader *l)
     return 0;
 }
 
-static int quantiser(loader *l)
+static int quantiser(mert_encodec_loader *l)
 {
     int64_t count = 0, shape[2] = {-1, mert_seanet_out(&l->m->encoder)};
     const float *v[MTS_CODEBOOKS_MAX];
     for (; count < MTS_CODEBOOKS_MAX; count++) {
-        char name[NAME], own[NAME];
+        char name[MERT_ENCODEC_NAME], own[MERT_ENCODEC_NAME];
         snprintf(own, sizeof own, "quantizer.layers.%d.codebook.embed", (int)count);
         snprintf(name, sizeof name, l->official
                  ? "quantizer.vq.layers.%d._codebook.embed" : "quantizer.layers.%d.codebook.embed",
                  (int)count);
         if (count && !mert_checkpoint_find(l->c, name))
             break;
-        v[count] = values(l, name, own, 2, shape);
+        v[count] = mert_encodec_values(l, name, own, 2, shape);
         if (!v[count])
             return -1;
     }
@@ -424,7 +233,7 @@ static int quantiser(loader *l)
 }
 
 /* Nothing may be left over but what only training needs. */
-static int all_used(const loader *l)
+static int all_used(const mert_encodec_loader *l)
 {
     static const char *const training[] = {".inited", ".cluster_size", ".embed_avg"};
     for (size_t i = 0; i < mert_checkpoint_count(l->c); i++) {
@@ -443,7 +252,7 @@ static int all_used(const loader *l)
 
 /* ---- config.json, where there is one, must say what the tensors say ---- */
 
-static int expect_int(const loader *l, const mert_json *j, const char *key, int64_t is)
+static int expect_int(const mert_encodec_loader *l, const mert_json *j, const char *key, int64_t is)
 {
     int64_t says;
     if (mert_json_int(j, key, &says) || says == is)
@@ -451,7 +260,7 @@ static int expect_int(const loader *l, const mert_json *j, const char *key, int6
     return mert_fail(l->e, "config.json says %s %" PRId64 ", the tensors %" PRId64, key, says, is);
 }
 
-static int expect_word(const loader *l, const mert_json *j, const char *key, const char *word)
+static int expect_word(const mert_encodec_loader *l, const mert_json *j, const char *key, const char *word)
 {
     const char *says = mert_json_string(j, key);
     if (!says || !strcmp(says, word))
@@ -459,14 +268,14 @@ static int expect_word(const loader *l, const mert_json *j, const char *key, con
     return mert_fail(l->e, "config.json: %s '%.40s' is not known, only '%s'", key, says, word);
 }
 
-static int expect_bool(const loader *l, const mert_json *j, const char *key, int want)
+static int expect_bool(const mert_encodec_loader *l, const mert_json *j, const char *key, int want)
 {
     int says;
     return mert_json_bool(j, key, &says) || says == want ? 0
         : mert_fail(l->e, "config.json: %s %s is not known", key, says ? "true" : "false");
 }
 
-static int settings_before(loader *l)
+static int settings_before(mert_encodec_loader *l)
 {
     const mert_json *j = mert_checkpoint_config(l->c);
     int64_t growth = 2, rate = 24000;
@@ -491,7 +300,7 @@ static int settings_before(loader *l)
            expect_word(l, j, "pad_mode", "reflect") ? -1 : 0;
 }
 
-static int settings_after(loader *l)
+static int settings_after(mert_encodec_loader *l)
 {
     const mert_json *j = mert_checkpoint_config(l->c), *ratios;
     const mert_seanet *s = &l->m->encoder;
@@ -526,15 +335,15 @@ int mert_encodec_is(const mert_checkpoint *c)
            mert_checkpoint_find(c, "quantizer.vq.layers.0._codebook.embed");
 }
 
-static int load(loader *l)
+static int load(mert_encodec_loader *l)
 {
     mert_encodec *m = l->m;
-    l->official = has_prefix(l, "encoder.model.");
+    l->official = mert_encodec_has(l, "encoder.model.");
     l->hashed = 1;
     if (settings_before(l) || encoder(l) || quantiser(l) || settings_after(l))
         return -1;
     l->hashed = 0;
-    if (l->with_decoder && !has_prefix(l, "decoder."))
+    if (l->with_decoder && !mert_encodec_has(l, "decoder."))
         return mert_fail(l->e, "the decoder's tensors are missing");
     if (l->with_decoder && decoder(l))
         return -1;
@@ -548,7 +357,7 @@ static int load(loader *l)
 
 mert_encodec *mert_encodec_open(const mert_checkpoint *c, int with_decoder, mert_error *e)
 {
-    loader l = {.c = c, .e = e, .with_decoder = with_decoder};
+    mert_encodec_loader l = {.c = c, .e = e, .with_decoder = with_decoder};
     size_t n = mert_checkpoint_count(c), hashed = 0;
     int bad = -1;
     l.m = calloc(1, sizeof *l.m);

@@ -145,7 +145,8 @@ const float *mert_feature_input_read(mert_feature_input *in, const void *data, i
     values = as_they_are ? data : in->values;
     bad = MERT_CODES_KERNELS->beyond(values, n, 1e18f);
     if (bad < n) {
-        mert_fail(e, "frame %" PRId64 " holds a NaN, an infinity or a value beyond 1e18", in->frame + bad / in->features.width);
+        mert_fail(e, "frame %" PRId64 " holds a NaN, an infinity or a value beyond 1e18",
+                  in->frame + bad / in->features.width);
         return NULL;
     }
     in->frame += frames;

@@ -45,8 +45,8 @@ typedef struct mert_feature_input {
 
 void mert_feature_input_stream(mert_feature_input *in, const mts_begin *b);
 int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_error *e);
-/* The frames of a chunk as float32 [frames, width], the chunk itself where it is that, valid until the next call; NULL where one holds a NaN, an
- * infinity or a value whose square is none: the error names the frame. */
+/* The frames of a chunk as float32 [frames, width], the chunk itself where it is that, valid until the next call;
+ * NULL where one holds a NaN, an infinity or a value whose square is none: the error names the frame. */
 const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
 void mert_feature_input_free(mert_feature_input *in);
 

@@ -111,8 +111,8 @@ int64_t mert_nearest_scratch(const mert_nearest *n)
     return n->tile * (n->d + n->k);
 }
 
-int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x, int64_t ldx, int64_t rows, int32_t *label,
-                          double *distance2)
+int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x, int64_t ldx, int64_t rows,
+                          int32_t *label, double *distance2)
 {
     const mert_codes_kernels *v = MERT_CODES_KERNELS;
     float *z = scratch, *scores = z + rows * n->d, norm2[MERT_NEAREST_TILE_MAX];
@@ -160,7 +160,7 @@ static void piece(void *arg, int64_t at, int worker)
     job *j = arg;
     const mert_nearest *n = j->n;
     int64_t first = at * j->tile, rows = j->rows - first < j->tile ? j->rows - first : j->tile, seen;
-    int64_t bad = mert_nearest_rows(n, n->scratch + (int64_t)worker * mert_nearest_scratch(n), j->x + first * j->ldx, j->ldx,
+    int64_t bad = mert_nearest_rows(n, n->scratch + worker * mert_nearest_scratch(n), j->x + first * j->ldx, j->ldx,
                                     rows, j->label + first, j->distance2 ? j->distance2 + first : NULL);
     if (bad < 0)
         return;

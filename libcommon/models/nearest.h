@@ -32,12 +32,12 @@ void mert_nearest_set(mert_nearest *n, const float *codewords);
 int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t rows, int32_t *label,
                           double *distance2);
 
-/* The same for at most mert_nearest_tile rows, in the calling thread, with room of its own for mert_nearest_scratch floats: what tasks
- * of the pool call. Returns -1, or the first row as above. */
+/* The same for at most mert_nearest_tile rows, in the calling thread, with room of its own for mert_nearest_scratch
+ * floats: what tasks of the pool call. Returns -1, or the first row as above. */
 int64_t mert_nearest_tile(const mert_nearest *n);
 int64_t mert_nearest_scratch(const mert_nearest *n);
-int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x, int64_t ldx, int64_t rows, int32_t *label,
-                          double *distance2);
+int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x, int64_t ldx, int64_t rows,
+                          int32_t *label, double *distance2);
 
 /* The readable version, in double. */
 void mert_nearest_plain(const float *codewords, int64_t k, int64_t d, const float *x, int64_t rows, int32_t *label,

@@ -1,15 +1,15 @@
-/* SEANet, the causal convolution network on both sides of EnCodec's quantiser (REFERENCE section 5), run along time in
- * constant memory. A net is a row of stages on rows [T, C] (time first):
+/* SEANet, the causal convolution network on both sides of EnCodec's quantiser (REFERENCE section 5), run along time
+ * in constant memory. A net is a row of stages on rows [T, C] (time first):
  *
- *     conv       (ELU first, or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection, right
- *                padding what completes the last output
- *     upsampler  (ELU first) transposed conv, kernel 2 r, stride r, what hangs over on the right is trimmed: output rows
- *                r t + j = W[j] x[t] + W[j + r] x[t - 1], so it is a product of [x[t-1], x[t]] with r * C' outputs
+ *     conv       (ELU first, or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection,
+ *                right padding what completes the last output
+ *     upsampler  (ELU first) transposed conv, kernel 2 r, stride r, what hangs over on the right is trimmed: output
+ *                rows r t + j = W[j] x[t] + W[j + r] x[t - 1], so it is a product of [x[t-1], x[t]] with r * C' outputs
  *     residual   y = shortcut(x) + conv k 1 (ELU (conv k 3 (ELU x)))
  *     lstm       y = lstm(x) + x
  *
- * All arithmetic is by rows.h, so a row's value depends on the rows that its convolutions reach, and on nothing else: time
- * may be cut anywhere and what lies before a cut computed once more, without changing a bit (A1). */
+ * All arithmetic is by rows.h, so a row's value depends on the rows that its convolutions reach, and on nothing
+ * else: time may be cut anywhere and what lies before a cut computed once more, without changing a bit (A1). */
 #ifndef MERT_SEANET_H
 #define MERT_SEANET_H
 
@@ -74,9 +74,9 @@ int64_t mert_seanet_part_past(const mert_seanet_part *p);
  * multiple of the stride. */
 int64_t mert_seanet_part_least(const mert_seanet_part *p);
 
-/* x [before + rows, in] -> y [ceil(rows / stride) * up, out], of the last `rows` alone: a multiple of the stride, unless the
- * item ends with them. before: a multiple of the stride, `past` at least or all that there is: begins, x[0] is the
- * item's first row. */
+/* x [before + rows, in] -> y [ceil(rows / stride) * up, out], of the last `rows` alone: a multiple of the stride,
+ * unless the item ends with them. before: a multiple of the stride, `past` at least or all that there is: begins,
+ * x[0] is the item's first row. */
 typedef struct mert_seanet_stretch {
     const float *x;
     int64_t before, rows;

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows of a block, all lanes together, and steps of it at most. Looks around before a thread does another's share, and before it
- * lets others run. */
+/* Rows of a block, all lanes together, and steps of it at most. Looks around before a thread does another's share,
+ * and before it lets others run. */
 enum { BLOCK_ROWS = 512, BLOCK_STEPS = 128, SHARES = 64, PATIENCE = 64, LONG_PATIENCE = 2048 };
 
 /* The next step of a share that nobody has begun; on a cache line of its own, as every thread looks at its own. */
@@ -67,7 +67,8 @@ void mert_seanet_lstm_free(mert_seanet_lstm *l)
 static void do_share(const mert_seanet_lstm *l, int64_t s, int64_t t)
 {
     const mert_seanet_stage *g = l->g;
-    int64_t W = g->width, width = mert_panel_width(4 * W), n = l->n, unit = W * s / l->shares, end = W * (s + 1) / l->shares;
+    int64_t W = g->width, width = mert_panel_width(4 * W), n = l->n;
+    int64_t unit = W * s / l->shares, end = W * (s + 1) / l->shares;
     float *gates = l->gates + t * n * 4 * W, *y = l->rows[(l->layer + 1) % 2];
     const float *h = t ? y + (t - 1) * n * W : l->before;
     mert_panel_product p = mert_rows_product(g->recurrent[l->layer], h, W, n, gates, 4 * W, MERT_ROWS_ADD);

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A stage takes as many rows at a time as keep what it reads and writes within BLOCK floats (a fifth of a megabyte: a
- * cache), but STEPS at least, since its weights must come from further away than that. Pieces: steps of the whole part. */
+/* A stage takes as many rows at a time as keep what it reads and writes within BLOCK floats (a fifth of a megabyte:
+ * a cache), but STEPS at least, since its weights must come from further away than that. Pieces: steps of the whole
+ * part. */
 enum { BLOCK = 49152, STEPS = 48, PIECE_FLOATS = 1 << 14, PIECES = 8 };
 
 /* One stage on its way along time, in one thread: its input comes to stand behind what it remembers of the past. */

@@ -67,8 +67,9 @@ static void piece(void *arg, int64_t i, int worker)
         MERT_ROWS_KERNELS->part(p, row, p->m - row < j->rows ? p->m - row : j->rows, first, end < count ? end : count);
 }
 
-/* Pieces of rows that stay in the cache while the panels go by, and of half a million multiplications at least; where rows are few
- * (the deep layers: large weights, short clips) cut along the outputs, so that each thread reads its own share of the weights. */
+/* Pieces of rows that stay in the cache while the panels go by, and of half a million multiplications at least;
+ * where rows are few (the deep layers: large weights, short clips) cut along the outputs, so that each thread reads
+ * its own share of the weights. */
 void mert_panels_pool(const mert_panel_product *p, int64_t count)
 {
     job j = {.p = p};
@@ -84,7 +85,8 @@ void mert_panels_pool(const mert_panel_product *p, int64_t count)
     j.rows = ((p->m + j.row_tiles - 1) / j.row_tiles + step - 1) / step * step;
     j.row_tiles = (p->m + j.rows - 1) / j.rows;
     j.panel_tiles = 1;
-    while (count * j.row_tiles * j.panel_tiles < PIECES && j.panels > 1 && j.rows * p->k * j.panels * width > PIECE_WORK) {
+    while (count * j.row_tiles * j.panel_tiles < PIECES && j.panels > 1 &&
+           j.rows * p->k * j.panels * width > PIECE_WORK) {
         j.panels = (j.panels + 1) / 2;
         j.panel_tiles = (panels + j.panels - 1) / j.panels;
     }
@@ -128,10 +130,11 @@ void mert_rows_set(mert_rows *w, const float *weights, int64_t ldw)
     mert_pack_panels(w->panels, weights, ldw, w->n, w->k, 0, mert_panel_count(w->n));
 }
 
-mert_panel_product mert_rows_product(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)
+mert_panel_product mert_rows_product(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy,
+                                     int flags)
 {
-    return (mert_panel_product){.panels = w->panels, .n = w->n, .k = w->k, .taps = w->taps, .tap_stride = w->tap_stride, .x = x, .y = y,
-                          .ldx = ldx, .ldy = ldy, .m = m, .bias = w->bias, .flags = flags};
+    return (mert_panel_product){.panels = w->panels, .n = w->n, .k = w->k, .taps = w->taps, .tap_stride = w->tap_stride,
+                                .x = x, .y = y, .ldx = ldx, .ldy = ldy, .m = m, .bias = w->bias, .flags = flags};
 }
 
 void mert_rows_apply(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags)

@@ -20,16 +20,16 @@ enum { LANES = 4, ROWS = 1, WIDE_ROWS = 1 };
 #define UNROLL _Pragma("GCC unroll 48")
 #endif
 
-/* Steps of k that a panel is asked for before its turn: what comes from the second cache or beyond is then there in time, which the
- * hardware alone does not manage across pages. 64 bytes a line. */
+/* Steps of k that a panel is asked for before its turn: what comes from the second cache or beyond is then there in
+ * time, which the hardware alone does not manage across pages. 64 bytes a line. */
 enum { AHEAD = 8, LINE = 16 };
 
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
-/* What follows the product, for the sums [rows][width] of rows from `row` and of the first n columns from `at`: step by step for the
- * whole tile, so that each step is one long loop. */
-static inline __attribute__((always_inline)) void finish_tile(const mert_panel_product *p, float *sum, int64_t row, int64_t rows,
-                                                              int64_t at, int64_t n, int64_t width)
+/* What follows the product, for the sums [rows][width] of rows from `row` and of the first n columns from `at`: step
+ * by step for the whole tile, so that each step is one long loop. */
+static inline __attribute__((always_inline)) void finish_tile(const mert_panel_product *p, float *sum, int64_t row,
+                                                              int64_t rows, int64_t at, int64_t n, int64_t width)
 {
     const float alpha = p->alpha == 0 ? 1.0f : p->alpha;
     for (int64_t r = 0; r < rows; r++) {
@@ -61,48 +61,50 @@ static inline __attribute__((always_inline)) void finish_tile(const mert_panel_p
     }
 }
 
-#define FINISH(name, width)                                                                                              \
-    static __attribute__((noinline)) void name(const mert_panel_product *p, float *sum, int64_t row, int64_t rows, int64_t at) \
-    {                                                                                                                    \
-        if (p->n - at >= (width))                                                                                        \
-            finish_tile(p, sum, row, rows, at, (width), (width));                                                        \
-        else                                                                                                             \
-            finish_tile(p, sum, row, rows, at, p->n - at, (width));                                                      \
+#define FINISH(name, width)                                                                                          \
+    static __attribute__((noinline)) void name(const mert_panel_product *p, float *sum, int64_t row, int64_t rows,   \
+                                               int64_t at)                                                           \
+    {                                                                                                                \
+        if (p->n - at >= (width))                                                                                    \
+            finish_tile(p, sum, row, rows, at, (width), (width));                                                    \
+        else                                                                                                         \
+            finish_tile(p, sum, row, rows, at, p->n - at, (width));                                                  \
     }
 
 FINISH(finish, MERT_PANEL)
 FINISH(finish_half, MERT_PANEL / 2)
 FINISH(finish_wide, MERT_WIDE_PANEL)
 
-/* R rows by the first C columns of P panels of width W: a function for each, since only loops with literal bounds leave their sums in
- * registers under every compiler. The sums are read once, into `done`: whatever else touched them would keep them out of registers, too. */
-#define TILE(name, R, P, W, C, finish)                                                                                   \
-    static __attribute__((noinline)) void name(const mert_panel_product *p, int64_t row, int64_t panel)                  \
-    {                                                                                                                    \
-        vec sum[(R) * (P)][(C) / LANES];                                                                                 \
-        float done[(R) * (P)][C];                                                                                        \
-        const int64_t step = p->panel_step ? p->panel_step : p->k * (W), taps = p->taps ? p->taps : 1, ldx = p->ldx;     \
-        const int64_t width = p->k / taps;                                                                               \
-        const float *b = p->panels + panel * step;                                                                       \
-        UNROLL for (int r = 0; r < (R) * (P); r++)                                                                       \
-            UNROLL for (int c = 0; c < (C) / LANES; c++)                                                                 \
-                sum[r][c] = (vec){0};                                                                                    \
-        for (int64_t t = 0; t < taps; t++) {                                                                             \
-            const float *a = p->x + row * ldx + t * p->tap_stride;                                                       \
-            for (int64_t i = 0; i < width; i++, b += (W))                                                                \
-                UNROLL for (int q = 0; q < (P); q++) {                                                                   \
-                    UNROLL for (int c = 0; c < (C); c += LINE)                                                           \
-                        __builtin_prefetch(b + q * step + AHEAD * (W) + c);                                              \
-                    UNROLL for (int r = 0; r < (R); r++)                                                                 \
-                        UNROLL for (int c = 0; c < (C) / LANES; c++)                                                     \
-                            sum[q * (R) + r][c] += a[r * ldx + i] * *(const vec *)(b + q * step + c * LANES);            \
-                }                                                                                                        \
-        }                                                                                                                \
-        UNROLL for (int r = 0; r < (R) * (P); r++)                                                                       \
-            UNROLL for (int c = 0; c < (C) / LANES; c++)                                                                 \
-                *(vec *)(done[r] + c * LANES) = sum[r][c];                                                               \
-        for (int q = 0; q < (P); q++)                                                                                    \
-            finish(p, done[q * (R)], row, (R), (panel + q) * (W));                                                       \
+/* R rows by the first C columns of P panels of width W: a function for each, since only loops with literal bounds
+ * leave their sums in registers under every compiler. The sums are read once, into `done`: whatever else touched
+ * them would keep them out of registers, too. */
+#define TILE(name, R, P, W, C, finish)                                                                               \
+    static __attribute__((noinline)) void name(const mert_panel_product *p, int64_t row, int64_t panel)              \
+    {                                                                                                                \
+        vec sum[(R) * (P)][(C) / LANES];                                                                             \
+        float done[(R) * (P)][C];                                                                                    \
+        const int64_t step = p->panel_step ? p->panel_step : p->k * (W), taps = p->taps ? p->taps : 1, ldx = p->ldx; \
+        const int64_t width = p->k / taps;                                                                           \
+        const float *b = p->panels + panel * step;                                                                   \
+        UNROLL for (int r = 0; r < (R) * (P); r++)                                                                   \
+            UNROLL for (int c = 0; c < (C) / LANES; c++)                                                             \
+                sum[r][c] = (vec){0};                                                                                \
+        for (int64_t t = 0; t < taps; t++) {                                                                         \
+            const float *a = p->x + row * ldx + t * p->tap_stride;                                                   \
+            for (int64_t i = 0; i < width; i++, b += (W))                                                            \
+                UNROLL for (int q = 0; q < (P); q++) {                                                               \
+                    UNROLL for (int c = 0; c < (C); c += LINE)                                                       \
+                        __builtin_prefetch(b + q * step + AHEAD * (W) + c);                                          \
+                    UNROLL for (int r = 0; r < (R); r++)                                                             \
+                        UNROLL for (int c = 0; c < (C) / LANES; c++)                                                 \
+                            sum[q * (R) + r][c] += a[r * ldx + i] * *(const vec *)(b + q * step + c * LANES);        \
+                }                                                                                                    \
+        }                                                                                                            \
+        UNROLL for (int r = 0; r < (R) * (P); r++)                                                                   \
+            UNROLL for (int c = 0; c < (C) / LANES; c++)                                                             \
+                *(vec *)(done[r] + c * LANES) = sum[r][c];                                                           \
+        for (int q = 0; q < (P); q++)                                                                                \
+            finish(p, done[q * (R)], row, (R), (panel + q) * (W));                                                   \
     }
 
 #define ROWS_TILE(R) TILE(rows_##R, R, 1, MERT_PANEL, MERT_PANEL, finish)

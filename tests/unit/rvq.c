@@ -120,7 +120,8 @@ TEST(nonlinearities_are_within_a_few_ulp)
 
 /* Offsets far from zero, codewords that are equal, and points half way between two are where single precision would
  * err. */
-/* Against a look at every score: few and many, below and above the blocks that it goes by, equal ones, all that there are. */
+/* Against a look at every score: few and many, below and above the blocks that it goes by, equal ones, all that
+ * there are. */
 TEST(best_scores_and_values_beyond_a_limit_are_found)
 {
     enum { N = 40000, MAX = 64 };
