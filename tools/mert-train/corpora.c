@@ -72,11 +72,16 @@ static int pack_one(mert_strings *list, const char *name, const char *of, int64_
     there = packing == PACK_ELSEWHERE || mert_pack_fits(path, hash, rate);
     if (!there && packing == PACK_NOW) {
         mert_log_note("packing the audio of %s into %s", of, path);
-        if (mert_pack_make(path, of, rate, e))
+        if (mert_pack_make(path, of, rate, e)) {
+            free(path);
             return -1;
+        }
+        there = 1;
     }
-    if (there || packing == PACK_NOW)
+    if (there)
         add(list, path);
+    else
+        free(path);
     return 0;
 }
 
