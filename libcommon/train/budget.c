@@ -40,6 +40,12 @@ static double batch_work(const mert_budget *b, const mert_recipe *r, int64_t B, 
     return mert_forward_work(&b->model, B, L) + mert_heads_work(&b->model, llround(heads_frames(r, (double)B, T)));
 }
 
+/* Forward passes that an update's work is counted as: a backward pass is two, and recomputing is one more. */
+static double passes(const mert_recipe *r)
+{
+    return r->recompute ? 4 : 3;
+}
+
 /* The first epoch of each crop length; what an update hears and costs is that of the first. */
 static int plan_training(mert_budget *b, const mert_recipe *r, const mert_corpus *c, shape *largest, mert_error *e)
 {
@@ -56,7 +62,7 @@ static int plan_training(mert_budget *b, const mert_recipe *r, const mert_corpus
             b->too_short = p.too_short;
             for (int64_t k = 0; k < p.n; k++) {
                 samples += (double)p.batches[k].B * (double)p.batches[k].L;
-                work += 3 * batch_work(b, r, p.batches[k].B, p.batches[k].L);
+                work += passes(r) * batch_work(b, r, p.batches[k].B, p.batches[k].L);
             }
         }
         mert_plan_free(&p);
@@ -314,7 +320,7 @@ static int time_crop(mert_trainer *t, const mert_budget *b, const mert_recipe *r
         best = fmin(best, mert_seconds() - began);
     }
     silence_free(&s);
-    *pace = 3 * b->forward / best;
+    *pace = passes(r) * b->forward / best;
     return bad;
 }
 
@@ -328,7 +334,7 @@ int mert_budget_pace(mert_pace *p, const mert_budget *b, const mert_recipe *r, d
     *p = (mert_pace){0};
     if (product_pace(&p->product, e))
         return -1;
-    if (3 * 3 * b->forward / p->product > patience)
+    if (3 * passes(r) * b->forward / p->product > patience) /* three runs */
         return 0;
     if (mert_recipe_weights(r, &b->model, &w, e))
         return -1;

@@ -76,6 +76,8 @@ if [ -n "${MERT_SANITIZED:-}" ]; then
     echo "ok memory # left out: sanitizers take more"
 else
     check "memory: mostly activations" predicted --set encoder_layers=8 --set encoder_embed_dim=128 --set max_tokens=192000 --set pred_nomask_weight=1 --set total_updates=3
+    check "memory: recomputed" predicted --set encoder_layers=8 --set encoder_embed_dim=128 --set max_tokens=192000 --set recompute=yes --set total_updates=3
+    check "memory: activations of 16 bits" predicted --set encoder_layers=8 --set encoder_embed_dim=128 --set max_tokens=192000 --set activations=bf16 --set total_updates=3
     check "memory: an extractor" predicted --set 'conv_feature_layers=128x10/5 128x3/2*4 128x2/2*2' --set total_updates=3
     check "memory: mostly the model" predicted --set encoder_layers=6 --set encoder_embed_dim=256 --set encoder_ffn_embed_dim=1024 --set max_tokens=24000 --set total_updates=3
 fi
