@@ -49,10 +49,9 @@ static void find_parameters(mert_encoder *m)
     }
 }
 
-static int64_t packed_floats(const mert_config *c, int i)
+static int64_t conv_inputs(const mert_config *c, int i) /* of one output of layer i */
 {
-    return i ? (int64_t)c->conv[i - 1].dim * c->conv[i].dim * c->conv[i].kernel
-             : mert_packed_floats(c->conv[i].dim, c->conv[i].kernel);
+    return (int64_t)c->conv[i].kernel * (i ? c->conv[i - 1].dim : 1);
 }
 
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
@@ -76,8 +75,10 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
     if (!m->layers || !m->records)
         goto fail;
     find_parameters(m);
-    for (int i = 0; i < c->convs; i++)
-        bad |= !(m->packed[i] = mert_ops_floats(ops, packed_floats(c, i)));
+    for (int i = 0; i < c->convs; i++) {
+        bad |= !(m->panels[i] = mert_ops_floats(ops, mert_packed_floats(c->conv[i].dim, conv_inputs(c, i))));
+        bad |= i && !(m->ordered[i] = mert_ops_floats(ops, c->conv[i].dim * conv_inputs(c, i)));
+    }
     bad |= !(m->pos_w = mert_ops_floats(ops, (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel));
     bad |= !(m->pos_norm = mert_ops_floats(ops, c->pos_kernel));
     bad |= !(m->squares = ops->alloc(ops, sizeof *m->squares));
@@ -95,8 +96,10 @@ void mert_encoder_free(mert_encoder *m)
     if (!m)
         return;
     mert_arena_close(&m->memory);
-    for (int i = 0; i < m->c->convs; i++)
-        m->ops->release(m->ops, m->packed[i]);
+    for (int i = 0; i < m->c->convs; i++) {
+        m->ops->release(m->ops, m->panels[i]);
+        m->ops->release(m->ops, m->ordered[i]);
+    }
     m->ops->release(m->ops, m->pos_w);
     m->ops->release(m->ops, m->pos_norm);
     m->ops->release(m->ops, m->squares);
@@ -150,11 +153,14 @@ static void pack(mert_encoder *m)
     const mert_config *c = m->c;
     if (m->fresh && !m->regime.training) /* an update may lie between an evaluation and this */
         return;
-    mert_pack(m->ops, .to = m->packed[0], .w = mert_weight(m, m->conv[0].w), .ldw = c->conv[0].kernel,
-              .n = c->conv[0].dim, .k = c->conv[0].kernel);
-    for (int i = 1; i < c->convs; i++)
-        mert_swap_axes(m->ops, .to = m->packed[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
-                       .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
+    for (int i = 0; i < c->convs; i++) {
+        const float *w = i ? m->ordered[i] : mert_weight(m, m->conv[0].w);
+        if (i)
+            mert_swap_axes(m->ops, .to = m->ordered[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
+                           .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
+        mert_pack(m->ops, .to = m->panels[i], .w = w, .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
+                  .k = conv_inputs(c, i));
+    }
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
                      .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,
                      .kernel = c->pos_kernel);

@@ -35,18 +35,13 @@ static int over_time(const mert_encoder *m, int i)
     return i == 0 && !m->c->extractor_layer_norm;
 }
 
-/* Layer i's product for `clips` clips x. With one channel in, windows are rows that overlap, which products with panels
- * take as they are; others are cut along the kernel. */
+/* Layer i's product for `clips` clips x: windows are rows that overlap, and one product takes them as they are. */
 static void product(mert_encoder *m, int i, int64_t clips, const float *x, float *y)
 {
     mert_conv_shape s = shape(m, i, clips);
-    const float *bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL;
-    if (i)
-        mert_conv(m->ops, &s, x, m->packed[i], bias, NULL, 0, y);
-    else
-        mert_gemm(m->ops, .M = s.T_out, .N = s.O, .K = s.kernel, .a = x, .lda = s.stride, .a_step = s.T_in,
-                  .b = m->packed[0], .packed = 1, .c = y, .ldc = s.O, .c_step = s.T_out * s.O, .batch = clips,
-                  .bias = bias);
+    mert_gemm(m->ops, .M = s.T_out, .N = s.O, .K = s.kernel * s.C, .a = x, .lda = s.stride * s.C,
+              .a_step = s.T_in * s.C, .b = m->panels[i], .packed = 1, .c = y, .ldc = s.O, .c_step = s.T_out * s.O,
+              .batch = clips, .bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL);
 }
 
 /* y = (gelu of) the norm of the product x, or x itself where there is none; y may be x. stats: room for mean and rstd
@@ -182,7 +177,7 @@ void mert_extractor_backward(mert_encoder *m, float *d)
             s.B = clips_at(m, i, b);
             if (i < last) {
                 activation(m, i, s.B, product_again(m, i, b, s.B, room), room, 1, NULL);
-                mert_conv_backward(m->ops, &s, room, m->packed[i + 1],
+                mert_conv_backward(m->ops, &s, room, m->ordered[i + 1],
                                    m->conv_out[i + 1].now + b * clip_floats(m, i + 1), dw,
                                    m->conv[i + 1].b >= 0 ? mert_gradient(m, m->conv[i + 1].b) : NULL, dx);
             }

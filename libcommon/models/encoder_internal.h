@@ -52,9 +52,9 @@ struct mert_encoder {
     layer_parameters *layers;
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
 
-    float *packed[MERT_CONV_MAX]; /* conv weights tap before channel; the first layer's as panels (mert_pack) */
+    float *ordered[MERT_CONV_MAX], *panels[MERT_CONV_MAX]; /* conv weights tap before channel (not the first layer's) */
     float *pos_w, *pos_norm;      /* the positional convolution's weights, and the norms they were made with */
-    int fresh;                    /* packed and pos_w hold the present weights */
+    int fresh;                    /* panels, ordered and pos_w hold the present weights */
     double *squares;
     float *largest;               /* score of any attention of the last forward pass (training) */
 

@@ -4,8 +4,11 @@
 #include "encoder_internal.h"
 
 #include "../base/random.h"
+#include "../nn/rows.h"
 
 #include <math.h>
+
+enum { PACKING_PAYS = 512 }; /* rows: making panels costs as much as they save of a product of some 400 */
 
 static uint32_t site(int layer, int place)
 {
@@ -15,7 +18,19 @@ static uint32_t site(int layer, int place)
 static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *residual,
                    float *y)
 {
-    mert_linear(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), mert_weight(m, p.b), NULL, 0, residual, y);
+    int64_t rows = m->B * m->T;
+    mert_arena_mark mark = mert_arena_here(&m->memory);
+    float *panels;
+    if (rows < PACKING_PAYS) {
+        mert_linear(m->ops, rows, in, out, x, mert_weight(m, p.w), mert_weight(m, p.b), NULL, 0, residual, y);
+        return;
+    }
+    if (!(panels = mert_take(m, mert_packed_floats(out, in))))
+        return;
+    mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in);
+    mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = panels, .packed = 1, .c = y, .ldc = out,
+              .bias = mert_weight(m, p.b), .residual = residual);
+    mert_arena_back(&m->memory, mark);
 }
 
 static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *dy,

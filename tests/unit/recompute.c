@@ -32,10 +32,10 @@ static mert_config config(const kind *k)
         c.conv[i].dim = k->long_clips ? 4 : 24;
     c.conv[0].kernel = k->long_clips ? 2 : 10, c.conv[0].stride = k->long_clips ? 1 : k->convs == 1 ? 20 : 5;
     c.conv[1].kernel = 3, c.conv[1].stride = k->long_clips ? 3 : 2;
-    c.conv[2].kernel = k->long_clips ? 50 : 2, c.conv[2].stride = k->long_clips ? 50 : 2;
+    c.conv[2].kernel = k->long_clips ? 18 : 2, c.conv[2].stride = k->long_clips ? 17 : 2;
     c.extractor_layer_norm = c.conv_bias = k->extractor_layer_norm;
     c.pre_ln = k->pre_ln, c.deepnorm = k->deepnorm;
-    c.width = 16, c.layers = 10, c.heads = 2, c.ffn = 40, c.pos_kernel = 4, c.pos_groups = 2;
+    c.width = 16, c.layers = k->long_clips ? 4 : 10, c.heads = 2, c.ffn = 40, c.pos_kernel = 4, c.pos_groups = 2;
     c.codebooks = CODEBOOKS, c.classes[0] = 5, c.classes[1] = 4, c.special_rows = 4, c.final_dim = 6, c.untied = 1;
     c.cqt_target_bins = 0;
     return c;
