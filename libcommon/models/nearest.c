@@ -182,7 +182,7 @@ int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t 
             return -2;
         n->workers = workers;
     }
-    while (j.tile > 12 && rows < 4 * workers * j.tile) /* a few rows: something for every thread */
+    while (j.tile > 12 && rows < 2 * workers * j.tile) /* a few rows: something for every thread */
         j.tile /= 2;
     mert_pool_run((rows + j.tile - 1) / j.tile, piece, &j);
     return j.bad;
