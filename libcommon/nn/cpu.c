@@ -268,7 +268,7 @@ enum { HUGE_PAGE = 1 << 21 };
 
 static void *cpu_alloc(mert_ops *o, size_t bytes)
 {
-    size_t align = bytes >= 4 * HUGE_PAGE ? HUGE_PAGE : 64;
+    size_t align = bytes >= 16 * HUGE_PAGE ? HUGE_PAGE : 64; /* less would round small models up noticeably */
     void *p = bytes > SIZE_MAX / 2 ? NULL : aligned_alloc(align, (bytes + align - 1) / align * align);
     (void)o;
 #ifdef MADV_HUGEPAGE
