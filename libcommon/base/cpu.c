@@ -1,3 +1,10 @@
+#ifdef MERT_HAVE_AMX
+#define _GNU_SOURCE
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "cpu.h"
 
 #include <stdlib.h>
@@ -38,3 +45,34 @@ const char *mert_cpu_isa_name(void)
 {
     return names[mert_cpu_isa()];
 }
+
+#ifdef MERT_HAVE_AMX
+/* The tiles' state is large, so Linux wants to be asked for it, once per process; else it refuses. */
+static int have_amx(void)
+{
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    const char *wish = getenv("MERT_ISA");
+    unsigned a, b, c, d;
+    for (size_t i = 0; wish && i < sizeof names / sizeof *names; i++)
+        if (!strcmp(wish, names[i]))
+            return 0;
+    return mert_cpu_isa() == MERT_ISA_AVX512 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) &&
+           (d & AMX_TILE) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+int mert_cpu_amx(void)
+{
+    static int known = -1; /* every thread would find the same */
+    int now = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (now < 0) {
+        now = have_amx();
+        __atomic_store_n(&known, now, __ATOMIC_RELAXED);
+    }
+    return now;
+}
+#else
+int mert_cpu_amx(void)
+{
+    return 0;
+}
+#endif

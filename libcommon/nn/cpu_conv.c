@@ -3,13 +3,13 @@
 #include "cpu.h"
 
 #include "../base/pool.h"
-#include "rows.h"
+#include "rows_half.h"
 #include "vector.h"
 
 #include <cblas.h>
 #include <string.h>
 
-enum { TILE = 64 };
+enum { TILE = 64, HALF_ROWS = 512 };
 
 /* The group's channels of an item, with zeros for `pad` frames before and kernel after: slab [T + kernel][Cg]. */
 static void take_group(float *slab, const float *x, int64_t T, int64_t D, int64_t Cg, int64_t kernel, int64_t pad)
@@ -70,10 +70,32 @@ static void forward_group_packed(void *arg, int64_t i, int worker)
     }
 }
 
+/* The same in bfloat16, all taps at once, some frames after the others. */
+static void forward_group_half(void *arg, int64_t i, int worker)
+{
+    const mert_grouped_conv_args *a = arg;
+    int64_t b = i / a->groups, g = i % a->groups, Cg = a->D / a->groups, inner = a->kernel * Cg;
+    int64_t at = b * a->T * a->D + g * Cg, held = ((a->T + a->kernel) * Cg + 15) / 16 * 16;
+    mert_panel_product p = {.panels = a->w + g * mert_half_floats(Cg, inner), .n = Cg, .k = inner, .ldx = Cg,
+                            .m = a->T < HALF_ROWS ? a->T : HALF_ROWS, .ldy = a->D,
+                            .flags = a->gelu ? MERT_ROWS_GELU : 0, .bias = a->bias ? a->bias + g * Cg : NULL};
+    float *slab = mert_cpu_scratch(worker, (size_t)held + mert_half_room(&p) / sizeof(float) + 1);
+    take_group(slab, a->x + at, a->T, a->D, Cg, a->kernel, a->pad);
+    for (int64_t t = 0; t < a->T; t += HALF_ROWS, at += HALF_ROWS * a->D) {
+        p.x = slab + t * Cg;
+        p.y = a->y + at;
+        p.residual = a->residual ? a->residual + at : NULL;
+        p.m = a->T - t < HALF_ROWS ? a->T - t : HALF_ROWS;
+        mert_half_run(&p, slab + held);
+    }
+}
+
 void mert_cpu_grouped_conv(const void *args)
 {
     const mert_grouped_conv_args *a = args;
-    mert_pool_run(a->B * a->groups, a->packed ? forward_group_packed : forward_group, (void *)args);
+    mert_pool_run(a->B * a->groups,
+                  a->packed == MERT_PACKED_BF16 ? forward_group_half : a->packed ? forward_group_packed : forward_group,
+                  (void *)args);
 }
 
 /* One task: one group, all items in order, so that dw is one accumulation. */

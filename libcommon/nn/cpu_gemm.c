@@ -1,10 +1,11 @@
 /* Matrix products: single-threaded OpenBLAS on tiles, the pool over tiles (contract A1). The tiles follow from the shape alone: a row
  * of the result is always computed by the same call with the same other rows, whoever computes it. What follows the product
- * (bias, GELU, residual) runs on the tile while it is in cache. Products with packed weights are those of rows.h. */
+ * (bias, GELU, residual) runs on the tile while it is in cache. Products with packed weights are those of rows.h and
+ * rows_half.h. */
 #include "cpu.h"
 
 #include "../base/pool.h"
-#include "rows.h"
+#include "rows_half.h"
 #include "vector.h"
 
 #include <cblas.h>
@@ -69,22 +70,36 @@ static void packed_products(const mert_gemm_args *g)
                                   .residual = g->residual ? g->residual + c : NULL, .pre = g->pre ? g->pre + c : NULL,
                                   .flags = (g->add ? MERT_ROWS_ADD : 0) | (g->gelu ? MERT_ROWS_GELU : 0)};
         }
-        mert_panels_pool(p, n);
+        if (g->packed == MERT_PACKED_F32)
+            mert_panels_pool(p, n);
+        else if (g->a_step == 0)
+            mert_half_pool(p, n);
+        else
+            for (int64_t i = 0; i < n; i++)
+                mert_half_pool(p + i, 1);
     }
+}
+
+static int64_t panels_of(const mert_pack_args *a)
+{
+    return a->as == MERT_PACKED_BF16 ? mert_half_panels(a->n) : mert_panel_count(a->n);
 }
 
 static void pack_piece(void *arg, int64_t i, int worker)
 {
     const mert_pack_args *a = arg;
-    int64_t panels = mert_panel_count(a->n), which = i / panels, panel = i % panels;
+    int64_t panels = panels_of(a), which = i / panels, panel = i % panels;
     (void)worker;
-    mert_pack_panels(a->to + which * a->to_step, a->w + which * a->w_step, a->ldw, a->n, a->k, panel, panel + 1);
+    if (a->as == MERT_PACKED_BF16)
+        mert_half_pack(a->to + which * a->to_step, a->w + which * a->w_step, a->ldw, a->n, a->k, panel, panel + 1);
+    else
+        mert_pack_panels(a->to + which * a->to_step, a->w + which * a->w_step, a->ldw, a->n, a->k, panel, panel + 1);
 }
 
 void mert_cpu_pack(const void *args)
 {
     const mert_pack_args *a = args;
-    mert_pool_run((a->count > 0 ? a->count : 1) * mert_panel_count(a->n), pack_piece, (void *)args);
+    mert_pool_run((a->count > 0 ? a->count : 1) * panels_of(a), pack_piece, (void *)args);
 }
 
 void mert_cpu_gemm(const void *args)

@@ -75,18 +75,23 @@ typedef struct { float *to; const uint16_t *from; int64_t n; } mert_widen_args;
 
 /* ---- products ---- */
 
+/* What weights are packed as; 0: they are not. */
+typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16 } mert_packing;
+
 /* c[M,N] = (add: c +) alpha * op(a) op(b), then, in this order: + bias[N]; pre[M,N] = that; GELU; + residual[M,N].
  * op(a) is a[M,K] or (ta) the transpose of a[K,M]; op(b) is b[K,N] or (tb) the transpose of b[N,K]. alpha 0 means 1.
  * batch > 0: so many products, `*_step` floats apart (pre and residual move like c); sum: their sum goes into one c.
  * pre and residual have c's row stride.
  * packed: b is what mert_pack made of the weights [N,K] (op(b) is their transpose; ldb, tb and ta do not count, there is no sum).
- * Then every output is one sum in the order of K: a row's result does not depend on M or on where in `a` it stands (A1). */
+ * Then every output is one sum in the order of K: a row's result does not depend on M or on where in `a` it stands
+ * (A1). With MERT_PACKED_BF16 the numbers of a and b are rounded to bfloat16, and nothing else is. */
 typedef struct {
     int64_t M, N, K;
     const float *a, *b;
     float *c;
     int64_t lda, ldb, ldc;
-    int ta, tb, add, packed;
+    int ta, tb, add;
+    mert_packing packed;
     float alpha;
     int64_t batch, a_step, b_step, c_step, bias_step;
     int sum;
@@ -94,9 +99,15 @@ typedef struct {
     float *pre;
     int gelu;
 } mert_gemm_args;
-/* Weights in the order in which the backend's products read them best; opaque, mert_packed_floats(n, k) of nn/rows.h long.
- * w: `count` matrices [n, k] with row stride ldw, w_step apart -> to, to_step apart. */
-typedef struct { float *to; const float *w; int64_t ldw, n, k, count, to_step, w_step; } mert_pack_args;
+/* Weights in the order in which the backend's products read them best; opaque, mert_packed_floats(n, k) of nn/rows.h
+ * long, or mert_half_floats(n, k) of nn/rows_half.h. w: `count` matrices [n, k] with row stride ldw, w_step apart ->
+ * to, to_step apart. as 0: f32. */
+typedef struct {
+    float *to;
+    const float *w;
+    int64_t ldw, n, k, count, to_step, w_step;
+    mert_packing as;
+} mert_pack_args;
 
 /* ---- elementwise, and sums over rows ---- */
 
@@ -156,7 +167,8 @@ typedef struct {
     float *y;
     const float *x, *w, *bias, *residual;
     int64_t B, T, D, groups, kernel, pad;
-    int packed, gelu;
+    mert_packing packed;
+    int gelu;
 } mert_grouped_conv_args;
 /* dx += , dw += ; (the bias's gradient is a column sum) */
 typedef struct { float *dx, *dw; const float *dy, *x, *w; int64_t B, T, D, groups, kernel, pad; } mert_grouped_conv_backward_args;
