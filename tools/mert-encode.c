@@ -28,10 +28,11 @@
 #include <string.h>
 
 static const char *model_path, *layer_list = "all", *factors, *device = "cpu", *span_text, *window_text, *hop_text;
-static int pool, dtype, join, normalize = -1;
+static int pool, dtype, join, precision, normalize = -1;
 static const char *const pools[] = {"none", "mean", "max", NULL};
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
 static const char *const joins[] = {"centre", "fade", NULL};
+static const char *const precisions[] = {"f32", "bf16", NULL};
 
 static const mert_option options[] = {
     {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL,
@@ -48,6 +49,8 @@ static const mert_option options[] = {
     {"hop", 0, MERT_STRING, &hop_text, "SECONDS", 0, 0, NULL, "from one window to the next (default: a window)"},
     {"join", 0, MERT_CHOICE, &join, "HOW", 0, 0, joins, "where windows overlap: cut in the centre, or fade"},
     {"dtype", 0, MERT_CHOICE, &dtype, "TYPE", 0, 0, dtypes, "numbers written"},
+    {"precision", 0, MERT_CHOICE, &precision, "TYPE", 0, 0, precisions,
+     "bf16: products of numbers rounded to bfloat16, with a known error"},
     {"normalize", 0, MERT_FLAG, &normalize, NULL, 0, 0, NULL,
      "clip to mean 0, variance 1 first (default: as the model's preprocessor says)"},
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL,
@@ -364,7 +367,8 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
     const mert_config *c = &s->weights.layout.config;
     mert_pooling_plan plan = pooling_plan(s);
     int64_t width;
-    if (!(s->inference = mert_inference_new(&s->weights, ops, s->layers.index, s->layers.n, e)))
+    if (!(s->inference = mert_inference_new(&s->weights, ops, precision ? MERT_PACKED_BF16 : MERT_PACKED_F32,
+                                            s->layers.index, s->layers.n, e)))
         return -1;
     if (s->layers.weighted)
         mert_inference_weigh(s->inference, s->layers.factors);
@@ -399,6 +403,8 @@ static char *settings_text(const state *s)
         if (s->span.num)
             fprintf(f, " span=%s", mert_fraction_print(number, s->span));
         fprintf(f, " dtype=%s normalize=%s", dtypes[dtype], !c->normalize ? "no" : s->cutter ? "window" : "yes");
+        if (precision)
+            fprintf(f, " precision=%s", precisions[precision]);
         if (s->cutter) {
             fprintf(f, " window=%s", mert_fraction_print(number, s->window));
             fprintf(f, " hop=%s join=%s", mert_fraction_print(number, s->hop), joins[join]);

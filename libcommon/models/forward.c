@@ -1,7 +1,7 @@
 #include "forward.h"
 
 #include "../nn/arena.h"
-#include "../nn/rows.h"
+#include "../nn/rows_half.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -14,13 +14,14 @@ enum {
     ROWS = 264    /* of a feed-forward part at a time */
 };
 
-typedef struct linear { const float *w, *b; } linear; /* w packed */
+typedef struct linear { const float *w, *b; mert_packing packing; } linear;
 typedef struct norm { const float *w, *b; } norm;
 typedef struct layer { linear qkv, out, fc1, fc2; norm norm1, norm2; } layer;
 
 struct mert_forward {
     mert_config c;
     mert_ops *ops;
+    mert_packing packing;         /* of all but the first convolution */
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
     linear conv[MERT_CONV_MAX], projection, position;
     norm conv_norm[MERT_CONV_MAX], feature_norm, encoder_norm;
@@ -103,19 +104,24 @@ static norm take_norm(taking *t, int64_t n, const char *name)
     return (norm){w, take(t, n, "%s.bias", name)};
 }
 
+static int64_t packed_floats(const mert_forward *f, int64_t n, int64_t k)
+{
+    return f->packing == MERT_PACKED_BF16 ? mert_half_floats(n, k) : mert_packed_floats(n, k);
+}
+
 /* Weights [n, k], packed. */
 __attribute__((format(printf, 4, 5))) static float *take_packed(taking *t, int64_t n, int64_t k, const char *format, ...)
 {
     const mert_parameter *p;
     const float *x;
-    float *to = place(t, mert_packed_floats(n, k));
+    float *to = place(t, packed_floats(t->f, n, k));
     char name[128];
     va_list ap;
     va_start(ap, format);
     vsnprintf(name, sizeof name, format, ap);
     va_end(ap);
     if ((x = begin(t, &p, name))) {
-        mert_pack(t->f->ops, .to = to, .w = x, .ldw = k, .n = n, .k = k);
+        mert_pack(t->f->ops, .to = to, .w = x, .ldw = k, .n = n, .k = k, .as = t->f->packing);
         done(t, p, x);
     }
     return to;
@@ -124,7 +130,7 @@ __attribute__((format(printf, 4, 5))) static float *take_packed(taking *t, int64
 static linear take_linear(taking *t, int64_t out, int64_t in, const char *name)
 {
     const float *w = take_packed(t, out, in, "%s.weight", name);
-    return (linear){w, take(t, out, "%s.bias", name)};
+    return (linear){w, take(t, out, "%s.bias", name), t->f->packing};
 }
 
 /* Conv weights [O, C, K] with the tap before the channel, as rows of overlapping windows want them. */
@@ -152,29 +158,31 @@ static void take_conv(taking *t, int i)
             mert_pack(f->ops, .to = to, .w = official, .ldw = K, .n = O, .k = K);
     } else {
         const mert_parameter *p;
-        to = place(t, mert_packed_floats(O, C * K));
+        to = place(t, packed_floats(f, O, C * K));
         snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.0.weight", i);
         if ((official = begin(t, &p, name))) {
             mert_swap_axes(f->ops, .to = t->ordered, .from = official, .n = O, .a = C, .b = K);
-            mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = C * K, .n = O, .k = C * K);
+            mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = C * K, .n = O, .k = C * K, .as = f->packing);
             done(t, p, official);
         }
     }
     f->conv[i].w = to;
+    f->conv[i].packing = C == 1 ? MERT_PACKED_F32 : f->packing;
 }
 
 static void take_position(taking *t)
 {
     mert_forward *f = t->f;
-    int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel, packed = mert_packed_floats(Cg, K * Cg);
+    int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel, packed = packed_floats(f, Cg, K * Cg);
     const float *b = take(t, D, "encoder.pos_conv.0.bias"), *g = take(t, K, "encoder.pos_conv.0.weight_g"), *v;
     float *lengths = place(t, K), *to = place(t, G * packed);
     const mert_parameter *p;
-    f->position = (linear){to, b};
+    f->position = (linear){to, b, f->packing};
     if (!(v = begin(t, &p, "encoder.pos_conv.0.weight_v")))
         return;
     mert_weight_norm(f->ops, .w = t->ordered, .norm = lengths, .g = g, .v = v, .out = D, .in = Cg, .kernel = K);
-    mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = K * Cg, .n = Cg, .k = K * Cg, .count = G, .to_step = packed, .w_step = Cg * K * Cg);
+    mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = K * Cg, .n = Cg, .k = K * Cg, .count = G, .to_step = packed,
+              .w_step = Cg * K * Cg, .as = f->packing);
     done(t, p, v);
 }
 
@@ -192,6 +200,7 @@ static void take_layer(taking *t, int i)
         const float *b = take(t, D, "encoder.layers.%d.self_attn.%s_proj.bias", i, parts[j]);
         l->qkv.b = j ? l->qkv.b : b;
     }
+    l->qkv.packing = t->f->packing;
     snprintf(name, sizeof name, "encoder.layers.%d.self_attn.out_proj", i);
     l->out = take_linear(t, D, D, name);
     snprintf(name, sizeof name, "encoder.layers.%d.fc1", i);
@@ -235,6 +244,10 @@ static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
     f->size = t.at;
     t = (taking){.f = f};
     if (w->packed) {
+        if (w->packed_as != f->packing)
+            return mert_fail(e, "packed for products in %s, and %s is asked for (--precision)",
+                             f->packing == MERT_PACKED_BF16 ? "f32" : "bf16",
+                             f->packing == MERT_PACKED_BF16 ? "bf16" : "f32");
         if (w->packed_size != f->size)
             return mert_fail(e, "%lld packed weights, and this architecture has %lld", (long long)w->packed_size, (long long)f->size);
         f->mapped = f->ops->share(f->ops, w->packed, (size_t)f->size * sizeof(float));
@@ -266,7 +279,7 @@ static int make_first(mert_forward *f, mert_error *e)
     return f->clip.failed ? mert_fail(e, "out of memory for the weights") : 0;
 }
 
-mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_error *e)
+mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_packing packing, mert_error *e)
 {
     mert_forward *f = calloc(1, sizeof *f);
     const mert_config *c = &w->layout.config;
@@ -276,6 +289,7 @@ mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_error 
     }
     f->c = *c;
     f->ops = ops;
+    f->packing = packing;
     f->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
     f->layers = calloc((size_t)c->layers, sizeof *f->layers);
     mert_arena_open(&f->clip, ops);
@@ -313,8 +327,8 @@ void mert_forward_free(mert_forward *f)
 static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t out, const float *x, int64_t ldx, int gelu, const float *residual,
                   float *y)
 {
-    mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .packed = 1, .c = y, .ldc = out, .bias = l.b, .gelu = gelu,
-              .residual = residual);
+    mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .packed = l.packing, .c = y,
+              .ldc = out, .bias = l.b, .gelu = gelu, .residual = residual);
 }
 
 static void normalise(mert_forward *f, norm w, int64_t rows, int64_t columns, const float *x, float *y)
@@ -330,7 +344,7 @@ static void fold_first(mert_forward *f, const float *x, int64_t L)
     mert_fold_norm(f->ops, .w = f->folded, .b = f->folded_bias, .sums = f->sums, .products = f->products, .v = f->first,
                    .norm_w = f->conv_norm[0].w, .norm_b = f->conv_norm[0].b, .out = O, .kernel = K, .T = T, .eps = (float)f->c.eps);
     mert_pack(f->ops, .to = f->folded_packed, .w = f->folded, .ldw = K, .n = O, .k = K);
-    f->conv[0] = (linear){f->folded_packed, f->folded_bias};
+    f->conv[0] = (linear){f->folded_packed, f->folded_bias, MERT_PACKED_F32};
 }
 
 /* The rows of each layer's outputs that n frames need; rows[0]: samples. */
@@ -435,8 +449,9 @@ static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
         normalise(f, l->norm1, T, D, r->x, r->attended);
         in = r->attended;
     }
-    mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = in, .lda = D, .b = l->qkv.w, .packed = 1, .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b,
-              .batch = 3, .b_step = mert_packed_floats(D, D), .c_step = D, .bias_step = (D + 15) / 16 * 16);
+    mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = in, .lda = D, .b = l->qkv.w, .packed = l->qkv.packing,
+              .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b, .batch = 3, .b_step = packed_floats(f, D, D),
+              .c_step = D, .bias_step = (D + 15) / 16 * 16);
     mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = r->qkv + D, .v = r->qkv + 2 * D, .B = 1, .T = T, .H = H,
                    .dh = D / H, .ld = 3 * D, .scale = (float)(1.0 / sqrt((double)(D / H))));
     for (int64_t t = 0; t < T; t += step)
@@ -461,8 +476,9 @@ int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cq
     project(f, x, cqt, T, r.attended);
     if (a->failed)
         return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
-    mert_grouped_conv(f->ops, .y = r.x, .x = r.attended, .w = f->position.w, .packed = 1, .bias = f->position.b, .gelu = 1, .residual = r.attended,
-                      .B = 1, .T = T, .D = D, .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
+    mert_grouped_conv(f->ops, .y = r.x, .x = r.attended, .w = f->position.w, .packed = f->position.packing,
+                      .bias = f->position.b, .gelu = 1, .residual = r.attended, .B = 1, .T = T, .D = D,
+                      .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
     if (!c->pre_ln)
         normalise(f, f->encoder_norm, T, D, r.x, r.x);
     for (int i = 0; i <= last; i++) {

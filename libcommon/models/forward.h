@@ -17,8 +17,9 @@
 typedef struct mert_forward mert_forward;
 
 /* The weights are taken one after the other and forgotten (mert_weights_forget). Of a packed model they stay where they are: then w must
- * not be dropped before the object is freed. */
-mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_error *e);
+ * not be dropped before the object is freed. MERT_PACKED_BF16: the products of linears and convolutions, but for the
+ * first, take weights and activations rounded to bfloat16; all else is float32. */
+mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_packing packing, mert_error *e);
 void mert_forward_free(mert_forward *f); /* NULL is fine */
 /* The packed weights, device [returned]: what a packed model holds. */
 int64_t mert_forward_weights(const mert_forward *f, const float **block);

@@ -32,7 +32,8 @@ struct mert_inference {
     int64_t pooled_rows;
 };
 
-mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const int *layers, int n_layers, mert_error *e)
+mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_packing packing, const int *layers,
+                                   int n_layers, mert_error *e)
 {
     mert_inference *m = calloc(1, sizeof *m);
     if (!m) {
@@ -48,7 +49,8 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const i
         m->slot[layers[i]] = i;
         m->last = layers[i] > m->last ? layers[i] : m->last;
     }
-    if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) || !(m->encoder = mert_forward_new(w, ops, e))) {
+    if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) ||
+        !(m->encoder = mert_forward_new(w, ops, packing, e))) {
         mert_inference_free(m);
         return NULL;
     }

@@ -17,9 +17,9 @@
 typedef struct mert_inference mert_inference;
 
 /* Takes the weights to the device: w's numbers are not needed afterwards (mert_weights_drop), its layout is. layers:
- * indices 0..N in the order in which they come out. */
-mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, const int *layers, int n_layers,
-                                   mert_error *e);
+ * indices 0..N in the order in which they come out. packing: precision of products, as forward.h has it. */
+mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_packing packing, const int *layers,
+                                   int n_layers, mert_error *e);
 void mert_inference_free(mert_inference *m); /* NULL is fine */
 
 /* Before the first clip: instead of the layers their sum, each times its factor. factors [n_layers], taken as they are

@@ -36,7 +36,7 @@ static float *answer(const mert_weights *w, const float *pcm, int64_t L, const i
         mert_fail(e, "out of memory");
         return NULL;
     }
-    m = mert_inference_new(w, mert_ops_cpu(), layers, (int)states, e);
+    m = mert_inference_new(w, mert_ops_cpu(), w->packed ? w->packed_as : MERT_PACKED_F32, layers, (int)states, e);
     if (!m || mert_inference_run(m, pcm, L, &rows, &T, e)) {
         free(to);
         to = NULL;
@@ -139,7 +139,8 @@ static int take(known *k, const mert_weights *w, mert_error *e)
     return 0;
 }
 
-static int compare(const known *k, const float *got, int64_t states, int64_t D, double *worst, mert_error *e)
+static int compare(const known *k, const float *got, int64_t states, int64_t D, double tolerance,
+                   double *worst, mert_error *e)
 {
     *worst = 0;
     for (int64_t s = 0; s < states; s++) {
@@ -150,10 +151,10 @@ static int compare(const known *k, const float *got, int64_t states, int64_t D, 
             top = fabs((double)y[i]) > top ? fabs((double)y[i]) : top;
             off = d > off || isnan(d) ? d : off;
         }
-        if (!(off <= MERT_ANSWER_TOLERANCE * top))
+        if (!(off <= tolerance * top))
             return mert_fail(e,
                              "another answer: hidden state %" PRId64 " differs by %.3g of its maximum, %g is allowed",
-                             s, off / top, MERT_ANSWER_TOLERANCE);
+                             s, off / top, tolerance);
         *worst = top > 0 && off / top > *worst ? off / top : *worst;
     }
     return 0;
@@ -165,7 +166,7 @@ int mert_known_answer_check(const mert_weights *w, const char *dir, double *wors
     char *path = mert_path_join(dir, file_name);
     known k = {.file = NULL};
     float *got = NULL;
-    int result = -1;
+    int result = -1, half = w->packed && w->packed_as == MERT_PACKED_BF16;
     if (!path)
         return mert_fail(e, "out of memory");
     if (access(path, F_OK)) {
@@ -174,7 +175,8 @@ int mert_known_answer_check(const mert_weights *w, const char *dir, double *wors
     }
     if ((k.file = mert_checkpoint_open(path, e))) {
         if (!take(&k, w, e) && (got = answer(w, k.pcm, k.L, k.frames, k.n, e)) &&
-            !compare(&k, got, c->layers + 1, c->width, worst, e))
+            !compare(&k, got, c->layers + 1, c->width, half ? MERT_ANSWER_HALF_TOLERANCE : MERT_ANSWER_TOLERANCE, worst,
+                     e))
             result = 1;
         else
             mert_fail_in(e, "%s", path);

@@ -5,6 +5,7 @@
 #ifndef MERT_WEIGHTS_H
 #define MERT_WEIGHTS_H
 
+#include "../nn/ops.h"
 #include "config.h"
 
 typedef struct mert_parameter {
@@ -41,6 +42,7 @@ typedef struct mert_weights {
     mert_checkpoint *source; /* what views and packed point into */
     const float *packed; /* NULL, or the numbers in the order of products (forward.h), and no others */
     int64_t packed_size;
+    mert_packing packed_as;
     uint64_t hash;       /* of a packed model: S9, as it was when it was packed */
 } mert_weights;
 
@@ -75,7 +77,8 @@ int mert_weights_save(const mert_weights *w, const char *dir, mert_error *e);
 int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e);
 /* The numbers in the order of products, size floats, as one file that is used where it is, without packing and shared by all processes:
  * model.safetensors with one tensor "packed", and config.json that says so. By F4. */
-int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, const char *dir, mert_error *e);
+int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, mert_packing as, const char *dir,
+                             mert_error *e);
 uint64_t mert_weights_hash(const mert_weights *w); /* S9, over the tensors that inference needs */
 void mert_weights_free(mert_weights *w);
 

@@ -237,13 +237,17 @@ static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
     return mert_fail(e, "no memory for %lld parameters", (long long)w->layout.elements);
 }
 
-/* "mert_packed" of config.json: {"version": 1, "hash": S9 in hex, "xxh64": of the bytes of the one tensor "packed"}. */
+/* "mert_packed" of config.json: {"version": 1, "hash": S9 in hex, "xxh64": of the bytes of the one tensor "packed"},
+ * and "precision": "bf16" where the products are to be so; then some of the tensor's float32 are pairs of bfloat16. */
 static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_json *about, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(c, "packed");
     const char *hash = mert_json_as_string(mert_json_get(about, "hash"));
+    const mert_json *precision = mert_json_get(about, "precision");
     mert_config config;
     int64_t version = 0;
+    if (precision && (!mert_json_as_string(precision) || strcmp(mert_json_as_string(precision), "bf16")))
+        return mert_fail(e, "packed for a precision that this version does not know");
     if (mert_json_as_int(mert_json_get(about, "version"), &version) || version != MERT_PACKED_VERSION)
         return mert_fail(e, "packed in a way that this version does not know: pack the model again");
     if (!t || t->type != MERT_E_F32 || t->ndim != 1 || (uintptr_t)t->data % 64 || !hash || sscanf(hash, "%16" SCNx64, &w->hash) != 1)
@@ -255,6 +259,7 @@ static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_jso
         return -1;
     w->packed = t->data;
     w->packed_size = t->elements;
+    w->packed_as = precision ? MERT_PACKED_BF16 : MERT_PACKED_F32;
     return 0;
 }
 
@@ -381,7 +386,7 @@ int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e)
 }
 
 /* config.json with what tells a packed model from others. NULL: out of memory. */
-static char *packed_config(const mert_weights *w, const float *packed, int64_t size)
+static char *packed_config(const mert_weights *w, const float *packed, int64_t size, mert_packing as)
 {
     mert_config config = w->layout.config;
     char *text, *to = NULL;
@@ -391,8 +396,10 @@ static char *packed_config(const mert_weights *w, const float *packed, int64_t s
     if (!(text = mert_config_to_hf(&config)))
         return NULL;
     if ((f = open_memstream(&to, &n))) {
-        fprintf(f, "{\n  \"mert_packed\": {\"version\": %d, \"hash\": \"%016" PRIx64 "\", \"xxh64\": \"%016" PRIx64 "\"},%s", MERT_PACKED_VERSION,
-                mert_weights_hash(w), mts_xxh64(packed, (size_t)size * sizeof *packed, 0), strchr(text, '{') + 1);
+        fprintf(f, "{\n  \"mert_packed\": {\"version\": %d, \"hash\": \"%016" PRIx64 "\", \"xxh64\": \"%016" PRIx64
+                "\"%s},%s",
+                MERT_PACKED_VERSION, mert_weights_hash(w), mts_xxh64(packed, (size_t)size * sizeof *packed, 0),
+                as == MERT_PACKED_BF16 ? ", \"precision\": \"bf16\"" : "", strchr(text, '{') + 1);
         if (fclose(f)) {
             free(to);
             to = NULL;
@@ -402,13 +409,14 @@ static char *packed_config(const mert_weights *w, const float *packed, int64_t s
     return to;
 }
 
-int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, const char *dir, mert_error *e)
+int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, mert_packing as, const char *dir,
+                             mert_error *e)
 {
     mert_tensor_out out = {.name = "packed", .type = MERT_E_F32, .ndim = 1, .shape = {size}, .data = packed};
     char *path = mert_path_join(dir, "model.safetensors");
     int bad = !path ? mert_fail(e, "%s: out of memory", dir) : 0;
     bad = bad || mert_make_directory(dir, e) || mert_safetensors_write(path, &out, 1, e) ||
-          write_text(dir, "config.json", packed_config(w, packed, size), e) ||
+          write_text(dir, "config.json", packed_config(w, packed, size, as), e) ||
           write_text(dir, "preprocessor_config.json", mert_config_to_preprocessor(&w->layout.config), e);
     free(path);
     return bad ? -1 : 0;

@@ -156,7 +156,7 @@ int main(int argc, char **argv)
     run_operation = cpu->run;
     cpu->run = timed_run;
     x = clip(n);
-    m = x ? mert_inference_new(&w, cpu, layers, config->layers + 1, &e) : NULL;
+    m = x ? mert_inference_new(&w, cpu, MERT_PACKED_F32, layers, config->layers + 1, &e) : NULL;
     for (int i = -1; m && i < runs; i++) /* the first packs weights and asks for memory */
         if (measure(m, x, n, &r[i < 0 ? 0 : i], &e)) {
             mert_inference_free(m);

@@ -97,7 +97,7 @@ static void oracle(const mert_weights *w, const float *x, int64_t L, const float
     mert_encoder_free(m);
 }
 
-static void one_length(const mert_weights *w, mert_forward *f, int64_t L, int last)
+static void one_length(const mert_weights *w, mert_forward *f, int64_t L, int last, double tolerance)
 {
     mert_error e;
     const mert_config *c = &w->layout.config;
@@ -111,10 +111,10 @@ static void one_length(const mert_weights *w, mert_forward *f, int64_t L, int la
     CHECK(!mert_forward_run(f, x, L, cqt, last, keep_state, &s, &e));
     CHECK(s.seen == last + 1);
     for (int i = 0; i <= last; i++)
-        CHECK_APART(get(s.state[i], n), exact[i], n, 5e-6);
+        CHECK_APART(get(s.state[i], n), exact[i], n, tolerance);
 }
 
-static void one_kind(const kind *k)
+static void one_kind(const kind *k, mert_packing packing, double tolerance)
 {
     /* frames: 1, 2, around one block of time (64) and of rows (264), several of both */
     static const int64_t frames[] = {1, 2, 63, 64, 65, 263, 265, 530};
@@ -124,9 +124,10 @@ static void one_kind(const kind *k)
     mert_forward *f;
     CHECK(!mert_weights_init(&w, &c, 5, &e));
     roughen(&w);
-    CHECK((f = mert_forward_new(&w, ops, &e)));
+    CHECK((f = mert_forward_new(&w, ops, packing, &e)));
     for (int i = 0; i < 8 && !test_bad; i++)
-        one_length(&w, f, (frames[i] - 1) * mert_config_stride(&c) + mert_config_receptive_field(&c) + i % 3, i == 3 ? 1 : LAYERS);
+        one_length(&w, f, (frames[i] - 1) * mert_config_stride(&c) + mert_config_receptive_field(&c) + i % 3,
+                   i == 3 ? 1 : LAYERS, tolerance);
     mert_forward_free(f);
     mert_weights_free(&w);
 }
@@ -134,7 +135,7 @@ static void one_kind(const kind *k)
 TEST(all_kinds_and_lengths)
 {
     for (int i = 0; i < KINDS && !test_bad; i++) {
-        one_kind(&kinds[i]);
+        one_kind(&kinds[i], MERT_PACKED_F32, 5e-6);
         if (test_bad)
             printf("# %s\n", kinds[i].name);
     }
@@ -155,7 +156,7 @@ TEST(offset)
     for (int64_t i = 0; i < L; i++)
         x[i] = 0.5f + 0.01f * x[i];
     CHECK(!mert_weights_init(&w, &c, 5, &e));
-    CHECK((f = mert_forward_new(&w, ops, &e)));
+    CHECK((f = mert_forward_new(&w, ops, MERT_PACKED_F32, &e)));
     dx = put(x, L);
     oracle(&w, dx, L, NULL, exact, n);
     CHECK(!mert_forward_run(f, dx, L, NULL, LAYERS, keep_state, &s, &e));
@@ -172,45 +173,66 @@ TEST(too_short)
     mert_error e;
     mert_forward *f;
     CHECK(!mert_weights_init(&w, &c, 5, &e));
-    CHECK((f = mert_forward_new(&w, ops, &e)));
+    CHECK((f = mert_forward_new(&w, ops, MERT_PACKED_F32, &e)));
     CHECK(mert_forward_run(f, put(numbers(20, 1), 20), 20, NULL, LAYERS, keep_state, NULL, &e));
     CHECK(strstr(e.text, "20 samples are shorter than the model's receptive field"));
     mert_forward_free(f);
     mert_weights_free(&w);
 }
 
-/* Packed by one, read by another: the same bytes come out. */
+/* Packed by one, read by another: the same bytes come out. For another precision it is not taken. */
+static void one_packed(const kind *k, mert_packing packing)
+{
+    mert_config c = config_of(k);
+    mert_weights w, p;
+    mert_error e;
+    mert_forward *f, *g;
+    const float *block;
+    int64_t L = 1500, T = mert_config_frames(&c, L), n = T * c.width, size;
+    float *x = put(numbers(L, 9), L), *host;
+    float *cqt = c.cqt_input ? put(numbers(T * c.cqt_input_bins, 3), T * c.cqt_input_bins) : NULL;
+    states a = room_for_states(n), b = room_for_states(n);
+    CHECK(!mert_weights_init(&w, &c, 5, &e));
+    CHECK((f = mert_forward_new(&w, ops, packing, &e)));
+    size = mert_forward_weights(f, &block);
+    host = get(block, size);
+    p = (mert_weights){.layout = w.layout, .packed = host, .packed_size = size - 16, .packed_as = packing};
+    CHECK(!mert_forward_new(&p, ops, packing, &e));
+    p.packed_size = size;
+    CHECK(!mert_forward_new(&p, ops, packing == MERT_PACKED_F32 ? MERT_PACKED_BF16 : MERT_PACKED_F32, &e));
+    CHECK(strstr(e.text, "--precision"));
+    CHECK((g = mert_forward_new(&p, ops, packing, &e)));
+    CHECK(!mert_forward_run(f, x, L, cqt, LAYERS, keep_state, &a, &e));
+    CHECK(!mert_forward_run(g, x, L, cqt, LAYERS, keep_state, &b, &e));
+    for (int l = 0; l <= LAYERS; l++)
+        CHECK(!memcmp(get(a.state[l], n), get(b.state[l], n), (size_t)n * sizeof(float)));
+    mert_forward_free(f);
+    mert_forward_free(g);
+    mert_weights_free(&w);
+}
+
 TEST(packed)
 {
     for (int i = 0; i < KINDS; i++) {
-        mert_config c = config_of(&kinds[i]);
-        mert_weights w, p;
-        mert_error e;
-        mert_forward *f, *g;
-        const float *block;
-        int64_t L = 1500, T = mert_config_frames(&c, L), n = T * c.width, size;
-        float *x = put(numbers(L, 9), L), *cqt = c.cqt_input ? put(numbers(T * c.cqt_input_bins, 3), T * c.cqt_input_bins) : NULL, *host;
-        states a = room_for_states(n), b = room_for_states(n);
-        CHECK(!mert_weights_init(&w, &c, 5, &e));
-        CHECK((f = mert_forward_new(&w, ops, &e)));
-        size = mert_forward_weights(f, &block);
-        host = get(block, size);
-        p = (mert_weights){.layout = w.layout, .packed = host, .packed_size = size - 16};
-        CHECK(!mert_forward_new(&p, ops, &e));
-        p.packed_size = size;
-        CHECK((g = mert_forward_new(&p, ops, &e)));
-        CHECK(!mert_forward_run(f, x, L, cqt, LAYERS, keep_state, &a, &e) && !mert_forward_run(g, x, L, cqt, LAYERS, keep_state, &b, &e));
-        for (int l = 0; l <= LAYERS; l++)
-            CHECK(!memcmp(get(a.state[l], n), get(b.state[l], n), (size_t)n * sizeof(float)));
-        mert_forward_free(f);
-        mert_forward_free(g);
-        mert_weights_free(&w);
+        one_packed(&kinds[i], MERT_PACKED_F32);
+        one_packed(&kinds[i], MERT_PACKED_BF16);
+    }
+}
+
+/* Every product sees its weights, each rounded to 8 bits. */
+TEST(bf16)
+{
+    for (int i = 0; i < KINDS && !test_bad; i++) {
+        one_kind(&kinds[i], MERT_PACKED_BF16, 2e-2);
+        if (test_bad)
+            printf("# %s\n", kinds[i].name);
     }
 }
 
 int main(int argc, char **argv)
 {
-    static const nn_test tests[] = {NN_TEST(all_kinds_and_lengths), NN_TEST(offset), NN_TEST(too_short), NN_TEST(packed)};
+    static const nn_test tests[] = {NN_TEST(all_kinds_and_lengths), NN_TEST(offset), NN_TEST(too_short),
+                                    NN_TEST(packed), NN_TEST(bf16)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);
