@@ -92,7 +92,7 @@ def onnx(seconds):
             return self.model(x, output_hidden_states=True).hidden_states
 
     file = io.BytesIO()
-    torch.onnx.export(HiddenStates(), clip, file, input_names=["pcm"], opset_version=14)
+    torch.onnx.export(HiddenStates(), (clip,), file, input_names=["pcm"], opset_version=18, verbose=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
