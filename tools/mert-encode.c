@@ -447,6 +447,7 @@ int main(int argc, char **argv)
     s.hash = mert_weights_hash(&s.weights); /* before they are taken, and forgotten, one by one */
     if (set_up(&s, ops, &e)) {
         mert_log_error("%s: %s", model_path, e.text);
+        mert_weights_free(&s.weights);
         return 1;
     }
     mert_weights_drop(&s.weights); /* the device has them */
