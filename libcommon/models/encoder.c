@@ -131,11 +131,6 @@ const float *mert_encoder_largest_logit(const mert_encoder *m)
     return m->largest;
 }
 
-const float *mert_encoder_features(const mert_encoder *m)
-{
-    return m->features;
-}
-
 size_t mert_encoder_memory(const mert_encoder *m)
 {
     return m->memory.most;

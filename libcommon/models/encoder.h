@@ -57,8 +57,6 @@ const double *mert_encoder_features_squares(const mert_encoder *m);
 /* device [1]: the largest attention logit, scale * q k, of any layer of the last forward (training; minus infinity
  * where LayerDrop left no layer). */
 const float *mert_encoder_largest_logit(const mert_encoder *m);
-/* device [B, T, C]: the extractor's output of the last forward (training only). */
-const float *mert_encoder_features(const mert_encoder *m);
 /* The backward pass of the last forward (training). dy: device [B, T, D], gradient of the loss by the last hidden state
  * (overwritten); pen: gradient of the loss by features_pen. Adds to the gradients. With parts of one's own, the last
  * one has been needed already. */

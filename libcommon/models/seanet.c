@@ -50,14 +50,6 @@ int64_t mert_seanet_stride(const mert_seanet *s)
     return stride;
 }
 
-int64_t mert_seanet_up(const mert_seanet *s)
-{
-    int64_t up = 1;
-    for (int i = 0; i < s->n; i++)
-        up *= s->stages[i].kind == MERT_SEANET_CONV ? s->stages[i].conv.up : 1;
-    return up;
-}
-
 int mert_seanet_lstm_stage(const mert_seanet *s)
 {
     int i = 0;

@@ -51,7 +51,6 @@ void mert_seanet_free(mert_seanet *s); /* what it holds */
 int64_t mert_seanet_in(const mert_seanet *s);  /* channels */
 int64_t mert_seanet_out(const mert_seanet *s);
 int64_t mert_seanet_stride(const mert_seanet *s); /* input rows per output row (decoder: 1) */
-int64_t mert_seanet_up(const mert_seanet *s);     /* output rows per input row (encoder: 1) */
 int mert_seanet_lstm_stage(const mert_seanet *s); /* its number; a net has one at most: s->n without */
 
 /* ---- what stands before or behind the LSTM ----
@@ -64,10 +63,9 @@ typedef struct mert_seanet_part mert_seanet_part;
 mert_seanet_part *mert_seanet_part_new(const mert_seanet *s, int first, int end);
 void mert_seanet_part_free(mert_seanet_part *p); /* NULL is fine */
 
-int64_t mert_seanet_part_in(const mert_seanet_part *p); /* channels, and strides as above */
-int64_t mert_seanet_part_out(const mert_seanet_part *p);
-int64_t mert_seanet_part_stride(const mert_seanet_part *p);
-int64_t mert_seanet_part_up(const mert_seanet_part *p);
+int64_t mert_seanet_part_out(const mert_seanet_part *p);    /* channels */
+int64_t mert_seanet_part_stride(const mert_seanet_part *p); /* input rows per step */
+int64_t mert_seanet_part_up(const mert_seanet_part *p);     /* output rows per step */
 /* Input rows before a row that its output depends on: what is to be kept of an item; a multiple of the stride. */
 int64_t mert_seanet_part_past(const mert_seanet_part *p);
 /* Input rows that an item's first stretch must have, unless the item ends with it, for reflection to find its rows; a

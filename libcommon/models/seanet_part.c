@@ -97,7 +97,6 @@ void mert_seanet_part_free(mert_seanet_part *p)
     free(p);
 }
 
-int64_t mert_seanet_part_in(const mert_seanet_part *p) { return p->in; }
 int64_t mert_seanet_part_out(const mert_seanet_part *p) { return p->out; }
 int64_t mert_seanet_part_stride(const mert_seanet_part *p) { return p->stride; }
 int64_t mert_seanet_part_up(const mert_seanet_part *p) { return p->up; }
