@@ -276,6 +276,7 @@ static int make_first(mert_forward *f, mert_error *e)
     f->folded_bias = mert_arena_floats(&f->clip, O);
     f->sums = (double *)(void *)mert_arena_floats(&f->clip, 2 * K);
     f->products = (double *)(void *)mert_arena_floats(&f->clip, 2 * K * K);
+    f->conv[0] = (linear){f->folded_packed, f->folded_bias, MERT_PACKED_F32};
     return f->clip.failed ? mert_fail(e, "out of memory for the weights") : 0;
 }
 
@@ -344,7 +345,6 @@ static void fold_first(mert_forward *f, const float *x, int64_t L)
     mert_fold_norm(f->ops, .w = f->folded, .b = f->folded_bias, .sums = f->sums, .products = f->products, .v = f->first,
                    .norm_w = f->conv_norm[0].w, .norm_b = f->conv_norm[0].b, .out = O, .kernel = K, .T = T, .eps = (float)f->c.eps);
     mert_pack(f->ops, .to = f->folded_packed, .w = f->folded, .ldw = K, .n = O, .k = K);
-    f->conv[0] = (linear){f->folded_packed, f->folded_bias, MERT_PACKED_F32};
 }
 
 /* The rows of each layer's outputs that n frames need; rows[0]: samples. */
