@@ -85,10 +85,10 @@ static void forward_tile(void *arg, int64_t i, int worker)
     }
     for (int64_t k0 = 0; k0 < a->T; k0 += KEYS) {
         int64_t m = smaller(a->T - k0, KEYS);
-        mert_panel_product score = {.panels = keys + k0 * a->dh, .n = m, .k = a->dh, .width = MERT_PANEL, .x = a->q + (b * a->T + t0) * a->ld + h * a->dh, .ldx = a->ld,
-                              .m = n, .y = s, .ldy = KEYS, .alpha = a->scale};
-        mert_panel_product mix = {.panels = values + k0 * W, .panel_step = a->T * W, .n = a->dh, .k = m, .x = s, .ldx = KEYS, .m = n, .y = out,
-                            .ldy = ldout, .flags = MERT_ROWS_ADD};
+        mert_panel_product score = {.panels = keys + k0 * a->dh, .n = m, .k = a->dh, .width = MERT_PANEL, .m = n,
+                                    .x = a->q + (b * a->T + t0) * a->ld + h * a->dh, .ldx = a->ld, .y = s, .ldy = KEYS, .alpha = a->scale};
+        mert_panel_product mix = {.panels = values + k0 * W, .panel_step = a->T * W, .n = a->dh, .k = m, .m = n, .x = s, .ldx = KEYS,
+                                  .y = out, .ldy = ldout, .flags = MERT_ROWS_ADD};
         mert_panels_run(&score);
         for (int64_t r = 0; r < n; r++) {
             float *p = s + r * KEYS, highest = MERT_VECTOR->max(p, m);
