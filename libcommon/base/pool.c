@@ -11,7 +11,7 @@ static struct {
     pthread_t *threads;
     int n;                 /* workers, the caller included; 0: not started */
     uint64_t generation;   /* counts jobs, so that a worker takes part in each once */
-    int stop, busy;
+    int stop, working;     /* working: workers that have joined the present job */
     void (*task)(void *, int64_t, int);
     void *arg;
     int64_t next, end;
@@ -38,10 +38,14 @@ static void *worker_main(void *p)
         if (pool.stop)
             break;
         seen = pool.generation;
+        /* One that wakes late finds nothing left to do. Nobody has waited for it. */
+        if (__atomic_load_n(&pool.next, __ATOMIC_RELAXED) >= pool.end)
+            continue;
+        pool.working++;
         pthread_mutex_unlock(&pool.lock);
         work(worker);
         pthread_mutex_lock(&pool.lock);
-        if (--pool.busy == 0)
+        if (--pool.working == 0)
             pthread_cond_signal(&pool.done);
     }
     pthread_mutex_unlock(&pool.lock);
@@ -89,13 +93,12 @@ void mert_pool_run(int64_t n, void (*task)(void *, int64_t, int), void *arg)
     pool.arg = arg;
     pool.next = 0;
     pool.end = n;
-    pool.busy = pool.n - 1;
     pool.generation++;
     pthread_cond_broadcast(&pool.start);
     pthread_mutex_unlock(&pool.lock);
     work(0);
     pthread_mutex_lock(&pool.lock);
-    while (pool.busy)
+    while (pool.working)
         pthread_cond_wait(&pool.done, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
 }
