@@ -147,6 +147,9 @@ int mts_skip_to(mts_reader *r, int64_t frame);
 const mts_begin *mts_reader_begin(const mts_reader *r);
 const mts_record *mts_reader_record(const mts_reader *r);
 const void *mts_reader_data(const mts_reader *r);       /* of the last CHUNK, valid until the next call */
+/* The same, now the caller's, to be freed with free(). In exchange the reader takes the next chunk into `memory`, which
+ * has `*room` bytes and came from here or from malloc(); NULL, 0: none. *room becomes the size of what is returned. */
+void *mts_reader_take(mts_reader *r, void *memory, size_t *room);
 int64_t mts_reader_frames(const mts_reader *r);
 int64_t mts_reader_first(const mts_reader *r);          /* number, in the record, of the first of these frames */
 const mts_failure *mts_reader_failure(const mts_reader *r);

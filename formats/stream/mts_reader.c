@@ -16,6 +16,9 @@ mts_reader *mts_reader_open(FILE *f, const char *name)
         mts_reader_close(r);
         return NULL;
     }
+    /* zstd's checksum would be the third over the same numbers: `data` covers the frame, that checksum included, before
+     * it is decompressed, and `payload` what comes out of it. */
+    ZSTD_DCtx_setParameter(r->zstd, ZSTD_d_forceIgnoreChecksum, ZSTD_d_ignoreChecksum);
     return r;
 }
 
@@ -59,6 +62,16 @@ const mts_record *mts_reader_record(const mts_reader *r)
 const void *mts_reader_data(const mts_reader *r)
 {
     return r->raw;
+}
+
+void *mts_reader_take(mts_reader *r, void *memory, size_t *room)
+{
+    void *taken = r->raw;
+    size_t size = r->raw_room;
+    r->raw = memory;
+    r->raw_room = memory ? *room : 0;
+    *room = size;
+    return taken;
 }
 
 int64_t mts_reader_frames(const mts_reader *r)

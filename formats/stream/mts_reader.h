@@ -10,6 +10,7 @@
 #include "mts_frame.h"
 #include "mts_input.h"
 
+#define ZSTD_STATIC_LINKING_ONLY /* for ZSTD_d_forceIgnoreChecksum, zstd 1.4.9 and later */
 #include <zstd.h>
 
 /* The record with the number expected - 1. */

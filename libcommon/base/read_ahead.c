@@ -6,22 +6,23 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Events that wait at most, and bytes of data in them beyond which no more is read. */
 enum { SLOTS = 16, BYTES = 4 << 20 };
 
-/* Memory for a chunk's data; those not in use are a stack, so that the same few are used and stay in the cache. */
+/* Memory of a chunk's data: the reader's own, exchanged for one that is not in use. Those are a stack, so that the same
+ * few are used and stay in the cache. */
 typedef struct buffer {
-    struct buffer *below;
+    void *data;
     size_t room;
-    unsigned char data[];
 } buffer;
 
 typedef struct slot {
     int type;
     void *said;           /* a begin, a record, a failure, a text: as the type has it */
-    buffer *data;
+    buffer data;
     size_t size;
     int64_t frames;
 } slot;
@@ -38,7 +39,8 @@ struct mert_read_ahead {
     pthread_mutex_t lock;
     pthread_cond_t some, space;
     slot slots[SLOTS];
-    buffer *unused;
+    buffer unused[SLOTS];
+    int spare;            /* how many of these there are */
     int first, n;         /* waiting: slots[first] .. + n - 1 */
     int stop;             /* the thread is to end */
     size_t bytes;
@@ -84,23 +86,15 @@ static ssize_t take(void *cookie, char *to, size_t size)
     return n;
 }
 
-static int copy_data(mert_read_ahead *r, slot *s, const void *data, size_t size)
+static void take_data(mert_read_ahead *r, slot *s)
 {
-    buffer *b;
+    buffer b = {NULL, 0};
     pthread_mutex_lock(&r->lock);
-    b = r->unused;
-    r->unused = b ? b->below : NULL;
+    if (r->spare)
+        b = r->unused[--r->spare];
     pthread_mutex_unlock(&r->lock);
-    if (!b || b->room < size) {
-        free(b);
-        if (!(b = malloc(sizeof *b + size)))
-            return -1;
-        b->room = size;
-    }
-    memcpy(b->data, data, size);
+    b.data = mts_reader_take(r->reader, b.data, &b.room);
     s->data = b;
-    s->size = size;
-    return 0;
 }
 
 static int copy_said(slot *s, const void *from, size_t size)
@@ -125,9 +119,10 @@ static void fill(mert_read_ahead *r, slot *s, const mert_event *from)
         bad = copy_said(s, from->failure, sizeof *from->failure);
     else if (from->error)
         bad = copy_said(s, from->error, strlen(from->error) + 1);
-    else if (from->data)
-        bad = copy_data(r, s, from->data, (size_t)from->frames * mts_record_step(from->record));
-    else if (from->record)
+    else if (from->type == MTS_CHUNK) {
+        s->size = (size_t)from->frames * mts_record_step(from->record);
+        take_data(r, s);
+    } else if (from->record)
         bad = copy_said(s, from->record, sizeof *from->record);
     if (bad)
         s->type = MTS_ERROR;
@@ -170,6 +165,13 @@ static void give_up_file(mert_read_ahead *r)
             close(r->wake[i]);
 }
 
+/* A file is there as a whole: whoever reads it waits for nobody. */
+static int may_wait(int fd)
+{
+    struct stat st;
+    return fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode));
+}
+
 mert_read_ahead *mert_read_ahead_open(FILE *f, const char *name, int threaded)
 {
     mert_read_ahead *r = calloc(1, sizeof *r);
@@ -177,7 +179,7 @@ mert_read_ahead *mert_read_ahead_open(FILE *f, const char *name, int threaded)
         return NULL;
     r->fd = fileno(f);
     r->wake[0] = r->wake[1] = -1;
-    if (threaded && r->fd >= 0 && !pipe(r->wake)) {
+    if (threaded && may_wait(r->fd) && !pipe(r->wake)) {
         r->file = fopencookie(r, "rb", (cookie_io_functions_t){.read = take});
         if (r->file)
             setvbuf(r->file, NULL, _IOFBF, 1 << 16);
@@ -208,11 +210,9 @@ static void give_back(mert_read_ahead *r)
     r->first = (r->first + 1) % SLOTS;
     r->n--;
     r->bytes -= s->size;
-    if (s->data) {
-        s->data->below = r->unused;
-        r->unused = s->data;
-        s->data = NULL;
-    }
+    if (s->data.data)
+        r->unused[r->spare++] = s->data;
+    s->data = (buffer){NULL, 0};
     pthread_cond_signal(&r->space);
     pthread_mutex_unlock(&r->lock);
     r->now = NULL;
@@ -249,7 +249,7 @@ const mert_event *mert_read_ahead_next(mert_read_ahead *r)
         break;
     case MTS_CHUNK:
         event->record = r->record;
-        event->data = s->data->data;
+        event->data = s->data.data;
         event->frames = s->frames;
         break;
     default: break;
@@ -273,12 +273,10 @@ void mert_read_ahead_close(mert_read_ahead *r)
     }
     for (int i = 0; i < SLOTS; i++) {
         free(r->slots[i].said);
-        free(r->slots[i].data);
+        free(r->slots[i].data.data);
     }
-    for (buffer *b = r->unused, *below; b; b = below) {
-        below = b->below;
-        free(b);
-    }
+    while (r->spare)
+        free(r->unused[--r->spare].data);
     free(r->record);
     mts_reader_close(r->reader);
     give_up_file(r);

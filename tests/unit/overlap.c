@@ -1,11 +1,13 @@
 /* Reading ahead and writing behind: the bytes and events of the stream library itself, whichever thread does the work; an
  * end when it is asked for; errors that arrive. */
+#include "../../libcommon/base/pool.h"
 #include "../../libcommon/base/read_ahead.h"
 #include "../../libcommon/base/write_behind.h"
 #include "stream.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { RECORDS = 9, WIDTH = 1000 };
@@ -68,12 +70,41 @@ TEST(written_behind_is_the_same_stream)
     free(x);
 }
 
+/* As memory, as a file, through a pipe; NULL: cannot be had. */
+enum source { MEMORY, PLAIN_FILE, PIPE, SOURCES };
+
+static FILE *source_open(const bytes *b, enum source from, pid_t *writer)
+{
+    FILE *f = from == PLAIN_FILE ? tmpfile() : NULL;
+    int ends[2];
+    *writer = 0;
+    if (from == MEMORY)
+        return fmemopen(b->data, b->size, "rb");
+    if (from == PLAIN_FILE)
+        return f && fwrite(b->data, 1, b->size, f) == b->size && !fseek(f, 0, SEEK_SET) ? f : NULL;
+    if (pipe(ends))
+        return NULL;
+    if (!(*writer = fork())) {
+        close(ends[0]);
+        for (size_t at = 0; at < b->size;) {
+            ssize_t n = write(ends[1], b->data + at, b->size - at);
+            if (n <= 0)
+                break;
+            at += (size_t)n;
+        }
+        _exit(0);
+    }
+    close(ends[1]);
+    return fdopen(ends[0], "rb");
+}
+
 /* One line per event, so that two readings can be compared. */
-static char *events(const char *name, const bytes *b, int threaded)
+static char *events(const char *name, const bytes *b, enum source from, int threaded)
 {
     char *text;
     size_t size;
-    FILE *f = fmemopen(b->data, b->size, "rb"), *out = open_memstream(&text, &size);
+    pid_t writer;
+    FILE *f = source_open(b, from, &writer), *out = open_memstream(&text, &size);
     mert_read_ahead *r = mert_read_ahead_open(f, name, threaded);
     int type = MTS_BEGIN;
     while (type != MTS_EOF && type != MTS_ERROR) {
@@ -96,6 +127,8 @@ static char *events(const char *name, const bytes *b, int threaded)
     mert_read_ahead_close(r);
     fclose(f);
     fclose(out);
+    if (writer)
+        waitpid(writer, NULL, 0);
     return text;
 }
 
@@ -107,19 +140,21 @@ TEST(read_ahead_gives_the_same_events)
     write_all(f, 0, 0, x, 9000);
     fclose(f);
     for (int damage = 0; damage < 3; damage++) {
-        char *plain, *ahead;
+        char *plain;
         if (damage == 1)
             b.data[b.size / 2] ^= 1;
         if (damage == 2)
             b.size -= 10;
-        plain = events("x", &b, 0);
-        ahead = events("x", &b, 1);
-        CHECK(!strcmp(plain, ahead));
+        plain = events("x", &b, MEMORY, 0);
+        for (enum source from = MEMORY; from < SOURCES; from++) {
+            char *ahead = events("x", &b, from, 1);
+            CHECK(!strcmp(plain, ahead));
+            free(ahead);
+        }
         CHECK(strstr(plain, " seven 7 s why 0"));
         CHECK(!strstr(plain, " read ") == (damage == 0));
         CHECK(!strstr(plain, "without an end record") == (damage != 2));
         free(plain);
-        free(ahead);
     }
     free(b.data);
     free(x);
@@ -198,8 +233,33 @@ TEST(a_closed_pipe_is_told_apart)
     free(x);
 }
 
+static void count_task(void *arg, int64_t i, int worker)
+{
+    int *done = arg;
+    (void)worker;
+    __atomic_fetch_add(&done[i], 1, __ATOMIC_RELAXED);
+}
+
+/* Small jobs end before the last thread has woken up; none may miss a task or take one of the next job's. */
+TEST(the_pool_runs_each_task_once)
+{
+    enum { JOBS = 3000, TASKS = 7 };
+    int done[TASKS], bad = 0;
+    mert_pool_set_threads(5);
+    for (int job = 0; job < JOBS; job++) {
+        int n = 1 + job % TASKS;
+        memset(done, 0, sizeof done);
+        mert_pool_run(n, count_task, done);
+        for (int i = 0; i < TASKS; i++)
+            bad += done[i] != (i < n);
+    }
+    CHECK(!bad);
+    mert_pool_set_threads(1);
+}
+
 int main(void)
 {
+    RUN(the_pool_runs_each_task_once);
     RUN(written_behind_is_the_same_stream);
     RUN(read_ahead_gives_the_same_events);
     RUN(reading_ends_although_more_may_come);

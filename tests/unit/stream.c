@@ -291,6 +291,36 @@ TEST(skipping_to_a_frame_arrives_there)
     free(b.data);
 }
 
+TEST(taken_memory_is_the_callers)
+{
+    enum { FRAMES = 700000 };
+    mts_record r = plain_record("k", 0, -1, 1);
+    unsigned char *data = make_data(FRAMES * 4);
+    bytes b = write_one(&r, data, FRAMES, 0, MTS_LEVEL_DEFAULT);
+    FILE *f = fmemopen(b.data, b.size, "rb");
+    mts_reader *reader = mts_reader_open(f, "x.mts");
+    void *taken[3] = {NULL};
+    size_t size[3] = {0}, room[3] = {0}, at = 0;
+    int n = 0;
+    CHECK(mts_next(reader) == MTS_BEGIN && mts_next(reader) == MTS_RECORD);
+    for (; n < 3 && mts_next(reader) == MTS_CHUNK; n++) {
+        size[n] = 4 * (size_t)mts_reader_frames(reader);
+        room[n] = n == 1 ? 5 : 0; /* too little is as good as none */
+        taken[n] = mts_reader_take(reader, n == 1 ? malloc(5) : NULL, &room[n]);
+        CHECK(taken[n] && room[n] >= size[n]);
+    }
+    CHECK(n == 3 && mts_next(reader) == MTS_RECORD_END && mts_next(reader) == MTS_END && mts_next(reader) == MTS_EOF);
+    mts_reader_close(reader);
+    for (int i = 0; i < 3; at += size[i++]) {
+        CHECK(taken[i] && !memcmp(taken[i], data + at, size[i]));
+        free(taken[i]);
+    }
+    CHECK(at == FRAMES * 4);
+    fclose(f);
+    free(data);
+    free(b.data);
+}
+
 /* Two joined streams of five records each, row i of i * 70000 frames; one of them failed. */
 static void write_rows(FILE *f)
 {
@@ -534,6 +564,7 @@ int main(void)
     RUN(streams_join_by_cat);
     RUN(skipping_passes_over_the_data);
     RUN(skipping_to_a_frame_arrives_there);
+    RUN(taken_memory_is_the_callers);
     RUN(an_index_finds_every_record);
     RUN(a_writer_refuses_what_cannot_be);
     RUN(a_writer_counts_frames);
