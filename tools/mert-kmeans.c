@@ -165,7 +165,8 @@ static int assign_begin(void *self, const mts_record *in, mts_record *out, mert_
 static int assign_frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
 {
     assigning *s = self;
-    const float *x = mert_feature_input_read(&s->input, data, n, e);
+    const float *x = mert_feature_input_floats(&s->input, data, n, e);
+    int64_t bad;
     if (!x)
         return -1;
     if (n > s->room) {
@@ -178,8 +179,9 @@ static int assign_frames(void *self, const void *data, int64_t n, mert_sink *sin
             return mert_fail(e, "out of memory");
         s->room = n;
     }
-    if (mert_nearest_find(s->nearest, x, s->book.width, n, s->label, NULL) != -1)
-        return mert_fail(e, "out of memory");
+    bad = mert_nearest_find(s->nearest, x, s->book.width, n, s->label, NULL);
+    if (bad != -1)
+        return bad < 0 ? mert_fail(e, "out of memory") : mert_feature_input_refuse(&s->input, bad, e);
     if (s->book.classes > 65535)
         return mert_sink_write(sink, s->label, n, e);
     for (int64_t i = 0; i < n; i++)

@@ -1,6 +1,7 @@
 #include "features.h"
 
 #include "../../formats/checkpoint.h"
+#include "../base/pool.h"
 #include "codes.h"
 
 #include <inttypes.h>
@@ -125,10 +126,29 @@ static int to_floats(const mts_record *r, const void *data, int64_t n, float *to
     return mert_tensor_read(&t, to, e);
 }
 
-const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e)
-{
-    int64_t n = frames * in->features.width, bad;
+/* Large chunks are looked through by all threads: the values are then where they are used next. */
+enum { SEARCHED = 1 << 15 }; /* values of one piece */
+
+typedef struct search {
     const float *values;
+    int64_t n, bad; /* bad: the first that is beyond; n: none */
+} search;
+
+static void search_piece(void *arg, int64_t at, int worker)
+{
+    search *s = arg;
+    int64_t first = at * SEARCHED, n = s->n - first < SEARCHED ? s->n - first : SEARCHED;
+    int64_t bad = first + MERT_CODES_KERNELS->beyond(s->values + first, n, MERT_FEATURE_MOST);
+    int64_t seen = __atomic_load_n(&s->bad, __ATOMIC_RELAXED);
+    (void)worker;
+    while (bad < first + n && bad < seen &&
+           !__atomic_compare_exchange_n(&s->bad, &seen, bad, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
+const float *mert_feature_input_floats(mert_feature_input *in, const void *data, int64_t frames, mert_error *e)
+{
+    int64_t n = frames * in->features.width;
     int as_they_are = in->record.dtype == MTS_F32 && (uintptr_t)data % sizeof(float) == 0;
     if (!as_they_are && n > in->room) {
         free(in->values);
@@ -142,15 +162,28 @@ const float *mert_feature_input_read(mert_feature_input *in, const void *data, i
     }
     if (!as_they_are && to_floats(&in->record, data, n, in->values, e))
         return NULL;
-    values = as_they_are ? data : in->values;
-    bad = MERT_CODES_KERNELS->beyond(values, n, 1e18f);
-    if (bad < n) {
-        mert_fail(e, "frame %" PRId64 " holds a NaN, an infinity or a value beyond 1e18",
-                  in->frame + bad / in->features.width);
-        return NULL;
-    }
+    in->before = in->frame;
     in->frame += frames;
-    return values;
+    return as_they_are ? data : in->values;
+}
+
+int mert_feature_input_refuse(const mert_feature_input *in, int64_t row, mert_error *e)
+{
+    return mert_fail(e, "frame %" PRId64 " holds a NaN, an infinity or a value beyond 1e18", in->before + row);
+}
+
+const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e)
+{
+    const float *values = mert_feature_input_floats(in, data, frames, e);
+    int64_t n = frames * in->features.width;
+    search s = {values, n, n};
+    if (!values)
+        return NULL;
+    mert_pool_run((n + SEARCHED - 1) / SEARCHED, search_piece, &s);
+    if (s.bad == n)
+        return values;
+    mert_feature_input_refuse(in, s.bad / in->features.width, e);
+    return NULL;
 }
 
 void mert_feature_input_free(mert_feature_input *in)

@@ -38,7 +38,7 @@ typedef struct mert_feature_input {
     mts_begin stream;       /* that the records come from */
     mert_features features; /* of the open record */
     mts_record record;      /* the open record */
-    int64_t frame;          /* its frames so far */
+    int64_t frame, before;  /* its frames so far; those before the last chunk */
     float *values;
     int64_t room;
 } mert_feature_input;
@@ -46,8 +46,11 @@ typedef struct mert_feature_input {
 void mert_feature_input_stream(mert_feature_input *in, const mts_begin *b);
 int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_error *e);
 /* The frames of a chunk as float32 [frames, width], the chunk itself where it is that, valid until the next call;
- * NULL where one holds a NaN, an infinity or a value whose square is none: the error names the frame. */
+ * NULL where one holds a NaN, an infinity or a value beyond MERT_FEATURE_MOST (codes.h): the error names the frame. */
 const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
+/* The same for a caller who finds such values himself (nearest.h), and what he then says of row `row` of this chunk. */
+const float *mert_feature_input_floats(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
+int mert_feature_input_refuse(const mert_feature_input *in, int64_t row, mert_error *e);
 void mert_feature_input_free(mert_feature_input *in);
 
 /* Frames side by side: rows of n frames each, none used twice; frames at the end that make no whole row are left out.

@@ -15,6 +15,7 @@ struct mert_nearest {
     float *codewords;   /* [k, d] as given */
     float *shifted;     /* [k, d] minus the centre */
     float *centre;      /* [d] */
+    double *sum;        /* [d]: room to make it */
     float reach;        /* largest |c - centre| */
     mert_rows *product; /* z . (c - centre) - |c - centre|^2 / 2: half of what is nearer, by its sign */
     int64_t tile;       /* rows of one piece of work, at most */
@@ -22,27 +23,55 @@ struct mert_nearest {
     int workers;
 };
 
+/* Takes the codewords; bias [k] becomes -|c - centre|^2 / 2. */
+static void centre(mert_nearest *n, const float *codewords, float *bias)
+{
+    double *sum = n->sum, reach2 = 0;
+    memcpy(n->codewords, codewords, (size_t)(n->k * n->d) * sizeof(float));
+    memset(sum, 0, (size_t)n->d * sizeof *sum);
+    for (int64_t j = 0; j < n->k; j++)
+        for (int64_t i = 0; i < n->d; i++)
+            sum[i] += codewords[j * n->d + i];
+    for (int64_t i = 0; i < n->d; i++)
+        n->centre[i] = (float)(sum[i] / (double)n->k);
+    for (int64_t j = 0; j < n->k; j++) {
+        double s = 0;
+        for (int64_t i = 0; i < n->d; i++) {
+            double v = (double)codewords[j * n->d + i] - (double)n->centre[i];
+            n->shifted[j * n->d + i] = (float)v;
+            s += v * v;
+        }
+        bias[j] = -(float)s / 2;
+        if (s > reach2)
+            reach2 = s;
+    }
+    n->reach = (float)(sqrt(reach2) * 1.000001);
+}
+
 mert_nearest *mert_nearest_new(const float *codewords, int64_t k, int64_t d)
 {
     mert_nearest *n = calloc(1, sizeof *n);
     size_t all = (size_t)k * (size_t)d;
-    if (!n)
-        return NULL;
-    n->k = k;
-    n->d = d;
-    /* Scores and shifted rows of a piece stay in the second-level cache where they can. */
-    n->tile = k + d <= 2048 ? MERT_NEAREST_TILE_MAX : k + d <= 8192 ? 24 : 12;
-    n->codewords = malloc(all * sizeof(float));
-    n->shifted = calloc(all, sizeof(float));
-    n->centre = malloc((size_t)d * sizeof(float));
-    if (n->shifted)
-        n->product = mert_rows_new(n->shifted, d, k, d, n->shifted);
-    if (!n->codewords || !n->shifted || !n->centre || !n->product) {
-        mert_nearest_free(n);
-        return NULL;
+    float *bias = malloc((size_t)k * sizeof *bias);
+    if (n && bias) {
+        n->k = k;
+        n->d = d;
+        /* Scores and shifted rows of a piece stay in the second-level cache where they can. */
+        n->tile = k + d <= 2048 ? MERT_NEAREST_TILE_MAX : k + d <= 8192 ? 24 : 12;
+        n->codewords = malloc(all * sizeof(float));
+        n->shifted = malloc(all * sizeof(float));
+        n->centre = malloc((size_t)d * sizeof(float));
+        n->sum = malloc((size_t)d * sizeof *n->sum);
+        if (n->codewords && n->shifted && n->centre && n->sum) {
+            centre(n, codewords, bias);
+            n->product = mert_rows_new(n->shifted, d, k, d, bias);
+        }
     }
-    mert_nearest_set(n, codewords);
-    return n;
+    free(bias);
+    if (n && n->product)
+        return n;
+    mert_nearest_free(n);
+    return NULL;
 }
 
 void mert_nearest_free(mert_nearest *n)
@@ -53,32 +82,14 @@ void mert_nearest_free(mert_nearest *n)
     free(n->codewords);
     free(n->shifted);
     free(n->centre);
+    free(n->sum);
     free(n->scratch);
     free(n);
 }
 
 void mert_nearest_set(mert_nearest *n, const float *codewords)
 {
-    double reach2 = 0;
-    memcpy(n->codewords, codewords, (size_t)(n->k * n->d) * sizeof(float));
-    for (int64_t i = 0; i < n->d; i++) {
-        double s = 0;
-        for (int64_t j = 0; j < n->k; j++)
-            s += codewords[j * n->d + i];
-        n->centre[i] = (float)(s / (double)n->k);
-    }
-    for (int64_t j = 0; j < n->k; j++) {
-        double s = 0;
-        for (int64_t i = 0; i < n->d; i++) {
-            double v = (double)codewords[j * n->d + i] - (double)n->centre[i];
-            n->shifted[j * n->d + i] = (float)v;
-            s += v * v;
-        }
-        n->product->bias[j] = -(float)s / 2;
-        if (s > reach2)
-            reach2 = s;
-    }
-    n->reach = (float)(sqrt(reach2) * 1.000001);
+    centre(n, codewords, n->product->bias);
     mert_rows_set(n->product, n->shifted, n->d);
 }
 
@@ -118,8 +129,11 @@ int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x,
     float *z = scratch, *scores = z + rows * n->d, norm2[MERT_NEAREST_TILE_MAX];
     const double u = 0x1p-24;
     int64_t bad = -1;
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t r = 0; r < rows; r++) {
+        int sound = v->beyond(x + r * ldx, n->d, MERT_FEATURE_MOST) == n->d;
         norm2[r] = v->centred(z + r * n->d, x + r * ldx, n->centre, n->d);
+        norm2[r] = sound ? norm2[r] : INFINITY;
+    }
     mert_rows_apply(n->product, z, n->d, rows, scores, n->k, 0);
     for (int64_t r = 0; r < rows; r++) {
         const float *row = x + r * ldx;

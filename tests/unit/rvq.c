@@ -181,6 +181,8 @@ TEST(nearest_is_exact)
         x[77 * d] = NAN;
         x[100 * d] = INFINITY;
         CHECK(mert_nearest_find(n, x, d, rows, label, NULL) == 77);
+        x[76 * d + d - 1] = -1e18f;
+        CHECK(mert_nearest_find(n, x, d, rows, label, NULL) == 76);
         mert_nearest_free(n);
         free(c), free(x), free(label), free(plain), free(d2), free(plain2);
     }

@@ -52,7 +52,8 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
 static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
 {
     accumulating *a = self;
-    const float *x = mert_feature_input_read(&a->input, data, n, e);
+    const float *x = mert_feature_input_floats(&a->input, data, n, e);
+    int64_t bad;
     (void)sink;
     if (!x)
         return -1;
@@ -66,8 +67,9 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
             return mert_fail(e, "out of memory");
         a->room = n;
     }
-    if (mert_nearest_find(a->nearest, x, a->shard.book.width, n, a->label, a->distance2) != -1)
-        return mert_fail(e, "out of memory");
+    bad = mert_nearest_find(a->nearest, x, a->shard.book.width, n, a->label, a->distance2);
+    if (bad != -1)
+        return bad < 0 ? mert_fail(e, "out of memory") : mert_feature_input_refuse(&a->input, bad, e);
     return mert_kmeans_pass_add(&a->item, x, n, a->label, a->distance2, e);
 }
 
