@@ -315,9 +315,16 @@ static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
     mert_cpu_run(op, args);
 }
 
+/* What OpenBLAS itself calls before a fork; where another BLAS stands for it there is none. */
+extern int blas_thread_shutdown_(void) __attribute__((weak));
+
+/* Our threads share the work out. OpenBLAS's own, which it starts when it is loaded, would spin beside them for their
+ * first 30 ms, as long as a small job takes. */
 static void single_threaded_blas(void)
 {
     openblas_set_num_threads(1);
+    if (blas_thread_shutdown_)
+        blas_thread_shutdown_();
 }
 
 mert_ops *mert_ops_cpu(void)
