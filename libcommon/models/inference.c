@@ -6,6 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A clip's answer. Not pooled, it lies on the device, and on the host as well where it cannot be read there. */
+struct answer {
+    float *device; /* [T, layers, D], or with --weights and pooling the sum that is pooled */
+    float *host;   /* [rows, layers, D] */
+    int64_t device_room, host_room;
+};
+
 struct mert_inference {
     const mert_config *c;
     mert_ops *ops;
@@ -20,12 +27,11 @@ struct mert_inference {
     mert_pooling *pooling;     /* one layer at a time */
 
     int64_t room_L, room_T;    /* what these hold: */
-    float *pcm, *cqt_rows, *state,
-        *pooled; /* host: normalised clip; CQT; when pooling, one hidden state and the answer */
-    float *device_pcm, *device_cqt,
-        *device_answer;        /* device_answer [T, layers, D]; NULL where layers are pooled one by one */
-    float *answer;             /* of mert_inference_run */
-    int64_t room_answer;
+    float *pcm, *cqt_rows, *state; /* host: normalised clip; CQT; when pooling, one hidden state */
+    float *device_pcm, *device_cqt;
+
+    struct answer answers[2];         /* one is read while the other comes into being */
+    int turn;
 
     int64_t T, rows;           /* of the last clip */
     int pooling_slot;
@@ -83,11 +89,9 @@ static void free_buffers(mert_inference *m)
     free(m->pcm);
     free(m->cqt_rows);
     free(m->state);
-    free(m->pooled);
     m->ops->release(m->ops, m->device_pcm);
     m->ops->release(m->ops, m->device_cqt);
-    m->ops->release(m->ops, m->device_answer);
-    m->pcm = m->cqt_rows = m->state = m->pooled = m->device_pcm = m->device_cqt = m->device_answer = NULL;
+    m->pcm = m->cqt_rows = m->state = m->device_pcm = m->device_cqt = NULL;
     m->room_L = m->room_T = 0;
 }
 
@@ -96,7 +100,10 @@ void mert_inference_free(mert_inference *m)
     if (!m)
         return;
     free_buffers(m);
-    free(m->answer);
+    for (int i = 0; i < 2; i++) {
+        m->ops->release(m->ops, m->answers[i].device);
+        free(m->answers[i].host);
+    }
     mert_pooling_free(m->pooling);
     mert_forward_free(m->encoder);
     mert_cqt_batch_free(m->cqt);
@@ -108,23 +115,51 @@ static float *host_floats(int64_t n)
     return malloc((size_t)(n > 0 ? n : 1) * sizeof(float));
 }
 
+static int out_of_memory(int64_t L, mert_error *e)
+{
+    return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
+}
+
+/* Room for n numbers of the answer whose turn it is; the other one may still be read. */
+static int device_room(mert_inference *m, int64_t n)
+{
+    struct answer *a = &m->answers[m->turn];
+    if (n <= a->device_room)
+        return 0;
+    m->ops->release(m->ops, a->device);
+    a->device = mert_ops_floats(m->ops, n);
+    a->device_room = a->device ? n : 0;
+    return a->device ? 0 : -1;
+}
+
+static int host_room(mert_inference *m, int64_t n)
+{
+    struct answer *a = &m->answers[m->turn];
+    if (n <= a->host_room)
+        return 0;
+    free(a->host);
+    a->host = host_floats(n);
+    a->host_room = a->host ? n : 0;
+    return a->host ? 0 : -1;
+}
+
 static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
 {
     int64_t D = m->c->width, width = mert_inference_width(m), bins = m->cqt ? m->c->cqt_input_bins : 0;
     int whole = !m->pooling || m->weighted; /* all frames of the answer stand on the device */
+    if ((whole && device_room(m, T * width)) || (m->pooling && host_room(m, mert_pooling_rows(&m->plan, T) * width)))
+        return out_of_memory(L, e);
     if (L <= m->room_L && T <= m->room_T)
         return 0;
     free_buffers(m);
     m->pcm = host_floats(m->c->normalize ? L : 0);
     m->cqt_rows = host_floats(T * bins);
     m->state = host_floats(m->pooling ? T * D : 0);
-    m->pooled = host_floats(m->pooling ? mert_pooling_rows(&m->plan, T) * width : 0);
     m->device_pcm = mert_ops_floats(m->ops, L);
     m->device_cqt = mert_ops_floats(m->ops, T * bins);
-    m->device_answer = mert_ops_floats(m->ops, whole ? T * width : 0);
-    if (!m->pcm || !m->cqt_rows || !m->state || !m->pooled || !m->device_pcm || !m->device_cqt || !m->device_answer) {
+    if (!m->pcm || !m->cqt_rows || !m->state || !m->device_pcm || !m->device_cqt) {
         free_buffers(m);
-        return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
+        return out_of_memory(L, e);
     }
     m->room_L = L;
     m->room_T = T;
@@ -152,8 +187,8 @@ static int take_span(void *self, const float *row, int64_t n, mert_error *e)
     mert_inference *m = self;
     (void)n;
     (void)e;
-    memcpy(m->pooled + m->pooled_rows++ * mert_inference_width(m) + (int64_t)m->pooling_slot * m->c->width, row,
-           (size_t)m->c->width * sizeof *row);
+    memcpy(m->answers[m->turn].host + m->pooled_rows++ * mert_inference_width(m) + (int64_t)m->pooling_slot * m->c->width,
+           row, (size_t)m->c->width * sizeof *row);
     return 0;
 }
 
@@ -174,13 +209,14 @@ static void give_layer(void *self, int layer, const float *y)
     mert_inference *m = self;
     int slot = m->slot[layer];
     int64_t D = m->c->width;
+    float *answer = m->answers[m->turn].device;
     if (slot >= 0 && m->weighted) {
         if (m->factors[layer] != 0) /* to axpy, alpha 0 is 1 */
-            mert_axpy(m->ops, .to = m->device_answer, .from = y, .alpha = m->factors[layer], .n = m->T * D);
+            mert_axpy(m->ops, .to = answer, .from = y, .alpha = m->factors[layer], .n = m->T * D);
     } else if (slot >= 0 && m->pooling)
         pool_layer(m, y, slot);
     else if (slot >= 0)
-        mert_copy_2d(m->ops, .to = m->device_answer + slot * D, .ldto = m->n_layers * D, .from = y, .ldfrom = D,
+        mert_copy_2d(m->ops, .to = answer + slot * D, .ldto = m->n_layers * D, .from = y, .ldfrom = D,
                      .rows = m->T, .columns = D);
 }
 
@@ -204,44 +240,37 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
     }
     m->T = T;
     if (m->weighted)
-        mert_fill(m->ops, .to = m->device_answer, .n = T * m->c->width);
+        mert_fill(m->ops, .to = m->answers[m->turn].device, .n = T * m->c->width);
     if (mert_forward_run(m->encoder, m->device_pcm, n, m->cqt ? m->device_cqt : NULL, m->last, give_layer, m, e)) {
         m->ops->wait(m->ops);
         return -1;
     }
     if (m->weighted && m->pooling)
-        pool_layer(m, m->device_answer, 0);
+        pool_layer(m, m->answers[m->turn].device, 0);
     m->ops->wait(m->ops);
     *rows = m->rows = m->pooling ? m->pooled_rows : T;
     return 0;
 }
 
-void mert_inference_fetch(mert_inference *m, float *to)
+int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e)
 {
-    size_t bytes = (size_t)(m->rows * mert_inference_width(m)) * sizeof *to;
-    if (m->pooling) {
-        memcpy(to, m->pooled, bytes);
-        return;
+    struct answer *a = &m->answers[m->turn];
+    int64_t n = m->rows * mert_inference_width(m);
+    *rows = m->pooling ? a->host : m->ops->view(m->ops, a->device);
+    if (*rows) { /* the next clip's comes elsewhere */
+        m->turn = !m->turn;
+        return 0;
     }
-    m->ops->download(m->ops, to, m->device_answer, bytes);
+    if (host_room(m, n))
+        return out_of_memory(m->T * mert_config_stride(m->c), e);
+    m->ops->download(m->ops, a->host, a->device, (size_t)n * sizeof(float));
     m->ops->wait(m->ops);
+    *rows = a->host;
+    return 0;
 }
 
 int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows,
                        mert_error *e)
 {
-    int64_t size;
-    if (mert_inference_forward(m, pcm, n, rows, e))
-        return -1;
-    size = *rows * mert_inference_width(m);
-    if (size > m->room_answer) {
-        free(m->answer);
-        m->answer = host_floats(size);
-        m->room_answer = m->answer ? size : 0;
-        if (!m->answer)
-            return mert_fail(e, "out of memory for a clip of %lld samples", (long long)n);
-    }
-    mert_inference_fetch(m, m->answer);
-    *answer = m->answer;
-    return 0;
+    return mert_inference_forward(m, pcm, n, rows, e) || mert_inference_answer(m, answer, e) ? -1 : 0;
 }

@@ -18,24 +18,9 @@ struct mert_relay {
     int64_t n;
     int bad;
     mert_error why;
-    float *rows;
-    int64_t n_rows, room; /* room: floats in rows */
+    const float *rows;
+    int64_t n_rows;
 };
-
-/* From the device to where the caller reads it. */
-static int fetch(mert_relay *a)
-{
-    int64_t size = a->n_rows * mert_inference_width(a->m);
-    if (size > a->room) {
-        free(a->rows);
-        a->rows = malloc((size_t)size * sizeof *a->rows);
-        a->room = a->rows ? size : 0;
-        if (!a->rows)
-            return mert_fail(&a->why, "out of memory for a clip of %lld samples", (long long)a->n);
-    }
-    mert_inference_fetch(a->m, a->rows);
-    return 0;
-}
 
 static void *thread_main(void *arg)
 {
@@ -56,7 +41,7 @@ static void *thread_main(void *arg)
             break;
         pthread_mutex_unlock(&a->lock); /* not held and not ready: nobody else looks at rows */
         if (!bad)
-            bad = fetch(a);
+            bad = mert_inference_answer(a->m, &a->rows, &a->why);
         pthread_mutex_lock(&a->lock);
         a->bad = bad;
         a->state = READY;
@@ -99,7 +84,6 @@ void mert_relay_free(mert_relay *a)
     }
     pthread_mutex_destroy(&a->lock);
     pthread_cond_destroy(&a->changed);
-    free(a->rows);
     free(a);
 }
 
@@ -134,7 +118,7 @@ int mert_relay_take(mert_relay *a, const float **rows, int64_t *n_rows, mert_err
         pthread_cond_wait(&a->changed, &a->lock);
     a->state = IDLE;
     if (!a->threaded && !a->bad)
-        a->bad = fetch(a);
+        a->bad = mert_inference_answer(a->m, &a->rows, &a->why);
     a->held = !a->bad;
     pthread_mutex_unlock(&a->lock);
     if (a->bad) {

@@ -303,6 +303,12 @@ static void cpu_unshare(mert_ops *o, const void *shared)
     (void)shared;
 }
 
+static const void *cpu_view(mert_ops *o, const void *from)
+{
+    (void)o;
+    return from;
+}
+
 static void cpu_nothing(mert_ops *o)
 {
     (void)o;
@@ -329,7 +335,8 @@ static void single_threaded_blas(void)
 
 mert_ops *mert_ops_cpu(void)
 {
-    static mert_ops cpu = {"cpu", cpu_alloc, cpu_release, cpu_copy, cpu_copy, cpu_share, cpu_unshare, cpu_nothing, cpu_run, cpu_nothing};
+    static mert_ops cpu = {"cpu", cpu_alloc, cpu_release, cpu_copy, cpu_copy, cpu_share, cpu_unshare,
+                           cpu_view, cpu_nothing, cpu_run, cpu_nothing};
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, single_threaded_blas);
     return &cpu;

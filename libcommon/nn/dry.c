@@ -55,6 +55,13 @@ static void dry_unshare(mert_ops *o, const void *shared)
     (void)shared;
 }
 
+static const void *dry_view(mert_ops *o, const void *from)
+{
+    (void)o;
+    (void)from;
+    return NULL;
+}
+
 static void dry_wait(mert_ops *o)
 {
     (void)o;
@@ -78,6 +85,6 @@ mert_ops *mert_ops_dry(void)
     dry *d = malloc(sizeof *d);
     if (!d)
         return NULL;
-    *d = (dry){{"dry", dry_alloc, dry_release, dry_upload, dry_download, dry_share, dry_unshare, dry_wait, dry_run, dry_close}, 4096};
+    *d = (dry){{"dry", dry_alloc, dry_release, dry_upload, dry_download, dry_share, dry_unshare, dry_view, dry_wait, dry_run, dry_close}, 4096};
     return &d->ops;
 }

@@ -165,6 +165,13 @@ static void guard_unshare(mert_ops *o, const void *shared)
     guard_release(o, (void *)(uintptr_t)shared);
 }
 
+static const void *guard_view(mert_ops *o, const void *from)
+{
+    (void)o;
+    (void)from;
+    return NULL;
+}
+
 static void guard_close(mert_ops *o)
 {
     guard *g = (guard *)o;
@@ -190,7 +197,7 @@ mert_ops *mert_ops_guard(void)
         return NULL;
     }
     g->ops = (mert_ops){"guard", guard_alloc, guard_release, guard_copy, guard_download, guard_share, guard_unshare,
-                         guard_wait, guard_run, guard_close};
+                         guard_view, guard_wait, guard_run, guard_close};
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->wake, NULL);
     pthread_cond_init(&g->idle, NULL);

@@ -46,6 +46,9 @@ struct mert_ops {
      * the host memory goes; it waits. NULL: out of memory. */
     const void *(*share)(mert_ops *o, const void *host, size_t bytes);
     void (*unshare)(mert_ops *o, const void *shared);
+    /* Device memory as the host can read it after a wait: itself where the two are one, else NULL: it must be
+     * downloaded. */
+    const void *(*view)(mert_ops *o, const void *from);
     void (*wait)(mert_ops *o);
     void (*run)(mert_ops *o, mert_op op, const void *args, size_t size);
     void (*close)(mert_ops *o);
