@@ -228,6 +228,12 @@ const mert_tensor *mert_checkpoint_find(const mert_checkpoint *c, const char *na
     return at ? *at : NULL;
 }
 
+void mert_checkpoint_expect(const mert_checkpoint *c)
+{
+    for (size_t i = 0; i < c->nmappings; i++)
+        mert_mapping_expect(&c->mappings[i]);
+}
+
 void mert_checkpoint_forget(const mert_checkpoint *c, const void *data, size_t size)
 {
     for (size_t i = 0; i < c->nmappings; i++)

@@ -41,6 +41,8 @@ const mert_tensor *mert_checkpoint_find(const mert_checkpoint *c, const char *na
 /* The tensor's values as float32 (from f32, f16, bf16, f64 and integers) into to[elements]. */
 int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e);
 
+/* All tensors will be read now. */
+void mert_checkpoint_expect(const mert_checkpoint *c);
 /* These bytes of a tensor will not be read soon: where they lie in a mapped file, their pages may leave memory (they come back when
  * read). */
 void mert_checkpoint_forget(const mert_checkpoint *c, const void *data, size_t size);

@@ -165,6 +165,16 @@ void mert_mapping_close(mert_mapping *m)
     m->size = 0;
 }
 
+void mert_mapping_expect(const mert_mapping *m)
+{
+#ifdef MADV_POPULATE_READ
+    if (m->data)
+        madvise((void *)(uintptr_t)m->data, m->size, MADV_POPULATE_READ); /* a hint: what fails shows when it is read */
+#else
+    (void)m;
+#endif
+}
+
 void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)data, to = from + size, start = (uintptr_t)m->data;

@@ -313,6 +313,7 @@ int mert_weights_open(mert_weights *w, const char *path, mert_error *e)
         return mert_fail_in(e, "%s", path);
     }
     w->source = c;
+    mert_checkpoint_expect(c);
     return 0;
 }
 
