@@ -23,6 +23,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -391,6 +392,26 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
     return s->relay ? 0 : -1;
 }
 
+static void *hash_main(void *arg)
+{
+    state *s = arg;
+    s->hash = mert_weights_hash(&s->weights);
+    return NULL;
+}
+
+/* The model's hash, which reads every weight, while they are taken to the device. */
+static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
+{
+    pthread_t thread;
+    int bad, beside = mert_options.threads > 1 && !pthread_create(&thread, NULL, hash_main, s);
+    if (!beside)
+        hash_main(s);
+    bad = set_up(s, ops, e);
+    if (beside)
+        pthread_join(thread, NULL);
+    return bad;
+}
+
 /* What changes the payload (S3). NULL: out of memory. */
 static char *settings_text(const state *s)
 {
@@ -444,8 +465,7 @@ int main(int argc, char **argv)
         mert_usage_error("--layers: %s", e.text);
     if (factors && mert_layers_weigh(&s.layers, factors, &e))
         mert_usage_error("--weights: %s", e.text);
-    s.hash = mert_weights_hash(&s.weights); /* before they are taken, and forgotten, one by one */
-    if (set_up(&s, ops, &e)) {
+    if (set_up_and_hash(&s, ops, &e)) {
         mert_log_error("%s: %s", model_path, e.text);
         mert_weights_free(&s.weights);
         return 1;
