@@ -41,49 +41,59 @@ static float centred(float *z, const float *x, const float *centre, int64_t n)
     return s;
 }
 
-/* 64 scores at a time, of which the largest is remembered: only where that comes up to the limit are they looked at
- * again. The comparisons are between whole vectors, which no compiler makes of a loop that keeps its least in an
- * array. */
-typedef float vec __attribute__((vector_size(64), aligned(4)));
-typedef int32_t mask __attribute__((vector_size(64), aligned(4)));
+/* The largest of each of LANES columns, 4 vectors at a time: one would wait for itself. The comparisons are between
+ * whole vectors, which no compiler makes of a loop that keeps its largest in an array. */
+enum { LANES = 16, VECTORS = 4 };
+typedef float vec __attribute__((vector_size(LANES * 4), aligned(4)));
+typedef int32_t mask __attribute__((vector_size(LANES * 4), aligned(4)));
 
-static float most_of(const float *x, int64_t n)
+static inline void take_larger(vec *a, const vec *b)
 {
-    float most = -INFINITY, lane[16];
-    if (n == 64) {
-        vec v = *(const vec *)x;
-        for (int i = 16; i < 64; i += 16) {
-            vec w = *(const vec *)(x + i);
-            mask m = v > w;
-            v = (vec)(((mask)v & m) | ((mask)w & ~m));
-        }
-        memcpy(lane, &v, sizeof lane);
-        for (int step = 8; step; step /= 2)
-            for (int i = 0; i < step; i++)
-                lane[i] = lane[i] > lane[i + step] ? lane[i] : lane[i + step];
-        return lane[0];
-    }
-    for (int64_t i = 0; i < n; i++)
-        most = x[i] > most ? x[i] : most;
-    return most;
+    mask m = *b > *a;
+    *a = (vec)(((mask)*b & m) | ((mask)*a & ~m));
 }
 
+static void column_most(const float *x, int64_t n, float most[LANES])
+{
+    vec v[VECTORS];
+    int64_t i = 0;
+    for (int j = 0; j < VECTORS; j++)
+        for (int l = 0; l < LANES; l++)
+            v[j][l] = -INFINITY;
+    for (; i + VECTORS * LANES <= n; i += VECTORS * LANES)
+        for (int j = 0; j < VECTORS; j++)
+            take_larger(&v[j], (const vec *)(x + i + j * LANES));
+    for (int j = 1; j < VECTORS; j++)
+        take_larger(&v[0], &v[j]);
+    memcpy(most, &v[0], sizeof v[0]);
+    for (; i < n; i++)
+        most[i % LANES] = x[i] > most[i % LANES] ? x[i] : most[i % LANES];
+}
+
+/* Into index[0..n), ascending, of which the largest is let go where there is no room. */
+static void insert(int32_t *index, int64_t n, int64_t max, int32_t what)
+{
+    int64_t at = n < max ? n : max;
+    for (; at > 0 && index[at - 1] > what; at--)
+        if (at < max)
+            index[at] = index[at - 1];
+    if (at < max)
+        index[at] = what;
+}
+
+/* Only columns whose largest comes up to the limit, one as a rule, are looked at again. */
 static int64_t best(const float *score, int64_t n, double slack, int32_t *index, int64_t max)
 {
-    enum { KEPT = 256 };
-    float of[KEPT], most = -INFINITY, limit;
-    int64_t found = 0, blocks = (n + 63) / 64;
-    for (int64_t b = 0; b < blocks; b++) {
-        float m = most_of(score + b * 64, n - b * 64 < 64 ? n - b * 64 : 64);
-        if (b < KEPT)
-            of[b] = m;
-        most = m > most ? m : most;
-    }
+    float column[LANES], most = -INFINITY, limit;
+    int64_t found = 0;
+    column_most(score, n, column);
+    for (int l = 0; l < LANES; l++)
+        most = column[l] > most ? column[l] : most;
     limit = nextafterf((float)((double)most - slack), -INFINITY);
-    for (int64_t b = 0; b < blocks; b++)
-        for (int64_t i = b * 64; (b >= KEPT || of[b] >= limit) && i < n && i < b * 64 + 64; i++)
-            if (score[i] >= limit && found++ < max)
-                index[found - 1] = (int32_t)i;
+    for (int l = 0; l < LANES; l++)
+        for (int64_t i = l; column[l] >= limit && i < n; i += LANES)
+            if (score[i] >= limit)
+                insert(index, found++, max, (int32_t)i);
     return found;
 }
 

@@ -26,7 +26,7 @@ typedef struct seeding {
     float *candidate2, *chosen2;
     int64_t *candidate;    /* [starts * trials] index of the point */
     int64_t *centre;       /* [starts, k] */
-    float *scratch;        /* [workers][TILE * starts * trials] */
+    float *scratch;        /* [workers][TILE + 1, starts * trials] */
     int first;
 } seeding;
 
@@ -41,12 +41,17 @@ static int64_t tile_rows(const seeding *s, int64_t tile)
     return s->n - tile * TILE < TILE ? s->n - tile * TILE : TILE;
 }
 
+static float *scratch_of(const seeding *s, int worker)
+{
+    return s->scratch + worker * (TILE + 1) * s->starts * s->trials;
+}
+
 /* closest = min(closest, distance to the centres chosen last). */
 static void update_tile(void *arg, int64_t tile, int worker)
 {
     seeding *s = arg;
     int64_t rows = tile_rows(s, tile), S = s->starts;
-    float *score = s->scratch + worker * TILE * S * s->trials;
+    float *score = scratch_of(s, worker);
     double *pot = s->pot + tile * S;
     mert_rows_apply(s->chosen, s->x + tile * TILE * s->d, s->d, rows, score, S, 0);
     memset(pot, 0, (size_t)S * sizeof *pot);
@@ -64,14 +69,16 @@ static void trial_tile(void *arg, int64_t tile, int worker)
 {
     seeding *s = arg;
     int64_t rows = tile_rows(s, tile), S = s->starts, L = s->trials;
-    float *score = s->scratch + worker * TILE * S * L;
+    float *score = scratch_of(s, worker), *closest = score + TILE * S * L;
     float *pot = s->trial_pot + tile * S * L;
+    const mert_codes_kernels *v = MERT_CODES_KERNELS;
     mert_rows_apply(s->candidates, s->x + tile * TILE * s->d, s->d, rows, score, S * L, 0);
     memset(pot, 0, (size_t)(S * L) * sizeof *pot);
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t r = 0; r < rows; r++) {
         for (int64_t l = 0; l < L; l++)
-            MERT_CODES_KERNELS->add_nearer(pot + l * S, score + (r * L + l) * S, s->x2[tile * TILE + r],
-                                          s->candidate2 + l * S, s->closest + (tile * TILE + r) * S, S);
+            memcpy(closest + l * S, s->closest + (tile * TILE + r) * S, (size_t)S * sizeof *closest);
+        v->add_nearer(pot, score + r * S * L, s->x2[tile * TILE + r], s->candidate2, closest, S * L);
+    }
 }
 
 static double total(const double *per_tile, int64_t tiles, int64_t columns, int64_t j)
@@ -159,7 +166,7 @@ static int allocate(seeding *s)
     s->chosen2 = malloc(starts * sizeof(float));
     s->candidate = malloc(columns * sizeof(int64_t));
     s->centre = malloc(starts * (size_t)s->k * sizeof(int64_t));
-    s->scratch = malloc((size_t)mert_pool_threads() * TILE * columns * sizeof(float));
+    s->scratch = malloc((size_t)mert_pool_threads() * (TILE + 1) * columns * sizeof(float));
     if (s->candidate_rows && s->chosen_rows) {
         s->candidates = mert_rows_new(s->candidate_rows, s->d, (int64_t)columns, s->d, NULL);
         s->chosen = mert_rows_new(s->chosen_rows, s->d, s->starts, s->d, NULL);
