@@ -1,6 +1,9 @@
 /* Finds the files of a model, knows their containers apart, finds tensors by name. What is inside a container is
  * read by safetensors.c, torch_zip.c and torch_legacy.c. */
-#include "checkpoint_internal.h"
+#include "checkpoint.h"
+
+#include "bytes.h"
+#include "container.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "checkpoint.h"
+#include "element.h"
 
 #include <string.h>
 
@@ -6,19 +6,44 @@
 #error "tensor files are read in place: a little-endian machine is needed"
 #endif
 
-static const struct { const char *name; size_t size; } elements[] = {
+static const struct { const char *name; size_t size; } kinds[] = {
     [MERT_E_F32] = {"F32", 4}, [MERT_E_F16] = {"F16", 2}, [MERT_E_BF16] = {"BF16", 2}, [MERT_E_F64] = {"F64", 8},
     [MERT_E_I64] = {"I64", 8}, [MERT_E_I32] = {"I32", 4}, [MERT_E_I16] = {"I16", 2},   [MERT_E_I8] = {"I8", 1},
     [MERT_E_U8] = {"U8", 1},   [MERT_E_BOOL] = {"BOOL", 1}};
 
 size_t mert_element_size(mert_element t)
 {
-    return elements[t].size;
+    return kinds[t].size;
 }
 
 const char *mert_element_name(mert_element t)
 {
-    return elements[t].name;
+    return kinds[t].name;
+}
+
+int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements)
+{
+    int64_t n = 1;
+    int empty = 0;
+    for (int i = 0; i < ndim; i++) {
+        if (shape[i] < 0)
+            return -1;
+        empty |= shape[i] == 0;
+    }
+    for (int i = 0; i < ndim && !empty; i++)
+        if (__builtin_mul_overflow(n, shape[i], &n))
+            return -1;
+    *elements = empty ? 0 : n;
+    return 0;
+}
+
+int mert_shape_bytes(int ndim, const int64_t *shape, mert_element type, uint64_t *bytes)
+{
+    int64_t n;
+    if (mert_shape_elements(ndim, shape, &n) || n > INT64_MAX / 8)
+        return -1;
+    *bytes = (uint64_t)n * mert_element_size(type);
+    return 0;
 }
 
 static float float_of_bits(uint32_t bits)

@@ -1,4 +1,4 @@
-#include "checkpoint.h"
+#include "model_hash.h"
 #include "stream/mts.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 #include "npy.h"
 
-#include "checkpoint.h"
+#include "element.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,9 +1,10 @@
 #include "pickle.h"
 
-#include "checkpoint_internal.h"
+#include "bytes.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

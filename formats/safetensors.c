@@ -1,7 +1,9 @@
 /* safetensors: u64 length of the header, the header (JSON), the data. {"name": {"dtype": "F32", "shape": [2, 3],
  * "data_offsets": [begin, end]}, ...}, offsets counted from the end of the header; every byte of the data belongs to
  * exactly one tensor. */
-#include "checkpoint_internal.h"
+#include "bytes.h"
+#include "container.h"
+#include "model_write.h"
 
 #include <errno.h>
 #include <inttypes.h>

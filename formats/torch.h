@@ -3,7 +3,8 @@
 #ifndef MERT_TORCH_H
 #define MERT_TORCH_H
 
-#include "checkpoint_internal.h"
+#include "bytes.h"
+#include "container.h"
 #include "pickle.h"
 
 /* A storage: the flat array that tensors are views of. */

@@ -1,6 +1,8 @@
 /* torch files: a pickle of protocol 2 that describes the values, in a zip file of stored entries whose data lie on
  * multiples of 64 bytes, as torch itself writes them, so that they can be mapped. */
-#include "checkpoint_internal.h"
+#include "bytes.h"
+#include "file.h"
+#include "model_write.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,5 +1,6 @@
-#include "checkpoint_internal.h"
 #include "zip.h"
+
+#include "bytes.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,7 @@
 #include "codebook_file.h"
 
+#include "../../formats/model_hash.h"
+#include "../../formats/model_write.h"
 #include "../../formats/npy.h"
 
 #include <inttypes.h>

@@ -2,6 +2,7 @@
 #ifndef MERT_ENCODEC_INTERNAL_H
 #define MERT_ENCODEC_INTERNAL_H
 
+#include "../../formats/model_hash.h"
 #include "encodec.h"
 
 enum { MERT_ENCODEC_NAME = 160 };

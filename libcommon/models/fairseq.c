@@ -1,5 +1,7 @@
 #include "fairseq.h"
 
+#include "../../formats/model_write.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 #include "known_answer.h"
 
 #include "../../formats/file.h"
+#include "../../formats/model_write.h"
 #include "../base/random.h"
 #include "inference.h"
 

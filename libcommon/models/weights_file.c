@@ -4,6 +4,8 @@
 #include "fairseq.h"
 
 #include "../../formats/file.h"
+#include "../../formats/model_hash.h"
+#include "../../formats/model_write.h"
 #include "../../formats/stream/mts.h"
 
 #include <inttypes.h>

@@ -4,6 +4,7 @@
 #include "../../formats/checkpoint.h"
 #include "../../formats/file.h"
 #include "../../formats/json.h"
+#include "../../formats/model_write.h"
 #include "../models/known_answer.h"
 
 #include <dirent.h>

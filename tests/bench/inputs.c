@@ -7,6 +7,7 @@
  *                                       encoding a second of audio with 8 codebooks takes */
 #include "../../formats/checkpoint.h"
 #include "../../formats/file.h"
+#include "../../formats/model_write.h"
 #include "../../formats/npy.h"
 #include "../../libcommon/base/random.h"
 #include "../../libcommon/models/codebook_file.h"

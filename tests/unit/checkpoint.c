@@ -1,6 +1,8 @@
 /* Model files that are as they should be. Hostile and damaged ones: checkpoint_hostile.c. */
 #include "model_file.h"
 
+#include "../../formats/model_hash.h"
+#include "../../formats/model_write.h"
 #include "../../formats/stream/mts.h"
 
 /* fairseq's name of a tensor as transformers calls it; REFERENCE: the name map. "": transformers has none. */

@@ -3,6 +3,7 @@
 #include "../test.h"
 
 #include "../../formats/file.h"
+#include "../../formats/model_write.h"
 #include "../../formats/npy.h"
 #include "../../libcommon/base/pool.h"
 #include "../../libcommon/base/random.h"

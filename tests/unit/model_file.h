@@ -3,7 +3,9 @@
 #define MODEL_FILE_H
 
 #include "../test.h"
-#include "../../formats/checkpoint_internal.h"
+#include "../../formats/bytes.h"
+#include "../../formats/checkpoint.h"
+#include "../../formats/file.h"
 
 #include <stdarg.h>
 

@@ -2,6 +2,7 @@
  * and what only looks like them is refused by name. */
 #include "../test.h"
 #include "../../formats/file.h"
+#include "../../formats/model_write.h"
 #include "../../libcommon/models/weights.h"
 
 #include <sys/stat.h>

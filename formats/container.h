@@ -1,9 +1,10 @@
 /* What the readers of the containers share: a checkpoint while it is being filled. */
-#ifndef MERT_CHECKPOINT_INTERNAL_H
-#define MERT_CHECKPOINT_INTERNAL_H
+#ifndef MERT_CONTAINER_H
+#define MERT_CONTAINER_H
 
-#include "checkpoint.h"
+#include "element.h"
 #include "file.h"
+#include "json.h"
 
 /* A piece of a file with the CRC-32 that the file says it has (torch zip records). */
 typedef struct mert_checked {
@@ -13,7 +14,7 @@ typedef struct mert_checked {
     const char *name; /* "model.bin: archive/data/17" */
 } mert_checked;
 
-struct mert_checkpoint {
+typedef struct mert_checkpoint {
     const char *container;
     mert_tensor *tensors;         /* in the order of the file */
     size_t count, room;
@@ -26,7 +27,7 @@ struct mert_checkpoint {
     size_t nheld, held_room;
     size_t gathered, gather_max;  /* bytes of non-contiguous tensors copied so far; at most what the files hold */
     mert_json *config, *preprocessor, *extras;
-};
+} mert_checkpoint;
 
 /* A mapping that lives as long as the checkpoint. Refuses an empty file. */
 int mert_checkpoint_map(mert_checkpoint *c, const char *path, mert_mapping *m, mert_error *e);
@@ -38,26 +39,9 @@ int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, 
                         const int64_t *shape, const void *data, mert_error *e);
 int mert_checkpoint_add_checked(mert_checkpoint *c, const mert_checked *r, const char *path, mert_error *e);
 
-/* Number of elements, and bytes, of a shape; -1 if a dimension is negative or a product does not fit in 63 bits. */
-int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements);
-int mert_shape_bytes(int ndim, const int64_t *shape, mert_element type, uint64_t *bytes);
-
-/* A name from a file, fit for a message: printable and of bounded length. */
-typedef struct mert_shown { char text[160]; } mert_shown;
-mert_shown mert_show(const char *name, size_t size);
-
+/* The containers: what they find in the file goes into the checkpoint. */
 int mert_safetensors_open(mert_checkpoint *c, const char *path, const mert_mapping *m, mert_error *e);
 int mert_torch_zip_open(mert_checkpoint *c, const char *path, const mert_mapping *m, mert_error *e);
 int mert_torch_legacy_open(mert_checkpoint *c, const char *path, const mert_mapping *m, mert_error *e);
-
-uint32_t mert_crc32(uint32_t crc, const unsigned char *data, size_t size); /* start with 0 (zip's polynomial) */
-
-static inline uint64_t mert_le(const unsigned char *p, int bytes)
-{
-    uint64_t v = 0;
-    for (int i = bytes - 1; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
-}
 
 #endif

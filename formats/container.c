@@ -1,6 +1,9 @@
 /* What the reader of every container builds a checkpoint of. */
-#include "checkpoint_internal.h"
+#include "container.h"
 
+#include "bytes.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,42 +70,4 @@ int mert_checkpoint_add_checked(mert_checkpoint *c, const mert_checked *r, const
     c->checked[c->nchecked] = *r;
     c->checked[c->nchecked++].name = name;
     return 0;
-}
-
-int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements)
-{
-    int64_t n = 1;
-    int empty = 0;
-    for (int i = 0; i < ndim; i++) {
-        if (shape[i] < 0)
-            return -1;
-        empty |= shape[i] == 0;
-    }
-    for (int i = 0; i < ndim && !empty; i++)
-        if (__builtin_mul_overflow(n, shape[i], &n))
-            return -1;
-    *elements = empty ? 0 : n;
-    return 0;
-}
-
-int mert_shape_bytes(int ndim, const int64_t *shape, mert_element type, uint64_t *bytes)
-{
-    int64_t n;
-    if (mert_shape_elements(ndim, shape, &n) || n > INT64_MAX / 8)
-        return -1;
-    *bytes = (uint64_t)n * mert_element_size(type);
-    return 0;
-}
-
-mert_shown mert_show(const char *name, size_t size)
-{
-    mert_shown s;
-    size_t n = 0;
-    for (size_t i = 0; i < size && n + 4 < sizeof s.text; i++)
-        s.text[n++] = name[i] >= ' ' && name[i] <= '~' ? name[i] : '?';
-    if (n < size)
-        for (int i = 0; i < 3; i++)
-            s.text[n++] = '.';
-    s.text[n] = 0;
-    return s;
 }

@@ -1,4 +1,4 @@
-#include "checkpoint_internal.h"
+#include "bytes.h"
 
 #include <pthread.h>
 
@@ -32,4 +32,17 @@ uint32_t mert_crc32(uint32_t crc, const unsigned char *p, size_t size)
     for (; size; size--, p++)
         r = r >> 8 ^ table[0][(r ^ *p) & 255];
     return ~r;
+}
+
+mert_shown mert_show(const char *name, size_t size)
+{
+    mert_shown s;
+    size_t n = 0;
+    for (size_t i = 0; i < size && n + 4 < sizeof s.text; i++)
+        s.text[n++] = name[i] >= ' ' && name[i] <= '~' ? name[i] : '?';
+    if (n < size)
+        for (int i = 0; i < 3; i++)
+            s.text[n++] = '.';
+    s.text[n] = 0;
+    return s;
 }

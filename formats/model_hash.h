@@ -1,0 +1,16 @@
+#ifndef MERT_MODEL_HASH_H
+#define MERT_MODEL_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Contract S9: XXH64 over the tensors' canonical names (sorted bytewise) and their float32 values: each name with its
+ * NUL, then the values little endian. The same for every container of the same model. */
+typedef struct mert_named_values {
+    const char *name;
+    const float *values;
+    int64_t n;
+} mert_named_values;
+uint64_t mert_model_hash(const mert_named_values *tensors, size_t n);
+
+#endif
