@@ -1,4 +1,4 @@
-#include "corpus_internal.h"
+#include "corpus.h"
 
 #include <errno.h>
 #include <math.h>
@@ -6,42 +6,17 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- manifests ---- */
-
-char *mert_shard_name(const char *name, int shard, int shards)
-{
-    const char *base = strrchr(name, '/'), *at = NULL;
-    char *to;
-    for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
-        at = p + 5;
-    if (!at || !(to = malloc(strlen(name) + 32)))
-        return NULL;
-    sprintf(to, "%.*s_%d_%d%s", (int)(at - name), name, shard, shards, at);
-    return to;
-}
-
-int mert_shards_apart(const char *manifest, int shards)
-{
-    char *name = shards > 1 ? mert_shard_name(manifest, 0, shards) : NULL;
-    int apart = name && (!access(name, F_OK) || access(manifest, F_OK));
-    free(name);
-    return apart;
-}
+/* ---- parts ---- */
 
 static int open_part(mert_corpus *c, const char *manifest, const char *const *labels, int nlabels, int shard,
                      mert_error *e)
 {
-    mert_corpus_part *p = &c->parts[c->nparts];
-    p->labels = calloc(MERT_CODEBOOKS_MAX, sizeof *p->labels);
-    p->columns = calloc(MERT_CODEBOOKS_MAX, sizeof *p->columns);
-    c->nparts++;
-    if (!p->labels || !p->columns)
-        return mert_fail(e, "%s: out of memory", manifest);
-    if (mert_manifest_read(&p->manifest, manifest, e))
+    mert_corpus_part *p = &c->parts[c->nparts++];
+    if (mert_corpus_part_open(p, &c->config, manifest, labels, nlabels, shard, c->codebooks, &c->K, e))
         return -1;
     p->first = c->rows;
     c->rows += p->manifest.n;
-    return mert_corpus_open_labels(c, p, labels, nlabels, shard, e);
+    return 0;
 }
 
 static int open_parts(mert_corpus *c, const char *manifest, const char *const *labels, int nlabels, mert_error *e)
@@ -286,16 +261,10 @@ fail:
     return -1;
 }
 
-static void close_part(mert_corpus_part *p)
-{
-    mert_corpus_close_labels(p);
-    mert_manifest_free(&p->manifest);
-}
-
 void mert_corpus_close(mert_corpus *c)
 {
     for (int p = 0; p < c->nparts; p++)
-        close_part(&c->parts[p]);
+        mert_corpus_part_close(&c->parts[p]);
     for (int k = 0; k < c->K; k++)
         free(c->codebooks[k].counts);
     for (int i = 0; i < c->nfiles; i++) {

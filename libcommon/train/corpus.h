@@ -8,37 +8,10 @@
 #ifndef MERT_CORPUS_H
 #define MERT_CORPUS_H
 
-#include "../../formats/error.h"
-#include "../../formats/labels.h"
-#include "../../formats/manifest.h"
-#include "../../formats/stream/mts.h"
-#include "../models/config.h"
-#include "corpus_codes.h"
+#include "corpus_part.h"
 
 #include <stdint.h>
 #include <stdio.h>
-
-typedef struct mert_corpus_config {
-    int64_t sample_rate, stride;
-    int codebooks;          /* how many to take; 0: all there are */
-    int64_t classes;        /* of labels that have no .meta file; 0: then they are refused */
-    double label_rate;      /* 0: what the .meta files say, else sample_rate / stride */
-    double label_tolerance; /* seconds by which an item's labels and audio may differ in length */
-    int jitter;             /* crops begin at any sample, not on the grid of frames */
-    int shards;             /* above 1: every item belongs to one of so many shards */
-    int unpacked;           /* there is no packed audio yet: lengths are the manifest's, and nothing can be heard */
-} mert_corpus_config;
-
-/* A manifest and its labels. */
-typedef struct mert_corpus_part {
-    mert_manifest manifest;
-    mert_labels *labels; /* [K]; of codebooks in a stream of codes no more than name and meta ... */
-    struct mert_corpus_column {
-        mert_codes *codes; /* ... and where they are; NULL: in labels */
-        int column, owner; /* owner: it is the first column's to close */
-    } *columns;            /* [K] */
-    int64_t first;       /* rows of the parts before */
-} mert_corpus_part;
 
 typedef struct mert_corpus_item {
     int64_t row;     /* of its part's manifest */
@@ -47,16 +20,6 @@ typedef struct mert_corpus_item {
     int64_t offset;  /* of its record in the file */
     int file;
 } mert_corpus_item;
-
-typedef struct mert_codebook {
-    const char *path; /* of its (first) label file */
-    int verified;     /* a .meta stood beside each of its files */
-    mert_labels_meta meta;
-    int64_t classes;
-    int64_t rate_num, rate_den; /* labels per second */
-    int64_t *counts;            /* [classes]: how often each label occurs in the items */
-    int64_t total;              /* of counts */
-} mert_codebook;
 
 typedef struct mert_corpus {
     mert_corpus_config config;
@@ -94,11 +57,6 @@ int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const cha
                      int nlabels, const char *const *pcm, int npcm, mert_error *e);
 void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */
 
-/* The name with _shard_shards behind the last "train" of its file name, to be freed. NULL: it has none, or no
- * memory. */
-char *mert_shard_name(const char *name, int shard, int shards);
-int mert_shards_apart(const char *manifest, int shards); /* 1: the shards have manifests of their own */
-
 /* From now on c's items are its own n and, numbered from n on, those of `older`: an old corpus that training goes back to
  * now and then, as often as plans (data.h) say. Its labels must be c's codebooks'; the frequencies of labels, n and
  * seconds stay those of c alone. older stays the caller's, open as long as c. */
@@ -133,10 +91,6 @@ double mert_corpus_cross_entropy(const mert_corpus *model, const mert_corpus *on
 int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start);
 /* The labels of T frames (there must be so many) of codebook k. One thread at a time. */
 int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start, int64_t T, int32_t *to, mert_error *e);
-/* Labels of a row as they stand: how many (0: it failed), and some of them. */
-int64_t mert_corpus_part_count(const mert_corpus_part *p, int k, int64_t row);
-int mert_corpus_part_read(const mert_corpus_part *p, int k, int64_t row, int64_t first, int64_t n, int32_t *to,
-                          mert_error *e);
 /* Samples first .. first + n - 1, i16 scaled by 2^-15. -1: damaged or unreadable; the corpus stays usable. One thread
  * at a time. */
 int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e);

@@ -1,9 +1,38 @@
-#include "corpus_internal.h"
+#include "corpus_part.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+char *mert_shard_name(const char *name, int shard, int shards)
+{
+    const char *base = strrchr(name, '/'), *at = NULL;
+    char *to;
+    for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
+        at = p + 5;
+    if (!at || !(to = malloc(strlen(name) + 32)))
+        return NULL;
+    sprintf(to, "%.*s_%d_%d%s", (int)(at - name), name, shard, shards, at);
+    return to;
+}
+
+int mert_shards_apart(const char *manifest, int shards)
+{
+    char *name = shards > 1 ? mert_shard_name(manifest, 0, shards) : NULL;
+    int apart = name && (!access(name, F_OK) || access(manifest, F_OK));
+    free(name);
+    return apart;
+}
+
+/* A part that is being opened. */
+typedef struct opening {
+    mert_corpus_part *p;
+    const mert_corpus_config *config;
+    mert_codebook *codebooks;
+    int *K;
+    int first; /* it says what the codebooks are */
+} opening;
 
 /* The name itself, or with .npy behind it if only that is there; takes the name. */
 static char *labels_file(char *name)
@@ -22,31 +51,31 @@ static char *labels_file(char *name)
 }
 
 /* Classes and rate of a codebook by its first file. */
-static int describe_codebook(const mert_corpus *c, const mert_labels *l, mert_codebook *b, mert_error *e)
+static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, mert_codebook *b, mert_error *e)
 {
     const mert_labels_meta *m = &l->meta;
     b->path = l->path;
     b->meta = *m;
     b->verified = l->verified;
-    b->classes = m->classes ? m->classes : c->config.classes;
+    b->classes = m->classes ? m->classes : c->classes;
     if (!b->classes)
         return mert_fail(
             e, "%s: the number of classes is not known: there is no .meta file, and the recipe's classes is 0",
             l->path);
     if (b->classes > 1 << 24)
         return mert_fail(e, "%s: %lld classes: at most %d", l->path, (long long)b->classes, 1 << 24);
-    if (c->config.classes && b->classes != c->config.classes)
+    if (c->classes && b->classes != c->classes)
         return mert_fail(e, "%s: %lld classes, the recipe says %lld", l->path, (long long)b->classes,
-                         (long long)c->config.classes);
+                         (long long)c->classes);
     b->rate_num = m->frame_rate_num;
     b->rate_den = m->frame_rate_den;
     if (b->rate_num <= 0 || b->rate_den <= 0) {
-        b->rate_num = c->config.label_rate > 0 ? llround(c->config.label_rate * 1000) : c->config.sample_rate;
-        b->rate_den = c->config.label_rate > 0 ? 1000 : c->config.stride;
-    } else if (c->config.label_rate > 0 &&
-               fabs((double)b->rate_num / (double)b->rate_den - c->config.label_rate) > 1e-6) {
+        b->rate_num = c->label_rate > 0 ? llround(c->label_rate * 1000) : c->sample_rate;
+        b->rate_den = c->label_rate > 0 ? 1000 : c->stride;
+    } else if (c->label_rate > 0 &&
+               fabs((double)b->rate_num / (double)b->rate_den - c->label_rate) > 1e-6) {
         return mert_fail(e, "%s: %g labels per second, the recipe says %g", l->path,
-                         (double)b->rate_num / (double)b->rate_den, c->config.label_rate);
+                         (double)b->rate_num / (double)b->rate_den, c->label_rate);
     }
     b->counts = calloc((size_t)b->classes, sizeof *b->counts);
     return b->counts ? 0 : mert_fail(e, "%s: out of memory", l->path);
@@ -71,10 +100,19 @@ static int check_same(const mert_labels *l, mert_codebook *b, mert_error *e)
     return 0;
 }
 
+static int take_codebook(const opening *o, const mert_labels *l, int k, mert_error *e)
+{
+    if (!o->first)
+        return check_same(l, &o->codebooks[k], e);
+    ++*o->K;
+    return describe_codebook(o->config, l, &o->codebooks[k], e);
+}
+
 /* As many codebooks of a stream of codes, from the part's `found` on, as there are, or are wanted (most, 0: all).
  * Returns how many; -1: error. */
-static int open_codes(mert_corpus *c, mert_corpus_part *p, int found, int most, const char *name, mert_error *e)
+static int open_codes(const opening *o, int found, int most, const char *name, mert_error *e)
 {
+    mert_corpus_part *p = o->p;
     mert_codes *codes = calloc(1, sizeof *codes);
     int n;
     if (!codes)
@@ -97,18 +135,16 @@ static int open_codes(mert_corpus *c, mert_corpus_part *p, int found, int most, 
         *l = (mert_labels){.path = strdup(name), .meta = codes->meta[k], .verified = 1, .rows = codes->rows};
         if (!l->path)
             return mert_fail(e, "%s: out of memory", name);
-        if (p == c->parts)
-            c->K++;
-        if (p == c->parts ? describe_codebook(c, l, &c->codebooks[found + k], e)
-                          : check_same(l, &c->codebooks[found + k], e))
+        if (take_codebook(o, l, found + k, e))
             return -1;
     }
     return n;
 }
 
 /* Codebook k of a part. */
-static int open_codebook(mert_corpus *c, mert_corpus_part *p, int k, const char *name, mert_error *e)
+static int open_codebook(const opening *o, int k, const char *name, mert_error *e)
 {
+    const mert_corpus_part *p = o->p;
     mert_labels *l = &p->labels[k];
     if (k == MERT_CODEBOOKS_MAX)
         return mert_fail(e, "%s: more than %d codebooks", name, MERT_CODEBOOKS_MAX);
@@ -120,18 +156,14 @@ static int open_codebook(mert_corpus *c, mert_corpus_part *p, int k, const char 
     if (l->meta.manifest && l->meta.manifest != p->manifest.hash)
         return mert_fail(e, "%s: made for another manifest (hash %016llx, this one has %016llx)", l->path,
                          (unsigned long long)l->meta.manifest, (unsigned long long)p->manifest.hash);
-    if (p != c->parts)
-        return check_same(l, &c->codebooks[k], e);
-    c->K++;
-    return describe_codebook(c, l, &c->codebooks[k], e);
+    return take_codebook(o, l, k, e);
 }
 
-int mert_corpus_open_labels(mert_corpus *c, mert_corpus_part *p, const char *const *patterns, int n, int shard,
-                            mert_error *e)
+static int open_labels(const opening *o, const char *const *patterns, int n, int shard, mert_error *e)
 {
-    int most = p == c->parts ? c->config.codebooks : c->K, found = 0;
+    int most = o->first ? o->config->codebooks : *o->K, found = 0;
     for (int i = 0; i < n; i++) {
-        char *pattern = shard < 0 ? strdup(patterns[i]) : mert_shard_name(patterns[i], shard, c->config.shards);
+        char *pattern = shard < 0 ? strdup(patterns[i]) : mert_shard_name(patterns[i], shard, o->config->shards);
         int more = 1, bad = 0;
         if (!pattern)
             return mert_fail(e, "%s: a name without 'train' has no shards", patterns[i]);
@@ -143,9 +175,9 @@ int mert_corpus_open_labels(mert_corpus *c, mert_corpus_part *p, const char *con
             else if (k && access(name, F_OK))
                 more = 0;
             else if (mert_codes_is_stream(name))
-                found += bad = open_codes(c, p, found, most, name, e);
+                found += bad = open_codes(o, found, most, name, e);
             else
-                bad = open_codebook(c, p, found++, name, e);
+                bad = open_codebook(o, found++, name, e);
             bad = bad < 0 ? -1 : 0;
             free(name);
         }
@@ -153,14 +185,26 @@ int mert_corpus_open_labels(mert_corpus *c, mert_corpus_part *p, const char *con
         if (bad)
             return -1;
     }
-    if (p != c->parts && found < c->K)
-        return mert_fail(e, "%s: shard %d has %d codebooks, the first has %d", patterns[0], shard, found, c->K);
-    if (found < c->config.codebooks)
-        return mert_fail(e, "%s: %d codebooks, the recipe asks for %d", patterns[0], found, c->config.codebooks);
+    if (!o->first && found < *o->K)
+        return mert_fail(e, "%s: shard %d has %d codebooks, the first has %d", patterns[0], shard, found, *o->K);
+    if (found < o->config->codebooks)
+        return mert_fail(e, "%s: %d codebooks, the recipe asks for %d", patterns[0], found, o->config->codebooks);
     return 0;
 }
 
-void mert_corpus_close_labels(mert_corpus_part *p)
+int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config, const char *manifest,
+                          const char *const *labels, int nlabels, int shard, mert_codebook *codebooks, int *K,
+                          mert_error *e)
+{
+    opening o = {p, config, codebooks, K, *K == 0};
+    p->labels = calloc(MERT_CODEBOOKS_MAX, sizeof *p->labels);
+    p->columns = calloc(MERT_CODEBOOKS_MAX, sizeof *p->columns);
+    if (!p->labels || !p->columns)
+        return mert_fail(e, "%s: out of memory", manifest);
+    return mert_manifest_read(&p->manifest, manifest, e) ? -1 : open_labels(&o, labels, nlabels, shard, e);
+}
+
+void mert_corpus_part_close(mert_corpus_part *p)
 {
     for (int k = 0; p->columns && k < MERT_CODEBOOKS_MAX; k++)
         if (p->columns[k].owner) {
@@ -172,6 +216,7 @@ void mert_corpus_close_labels(mert_corpus_part *p)
             mert_labels_close(&p->labels[k]);
     free(p->columns);
     free(p->labels);
+    mert_manifest_free(&p->manifest);
 }
 
 int64_t mert_corpus_part_count(const mert_corpus_part *p, int k, int64_t row)
