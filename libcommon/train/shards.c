@@ -1,4 +1,4 @@
-#include "shards_internal.h"
+#include "shards_state.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -93,30 +93,9 @@ const mert_parts *mert_shards_parts(const mert_shards *s)
     return &s->parts;
 }
 
-float *mert_shards_own_weights(const mert_shards *s, int part)
-{
-    const mert_piece *p = &s->piece[part];
-    return s->weights + (s->sharding == MERT_SHARD_FULL ? p->at : s->parts.part[part].from + p->from);
-}
-
-float *mert_shards_own_gradients(const mert_shards *s, int part)
-{
-    const mert_piece *p = &s->piece[part];
-    return s->gradients + (s->sharding == MERT_SHARD_FULL ? p->at : s->parts.part[part].from + p->from);
-}
-
-void mert_shards_fail(mert_shards *s, const mert_error *e)
-{
-    if (!s->failed)
-        s->why = *e;
-    s->failed = 1;
-}
-
 int mert_shards_check(mert_shards *s, mert_error *e)
 {
-    if (s->failed)
-        *e = s->why;
-    return s->failed ? -1 : 0;
+    return mert_shards_outcome(s, e);
 }
 
 /* ---- gradients set out during the backward pass (MERT_SHARD_NONE, MERT_SHARD_OPTIMIZER) ---- */
@@ -197,7 +176,7 @@ int mert_shards_sum(mert_shards *s, double *squares, mert_error *e)
         return -1;
     mert_fill(s->ops, .to = (float *)(void *)s->squares, .n = 2);
     for (int i = 0; i < s->parts.n; i++)
-        mert_sum_squares(s->ops, .sum = s->squares, .x = mert_shards_own_gradients(s, i), .n = s->piece[i].n);
+        mert_sum_squares(s->ops, .sum = s->squares, .x = s->gradients + mert_shards_own(s, i), .n = s->piece[i].n);
     s->ops->download(s->ops, squares, s->squares, sizeof *squares);
     s->ops->wait(s->ops);
     if (mert_exchange_sum(s->x, squares, 1, e))
@@ -231,8 +210,8 @@ static int spread(mert_shards *s, mert_error *e)
 static int update_own(mert_shards *s, const mert_adam_args *how, mert_error *e)
 {
     for (int i = 0; i < s->parts.n; i++)
-        if (mert_moments_update(s->moments, s->piece[i].at, s->piece[i].n, mert_shards_own_weights(s, i),
-                                mert_shards_own_gradients(s, i), how, e))
+        if (mert_moments_update(s->moments, s->piece[i].at, s->piece[i].n, s->weights + mert_shards_own(s, i),
+                                s->gradients + mert_shards_own(s, i), how, e))
             return -1;
     return s->sharding == MERT_SHARD_OPTIMIZER ? spread(s, e) : 0;
 }
@@ -264,7 +243,7 @@ static int bring(mert_shards *s, int part, const float *own, float *to, mert_err
 }
 
 /* All parts: to `to`, a flat array, or (NULL) to nobody. */
-static int bring_all(mert_shards *s, float *(*own)(const mert_shards *, int), float *to, mert_error *e)
+static int bring_all(mert_shards *s, const float *own, float *to, mert_error *e)
 {
     int64_t most = 0;
     float *room = NULL;
@@ -274,7 +253,7 @@ static int bring_all(mert_shards *s, float *(*own)(const mert_shards *, int), fl
     if (!to && !(room = malloc((size_t)most * sizeof *room)))
         return mert_fail(e, "out of memory");
     for (int i = 0; !bad && i < s->parts.n; i++)
-        bad = bring(s, i, own(s, i), to ? to + s->parts.part[i].from : room, e);
+        bad = bring(s, i, own + mert_shards_own(s, i), to ? to + s->parts.part[i].from : room, e);
     free(room);
     return bad;
 }
@@ -286,12 +265,12 @@ int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert
     if (to->gradients && mert_shards_sum(s, &squares, e))
         return -1;
     if (to->weights && s->sharding == MERT_SHARD_FULL) {
-        if (bring_all(s, mert_shards_own_weights, here ? to->weights : NULL, e))
+        if (bring_all(s, s->weights, here ? to->weights : NULL, e))
             return -1;
     } else if (to->weights && here)
         s->ops->download(s->ops, to->weights, s->weights, bytes);
     if (to->gradients && s->sharding != MERT_SHARD_NONE) {
-        if (bring_all(s, mert_shards_own_gradients, here ? to->gradients : NULL, e))
+        if (bring_all(s, s->gradients, here ? to->gradients : NULL, e))
             return -1;
     } else if (to->gradients && here)
         s->ops->download(s->ops, to->gradients, s->gradients, bytes);

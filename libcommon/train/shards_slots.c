@@ -1,6 +1,6 @@
 /* MERT_SHARD_FULL: parts of the model that come when they are needed and go when they are done. Which part is in which
  * slot follows from the order of the calls alone, so that all processes exchange the same parts at the same time. */
-#include "shards_internal.h"
+#include "shards_state.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +90,7 @@ static mert_slot *fetch(mert_shards *s, int part)
     wait_for(s, slot);
     slot->part = part;
     slot->used = ++s->clock;
-    s->ops->download(s->ops, slot->host + p->from, mert_shards_own_weights(s, part), (size_t)p->n * sizeof *slot->host);
+    s->ops->download(s->ops, slot->host + p->from, s->weights + mert_shards_own(s, part), (size_t)p->n * sizeof *slot->host);
     s->ops->wait(s->ops);
     slot->number = mert_exchange_queue_put(s->queue, MERT_ALL_GATHER, slot->host, s->parts.part[part].n);
     return slot;
@@ -155,7 +155,7 @@ static void take_in(mert_shards *s, mert_slot *slot)
         s->ops->upload(s->ops, s->arrived, from, (size_t)p->n * sizeof *from);
         from = s->arrived;
     }
-    mert_axpy(s->ops, .to = mert_shards_own_gradients(s, slot->part), .from = from, .n = p->n);
+    mert_axpy(s->ops, .to = s->gradients + mert_shards_own(s, slot->part), .from = from, .n = p->n);
     s->ops->wait(s->ops);
     slot->part = -1;
 }
@@ -196,7 +196,7 @@ int mert_slots_settle(mert_shards *s, mert_error *e)
 {
     for (int i = 0; i < GRADIENT_SLOTS; i++)
         take_in(s, &s->gradient_slot[i]);
-    return mert_shards_check(s, e);
+    return mert_shards_outcome(s, e);
 }
 
 /* ---- both ---- */

@@ -1,6 +1,6 @@
-/* What shards.c and shards_slots.c share. */
-#ifndef MERT_SHARDS_INTERNAL_H
-#define MERT_SHARDS_INTERNAL_H
+/* What shards.c and shards_slots.c work on. */
+#ifndef MERT_SHARDS_STATE_H
+#define MERT_SHARDS_STATE_H
 
 #include "exchange_queue.h"
 #include "moments.h"
@@ -48,12 +48,28 @@ struct mert_shards {
     int64_t clock;
 };
 
-/* Keeps the first of what goes wrong during a pass. */
-void mert_shards_fail(mert_shards *s, const mert_error *e);
+/* Keeps the first of what goes wrong during a pass, ... */
+static inline void mert_shards_fail(mert_shards *s, const mert_error *e)
+{
+    if (!s->failed)
+        s->why = *e;
+    s->failed = 1;
+}
 
-/* Own floats of a part's weights and gradients, on the device. */
-float *mert_shards_own_weights(const mert_shards *s, int part);
-float *mert_shards_own_gradients(const mert_shards *s, int part);
+/* ... and says it. */
+static inline int mert_shards_outcome(const mert_shards *s, mert_error *e)
+{
+    if (s->failed)
+        *e = s->why;
+    return s->failed ? -1 : 0;
+}
+
+/* Where a part's own floats are in weights and gradients. */
+static inline int64_t mert_shards_own(const mert_shards *s, int part)
+{
+    const mert_piece *p = &s->piece[part];
+    return s->sharding == MERT_SHARD_FULL ? p->at : s->parts.part[part].from + p->from;
+}
 
 /* MERT_SHARD_FULL */
 int mert_slots_open(mert_shards *s, mert_error *e);
