@@ -1,5 +1,5 @@
 /* From waveform to hidden states: extractor, projection, positional convolution, layers (REFERENCE 1, steps 1 to 6). */
-#include "encoder_internal.h"
+#include "encoder_state.h"
 
 #include "../nn/rows.h"
 

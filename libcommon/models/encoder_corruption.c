@@ -1,6 +1,6 @@
 /* What is done to the projected frames before the transformer sees them, and the way back (REFERENCE section 2: masks,
  * mask replacement, channel masks). */
-#include "encoder_internal.h"
+#include "encoder_state.h"
 
 int mert_corruption_forward(mert_encoder *m, float *x)
 {

@@ -5,7 +5,7 @@
  * transformer layer leaves. So products alone stay, and not the first layer's, which takes a hundredth of the work;
  * norms and GELU are done again, a few clips at a time; and in the backward pass a layer's gradient takes the place of
  * its product. */
-#include "encoder_internal.h"
+#include "encoder_state.h"
 
 enum { ROWS_AT_ONCE = 1 << 13 }; /* frames that go through two layers before the next ones do */
 

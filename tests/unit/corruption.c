@@ -3,7 +3,7 @@
  * backend, all results with the same bytes. Then through the whole trainer: the loss moves as the gradient says. */
 #include "nn.h"
 
-#include "../../libcommon/models/encoder_internal.h"
+#include "../../libcommon/models/encoder_state.h"
 #include "../../libcommon/train/trainer.h"
 
 enum { B = 3, T = 7, D = 16, ROWS = B * T };

@@ -1,12 +1,12 @@
-/* What encoder.c, encoder_extractor.c and encoder_layer.c share.
+/* A training pass under way: what encoder.c and its steps (encoder_extractor.c, encoder_corruption.c, encoder_layer.c) work on.
  *
  * Memory is one stack (nn/arena.h): the forward pass leaves on it what the backward pass needs, which takes it down
  * again from the top, with its own gradients above. What is cheap to compute again is not left there: the first
  * convolution's output, GELU of what is there, a LayerNorm's output. With regime.recompute nothing of the extractor and
  * only its input of a layer is there: both are run again. Either way each result comes of the same operations on the
  * same numbers, so that the gradients are the same bit for bit. */
-#ifndef MERT_ENCODER_INTERNAL_H
-#define MERT_ENCODER_INTERNAL_H
+#ifndef MERT_ENCODER_STATE_H
+#define MERT_ENCODER_STATE_H
 
 #include "encoder.h"
 
