@@ -183,7 +183,7 @@ done:
 static int all_finite(const float *x, int64_t n, const char *name, mert_error *e)
 {
     for (int64_t i = 0; i < n; i++)
-        if (!(x[i] > -1e18f && x[i] < 1e18f))
+        if (!(x[i] > -MERT_FEATURE_MOST && x[i] < MERT_FEATURE_MOST))
             return mert_fail(e, "tensor %s holds a NaN, an infinity or a value beyond 1e18 at element %lld", name,
                              (long long)i);
     return 0;

@@ -170,7 +170,7 @@ static int read_samples(mert_codec *c, const void *data, int64_t n, mert_error *
             c->values[i] = (float)v * (1.0f / 32768);
         } else
             memcpy(&c->values[i], (const char *)data + i * 4, sizeof(float));
-        if (!(c->values[i] > -1e18f && c->values[i] < 1e18f))
+        if (!(c->values[i] > -MERT_FEATURE_MOST && c->values[i] < MERT_FEATURE_MOST))
             return mert_fail(e, "sample %" PRId64 " is a NaN, an infinity or beyond 1e18", c->position + i);
     }
     c->position += n;

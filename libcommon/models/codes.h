@@ -7,8 +7,6 @@
 
 #include <stdint.h>
 
-#define MERT_FEATURE_MOST 1e18f /* features lie below: their squares and the sums of those are numbers */
-
 typedef struct mert_codes_kernels {
     void (*elu)(float *y, const float *x, int64_t n);              /* x > 0 ? x : exp(x) - 1 */
     /* One step of an LSTM for n units: their gates at gates, gates + h, ... (input, forget, cell, output, before their

@@ -7,6 +7,8 @@
 
 enum { MERT_RECIPE_MAX = 2048 };
 
+#define MERT_FEATURE_MOST 1e18f /* features lie below: their squares and the sums of those are numbers */
+
 typedef struct mert_features {
     char kind[MTS_KIND_MAX];                /* "" in all: not known */
     int64_t width;                          /* values of a frame */
@@ -46,7 +48,7 @@ typedef struct mert_feature_input {
 void mert_feature_input_stream(mert_feature_input *in, const mts_begin *b);
 int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_error *e);
 /* The frames of a chunk as float32 [frames, width], the chunk itself where it is that, valid until the next call;
- * NULL where one holds a NaN, an infinity or a value beyond MERT_FEATURE_MOST (codes.h): the error names the frame. */
+ * NULL where one holds a NaN, an infinity or a value beyond MERT_FEATURE_MOST: the error names the frame. */
 const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
 /* The same for a caller who finds such values himself (nearest.h), and what he then says of row `row` of this chunk. */
 const float *mert_feature_input_floats(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);

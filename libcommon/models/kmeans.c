@@ -2,6 +2,7 @@
 
 #include "../base/pool.h"
 #include "../base/random.h"
+#include "features.h"
 #include "kmeans_pass.h"
 #include "nearest.h"
 
@@ -260,7 +261,7 @@ int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, i
         return mert_fail(e, "%lld clusters need at least as many frames, but there are %lld", (long long)o->k,
                          (long long)n);
     for (int64_t i = 0; i < n * d; i++)
-        if (!(x[i] > -1e18f && x[i] < 1e18f))
+        if (!(x[i] > -MERT_FEATURE_MOST && x[i] < MERT_FEATURE_MOST))
             return mert_fail(e, "frame %lld of the sample holds a NaN, an infinity or a value beyond 1e18",
                              (long long)(i / d));
     if (n > UINT32_MAX)

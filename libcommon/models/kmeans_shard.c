@@ -236,7 +236,7 @@ static int read_far(mert_kmeans_pass *p, const mert_checkpoint *c, mert_error *e
         memcpy(&distance2, (const char *)d->data + i * 8, sizeof distance2);
         memcpy(row, (const char *)x->data + i * p->d * 4, (size_t)p->d * sizeof *row);
         for (int64_t j = 0; j < p->d; j++)
-            bad |= !(row[j] > -1e18f && row[j] < 1e18f);
+            bad |= !(row[j] > -MERT_FEATURE_MOST && row[j] < MERT_FEATURE_MOST);
         if (bad || !isfinite(distance2))
             bad = mert_fail(e, "tensor far.points: point %" PRId64 " holds a NaN, an infinity or a value beyond 1e18",
                             i);

@@ -3,6 +3,7 @@
 #include "../base/pool.h"
 #include "../nn/rows.h"
 #include "codes.h"
+#include "features.h"
 
 #include <math.h>
 #include <stdlib.h>
