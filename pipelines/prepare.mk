@@ -31,8 +31,9 @@
 # alphabet on the files that it was trained on: not on -j, SHARDS, HOURS or THREADS, nor on what came when. A file
 # appears under its name when it is whole, so an interrupted run goes on where it stopped.
 #
-# pcm/ is what mert-train reads (--pcm, --valid-pcm). pcm/ and features/ can be deleted when the labels are there;
-# codes/ is what the labels of more files are put together with.
+# pcm/ is what mert-train reads (--pcm, --valid-pcm). pcm/ and features/ can be deleted when the labels are there, and
+# `make ... pcm` makes the first again; codes/ is what the labels of more files are put together with. One run at a time
+# in one OUT, whose name has no blanks.
 
 AUDIO    ?= $(error AUDIO=FOLDER: where the music is)
 OUT      ?= $(error OUT=FOLDER: where everything goes)
@@ -122,8 +123,12 @@ needed := $(sort $(foreach t,$(filter-out encodec,$(TEACHERS)),$(looks.$(t))))
 ifndef SCANNED
 # ---- first half: what is there, and what was asked for ----
 
-all: scan $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEACHERS))
+asked = $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEACHERS))
+all: scan $(asked)
 	@$(MAKE) --no-print-directory -f $(this) SCANNED=yes labels
+
+pcm: scan $(asked)
+	@$(MAKE) --no-print-directory -f $(this) SCANNED=yes pcm
 
 # Silent where nothing changed. What is left of parts that are no more goes, too.
 scan:
@@ -139,12 +144,13 @@ $(OUT)/.settings.%: FORCE
 	@printf '%s\n' $(call quoted,$(call settings,$*)) | cmp -s - $@ || { rm -rf $(OUT)/$*.safetensors $(OUT)/lloyd/$*; \
 	    printf '%s\n' $(call quoted,$(call settings,$*)) > $@; }
 
+# As if their settings had changed.
 retrain:
-	rm -rf $(patsubst %,$(OUT)/%.safetensors $(OUT)/lloyd/%,$(filter-out encodec,$(TEACHERS)))
+	rm -f $(patsubst %,$(OUT)/.settings.%,$(filter-out encodec,$(TEACHERS)))
 	@$(MAKE) --no-print-directory -f $(this) all
 
 FORCE:
-.PHONY: all scan retrain FORCE
+.PHONY: all pcm scan retrain FORCE
 
 else
 # ---- second half: the parts are known ----
@@ -156,14 +162,17 @@ of      = $(filter $(1).%,$(parts))
 # With a %d in its name one file stands for the set: they appear together.
 labels: $(foreach t,$(TEACHERS),$(foreach h,$(halves),$(OUT)/$(h).$(subst %d,0,$(call ending,$(t)))))
 	@:
-.PHONY: labels
+pcm: $(parts:%=$(OUT)/pcm/%.mts)
+	@:
+.PHONY: labels pcm
 
 $(sort $(OUT)/pcm $(needed:%=$(OUT)/features/%) $(TEACHERS:%=$(OUT)/codes/%)):
 	mkdir -p $@
 
+# As old as what it is made of: made again, it is no news to its features.
 $(OUT)/pcm/%.mts: $(OUT)/shards/%.tsv $(OUT)/.settings.pcm | $(OUT)/pcm
 	$(BIN)mert-decode $(ONE) --rate $(RATE) --dtype i16 --manifest $< > $@.part
-	@mv $@.part $@
+	@touch -r "$$(ls -t $^ | head -n 1)" $@.part && mv $@.part $@
 
 # 1: what is looked at
 define make_features
@@ -216,6 +225,8 @@ define make_labels
 $(OUT)/$(2).$(subst %d,0,$(call ending,$(1))): $(OUT)/$(2).tsv $(patsubst %,$(OUT)/codes/$(1)/%.mts,$(call of,$(2)))
 	$(BIN)mert-tensor gather $(FLAGS) --manifest $$< $(OUT)/codes/$(1)/$(2).*.mts | \
 	    $(BIN)mert-tensor labels $(FLAGS) -o '$(OUT)/$(2).$(call ending,$(1))'
+	$(if $(findstring %d,$(call ending,$(1))),@k=$(call codebooks,$(1)); f='$(OUT)/$(2).$(subst %d,,$(call ending,$(1)))'; \
+	    while [ -e "$$$$f$$$$k" ]; do rm -f "$$$$f$$$$k" "$$$$f$$$$k.meta"; k=$$$$((k + 1)); done)
 endef
 $(foreach t,$(TEACHERS),$(foreach h,$(halves),$(eval $(call make_labels,$(t),$(h)))))
 endif

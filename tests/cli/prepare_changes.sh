@@ -72,6 +72,10 @@ check_fails a_damaged_memory_is_refused 1 'files.tsv:42: no list of files' mert-
 
 less() { rm -r "$t/d/pcm" "$t/d/features" && does '' OUT="$t/d"; }
 check samples_and_features_may_be_deleted less
+again() { n=$(ls "$t"/d/shards/*.tsv | wc -l) && does "mert-decode $n" OUT="$t/d" pcm -j2 && does '' OUT="$t/d" && does '' OUT="$t/d" pcm; }
+check samples_come_back_when_asked_for_and_are_no_news again
+letters() { does "mert-kmeans $((n + 1)), mert-mel $n, mert-tensor 2" OUT="$t/d" retrain -j2 && same one d $all; }
+check an_alphabet_trained_again_on_the_same_is_the_same letters
 classes() { prepare OUT="$t/d" K=5 -j2 > "$t/did" && grep -q classes=5 "$t/d/train.km.meta" && grep -q classes=5 "$t/d/valid.km.meta"; }
 check another_k_is_noticed classes
 check and_noticed_again does 'mert-kmeans 7, mert-tensor 2' OUT="$t/d"
