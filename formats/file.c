@@ -10,6 +10,46 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* ---- files on their way ----
+ *
+ * Their temporary names once more, in places that a signal's handler can read at any moment. One that finds no place, or
+ * is too long for it, stays behind if the process is ended. */
+enum { PLACES = 64, NAME = 1024 };
+enum { FREE, CLAIMED, THERE };
+static struct place {
+    int state;
+    pid_t owner; /* a child that was forked meanwhile is not */
+    char name[NAME];
+} places[PLACES];
+
+static void remember(const char *name)
+{
+    size_t n = strlen(name) + 1;
+    for (int i = 0; n <= NAME && i < PLACES; i++) {
+        int state = FREE;
+        if (__atomic_compare_exchange_n(&places[i].state, &state, CLAIMED, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+            memcpy(places[i].name, name, n);
+            places[i].owner = getpid();
+            __atomic_store_n(&places[i].state, THERE, __ATOMIC_RELEASE);
+            return;
+        }
+    }
+}
+
+static void forget(const char *name)
+{
+    for (int i = 0; i < PLACES; i++)
+        if (__atomic_load_n(&places[i].state, __ATOMIC_ACQUIRE) == THERE && !strcmp(places[i].name, name))
+            __atomic_store_n(&places[i].state, FREE, __ATOMIC_RELEASE);
+}
+
+void mert_outputs_unlink(void)
+{
+    for (int i = 0; i < PLACES; i++)
+        if (__atomic_load_n(&places[i].state, __ATOMIC_ACQUIRE) == THERE && places[i].owner == getpid())
+            unlink(places[i].name);
+}
+
 mert_output *mert_output_open(const char *path, mert_error *e)
 {
     mert_output *o = calloc(1, sizeof *o);
@@ -18,6 +58,7 @@ mert_output *mert_output_open(const char *path, mert_error *e)
         mert_fail(e, "%s: out of memory", path);
         goto fail;
     }
+    remember(o->temporary);
     fd = open(o->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0 || !(o->stream = fdopen(fd, "wb"))) {
         mert_fail(e, "%s: cannot create: %s", path, strerror(errno));
@@ -30,6 +71,8 @@ mert_output *mert_output_open(const char *path, mert_error *e)
     return o;
 fail:
     if (o) {
+        if (o->temporary)
+            forget(o->temporary);
         free(o->path);
         free(o->temporary);
     }
@@ -44,6 +87,7 @@ void mert_output_abandon(mert_output *o)
     if (o->stream)
         fclose(o->stream);
     unlink(o->temporary);
+    forget(o->temporary);
     free(o->path);
     free(o->temporary);
     free(o);
@@ -82,6 +126,7 @@ int mert_output_commit(mert_output *o, mert_error *e)
         mert_output_abandon(o);
         return -1;
     }
+    forget(o->temporary);
     sync_folder_of(o->path);
     free(o->path);
     free(o->temporary);

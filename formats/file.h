@@ -18,6 +18,8 @@ typedef struct mert_output {
 mert_output *mert_output_open(const char *path, mert_error *e); /* NULL on error */
 int mert_output_commit(mert_output *o, mert_error *e);
 void mert_output_abandon(mert_output *o); /* NULL is fine */
+/* Removes the temporary files of this process that are on their way: for a signal's handler that then ends it. */
+void mert_outputs_unlink(void);
 
 /* The whole file with a NUL byte behind it, to be freed by the caller; refused beyond `max` bytes. */
 char *mert_file_read(const char *path, size_t max, size_t *size, mert_error *e);

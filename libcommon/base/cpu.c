@@ -41,6 +41,14 @@ mert_isa mert_cpu_isa(void)
     return (mert_isa)now;
 }
 
+int mert_cpu_isa_known(const char *name)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i]))
+            return 1;
+    return 0;
+}
+
 const char *mert_cpu_isa_name(void)
 {
     return names[mert_cpu_isa()];
@@ -53,9 +61,8 @@ static int have_amx(void)
     enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
     const char *wish = getenv("MERT_ISA");
     unsigned a, b, c, d;
-    for (size_t i = 0; wish && i < sizeof names / sizeof *names; i++)
-        if (!strcmp(wish, names[i]))
-            return 0;
+    if (wish && mert_cpu_isa_known(wish))
+        return 0;
     return mert_cpu_isa() == MERT_ISA_AVX512 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) &&
            (d & AMX_TILE) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }

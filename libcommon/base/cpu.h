@@ -8,6 +8,7 @@ typedef enum mert_isa { MERT_ISA_GENERIC, MERT_ISA_AVX2, MERT_ISA_AVX512 } mert_
 
 mert_isa mert_cpu_isa(void);            /* the best that this machine and this build have, or what $MERT_ISA asks for */
 const char *mert_cpu_isa_name(void);
+int mert_cpu_isa_known(const char *name); /* 1: one of the names above, whether or not this machine has it */
 /* Matrix tiles of bfloat16 (AMX): build, machine and kernel have them, and $MERT_ISA is not set to a name above. */
 int mert_cpu_amx(void);
 

@@ -1,5 +1,6 @@
 #include "filter.h"
 
+#include "../../formats/file.h"
 #include "log.h"
 #include "options.h"
 #include "read_ahead.h"
@@ -62,6 +63,7 @@ int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *
 /* When nobody reads any more the program ends as it would have ended by default. */
 static void end_by_sigpipe(void)
 {
+    mert_outputs_unlink();
     signal(SIGPIPE, SIG_DFL);
     raise(SIGPIPE);
 }

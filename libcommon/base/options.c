@@ -1,12 +1,15 @@
 #define _GNU_SOURCE
 #include "options.h"
 
+#include "../../formats/file.h"
+#include "cpu.h"
 #include "log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,19 +293,43 @@ static void hold_standard_files(void)
             exit(1);
 }
 
-void mert_options_parse(const mert_tool *tool, int *argc, char ***argv)
+static void on_end(int signal_number)
 {
+    mert_outputs_unlink();
+    raise(signal_number); /* SA_RESETHAND: it ends the process as if there were no handler */
+}
+
+/* Whoever is ended leaves no half-written file; one that grows beyond what is allowed fails as on a full disk. */
+static void prepare_to_end(void)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction now, on = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (!sigaction(ends[i], NULL, &now) && now.sa_handler == SIG_DFL) /* nohup's stays */
+            sigaction(ends[i], &on, NULL);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+static void begin(const mert_tool *tool)
+{
+    const char *isa = getenv("MERT_ISA");
     hold_standard_files();
+    prepare_to_end();
     tool_now = tool;
     mert_log_name(tool->name);
+    if (isa && !mert_cpu_isa_known(isa))
+        mert_usage_error("MERT_ISA: '%s' is none of generic, avx2, avx512", isa);
+}
+
+void mert_options_parse(const mert_tool *tool, int *argc, char ***argv)
+{
+    begin(tool);
     parse(tool->options, argc, argv);
 }
 
 int mert_tool_main(const mert_tool *tool, int argc, char **argv)
 {
-    hold_standard_files();
-    tool_now = tool;
-    mert_log_name(tool->name);
+    begin(tool);
     if (argc < 2)
         mert_usage_error("which command?");
     if (!strcmp(argv[1], "--help"))

@@ -50,6 +50,21 @@ label_files() {
         grep -qx 'classes=40' "$t/train.km.meta" && grep -qx 'frame_rate=16000/160' "$t/train.km.meta"
 }
 check "--labels writes what the codes say" label_files
+ended() { # while its input is still open: the label file is on its way, and goes
+    mkfifo "$t/open" && mkdir "$t/ended" || return
+    mert-kmeans assign -m "$t/a.safetensors" --labels "$t/ended/x.km" "$t/open" > "$t/ended.mts" &
+    pid=$!
+    exec 7> "$t/open"
+    cat "$t/one.mts" >&7
+    i=0
+    while ! ls "$t/ended" | grep -q tmp && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
+    ls "$t/ended" | grep -q tmp && kill -TERM $pid
+    wait $pid
+    rc=$?
+    exec 7>&-
+    [ $rc -eq 143 ] && [ -z "$(ls "$t/ended")" ]
+}
+check "whoever is ended leaves no file on its way" ended
 alone() { # one item alone, the same item behind another, one thread or three
     mert-kmeans assign -m "$t/a.safetensors" --threads 3 "$t/x.mts" | mert-tensor text --no-heads > "$t/x.txt" &&
         tail -n 1 "$t/train.km" | cmp - "$t/x.txt"
