@@ -1,7 +1,7 @@
 # Labels for a folder of music, in parallel, restartable, and again when there is more music:
 #
-#     make -f pipelines/prepare.mk AUDIO=~/Music OUT=data -j4
-#     make -f pipelines/prepare.mk AUDIO=~/Music OUT=data -j4 TEACHERS='chroma encodec' MODEL=encodec_24khz-d7cc33bc.th
+#     make -f pipelines/prepare.mk AUDIO=$HOME/Music OUT=data -j4
+#     make -f pipelines/prepare.mk AUDIO=$HOME/Music OUT=data -j4 TEACHERS='chroma encodec' MODEL=encodec_24khz-d7cc33bc.th
 #
 # Then: mert-train --recipe ... --manifest data/train.tsv --labels data/train.km --save model
 #

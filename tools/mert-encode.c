@@ -345,6 +345,8 @@ static void check_options(void)
         mert_usage_error("--span says what --pool mean or max are over: which?");
     if (hop_text && !window_text)
         mert_usage_error("--hop says how far apart windows are: how long is a --window?");
+    if (join && !window_text)
+        mert_usage_error("--join says how windows meet: how long is a --window?");
 }
 
 static mert_pooling_plan pooling_plan(const state *s)

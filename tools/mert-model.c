@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- options ---- */
 
@@ -217,12 +218,16 @@ static int init(int argc, char **argv)
     mert_config c;
     mert_weights w;
     mert_error e;
-    int status = 0;
+    char *path;
+    int status = 0, bad;
     (void)argv;
     if (!recipe || !output || argc)
         mert_usage_error("needs --recipe FILE and -o DIR, and no operands");
+    path = mert_recipe_path(recipe);
     mert_recipe_defaults(&r);
-    if (mert_recipe_read(&r, recipe, &e))
+    bad = path ? mert_recipe_read(&r, path, &e) : mert_fail(&e, "out of memory");
+    free(path);
+    if (bad)
         return failed(&e);
     for (int i = 0; i < settings.n; i++)
         if (mert_recipe_set(&r, settings.items[i], &e))
@@ -304,6 +309,22 @@ static void say_what_differs(const mert_weights *w)
         mert_log_note("%s: it has no mask_emb, which only training needs: zeros are written", model);
 }
 
+/* The model's own folder or file would be overwritten by what is made of it. */
+static int check_elsewhere(mert_error *e)
+{
+    static const char *const files[] = {"", "model.safetensors", "checkpoint.pt"};
+    struct stat in, out;
+    int same = 0;
+    for (size_t i = 0; i < sizeof files / sizeof *files && !same; i++) {
+        char *path = *files[i] ? mert_path_join(output, files[i]) : strdup(output);
+        if (!path)
+            return mert_fail(e, "out of memory");
+        same = !stat(model, &in) && !stat(path, &out) && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+        free(path);
+    }
+    return same ? mert_fail(e, "%s: is the model itself, which what is made of it would replace", output) : 0;
+}
+
 static int convert(int argc, char **argv)
 {
     mert_checkpoint *c;
@@ -316,7 +337,7 @@ static int convert(int argc, char **argv)
         mert_usage_error("needs -m MODEL and -o DIR, and no operands");
     if (precision && to != TO_PACKED)
         mert_usage_error("--precision is for --to packed: the other layouts hold the weights as they are");
-    if (!(c = mert_checkpoint_open(model, &e)))
+    if (check_elsewhere(&e) || !(c = mert_checkpoint_open(model, &e)))
         return failed(&e);
     heads = wants_heads(c) && to != TO_HF && to != TO_PACKED;
     bad = mert_weights_from(&w, c, heads, &e);

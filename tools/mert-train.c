@@ -109,8 +109,12 @@ static void catch_signals(void)
 
 static int read_recipe(mert_recipe *r, mert_error *e)
 {
+    char *path = recipe_name ? mert_recipe_path(recipe_name) : NULL;
+    int bad = recipe_name && !path ? mert_fail(e, "out of memory") : 0;
     mert_recipe_defaults(r);
-    if (recipe_name && mert_recipe_read(r, recipe_name, e))
+    bad = bad || (path && mert_recipe_read(r, path, e));
+    free(path);
+    if (bad)
         return -1;
     for (int i = 0; i < settings.n; i++)
         if (mert_recipe_set(r, settings.items[i], e))
@@ -155,6 +159,8 @@ static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
     if (!x->rank && *newest >= 0 && !resume)
         return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save,
                          (long long)*newest);
+    if (!x->rank && *newest < 0 && init && mert_state_init_check(init, e)) /* before hours of decoding */
+        return -1;
     return corpora_pack(&train_names, &valid_names, &older_names, r, save, x->rank ? PACK_ELSEWHERE : PACK_NOW, e);
 }
 
@@ -208,7 +214,7 @@ static int plan_only(void)
 {
     mert_session s = {.save = save};
     mert_error e = {{0}};
-    int bad = read_recipe(&s.recipe, &e) ||
+    int bad = read_recipe(&s.recipe, &e) || (init && mert_state_init_check(init, &e)) ||
               corpora_pack(&train_names, &valid_names, &older_names, &s.recipe, save ? save : "", PACK_NOT, &e) ||
               corpora_open(&s, &train_names, &valid_names, &older_names, &e);
     if (bad)
@@ -309,7 +315,11 @@ static int train(mert_session *s, mert_journal *j, mert_error *e)
             saved = *update;
         }
     }
-    return saved != *update ? mert_session_save(s, e) : 0;
+    if (saved != *update && mert_session_save(s, e))
+        return -1;
+    if (*update < last && !x->rank)
+        mert_log_note("stopped by a signal after update %lld, which is saved: --resume goes on", (long long)*update);
+    return 0;
 }
 
 static int run(void)

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* An item that a stage answers later, or one that failed behind such an item. */
@@ -386,8 +387,13 @@ static int all_inputs(run *r, char **files, int nfiles, mert_error *e)
     for (int i = 0; i < nfiles; i++) {
         int is_stdin = !strcmp(files[i], "-"), bad;
         FILE *f = is_stdin ? stdin : fopen(files[i], "rb");
+        struct stat st;
         if (!f)
             return mert_fail(e, "%s: %s", files[i], strerror(errno));
+        if (!fstat(fileno(f), &st) && S_ISDIR(st.st_mode)) {
+            fclose(f);
+            return mert_fail(e, "%s: is a folder, not a stream", files[i]);
+        }
         bad = input_run(r, f, is_stdin ? "standard input" : files[i], e);
         if (!is_stdin)
             fclose(f);

@@ -23,7 +23,7 @@ static const mert_command *command_now;
 static const char *max_failed_text = "0";
 
 static const mert_option common_options[] = {
-    {"threads", 0, MERT_INT, &mert_options.threads, "N", 1, 1024, NULL, "threads to compute with; results do not depend on it"},
+    {"threads", 0, MERT_INT, &mert_options.threads, "N", 0, 1024, NULL, "threads to compute with, 0: all CPUs; results do not depend on it"},
     {"level", 0, MERT_INT, &mert_options.level, "N", -7, 19, NULL, "zstd compression level of streams written"},
     {"max-failed", 0, MERT_STRING, &max_failed_text, "N|P%", 0, 0, NULL, "exit 0 all the same if at most so many items failed"},
     {"fail-fast", 0, MERT_FLAG, &mert_options.fail_fast, NULL, 0, 0, NULL, "stop at the first item that fails"},
@@ -79,7 +79,7 @@ static void print_option(const mert_option *o)
     if (*value)
         printf(" [%s]", value);
     if ((o->type == MERT_INT || o->type == MERT_INT64 || o->type == MERT_DOUBLE) && (o->min != 0 || o->max != 0))
-        printf(" (%g to %g)", o->min, o->max);
+        printf(" (%.12g to %.12g)", o->min, o->max);
     putchar('\n');
 }
 
@@ -148,7 +148,7 @@ static void store_number(const mert_option *o, const char *text)
     if (end == text || *end || errno == ERANGE || !isfinite(d))
         mert_usage_error("--%s: '%s' is not %s", o->name, text, o->type == MERT_DOUBLE ? "a number" : "a whole number");
     if ((o->min != 0 || o->max != 0) && (d < o->min || d > o->max))
-        mert_usage_error("--%s: %s is outside %g to %g", o->name, text, o->min, o->max);
+        mert_usage_error("--%s: %s is outside %.12g to %.12g", o->name, text, o->min, o->max);
     if (o->type == MERT_INT && (i > 0x7fffffffLL || i < -0x7fffffffLL))
         mert_usage_error("--%s: %s is too large", o->name, text);
     if (o->type == MERT_DOUBLE)

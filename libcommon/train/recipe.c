@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* memrchr */
 #include "recipe_settings.h"
 
 #include "../../formats/file.h"
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const mert_setting *find(const char *name, size_t n)
 {
@@ -209,6 +211,20 @@ int mert_recipe_set(mert_recipe *r, const char *text, mert_error *e)
     bad = !s || store(r, s, value, e);
     free(copy);
     return bad ? -1 : 0;
+}
+
+char *mert_recipe_path(const char *name)
+{
+    static const char *const from_program[] = {"../share/mert/pipelines/recipes", "../../pipelines/recipes"};
+    char program[4096], path[8192];
+    ssize_t n = strchr(name, '/') || !access(name, F_OK) ? -1 : readlink("/proc/self/exe", program, sizeof program - 1);
+    char *slash = n > 0 ? memrchr(program, '/', (size_t)n) : NULL;
+    for (size_t i = 0; slash && i < sizeof from_program / sizeof *from_program; i++) {
+        snprintf(path, sizeof path, "%.*s/%s/%s", (int)(slash - program), program, from_program[i], name);
+        if (!access(path, F_OK))
+            return strdup(path);
+    }
+    return strdup(name);
 }
 
 int mert_recipe_read(mert_recipe *r, const char *path, mert_error *e)

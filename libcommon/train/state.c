@@ -438,6 +438,15 @@ static int take_head(mert_weights *w, const mert_parameter *to, const mert_check
     return mert_tensor_read(t, w->values + to->offset, e) ? -1 : 1;
 }
 
+int mert_state_init_check(const char *from, mert_error *e)
+{
+    mert_weights source;
+    if (mert_weights_load(&source, from, 0, e))
+        return -1;
+    mert_weights_free(&source);
+    return 0;
+}
+
 int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, size_t size, mert_error *e)
 {
     mert_checkpoint *c = mert_checkpoint_open(from, e);

@@ -169,6 +169,7 @@ wrong() { name=$1 pattern=$2; shift 2; check_fails "$name" 2 "$pattern" mert-enc
 wrong "windows with gaps" 'hop.*gaps' --window 1/3 --hop 2/3
 wrong "a window between frames" 'window: 0.1 seconds.*24000/320' --window 0.1
 wrong "a hop without windows" 'window' --hop 1/3
+wrong "a join without windows" 'window' --join fade
 wrong "a length of time that is none" "span: '1s' is no length" --pool mean --span 1s
 wrong "a span of less than a frame" 'span: 0.01 seconds.*24000/320' --pool mean --span 0.01
 wrong "a span of what" 'pool' --span 1

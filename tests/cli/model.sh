@@ -206,3 +206,10 @@ check_fails "no answer at all" 1 'known_answer.safetensors: no tensor hash' \
 wrong packed; poke "$t/wrong/model.safetensors" "$(end_of "$t/wrong/model.safetensors" 5001)" '\076'
 check_fails "a packed weight that changed" 1 'wrong: the packed weights are not what their checksum says' \
     mert-model verify "$t/wrong"
+for where in a a/.; do
+    check_fails "a model is not written over itself ($where)" 1 'is the model itself' \
+        mert-model convert -q --to packed -m "$t/a" -o "$t/$where"
+done
+check "and is still there" mert-model verify -q "$t/a"
+named() { mert-model init --recipe tiny --seed 1 -o "$t/named" && [ -s "$t/named/model.safetensors" ]; }
+check "a recipe that came with the program goes by its name" named

@@ -151,7 +151,7 @@ stays_inside() {
 check npy_never_leaves_its_folder stays_inside
 check_fails npy_equal_keys 1 'once: a second record of this name' mert-tensor to-npy -d "$t/equal" "$t/twice.mts"
 check_fails npy_one_record_only 1 'is a second record' mert-tensor to-npy -o "$t/one.npy" "$t/twice.mts"
-check_fails npy_no_record 1 'no record came' mert-tensor to-npy -o "$t/zero.npy" $valid/no-records.mts
+check_fails npy_no_record 1 'no record that is whole came' mert-tensor to-npy -o "$t/zero.npy" $valid/no-records.mts
 check_fails npy_where_to 2 'either -o FILE.npy or -d DIR' mert-tensor to-npy $valid/pcm.mts
 lost_record() { rm -f "$t/lost/"*; mert-tensor to-npy -d "$t/lost" $invalid/flip-data.mts 2> /dev/null; [ $? -eq 1 ] && [ "$(ls -A "$t/lost" | wc -l)" -eq 2 ]; }
 check npy_a_damaged_record_leaves_no_file lost_record
@@ -164,7 +164,7 @@ check_fails closed_stdout 1 'standard output' piped "mert-tensor cat $valid/thre
 mert-tensor from-npy --kind mfcc $golden/kmeans/features.npy > "$t/big.mts"
 quiet_end() { (trap '' PIPE; mert-tensor cat "$t/big.mts"; echo $? > "$t/rc") 2> "$t/said" | head -c 100 > /dev/null; [ ! -s "$t/said" ] && [ "$(cat "$t/rc")" -eq 141 ]; }
 check closed_pipe_ends_quietly quiet_end
-if command -v script > /dev/null; then
+if script -qec true /dev/null > /dev/null 2>&1; then
     check no_stream_to_a_terminal says 'not written to a terminal' script -qec "mert-tensor cat $valid/three.mts || true" /dev/null
 fi
 check_fails no_command 2 'which command' mert-tensor

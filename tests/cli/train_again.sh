@@ -23,6 +23,9 @@ fairseq() { mert-model convert -q --to fairseq -m first/model -o fairseq && begu
 check "fairseq's layout: heads as well" fairseq
 sizes() { begun first/model sizes --set final_dim=4 && [ "$(fresh | tr '\n' ' ')" = 'final_proj.bias final_proj.weight label_embs_concat ' ] && encoder_kept sizes; }
 check "heads of other sizes begin afresh, by name" sizes
+check_fails "no such model, before anything is packed" 1 'nowhere: No such file' mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --save early --init nowhere
+check "and nothing was" test ! -e early/train.pcm.mts
+check_fails "a plan says so, too" 1 'nowhere: No such file' mert-train --plan --recipe micro --manifest train.tsv --labels 'train.q_%d' --init nowhere
 check_fails "an encoder of another size" 1 'first/model: tensor .* is of another shape than the recipe makes it' mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save other --init first/model --set encoder_embed_dim=64
 rewarmed() { # the schedule is the new recipe's from its first update on
     train warm --init hf --set lr=0.01 --set warmup_updates=4 --set total_updates=6 --set log_interval=1 &&

@@ -13,20 +13,21 @@ check "an undisturbed run" train whole
 took=$((($(now) - began) / 1000000))
 same() { for f in model.safetensors optimizer.safetensors state.json; do cmp "whole/checkpoint-$updates/$f" "$1/checkpoint-$updates/$f" || return; done; }
 
-# Moments: uniform from 0 to what it takes to begin and to make twice its share of the updates; the sequence is always the same.
+# Moments: uniform from 0 to what it takes to begin and to make twice its share of the updates; the sequence is always the same. One
+# that came to its end before its moment begins anew, and the moments come sooner.
 killed() {
-    awk -v n="$kills" -v most=$((200 + 2 * took / kills)) 'BEGIN {srand(7); for (i = 0; i < n; i++) printf "%.3f\n", rand() * most / 1000}' > moments
-    hit=0
-    while read -r moment; do
+    most=$((200 + 2 * took / kills)) hit=0 n=0
+    while [ $hit -lt "$kills" ] && [ $n -lt $((10 * kills)) ]; do
+        n=$((n + 1))
+        moment=$(awk -v n=$n -v most=$most 'BEGIN { srand(7); while (n--) x = rand(); printf "%.3f", x * most / 1000 }')
         mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save killed --resume < /dev/null & pid=$!
         sleep "$moment"
         kill -9 $pid 2> kill.err
         wait $pid
-        [ $? -eq 137 ] && hit=$((hit + 1))
+        if [ $? -eq 137 ]; then hit=$((hit + 1)); else most=$((most / 2)); rm -rf killed; fi
         echo "$moment s: $(readlink killed/last)"
-    done < moments
-    echo "killed $hit times"
-    [ $hit -ge $(((kills + 1) / 2)) ] && train killed --resume && same killed
+    done
+    [ $hit -eq "$kills" ] && train killed --resume && same killed
 }
 check "killed at $kills random moments" killed
 [ -z "${MERT_KILLS:-}" ] || sed 's/^/# /' "$TEST_TMP/out"

@@ -222,7 +222,7 @@ int tensor_to_run(int argc, char **argv)
     }
     mert_npy_abandon(w);
     if (output && !records && !stop)
-        mert_report_broken("no record came, %s is not written", output);
+        mert_report_broken("no record that is whole came, %s is not written", output);
     free(taken);
     return tensor_finish();
 }
