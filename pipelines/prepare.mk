@@ -104,6 +104,9 @@ source        = $(OUT)/$(if $(filter encodec,$(1)),pcm,features/$(looks.$(1)))
 MAKEFLAGS += --no-builtin-rules
 
 quoted = '$(subst ','\'',$(1))'
+there = $(if $(shell test -e $(call quoted,$(1)) && echo yes),,$(error MODEL: $(1): no such file or folder))
+$(if $(filter encodec,$(TEACHERS)),$(call there,$(ENCODEC)))
+$(if $(filter hubert,$(TEACHERS)),$(call there,$(HUBERT)))
 FLAGS := -q --max-failed $(strip $(MAX_FAILED))
 ONE   := $(FLAGS) --threads $(strip $(THREADS))
 this  := $(firstword $(MAKEFILE_LIST))

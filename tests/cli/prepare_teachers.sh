@@ -61,3 +61,10 @@ other_model() {
 check another_model_is_noticed other_model
 unknown() { prepare TEACHERS='kmeans wav2vec' > /dev/null; }
 check_fails unknown_teachers_are_named 2 'TEACHERS: wav2vec: there are kmeans mfcc' unknown
+nowhere() { prepare TEACHERS='kmeans encodec' MODEL="$t/no where" OUT="$t/n" > /dev/null; }
+check_fails a_model_that_is_not_there_is_named_at_once 2 'no where: no such file' nowhere
+fewer() {
+    for n in 3 2; do prepare TEACHERS=rvq OUT="$t/f" K=12 CODEBOOKS=$n FEATURES='mert-mel --bins 20 --log' || return; done
+    [ -s "$t/f/train.rvq_1" ] && [ -s "$t/f/valid.rvq_1.meta" ] && [ -z "$(ls "$t"/f/*.rvq_2* 2> /dev/null)" ]
+}
+check fewer_codebooks_leave_no_stale_labels fewer
