@@ -8,7 +8,8 @@
  *
  * This library needs libc and libzstd, nothing else. It never prints and never exits. Functions return 0 or a positive
  * event when all went well and -1 on error, with the text in mts_writer_error() / mts_reader_error(). A handle that has
- * failed stays failed. Handles are not shared between threads without a lock; different handles are independent.
+ * failed stays failed. Handles are not shared between threads without a lock (but for mts_reader_stop); different handles
+ * are independent.
  *
  * Reading, the smallest use:
  *
@@ -155,6 +156,8 @@ int64_t mts_reader_first(const mts_reader *r);          /* number, in the record
 const mts_failure *mts_reader_failure(const mts_reader *r);
 const char *mts_reader_error(const mts_reader *r);
 int64_t mts_reader_offset(const mts_reader *r);         /* bytes consumed so far */
+/* From another thread, while mts_next runs: it ends soon, with an error. A read of the file that waits is not woken. */
+void mts_reader_stop(mts_reader *r);
 void mts_reader_close(mts_reader *r);                   /* NULL is fine */
 
 /* ---- index: where each record of a seekable file lies; made without decompressing anything ---- */

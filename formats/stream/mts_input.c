@@ -29,6 +29,10 @@ static int make_room(mts_input *in, size_t want)
 int mts_input_need(mts_input *in, size_t want)
 {
     while (in->n < want && !in->error) {
+        if (__atomic_load_n(&in->stop, __ATOMIC_RELAXED)) {
+            in->error = ECANCELED;
+            break;
+        }
         if ((!in->room || in->data + in->n == in->buffer + in->room
              || (in->data != in->buffer && (size_t)(in->data - in->buffer) + want > in->room))
             && make_room(in, want)) {

@@ -13,6 +13,7 @@ typedef struct mts_input {
     size_t n;
     int64_t offset;      /* of data[0] */
     int error;           /* errno of a failed read or of a failed allocation; then there is no more */
+    int stop;            /* set by another thread: there is no more */
     unsigned char *buffer;
     size_t room;
 } mts_input;

@@ -33,6 +33,11 @@ void mts_reader_close(mts_reader *r)
     free(r);
 }
 
+void mts_reader_stop(mts_reader *r)
+{
+    __atomic_store_n(&r->in.stop, 1, __ATOMIC_RELAXED);
+}
+
 int mts_skip(mts_reader *r)
 {
     if (r->error[0])

@@ -165,7 +165,7 @@ static void give_up_file(mert_read_ahead *r)
             close(r->wake[i]);
 }
 
-/* A file is there as a whole: whoever reads it waits for nobody. */
+/* A file is there as a whole: a read of it waits for nobody. */
 static int may_wait(int fd)
 {
     struct stat st;
@@ -266,6 +266,7 @@ void mert_read_ahead_close(mert_read_ahead *r)
         r->stop = 1;
         pthread_cond_signal(&r->space);
         pthread_mutex_unlock(&r->lock);
+        mts_reader_stop(r->reader);
         if (r->wake[1] >= 0)
             close(r->wake[1]);
         r->wake[1] = -1;

@@ -114,17 +114,38 @@ static int take_bool(const mert_json *j, const char *key, int *to, mert_error *e
     return mert_json_get(j, key) && mert_json_bool(j, key, to) ? mert_fail(e, "%s is neither true nor false", key) : 0;
 }
 
+/* Given, and not as null, which stands for the default. */
+static int given(const mert_json *j, const char *key)
+{
+    const mert_json *v = mert_json_get(j, key);
+    return v && !mert_json_is_null(v);
+}
+
+static int take_double(const mert_json *j, const char *key, double *to, mert_error *e)
+{
+    return given(j, key) && mert_json_double(j, key, to) ? mert_fail(e, "%s is not a number", key) : 0;
+}
+
+static int take_string(const mert_json *j, const char *key, const char **to, mert_error *e)
+{
+    *to = mert_json_string(j, key);
+    return given(j, key) && !*to ? mert_fail(e, "%s is not a string", key) : 0;
+}
+
 /* These must have the one value that is computed here, where they are given at all. */
 static int must_be(const mert_json *j, const char *key, const char *value, mert_error *e)
 {
-    const char *s = mert_json_string(j, key);
+    const char *s;
+    if (take_string(j, key, &s, e))
+        return -1;
     return s && strcmp(s, value) ? mert_fail(e, "%s is '%s', and only '%s' is computed here", key, s, value) : 0;
 }
 
 static int must_not(const mert_json *j, const char *key, int value, mert_error *e)
 {
     int v = !value;
-    mert_json_bool(j, key, &v);
+    if (given(j, key) && mert_json_bool(j, key, &v))
+        return mert_fail(e, "%s is neither true nor false", key);
     return v == value ? mert_fail(e, "%s is %s, which is not computed here", key, value ? "true" : "false") : 0;
 }
 
@@ -181,9 +202,9 @@ int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
         take_bool(j, "feature_extractor_cqt", &c->cqt_input, e) || take_int(j, "feature_extractor_cqt_bins", &c->cqt_input_bins, e) ||
         take_heads(c, j, e))
         return -1;
-    mert_json_double(j, "layer_norm_eps", &c->eps);
-    mert_json_double(j, "attention_relax", &c->attention_relax);
-    norm = mert_json_string(j, "feat_extract_norm");
+    if (take_double(j, "layer_norm_eps", &c->eps, e) || take_double(j, "attention_relax", &c->attention_relax, e) ||
+        take_string(j, "feat_extract_norm", &norm, e))
+        return -1;
     if (norm && strcmp(norm, "group") && strcmp(norm, "layer"))
         return mert_fail(e, "feat_extract_norm is '%s': neither group nor layer", norm);
     c->extractor_layer_norm = norm && !strcmp(norm, "layer");

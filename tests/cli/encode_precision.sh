@@ -54,6 +54,19 @@ packs() {
         [ "$(wc -c < "$t/p16/model.safetensors")" -lt $(($(wc -c < "$t/p32/model.safetensors") * 7 / 10)) ]
 }
 check "packed for it: half the products' weights" packs
+cut_short() { # the packed weights are read where they are mapped
+    cp -r "$t/p32" "$t/cut" && mkfifo "$t/open" || return
+    mert-encode -m "$t/cut" "$t/open" > "$t/x" & pid=$!
+    exec 7> "$t/open"
+    head -c 500 "$t/a.mts" >&7 # it has opened the model by the time that it reads this
+    while ! grep -q 'cut/model.safetensors' /proc/$pid/maps; do sleep 0.02; done
+    sleep 0.1
+    truncate -s 4096 "$t/cut/model.safetensors"
+    tail -c +501 "$t/a.mts" >&7
+    exec 7>&-
+    wait $pid
+}
+[ -n "${MERT_SANITIZED:-}" ] || check_fails "a packed model that is cut short while it is in use" 1 'mert-encode: bus error: was a file cut short' cut_short
 from_packed() { mert-encode -m "$t/p16" --precision bf16 "$t/a.mts" "$t/b.mts" | zstd -dcq | cmp - "$t/ab.raw"; }
 check "the same bytes" from_packed
 check_fails "packed for bf16, asked for f32" 1 'p16: packed for products in bf16, and f32 is asked for .--precision.' \

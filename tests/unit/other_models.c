@@ -175,6 +175,8 @@ TEST(configurations_that_contradict_the_tensors)
                {"\"feat_extract_norm\": \"group\"", "\"feat_extract_norm\": \"layer\"",
                 "missing: feature_extractor.conv_layers.1.2.1.weight"},
                {"\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", "hidden_act is 'relu'"},
+               {"\"hidden_act\": \"gelu\"", "\"hidden_act\": [\"gelu\"]", "hidden_act is not a string"},
+               {"\"layer_norm_eps\": 1e-05", "\"layer_norm_eps\": \"1e-05\"", "layer_norm_eps is not a number"},
                {"\"sample_rate\": 24000", "\"sample_rate\": 16000",
                 "16000 Hz, but the preprocessor's sampling_rate is 24000 Hz"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
