@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int64_t items, failed, said, broken;
 static double audio_seconds, started = -1;
@@ -60,6 +62,13 @@ void mert_report_broken(const char *format, ...)
         mert_log_error("%s", text);
 }
 
+/* Is there a program before this one in a pipe, which has said what failed in it? */
+static int in_a_pipe(void)
+{
+    struct stat st;
+    return !fstat(STDIN_FILENO, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
 int mert_report_finish(void)
 {
     int bad = broken > 0;
@@ -69,6 +78,8 @@ int mert_report_finish(void)
     else
         bad |= 100.0 * (double)failed > mert_options.max_failed_percent * (double)items;
     mert_log_progress_end();
+    if (bad && !said && !broken && !in_a_pipe())
+        mert_log_error("%lld item%s had failed before", (long long)failed, failed == 1 ? "" : "s");
     if (mert_options.verbose) {
         struct rusage u;
         getrusage(RUSAGE_SELF, &u);
