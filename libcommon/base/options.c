@@ -336,7 +336,7 @@ static void begin(const mert_tool *tool)
     prepare_to_end();
     tool_now = tool;
     mert_log_name(tool->name);
-    if (isa && !mert_cpu_isa_known(isa))
+    if (isa && *isa && !mert_cpu_isa_known(isa))
         mert_usage_error("MERT_ISA: '%s' is none of generic, avx2, avx512", isa);
 }
 
