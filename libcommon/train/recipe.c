@@ -215,16 +215,19 @@ int mert_recipe_set(mert_recipe *r, const char *text, mert_error *e)
 
 char *mert_recipe_path(const char *name)
 {
-    static const char *const from_program[] = {"../share/mert/pipelines/recipes", "../../pipelines/recipes"};
+    static const char *const beside[] = {"/../share/mert/pipelines/recipes", "/../../pipelines/recipes"};
     char program[4096], path[8192];
-    ssize_t n = strchr(name, '/') || !access(name, F_OK) ? -1 : readlink("/proc/self/exe", program, sizeof program - 1);
-    char *slash = n > 0 ? memrchr(program, '/', (size_t)n) : NULL;
-    for (size_t i = 0; slash && i < sizeof from_program / sizeof *from_program; i++) {
-        snprintf(path, sizeof path, "%.*s/%s/%s", (int)(slash - program), program, from_program[i], name);
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
+    const char *slash = n > 0 && n < (ssize_t)sizeof program ? memrchr(program, '/', (size_t)n) : NULL;
+    if (strchr(name, '/') || !access(name, F_OK))
+        return strdup(name);
+    for (size_t i = 0; slash && i < sizeof beside / sizeof *beside; i++) {
+        snprintf(path, sizeof path, "%.*s%s/%s", (int)(slash - program), program, beside[i], name);
         if (!access(path, F_OK))
             return strdup(path);
     }
-    return strdup(name);
+    snprintf(path, sizeof path, "pipelines/recipes/%s", name);
+    return strdup(access(path, F_OK) ? name : path);
 }
 
 int mert_recipe_read(mert_recipe *r, const char *path, mert_error *e)

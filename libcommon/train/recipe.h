@@ -96,8 +96,8 @@ typedef struct mert_recipe {
 
 void mert_recipe_defaults(mert_recipe *r);
 
-/* What a user means by this name: a file, or one of the recipes that came with the program (in share/mert beside its
- * bin/, or in the source tree where it was built). To be freed; NULL: no memory. */
+/* What a user means by this name: a file, or one of the recipes that came with the program: in share/mert beside its
+ * bin/, or in the source tree where it was built or that one stands in. To be freed; NULL: no memory. */
 char *mert_recipe_path(const char *name);
 /* Sets what the file says, on top of what *r holds. Errors name file and line: an unknown name, a name that comes
  * twice, a value that is none or lies outside its range. */
