@@ -9,8 +9,8 @@
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/label_tap.h"
 #include "../libcommon/base/log.h"
-#include "../libcommon/models/gather.h"
-#include "../libcommon/models/kmeans.h"
+#include "../libcommon/teachers/gather.h"
+#include "../libcommon/teachers/kmeans.h"
 
 #include <inttypes.h>
 #include <stdio.h>

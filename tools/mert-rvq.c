@@ -7,10 +7,10 @@
 #include "../libcommon/base/label_tap.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
-#include "../libcommon/models/codec.h"
-#include "../libcommon/models/gather.h"
-#include "../libcommon/models/projected.h"
-#include "../libcommon/models/rvq.h"
+#include "../libcommon/teachers/codec.h"
+#include "../libcommon/teachers/gather.h"
+#include "../libcommon/teachers/projected.h"
+#include "../libcommon/teachers/rvq.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -135,7 +135,7 @@ static int train(int argc, char **argv)
     return status;
 }
 
-/* ---- encode and decode: models/codec.h does the work ---- */
+/* ---- encode and decode: teachers/codec.h does the work ---- */
 
 static int run(int decode, int argc, char **argv)
 {

@@ -9,8 +9,8 @@
 #define MERT_PROBE_INSTANCES_H
 
 #include "../base/filter.h"
-#include "../models/features.h"
-#include "../models/sample.h"
+#include "../teachers/features.h"
+#include "../teachers/sample.h"
 #include "table.h"
 
 typedef struct mert_instances {

@@ -10,7 +10,7 @@
 #include "../../formats/model_write.h"
 #include "../../formats/npy.h"
 #include "../../libcommon/base/random.h"
-#include "../../libcommon/models/codebook_file.h"
+#include "../../libcommon/teachers/codebook_file.h"
 
 #include <math.h>
 #include <stdio.h>

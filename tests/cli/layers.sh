@@ -1,4 +1,5 @@
-# The one direction: tools -> libcommon -> formats -> formats/stream, and inside libcommon base <- audio, dsp, nn, tensor <- models <- train, probe.
+# The one direction: tools -> libcommon -> formats -> formats/stream, and inside libcommon base <- audio, dsp, nn, tensor <- models <- train,
+# dsp, nn <- teachers <- probe; models and teachers do not know each other.
 # Each library from outside is known to one room only, and a program links FFmpeg only if it opens audio files.
 . tests/shell
 
@@ -8,7 +9,7 @@ violations() {
     BEGIN {
         level["formats/stream"] = 1; level["formats"] = 2; level["libcommon/base"] = 3
         level["libcommon/audio"] = level["libcommon/dsp"] = level["libcommon/nn"] = level["libcommon/tensor"] = 4
-        level["libcommon/models"] = 5; level["libcommon/train"] = level["libcommon/probe"] = 6; level["tools"] = level["plugins"] = 7
+        level["libcommon/models"] = level["libcommon/teachers"] = 5; level["libcommon/train"] = level["libcommon/probe"] = 6; level["tools"] = level["plugins"] = 7
         owner["libav"] = owner["libsw"] = "libcommon/audio"; owner["cblas"] = "libcommon/nn"; owner["openblas"] = "libcommon/nn"
         owner["fftw3"] = "libcommon/dsp"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = "plugins"
     }
@@ -59,6 +60,7 @@ check library_must_not_know_tools found_out libcommon/base/a.c '  #  include "..
 check base_is_below found_out libcommon/base/a.h '#include "../nn/ops.h"'
 check neighbours_do_not_meet found_out libcommon/dsp/a.c '#include "../nn/ops.h"'
 check models_must_not_know_train found_out libcommon/models/a.c '#include "../train/trainer.h"'
+check teachers_and_models_do_not_meet found_out libcommon/teachers/a.c '#include "../models/encoder.h"'
 check ffmpeg_stays_in_audio found_out tools/mert-x.c '#include <libavformat/avformat.h>'
 check blas_stays_in_nn found_out libcommon/models/a.c '#include <cblas.h>'
 check fftw_stays_in_dsp found_out libcommon/train/a.c '#include <fftw3.h>'

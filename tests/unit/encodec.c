@@ -7,7 +7,7 @@
 #include "../../formats/npy.h"
 #include "../../libcommon/base/pool.h"
 #include "../../libcommon/base/random.h"
-#include "../../libcommon/models/encodec_batch.h"
+#include "../../libcommon/teachers/encodec_batch.h"
 
 #include <unistd.h>
 

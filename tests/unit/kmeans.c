@@ -4,11 +4,11 @@
 #include "../../formats/npy.h"
 #include "../../libcommon/base/pool.h"
 #include "../../libcommon/base/random.h"
-#include "../../libcommon/models/codebook_file.h"
-#include "../../libcommon/models/kmeans.h"
-#include "../../libcommon/models/kmeans_pass.h"
-#include "../../libcommon/models/nearest.h"
-#include "../../libcommon/models/sample.h"
+#include "../../libcommon/teachers/codebook_file.h"
+#include "../../libcommon/teachers/kmeans.h"
+#include "../../libcommon/teachers/kmeans_pass.h"
+#include "../../libcommon/teachers/nearest.h"
+#include "../../libcommon/teachers/sample.h"
 
 static float *load(const char *name, int64_t shape[2])
 {

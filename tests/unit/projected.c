@@ -3,8 +3,8 @@
 
 #include "../../libcommon/base/pool.h"
 #include "../../libcommon/base/random.h"
-#include "../../libcommon/models/features.h"
-#include "../../libcommon/models/projected.h"
+#include "../../libcommon/teachers/features.h"
+#include "../../libcommon/teachers/projected.h"
 
 enum { N = 1500, W = 6, STACK = 2, S = W * STACK, D = 4, K = 3, V = 24 };
 

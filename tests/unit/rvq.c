@@ -4,10 +4,10 @@
 
 #include "../../libcommon/base/pool.h"
 #include "../../libcommon/base/random.h"
-#include "../../libcommon/models/nearest.h"
-#include "../../libcommon/models/codes.h"
+#include "../../libcommon/teachers/nearest.h"
+#include "../../libcommon/teachers/codes.h"
 #include "../../libcommon/nn/rows.h"
-#include "../../libcommon/models/rvq.h"
+#include "../../libcommon/teachers/rvq.h"
 
 #include <float.h>
 

@@ -3,8 +3,8 @@
 #define MERT_KMEANS_COMMANDS_H
 
 #include "../../libcommon/base/options.h"
-#include "../../libcommon/models/codebook_file.h"
-#include "../../libcommon/models/nearest.h"
+#include "../../libcommon/teachers/codebook_file.h"
+#include "../../libcommon/teachers/nearest.h"
 
 extern const mert_option kmeans_accumulate_options[], kmeans_merge_options[];
 int kmeans_accumulate(int argc, char **argv);

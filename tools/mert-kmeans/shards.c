@@ -5,8 +5,8 @@
 #include "../../libcommon/base/filter.h"
 #include "../../libcommon/base/log.h"
 #include "../../libcommon/base/report.h"
-#include "../../libcommon/models/features.h"
-#include "../../libcommon/models/kmeans_shard.h"
+#include "../../libcommon/teachers/features.h"
+#include "../../libcommon/teachers/kmeans_shard.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
