@@ -19,8 +19,8 @@ const mert_tensor *mert_checkpoint_find(const mert_checkpoint *c, const char *na
 
 /* All tensors will be read now. */
 void mert_checkpoint_expect(const mert_checkpoint *c);
-/* These bytes of a tensor will not be read soon: where they lie in a mapped file, their pages may leave memory (they come back when
- * read). */
+/* These bytes of a tensor will not be read soon: where they lie in a mapped file, their pages may leave memory (they
+ * come back when read). */
 void mert_checkpoint_forget(const mert_checkpoint *c, const void *data, size_t size);
 
 /* config.json beside the file or in the directory; NULL if there is none. */

@@ -12,8 +12,8 @@
 
 /* ---- files on their way ----
  *
- * Their temporary names once more, in places that a signal's handler can read at any moment. One that finds no place, or
- * is too long for it, stays behind if the process is ended. */
+ * Their temporary names once more, in places that a signal's handler can read at any moment. One that finds no place,
+ * or is too long for it, stays behind if the process is ended. */
 enum { PLACES = 64, NAME = 1024 };
 enum { FREE, CLAIMED, THERE };
 static struct place {
@@ -93,7 +93,8 @@ void mert_output_abandon(mert_output *o)
     free(o);
 }
 
-/* The rename itself must survive a power cut, too. Folders that cannot be synced (some network file systems) are let be. */
+/* The rename itself must survive a power cut, too. Folders that cannot be synced (some network file systems) are let
+ * be. */
 static void sync_folder_of(const char *path)
 {
     char *copy = strdup(path), *slash = copy ? strrchr(copy, '/') : NULL;
@@ -222,7 +223,8 @@ void mert_mapping_expect(const mert_mapping *m)
 
 void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)data, to = from + size, start = (uintptr_t)m->data;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)data, to = from + size,
+              start = (uintptr_t)m->data;
     if (!m->data || from < start || to > start + m->size)
         return;
     from = (from + page - 1) / page * page;

@@ -34,7 +34,8 @@ int mert_mapping_open(mert_mapping *m, const char *path, mert_error *e);
 void mert_mapping_close(mert_mapping *m);
 /* All of it will be read: what the system has of it in memory is there at once, not fault by fault. */
 void mert_mapping_expect(const mert_mapping *m);
-/* The whole pages inside [data, data + size) may leave memory; they come back when read. Outside of the mapping: nothing happens. */
+/* The whole pages inside [data, data + size) may leave memory; they come back when read. Outside of the mapping:
+ * nothing happens. */
 void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size);
 
 /* mkdir -p. */

@@ -8,8 +8,8 @@
 /* Writes by F4, tensors in the order given, data aligned to 64 bytes; metadata {"format": "pt"} as transformers wants
  * it. */
 int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, size_t n, mert_error *e);
-/* The same with data that comes when it is written, one tensor after the other: fetch returns that of tensor i, good until
- * the next call; NULL on error. */
+/* The same with data that comes when it is written, one tensor after the other: fetch returns that of tensor i, good
+ * until the next call; NULL on error. */
 int mert_safetensors_write_from(const char *path, const mert_tensor_out *tensors, size_t n,
                                 const void *(*fetch)(void *arg, size_t i, mert_error *e), void *arg, mert_error *e);
 

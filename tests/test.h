@@ -31,19 +31,21 @@ static int test_bad, test_failures;
             return;                                                   \
         }                                                             \
     } while (0)
-#define CHECK_NEAR(a, b, tolerance)                                   \
-    do {                                                              \
-        double test_a = (a), test_b = (b);                            \
-        if (!(fabs(test_a - test_b) <= (tolerance))) {                \
-            printf("# %s:%d: %s = %.9g, %s = %.9g, allowed %g\n", __FILE__, __LINE__, #a, test_a, #b, test_b, (double)(tolerance)); \
-            test_bad = 1;                                             \
-            return;                                                   \
-        }                                                             \
+#define CHECK_NEAR(a, b, tolerance)                                                                           \
+    do {                                                                                                      \
+        double test_a = (a), test_b = (b);                                                                    \
+        if (!(fabs(test_a - test_b) <= (tolerance))) {                                                        \
+            printf("# %s:%d: %s = %.9g, %s = %.9g, allowed %g\n", __FILE__, __LINE__, #a, test_a, #b, test_b, \
+                   (double)(tolerance));                                                                      \
+            test_bad = 1;                                                                                     \
+            return;                                                                                           \
+        }                                                                                                     \
     } while (0)
 
 static inline int test_done(void) { return test_failures != 0; }
 
-/* The reference vectors: $MERT_GOLDEN, or the subset that is kept in the repository. Tests run from the repository's root. */
+/* The reference vectors: $MERT_GOLDEN, or the subset that is kept in the repository. Tests run from the repository's
+ * root. */
 static inline const char *test_golden(const char *name)
 {
     static char path[8][1024];

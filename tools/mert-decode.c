@@ -104,7 +104,8 @@ static int check_count(const run *r, const mert_audio *a, int64_t n, mert_error 
         return 0;
     return mert_fail(e, "the manifest says %" PRId64 " samples%s, decoded at %d Hz there are %" PRId64 "%s", expected,
                      expected == whole ? "" : " for this segment", mert_audio_rate(a), n,
-                     llabs(n - expected) > expected / 50 ? " (was it made for another rate? mert-manifest --rate)" : "");
+                     llabs(n - expected) > expected / 50 ? " (was it made for another rate? mert-manifest --rate)"
+                                                         : "");
 }
 
 /* 0: done, 1: the item failed (e says why), -1: writing failed. */

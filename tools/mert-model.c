@@ -3,7 +3,8 @@
  *     mert-model info MODEL                                     architecture, input contract, parameters, hash
  *     mert-model init --recipe tiny --seed 1 -o DIR             random weights of a recipe's model
  *     mert-model convert --to hf -m checkpoint_best.pt -o DIR   our own directory, HF's, or fairseq's file
- *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and the answer */
+ *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and the answer
+ */
 #include "../formats/file.h"
 #include "../formats/stream/mts.h"
 #include "../libcommon/base/log.h"

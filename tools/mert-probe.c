@@ -156,9 +156,12 @@ static void say_best(const mert_instances *in, const mert_targets *g, const mert
     }
     mert_log_note("%" PRId64 " %s of %" PRId64 " items or groups, %" PRId64
                   " %s; best %s: layer %s, %.3f (%.3f to %.3f over %d seed%s); a guess: %.3f",
-                  g->n, frames ? "frames" : in->table->spans ? "spans" : "items", g->groups, g->outputs, outputs_are[g->task],
-                  r->names[0], line_name(in, at), best.mean, best.min, best.max, best.n, best.n == 1 ? "" : "s",
-                  guess.mean);
+                  g->n,
+                  frames             ? "frames"
+                  : in->table->spans ? "spans"
+                                     : "items",
+                  g->groups, g->outputs, outputs_are[g->task], r->names[0], line_name(in, at), best.mean, best.min,
+                  best.max, best.n, best.n == 1 ? "" : "s", guess.mean);
     if (r->mixture) {
         int64_t top = 0;
         for (int64_t l = 1; l < in->layers; l++)

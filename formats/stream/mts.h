@@ -8,8 +8,8 @@
  *
  * This library needs libc and libzstd, nothing else. It never prints and never exits. Functions return 0 or a positive
  * event when all went well and -1 on error, with the text in mts_writer_error() / mts_reader_error(). A handle that has
- * failed stays failed. Handles are not shared between threads without a lock (but for mts_reader_stop); different handles
- * are independent.
+ * failed stays failed. Handles are not shared between threads without a lock (but for mts_reader_stop); different
+ * handles are independent.
  *
  * Reading, the smallest use:
  *

@@ -6,8 +6,8 @@
 #include <string.h>
 
 enum {
-    SEARCH = 1 << 20,    /* where something that is a stream at all must have its first whole descriptive frame */
-    GAP_MAX = 1 << 16    /* records that may be missing in a row, each of which is reported; beyond, the number is wrong */
+    SEARCH = 1 << 20, /* where something that is a stream at all must have its first whole descriptive frame */
+    GAP_MAX = 1 << 16 /* records that may be missing in a row, each of which is reported; beyond, the number is wrong */
 };
 
 /* ---- what went wrong ---- */

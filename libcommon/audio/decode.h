@@ -78,7 +78,8 @@ mert_audio *mert_audio_open(const char *path, const mert_audio_settings *s, mert
 /* The next second or so, as one channel at the file's own rate. One thread at a time; not after an end or a fault. */
 void mert_audio_decode(mert_audio *a, mert_audio_piece *to);
 /* A decoded piece, each in its turn, as samples of the output; there may be none yet. One thread at a time, which may
- * be another than decodes the next one. A segment that is complete has its MERT_PIECE_LAST, whatever else is decoded. */
+ * be another than decodes the next one. A segment that is complete has its MERT_PIECE_LAST, whatever else is decoded.
+ */
 void mert_audio_resample(mert_audio *a, const mert_audio_piece *decoded, mert_audio_piece *to);
 void mert_audio_close(mert_audio *a); /* NULL is fine */
 

@@ -1,6 +1,7 @@
-/* Which copy of the vectorised loops runs. Files named *.kernels.c are compiled once per instruction set with MERT_ISA set to its
- * name; each defines MERT_KERNEL(name) functions and one table of them, and the caller picks a table by mert_cpu_isa().
- * $MERT_ISA (generic, avx2, avx512) pins the choice, as $OPENBLAS_CORETYPE does for products (contract A1). */
+/* Which copy of the vectorised loops runs. Files named *.kernels.c are compiled once per instruction set with MERT_ISA
+ * set to its name; each defines MERT_KERNEL(name) functions and one table of them, and the caller picks a table by
+ * mert_cpu_isa(). $MERT_ISA (generic, avx2, avx512) pins the choice, as $OPENBLAS_CORETYPE does for products (contract
+ * A1). */
 #ifndef MERT_CPU_H
 #define MERT_CPU_H
 
@@ -16,8 +17,8 @@ int mert_cpu_amx(void);
 #define MERT_KERNEL_JOIN(a, b) MERT_KERNEL_JOIN2(a, b)
 #define MERT_KERNEL(name) MERT_KERNEL_JOIN(name, MERT_ISA) /* inside *.kernels.c */
 
-/* The table called `name` for this machine: MERT_KERNEL_TABLE(mert_vector) with tables mert_vector_generic, _avx2, _avx512, all
- * declared by MERT_KERNEL_DECLARE(type, name). */
+/* The table called `name` for this machine: MERT_KERNEL_TABLE(mert_vector) with tables mert_vector_generic, _avx2,
+ * _avx512, all declared by MERT_KERNEL_DECLARE(type, name). */
 #define MERT_KERNEL_DECLARE_GENERIC(type, name) extern const type name##_generic;
 #ifdef MERT_HAVE_AVX2
 #define MERT_KERNEL_DECLARE_AVX2(type, name) extern const type name##_avx2;

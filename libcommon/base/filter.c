@@ -235,8 +235,9 @@ static int stream_begin(run *r, const mts_begin *in, mert_error *e)
         return mert_fail(e, "out of memory");
     *out = *in;
     n = strlen(out->provenance);
-    if ((size_t)snprintf(out->provenance + n, sizeof out->provenance - n, "%s %s%s%s\n", mert_tool_name(), mert_version(),
-                         r->f->settings ? " " : "", r->f->settings ? r->f->settings : "") >= sizeof out->provenance - n) {
+    if ((size_t)snprintf(out->provenance + n, sizeof out->provenance - n, "%s %s%s%s\n", mert_tool_name(),
+                         mert_version(), r->f->settings ? " " : "",
+                         r->f->settings ? r->f->settings : "") >= sizeof out->provenance - n) {
         mert_fail(e, "the stream's provenance is full: it passed too many programs");
         goto done;
     }
@@ -260,7 +261,8 @@ done:
 }
 
 /* The open item, or one that was never opened, failed: void it, pass it on, count it. -1: the run ends. */
-static int item_failed(run *r, const char *key, int64_t row, const char *stage, const char *reason, int here, mert_error *e)
+static int item_failed(run *r, const char *key, int64_t row, const char *stage, const char *reason, int here,
+                       mert_error *e)
 {
     int stop, was_open = r->item_open;
     mert_sink *s = &r->sink;

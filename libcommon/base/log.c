@@ -25,7 +25,8 @@ double mert_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* One write(2) for the whole line, so that parallel jobs do not interleave; control characters of odd file names are shown as
+/* One write(2) for the whole line, so that parallel jobs do not interleave; control characters of odd file names are
+ * shown as
  * '?', so that one message stays one line. */
 static void write_line(const char *format, va_list ap)
 {

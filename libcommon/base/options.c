@@ -23,12 +23,16 @@ static const mert_command *command_now;
 static const char *max_failed_text = "0";
 
 static const mert_option common_options[] = {
-    {"threads", 0, MERT_INT, &mert_options.threads, "N", 0, 1024, NULL, "threads to compute with, 0: all CPUs; results do not depend on it"},
+    {"threads", 0, MERT_INT, &mert_options.threads, "N", 0, 1024, NULL,
+     "threads to compute with, 0: all CPUs; results do not depend on it"},
     {"level", 0, MERT_INT, &mert_options.level, "N", -7, 19, NULL, "zstd compression level of streams written"},
-    {"max-failed", 0, MERT_STRING, &max_failed_text, "N|P%", 0, 0, NULL, "exit 0 all the same if at most so many items failed"},
+    {"max-failed", 0, MERT_STRING, &max_failed_text, "N|P%", 0, 0, NULL,
+     "exit 0 all the same if at most so many items failed"},
     {"fail-fast", 0, MERT_FLAG, &mert_options.fail_fast, NULL, 0, 0, NULL, "stop at the first item that fails"},
-    {"progress", 0, MERT_FLAG, &mert_options.progress, NULL, 0, 0, NULL, "show progress (default: if stderr is a terminal)"},
-    {"verbose", 'v', MERT_FLAG, &mert_options.verbose, NULL, 0, 0, NULL, "end with a line of what was done, how fast, in how much memory"},
+    {"progress", 0, MERT_FLAG, &mert_options.progress, NULL, 0, 0, NULL,
+     "show progress (default: if stderr is a terminal)"},
+    {"verbose", 'v', MERT_FLAG, &mert_options.verbose, NULL, 0, 0, NULL,
+     "end with a line of what was done, how fast, in how much memory"},
     {"quiet", 'q', MERT_FLAG, &mert_options.quiet, NULL, 0, 0, NULL, "errors only"},
     {0}};
 
@@ -49,7 +53,8 @@ void mert_usage_error(const char *format, ...)
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    mert_log_error("%s (try '%s%s%s --help')", text, mert_tool_name(), command_now ? " " : "", command_now ? command_now->name : "");
+    mert_log_error("%s (try '%s%s%s --help')", text, mert_tool_name(), command_now ? " " : "",
+                   command_now ? command_now->name : "");
     exit(2);
 }
 
@@ -59,8 +64,8 @@ static void print_option(const mert_option *o)
 {
     char left[64], value[128] = "";
     int takes = o->type != MERT_FLAG;
-    snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,
-             takes ? " " : "", takes ? (o->arg ? o->arg : "VALUE") : "");
+    snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ',
+             o->letter ? ", " : "  ", o->name, takes ? " " : "", takes ? (o->arg ? o->arg : "VALUE") : "");
     switch (o->type) {
     case MERT_INT: snprintf(value, sizeof value, "%d", *(int *)o->to); break;
     case MERT_INT64: snprintf(value, sizeof value, "%lld", (long long)*(int64_t *)o->to); break;
@@ -120,15 +125,17 @@ static void print_help(void)
         print_options("options", t->options);
     }
     print_options("options of every program", common_options);
-    printf("      --help, --version\n\nexit status: 0 all done, 1 something failed, 2 wrong use. See %s(1).\n", t->name);
+    printf("      --help, --version\n\nexit status: 0 all done, 1 something failed, 2 wrong use. See %s(1).\n",
+           t->name);
     exit(finish_stdout());
 }
 
 static void print_version(void)
 {
     printf("%s %s\n"
-           "MIT licence. Built on zstd (BSD), FFTW (GPL), OpenBLAS (BSD), jansson (MIT) and, in mert-decode and mert-manifest, FFmpeg\n"
-           "(LGPL, GPL as Debian builds it): binaries linked with FFTW or Debian's FFmpeg are under the GPL.\n",
+           "MIT licence. Built on zstd (BSD), FFTW (GPL), OpenBLAS (BSD), jansson (MIT) and, in mert-decode and\n"
+           "mert-manifest, FFmpeg (LGPL, GPL as Debian builds it): binaries linked with FFTW or Debian's FFmpeg are\n"
+           "under the GPL.\n",
            tool_now->name, mert_version());
     exit(finish_stdout());
 }
@@ -284,8 +291,8 @@ static void parse(const mert_option *table, int *argc, char ***argv)
     *argv = v + 1;
 }
 
-/* A standard file that is closed would lend its number to the next file that is opened, and what is meant for standard output
- * would end up there. Closed ones are held by something on which the wrong use fails. */
+/* A standard file that is closed would lend its number to the next file that is opened, and what is meant for standard
+ * output would end up there. Closed ones are held by something on which the wrong use fails. */
 static void hold_standard_files(void)
 {
     for (int fd = 0; fd <= 2; fd++)
@@ -320,7 +327,8 @@ static void on_bus_error(int signal_number)
 static void prepare_to_end(void)
 {
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction now, on = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND}, bus = {.sa_handler = on_bus_error};
+    struct sigaction now, on = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction bus = {.sa_handler = on_bus_error};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (!sigaction(ends[i], NULL, &now) && now.sa_handler == SIG_DFL) /* nohup's stays */
             sigaction(ends[i], &on, NULL);

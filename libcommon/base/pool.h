@@ -1,5 +1,5 @@
-/* The one thread pool. Work is split by what it is (tiles, items), never by the number of threads, so that results do not
- * depend on it (contract A1): thread count only decides who does which piece. */
+/* The one thread pool. Work is split by what it is (tiles, items), never by the number of threads, so that results do
+ * not depend on it (contract A1): thread count only decides who does which piece. */
 #ifndef MERT_POOL_H
 #define MERT_POOL_H
 

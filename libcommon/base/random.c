@@ -27,7 +27,8 @@ static void philox(uint32_t c[4], uint32_t k0, uint32_t k1)
 mert_random mert_random_key(uint64_t seed, mert_purpose purpose, uint64_t a, uint32_t b, uint32_t c)
 {
     mert_random r;
-    /* Five words name the place and four fit beside the index: seed and purpose are folded into the key by the cipher itself. */
+    /* Five words name the place and four fit beside the index: seed and purpose are folded into the key by the cipher
+     * itself. */
     uint32_t fold[4] = {(uint32_t)seed, (uint32_t)(seed >> 32), (uint32_t)purpose, (uint32_t)(a >> 32)};
     philox(fold, 0x6D657274u, (uint32_t)purpose);
     r.key[0] = fold[0];

@@ -1,5 +1,5 @@
-/* Counter-based random numbers (contract A4): Philox4x32-10 (Salmon et al., SC 2011). A number is a pure function of its
- * key and index, so it does not matter who draws it, when, or how often. */
+/* Counter-based random numbers (contract A4): Philox4x32-10 (Salmon et al., SC 2011). A number is a pure function of
+ * its key and index, so it does not matter who draws it, when, or how often. */
 #ifndef MERT_RANDOM_H
 #define MERT_RANDOM_H
 

@@ -83,8 +83,9 @@ int mert_report_finish(void)
     if (mert_options.verbose) {
         struct rusage u;
         getrusage(RUSAGE_SELF, &u);
-        mert_log_error("%lld items, %lld failed, %.1f s of audio in %.2f s, %.1f times real time, peak %.1f MB", (long long)items,
-                       (long long)failed, audio_seconds, seconds, audio_seconds / (seconds + 1e-9), (double)u.ru_maxrss / 1024);
+        mert_log_error("%lld items, %lld failed, %.1f s of audio in %.2f s, %.1f times real time, peak %.1f MB",
+                       (long long)items, (long long)failed, audio_seconds, seconds, audio_seconds / (seconds + 1e-9),
+                       (double)u.ru_maxrss / 1024);
     }
     return bad ? 1 : 0;
 }

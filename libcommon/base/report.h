@@ -1,4 +1,5 @@
-/* What happened to the items: one line for each that failed, the count, the exit status (F1, F2), and the closing line (P4). */
+/* What happened to the items: one line for each that failed, the count, the exit status (F1, F2), and the closing line
+ * (P4). */
 #ifndef MERT_REPORT_H
 #define MERT_REPORT_H
 
@@ -10,11 +11,11 @@ void mert_report_item(double audio_seconds); /* one more item done */
 int mert_report_failed(const char *key, const char *reason, int here);
 /* There were items, and each failed here: why nothing came of them has been said. */
 int mert_report_all_failed(void);
-/* Something is wrong that is not an item's fault: the run fails whatever --max-failed allows. An empty text adds no line
- * to what has been said. */
+/* Something is wrong that is not an item's fault: the run fails whatever --max-failed allows. An empty text adds no
+ * line to what has been said. */
 void mert_report_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Prints the -v line and returns the exit status: 0, or 1 if more failed than allowed; where nothing has said why, and no
- * program before this one can have, one line does. */
+/* Prints the -v line and returns the exit status: 0, or 1 if more failed than allowed; where nothing has said why, and
+ * no program before this one can have, one line does. */
 int mert_report_finish(void);
 
 #endif

@@ -79,7 +79,8 @@ static void one_clip(void *arg, int64_t i, int worker)
         memcpy(j->rows + i * j->T * width, s->rows, (size_t)(j->T * width) * sizeof *s->rows);
 }
 
-int mert_cqt_batch_run(mert_cqt_batch *b, int64_t B, int64_t L, int64_t T, const float *audio, float *rows, mert_error *e)
+int mert_cqt_batch_run(mert_cqt_batch *b, int64_t B, int64_t L, int64_t T, const float *audio, float *rows,
+                       mert_error *e)
 {
     job j = {b, L, T, audio, rows};
     int bad = 0;

@@ -1,4 +1,5 @@
-/* The CQT of many clips of one length, one clip per task of the pool: what a model is to predict, or hears beside the waveform. */
+/* The CQT of many clips of one length, one clip per task of the pool: what a model is to predict, or hears beside the
+ * waveform. */
 #ifndef MERT_CQT_BATCH_H
 #define MERT_CQT_BATCH_H
 
@@ -9,7 +10,9 @@ typedef struct mert_cqt_batch mert_cqt_batch;
 mert_cqt_batch *mert_cqt_batch_new(const mert_cqt_config *c, mert_error *e);
 void mert_cqt_batch_free(mert_cqt_batch *b); /* NULL is fine */
 
-/* audio [B, L] -> rows [B, T, width]: the first T frames of each clip; T at most mert_cqt_frames(L). Clips are zero outside. */
-int mert_cqt_batch_run(mert_cqt_batch *b, int64_t B, int64_t L, int64_t T, const float *audio, float *rows, mert_error *e);
+/* audio [B, L] -> rows [B, T, width]: the first T frames of each clip; T at most mert_cqt_frames(L). Clips are zero
+ * outside. */
+int mert_cqt_batch_run(mert_cqt_batch *b, int64_t B, int64_t L, int64_t T, const float *audio, float *rows,
+                       mert_error *e);
 
 #endif

@@ -6,8 +6,19 @@
 
 mert_config mert_config_95m(void)
 {
-    mert_config c = {.sample_rate = 24000, .convs = 7, .width = 768, .layers = 12, .heads = 12, .ffn = 3072, .pos_kernel = 128,
-                     .pos_groups = 16, .eps = 1e-5, .cqt_input_bins = 336, .attention_relax = -1, .special_rows = 4, .untied = 1};
+    mert_config c = {.sample_rate = 24000,
+                     .convs = 7,
+                     .width = 768,
+                     .layers = 12,
+                     .heads = 12,
+                     .ffn = 3072,
+                     .pos_kernel = 128,
+                     .pos_groups = 16,
+                     .eps = 1e-5,
+                     .cqt_input_bins = 336,
+                     .attention_relax = -1,
+                     .special_rows = 4,
+                     .untied = 1};
     for (int i = 0; i < 7; i++) {
         c.conv[i].dim = 512;
         c.conv[i].kernel = i == 0 ? 10 : i < 5 ? 3 : 2;
@@ -51,14 +62,17 @@ int mert_config_features(const mert_config *c)
 
 static int within(int64_t v, int64_t low, int64_t high, const char *what, mert_error *e)
 {
-    return v < low || v > high ? mert_fail(e, "%s is %lld, which is outside %lld to %lld", what, (long long)v, (long long)low, (long long)high) : 0;
+    return v < low || v > high ? mert_fail(e, "%s is %lld, which is outside %lld to %lld", what, (long long)v,
+                                           (long long)low, (long long)high)
+                               : 0;
 }
 
 static int check_heads(const mert_config *c, mert_error *e)
 {
     int64_t rows = 0;
     if (within(c->codebooks, 0, MERT_CODEBOOKS_MAX, "the number of codebooks", e) ||
-        within(c->cqt_target_bins, 0, 65536, "cqt_target_bins", e) || within(c->mel_target_bins, 0, 65536, "mel_target_bins", e))
+        within(c->cqt_target_bins, 0, 65536, "cqt_target_bins", e) ||
+        within(c->mel_target_bins, 0, 65536, "mel_target_bins", e))
         return -1;
     if (!c->codebooks)
         return 0;
@@ -74,10 +88,12 @@ static int check_heads(const mert_config *c, mert_error *e)
 
 int mert_config_check(const mert_config *c, mert_error *e)
 {
-    if (within(c->sample_rate, 1000, 768000, "sample_rate", e) || within(c->convs, 1, MERT_CONV_MAX, "the number of conv layers", e) ||
+    if (within(c->sample_rate, 1000, 768000, "sample_rate", e) ||
+        within(c->convs, 1, MERT_CONV_MAX, "the number of conv layers", e) ||
         within(c->width, 1, 65536, "hidden_size", e) || within(c->layers, 1, MERT_LAYERS_MAX, "num_hidden_layers", e) ||
         within(c->heads, 1, 1024, "num_attention_heads", e) || within(c->ffn, 1, 1 << 20, "intermediate_size", e) ||
-        within(c->pos_kernel, 1, 4096, "num_conv_pos_embeddings", e) || within(c->pos_groups, 1, 65536, "num_conv_pos_embedding_groups", e))
+        within(c->pos_kernel, 1, 4096, "num_conv_pos_embeddings", e) ||
+        within(c->pos_groups, 1, 65536, "num_conv_pos_embedding_groups", e))
         return -1;
     for (int i = 0; i < c->convs; i++)
         if (within(c->conv[i].dim, 1, 65536, "conv_dim", e) || within(c->conv[i].kernel, 1, 1024, "conv_kernel", e) ||
@@ -88,7 +104,8 @@ int mert_config_check(const mert_config *c, mert_error *e)
     if (c->width % c->heads)
         return mert_fail(e, "hidden_size %d is not a multiple of num_attention_heads %d", c->width, c->heads);
     if (c->width % c->pos_groups)
-        return mert_fail(e, "hidden_size %d is not a multiple of num_conv_pos_embedding_groups %d", c->width, c->pos_groups);
+        return mert_fail(e, "hidden_size %d is not a multiple of num_conv_pos_embedding_groups %d", c->width,
+                         c->pos_groups);
     if (!(c->eps > 0 && c->eps < 1))
         return mert_fail(e, "layer_norm_eps %g is outside 0 to 1", c->eps);
     if (c->cqt_input && within(c->cqt_input_bins, 1, 65536, "feature_extractor_cqt_bins", e))
@@ -151,17 +168,21 @@ static int must_not(const mert_json *j, const char *key, int value, mert_error *
 
 static int take_convs(mert_config *c, const mert_json *j, mert_error *e)
 {
-    const mert_json *dim = mert_json_get(j, "conv_dim"), *kernel = mert_json_get(j, "conv_kernel"), *stride = mert_json_get(j, "conv_stride");
+    const mert_json *dim = mert_json_get(j, "conv_dim"), *kernel = mert_json_get(j, "conv_kernel"),
+                    *stride = mert_json_get(j, "conv_stride");
     int64_t d, k, s;
     if (!dim && !kernel && !stride)
         return 0;
-    if (!mert_json_size(dim) || mert_json_size(dim) != mert_json_size(kernel) || mert_json_size(dim) != mert_json_size(stride) ||
-        mert_json_size(dim) > MERT_CONV_MAX)
-        return mert_fail(e, "conv_dim, conv_kernel and conv_stride are not lists of one length (1 to %d)", MERT_CONV_MAX);
+    if (!mert_json_size(dim) || mert_json_size(dim) != mert_json_size(kernel) ||
+        mert_json_size(dim) != mert_json_size(stride) || mert_json_size(dim) > MERT_CONV_MAX)
+        return mert_fail(e, "conv_dim, conv_kernel and conv_stride are not lists of one length (1 to %d)",
+                         MERT_CONV_MAX);
     c->convs = (int)mert_json_size(dim);
     for (int i = 0; i < c->convs; i++) {
-        if (mert_json_as_int(mert_json_at(dim, (size_t)i), &d) || mert_json_as_int(mert_json_at(kernel, (size_t)i), &k) ||
-            mert_json_as_int(mert_json_at(stride, (size_t)i), &s) || d < 0 || k < 0 || s < 0 || d > 1 << 30 || k > 1 << 30 || s > 1 << 30)
+        if (mert_json_as_int(mert_json_at(dim, (size_t)i), &d) ||
+            mert_json_as_int(mert_json_at(kernel, (size_t)i), &k) ||
+            mert_json_as_int(mert_json_at(stride, (size_t)i), &s) || d < 0 || k < 0 || s < 0 || d > 1 << 30 ||
+            k > 1 << 30 || s > 1 << 30)
             return mert_fail(e, "conv_dim, conv_kernel or conv_stride holds something else than sane whole numbers");
         c->conv[i].dim = (int)d;
         c->conv[i].kernel = (int)k;
@@ -181,9 +202,14 @@ static int take_heads(mert_config *c, const mert_json *j, mert_error *e)
     for (int k = 0; k < c->codebooks; k++)
         if (mert_json_as_int(mert_json_at(classes, (size_t)k), &c->classes[k]))
             return mert_fail(e, "mert_pretraining: classes holds something else than whole numbers");
-    return take_int(h, "special_rows", &c->special_rows, e) || take_int(h, "final_dim", &c->final_dim, e) || take_bool(h, "untied", &c->untied, e) ||
-           take_bool(h, "learnable_temperature", &c->learnable_temperature, e) || take_bool(h, "target_glu", &c->target_glu, e) ||
-           take_int(h, "cqt_target_bins", &c->cqt_target_bins, e) || take_int(h, "mel_target_bins", &c->mel_target_bins, e) ? -1 : 0;
+    return take_int(h, "special_rows", &c->special_rows, e) || take_int(h, "final_dim", &c->final_dim, e) ||
+                   take_bool(h, "untied", &c->untied, e) ||
+                   take_bool(h, "learnable_temperature", &c->learnable_temperature, e) ||
+                   take_bool(h, "target_glu", &c->target_glu, e) ||
+                   take_int(h, "cqt_target_bins", &c->cqt_target_bins, e) ||
+                   take_int(h, "mel_target_bins", &c->mel_target_bins, e)
+               ? -1
+               : 0;
 }
 
 int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *preprocessor, mert_error *e)
@@ -194,13 +220,14 @@ int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
     c->sample_rate = 16000; /* HuBERT's and wav2vec2's, whose configuration does not say */
     if (preprocessor && take_int(preprocessor, "sampling_rate", &c->sample_rate, e))
         return -1;
-    if (take_int(j, "sample_rate", &c->sample_rate, e) || take_convs(c, j, e) || take_bool(j, "conv_bias", &c->conv_bias, e) ||
-        take_int(j, "hidden_size", &c->width, e) || take_int(j, "num_hidden_layers", &c->layers, e) ||
-        take_int(j, "num_attention_heads", &c->heads, e) || take_int(j, "intermediate_size", &c->ffn, e) ||
-        take_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) || take_int(j, "num_conv_pos_embedding_groups", &c->pos_groups, e) ||
+    if (take_int(j, "sample_rate", &c->sample_rate, e) || take_convs(c, j, e) ||
+        take_bool(j, "conv_bias", &c->conv_bias, e) || take_int(j, "hidden_size", &c->width, e) ||
+        take_int(j, "num_hidden_layers", &c->layers, e) || take_int(j, "num_attention_heads", &c->heads, e) ||
+        take_int(j, "intermediate_size", &c->ffn, e) || take_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) ||
+        take_int(j, "num_conv_pos_embedding_groups", &c->pos_groups, e) ||
         take_bool(j, "do_stable_layer_norm", &c->pre_ln, e) || take_bool(j, "deepnorm", &c->deepnorm, e) ||
-        take_bool(j, "feature_extractor_cqt", &c->cqt_input, e) || take_int(j, "feature_extractor_cqt_bins", &c->cqt_input_bins, e) ||
-        take_heads(c, j, e))
+        take_bool(j, "feature_extractor_cqt", &c->cqt_input, e) ||
+        take_int(j, "feature_extractor_cqt_bins", &c->cqt_input_bins, e) || take_heads(c, j, e))
         return -1;
     if (take_double(j, "layer_norm_eps", &c->eps, e) || take_double(j, "attention_relax", &c->attention_relax, e) ||
         take_string(j, "feat_extract_norm", &norm, e))
@@ -209,17 +236,20 @@ int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
         return mert_fail(e, "feat_extract_norm is '%s': neither group nor layer", norm);
     c->extractor_layer_norm = norm && !strcmp(norm, "layer");
     count = c->convs;
-    if (must_be(j, "hidden_act", "gelu", e) || must_be(j, "feat_extract_activation", "gelu", e) || must_not(j, "feat_proj_layer_norm", 0, e) ||
-        must_not(j, "conv_pos_batch_norm", 1, e) || take_int(j, "num_feat_extract_layers", &count, e))
+    if (must_be(j, "hidden_act", "gelu", e) || must_be(j, "feat_extract_activation", "gelu", e) ||
+        must_not(j, "feat_proj_layer_norm", 0, e) || must_not(j, "conv_pos_batch_norm", 1, e) ||
+        take_int(j, "num_feat_extract_layers", &count, e))
         return -1;
     if (count != c->convs)
         return mert_fail(e, "num_feat_extract_layers is %d, but conv_dim has %d entries", count, c->convs);
     if (preprocessor) {
         int rate = c->sample_rate;
-        if (take_bool(preprocessor, "do_normalize", &c->normalize, e) || take_int(preprocessor, "sampling_rate", &rate, e))
+        if (take_bool(preprocessor, "do_normalize", &c->normalize, e) ||
+            take_int(preprocessor, "sampling_rate", &rate, e))
             return -1;
         if (rate != c->sample_rate)
-            return mert_fail(e, "sample_rate is %d Hz, but the preprocessor's sampling_rate is %d Hz", c->sample_rate, rate);
+            return mert_fail(e, "sample_rate is %d Hz, but the preprocessor's sampling_rate is %d Hz", c->sample_rate,
+                             rate);
     }
     return mert_config_check(c, e);
 }
@@ -236,7 +266,8 @@ int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e)
         p += used;
         do {
             used = 0;
-            if (sscanf(p, " ( %d , %d , %d )%n", &dim, &kernel, &stride, &used) != 3 || !used || c->convs == MERT_CONV_MAX)
+            if (sscanf(p, " ( %d , %d , %d )%n", &dim, &kernel, &stride, &used) != 3 || !used ||
+                c->convs == MERT_CONV_MAX)
                 goto wrong;
             p += used;
             c->conv[c->convs].dim = dim;
@@ -267,7 +298,8 @@ int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e)
         goto wrong;
     return 0;
 wrong:
-    return mert_fail(e, "conv_feature_layers '%s': neither a list of (width, kernel, stride) nor a sum of such lists", text);
+    return mert_fail(e, "conv_feature_layers '%s': neither a list of (width, kernel, stride) nor a sum of such lists",
+                     text);
 }
 
 /* ---- to config.json ---- */
@@ -281,7 +313,10 @@ static void put_convs(FILE *f, const mert_config *c, const char *name, int field
 {
     fprintf(f, "  \"%s\": [", name);
     for (int i = 0; i < c->convs; i++)
-        fprintf(f, "%s%d", i ? ", " : "", field == 0 ? c->conv[i].dim : field == 1 ? c->conv[i].kernel : c->conv[i].stride);
+        fprintf(f, "%s%d", i ? ", " : "",
+                field == 0   ? c->conv[i].dim
+                : field == 1 ? c->conv[i].kernel
+                             : c->conv[i].stride);
     fprintf(f, "],\n");
 }
 
@@ -293,28 +328,41 @@ char *mert_config_to_hf(const mert_config *c)
     int hubert = !c->cqt_input && !c->deepnorm;
     if (!f)
         return NULL;
-    fprintf(f, "{\n  \"model_type\": \"%s\",\n  \"architectures\": [\"%s\"],\n", hubert ? "hubert" : "mert_model", hubert ? "HubertModel" : "MERTModel");
+    fprintf(f, "{\n  \"model_type\": \"%s\",\n  \"architectures\": [\"%s\"],\n", hubert ? "hubert" : "mert_model",
+            hubert ? "HubertModel" : "MERTModel");
     fprintf(f, "  \"sample_rate\": %d,\n", c->sample_rate);
     put_convs(f, c, "conv_dim", 0);
     put_convs(f, c, "conv_kernel", 1);
     put_convs(f, c, "conv_stride", 2);
     fprintf(f, "  \"conv_bias\": %s,\n  \"num_feat_extract_layers\": %d,\n", yes_no(c->conv_bias), c->convs);
-    fprintf(f, "  \"feat_extract_norm\": \"%s\",\n  \"feat_extract_activation\": \"gelu\",\n  \"feat_proj_layer_norm\": true,\n",
-            c->extractor_layer_norm ? "layer" : "group");
-    fprintf(f, "  \"hidden_act\": \"gelu\",\n  \"hidden_size\": %d,\n  \"num_hidden_layers\": %d,\n  \"num_attention_heads\": %d,\n", c->width,
-            c->layers, c->heads);
-    fprintf(f, "  \"intermediate_size\": %d,\n  \"num_conv_pos_embeddings\": %d,\n  \"num_conv_pos_embedding_groups\": %d,\n", c->ffn,
-            c->pos_kernel, c->pos_groups);
-    fprintf(f, "  \"do_stable_layer_norm\": %s,\n  \"layer_norm_eps\": %.9g,\n  \"deepnorm\": %s,\n  \"attention_relax\": %.9g,\n",
-            yes_no(c->pre_ln), c->eps, yes_no(c->deepnorm), c->attention_relax);
-    fprintf(f, "  \"feature_extractor_cqt\": %s,\n  \"feature_extractor_cqt_bins\": %d,\n", yes_no(c->cqt_input), c->cqt_input_bins);
+    fprintf(
+        f,
+        "  \"feat_extract_norm\": \"%s\",\n  \"feat_extract_activation\": \"gelu\",\n  \"feat_proj_layer_norm\": true,\n",
+        c->extractor_layer_norm ? "layer" : "group");
+    fprintf(
+        f,
+        "  \"hidden_act\": \"gelu\",\n  \"hidden_size\": %d,\n  \"num_hidden_layers\": %d,\n  \"num_attention_heads\": %d,\n",
+        c->width, c->layers, c->heads);
+    fprintf(
+        f,
+        "  \"intermediate_size\": %d,\n  \"num_conv_pos_embeddings\": %d,\n  \"num_conv_pos_embedding_groups\": %d,\n",
+        c->ffn, c->pos_kernel, c->pos_groups);
+    fprintf(
+        f,
+        "  \"do_stable_layer_norm\": %s,\n  \"layer_norm_eps\": %.9g,\n  \"deepnorm\": %s,\n  \"attention_relax\": %.9g,\n",
+        yes_no(c->pre_ln), c->eps, yes_no(c->deepnorm), c->attention_relax);
+    fprintf(f, "  \"feature_extractor_cqt\": %s,\n  \"feature_extractor_cqt_bins\": %d,\n", yes_no(c->cqt_input),
+            c->cqt_input_bins);
     if (c->codebooks) {
         fprintf(f, "  \"mert_pretraining\": {\n    \"classes\": [");
         for (int k = 0; k < c->codebooks; k++)
             fprintf(f, "%s%lld", k ? ", " : "", (long long)c->classes[k]);
-        fprintf(f, "],\n    \"special_rows\": %d,\n    \"final_dim\": %d,\n    \"untied\": %s,\n", c->special_rows, c->final_dim, yes_no(c->untied));
-        fprintf(f, "    \"learnable_temperature\": %s,\n    \"target_glu\": %s,\n", yes_no(c->learnable_temperature), yes_no(c->target_glu));
-        fprintf(f, "    \"cqt_target_bins\": %d,\n    \"mel_target_bins\": %d\n  },\n", c->cqt_target_bins, c->mel_target_bins);
+        fprintf(f, "],\n    \"special_rows\": %d,\n    \"final_dim\": %d,\n    \"untied\": %s,\n", c->special_rows,
+                c->final_dim, yes_no(c->untied));
+        fprintf(f, "    \"learnable_temperature\": %s,\n    \"target_glu\": %s,\n", yes_no(c->learnable_temperature),
+                yes_no(c->target_glu));
+        fprintf(f, "    \"cqt_target_bins\": %d,\n    \"mel_target_bins\": %d\n  },\n", c->cqt_target_bins,
+                c->mel_target_bins);
     }
     fprintf(f, "  \"torch_dtype\": \"float32\"\n}\n");
     if (fclose(f)) {
@@ -331,9 +379,14 @@ char *mert_config_to_preprocessor(const mert_config *c)
     FILE *f = open_memstream(&text, &size);
     if (!f)
         return NULL;
-    fprintf(f, "{\n  \"do_normalize\": %s,\n  \"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\",\n  \"feature_size\": 1,\n", yes_no(c->normalize));
-    fprintf(f, "  \"padding_side\": \"right\",\n  \"padding_value\": 0.0,\n  \"return_attention_mask\": %s,\n  \"sampling_rate\": %d\n}\n",
-            yes_no(c->extractor_layer_norm), c->sample_rate);
+    fprintf(
+        f,
+        "{\n  \"do_normalize\": %s,\n  \"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\",\n  \"feature_size\": 1,\n",
+        yes_no(c->normalize));
+    fprintf(
+        f,
+        "  \"padding_side\": \"right\",\n  \"padding_value\": 0.0,\n  \"return_attention_mask\": %s,\n  \"sampling_rate\": %d\n}\n",
+        yes_no(c->extractor_layer_norm), c->sample_rate);
     if (fclose(f)) {
         free(text);
         return NULL;

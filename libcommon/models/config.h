@@ -1,6 +1,6 @@
-/* What a MERT-shaped model is: the architecture in numbers, as config.json (transformers' HubertConfig names), a fairseq
- * configuration or a recipe gives it. Shape letters used throughout: B batch, L samples, T frames, C channels of the extractor,
- * D width, H heads, F feed-forward width, K codebooks, V classes, N layers. */
+/* What a MERT-shaped model is: the architecture in numbers, as config.json (transformers' HubertConfig names), a
+ * fairseq configuration or a recipe gives it. Shape letters used throughout: B batch, L samples, T frames, C channels
+ * of the extractor, D width, H heads, F feed-forward width, K codebooks, V classes, N layers. */
 #ifndef MERT_CONFIG_H
 #define MERT_CONFIG_H
 
@@ -17,7 +17,7 @@ typedef struct mert_config {
     int convs;                          /* layers of the conv feature extractor */
     struct { int dim, kernel, stride; } conv[MERT_CONV_MAX];
     int conv_bias;
-    int extractor_layer_norm;           /* 0: GroupNorm over time after conv 0 ("group"); 1: LayerNorm after each ("layer") */
+    int extractor_layer_norm; /* 0: GroupNorm over time after conv 0 ("group"); 1: LayerNorm after each ("layer") */
     int width, layers, heads, ffn;      /* D, N, H, F */
     int pos_kernel, pos_groups;         /* positional conv: 128, 16 */
     int pre_ln;                         /* do_stable_layer_norm / layer_norm_first */
@@ -42,10 +42,12 @@ typedef struct mert_config {
 /* The published 95M model without heads. */
 mert_config mert_config_95m(void);
 
-/* Reads HF's config.json (and preprocessor_config.json where not NULL). A value outside what this program computes (another
- * activation, feat_proj_layer_norm false ...) is an error that names it. `mert_pretraining` in it (ours) holds the heads. */
+/* Reads HF's config.json (and preprocessor_config.json where not NULL). A value outside what this program computes
+ * (another activation, feat_proj_layer_norm false ...) is an error that names it. `mert_pretraining` in it (ours) holds
+ * the heads. */
 int mert_config_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor, mert_error *e);
-/* The same as JSON text, to be freed by the caller. model_type is "hubert" where HuBERT's own code computes the same. */
+/* The same as JSON text, to be freed by the caller. model_type is "hubert" where HuBERT's own code computes the same.
+ */
 char *mert_config_to_hf(const mert_config *c);
 char *mert_config_to_preprocessor(const mert_config *c);
 /* The conv layers as fairseq's configurations write them: "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2". */

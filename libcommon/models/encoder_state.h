@@ -1,4 +1,5 @@
-/* A training pass under way: what encoder.c and its steps (encoder_extractor.c, encoder_corruption.c, encoder_layer.c) work on.
+/* A training pass under way: what encoder.c and its steps (encoder_extractor.c, encoder_corruption.c, encoder_layer.c)
+ * work on.
  *
  * Memory is one stack (nn/arena.h): the forward pass leaves on it what the backward pass needs, which takes it down
  * again from the top, with its own gradients above. What is cheap to compute again is not left there: the first

@@ -38,8 +38,8 @@ struct mert_forward {
 
 /* ---- taking the weights ----
  *
- * One walk over the model, three uses: without a base it only counts, with a packed file as the base it finds everything in its place,
- * with new memory as the base and weights to take it fills it. */
+ * One walk over the model, three uses: without a base it only counts, with a packed file as the base it finds
+ * everything in its place, with new memory as the base and weights to take it fills it. */
 
 typedef struct taking {
     mert_forward *f;
@@ -60,7 +60,8 @@ static float *place(taking *t, int64_t n)
     return t->base ? t->base + at : NULL;
 }
 
-/* The parameter where the device can read it; NULL: nothing is to be taken, or there is no memory. Give back with done(). */
+/* The parameter where the device can read it; NULL: nothing is to be taken, or there is no memory. Give back with
+ * done(). */
 static const float *begin(taking *t, const mert_parameter **p, const char *name)
 {
     const float *x;
@@ -110,7 +111,8 @@ static int64_t packed_floats(const mert_forward *f, int64_t n, int64_t k)
 }
 
 /* Weights [n, k], packed. */
-__attribute__((format(printf, 4, 5))) static float *take_packed(taking *t, int64_t n, int64_t k, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static float *take_packed(taking *t, int64_t n, int64_t k, const char *format,
+                                                                ...)
 {
     const mert_parameter *p;
     const float *x;
@@ -249,7 +251,8 @@ static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
                              f->packing == MERT_PACKED_BF16 ? "f32" : "bf16",
                              f->packing == MERT_PACKED_BF16 ? "bf16" : "f32");
         if (w->packed_size != f->size)
-            return mert_fail(e, "%lld packed weights, and this architecture has %lld", (long long)w->packed_size, (long long)f->size);
+            return mert_fail(e, "%lld packed weights, and this architecture has %lld", (long long)w->packed_size,
+                             (long long)f->size);
         f->mapped = f->ops->share(f->ops, w->packed, (size_t)f->size * sizeof(float));
         t.base = (float *)(uintptr_t)f->mapped; /* read alone: there is nothing to take */
         walk(&t);
@@ -325,8 +328,8 @@ void mert_forward_free(mert_forward *f)
 /* ---- the steps ---- */
 
 /* y[rows, out] = x[rows, in] w^T + b, then GELU, then + residual; row strides of x: ldx, of y: out */
-static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t out, const float *x, int64_t ldx, int gelu, const float *residual,
-                  float *y)
+static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t out, const float *x, int64_t ldx,
+                  int gelu, const float *residual, float *y)
 {
     mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .packed = l.packing, .c = y,
               .ldc = out, .bias = l.b, .gelu = gelu, .residual = residual);
@@ -334,7 +337,8 @@ static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t o
 
 static void normalise(mert_forward *f, norm w, int64_t rows, int64_t columns, const float *x, float *y)
 {
-    mert_layer_norm(f->ops, .y = y, .x = x, .w = w.w, .b = w.b, .rows = rows, .columns = columns, .eps = (float)f->c.eps);
+    mert_layer_norm(f->ops, .y = y, .x = x, .w = w.w, .b = w.b, .rows = rows, .columns = columns,
+                    .eps = (float)f->c.eps);
 }
 
 /* What GroupNorm makes of this clip becomes part of the first convolution. */
@@ -343,7 +347,8 @@ static void fold_first(mert_forward *f, const float *x, int64_t L)
     int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel, S = f->c.conv[0].stride, T = (L - K) / S + 1;
     mert_window_moments(f->ops, .sums = f->sums, .products = f->products, .x = x, .T = T, .kernel = K, .stride = S);
     mert_fold_norm(f->ops, .w = f->folded, .b = f->folded_bias, .sums = f->sums, .products = f->products, .v = f->first,
-                   .norm_w = f->conv_norm[0].w, .norm_b = f->conv_norm[0].b, .out = O, .kernel = K, .T = T, .eps = (float)f->c.eps);
+                   .norm_w = f->conv_norm[0].w, .norm_b = f->conv_norm[0].b, .out = O, .kernel = K, .T = T,
+                   .eps = (float)f->c.eps);
     mert_pack(f->ops, .to = f->folded_packed, .w = f->folded, .ldw = K, .n = O, .k = K);
 }
 
@@ -364,7 +369,8 @@ static void extract(mert_forward *f, const float *x, int64_t n, float *const tur
     for (int i = 0; i < c->convs; i++) {
         float *to = i == c->convs - 1 ? y : turn[i % 2];
         int64_t O = c->conv[i].dim;
-        apply(f, f->conv[i], rows[i + 1], c->conv[i].kernel * C, O, x, c->conv[i].stride * C, !c->extractor_layer_norm, NULL, to);
+        apply(f, f->conv[i], rows[i + 1], c->conv[i].kernel * C, O, x, c->conv[i].stride * C, !c->extractor_layer_norm,
+              NULL, to);
         if (c->extractor_layer_norm) {
             normalise(f, f->conv_norm[i], rows[i + 1], O, to, to);
             mert_gelu(f->ops, .y = to, .x = to, .n = rows[i + 1] * O);
@@ -384,7 +390,8 @@ static void project(mert_forward *f, const float *x, const float *cqt, int64_t T
 {
     const mert_config *c = &f->c;
     mert_arena_mark mark = mert_arena_here(&f->scratch);
-    int64_t rows[MERT_CONV_MAX + 1], room[2] = {0, 0}, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), D = c->width;
+    int64_t rows[MERT_CONV_MAX + 1], room[2] = {0, 0}, C = c->conv[c->convs - 1].dim, J = mert_config_features(c),
+                                     D = c->width;
     float *turn[2], *features, *joined;
     rows_for(c, smaller(T, FRAMES), rows);
     for (int i = 0; i < c->convs - 1; i++)
@@ -401,7 +408,8 @@ static void project(mert_forward *f, const float *x, const float *cqt, int64_t T
         extract(f, x + t * mert_config_stride(c), n, turn, features);
         if (cqt) {
             mert_copy_2d(f->ops, .to = joined, .ldto = J, .from = features, .ldfrom = C, .rows = n, .columns = C);
-            mert_copy_2d(f->ops, .to = joined + C, .ldto = J, .from = cqt + t * (J - C), .ldfrom = J - C, .rows = n, .columns = J - C);
+            mert_copy_2d(f->ops, .to = joined + C, .ldto = J, .from = cqt + t * (J - C), .ldfrom = J - C, .rows = n,
+                         .columns = J - C);
         }
         normalise(f, f->feature_norm, n, J, joined, joined);
         apply(f, f->projection, n, J, D, joined, J, 0, NULL, y + t * D);
@@ -414,7 +422,8 @@ static void branch_end(mert_forward *f, linear l, int64_t rows, int64_t in, cons
 {
     int64_t D = f->c.width;
     if (f->residual_scale != 1.0f)
-        mert_copy_2d(f->ops, .to = residual, .ldto = D, .from = residual, .ldfrom = D, .rows = rows, .columns = D, .scale = f->residual_scale);
+        mert_copy_2d(f->ops, .to = residual, .ldto = D, .from = residual, .ldfrom = D, .rows = rows, .columns = D,
+                     .scale = f->residual_scale);
     apply(f, l, rows, in, D, x, in, 0, residual, y);
 }
 
@@ -452,13 +461,14 @@ static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
     mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = in, .lda = D, .b = l->qkv.w, .packed = l->qkv.packing,
               .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b, .batch = 3, .b_step = packed_floats(f, D, D),
               .c_step = D, .bias_step = (D + 15) / 16 * 16);
-    mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = r->qkv + D, .v = r->qkv + 2 * D, .B = 1, .T = T, .H = H,
-                   .dh = D / H, .ld = 3 * D, .scale = (float)(1.0 / sqrt((double)(D / H))));
+    mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = r->qkv + D, .v = r->qkv + 2 * D, .B = 1,
+                   .T = T, .H = H, .dh = D / H, .ld = 3 * D, .scale = (float)(1.0 / sqrt((double)(D / H))));
     for (int64_t t = 0; t < T; t += step)
         finish_layer(f, l, r, r->attended + t * D, r->x + t * D, smaller(T - t, step));
 }
 
-int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cqt, int last, mert_hidden_fn each, void *self, mert_error *e)
+int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cqt, int last, mert_hidden_fn each,
+                     void *self, mert_error *e)
 {
     const mert_config *c = &f->c;
     int64_t T = mert_config_frames(c, L), D = c->width;
@@ -466,8 +476,10 @@ int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cq
     room r;
     mert_arena_reset(a);
     if (T < 1)
-        return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)L, mert_config_receptive_field(c));
-    r = (room){mert_arena_floats(a, T * D), mert_arena_floats(a, T * 3 * D), mert_arena_floats(a, T * D), mert_arena_floats(a, ROWS * D),
+        return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)L,
+                         mert_config_receptive_field(c));
+    r = (room){mert_arena_floats(a, T * D),    mert_arena_floats(a, T * 3 * D),
+               mert_arena_floats(a, T * D),    mert_arena_floats(a, ROWS * D),
                mert_arena_floats(a, ROWS * D), mert_arena_floats(a, (int64_t)ROWS * c->ffn)};
     if (a->failed)
         return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);

@@ -187,7 +187,8 @@ static int take_span(void *self, const float *row, int64_t n, mert_error *e)
     mert_inference *m = self;
     (void)n;
     (void)e;
-    memcpy(m->answers[m->turn].host + m->pooled_rows++ * mert_inference_width(m) + (int64_t)m->pooling_slot * m->c->width,
+    memcpy(m->answers[m->turn].host + m->pooled_rows++ * mert_inference_width(m) +
+               (int64_t)m->pooling_slot * m->c->width,
            row, (size_t)m->c->width * sizeof *row);
     return 0;
 }

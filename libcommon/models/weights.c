@@ -52,7 +52,8 @@ __attribute__((format(printf, 3, 4))) static void vector(maker *m, int64_t n, co
     va_end(ap);
 }
 
-__attribute__((format(printf, 4, 5))) static void matrix(maker *m, int64_t rows, int64_t columns, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void matrix(maker *m, int64_t rows, int64_t columns, const char *format,
+                                                         ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -60,7 +61,8 @@ __attribute__((format(printf, 4, 5))) static void matrix(maker *m, int64_t rows,
     va_end(ap);
 }
 
-__attribute__((format(printf, 5, 6))) static void cube(maker *m, int64_t a, int64_t b, int64_t c, const char *format, ...)
+__attribute__((format(printf, 5, 6))) static void cube(maker *m, int64_t a, int64_t b, int64_t c, const char *format,
+                                                       ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -228,7 +230,8 @@ static start start_of(const mert_parameter *p, const mert_config *c)
     if (has(s, "encoder.layers.")) {
         if (p->ndim == 1)
             return (start){ZERO, 0, 0};
-        return (start){NORMAL, 0.02 * (has(s, "fc1") || has(s, "fc2") || has(s, "out_proj") || has(s, "v_proj") ? deep : 1), 0};
+        return (start){NORMAL,
+                       0.02 * (has(s, "fc1") || has(s, "fc2") || has(s, "out_proj") || has(s, "v_proj") ? deep : 1), 0};
     }
     if (p->ndim == 2)
         return (start){UNIFORM, 2 / sqrt(fan_in), -1 / sqrt(fan_in)};
@@ -250,7 +253,8 @@ static void fill(void *arg, int64_t i, int worker)
     float *to = f->w->values + p->offset;
     (void)worker;
     /* biases of the other linears: uniform by the fan-in of the weight before them */
-    if (s.law == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name, "encoder.layers.") && !has(p->name, "norm")) {
+    if (s.law == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name, "encoder.layers.") &&
+        !has(p->name, "norm")) {
         const mert_parameter *weight = &l->parameters[i - 1];
         double half = weight->ndim == 2 && ends(weight->name, ".weight") ? 1 / sqrt((double)weight->shape[1]) : 0;
         if (half > 0)

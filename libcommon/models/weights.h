@@ -1,6 +1,6 @@
-/* The parameters of a model as one flat float32 array, and where each tensor lies in it. Gradients and optimiser moments have
- * the same layout, so that summing, clipping, updating and sharding are loops over flat ranges.
- * Names are fairseq's (they exist for every tensor, heads included): "encoder.layers.0.fc1.weight". Tensors keep the official
+/* The parameters of a model as one flat float32 array, and where each tensor lies in it. Gradients and optimiser
+ * moments have the same layout, so that summing, clipping, updating and sharding are loops over flat ranges. Names are
+ * fairseq's (they exist for every tensor, heads included): "encoder.layers.0.fc1.weight". Tensors keep the official
  * shapes: linear [out, in], conv [out, in, kernel]. */
 #ifndef MERT_WEIGHTS_H
 #define MERT_WEIGHTS_H
@@ -37,7 +37,8 @@ enum { MERT_PACKED_VERSION = 1 }; /* of the order in which forward.c packs: anot
 /* A model in host memory. */
 typedef struct mert_weights {
     mert_layout layout;
-    float *values;       /* [layout.size], 64-byte aligned; of a model that mert_weights_open opened only what `views` points to */
+    float *values; /* [layout.size], 64-byte aligned; of a model that mert_weights_open opened only what `views` points
+                      to */
     const float **views; /* NULL, or [layout.count]: each parameter where it is, in a mapped file or in values */
     mert_checkpoint *source; /* what views and packed point into */
     const float *packed; /* NULL, or the numbers in the order of products (forward.h), and no others */
@@ -49,34 +50,40 @@ typedef struct mert_weights {
 /* A parameter's numbers [p->n]. */
 const float *mert_weights_values(const mert_weights *w, const mert_parameter *p);
 
-/* Random weights as fairseq initialises them (REFERENCE: "Initialisation"); a pure function of configuration and seed. */
+/* Random weights as fairseq initialises them (REFERENCE: "Initialisation"); a pure function of configuration and seed.
+ */
 int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert_error *e);
 /* The same, all zero. */
 int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e);
-/* Opens what users have (P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor that is missing or of
- * another shape, or one that no part of the model takes, is an error that names it. heads: 0 leaves the heads out even if present. */
+/* Opens what users have (P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor that is
+ * missing or of another shape, or one that no part of the model takes, is an error that names it. heads: 0 leaves the
+ * heads out even if present. */
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e);
-/* For reading alone, without the heads: float32 tensors of mapped containers stay in the file (shared between processes, nothing is
- * copied), the others are converted. Not for what wants one flat array. */
+/* For reading alone, without the heads: float32 tensors of mapped containers stay in the file (shared between
+ * processes, nothing is copied), the others are converted. Not for what wants one flat array. */
 int mert_weights_open(mert_weights *w, const char *path, mert_error *e);
-/* The parameter's numbers are not needed for now: their pages need not stay in memory. Reading them again is allowed. */
+/* The parameter's numbers are not needed for now: their pages need not stay in memory. Reading them again is allowed.
+ */
 void mert_weights_forget(const mert_weights *w, const mert_parameter *p);
-/* Lets go of the numbers and keeps the layout: for who has taken them elsewhere (which nobody does with those of a packed model). */
+/* Lets go of the numbers and keeps the layout: for who has taken them elsewhere (which nobody does with those of a
+ * packed model). */
 void mert_weights_drop(mert_weights *w);
 /* As mert_weights_load, from an opened checkpoint. */
 int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e);
-/* Of an opened checkpoint the tensor that has this name here, whatever it is called there; NULL: it has none. So heads can be looked for
- * that a fairseq file holds and does not describe. */
+/* Of an opened checkpoint the tensor that has this name here, whatever it is called there; NULL: it has none. So heads
+ * can be looked for that a fairseq file holds and does not describe. */
 const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *name);
-/* The tensors that mert_weights_from passes over, because the encoder has no use for them: training's own, a head on top, what stands beside
- * the model. Their names into to[size], with blanks between, as many as there is room for; how many there are. */
+/* The tensors that mert_weights_from passes over, because the encoder has no use for them: training's own, a head on
+ * top, what stands beside the model. Their names into to[size], with blanks between, as many as there is room for; how
+ * many there are. */
 int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t size);
-/* Our own directory: model.safetensors (fairseq names, heads included), config.json, preprocessor_config.json. By F4. */
+/* Our own directory: model.safetensors (fairseq names, heads included), config.json, preprocessor_config.json. By F4.
+ */
 int mert_weights_save(const mert_weights *w, const char *dir, mert_error *e);
 /* HF layout: HF names, no heads. */
 int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e);
-/* The numbers in the order of products, size floats, as one file that is used where it is, without packing and shared by all processes:
- * model.safetensors with one tensor "packed", and config.json that says so. By F4. */
+/* The numbers in the order of products, size floats, as one file that is used where it is, without packing and shared
+ * by all processes: model.safetensors with one tensor "packed", and config.json that says so. By F4. */
 int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, mert_packing as, const char *dir,
                              mert_error *e);
 uint64_t mert_weights_hash(const mert_weights *w); /* S9, over the tensors that inference needs */

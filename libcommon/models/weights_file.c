@@ -132,7 +132,8 @@ static void print_shape(char to[96], int ndim, const int64_t *shape)
     snprintf(to + n, 96 - (size_t)n, "]");
 }
 
-static int take_all(mert_weights *w, const mert_checkpoint *c, const char *prefix, int hf, const mert_tensor **taken, size_t *n_taken, mert_error *e)
+static int take_all(mert_weights *w, const mert_checkpoint *c, const char *prefix, int hf, const mert_tensor **taken,
+                    size_t *n_taken, mert_error *e)
 {
     char missing[512] = "";
     int n_missing = 0;
@@ -165,10 +166,16 @@ static int take_all(mert_weights *w, const mert_checkpoint *c, const char *prefi
 /* Tensors that training leaves in checkpoints and that the model itself does not need. */
 static int known_extra(const char *name, int heads)
 {
-    static const char *const always[] = {"encoder_cqt_model.spec_layer.", "encoder_mel_model.spec_layer.", "quantizer.", "project_q.",
-                                         "lm_head.", "projector.", "classifier.", "num_batches_tracked"};
-    static const char *const pretraining[] = {"label_embs_concat", "final_proj.", "logit_temp_list", "target_glu.", "encoder_cqt_model.",
-                                              "encoder_mel_model."};
+    static const char *const always[] = {"encoder_cqt_model.spec_layer.",
+                                         "encoder_mel_model.spec_layer.",
+                                         "quantizer.",
+                                         "project_q.",
+                                         "lm_head.",
+                                         "projector.",
+                                         "classifier.",
+                                         "num_batches_tracked"};
+    static const char *const pretraining[] = {"label_embs_concat", "final_proj.",        "logit_temp_list",
+                                              "target_glu.",       "encoder_cqt_model.", "encoder_mel_model."};
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         if (strstr(name, always[i]))
             return 1;
@@ -184,7 +191,8 @@ static int order_pointers(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int nothing_unused(const mert_checkpoint *c, const char *prefix, int heads, const mert_tensor **taken, size_t n_taken, mert_error *e)
+static int nothing_unused(const mert_checkpoint *c, const char *prefix, int heads, const mert_tensor **taken,
+                          size_t n_taken, mert_error *e)
 {
     char unused[512] = "";
     int n = 0;
@@ -201,7 +209,8 @@ static int nothing_unused(const mert_checkpoint *c, const char *prefix, int head
         if (strlen(unused) + strlen(t->name) + 3 < sizeof unused)
             snprintf(unused + strlen(unused), sizeof unused - strlen(unused), " %s", t->name);
     }
-    return n ? mert_fail(e, "%d tensor%s the configuration has no place for:%s", n, n > 1 ? "s that" : " that", unused) : 0;
+    return n ? mert_fail(e, "%d tensor%s the configuration has no place for:%s", n, n > 1 ? "s that" : " that", unused)
+             : 0;
 }
 
 int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t size)
@@ -252,7 +261,8 @@ static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_jso
         return mert_fail(e, "packed for a precision that this version does not know");
     if (mert_json_as_int(mert_json_get(about, "version"), &version) || version != MERT_PACKED_VERSION)
         return mert_fail(e, "packed in a way that this version does not know: pack the model again");
-    if (!t || t->type != MERT_E_F32 || t->ndim != 1 || (uintptr_t)t->data % 64 || !hash || sscanf(hash, "%16" SCNx64, &w->hash) != 1)
+    if (!t || t->type != MERT_E_F32 || t->ndim != 1 || (uintptr_t)t->data % 64 || !hash ||
+        sscanf(hash, "%16" SCNx64, &w->hash) != 1)
         return mert_fail(e, "config.json says that it is packed, and it is not");
     if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c), e))
         return mert_fail_in(e, "config.json");
@@ -275,7 +285,8 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
     const char *prefix = find_prefix(c, &hf);
     memset(w, 0, sizeof *w);
     if (about)
-        return views ? open_packed(w, c, about, e) : mert_fail(e, "packed for mert-encode: there are no single tensors in it");
+        return views ? open_packed(w, c, about, e)
+                     : mert_fail(e, "packed for mert-encode: there are no single tensors in it");
     if (!prefix)
         return mert_fail(e, "no MERT model in it: there is no feature_extractor.conv_layers.0 weight");
     if (mert_checkpoint_config(c)) {
@@ -364,13 +375,15 @@ static int save(const mert_weights *w, const char *dir, int hf, mert_error *e)
             snprintf(names[n], sizeof names[n], "%s", p->name);
         else if (mert_name_to_hf(p->name, names[n]))
             continue;
-        out[n] = (mert_tensor_out){.name = names[n], .type = MERT_E_F32, .ndim = p->ndim, .data = mert_weights_values(w, p)};
+        out[n] =
+            (mert_tensor_out){.name = names[n], .type = MERT_E_F32, .ndim = p->ndim, .data = mert_weights_values(w, p)};
         memcpy(out[n].shape, p->shape, sizeof p->shape);
         n++;
     }
     if (hf)
         config.codebooks = 0;
-    bad = bad || mert_safetensors_write(path, out, n, e) || write_text(dir, "config.json", mert_config_to_hf(&config), e) ||
+    bad = bad || mert_safetensors_write(path, out, n, e) ||
+          write_text(dir, "config.json", mert_config_to_hf(&config), e) ||
           write_text(dir, "preprocessor_config.json", mert_config_to_preprocessor(&config), e);
     free(out);
     free(names);
@@ -439,7 +452,8 @@ uint64_t mert_weights_hash(const mert_weights *w)
         return 0;
     for (int i = 0; i < l->count; i++)
         if (!l->parameters[i].training_only)
-            v[n++] = (mert_named_values){l->parameters[i].name, mert_weights_values(w, &l->parameters[i]), l->parameters[i].n};
+            v[n++] = (mert_named_values){l->parameters[i].name, mert_weights_values(w, &l->parameters[i]),
+                                         l->parameters[i].n};
     h = mert_model_hash(v, n);
     free(v);
     return h;

@@ -7,6 +7,7 @@
 #include "config.h"
 
 double mert_forward_work(const mert_config *c, int64_t B, int64_t L); /* of the encoder on B clips of L samples */
-double mert_heads_work(const mert_config *c, int64_t S); /* on S frames: projections, cosines with every class, regression */
+double mert_heads_work(const mert_config *c,
+                       int64_t S); /* on S frames: projections, cosines with every class, regression */
 
 #endif

@@ -1,5 +1,6 @@
-/* Device memory that is taken in order and given back all at once: what one forward pass keeps, or what one layer needs.
- * Blocks are asked of the backend when the arena grows, and kept: the second batch of a shape allocates nothing. */
+/* Device memory that is taken in order and given back all at once: what one forward pass keeps, or what one layer
+ * needs. Blocks are asked of the backend when the arena grows, and kept: the second batch of a shape allocates nothing.
+ */
 #ifndef MERT_ARENA_H
 #define MERT_ARENA_H
 

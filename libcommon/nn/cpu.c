@@ -130,7 +130,8 @@ static void dropout_row(const void *args, int64_t b)
 {
     const mert_dropout_args *a = args;
     mert_random r = mert_random_key(a->key.seed, MERT_FOR_DROPOUT, a->key.place, (uint32_t)b, a->key.site);
-    MERT_VECTOR->dropout(a->x + b * a->n, r.key, r.counter, 0, (uint32_t)(a->p * 4294967296.0), (float)(1.0 / (1.0 - a->p)), a->n);
+    MERT_VECTOR->dropout(a->x + b * a->n, r.key, r.counter, 0, (uint32_t)(a->p * 4294967296.0),
+                         (float)(1.0 / (1.0 - a->p)), a->n);
 }
 
 static void mask_row(const void *args, int64_t row)
@@ -235,18 +236,24 @@ void mert_cpu_run(mert_op op, const void *args)
             by_rows(a->B, a->n, dropout_row, args);
         break;
     }
-    case MERT_OP_MASK: by_rows(((const mert_mask_args *)args)->rows, ((const mert_mask_args *)args)->D, mask_row, args); break;
+    case MERT_OP_MASK:
+        by_rows(((const mert_mask_args *)args)->rows, ((const mert_mask_args *)args)->D, mask_row, args);
+        break;
     case MERT_OP_MASK_BACKWARD:
-        mert_pool_run((((const mert_mask_backward_args *)args)->D + COLUMNS - 1) / COLUMNS, mask_backward_block, (void *)args);
+        mert_pool_run((((const mert_mask_backward_args *)args)->D + COLUMNS - 1) / COLUMNS, mask_backward_block,
+                      (void *)args);
         break;
     case MERT_OP_ZERO: {
         const mert_zero_args *a = args;
         by_rows(a->B * a->T, a->D, zero_row, args);
         break;
     }
-    case MERT_OP_GATHER: by_rows(((const mert_gather_args *)args)->n, ((const mert_gather_args *)args)->D, gather_row, args); break;
+    case MERT_OP_GATHER:
+        by_rows(((const mert_gather_args *)args)->n, ((const mert_gather_args *)args)->D, gather_row, args);
+        break;
     case MERT_OP_SCATTER_ADD:
-        by_rows(((const mert_scatter_add_args *)args)->n, ((const mert_scatter_add_args *)args)->D, scatter_add_row, args);
+        by_rows(((const mert_scatter_add_args *)args)->n, ((const mert_scatter_add_args *)args)->D, scatter_add_row,
+                args);
         break;
     case MERT_OP_NORMALIZE: mert_cpu_normalize(args); break;
     case MERT_OP_NORMALIZE_BACKWARD: mert_cpu_normalize_backward(args); break;

@@ -29,8 +29,9 @@ void mert_cpu_adam(const void *args);
 
 void mert_cpu_run(mert_op op, const void *args);
 
-/* Scratch of one pool worker, at least `floats` long, 64-byte aligned; keeps its size, grows on demand, freed at exit. Running out of
- * memory here ends the process (abort): operations have no way to fail, and the amount is bounded by tile sizes. */
+/* Scratch of one pool worker, at least `floats` long, 64-byte aligned; keeps its size, grows on demand, freed at exit.
+ * Running out of memory here ends the process (abort): operations have no way to fail, and the amount is bounded by
+ * tile sizes. */
 float *mert_cpu_scratch(int worker, size_t floats);
 /* The same for what all workers of one operation read: its own, of the thread that runs the operation. */
 float *mert_cpu_shared_scratch(size_t floats);

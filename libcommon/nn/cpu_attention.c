@@ -1,5 +1,6 @@
-/* Attention in tiles of queries and keys at fixed positions, with a running softmax (Milakov & Gimelshein 2018; Dao et al. 2022): the scores
- * of one tile exist at a time. The backward pass makes them again from q, k and the kept log-sum. */
+/* Attention in tiles of queries and keys at fixed positions, with a running softmax (Milakov & Gimelshein 2018; Dao et
+ * al. 2022): the scores of one tile exist at a time. The backward pass makes them again from q, k and the kept log-sum.
+ */
 #include "cpu.h"
 
 #include "../base/pool.h"
@@ -19,23 +20,24 @@ static int64_t smaller(int64_t a, int64_t b)
 }
 
 /* c[m,n] = (add: +) alpha a[m,k] b(^T)[k,n] */
-static void multiply(int ta, int tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
-                     int add, float *c, int64_t ldc)
+static void multiply(int ta, int tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                     const float *b, int64_t ldb, int add, float *c, int64_t ldc)
 {
-    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, alpha, a, (int)lda, b,
-                (int)ldb, add ? 1.0f : 0.0f, c, (int)ldc);
+    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k,
+                alpha, a, (int)lda, b, (int)ldb, add ? 1.0f : 0.0f, c, (int)ldc);
 }
 
 /* Dropout of the probability of query t for keys [k0, k0 + n): its number does not depend on the tiles. */
-static void drop(float *p, const mert_dropout_key *key, double rate, int64_t b, int64_t h, int64_t H, int64_t t, int64_t T, int64_t k0, int64_t n)
+static void drop(float *p, const mert_dropout_key *key, double rate, int64_t b, int64_t h, int64_t H, int64_t t,
+                 int64_t T, int64_t k0, int64_t n)
 {
     mert_random r = mert_random_key(key->seed, MERT_FOR_DROPOUT, key->place, (uint32_t)(b * H + h), key->site);
     MERT_VECTOR->dropout(p, r.key, r.counter, (uint32_t)(t * ((T + 3) / 4 * 4) + k0), (uint32_t)(rate * 4294967296.0),
                          (float)(1.0 / (1.0 - rate)), n);
 }
 
-/* Keys and values of one head, packed for products: K as weights [T, dh], V as the transpose of weights [dh, T]. The key tiles begin at
- * panels' edges. */
+/* Keys and values of one head, packed for products: K as weights [T, dh], V as the transpose of weights [dh, T]. The
+ * key tiles begin at panels' edges. */
 typedef struct heads {
     const mert_attention_args *a;
     float *packed;      /* [B * H][keys + values] */
@@ -45,7 +47,9 @@ typedef struct heads {
 
 static heads heads_of(const mert_attention_args *a)
 {
-    heads h = {.a = a, .keys = (a->T + MERT_PANEL - 1) / MERT_PANEL * MERT_PANEL * a->dh, .values = mert_packed_floats(a->dh, a->T)};
+    heads h = {.a = a,
+               .keys = (a->T + MERT_PANEL - 1) / MERT_PANEL * MERT_PANEL * a->dh,
+               .values = mert_packed_floats(a->dh, a->T)};
     return h;
 }
 
@@ -72,7 +76,8 @@ static void forward_tile(void *arg, int64_t i, int worker)
 {
     const heads *all = arg;
     const mert_attention_args *a = all->a;
-    int64_t tiles = (a->T + QUERIES - 1) / QUERIES, t0 = i % tiles * QUERIES, head = i / tiles, h = head % a->H, b = head / a->H;
+    int64_t tiles = (a->T + QUERIES - 1) / QUERIES, t0 = i % tiles * QUERIES, head = i / tiles, h = head % a->H,
+            b = head / a->H;
     int64_t n = smaller(a->T - t0, QUERIES), ldout = a->ldout ? a->ldout : a->ld, W = mert_panel_width(a->dh);
     const float *keys = all->packed + head * (all->keys + all->values), *values = keys + all->keys;
     float *s = mert_cpu_scratch(worker, QUERIES * KEYS), *out = a->out + (b * a->T + t0) * ldout + h * a->dh;
@@ -85,10 +90,26 @@ static void forward_tile(void *arg, int64_t i, int worker)
     }
     for (int64_t k0 = 0; k0 < a->T; k0 += KEYS) {
         int64_t m = smaller(a->T - k0, KEYS);
-        mert_panel_product score = {.panels = keys + k0 * a->dh, .n = m, .k = a->dh, .width = MERT_PANEL, .m = n,
-                                    .x = a->q + (b * a->T + t0) * a->ld + h * a->dh, .ldx = a->ld, .y = s, .ldy = KEYS, .alpha = a->scale};
-        mert_panel_product mix = {.panels = values + k0 * W, .panel_step = a->T * W, .n = a->dh, .k = m, .m = n, .x = s, .ldx = KEYS,
-                                  .y = out, .ldy = ldout, .flags = MERT_ROWS_ADD};
+        mert_panel_product score = {.panels = keys + k0 * a->dh,
+                                    .n = m,
+                                    .k = a->dh,
+                                    .width = MERT_PANEL,
+                                    .m = n,
+                                    .x = a->q + (b * a->T + t0) * a->ld + h * a->dh,
+                                    .ldx = a->ld,
+                                    .y = s,
+                                    .ldy = KEYS,
+                                    .alpha = a->scale};
+        mert_panel_product mix = {.panels = values + k0 * W,
+                                  .panel_step = a->T * W,
+                                  .n = a->dh,
+                                  .k = m,
+                                  .m = n,
+                                  .x = s,
+                                  .ldx = KEYS,
+                                  .y = out,
+                                  .ldy = ldout,
+                                  .flags = MERT_ROWS_ADD};
         mert_panels_run(&score);
         for (int64_t r = 0; r < n; r++) {
             float *p = s + r * KEYS, highest = MERT_VECTOR->max(p, m);

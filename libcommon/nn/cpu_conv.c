@@ -1,5 +1,5 @@
-/* The positional convolution: few channels per group, many taps. Per group and tile of time the windows are laid out as rows (each a
- * contiguous piece of the group's own channels) and one product does the rest. */
+/* The positional convolution: few channels per group, many taps. Per group and tile of time the windows are laid out as
+ * rows (each a contiguous piece of the group's own channels) and one product does the rest. */
 #include "cpu.h"
 
 #include "../base/pool.h"
@@ -38,8 +38,8 @@ static void forward_group(void *arg, int64_t i, int worker)
     for (int64_t t = 0; t < a->T; t += TILE) {
         int64_t n = windows(rows, slab, t, a->T, Cg, a->kernel);
         float *y = a->y + (b * a->T + t) * a->D + g * Cg;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)Cg, (int)inner, 1, rows, (int)inner, a->w + g * Cg * inner,
-                    (int)inner, 0, y, (int)a->D);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)Cg, (int)inner, 1, rows, (int)inner,
+                    a->w + g * Cg * inner, (int)inner, 0, y, (int)a->D);
         for (int64_t r = 0; r < n; r++)
             MERT_VECTOR->epilogue(y + r * a->D, a->bias ? a->bias + g * Cg : NULL, NULL, a->gelu,
                                   a->residual ? a->residual + (y - a->y) + r * a->D : NULL, Cg);
@@ -56,16 +56,25 @@ static int64_t taps_at_once(int64_t Cg)
 static void forward_group_packed(void *arg, int64_t i, int worker)
 {
     const mert_grouped_conv_args *a = arg;
-    int64_t b = i / a->groups, g = i % a->groups, Cg = a->D / a->groups, inner = a->kernel * Cg, W = mert_panel_width(Cg);
+    int64_t b = i / a->groups, g = i % a->groups, Cg = a->D / a->groups, inner = a->kernel * Cg,
+            W = mert_panel_width(Cg);
     int64_t at = b * a->T * a->D + g * Cg, taps = taps_at_once(Cg);
     float *slab = mert_cpu_scratch(worker, (size_t)((a->T + a->kernel) * Cg));
     take_group(slab, a->x + at, a->T, a->D, Cg, a->kernel, a->pad);
     for (int64_t k = 0; k < a->kernel; k += taps) {
         int last = k + taps >= a->kernel;
-        mert_panel_product p = {.panels = a->w + g * mert_packed_floats(Cg, inner) + k * Cg * W, .panel_step = inner * W, .n = Cg,
-                          .k = (last ? a->kernel - k : taps) * Cg, .x = slab + k * Cg, .ldx = Cg, .m = a->T, .y = a->y + at, .ldy = a->D,
-                          .flags = (k ? MERT_ROWS_ADD : 0) | (last && a->gelu ? MERT_ROWS_GELU : 0),
-                          .bias = last && a->bias ? a->bias + g * Cg : NULL, .residual = last && a->residual ? a->residual + at : NULL};
+        mert_panel_product p = {.panels = a->w + g * mert_packed_floats(Cg, inner) + k * Cg * W,
+                                .panel_step = inner * W,
+                                .n = Cg,
+                                .k = (last ? a->kernel - k : taps) * Cg,
+                                .x = slab + k * Cg,
+                                .ldx = Cg,
+                                .m = a->T,
+                                .y = a->y + at,
+                                .ldy = a->D,
+                                .flags = (k ? MERT_ROWS_ADD : 0) | (last && a->gelu ? MERT_ROWS_GELU : 0),
+                                .bias = last && a->bias ? a->bias + g * Cg : NULL,
+                                .residual = last && a->residual ? a->residual + at : NULL};
         mert_panels_run(&p);
     }
 }
@@ -111,10 +120,10 @@ static void backward_group(void *arg, int64_t g, int worker)
         memset(dslab, 0, (size_t)held * sizeof(float));
         for (int64_t t = 0; t < a->T; t += TILE) {
             int64_t n = windows(rows, slab, t, a->T, Cg, a->kernel);
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)Cg, (int)inner, (int)n, 1, dy + t * a->D, (int)a->D, rows, (int)inner,
-                        1, a->dw + g * Cg * inner, (int)inner);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)inner, (int)Cg, 1, dy + t * a->D, (int)a->D,
-                        a->w + g * Cg * inner, (int)inner, 0, rows, (int)inner);
+            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)Cg, (int)inner, (int)n, 1, dy + t * a->D,
+                        (int)a->D, rows, (int)inner, 1, a->dw + g * Cg * inner, (int)inner);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)inner, (int)Cg, 1, dy + t * a->D,
+                        (int)a->D, a->w + g * Cg * inner, (int)inner, 0, rows, (int)inner);
             for (int64_t r = 0; r < n; r++)
                 MERT_VECTOR->axpy(dslab + (t + r) * Cg, rows + r * inner, 1.0f, inner);
         }

@@ -1,7 +1,7 @@
-/* Matrix products: single-threaded OpenBLAS on tiles, the pool over tiles (contract A1). The tiles follow from the shape alone: a row
- * of the result is always computed by the same call with the same other rows, whoever computes it. What follows the product
- * (bias, GELU, residual) runs on the tile while it is in cache. Products with packed weights are those of rows.h and
- * rows_half.h. */
+/* Matrix products: single-threaded OpenBLAS on tiles, the pool over tiles (contract A1). The tiles follow from the
+ * shape alone: a row of the result is always computed by the same call with the same other rows, whoever computes it.
+ * What follows the product (bias, GELU, residual) runs on the tile while it is in cache. Products with packed weights
+ * are those of rows.h and rows_half.h. */
 #include "cpu.h"
 
 #include "../base/pool.h"
@@ -28,12 +28,14 @@ typedef struct tiles {
     int64_t columns, n_columns, n_rows;
 } tiles;
 
-static void product(const mert_gemm_args *g, int64_t batch, int64_t r, int64_t rows, int64_t c, int64_t columns, int add, float *to)
+static void product(const mert_gemm_args *g, int64_t batch, int64_t r, int64_t rows, int64_t c, int64_t columns,
+                    int add, float *to)
 {
     const float *a = g->a + batch * g->a_step + (g->ta ? r : r * g->lda);
     const float *b = g->b + batch * g->b_step + (g->tb ? c * g->ldb : c);
-    cblas_sgemm(CblasRowMajor, g->ta ? CblasTrans : CblasNoTrans, g->tb ? CblasTrans : CblasNoTrans, (int)rows, (int)columns,
-                (int)g->K, g->alpha == 0 ? 1.0f : g->alpha, a, (int)g->lda, b, (int)g->ldb, add ? 1.0f : 0.0f, to, (int)g->ldc);
+    cblas_sgemm(CblasRowMajor, g->ta ? CblasTrans : CblasNoTrans, g->tb ? CblasTrans : CblasNoTrans, (int)rows,
+                (int)columns, (int)g->K, g->alpha == 0 ? 1.0f : g->alpha, a, (int)g->lda, b, (int)g->ldb,
+                add ? 1.0f : 0.0f, to, (int)g->ldc);
 }
 
 static void one_tile(void *arg, int64_t i, int worker)
@@ -65,10 +67,19 @@ static void packed_products(const mert_gemm_args *g)
         n = count - first < AT_ONCE ? count - first : AT_ONCE;
         for (int64_t i = 0; i < n; i++) {
             int64_t at = first + i, c = at * g->c_step;
-            p[i] = (mert_panel_product){.panels = g->b + at * g->b_step, .n = g->N, .k = g->K, .x = g->a + at * g->a_step, .ldx = g->lda, .m = g->M,
-                                  .y = g->c + c, .ldy = g->ldc, .alpha = g->alpha, .bias = g->bias ? g->bias + at * g->bias_step : NULL,
-                                  .residual = g->residual ? g->residual + c : NULL, .pre = g->pre ? g->pre + c : NULL,
-                                  .flags = (g->add ? MERT_ROWS_ADD : 0) | (g->gelu ? MERT_ROWS_GELU : 0)};
+            p[i] = (mert_panel_product){.panels = g->b + at * g->b_step,
+                                        .n = g->N,
+                                        .k = g->K,
+                                        .x = g->a + at * g->a_step,
+                                        .ldx = g->lda,
+                                        .m = g->M,
+                                        .y = g->c + c,
+                                        .ldy = g->ldc,
+                                        .alpha = g->alpha,
+                                        .bias = g->bias ? g->bias + at * g->bias_step : NULL,
+                                        .residual = g->residual ? g->residual + c : NULL,
+                                        .pre = g->pre ? g->pre + c : NULL,
+                                        .flags = (g->add ? MERT_ROWS_ADD : 0) | (g->gelu ? MERT_ROWS_GELU : 0)};
         }
         if (g->packed == MERT_PACKED_F32)
             mert_panels_pool(p, n);

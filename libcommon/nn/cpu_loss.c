@@ -68,7 +68,8 @@ static void normalize_backward_rows(void *arg, int64_t i, int worker)
 
 void mert_cpu_normalize_backward(const void *args)
 {
-    mert_pool_run(count_blocks(((const mert_normalize_backward_args *)args)->rows, ROWS), normalize_backward_rows, (void *)args);
+    mert_pool_run(count_blocks(((const mert_normalize_backward_args *)args)->rows, ROWS), normalize_backward_rows,
+                  (void *)args);
 }
 
 /* ---- cross entropy ---- */
@@ -191,8 +192,8 @@ static void glu_backward_rows(void *arg, int64_t i, int worker)
     const mert_glu_backward_args *a = arg;
     (void)worker;
     for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++)
-        MERT_VECTOR->glu_backward(a->dx + 2 * r * a->D, a->dx + (2 * r + 1) * a->D, a->dy + r * a->D, a->x + 2 * r * a->D,
-                                  a->x + (2 * r + 1) * a->D, a->D);
+        MERT_VECTOR->glu_backward(a->dx + 2 * r * a->D, a->dx + (2 * r + 1) * a->D, a->dy + r * a->D,
+                                  a->x + 2 * r * a->D, a->x + (2 * r + 1) * a->D, a->D);
 }
 
 void mert_cpu_glu_backward(const void *args)
@@ -208,8 +209,9 @@ static void adam_piece(void *arg, int64_t i, int worker)
     int64_t first = i * PIECE;
     const float beta[4] = {(float)a->beta1, (float)(1 - a->beta1), (float)a->beta2, (float)(1 - a->beta2)};
     (void)worker;
-    MERT_VECTOR->adam(a->w + first, a->m + first, a->v + first, a->g + first, a->n - first < PIECE ? a->n - first : PIECE,
-                      (float)a->gradient_scale, (float)(a->weight_decay * a->lr), (float)a->step, beta, (float)a->eps);
+    MERT_VECTOR->adam(a->w + first, a->m + first, a->v + first, a->g + first,
+                      a->n - first < PIECE ? a->n - first : PIECE, (float)a->gradient_scale,
+                      (float)(a->weight_decay * a->lr), (float)a->step, beta, (float)a->eps);
 }
 
 void mert_cpu_adam(const void *args)

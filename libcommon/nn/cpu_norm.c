@@ -1,4 +1,5 @@
-/* Norms: LayerNorm over rows, GroupNorm of one channel per group over time, weight norm of the positional convolution. */
+/* Norms: LayerNorm over rows, GroupNorm of one channel per group over time, weight norm of the positional convolution.
+ */
 #include "cpu.h"
 
 #include "../base/pool.h"
@@ -14,8 +15,8 @@ static void layer_norm_rows(void *arg, int64_t i, int worker)
     const mert_layer_norm_args *a = arg;
     (void)worker;
     for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++)
-        MERT_VECTOR->layer_norm(a->y + r * a->columns, a->x + r * a->columns, a->w, a->b, a->columns, a->eps, a->mean ? a->mean + r : NULL,
-                                a->rstd ? a->rstd + r : NULL);
+        MERT_VECTOR->layer_norm(a->y + r * a->columns, a->x + r * a->columns, a->w, a->b, a->columns, a->eps,
+                                a->mean ? a->mean + r : NULL, a->rstd ? a->rstd + r : NULL);
 }
 
 void mert_cpu_layer_norm(const void *args)
@@ -32,7 +33,8 @@ static void layer_norm_parameters(void *arg, int64_t i, int worker)
     for (int64_t r0 = 0; r0 < a->rows; r0 += TIME_BLOCK) {
         float dw[COLUMNS] = {0}, db[COLUMNS] = {0};
         for (int64_t r = r0; r < r0 + TIME_BLOCK && r < a->rows; r++)
-            MERT_VECTOR->norm_parameters(dw, db, a->dy + r * a->columns + c, a->x + r * a->columns + c, a->mean[r], a->rstd[r], n);
+            MERT_VECTOR->norm_parameters(dw, db, a->dy + r * a->columns + c, a->x + r * a->columns + c, a->mean[r],
+                                         a->rstd[r], n);
         MERT_VECTOR->axpy(a->dw + c, dw, 1.0f, n);
         MERT_VECTOR->axpy(a->db + c, db, 1.0f, n);
     }
@@ -43,8 +45,8 @@ static void layer_norm_backward_rows(void *arg, int64_t i, int worker)
     const mert_layer_norm_backward_args *a = arg;
     (void)worker;
     for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++)
-        MERT_VECTOR->layer_norm_backward(a->dx + r * a->columns, a->dy + r * a->columns, a->x + r * a->columns, a->w, a->mean[r], a->rstd[r],
-                                         a->columns, a->add);
+        MERT_VECTOR->layer_norm_backward(a->dx + r * a->columns, a->dy + r * a->columns, a->x + r * a->columns, a->w,
+                                         a->mean[r], a->rstd[r], a->columns, a->add);
 }
 
 void mert_cpu_layer_norm_backward(const void *args)
@@ -69,7 +71,8 @@ static stripe stripe_of(int64_t i, int64_t C)
     return s;
 }
 
-/* sums[c] = sum over t of x (mean NULL), or of (x - mean)^2: floats within a block of absolute time, doubles across blocks */
+/* sums[c] = sum over t of x (mean NULL), or of (x - mean)^2: floats within a block of absolute time, doubles across
+ * blocks */
 static void sum_over_time(double *sums, const float *x, const float *mean, int64_t T, int64_t C, int64_t n)
 {
     float part[COLUMNS];
@@ -203,7 +206,8 @@ static void weight_norm_backward_taps(void *arg, int64_t block, int worker)
     for (int64_t o = 0; o < a->out; o++)
         for (int64_t i = 0; i < a->in; i++)
             for (int64_t k = 0; k < n; k++)
-                inner[k] += (double)a->dw[(o * a->kernel + k0 + k) * a->in + i] * a->v[(o * a->in + i) * a->kernel + k0 + k];
+                inner[k] +=
+                    (double)a->dw[(o * a->kernel + k0 + k) * a->in + i] * a->v[(o * a->in + i) * a->kernel + k0 + k];
     for (int64_t k = 0; k < n; k++) {
         double norm = a->norm[k0 + k];
         a->dg[k0 + k] += (float)(inner[k] / norm);
@@ -220,7 +224,8 @@ static void weight_norm_backward_taps(void *arg, int64_t block, int worker)
 
 void mert_cpu_weight_norm_backward(const void *args)
 {
-    mert_pool_run((((const mert_weight_norm_backward_args *)args)->kernel + TAPS - 1) / TAPS, weight_norm_backward_taps, (void *)args);
+    mert_pool_run((((const mert_weight_norm_backward_args *)args)->kernel + TAPS - 1) / TAPS, weight_norm_backward_taps,
+                  (void *)args);
 }
 
 /* ---- GroupNorm after the first convolution, without its outputs ---- */

@@ -1,6 +1,6 @@
-/* A backend that computes nothing and takes no memory: what runs on it runs its own way, allocations and all, and can be
- * asked afterwards what it would have taken (train/budget.h). Its pointers are places in a range of addresses of its own,
- * which nobody reads; what is downloaded is zero. */
+/* A backend that computes nothing and takes no memory: what runs on it runs its own way, allocations and all, and can
+ * be asked afterwards what it would have taken (train/budget.h). Its pointers are places in a range of addresses of its
+ * own, which nobody reads; what is downloaded is zero. */
 #include "ops.h"
 
 #include <stdlib.h>
@@ -85,6 +85,8 @@ mert_ops *mert_ops_dry(void)
     dry *d = malloc(sizeof *d);
     if (!d)
         return NULL;
-    *d = (dry){{"dry", dry_alloc, dry_release, dry_upload, dry_download, dry_share, dry_unshare, dry_view, dry_wait, dry_run, dry_close}, 4096};
+    *d = (dry){{"dry", dry_alloc, dry_release, dry_upload, dry_download, dry_share, dry_unshare, dry_view, dry_wait,
+                dry_run, dry_close},
+               4096};
     return &d->ops;
 }

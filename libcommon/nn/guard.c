@@ -1,5 +1,5 @@
-/* The test backend (contract B2): the CPU's operations, run as late as the rules allow, on another thread, on memory that the host
- * cannot touch. Whatever works here keeps the rules that a real device imposes:
+/* The test backend (contract B2): the CPU's operations, run as late as the rules allow, on another thread, on memory
+ * that the host cannot touch. Whatever works here keeps the rules that a real device imposes:
  * - device memory can be read and written only while the queue runs: a host access ends in SIGSEGV;
  * - nothing runs before a wait: a result that is read without waiting is still the poison that download put there;
  * - fresh memory is poison (NaN), so that what is never written shows;

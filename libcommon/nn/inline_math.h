@@ -1,4 +1,5 @@
-/* Elementary functions that loops can be vectorised over: no branches, no tables, no calls. For *.kernels.c files alone. */
+/* Elementary functions that loops can be vectorised over: no branches, no tables, no calls. For *.kernels.c files
+ * alone. */
 #ifndef MERT_INLINE_MATH_H
 #define MERT_INLINE_MATH_H
 
@@ -6,8 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* exp by 2^k e^r, |r| <= ln 2 / 2; polynomial fitted to 3e-9 on that range. Below -87 the result is 0 to float's own precision. Adding
- * 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits: no conversion that a NaN could not pass. */
+/* exp by 2^k e^r, |r| <= ln 2 / 2; polynomial fitted to 3e-9 on that range. Below -87 the result is 0 to float's own
+ * precision. Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits: no conversion that a NaN
+ * could not pass. */
 static inline float exp_1(float x)
 {
     const float rounder = 12582912.0f;

@@ -1,20 +1,22 @@
-/* The operation boundary (contracts B1, B2): everything that models and training compute is a sequence of these operations on
- * device memory. A backend is an implementation of this list: nn/cpu (OpenBLAS and vectorised loops), and nn/guard, which runs the
- * CPU's operations late, on another thread, on memory that the host cannot touch, and so finds a host access or a missing wait.
+/* The operation boundary (contracts B1, B2): everything that models and training compute is a sequence of these
+ * operations on device memory. A backend is an implementation of this list: nn/cpu (OpenBLAS and vectorised loops), and
+ * nn/guard, which runs the CPU's operations late, on another thread, on memory that the host cannot touch, and so finds
+ * a host access or a missing wait.
  *
  *     mert_gemm(ops, .M = T, .N = D, .K = C, .a = x, .lda = C, .b = w, .ldb = C, .tb = 1, .c = y, .ldc = D, .bias = b);
  *
  * Rules:
- * - Pointers are device pointers: the host does arithmetic on them and never dereferences them. Buffers belong to whoever called
- *   mert_ops_alloc. An operation is queued and returns at once; operations run in the order in which they were queued.
- * - mert_ops_wait() returns when all has run. Until then a host buffer given to upload must not change, one given to download holds
- *   nothing, and no buffer in use may be freed.
+ * - Pointers are device pointers: the host does arithmetic on them and never dereferences them. Buffers belong to
+ *   whoever called mert_ops_alloc. An operation is queued and returns at once; operations run in the order in which
+ *   they were queued.
+ * - mert_ops_wait() returns when all has run. Until then a host buffer given to upload must not change, one given to
+ *   download holds nothing, and no buffer in use may be freed.
  * - All data is float32, row major; sums that become a number for people are doubles. What lies waiting may be
  *   bfloat16 (mert_narrow), which nothing computes with.
  * - An argument that is left out is zero, and zero always means "not wanted" (or the natural default where noted).
  * - "+=": adds to what is there. Forward results are overwritten, parameter gradients are added to.
- * - A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position only, never on the
- *   number of threads. Callers run one item per call where results must not depend on the batch.
+ * - A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position only,
+ *   never on the number of threads. Callers run one item per call where results must not depend on the batch.
  *
  * Errors: only allocation can fail (NULL). Shapes are the caller's duty (assert). */
 #ifndef MERT_OPS_H
@@ -26,13 +28,45 @@
 typedef struct mert_ops mert_ops;
 
 typedef enum mert_op {
-    MERT_OP_COPY, MERT_OP_FILL, MERT_OP_COPY_2D, MERT_OP_AXPY, MERT_OP_SWAP_AXES, MERT_OP_GEMM, MERT_OP_GELU, MERT_OP_GELU_BACKWARD,
-    MERT_OP_COLUMN_SUM, MERT_OP_LAYER_NORM, MERT_OP_LAYER_NORM_BACKWARD, MERT_OP_TIME_NORM, MERT_OP_TIME_NORM_BACKWARD,
-    MERT_OP_WEIGHT_NORM, MERT_OP_WEIGHT_NORM_BACKWARD, MERT_OP_GROUPED_CONV, MERT_OP_GROUPED_CONV_BACKWARD, MERT_OP_ATTENTION,
-    MERT_OP_ATTENTION_BACKWARD, MERT_OP_DROPOUT, MERT_OP_MASK, MERT_OP_MASK_BACKWARD, MERT_OP_ZERO, MERT_OP_GATHER, MERT_OP_SCATTER_ADD,
-    MERT_OP_NORMALIZE, MERT_OP_NORMALIZE_BACKWARD, MERT_OP_CROSS_ENTROPY, MERT_OP_SQUARED_ERROR, MERT_OP_GLU, MERT_OP_GLU_BACKWARD,
-    MERT_OP_PACK, MERT_OP_WINDOW_MOMENTS, MERT_OP_FOLD_NORM, MERT_OP_SUM_SQUARES, MERT_OP_ADAM, MERT_OP_NARROW,
-    MERT_OP_WIDEN, MERT_OPS_COUNT
+    MERT_OP_COPY,
+    MERT_OP_FILL,
+    MERT_OP_COPY_2D,
+    MERT_OP_AXPY,
+    MERT_OP_SWAP_AXES,
+    MERT_OP_GEMM,
+    MERT_OP_GELU,
+    MERT_OP_GELU_BACKWARD,
+    MERT_OP_COLUMN_SUM,
+    MERT_OP_LAYER_NORM,
+    MERT_OP_LAYER_NORM_BACKWARD,
+    MERT_OP_TIME_NORM,
+    MERT_OP_TIME_NORM_BACKWARD,
+    MERT_OP_WEIGHT_NORM,
+    MERT_OP_WEIGHT_NORM_BACKWARD,
+    MERT_OP_GROUPED_CONV,
+    MERT_OP_GROUPED_CONV_BACKWARD,
+    MERT_OP_ATTENTION,
+    MERT_OP_ATTENTION_BACKWARD,
+    MERT_OP_DROPOUT,
+    MERT_OP_MASK,
+    MERT_OP_MASK_BACKWARD,
+    MERT_OP_ZERO,
+    MERT_OP_GATHER,
+    MERT_OP_SCATTER_ADD,
+    MERT_OP_NORMALIZE,
+    MERT_OP_NORMALIZE_BACKWARD,
+    MERT_OP_CROSS_ENTROPY,
+    MERT_OP_SQUARED_ERROR,
+    MERT_OP_GLU,
+    MERT_OP_GLU_BACKWARD,
+    MERT_OP_PACK,
+    MERT_OP_WINDOW_MOMENTS,
+    MERT_OP_FOLD_NORM,
+    MERT_OP_SUM_SQUARES,
+    MERT_OP_ADAM,
+    MERT_OP_NARROW,
+    MERT_OP_WIDEN,
+    MERT_OPS_COUNT
 } mert_op;
 
 /* A backend. run(): queues one operation; args is the struct of that operation below. */
@@ -42,8 +76,8 @@ struct mert_ops {
     void (*release)(mert_ops *o, void *p);       /* waits first; NULL is fine */
     void (*upload)(mert_ops *o, void *to, const void *host, size_t bytes);
     void (*download)(mert_ops *o, void *host, const void *from, size_t bytes);
-    /* Host memory as the device can read it: itself where the two are one, else a copy, made by the next wait. unshare() it before
-     * the host memory goes; it waits. NULL: out of memory. */
+    /* Host memory as the device can read it: itself where the two are one, else a copy, made by the next wait.
+     * unshare() it before the host memory goes; it waits. NULL: out of memory. */
     const void *(*share)(mert_ops *o, const void *host, size_t bytes);
     void (*unshare)(mert_ops *o, const void *shared);
     /* Device memory as the host can read it after a wait: itself where the two are one, else NULL: it must be
@@ -65,7 +99,14 @@ mert_ops *mert_ops_open(const char *device);
 typedef struct { float *to; const float *from; int64_t n; } mert_copy_args;
 typedef struct { float *to; float value; int64_t n; } mert_fill_args;
 /* to[r, 0..columns) = (add: +=) from[r, 0..columns) * (scale, 0: 1) */
-typedef struct { float *to; int64_t ldto; const float *from; int64_t ldfrom, rows, columns; int add; float scale; } mert_copy_2d_args;
+typedef struct {
+    float *to;
+    int64_t ldto;
+    const float *from;
+    int64_t ldfrom, rows, columns;
+    int add;
+    float scale;
+} mert_copy_2d_args;
 /* to += alpha * from (alpha 0: 1) */
 typedef struct { float *to; const float *from; float alpha; int64_t n; } mert_axpy_args;
 /* [n, a, b] -> [n, b, a]; add: += . Conv weights [out, in, k] <-> [out, k, in]. */
@@ -85,9 +126,9 @@ typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16 } mert_packing
  * op(a) is a[M,K] or (ta) the transpose of a[K,M]; op(b) is b[K,N] or (tb) the transpose of b[N,K]. alpha 0 means 1.
  * batch > 0: so many products, `*_step` floats apart (pre and residual move like c); sum: their sum goes into one c.
  * pre and residual have c's row stride.
- * packed: b is what mert_pack made of the weights [N,K] (op(b) is their transpose; ldb, tb and ta do not count, there is no sum).
- * Then every output is one sum in the order of K: a row's result does not depend on M or on where in `a` it stands
- * (A1). With MERT_PACKED_BF16 the numbers of a and b are rounded to bfloat16, and nothing else is. */
+ * packed: b is what mert_pack made of the weights [N,K] (op(b) is their transpose; ldb, tb and ta do not count, there
+ * is no sum). Then every output is one sum in the order of K: a row's result does not depend on M or on where in `a` it
+ * stands (A1). With MERT_PACKED_BF16 the numbers of a and b are rounded to bfloat16, and nothing else is. */
 typedef struct {
     int64_t M, N, K;
     const float *a, *b;
@@ -128,7 +169,13 @@ typedef struct { float *x; int64_t B, n; double p; mert_dropout_key key; } mert_
 /* ---- norms ---- */
 
 /* y = (x - mean) * rstd * w + b over the last axis; mean and rstd [rows] are kept where not NULL. y may be x. */
-typedef struct { float *y; const float *x, *w, *b; float *mean, *rstd; int64_t rows, columns; float eps; } mert_layer_norm_args;
+typedef struct {
+    float *y;
+    const float *x, *w, *b;
+    float *mean, *rstd;
+    int64_t rows, columns;
+    float eps;
+} mert_layer_norm_args;
 /* dx (add: +=), dw += , db += ; dx may be dy, or (without add) x */
 typedef struct {
     float *dx, *dw, *db;
@@ -136,19 +183,31 @@ typedef struct {
     int64_t rows, columns;
     int add;
 } mert_layer_norm_backward_args;
-/* GroupNorm with one group per channel: each channel over the time of its item. x [B, T, C]; mean, rstd [B, C]. Sums run in blocks
- * of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). y may be x. */
-typedef struct { float *y; const float *x, *w, *b; float *mean, *rstd, *pre; int64_t B, T, C; float eps; int gelu; } mert_time_norm_args;
+/* GroupNorm with one group per channel: each channel over the time of its item. x [B, T, C]; mean, rstd [B, C]. Sums
+ * run in blocks of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). y may be x.
+ */
+typedef struct {
+    float *y;
+    const float *x, *w, *b;
+    float *mean, *rstd, *pre;
+    int64_t B, T, C;
+    float eps;
+    int gelu;
+} mert_time_norm_args;
 /* As mert_layer_norm_backward_args, without add; dx may be dy. The gelu's own backward pass comes before, by `pre`. */
-typedef struct { float *dx, *dw, *db; const float *dy, *x, *w, *mean, *rstd; int64_t B, T, C; } mert_time_norm_backward_args;
+typedef struct {
+    float *dx, *dw, *db;
+    const float *dy, *x, *w, *mean, *rstd;
+    int64_t B, T, C;
+} mert_time_norm_backward_args;
 
-/* What the first convolution (one channel in) needs to know of a clip for the GroupNorm behind it, without computing its outputs:
- * with windows x[stride t .. stride t + kernel), sums[k] = sum over t < T of x[stride t + k] and products[k][l] = sum over t of
- * x[stride t + k] x[stride t + l], in double, in blocks of fixed position. */
+/* What the first convolution (one channel in) needs to know of a clip for the GroupNorm behind it, without computing
+ * its outputs: with windows x[stride t .. stride t + kernel), sums[k] = sum over t < T of x[stride t + k] and
+ * products[k][l] = sum over t of x[stride t + k] x[stride t + l], in double, in blocks of fixed position. */
 typedef struct { double *sums, *products; const float *x; int64_t T, kernel, stride; } mert_window_moments_args;
-/* That GroupNorm folded into the convolution's weights: with mean = v.sums/T (+ the conv's own bias, which cancels) and variance
- * v^T (products/T - sums sums^T/T^2) v for row v of weights [out, kernel]: w = gain v, b = norm_b - gain mean, gain = norm_w / sqrt(variance + eps).
- * conv(x; w) + b is then the normalised output. */
+/* That GroupNorm folded into the convolution's weights: with mean = v.sums/T (+ the conv's own bias, which cancels) and
+ * variance v^T (products/T - sums sums^T/T^2) v for row v of weights [out, kernel]: w = gain v, b = norm_b - gain mean,
+ * gain = norm_w / sqrt(variance + eps). conv(x; w) + b is then the normalised output. */
 typedef struct {
     float *w, *b;
     const double *sums, *products;
@@ -159,13 +218,17 @@ typedef struct {
 
 /* ---- positional convolution ---- */
 
-/* w[o][k][i] = g[k] * v[o][i][k] / norm[k], norm[k] = |v[.][.][k]|: weight norm over dim 2, stored tap before channel for the product.
- * v [out, in, kernel]; norm [kernel] is kept. */
+/* w[o][k][i] = g[k] * v[o][i][k] / norm[k], norm[k] = |v[.][.][k]|: weight norm over dim 2, stored tap before channel
+ * for the product. v [out, in, kernel]; norm [kernel] is kept. */
 typedef struct { float *w, *norm; const float *g, *v; int64_t out, in, kernel; } mert_weight_norm_args;
-typedef struct { float *dg, *dv; const float *dw, *g, *v, *norm; int64_t out, in, kernel; } mert_weight_norm_backward_args;
-/* y[b,t,o] = bias[o] + sum over k, i of w[o][k][i] * x[b, t + k - pad, group(o) * D/groups + i], zeros beyond the ends; then GELU;
- * then + residual. x, y, residual [B, T, D]; w [D, kernel, D/groups], or packed: one mert_pack per group, [D/groups, kernel * D/groups].
- * y may be neither x nor residual. */
+typedef struct {
+    float *dg, *dv;
+    const float *dw, *g, *v, *norm;
+    int64_t out, in, kernel;
+} mert_weight_norm_backward_args;
+/* y[b,t,o] = bias[o] + sum over k, i of w[o][k][i] * x[b, t + k - pad, group(o) * D/groups + i], zeros beyond the ends;
+ * then GELU; then + residual. x, y, residual [B, T, D]; w [D, kernel, D/groups], or packed: one mert_pack per group,
+ * [D/groups, kernel * D/groups]. y may be neither x nor residual. */
 typedef struct {
     float *y;
     const float *x, *w, *bias, *residual;
@@ -174,14 +237,18 @@ typedef struct {
     int gelu;
 } mert_grouped_conv_args;
 /* dx += , dw += ; (the bias's gradient is a column sum) */
-typedef struct { float *dx, *dw; const float *dy, *x, *w; int64_t B, T, D, groups, kernel, pad; } mert_grouped_conv_backward_args;
+typedef struct {
+    float *dx, *dw;
+    const float *dy, *x, *w;
+    int64_t B, T, D, groups, kernel, pad;
+} mert_grouped_conv_backward_args;
 
 /* ---- attention ---- */
 
-/* out[b,t,h] = softmax(scale * q k^T) v over all T keys of the item, in tiles with a running softmax (A2): memory does not grow with T^2.
- * q, k, v [B, T, H * dh] with row stride ld, out with ldout (0: ld); lse [B, H, T]: log of the softmax's denominator, kept for the
- * backward pass.
- * p > 0: dropout on the probabilities. largest: where not NULL, becomes the largest scale * q k of the call if that is larger. */
+/* out[b,t,h] = softmax(scale * q k^T) v over all T keys of the item, in tiles with a running softmax (A2): memory does
+ * not grow with T^2. q, k, v [B, T, H * dh] with row stride ld, out with ldout (0: ld); lse [B, H, T]: log of the
+ * softmax's denominator, kept for the backward pass. p > 0: dropout on the probabilities. largest: where not NULL,
+ * becomes the largest scale * q k of the call if that is larger. */
 typedef struct {
     float *out, *lse, *largest;
     const float *q, *k, *v;
@@ -220,10 +287,10 @@ typedef struct { float *to; const float *from; const int32_t *index; int64_t n, 
 typedef struct { float *y, *norm; const float *x; int64_t rows, D, ld; } mert_normalize_args;
 /* dx (add: +=) from dy, y and norm; dx has stride ld as y, dy has stride D */
 typedef struct { float *dx; const float *dy, *y, *norm; int64_t rows, D, ld; int add; } mert_normalize_backward_args;
-/* HuBERT's criterion for one codebook: logits[rows, V] come as cosines and leave (grad) as the loss's gradient by the cosines; the loss is
- * the cross entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale; otherwise the learnable one,
- * s = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's gradient by it.
- * sums[0] += -log p of targets (nats), sums[1] += rows where the target has the largest logit alone.
+/* HuBERT's criterion for one codebook: logits[rows, V] come as cosines and leave (grad) as the loss's gradient by the
+ * cosines; the loss is the cross entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale;
+ * otherwise the learnable one, s = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's
+ * gradient by it. sums[0] += -log p of targets (nats), sums[1] += rows where the target has the largest logit alone.
  * grad 0: the logits are left as the cosines. weight (0: 1): of the gradients. */
 typedef struct {
     float *logits;
@@ -245,7 +312,8 @@ typedef struct { float *dx; const float *dy, *x; int64_t rows, D; } mert_glu_bac
 
 /* sum[0] += sum of squares, in double, in blocks of fixed position */
 typedef struct { double *sum; const float *x; int64_t n; } mert_sum_squares_args;
-/* g *= gradient_scale; m, v, then w -= weight_decay * lr * w; w -= step * m / (sqrt(v) + eps), step = lr sqrt(1-b2^t)/(1-b1^t) (REFERENCE 2) */
+/* g *= gradient_scale; m, v, then w -= weight_decay * lr * w; w -= step * m / (sqrt(v) + eps), step = lr
+ * sqrt(1-b2^t)/(1-b1^t) (REFERENCE 2) */
 typedef struct {
     float *w, *m, *v;
     const float *g;
@@ -267,15 +335,20 @@ typedef struct {
 #define mert_gelu_backward(ops, ...) MERT_RUN(ops, MERT_OP_GELU_BACKWARD, mert_gelu_backward_args, __VA_ARGS__)
 #define mert_column_sum(ops, ...) MERT_RUN(ops, MERT_OP_COLUMN_SUM, mert_column_sum_args, __VA_ARGS__)
 #define mert_layer_norm(ops, ...) MERT_RUN(ops, MERT_OP_LAYER_NORM, mert_layer_norm_args, __VA_ARGS__)
-#define mert_layer_norm_backward(ops, ...) MERT_RUN(ops, MERT_OP_LAYER_NORM_BACKWARD, mert_layer_norm_backward_args, __VA_ARGS__)
+#define mert_layer_norm_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_LAYER_NORM_BACKWARD, mert_layer_norm_backward_args, __VA_ARGS__)
 #define mert_time_norm(ops, ...) MERT_RUN(ops, MERT_OP_TIME_NORM, mert_time_norm_args, __VA_ARGS__)
-#define mert_time_norm_backward(ops, ...) MERT_RUN(ops, MERT_OP_TIME_NORM_BACKWARD, mert_time_norm_backward_args, __VA_ARGS__)
+#define mert_time_norm_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_TIME_NORM_BACKWARD, mert_time_norm_backward_args, __VA_ARGS__)
 #define mert_weight_norm(ops, ...) MERT_RUN(ops, MERT_OP_WEIGHT_NORM, mert_weight_norm_args, __VA_ARGS__)
-#define mert_weight_norm_backward(ops, ...) MERT_RUN(ops, MERT_OP_WEIGHT_NORM_BACKWARD, mert_weight_norm_backward_args, __VA_ARGS__)
+#define mert_weight_norm_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_WEIGHT_NORM_BACKWARD, mert_weight_norm_backward_args, __VA_ARGS__)
 #define mert_grouped_conv(ops, ...) MERT_RUN(ops, MERT_OP_GROUPED_CONV, mert_grouped_conv_args, __VA_ARGS__)
-#define mert_grouped_conv_backward(ops, ...) MERT_RUN(ops, MERT_OP_GROUPED_CONV_BACKWARD, mert_grouped_conv_backward_args, __VA_ARGS__)
+#define mert_grouped_conv_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_GROUPED_CONV_BACKWARD, mert_grouped_conv_backward_args, __VA_ARGS__)
 #define mert_attention(ops, ...) MERT_RUN(ops, MERT_OP_ATTENTION, mert_attention_args, __VA_ARGS__)
-#define mert_attention_backward(ops, ...) MERT_RUN(ops, MERT_OP_ATTENTION_BACKWARD, mert_attention_backward_args, __VA_ARGS__)
+#define mert_attention_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_ATTENTION_BACKWARD, mert_attention_backward_args, __VA_ARGS__)
 #define mert_dropout(ops, ...) MERT_RUN(ops, MERT_OP_DROPOUT, mert_dropout_args, __VA_ARGS__)
 #define mert_mask(ops, ...) MERT_RUN(ops, MERT_OP_MASK, mert_mask_args, __VA_ARGS__)
 #define mert_mask_backward(ops, ...) MERT_RUN(ops, MERT_OP_MASK_BACKWARD, mert_mask_backward_args, __VA_ARGS__)
@@ -283,7 +356,8 @@ typedef struct {
 #define mert_gather(ops, ...) MERT_RUN(ops, MERT_OP_GATHER, mert_gather_args, __VA_ARGS__)
 #define mert_scatter_add(ops, ...) MERT_RUN(ops, MERT_OP_SCATTER_ADD, mert_scatter_add_args, __VA_ARGS__)
 #define mert_normalize(ops, ...) MERT_RUN(ops, MERT_OP_NORMALIZE, mert_normalize_args, __VA_ARGS__)
-#define mert_normalize_backward(ops, ...) MERT_RUN(ops, MERT_OP_NORMALIZE_BACKWARD, mert_normalize_backward_args, __VA_ARGS__)
+#define mert_normalize_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_NORMALIZE_BACKWARD, mert_normalize_backward_args, __VA_ARGS__)
 #define mert_cross_entropy(ops, ...) MERT_RUN(ops, MERT_OP_CROSS_ENTROPY, mert_cross_entropy_args, __VA_ARGS__)
 #define mert_squared_error(ops, ...) MERT_RUN(ops, MERT_OP_SQUARED_ERROR, mert_squared_error_args, __VA_ARGS__)
 #define mert_glu(ops, ...) MERT_RUN(ops, MERT_OP_GLU, mert_glu_args, __VA_ARGS__)
@@ -294,6 +368,9 @@ typedef struct {
 #define mert_widen(ops, ...) MERT_RUN(ops, MERT_OP_WIDEN, mert_widen_args, __VA_ARGS__)
 
 /* Shorthands. */
-static inline float *mert_ops_floats(mert_ops *o, int64_t n) { return o->alloc(o, (size_t)(n > 0 ? n : 1) * sizeof(float)); }
+static inline float *mert_ops_floats(mert_ops *o, int64_t n)
+{
+    return o->alloc(o, (size_t)(n > 0 ? n : 1) * sizeof(float));
+}
 
 #endif

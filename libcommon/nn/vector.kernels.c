@@ -99,7 +99,8 @@ static double sum_square_about(const float *x, float mean, int64_t n)
     return total;
 }
 
-static void layer_norm(float *y, const float *x, const float *w, const float *b, int64_t n, float eps, float *mean, float *rstd)
+static void layer_norm(float *y, const float *x, const float *w, const float *b, int64_t n, float eps, float *mean,
+                       float *rstd)
 {
     float m = (float)(sum(x, n) / (double)n);
     float r = (float)(1.0 / sqrt(sum_square_about(x, m, n) / (double)n + (double)eps));
@@ -112,7 +113,8 @@ static void layer_norm(float *y, const float *x, const float *w, const float *b,
 }
 
 /* dx = rstd (g - mean(g) - xhat mean(g xhat)), g = dy w */
-static void layer_norm_backward(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd, int64_t n, int add)
+static void layer_norm_backward(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
+                                int64_t n, int add)
 {
     double g_sum, gx_sum;
     float a, c;
@@ -188,7 +190,8 @@ static void softmax_backward(float *ds, const float *p, float d, int64_t n)
 }
 
 /* Philox4x32-10 (base/random.c is the readable one) for 16 blocks at a time: 64 numbers. */
-static void dropout(float *x, const uint32_t key[2], const uint32_t counter[3], uint32_t first, uint32_t limit, float factor, int64_t n)
+static void dropout(float *x, const uint32_t key[2], const uint32_t counter[3], uint32_t first, uint32_t limit,
+                    float factor, int64_t n)
 {
     for (int64_t at = 0; at < n; at += 4 * LANES) {
         uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES], k0 = key[0], k1 = key[1];
@@ -222,7 +225,8 @@ static void dropout(float *x, const uint32_t key[2], const uint32_t counter[3], 
     }
 }
 
-static void adam(float *w, float *m, float *v, const float *g, int64_t n, float gscale, float decay, float step, const float beta[4], float eps)
+static void adam(float *w, float *m, float *v, const float *g, int64_t n, float gscale, float decay, float step,
+                 const float beta[4], float eps)
 {
     float b1 = beta[0], c1 = beta[1], b2 = beta[2], c2 = beta[3];
     for (int64_t i = 0; i < n; i++) {
@@ -286,6 +290,24 @@ static void widen(float *y, const uint16_t *x, int64_t n)
     }
 }
 
-const mert_vector MERT_KERNEL(mert_vector) = {
-    gelu, gelu_backward, epilogue, axpy, scale, sum, dot, layer_norm, layer_norm_backward, norm_parameters, exp_sum, max,
-    softmax_backward, dropout, adam, add_squares, affine, glu, glu_backward, narrow, widen};
+const mert_vector MERT_KERNEL(mert_vector) = {gelu,
+                                              gelu_backward,
+                                              epilogue,
+                                              axpy,
+                                              scale,
+                                              sum,
+                                              dot,
+                                              layer_norm,
+                                              layer_norm_backward,
+                                              norm_parameters,
+                                              exp_sum,
+                                              max,
+                                              softmax_backward,
+                                              dropout,
+                                              adam,
+                                              add_squares,
+                                              affine,
+                                              glu,
+                                              glu_backward,
+                                              narrow,
+                                              widen};

@@ -28,7 +28,8 @@ void mert_nearest_set(mert_nearest *n, const float *codewords);
 
 /* For x [rows, d] (row stride ldx): label[rows], and where distance2 is not NULL the squared distances. By the pool:
  * not to be called twice at a time for the same object. Returns -1, or the first row that holds a NaN, an infinity or a
- * value beyond MERT_FEATURE_MOST (features.h; its label and those of other such rows are 0), or -2 when out of memory. */
+ * value beyond MERT_FEATURE_MOST (features.h; its label and those of other such rows are 0), or -2 when out of memory.
+ */
 int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t rows, int32_t *label,
                           double *distance2);
 

@@ -3,7 +3,8 @@
  *
  * Memory is not guessed: forward and backward pass of the largest batch run as they are, on a backend that computes
  * nothing (nn/dry.c), and are asked what they took. What the CPU backend keeps for itself (packed keys and values) is
- * added by formula. Work is that of models/work.h, a backward pass counted as two forward passes, recomputing as one. */
+ * added by formula. Work is that of models/work.h, a backward pass counted as two forward passes, recomputing as one.
+ */
 #ifndef MERT_BUDGET_H
 #define MERT_BUDGET_H
 

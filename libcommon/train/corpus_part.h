@@ -1,5 +1,5 @@
-/* A part of a corpus: a manifest and the labels of its rows, and what its codebooks are. A corpus has one, or one for each
- * of its shards. */
+/* A part of a corpus: a manifest and the labels of its rows, and what its codebooks are. A corpus has one, or one for
+ * each of its shards. */
 #ifndef MERT_CORPUS_PART_H
 #define MERT_CORPUS_PART_H
 

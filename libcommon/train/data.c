@@ -137,8 +137,9 @@ static int make_harder(mert_load *l, const mert_recipe *r, int64_t width, mert_e
 }
 
 /* Room, and what of the batch is known before its audio. starts [B]: to be freed. */
-static int begin_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p, int64_t epoch,
-                       int64_t index, int64_t update, int64_t micro_batch, int64_t **starts, mert_error *e)
+static int begin_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
+                       const mert_plan *p, int64_t epoch, int64_t index, int64_t update, int64_t micro_batch,
+                       int64_t **starts, mert_error *e)
 {
     const struct mert_plan_batch *planned = &p->batches[index];
     int64_t T = mert_config_frames(model, planned->L);
@@ -170,8 +171,10 @@ static int finish_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r
     mert_mask_config mask = mert_recipe_mask(r, validation ? MERT_LAST_UPDATE : l->update);
     uint64_t keyed = validation ? UINT64_MAX : (uint64_t)l->update; /* validation: the same masks every time */
     return fill_labels(l, c, mask.length, starts, e) ||
-                   mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T, l->mask, e)
-               ? -1 : 0;
+                   mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T,
+                                  l->mask, e)
+               ? -1
+               : 0;
 }
 
 int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
@@ -182,13 +185,14 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     if (begin_batch(l, c, r, model, p, epoch, index, update, micro_batch, &starts, e))
         return -1;
     fill_audio(l, c, r, p->crops + p->batches[index].first, p->batches[index].B, starts);
-    bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the last: %s", l->failure) : finish_batch(l, c, r, starts, e);
+    bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the last: %s", l->failure)
+                      : finish_batch(l, c, r, starts, e);
     free(starts);
     return bad ? -1 : epoch == MERT_VALIDATION ? 0 : make_harder(l, r, model->width, e);
 }
 
-int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p, int64_t epoch,
-                          int64_t index, int64_t update, mert_error *e)
+int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
+                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, mert_error *e)
 {
     const mert_crop *crops = p->crops + p->batches[index].first;
     mert_batch *b = &l->batch;

@@ -9,8 +9,8 @@
  * - Where in its item a crop begins is random, on the grid of frames, so that labels fit exactly (crop_jitter:
  *   anywhere).
  * - With shards, an epoch hears the items of one of them.
- * - With an old corpus (mert_corpus_join), so many of its crops are drawn anew for each epoch that they are replay_share
- *   of all.
+ * - With an old corpus (mert_corpus_join), so many of its crops are drawn anew for each epoch that they are
+ * replay_share of all.
  *
  * A loader makes the batches on a thread of its own, some ahead of the one in use. */
 #ifndef MERT_DATA_H
@@ -71,8 +71,8 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
                    int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e);
 
 /* The same batch without its audio: labels and mask alone. */
-int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p, int64_t epoch,
-                          int64_t index, int64_t update, mert_error *e);
+int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
+                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, mert_error *e);
 
 /* Where a run stands: `update` updates are done, and the next batch is `index` of `epoch`. */
 typedef struct mert_position {

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a count is of: a context, and (or not) a label in it. Labels are counted from 1; NOTHING stands where there is none. */
+/* What a count is of: a context, and (or not) a label in it. Labels are counted from 1; NOTHING stands where there is
+ * none. */
 enum { NOTHING = 0, ANY = -1 };
 typedef enum level { UNIGRAM, LEFT, RIGHT, BOTH, NEARER, LEVELS } level;
 
@@ -62,8 +63,8 @@ static cell *find(cell *cells, size_t room, context c, int32_t label)
 {
     uint64_t h = mix(mix(mix(mix(mix(mix(1, c.codebook), c.a), c.b), c.nearer), c.level), label);
     size_t i = (size_t)(h >> 17) & (room - 1);
-    while (cells[i].count && (cells[i].label != label || cells[i].of.codebook != c.codebook || cells[i].of.a != c.a || cells[i].of.b != c.b ||
-                              cells[i].of.nearer != c.nearer || cells[i].of.level != c.level))
+    while (cells[i].count && (cells[i].label != label || cells[i].of.codebook != c.codebook || cells[i].of.a != c.a ||
+                              cells[i].of.b != c.b || cells[i].of.nearer != c.nearer || cells[i].of.level != c.level))
         i = (i + 1) & (room - 1);
     return &cells[i];
 }
@@ -125,7 +126,8 @@ static void contexts_of(context c[LEVELS], int k, const int32_t *labels, const u
     c[NEARER] = (context){k, a, b, nearer, NEARER};
 }
 
-int mert_neighbours_learn(mert_neighbours *n, int k, const int32_t *labels, const uint8_t *mask, int64_t T, mert_error *e)
+int mert_neighbours_learn(mert_neighbours *n, int k, const int32_t *labels, const uint8_t *mask, int64_t T,
+                          mert_error *e)
 {
     context c[LEVELS];
     for (int64_t t = 0; t < T; t++)
@@ -148,7 +150,8 @@ static double smoothed(const mert_neighbours *n, context c, int32_t label, doubl
     return ((double)find(n->cells, n->room, c, label)->count + kinds * next) / (total + kinds);
 }
 
-double mert_neighbours_cost(const mert_neighbours *n, int k, const int32_t *labels, const uint8_t *mask, int64_t T, int64_t *frames)
+double mert_neighbours_cost(const mert_neighbours *n, int k, const int32_t *labels, const uint8_t *mask, int64_t T,
+                            int64_t *frames)
 {
     context c[LEVELS];
     double sum = 0;

@@ -66,7 +66,8 @@ static void embeddings_forward(mert_objective *o, embeddings *s, int back)
     if (o->arena.failed)
         return;
     if (c->target_glu) {
-        mert_linear(o->ops, s->R, d, 2 * d, x, weight(o, "target_glu.0.weight"), weight(o, "target_glu.0.bias"), NULL, 0, NULL, s->wide);
+        mert_linear(o->ops, s->R, d, 2 * d, x, weight(o, "target_glu.0.weight"), weight(o, "target_glu.0.bias"), NULL,
+                    0, NULL, s->wide);
         mert_glu(o->ops, .y = s->gated, .x = s->wide, .rows = s->R, .D = d);
         x = s->gated;
     }
@@ -81,14 +82,16 @@ static void embeddings_backward(mert_objective *o, const embeddings *s)
     int64_t d = c->final_dim;
     float *draw = gradient(o, "label_embs_concat");
     if (!c->target_glu) {
-        mert_normalize_backward(o->ops, .dx = draw, .dy = s->dunit, .y = s->unit, .norm = s->norm, .rows = s->R, .D = d, .ld = d, .add = 1);
+        mert_normalize_backward(o->ops, .dx = draw, .dy = s->dunit, .y = s->unit, .norm = s->norm, .rows = s->R, .D = d,
+                                .ld = d, .add = 1);
         return;
     }
     /* gated and wide have served: their gradients take their places */
-    mert_normalize_backward(o->ops, .dx = s->gated, .dy = s->dunit, .y = s->unit, .norm = s->norm, .rows = s->R, .D = d, .ld = d);
+    mert_normalize_backward(o->ops, .dx = s->gated, .dy = s->dunit, .y = s->unit, .norm = s->norm, .rows = s->R, .D = d,
+                            .ld = d);
     mert_glu_backward(o->ops, .dx = s->wide, .dy = s->gated, .x = s->wide, .rows = s->R, .D = d);
-    mert_linear_backward(o->ops, s->R, d, 2 * d, s->raw, weight(o, "target_glu.0.weight"), s->wide, gradient(o, "target_glu.0.weight"),
-                         gradient(o, "target_glu.0.bias"), draw, 1);
+    mert_linear_backward(o->ops, s->R, d, 2 * d, s->raw, weight(o, "target_glu.0.weight"), s->wide,
+                         gradient(o, "target_glu.0.weight"), gradient(o, "target_glu.0.bias"), draw, 1);
 }
 
 /* All codebooks: x [S, D] -> cross entropies; dx [S, D] is overwritten (NULL: forward only). */
@@ -97,7 +100,8 @@ static int codebooks(mert_objective *o, const mert_chosen *m, const float *x, fl
     const mert_config *c = &o->layout->config;
     int64_t S = m->S, d = c->final_dim, P = d * (c->untied ? c->codebooks : 1), most = 0;
     embeddings s = {0};
-    float *projected = take(o, S * P), *unit = take(o, S * P), *norm = take(o, S * c->codebooks), *logits, *dunit, *dprojected;
+    float *projected = take(o, S * P), *unit = take(o, S * P), *norm = take(o, S * c->codebooks), *logits, *dunit,
+          *dprojected;
     double *sums = o->sums + (m->unmasked ? MERT_OBJECTIVE_SUMS : 0);
     int64_t first = 0; /* row of the codebook's first label embedding */
     for (int k = 0; k < c->codebooks; k++)
@@ -108,7 +112,8 @@ static int codebooks(mert_objective *o, const mert_chosen *m, const float *x, fl
     embeddings_forward(o, &s, dx != NULL);
     if (o->arena.failed)
         return mert_fail(e, "out of memory for the logits of %lld masked frames", (long long)S);
-    mert_linear(o->ops, S, c->width, P, x, weight(o, "final_proj.weight"), weight(o, "final_proj.bias"), NULL, 0, NULL, projected);
+    mert_linear(o->ops, S, c->width, P, x, weight(o, "final_proj.weight"), weight(o, "final_proj.bias"), NULL, 0, NULL,
+                projected);
     if (dx)
         mert_fill(o->ops, .to = dprojected, .n = S * P);
     for (int k = 0; k < c->codebooks; k++) {
@@ -117,29 +122,34 @@ static int codebooks(mert_objective *o, const mert_chosen *m, const float *x, fl
         const float *temperature = c->learnable_temperature ? weight(o, "logit_temp_list") + k : NULL;
         if (m->codebooks >> k & 1) {
             mert_normalize(o->ops, .y = u, .norm = n, .x = projected + at, .rows = S, .D = d, .ld = P);
-            mert_gemm(o->ops, .M = S, .N = V, .K = d, .a = u, .lda = P, .b = e_k, .ldb = d, .tb = 1, .c = logits, .ldc = V);
-            mert_cross_entropy(o->ops, .logits = logits, .target = m->targets + k * S, .sums = sums + 2 * k, .log_temperature = temperature,
-                               .dtemperature = dx && temperature ? gradient(o, "logit_temp_list") + k : NULL, .rows = S, .V = V,
-                               .scale = (float)(1 / o->config.logit_temperature), .weight = (float)m->weight, .grad = dx != NULL);
+            mert_gemm(o->ops, .M = S, .N = V, .K = d, .a = u, .lda = P, .b = e_k, .ldb = d, .tb = 1, .c = logits,
+                      .ldc = V);
+            mert_cross_entropy(o->ops, .logits = logits, .target = m->targets + k * S, .sums = sums + 2 * k,
+                               .log_temperature = temperature,
+                               .dtemperature = dx && temperature ? gradient(o, "logit_temp_list") + k : NULL, .rows = S,
+                               .V = V, .scale = (float)(1 / o->config.logit_temperature), .weight = (float)m->weight,
+                               .grad = dx != NULL);
         }
         if (dx && m->codebooks >> k & 1) {
             mert_gemm(o->ops, .M = S, .N = d, .K = V, .a = logits, .lda = V, .b = e_k, .ldb = d, .c = dunit, .ldc = d);
-            mert_gemm(o->ops, .M = V, .N = d, .K = S, .a = logits, .lda = V, .ta = 1, .b = u, .ldb = P, .c = s.dunit + first * d, .ldc = d);
-            mert_normalize_backward(o->ops, .dx = dprojected + at, .dy = dunit, .y = u, .norm = n, .rows = S, .D = d, .ld = P, .add = 1);
+            mert_gemm(o->ops, .M = V, .N = d, .K = S, .a = logits, .lda = V, .ta = 1, .b = u, .ldb = P,
+                      .c = s.dunit + first * d, .ldc = d);
+            mert_normalize_backward(o->ops, .dx = dprojected + at, .dy = dunit, .y = u, .norm = n, .rows = S, .D = d,
+                                    .ld = P, .add = 1);
         }
         first += V;
     }
     if (!dx)
         return 0;
     embeddings_backward(o, &s);
-    mert_linear_backward(o->ops, S, c->width, P, x, weight(o, "final_proj.weight"), dprojected, gradient(o, "final_proj.weight"),
-                         gradient(o, "final_proj.bias"), dx, 0);
+    mert_linear_backward(o->ops, S, c->width, P, x, weight(o, "final_proj.weight"), dprojected,
+                         gradient(o, "final_proj.weight"), gradient(o, "final_proj.bias"), dx, 0);
     return 0;
 }
 
 /* One regression head: mean squared error over [S, bins], times S * loss_weight in the loss. Adds to dx. */
-static int regression(mert_objective *o, int64_t S, int64_t bins, const char *w, const char *b, double loss_weight, const float *target, double *sum,
-                      const float *x, float *dx, mert_error *e)
+static int regression(mert_objective *o, int64_t S, int64_t bins, const char *w, const char *b, double loss_weight,
+                      const float *target, double *sum, const float *x, float *dx, mert_error *e)
 {
     int64_t D = o->layout->config.width;
     float *y = take(o, S * bins);
@@ -153,7 +163,8 @@ static int regression(mert_objective *o, int64_t S, int64_t bins, const char *w,
     return 0;
 }
 
-int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const float *hidden, float *dhidden, mert_error *e)
+int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const float *hidden, float *dhidden,
+                       mert_error *e)
 {
     const mert_config *c = &o->layout->config;
     const mert_objective_config *w = &o->config;
@@ -169,11 +180,11 @@ int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_si
     mert_gather(o->ops, .to = x, .from = hidden, .index = m->rows, .n = m->S, .D = c->width);
     if (codebooks(o, m, x, dx, e))
         return -1;
-    if (m->cqt && regression(o, m->S, c->cqt_target_bins, "encoder_cqt_model.fc.weight", "encoder_cqt_model.fc.bias", share * w->cqt_weight,
-                             m->cqt, o->sums + MERT_OBJECTIVE_CQT, x, dx, e))
+    if (m->cqt && regression(o, m->S, c->cqt_target_bins, "encoder_cqt_model.fc.weight", "encoder_cqt_model.fc.bias",
+                             share * w->cqt_weight, m->cqt, o->sums + MERT_OBJECTIVE_CQT, x, dx, e))
         return -1;
-    if (m->mel && regression(o, m->S, c->mel_target_bins, "encoder_mel_model.fc.weight", "encoder_mel_model.fc.bias", share * w->mel_weight,
-                             m->mel, o->sums + MERT_OBJECTIVE_MEL, x, dx, e))
+    if (m->mel && regression(o, m->S, c->mel_target_bins, "encoder_mel_model.fc.weight", "encoder_mel_model.fc.bias",
+                             share * w->mel_weight, m->mel, o->sums + MERT_OBJECTIVE_MEL, x, dx, e))
         return -1;
     if (dhidden)
         mert_scatter_add(o->ops, .to = dhidden, .from = dx, .index = m->rows, .n = m->S, .D = c->width);

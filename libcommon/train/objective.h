@@ -1,6 +1,7 @@
-/* HuBERT's criterion over K codebooks and the regression heads, forward and backward (REFERENCE section 2), on the S masked frames of a
- * batch. For codebook k:  logits = s * cos(proj_k(x), e_{k,v}),  cross entropy over all rows v of the codebook's label embeddings;
- * s = 1 / logit_temperature, or learnable. With target_glu the embeddings pass Linear and GLU first. */
+/* HuBERT's criterion over K codebooks and the regression heads, forward and backward (REFERENCE section 2), on the S
+ * masked frames of a batch. For codebook k:  logits = s * cos(proj_k(x), e_{k,v}),  cross entropy over all rows v of
+ * the codebook's label embeddings; s = 1 / logit_temperature, or learnable. With target_glu the embeddings pass Linear
+ * and GLU first. */
 #ifndef MERT_OBJECTIVE_H
 #define MERT_OBJECTIVE_H
 
@@ -38,7 +39,9 @@ int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *
 void mert_objective_close(mert_objective *o);
 
 /* hidden: device [rows, D]. Adds to o->sums, and (dhidden not NULL) to dhidden, device [rows, D], the gradient of
- * weight * (sum of cross entropies) + sample_size * (cqt_weight * mean squared error + ...), and to the parameters' gradients. */
-int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const float *hidden, float *dhidden, mert_error *e);
+ * weight * (sum of cross entropies) + sample_size * (cqt_weight * mean squared error + ...), and to the parameters'
+ * gradients. */
+int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const float *hidden, float *dhidden,
+                       mert_error *e);
 
 #endif

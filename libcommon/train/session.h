@@ -30,8 +30,8 @@ typedef struct mert_session {
     float *m, *v; /* the moments, likewise */
 } mert_session;
 
-/* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of each
- * process. */
+/* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of
+ * each process. */
 int mert_session_model(mert_session *s, mert_error *e);
 /* Instead of random weights: where checkpoint `update` of SAVE stands (its data and recipe must be the session's). An
  * update stays as many batches as it was, however many processes share them. */
@@ -53,11 +53,12 @@ typedef struct mert_step {
     char unreadable_why[1024]; /* ... the last of them */
 } mert_step;
 
-/* One update: state.batches batches, dealt out. Sums are those of all processes. The number of the update, and with it the schedule, goes on when it is left out. */
+/* One update: state.batches batches, dealt out. Sums are those of all processes. The number of the update, and with it
+ * the schedule, goes on when it is left out. */
 int mert_session_update(mert_session *s, mert_step *step, mert_error *e);
 
-/* Before mert_session_begin: what the two nearest unmasked labels (neighbours.h) tell of the masked ones that mert_session_validate asks
- * for, learnt from crops of the training corpus. bits [K]: per masked frame. */
+/* Before mert_session_begin: what the two nearest unmasked labels (neighbours.h) tell of the masked ones that
+ * mert_session_validate asks for, learnt from crops of the training corpus. bits [K]: per masked frame. */
 int mert_session_neighbours(mert_session *s, double *bits, mert_error *e);
 
 /* The loss on the validation corpus, always on the same crops with the same masks. */

@@ -90,7 +90,8 @@ static mert_slot *fetch(mert_shards *s, int part)
     wait_for(s, slot);
     slot->part = part;
     slot->used = ++s->clock;
-    s->ops->download(s->ops, slot->host + p->from, s->weights + mert_shards_own(s, part), (size_t)p->n * sizeof *slot->host);
+    s->ops->download(s->ops, slot->host + p->from, s->weights + mert_shards_own(s, part),
+                     (size_t)p->n * sizeof *slot->host);
     s->ops->wait(s->ops);
     slot->number = mert_exchange_queue_put(s->queue, MERT_ALL_GATHER, slot->host, s->parts.part[part].n);
     return slot;

@@ -25,8 +25,9 @@ typedef struct mert_state {
 /* A hash of the manifest and of what the codebooks are: a run goes on with the same data only. */
 uint64_t mert_state_data(const mert_corpus *c);
 
-/* Where the moments come from: `tensor` is asked for those of one parameter after the other, in the layout's order, first
- * for all of the first moment, then for all of the second; what it returns is good until the next call. NULL on error. */
+/* Where the moments come from: `tensor` is asked for those of one parameter after the other, in the layout's order,
+ * first for all of the first moment, then for all of the second; what it returns is good until the next call. NULL on
+ * error. */
 typedef struct mert_moment_source {
     const float *(*tensor)(void *arg, int which, const mert_parameter *p, mert_error *e);
     void *arg;
@@ -39,9 +40,9 @@ int64_t mert_state_newest(const char *save);
  * and v. */
 int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe *r, mert_weights *w, float *m,
                     float *v, mert_error *e);
-/* Removes what runs that died have left half written, and the checkpoints that the recipe does not keep: one stays that is
- * among the newest `keep`, whose update is a multiple of keep_interval, or that was written in the last keep_hours; the
- * newest always does. All three 0: all stay. */
+/* Removes what runs that died have left half written, and the checkpoints that the recipe does not keep: one stays that
+ * is among the newest `keep`, whose update is a multiple of keep_interval, or that was written in the last keep_hours;
+ * the newest always does. All three 0: all stay. */
 int mert_state_prune(const char *save, const mert_recipe *r, mert_error *e);
 
 /* Copies what `from` (of any run or publication) has in common with w, name by name; returns how many tensors were

@@ -45,7 +45,8 @@ mert_train_targets *mert_train_targets_new(const mert_config *c, mert_error *e)
         q.sample_rate = c->sample_rate;
         q.hop = mert_config_stride(c);
         q.bins = c->cqt_target_bins;
-        q.bins_per_octave = c->cqt_target_bins / 7 > 0 ? c->cqt_target_bins / 7 : 1; /* seven octaves, as the official code has it */
+        q.bins_per_octave =
+            c->cqt_target_bins / 7 > 0 ? c->cqt_target_bins / 7 : 1; /* seven octaves, as the official code has it */
         if (!(t->cqt = mert_cqt_batch_new(&q, e)))
             goto fail;
     }
@@ -132,9 +133,17 @@ static void normalise(float *x, int64_t elements, const double *sums, int64_t B,
         x[i] = (x[i] - m) * f;
 }
 
-static int mel_targets(mert_train_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *mel, mert_error *e)
+static int mel_targets(mert_train_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *mel,
+                       mert_error *e)
 {
-    job j = {t, B, L, T, audio, mel, calloc((size_t)t->workers, sizeof(mert_error)), calloc((size_t)t->workers, sizeof(int)),
+    job j = {t,
+             B,
+             L,
+             T,
+             audio,
+             mel,
+             calloc((size_t)t->workers, sizeof(mert_error)),
+             calloc((size_t)t->workers, sizeof(int)),
              calloc((size_t)(2 * B), sizeof(double))};
     int bad = !j.errors || !j.bad || !j.sums ? mert_fail(e, "out of memory") : 0;
     if (!bad) {
@@ -146,14 +155,16 @@ static int mel_targets(mert_train_targets *t, int64_t B, int64_t L, int64_t T, c
             }
     }
     if (!bad)
-        normalise(mel, B * T * t->c.mel_target_bins, j.sums, B, B * (L / mert_config_stride(&t->c) + 1) * t->c.mel_target_bins);
+        normalise(mel, B * T * t->c.mel_target_bins, j.sums, B,
+                  B * (L / mert_config_stride(&t->c) + 1) * t->c.mel_target_bins);
     free(j.errors);
     free(j.bad);
     free(j.sums);
     return bad;
 }
 
-int mert_train_targets_compute(mert_train_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt, float *mel, mert_error *e)
+int mert_train_targets_compute(mert_train_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt,
+                               float *mel, mert_error *e)
 {
     if (t->cqt && mert_cqt_batch_run(t->cqt, B, L, T, audio, cqt, e))
         return -1;

@@ -9,8 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOST_MASK, HOST_ROWS, HOST_TARGETS, HOST_CQT, HOST_MEL, HOST_CHOSEN, HOST_OTHER_ROWS, HOST_OTHER_TARGETS, HOST_INPUT,
-       HOST_REPLACED, HOST_CHANNELS, HOSTS };
+enum {
+    HOST_MASK,
+    HOST_ROWS,
+    HOST_TARGETS,
+    HOST_CQT,
+    HOST_MEL,
+    HOST_CHOSEN,
+    HOST_OTHER_ROWS,
+    HOST_OTHER_TARGETS,
+    HOST_INPUT,
+    HOST_REPLACED,
+    HOST_CHANNELS,
+    HOSTS
+};
 
 struct mert_trainer {
     const mert_layout *layout;
@@ -25,9 +37,8 @@ struct mert_trainer {
     struct { void *p; size_t bytes; } host[HOSTS]; /* staging: an upload reads its source until the wait */
 };
 
-
-mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o, const mert_adam_config *a,
-                               const mert_sharing *sharing, mert_error *e)
+mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o,
+                               const mert_adam_config *a, const mert_sharing *sharing, mert_error *e)
 {
     mert_trainer *t = calloc(1, sizeof *t);
     if (!t) {
@@ -103,7 +114,8 @@ static uint64_t choose_codebooks(const mert_trainer *t, const mert_regime *r)
 }
 
 /* The targets' rows of masked frames: from [B * T, bins] to [S, bins]. */
-static const float *masked_rows(mert_trainer *t, const float *all, const int32_t *rows, int64_t S, int64_t bins, float *to)
+static const float *masked_rows(mert_trainer *t, const float *all, const int32_t *rows, int64_t S, int64_t bins,
+                                float *to)
 {
     for (int64_t i = 0; i < S; i++)
         memcpy(to + i * bins, all + rows[i] * bins, (size_t)bins * sizeof(float));
@@ -114,7 +126,8 @@ static int upload_targets(mert_trainer *t, const mert_batch *b, mert_chosen *m, 
 {
     const mert_config *c = &t->layout->config;
     int64_t n = b->B * b->T, cqt = c->cqt_target_bins, mel = c->mel_target_bins;
-    float *q = staging(t, HOST_CQT, (size_t)(n * cqt + 1) * sizeof(float)), *l = staging(t, HOST_MEL, (size_t)(n * mel + 1) * sizeof(float));
+    float *q = staging(t, HOST_CQT, (size_t)(n * cqt + 1) * sizeof(float)),
+          *l = staging(t, HOST_MEL, (size_t)(n * mel + 1) * sizeof(float));
     float *picked = staging(t, HOST_CHOSEN, (size_t)(m->S * (cqt + mel) + 1) * sizeof(float));
     if (!q || !l || !picked)
         return mert_fail(e, "out of memory");
@@ -128,7 +141,8 @@ static int upload_targets(mert_trainer *t, const mert_batch *b, mert_chosen *m, 
 }
 
 /* The frames whose mask is `masked`, as lists: which rows, which classes. */
-static int upload_chosen(mert_trainer *t, const mert_batch *b, int masked, mert_chosen *m, const int32_t **host_rows, mert_error *e)
+static int upload_chosen(mert_trainer *t, const mert_batch *b, int masked, mert_chosen *m, const int32_t **host_rows,
+                         mert_error *e)
 {
     const mert_config *c = &t->layout->config;
     int64_t n = b->B * b->T, S = 0;
@@ -143,8 +157,8 @@ static int upload_chosen(mert_trainer *t, const mert_batch *b, int masked, mert_
         for (int64_t i = 0; i < S; i++) {
             int32_t label = b->labels[k * n + rows[i]];
             if (label < 0 || label >= c->classes[k])
-                return mert_fail(e, "codebook %d: label %d of frame %lld is outside its %lld classes", k, (int)label, (long long)(rows[i] % b->T),
-                                 (long long)c->classes[k]);
+                return mert_fail(e, "codebook %d: label %d of frame %lld is outside its %lld classes", k, (int)label,
+                                 (long long)(rows[i] % b->T), (long long)c->classes[k]);
             targets[k * S + i] = label + c->special_rows;
         }
     m->S = S;
@@ -213,8 +227,8 @@ static int upload_input(mert_trainer *t, const mert_batch *b, const float **cqt,
 }
 
 /* d: the objective's sums of masked frames, then of the others. */
-static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chosen *m, double sample_size, const double *d, double squares,
-                     float logit, mert_sums *s)
+static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chosen *m, double sample_size,
+                     const double *d, double squares, float logit, mert_sums *s)
 {
     const mert_config *c = &t->layout->config;
     const mert_objective_config *o = &t->objective.config;

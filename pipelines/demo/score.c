@@ -4,8 +4,8 @@
  *     DIR/labels/NAME.chords.tsv   what is being played: start s, end s, chord, root, quality, pitch classes
  *     DIR/pieces.tsv               one line per piece: key, tempo, instruments, and how its audio is to be encoded
  *
- * The music is made so that there is something to learn in it: sections (A A B A) that come again, a functional progression
- * with cadences under a melody that follows the chords, one of 24 keys, a few instruments out of many. */
+ * The music is made so that there is something to learn in it: sections (A A B A) that come again, a functional
+ * progression with cadences under a melody that follows the chords, one of 24 keys, a few instruments out of many. */
 #include <errno.h>
 #include <math.h>
 #include <stdint.h>
@@ -47,21 +47,24 @@ static double spread(rng *r) { return uniform(r) + uniform(r) + uniform(r) - 1.5
 
 typedef struct instrument { int program; const char *name; int low, high; } instrument;
 
-static const instrument melodies[] = {
-    {73, "flute", 67, 91}, {68, "oboe", 62, 84}, {71, "clarinet", 58, 82}, {40, "violin", 62, 88}, {56, "trumpet", 60, 80},
-    {65, "alto sax", 56, 78}, {11, "vibraphone", 60, 86}, {26, "jazz guitar", 55, 79}, {0, "piano", 64, 88},
-    {22, "harmonica", 62, 84}, {80, "square lead", 64, 86}, {12, "marimba", 60, 84}};
+static const instrument melodies[] = {{73, "flute", 67, 91},      {68, "oboe", 62, 84},        {71, "clarinet", 58, 82},
+                                      {40, "violin", 62, 88},     {56, "trumpet", 60, 80},     {65, "alto sax", 56, 78},
+                                      {11, "vibraphone", 60, 86}, {26, "jazz guitar", 55, 79}, {0, "piano", 64, 88},
+                                      {22, "harmonica", 62, 84},  {80, "square lead", 64, 86}, {12, "marimba", 60, 84}};
 static const instrument chordals[] = {
-    {0, "piano", 55, 74}, {4, "electric piano", 55, 74}, {24, "nylon guitar", 52, 71}, {25, "steel guitar", 52, 71},
-    {6, "harpsichord", 55, 74}, {16, "organ", 55, 74}, {46, "harp", 55, 76}, {7, "clavinet", 52, 71}, {27, "clean guitar", 52, 71}};
-static const instrument basses[] = {
-    {32, "acoustic bass", 28, 48}, {33, "fingered bass", 28, 48}, {34, "picked bass", 28, 48}, {35, "fretless bass", 28, 48},
-    {38, "synth bass", 28, 48}, {43, "contrabass", 28, 48}, {58, "tuba", 29, 50}};
+    {0, "piano", 55, 74},         {4, "electric piano", 55, 74}, {24, "nylon guitar", 52, 71},
+    {25, "steel guitar", 52, 71}, {6, "harpsichord", 55, 74},    {16, "organ", 55, 74},
+    {46, "harp", 55, 76},         {7, "clavinet", 52, 71},       {27, "clean guitar", 52, 71}};
+static const instrument basses[] = {{32, "acoustic bass", 28, 48}, {33, "fingered bass", 28, 48},
+                                    {34, "picked bass", 28, 48},   {35, "fretless bass", 28, 48},
+                                    {38, "synth bass", 28, 48},    {43, "contrabass", 28, 48},
+                                    {58, "tuba", 29, 50}};
 static const instrument pads[] = {
     {48, "strings", 52, 76}, {49, "slow strings", 52, 76}, {52, "choir", 52, 74}, {89, "warm pad", 50, 74},
     {61, "brass section", 52, 72}, {19, "church organ", 50, 74}};
 
-/* The band: which of these a seed's pieces are played on. Small enough that every instrument is heard in several pieces. */
+/* The band: which of these a seed's pieces are played on. Small enough that every instrument is heard in several
+ * pieces. */
 typedef struct band { const instrument *melody[4], *chords[3], *bass[2], *pad[2]; } band;
 
 static void hire(rng *r, const instrument *table, int n, const instrument **to, int wanted)
@@ -79,24 +82,31 @@ static const struct { const char *name; int n, steps[4]; } qualities[] = {
 
 /* The chords of each function (tonic, subdominant, dominant), the plainest first. */
 typedef struct degree { int step, quality; } degree;
-static const struct { degree of[3][4]; int n[3]; } harmony[2] = {
-    {{{{0, MAJ}, {9, MIN}, {4, MIN}, {0, MAJ7}}, {{5, MAJ}, {2, MIN}, {2, MIN7}, {5, MAJ7}}, {{7, MAJ}, {7, DOM7}, {11, DIM}, {0, 0}}},
-     {4, 4, 3}},
-    {{{{0, MIN}, {8, MAJ}, {3, MAJ}, {0, MIN7}}, {{5, MIN}, {8, MAJ}, {2, DIM}, {5, MIN7}}, {{7, MAJ}, {7, DOM7}, {10, MAJ}, {0, 0}}},
-     {4, 4, 3}}};
+static const struct { degree of[3][4]; int n[3];
+} harmony[2] = {{{{{0, MAJ}, {9, MIN}, {4, MIN}, {0, MAJ7}},
+                  {{5, MAJ}, {2, MIN}, {2, MIN7}, {5, MAJ7}},
+                  {{7, MAJ}, {7, DOM7}, {11, DIM}, {0, 0}}},
+                 {4, 4, 3}},
+                {{{{0, MIN}, {8, MAJ}, {3, MAJ}, {0, MIN7}},
+                  {{5, MIN}, {8, MAJ}, {2, DIM}, {5, MIN7}},
+                  {{7, MAJ}, {7, DOM7}, {10, MAJ}, {0, 0}}},
+                 {4, 4, 3}}};
 enum { TONIC, SUBDOMINANT, DOMINANT };
 static const int scales[2][7] = {{0, 2, 4, 5, 7, 9, 11}, {0, 2, 3, 5, 7, 8, 10}};
 
-static const char *const key_names[2][12] = {
-    {"C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"}, {"C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B"}};
+static const char *const key_names[2][12] = {{"C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"},
+                                             {"C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B"}};
 static const char *const mode_names[2] = {"major", "minor"};
 
 /* Drum patterns in sixteenths: kick, snare, hat. 4/4, then 3/4. */
-static const char *const grooves[2][4][3] = {
-    {{"x.......x.......", "....x.......x...", "x.x.x.x.x.x.x.x."}, {"x.....x.x..x....", "....x.......x..x", "xxx.xxx.xxx.xxx."},
-     {"x...x...x...x...", "....x.......x...", "..x...x...x...x."}, {"x.........x.....", "........x.......", "x...x...x...x..."}},
-    {{"x...........", "....x...x...", "x.x.x.x.x.x."}, {"x.....x.....", "........x...", "x...x...x..."},
-     {"x...........", "....x...x...", "..x...x...x."}, {"x.......x...", "....x.......", "x.x.x.x.x.xx"}}};
+static const char *const grooves[2][4][3] = {{{"x.......x.......", "....x.......x...", "x.x.x.x.x.x.x.x."},
+                                              {"x.....x.x..x....", "....x.......x..x", "xxx.xxx.xxx.xxx."},
+                                              {"x...x...x...x...", "....x.......x...", "..x...x...x...x."},
+                                              {"x.........x.....", "........x.......", "x...x...x...x..."}},
+                                             {{"x...........", "....x...x...", "x.x.x.x.x.x."},
+                                              {"x.....x.....", "........x...", "x...x...x..."},
+                                              {"x...........", "....x...x...", "..x...x...x."},
+                                              {"x.......x...", "....x.......", "x.x.x.x.x.xx"}}};
 
 /* ---- a piece ---- */
 
@@ -133,7 +143,8 @@ static int chord_mask(const chord *c)
     return mask;
 }
 
-/* The scale under a chord: where the chord has a note beside the scale (the raised seventh), it replaces its neighbour. */
+/* The scale under a chord: where the chord has a note beside the scale (the raised seventh), it replaces its neighbour.
+ */
 static int scale_mask(const piece *p, const chord *c)
 {
     int mask = 0, chordal = chord_mask(c);
@@ -156,7 +167,8 @@ static int nearest(int from, int mask)
     return up - from < from - down ? up : down;
 }
 
-/* Nobody plays exactly on the grid or equally loud: a few milliseconds, a few steps of velocity, and swung off-beats. */
+/* Nobody plays exactly on the grid or equally loud: a few milliseconds, a few steps of velocity, and swung off-beats.
+ */
 static void play(piece *p, int which, int start, int length, int pitch, double loudness)
 {
     part *t = &p->parts[which];
@@ -216,11 +228,14 @@ static const chord *chord_at(const piece *p, int tick)
     return &p->chords[i];
 }
 
-/* A rhythm in eighths for one bar: cells of a half note (4/4) or a dotted half (3/4) cut at random, remembered by the caller. */
+/* A rhythm in eighths for one bar: cells of a half note (4/4) or a dotted half (3/4) cut at random, remembered by the
+ * caller. */
 static int write_rhythm(rng *r, int beats, int to[12])
 {
-    static const int cells[][5] = {{4, 0}, {2, 2, 0}, {3, 1, 0}, {1, 1, 2, 0}, {2, 1, 1, 0}, {1, 1, 1, 1, 0}, {2, 2, 0}, {-2, 2, 0}, {-1, 1, 2, 0}};
-    static const int threes[][5] = {{2, 2, 2, 0}, {4, 2, 0}, {2, 1, 1, 2, 0}, {3, 1, 2, 0}, {6, 0}, {-2, 2, 2, 0}, {2, 2, 1, 1, 0}};
+    static const int cells[][5] = {{4, 0},          {2, 2, 0}, {3, 1, 0},  {1, 1, 2, 0}, {2, 1, 1, 0},
+                                   {1, 1, 1, 1, 0}, {2, 2, 0}, {-2, 2, 0}, {-1, 1, 2, 0}};
+    static const int threes[][5] = {{2, 2, 2, 0}, {4, 2, 0},     {2, 1, 1, 2, 0}, {3, 1, 2, 0},
+                                    {6, 0},       {-2, 2, 2, 0}, {2, 2, 1, 1, 0}};
     int n = 0;
     for (int half = 0; half < (beats == 4 ? 2 : 1); half++) {
         const int *cell = beats == 4 ? cells[below(r, 9)] : threes[below(r, 7)];
@@ -229,8 +244,8 @@ static int write_rhythm(rng *r, int beats, int to[12])
     return n;
 }
 
-/* Two rhythms per section, used x x y x; the pitches walk: chord notes on the beat, scale steps between. Sections with the same letter
- * draw the same numbers, so the same tune comes again, bent only where the chords differ. */
+/* Two rhythms per section, used x x y x; the pitches walk: chord notes on the beat, scale steps between. Sections with
+ * the same letter draw the same numbers, so the same tune comes again, bent only where the chords differ. */
 static void write_melody(piece *p, int bar, int bars, char section, double loud, int doubled)
 {
     rng r = fork_rng(p->seed, (uint64_t)p->number, (uint64_t)section << 8);
@@ -288,7 +303,8 @@ static void write_chord(piece *p, const chord *c, int *anchor, double loud)
             if (tick % QUARTER == 0) continue;
             break;
         default: /* broken, up or up and down */
-            play(p, CHORDS, tick, EIGHTH * 2, v[p->comping == 3 ? eighth % n : abs((eighth + n - 1) % (2 * n - 2) - n + 1)], loud);
+            play(p, CHORDS, tick, EIGHTH * 2,
+                 v[p->comping == 3 ? eighth % n : abs((eighth + n - 1) % (2 * n - 2) - n + 1)], loud);
             continue;
         }
         for (int i = 0; i < n; i++) play(p, CHORDS, tick + 4 * i, length * 19 / 20, v[i], loud - 0.04);
@@ -298,7 +314,8 @@ static void write_chord(piece *p, const chord *c, int *anchor, double loud)
 static void write_bass(piece *p, const chord *c, double loud)
 {
     const instrument *in = p->parts[BASS].instrument;
-    int root = seek(in->low + 4, 1, 1 << c->root), fifth = seek(root + 1, 1, 1 << (c->root + qualities[c->quality].steps[2]) % 12);
+    int root = seek(in->low + 4, 1, 1 << c->root),
+        fifth = seek(root + 1, 1, 1 << (c->root + qualities[c->quality].steps[2]) % 12);
     int scale = scale_mask(p, c), walk = root;
     for (int tick = c->start; tick < c->start + c->length; tick += EIGHTH) {
         int beat = (tick - c->start) / QUARTER, on = tick % QUARTER == 0;
@@ -364,7 +381,8 @@ static void write_ending(piece *p)
         play(p, PAD, start, length, v[i], 0.5);
     }
     play(p, BASS, start, length, seek(p->parts[BASS].instrument->low + 4, 1, root), 0.65);
-    play(p, MELODY, start, length, nearest((p->parts[MELODY].instrument->low + p->parts[MELODY].instrument->high) / 2, root), 0.65);
+    play(p, MELODY, start, length,
+         nearest((p->parts[MELODY].instrument->low + p->parts[MELODY].instrument->high) / 2, root), 0.65);
     play(p, DRUMS, start, QUARTER, 49, 0.6); /* crash */
 }
 
@@ -474,7 +492,8 @@ static void put_notes(track *t, const part *p, int channel)
     for (int i = 0; i < p->n; i++) {
         const note *n = &p->notes[i];
         unsigned char pitch = (unsigned char)n->pitch;
-        e[2 * i] = (event){n->start, 2 * p->n + i, {(unsigned char)(0x90 | channel), pitch, (unsigned char)n->velocity}, 3};
+        e[2 * i] =
+            (event){n->start, 2 * p->n + i, {(unsigned char)(0x90 | channel), pitch, (unsigned char)n->velocity}, 3};
         e[2 * i + 1] = (event){n->start + n->length, i, {(unsigned char)(0x80 | channel), pitch, 64}, 3};
     }
     qsort(e, 2 * (size_t)p->n, sizeof *e, by_time);
@@ -488,7 +507,8 @@ static void write_midi(const piece *p, const char *path)
     if (!f) die(path);
     int tracks = 1, end = p->bars * bar_ticks(p) + p->tempo * QUARTER / 60; /* one second to die away */
     for (int i = 0; i < PARTS; i++) tracks += p->parts[i].instrument != NULL;
-    unsigned char head[14] = {'M', 'T', 'h', 'd', 0, 0, 0, 6, 0, 1, 0, (unsigned char)tracks, QUARTER >> 8, QUARTER & 255};
+    unsigned char head[14] = {'M',          'T',          'h', 'd', 0, 0, 0, 6, 0, 1, 0, (unsigned char)tracks,
+                              QUARTER >> 8, QUARTER & 255};
     fwrite(head, 1, sizeof head, f);
 
     track t = {0};
@@ -535,8 +555,8 @@ static void write_chords(const piece *p, const char *path)
 
 static void write_row(FILE *f, const piece *p)
 {
-    fprintf(f, "%s.%s\t%s\t%s\t%d\t%d/4\t%s\t%.1f\t", p->name, p->container, key_names[p->mode][p->tonic], mode_names[p->mode],
-            p->tempo, p->beats, p->form, p->seconds);
+    fprintf(f, "%s.%s\t%s\t%s\t%d\t%d/4\t%s\t%.1f\t", p->name, p->container, key_names[p->mode][p->tonic],
+            mode_names[p->mode], p->tempo, p->beats, p->form, p->seconds);
     for (int i = 0, some = 0; i < PARTS; i++)
         if (p->parts[i].instrument) fprintf(f, "%s%s", some++ ? ", " : "", p->parts[i].instrument->name);
     fprintf(f, "\t%llu\t%s\t%d\t%d\n", (unsigned long long)p->seed, p->container, p->rate, p->channels);

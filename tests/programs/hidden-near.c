@@ -16,7 +16,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "hidden-near: %s\n", argc >= 3 ? e.text : "two files are needed");
         return 2;
     }
-    if (a.ndim != 3 || b.ndim != 3 || a.shape[0] != b.shape[1] || a.shape[1] != b.shape[0] || a.shape[2] != b.shape[2]) {
+    if (a.ndim != 3 || b.ndim != 3 || a.shape[0] != b.shape[1] || a.shape[1] != b.shape[0] ||
+        a.shape[2] != b.shape[2]) {
         fprintf(stderr, "hidden-near: shapes differ\n");
         return 1;
     }

@@ -1,5 +1,6 @@
-/* text-stream KIND LAYERS WIDTH RATE: lines "key number number ..." on stdin become a stream of records [T, WIDTH], or [T, LAYERS, WIDTH]
- * for hidden, with RATE frames a second (0: none). For tests that need features with known contents. */
+/* text-stream KIND LAYERS WIDTH RATE: lines "key number number ..." on stdin become a stream of records [T, WIDTH], or
+ * [T, LAYERS, WIDTH] for hidden, with RATE frames a second (0: none). For tests that need features with known contents.
+ */
 #include "../../formats/stream/mts.h"
 
 #include <stdlib.h>

@@ -1,10 +1,9 @@
 /* train-parity DIR [--device cpu|guard] [--threads N] [--processes N [--shard WHAT]] [--recompute]: replays
  * a folder of reference training (tests/golden/README.md: init.safetensors,
- * audio.npy, labels.npy, mask.npy, expect.json, grads_step1.safetensors, after.safetensors) through the trainer's own code, prints the
- * largest deviations of losses, gradients and final parameters, and exits 1 beyond the bounds:
- *   losses        1e-5 relative
- *   gradients     |difference| <= 1e-4 of the tensor's norm + 1e-6 of the global norm
- *   parameters    1e-5 absolute where the clipped gradient of update 1 is at least 1e-5, else 2 * lr * updates (k_proj.bias excepted) */
+ * audio.npy, labels.npy, mask.npy, expect.json, grads_step1.safetensors, after.safetensors) through the trainer's own
+ * code, prints the largest deviations of losses, gradients and final parameters, and exits 1 beyond the bounds: losses
+ * 1e-5 relative gradients     |difference| <= 1e-4 of the tensor's norm + 1e-6 of the global norm parameters    1e-5
+ * absolute where the clipped gradient of update 1 is at least 1e-5, else 2 * lr * updates (k_proj.bias excepted) */
 #include "../../formats/checkpoint.h"
 #include "../../formats/file.h"
 #include "../../formats/json.h"
@@ -116,10 +115,11 @@ static int read_config(replay *r, mert_error *e)
 static int read_arrays(replay *r, mert_error *e)
 {
     mert_npy audio, labels, mask;
-    if (mert_npy_open(&audio, in(r, "audio.npy"), e) || mert_npy_open(&labels, in(r, "labels.npy"), e) || mert_npy_open(&mask, in(r, "mask.npy"), e))
+    if (mert_npy_open(&audio, in(r, "audio.npy"), e) || mert_npy_open(&labels, in(r, "labels.npy"), e) ||
+        mert_npy_open(&mask, in(r, "mask.npy"), e))
         return -1;
-    if (audio.ndim != 3 || labels.ndim != 4 || mask.ndim != 3 || audio.shape[0] < r->updates || labels.shape[1] != r->config.codebooks ||
-        labels.shape[2] != audio.shape[1] || mask.shape[1] != audio.shape[1])
+    if (audio.ndim != 3 || labels.ndim != 4 || mask.ndim != 3 || audio.shape[0] < r->updates ||
+        labels.shape[1] != r->config.codebooks || labels.shape[2] != audio.shape[1] || mask.shape[1] != audio.shape[1])
         return mert_fail(e, "%s: audio, labels and mask do not fit together", r->dir);
     r->B = audio.shape[1];
     r->L = audio.shape[2];
@@ -128,7 +128,8 @@ static int read_arrays(replay *r, mert_error *e)
     r->audio = mert_npy_floats(&audio, e);
     r->labels = malloc((size_t)labels.elements * sizeof *r->labels);
     r->mask = malloc((size_t)mask.elements * sizeof *r->mask);
-    if (!r->audio || !r->labels || !r->mask || mert_npy_to_ints(&labels, 0, labels.elements, r->labels) || mert_npy_to_ints(&mask, 0, mask.elements, r->mask))
+    if (!r->audio || !r->labels || !r->mask || mert_npy_to_ints(&labels, 0, labels.elements, r->labels) ||
+        mert_npy_to_ints(&mask, 0, mask.elements, r->mask))
         return mert_fail(e, "%s: cannot read labels and mask as whole numbers", r->dir);
     mert_npy_close(&audio);
     mert_npy_close(&labels);
@@ -147,7 +148,9 @@ static int take_weights(const mert_layout *l, const mert_checkpoint *c, float *t
         if (mert_tensor_read(t, to + p->offset, e))
             return -1;
     }
-    return mert_checkpoint_count(c) == (size_t)l->count ? 0 : mert_fail(e, "%zu tensors, but the model has %d", mert_checkpoint_count(c), l->count);
+    return mert_checkpoint_count(c) == (size_t)l->count
+               ? 0
+               : mert_fail(e, "%zu tensors, but the model has %d", mert_checkpoint_count(c), l->count);
 }
 
 static void compare_loss(replay *r, int64_t update, const char *what, double got, double want)
@@ -180,7 +183,8 @@ static void compare_sums(replay *r, int64_t update, const mert_sums *s, double n
         mert_json_as_int(mert_json_at(correct, (size_t)k), &right);
         compare_loss(r, update, "cross entropy", s->ce[k], want);
         if (right != s->correct[k]) {
-            printf("update %lld: codebook %d: %lld correct, the reference has %lld\n", (long long)update, k, (long long)s->correct[k], (long long)right);
+            printf("update %lld: codebook %d: %lld correct, the reference has %lld\n", (long long)update, k,
+                   (long long)s->correct[k], (long long)right);
             r->bad = 1;
         }
     }
@@ -213,9 +217,11 @@ static void compare_gradients(replay *r, const mert_layout *l, const float *got,
     }
 }
 
-static void compare_parameters(replay *r, const mert_layout *l, const float *got, const float *want, const float *gradient)
+static void compare_parameters(replay *r, const mert_layout *l, const float *got, const float *want,
+                               const float *gradient)
 {
-    double global = norm_of(gradient, l->size), clip = r->adam.clip_norm > 0 && global > r->adam.clip_norm ? r->adam.clip_norm / global : 1;
+    double global = norm_of(gradient, l->size),
+           clip = r->adam.clip_norm > 0 && global > r->adam.clip_norm ? r->adam.clip_norm / global : 1;
     for (int i = 0; i < l->count; i++) {
         const mert_parameter *p = &l->parameters[i];
         for (int64_t j = p->offset; j < p->offset + p->n; j++) {
@@ -230,7 +236,8 @@ static void compare_parameters(replay *r, const mert_layout *l, const float *got
                 r->worst_parameter = d;
             if (!(d <= allowed)) {
                 if (r->bad < 20)
-                    printf("%s[%lld] is %.9g, the reference has %.9g (gradient %.3g)\n", p->name, (long long)(j - p->offset), got[j], want[j], gradient[j]);
+                    printf("%s[%lld] is %.9g, the reference has %.9g (gradient %.3g)\n", p->name,
+                           (long long)(j - p->offset), got[j], want[j], gradient[j]);
                 r->bad++;
             }
         }
@@ -250,13 +257,19 @@ static int make_batch(const replay *r, int64_t u, mert_batch *b, int32_t *labels
     for (int64_t i = 0; i < B; i++)
         for (int64_t t = 0; t < T; t++)
             mask[i * T + t] = r->mask[(u * B + i) * r->mask_T + t] != 0;
-    *b = (mert_batch){.B = B, .L = r->L, .T = T, .K = (int)K, .clean = r->audio + u * B * r->L, .audio = r->audio + u * B * r->L,
-                      .labels = labels, .mask = mask};
+    *b = (mert_batch){.B = B,
+                      .L = r->L,
+                      .T = T,
+                      .K = (int)K,
+                      .clean = r->audio + u * B * r->L,
+                      .audio = r->audio + u * B * r->L,
+                      .labels = labels,
+                      .mask = mask};
     return 0;
 }
 
-/* Many processes share a batch as if its clips were batches: its sums are sums over clips, and its means are means over equally many
- * frames of each. */
+/* Many processes share a batch as if its clips were batches: its sums are sums over clips, and its means are means over
+ * equally many frames of each. */
 static int can_be_shared(const replay *r, const mert_batch *b)
 {
     int64_t first = 0;
@@ -281,7 +294,8 @@ static void share_batch(const replay *r, int64_t update, mert_batch *b)
         return;
     }
     for (int k = 0; k < b->K; k++)
-        memmove(labels + k * (to - from) * b->T, labels + (k * all + from) * b->T, (size_t)((to - from) * b->T) * sizeof *labels);
+        memmove(labels + k * (to - from) * b->T, labels + (k * all + from) * b->T,
+                (size_t)((to - from) * b->T) * sizeof *labels);
     b->B = to - from;
     b->clean += from * b->L;
     b->audio += from * b->L;
@@ -333,7 +347,8 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
     gradients = calloc((size_t)w.layout.size, sizeof *gradients);
     want = calloc((size_t)w.layout.size, sizeof *want);
     want_gradients = calloc((size_t)w.layout.size, sizeof *want_gradients);
-    if (!gradients || !want || !want_gradients || take_weights(&w.layout, r->grads, want_gradients, e) || take_weights(&w.layout, r->after, want, e) ||
+    if (!gradients || !want || !want_gradients || take_weights(&w.layout, r->grads, want_gradients, e) ||
+        take_weights(&w.layout, r->after, want, e) ||
         !(t = mert_trainer_new(&w, ops, &r->objective, &r->adam, &r->sharing, e)))
         return -1;
     for (int64_t u = 1; u <= r->updates; u++) {
@@ -375,7 +390,8 @@ static const mert_option options[] = {
     {"processes", 0, MERT_INT, &processes, "N", 1, 64, NULL, "so many of this machine; or start it by mpirun"},
     {"shard", 0, MERT_CHOICE, &sharding, "WHAT", 0, 0, shardings, "what each process keeps a part of"},
     {"recompute", 0, MERT_FLAG, &recompute, NULL, 0, 0, NULL, "run layers again in the backward pass"}, {0}};
-static const mert_tool tool = {"train-parity", "replay a folder of reference training through the trainer", "[options] DIR", NULL, options, NULL};
+static const mert_tool tool = {
+    "train-parity", "replay a folder of reference training through the trainer", "[options] DIR", NULL, options, NULL};
 
 static int compare(replay *r)
 {
@@ -386,17 +402,20 @@ static int compare(replay *r)
         mert_usage_error("no such device '%s'", device);
     r->sharing = (mert_sharing){.exchange = r->x, .sharding = (mert_sharding)sharding};
     r->expect = expect = mert_json_read(in(r, "expect.json"), &e);
-    if (!expect || read_config(r, &e) || read_arrays(r, &e) || !(r->init = mert_checkpoint_open(in(r, "init.safetensors"), &e)) ||
+    if (!expect || read_config(r, &e) || read_arrays(r, &e) ||
+        !(r->init = mert_checkpoint_open(in(r, "init.safetensors"), &e)) ||
         !(r->grads = mert_checkpoint_open(in(r, "grads_step1.safetensors"), &e)) ||
         !(r->after = mert_checkpoint_open(in(r, "after.safetensors"), &e)) || run(r, ops, &e)) {
         mert_log_error("%s: %s", r->dir, e.text);
         r->x->abandon(r->x);
         return 1;
     }
-    printf("%s, process %d of %d (%s): losses %.2g relative (1e-5 allowed); gradients %.2g of what is allowed; parameters %.2g "
-           "(1e-5 allowed), %.2f%% of them excepted, those off by at most %.2g: %s\n",
-           r->dir, r->x->rank, r->x->ranks, r->x->name, r->worst_loss, r->worst_gradient, r->worst_parameter,
-           100.0 * (double)r->excepted / (double)r->parameters, r->worst_excepted, r->bad ? "beyond the bounds" : "within the bounds");
+    printf(
+        "%s, process %d of %d (%s): losses %.2g relative (1e-5 allowed); gradients %.2g of what is allowed; parameters %.2g "
+        "(1e-5 allowed), %.2f%% of them excepted, those off by at most %.2g: %s\n",
+        r->dir, r->x->rank, r->x->ranks, r->x->name, r->worst_loss, r->worst_gradient, r->worst_parameter,
+        100.0 * (double)r->excepted / (double)r->parameters, r->worst_excepted,
+        r->bad ? "beyond the bounds" : "within the bounds");
     mert_checkpoint_close(r->init);
     mert_checkpoint_close(r->grads);
     mert_checkpoint_close(r->after);

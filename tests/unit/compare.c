@@ -33,7 +33,8 @@ TEST(rows_of_the_same_update)
 
     put("reference", "# made somewhere\nupdate\tepoch\tloss\tce\tce_0\tcqt_mse\tgrad_norm\tlr\n",
         "10\t0\t8\t7\t7\t0.4\t2\t1e-3\n20\t0\t7\t6\t6\t0.3\t2\t1e-3\n30\t1\t6\t5\t5\t0.2\t1\t1e-3\n");
-    put("log.tsv", names, "5\t0\t99\t99\t99\t9\t9\t0\n10\t0\t8.7\t7.6\t6.4\t0.49\t7.9\t5\n20\t0\t7\t6\t6\t0.3\t2\t0\n25\t0\t99\t9\t9\t9\t9\t0\n");
+    put("log.tsv", names,
+        "5\t0\t99\t99\t99\t9\t9\t0\n10\t0\t8.7\t7.6\t6.4\t0.49\t7.9\t5\n20\t0\t7\t6\t6\t0.3\t2\t0\n25\t0\t99\t9\t9\t9\t9\t0\n");
     CHECK(!compare());
     CHECK(c.rows == 2 && c.within == 2 && c.left == -1 && c.last == 20 && c.n == 5);
     CHECK(!strcmp(c.columns[0].column, "loss") && c.columns[0].own == 7 && c.columns[0].reference == 7);

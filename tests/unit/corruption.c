@@ -1,6 +1,7 @@
 /* What training does to the projected frames, masks, replacement, channel masks: against a readable version of MERT's
- * apply_mask in double precision, and its backward pass against central differences of that; on the CPU and on the guard
- * backend, all results with the same bytes. Then through the whole trainer: the loss moves as the gradient says. */
+ * apply_mask in double precision, and its backward pass against central differences of that; on the CPU and on the
+ * guard backend, all results with the same bytes. Then through the whole trainer: the loss moves as the gradient says.
+ */
 #include "nn.h"
 
 #include "../../libcommon/models/encoder_state.h"

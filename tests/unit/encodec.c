@@ -305,8 +305,8 @@ TEST(a_config_that_contradicts_the_tensors_is_refused)
     }
 }
 
-/* Items in lock-step are the items one by one: any number together, any number of frames that may wait (so that items go
- * through in parts), lengths that differ, one dropped in between, any threads. */
+/* Items in lock-step are the items one by one: any number together, any number of frames that may wait (so that items
+ * go through in parts), lengths that differ, one dropped in between, any threads. */
 enum { ITEMS = 7 };
 static const int64_t lengths[ITEMS] = {30000, 3, 64 * 320, 45001, 320, 12345, 64 * 640 + 1};
 

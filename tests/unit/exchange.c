@@ -1,5 +1,5 @@
-/* Processes that share memory: sums, pieces, the queue, and what the one that started them says of their end. Moments that
- * are kept elsewhere. */
+/* Processes that share memory: sums, pieces, the queue, and what the one that started them says of their end. Moments
+ * that are kept elsewhere. */
 #include "../../libcommon/train/exchange.h"
 #include "../../libcommon/train/exchange_queue.h"
 #include "../../libcommon/train/moments.h"
@@ -190,7 +190,13 @@ static int updated(mert_ops *ops, const char *where, float *m, float *v, float *
 {
     mert_error e = {{0}};
     mert_moments *s = mert_moments_new(ops, PARAMETERS, where, &e);
-    mert_adam_args how = {.gradient_scale = 0.5, .lr = 1e-3, .step = 1e-3, .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.01};
+    mert_adam_args how = {.gradient_scale = 0.5,
+                          .lr = 1e-3,
+                          .step = 1e-3,
+                          .beta1 = 0.9,
+                          .beta2 = 0.98,
+                          .eps = 1e-6,
+                          .weight_decay = 0.01};
     float *weights = mert_ops_floats(ops, PARAMETERS), *gradients = mert_ops_floats(ops, PARAMETERS);
     int bad = !s || !weights || !gradients;
     for (int64_t i = 0; i < PARAMETERS; i++) {

@@ -1,5 +1,6 @@
-/* The encoder for inference (models/forward.h) against the one for training, whose every step the reference's vectors confirm: all
- * architectures, lengths around the blocks of time and of rows, from the weights and from a packed file, on both backends. */
+/* The encoder for inference (models/forward.h) against the one for training, whose every step the reference's vectors
+ * confirm: all architectures, lengths around the blocks of time and of rows, from the weights and from a packed file,
+ * on both backends. */
 #include "../../libcommon/models/cqt_input.h"
 #include "../../libcommon/models/encoder.h"
 #include "../../libcommon/models/forward.h"
@@ -7,7 +8,10 @@
 
 enum { LAYERS = 2 };
 
-typedef struct kind { const char *name; int layer_norm, conv_bias, pre_ln, deepnorm, cqt_bins, width, heads, groups; } kind;
+typedef struct kind {
+    const char *name;
+    int layer_norm, conv_bias, pre_ln, deepnorm, cqt_bins, width, heads, groups;
+} kind;
 
 static const kind kinds[] = {{"post-LN", 0, 0, 0, 0, 0, 32, 4, 4}, {"pre-LN, other extractor", 1, 1, 1, 0, 0, 48, 4, 3},
                              {"deepnorm, conv bias", 0, 1, 0, 1, 0, 24, 2, 1}, {"CQT input", 0, 0, 1, 0, 7, 96, 2, 2}};
@@ -80,7 +84,8 @@ static states room_for_states(int64_t n)
 }
 
 /* The training encoder's hidden states, as doubles. */
-static void oracle(const mert_weights *w, const float *x, int64_t L, const float *cqt, double *exact[LAYERS + 1], int64_t n)
+static void oracle(const mert_weights *w, const float *x, int64_t L, const float *cqt, double *exact[LAYERS + 1],
+                   int64_t n)
 {
     mert_error e;
     mert_regime inference = {0};
@@ -102,7 +107,8 @@ static void one_length(const mert_weights *w, mert_forward *f, int64_t L, int la
     mert_error e;
     const mert_config *c = &w->layout.config;
     int64_t T = mert_config_frames(c, L), n = T * c->width;
-    float *x = put(numbers(L, (uint32_t)L), L), *cqt = c->cqt_input ? put(numbers(T * c->cqt_input_bins, 3), T * c->cqt_input_bins) : NULL;
+    float *x = put(numbers(L, (uint32_t)L), L),
+          *cqt = c->cqt_input ? put(numbers(T * c->cqt_input_bins, 3), T * c->cqt_input_bins) : NULL;
     double *exact[LAYERS + 1];
     states s = room_for_states(n);
     oracle(w, x, L, cqt, exact, n);
@@ -141,8 +147,8 @@ TEST(all_kinds_and_lengths)
     }
 }
 
-/* A clip whose offset is fifty times its variation, most of which GroupNorm takes away: both ways are left with float's rounding of the
- * larger numbers, and no more. */
+/* A clip whose offset is fifty times its variation, most of which GroupNorm takes away: both ways are left with float's
+ * rounding of the larger numbers, and no more. */
 TEST(offset)
 {
     mert_config c = config_of(&kinds[0]);

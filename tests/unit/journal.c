@@ -80,7 +80,8 @@ TEST(rows_say_what_happened)
              "mel_mse\tmasked_frames\tgrad_norm\tlr\tattention_logit\taudio_seconds_per_second\twaiting\tskipped"));
     CHECK(is(line_of("log.tsv", 2),
              "2\t2\t6.4\t3.5\t3\t4\tnan\t0.25\t0.5\tnan\t0.5\t0.25\t0\t100\t1.5\t0.001\t-3.25\t4\t0.25\t1"));
-    CHECK(is(line_of("valid.tsv", 1), "1\t6.4\t3.5\t3\t4\tnan\t0.25\t0.5\tnan\t7\t6\t5\t7\t6\t5\t7\t6\t5\t0.5\t0.25\t0\t100"));
+    CHECK(is(line_of("valid.tsv", 1),
+             "1\t6.4\t3.5\t3\t4\tnan\t0.25\t0.5\tnan\t7\t6\t5\t7\t6\t5\t7\t6\t5\t0.5\t0.25\t0\t100"));
     CHECK(strstr(line, "update 2 of 10: 3.500 bits") && strstr(line, "logit -3.25") && strstr(line, "25.0% waiting"));
 }
 

@@ -135,13 +135,17 @@ TEST(sums_do_not_depend_on_order_or_split)
     mert_kmeans_sums a, b, c;
     mert_error e;
     for (int i = 0; i < N * D; i++)
-        x[i] = (float)(mert_random_normal(&key, (uint32_t)i) * pow(10, i % 9 - 4) * (i == 777 ? 1e-36 : i == 901 ? 1e13 : 1));
+        x[i] = (float)(mert_random_normal(&key, (uint32_t)i) * pow(10, i % 9 - 4) *
+                       (i == 777   ? 1e-36
+                        : i == 901 ? 1e13
+                                   : 1));
     for (int i = 0; i < N; i++) {
         label[i] = i * 31 % K;
         d2[i] = mert_random_uniform(&key, (uint32_t)(N * D + i)) * pow(10, i % 7);
         all += d2[i];
     }
-    CHECK(!mert_kmeans_sums_new(&a, K, D, &e) && !mert_kmeans_sums_new(&b, K, D, &e) && !mert_kmeans_sums_new(&c, K, D, &e));
+    CHECK(!mert_kmeans_sums_new(&a, K, D, &e) && !mert_kmeans_sums_new(&b, K, D, &e) &&
+          !mert_kmeans_sums_new(&c, K, D, &e));
     CHECK(!mert_kmeans_sums_add(&a, x, N, label, d2, &e));
     CHECK(!mert_kmeans_sums_add(&b, x + 123 * D, N - 123, label + 123, d2 + 123, &e));
     for (int i = 122; i >= 0; i--) {
@@ -166,7 +170,8 @@ TEST(sums_do_not_depend_on_order_or_split)
             long double s = 0;
             for (int i = 0; i < N; i++)
                 s += label[i] == v ? (long double)x[i * D + j] : 0;
-            CHECK_NEAR(mert_kmeans_sums_value(&a, v, j), (double)s, 1e-15 * fabs((double)s) + (fabs((double)s) > 1e10 ? 1e-5 : 1e-12));
+            CHECK_NEAR(mert_kmeans_sums_value(&a, v, j), (double)s,
+                       1e-15 * fabs((double)s) + (fabs((double)s) > 1e10 ? 1e-5 : 1e-12));
         }
     CHECK_NEAR(inertia, (double)all, 1e-12 * inertia);
     mert_kmeans_sums_free(&a), mert_kmeans_sums_free(&b), mert_kmeans_sums_free(&c);
@@ -186,9 +191,12 @@ TEST(a_pass_does_not_depend_on_order_or_split)
     mert_error e;
     for (int i = 0; i < N; i++)
         for (int j = 0; j < D; j++) /* some points are equal, and the two farthest are 17 and 600 */
-            x[i * D + j] = i == 17 ? 9e3f : i == 600 ? -8e3f : (float)(50 * (i % 2) + mert_random_normal(&key, (uint32_t)(i / 3 * D + j)));
+            x[i * D + j] = i == 17    ? 9e3f
+                           : i == 600 ? -8e3f
+                                      : (float)(50 * (i % 2) + mert_random_normal(&key, (uint32_t)(i / 3 * D + j)));
     mert_nearest_plain(centre, K, D, x, N, label, d2);
-    CHECK(!mert_kmeans_pass_new(&a, K, D, &e) && !mert_kmeans_pass_new(&b, K, D, &e) && !mert_kmeans_pass_new(&c, K, D, &e));
+    CHECK(!mert_kmeans_pass_new(&a, K, D, &e) && !mert_kmeans_pass_new(&b, K, D, &e) &&
+          !mert_kmeans_pass_new(&c, K, D, &e));
     CHECK(!mert_kmeans_pass_add(&a, x, N, label, d2, &e));
     for (int at = 800; at >= 0; at -= 100) {
         mert_kmeans_pass_clear(&c);

@@ -66,7 +66,8 @@ TEST(writes_one_file_per_codebook)
     mts_begin b = begin_of(0, 3, 3);
     mts_record r = codes_of(0, "x", 2);
     CHECK(w && !mert_labels_stream(w, &b, &err));
-    CHECK(!mert_labels_record(w, &r, &err) && !mert_labels_frames(w, some, 1, &err) && !mert_labels_frames(w, some + 2, 3, &err));
+    CHECK(!mert_labels_record(w, &r, &err) && !mert_labels_frames(w, some, 1, &err) &&
+          !mert_labels_frames(w, some + 2, 3, &err));
     CHECK(!mert_labels_end(w, &err));
     CHECK(!mert_labels_failed(w, "bad", 1, &err));
     CHECK(!put_row(w, 2, 2, some + 4, 2));
@@ -74,8 +75,9 @@ TEST(writes_one_file_per_codebook)
     CHECK(!mert_labels_commit(w, &err));
     CHECK(holds(test_tmp("a.encodec_0"), "0 2 1023 100\n\n1023 100\n"));
     CHECK(holds(test_tmp("a.encodec_1"), "1 3 7 10\n\n7 10\n"));
-    CHECK(holds(test_tmp("a.encodec_1.meta"), "classes=1024\nframe_rate=24000/320\ncodebook=000000000000c0de\ncodebook_index=1\n"
-                                             "manifest=000000000000feed\nrows=3\nfailed_rows=1\n"));
+    CHECK(holds(test_tmp("a.encodec_1.meta"),
+                "classes=1024\nframe_rate=24000/320\ncodebook=000000000000c0de\ncodebook_index=1\n"
+                "manifest=000000000000feed\nrows=3\nfailed_rows=1\n"));
 }
 
 TEST(reads_what_it_wrote)
@@ -83,9 +85,12 @@ TEST(reads_what_it_wrote)
     mert_labels l;
     int32_t v[4];
     CHECK(!mert_labels_open(&l, test_tmp("a.encodec_0"), &err));
-    CHECK(l.verified && l.rows == 3 && l.meta.classes == 1024 && l.meta.frame_rate_num == 24000 && l.meta.frame_rate_den == 320);
-    CHECK(l.meta.codebook == 0xc0de && l.meta.manifest == 0xfeed && l.meta.codebook_index == 0 && l.meta.failed_rows == 1);
-    CHECK(mert_labels_count(&l, 0) == 4 && mert_labels_count(&l, 1) == 0 && mert_labels_count(&l, 2) == 2 && mert_labels_count(&l, 3) == 0);
+    CHECK(l.verified && l.rows == 3 && l.meta.classes == 1024 && l.meta.frame_rate_num == 24000 &&
+          l.meta.frame_rate_den == 320);
+    CHECK(l.meta.codebook == 0xc0de && l.meta.manifest == 0xfeed && l.meta.codebook_index == 0 &&
+          l.meta.failed_rows == 1);
+    CHECK(mert_labels_count(&l, 0) == 4 && mert_labels_count(&l, 1) == 0 && mert_labels_count(&l, 2) == 2 &&
+          mert_labels_count(&l, 3) == 0);
     CHECK(!mert_labels_read(&l, 0, 1, 2, v, &err) && v[0] == 2 && v[1] == 1023);
     CHECK(!mert_labels_read(&l, 2, 0, 2, v, &err) && v[0] == 1023 && v[1] == 100);
     CHECK(mert_labels_read(&l, 0, 3, 2, v, &err) && says("encodec_0:1: has 4 labels, 3 to 4 were wanted"));
@@ -120,7 +125,8 @@ TEST(a_row_that_fails_half_way_is_taken_back)
     mts_record r = codes_of(1, "b", 2);
     static uint16_t many[20000];
     CHECK(w && !put_row(w, 0, 2, some, 2));
-    CHECK(!mert_labels_record(w, &r, &err) && !mert_labels_frames(w, many, 10000, &err) && !mert_labels_failed(w, "b", 1, &err));
+    CHECK(!mert_labels_record(w, &r, &err) && !mert_labels_frames(w, many, 10000, &err) &&
+          !mert_labels_failed(w, "b", 1, &err));
     CHECK(!put_row(w, 2, 2, some + 4, 1) && !mert_labels_commit(w, &err));
     CHECK(holds(test_tmp("e.0"), "0 2\n\n1023\n") && holds(test_tmp("e.1"), "1 3\n\n7\n"));
 }
@@ -160,7 +166,8 @@ TEST(streams_in_order_are_one_run)
     mts_begin a = begin_of(0, 1, 2), b = begin_of(1, 2, 2), other = begin_of(1, 2, 2);
     other.manifest = 5;
     CHECK(w && !mert_labels_stream(w, &a, &err) && !put_row(w, 0, 1, some, 1));
-    CHECK(mert_labels_stream(w, &other, &err) && says("streams of two manifests: 000000000000feed and 0000000000000005"));
+    CHECK(mert_labels_stream(w, &other, &err) &&
+          says("streams of two manifests: 000000000000feed and 0000000000000005"));
     CHECK(!mert_labels_stream(w, &b, &err) && !put_row(w, 1, 1, some + 1, 1) && !mert_labels_commit(w, &err));
     CHECK(holds(test_tmp("i.km"), "0\n1\n"));
 }
@@ -272,12 +279,14 @@ TEST(a_meta_that_does_not_fit_is_refused)
     CHECK(!open_with_meta("1 2\r\n3\r\n", "classes=4\r\nframe_rate=75/1\r\nrows=2\r\n"));
     CHECK(open_with_meta("1 2\n3\n", "classes=3\nrows=2\n") && says("m.km:2:1: '3' is no label (0 to 2)"));
     CHECK(open_with_meta("1 2\n3\n", "classes=4\nrows=3\n") && says("has 2 lines, but its .meta says 3 rows"));
-    CHECK(open_with_meta("1 2\n\n", "classes=4\nrows=2\nfailed_rows=2\n") && says("1 empty lines, but its .meta says that 2"));
+    CHECK(open_with_meta("1 2\n\n", "classes=4\nrows=2\nfailed_rows=2\n") &&
+          says("1 empty lines, but its .meta says that 2"));
     CHECK(open_with_meta("1\n", "rows=1\n") && says("says nothing about classes"));
     CHECK(open_with_meta("1\n", "classes=4\n") && says("says nothing about rows"));
     CHECK(open_with_meta("1\n", "classes=4\nrows=1\nclasses=5\n") && says("m.km.meta:3: classes for the second time"));
     CHECK(open_with_meta("1\n", "classes=0\nrows=1\n") && says("m.km.meta:1: '0' cannot be the value of classes"));
-    CHECK(open_with_meta("1\n", "classes=4\nrows=1\nframe_rate=75\n") && says("'75' cannot be the value of frame_rate"));
+    CHECK(open_with_meta("1\n", "classes=4\nrows=1\nframe_rate=75\n") &&
+          says("'75' cannot be the value of frame_rate"));
     CHECK(open_with_meta("1\n", "classes=4\nrows=1\nmanifest=xyz\n") && says("cannot be the value of manifest"));
     CHECK(open_with_meta("1\n", "hello\n") && says("m.km.meta:1: not key=value: 'hello'"));
 }
@@ -295,12 +304,15 @@ TEST(labels_and_manifest_are_matched)
     put_file(test_tmp("n.km.meta"), "classes=9\nrows=3\nframe_rate=24000/320\nmanifest=000000000000feed\n");
     CHECK(!mert_labels_open(&l, test_tmp("n.km"), &err));
     CHECK(!mert_labels_match(&l, &m, 24000, 0, 1, 2, &err));
-    CHECK(mert_labels_match(&l, &m, 24000, 0, 1, 0, &err) && says("n.km:1: a has 74 labels, but its 24000 samples make 75"));
+    CHECK(mert_labels_match(&l, &m, 24000, 0, 1, 0, &err) &&
+          says("n.km:1: a has 74 labels, but its 24000 samples make 75"));
     CHECK(mert_labels_match(&l, &m, 24000, 50, 1, 2, &err) && says("make 50 at 50/1"));
     rows[2].samples = 3000;
-    CHECK(mert_labels_match(&l, &m, 24000, 0, 1, 2, &err) && says("n.km:3: c has 5 labels, but its 3000 samples make 9"));
+    CHECK(mert_labels_match(&l, &m, 24000, 0, 1, 2, &err) &&
+          says("n.km:3: c has 5 labels, but its 3000 samples make 9"));
     m.hash = 7;
-    CHECK(mert_labels_match(&l, &m, 24000, 0, 1, 2, &err) && says("belongs to the manifest 000000000000feed, this one is 0000000000000007"));
+    CHECK(mert_labels_match(&l, &m, 24000, 0, 1, 2, &err) &&
+          says("belongs to the manifest 000000000000feed, this one is 0000000000000007"));
     m.n = 2;
     CHECK(mert_labels_match(&l, &m, 24000, 0, 1, 2, &err) && says("has 3 rows, but the manifest has 2"));
     mert_labels_close(&l);

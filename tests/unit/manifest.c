@@ -110,7 +110,8 @@ TEST(writes_what_it_reads)
     const char *path = test_tmp("w.tsv");
     mert_error e;
     CHECK(!mert_manifest_write(&m, path, NULL) && !mert_manifest_read(&back, path, NULL));
-    CHECK(back.n == 2 && !strcmp(back.root, m.root) && !strcmp(back.rows[1].path, "c.mp3") && back.rows[1].samples == 123456789012);
+    CHECK(back.n == 2 && !strcmp(back.root, m.root) && !strcmp(back.rows[1].path, "c.mp3") &&
+          back.rows[1].samples == 123456789012);
     mert_manifest_free(&back);
     rows[1].path = "a\tb";
     CHECK(mert_manifest_write(&m, path, &e) && strstr(e.text, "has a tab"));
@@ -131,7 +132,8 @@ TEST(cuts_shards_as_python_rounds)
         for (int r = 0; r < cases[c].shards; r++) {
             mert_shard_rows(cases[c].rows, r, cases[c].shards, &first, &end);
             if (first != cases[c].edges[r] || end != cases[c].edges[r + 1])
-                printf("# %lld rows, shard %d/%d: %lld..%lld\n", (long long)cases[c].rows, r, cases[c].shards, (long long)first, (long long)end);
+                printf("# %lld rows, shard %d/%d: %lld..%lld\n", (long long)cases[c].rows, r, cases[c].shards,
+                       (long long)first, (long long)end);
             CHECK(first == cases[c].edges[r] && end == cases[c].edges[r + 1]);
         }
 }

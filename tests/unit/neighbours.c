@@ -1,4 +1,5 @@
-/* The predictor that sees the two nearest unmasked labels: by hand, as a distribution, and on sequences whose answer is known. */
+/* The predictor that sees the two nearest unmasked labels: by hand, as a distribution, and on sequences whose answer is
+ * known. */
 #include "../../libcommon/train/neighbours.h"
 #include "../test.h"
 
@@ -19,7 +20,8 @@ TEST(one_count_by_hand)
     mert_neighbours_free(n);
 }
 
-/* Whatever was learnt: the probabilities of all labels at one place sum to 1, at places seen and unseen, and at the ends. */
+/* Whatever was learnt: the probabilities of all labels at one place sum to 1, at places seen and unseen, and at the
+ * ends. */
 TEST(probabilities_sum_to_one)
 {
     mert_neighbours *n = mert_neighbours_new(2, classes);
@@ -49,7 +51,8 @@ TEST(probabilities_sum_to_one)
     mert_neighbours_free(n);
 }
 
-/* A label is the one before it plus the one after it, modulo 3: neither side alone tells it, both do. And codebooks do not mix. */
+/* A label is the one before it plus the one after it, modulo 3: neither side alone tells it, both do. And codebooks do
+ * not mix. */
 TEST(learns_what_both_sides_tell)
 {
     mert_neighbours *n = mert_neighbours_new(2, classes);

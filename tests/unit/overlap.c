@@ -1,5 +1,5 @@
-/* Reading ahead and writing behind: the bytes and events of the stream library itself, whichever thread does the work; an
- * end when it is asked for; errors that arrive. */
+/* Reading ahead and writing behind: the bytes and events of the stream library itself, whichever thread does the work;
+ * an end when it is asked for; errors that arrive. */
 #include "../../libcommon/base/pool.h"
 #include "../../libcommon/base/read_ahead.h"
 #include "../../libcommon/base/write_behind.h"
@@ -25,7 +25,8 @@ static void write_all(FILE *f, int behind, int threaded, const float *x, int64_t
         mts_record r = plain_record("k", i, -1, WIDTH);
         int64_t n = frames_of(i);
         if (i == 7) {
-            behind ? mert_write_behind_failed(w, "seven", 7, "s", "why") : mts_write_failed(plain, "seven", 7, "s", "why");
+            behind ? mert_write_behind_failed(w, "seven", 7, "s", "why")
+                   : mts_write_failed(plain, "seven", 7, "s", "why");
             continue;
         }
         behind ? mert_write_behind_record(w, &r) : mts_write_record(plain, &r);

@@ -1,4 +1,5 @@
-/* Quantisers with projections: against the definition in double, trained and random ones, their file, stacked frames. */
+/* Quantisers with projections: against the definition in double, trained and random ones, their file, stacked frames.
+ */
 #include "../test.h"
 
 #include "../../libcommon/base/pool.h"
@@ -17,7 +18,8 @@ static float *rows(void)
         for (int j = 0; j < S; j++) {
             double s = 0.1 * mert_random_normal(&key, (uint32_t)(i * 32 + j));
             for (int l = 0; l < 5; l++)
-                s += mert_random_normal(&key, (uint32_t)(i * 32 + 20 + l)) * mert_random_normal(&mix, (uint32_t)(l * S + j));
+                s += mert_random_normal(&key, (uint32_t)(i * 32 + 20 + l)) *
+                     mert_random_normal(&mix, (uint32_t)(l * S + j));
             x[i * S + j] = (float)s;
         }
     return x;
@@ -146,7 +148,8 @@ TEST(random_projections_are_the_seed_s)
     int64_t bad;
     int used[V] = {0}, classes = 0;
     mert_projected *q;
-    CHECK(x && !mert_projected_random(&a, 5, &e) && !mert_projected_random(&b, 5, &e) && !mert_projected_random(&other, 6, &e));
+    CHECK(x && !mert_projected_random(&a, 5, &e) && !mert_projected_random(&b, 5, &e) &&
+          !mert_projected_random(&other, 6, &e));
     CHECK(unit_words(&a) && !a.out && !mert_codebook_write(&a, test_tmp("random"), &e));
     CHECK(!mert_codebook_write(&b, test_tmp("b"), &e) && !mert_codebook_write(&other, test_tmp("other"), &e));
     CHECK(a.hash == b.hash && a.hash != other.hash && !mert_codebook_read(&back, test_tmp("random"), &e));

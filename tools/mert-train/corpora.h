@@ -15,8 +15,8 @@ typedef struct corpus_names {
 void corpora_default_names(const corpus_names *train, corpus_names *valid);
 
 /* Training's audio where none was named: SAVE/train.pcm.mts (one for each shard that has a manifest of its own), and
- * likewise that of validation and (older->manifest not NULL) of the old corpus. What is not there yet is packed now from
- * the manifest, or named all the same (another process packs it), or stays unnamed. */
+ * likewise that of validation and (older->manifest not NULL) of the old corpus. What is not there yet is packed now
+ * from the manifest, or named all the same (another process packs it), or stays unnamed. */
 typedef enum corpora_packing { PACK_NOW, PACK_ELSEWHERE, PACK_NOT } corpora_packing;
 int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, const mert_recipe *r, const char *save,
                  corpora_packing packing, mert_error *e);
