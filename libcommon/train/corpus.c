@@ -171,9 +171,9 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int
     double audio = (double)item->samples / (double)c->config.sample_rate,
            labels = (double)n * (double)b->rate_den / (double)b->rate_num;
     if (fabs(audio - labels) > c->config.label_tolerance)
-        return mert_fail(e, "%s: line %lld (%s): %lld labels cover %.2f s, the audio lasts %.2f s", l->path,
+        return mert_fail(e, "%s: line %lld (%s): %lld labels cover %.2f s, the audio lasts %.2f s%s", l->path,
                          (long long)item->row + 1, c->parts[item->part].manifest.rows[item->row].path, (long long)n,
-                         labels, audio);
+                         labels, audio, c->config.unpacked ? " if the manifest was made for the recipe's rate" : "");
     if (n > *size) {
         int32_t *grown = realloc(*room, (size_t)n * sizeof *grown);
         if (!grown)
