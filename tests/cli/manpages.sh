@@ -69,3 +69,11 @@ references() {
 }
 check references_exist references
 if command -v mandoc > /dev/null; then check pages_are_well_formed mandoc -T lint -W warning man/*.[157]; fi
+
+formats() { # PAGE: without a word from the formatter, and down to its last line
+    groff -mdoc -Tutf8 -K utf8 -ww "$1" 2> "$t/said" > "$t/text"
+    [ ! -s "$t/said" ] || { head -n 3 "$t/said"; return 1; }
+}
+if command -v groff > /dev/null; then
+    for page in man/*.[157]; do check "$page formats" formats "$page"; done
+fi
