@@ -10,13 +10,13 @@
 #include "../formats/manifest.h"
 #include "../formats/stream/mts.h"
 #include "../libcommon/audio/ahead.h"
+#include "../libcommon/base/ending.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
 #include "../libcommon/base/report.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,10 +61,8 @@ typedef struct run {
 /* A write that failed: because nobody reads any more, which ends the program quietly, or for a reason to be told. */
 static int write_failed(const run *r)
 {
-    if (mts_writer_pipe_closed(r->writer)) {
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
+    if (mts_writer_pipe_closed(r->writer))
+        mert_end_by_sigpipe();
     mert_report_broken("%s", mts_writer_error(r->writer));
     return -1;
 }

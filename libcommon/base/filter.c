@@ -1,6 +1,6 @@
 #include "filter.h"
 
-#include "../../formats/file.h"
+#include "ending.h"
 #include "log.h"
 #include "options.h"
 #include "read_ahead.h"
@@ -8,7 +8,6 @@
 #include "write_behind.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,20 +60,12 @@ int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *
     return 0;
 }
 
-/* When nobody reads any more the program ends as it would have ended by default. */
-static void end_by_sigpipe(void)
-{
-    mert_outputs_unlink();
-    signal(SIGPIPE, SIG_DFL);
-    raise(SIGPIPE);
-}
-
 static int written(mert_sink *s, int result, mert_error *e)
 {
     if (result >= 0)
         return 0;
     if (mert_write_behind_pipe_closed(s->writer))
-        end_by_sigpipe();
+        mert_end_by_sigpipe();
     s->broken = 1;
     return mert_fail(e, "%s", mert_write_behind_error(s->writer));
 }
@@ -218,7 +209,7 @@ static int stream_close(run *r, int ok, mert_error *e)
     bad = mert_write_behind_close(r->sink.writer, ok, e->text, sizeof e->text);
     r->sink.writer = NULL;
     if (bad && errno == EPIPE)
-        end_by_sigpipe();
+        mert_end_by_sigpipe();
     return bad;
 }
 

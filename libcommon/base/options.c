@@ -1,15 +1,14 @@
 #define _GNU_SOURCE
 #include "options.h"
 
-#include "../../formats/file.h"
 #include "cpu.h"
+#include "ending.h"
 #include "log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -300,48 +299,11 @@ static void hold_standard_files(void)
             exit(1);
 }
 
-static void on_end(int signal_number)
-{
-    mert_outputs_unlink();
-    raise(signal_number); /* SA_RESETHAND: it ends the process as if there were no handler */
-}
-
-/* Models are read where they are mapped. */
-static void on_bus_error(int signal_number)
-{
-    static const char text[] = ": bus error: was a file cut short while it was in use?\n";
-    static int said;
-    char line[128];
-    size_t n = strlen(mert_tool_name());
-    (void)signal_number;
-    while (__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED))
-        pause(); /* another thread says it, and ends the process */
-    mert_outputs_unlink();
-    memcpy(line, mert_tool_name(), n);
-    memcpy(line + n, text, sizeof text - 1);
-    n = write(STDERR_FILENO, line, n + sizeof text - 1) < 0;
-    _exit(1);
-}
-
-/* Whoever is ended leaves no half-written file; one that grows beyond what is allowed fails as on a full disk. */
-static void prepare_to_end(void)
-{
-    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction now, on = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND};
-    struct sigaction bus = {.sa_handler = on_bus_error};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (!sigaction(ends[i], NULL, &now) && now.sa_handler == SIG_DFL) /* nohup's stays */
-            sigaction(ends[i], &on, NULL);
-    if (!sigaction(SIGBUS, NULL, &now) && now.sa_handler == SIG_DFL)
-        sigaction(SIGBUS, &bus, NULL);
-    signal(SIGXFSZ, SIG_IGN);
-}
-
 static void begin(const mert_tool *tool)
 {
     const char *isa = getenv("MERT_ISA");
     hold_standard_files();
-    prepare_to_end();
+    mert_ending_prepare(tool->name);
     tool_now = tool;
     mert_log_name(tool->name);
     if (isa && *isa && !mert_cpu_isa_known(isa))

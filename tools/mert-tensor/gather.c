@@ -9,11 +9,11 @@
 #include "commands.h"
 
 #include "../../formats/manifest.h"
+#include "../../libcommon/base/ending.h"
 #include "../../libcommon/base/report.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,10 +161,8 @@ static int written(gathering *g, int result, mert_error *e)
 {
     if (result >= 0)
         return 0;
-    if (mts_writer_pipe_closed(g->writer)) {
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
+    if (mts_writer_pipe_closed(g->writer))
+        mert_end_by_sigpipe();
     return mert_fail(e, "%s", mts_writer_error(g->writer));
 }
 
