@@ -219,16 +219,12 @@ static int init(int argc, char **argv)
     mert_config c;
     mert_weights w;
     mert_error e;
-    char *path;
-    int status = 0, bad;
+    int status = 0;
     (void)argv;
     if (!recipe || !output || argc)
         mert_usage_error("needs --recipe FILE and -o DIR, and no operands");
-    path = mert_recipe_path(recipe);
     mert_recipe_defaults(&r);
-    bad = path ? mert_recipe_read(&r, path, &e) : mert_fail(&e, "out of memory");
-    free(path);
-    if (bad)
+    if (mert_recipe_read(&r, recipe, &e))
         return failed(&e);
     for (int i = 0; i < settings.n; i++)
         if (mert_recipe_set(&r, settings.items[i], &e))

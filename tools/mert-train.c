@@ -109,12 +109,8 @@ static void catch_signals(void)
 
 static int read_recipe(mert_recipe *r, mert_error *e)
 {
-    char *path = recipe_name ? mert_recipe_path(recipe_name) : NULL;
-    int bad = recipe_name && !path ? mert_fail(e, "out of memory") : 0;
     mert_recipe_defaults(r);
-    bad = bad || (path && mert_recipe_read(r, path, e));
-    free(path);
-    if (bad)
+    if (recipe_name && mert_recipe_read(r, recipe_name, e))
         return -1;
     for (int i = 0; i < settings.n; i++)
         if (mert_recipe_set(r, settings.items[i], e))

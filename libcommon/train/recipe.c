@@ -213,7 +213,8 @@ int mert_recipe_set(mert_recipe *r, const char *text, mert_error *e)
     return bad ? -1 : 0;
 }
 
-char *mert_recipe_path(const char *name)
+/* The file that a user means by this name, to be freed; NULL: no memory. */
+static char *find_recipe(const char *name)
 {
     static const char *const beside[] = {"/../share/mert/pipelines/recipes", "/../../pipelines/recipes"};
     char program[4096], path[8192];
@@ -230,7 +231,7 @@ char *mert_recipe_path(const char *name)
     return strdup(access(path, F_OK) ? name : path);
 }
 
-int mert_recipe_read(mert_recipe *r, const char *path, mert_error *e)
+static int read_file(mert_recipe *r, const char *path, mert_error *e)
 {
     int seen[MERT_SETTINGS_MAX] = {0}, number_of_line = 0, bad = 0;
     size_t size;
@@ -262,6 +263,14 @@ int mert_recipe_read(mert_recipe *r, const char *path, mert_error *e)
             seen[s - mert_settings] = number_of_line;
     }
     free(text);
+    return bad;
+}
+
+int mert_recipe_read(mert_recipe *r, const char *name, mert_error *e)
+{
+    char *path = find_recipe(name);
+    int bad = path ? read_file(r, path, e) : mert_fail(e, "%s: out of memory", name);
+    free(path);
     return bad;
 }
 
