@@ -12,4 +12,12 @@ void mert_pool_run(int64_t n, void (*task)(void *arg, int64_t i, int worker), vo
 int mert_pool_threads(void);
 void mert_pool_set_threads(int n); /* before the first use, or between uses (tests) */
 
+/* For tasks that look for the first of something: *first becomes `found` if that is less. */
+static inline void mert_pool_first(int64_t *first, int64_t found)
+{
+    int64_t seen = __atomic_load_n(first, __ATOMIC_RELAXED);
+    while (found < seen && !__atomic_compare_exchange_n(first, &seen, found, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
 #endif

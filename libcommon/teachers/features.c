@@ -138,12 +138,10 @@ static void search_piece(void *arg, int64_t at, int worker)
 {
     search *s = arg;
     int64_t first = at * SEARCHED, n = s->n - first < SEARCHED ? s->n - first : SEARCHED;
-    int64_t bad = first + MERT_CODES_KERNELS->beyond(s->values + first, n, MERT_FEATURE_MOST);
-    int64_t seen = __atomic_load_n(&s->bad, __ATOMIC_RELAXED);
+    int64_t bad = MERT_CODES_KERNELS->beyond(s->values + first, n, MERT_FEATURE_MOST);
     (void)worker;
-    while (bad < first + n && bad < seen &&
-           !__atomic_compare_exchange_n(&s->bad, &seen, bad, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        ;
+    if (bad < n)
+        mert_pool_first(&s->bad, first + bad);
 }
 
 const float *mert_feature_input_floats(mert_feature_input *in, const void *data, int64_t frames, mert_error *e)

@@ -131,9 +131,9 @@ int64_t mert_nearest_rows(const mert_nearest *n, float *scratch, const float *x,
     const double u = 0x1p-24;
     int64_t bad = -1;
     for (int64_t r = 0; r < rows; r++) {
-        int sound = v->beyond(x + r * ldx, n->d, MERT_FEATURE_MOST) == n->d;
         norm2[r] = v->centred(z + r * n->d, x + r * ldx, n->centre, n->d);
-        norm2[r] = sound ? norm2[r] : INFINITY;
+        if (v->beyond(x + r * ldx, n->d, MERT_FEATURE_MOST) < n->d)
+            norm2[r] = INFINITY;
     }
     mert_rows_apply(n->product, z, n->d, rows, scores, n->k, 0);
     for (int64_t r = 0; r < rows; r++) {
@@ -167,27 +167,23 @@ typedef struct job {
     int32_t *label;
     double *distance2;
     int64_t tile; /* rows of one piece */
-    int64_t bad;  /* first row that is not finite */
+    int64_t bad;  /* first row that is none; rows: all are sound */
 } job;
 
 static void piece(void *arg, int64_t at, int worker)
 {
     job *j = arg;
     const mert_nearest *n = j->n;
-    int64_t first = at * j->tile, rows = j->rows - first < j->tile ? j->rows - first : j->tile, seen;
+    int64_t first = at * j->tile, rows = j->rows - first < j->tile ? j->rows - first : j->tile;
     int64_t bad = mert_nearest_rows(n, n->scratch + worker * mert_nearest_scratch(n), j->x + first * j->ldx, j->ldx,
                                     rows, j->label + first, j->distance2 ? j->distance2 + first : NULL);
-    if (bad < 0)
-        return;
-    seen = __atomic_load_n(&j->bad, __ATOMIC_RELAXED);
-    while ((seen < 0 || first + bad < seen) &&
-           !__atomic_compare_exchange_n(&j->bad, &seen, first + bad, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        ;
+    if (bad >= 0)
+        mert_pool_first(&j->bad, first + bad);
 }
 
 int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t rows, int32_t *label, double *distance2)
 {
-    job j = {n, x, ldx, rows, label, distance2, n->tile, -1};
+    job j = {n, x, ldx, rows, label, distance2, n->tile, rows};
     int workers = mert_pool_threads();
     if (workers > n->workers) {
         free(n->scratch);
@@ -200,7 +196,7 @@ int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t 
     while (j.tile > 12 && rows < 2 * workers * j.tile) /* a few rows: something for every thread */
         j.tile /= 2;
     mert_pool_run((rows + j.tile - 1) / j.tile, piece, &j);
-    return j.bad;
+    return j.bad < rows ? j.bad : -1;
 }
 
 void mert_nearest_plain(const float *codewords, int64_t k, int64_t d, const float *x, int64_t rows, int32_t *label,

@@ -101,10 +101,7 @@ static void piece(void *arg, int64_t at, int worker)
         const float *words = q->codewords + k * q->classes * D;
         int64_t bad = mert_nearest_rows(q->nearest[k], scratch, rest, D, rows, label, NULL);
         if (bad >= 0) {
-            int64_t seen = __atomic_load_n(&j->bad, __ATOMIC_RELAXED);
-            while (first + bad < seen &&
-                   !__atomic_compare_exchange_n(&j->bad, &seen, first + bad, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-                ;
+            mert_pool_first(&j->bad, first + bad);
             return;
         }
         for (int64_t i = 0; i < rows; i++) {
