@@ -33,11 +33,11 @@ static inline uint16_t mert_to_f16(float x)
 
 static inline uint16_t mert_to_bf16(float x)
 {
-    uint32_t b;
+    uint32_t b, rounded, quiet; /* both are made, so that loops over this have no branches */
     memcpy(&b, &x, sizeof b);
-    if ((b & 0x7fffffff) > 0x7f800000)
-        return (uint16_t)(b >> 16 | 0x40);
-    return (uint16_t)((b + 0x7fff + (b >> 16 & 1)) >> 16);
+    rounded = (b + 0x7fff + (b >> 16 & 1)) >> 16;
+    quiet = b >> 16 | 0x40;
+    return (uint16_t)((b & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
 }
 
 #endif

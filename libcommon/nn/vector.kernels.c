@@ -1,5 +1,6 @@
 #include "vector.h"
 
+#include "../base/half.h"
 #include "inline_math.h"
 
 enum { LANES = 16 };
@@ -270,16 +271,10 @@ static void glu_backward(float *da, float *dg, const float *dy, const float *a, 
     }
 }
 
-/* As mert_to_bf16 of base/half.h, without branches. */
 static void narrow(uint16_t *y, const float *x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t b, rounded, quiet;
-        memcpy(&b, x + i, sizeof b);
-        rounded = (b + 0x7fff + (b >> 16 & 1)) >> 16;
-        quiet = b >> 16 | 0x40;
-        y[i] = (uint16_t)((b & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
-    }
+    for (int64_t i = 0; i < n; i++)
+        y[i] = mert_to_bf16(x[i]);
 }
 
 static void widen(float *y, const uint16_t *x, int64_t n)
