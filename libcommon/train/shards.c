@@ -95,7 +95,9 @@ const mert_parts *mert_shards_parts(const mert_shards *s)
 
 int mert_shards_check(mert_shards *s, mert_error *e)
 {
-    return mert_shards_outcome(s, e);
+    if (s->failed)
+        *e = s->why;
+    return s->failed ? -1 : 0;
 }
 
 /* ---- gradients set out during the backward pass (MERT_SHARD_NONE, MERT_SHARD_OPTIMIZER) ---- */
@@ -172,7 +174,9 @@ int mert_shards_sum(mert_shards *s, double *squares, mert_error *e)
         *squares = s->sum_squares;
         return s->failed ? -1 : 0;
     }
-    if (s->sharding == MERT_SHARD_FULL ? mert_slots_settle(s, e) : s->queue ? arrive(s, e) : 0)
+    if (s->sharding == MERT_SHARD_FULL)
+        mert_slots_settle(s);
+    if (s->sharding == MERT_SHARD_FULL ? mert_shards_check(s, e) : s->queue ? arrive(s, e) : 0)
         return -1;
     mert_fill(s->ops, .to = (float *)(void *)s->squares, .n = 2);
     for (int i = 0; i < s->parts.n; i++)

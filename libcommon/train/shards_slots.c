@@ -193,11 +193,10 @@ static void done_with_gradients(mert_shards *s, int part)
     s->parts.gradients[part] = NULL;
 }
 
-int mert_slots_settle(mert_shards *s, mert_error *e)
+void mert_slots_settle(mert_shards *s)
 {
     for (int i = 0; i < GRADIENT_SLOTS; i++)
         take_in(s, &s->gradient_slot[i]);
-    return mert_shards_outcome(s, e);
 }
 
 /* ---- both ---- */

@@ -48,20 +48,12 @@ struct mert_shards {
     int64_t clock;
 };
 
-/* Keeps the first of what goes wrong during a pass, ... */
+/* Keeps the first of what goes wrong during a pass (mert_shards_check says it). */
 static inline void mert_shards_fail(mert_shards *s, const mert_error *e)
 {
     if (!s->failed)
         s->why = *e;
     s->failed = 1;
-}
-
-/* ... and says it. */
-static inline int mert_shards_outcome(const mert_shards *s, mert_error *e)
-{
-    if (s->failed)
-        *e = s->why;
-    return s->failed ? -1 : 0;
 }
 
 /* Where a part's own floats are in weights and gradients. */
@@ -76,7 +68,7 @@ int mert_slots_open(mert_shards *s, mert_error *e);
 void mert_slots_close(mert_shards *s);
 void mert_slots_need(void *keeper, int part, int backward);
 void mert_slots_done(void *keeper, int part, int backward);
-int mert_slots_settle(mert_shards *s, mert_error *e); /* all gradients have come together */
+void mert_slots_settle(mert_shards *s);               /* all gradients come together, or the pass has failed */
 void mert_slots_forget(mert_shards *s);               /* the weights have changed */
 
 #endif
