@@ -126,11 +126,10 @@ needed := $(sort $(foreach t,$(filter-out encodec,$(TEACHERS)),$(looks.$(t))))
 ifndef SCANNED
 # ---- first half: what is there, and what was asked for ----
 
-asked = $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEACHERS))
-all: scan $(asked)
+all: scan $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEACHERS))
 	@$(MAKE) --no-print-directory -f $(this) SCANNED=yes labels
 
-pcm: scan $(asked)
+pcm: all
 	@$(MAKE) --no-print-directory -f $(this) SCANNED=yes pcm
 
 # Silent where nothing changed. What is left of parts that are no more goes, too.
