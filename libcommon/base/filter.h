@@ -53,8 +53,7 @@ typedef struct mert_tap {
 typedef struct mert_filter {
     const mert_stage *stage;
     void *self;
-    const char
-        *settings; /* provenance after tool and version: "bins=336 hop=320", or "model=0123.. ..."; NULL: no settings */
+    const char *settings; /* provenance after tool and version: "bins=336 hop=320"; NULL: no settings */
     int no_output;        /* 1: nothing is written to stdout (training) */
     const mert_tap *tap;
     void *tap_self;

@@ -26,8 +26,7 @@ double mert_seconds(void)
 }
 
 /* One write(2) for the whole line, so that parallel jobs do not interleave; control characters of odd file names are
- * shown as
- * '?', so that one message stays one line. */
+ * shown as '?', so that one message stays one line. */
 static void write_line(const char *format, va_list ap)
 {
     char line[4096];
