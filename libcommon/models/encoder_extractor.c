@@ -40,8 +40,8 @@ static void product(mert_encoder *m, int i, int64_t clips, const float *x, float
 {
     mert_conv_shape s = shape(m, i, clips);
     mert_gemm(m->ops, .M = s.T_out, .N = s.O, .K = s.kernel * s.C, .a = x, .lda = s.stride * s.C,
-              .a_step = s.T_in * s.C, .b = m->panels[i], .packed = 1, .c = y, .ldc = s.O, .c_step = s.T_out * s.O,
-              .batch = clips, .bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL);
+              .a_step = s.T_in * s.C, .b = m->panels[i], .packed = MERT_PACKED_F32, .c = y, .ldc = s.O,
+              .c_step = s.T_out * s.O, .batch = clips, .bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL);
 }
 
 /* y = (gelu of) the norm of the product x, or x itself where there is none; y may be x. stats: room for mean and rstd

@@ -28,8 +28,8 @@ static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, cons
     if (!(panels = mert_take(m, mert_packed_floats(out, in))))
         return;
     mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in);
-    mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = panels, .packed = 1, .c = y, .ldc = out,
-              .bias = mert_weight(m, p.b), .residual = residual);
+    mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = panels, .packed = MERT_PACKED_F32, .c = y,
+              .ldc = out, .bias = mert_weight(m, p.b), .residual = residual);
     mert_arena_back(&m->memory, mark);
 }
 
