@@ -151,7 +151,7 @@ clean:
 help:
 	@echo 'make            build the programs into $(OUT)/bin'
 	@echo 'make deps       install the Debian packages that building, testing and the demo need (DEPS=skip: none)'
-	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed"'
+	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed, N skipped"'
 	@echo 'make asan       the same tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make demo       render music, label it, train a small model on it, show that it learned'
 	@echo 'make reference  the log that runs of the recipe tiny are held against, by the demo'

@@ -1,4 +1,5 @@
-/* The whole test framework: a test program prints "ok NAME" or "not ok NAME" lines, tests/run counts them.
+/* The whole test framework: a test program prints TAP, lines "ok - NAME" or "not ok - NAME" and the plan last; tests/run
+ * counts them.
  *
  *     TEST(reads_back_what_it_wrote) { CHECK(f() == 0); CHECK_NEAR(x, y, 1e-6); }
  *     int main(void) { RUN(reads_back_what_it_wrote); return test_done(); }
@@ -12,16 +13,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int test_bad, test_failures;
+static int test_bad, test_ran, test_failures;
+
+/* One line of the outcome; `detail` stands behind the name in brackets, NULL: none. */
+static inline void test_report(const char *name, const char *detail)
+{
+    printf("%sok - %s%s%s%s\n", test_bad ? "not " : "", name, detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
+    fflush(stdout);
+    test_ran++;
+    test_failures += test_bad;
+}
+
+/* What cannot be tested here is said, and counted as skipped. */
+static inline void test_skip(const char *name, const char *why)
+{
+    printf("ok - %s # SKIP %s\n", name, why);
+    test_ran++;
+}
 
 #define TEST(name) static void test_##name(void)
 #define RUN(name)                                                     \
     do {                                                              \
         test_bad = 0;                                                 \
         test_##name();                                                \
-        printf("%sok %s\n", test_bad ? "not " : "", #name);           \
-        fflush(stdout);                                               \
-        test_failures += test_bad;                                    \
+        test_report(#name, NULL);                                     \
     } while (0)
 #define CHECK(cond)                                                   \
     do {                                                              \
@@ -42,7 +57,11 @@ static int test_bad, test_failures;
         }                                                                                                     \
     } while (0)
 
-static inline int test_done(void) { return test_failures != 0; }
+static inline int test_done(void)
+{
+    printf("1..%d\n", test_ran);
+    return test_failures != 0;
+}
 
 /* The reference vectors: $MERT_GOLDEN, or the subset that is kept in the repository. Tests run from the repository's
  * root. */

@@ -66,7 +66,8 @@ cut_short() { # the packed weights are read where they are mapped
     exec 7>&-
     wait $pid
 }
-[ -n "${MERT_SANITIZED:-}" ] || check_fails "a packed model that is cut short while it is in use" 1 'mert-encode: bus error: was a file cut short' cut_short
+if [ -n "${MERT_SANITIZED:-}" ]; then skip "a packed model that is cut short while it is in use" "a sanitizer catches the signal itself"
+else check_fails "a packed model that is cut short while it is in use" 1 'mert-encode: bus error: was a file cut short' cut_short; fi
 from_packed() { mert-encode -m "$t/p16" --precision bf16 "$t/a.mts" "$t/b.mts" | zstd -dcq | cmp - "$t/ab.raw"; }
 check "the same bytes" from_packed
 check_fails "packed for bf16, asked for f32" 1 'p16: packed for products in bf16, and f32 is asked for .--precision.' \

@@ -68,7 +68,8 @@ references() {
     cat "$t/dangling"; [ ! -s "$t/dangling" ]
 }
 check references_exist references
-if command -v mandoc > /dev/null; then check pages_are_well_formed mandoc -T lint -W warning man/*.[157]; fi
+if command -v mandoc > /dev/null; then check pages_are_well_formed mandoc -T lint -W warning man/*.[157]
+else skip pages_are_well_formed "no mandoc"; fi
 
 formats() { # PAGE: without a word from the formatter, and down to its last line
     groff -mdoc -Tutf8 -K utf8 -ww "$1" 2> "$t/said" > "$t/text"
@@ -76,4 +77,4 @@ formats() { # PAGE: without a word from the formatter, and down to its last line
 }
 if command -v groff > /dev/null; then
     for page in man/*.[157]; do check "$page formats" formats "$page"; done
-fi
+else skip "pages format" "no groff"; fi

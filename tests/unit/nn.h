@@ -138,6 +138,7 @@ static inline void run_everywhere(const nn_test *tests, int n)
 {
     static const struct { const char *backend; int threads; } places[] = {{"cpu", 1}, {"cpu", 3}, {"guard", 3}};
     uint64_t first[64] = {0};
+    char where[64];
     int start = getenv("MERT_ISA") != NULL, end = start ? 2 : 3;
     for (int place = start; place < end; place++) {
         nn_again = place > start;
@@ -154,10 +155,9 @@ static inline void run_everywhere(const nn_test *tests, int n)
                 printf("# the results' bytes are not those of the CPU backend with 1 thread\n");
                 test_bad = 1;
             }
-            printf("%sok %s (%s, %s, %d threads)\n", test_bad ? "not " : "", tests[i].name, places[place].backend,
-                   mert_cpu_isa_name(), places[place].threads);
-            fflush(stdout);
-            test_failures += test_bad;
+            snprintf(where, sizeof where, "%s, %s, %d threads", places[place].backend, mert_cpu_isa_name(),
+                     places[place].threads);
+            test_report(tests[i].name, where);
         }
         ops->close(ops);
     }
@@ -180,8 +180,8 @@ static inline void run_lesser_sets(char **argv)
             _exit(127);
         }
         if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
-            printf("not ok the same with MERT_ISA=%s (status %d)\n", names[i], status);
-            test_failures++;
+            test_bad = 1;
+            test_report("the same with another MERT_ISA", names[i]);
         }
     }
 }

@@ -24,7 +24,7 @@ static inline float *signal_npy(const char *path, int64_t shape[2])
         out = calloc(n, sizeof *out);
     }
     if (!in || !out || fread(in, sizeof *in, n, f) != n) {
-        printf("not ok %s cannot be read\n", path);
+        printf("not ok - %s cannot be read\n", path);
         exit(1);
     }
     for (long long i = 0; i < rows; i++)
