@@ -6,7 +6,7 @@ include config.mk
 OUT ?= build
 PKGS = libavformat libavcodec libavutil libswresample fftw3f openblas libzstd jansson
 # Only goals that compile need to know what there is: the others work on a machine where nothing is installed yet.
-ifneq ($(filter-out check asan demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check asan fuzz demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
 
@@ -22,6 +22,7 @@ TOOLS       = $(patsubst tools/%.c,%,$(wildcard tools/mert-*.c))
 UNIT        = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
 PROGRAMS    = $(patsubst tests/programs/%.c,%,$(wildcard tests/programs/*.c))
 BENCH       = $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
+FUZZ        = $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 MAN         = $(wildcard man/*.[157])
 
 # Vectorised loops are compiled once per instruction set; which copy runs is decided at run time (libcommon/base/cpu.h).
@@ -36,6 +37,7 @@ LIBS       = $(LIBCOMMON) $(LIBFORMATS) $(LIBMTS)
 BIN        = $(TOOLS:%=$(OUT)/bin/%)
 UNIT_BIN   = $(UNIT:%=$(OUT)/tests/unit/%)
 PROG_BIN   = $(PROGRAMS:%=$(OUT)/tests/%)
+FUZZ_BIN   = $(FUZZ:%=$(OUT)/tests/fuzz/%)
 BENCH_BIN  = $(BENCH:%=$(OUT)/bench/%)
 PLUGIN_BIN = $(PLUGINS:%=$(OUT)/lib/mert/%.so)
 
@@ -82,6 +84,12 @@ $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
 
+# A fuzz target reads its corpus again, or (make fuzz) has libFuzzer's main.
+FUZZ_MAIN = $(OUT)/tests/fuzz/replay.o
+$(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(FUZZ_MAIN) $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(FUZZ_LINK) -o $@ $< $(FUZZ_MAIN) $(LIBS) $(LDLIBS_ALL)
+
 $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
@@ -99,12 +107,23 @@ check: deps
 	@$(MAKE) --no-print-directory tests
 	@OUT='$(OUT)' sh tests/run
 
-tests: all $(UNIT_BIN) $(PROG_BIN)
+tests: all $(UNIT_BIN) $(PROG_BIN) $(FUZZ_BIN)
+
+fuzz_targets: $(FUZZ_BIN)
 
 asan: deps
 	@OUT='$(OUT)/asan' $(MAKE) --no-print-directory OUT='$(OUT)/asan' \
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
 	@OUT='$(OUT)/asan' MERT_SANITIZED=1 sh tests/run
+
+# Parsers of bytes from outside under libFuzzer (clang), TIME seconds each: make fuzz TIME=600 TARGETS='stream npy'
+TIME    ?= 60
+TARGETS ?= $(FUZZ)
+fuzz: deps
+	@sh pipelines/deps '$(DEPS)' $(DEPS_FUZZ)
+	@$(MAKE) --no-print-directory OUT='$(OUT)/fuzz' CC='$(CLANG)' FUZZ_MAIN= FUZZ_LINK=-fsanitize=fuzzer \
+	  CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' fuzz_targets
+	@OUT='$(OUT)/fuzz' sh tests/fuzz/run '$(TIME)' $(TARGETS)
 
 bench: all $(BENCH_BIN)
 	@OUT='$(OUT)' sh tests/bench/run
@@ -153,6 +172,7 @@ help:
 	@echo 'make deps       install the Debian packages that building, testing and the demo need (DEPS=skip: none)'
 	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed, N skipped"'
 	@echo 'make asan       the same tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make fuzz       parsers of bytes from outside under libFuzzer (clang): TIME=60 seconds each, TARGETS="stream npy ..."'
 	@echo 'make demo       render music, label it, train a small model on it, show that it learned'
 	@echo 'make reference  the log that runs of the recipe tiny are held against, by the demo'
 	@echo 'make probe      what models (MODELS="NAME=MODEL ...") know of key, chords, instruments and tempo of rendered music'
@@ -160,5 +180,5 @@ help:
 	@echo 'make install    into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall takes it back'
 	@echo 'make CC=clang CFLAGS=... OUT=...   another compiler, flags, build folder'
 
-.PHONY: all check tests asan bench deps demo reference probe install uninstall clean help
--include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' 2>/dev/null)
+.PHONY: all check tests asan fuzz fuzz_targets bench deps demo reference probe install uninstall clean help
+-include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/fuzz/*' 2>/dev/null)

@@ -10,6 +10,7 @@ MANDIR  = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share/mert
 
 CC     ?= cc
+CLANG  ?= clang
 # -ffp-contract=fast is gcc's default outside ISO mode and clang's is "on": named, so that both fuse alike.
 CFLAGS ?= -O3 -g
 WARN    = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
@@ -17,4 +18,6 @@ WARN    = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpoin
 # Debian packages that `make deps` installs: to build, and to run the demo and the tests.
 DEPS_BUILD = pkg-config libavformat-dev libavcodec-dev libavutil-dev libswresample-dev \
              libfftw3-dev libopenblas-pthread-dev libzstd-dev libjansson-dev libopenmpi-dev
+# ... and for make fuzz, libFuzzer of the clang that this Debian has.
+DEPS_FUZZ  = clang $(shell apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$$/libclang-rt-\1-dev/p')
 DEPS_RUN   = zstd ffmpeg fluidsynth fluid-soundfont-gm openmpi-bin

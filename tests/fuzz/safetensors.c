@@ -1,0 +1,8 @@
+/* safetensors files. */
+#include "tensors.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_checkpoint(fuzz_file("x.safetensors", data, size), size);
+    return 0;
+}

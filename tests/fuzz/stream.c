@@ -1,0 +1,8 @@
+/* Streams as they come: damage is what most inputs are. */
+#include "stream_read.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_stream(data, size);
+    return 0;
+}

@@ -1,0 +1,8 @@
+/* Files of torch: zip, or the older single pickle. */
+#include "tensors.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_checkpoint(fuzz_file("x.pt", data, size), size);
+    return 0;
+}
