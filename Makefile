@@ -6,7 +6,7 @@ include config.mk
 OUT ?= build
 PKGS = libavformat libavcodec libavutil libswresample fftw3f openblas libzstd jansson
 # Only goals that compile need to know what there is: the others work on a machine where nothing is installed yet.
-ifneq ($(filter-out check asan fuzz demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check check-invariance asan fuzz demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
 
@@ -116,6 +116,11 @@ asan: deps
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
 	@OUT='$(OUT)/asan' MERT_SANITIZED=1 sh tests/run
 
+# The same answer however it is run, at length: threads, shards, chunks, batches, order.
+check-invariance: deps
+	@$(MAKE) --no-print-directory tests
+	@OUT='$(OUT)' sh tests/run tests/invariance
+
 # Parsers of bytes from outside under libFuzzer (clang), TIME seconds each: make fuzz TIME=600 TARGETS='stream npy'
 TIME    ?= 60
 TARGETS ?= $(FUZZ)
@@ -172,6 +177,7 @@ help:
 	@echo 'make deps       install the Debian packages that building, testing and the demo need (DEPS=skip: none)'
 	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed, N skipped"'
 	@echo 'make asan       the same tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make check-invariance  every stage byte for byte the same with other threads, shards, chunks, batches, order'
 	@echo 'make fuzz       parsers of bytes from outside under libFuzzer (clang): TIME=60 seconds each, TARGETS="stream npy ..."'
 	@echo 'make demo       render music, label it, train a small model on it, show that it learned'
 	@echo 'make reference  the log that runs of the recipe tiny are held against, by the demo'
@@ -180,5 +186,5 @@ help:
 	@echo 'make install    into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall takes it back'
 	@echo 'make CC=clang CFLAGS=... OUT=...   another compiler, flags, build folder'
 
-.PHONY: all check tests asan fuzz fuzz_targets bench deps demo reference probe install uninstall clean help
+.PHONY: all check check-invariance tests asan fuzz fuzz_targets bench deps demo reference probe install uninstall clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/fuzz/*' 2>/dev/null)

@@ -4,7 +4,8 @@
  *   out   mel [T', bins], T' = floor(T / hop) + 1; mfcc [T', 39], T' = whole 25 ms windows every 10 ms
  *
  * --stats adds up mean and variance of what is computed, exactly, so that shards can be merged; --normalize-with
- * takes such files and writes (x - mean) / deviation. Without input and with --merge the program only merges. */
+ * takes such files and writes (x - mean) / deviation. Without input and with --merge the program only merges;
+ * standard input counts as input if it is a pipe, a socket or a file that holds something. */
 #include "../libcommon/base/filter.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
@@ -16,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int mfcc, bins = 229, n_fft = 2048, hop = 320, power, logarithm, normalized, deltas = 2;
 static double fmin_hz = 32.7, fmax_hz, log_floor = 1e-5;
@@ -243,6 +246,12 @@ static void describe(state *s)
         snprintf(s->settings + n, size - (size_t)n, " power");
 }
 
+static int nothing_to_read(int named)
+{
+    struct stat in;
+    return !named && (fstat(STDIN_FILENO, &in) || S_ISCHR(in.st_mode) || (S_ISREG(in.st_mode) && !in.st_size));
+}
+
 int main(int argc, char **argv)
 {
     static const mert_stage stage = {.begin = begin, .frames = frames, .end = end, .drop = drop, .finish = finish};
@@ -264,7 +273,7 @@ int main(int argc, char **argv)
         snprintf(s.settings + n, sizeof s.settings - n, " normalize-with=%016" PRIx64,
                  mert_feature_stats_hash(&s.given));
     }
-    if (!status && merge_paths.n && !argc)
+    if (!status && merge_paths.n && nothing_to_read(argc))
         status = finish(&s, &e);
     else if (!status)
         return mert_filter_run(&(mert_filter){.stage = &stage, .self = &s, .settings = s.settings}, argv, argc);

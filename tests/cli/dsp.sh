@@ -133,6 +133,10 @@ merged() {
     cmp "$t/all.stats" "$t/12.stats" && cmp "$t/all.stats" "$t/21.stats" && ! cmp -s "$t/all.stats" "$t/1.stats"
 }
 check "statistics of shards merge to the same bytes" merged
+merged_in_a_pipe() { # what comes through the pipe is not passed over
+    mert-mel --log --stats "$t/piped.stats" --merge "$t/2.stats" < "$t/a.mts" | mert-tensor check && cmp "$t/piped.stats" "$t/21.stats"
+}
+check "statistics merge with what comes through a pipe" merged_in_a_pipe
 normal() {
     mert-mel --log --normalize-with "$t/1.stats" "$t/a.mts" | mert-tensor stat |
         awk 'NR == 2 { found = ($7 < 1e-4 && $7 > -1e-4 && $8 > 0.999 && $8 < 1.001) } END { exit !found }'
