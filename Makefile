@@ -6,7 +6,7 @@ include config.mk
 OUT ?= build
 PKGS = libavformat libavcodec libavutil libswresample fftw3f openblas libzstd jansson
 # Only goals that compile need to know what there is: the others work on a machine where nothing is installed yet.
-ifneq ($(filter-out check check-invariance asan fuzz demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check check-invariance soak asan fuzz demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
 
@@ -121,6 +121,12 @@ check-invariance: deps
 	@$(MAKE) --no-print-directory tests
 	@OUT='$(OUT)' sh tests/run tests/invariance
 
+# All stages in a loop for MINUTES, with faults injected, beside pipes without end whose memory must stay flat.
+MINUTES ?= 60
+soak: deps
+	@$(MAKE) --no-print-directory tests
+	@OUT='$(OUT)' sh tests/soak '$(MINUTES)'
+
 # Parsers of bytes from outside under libFuzzer (clang), TIME seconds each: make fuzz TIME=600 TARGETS='stream npy'
 TIME    ?= 60
 TARGETS ?= $(FUZZ)
@@ -178,6 +184,7 @@ help:
 	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed, N skipped"'
 	@echo 'make asan       the same tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make check-invariance  every stage byte for byte the same with other threads, shards, chunks, batches, order'
+	@echo 'make soak       all stages in a loop with faults, for MINUTES=60; memory, descriptors and processes must stay flat'
 	@echo 'make fuzz       parsers of bytes from outside under libFuzzer (clang): TIME=60 seconds each, TARGETS="stream npy ..."'
 	@echo 'make demo       render music, label it, train a small model on it, show that it learned'
 	@echo 'make reference  the log that runs of the recipe tiny are held against, by the demo'
@@ -186,5 +193,5 @@ help:
 	@echo 'make install    into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall takes it back'
 	@echo 'make CC=clang CFLAGS=... OUT=...   another compiler, flags, build folder'
 
-.PHONY: all check check-invariance tests asan fuzz fuzz_targets bench deps demo reference probe install uninstall clean help
+.PHONY: all check check-invariance soak tests asan fuzz fuzz_targets bench deps demo reference probe install uninstall clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/fuzz/*' 2>/dev/null)
