@@ -25,7 +25,7 @@ enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which 
 static const char *recipe_name, *save, *init, *device = "cpu", *compare;
 static mert_strings settings;
 static corpus_names train_names, valid_names, older_names;
-static int resume, recompute, print_recipe, plan, processes = 1, sharding = MERT_SHARD_NONE;
+static int resume, recompute, print_recipe, check, plan, processes = 1, sharding = MERT_SHARD_NONE;
 static const char *offload;
 static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static mert_exchange *x; /* the processes of this run */
@@ -36,6 +36,8 @@ static const mert_option options[] = {
      "changes a setting of the recipe (may come several times)"},
     {"plan", 0, MERT_FLAG, &plan, NULL, 0, 0, NULL,
      "print what the run would take (batches, parameters, memory, work, days, disk), and do nothing else"},
+    {"check", 0, MERT_FLAG, &check, NULL, 0, 0, NULL,
+     "check recipe, --set and --init (no data is needed), and do nothing else"},
     {"compare", 0, MERT_STRING, &compare, "LOG", 0, 0, NULL,
      "say whether the run in --save is on track against another run's log, and do nothing else"},
     {"print-recipe", 0, MERT_FLAG, &print_recipe, NULL, 0, 0, NULL,
@@ -119,6 +121,30 @@ static int read_recipe(mert_recipe *r, mert_error *e)
     return mert_recipe_check(r, e) ? recipe_name ? mert_fail_in(e, "%s", recipe_name) : -1 : 0;
 }
 
+/* What --init and pretrained_weights name, before hours of decoding. */
+static int check_models(const mert_recipe *r, mert_error *e)
+{
+    mert_recipe encoder = *r;
+    mert_config model;
+    encoder.codebooks = encoder.classes = 0; /* the labels say the rest, and nothing here depends on it */
+    if (mert_recipe_model(&encoder, NULL, 0, &model, e) || mert_recipe_pretrained_check(r, &model, e))
+        return -1;
+    return init ? mert_state_init_check(init, &model, e) : 0;
+}
+
+/* What can be wrong without any data. */
+static int check_only(void)
+{
+    mert_recipe r;
+    mert_error e = {{0}};
+    if (!recipe_name)
+        mert_usage_error("--check needs a --recipe");
+    if (!read_recipe(&r, &e) && !check_models(&r, &e))
+        return 0;
+    mert_log_error("%s", e.text);
+    return 1;
+}
+
 static int show_recipe(mert_recipe *r)
 {
     mert_error e = {{0}};
@@ -155,7 +181,7 @@ static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
     if (!x->rank && *newest >= 0 && !resume)
         return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save,
                          (long long)*newest);
-    if (!x->rank && *newest < 0 && init && mert_state_init_check(init, e)) /* before hours of decoding */
+    if (!x->rank && *newest < 0 && check_models(r, e))
         return -1;
     return corpora_pack(&train_names, &valid_names, &older_names, r, save, x->rank ? PACK_ELSEWHERE : PACK_NOW, e);
 }
@@ -210,7 +236,7 @@ static int plan_only(void)
 {
     mert_session s = {.save = save};
     mert_error e = {{0}};
-    int bad = read_recipe(&s.recipe, &e) || (init && mert_state_init_check(init, &e)) ||
+    int bad = read_recipe(&s.recipe, &e) || check_models(&s.recipe, &e) ||
               corpora_pack(&train_names, &valid_names, &older_names, &s.recipe, save ? save : "", PACK_NOT, &e) ||
               corpora_open(&s, &train_names, &valid_names, &older_names, &e);
     if (bad)
@@ -355,6 +381,8 @@ int main(int argc, char **argv)
         mert_usage_error("no operands are taken, but there is '%s'", argv[0]);
     if (print_recipe)
         return show_recipe(&shown);
+    if (check)
+        return check_only();
     if (compare && !save)
         mert_usage_error("--compare needs the run's --save");
     if (compare)

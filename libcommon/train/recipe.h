@@ -123,6 +123,8 @@ int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights
 /* ... and these: the extractor (convolutions and norms, nothing else) of the model of that name, if the recipe has one.
  * For where a run begins, not where it goes on. Tensors that are missing or of another shape are an error. */
 int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e);
+/* Whether it could, for a model of that configuration. */
+int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e);
 
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
 /* Samples of a crop in the epoch (counted from 0; MERT_VALIDATION: max_sample_size), at most. */

@@ -189,7 +189,8 @@ int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights
     return -1;
 }
 
-int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e)
+/* The extractor of the model that the recipe names, held against the layout `to`; into values, unless they are NULL. */
+static int pretrained(const mert_recipe *r, const mert_layout *to, float *values, mert_error *e)
 {
     static const char extractor[] = "feature_extractor.";
     mert_weights from;
@@ -198,17 +199,33 @@ int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e)
         return 0;
     if (mert_weights_load(&from, r->pretrained_weights, 0, e))
         return mert_fail_in(e, "pretrained_weights");
-    for (int i = 0; !bad && i < w->layout.count; i++) {
-        const mert_parameter *to = &w->layout.parameters[i], *have = mert_layout_find(&from.layout, to->name);
-        if (strncmp(to->name, extractor, sizeof extractor - 1))
+    for (int i = 0; !bad && i < to->count; i++) {
+        const mert_parameter *p = &to->parameters[i], *have = mert_layout_find(&from.layout, p->name);
+        if (strncmp(p->name, extractor, sizeof extractor - 1))
             continue;
-        if (!have || have->ndim != to->ndim || memcmp(have->shape, to->shape, (size_t)to->ndim * sizeof *to->shape))
-            bad = mert_fail(e, "pretrained_weights: %s: tensor %s is %s", r->pretrained_weights, to->name,
+        if (!have || have->ndim != p->ndim || memcmp(have->shape, p->shape, (size_t)p->ndim * sizeof *p->shape))
+            bad = mert_fail(e, "pretrained_weights: %s: tensor %s is %s", r->pretrained_weights, p->name,
                             have ? "of another shape than the recipe makes it" : "missing");
-        else
-            memcpy(w->values + to->offset, from.values + have->offset, (size_t)to->n * sizeof *w->values);
+        else if (values)
+            memcpy(values + p->offset, from.values + have->offset, (size_t)p->n * sizeof *values);
     }
     mert_weights_free(&from);
+    return bad;
+}
+
+int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e)
+{
+    return pretrained(r, &w->layout, w->values, e);
+}
+
+int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e)
+{
+    mert_layout l;
+    int bad;
+    if (mert_layout_make(&l, c, e))
+        return -1;
+    bad = pretrained(r, &l, NULL, e);
+    mert_layout_free(&l);
     return bad;
 }
 

@@ -49,7 +49,7 @@ int mert_state_prune(const char *save, const mert_recipe *r, mert_error *e);
  * taken, in *fresh how many of w's keep their random values, and in names, with blanks between, which (as many as there
  * is room for). A tensor outside of the heads that is missing or of another shape is an error. */
 int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, size_t size, mert_error *e);
-/* Whether `from` is a model of which it could take anything. */
-int mert_state_init_check(const char *from, mert_error *e);
+/* Whether `from` is a model of which it could take the encoder of one of that configuration: before the long work. */
+int mert_state_init_check(const char *from, const mert_config *model, mert_error *e);
 
 #endif

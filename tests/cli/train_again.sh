@@ -26,7 +26,20 @@ check "heads of other sizes begin afresh, by name" sizes
 check_fails "no such model, before anything is packed" 1 'nowhere: No such file' mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --save early --init nowhere
 check "and nothing was" test ! -e early/train.pcm.mts
 check_fails "a plan says so, too" 1 'nowhere: No such file' mert-train --plan --recipe micro --manifest train.tsv --labels 'train.q_%d' --init nowhere
-check_fails "an encoder of another size" 1 'first/model: tensor .* is of another shape than the recipe makes it' mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save other --init first/model --set encoder_embed_dim=64
+check_fails "an encoder of another size" 1 'first/model: tensor .* is \[.*\], the recipe makes it \[.*\]: --init takes a model of the recipe.s shape' mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save other --init first/model --set encoder_embed_dim=64
+check_fails "a plan says so of a size, too, and before anything is packed" 1 'first/model: tensor .* is \[.*\], the recipe makes it' mert-train -q --plan --recipe micro --manifest train.tsv --labels 'train.q_%d' --init first/model --set encoder_embed_dim=64
+check_fails "of the number of layers" 1 'first/model: 2 layers, the recipe makes 1: ' train other --init first/model --set encoder_layers=1
+check_fails "and of what no shape tells" 1 'first/model: 2 attention heads, the recipe makes 4: ' train other --init first/model --set encoder_attention_heads=4
+check_fails "... where the layers' norms are" 1 'first/model: layer_norm_first is no in this model, yes in the recipe: ' train other --init first/model --set layer_norm_first=yes
+check "no folder is left of any of these" test ! -e other/recipe
+
+# ---- without any data ----
+
+check "--check: recipe, settings and model fit" mert-train --check --recipe micro --set lr=0.01 --init first/model
+check_fails "--check: a setting that there is not" 1 "no setting 'learning_rate'" mert-train --check --recipe micro --set learning_rate=1
+check_fails "--check: a model of another shape" 1 'first/model: tensor .* is \[' mert-train --check --recipe micro --set encoder_embed_dim=64 --init first/model
+check_fails "--check: an extractor of another shape" 1 'pretrained_weights: first/model: tensor .* is of another shape' mert-train --check --recipe micro --set pretrained_weights=first/model --set 'conv_feature_layers=8x10/5 16x3/2*4 16x2/2*2'
+check_fails "--check: no recipe" 2 'check needs a --recipe' mert-train --check
 rewarmed() { # the schedule is the new recipe's from its first update on
     train warm --init hf --set lr=0.01 --set warmup_updates=4 --set total_updates=6 --set log_interval=1 &&
         awk -F'\t' 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "lr") c = i; next} {printf "%s ", $c}' warm/log.tsv > lr && [ "$(cat lr)" = '0 0.0025 0.005 0.0075 0.01 0.005 ' ]

@@ -1,0 +1,126 @@
+/* Beginning with somebody else's weights. */
+#include "state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int same_shape(const mert_parameter *p, int ndim, const int64_t *shape)
+{
+    return p->ndim == ndim && !memcmp(p->shape, shape, (size_t)ndim * sizeof *shape);
+}
+
+static void print_shape(char to[96], const mert_parameter *p)
+{
+    int n = snprintf(to, 96, "[");
+    for (int i = 0; i < p->ndim && n < 80; i++)
+        n += snprintf(to + n, 96 - (size_t)n, "%s%lld", i ? ", " : "", (long long)p->shape[i]);
+    snprintf(to + n, 96 - (size_t)n, "]");
+}
+
+/* A parameter of the encoder, which must be there: where `source` has it. NULL: it does not fit. */
+static const mert_parameter *find_encoder(const mert_parameter *to, const mert_layout *source, mert_error *e)
+{
+    const mert_parameter *have = mert_layout_find(source, to->name);
+    char is[96], wanted[96];
+    if (have && same_shape(to, have->ndim, have->shape))
+        return have;
+    print_shape(wanted, to);
+    if (!have) {
+        mert_fail(e, "tensor %s is missing, the recipe makes it %s", to->name, wanted);
+        return NULL;
+    }
+    print_shape(is, have);
+    mert_fail(e, "tensor %s is %s, the recipe makes it %s: --init takes a model of the recipe's shape", to->name, is,
+              wanted);
+    return NULL;
+}
+
+/* What no shape tells: the same numbers would be another model. */
+static int check_architecture(const mert_config *is, const mert_config *wanted, mert_error *e)
+{
+    static const char way_on[] = "--init takes a model of the recipe's shape";
+    const struct { const char *name; int is, wanted; } flags[] = {
+        {"layer_norm_first", is->pre_ln, wanted->pre_ln},
+        {"deepnorm", is->deepnorm, wanted->deepnorm},
+        {"feature_extractor_cqt", is->cqt_input, wanted->cqt_input}};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (!flags[i].is != !flags[i].wanted)
+            return mert_fail(e, "%s is %s in this model, %s in the recipe: %s", flags[i].name,
+                             flags[i].is ? "yes" : "no", flags[i].wanted ? "yes" : "no", way_on);
+    if (is->layers != wanted->layers)
+        return mert_fail(e, "%d layers, the recipe makes %d: %s", is->layers, wanted->layers, way_on);
+    if (is->heads != wanted->heads)
+        return mert_fail(e, "%d attention heads, the recipe makes %d: %s", is->heads, wanted->heads, way_on);
+    for (int i = 0; i < is->convs && i < wanted->convs; i++)
+        if (is->conv[i].stride != wanted->conv[i].stride)
+            return mert_fail(e, "layer %d of the extractor has stride %d, the recipe makes it %d: %s", i,
+                             is->conv[i].stride, wanted->conv[i].stride, way_on);
+    return is->convs == wanted->convs ? 0
+                                      : mert_fail(e, "%d layers of the extractor, the recipe makes %d: %s", is->convs,
+                                                  wanted->convs, way_on);
+}
+
+int mert_state_init_check(const char *from, const mert_config *model, mert_error *e)
+{
+    mert_layout wanted;
+    mert_weights source;
+    int bad = 0;
+    if (mert_layout_make(&wanted, model, e))
+        return -1;
+    if (mert_weights_load(&source, from, 0, e)) {
+        mert_layout_free(&wanted);
+        return -1;
+    }
+    for (int i = 0; !bad && i < wanted.count; i++)
+        bad = !wanted.parameters[i].training_only && !find_encoder(&wanted.parameters[i], &source.layout, e);
+    bad = bad || check_architecture(&source.layout.config, model, e);
+    mert_weights_free(&source);
+    mert_layout_free(&wanted);
+    return bad ? mert_fail_in(e, "%s", from) : 0;
+}
+
+/* What only training needs. 0: it is not there, or another one. */
+static int take_head(mert_weights *w, const mert_parameter *to, const mert_checkpoint *c, mert_error *e)
+{
+    const mert_tensor *t = mert_weights_tensor(c, to->name);
+    if (!t || !same_shape(to, t->ndim, t->shape))
+        return 0;
+    return mert_tensor_read(t, w->values + to->offset, e) ? -1 : 1;
+}
+
+static int take_encoder(mert_weights *w, const mert_parameter *to, const mert_weights *source, mert_error *e)
+{
+    const mert_parameter *have = find_encoder(to, &source->layout, e);
+    if (!have)
+        return -1;
+    memcpy(w->values + to->offset, source->values + have->offset, (size_t)to->n * sizeof *w->values);
+    return 1;
+}
+
+int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, size_t size, mert_error *e)
+{
+    mert_checkpoint *c = mert_checkpoint_open(from, e);
+    mert_weights source = {0};
+    int taken = 0, one = 0;
+    size_t used = 0;
+    *fresh = 0;
+    *names = 0;
+    if (!c)
+        return -1;
+    if (mert_weights_from(&source, c, 0, e) || check_architecture(&source.layout.config, &w->layout.config, e))
+        one = -1;
+    for (int i = 0; one >= 0 && i < w->layout.count; i++) {
+        const mert_parameter *to = &w->layout.parameters[i];
+        one = to->training_only ? take_head(w, to, c, e) : take_encoder(w, to, &source, e);
+        if (one > 0)
+            taken++;
+        else if (!one) {
+            ++*fresh;
+            if (used < size)
+                used += (size_t)snprintf(names + used, size - used, "%s%s", used ? " " : "", to->name);
+        }
+    }
+    mert_weights_free(&source);
+    mert_checkpoint_close(c);
+    return one < 0 ? mert_fail_in(e, "%s", from) : taken;
+}
