@@ -4,6 +4,7 @@
 #include "bytes.h"
 #include "container.h"
 #include "model_write.h"
+#include "stream/mts.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -175,21 +176,30 @@ static const void *its_own(void *arg, size_t i, mert_error *e)
 
 int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, size_t n, mert_error *e)
 {
-    return mert_safetensors_write_from(path, tensors, n, its_own, (void *)tensors, e);
+    return mert_safetensors_write_from(path, tensors, n, its_own, (void *)tensors, NULL, NULL, e);
 }
 
-static int put_data(mert_output *o, const char *path, const mert_tensor_out *t, const void *data, mert_error *e)
+static int put(mert_output *o, mts_xxh64_state *sum, const void *data, uint64_t bytes)
+{
+    mts_xxh64_add(sum, data, (size_t)bytes);
+    return fwrite(data, 1, (size_t)bytes, o->stream) != bytes;
+}
+
+static int put_data(mert_output *o, mts_xxh64_state *sum, const char *path, const mert_tensor_out *t, const void *data,
+                    mert_error *e)
 {
     uint64_t bytes = 0;
     mert_shape_bytes(t->ndim, t->shape, t->type, &bytes);
-    if (bytes && (!data || fwrite(data, 1, (size_t)bytes, o->stream) != bytes))
+    if (bytes && (!data || put(o, sum, data, bytes)))
         return data ? mert_fail(e, "%s: cannot write: %s", path, strerror(errno)) : -1;
     return 0;
 }
 
 int mert_safetensors_write_from(const char *path, const mert_tensor_out *tensors, size_t n,
-                                const void *(*fetch)(void *arg, size_t i, mert_error *e), void *arg, mert_error *e)
+                                const void *(*fetch)(void *arg, size_t i, mert_error *e), void *arg,
+                                uint64_t *written, uint64_t *hash, mert_error *e)
 {
+    mts_xxh64_state sum;
     char *header = NULL;
     size_t size = 0;
     uint64_t at = 0, length;
@@ -212,15 +222,20 @@ int mert_safetensors_write_from(const char *path, const mert_tensor_out *tensors
     length = ((uint64_t)size + 8 + 63) / 64 * 64 - 8; /* blanks behind the JSON put the data on a multiple of 64 */
     for (int i = 0; i < 8; i++)
         prefix[i] = (unsigned char)(length >> 8 * i);
-    fwrite(prefix, 1, 8, o->stream);
-    fwrite(header, 1, size, o->stream);
+    mts_xxh64_begin(&sum, 0);
+    put(o, &sum, prefix, 8);
+    put(o, &sum, header, size);
     for (uint64_t i = size; i < length; i++)
-        putc(' ', o->stream);
+        put(o, &sum, " ", 1);
     free(header);
     for (size_t i = 0; i < n; i++)
-        if (put_data(o, path, &tensors[i], fetch(arg, i, e), e)) {
+        if (put_data(o, &sum, path, &tensors[i], fetch(arg, i, e), e)) {
             mert_output_abandon(o);
             return -1;
         }
+    if (written)
+        *written = sum.total;
+    if (hash)
+        *hash = mts_xxh64_end(&sum, 0);
     return mert_output_commit(o, e);
 }

@@ -5,6 +5,7 @@
  *
  * The library does the work (libcommon/train/session.h); here stands what is said, and when what is done. */
 #include "../formats/file.h"
+#include "../formats/lock.h"
 #include "../libcommon/base/log.h"
 #include "../libcommon/base/options.h"
 #include "../libcommon/base/report.h"
@@ -29,6 +30,7 @@ static int resume, recompute, print_recipe, check, plan, processes = 1, sharding
 static const char *offload;
 static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static mert_exchange *x; /* the processes of this run */
+static mert_lock *lock;  /* of SAVE: process 0 has it */
 
 static const mert_option options[] = {
     {"recipe", 0, MERT_STRING, &recipe_name, "FILE", 0, 0, NULL, "what to train, and how: mert-recipe(5)"},
@@ -129,7 +131,7 @@ static int check_models(const mert_recipe *r, mert_error *e)
     encoder.codebooks = encoder.classes = 0; /* the labels say the rest, and nothing here depends on it */
     if (mert_recipe_model(&encoder, NULL, 0, &model, e) || mert_recipe_pretrained_check(r, &model, e))
         return -1;
-    return init ? mert_state_init_check(init, &model, e) : 0;
+    return init && (mert_state_verify_model(init, e) < 0 || mert_state_init_check(init, &model, e)) ? -1 : 0;
 }
 
 /* What can be wrong without any data. */
@@ -172,17 +174,35 @@ static int write_recipe(const mert_recipe *r, mert_error *e)
     return bad;
 }
 
+/* One run at a time in SAVE. */
+static int take_folder(mert_error *e)
+{
+    char *path = mert_path_join(save, "lock"), text[sizeof e->text];
+    int bad = !path ? mert_fail(e, "out of memory") : mert_make_directory(save, e);
+    if (!bad && !(lock = mert_lock_take(path, e))) {
+        snprintf(text, sizeof text, "%s", e->text);
+        bad = mert_fail(e, "%.900s: wait until it ends, or name another --save", text);
+    }
+    free(path);
+    return bad;
+}
+
 /* What process 0 does before the others: the folder, and packed audio. */
 static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
 {
-    if (!x->rank && mert_make_directory(save, e))
-        return -1;
     *newest = mert_state_newest(save);
-    if (!x->rank && *newest >= 0 && !resume)
-        return mert_fail(e, "%s holds a run that has come to update %lld: --resume goes on with it", save,
-                         (long long)*newest);
-    if (!x->rank && *newest < 0 && check_models(r, e))
-        return -1;
+    if (!x->rank) {
+        if (*newest < 0 && check_models(r, e))
+            return -1;
+        if (take_folder(e))
+            return -1;
+        *newest = mert_state_newest(save); /* nobody else adds one from now on */
+        if (*newest >= 0 && !resume)
+            return mert_fail(e,
+                             "%s holds a run that has come to update %lld: --resume goes on with it; another one takes "
+                             "another --save, and begins with this one's model by --init %s/model",
+                             save, (long long)*newest, save);
+    }
     return corpora_pack(&train_names, &valid_names, &older_names, r, save, x->rank ? PACK_ELSEWHERE : PACK_NOW, e);
 }
 
@@ -205,8 +225,12 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
     if (newest >= 0) {
-        if (mert_session_resume(s, newest, e))
+        int unverified = mert_session_resume(s, newest, e);
+        if (unverified < 0 || (!x->rank && mert_state_settle(save, newest, &s->recipe, e)))
             return -1;
+        if (unverified && !x->rank)
+            mert_log_error("%s/checkpoint-%lld: unverified: it was written by a version that wrote no hashes", save,
+                           (long long)newest);
         mert_log_note("going on after update %lld", (long long)newest);
     } else if (mert_recipe_pretrained(&s->recipe, &s->weights, e)) {
         return -1;
@@ -356,12 +380,14 @@ static int run(void)
         bad = 1;
     if (bad && begun && x->ranks > 1 && !same_failure) {
         mert_report_broken("%s", e.text);
+        mert_lock_release(lock);
         x->abandon(x);
         _exit(1); /* what is still on its way to the others will never arrive */
     }
     if (bad && (begun ? !x->rank : *e.text != 0))
         mert_report_broken("%s", e.text);
     mert_session_end(&s);
+    mert_lock_release(lock);
     x->close(x);
     return mert_report_finish() || bad;
 }

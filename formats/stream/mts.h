@@ -166,6 +166,7 @@ typedef struct mts_entry {
     int64_t offset;                  /* of the record's first frame */
     int64_t stream;                  /* which of the concatenated streams, from 0 */
     mts_record record;               /* shape[0] known */
+    uint64_t payload;                /* XXH64 of its raw bytes, as its end says it */
 } mts_entry;
 
 typedef struct mts_index {

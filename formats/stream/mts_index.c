@@ -37,6 +37,7 @@ static int collect(mts_index *x, mts_reader *r, char *error, size_t size)
             }
             x->entries[x->n].offset = at;
             x->entries[x->n].stream = stream;
+            x->entries[x->n].payload = r->frame.payload;
             x->entries[x->n++].record = r->record;
             break;
         }

@@ -103,8 +103,12 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
             bad = -1;
         else if (places[row].samples >= 0)
             bad = mert_fail(e, "%s: %s: a second time", f->name, r->key);
-        else
-            places[row].samples = r->shape[0], places[row].offset = x.entries[i].offset, places[row].file = number;
+        else {
+            places[row].samples = r->shape[0];
+            places[row].offset = x.entries[i].offset;
+            places[row].sound = x.entries[i].payload;
+            places[row].file = number;
+        }
     }
     mts_index_free(&x);
     return bad;
@@ -187,6 +191,8 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int
     c->labelled[(c->n - 1) * c->K + k] = (int32_t)n;
     if (mert_corpus_part_read(&c->parts[item->part], k, item->row, 0, n, *room, e))
         return -1;
+    mts_xxh64_add(&c->parts[item->part].columns[k].sum, &n, sizeof n);
+    mts_xxh64_add(&c->parts[item->part].columns[k].sum, *room, (size_t)n * sizeof **room);
     for (int64_t i = 0; i < n; i++) {
         if ((*room)[i] < 0 || (*room)[i] >= b->classes)
             return mert_fail(e, "%s: line %lld: label %d is not below the %lld classes", l->path,

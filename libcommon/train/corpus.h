@@ -18,6 +18,7 @@ typedef struct mert_corpus_item {
     int part, shard; /* which shard is heard when: the recipe's */
     int64_t samples; /* of the packed audio */
     int64_t offset;  /* of its record in the file */
+    uint64_t sound;  /* XXH64 of its samples as they are packed */
     int file;
 } mert_corpus_item;
 

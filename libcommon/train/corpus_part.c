@@ -199,8 +199,11 @@ int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config,
     opening o = {p, config, codebooks, K, *K == 0};
     p->labels = calloc(MERT_CODEBOOKS_MAX, sizeof *p->labels);
     p->columns = calloc(MERT_CODEBOOKS_MAX, sizeof *p->columns);
-    if (!p->labels || !p->columns)
+    p->path = strdup(manifest);
+    if (!p->labels || !p->columns || !p->path)
         return mert_fail(e, "%s: out of memory", manifest);
+    for (int k = 0; k < MERT_CODEBOOKS_MAX; k++)
+        mts_xxh64_begin(&p->columns[k].sum, 0);
     return mert_manifest_read(&p->manifest, manifest, e) ? -1 : open_labels(&o, labels, nlabels, shard, e);
 }
 
@@ -216,6 +219,7 @@ void mert_corpus_part_close(mert_corpus_part *p)
             mert_labels_close(&p->labels[k]);
     free(p->columns);
     free(p->labels);
+    free(p->path);
     mert_manifest_free(&p->manifest);
 }
 

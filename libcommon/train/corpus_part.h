@@ -27,11 +27,13 @@ typedef struct mert_corpus_config {
 /* A manifest and its labels. */
 typedef struct mert_corpus_part {
     mert_manifest manifest;
+    char *path; /* the manifest's */
     mert_labels *labels; /* [K]; of codebooks in a stream of codes no more than name and meta ... */
     struct mert_corpus_column {
         mert_codes *codes; /* ... and where they are; NULL: in labels */
         int column, owner; /* owner: it is the first column's to close */
-    } *columns;            /* [K] */
+        mts_xxh64_state sum; /* of the items' labels, as classes (mert_inputs) */
+    } *columns;              /* [K] */
     int64_t first;       /* rows of the parts before */
 } mert_corpus_part;
 

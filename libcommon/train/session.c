@@ -38,32 +38,53 @@ int mert_session_model(mert_session *s, mert_error *e)
     bytes = (size_t)s->weights.layout.size * sizeof(float);
     s->m = calloc(1, bytes);
     s->v = calloc(1, bytes);
-    s->state = (mert_state){.data = mert_state_data(&s->train), .batches = s->recipe.update_freq * exchange(s)->ranks};
+    s->state = (mert_state){.data = mert_corpus_hash(&s->train), .batches = s->recipe.update_freq * exchange(s)->ranks};
     return s->m && s->v ? 0
                         : mert_fail(e, "out of memory for the moments of %lld parameters",
                                     (long long)s->weights.layout.elements);
+}
+
+/* begun: empty for a checkpoint that does not know. */
+static int same_run(const mert_session *s, const mert_state *state, const mert_inputs *begun, const mert_recipe *recipe,
+                    mert_error *e)
+{
+    static const char way_on[] = "--resume needs the same; a run of its own takes another --save, and begins with this "
+                                 "one's model by --init";
+    char text[sizeof e->text];
+    const char *other = mert_recipe_difference(recipe, &s->recipe);
+    if (other)
+        return mert_fail(e, "%s: the run was begun with another %s: %s", s->save, other, way_on);
+    if (begun->n && mert_inputs_same(begun, &s->inputs, e)) {
+        snprintf(text, sizeof text, "%s", e->text);
+        return mert_fail(e, "%.700s: %s", text, way_on);
+    }
+    if (state->data != s->state.data)
+        return mert_fail(e, "%s: the run was begun with another manifest or other labels: %s", s->save, way_on);
+    return 0;
 }
 
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
 {
     mert_state state;
     mert_recipe recipe;
-    const char *other;
-    if (mert_state_load(s->save, update, &state, &recipe, NULL, NULL, NULL, e))
+    mert_inputs begun = {0};
+    int unverified = mert_state_verify(s->save, update, e), bad;
+    if (unverified < 0)
         return -1;
-    if ((other = mert_recipe_difference(&recipe, &s->recipe)))
-        return mert_fail(e, "%s: the run was begun with another %s", s->save, other);
-    if (state.data != s->state.data)
-        return mert_fail(e, "%s: the run was begun with another manifest or other labels", s->save);
+    bad = mert_state_load(s->save, update, &state, &begun, &recipe, NULL, NULL, NULL, e) ||
+          same_run(s, &state, &begun, &recipe, e);
+    mert_inputs_free(&begun);
+    if (bad)
+        return -1;
     if (!state.batches)
         state.batches = recipe.update_freq;
     if (state.batches < exchange(s)->ranks)
         return mert_fail(e, "%s: an update of this run is %lld batches: too few for %d processes", s->save,
                          (long long)state.batches, exchange(s)->ranks);
-    if (mert_state_load(s->save, update, &s->state, &recipe, &s->weights, s->m, s->v, e))
+    if (mert_state_load(s->save, update, &s->state, NULL, &recipe, &s->weights, s->m, s->v, e))
         return -1;
     s->state.batches = state.batches;
-    return 0;
+    return unverified;
 }
 
 int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
@@ -100,6 +121,7 @@ void mert_session_end(mert_session *s)
     mert_corpus_close(&s->train);
     mert_corpus_close(&s->valid);
     mert_corpus_close(&s->older);
+    mert_inputs_free(&s->inputs);
     memset(s, 0, sizeof *s);
 }
 
@@ -363,9 +385,7 @@ static int write_checkpoint(const mert_session *s, const float *weights, moments
 {
     mert_weights w = {.layout = s->weights.layout, .values = (float *)weights};
     mert_moment_source source = {next_moment, m};
-    if (mert_state_save(s->save, &s->state, &s->recipe, &w, &source, e))
-        return -1;
-    return mert_state_prune(s->save, &s->recipe, e);
+    return mert_state_save(s->save, &s->state, &s->inputs, &s->recipe, &w, &source, e);
 }
 
 int mert_session_save(mert_session *s, mert_error *e)

@@ -21,6 +21,7 @@ typedef struct mert_session {
     const char *save; /* folder of the run, stays the caller's */
     mert_corpus train, valid;
     mert_corpus older; /* joined to train where there is one (mert_corpus_join) */
+    mert_inputs inputs; /* what of these is part of the run's identity */
     mert_config model;
     mert_weights weights; /* until mert_session_begin; then the layout alone */
     mert_trainer *trainer;
@@ -33,8 +34,9 @@ typedef struct mert_session {
 /* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of
  * each process. */
 int mert_session_model(mert_session *s, mert_error *e);
-/* Instead of random weights: where checkpoint `update` of SAVE stands (its data and recipe must be the session's). An
- * update stays as many batches as it was, however many processes share them. */
+/* Instead of random weights: where checkpoint `update` of SAVE stands (its inputs and recipe must be the session's). An
+ * update stays as many batches as it was, however many processes share them. Returns 1 where it went well with a
+ * checkpoint that has no hashes. */
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e);
 /* Trainer and loader, from the present weights and state on. */
 int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e);

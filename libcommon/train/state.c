@@ -1,9 +1,8 @@
 #define _GNU_SOURCE
 #include "state.h"
 
-#include "../../formats/checkpoint.h"
 #include "../../formats/file.h"
-#include "../../formats/json.h"
+#include "../../formats/hashes.h"
 #include "../../formats/model_write.h"
 #include "../models/known_answer.h"
 
@@ -18,17 +17,14 @@
 #include <unistd.h>
 
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
+static const char optimizer_file[] = "optimizer.safetensors";
+static const char *const log_files[] = {"recipe", "log.tsv", "valid.tsv", "log.jsonl"};
 static const char *const model_files[] = {"model.safetensors", "config.json", "preprocessor_config.json",
                                           "known_answer.safetensors"};
 
-uint64_t mert_state_data(const mert_corpus *c)
-{
-    return mert_corpus_hash(c);
-}
-
 /* ---- folders ---- */
 
-static char *checkpoint_path(const char *save, int64_t update)
+char *mert_state_path(const char *save, int64_t update)
 {
     char *path;
     return asprintf(&path, "%s/checkpoint-%" PRId64, save, update) < 0 ? NULL : path;
@@ -71,36 +67,50 @@ static int remove_folder(const char *path, mert_error *e)
     return rmdir(path) ? mert_fail(e, "%s: cannot remove: %s", path, strerror(errno)) : 0;
 }
 
-/* `from` takes the name `to`; what had it before is removed. */
-static int replace_folder(const char *from, const char *to, mert_error *e)
+/* A folder that is whole stops being there before the first of its files goes. */
+static int remove_whole(const char *path, mert_error *e)
 {
     char *aside;
-    int bad = 0;
-    if (asprintf(&aside, "%s.old", to) < 0)
-        return mert_fail(e, "%s: out of memory", to);
-    if (remove_folder(aside, e))
-        bad = -1;
-    else if (rename(to, aside) && errno != ENOENT)
-        bad = mert_fail(e, "%s: cannot rename: %s", to, strerror(errno));
-    else if (rename(from, to))
-        bad = mert_fail(e, "%s: cannot rename: %s", from, strerror(errno));
-    else
+    int bad;
+    if (asprintf(&aside, "%s.old", path) < 0)
+        return mert_fail(e, "%s: out of memory", path);
+    bad = remove_folder(aside, e);
+    if (!bad && rename(path, aside))
+        bad = errno == ENOENT ? 0 : mert_fail(e, "%s: cannot rename: %s", path, strerror(errno));
+    else if (!bad)
         bad = remove_folder(aside, e);
     free(aside);
     return bad;
 }
 
-int64_t mert_state_newest(const char *save)
+/* `from` takes the name `to`; what had it before is removed. Where the file system can exchange two names, `to` is
+ * there at every moment. */
+static int replace_folder(const char *from, const char *to, mert_error *e)
+{
+    if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE))
+        return remove_folder(from, e);
+    if (remove_whole(to, e))
+        return -1;
+    return rename(from, to) ? mert_fail(e, "%s: cannot rename: %s", from, strerror(errno)) : 0;
+}
+
+int64_t mert_state_before(const char *save, int64_t update)
 {
     DIR *d = opendir(save);
     struct dirent *entry;
     int64_t newest = -1;
-    while (d && (entry = readdir(d)))
-        if (checkpoint_number(entry->d_name) > newest)
-            newest = checkpoint_number(entry->d_name);
+    while (d && (entry = readdir(d))) {
+        int64_t number = checkpoint_number(entry->d_name);
+        newest = number > newest && number < update ? number : newest;
+    }
     if (d)
         closedir(d);
     return newest;
+}
+
+int64_t mert_state_newest(const char *save)
+{
+    return mert_state_before(save, INT64_MAX);
 }
 
 static int larger_first(const void *a, const void *b)
@@ -118,6 +128,32 @@ static int half_written(const char *name)
     return !strncmp(name, "checkpoint-", 11) || !strncmp(name, "model.", 6);
 }
 
+/* Likewise of a single file: the name that it was to have and ".tmp-" with what makes it one of a kind. */
+static int half_a_file(const char *name)
+{
+    static const char ending[] = ".pcm.mts";
+    const char *tail = strstr(name, ".tmp-");
+    size_t n = tail ? (size_t)(tail - name) : 0;
+    if (!strcmp(name, "last.new"))
+        return 1;
+    for (size_t i = 0; tail && i < sizeof log_files / sizeof *log_files; i++)
+        if (strlen(log_files[i]) == n && !memcmp(name, log_files[i], n))
+            return 1;
+    return n > sizeof ending - 1 && !memcmp(tail - (sizeof ending - 1), ending, sizeof ending - 1);
+}
+
+static int remove_half(const char *save, const char *name, mert_error *e)
+{
+    char *path = mert_path_join(save, name);
+    int bad = !path               ? mert_fail(e, "out of memory")
+              : half_a_file(name) ? unlink(path) && errno != ENOENT
+                                        ? mert_fail(e, "%s: cannot remove: %s", path, strerror(errno))
+                                        : 0
+                                  : remove_folder(path, e);
+    free(path);
+    return bad;
+}
+
 static int hours_old(const char *path, double hours)
 {
     struct stat s;
@@ -125,21 +161,24 @@ static int hours_old(const char *path, double hours)
 }
 
 /* The place-th newest checkpoint, of update `number`. */
-static int prune_one(const char *save, const mert_recipe *r, int64_t place, int64_t number, mert_error *e)
+static int prune_one(const char *save, const mert_recipe *r, int by_age, int64_t place, int64_t number, mert_error *e)
 {
     char *path;
     int bad = 0;
     if (place < (r->keep ? r->keep : 1) || (r->keep_interval && number % r->keep_interval == 0))
         return 0;
-    if (!(path = checkpoint_path(save, number)))
+    if (!(path = mert_state_path(save, number)))
         return mert_fail(e, "out of memory");
-    if (r->keep_hours <= 0 || hours_old(path, r->keep_hours))
-        bad = remove_folder(path, e);
+    if (r->keep_hours <= 0 || (by_age && hours_old(path, r->keep_hours)))
+        bad = remove_whole(path, e);
     free(path);
     return bad;
 }
 
-int mert_state_prune(const char *save, const mert_recipe *r, mert_error *e)
+/* Removes what runs that died have left half written, and the checkpoints that the recipe does not keep: one stays that
+ * is among the newest `keep`, whose update is a multiple of keep_interval, or that was written in the last keep_hours;
+ * the newest always does. All three 0: all stay. by_age: 0: none is too old. */
+static int prune(const char *save, const mert_recipe *r, int by_age, mert_error *e)
 {
     DIR *d = opendir(save);
     struct dirent *entry;
@@ -149,11 +188,8 @@ int mert_state_prune(const char *save, const mert_recipe *r, mert_error *e)
         return mert_fail(e, "%s: %s", save, strerror(errno));
     while (!bad && (entry = readdir(d))) {
         int64_t number = checkpoint_number(entry->d_name);
-        if (half_written(entry->d_name)) {
-            char *half = mert_path_join(save, entry->d_name);
-            bad = half ? remove_folder(half, e) : mert_fail(e, "out of memory");
-            free(half);
-        }
+        if (half_written(entry->d_name) || half_a_file(entry->d_name))
+            bad = remove_half(save, entry->d_name, e);
         if (number < 0)
             continue;
         if (n == room) {
@@ -170,7 +206,7 @@ int mert_state_prune(const char *save, const mert_recipe *r, mert_error *e)
     if (n)
         qsort(numbers, (size_t)n, sizeof *numbers, larger_first);
     for (int64_t i = 0; !bad && (r->keep || r->keep_interval || r->keep_hours > 0) && i < n; i++)
-        bad = prune_one(save, r, i, numbers[i], e);
+        bad = prune_one(save, r, by_age, i, numbers[i], e);
     free(numbers);
     return bad;
 }
@@ -190,19 +226,36 @@ static int save_text(const char *dir, const char *name, const char *text, mert_e
     return mert_output_commit(o, e);
 }
 
-static int save_state(const char *dir, const mert_state *s, const mert_recipe *r, mert_error *e)
+static char *state_text(const mert_state *s, const mert_inputs *inputs)
 {
-    char text[512], *recipe = mert_recipe_text(r, 0);
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
     int bad;
-    if (!recipe)
-        return mert_fail(e, "out of memory");
-    snprintf(text, sizeof text,
-             "{\n  \"format\": \"mert-train 1\",\n  \"update\": %" PRId64 ",\n  \"epoch\": %" PRId64
-             ",\n  \"batch\": %" PRId64 ",\n  \"batches_per_update\": %" PRId64 ",\n  \"skipped\": %" PRId64
-             ",\n  \"skipped_in_row\": %" PRId64 ",\n  \"data\": \"%016" PRIx64 "\"\n}\n",
-             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
-             s->data);
-    bad = save_text(dir, "recipe", recipe, e) || save_text(dir, "state.json", text, e);
+    if (!f)
+        return NULL;
+    fprintf(f,
+            "{\n  \"format\": \"" MERT_STATE_FORMAT "\",\n  \"update\": %" PRId64 ",\n  \"epoch\": %" PRId64
+            ",\n  \"batch\": %" PRId64 ",\n  \"batches_per_update\": %" PRId64 ",\n  \"skipped\": %" PRId64
+            ",\n  \"skipped_in_row\": %" PRId64 ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ",
+            s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
+            s->data);
+    mert_inputs_write(inputs, f);
+    fputs("\n}\n", f);
+    bad = ferror(f);
+    if (!fclose(f) && !bad)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static int save_state(const char *dir, const mert_state *s, const mert_inputs *inputs, const mert_recipe *r,
+                      mert_error *e)
+{
+    char *text = state_text(s, inputs), *recipe = mert_recipe_text(r, 0);
+    int bad = !text || !recipe ? mert_fail(e, "out of memory")
+                               : save_text(dir, "recipe", recipe, e) || save_text(dir, "state.json", text, e);
+    free(text);
     free(recipe);
     return bad;
 }
@@ -219,10 +272,11 @@ static const void *fetch_moment(void *arg, size_t i, mert_error *e)
     return m->from->tensor(m->from->arg, (int)(i / n), &m->layout->parameters[i % n], e);
 }
 
-static int save_optimizer(const char *dir, const mert_layout *l, const mert_moment_source *moments, mert_error *e)
+static int save_optimizer(const char *dir, const mert_layout *l, const mert_moment_source *moments, mert_hashes *h,
+                          mert_error *e)
 {
-    char *path = mert_path_join(dir, "optimizer.safetensors"),
-         (*names)[128] = calloc(2 * (size_t)l->count, sizeof *names);
+    uint64_t size, hash;
+    char *path = mert_path_join(dir, optimizer_file), (*names)[128] = calloc(2 * (size_t)l->count, sizeof *names);
     mert_tensor_out *tensors = calloc(2 * (size_t)l->count, sizeof *tensors);
     int bad = -1;
     if (!path || !names || !tensors)
@@ -235,7 +289,8 @@ static int save_optimizer(const char *dir, const mert_layout *l, const mert_mome
             memcpy(tensors[i].shape, p->shape, sizeof p->shape);
         }
         bad = mert_safetensors_write_from(path, tensors, 2 * (size_t)l->count, fetch_moment,
-                                          &(moments_of){moments, l}, e);
+                                          &(moments_of){moments, l}, &size, &hash, e) ||
+              mert_hashes_add(h, optimizer_file, size, hash, e);
     }
     free(path);
     free(names);
@@ -248,26 +303,73 @@ static int save_model(const mert_weights *w, const char *dir, mert_error *e)
     return mert_weights_save(w, dir, e) || mert_known_answer_save(w, dir, e) ? -1 : 0;
 }
 
-/* SAVE/model: hard links to the checkpoint's files; a copy where the file system has none. */
-static int link_model(const char *save, const char *checkpoint, const mert_weights *w, mert_error *e)
+/* The optimiser's hash is there already: it is most of what a checkpoint is. */
+static int save_hashes(const char *dir, mert_hashes *h, mert_error *e)
+{
+    int bad = 0;
+    for (size_t i = 0; !bad && i < sizeof model_files / sizeof *model_files; i++)
+        bad = mert_hashes_add_file(h, dir, model_files[i], e);
+    return bad || mert_hashes_add_file(h, dir, "recipe", e) || mert_hashes_add_file(h, dir, "state.json", e) ||
+                   mert_hashes_write(h, dir, e)
+               ? -1
+               : 0;
+}
+
+static int copy_file(const char *from, const char *to, mert_error *e)
+{
+    FILE *f = fopen(from, "rb");
+    mert_output *o = f ? mert_output_open(to, e) : NULL;
+    char block[1 << 14];
+    size_t n = 0;
+    int bad = 0;
+    if (!f)
+        return mert_fail(e, "%s: %s", from, strerror(errno));
+    while (o && !bad && (n = fread(block, 1, sizeof block, f)))
+        bad = fwrite(block, 1, n, o->stream) != n;
+    if (o && (bad || ferror(f))) {
+        bad = mert_fail(e, "%s: cannot %s: %s", bad ? to : from, bad ? "write" : "read", strerror(errno));
+        mert_output_abandon(o);
+    } else {
+        bad = !o || mert_output_commit(o, e);
+    }
+    fclose(f);
+    return bad ? -1 : 0;
+}
+
+/* A hard link, or a copy where the file system has none. */
+static int place_file(const char *from_dir, const char *to_dir, const char *name, mert_error *e)
+{
+    char *from = mert_path_join(from_dir, name), *to = mert_path_join(to_dir, name);
+    int bad = !from || !to ? mert_fail(e, "out of memory") : link(from, to) ? copy_file(from, to, e) : 0;
+    free(from);
+    free(to);
+    return bad;
+}
+
+/* SAVE/model: the checkpoint's model and the hashes of its files (none, where the checkpoint has none). */
+static int place_model(const char *save, const char *checkpoint, mert_error *e)
 {
     char *model = mert_path_join(save, "model"), *fresh = mert_path_join(save, "model.new");
-    int bad = !model || !fresh ? mert_fail(e, "out of memory")
-                               : remove_folder(fresh, e) || mert_make_directory(fresh, e);
-    int linked = 1;
-    for (size_t i = 0; !bad && linked && i < sizeof model_files / sizeof *model_files; i++) {
-        char *from = mert_path_join(checkpoint, model_files[i]), *to = mert_path_join(fresh, model_files[i]);
-        linked = from && to && !link(from, to);
-        free(from);
-        free(to);
+    mert_hashes all, own = {.n = 0};
+    int known = mert_hashes_read(&all, checkpoint, e),
+        bad = known < 0 || !model || !fresh || remove_folder(fresh, e) || mert_make_directory(fresh, e);
+    if (!model || !fresh)
+        mert_fail(e, "out of memory");
+    for (size_t i = 0; !bad && i < sizeof model_files / sizeof *model_files; i++) {
+        bad = place_file(checkpoint, fresh, model_files[i], e);
+        for (int k = 0; !known && !bad && k < all.n; k++)
+            if (!strcmp(all.files[k].name, model_files[i]))
+                bad = mert_hashes_add(&own, model_files[i], all.files[k].size, all.files[k].hash, e);
     }
-    if (!bad && !linked)
-        bad = remove_folder(fresh, e) || mert_make_directory(fresh, e) || save_model(w, fresh, e);
-    if (!bad)
+    if (!bad && !known)
+        bad = mert_hashes_write(&own, fresh, e);
+    if (!bad) {
+        sync_folder(fresh);
         bad = replace_folder(fresh, model, e);
+    }
     free(model);
     free(fresh);
-    return bad;
+    return bad ? -1 : 0;
 }
 
 static int point_last(const char *save, int64_t update, mert_error *e)
@@ -287,126 +389,41 @@ static int point_last(const char *save, int64_t update, mert_error *e)
     return bad;
 }
 
-int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w,
-                    const mert_moment_source *moments, mert_error *e)
+static int settle(const char *save, int64_t update, const mert_recipe *r, int by_age, mert_error *e)
 {
-    char *path = checkpoint_path(save, s->position.update), *half = NULL;
+    char *path = mert_state_path(save, update);
+    int bad = !path ? mert_fail(e, "out of memory")
+                    : place_model(save, path, e) || point_last(save, update, e) || prune(save, r, by_age, e);
+    sync_folder(save);
+    free(path);
+    return bad ? -1 : 0;
+}
+
+int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, mert_error *e)
+{
+    return settle(save, update, r, 0, e);
+}
+
+int mert_state_save(const char *save, const mert_state *s, const mert_inputs *inputs, const mert_recipe *r,
+                    const mert_weights *w, const mert_moment_source *moments, mert_error *e)
+{
+    char *path = mert_state_path(save, s->position.update), *half = NULL;
+    mert_hashes h = {.n = 0};
     int bad;
     if (!path || asprintf(&half, "%s.new", path) < 0) {
         free(path);
         return mert_fail(e, "out of memory");
     }
     bad = remove_folder(half, e) || mert_make_directory(half, e) || save_model(w, half, e) ||
-          save_optimizer(half, &w->layout, moments, e) || save_state(half, s, r, e);
+          save_optimizer(half, &w->layout, moments, &h, e) || save_state(half, s, inputs, r, e) ||
+          save_hashes(half, &h, e);
     if (!bad) {
         sync_folder(half);
         bad = replace_folder(half, path, e);
         sync_folder(save);
     } else
         remove_folder(half, NULL);
-    if (!bad)
-        bad = link_model(save, path, w, e) || point_last(save, s->position.update, e);
     free(half);
     free(path);
-    return bad ? -1 : 0;
-}
-
-/* ---- reading ---- */
-
-static int load_state(const char *dir, mert_state *s, mert_error *e)
-{
-    char *path = mert_path_join(dir, "state.json");
-    mert_json *j = path ? mert_json_read(path, e) : NULL;
-    const char *format, *data;
-    int bad = 0;
-    if (!path)
-        return mert_fail(e, "out of memory");
-    if (!j) {
-        free(path);
-        return -1;
-    }
-    format = mert_json_string(j, "format");
-    data = mert_json_string(j, "data");
-    s->batches = 0;
-    mert_json_int(j, "batches_per_update", &s->batches); /* states of one process, once, had none */
-    if (!format || strcmp(format, "mert-train 1") || !data || mert_json_int(j, "update", &s->position.update) ||
-        mert_json_int(j, "epoch", &s->position.epoch) || mert_json_int(j, "batch", &s->position.index) ||
-        mert_json_int(j, "skipped", &s->skipped) || mert_json_int(j, "skipped_in_row", &s->skipped_in_row))
-        bad = mert_fail(e, "%s: not the state of a run that this program can go on with", path);
-    else
-        s->data = strtoull(data, NULL, 16);
-    mert_json_free(j);
-    free(path);
-    return bad;
-}
-
-static int load_moment(const mert_checkpoint *c, const char *path, const mert_layout *l, const char *prefix, float *to,
-                       mert_error *e)
-{
-    memset(to, 0, (size_t)l->size * sizeof *to);
-    for (int i = 0; i < l->count; i++) {
-        const mert_parameter *p = &l->parameters[i];
-        const mert_tensor *t;
-        char name[128];
-        snprintf(name, sizeof name, "%s.%s", prefix, p->name);
-        t = mert_checkpoint_find(c, name);
-        if (!t || t->elements != p->n)
-            return mert_fail(e, "%s: tensor %s is %s", path, name, t ? "of another shape" : "missing");
-        if (mert_tensor_read(t, to + p->offset, e))
-            return mert_fail_in(e, "%s", path);
-    }
-    return 0;
-}
-
-static int load_optimizer(const char *dir, const mert_layout *l, float *m, float *v, mert_error *e)
-{
-    char *path = mert_path_join(dir, "optimizer.safetensors");
-    mert_checkpoint *c = path ? mert_checkpoint_open(path, e) : NULL;
-    int bad;
-    if (!path)
-        return mert_fail(e, "out of memory");
-    bad = !c || load_moment(c, path, l, moment_names[0], m, e) || load_moment(c, path, l, moment_names[1], v, e);
-    if (c)
-        mert_checkpoint_close(c);
-    free(path);
-    return bad;
-}
-
-static int load_recipe(const char *dir, mert_recipe *r, mert_error *e)
-{
-    char *path = mert_path_join(dir, "recipe");
-    int bad;
-    if (!path)
-        return mert_fail(e, "out of memory");
-    mert_recipe_defaults(r);
-    bad = mert_recipe_read(r, path, e);
-    free(path);
-    return bad;
-}
-
-static int load_weights(const char *dir, mert_weights *w, mert_error *e)
-{
-    mert_weights stored;
-    if (mert_weights_load(&stored, dir, 1, e))
-        return -1;
-    if (stored.layout.size != w->layout.size || stored.layout.count != w->layout.count) {
-        mert_weights_free(&stored);
-        return mert_fail(e, "%s: another model than the recipe and the labels make", dir);
-    }
-    memcpy(w->values, stored.values, (size_t)w->layout.size * sizeof *w->values);
-    mert_weights_free(&stored);
-    return 0;
-}
-
-int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe *r, mert_weights *w, float *m,
-                    float *v, mert_error *e)
-{
-    char *path = checkpoint_path(save, update);
-    int bad;
-    if (!path)
-        return mert_fail(e, "out of memory");
-    bad = load_state(path, s, e) || load_recipe(path, r, e) || (w && load_weights(path, w, e)) ||
-          (m && v && load_optimizer(path, &w->layout, m, v, e));
-    free(path);
-    return bad ? -1 : 0;
+    return bad ? -1 : settle(save, s->position.update, r, 1, e);
 }

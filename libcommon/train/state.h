@@ -2,11 +2,14 @@
  * the weights, the optimiser's moments, and where the run stands.
  *
  *     SAVE/checkpoint-N/   after update N: model.safetensors, config.json, preprocessor_config.json (a model directory
- * as any other), optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME), recipe, state.json SAVE/last symbolic link to
- * the newest, for people; programs look for the largest N SAVE/model           the newest model alone, by hard links:
- * stays when checkpoints are removed
+ *                          as any other), known_answer.safetensors, optimizer.safetensors (exp_avg.NAME,
+ *                          exp_avg_sq.NAME), recipe, state.json, and the hashes of all these (formats/hashes.h)
+ *     SAVE/last            symbolic link to the newest, for people; programs look for the largest N
+ *     SAVE/model           the newest model alone, by hard links: stays when checkpoints are removed
  *
  * A checkpoint is written under another name, synced and renamed when whole (F4): one with its final name is complete.
+ * SAVE/last, SAVE/model and the removal of old ones follow from the newest checkpoint alone: a run that was killed
+ * before they were done does them when it is resumed (mert_state_settle).
  */
 #ifndef MERT_STATE_H
 #define MERT_STATE_H
@@ -14,16 +17,16 @@
 #include "../../formats/error.h"
 #include "../models/weights.h"
 #include "data.h"
+#include "inputs.h"
 
 typedef struct mert_state {
     mert_position position;
     int64_t skipped, skipped_in_row; /* updates left out because a loss or a gradient was not finite */
-    uint64_t data;                   /* mert_state_data() of what it was trained on */
+    uint64_t data;                   /* mert_corpus_hash() of what it was trained on */
     int64_t batches;                 /* of an update, over all processes; 0: the recipe's update_freq */
 } mert_state;
 
-/* A hash of the manifest and of what the codebooks are: a run goes on with the same data only. */
-uint64_t mert_state_data(const mert_corpus *c);
+#define MERT_STATE_FORMAT "mert-train 2" /* of state.json; "mert-train 1" had neither inputs nor hashes beside it */
 
 /* Where the moments come from: `tensor` is asked for those of one parameter after the other, in the layout's order,
  * first for all of the first moment, then for all of the second; what it returns is good until the next call. NULL on
@@ -32,19 +35,27 @@ typedef struct mert_moment_source {
     const float *(*tensor)(void *arg, int which, const mert_parameter *p, mert_error *e);
     void *arg;
 } mert_moment_source;
-int mert_state_save(const char *save, const mert_state *s, const mert_recipe *r, const mert_weights *w,
-                    const mert_moment_source *moments, mert_error *e);
-/* The largest N of SAVE/checkpoint-N; -1: there is none. */
-int64_t mert_state_newest(const char *save);
-/* Reads checkpoint `update` into *s, *r, and, as far as they are not NULL, w (allocated, of the same configuration), m
- * and v. */
-int mert_state_load(const char *save, int64_t update, mert_state *s, mert_recipe *r, mert_weights *w, float *m,
-                    float *v, mert_error *e);
-/* Removes what runs that died have left half written, and the checkpoints that the recipe does not keep: one stays that
- * is among the newest `keep`, whose update is a multiple of keep_interval, or that was written in the last keep_hours;
+/* Writes checkpoint s->position.update; then SAVE/model and SAVE/last are its, what runs that died have left half
+ * written goes, and so do the checkpoints that the recipe does not keep: one stays that is among the newest `keep`,
+ * whose update is a multiple of keep_interval, or that was written in the last keep_hours (one dated in the future was);
  * the newest always does. All three 0: all stay. */
-int mert_state_prune(const char *save, const mert_recipe *r, mert_error *e);
-
+int mert_state_save(const char *save, const mert_state *s, const mert_inputs *inputs, const mert_recipe *r,
+                    const mert_weights *w, const mert_moment_source *moments, mert_error *e);
+/* The second half of that, for a run that may have been killed in it; but no checkpoint is too old. */
+int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, mert_error *e);
+char *mert_state_path(const char *save, int64_t update); /* SAVE/checkpoint-N, to be freed; NULL: no memory */
+/* The largest N of SAVE/checkpoint-N, and the largest below `update`; -1: there is none. */
+int64_t mert_state_newest(const char *save);
+int64_t mert_state_before(const char *save, int64_t update);
+/* Reads all of checkpoint `update` and holds it against its hashes. 0: it is what was written; 1: it has none (version
+ * 0.1 wrote none); -1: damaged: the error names the file, and which older checkpoint is whole. */
+int mert_state_verify(const char *save, int64_t update, mert_error *e);
+/* The same for whatever --init may name: 1 for everything that has no hashes beside it. */
+int mert_state_verify_model(const char *from, mert_error *e);
+/* Reads checkpoint `update` into *s, *r, and, as far as they are not NULL, begun (zeroed: what it was begun with), w
+ * (allocated, of the same configuration), m and v. */
+int mert_state_load(const char *save, int64_t update, mert_state *s, mert_inputs *begun, mert_recipe *r,
+                    mert_weights *w, float *m, float *v, mert_error *e);
 /* Copies what `from` (of any run or publication) has in common with w, name by name; returns how many tensors were
  * taken, in *fresh how many of w's keep their random values, and in names, with blanks between, which (as many as there
  * is room for). A tensor outside of the heads that is missing or of another shape is an error. */

@@ -85,7 +85,7 @@ check_fails "no labels" 1 'absent/train.q_0: No such file' bad --labels 'absent/
 check_fails "no audio" 1 'absent.mts' bad --pcm absent.mts
 check_fails "a run that is there already" 1 'whole holds a run that has come to update 10: --resume' bad --save whole
 check_fails "a run of another recipe" 1 'whole: the run was begun with another lr' bad --save whole --resume --set lr=1
-check_fails "a run of other labels" 1 'whole: the run was begun with another manifest or other labels' bad --save whole --resume --labels train.q_1 --labels train.q_0
+check_fails "a run of other labels" 1 'train.q_1: the run was begun without it' bad --save whole --resume --labels train.q_1 --labels train.q_0
 check_fails "wrong use" 2 'are needed' mert-train -q --recipe micro
 slow() { (cd audio && mert-decode --rate 16000 s[0-7].wav) > other/train.mts; }
 check_fails "audio at another rate" 1 'other/train.mts: s0.wav: sample rate is 16000 Hz, the recipe needs 24000 Hz' other slow

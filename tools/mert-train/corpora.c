@@ -167,7 +167,8 @@ static int open_older(mert_session *s, const corpus_names *older, mert_error *e)
         return share > 0 ? mert_fail(e, "replay_share is %g, but there is no --replay-manifest", share) : 0;
     if (!(share > 0))
         return mert_fail(e, "%s: an old corpus, of which replay_share = 0 would hear nothing", older->manifest);
-    if (open_corpus(&s->older, &s->recipe, 0, older, e) || mert_corpus_join(&s->train, &s->older, e))
+    if (open_corpus(&s->older, &s->recipe, 0, older, e) || mert_corpus_join(&s->train, &s->older, e) ||
+        mert_inputs_add(&s->inputs, "replay", &s->older, e))
         return -1;
     describe("replay", &s->older);
     return 0;
@@ -183,6 +184,8 @@ int corpora_open(mert_session *s, const corpus_names *train, const corpus_names 
         if (!(mert_corpus_entropy(&s->train, k) > 0))
             return mert_fail(e, "%s: all labels are the same: there is nothing to learn",
                              s->train.codebooks[k].path);
+    if (mert_inputs_add(&s->inputs, "train", &s->train, e) || mert_inputs_add(&s->inputs, "valid", &s->valid, e))
+        return -1;
     describe("training", &s->train);
     describe("validation", &s->valid);
     return open_older(s, older, e);

@@ -1,0 +1,38 @@
+/* The file "hashes" of a folder: size and XXH64 of the files beside it, so that whoever reads them months later knows
+ * whether they are what was written.
+ *
+ *     mert-hashes 1
+ *     0123456789abcdef 123456 model.safetensors      (a line for each file)
+ *     xxh64=fedcba9876543210                         (of the lines before)
+ */
+#ifndef MERT_HASHES_H
+#define MERT_HASHES_H
+
+#include "error.h"
+
+#include <stdint.h>
+
+enum { MERT_HASHES_MAX = 16, MERT_HASHES_NAME_MAX = 64 };
+
+typedef struct mert_hashes {
+    struct mert_hashed {
+        char name[MERT_HASHES_NAME_MAX];
+        uint64_t size, hash;
+    } files[MERT_HASHES_MAX];
+    int n;
+} mert_hashes;
+
+/* One more file, whose hash is known because it was just written ... */
+int mert_hashes_add(mert_hashes *h, const char *name, uint64_t size, uint64_t hash, mert_error *e);
+/* ... or is read for it. */
+int mert_hashes_add_file(mert_hashes *h, const char *dir, const char *name, mert_error *e);
+/* DIR/hashes, by F4. */
+int mert_hashes_write(const mert_hashes *h, const char *dir, mert_error *e);
+
+/* 0: *h is what DIR/hashes says; 1: there is none; -1: it is damaged. */
+int mert_hashes_read(mert_hashes *h, const char *dir, mert_error *e);
+/* Reads all files that DIR/hashes names: 0: they are what was written; 1: there are no hashes; -1: the error names the
+ * file that is another. */
+int mert_hashes_check(const char *dir, mert_error *e);
+
+#endif

@@ -1,0 +1,125 @@
+#include "inputs.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static mert_input *grow(mert_inputs *in, mert_error *e)
+{
+    if (in->n == in->room) {
+        int room = in->room ? 2 * in->room : 16;
+        mert_input *grown = realloc(in->items, (size_t)room * sizeof *grown);
+        if (!grown) {
+            mert_fail(e, "out of memory");
+            return NULL;
+        }
+        in->items = grown;
+        in->room = room;
+    }
+    return memset(&in->items[in->n++], 0, sizeof *in->items);
+}
+
+/* k: the codebook; -1: none. */
+static int add(mert_inputs *in, const char *of, const char *what, int part, int k, const char *path, uint64_t hash,
+               mert_error *e)
+{
+    mert_input *i = grow(in, e);
+    if (!i)
+        return -1;
+    if (k < 0)
+        snprintf(i->name, sizeof i->name, "%s.%s.%d", of, what, part);
+    else
+        snprintf(i->name, sizeof i->name, "%s.%s.%d.%d", of, what, part, k);
+    i->hash = hash;
+    i->path = strdup(path);
+    return i->path ? 0 : mert_fail(e, "out of memory");
+}
+
+/* The audio of a part's items, in the manifest's order. */
+static int add_audio(mert_inputs *in, const char *of, const mert_corpus *c, int part, mert_error *e)
+{
+    mts_xxh64_state sum;
+    int file = -1;
+    mts_xxh64_begin(&sum, 0);
+    for (int64_t i = 0; i < c->n; i++)
+        if (c->items[i].part == part) {
+            uint64_t facts[] = {(uint64_t)c->items[i].samples, c->items[i].sound};
+            mts_xxh64_add(&sum, facts, sizeof facts);
+            file = file < 0 ? c->items[i].file : file;
+        }
+    return file < 0 || !c->nfiles ? 0
+                                  : add(in, of, "audio", part, -1, c->files[file].name, mts_xxh64_end(&sum, 0), e);
+}
+
+int mert_inputs_add(mert_inputs *in, const char *of, const mert_corpus *c, mert_error *e)
+{
+    for (int p = 0; p < c->nparts; p++) {
+        const mert_corpus_part *part = &c->parts[p];
+        if (add(in, of, "manifest", p, -1, part->path, part->manifest.hash, e))
+            return -1;
+        for (int k = 0; k < c->K; k++)
+            if (add(in, of, "labels", p, k, part->labels[k].path, mts_xxh64_end(&part->columns[k].sum, 0), e))
+                return -1;
+        if (add_audio(in, of, c, p, e))
+            return -1;
+    }
+    return 0;
+}
+
+void mert_inputs_free(mert_inputs *in)
+{
+    for (int i = 0; i < in->n; i++)
+        free(in->items[i].path);
+    free(in->items);
+    *in = (mert_inputs){0};
+}
+
+void mert_inputs_write(const mert_inputs *in, FILE *f)
+{
+    for (int i = 0; i < in->n; i++)
+        fprintf(f, "%s\n    \"%s\": \"%016" PRIx64 "\"", i ? "," : "{", in->items[i].name, in->items[i].hash);
+    fputs(in->n ? "\n  }" : "{}", f);
+}
+
+int mert_inputs_read(mert_inputs *in, const mert_json *json, mert_error *e)
+{
+    mert_json_walk w = {json, NULL};
+    const mert_json *value;
+    for (const char *name; (name = mert_json_next(&w, &value));) {
+        const char *hash = mert_json_as_string(value);
+        mert_input *to = grow(in, e);
+        if (!to)
+            return -1;
+        if (!hash || strlen(name) >= sizeof to->name || sscanf(hash, "%16" SCNx64, &to->hash) != 1)
+            return mert_fail(e, "its inputs make no sense");
+        strcpy(to->name, name);
+    }
+    return 0;
+}
+
+static const mert_input *find(const mert_inputs *in, const char *name)
+{
+    for (int i = 0; i < in->n; i++)
+        if (!strcmp(in->items[i].name, name))
+            return &in->items[i];
+    return NULL;
+}
+
+int mert_inputs_same(const mert_inputs *begun, const mert_inputs *now, mert_error *e)
+{
+    for (int i = 0; i < now->n; i++) {
+        const mert_input *is = &now->items[i], *was = find(begun, is->name);
+        const char *what = strstr(is->name, ".labels.")  ? "other labels"
+                           : strstr(is->name, ".audio.") ? "other audio"
+                                                         : "another manifest";
+        if (was && was->hash != is->hash)
+            return mert_fail(e, "%s: %s than the run was begun with (hash %016" PRIx64 ", it was %016" PRIx64 ")",
+                             is->path, what, is->hash, was->hash);
+        if (!was)
+            return mert_fail(e, "%s: the run was begun without it (%s)", is->path, is->name);
+    }
+    for (int i = 0; i < begun->n; i++)
+        if (!find(now, begun->items[i].name))
+            return mert_fail(e, "the run was begun with more: there is no %s now", begun->items[i].name);
+    return 0;
+}
