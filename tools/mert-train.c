@@ -174,6 +174,27 @@ static int write_recipe(const mert_recipe *r, mert_error *e)
     return bad;
 }
 
+/* What computes, and where the optimiser's state goes. */
+static int check_places(mert_error *e)
+{
+    if (!mert_ops_open(device))
+        return mert_fail(e, "no device '%s': there are cpu and guard", device);
+    if (offload && strcmp(offload, "host") && strcmp(offload, "disk") && !mert_path_is_directory(offload))
+        return mert_fail(e, "%s: cannot make a file for the optimiser's state: there is no such folder", offload);
+    return 0;
+}
+
+/* newest: the checkpoint that SAVE has come to; -1: none. */
+static int check_save(int64_t newest, mert_error *e)
+{
+    return newest < 0 || resume
+               ? 0
+               : mert_fail(e,
+                           "%s holds a run that has come to update %lld: --resume goes on with it; another one takes "
+                           "another --save, and begins with this one's model by --init %s/model",
+                           save, (long long)newest, save);
+}
+
 /* One run at a time in SAVE. */
 static int take_folder(mert_error *e)
 {
@@ -192,16 +213,12 @@ static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
 {
     *newest = mert_state_newest(save);
     if (!x->rank) {
-        if (*newest < 0 && check_models(r, e))
-            return -1;
-        if (take_folder(e))
+        if ((*newest < 0 && check_models(r, e)) || check_places(e) || take_folder(e))
             return -1;
         *newest = mert_state_newest(save); /* nobody else adds one from now on */
-        if (*newest >= 0 && !resume)
-            return mert_fail(e,
-                             "%s holds a run that has come to update %lld: --resume goes on with it; another one takes "
-                             "another --save, and begins with this one's model by --init %s/model",
-                             save, (long long)*newest, save);
+        if (check_save(*newest, e) ||
+            corpora_check(r, save, *newest, &train_names, &valid_names, &older_names, e))
+            return -1;
     }
     return corpora_pack(&train_names, &valid_names, &older_names, r, save, x->rank ? PACK_ELSEWHERE : PACK_NOW, e);
 }
@@ -220,7 +237,7 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
 {
     mert_ops *ops = mert_ops_open(device);
     if (!ops)
-        return mert_fail(e, "no device '%s'", device);
+        return mert_fail(e, "no device '%s': there are cpu and guard", device);
     if (corpora_open(s, &train_names, &valid_names, &older_names, e) || mert_session_model(s, e))
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
@@ -255,14 +272,17 @@ static int begin(mert_session *s, mert_journal *j, mert_error *e)
     return processes_agree(x, bad, NULL, 0, e);
 }
 
-/* Looks at what there is, and leaves it as it is. */
+/* Looks at what there is, and leaves it as it is; refuses what the run would refuse. */
 static int plan_only(void)
 {
     mert_session s = {.save = save};
     mert_error e = {{0}};
-    int bad = read_recipe(&s.recipe, &e) || check_models(&s.recipe, &e) ||
+    int64_t newest = save ? mert_state_newest(save) : -1;
+    int bad = read_recipe(&s.recipe, &e) || check_save(newest, &e) || (newest < 0 && check_models(&s.recipe, &e)) ||
+              check_places(&e) ||
               corpora_pack(&train_names, &valid_names, &older_names, &s.recipe, save ? save : "", PACK_NOT, &e) ||
-              corpora_open(&s, &train_names, &valid_names, &older_names, &e);
+              corpora_open(&s, &train_names, &valid_names, &older_names, &e) || mert_session_check(&s, newest, &e) ||
+              mert_session_plan_validation(&s, &e);
     if (bad)
         mert_report_broken("%s", e.text);
     else

@@ -55,10 +55,12 @@ static int shard_of(const mert_corpus *c, int part, int64_t row)
 static int check_pcm(const mert_corpus *c, const char *file, const mts_record *r, mert_error *e)
 {
     if (strcmp(r->kind, "pcm"))
-        return mert_fail(e, "%s: %s: a record of kind %s, pcm is needed", file, r->key, r->kind);
+        return mert_fail(e, "%s: %s: a record of kind %s, pcm is needed: audio goes through mert-decode", file,
+                         r->key, r->kind);
     if (r->sample_rate != c->config.sample_rate)
-        return mert_fail(e, "%s: %s: sample rate is %lld Hz, the recipe needs %lld Hz", file, r->key,
-                         (long long)r->sample_rate, (long long)c->config.sample_rate);
+        return mert_fail(e, "%s: %s: sample rate is %lld Hz, the recipe needs %lld Hz: mert-decode --rate %lld", file,
+                         r->key, (long long)r->sample_rate, (long long)c->config.sample_rate,
+                         (long long)c->config.sample_rate);
     if (mts_record_width(r) != 1)
         return mert_fail(e, "%s: %s: %lld channels, one is needed", file, r->key, (long long)mts_record_width(r));
     if (r->dtype != MTS_F32 && r->dtype != MTS_I16)
@@ -84,6 +86,20 @@ static int64_t row_of(const mert_corpus *c, const named_row *names, const char *
     return found ? found->row : -1;
 }
 
+static int begins_as_stream(FILE *f)
+{
+    unsigned char head[4];
+    return !fseeko(f, 0, SEEK_SET) && fread(head, 1, sizeof head, f) == sizeof head &&
+           !memcmp(head, "\x54\x2a\x4d\x18", sizeof head);
+}
+
+static int add_way_on(mert_error *e)
+{
+    size_t n = strlen(e->text);
+    snprintf(e->text + n, sizeof e->text - n, ": audio goes through mert-decode");
+    return -1;
+}
+
 /* places: [rows of all manifests], samples < 0 where nothing was found yet. */
 static int index_file(mert_corpus *c, int number, const named_row *names, mert_corpus_item *places, mert_error *e)
 {
@@ -91,7 +107,7 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
     mts_index x;
     int bad = 0;
     if (mts_index_make(&x, f->stream, f->name, e->text, sizeof e->text))
-        return -1;
+        return begins_as_stream(f->stream) ? -1 : add_way_on(e);
     if (x.damaged)
         bad = -1;
     for (size_t i = 0; !bad && i < x.n; i++) {

@@ -105,7 +105,7 @@ static const mert_input *find(const mert_inputs *in, const char *name)
     return NULL;
 }
 
-int mert_inputs_same(const mert_inputs *begun, const mert_inputs *now, mert_error *e)
+int mert_inputs_same(const mert_inputs *begun, const mert_inputs *now, int partly, mert_error *e)
 {
     for (int i = 0; i < now->n; i++) {
         const mert_input *is = &now->items[i], *was = find(begun, is->name);
@@ -118,7 +118,7 @@ int mert_inputs_same(const mert_inputs *begun, const mert_inputs *now, mert_erro
         if (!was)
             return mert_fail(e, "%s: the run was begun without it (%s)", is->path, is->name);
     }
-    for (int i = 0; i < begun->n; i++)
+    for (int i = 0; !partly && i < begun->n; i++)
         if (!find(now, begun->items[i].name))
             return mert_fail(e, "the run was begun with more: there is no %s now", begun->items[i].name);
     return 0;

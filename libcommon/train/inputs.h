@@ -31,7 +31,8 @@ void mert_inputs_free(mert_inputs *in);
  * none are known. */
 void mert_inputs_write(const mert_inputs *in, FILE *f);
 int mert_inputs_read(mert_inputs *in, const mert_json *json, mert_error *e);
-/* Whether those that a run has now are those it was begun with; the error names the file and both hashes. */
-int mert_inputs_same(const mert_inputs *begun, const mert_inputs *now, mert_error *e);
+/* Whether those that a run has now are those it was begun with; the error names the file and both hashes. partly: now
+ * need not have all of them yet. */
+int mert_inputs_same(const mert_inputs *begun, const mert_inputs *now, int partly, mert_error *e);
 
 #endif

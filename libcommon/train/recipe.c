@@ -1,9 +1,10 @@
-#define _GNU_SOURCE /* memrchr */
+#define _GNU_SOURCE /* memrchr, asprintf */
 #include "recipe_settings.h"
 
 #include "../../formats/file.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -98,12 +99,16 @@ static int flag(const char *text, int *to, mert_error *e)
 
 static int choice(const mert_setting *s, const char *text, int *to, mert_error *e)
 {
+    char all[256];
     for (int i = 0; s->choices[i]; i++)
         if (!strcmp(s->choices[i], text)) {
             *to = i;
             return 0;
         }
-    return mert_fail(e, "'%s' is none of the choices (the first of them: %s)", text, s->choices[0]);
+    snprintf(all, sizeof all, "%s", s->choices[0]);
+    for (int i = 1; s->choices[i]; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), " %s", s->choices[i]);
+    return mert_fail(e, "'%s' is none of: %s", text, all);
 }
 
 /* "512x10/5 512x3/2*4": a word is channels x kernel / stride, with * times where a layer comes again. */
@@ -194,7 +199,7 @@ static const mert_setting *assignment(char *line, char **value, mert_error *e)
     *value = trim(equals + 1);
     s = find(name, strlen(name));
     if (!s)
-        mert_fail(e, "a recipe has no setting '%s'", name);
+        mert_fail(e, "a recipe has no setting '%s': mert-train --print-recipe lists them", name);
     else if (!**value)
         mert_fail(e, "%s: no value", name);
     return s && **value ? s : NULL;
@@ -213,22 +218,61 @@ int mert_recipe_set(mert_recipe *r, const char *text, mert_error *e)
     return bad ? -1 : 0;
 }
 
+enum { FOLDERS = 3 };
+
+/* Where the recipes that come with the program may be: beside it, as installed and as built, and here. */
+static void recipe_folders(char to[FOLDERS][8192])
+{
+    static const char *const beside[] = {"/../share/mert/pipelines/recipes", "/../../pipelines/recipes"};
+    char program[4096];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
+    const char *slash = n > 0 && n < (ssize_t)sizeof program ? memrchr(program, '/', (size_t)n) : NULL;
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
+        snprintf(to[i], sizeof to[i], "%.*s%s", slash ? (int)(slash - program) : 0, program, slash ? beside[i] : "");
+    snprintf(to[FOLDERS - 1], sizeof to[FOLDERS - 1], "pipelines/recipes");
+}
+
 /* The file that a user means by this name, to be freed; NULL: no memory. */
 static char *find_recipe(const char *name)
 {
-    static const char *const beside[] = {"/../share/mert/pipelines/recipes", "/../../pipelines/recipes"};
-    char program[4096], path[8192];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
-    const char *slash = n > 0 && n < (ssize_t)sizeof program ? memrchr(program, '/', (size_t)n) : NULL;
+    char folders[FOLDERS][8192], *path;
     if (strchr(name, '/') || !access(name, F_OK))
         return strdup(name);
-    for (size_t i = 0; slash && i < sizeof beside / sizeof *beside; i++) {
-        snprintf(path, sizeof path, "%.*s%s/%s", (int)(slash - program), program, beside[i], name);
-        if (!access(path, F_OK))
-            return strdup(path);
+    recipe_folders(folders);
+    for (int i = 0; i < FOLDERS; i++) {
+        if (asprintf(&path, "%s/%s", folders[i], name) < 0)
+            return NULL;
+        if (*folders[i] && !access(path, F_OK))
+            return path;
+        free(path);
     }
-    snprintf(path, sizeof path, "pipelines/recipes/%s", name);
-    return strdup(access(path, F_OK) ? name : path);
+    return strdup(name);
+}
+
+static int visible(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+/* Adds to an error that there is no recipe of that name which there are. */
+static void list_recipes(const char *name, mert_error *e)
+{
+    char folders[FOLDERS][8192], all[600] = "";
+    struct dirent **found;
+    int n = -1;
+    if (strchr(name, '/'))
+        return;
+    recipe_folders(folders);
+    for (int i = 0; i < FOLDERS && n <= 0; i++)
+        n = *folders[i] ? scandir(folders[i], &found, visible, alphasort) : -1;
+    for (int i = 0; i < n; i++) {
+        snprintf(all + strlen(all), sizeof all - strlen(all), " %s", found[i]->d_name);
+        free(found[i]);
+    }
+    if (n >= 0)
+        free(found);
+    if (*all)
+        mert_fail(e, "%.200s: %s: the recipes that come with the program are%s", name, strerror(ENOENT), all);
 }
 
 static int read_file(mert_recipe *r, const char *path, mert_error *e)
@@ -270,6 +314,8 @@ int mert_recipe_read(mert_recipe *r, const char *name, mert_error *e)
 {
     char *path = find_recipe(name);
     int bad = path ? read_file(r, path, e) : mert_fail(e, "%s: out of memory", name);
+    if (bad && path && access(path, F_OK))
+        list_recipes(name, e);
     free(path);
     return bad;
 }

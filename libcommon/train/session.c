@@ -22,18 +22,22 @@ static mert_exchange *exchange(const mert_session *s)
 
 /* ---- beginning and ending ---- */
 
-int mert_session_model(mert_session *s, mert_error *e)
+static int describe_model(const mert_session *s, mert_config *model, mert_error *e)
 {
     mert_labels_meta *metas = calloc((size_t)s->train.K + 1, sizeof *metas);
-    size_t bytes;
     int bad;
     if (!metas)
         return mert_fail(e, "out of memory");
     mert_corpus_metas(&s->train, metas);
-    bad = mert_recipe_model(&s->recipe, metas, s->train.K, &s->model, e) ||
-          mert_recipe_weights(&s->recipe, &s->model, &s->weights, e);
+    bad = mert_recipe_model(&s->recipe, metas, s->train.K, model, e);
     free(metas);
-    if (bad)
+    return bad;
+}
+
+int mert_session_model(mert_session *s, mert_error *e)
+{
+    size_t bytes;
+    if (describe_model(s, &s->model, e) || mert_recipe_weights(&s->recipe, &s->model, &s->weights, e))
         return -1;
     bytes = (size_t)s->weights.layout.size * sizeof(float);
     s->m = calloc(1, bytes);
@@ -44,9 +48,9 @@ int mert_session_model(mert_session *s, mert_error *e)
                                     (long long)s->weights.layout.elements);
 }
 
-/* begun: empty for a checkpoint that does not know. */
+/* begun: empty for a checkpoint that does not know. partly: of the session's audio not all is packed yet. */
 static int same_run(const mert_session *s, const mert_state *state, const mert_inputs *begun, const mert_recipe *recipe,
-                    mert_error *e)
+                    int partly, mert_error *e)
 {
     static const char way_on[] = "--resume needs the same; a run of its own takes another --save, and begins with this "
                                  "one's model by --init";
@@ -54,11 +58,11 @@ static int same_run(const mert_session *s, const mert_state *state, const mert_i
     const char *other = mert_recipe_difference(recipe, &s->recipe);
     if (other)
         return mert_fail(e, "%s: the run was begun with another %s: %s", s->save, other, way_on);
-    if (begun->n && mert_inputs_same(begun, &s->inputs, e)) {
+    if (begun->n && mert_inputs_same(begun, &s->inputs, partly, e)) {
         snprintf(text, sizeof text, "%s", e->text);
         return mert_fail(e, "%.700s: %s", text, way_on);
     }
-    if (state->data != s->state.data)
+    if (!partly && state->data != s->state.data)
         return mert_fail(e, "%s: the run was begun with another manifest or other labels: %s", s->save, way_on);
     return 0;
 }
@@ -72,7 +76,7 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
     if (unverified < 0)
         return -1;
     bad = mert_state_load(s->save, update, &state, &begun, &recipe, NULL, NULL, NULL, e) ||
-          same_run(s, &state, &begun, &recipe, e);
+          same_run(s, &state, &begun, &recipe, 0, e);
     mert_inputs_free(&begun);
     if (bad)
         return -1;
@@ -87,17 +91,40 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
     return unverified;
 }
 
+int mert_session_check(const mert_session *s, int64_t update, mert_error *e)
+{
+    mert_config model;
+    mert_state state;
+    mert_recipe recipe;
+    mert_inputs begun = {0};
+    int bad;
+    if (describe_model(s, &model, e))
+        return -1;
+    bad = update >= 0 && (mert_state_verify(s->save, update, e) < 0 ||
+                          mert_state_load(s->save, update, &state, &begun, &recipe, NULL, NULL, NULL, e) ||
+                          same_run(s, &state, &begun, &recipe, 1, e));
+    mert_inputs_free(&begun);
+    return bad ? -1 : 0;
+}
+
+int mert_session_plan_validation(mert_session *s, mert_error *e)
+{
+    if (mert_plan_make(&s->valid_plan, &s->valid, &s->recipe, MERT_VALIDATION, e))
+        return -1;
+    return s->valid_plan.n ? 0
+                           : mert_fail(e,
+                                       "the validation set is empty: none of its %lld items is as long as "
+                                       "min_sample_size (%lld samples)",
+                                       (long long)s->valid.n, (long long)s->recipe.min_sample_size);
+}
+
 int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
 {
     mert_objective_config objective = mert_recipe_objective(&s->recipe);
     mert_adam_config adam = mert_recipe_adam(&s->recipe);
     mert_dealing dealing;
-    if (mert_plan_make(&s->valid_plan, &s->valid, &s->recipe, MERT_VALIDATION, e))
+    if (mert_session_plan_validation(s, e))
         return -1;
-    if (!s->valid_plan.n)
-        return mert_fail(
-            e, "the validation set is empty: none of its %lld items is as long as min_sample_size (%lld samples)",
-            (long long)s->valid.n, (long long)s->recipe.min_sample_size);
     s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, &s->sharing, e);
     if (!s->trainer || mert_trainer_set(s->trainer, NULL, s->m, s->v, e))
         return -1;

@@ -30,7 +30,7 @@ unpacked() { # audio that is still to be packed: the same plan, and room for it 
 }
 check "audio that is not packed yet" unpacked
 packed() { mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --save child --set max_update=1 &&
-    mert-train -q --plan --recipe micro --manifest train.tsv --labels 'train.q_%d' --save child > plan && ! grep -q 'not packed yet' plan; }
+    mert-train -q --plan --recipe micro --manifest train.tsv --labels 'train.q_%d' --save child --resume > plan && ! grep -q 'not packed yet' plan; }
 check "audio that an earlier run has packed" packed
 updates() { plan --set update_freq=3 --processes 2 > plan && has 'an update +6 batches, 24\.0 s' && has 'the run +10 updates, 30\.00 epochs' && has '^memory of each process'; }
 check "an update of several processes" updates
@@ -88,7 +88,7 @@ bad() { plan "$@"; }
 unlabelled() { mert-train -q --plan --recipe micro --manifest train.tsv --labels 'absent/train.q_%d' --pcm train.mts; }
 check_fails "no labels" 1 'absent/train.q_0: No such file' unlabelled
 check_fails "a recipe that does not fit" 1 'lr: 2000 is outside' bad --set lr=2000
-check_fails "items that are too short" 1 'no item is as long as min_sample_size' bad --set min_sample_size=96000 --set max_sample_size=96000
+check_fails "items that are too short" 1 'none of its 2 items is as long as min_sample_size' bad --set min_sample_size=96000 --set max_sample_size=96000
 check_fails "no manifest" 2 'are needed' mert-train -q --plan --recipe micro --labels 'train.q_%d'
 
 # ---- is it on track? ----

@@ -5,6 +5,7 @@
 #include "../../libcommon/base/report.h"
 #include "../../libcommon/train/pack.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +123,10 @@ int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, 
 
 /* ---- corpora ---- */
 
-static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, const corpus_names *n, mert_error *e)
+typedef enum saying { ALOUD, SILENTLY } saying;
+
+static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, const corpus_names *n, saying how,
+                       mert_error *e)
 {
     mert_corpus_config config = {.sample_rate = r->sample_rate,
                                  .stride = mert_recipe_stride(r),
@@ -133,9 +137,11 @@ static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, con
                                  .jitter = r->crop_jitter,
                                  .shards = (int)shards,
                                  .unpacked = !n->pcm.n};
+    if (how == SILENTLY) /* a manifest may count samples of another rate: the audio itself decides, when it is there */
+        config.label_tolerance = INFINITY;
     if (mert_corpus_open(c, &config, n->manifest, n->labels.items, n->labels.n, n->pcm.items, n->pcm.n, e))
         return -1;
-    for (int64_t i = 0; i < c->failed; i++)
+    for (int64_t i = 0; how == ALOUD && i < c->failed; i++)
         if (mert_report_failed(c->failed_key, "", 0))
             return mert_fail(e, "%s: failed before (--fail-fast)", c->failed_key);
     return 0;
@@ -153,32 +159,34 @@ static void describe(const char *what, const mert_corpus *c)
         if (!c->codebooks[k].verified)
             mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].path);
     if (c->failed)
-        mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s",
+        mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s; "
+                      "--max-failed says how many may",
                       what, (long long)c->failed, c->failed_key);
     if (c->off_count)
         mert_log_note("%s: %lld rows have another length in the manifest than in the packed audio, which counts", what,
                       (long long)c->off_count);
 }
 
-static int open_older(mert_session *s, const corpus_names *older, mert_error *e)
+static int open_older(mert_session *s, const corpus_names *older, saying how, mert_error *e)
 {
     double share = s->recipe.replay_share;
     if (!older->manifest)
         return share > 0 ? mert_fail(e, "replay_share is %g, but there is no --replay-manifest", share) : 0;
     if (!(share > 0))
         return mert_fail(e, "%s: an old corpus, of which replay_share = 0 would hear nothing", older->manifest);
-    if (open_corpus(&s->older, &s->recipe, 0, older, e) || mert_corpus_join(&s->train, &s->older, e) ||
+    if (open_corpus(&s->older, &s->recipe, 0, older, how, e) || mert_corpus_join(&s->train, &s->older, e) ||
         mert_inputs_add(&s->inputs, "replay", &s->older, e))
         return -1;
-    describe("replay", &s->older);
+    if (how == ALOUD)
+        describe("replay", &s->older);
     return 0;
 }
 
-int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
-                 mert_error *e)
+static int open_all(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
+                    saying how, mert_error *e)
 {
-    if (open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, train, e) ||
-        open_corpus(&s->valid, &s->recipe, 0, valid, e) || mert_corpus_fits(&s->train, &s->valid, e))
+    if (open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, train, how, e) ||
+        open_corpus(&s->valid, &s->recipe, 0, valid, how, e) || mert_corpus_fits(&s->train, &s->valid, e))
         return -1;
     for (int k = 0; k < s->train.K; k++)
         if (!(mert_corpus_entropy(&s->train, k) > 0))
@@ -186,7 +194,43 @@ int corpora_open(mert_session *s, const corpus_names *train, const corpus_names 
                              s->train.codebooks[k].path);
     if (mert_inputs_add(&s->inputs, "train", &s->train, e) || mert_inputs_add(&s->inputs, "valid", &s->valid, e))
         return -1;
-    describe("training", &s->train);
-    describe("validation", &s->valid);
-    return open_older(s, older, e);
+    if (how == ALOUD) {
+        describe("training", &s->train);
+        describe("validation", &s->valid);
+    }
+    return open_older(s, older, how, e);
+}
+
+int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
+                 mert_error *e)
+{
+    return open_all(s, train, valid, older, ALOUD, e);
+}
+
+/* The list without its memory: what is added to it is not added to the other. */
+static mert_strings copy_of(const mert_strings *list)
+{
+    mert_strings copy = {0};
+    for (int i = 0; i < list->n; i++)
+        add(&copy, list->items[i]);
+    return copy;
+}
+
+int corpora_check(const mert_recipe *r, const char *save, int64_t newest, const corpus_names *train,
+                  const corpus_names *valid, const corpus_names *older, mert_error *e)
+{
+    corpus_names t = *train, v = *valid, o = *older;
+    mert_session s = {.recipe = *r, .save = save};
+    int bad;
+    t.pcm = copy_of(&train->pcm);
+    v.pcm = copy_of(&valid->pcm);
+    o.pcm = copy_of(&older->pcm);
+    bad = corpora_pack(&t, &v, &o, r, save, PACK_NOT, e);
+    if (!bad && (!t.pcm.n || !v.pcm.n || (o.manifest && !o.pcm.n)))
+        bad = open_all(&s, &t, &v, &o, SILENTLY, e) || mert_session_check(&s, newest, e);
+    mert_session_end(&s);
+    free(t.pcm.items);
+    free(v.pcm.items);
+    free(o.pcm.items);
+    return bad ? -1 : 0;
 }

@@ -26,4 +26,9 @@ int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, 
 int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
                  mert_error *e);
 
+/* What is wrong with names, labels and the run in s->save (checkpoint `newest`; -1: none) and can be said before the
+ * audio is packed. Where it is all there already, corpora_open says so as soon, and this does nothing. */
+int corpora_check(const mert_recipe *r, const char *save, int64_t newest, const corpus_names *train,
+                  const corpus_names *valid, const corpus_names *older, mert_error *e);
+
 #endif
