@@ -329,14 +329,16 @@ static int one_update(mert_session *s, mert_train_row *row, int *stop, mert_erro
     row->grad_norm = step.norm;
     row->lr = step.lr;
     mert_report_item((double)step.sums.samples / (double)s->recipe.sample_rate);
-    if (step.unreadable && mert_report_failed(step.unreadable_key, step.unreadable_why, 1))
-        return mert_fail(e, "stopped at the first failure (--fail-fast)");
+    for (int64_t i = 0; i < step.unreadable; i++)
+        if (mert_report_failed(mert_corpus_key(&s->train, s->unreadable[i].item), s->unreadable[i].why, 1))
+            return mert_fail(e, "stopped at the first failure (--fail-fast)");
     if (step.skipped) {
         if (*step.why)
             mert_log_error("update %lld left out, not finite: %s", (long long)s->state.position.update, step.why);
         same_failure = s->state.skipped_in_row >= SKIPS_MAX;
         if (same_failure)
-            return mert_fail(e, "%d updates in a row were not finite", SKIPS_MAX);
+            return mert_fail(e, "%d updates in a row were not finite, the last is update %lld%s%s", SKIPS_MAX,
+                             (long long)s->state.position.update, *step.why ? " with " : "", step.why);
     }
     return 0;
 }

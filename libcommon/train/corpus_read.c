@@ -129,6 +129,14 @@ static int read_chunks(mts_reader *r, int64_t first, int64_t n, float *to, mert_
     return 0;
 }
 
+static int check_finite(const float *x, int64_t first, int64_t n, mert_error *e)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return mert_fail(e, "sample %lld is not a finite number", (long long)(first + i));
+    return 0;
+}
+
 int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
 {
     const mert_corpus_item *i;
@@ -144,7 +152,7 @@ int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t
     if (mts_reader_seek(f->reader, &entry) || mts_next(f->reader) != MTS_RECORD)
         bad = mert_fail(e, "%s: %s", mert_corpus_key(c, item), mts_reader_error(f->reader));
     else
-        bad = read_chunks(f->reader, first, n, to, e);
+        bad = read_chunks(f->reader, first, n, to, e) || check_finite(to, first, n, e);
     /* A reader that failed stays failed: the next item gets a new one. */
     if (bad) {
         mts_reader_close(f->reader);

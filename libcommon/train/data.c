@@ -4,6 +4,7 @@
 #include "../base/random.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ void mert_load_free(mert_load *l)
     free(l->channels);
     free(l->items);
     free(l->corpus_items);
+    free(l->failures);
     memset(l, 0, sizeof *l);
 }
 
@@ -55,7 +57,9 @@ static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, int64
     }
     if ((size_t)B > l->items_room) {
         l->items_room = 0;
-        if (need(&l->items, (size_t)B, sizeof *l->items) || need(&l->corpus_items, (size_t)B, sizeof *l->corpus_items))
+        if (need(&l->items, (size_t)B, sizeof *l->items) ||
+            need(&l->corpus_items, (size_t)B, sizeof *l->corpus_items) ||
+            need(&l->failures, (size_t)B, sizeof *l->failures))
             return mert_fail(e, "out of memory");
         l->items_room = (size_t)B;
     }
@@ -81,9 +85,9 @@ static void fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const
         mert_error why = {{0}};
         int64_t start = crop_start(c, r, &crops[i], l->epoch, b->L);
         if (mert_corpus_audio(c, crops[i].item, start, b->L, l->clean + b->B * b->L, &why)) {
-            l->failed++;
-            l->failed_item = crops[i].item;
-            memcpy(l->failure, why.text, sizeof l->failure);
+            struct mert_load_failure *f = &l->failures[l->failed++];
+            f->item = crops[i].item;
+            snprintf(f->why, sizeof f->why, "%.500s", why.text);
             continue;
         }
         starts[b->B] = start;
@@ -185,7 +189,8 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     if (begin_batch(l, c, r, model, p, epoch, index, update, micro_batch, &starts, e))
         return -1;
     fill_audio(l, c, r, p->crops + p->batches[index].first, p->batches[index].B, starts);
-    bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the last: %s", l->failure)
+    bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the first: %s: %s",
+                                mert_corpus_key(c, l->failures->item), l->failures->why)
                       : finish_batch(l, c, r, starts, e);
     free(starts);
     return bad ? -1 : epoch == MERT_VALIDATION ? 0 : make_harder(l, r, model->width, e);

@@ -52,9 +52,11 @@ typedef struct mert_load {
     int64_t epoch, index, batches; /* the index-th of so many batches of the epoch */
     int64_t update, micro_batch;   /* which update of the run it belongs to, and its place in it */
     int64_t *corpus_items;         /* [B] */
-    int64_t failed;                /* crops that could not be read and are not in it; `failure` says why of the last */
-    int64_t failed_item;
-    char failure[1024];
+    int64_t failed;                /* crops that could not be read, or are no numbers, and are not in it */
+    struct mert_load_failure {
+        int64_t item;
+        char why[512];
+    } *failures;                   /* [failed] */
     float *clean, *audio; /* what batch points to */
     int32_t *labels;
     uint8_t *mask, *channels;

@@ -181,8 +181,12 @@ int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int 
 
 int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e)
 {
+    const mert_parameter *temperature;
     if (mert_weights_init(w, c, (uint64_t)r->seed, e))
         return -1;
+    if ((temperature = mert_layout_find(&w->layout, "logit_temp_list")))
+        for (int64_t k = 0; k < temperature->n; k++)
+            w->values[temperature->offset + k] = (float)log(1 / r->logit_temp);
     if (!r->extractor_init || !mert_filters_sinusoids(w, e))
         return 0;
     mert_weights_free(w);

@@ -51,7 +51,7 @@ const mert_setting mert_settings[] = {
        "labels per second; 0: what the .meta files say, or the frame rate")},
     {S("label_tolerance", REAL, label_tolerance, 0, 1e4, "0.1",
        "seconds by which labels and audio of an item may differ in length")},
-    {S("logit_temp", REAL, logit_temp, 1e-4, 1e4, "0.1", "logits are cosines divided by this")},
+    {S("logit_temp", REAL, logit_temp, 1e-4, 1e4, "0.1", "logits are cosines divided by this; with learnable_temp, at first")},
     {S("pred_nomask_weight", REAL, pred_nomask_weight, 0, 1e6, "0",
        "weight of the cross entropies of frames that are not masked; those of masked frames have 1")},
     {S("features_pen_weight", REAL, features_pen_weight, 0, 1e6, "10",

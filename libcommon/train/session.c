@@ -145,6 +145,8 @@ void mert_session_end(mert_session *s)
     mert_weights_free(&s->weights);
     free(s->m);
     free(s->v);
+    free(s->said);
+    free(s->unreadable);
     mert_corpus_close(&s->train);
     mert_corpus_close(&s->valid);
     mert_corpus_close(&s->older);
@@ -189,13 +191,27 @@ static void name_items(const mert_session *s, const mert_load *l, char *text, si
     }
 }
 
-static void note_unreadable(const mert_session *s, const mert_load *l, mert_step *step)
+/* Each item once, however often it is to be heard. */
+static int note_unreadable(mert_session *s, const mert_load *l, mert_step *step, mert_error *e)
 {
-    if (!l->failed)
-        return;
-    step->unreadable += l->failed;
-    step->unreadable_key = mert_corpus_key(&s->train, l->failed_item);
-    memcpy(step->unreadable_why, l->failure, sizeof step->unreadable_why);
+    int64_t items = s->train.n + (s->train.older ? s->train.older->n : 0);
+    if (l->failed && !s->said && !(s->said = calloc((size_t)items + 1, sizeof *s->said)))
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < l->failed; i++) {
+        if (s->said[l->failures[i].item])
+            continue;
+        if (step->unreadable == s->unreadable_room) {
+            int64_t room = 2 * s->unreadable_room + 8;
+            struct mert_load_failure *grown = realloc(s->unreadable, (size_t)room * sizeof *grown);
+            if (!grown)
+                return mert_fail(e, "out of memory");
+            s->unreadable = grown;
+            s->unreadable_room = room;
+        }
+        s->said[l->failures[i].item] = 1;
+        s->unreadable[step->unreadable++] = l->failures[i];
+    }
+    return 0;
 }
 
 /* What the processes tell each other after the batches of an update. */
@@ -246,7 +262,8 @@ static int pass_batches(mert_session *s, news *mine, mert_step *step, char *hear
             return -1;
         if (silent)
             break;
-        note_unreadable(s, l, step);
+        if (note_unreadable(s, l, step, e))
+            return -1;
         name_items(s, l, heard, size);
         if (isfinite(sums.loss)) {
             mert_sums_add(&mine->sums, &sums);
@@ -364,8 +381,8 @@ int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e)
         if (silent)
             i = first;
         bad = mert_load_fill(&load, &s->valid, &s->recipe, &s->model, &s->valid_plan, MERT_VALIDATION, i, 0, i, e);
-        if (!bad && load.failed)
-            bad = mert_fail(e, "%s", load.failure); /* what is compared must be the same every time */
+        if (!bad && load.failed) /* what is compared must be the same every time */
+            bad = mert_fail(e, "%s: %s", mert_corpus_key(&s->valid, load.failures->item), load.failures->why);
         if (!bad)
             bad = mert_trainer_evaluate(s->trainer, &load.batch, silent ? &(mert_sums){0} : &mine, e);
     }

@@ -29,6 +29,9 @@ typedef struct mert_session {
     mert_plan valid_plan;
     mert_state state;
     float *m, *v; /* the moments, likewise */
+    uint8_t *said; /* [items of train, and of older]: it could not be read, and step.unreadable has counted it */
+    struct mert_load_failure *unreadable; /* [step.unreadable] */
+    int64_t unreadable_room;
 } mert_session;
 
 /* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of
@@ -55,9 +58,8 @@ typedef struct mert_step {
     int skipped; /* the update was left out: a loss or gradient was not finite, `why` names this process's items */
     char why[1024];
     int stop;           /* a process was asked to end */
-    int64_t unreadable; /* this process's crops left out because their audio could not be read, ... */
-    const char *unreadable_key;
-    char unreadable_why[1024]; /* ... the last of them */
+    int64_t unreadable; /* this process's items whose audio could not be read for the first time, and are left out:
+                           session.unreadable says which and why */
 } mert_step;
 
 /* One update: state.batches batches, dealt out. Sums are those of all processes. The number of the update, and with it

@@ -206,7 +206,8 @@ TEST(unreadable_audio_costs_its_item_only)
         failed += l.failed;
         heard += l.batch.B;
         if (l.failed)
-            CHECK(l.failed_item == 20 && strstr(l.failure, "record 20") && strstr(l.failure, "damaged.mts"));
+            CHECK(l.failures->item == 20 && strstr(l.failures->why, "record 20") &&
+                  strstr(l.failures->why, "damaged.mts"));
     }
     CHECK(failed == 1 && heard == ITEMS - 2);
     mert_load_free(&l);
