@@ -1,5 +1,5 @@
 /* A gradient that is not finite: the update leaves weights and moments as they were and says so, and what was added up
- * is forgotten, so that the next update is that of its own batch. */
+ * is forgotten, so that the next update is that of its own batch. And what frames that are not masked add to the loss. */
 #include "nn.h"
 
 #include "../../libcommon/train/trainer.h"
@@ -84,11 +84,55 @@ TEST(an_update_that_is_not_finite_is_left_out)
     mert_weights_free(&w);
 }
 
+/* What training makes of a batch, every frame heard as it is, whether it is to be predicted or not. */
+static int pass(const mert_weights *w, double nomask_weight, int inverted, mert_sums *sums)
+{
+    mert_objective_config o = {.nomask_weight = nomask_weight, .logit_temperature = 0.1};
+    mert_adam_config a = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6};
+    mert_config c = tiny();
+    int32_t labels[CLIPS * FRAMES_MAX], source[CLIPS * FRAMES_MAX];
+    uint8_t mask[CLIPS * FRAMES_MAX];
+    static const int64_t items[CLIPS] = {0, 1};
+    float *audio = numbers(CLIPS * L, 7);
+    mert_batch b = {.B = CLIPS, .L = L, .T = mert_config_frames(&c, L), .K = 1, .clean = audio, .audio = audio,
+                    .labels = labels, .mask = mask, .source = source, .items = items};
+    mert_regime regime = {.feature_grad_mult = 1, .seed = 1, .update = 1};
+    mert_error e = {{0}};
+    mert_trainer *t = mert_trainer_new(w, ops, &o, &a, NULL, &e);
+    int bad;
+    for (int64_t i = 0; i < CLIPS * b.T; i++) {
+        labels[i] = (int32_t)(i % 5);
+        mask[i] = (i % 3 != 0) != inverted;
+        source[i] = (int32_t)i;
+    }
+    *sums = (mert_sums){0};
+    bad = !t || mert_trainer_accumulate(t, &regime, &b, sums, &e);
+    mert_trainer_free(t);
+    return bad;
+}
+
+TEST(unmasked_frames_have_their_weight_in_the_loss)
+{
+    mert_config c = tiny();
+    mert_weights w;
+    mert_error e;
+    mert_sums masked, others, both;
+    CHECK(!mert_weights_init(&w, &c, 3, &e));
+    CHECK(!pass(&w, 0, 0, &masked) && !pass(&w, 0, 1, &others) && !pass(&w, 0.25, 0, &both));
+    CHECK(masked.loss > 0 && others.loss > 0 && masked.masked > others.masked && others.masked > 0);
+    CHECK_NEAR(both.loss, masked.loss + 0.25 * others.loss, 1e-5 * both.loss);
+    CHECK(both.masked == masked.masked && masked.sample_size == masked.masked);
+    CHECK(both.sample_size == masked.masked + others.masked); /* what gradients are divided by: all frames */
+    CHECK_NEAR(both.ce[0], masked.ce[0], 1e-6 * masked.ce[0]); /* what the log says is of masked frames alone */
+    mert_weights_free(&w);
+}
+
 int main(int argc, char **argv)
 {
-    static const nn_test tests[] = {NN_TEST(an_update_that_is_not_finite_is_left_out)};
+    static const nn_test tests[] = {NN_TEST(an_update_that_is_not_finite_is_left_out),
+                                    NN_TEST(unmasked_frames_have_their_weight_in_the_loss)};
     (void)argc;
     (void)argv;
-    run_everywhere(tests, 1);
+    run_everywhere(tests, 2);
     return test_done();
 }

@@ -69,7 +69,7 @@ TEST(wrong_lines_are_named)
     CHECK(read_text(&r, "encoder_layers = 99999999999999999999\n") && says("encoder_layers"));
     CHECK(read_text(&r, "adam_betas = 0.9\n") && says("adam_betas: 2 numbers are needed"));
     CHECK(read_text(&r, "conv_bias = maybe\n") && says("conv_bias: 'maybe' is neither yes nor no"));
-    CHECK(read_text(&r, "extractor_mode = group\n") && says("extractor_mode: 'group' is none of the choices"));
+    CHECK(read_text(&r, "extractor_mode = group\n") && says("extractor_mode: 'group' is none of: default layer_norm"));
     CHECK(read_text(&r, "conv_feature_layers = 512x10\n") && says("conv_feature_layers"));
     CHECK(read_text(&r, "conv_feature_layers = 512x10/5*17\n") && says("more than 16 layers"));
     CHECK(read_text(&r, "conv_feature_layers = 512x10/5 512x0/2\n") && says("below 1"));
@@ -309,6 +309,24 @@ static double answer(const mert_weights *w, int triple, double f, double phase)
     return sum;
 }
 
+/* logits = cosine * exp(parameter): they begin as those of the fixed temperature. */
+TEST(learnable_temperatures_begin_at_logit_temp)
+{
+    mert_recipe r;
+    mert_config c;
+    mert_weights w;
+    const mert_parameter *p;
+    mert_recipe_defaults(&r);
+    r.encoder_layers = 1;
+    CHECK(!mert_recipe_set(&r, "learnable_temp=yes", &e) && !mert_recipe_set(&r, "logit_temp=0.05", &e));
+    CHECK(!mert_recipe_set(&r, "codebooks=3", &e) && !mert_recipe_set(&r, "classes=10", &e));
+    CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && !mert_recipe_weights(&r, &c, &w, &e));
+    CHECK((p = mert_layout_find(&w.layout, "logit_temp_list")) && p->n == 3);
+    for (int k = 0; k < 3; k++)
+        CHECK_NEAR(exp(w.values[p->offset + k]), 20, 1e-5);
+    mert_weights_free(&w);
+}
+
 TEST(sinusoids_answer_to_their_frequency)
 {
     mert_recipe r;
@@ -360,6 +378,7 @@ int main(void)
     RUN(the_official_95m);
     RUN(the_others);
     RUN(heads_come_from_the_labels);
+    RUN(learnable_temperatures_begin_at_logit_temp);
     RUN(sinusoids_answer_to_their_frequency);
     return test_done();
 }

@@ -31,9 +31,10 @@ typedef struct spec {
     int bare; /* no .meta */
     int64_t pcm_rate;
     int flat; /* all labels are 5 */
+    int64_t poisoned; /* the row whose middle sample is no number; 0: none */
 } spec;
 
-static const spec usual = {"usual", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0};
+static const spec usual = {"usual", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0, 0};
 
 /* 1.5 s to 7 s, in odd lengths; one too short for anything. */
 static inline int64_t samples_of(int64_t row)
@@ -117,6 +118,8 @@ static inline void write_pcm(const spec *s, uint64_t hash)
             if (s->dtype == MTS_I16)
                 ((int16_t *)x)[i] = (int16_t)((i + row) % 30000 - 15000);
         }
+        if (s->poisoned && row == s->poisoned)
+            x[n / 2] = NAN;
         bad = mts_write_record(w, &r) < 0 || mts_write_frames(w, x, n) < 0 || mts_write_record_end(w) < 0;
     }
     free(x);

@@ -1,6 +1,8 @@
 /* Corpora and batches. */
 #include "train_corpus.h"
 
+#include "../../libcommon/train/inputs.h"
+
 /* ---- batches ---- */
 
 /* Whether every row of the batch is audio of one item from a frame on, with that item's labels at the given rate. */
@@ -215,6 +217,134 @@ TEST(unreadable_audio_costs_its_item_only)
     mert_corpus_close(&c);
 }
 
+TEST(samples_that_are_no_numbers_cost_their_item_only)
+{
+    spec s = usual;
+    mert_corpus c;
+    mert_recipe r = recipe();
+    mert_config m = model();
+    mert_plan p;
+    mert_load l = {0};
+    char expected[64];
+    int64_t failed = 0, heard = 0;
+    s.name = "poisoned";
+    s.poisoned = 5; /* longer than a crop, but by so little that each holds its middle */
+    snprintf(expected, sizeof expected, "sample %d is not a finite number", (int)samples_of(5) / 2);
+    CHECK(!make(&c, &s) && !mert_plan_make(&p, &c, &r, 0, &e));
+    for (int64_t i = 0; i < p.n; i++) {
+        CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, i, i + 1, 0, &e) && rows_are_right(&l, &c, &s));
+        failed += l.failed;
+        heard += l.batch.B;
+        if (l.failed)
+            CHECK(l.failures->item == 5 && !strcmp(l.failures->why, expected));
+    }
+    CHECK(failed == 1 && heard == ITEMS - 2);
+    mert_load_free(&l);
+    mert_plan_free(&p);
+    mert_corpus_close(&c);
+}
+
+/* Of an item that is a little longer than the crop: every place on the grid, the last one included, and none beyond. */
+TEST(crops_reach_the_last_position)
+{
+    enum { ITEM = 4, PLACES = (49328 - 48000) / STRIDE + 1 };
+    mert_corpus c;
+    mert_recipe r = recipe();
+    mert_config m = model();
+    mert_load l = {0};
+    int seen[PLACES] = {0}, all = 0;
+    CHECK(samples_of(ITEM) == 49328 && PLACES == 5);
+    r.max_tokens = 48000; /* batches of one crop, none cut by another */
+    CHECK(!open_files(&c, &usual, &config));
+    for (int64_t epoch = 0; epoch < 60; epoch++) {
+        mert_plan p;
+        CHECK(!mert_plan_make(&p, &c, &r, epoch, &e));
+        for (int64_t i = 0; i < p.n; i++) {
+            int64_t start;
+            if (p.crops[p.batches[i].first].item != ITEM)
+                continue;
+            CHECK(p.batches[i].L == 48000 && !mert_load_fill(&l, &c, &r, &m, &p, epoch, i, 1, 0, &e));
+            start = (int64_t)l.batch.clean[0] - ITEM * ROW;
+            CHECK(start >= 0 && start % STRIDE == 0 && start / STRIDE < PLACES);
+            seen[start / STRIDE]++;
+        }
+        mert_plan_free(&p);
+    }
+    for (int i = 0; i < PLACES; i++)
+        all += seen[i] > 0;
+    CHECK(all == PLACES);
+    mert_load_free(&l);
+    mert_corpus_close(&c);
+}
+
+/* Off the grid, a crop that begins half way between two labels begins with the even one. */
+TEST(ties_of_the_jitter_are_even)
+{
+    static const struct { int64_t start, label; } cases[] = {
+        {0, 0}, {159, 0}, {160, 0}, {161, 1}, {320, 1}, {479, 1}, {480, 2}, {481, 2}, {800, 2}, {801, 3}, {1120, 4}};
+    mert_corpus_config jittered = config;
+    mert_corpus c;
+    jittered.jitter = 1;
+    CHECK(!open_files(&c, &usual, &jittered));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int32_t label;
+        CHECK(!mert_corpus_labels(&c, 7, 1, cases[i].start, 1, &label, &e));
+        CHECK(label == label_of(7, 1, cases[i].label));
+    }
+    mert_corpus_close(&c);
+}
+
+/* ---- what a run was begun with ---- */
+
+static uint64_t input(const mert_inputs *in, const char *name)
+{
+    for (int i = 0; i < in->n; i++)
+        if (!strcmp(in->items[i].name, name))
+            return in->items[i].hash;
+    return 0;
+}
+
+TEST(inputs_are_labels_and_samples_however_they_are_kept)
+{
+    spec s = usual;
+    mert_corpus a, b;
+    mert_inputs in = {0}, other = {0}, back = {0};
+    mert_json *j;
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    CHECK(f && !open_files(&a, &usual, &config) && !mert_inputs_add(&in, "train", &a, &e));
+    CHECK(in.n == 4 && !strcmp(in.items[0].name, "train.manifest.0") && !strcmp(in.items[2].name, "train.labels.0.1") &&
+          !strcmp(in.items[3].name, "train.audio.0"));
+    mert_inputs_write(&in, f);
+    CHECK(!fclose(f) && (j = mert_json_parse(text, size, "inputs", &e)) != NULL);
+    CHECK(!mert_inputs_read(&back, j, &e) && !mert_inputs_same(&back, &in, 0, &e));
+    mert_json_free(j);
+    free(text);
+    s.name = "elsewhere"; /* other names, no .meta, of another codebook: the same labels */
+    s.codebook = 7;
+    CHECK(!make(&b, &s) && !mert_inputs_add(&other, "train", &b, &e) && !mert_inputs_same(&back, &other, 0, &e));
+    mert_inputs_free(&other);
+    mert_corpus_close(&b);
+    s.name = "another";
+    s.dtype = MTS_I16;
+    s.flat = 1;
+    CHECK(!make(&b, &s) && !mert_inputs_add(&other, "train", &b, &e));
+    CHECK(input(&in, "train.manifest.0") == input(&other, "train.manifest.0"));
+    CHECK(input(&in, "train.labels.0.0") != input(&other, "train.labels.0.0"));
+    CHECK(input(&in, "train.audio.0") != input(&other, "train.audio.0"));
+    CHECK(mert_inputs_same(&back, &other, 0, &e) == -1 &&
+          says("another.codes_0: other labels than the run was begun with (hash "));
+    mert_inputs_free(&other);
+    CHECK(mert_inputs_same(&back, &other, 0, &e) == -1 && says("there is no train.manifest.0 now"));
+    CHECK(!mert_inputs_same(&back, &other, 1, &e));
+    CHECK(mert_inputs_same(&other, &in, 0, &e) == -1 && says("usual.tsv: the run was begun without it"));
+    mert_inputs_free(&in);
+    mert_inputs_free(&back);
+    mert_corpus_close(&a);
+    mert_corpus_close(&b);
+}
+
 /* ---- what guesses score ---- */
 
 TEST(entropies)
@@ -326,6 +456,10 @@ int main(void)
     RUN(a_resumed_loader_goes_on_with_the_same_batches);
     RUN(validation_never_changes);
     RUN(unreadable_audio_costs_its_item_only);
+    RUN(samples_that_are_no_numbers_cost_their_item_only);
+    RUN(crops_reach_the_last_position);
+    RUN(ties_of_the_jitter_are_even);
+    RUN(inputs_are_labels_and_samples_however_they_are_kept);
     RUN(entropies);
     RUN(what_does_not_fit_is_refused);
     RUN(files_of_another_manifest_are_refused);
