@@ -283,17 +283,18 @@ static void own_product(void *arg, int64_t i, int worker)
                  .c = m->c + i * N * N, .ldc = N);
 }
 
-static int product_pace(double *pace, mert_error *e)
+/* Three runs, the first of which warms up; fewer where they take longer than `patience` seconds. */
+static int product_pace(double *pace, double patience, mert_error *e)
 {
     int workers = mert_pool_threads();
     size_t n = (size_t)workers * N * N;
     matrices m = {calloc(n, sizeof *m.a), calloc(n, sizeof *m.b), calloc(n, sizeof *m.c)};
-    double best = INFINITY;
+    double best = INFINITY, start = mert_seconds();
     int bad = !m.a || !m.b || !m.c ? mert_fail(e, "out of memory") : 0;
     mert_ops_cpu(); /* BLAS at one thread, before the workers ask for it */
     for (size_t i = 0; !bad && i < n; i++)
         m.a[i] = m.b[i] = (float)(i % 97) * 0.01f;
-    for (int run = 0; !bad && run < 3; run++) { /* the first warms up */
+    for (int run = 0; !bad && run < 3 && (!run || mert_seconds() - start < patience); run++) {
         double began = mert_seconds();
         mert_pool_run(workers, own_product, &m);
         best = fmin(best, mert_seconds() - began);
@@ -332,7 +333,7 @@ int mert_budget_pace(mert_pace *p, const mert_budget *b, const mert_recipe *r, d
     mert_trainer *t;
     int bad;
     *p = (mert_pace){0};
-    if (product_pace(&p->product, e))
+    if (product_pace(&p->product, patience, e))
         return -1;
     if (3 * passes(r) * b->forward / p->product > patience) /* three runs */
         return 0;

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FILE_MAX = 1 << 30, COLUMNS_MAX = 6 * MERT_CODEBOOKS_MAX + 16 };
 
@@ -190,8 +191,10 @@ static int64_t update_of(const char *line, int json)
 static int rewrite(const char *path, const char *names, int64_t update, mert_error *e)
 {
     size_t size;
-    char *text = update > 0 ? mert_file_read(path, FILE_MAX, &size, NULL) : NULL, *next;
+    char *text = NULL, *next;
     mert_output *o;
+    if (update > 0 && (!access(path, F_OK) || errno != ENOENT) && !(text = mert_file_read(path, FILE_MAX, &size, e)))
+        return -1; /* its rows are not to be lost */
     if (text && names && *text && strncmp(text, names, strlen(names))) {
         free(text);
         return mert_fail(e, "%s: other columns than this version writes: move it away, and the run goes on", path);

@@ -284,7 +284,7 @@ static int read_file(mert_recipe *r, const char *path, mert_error *e)
         return -1;
     if (strlen(text) != size)
         bad = mert_fail(e, "%s: not a text file", path);
-    for (char *line = text; !bad && line; line = next) {
+    for (char *line = text + (strncmp(text, "\xef\xbb\xbf", 3) ? 0 : 3); !bad && line; line = next) {
         const mert_setting *s;
         char *comment = strchr(line, '#');
         next = strchr(line, '\n');

@@ -101,7 +101,8 @@ static int load_state(const char *dir, mert_state *s, mert_inputs *begun, mert_e
     data = mert_json_string(j, "data");
     s->batches = 0;
     mert_json_int(j, "batches_per_update", &s->batches); /* states of one process, once, had none */
-    if (!format || (strcmp(format, MERT_STATE_FORMAT) && strcmp(format, without_hashes)) || !data || mert_json_int(j, "update", &s->position.update) ||
+    if (!format || (strcmp(format, MERT_STATE_FORMAT) && strcmp(format, without_hashes)) || !data ||
+        mert_json_int(j, "update", &s->position.update) ||
         mert_json_int(j, "epoch", &s->position.epoch) || mert_json_int(j, "batch", &s->position.index) ||
         mert_json_int(j, "skipped", &s->skipped) || mert_json_int(j, "skipped_in_row", &s->skipped_in_row))
         bad = mert_fail(e, "%s: not the state of a run that this program can go on with", path);

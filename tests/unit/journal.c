@@ -5,6 +5,9 @@
 #include "../../formats/json.h"
 #include "../test.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 enum { K = 3 };
 
 static mert_error e;
@@ -144,11 +147,21 @@ TEST(a_log_of_other_columns_is_left_alone)
     CHECK(!mert_journal_open(&j, test_tmp(""), K + 1, 0, &e) && !mert_journal_close(&j, &e)); /* a run that begins */
 }
 
+TEST(a_log_that_cannot_be_read_is_not_begun_anew)
+{
+    mert_journal j;
+    CHECK(!write_both(0, 3) && !remove(test_tmp("log.tsv")) && !mkdir(test_tmp("log.tsv"), 0777));
+    CHECK(mert_journal_open(&j, test_tmp(""), K, 3, &e) == -1 && strstr(e.text, "log.tsv: cannot read: "));
+    CHECK(!rmdir(test_tmp("log.tsv")));
+    CHECK(!mert_journal_open(&j, test_tmp(""), K, 3, &e) && !mert_journal_close(&j, &e)); /* one that is gone is */
+}
+
 int main(void)
 {
     RUN(rows_say_what_happened);
     RUN(lines_of_json_hold_the_same);
     RUN(a_resumed_run_writes_what_comes_after);
     RUN(a_log_of_other_columns_is_left_alone);
+    RUN(a_log_that_cannot_be_read_is_not_begun_anew);
     return test_done();
 }

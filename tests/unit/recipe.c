@@ -52,6 +52,13 @@ TEST(its_own_text_says_the_same)
     }
 }
 
+TEST(editors_of_other_systems)
+{
+    mert_recipe r;
+    CHECK(!read_text(&r, "\xef\xbb\xbf" "encoder_layers = 3\r\n\tlr = 0.25 \r\n# last"));
+    CHECK(r.encoder_layers == 3 && r.lr == 0.25);
+}
+
 TEST(wrong_lines_are_named)
 {
     mert_recipe r;
@@ -367,6 +374,7 @@ int main(void)
 {
     RUN(reads_what_is_written);
     RUN(its_own_text_says_the_same);
+    RUN(editors_of_other_systems);
     RUN(wrong_lines_are_named);
     RUN(what_does_not_fit_together);
     RUN(lists_and_names);
