@@ -29,11 +29,75 @@
 # exist keep their meaning: `make ... retrain` trains it anew on all that there is by now, and makes all its labels
 # again. A setting that changes makes again what it decides. Labels depend on the files and on the alphabet, and an
 # alphabet on the files that it was trained on: not on -j, SHARDS, HOURS or THREADS, nor on what came when. A file
-# appears under its name when it is whole, so an interrupted run goes on where it stopped.
+# appears under its name when it is whole, so an interrupted run goes on where it stopped. What is dated in the future
+# is made again, once.
+#
+# VALID, SEED, EXT and RATE stay with OUT: a run without them takes those of the first (OUT/.split). Another VALID, SEED
+# or EXT would deal the files anew, and is refused; `make ... VALID=10 anew` does it. Another RATE makes all of it again.
 #
 # pcm/ is what mert-train reads (--pcm, --valid-pcm). pcm/ and features/ can be deleted when the labels are there, and
-# `make ... pcm` makes the first again; codes/ is what the labels of more files are put together with. One run at a time
-# in one OUT, whose name has no blanks.
+# `make ... pcm` makes the first again; codes/ is what the labels of more files are put together with.
+#
+# One run at a time in one OUT: OUT/.lock (pipelines/hold). All is refused before the first command that is not as it
+# should be: settings of other names; in OUT a character that make or sh would take apart; in commands (FEATURES, TRAIN.x)
+# what they would run. AUDIO, MODEL and BIN may have any name without a newline. Nothing in a value is expanded.
+
+# ---- what was given, as it is: nothing in it is make's ----
+
+teachers = kmeans mfcc chroma hubert rvq melrvq random encodec
+paths    = AUDIO MODEL ENCODEC HUBERT BIN
+counts   = SEED LLOYD SHARDS THREADS
+numbers  = VALID HOURS MAX_FAILED
+codes    = K CODEBOOKS RATE $(teachers:%=K.%) $(teachers:%=CODEBOOKS.%)
+commands = FEATURES $(addprefix FEATURES.,features mfcc chroma hubert mel) $(addprefix TRAIN.,kmeans $(teachers))
+known    = OUT TEACHER TEACHERS LAYER EXT SALVAGE VALIDATES $(paths) $(counts) $(numbers) $(codes) $(commands)
+internal = HELD SCANNED SHELL MAKEFLAGS -*-command-variables-*-
+
+from   = $(firstword $(origin $(1)))
+named := $(foreach v,$(.VARIABLES),$(if $(filter command,$(call from,$(v))),$(v)))
+strange := $(filter-out $(known) $(internal),$(named))
+$(if $(strange),$(error $(strange): no such setting; there are $(filter-out VALIDATES,$(known))))
+given := $(foreach v,$(known),$(if $(filter command environment,$(call from,$(v))),$(v)))
+$(foreach v,$(given),$(eval override $(v) := $$(value $(v))))
+
+define newline
+
+
+endef
+blank := $() $()
+tab   := $(shell printf '\011')
+comma := ,
+run_by_sh  := $$ ` ; & | < > ( ) \# \ * ? [ { }
+taken_apart := $(run_by_sh) ' " % : = !
+# 1: a text, 2: characters. The first of them that is in it, or a newline.
+has = $(firstword $(if $(findstring $(newline),$(1)),newline) $(foreach c,$(2),$(findstring $(c),$(1))))
+gap = $(if $(findstring $(blank),$(1)),blank,$(if $(findstring $(tab),$(1)),tab))
+without = $(if $(2),$(call without,$(subst $(firstword $(2)),,$(1)),$(wordlist 2,99,$(2))),$(1))
+rest = $(call without,$($(1)),0 1 2 3 4 5 6 7 8 9)
+# 1: a setting, 2: what it has that it must not have, 3: the way on
+refuse = $(if $(2),$(error $(1): $(if $(filter newline,$(2)),there is a newline in it,$(2) in '$($(1))')$(3)))
+dash = $(if $(filter -%,$(firstword $($(1)))),$(error $(1): '$($(1))' begins like an option: give the whole path))
+$(foreach v,$(filter $(paths),$(given)),$(call refuse,$(v),$(call has,$($(v))))$(call dash,$(v)))
+$(foreach v,$(filter $(commands),$(given)),$(call refuse,$(v),$(call has,$($(v)),$(run_by_sh)),: a program and its \
+    options; nothing else of the shell's))
+$(foreach v,$(filter TEACHER TEACHERS EXT,$(given)),$(call refuse,$(v),$(call has,$($(v)),$(taken_apart)),: no name has that))
+$(foreach v,$(filter LAYER,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),$(call has,$($(v)),$(taken_apart)))))
+$(foreach v,$(filter $(counts) $(numbers) $(codes) SALVAGE VALIDATES,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),\
+    $(call has,$($(v)),$(filter-out %,$(taken_apart))))))
+$(foreach v,$(filter $(counts) $(codes),$(given)),$(if $(call rest,$(v)),$(error $(v): '$($(v))' is no whole number)))
+$(foreach v,$(filter $(numbers),$(given)),$(if $(filter-out . \% .\%,$(call rest,$(v))),$(error $(v): '$($(v))' is no number)))
+$(foreach v,$(filter $(counts) $(numbers) OUT AUDIO,$(given)),$(if $(strip $($(v))),,$(error $(v): nothing is given)))
+$(foreach v,$(filter SALVAGE VALIDATES,$(given)),$(if $(filter-out yes no,$($(v))),$(error $(v): yes or no)))
+override EXT := $(subst $(blank),$(comma),$(strip $(EXT)))
+$(if $(filter OUT,$(given)),$(call refuse,OUT,$(or $(call gap,$(OUT)),$(call has,$(OUT),$(taken_apart))),: make and sh would \
+    take it apart: name a folder without it)$(call dash,OUT)$(if $(filter ./-%,$(OUT)),$(error OUT: give the whole path))$(if \
+    $(filter ~%,$(OUT)),$(error OUT: '$(OUT)': the shell has not put in the home folder: give the whole path))$(eval override \
+    OUT := $(patsubst %/,%,$(patsubst %//,%,$(OUT))))$(if $(OUT),,$(error OUT: / is no folder for this: name another)))
+
+quoted = '$(subst ','\'',$(1))'
+bin     = $(if $(BIN),$(call quoted,$(BIN)/))
+
+# ---- settings ----
 
 AUDIO    ?= $(error AUDIO=FOLDER: where the music is)
 OUT      ?= $(error OUT=FOLDER: where everything goes)
@@ -48,18 +112,19 @@ K         ?=#               classes of each codebook: 500; melrvq 1024; random 8
 CODEBOOKS ?=#               of rvq, melrvq, encodec: 8; random 1. CODEBOOKS.rvq=4: of this teacher
 LLOYD    ?= 0#              k-means: full iterations over everything at the end, part by part
 SEED     ?= 1
-RATE     ?= 24000#          samples a second
+RATE     ?=#                samples a second: those of MODEL, or 24000
 VALID    ?= 5#              percent held out
 SHARDS   ?= 4#              parts that new files are dealt into
 HOURS    ?= 8#              but parts of about so many hours at most
 THREADS  ?= 1#              of each part's programs; -j parts are made at a time
 MAX_FAILED ?= 0#            items that may fail, or P%, in each step
+SALVAGE  ?= no#             yes: of a damaged file what plays before the fault
+VALIDATES ?= no#            yes: stop where nothing is held out
 EXT      ?=#                endings of files to take; empty: those that mert-manifest knows
-BIN      ?=#                folder of the programs with a slash at its end; empty: PATH
+BIN      ?=#                folder of the programs; empty: PATH
 
 # ---- the teachers: what each looks at, how it is trained and asked, what its labels are called ----
 
-teachers = kmeans mfcc chroma hubert rvq melrvq random encodec
 unknown := $(filter-out $(teachers),$(TEACHERS))
 $(if $(unknown),$(error TEACHERS: $(unknown): there are $(teachers)))
 
@@ -103,17 +168,19 @@ source        = $(OUT)/$(if $(filter encodec,$(1)),pcm,features/$(looks.$(1)))
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-quoted = '$(subst ','\'',$(1))'
 there = $(if $(shell test -e $(call quoted,$(1)) && echo yes),,$(error MODEL: $(1): no such file or folder))
 $(if $(filter encodec,$(TEACHERS)),$(call there,$(ENCODEC)))
 $(if $(filter hubert,$(TEACHERS)),$(call there,$(HUBERT)))
 FLAGS := -q --max-failed $(strip $(MAX_FAILED))
+SALVAGED := $(if $(filter yes,$(SALVAGE)),--salvage)
 ONE   := $(FLAGS) --threads $(strip $(THREADS))
-this  := $(firstword $(MAKEFILE_LIST))
+# Blanks in it are its own.
+this  := $(subst :,,$(subst : ,,:$(MAKEFILE_LIST)))
+self  := --no-print-directory -f $(call quoted,$(this))
 # A model file or folder, by the names, sizes and times in it.
 looked_at = $(shell find -L $(call quoted,$(1)) -type f -printf '%P %s %T@,' 2>&1)
 
-settings.pcm      = $(RATE)
+settings.pcm      = $(RATE) $(SALVAGED)
 settings.features = $(FEATURES.$(1)) $(if $(filter hubert,$(1)),$(call looked_at,$(HUBERT)))
 settings.encodec  = $(call codebooks,encodec) $(call looked_at,$(ENCODEC))
 settings.trained  = $(RATE) $(call train.$(call family,$(1)),$(1)) $(call settings.features,$(looks.$(1))) \
@@ -122,23 +189,71 @@ settings = $(strip $(if $(filter features-%,$(1)),$(call settings.features,$(1:f
                $(if $(filter pcm encodec,$(1)),$(settings.$(1)),$(call settings.trained,$(1)))))
 
 needed := $(sort $(foreach t,$(filter-out encodec,$(TEACHERS)),$(looks.$(t))))
+way_on = prepare: MAX_FAILED=N or N% leaves out files that fail, by name; SALVAGE=yes takes of them what plays before the fault
 
-ifndef SCANNED
+# ---- what stays with OUT ----
+
+stored := $(if $(wildcard $(OUT)/train.tsv $(OUT)/files.tsv),$(file <$(OUT)/.split))
+kept    = $(patsubst $(1)=%,%,$(filter $(1)=%,$(stored)))
+differs = $(filter-out $(filter $(1)=%,$(stored)),$(1)=$($(1)))
+keep    = $(if $(filter $(1)=%,$(stored)),$(if $(filter $(1),$(given)),$(if $(filter anew,$(MAKECMDGOALS)),,$(if $(call differs,$(1)),\
+    $(error $(1)=$($(1)) would deal the files anew, which $(OUT) has by $(filter $(1)=%,$(stored)): leave it out, name another OUT, or \
+    add the goal 'anew'))),$(eval override $(1) := $(call kept,$(1)))))
+$(foreach v,VALID SEED EXT,$(call keep,$(v)))
+
+ifndef HELD
+# Samples a second of a model, as mert-model says, or an EnCodec's own configuration.
+rate_of = $(or $(shell $(bin)mert-model info $(call quoted,$(1)) 2> /dev/null | sed -n 's/^input:.* at \([0-9]*\) Hz.*/\1/p'),$(shell \
+    sed -n 's/.*"sampling_rate": *\([0-9]*\).*/\1/p' $(call quoted,$(1)/config.json) 2> /dev/null | head -n 1),$(2))
+encodec_rate := $(if $(filter encodec,$(TEACHERS)),$(call rate_of,$(ENCODEC),24000))
+hubert_rate  := $(if $(filter hubert,$(TEACHERS)),$(call rate_of,$(HUBERT)))
+model_rate   := $(sort $(encodec_rate) $(hubert_rate))
+$(if $(word 2,$(model_rate)),$(error MODEL: $(ENCODEC) hears $(encodec_rate) samples a second, $(HUBERT) $(hubert_rate): an OUT for each))
+$(if $(model_rate),$(if $(RATE),$(if $(filter-out $(model_rate),$(RATE)),$(error RATE=$(RATE), but the model hears $(model_rate) samples a \
+    second: $(if $(encodec_rate),$(ENCODEC),$(HUBERT)): leave RATE out, or take another MODEL)),$(if $(filter-out $(model_rate),$(call kept,RATE)),\
+    $(error RATE: $(OUT) has $(call kept,RATE) samples a second, MODEL hears $(model_rate): another OUT, or RATE=$(model_rate) to make all again))))
+endif
+override RATE := $(or $(RATE),$(model_rate),$(call kept,RATE),24000)
+
+ifndef HELD
+# ---- one at a time ----
+
+dry  = $(findstring n,$(firstword -$(MAKEFLAGS)))
+all pcm retrain anew: hold
+hold:
+	@$(if $(dry),,sh "$$(dirname $(call quoted,$(this)))/hold" prepare '$(OUT)') $(MAKE) $(self) HELD=yes RATE=$(RATE) $(or $(MAKECMDGOALS),all)
+
+.PHONY: all pcm retrain anew hold
+
+else ifndef SCANNED
 # ---- first half: what is there, and what was asked for ----
 
-all: scan $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEACHERS))
-	@$(MAKE) --no-print-directory -f $(this) SCANNED=yes labels
+all anew: scan $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEACHERS))
+	@$(MAKE) $(self) SCANNED=yes labels
+	@rm -f '$(OUT)'/.list.*
 
 pcm: all
-	@$(MAKE) --no-print-directory -f $(this) SCANNED=yes pcm
+	@$(MAKE) $(self) SCANNED=yes pcm
 
-# Silent where nothing changed. What is left of parts that are no more goes, too.
+# Silent where nothing changed. What is left of parts that are no more goes, too, and of programs that were killed.
+part  = [0-9][0-9][0-9][0-9][0-9]
+parts = for d in '$(OUT)'/pcm '$(OUT)'/features/* '$(OUT)'/codes/*; do for f in "$$d"/train.$(part).mts$(1) "$$d"/valid.$(part).mts$(1); do
+split = $(foreach v,VALID SEED EXT RATE,$(v)=$($(v)))
+newer = -type f -newer '$(OUT)/.now' -exec touch
 scan:
 	@mkdir -p '$(OUT)'
-	@$(BIN)mert-manifest $(FLAGS) --out '$(OUT)' --shards $(SHARDS) --shard-hours $(HOURS) --valid-percent $(VALID) \
-	    --seed $(SEED) --rate $(RATE) $(if $(EXT),--ext $(EXT)) $(call quoted,$(AUDIO))
-	@for f in '$(OUT)'/pcm/*.mts '$(OUT)'/features/*/*.mts '$(OUT)'/codes/*/*.mts; do \
-	    n=$${f##*/}; [ -e "$(OUT)/shards/$${n%.mts}.tsv" ] || rm -f "$$f"; done
+	@$(call parts,.part*) [ ! -f "$$f" ] || rm -f "$$f"; done; done
+	@rm -f '$(OUT)'/.list.* '$(OUT)'/train.*.tmp-* '$(OUT)'/valid.*.tmp-* '$(OUT)'/files.tsv.tmp-* '$(OUT)'/*.safetensors.tmp-* \
+	    '$(OUT)'/shards/*.tsv.tmp-*
+	@touch '$(OUT)/.now'; cd '$(OUT)' && for d in pcm features codes; do [ ! -d $$d ] || find $$d -name '*.mts' $(newer) -d @1 {} +; done
+	@cd '$(OUT)' && find . -maxdepth 1 \( -name 'train.*' -o -name 'valid.*' \) ! -name '*.tsv' $(newer) -d @1 {} +
+	@cd '$(OUT)' && find . -maxdepth 1 \( -name '*.tsv' -o -name '*.safetensors' -o -name '.settings.*' \) $(newer) -r .now {} +
+	@cd '$(OUT)' && for d in shards lloyd; do [ ! -d $$d ] || find $$d $(newer) -r .now {} +; done; rm -f .now
+	@printf '%s\n' $(split) | cmp -s - '$(OUT)/.split' || { printf '%s\n' $(split) > '$(OUT)/.split.new' && \
+	    mv '$(OUT)/.split.new' '$(OUT)/.split'; }
+	@$(bin)mert-manifest $(FLAGS) $(SALVAGED) --out '$(OUT)' --shards $(SHARDS) --shard-hours $(HOURS) --valid-percent $(VALID) \
+	    --seed $(SEED) --rate $(RATE) $(if $(EXT),--ext $(EXT)) $(call quoted,$(AUDIO)) || { s=$$?; echo "$(way_on)" >&2; exit $$s; }
+	@$(call parts) n=$${f##*/}; [ ! -f "$$f" ] || [ -e "$(OUT)/shards/$${n%.mts}.tsv" ] || rm -f "$$f"; done; done
 
 # What was asked for, a file for each stage: rewritten only when it differs. An alphabet that was made otherwise goes.
 $(OUT)/.settings.%: FORCE
@@ -149,19 +264,28 @@ $(OUT)/.settings.%: FORCE
 # As if their settings had changed.
 retrain:
 	rm -f $(patsubst %,$(OUT)/.settings.%,$(filter-out encodec,$(TEACHERS)))
-	@$(MAKE) --no-print-directory -f $(this) all
+	@$(MAKE) $(self) all
 
 FORCE:
-.PHONY: all pcm scan retrain FORCE
+.PHONY: all pcm scan retrain anew FORCE
 
 else
 # ---- second half: the parts are known ----
 
-parts  := $(patsubst $(OUT)/shards/%.tsv,%,$(sort $(wildcard $(OUT)/shards/*.tsv)))
+parts  := $(filter train.% valid.%,$(patsubst $(OUT)/shards/%.tsv,%,$(sort $(wildcard $(OUT)/shards/*.tsv))))
 halves := $(sort $(foreach p,$(parts),$(firstword $(subst ., ,$(p)))))
 of      = $(filter $(1).%,$(parts))
+$(if $(filter yes,$(VALIDATES)),$(if $(filter valid,$(halves)),,$(error nothing is held out to validate with: a new OUT with \
+    VALID=PERCENT takes more, or VALID=PERCENT and the goal 'anew')))
 
-# With a %d in its name one file stands for the set: they appear together.
+# No two runs write into one file, not even where locks do not work.
+new := part.$(shell uname -n).$(shell echo $$PPID)
+dry := $(findstring n,$(firstword -$(MAKEFLAGS)))
+# Those prerequisites that are named so, for a command: through a file, since a command of make is 128 KiB at most.
+list   = $(OUT)/.list.$(subst /,.,$(@:$(OUT)/%=%))
+listed = $(if $(dry),,$(file >$(list),$(filter $(1),$^)))$$(cat $(list))
+
+# With a %d in its name one file stands for the set: it appears last.
 labels: $(foreach t,$(TEACHERS),$(foreach h,$(halves),$(OUT)/$(h).$(subst %d,0,$(call ending,$(t)))))
 	@:
 pcm: $(parts:%=$(OUT)/pcm/%.mts)
@@ -173,14 +297,14 @@ $(sort $(OUT)/pcm $(needed:%=$(OUT)/features/%) $(TEACHERS:%=$(OUT)/codes/%)):
 
 # As old as what it is made of: made again, it is no news to its features.
 $(OUT)/pcm/%.mts: $(OUT)/shards/%.tsv $(OUT)/.settings.pcm | $(OUT)/pcm
-	$(BIN)mert-decode $(ONE) --rate $(RATE) --dtype i16 --manifest $< > $@.part
-	@touch -r "$$(ls -t $^ | head -n 1)" $@.part && mv $@.part $@
+	$(bin)mert-decode $(ONE) $(SALVAGED) --rate $(RATE) --dtype i16 --manifest $< > $@.$(new) || { echo "$(way_on)" >&2; exit 1; }
+	@touch -r "$$(ls -t $^ | head -n 1)" $@.$(new) && mv $@.$(new) $@
 
 # 1: what is looked at
 define make_features
 $(OUT)/features/$(1)/%.mts: $(OUT)/pcm/%.mts $(OUT)/.settings.features-$(1) | $(OUT)/features/$(1)
-	$(BIN)$(FEATURES.$(1)) $(ONE) $$< > $$@.part
-	@mv $$@.part $$@
+	$$(bin)$$(FEATURES.$(1)) $(ONE) $$< > $$@.$(new)
+	@mv $$@.$(new) $$@
 endef
 $(foreach f,$(needed),$(eval $(call make_features,$(f))))
 
@@ -190,7 +314,7 @@ $(call codebook,$(1)): $(if $(wildcard $(call codebook,$(1))),,$(if $(filter-out
         $(OUT)/lloyd/$(1)/$(LLOYD).safetensors,$(patsubst %,$(call source,$(1))/%.mts,$(call of,train))))
 	$(if $(filter-out 0,$(call iterations,$(1))),\
 	    @mv $(OUT)/lloyd/$(1)/$(LLOYD).safetensors $$@ && rm -rf $(OUT)/lloyd/$(1),\
-	    $(BIN)$(call train.$(call family,$(1)),$(1)) $(FLAGS) -o $$@ $(call source,$(1))/train.*.mts)
+	    $$(bin)$$(call train.$(call family,$(1)),$(1)) $(FLAGS) -o $$@ $$(call listed,%.mts))
 endef
 iterations = $(if $(filter kmeans,$(call family,$(1))),$(LLOYD),0)
 $(foreach t,$(filter-out encodec,$(TEACHERS)),$(eval $(call make_codebook,$(t))))
@@ -200,15 +324,15 @@ $(foreach t,$(filter-out encodec,$(TEACHERS)),$(eval $(call make_codebook,$(t)))
 define make_iteration
 $(OUT)/lloyd/$(1)/$(2)/%.sums: $(call source,$(1))/%.mts $(OUT)/lloyd/$(1)/$(2).safetensors
 	@mkdir -p $$(@D)
-	$(BIN)mert-kmeans accumulate $(ONE) -m $(OUT)/lloyd/$(1)/$(2).safetensors -o $$@ $$<
+	$$(bin)mert-kmeans accumulate $(ONE) -m $(OUT)/lloyd/$(1)/$(2).safetensors -o $$@ $$<
 
 $(OUT)/lloyd/$(1)/$(3).safetensors: $(patsubst %,$(OUT)/lloyd/$(1)/$(2)/%.sums,$(call of,train))
-	$(BIN)mert-kmeans merge $(FLAGS) -o $$@ $(OUT)/lloyd/$(1)/$(2)/train.*.sums
+	$$(bin)mert-kmeans merge $(FLAGS) -o $$@ $$(call listed,%.sums)
 endef
 define make_iterations
 $(OUT)/lloyd/$(1)/0.safetensors: $(patsubst %,$(call source,$(1))/%.mts,$(call of,train))
 	@mkdir -p $$(@D)
-	$(BIN)$(call train.kmeans,$(1)) $(FLAGS) -o $$@ $(call source,$(1))/train.*.mts
+	$$(bin)$$(call train.kmeans,$(1)) $(FLAGS) -o $$@ $$(call listed,%.mts)
 $(foreach i,$(shell seq 1 $(LLOYD)),$(eval $(call make_iteration,$(1),$(shell expr $(i) - 1),$(i))))
 endef
 $(if $(filter-out 0,$(LLOYD)),$(foreach t,$(filter $(family.kmeans),$(TEACHERS)),$(eval $(call make_iterations,$(t)))))
@@ -217,18 +341,21 @@ $(if $(filter-out 0,$(LLOYD)),$(foreach t,$(filter $(family.kmeans),$(TEACHERS))
 trained = $(if $(filter encodec,$(1)),,$(call codebook,$(1)))
 define make_codes
 $(OUT)/codes/$(1)/%.mts: $(call source,$(1))/%.mts $(call trained,$(1)) $(OUT)/.settings.$(1) | $(OUT)/codes/$(1)
-	$(BIN)$(call encode.$(call family,$(1)),$(1)) $(ONE) -m $(call quoted,$(call codebook,$(1))) $$< > $$@.part
-	@mv $$@.part $$@
+	$$(bin)$(call encode.$(call family,$(1)),$(1)) $(ONE) -m $$(call quoted,$$(call codebook,$(1))) $$< > $$@.$(new)
+	@mv $$@.$(new) $$@
 endef
 $(foreach t,$(TEACHERS),$(eval $(call make_codes,$(t))))
 
-# 1: teacher, 2: train or valid
+# 1: teacher, 2: train or valid. Made in a folder of their own; the target comes out of it last, so that a set is whole.
 define make_labels
 $(OUT)/$(2).$(subst %d,0,$(call ending,$(1))): $(OUT)/$(2).tsv $(patsubst %,$(OUT)/codes/$(1)/%.mts,$(call of,$(2)))
-	$(BIN)mert-tensor gather $(FLAGS) --manifest $$< $(OUT)/codes/$(1)/$(2).*.mts | \
-	    $(BIN)mert-tensor labels $(FLAGS) -o '$(OUT)/$(2).$(call ending,$(1))'
+	@rm -rf $(OUT)/codes/$(1)/labels-$(2) && mkdir $(OUT)/codes/$(1)/labels-$(2)
+	$$(bin)mert-tensor gather $(FLAGS) --manifest $$< $$(call listed,%.mts) | \
+	    $$(bin)mert-tensor labels $(FLAGS) -o '$(OUT)/codes/$(1)/labels-$(2)/$(2).$(call ending,$(1))'
 	$(if $(findstring %d,$(call ending,$(1))),@k=$(call codebooks,$(1)); f='$(OUT)/$(2).$(subst %d,,$(call ending,$(1)))'; \
 	    while [ -e "$$$$f$$$$k" ]; do rm -f "$$$$f$$$$k" "$$$$f$$$$k.meta"; k=$$$$((k + 1)); done)
+	@cd $(OUT)/codes/$(1)/labels-$(2) && for f in *; do [ "$$$$f" = $$(@F) ] || mv "$$$$f" ../../../; done && mv $$(@F) ../../../ && \
+	    cd .. && rmdir labels-$(2)
 endef
 $(foreach t,$(TEACHERS),$(foreach h,$(halves),$(eval $(call make_labels,$(t),$(h)))))
 endif

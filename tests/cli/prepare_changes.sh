@@ -55,10 +55,13 @@ check and_so_are_the_labels same one d $all
 cut_short() { rm -f "$t"/d/codes/kmeans/train.0000[12].mts "$t/d/train.km" && does 'mert-kmeans 2, mert-tensor 1' OUT="$t/d" && same one d $all; }
 check an_interrupted_run_goes_on cut_short
 # Killed where it is at after some tenths of a second, again and again, until a run comes through.
+free() { # waits until what lives on of a killed run has ended: a lock that goes by itself
+    n=0; until flock -n "$t/$1/.lock" true; do sleep 0.2; n=$((n + 1)); [ $n -lt 600 ] || return 1; done
+}
 killed() {
     for s in 0.05 0.1 0.15 0.2 0.3 0.5 0.7; do timeout -s KILL $s env -u MAKEFLAGS -u MAKELEVEL make -s -f pipelines/prepare.mk AUDIO="$music" VALID=20 K=8 \
         FEATURES='mert-mel --bins 16 --n-fft 512 --log' OUT="$t/k" SHARDS=3 -j2; done 2> /dev/null
-    prepare OUT="$t/k" SHARDS=3 && same one k $all && [ -z "$(find "$t/k" -name '*.part')" ]
+    mkdir -p "$t/k" && free k && prepare OUT="$t/k" SHARDS=3 && same one k $all && [ -z "$(find "$t/k" -name '*.part*')" ]
 }
 check killed_runs_leave_nothing_wrong killed
 # (A manifest that was killed while it wrote may have left its temporary file beside these.)
@@ -80,8 +83,16 @@ classes() { prepare OUT="$t/d" K=5 -j2 > "$t/did" && grep -q classes=5 "$t/d/tra
 check another_k_is_noticed classes
 check and_noticed_again does 'mert-kmeans 7, mert-tensor 2' OUT="$t/d"
 check back_to_the_labels_of_before same one d $all
-share() { prepare OUT="$t/d" VALID=50 -j2 && [ "$(wc -l < "$t/d/train.km")" -lt "$(wc -l < "$t/one/train.km")" ] && prepare OUT="$t/d" -j2 && same one d $all; }
-check another_share_for_validation_and_back share
+kept() { env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -f pipelines/prepare.mk AUDIO="$music" K=8 FEATURES='mert-mel --bins 16 --n-fft 512 --log' OUT="$t/d" > "$t/did" && [ -z "$(did)" ] && same one d $all; }
+check what_is_held_out_stays_without_being_said kept
+other() { prepare OUT="$t/d" "$@" > /dev/null; }
+check_fails another_share_for_validation_is_refused_with_both 2 'VALID=50 .* has by VALID=20: .*anew' other VALID=50
+check_fails another_seed_too 2 'SEED=7 .* has by SEED=1' other SEED=7
+check_fails other_endings_too 2 'EXT=wav,mp3 .* has by EXT=:' other EXT='wav mp3'
+still() { does '' OUT="$t/d" && same one d $all; }
+check and_nothing_was_done still
+share() { prepare OUT="$t/d" VALID=50 anew -j2 && [ "$(wc -l < "$t/d/train.km")" -lt "$(wc -l < "$t/one/train.km")" ] && does '' OUT="$t/d" VALID=50 && prepare OUT="$t/d" VALID=20 anew -j2 && same one d $all; }
+check dealt_anew_when_asked_and_back share
 anew() { wavs "$music" 40 60 && prepare OUT="$t/d" -j2 && same one d kmeans.safetensors && prepare OUT="$t/d" retrain -j2 && prepare OUT="$t/fresh" SHARDS=2 -j2 && same fresh d $all && ! cmp -s "$t/one/kmeans.safetensors" "$t/d/kmeans.safetensors"; }
 check an_alphabet_is_trained_anew_when_asked anew
 
