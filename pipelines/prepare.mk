@@ -219,6 +219,9 @@ ifndef HELD
 # ---- one at a time ----
 
 dry  = $(findstring n,$(firstword -$(MAKEFLAGS)))
+no_goal := $(filter-out all pcm retrain anew hold,$(MAKECMDGOALS))
+$(if $(no_goal),$(error $(no_goal): no such goal; there are all pcm retrain anew))
+
 all pcm retrain anew: hold
 hold:
 	@$(if $(dry),,sh "$$(dirname $(call quoted,$(this)))/hold" prepare '$(OUT)') $(MAKE) $(self) HELD=yes RATE=$(RATE) $(or $(MAKECMDGOALS),all)
@@ -239,7 +242,7 @@ pcm: all
 part  = [0-9][0-9][0-9][0-9][0-9]
 parts = for d in '$(OUT)'/pcm '$(OUT)'/features/* '$(OUT)'/codes/*; do for f in "$$d"/train.$(part).mts$(1) "$$d"/valid.$(part).mts$(1); do
 split = $(foreach v,VALID SEED EXT RATE,$(v)=$($(v)))
-newer = -type f -newer '$(OUT)/.now' -exec touch
+newer = -type f -newer .now -exec touch
 scan:
 	@mkdir -p '$(OUT)'
 	@$(call parts,.part*) [ ! -f "$$f" ] || rm -f "$$f"; done; done
