@@ -50,3 +50,20 @@ unknown() { MERT_PROBE_TASKS=mood sh "$here/pipelines/probe" "$t/d" > "$t/said";
 check_fails "an unknown task" 2 "no task 'mood'" unknown
 missing() { env PATH="$OUT/bin:/usr/bin:/bin" sh pipelines/probe "$t/empty" > "$t/said"; }
 check_fails "nothing to compose with" 1 "no program 'score'" missing
+
+# ---- names, and one at a time ----
+
+odd="$t/it's \$HOME; touch ran #"
+names() { mkdir "$odd" && cp -R "$t/d/audio" "$t/d/labels" "$t/d/pieces.tsv" "$odd" && cp -R "$golden/mert-post-ln" "$odd/its model" && MERT_PROBE_TASKS=key MERT_PROBE_OPTIONS='--folds 3 --seeds 2 --decay 0.1' sh pipelines/probe "$odd" "mine=$odd/its model" &&
+    mert-tensor cmp "$odd/probe/mine.mts" "$t/d/probe/mine.mts" > "$t/said" && cmp "$odd/probe/results.tsv" "$t/d/probe/results.tsv" && [ ! -e ran ]; }
+check "names of all kinds" names
+own() { mkdir -p "$t/own/audio" && : > "$t/own/audio/mine" && sh pipelines/probe "$t/own" > "$t/said"; }
+check_fails "audio of one's own is left alone" 2 'own/audio is there without .*pieces.tsv' own
+kept() { [ -e "$t/own/audio/mine" ]; }
+check "it is there" kept
+check_fails "a model that is none" 2 'no model that mert-encode opens' sh pipelines/probe "$t/d" "x=$golden/encodec-tiny/encodec.th"
+mkfifo "$t/hold"
+sh pipelines/hold probe "$t/d/probe" sh -c 'echo > "$1/is"; read -r _ < "$1/hold"' - "$t" & holder=$!
+n=0; until [ -e "$t/is" ]; do sleep 0.1; n=$((n + 1)); [ $n -lt 600 ] || break; done
+check_fails "one at a time" 2 "^probe: .*/d/probe: in use by process $holder on" probe
+echo > "$t/hold"; wait $holder
