@@ -268,8 +268,7 @@ static int save_packed(const mert_weights *w, const char *dir, mert_error *e)
     int bad = !f ? -1 : !host ? mert_fail(e, "out of memory") : 0;
     if (!bad) {
         ops->download(ops, host, block, (size_t)n * sizeof *host);
-        ops->wait(ops);
-        bad = mert_weights_save_packed(w, host, n, as, dir, e);
+        bad = ops->wait(ops, e) ? -1 : mert_weights_save_packed(w, host, n, as, dir, e);
     }
     free(host);
     mert_forward_free(f);

@@ -242,6 +242,7 @@ static int64_t largest_conv(const mert_config *c)
 static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
 {
     taking t = {.f = f};
+    int bad = 0;
     walk(&t);
     f->size = t.at;
     t = (taking){.f = f};
@@ -264,10 +265,11 @@ static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
         t.bad = !t.base || !t.ordered;
         if (!t.bad)
             walk(&t);
-        f->ops->wait(f->ops);
+        if (f->ops->wait(f->ops, e))
+            bad = -1;
         f->ops->release(f->ops, t.ordered);
     }
-    return t.bad ? mert_fail(e, "out of memory for the weights") : 0;
+    return t.bad ? mert_fail(e, "out of memory for the weights") : bad;
 }
 
 /* Room for the first convolution with GroupNorm in it. */
@@ -500,6 +502,5 @@ int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cq
             normalise(f, f->encoder_norm, T, D, r.x, r.x);
         each(self, i, r.x);
     }
-    f->ops->wait(f->ops);
-    return 0;
+    return f->ops->wait(f->ops, e);
 }

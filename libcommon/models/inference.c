@@ -197,7 +197,7 @@ static int take_span(void *self, const float *row, int64_t n, mert_error *e)
 static void pool_layer(mert_inference *m, const float *x, int slot)
 {
     m->ops->download(m->ops, m->state, x, (size_t)(m->T * m->c->width) * sizeof *x);
-    m->ops->wait(m->ops);
+    m->ops->wait(m->ops, NULL); /* a failed queue says so at the run's last wait, too */
     m->pooling_slot = slot;
     m->pooled_rows = 0;
     mert_pooling_begin(m->pooling);
@@ -227,7 +227,7 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
     if (T < 1)
         return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n,
                          mert_config_receptive_field(m->c));
-    if (make_room(m, n, T, e))
+    if (m->ops->renew(m->ops, e) || make_room(m, n, T, e))
         return -1;
     if (m->c->normalize) {
         normalise(m->pcm, pcm, n);
@@ -243,12 +243,13 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
     if (m->weighted)
         mert_fill(m->ops, .to = m->answers[m->turn].device, .n = T * m->c->width);
     if (mert_forward_run(m->encoder, m->device_pcm, n, m->cqt ? m->device_cqt : NULL, m->last, give_layer, m, e)) {
-        m->ops->wait(m->ops);
+        m->ops->wait(m->ops, NULL);
         return -1;
     }
     if (m->weighted && m->pooling)
         pool_layer(m, m->answers[m->turn].device, 0);
-    m->ops->wait(m->ops);
+    if (m->ops->wait(m->ops, e))
+        return -1;
     *rows = m->rows = m->pooling ? m->pooled_rows : T;
     return 0;
 }
@@ -265,7 +266,8 @@ int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e)
     if (host_room(m, n))
         return out_of_memory(m->T * mert_config_stride(m->c), e);
     m->ops->download(m->ops, a->host, a->device, (size_t)n * sizeof(float));
-    m->ops->wait(m->ops);
+    if (m->ops->wait(m->ops, e))
+        return -1;
     *rows = a->host;
     return 0;
 }

@@ -197,6 +197,8 @@ static void mask_backward_block(void *arg, int64_t i, int worker)
 
 void mert_cpu_run(mert_op op, const void *args)
 {
+    if (mert_cpu_failed(NULL))
+        return;
     switch (op) {
     case MERT_OP_COPY: in_pieces(((const mert_copy_args *)args)->n, copy_piece, args); break;
     case MERT_OP_FILL: in_pieces(((const mert_fill_args *)args)->n, fill_piece, args); break;
@@ -316,7 +318,21 @@ static const void *cpu_view(mert_ops *o, const void *from)
     return from;
 }
 
-static void cpu_nothing(mert_ops *o)
+static int cpu_wait(mert_ops *o, mert_error *e)
+{
+    (void)o;
+    return mert_cpu_failed(e);
+}
+
+static int cpu_renew(mert_ops *o, mert_error *e)
+{
+    (void)o;
+    (void)e;
+    mert_cpu_renew();
+    return 0;
+}
+
+static void cpu_close(mert_ops *o)
 {
     (void)o;
 }
@@ -343,7 +359,7 @@ static void single_threaded_blas(void)
 mert_ops *mert_ops_cpu(void)
 {
     static mert_ops cpu = {"cpu", cpu_alloc, cpu_release, cpu_copy, cpu_copy, cpu_share, cpu_unshare,
-                           cpu_view, cpu_nothing, cpu_run, cpu_nothing};
+                           cpu_view, cpu_wait, cpu_renew, cpu_run, cpu_close};
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, single_threaded_blas);
     return &cpu;

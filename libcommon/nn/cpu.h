@@ -30,10 +30,14 @@ void mert_cpu_adam(const void *args);
 void mert_cpu_run(mert_op op, const void *args);
 
 /* Scratch of one pool worker, at least `floats` long, 64-byte aligned; keeps its size, grows on demand, freed at exit.
- * Running out of memory here ends the process (abort): operations have no way to fail, and the amount is bounded by
- * tile sizes. */
+ * NULL: out of memory. The operation then returns with nothing of worth done, and those behind it do not run. */
 float *mert_cpu_scratch(int worker, size_t floats);
 /* The same for what all workers of one operation read: its own, of the thread that runs the operation. */
 float *mert_cpu_shared_scratch(size_t floats);
+
+/* There is no memory for `bytes` bytes that an operation needs. */
+void mert_cpu_fail(size_t bytes);
+int mert_cpu_failed(mert_error *e); /* -1: so it is, since the last renew; e may be NULL */
+void mert_cpu_renew(void);
 
 #endif

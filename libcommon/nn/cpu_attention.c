@@ -83,6 +83,8 @@ static void forward_tile(void *arg, int64_t i, int worker)
     float *s = mert_cpu_scratch(worker, QUERIES * KEYS), *out = a->out + (b * a->T + t0) * ldout + h * a->dh;
     float top[QUERIES];
     double sum[QUERIES];
+    if (!s)
+        return;
     for (int64_t r = 0; r < n; r++) {
         top[r] = -INFINITY;
         sum[r] = 0;
@@ -140,6 +142,8 @@ void mert_cpu_attention(const void *args)
     heads h = heads_of(a);
     int64_t floats = a->B * a->H * (h.keys + h.values), tiles = a->B * a->H * ((a->T + QUERIES - 1) / QUERIES);
     h.packed = mert_cpu_shared_scratch((size_t)(floats + tiles));
+    if (!h.packed)
+        return;
     h.largest = a->largest ? h.packed + floats : NULL;
     mert_pool_run(a->B * a->H, pack_head, &h);
     mert_pool_run(tiles, forward_tile, &h);
@@ -155,6 +159,8 @@ static void backward_head(void *arg, int64_t i, int worker)
     int64_t h = i % a->H, b = i / a->H, at = b * a->T * a->ld + h * a->dh;
     float *s = mert_cpu_scratch(worker, 3 * QUERIES * KEYS), *ds = s + QUERIES * KEYS, *factor = ds + QUERIES * KEYS;
     const float *lse = a->lse + (b * a->H + h) * a->T;
+    if (!s)
+        return;
     for (int64_t t = 0; t < a->T; t++) {
         memset(a->dk + at + t * a->ld, 0, (size_t)a->dh * sizeof(float));
         memset(a->dv + at + t * a->ld, 0, (size_t)a->dh * sizeof(float));

@@ -33,7 +33,9 @@ static void forward_group(void *arg, int64_t i, int worker)
     const mert_grouped_conv_args *a = arg;
     int64_t b = i / a->groups, g = i % a->groups, Cg = a->D / a->groups, inner = a->kernel * Cg;
     float *slab = mert_cpu_scratch(worker, (size_t)((a->T + a->kernel) * Cg + TILE * inner + 64));
-    float *rows = slab + ((a->T + a->kernel) * Cg + 15) / 16 * 16;
+    float *rows = slab ? slab + ((a->T + a->kernel) * Cg + 15) / 16 * 16 : NULL;
+    if (!slab)
+        return;
     take_group(slab, a->x + b * a->T * a->D + g * Cg, a->T, a->D, Cg, a->kernel, a->pad);
     for (int64_t t = 0; t < a->T; t += TILE) {
         int64_t n = windows(rows, slab, t, a->T, Cg, a->kernel);
@@ -60,6 +62,8 @@ static void forward_group_packed(void *arg, int64_t i, int worker)
             W = mert_panel_width(Cg);
     int64_t at = b * a->T * a->D + g * Cg, taps = taps_at_once(Cg);
     float *slab = mert_cpu_scratch(worker, (size_t)((a->T + a->kernel) * Cg));
+    if (!slab)
+        return;
     take_group(slab, a->x + at, a->T, a->D, Cg, a->kernel, a->pad);
     for (int64_t k = 0; k < a->kernel; k += taps) {
         int last = k + taps >= a->kernel;
@@ -89,6 +93,8 @@ static void forward_group_half(void *arg, int64_t i, int worker)
                             .m = a->T < HALF_ROWS ? a->T : HALF_ROWS, .ldy = a->D,
                             .flags = a->gelu ? MERT_ROWS_GELU : 0, .bias = a->bias ? a->bias + g * Cg : NULL};
     float *slab = mert_cpu_scratch(worker, (size_t)held + mert_half_room(&p) / sizeof(float) + 1);
+    if (!slab)
+        return;
     take_group(slab, a->x + at, a->T, a->D, Cg, a->kernel, a->pad);
     for (int64_t t = 0; t < a->T; t += HALF_ROWS, at += HALF_ROWS * a->D) {
         p.x = slab + t * Cg;
@@ -114,6 +120,8 @@ static void backward_group(void *arg, int64_t g, int worker)
     int64_t Cg = a->D / a->groups, inner = a->kernel * Cg, held = ((a->T + a->kernel) * Cg + 15) / 16 * 16;
     float *slab = mert_cpu_scratch(worker, (size_t)(2 * held + TILE * inner));
     float *dslab = slab + held, *rows = dslab + held;
+    if (!slab)
+        return;
     for (int64_t b = 0; b < a->B; b++) {
         const float *dy = a->dy + b * a->T * a->D + g * Cg;
         take_group(slab, a->x + b * a->T * a->D + g * Cg, a->T, a->D, Cg, a->kernel, a->pad);

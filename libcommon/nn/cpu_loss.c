@@ -25,7 +25,7 @@ static double (*new_sums(int64_t n))[3]
 {
     double(*s)[3] = calloc((size_t)(n > 0 ? n : 1), sizeof *s);
     if (!s)
-        abort(); /* as mert_cpu_scratch: three numbers per block */
+        mert_cpu_fail((size_t)n * sizeof *s);
     return s;
 }
 
@@ -80,6 +80,8 @@ static void cross_entropy_rows(void *arg, int64_t i, int worker)
     const blocks *w = arg;
     const mert_cross_entropy_args *a = w->args;
     float *p = mert_cpu_scratch(worker, (size_t)a->V), s = (float)w->scale, weight = a->weight == 0 ? 1.0f : a->weight;
+    if (!p)
+        return;
     for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++) {
         float *cosine = a->logits + r * a->V, top;
         int64_t target = a->target[r], ties = 0;
@@ -108,6 +110,8 @@ void mert_cpu_cross_entropy(const void *args)
     int64_t n = count_blocks(a->rows, ROWS);
     blocks w = {args, new_sums(n), a->scale};
     double slope = 0;
+    if (!w.sums)
+        return;
     if (a->log_temperature) {
         w.scale = exp((double)*a->log_temperature);
         w.scale = w.scale < 100 ? w.scale : 100;
@@ -146,6 +150,8 @@ void mert_cpu_squared_error(const void *args)
     const mert_squared_error_args *a = args;
     int64_t n = count_blocks(a->n, PIECE);
     blocks w = {args, new_sums(n), 0};
+    if (!w.sums)
+        return;
     mert_pool_run(n, squared_error_piece, &w);
     for (int64_t i = 0; i < n; i++)
         *a->sum += w.sums[i][0];
@@ -166,6 +172,8 @@ void mert_cpu_sum_squares(const void *args)
     const mert_sum_squares_args *a = args;
     int64_t n = count_blocks(a->n, PIECE);
     blocks w = {args, new_sums(n), 0};
+    if (!w.sums)
+        return;
     mert_pool_run(n, sum_squares_piece, &w);
     for (int64_t i = 0; i < n; i++)
         *a->sum += w.sums[i][0];

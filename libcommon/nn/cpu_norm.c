@@ -261,6 +261,8 @@ void mert_cpu_window_moments(const void *args)
     const mert_window_moments_args *a = args;
     int64_t K = a->kernel, blocks = (a->T + WINDOWS - 1) / WINDOWS, size = K + K * K;
     moment_job j = {a, (double *)(void *)mert_cpu_shared_scratch((size_t)(2 * blocks * size))};
+    if (!j.part)
+        return;
     mert_pool_run(blocks, moments_block, &j);
     memset(a->sums, 0, (size_t)K * sizeof *a->sums);
     memset(a->products, 0, (size_t)(K * K) * sizeof *a->products);

@@ -62,9 +62,11 @@ static const void *dry_view(mert_ops *o, const void *from)
     return NULL;
 }
 
-static void dry_wait(mert_ops *o)
+static int dry_nothing(mert_ops *o, mert_error *e)
 {
     (void)o;
+    (void)e;
+    return 0;
 }
 
 static void dry_run(mert_ops *o, mert_op op, const void *args, size_t size)
@@ -85,8 +87,8 @@ mert_ops *mert_ops_dry(void)
     dry *d = malloc(sizeof *d);
     if (!d)
         return NULL;
-    *d = (dry){{"dry", dry_alloc, dry_release, dry_upload, dry_download, dry_share, dry_unshare, dry_view, dry_wait,
-                dry_run, dry_close},
+    *d = (dry){{"dry", dry_alloc, dry_release, dry_upload, dry_download, dry_share, dry_unshare, dry_view, dry_nothing,
+                dry_nothing, dry_run, dry_close},
                4096};
     return &d->ops;
 }

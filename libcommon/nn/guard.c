@@ -69,9 +69,8 @@ static void *guard_thread(void *p)
     return NULL;
 }
 
-static void guard_wait(mert_ops *o)
+static void drain(guard *g)
 {
-    guard *g = (guard *)o;
     pthread_mutex_lock(&g->lock);
     if (g->n) {
         g->running = 1;
@@ -82,10 +81,24 @@ static void guard_wait(mert_ops *o)
     pthread_mutex_unlock(&g->lock);
 }
 
+static int guard_wait(mert_ops *o, mert_error *e)
+{
+    drain((guard *)o);
+    return mert_cpu_failed(e);
+}
+
+static int guard_renew(mert_ops *o, mert_error *e)
+{
+    (void)o;
+    (void)e;
+    mert_cpu_renew();
+    return 0;
+}
+
 static entry *next_entry(guard *g)
 {
     if (g->n == QUEUE_MAX)
-        guard_wait(&g->ops); /* as a real queue that is full: the caller is held up */
+        drain(g); /* as a real queue that is full: the caller is held up */
     memset(&g->queue[g->n], 0, sizeof *g->queue);
     return &g->queue[g->n++];
 }
@@ -142,7 +155,7 @@ static void guard_release(mert_ops *o, void *p)
     guard *g = (guard *)o;
     if (!p)
         return;
-    guard_wait(o);
+    drain(g);
     for (int i = 0; i < g->blocks; i++)
         if (g->block[i].p == p) {
             munmap(p, g->block[i].bytes);
@@ -175,7 +188,7 @@ static const void *guard_view(mert_ops *o, const void *from)
 static void guard_close(mert_ops *o)
 {
     guard *g = (guard *)o;
-    guard_wait(o);
+    drain(g);
     pthread_mutex_lock(&g->lock);
     g->stop = 1;
     pthread_cond_signal(&g->wake);
@@ -197,7 +210,7 @@ mert_ops *mert_ops_guard(void)
         return NULL;
     }
     g->ops = (mert_ops){"guard", guard_alloc, guard_release, guard_copy, guard_download, guard_share, guard_unshare,
-                         guard_view, guard_wait, guard_run, guard_close};
+                         guard_view, guard_wait, guard_renew, guard_run, guard_close};
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->wake, NULL);
     pthread_cond_init(&g->idle, NULL);

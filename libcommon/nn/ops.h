@@ -9,8 +9,8 @@
  * - Pointers are device pointers: the host does arithmetic on them and never dereferences them. Buffers belong to
  *   whoever called mert_ops_alloc. An operation is queued and returns at once; operations run in the order in which
  *   they were queued.
- * - mert_ops_wait() returns when all has run. Until then a host buffer given to upload must not change, one given to
- *   download holds nothing, and no buffer in use may be freed.
+ * - wait() returns when all has run. Until then a host buffer given to upload must not change, one given to download
+ *   holds nothing, and no buffer in use may be freed.
  * - All data is float32, row major; sums that become a number for people are doubles. What lies waiting may be
  *   bfloat16 (mert_narrow), which nothing computes with.
  * - An argument that is left out is zero, and zero always means "not wanted" (or the natural default where noted).
@@ -18,9 +18,13 @@
  * - A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position only,
  *   never on the number of threads. Callers run one item per call where results must not depend on the batch.
  *
- * Errors: only allocation can fail (NULL). Shapes are the caller's duty (assert). */
+ * Errors: allocation can fail (NULL), and so can an operation that finds no room to work in. From there on the queue
+ * refuses everything: operations do not run, results are worth nothing, and each wait() says why, until renew(). A
+ * caller may thus look at the last of several waits alone. Shapes are the caller's duty (assert). */
 #ifndef MERT_OPS_H
 #define MERT_OPS_H
+
+#include "../../formats/error.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -83,7 +87,10 @@ struct mert_ops {
     /* Device memory as the host can read it after a wait: itself where the two are one, else NULL: it must be
      * downloaded. */
     const void *(*view)(mert_ops *o, const void *from);
-    void (*wait)(mert_ops *o);
+    int (*wait)(mert_ops *o, mert_error *e);     /* -1: an operation failed since the last renew; e may be NULL */
+    /* Forgets a failure, for work that does not build on what was lost (the next item). Nothing may be queued. -1: this
+     * backend cannot go on. */
+    int (*renew)(mert_ops *o, mert_error *e);
     void (*run)(mert_ops *o, mert_op op, const void *args, size_t size);
     void (*close)(mert_ops *o);
 };

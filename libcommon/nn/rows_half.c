@@ -133,6 +133,8 @@ void mert_half_pool(const mert_panel_product *p, int64_t count)
     int64_t step = ((p->m + blocks - 1) / blocks + 31) / 32 * 32;
     void *room = mert_cpu_shared_scratch(
         (size_t)rounded_numbers(p, step < p->m ? step : p->m) * kernels()->size / sizeof(float) + 1);
+    if (!room)
+        return;
     for (int64_t row = 0; row < p->m; row += step) {
         int64_t rows = p->m - row < step ? p->m - row : step;
         rounding r = rounding_of(p, row, rows, room);

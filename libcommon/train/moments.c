@@ -75,7 +75,8 @@ mert_moments *mert_moments_new(mert_ops *ops, int64_t n, const char *where, mert
             goto memory;
         mert_fill(ops, .to = m->device[i], .n = device);
     }
-    ops->wait(ops);
+    if (ops->wait(ops, e))
+        goto fail;
     return m;
 memory:
     mert_fail(e, "out of memory for the optimiser's state of %lld parameters", (long long)n);
@@ -106,7 +107,7 @@ static void let_go(mert_moments *m, int64_t at, int64_t n)
         madvise((char *)m->host[i] + from, to - from, MADV_DONTNEED);
 }
 
-static void update_block(mert_moments *m, int64_t at, const mert_adam_args *how)
+static int update_block(mert_moments *m, int64_t at, const mert_adam_args *how, mert_error *e)
 {
     mert_ops *ops = m->ops;
     mert_adam_args a = *how;
@@ -121,12 +122,13 @@ static void update_block(mert_moments *m, int64_t at, const mert_adam_args *how)
         a.v = (m->host[1] ? m->host[1] : m->device[1]) + at;
     }
     ops->run(ops, MERT_OP_ADAM, &a, sizeof a);
-    if (m->host[0] && !m->direct) {
-        ops->wait(ops); /* until here the uploads read what the downloads write */
-        for (int i = 0; i < 2; i++)
-            ops->download(ops, m->host[i] + at, m->device[i], bytes);
-        ops->wait(ops);
-    }
+    if (!m->host[0] || m->direct)
+        return 0;
+    if (ops->wait(ops, e)) /* until here the uploads read what the downloads write */
+        return -1;
+    for (int i = 0; i < 2; i++)
+        ops->download(ops, m->host[i] + at, m->device[i], bytes);
+    return ops->wait(ops, e);
 }
 
 int mert_moments_update(mert_moments *m, int64_t at, int64_t n, float *w, const float *g, const mert_adam_args *how,
@@ -140,13 +142,14 @@ int mert_moments_update(mert_moments *m, int64_t at, int64_t n, float *w, const 
         a.n = n - i < block ? n - i : block;
         a.w = w + i;
         a.g = g + i;
-        update_block(m, at + i, &a);
+        if (update_block(m, at + i, &a, e))
+            return -1;
         let_go(m, at + i, a.n);
     }
     return 0;
 }
 
-void mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, float *second)
+int mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, float *second, mert_error *e)
 {
     float *to[2] = {first, second};
     for (int i = 0; i < 2; i++)
@@ -154,11 +157,13 @@ void mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, floa
             memcpy(to[i], m->host[i] + at, (size_t)n * sizeof(float));
         else if (to[i])
             m->ops->download(m->ops, to[i], m->device[i] + at, (size_t)n * sizeof(float));
-    m->ops->wait(m->ops);
+    if (m->ops->wait(m->ops, e))
+        return -1;
     let_go(m, at, n);
+    return 0;
 }
 
-void mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first, const float *second)
+int mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first, const float *second, mert_error *e)
 {
     const float *from[2] = {first, second};
     for (int i = 0; i < 2; i++)
@@ -166,6 +171,8 @@ void mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first
             memcpy(m->host[i] + at, from[i], (size_t)n * sizeof(float));
         else if (from[i])
             m->ops->upload(m->ops, m->device[i] + at, from[i], (size_t)n * sizeof(float));
-    m->ops->wait(m->ops);
+    if (m->ops->wait(m->ops, e))
+        return -1;
     let_go(m, at, n);
+    return 0;
 }

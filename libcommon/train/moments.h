@@ -18,7 +18,7 @@ int mert_moments_update(mert_moments *m, int64_t at, int64_t n, float *w, const 
                         mert_error *e);
 
 /* To and from host arrays of n floats each; NULL: not wanted. */
-void mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, float *second);
-void mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first, const float *second);
+int mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, float *second, mert_error *e);
+int mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first, const float *second, mert_error *e);
 
 #endif

@@ -119,7 +119,7 @@ static void set_out(mert_shards *s, int part)
     float *data = s->direct ? s->gradients + p->from : s->staged + p->from;
     if (!s->direct) {
         s->ops->download(s->ops, data, s->gradients + p->from, (size_t)p->n * sizeof *data);
-        s->ops->wait(s->ops);
+        mert_shards_wait(s);
     }
     s->number[part] = mert_exchange_queue_put(
         s->queue, s->sharding == MERT_SHARD_NONE ? MERT_ALL_REDUCE : MERT_REDUCE_SCATTER, data, p->n);
@@ -162,8 +162,7 @@ static int arrive(mert_shards *s, mert_error *e)
         if (!s->direct)
             s->ops->upload(s->ops, s->gradients + from, s->staged + from, (size_t)n * sizeof *s->staged);
     }
-    s->ops->wait(s->ops);
-    return 0;
+    return s->ops->wait(s->ops, e);
 }
 
 /* ---- the update ---- */
@@ -182,8 +181,7 @@ int mert_shards_sum(mert_shards *s, double *squares, mert_error *e)
     for (int i = 0; i < s->parts.n; i++)
         mert_sum_squares(s->ops, .sum = s->squares, .x = s->gradients + mert_shards_own(s, i), .n = s->piece[i].n);
     s->ops->download(s->ops, squares, s->squares, sizeof *squares);
-    s->ops->wait(s->ops);
-    if (mert_exchange_sum(s->x, squares, 1, e))
+    if (s->ops->wait(s->ops, e) || mert_exchange_sum(s->x, squares, 1, e))
         return -1;
     s->sum_squares = *squares;
     s->summed = 1;
@@ -200,15 +198,15 @@ static int spread(mert_shards *s, mert_error *e)
         if (!s->direct)
             s->ops->download(s->ops, data + from, s->weights + from, (size_t)s->piece[i].n * sizeof *data);
     }
-    s->ops->wait(s->ops);
+    if (s->ops->wait(s->ops, e))
+        return -1;
     for (int i = 0; i < s->parts.n; i++)
         number = mert_exchange_queue_put(s->queue, MERT_ALL_GATHER, data + s->parts.part[i].from, s->parts.part[i].n);
     if (mert_exchange_queue_wait(s->queue, number, e))
         return -1;
     if (!s->direct)
         s->ops->upload(s->ops, s->weights, data, (size_t)s->layout->size * sizeof *data);
-    s->ops->wait(s->ops);
-    return 0;
+    return s->ops->wait(s->ops, e);
 }
 
 static int update_own(mert_shards *s, const mert_adam_args *how, mert_error *e)
@@ -231,8 +229,7 @@ int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e)
     mert_slots_forget(s);
     mert_fill(s->ops, .to = s->gradients, .n = kept);
     s->summed = 0;
-    s->ops->wait(s->ops);
-    return bad;
+    return s->ops->wait(s->ops, bad ? NULL : e) ? -1 : bad;
 }
 
 /* ---- to and from the host ---- */
@@ -242,8 +239,7 @@ static int bring(mert_shards *s, int part, const float *own, float *to, mert_err
 {
     const mert_piece *p = &s->piece[part];
     s->ops->download(s->ops, to + p->from, own, (size_t)p->n * sizeof *to);
-    s->ops->wait(s->ops);
-    return s->x->all_gather(s->x, to, s->parts.part[part].n, e);
+    return s->ops->wait(s->ops, e) ? -1 : s->x->all_gather(s->x, to, s->parts.part[part].n, e);
 }
 
 /* All parts: to `to`, a flat array, or (NULL) to nobody. */
@@ -278,8 +274,7 @@ int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert
             return -1;
     } else if (to->gradients && here)
         s->ops->download(s->ops, to->gradients, s->gradients, bytes);
-    s->ops->wait(s->ops);
-    return 0;
+    return s->ops->wait(s->ops, e);
 }
 
 const float *mert_shards_weights(const mert_shards *s)
@@ -293,13 +288,14 @@ int mert_shards_moment(mert_shards *s, int which, int part, float *to, mert_erro
     const mert_piece *own = &s->piece[part];
     float *mine = s->sharding == MERT_SHARD_NONE ? to : to + own->from;
     int64_t at = s->sharding == MERT_SHARD_NONE ? p->from : own->at, n = s->sharding == MERT_SHARD_NONE ? p->n : own->n;
-    mert_moments_get(s->moments, at, n, which ? NULL : mine, which ? mine : NULL);
+    if (mert_moments_get(s->moments, at, n, which ? NULL : mine, which ? mine : NULL, e))
+        return -1;
     return s->sharding == MERT_SHARD_NONE ? 0 : s->x->all_gather(s->x, to, p->n, e);
 }
 
 int mert_shards_set(mert_shards *s, const float *weights, const float *m, const float *v, mert_error *e)
 {
-    (void)e;
+    int bad = 0;
     for (int i = 0; i < s->parts.n; i++) {
         const mert_part *p = &s->parts.part[i];
         const mert_piece *own = &s->piece[i];
@@ -309,11 +305,11 @@ int mert_shards_set(mert_shards *s, const float *weights, const float *m, const 
         else if (weights)
             s->ops->upload(s->ops, s->weights + p->from, weights + p->from, (size_t)p->n * sizeof *weights);
         if ((m || v) && s->sharding == MERT_SHARD_NONE)
-            mert_moments_set(s->moments, p->from, p->n, m ? m + p->from : NULL, v ? v + p->from : NULL);
+            bad |= mert_moments_set(s->moments, p->from, p->n, m ? m + p->from : NULL, v ? v + p->from : NULL, e);
         else if (m || v)
-            mert_moments_set(s->moments, own->at, own->n, m ? m + from : NULL, v ? v + from : NULL);
+            bad |= mert_moments_set(s->moments, own->at, own->n, m ? m + from : NULL, v ? v + from : NULL, e);
     }
-    s->ops->wait(s->ops);
+    bad |= s->ops->wait(s->ops, e);
     mert_slots_forget(s);
-    return 0;
+    return bad;
 }

@@ -92,7 +92,7 @@ static mert_slot *fetch(mert_shards *s, int part)
     slot->used = ++s->clock;
     s->ops->download(s->ops, slot->host + p->from, s->weights + mert_shards_own(s, part),
                      (size_t)p->n * sizeof *slot->host);
-    s->ops->wait(s->ops);
+    mert_shards_wait(s);
     slot->number = mert_exchange_queue_put(s->queue, MERT_ALL_GATHER, slot->host, s->parts.part[part].n);
     return slot;
 }
@@ -117,7 +117,7 @@ static void need_weights(mert_shards *s, int part, int backward)
         wait_for(s, slot);
         if (!s->direct)
             s->ops->upload(s->ops, slot->device, slot->host, (size_t)s->parts.part[part].n * sizeof *slot->host);
-        s->ops->wait(s->ops);
+        mert_shards_wait(s);
     }
     s->parts.weights[part] = slot->device;
     if (next >= 0 && !holder(s->slot, WEIGHT_SLOTS, next))
@@ -157,7 +157,7 @@ static void take_in(mert_shards *s, mert_slot *slot)
         from = s->arrived;
     }
     mert_axpy(s->ops, .to = s->gradients + mert_shards_own(s, slot->part), .from = from, .n = p->n);
-    s->ops->wait(s->ops);
+    mert_shards_wait(s);
     slot->part = -1;
 }
 
@@ -185,7 +185,7 @@ static void done_with_gradients(mert_shards *s, int part)
             mert_fill(s->ops, .to = slot->device, .n = n);
         if (!s->direct)
             s->ops->download(s->ops, slot->host, slot->device, (size_t)n * sizeof *slot->host);
-        s->ops->wait(s->ops);
+        mert_shards_wait(s);
         slot->number = mert_exchange_queue_put(s->queue, MERT_REDUCE_SCATTER, slot->host, n);
         slot->busy = 0;
         slot->used = ++s->clock;

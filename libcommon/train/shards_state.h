@@ -56,6 +56,14 @@ static inline void mert_shards_fail(mert_shards *s, const mert_error *e)
     s->failed = 1;
 }
 
+/* Until the queue is through, for what cannot say that it failed: mert_shards_check() says it. */
+static inline void mert_shards_wait(mert_shards *s)
+{
+    mert_error e;
+    if (s->ops->wait(s->ops, &e))
+        mert_shards_fail(s, &e);
+}
+
 /* Where a part's own floats are in weights and gradients. */
 static inline int64_t mert_shards_own(const mert_shards *s, int part)
 {

@@ -297,7 +297,7 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
         t->ops->download(t->ops, &squares, mert_encoder_features_squares(t->encoder), sizeof squares);
         t->ops->download(t->ops, &logit, mert_encoder_largest_logit(t->encoder), sizeof logit);
     }
-    t->ops->wait(t->ops);
+    bad |= t->ops->wait(t->ops, bad ? NULL : e);
     bad = bad || mert_shards_check(t->shards, e);
     if (!bad)
         add_sums(t, b, &m, sample_size, d, squares, logit, sums);

@@ -205,15 +205,15 @@ static int updated(mert_ops *ops, const char *where, float *m, float *v, float *
         v[i] = fabsf(value(5, i));
     }
     if (!bad) {
-        mert_moments_set(s, 0, PARAMETERS, m, v);
+        bad |= mert_moments_set(s, 0, PARAMETERS, m, v, &e);
         ops->upload(ops, weights, w, PARAMETERS * sizeof *w);
         ops->upload(ops, gradients, m, PARAMETERS * sizeof *m);
-        ops->wait(ops);
-        bad = mert_moments_update(s, 0, 4096, weights, gradients, &how, &e) ||
+        bad |= ops->wait(ops, &e);
+        bad = bad || mert_moments_update(s, 0, 4096, weights, gradients, &how, &e) ||
               mert_moments_update(s, 4096, PARAMETERS - 4096, weights + 4096, gradients + 4096, &how, &e);
         ops->download(ops, w, weights, PARAMETERS * sizeof *w);
-        ops->wait(ops);
-        mert_moments_get(s, 0, PARAMETERS, m, v);
+        bad |= ops->wait(ops, &e);
+        bad |= mert_moments_get(s, 0, PARAMETERS, m, v, &e);
     }
     ops->release(ops, weights);
     ops->release(ops, gradients);

@@ -3,6 +3,7 @@
 #include "nn.h"
 
 #include "../../libcommon/nn/conv.h"
+#include "../../libcommon/nn/cpu.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -68,7 +69,7 @@ static void one_step(float result[RESULT], double numbers_for_people[4])
     mert_copy(ops, .to = out + nw, .from = logits, .n = rows * V);
     ops->download(ops, result, out, RESULT * sizeof *out);
     ops->download(ops, numbers_for_people, sums, 4 * sizeof *sums);
-    ops->wait(ops);
+    CHECK(!ops->wait(ops, NULL));
     forget();
 }
 
@@ -97,7 +98,7 @@ TEST(a_download_holds_poison_until_the_wait)
     ops->download(ops, y, d, sizeof y);
     for (int i = 0; i < 3; i++)
         CHECK(y[i] != y[i]);
-    ops->wait(ops);
+    CHECK(!ops->wait(ops, NULL));
     CHECK(y[0] == 2 && y[1] == 4 && y[2] == 6);
 }
 
@@ -242,6 +243,34 @@ static void releases_twice(float *device)
     ops->release(ops, device);
 }
 
+/* ---- failing: no room to work in ---- */
+
+static void refuses_after_a_failure(mert_ops *o)
+{
+    float x[3] = {1, 2, 3}, y[3] = {0}, *d = o->alloc(o, sizeof x);
+    mert_error e = {{0}};
+    o->upload(o, d, x, sizeof x);
+    CHECK(d && !o->wait(o, &e));
+    CHECK(!mert_cpu_scratch(0, SIZE_MAX / 64) && !mert_cpu_shared_scratch(SIZE_MAX / 64));
+    mert_axpy(o, .to = d, .from = d, .n = 3);
+    CHECK(o->wait(o, &e) == -1 && strstr(e.text, "out of memory"));
+    CHECK(o->wait(o, NULL) == -1); /* each wait says so */
+    CHECK(!o->renew(o, &e) && !o->wait(o, &e));
+    o->download(o, y, d, sizeof y);
+    CHECK(!o->wait(o, &e) && !memcmp(x, y, sizeof x)); /* the operation did not run */
+    mert_axpy(o, .to = d, .from = d, .n = 3);
+    o->download(o, y, d, sizeof y);
+    CHECK(!o->wait(o, &e) && y[0] == 2 && y[2] == 6);
+    CHECK(mert_cpu_scratch(0, 1000) && mert_cpu_shared_scratch(1000)); /* what was there before is not lost for good */
+    o->release(o, d);
+}
+
+TEST(a_failed_queue_refuses_until_it_is_renewed)
+{
+    refuses_after_a_failure(ops);
+    refuses_after_a_failure(mert_ops_cpu());
+}
+
 TEST(the_host_cannot_touch_device_memory)
 {
     float *d = room(1000);
@@ -249,7 +278,7 @@ TEST(the_host_cannot_touch_device_memory)
     CHECK(signal_of(writes, d) == SIGSEGV);
     CHECK(signal_of(reads_the_end, d) == SIGSEGV);
     mert_fill(ops, .to = d, .n = 1000);
-    ops->wait(ops); /* nor afterwards */
+    CHECK(!ops->wait(ops, NULL)); /* nor afterwards */
     CHECK(signal_of(reads, d) == SIGSEGV);
     CHECK(signal_of(writes, d) == SIGSEGV);
     CHECK(get(d, 1000)[0] == 0);
@@ -288,6 +317,7 @@ int main(void)
     RUN_ON_GUARD(a_full_queue_holds_the_caller_up);
     RUN_ON_GUARD(fresh_memory_is_poison);
     RUN_ON_GUARD(poison_spreads);
+    RUN_ON_GUARD(a_failed_queue_refuses_until_it_is_renewed);
     RUN_ON_GUARD(the_host_cannot_touch_device_memory);
     RUN_ON_GUARD(what_is_right_survives);
     RUN_ON_GUARD(a_second_release_is_noticed);

@@ -88,7 +88,8 @@ static inline void *get_bytes(const void *device, size_t bytes)
 {
     unsigned char *p = keep(bytes);
     ops->download(ops, p, device, bytes);
-    ops->wait(ops);
+    if (ops->wait(ops, NULL))
+        abort();
     for (size_t i = 0; i < bytes; i++)
         nn_digest = (nn_digest ^ p[i]) * 0x100000001B3u;
     return p;
