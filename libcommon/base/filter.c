@@ -1,6 +1,7 @@
 #include "filter.h"
 
 #include "ending.h"
+#include "finite.h"
 #include "log.h"
 #include "options.h"
 #include "read_ahead.h"
@@ -18,6 +19,7 @@ typedef struct waiting {
     mts_record out;
     double seconds;
     int opened, failed;    /* the output record is open; it failed, to be said in its turn */
+    int spoilt;            /* what was to be written is no number: it fails when it is done, for `reason` */
     char stage[MTS_STAGE_MAX], reason[MTS_REASON_MAX];
 } waiting;
 
@@ -28,6 +30,8 @@ struct mert_sink {
     int broken;            /* writing failed: the run's fault, not the item's */
     int later;             /* the stage answers later: */
     waiting **queue;       /* [n], the oldest first */
+    mts_dtype type;        /* of the open output record: */
+    int64_t width, frames; /* values of a frame, frames that were written */
     size_t n, room;
 };
 
@@ -43,12 +47,25 @@ typedef struct run {
 
 static int open_oldest(mert_sink *s, mert_error *e);
 
+/* A stage that answers later is at another item by now: this one fails in its turn (mert_sink_done). */
+static int spoil(waiting *w, const mert_error *why)
+{
+    w->spoilt = 1;
+    snprintf(w->reason, sizeof w->reason, "%s", why->text);
+    return 0;
+}
+
 int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *e)
 {
     if (frames <= 0)
         return 0;
     if (s->later && open_oldest(s, e))
         return -1;
+    if (s->later && s->queue[0]->spoilt)
+        return 0;
+    if (mert_finite_check(s->type, data, frames, s->width, s->frames, e))
+        return s->later ? spoil(s->queue[0], e) : -1;
+    s->frames += frames;
     if (s->tap && s->tap->frames && s->tap->frames(s->tap_self, data, frames, e)) {
         s->broken = 1;
         return -1;
@@ -74,6 +91,9 @@ static int written(mert_sink *s, int result, mert_error *e)
 
 static int put_record(mert_sink *s, const mts_record *out, mert_error *e)
 {
+    s->type = out->dtype;
+    s->width = mts_record_width(out);
+    s->frames = 0;
     if (s->tap && s->tap->record && s->tap->record(s->tap_self, out, e))
         return -1;
     return s->writer ? written(s, mert_write_behind_record(s->writer, out), e) : 0;
@@ -158,6 +178,11 @@ int mert_sink_done(mert_sink *s, mert_error *e)
 {
     if (open_oldest(s, e))
         return -1;
+    if (s->queue[0]->spoilt) {
+        mert_error why;
+        snprintf(why.text, sizeof why.text, "%s", s->queue[0]->reason);
+        return mert_sink_fail(s, &why, e);
+    }
     if (put_end(s, s->queue[0]->seconds, e)) {
         s->broken = 1;
         return -1;

@@ -10,7 +10,8 @@
 
 /* Where a stage puts its output. */
 typedef struct mert_sink mert_sink;
-/* `frames` time steps of the output record; any number per call. */
+/* `frames` time steps of the output record; any number per call. A NaN or an infinity among them fails the item, by
+ * frame and value. */
 int mert_sink_write(mert_sink *s, const void *data, int64_t frames, mert_error *e);
 /* For a stage that answers later (flush): what it writes belongs to the oldest item that it has not answered yet.
  * That item is now whole; or it failed, for the reason in `why`. */

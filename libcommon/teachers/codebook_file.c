@@ -24,6 +24,15 @@ void mert_codebook_free(mert_codebook *b)
     memset(b, 0, sizeof *b);
 }
 
+static int all_finite(const float *x, int64_t n, const char *name, mert_error *e)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(x[i] > -MERT_FEATURE_MOST && x[i] < MERT_FEATURE_MOST))
+            return mert_fail(e, "tensor %s holds a NaN, an infinity or a value beyond 1e18 at element %lld", name,
+                             (long long)i);
+    return 0;
+}
+
 /* The tensors of a codebook: names, shapes and values, in the order of the file. */
 typedef struct listing {
     mert_tensor_out t[TENSORS];
@@ -93,6 +102,17 @@ static char *config_text(const mert_codebook *b, const char *type)
     return text;
 }
 
+/* What could not be read again is not written. */
+static int listed_finite(const listing *l, const char *path, mert_error *e)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const mert_tensor_out *t = &l->t[i];
+        if (t->type == MERT_E_F32 && all_finite(t->data, t->shape[0] * (t->ndim > 1 ? t->shape[1] : 1), t->name, e))
+            return mert_fail_in(e, "%s: not written", path);
+    }
+    return 0;
+}
+
 int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e)
 {
     return mert_codebook_write_with(b, NULL, NULL, 0, path, e);
@@ -110,6 +130,10 @@ int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tens
     b->stack = b->stack ? b->stack : 1;
     if (set_hash(b, e) || !(l = list(b, e)))
         return -1;
+    if (listed_finite(l, path, e)) {
+        free(l);
+        return -1;
+    }
     t = malloc((l->n + 1 + n_more) * sizeof *t);
     config = config_text(b, type ? type : b->type);
     if (t && config) {
@@ -178,15 +202,6 @@ static int read_config(mert_codebook *b, const mert_tensor *t, mert_error *e)
 done:
     mert_json_free(j);
     return bad;
-}
-
-static int all_finite(const float *x, int64_t n, const char *name, mert_error *e)
-{
-    for (int64_t i = 0; i < n; i++)
-        if (!(x[i] > -MERT_FEATURE_MOST && x[i] < MERT_FEATURE_MOST))
-            return mert_fail(e, "tensor %s holds a NaN, an infinity or a value beyond 1e18 at element %lld", name,
-                             (long long)i);
-    return 0;
 }
 
 /* Only the first: later ones are of what is left over, which may be nothing. */

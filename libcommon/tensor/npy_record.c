@@ -1,5 +1,6 @@
 #include "npy_record.h"
 
+#include "../base/finite.h"
 #include "values.h"
 
 #include <inttypes.h>
@@ -172,6 +173,8 @@ int mert_npy_frames(const mert_npy *a, const mert_npy_meaning *m, const mts_reco
             part = n * width - done < MERT_VALUES_BLOCK ? n * width - done : MERT_VALUES_BLOCK;
             rc = convert(a, m, r, at * width + done, part, block + (size_t)done * mts_dtype_size(r->dtype), e);
         }
+        if (!rc && !m->nonfinite && mert_finite_check(r->dtype, block, n, width, at, e))
+            rc = -1;
         if (!rc && mts_write_frames(w, block, n))
             rc = mert_fail(e, "%s", mts_writer_error(w));
     }

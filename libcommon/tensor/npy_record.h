@@ -12,6 +12,7 @@ typedef struct mert_npy_meaning {
     int64_t frame_rate_num, frame_rate_den; /* 0/1: not known; pcm has its sample rate */
     const char *classes; /* codes: "1024" for all codebooks, or "1024,500"; NULL: the largest + 1 */
     int transpose;                          /* the array is [.., T]: its two axes are swapped */
+    int nonfinite;                          /* NaN and infinities are written as they are; else refused */
 } mert_npy_meaning;
 
 /* Describes the array as a record (key and row are the caller's). Element types: floats stay float32 or float16,
@@ -19,7 +20,8 @@ typedef struct mert_npy_meaning {
  * more than 65536 classes. pcm: [T] or [T, channels] of floats or int16. Codes [T] become [T, 1]. Refused: other arrays
  * of one axis, scalars, more than four axes, codes that are negative or outside their classes, wider integers. */
 int mert_npy_record(const mert_npy *a, const mert_npy_meaning *m, mts_record *r, mert_error *e);
-/* Writes the frames of such a record. */
+/* Writes the frames of such a record. Refused: what is no finite number as the record's type (float64 beyond 3.4e38 is
+ * none as float32). */
 int mert_npy_frames(const mert_npy *a, const mert_npy_meaning *m, const mts_record *r, mts_writer *w, mert_error *e);
 
 /* The type in which a record's elements are kept in a file: bf16, which NumPy does not have, becomes float32. */

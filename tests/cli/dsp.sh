@@ -2,7 +2,7 @@
 . tests/shell
 t=$TEST_TMP
 
-pcm() { mert-tensor from-npy --kind pcm --rate "$1" --key "$2" "$3"; }
+pcm() { mert-tensor from-npy --allow-nonfinite --kind pcm --rate "$1" --key "$2" "$3"; }
 raw() { zstd -dcq "$1"; }
 # npy TYPE SHAPE: raw numbers from standard input as an .npy file.
 npy() {

@@ -40,6 +40,23 @@ pattern="[[]1,4,48[]]"
 check "pooled items have one step" shape --pool mean
 pattern='f16'
 check "half precision is written when asked for" shape --dtype f16
+check_fails "an infinity as f16 is an item that failed, by frame and value" 1 'a: frame 0, value [0-9]+ of 48 is -?inf \(f16' \
+    sh -c "mert-encode -m $m --weights 1e6,0,0,0 --dtype f16 $t/a.mts > $t/x.mts"
+pattern=bf16
+check "the same number as bf16 is none" shape --weights 1e6,0,0,0 --dtype bf16
+largest() { mert-encode -m "$m" --weights 0,0,0,1 "$1" | mert-tensor stat | awk 'NR == 2 { x = -$5 > $6 ? -$5 : $6; print x }'; }
+one_of_two() { # the factor that takes the louder of the two beyond 65504, and leaves the other below
+    a=$(largest "$t/a.mts") b=$(largest "$t/b.mts") factor=$(awk "BEGIN { print 2 * 65504 / ($a + $b) }")
+    fails=a stays=b; awk "BEGIN { exit !($a < $b) }" && fails=b stays=a
+    for order in "$t/a.mts $t/b.mts $t/a.mts" "$t/b.mts $t/a.mts $t/b.mts"; do
+        mert-encode -m "$m" --weights 0,0,0,$factor --dtype f16 --threads "$1" $order > "$t/x.mts" 2> "$t/said"
+        [ $? -eq 1 ] && grep -q "$fails: frame" "$t/said" && ! grep -q "$stays: frame" "$t/said" || return
+        mert-tensor ls --max-failed 100% "$t/x.mts" > "$t/ls" 2> "$t/ls.said"
+        [ "$(grep -c hidden "$t/ls")" -eq "$(echo "$order" | tr ' ' '\n' | grep -c "/$stays.mts")" ] || return
+    done
+}
+check "and costs itself alone, before and behind others" one_of_two 1
+check "with three threads, too" one_of_two 3
 normalised() { mert-encode -m "$m" --normalize "$t/a.mts" | zstd -dcq > "$t/n.raw"; [ -s "$t/n.raw" ] &&
     ! cmp -s "$t/n.raw" "$t/a.raw"; }
 check "--normalize changes the input" normalised

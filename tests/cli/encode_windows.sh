@@ -9,7 +9,7 @@ npy() { # raw floats on stdin -> .npy
     printf "%-117s\n" "{'descr': '<f4', 'fortran_order': False, 'shape': ($(($(wc -c < "$t/npy.raw") / 4)),), }"
     cat "$t/npy.raw"
 }
-clip() { npy > "$t/clip.npy" && mert-tensor from-npy --kind pcm --rate "${rate:-24000}" --key "$1" "$t/clip.npy"; }
+clip() { npy > "$t/clip.npy" && mert-tensor from-npy --allow-nonfinite --kind pcm --rate "${rate:-24000}" --key "$1" "$t/clip.npy"; }
 samples() { tail -c +$((4 * $1 + 1)) "$t/pcm.raw" | head -c $((4 * $2)); } # FROM N
 encode() { mert-encode -m "$m" "$@"; }
 raw() { encode "$@" | zstd -dcq; }

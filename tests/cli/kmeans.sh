@@ -2,7 +2,7 @@
 . tests/shell
 t=$TEST_TMP
 k=$golden/kmeans
-features() { mert-tensor from-npy --kind "${kind:-mfcc}" --rate "${rate:-16000}" --frame-rate "${frame_rate:-16000/160}" "$@"; }
+features() { mert-tensor from-npy --allow-nonfinite --kind "${kind:-mfcc}" --rate "${rate:-16000}" --frame-rate "${frame_rate:-16000/160}" "$@"; }
 npy() { # SHAPE: float32 from stdin
     printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': ($1), }"; cat
 }

@@ -4,7 +4,7 @@ t=$TEST_TMP
 npy() { # SHAPE: float32 from stdin
     printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': ($1), }"; cat
 }
-features() { name=$1; shift; mert-tensor from-npy --kind "${kind:-mel}" --rate "${rate:-24000}" --frame-rate "${frame_rate:-24000/320}" --key "$name" "$t/$name.npy" > "$t/$name.mts"; }
+features() { name=$1; shift; mert-tensor from-npy --allow-nonfinite --kind "${kind:-mel}" --rate "${rate:-24000}" --frame-rate "${frame_rate:-24000/320}" --key "$name" "$t/$name.npy" > "$t/$name.mts"; }
 zeros() { head -c $((4 * $1)) /dev/zero; }
 nan='\000\000\300\177' infinity='\000\000\200\377'
 

@@ -2,7 +2,7 @@
 . tests/shell
 t=$TEST_TMP
 g=$golden/encodec-tiny
-pcm() { mert-tensor from-npy --kind pcm --rate "${rate:-24000}" "$@"; }
+pcm() { mert-tensor from-npy --allow-nonfinite --kind pcm --rate "${rate:-24000}" "$@"; }
 npy() { # SHAPE [TYPE]: values from stdin
     printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '${2:-<f4}', 'fortran_order': False, 'shape': ($1), }"; cat
 }
@@ -100,7 +100,7 @@ refused "codes of other classes" 'codebook 0 has 70 classes, this model.s have 6
 
 # ---- own codebooks on features ----
 
-features() { mert-tensor from-npy --kind "${kind:-mel}" --rate 24000 --frame-rate 24000/320 --key f "$@"; }
+features() { mert-tensor from-npy --allow-nonfinite --kind "${kind:-mel}" --rate 24000 --frame-rate 24000/320 --key f "$@"; }
 features "$golden/kmeans/features.npy" > "$t/features.mts"
 train() { mert-rvq train --codebooks 3 --classes 32 --passes 1 --seed 4 "$@" "$t/features.mts"; }
 own() {

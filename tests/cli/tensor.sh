@@ -70,7 +70,7 @@ npy "$t/a.npy" '<f4' '(2, 2)' '\000\000\200\077\000\000\000\100\000\000\100\100\
 npy "$t/b.npy" '<f4' '(2, 2)' '\000\000\200\077\000\000\000\100\000\000\100\100\000\000\220\100'
 npy "$t/n.npy" '<f4' '(2, 2)' '\000\000\200\077\000\000\000\100\000\000\300\177\000\000\200\100'
 npy "$t/long.npy" '<f4' '(3, 2)' '\000\000\200\077\000\000\000\100\000\000\100\100\000\000\200\100\000\000\000\000\000\000\000\000'
-for f in a b n long; do mert-tensor from-npy --kind mel --rate 24000 "$t/$f.npy" > "$t/$f.mts"; done
+for f in a b n long; do mert-tensor from-npy --allow-nonfinite --kind mel --rate 24000 "$t/$f.npy" > "$t/$f.mts"; done
 check cmp_equal says 'equal: 4 values' mert-tensor cmp "$t/a.mts" "$t/a.mts"
 differs() { mert-tensor cmp "$@" > "$t/cmp" 2> "$t/said"; [ $? -eq 1 ]; }
 check cmp_differs differs "$t/b.mts" "$t/a.mts"
@@ -97,7 +97,7 @@ check_fails cmp_two_inputs 2 'two streams are compared' mert-tensor cmp "$t/a.mt
 
 # ---- stat ----
 check stat_of_numbers is "row${tab}key${tab}kind${tab}shape${tab}min${tab}max${tab}mean${tab}std${tab}nan${tab}inf
-0${tab}n${tab}mel${tab}[2,2]${tab}1${tab}4${tab}2.33333${tab}1.24722${tab}1${tab}0" piped "mert-tensor from-npy --kind mel --key n $t/n.npy | mert-tensor stat"
+0${tab}n${tab}mel${tab}[2,2]${tab}1${tab}4${tab}2.33333${tab}1.24722${tab}1${tab}0" piped "mert-tensor from-npy --allow-nonfinite --kind mel --key n $t/n.npy | mert-tensor stat"
 check stat_of_codes is "codebook${tab}classes${tab}used${tab}frames${tab}entropy${tab}perplexity${tab}largest${tab}run${tab}verdict
 0${tab}1024${tab}6${tab}6${tab}2.5850${tab}6.00${tab}0.1667${tab}1.00${tab}fewer frames than classes
 1${tab}500${tab}6${tab}6${tab}2.5850${tab}6.00${tab}0.1667${tab}1.00${tab}fewer frames than classes" mert-tensor stat $valid/codes.mts
@@ -134,6 +134,12 @@ refuses npy_not_a_npy 'three.mts: not a npy file' --kind mel $valid/three.mts
 check npy_failed_file_is_in_the_stream says '^0.*failed.mert-tensor: .*not a npy file' piped "mert-tensor ls $t/refused.mts || true"
 goes_on_npy() { mert-tensor from-npy --kind mel none.npy "$t/a.npy" 2> /dev/null > "$t/two.mts"; [ $? -eq 1 ] && mert-tensor ls --max-failed 1 "$t/two.mts" | grep -q '^1.*a.npy.mel'; }
 check npy_goes_on_after_a_bad_file goes_on_npy
+refuses npy_nan_by_place 'n.npy: frame 1, value 0 of 2 is nan' --kind mel "$t/n.npy"
+npy "$t/f8big.npy" '<f8' '(1, 2)' '\000\000\000\000\000\000\360\077\234\165\000\210\074\344\067\176'
+refuses npy_float64_beyond_float32 'f8big.npy: frame 0, value 1 of 2 is inf' --kind mel "$t/f8big.npy"
+npy "$t/f2.npy" '<f2' '(3, 1)' '\000\074\377\173\000\374'
+refuses npy_infinite_f16 'f2.npy: frame 2, value 0 of 1 is -inf' --kind mel "$t/f2.npy"
+check_fails check_names_what_is_no_number 1 'n.npy: frame 1, value 0 of 2 is nan' mert-tensor check "$t/n.mts"
 check_fails npy_kind_is_needed 2 '--kind is missing' mert-tensor from-npy "$t/a.npy"
 check_fails npy_pcm_needs_a_rate 2 'pcm needs --rate' mert-tensor from-npy --kind pcm "$t/i16.npy"
 check_fails npy_bad_kind 1 'kind "Mel" is no word' piped "mert-tensor from-npy --kind Mel $t/a.npy > $t/x"

@@ -270,6 +270,22 @@ TEST(a_sample_does_not_depend_on_how_it_came)
         CHECK(b[i] < 4000 || b[i] >= 5000);
 }
 
+/* Puts `to` in the place of each float `from` of a file that stands on a multiple of four; how many. */
+static int replace_float(const char *path, float from, float to)
+{
+    FILE *f = fopen(path, "r+b");
+    int n = 0;
+    for (float x; f && fread(&x, sizeof x, 1, f) == 1;)
+        if (x == from) {
+            fseek(f, -(long)sizeof x, SEEK_CUR);
+            n += fwrite(&to, sizeof to, 1, f) == 1;
+            fseek(f, 0, SEEK_CUR);
+        }
+    if (f)
+        fclose(f);
+    return n;
+}
+
 TEST(a_codebook_file_says_what_it_belongs_to)
 {
     float words[] = {1, 2, 3, 4, 5, 6};
@@ -311,7 +327,12 @@ TEST(a_codebook_file_says_what_it_belongs_to)
     CHECK(mert_features_of(&f, &s, &in, &e) && strstr(e.text, "pcm"));
     mert_codebook_free(&r);
     words[4] = NAN;
+    CHECK(mert_codebook_write(&b, test_tmp("unwritten.safetensors"), &e));
+    CHECK(strstr(e.text, "not written") && strstr(e.text, "codebooks.0") && strstr(e.text, "element 4"));
+    CHECK(mert_codebook_read(&r, test_tmp("unwritten.safetensors"), &e));
+    words[4] = 123.456f;
     CHECK(!mert_codebook_write(&b, test_tmp("nan.safetensors"), &e));
+    CHECK(replace_float(test_tmp("nan.safetensors"), 123.456f, NAN) == 1);
     CHECK(mert_codebook_read(&r, test_tmp("nan.safetensors"), &e));
     CHECK(strstr(e.text, "codebooks.0") && strstr(e.text, "element 4"));
     CHECK(mert_codebook_read(&r, test_golden("kmeans/expect.json"), &e));

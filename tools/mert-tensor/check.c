@@ -1,6 +1,7 @@
 /* check: is the input whole? cmp: are two inputs the same, and if not, where and by how much? */
 #include "commands.h"
 
+#include "../../libcommon/base/finite.h"
 #include "../../libcommon/tensor/compare.h"
 #include "../../libcommon/base/report.h"
 #include "../../libcommon/tensor/statistics.h"
@@ -71,7 +72,7 @@ static int check_codes(const mts_record *r, const double *x, int64_t n, int64_t 
 int tensor_check_run(int argc, char **argv)
 {
     int64_t element = 0;
-    int stop = 0;
+    int stop = 0, spoilt = 0; /* spoilt: a value of the open record is no number, and that is said */
     mert_inputs_open(&tensor_in, argv, argc);
     for (int event; !stop && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
         const mts_record *r = event == MTS_ERROR ? NULL : mts_reader_record(tensor_in.reader);
@@ -82,16 +83,22 @@ int tensor_check_run(int argc, char **argv)
             if (complete)
                 check_begin(mts_reader_begin(tensor_in.reader));
             break;
-        case MTS_RECORD: element = codes_bad = 0; break;
+        case MTS_RECORD: element = codes_bad = spoilt = 0; break;
         case MTS_CHUNK:
-            if (r->ncodebooks && !codes_bad && tensor_each_block(element, check_codes))
+            if (!spoilt && mert_finite_check(r->dtype, mts_reader_data(tensor_in.reader),
+                                             mts_reader_frames(tensor_in.reader), mts_record_width(r),
+                                             element / mts_record_width(r), &tensor_error)) {
+                spoilt = 1;
+                stop = mert_report_failed(r->key, tensor_error.text, 1);
+            }
+            if (!stop && r->ncodebooks && !codes_bad && tensor_each_block(element, check_codes))
                 stop = mert_report_failed(r->key, tensor_error.text, 1);
             element += mts_reader_frames(tensor_in.reader) * mts_record_width(r);
             break;
         case MTS_RECORD_END:
             if (complete)
                 check_row(r->row, r->key);
-            if (!codes_bad)
+            if (!codes_bad && !spoilt)
                 stop = mert_inputs_report(&tensor_in, event, &tensor_error);
             break;
         case MTS_FAILED:

@@ -26,6 +26,8 @@ const mert_option tensor_from_options[] = {
      "codes: classes of all codebooks, or of each (default: largest code + 1)"},
     {"transpose", 0, MERT_FLAG, &meaning.transpose, NULL, 0, 0, NULL,
      "the arrays have time last: [K, T] becomes [T, K]"},
+    {"allow-nonfinite", 0, MERT_FLAG, &meaning.nonfinite, NULL, 0, 0, NULL,
+     "write NaN and infinities as they are (they fail the file otherwise)"},
     {"manifest", 0, MERT_STRING, &manifest_name, "FILE", 0, 0, NULL,
      "one record for each row of a manifest, from a folder in which to-npy -d would have put them"},
     {0}};
@@ -43,6 +45,8 @@ static int import_file(mts_writer *w, const char *path, mts_record *r)
         rc = -1;
     else if (!mert_npy_frames(&a, &meaning, r, w, &tensor_error))
         rc = mts_write_record_end(w);
+    else
+        mert_fail_in(&tensor_error, "%s", path);
     mert_npy_close(&a);
     return mts_writer_error(w)[0] ? -1 : rc;
 }
