@@ -216,10 +216,10 @@ int mert_mel_whole(mert_mel *m, const float *pcm, int64_t n, float *out, mert_er
 
 /* ---- filters ---- */
 
-int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, int sample_rate,
+int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, double top,
                   double (*to_mel)(double), double (*to_hz)(double), int linear_in_mel, mert_error *e)
 {
-    double m0 = to_mel(low), step = (to_mel(high) - m0) / (filters + 1), per_bin = (double)sample_rate / n_fft;
+    double m0 = to_mel(low), step = (to_mel(high) - m0) / (filters + 1), per_bin = top / (n_fft / 2);
     int bins = n_fft / 2 + 1, used = 0;
     b->filters = filters;
     b->first = calloc((size_t)filters, sizeof *b->first);

@@ -16,8 +16,8 @@ typedef struct mel_bank {
 } mel_bank;
 
 /* Filters whose corners are `filters` + 2 points evenly spaced from low to high on the scale `to_mel`; linear in Hz
- * or in mel. */
-int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, int sample_rate,
+ * or in mel. top: the frequency of bin n_fft / 2, Hz. */
+int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, double top,
                   double (*to_mel)(double), double (*to_hz)(double), int linear_in_mel, mert_error *e);
 void mel_bank_free(mel_bank *b);
 

@@ -70,7 +70,7 @@ mert_mel *mert_mel_new(const mert_mel_config *c, int pooled, mert_error *e)
     m->shape = mert_dsp_alloc((size_t)c->n_fft, sizeof *m->shape, e);
     m->dft = mert_rfft_new(c->n_fft, MERT_RFFT_FORWARD, e);
     if (!m->shape || !m->dft ||
-        mel_bank_make(&m->bank, c->mels, c->f_min, f_max, c->n_fft, c->sample_rate, htk_mel, htk_hz, 0, e) ||
+        mel_bank_make(&m->bank, c->mels, c->f_min, f_max, c->n_fft, c->sample_rate / 2, htk_mel, htk_hz, 0, e) ||
         mert_mel_prepare(m, pooled, e)) {
         mert_mel_free(m);
         return NULL;

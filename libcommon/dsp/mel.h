@@ -4,6 +4,7 @@
  *
  *     mel(f) = 2595 log10(1 + f / 700); mels + 2 points evenly spaced on it from f_min to f_max; filter m rises from
  *     point m to point m + 1 and falls to point m + 2, linear in Hz; row[m] = sum_j filter[j] * |spectrum[j]|^2
+ *     bin j of the spectrum is taken to stand at (sample_rate // 2) j / (n_fft / 2), as there
  *
  * normalized: the spectrum is divided by sqrt(sum of window^2) first (torchaudio's normalized=True; MERT's mel
  * target). */

@@ -76,7 +76,7 @@ static int make_tables(mert_mel *m, const mert_mfcc_config *c, mert_error *e)
     m->dft = mert_rfft_new(m->n_fft, MERT_RFFT_FORWARD, e);
     /* Kaldi gives the bin at Nyquist no weight; the last triangle ends there anyway. */
     if (!m->shape || !m->dct || !m->dft ||
-        mel_bank_make(&m->bank, c->mels, c->f_min, c->sample_rate / 2.0, m->n_fft, c->sample_rate, kaldi_mel, NULL, 1,
+        mel_bank_make(&m->bank, c->mels, c->f_min, c->sample_rate / 2.0, m->n_fft, c->sample_rate / 2.0, kaldi_mel, NULL, 1,
                       e))
         return -1;
     for (int i = 0; i < m->window; i++)

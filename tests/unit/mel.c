@@ -46,7 +46,7 @@ static void mel_direct(const mert_mel_config *c, const float *x, int64_t n, int6
         energy += pow(0.5 - 0.5 * cos(2 * pi * i / c->n_fft), 2);
     memset(row, 0, (size_t)c->mels * sizeof *row);
     for (int j = 0; j <= c->n_fft / 2; j++) {
-        double re = 0, im = 0, f = (double)j * c->sample_rate / c->n_fft, power;
+        double re = 0, im = 0, f = (double)j * (c->sample_rate / 2) / (c->n_fft / 2), power; /* sr // 2 */
         for (int i = 0; i < c->n_fft; i++) {
             int64_t at = t * c->hop - c->n_fft / 2 + i;
             double w = 0.5 - 0.5 * cos(2 * pi * i / c->n_fft), v = at < 0 || at >= n ? 0 : x[at] * w;
