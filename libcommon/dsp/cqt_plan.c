@@ -8,10 +8,11 @@
  * of the decimation filter, as shares of the next level's rate. */
 static const double CUT_TOP = 128, CUT_LEAST = 48, PASS = 0.35, STOP = 0.65;
 
+/* A logarithm shows the tail of a loud bin in empty ones: ln(|Y| + 1e-5) to 0.1 asks for 1e-6 beside |Y| of 30. */
 static double reach(const mert_cqt_config *c, int k)
 {
     double shortest = (double)mert_cqt_length(c, c->bins - 1), l = (double)mert_cqt_length(c, k);
-    return (c->precise ? 4 : 1) * fmax(CUT_LEAST, CUT_TOP * pow(shortest / l, 0.25));
+    return (c->form == MERT_CQT_LOG ? 16 : c->precise ? 4 : 1) * fmax(CUT_LEAST, CUT_TOP * pow(shortest / l, 0.25));
 }
 
 static int64_t gcd(int64_t a, int64_t b)

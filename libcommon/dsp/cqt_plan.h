@@ -62,6 +62,11 @@ struct mert_cqt_plan {
     cqt_level level[CQT_LEVELS];
 };
 
+/* |Y| of bin k, sum by sum in double precision, from a level's signal x[n] (zero beyond it), whose samples are `step`
+ * of level 0 apart, with the kernel's middle at sample `centre`: for the few values that rounding hides (cqt_stream.c).
+ * (cqt_quiet.c) */
+double cqt_magnitude_at(const mert_cqt_config *c, int k, int step, const float *x, int64_t n, double centre);
+
 /* Half-length of the decimation filter (Kaiser, 140 dB, pass up to 0.35 and stop from 0.65 of the next level's rate),
  * in samples. */
 enum { CQT_FIR_HALF = 62 };

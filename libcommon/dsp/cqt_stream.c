@@ -211,23 +211,51 @@ static void put_complex(const mert_cqt *q, const cqt_group *g, const float *z, i
         }
 }
 
+/* A block's values of one bin carry rounding of about 1e-7 of the largest among them, which a logarithm shows where the
+ * sound has stopped or not begun: such values are computed again by their definition. z: all frames of the block;
+ * m: magnitudes of `count` frames from the block's frame `first` on. */
+static void hear_quiet_frames(const mert_cqt *q, const cqt_level *v, const cqt_group *g, int64_t block, const float *z,
+                              float *m, int first, int64_t count)
+{
+    const mert_cqt_config *c = &q->plan->config;
+    const level_state *s = &q->level[v - q->plan->level];
+    const float *x = s->in + (s->origin + block * v->advance * c->hop / v->step - s->first);
+    float most[CQT_LANES] = {0};
+    for (int i = 0; i < v->frames; i++)
+        for (int l = 0; l < CQT_LANES; l++) {
+            const float *re = z + (size_t)i * 2 * CQT_LANES + l;
+            most[l] = fmaxf(most[l], re[0] * re[0] + re[CQT_LANES] * re[CQT_LANES]);
+        }
+    for (int l = 0; l < g->lanes; l++) {
+        double noise = 3e-7 * sqrt((double)most[l]), least = noise / 0.03 - c->log_floor;
+        for (int64_t i = 0; i < count; i++)
+            if (m[i * CQT_LANES + l] < least)
+                m[i * CQT_LANES + l] = (float)cqt_magnitude_at(c, g->bin[l], v->step, x, v->n,
+                                                               (double)((first + i) * c->hop) / v->step);
+    }
+}
+
 /* Block number `block` of those ready, folded at z: its rows. spare: frames * 3 lanes. */
 static void finish_block(mert_cqt *q, const cqt_level *v, const cqt_group *g, int64_t block, float *z, float *spare)
 {
     const cqt_vector *vector = q->plan->vector;
     size_t size = (size_t)v->frames * 2 * CQT_LANES, width = (size_t)mert_cqt_width(&q->plan->config);
     int64_t frame = block * v->advance - v->lead, from = frame < 0 ? -frame : 0, count = v->advance;
+    float *whole;
     if (q->total - frame < count)
         count = q->total - frame;
     if (from >= count)
         return;
-    z = vector->inverse(&v->lane_fft, z, spare) + (size_t)(v->left + from) * 2 * CQT_LANES;
+    whole = vector->inverse(&v->lane_fft, z, spare);
+    z = whole + (size_t)(v->left + from) * 2 * CQT_LANES;
     count -= from;
     if (q->plan->config.form == MERT_CQT_COMPLEX) {
         vector->turn(z, (int)count, g->turn);
         put_complex(q, g, z, count, q->rows + (size_t)(frame + from - q->emitted) * width);
     } else {
         vector->magnitude(z, (int)count, spare + size);
+        if (q->plan->config.form == MERT_CQT_LOG)
+            hear_quiet_frames(q, v, g, block, whole, spare + size, (int)(v->left + from), count);
         put_magnitudes(q, g, spare + size, count, q->rows + (size_t)(frame + from - q->emitted) * width);
     }
 }

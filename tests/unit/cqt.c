@@ -114,6 +114,55 @@ TEST(complex_and_log_forms)
     CHECK_NEAR(oracle_difference(&c, 20000), 0, 2e-5);
 }
 
+/* Sounds that leave most bins empty beside loud ones, where a logarithm shows every fault: the largest difference. */
+static double log_difference(const mert_cqt_config *c, int sound, int64_t n)
+{
+    int64_t frames = mert_cqt_frames(c, n), step = frames / 3;
+    float *x = calloc((size_t)n, sizeof *x), *got, *want = calloc((size_t)c->bins, sizeof *want);
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double at = 2 * 3.141592653589793 * (double)i / c->sample_rate;
+        switch (sound) {
+        case 0: x[i] = i < n * 2 / 3 ? (float)(0.9 * sin(440 * at)) : 0; break; /* a tone that stops */
+        case 1: x[i] = (float)(0.3 * (sin(261.6 * at) + sin(329.6 * at) + sin(392 * at))); break;
+        case 2: x[i] = 0.5f; break;
+        case 3: x[i] = (float)(0.5 * sin(11500 * at)); break;                   /* above all bins */
+        case 4: x[i] = i > n / 2 ? (float)(0.9 * sin(55 * at)) : 0; break;
+        default: x[i] = (float)(0.9 * sin(3520.7 * at)); break;
+        }
+    }
+    got = whole(c, x, n);
+    for (int64_t t = 0; got && t < frames; t += step) {
+        most = mert_cqt_direct(c, x, n, t, 1, want, &e) ? INFINITY : most;
+        for (int k = 0; k < c->bins; k++)
+            most = fmax(most, fabs((double)got[t * c->bins + k] - want[k]));
+    }
+    free(x);
+    free(want);
+    free(got);
+    return got ? most : INFINITY;
+}
+
+TEST(logarithms_of_tones_are_those_of_the_definition)
+{
+    for (int sound = 0; sound < 6; sound++)
+        for (int form = 0; form < 3; form++) {
+            mert_cqt_config c = mert_cqt_default;
+            double d;
+            c.form = MERT_CQT_LOG;
+            c.log_floor = 1e-5;
+            c.hop = form % 2 ? 1600 : 320;
+            if (form < 2) {
+                c.bins = 84;
+                c.bins_per_octave = 12;
+            }
+            d = log_difference(&c, sound, 40000);
+            if (!(d <= 0.1))
+                printf("# sound %d, hop %d, %d bins: %g\n", sound, c.hop, c.bins, d);
+            CHECK(d <= 0.1);
+        }
+}
+
 /* An impulse at sample p shows each kernel's window: |Y[t, k]| = hann(l_k)[p - t hop + ceil(l_k / 2)] * 2 /
  * sqrt(l_k). */
 TEST(impulses_show_the_windows)
@@ -287,6 +336,7 @@ int main(void)
     RUN(equals_the_reference);
     RUN(equals_the_definition_at_any_setting);
     RUN(complex_and_log_forms);
+    RUN(logarithms_of_tones_are_those_of_the_definition);
     RUN(impulses_show_the_windows);
     RUN(a_sine_peaks_at_its_bin);
     RUN(same_bytes_however_cut_and_by_any_number_of_threads);
