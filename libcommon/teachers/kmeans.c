@@ -25,6 +25,9 @@ typedef struct training {
     float *points;        /* [batch, d] */
     int32_t *label;       /* [batch] */
     double *distance2;
+    float *start;         /* [k, d] k-means++'s centroids, whose inertia on all points is: */
+    double start_inertia;
+    int keeps_empty;      /* clusters without weight stay where they are */
     mert_kmeans_result *result;
 } training;
 
@@ -160,7 +163,7 @@ static int mini_batches(training *t, mert_error *e)
         inertia = mert_kmeans_sums_inertia(&t->pass.sums) / (double)t->batch;
         update(t);
         since += t->batch;
-        if (since >= 10 * t->k) { /* every cluster had its chance: ten points each, on average */
+        if (since >= 10 * t->k && !t->keeps_empty) { /* every cluster had its chance: ten points each, on average */
             place_anew(t, (uint64_t)step);
             since = 0;
         }
@@ -207,6 +210,36 @@ static int full_iterations(training *t, mert_error *e)
 
 /* ---- all of it ---- */
 
+/* Everything as k-means++ left it. */
+static void begin_at_start(training *t)
+{
+    memset(t->result, 0, sizeof *t->result);
+    memcpy(t->centroids, t->start, (size_t)(t->k * t->d) * sizeof *t->start);
+    for (int64_t i = 0; i < t->k * t->d; i++)
+        t->centre[i] = t->centroids[i];
+    memset(t->weight, 0, (size_t)t->k * sizeof *t->weight);
+    mert_nearest_set(t->nearest, t->centroids);
+}
+
+/* Where tails are heavy, k-means++ rightly sits on points that no mini-batch draws: what places such a cluster anew then
+ * loses more than it wins. So the end is held against the start; a second try leaves these clusters where they are,
+ * and where that does not help either, the start itself is the answer. */
+static int improve(training *t, mert_error *e)
+{
+    if (pass(t, e))
+        return -1;
+    t->start_inertia = mert_kmeans_sums_inertia(&t->pass.sums);
+    for (t->keeps_empty = 0; t->keeps_empty < 2; t->keeps_empty++) {
+        begin_at_start(t);
+        if (mini_batches(t, e) || (t->o->lloyd > 0 && full_iterations(t, e)) || pass(t, e))
+            return -1;
+        if (mert_kmeans_sums_inertia(&t->pass.sums) <= t->start_inertia)
+            return 0;
+    }
+    begin_at_start(t);
+    return pass(t, e);
+}
+
 static int seed(training *t, mert_error *e)
 {
     int64_t m = t->o->init_samples ? t->o->init_samples : 3 * t->batch;
@@ -229,8 +262,7 @@ static int seed(training *t, mert_error *e)
     }
     if (pot < 0)
         return mert_fail(e, "out of memory");
-    for (int64_t i = 0; i < t->k * t->d; i++)
-        t->centre[i] = t->centroids[i];
+    memcpy(t->start, t->centroids, (size_t)(t->k * t->d) * sizeof *t->start);
     mert_nearest_set(t->nearest, t->centroids);
     return 0;
 }
@@ -245,7 +277,8 @@ static int allocate(training *t, mert_error *e)
     t->label = malloc((size_t)t->batch * sizeof(int32_t));
     t->distance2 = malloc((size_t)t->batch * sizeof(double));
     t->nearest = mert_nearest_new(t->centroids, t->k, t->d);
-    if (!t->centre || !t->weight || !t->points || !t->label || !t->distance2 || !t->nearest)
+    t->start = malloc(all * sizeof *t->start);
+    if (!t->centre || !t->weight || !t->start || !t->points || !t->label || !t->distance2 || !t->nearest)
         return mert_fail(e, "out of memory");
     return mert_kmeans_pass_new(&t->pass, t->k, t->d, e);
 }
@@ -266,8 +299,7 @@ int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, i
                              (long long)(i / d));
     if (n > UINT32_MAX)
         return mert_fail(e, "%lld frames are too many: at most 2^32 - 1", (long long)n);
-    bad = allocate(&t, e) || seed(&t, e) || mini_batches(&t, e) || (o->lloyd > 0 && full_iterations(&t, e)) ||
-          pass(&t, e);
+    bad = allocate(&t, e) || seed(&t, e) || improve(&t, e);
     if (!bad) {
         result->inertia = mert_kmeans_sums_inertia(&t.pass.sums);
         for (int64_t c = 0; c < t.k; c++)
@@ -276,6 +308,7 @@ int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, i
     mert_kmeans_pass_free(&t.pass);
     mert_nearest_free(t.nearest);
     free(t.centre);
+    free(t.start);
     free(t.weight);
     free(t.points);
     free(t.label);

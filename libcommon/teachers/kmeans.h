@@ -4,7 +4,8 @@
  *
  * Differences from scikit-learn, on purpose:
  * - a centroid that never received a point is placed anew, on points of a batch drawn by squared distance (scikit-learn
- *   with reassignment_ratio 0 keeps it, and the class is dead for ever);
+ *   with reassignment_ratio 0 keeps it, and the class is dead for ever), unless the end is then worse than the start;
+ * - the result is never worse than its k-means++ start, on the points given;
  * - the n_init starts of k-means++ see the same init_samples points and run side by side, so that their distances are
  *   one product; the one with the least inertia on these points is taken.
  * Everything is keyed by the seed, and sums are exact: the result does not depend on the number of threads. */

@@ -339,8 +339,37 @@ TEST(a_codebook_file_says_what_it_belongs_to)
     CHECK(mert_codebook_read(&r, test_tmp("none.safetensors"), &e));
 }
 
+/* Cauchy and lognormal points: k-means++ sits on far points that mini-batches seldom draw. */
+TEST(training_never_ends_above_its_start)
+{
+    enum { N = 1500, D = 3, K = 30 };
+    static float x[N * D], c[K * D];
+    mert_kmeans_options o = mert_kmeans_defaults;
+    mert_kmeans_result end, start;
+    mert_error e = {{0}};
+    int better = 0;
+    o.k = K;
+    o.batch = 250;
+    o.n_init = 2;
+    for (uint64_t seed = 0; seed < 24; seed++) {
+        mert_random key = mert_random_key(seed, MERT_FOR_TEST, 0, 0, 0);
+        for (uint32_t i = 0; i < N * D; i++)
+            x[i] = seed % 2 ? (float)tan(3.14159265 * (mert_random_uniform(&key, i) - 0.5))
+                            : (float)exp(3 * mert_random_normal(&key, i));
+        o.seed = seed;
+        o.max_iter = 0;
+        CHECK(!mert_kmeans_train(&o, x, N, D, c, &start, &e));
+        o.max_iter = 10;
+        CHECK(!mert_kmeans_train(&o, x, N, D, c, &end, &e));
+        CHECK(end.inertia <= start.inertia);
+        better += end.inertia < start.inertia;
+    }
+    CHECK(better >= 12);
+}
+
 int main(void)
 {
+    RUN(training_never_ends_above_its_start);
     RUN(labels_are_the_reference_s);
     RUN(training_reaches_the_reference_s_inertia_whatever_the_threads);
     RUN(seeding_finds_separate_groups);
