@@ -7,6 +7,7 @@
 #include "../../libcommon/teachers/codebook_file.h"
 #include "../../libcommon/teachers/kmeans.h"
 #include "../../libcommon/teachers/kmeans_pass.h"
+#include "../../libcommon/teachers/kmeans_shard.h"
 #include "../../libcommon/teachers/nearest.h"
 #include "../../libcommon/teachers/sample.h"
 
@@ -339,6 +340,29 @@ TEST(a_codebook_file_says_what_it_belongs_to)
     CHECK(mert_codebook_read(&r, test_tmp("none.safetensors"), &e));
 }
 
+/* The same centroids over other features are another model's sums. */
+TEST(sums_over_other_features_do_not_merge)
+{
+    float words[] = {0, 0, 1, 1};
+    mert_kmeans_shard s[3];
+    mert_error e = {{0}};
+    for (int i = 0; i < 3; i++) {
+        mert_codebook b = {.type = "kmeans", .count = 1, .classes = 2, .width = 2, .stack = 1, .hash = 7};
+        CHECK((b.codewords = malloc(sizeof words)));
+        memcpy(b.codewords, words, sizeof words);
+        b.features = (mert_features){.kind = "mel", .width = 2, .sample_rate = 16000, .frame_rate_num = 50,
+                                     .frame_rate_den = 1};
+        snprintf(b.features.recipe, sizeof b.features.recipe, "%s", i == 2 ? "log=1" : "log=0");
+        CHECK(!mert_kmeans_shard_new(&s[i], &b, &e));
+    }
+    CHECK(!mert_kmeans_shard_merge(&s[0], &s[1], &e));
+    CHECK(mert_kmeans_shard_merge(&s[0], &s[2], &e) && strstr(e.text, "other features"));
+    s[1].book.hash = 8;
+    CHECK(mert_kmeans_shard_merge(&s[0], &s[1], &e) && strstr(e.text, "0000000000000008"));
+    for (int i = 0; i < 3; i++)
+        mert_kmeans_shard_free(&s[i]);
+}
+
 /* Cauchy and lognormal points: k-means++ sits on far points that mini-batches seldom draw. */
 TEST(training_never_ends_above_its_start)
 {
@@ -369,6 +393,7 @@ TEST(training_never_ends_above_its_start)
 
 int main(void)
 {
+    RUN(sums_over_other_features_do_not_merge);
     RUN(training_never_ends_above_its_start);
     RUN(labels_are_the_reference_s);
     RUN(training_reaches_the_reference_s_inertia_whatever_the_threads);
