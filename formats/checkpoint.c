@@ -4,7 +4,11 @@
 
 #include "bytes.h"
 #include "container.h"
+#include "stream/mts.h"
 
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,24 +21,34 @@ static int open_file(mert_checkpoint *c, const char *path, mert_error *e)
     size_t n = strlen(path);
     if (mert_checkpoint_map(c, path, &m, e))
         return -1;
+    /* A safetensors file begins with a number, which may look like the two others: it is looked for first. They have
+     * something else at offset 8: what torch.save wrote has 0 (a method of compression), or a byte of its magic
+     * number. */
+    if (m.size > 8 && m.data[8] == '{')
+        return mert_safetensors_open(c, path, &m, e);
     if (m.size >= 4 && !memcmp(m.data, "PK\3\4", 4))
         return mert_torch_zip_open(c, path, &m, e);
     if (m.size >= 2 && m.data[0] == 0x80 && m.data[1] >= 2 && m.data[1] <= 5)
         return mert_torch_legacy_open(c, path, &m, e);
-    if ((m.size > 8 && m.data[8] == '{') || (n > 12 && !strcmp(path + n - 12, ".safetensors")))
-        return mert_safetensors_open(c, path, &m, e);
-    return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle)", path);
+    if (n > 12 && !strcmp(path + n - 12, ".safetensors") && m.size >= 8 && mert_le(m.data, 8) <= m.size - 8)
+        return mert_safetensors_open(c, path, &m, e); /* says what is wrong with its header */
+    return mert_checkpoint_lookalike(path, &m, e);
 }
 
 /* ---- directories ---- */
 
+/* 0 with errno: no such file (ENOENT), or no memory for its name (ENOMEM). */
 static int exists(const char *dir, const char *name, char **path)
 {
-    *path = mert_path_join(dir, name);
-    if (*path && access(*path, F_OK) == 0)
+    if (!(*path = mert_path_join(dir, name))) {
+        errno = ENOMEM;
+        return 0;
+    }
+    if (access(*path, F_OK) == 0)
         return 1;
     free(*path);
     *path = NULL;
+    errno = ENOENT;
     return 0;
 }
 
@@ -71,6 +85,21 @@ static int check_shards(mert_checkpoint *c, const mert_json *map, const char **f
     return 0;
 }
 
+/* Who has the index alone is told of all that is missing at once. */
+static int check_there(const char *dir, const char **files, size_t n, const char *index, mert_error *e)
+{
+    char names[256] = "", *path;
+    size_t missing = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        if (exists(dir, files[i], &path))
+            free(path);
+        else if (++missing <= 3)
+            at += (size_t)snprintf(names + at, sizeof names - at, " %.64s", mert_show(files[i], strlen(files[i])).text);
+    return missing ? mert_fail(e, "%s: %zu of the %zu files that it names %s not in this folder:%s%s", index, missing, n,
+                               missing == 1 ? "is" : "are", names, missing > 3 ? " ..." : "")
+                   : 0;
+}
+
 static int open_shards(mert_checkpoint *c, const char *dir, const char *index, mert_error *e)
 {
     mert_json *j = mert_json_read(index, e);
@@ -94,6 +123,8 @@ static int open_shards(mert_checkpoint *c, const char *dir, const char *index, m
     for (size_t i = 0; i < entries; i++)
         if (!i || strcmp(files[i], files[n - 1]))
             files[n++] = files[i];
+    if (check_there(dir, files, n, index, e))
+        goto out;
     for (size_t i = 0; i < n; i++) {
         char *path = mert_path_join(dir, files[i]);
         first[i] = c->count;
@@ -102,7 +133,8 @@ static int open_shards(mert_checkpoint *c, const char *dir, const char *index, m
         if (rc)
             goto out;
         mert_json_free(c->extras); /* a shard's own (its list of weights) is no configuration */
-        c->extras = NULL;
+        mert_json_free(c->about);
+        c->extras = c->about = NULL;
     }
     first[n] = c->count;
     rc = check_shards(c, map, files, first, n, index, e);
@@ -125,19 +157,33 @@ static int open_directory(mert_checkpoint *c, const char *dir, mert_error *e)
             int rc = known[i].index ? open_shards(c, dir, path, e) : open_file(c, path, e);
             free(path);
             return rc;
-        }
+        } else if (errno == ENOMEM)
+            return mert_fail(e, "%s: out of memory", dir);
     return mert_fail(e, "%s: no model in this folder (model.safetensors or pytorch_model.bin, or their .index.json)",
                      dir);
 }
 
-static int read_beside(const char *dir, const char *name, mert_json **to, mert_error *e)
+/* `about`: the name in a model's metadata of this file's XXH64, as it was when both were written. */
+static int read_beside(const mert_checkpoint *c, const char *dir, const char *name, const char *about, mert_json **to,
+                       mert_error *e)
 {
-    char *path;
+    const char *want = mert_json_string(c->about, about);
+    char *path, *text, have[17];
+    size_t size;
+    int edited = 0, bad = -1;
     if (!exists(dir, name, &path))
-        return 0;
-    *to = mert_json_read(path, e);
+        return errno == ENOMEM ? mert_fail(e, "%s: out of memory", dir) : 0;
+    if ((text = mert_json_file(path, &size, e)) && (*to = mert_json_parse(text, size, path, e))) {
+        mert_json_bool(*to, "mert_edited", &edited);
+        snprintf(have, sizeof have, "%016" PRIx64, mts_xxh64(text, size, 0));
+        bad = want && !edited && strcmp(want, have)
+                  ? mert_fail(e, "%s: not the file that was written with this model: it is damaged, or was changed "
+                                 "(on purpose: say \"mert_edited\": true in it)", path)
+                  : 0;
+    }
+    free(text);
     free(path);
-    return *to ? 0 : -1;
+    return bad;
 }
 
 /* ---- the whole ---- */
@@ -183,9 +229,11 @@ mert_checkpoint *mert_checkpoint_open(const char *path, mert_error *e)
     if (!rc)
         rc = make_sorted(c, path, e);
     if (!rc)
-        rc = read_beside(dir, "config.json", &c->config, e);
+        rc = read_beside(c, dir, "config.json", "mert_config", &c->config, e);
     if (!rc)
-        rc = read_beside(dir, "preprocessor_config.json", &c->preprocessor, e);
+        rc = read_beside(c, dir, "preprocessor_config.json", "mert_preprocessor", &c->preprocessor, e);
+    if (!rc)
+        rc = read_beside(c, dir, "processor_config.json", "", &c->processor, e);
 out:
     free(dir);
     if (rc) {
@@ -205,6 +253,8 @@ void mert_checkpoint_close(mert_checkpoint *c)
         mert_mapping_close(&c->mappings[i]);
     mert_json_free(c->config);
     mert_json_free(c->preprocessor);
+    mert_json_free(c->processor);
+    mert_json_free(c->about);
     mert_json_free(c->extras);
     free(c->held);
     free(c->mappings);
@@ -253,6 +303,11 @@ const mert_json *mert_checkpoint_preprocessor(const mert_checkpoint *c)
     return c->preprocessor;
 }
 
+const mert_json *mert_checkpoint_processor(const mert_checkpoint *c)
+{
+    return c->processor;
+}
+
 const mert_json *mert_checkpoint_extras(const mert_checkpoint *c)
 {
     return c->extras;
@@ -263,14 +318,27 @@ const char *mert_checkpoint_container(const mert_checkpoint *c)
     return c->container;
 }
 
-int mert_checkpoint_verify(const mert_checkpoint *c, int64_t *checked_bytes, mert_error *e)
+static int check(const mert_checkpoint *c, int ours_alone, int64_t *checked_bytes, mert_error *e)
 {
     *checked_bytes = 0;
     for (size_t i = 0; i < c->nchecked; i++) {
         const mert_checked *r = &c->checked[i];
-        if (mert_crc32(0, r->data, r->size) != r->crc)
+        if (ours_alone && !r->ours)
+            continue;
+        if ((r->ours ? mert_safetensors_sum(r->data, r->size) : mert_crc32(0, r->data, r->size)) != r->sum)
             return mert_fail(e, "%s: the checksum does not fit: the file is damaged", r->name);
         *checked_bytes += (int64_t)r->size;
     }
     return 0;
+}
+
+int mert_checkpoint_verify(const mert_checkpoint *c, int64_t *checked_bytes, mert_error *e)
+{
+    return check(c, 0, checked_bytes, e);
+}
+
+int mert_checkpoint_check_own(const mert_checkpoint *c, mert_error *e)
+{
+    int64_t bytes;
+    return check(c, 1, &bytes, e);
 }

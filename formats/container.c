@@ -57,7 +57,21 @@ int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, 
     t = &c->tensors[c->count++];
     *t = (mert_tensor){.name = copy, .type = type, .ndim = ndim, .data = data};
     memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
-    return mert_shape_elements(ndim, shape, &t->elements);
+    return mert_shape_elements(ndim, shape, &t->elements) ? mert_fail(e, "an impossible shape") : 0;
+}
+
+int mert_checkpoint_add_other(mert_checkpoint *c, const char *name, size_t name_size, const char *type, int ndim,
+                              const int64_t *shape, mert_error *e)
+{
+    mert_shown shown = mert_show(type, strlen(type));
+    char *copy = mert_checkpoint_hold(c, strlen(shown.text) + 1);
+    if (!copy)
+        return mert_fail(e, "out of memory");
+    strcpy(copy, shown.text);
+    if (mert_checkpoint_add(c, name, name_size, MERT_E_OTHER, ndim, shape, NULL, e))
+        return -1;
+    c->tensors[c->count - 1].other = copy;
+    return 0;
 }
 
 int mert_checkpoint_add_checked(mert_checkpoint *c, const mert_checked *r, const char *path, mert_error *e)

@@ -9,7 +9,8 @@
 static const struct { const char *name; size_t size; } kinds[] = {
     [MERT_E_F32] = {"F32", 4}, [MERT_E_F16] = {"F16", 2}, [MERT_E_BF16] = {"BF16", 2}, [MERT_E_F64] = {"F64", 8},
     [MERT_E_I64] = {"I64", 8}, [MERT_E_I32] = {"I32", 4}, [MERT_E_I16] = {"I16", 2},   [MERT_E_I8] = {"I8", 1},
-    [MERT_E_U8] = {"U8", 1},   [MERT_E_BOOL] = {"BOOL", 1}};
+    [MERT_E_U8] = {"U8", 1},   [MERT_E_BOOL] = {"BOOL", 1},
+    [MERT_E_OTHER] = {"other", 0}};
 
 size_t mert_element_size(mert_element t)
 {
@@ -19,6 +20,16 @@ size_t mert_element_size(mert_element t)
 const char *mert_element_name(mert_element t)
 {
     return kinds[t].name;
+}
+
+int mert_element_is_real(mert_element t)
+{
+    return t == MERT_E_F32 || t == MERT_E_F16 || t == MERT_E_BF16 || t == MERT_E_F64;
+}
+
+const char *mert_tensor_type(const mert_tensor *t)
+{
+    return t->type < MERT_E_OTHER ? kinds[t->type].name : t->other;
 }
 
 int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements)
@@ -91,7 +102,7 @@ int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
     case MERT_E_I8: EACH(int8_t, (float)v);
     case MERT_E_U8: EACH(uint8_t, (float)v);
     case MERT_E_BOOL: EACH(uint8_t, v ? 1.0f : 0.0f);
-    default: return mert_fail(e, "%s: unknown element type %d", t->name, (int)t->type);
+    default: return mert_fail(e, "%s: its elements are of type %s, which is not read", t->name, t->other);
     }
     return 0;
 }

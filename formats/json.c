@@ -22,10 +22,15 @@ mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert
     return j;
 }
 
+char *mert_json_file(const char *path, size_t *size, mert_error *e)
+{
+    return mert_file_read(path, JSON_FILE_MAX, size, e);
+}
+
 mert_json *mert_json_read(const char *path, mert_error *e)
 {
     size_t size;
-    char *text = mert_file_read(path, JSON_FILE_MAX, &size, e);
+    char *text = mert_json_file(path, &size, e);
     mert_json *j;
     if (!text)
         return NULL;
@@ -37,6 +42,11 @@ mert_json *mert_json_read(const char *path, mert_error *e)
 void mert_json_free(mert_json *j)
 {
     json_decref(j);
+}
+
+mert_json *mert_json_keep(const mert_json *j)
+{
+    return json_incref((json_t *)j);
 }
 
 const mert_json *mert_json_get(const mert_json *object, const char *key)

@@ -13,7 +13,10 @@ typedef struct json_t mert_json;
  * column. */
 mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert_error *e);
 mert_json *mert_json_read(const char *path, mert_error *e); /* a file of at most 64 MiB */
-void mert_json_free(mert_json *j);                          /* documents only */
+/* The text of such a file, to be freed by the caller. */
+char *mert_json_file(const char *path, size_t *size, mert_error *e);
+void mert_json_free(mert_json *j);                          /* documents, and what was kept, only */
+mert_json *mert_json_keep(const mert_json *j);              /* a value that outlives its document; NULL of NULL */
 
 const mert_json *mert_json_get(const mert_json *object, const char *key); /* NULL: absent, or not an object */
 const mert_json *mert_json_at(const mert_json *array, size_t i);          /* NULL: beyond, or not an array */

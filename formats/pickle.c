@@ -143,7 +143,7 @@ static int pop_mark(machine *m, value ***items, size_t *n)
     if (!m->nmarks)
         return fail(m, "no mark on the stack");
     from = m->marks[--m->nmarks];
-    *items = m->stack + from;
+    *items = m->stack ? m->stack + from : NULL; /* a mark may be all there ever was */
     *n = m->n - from;
     m->n = from;
     return 0;

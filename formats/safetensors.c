@@ -1,6 +1,10 @@
 /* safetensors: u64 length of the header, the header (JSON), the data. {"name": {"dtype": "F32", "shape": [2, 3],
  * "data_offsets": [begin, end]}, ...}, offsets counted from the end of the header; every byte of the data belongs to
- * exactly one tensor. */
+ * exactly one tensor.
+ *
+ * What is written here begins with the metadata {"format": "pt", "mert_xxh64": "..."}: XXH64 of the header, without
+ * blanks behind it and with zeros in the place of its 16 digits, and of the data. All zero: not known, as in what went
+ * into a pipe. Other programs pass it over. Opening does not check it: mert_checkpoint_check_own. */
 #include "bytes.h"
 #include "container.h"
 #include "model_write.h"
@@ -21,6 +25,61 @@ static int element_named(const char *name, mert_element *t)
             return 0;
         }
     return -1;
+}
+
+/* ---- the sum of our own ---- */
+
+enum { DIGITS = 16 };
+static const char ours[] = "{\"__metadata__\":{\"format\":\"pt\",\"mert_xxh64\":\"", zeros[] = "0000000000000000";
+
+/* Of the header without the blanks behind it and with zeros for the digits, and of the data. */
+static void sum_header(mts_xxh64_state *s, const char *header, size_t size)
+{
+    size_t at = sizeof ours - 1;
+    while (size && header[size - 1] == ' ')
+        size--;
+    if (size < at + DIGITS)
+        return;
+    mts_xxh64_add(s, header, at);
+    mts_xxh64_add(s, zeros, DIGITS);
+    mts_xxh64_add(s, header + at + DIGITS, size - at - DIGITS);
+}
+
+uint64_t mert_safetensors_sum(const unsigned char *data, size_t size)
+{
+    size_t header = (size_t)mert_le(data, 8);
+    mts_xxh64_state s;
+    mts_xxh64_begin(&s, 0);
+    sum_header(&s, (const char *)data + 8, header);
+    mts_xxh64_add(&s, data + 8 + header, size - 8 - header);
+    return mts_xxh64_end(&s, 0);
+}
+
+/* Bits of the header's beginning that are not ours. */
+static int other_bits(const unsigned char *header)
+{
+    int n = 0;
+    for (size_t i = 0; i < sizeof ours - 1; i++)
+        n += __builtin_popcount((unsigned)(header[i] ^ (unsigned char)ours[i]));
+    return n;
+}
+
+/* A file of our own says its sum; one that says it almost is one that was damaged there. */
+static int take_sum(mert_checkpoint *c, const char *path, const mert_mapping *m, uint64_t header, mert_error *e)
+{
+    const unsigned char *p = m->data + 8;
+    mert_checked r = {m->data, m->size, 0, 1, "header and tensors"};
+    char digits[DIGITS + 1], again[DIGITS + 1];
+    int bits;
+    if (header < sizeof ours - 1 + DIGITS || (bits = other_bits(p)) > 4)
+        return 0;
+    memcpy(digits, p + sizeof ours - 1, DIGITS);
+    digits[DIGITS] = 0;
+    r.sum = strtoull(digits, NULL, 16);
+    snprintf(again, sizeof again, "%016" PRIx64, r.sum);
+    if (bits || strcmp(digits, again))
+        return mert_fail(e, "%s: its header is damaged (where the file's checksum stands)", path);
+    return strcmp(digits, zeros) ? mert_checkpoint_add_checked(c, &r, path, e) : 0;
 }
 
 /* ---- reading ---- */
@@ -44,8 +103,6 @@ static int read_entry(mert_checkpoint *c, const char *path, const char *name, co
     if (!dtype || !mert_json_is_array(shape) || mert_json_size(offsets) != 2 ||
         mert_json_as_int(mert_json_at(offsets, 0), &begin) || mert_json_as_int(mert_json_at(offsets, 1), &end))
         return mert_fail(e, "%s: %s: needs dtype, shape and two data_offsets", path, shown);
-    if (element_named(dtype, &type))
-        return mert_fail(e, "%s: %s: dtype %s is not supported", path, shown, mert_show(dtype, strlen(dtype)).text);
     if (ndim > MERT_TENSOR_NDIM_MAX)
         return mert_fail(e, "%s: %s: %zu dimensions, at most %d are supported", path, shown, ndim,
                          MERT_TENSOR_NDIM_MAX);
@@ -57,6 +114,10 @@ static int read_entry(mert_checkpoint *c, const char *path, const char *name, co
                          "%s: %s: data_offsets [%" PRId64 ", %" PRId64 "] are outside the %" PRIu64
                          " bytes of data (truncated file?)",
                          path, shown, begin, end, data_size);
+    if (element_named(dtype, &type)) {
+        *s = (span){(uint64_t)begin, (uint64_t)end, name};
+        return mert_checkpoint_add_other(c, name, strlen(name), dtype, (int)ndim, dims, e) ? mert_fail_in(e, "%s: %s", path, shown) : 0;
+    }
     if (mert_shape_bytes((int)ndim, dims, type, &bytes) || bytes != (uint64_t)(end - begin))
         return mert_fail(e, "%s: %s: its shape and dtype do not fill the %" PRId64 " bytes of its data_offsets", path,
                          shown, end - begin);
@@ -106,6 +167,8 @@ int mert_safetensors_open(mert_checkpoint *c, const char *path, const mert_mappi
     if (header > HEADER_MAX || header > m->size - 8)
         return mert_fail(e, "%s: a header of %" PRIu64 " bytes in a file of %zu (truncated, or no safetensors file)",
                          path, header, m->size);
+    if (take_sum(c, path, m, header, e))
+        return -1;
     if (!(j = mert_json_parse((const char *)m->data + 8, (size_t)header, "header", &why)))
         return mert_fail(e, "%s: %s", path, why.text);
     data_size = m->size - 8 - header;
@@ -120,6 +183,8 @@ int mert_safetensors_open(mert_checkpoint *c, const char *path, const mert_mappi
             rc = read_entry(c, path, name, entry, m->data + 8 + header, data_size, &spans[n++], e);
     if (!rc)
         rc = check_cover(path, spans, n, data_size, e);
+    if (!rc && !c->about && mert_json_string(mert_json_get(j, "__metadata__"), "mert_xxh64"))
+        c->about = mert_json_keep(mert_json_get(j, "__metadata__"));
     free(spans);
     mert_json_free(j);
     return rc;
@@ -174,68 +239,102 @@ static const void *its_own(void *arg, size_t i, mert_error *e)
     return ((const mert_tensor_out *)arg)[i].data;
 }
 
-int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, size_t n, mert_error *e)
+/* A file under way, and the sum of what is in it by now. */
+typedef struct writing {
+    mert_output *o;
+    const char *path;
+    mts_xxh64_state sum;
+} writing;
+
+static int put(writing *w, const void *data, size_t size, mert_error *e)
 {
-    return mert_safetensors_write_from(path, tensors, n, its_own, (void *)tensors, NULL, NULL, e);
+    mts_xxh64_add(&w->sum, data, size);
+    return fwrite(data, 1, size, w->o->stream) != size
+               ? mert_fail(e, "%s: cannot write: %s", w->path, strerror(errno)) : 0;
 }
 
-static int put(mert_output *o, mts_xxh64_state *sum, const void *data, uint64_t bytes)
-{
-    mts_xxh64_add(sum, data, (size_t)bytes);
-    return fwrite(data, 1, (size_t)bytes, o->stream) != bytes;
-}
-
-static int put_data(mert_output *o, mts_xxh64_state *sum, const char *path, const mert_tensor_out *t, const void *data,
-                    mert_error *e)
+static int put_data(writing *w, const mert_tensor_out *t, const void *data, mert_error *e)
 {
     uint64_t bytes = 0;
     mert_shape_bytes(t->ndim, t->shape, t->type, &bytes);
-    if (bytes && (!data || put(o, sum, data, bytes)))
-        return data ? mert_fail(e, "%s: cannot write: %s", path, strerror(errno)) : -1;
-    return 0;
+    return !bytes ? 0 : data ? put(w, data, (size_t)bytes, e) : -1;
 }
 
-int mert_safetensors_write_from(const char *path, const mert_tensor_out *tensors, size_t n,
-                                const void *(*fetch)(void *arg, size_t i, mert_error *e), void *arg,
-                                uint64_t *written, uint64_t *hash, mert_error *e)
+/* The whole header, blanks behind the JSON put the data on a multiple of 64; to be freed by the caller. */
+static char *make_header(const char *path, const mert_tensor_out *tensors, size_t n, const char *const (*about)[2],
+                         size_t n_about, size_t *length, mert_error *e)
 {
-    mts_xxh64_state sum;
     char *header = NULL;
     size_t size = 0;
-    uint64_t at = 0, length;
-    unsigned char prefix[8];
-    mert_output *o;
+    uint64_t at = 0;
     FILE *f = open_memstream(&header, &size);
-    int rc = f ? check_names(path, tensors, n, e) : mert_fail(e, "%s: out of memory", path);
-    if (!f)
-        return -1;
-    fputs("{\"__metadata__\":{\"format\":\"pt\"}", f);
+    int rc;
+    if (!f) {
+        mert_fail(e, "%s: out of memory", path);
+        return NULL;
+    }
+    rc = check_names(path, tensors, n, e);
+    fprintf(f, "%s%s\"", ours, zeros);
+    for (size_t i = 0; i < n_about; i++)
+        fprintf(f, ",\"%s\":\"%s\"", about[i][0], about[i][1]);
+    fputs("}", f);
     for (size_t i = 0; i < n && !rc; i++)
         rc = put_entry(f, path, &tensors[i], &at, e);
     fputs("}", f);
-    if (fclose(f) && !rc)
+    while (!rc && (fflush(f), size % 64 != 56) && !ferror(f))
+        putc(' ', f);
+    if ((ferror(f) | fclose(f)) && !rc)
         rc = mert_fail(e, "%s: out of memory", path);
-    if (rc || !(o = mert_output_open(path, e))) {
+    if (rc) {
+        free(header);
+        return NULL;
+    }
+    *length = size;
+    return header;
+}
+
+static int write_all(const char *path, const mert_tensor_out *tensors, size_t n, const char *const (*about)[2],
+                     size_t n_about, const void *(*fetch)(void *arg, size_t i, mert_error *e), void *arg, mert_error *e)
+{
+    size_t length;
+    char *header = make_header(path, tensors, n, about, n_about, &length, e);
+    unsigned char prefix[8];
+    writing w = {.path = path};
+    int bad;
+    if (!header || !(w.o = mert_output_open(path, e))) {
         free(header);
         return -1;
     }
-    length = ((uint64_t)size + 8 + 63) / 64 * 64 - 8; /* blanks behind the JSON put the data on a multiple of 64 */
     for (int i = 0; i < 8; i++)
         prefix[i] = (unsigned char)(length >> 8 * i);
-    mts_xxh64_begin(&sum, 0);
-    put(o, &sum, prefix, 8);
-    put(o, &sum, header, size);
-    for (uint64_t i = size; i < length; i++)
-        put(o, &sum, " ", 1);
+    bad = put(&w, prefix, 8, e) || put(&w, header, length, e);
+    mts_xxh64_begin(&w.sum, 0);
+    sum_header(&w.sum, header, length);
     free(header);
-    for (size_t i = 0; i < n; i++)
-        if (put_data(o, &sum, path, &tensors[i], fetch(arg, i, e), e)) {
-            mert_output_abandon(o);
-            return -1;
-        }
-    if (written)
-        *written = sum.total;
-    if (hash)
-        *hash = mts_xxh64_end(&sum, 0);
-    return mert_output_commit(o, e);
+    for (size_t i = 0; i < n && !bad; i++)
+        bad = put_data(&w, &tensors[i], fetch(arg, i, e), e);
+    if (bad) {
+        mert_output_abandon(w.o);
+        return -1;
+    }
+    if (!fseek(w.o->stream, (long)(8 + sizeof ours - 1), SEEK_SET)) /* a pipe: the sum stays unknown */
+        fprintf(w.o->stream, "%016" PRIx64, mts_xxh64_end(&w.sum, 0));
+    return mert_output_commit(w.o, e);
+}
+
+int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, size_t n, mert_error *e)
+{
+    return write_all(path, tensors, n, NULL, 0, its_own, (void *)tensors, e);
+}
+
+int mert_safetensors_write_about(const char *path, const mert_tensor_out *tensors, size_t n,
+                                 const char *const (*about)[2], size_t n_about, mert_error *e)
+{
+    return write_all(path, tensors, n, about, n_about, its_own, (void *)tensors, e);
+}
+
+int mert_safetensors_write_from(const char *path, const mert_tensor_out *tensors, size_t n,
+                                const void *(*fetch)(void *arg, size_t i, mert_error *e), void *arg, mert_error *e)
+{
+    return write_all(path, tensors, n, NULL, 0, fetch, arg, e);
 }

@@ -32,6 +32,8 @@ static int locate(const mert_mapping *m, size_t at, const mert_pickle_value *key
             return mert_fail(e, "offset %zu: storage %s has %" PRIu64 " elements here, %" PRId64 " where it is used",
                              at, shown.text, mert_le(m->data + at, 8), t->numel);
         at += 8;
+        if (!t->element_size)
+            return mert_fail(e, "storage %s: of elements of unknown size: what is behind it cannot be found", shown.text);
         if (mert_storage_bytes(t, &bytes) || bytes > m->size - at)
             return mert_fail(e, "offset %zu: the file ends inside storage %s", at, shown.text);
         t->data = m->data + at;

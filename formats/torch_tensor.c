@@ -1,6 +1,7 @@
 #include "torch.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,11 +40,11 @@ static int read_storage(const value *id, mert_storage *s, mert_error *e)
     name = strrchr(class->text, '.') + 1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (!strncmp(class->text, "torch.", 6) && !strcmp(name, types[i].storage)) {
-            *s = (mert_storage){key->text, key->size, types[i].element, types[i].size, numel->number, NULL};
+            *s = (mert_storage){key->text, key->size, types[i].element, types[i].size, types[i].dtype, numel->number, NULL};
             return 0;
         }
-    return mert_fail(e, "storage %s: of unknown type %s", mert_show(key->text, key->size).text,
-                     mert_show(class->text, class->size).text);
+    *s = (mert_storage){key->text, key->size, UNSUPPORTED, 0, class->text, numel->number, NULL};
+    return 0;
 }
 
 static int by_key(const void *a, const void *b)
@@ -67,7 +68,7 @@ int mert_storages_list(mert_storages *s, const mert_pickle *p, mert_error *e)
     for (size_t i = 0; i < n; i++) {
         mert_storage *a = kept ? &s->items[kept - 1] : NULL, *b = &s->items[i];
         if (a && !by_key(a, b)) {
-            if (a->element != b->element || a->element_size != b->element_size || a->numel != b->numel)
+            if (a->element != b->element || strcmp(a->type, b->type) || a->numel != b->numel)
                 return mert_fail(e, "storage %s: described in two ways", mert_show(b->key, b->key_size).text);
         } else
             s->items[kept++] = *b;
@@ -111,6 +112,8 @@ typedef struct view {
     int64_t numel, offset;     /* in elements of the type */
     size_t ndim;
     int64_t shape[MERT_TENSOR_NDIM_MAX], stride[MERT_TENSOR_NDIM_MAX];
+    int negated;               /* torch's neg bit: the values are those of the storage times -1 */
+    char other[200];           /* not empty: it is not read, and what its elements are called */
 } view;
 
 static int is_contiguous(const view *t)
@@ -122,6 +125,13 @@ static int is_contiguous(const view *t)
         expect *= t->shape[i]; /* the product is known to fit */
     }
     return 1;
+}
+
+/* IEEE numbers, little endian: the sign is the highest bit of the last byte. */
+static void negate(unsigned char *numbers, int64_t n, size_t size)
+{
+    for (int64_t i = 0; i < n; i++)
+        numbers[(size_t)(i + 1) * size - 1] ^= 0x80;
 }
 
 /* Copies the elements of a view in row-major order into memory of the checkpoint's. Never more than the files
@@ -150,6 +160,8 @@ static const void *gather(mert_checkpoint *c, const view *t, int64_t elements, m
             index[d] = 0;
         }
     }
+    if (t->negated)
+        negate(to, elements, size);
     return to;
 }
 
@@ -173,12 +185,14 @@ static int add_view(mert_checkpoint *c, view *t, const char *name, size_t name_s
     if (mert_shape_bytes((int)t->ndim, t->shape, t->type, &bytes) ||
         mert_shape_elements((int)t->ndim, t->shape, &elements))
         return mert_fail(e, "an impossible shape");
+    if (*t->other)
+        return mert_checkpoint_add_other(c, name, name_size, t->other, (int)t->ndim, t->shape, e);
     if (elements && check_reach(t, e))
         return -1;
     for (size_t i = 0; i < t->ndim; i++)
         if (t->shape[i] == 1)
             t->stride[i] = 0; /* whatever it says it is never used */
-    if (!elements || is_contiguous(t))
+    if (!elements || (is_contiguous(t) && !t->negated))
         data = elements ? t->data + (size_t)t->offset * mert_element_size(t->type) : t->data;
     else if (!(data = gather(c, t, elements, e)))
         return -1;
@@ -188,35 +202,65 @@ static int add_view(mert_checkpoint *c, view *t, const char *name, size_t name_s
 /* v3 gives bytes and the type apart from them. */
 static int type_view(view *t, const mert_storage *s, const value *v, mert_error *e)
 {
+    const char *type = s->type;
     int element = s->element;
     if (element == UNTYPED) {
         const value *dtype = v->args->size > 6 ? v->args->items[6] : NULL;
         if (!dtype || dtype->type != MERT_P_CLASS || strncmp(dtype->text, "torch.", 6))
             return mert_fail(e, "bytes without an element type");
+        type = dtype->text + 6;
         element = UNSUPPORTED;
         for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-            if (!strcmp(dtype->text + 6, types[i].dtype))
+            if (!strcmp(type, types[i].dtype))
                 element = types[i].element;
-        if (element < 0)
-            return mert_fail(e, "element type %s is not supported", mert_show(dtype->text, dtype->size).text);
     }
+    t->type = element < 0 ? MERT_E_OTHER : (mert_element)element;
     if (element < 0)
-        return mert_fail(e, "elements of %zu bytes (complex or quantised) are not supported", s->element_size);
-    t->type = (mert_element)element;
-    t->numel = s->element == UNTYPED ? s->numel / (int64_t)mert_element_size(t->type) : s->numel;
+        snprintf(t->other, sizeof t->other, "%s", mert_show(type, strlen(type)).text);
+    else if (!s->data)
+        return mert_fail(e, "its storage is not in the file");
+    t->numel = s->element == UNTYPED && element >= 0 ? s->numel / (int64_t)mert_element_size(t->type) : s->numel;
     t->data = s->data;
     return 0;
 }
 
-static int is_tensor(const value *v)
+/* What torch keeps of a tensor beside its storage, the last argument: {"neg": True} for values that are to be negated
+ * when they are read, {"conj": True} for the conjugate; and what extensions put there. */
+static void take_metadata(view *t, const value *metadata)
 {
-    static const char *const rebuild[] = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
-                                      "torch._utils._rebuild_tensor_v3"};
+    if (*t->other || !metadata || metadata->type == MERT_P_NONE)
+        return;
+    if (metadata->type != MERT_P_DICT)
+        snprintf(t->other, sizeof t->other, "%s with metadata", mert_element_name(t->type));
+    for (size_t i = 0; metadata->type == MERT_P_DICT && i + 1 < metadata->size; i += 2) {
+        const value *key = metadata->items[i], *set = metadata->items[i + 1];
+        if (set->type == MERT_P_NONE || (set->type == MERT_P_BOOL && !set->number))
+            continue;
+        if (mert_pickle_is_text(key, "neg") && mert_element_is_real(t->type))
+            t->negated = 1;
+        else if (key->type == MERT_P_TEXT)
+            snprintf(t->other, sizeof t->other, "%s with torch's '%.40s' bit", mert_element_name(t->type),
+                     mert_show(key->text, key->size).text);
+        else
+            snprintf(t->other, sizeof t->other, "%s with metadata", mert_element_name(t->type));
+    }
+}
+
+/* 0: v is no tensor. Otherwise the place of the metadata among the arguments, and whether it is one of quantised
+ * numbers, which has none. */
+static size_t metadata_of(const value *v, int *quantised)
+{
+    static const struct { const char *name; size_t metadata; } rebuild[] = {
+        {"torch._utils._rebuild_tensor", 6}, {"torch._utils._rebuild_tensor_v2", 6},
+        {"torch._utils._rebuild_tensor_v3", 7}, {"torch._utils._rebuild_qtensor", 7}};
+    *quantised = 0;
     if (v->type != MERT_P_OBJECT)
         return 0;
     for (size_t i = 0; i < sizeof rebuild / sizeof *rebuild; i++)
-        if (mert_pickle_is_of(v, rebuild[i]))
-            return 1;
+        if (mert_pickle_is_of(v, rebuild[i].name)) {
+            *quantised = i == 3;
+            return rebuild[i].metadata;
+        }
     return 0;
 }
 
@@ -225,9 +269,10 @@ int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pic
 {
     const value *id, *args = v->args;
     mert_storage *storage;
-    size_t strides;
-    view t;
-    if (!is_tensor(v))
+    size_t strides, metadata;
+    view t = {0};
+    int quantised;
+    if (!(metadata = metadata_of(v, &quantised)))
         return 1;
     if (!args || args->size < 4 || args->items[0]->type != MERT_P_PERSISTENT || args->items[1]->type != MERT_P_INT ||
         args->items[1]->number < 0)
@@ -238,8 +283,15 @@ int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pic
                          MERT_TENSOR_NDIM_MAX);
     id = args->items[0]->items[0]; /* looked at by mert_storages_list */
     storage = mert_storages_find(s, id->items[2]->text, id->items[2]->size);
-    if (!storage || !storage->data)
+    if (!storage)
         return mert_fail(e, "its storage is not in the file");
     t.offset = args->items[1]->number;
-    return type_view(&t, storage, v, e) || add_view(c, &t, name, name_size, e) ? -1 : 0;
+    if (type_view(&t, storage, v, e))
+        return -1;
+    if (quantised && !*t.other)
+        snprintf(t.other, sizeof t.other, "quantised %s", mert_element_name(t.type));
+    take_metadata(&t, args->size > metadata ? args->items[metadata] : NULL);
+    if (*t.other)
+        t.type = MERT_E_OTHER;
+    return add_view(c, &t, name, name_size, e);
 }

@@ -53,7 +53,7 @@ static int locate(const mert_zip *z, const mert_zip_entry *pkl, mert_storages *s
         uint64_t bytes;
         if (!record)
             return -1;
-        if (mert_storage_bytes(t, &bytes) || bytes != record->size)
+        if (t->element_size && (mert_storage_bytes(t, &bytes) || bytes != record->size))
             return mert_fail(e, "%s: %zu bytes, data.pkl says %" PRId64 " elements of %zu",
                              mert_show(record->name, record->name_size).text, record->size, t->numel, t->element_size);
         t->data = record->data;
@@ -79,7 +79,7 @@ static int read_archive(mert_checkpoint *c, const char *path, const mert_zip *z,
     for (size_t i = 0; i < z->n; i++) {
         const mert_zip_entry *t = &z->entries[i];
         mert_shown name = mert_show(t->name, t->name_size);
-        mert_checked r = {t->data, t->size, t->crc, name.text};
+        mert_checked r = {t->data, t->size, t->crc, 0, name.text};
         if (t->crc && mert_checkpoint_add_checked(c, &r, path, e)) /* torch can be told to leave them out */
             return -1;
     }

@@ -275,7 +275,6 @@ static const void *fetch_moment(void *arg, size_t i, mert_error *e)
 static int save_optimizer(const char *dir, const mert_layout *l, const mert_moment_source *moments, mert_hashes *h,
                           mert_error *e)
 {
-    uint64_t size, hash;
     char *path = mert_path_join(dir, optimizer_file), (*names)[128] = calloc(2 * (size_t)l->count, sizeof *names);
     mert_tensor_out *tensors = calloc(2 * (size_t)l->count, sizeof *tensors);
     int bad = -1;
@@ -289,8 +288,8 @@ static int save_optimizer(const char *dir, const mert_layout *l, const mert_mome
             memcpy(tensors[i].shape, p->shape, sizeof p->shape);
         }
         bad = mert_safetensors_write_from(path, tensors, 2 * (size_t)l->count, fetch_moment,
-                                          &(moments_of){moments, l}, &size, &hash, e) ||
-              mert_hashes_add(h, optimizer_file, size, hash, e);
+                                          &(moments_of){moments, l}, e) ||
+              mert_hashes_add_file(h, dir, optimizer_file, e);
     }
     free(path);
     free(names);

@@ -48,7 +48,6 @@ TEST(lying_safetensors)
          {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "a: its shape"},
          {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,2],\"data_offsets\":[0,0]}}", 0, "a: its shape"},
          {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0, "a: its shape"},
-         {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", 8, "a: dtype F8_E4M3"},
          {"{\"a\":{\"dtype\":\"F32\",\"shape\":2,\"data_offsets\":[0,8]}}", 8, "a: needs"},
          {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8, "a: dimension 0"},
          {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,9]}}", 8, "a: needs"},
@@ -61,7 +60,7 @@ TEST(lying_safetensors)
           "\"data_offsets\":[12,20]}}",
           20, "b: its data begin at 12, behind a hole"},
          {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 9, "1 bytes at the end"},
-         {"{\"a\\nb\":{\"dtype\":\"F33\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "a?b: dtype"}};
+         {"{\"a\\nb\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8, "a?b: its shape"}};
     bytes huge = {0}, cut = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK(refused("lie.safetensors", safetensors(bad[i].header, bad[i].data), bad[i].says));
@@ -200,10 +199,7 @@ TEST(tensors_that_reach_beyond)
         {"torch FloatStorage", 6, 0, 1, {6}, {-1}, "w: a tensor whose shape"},
         {"torch FloatStorage", 6, 0, 2, {2147483647, 6}, {0, 1}, "w: tensors that are not contiguous unfold to more"},
         {"torch FloatStorage", 7, 0, 1, {6}, {1}, "m/data/k: 24 bytes, data.pkl says 7 elements of 4"},
-        {"torch FloatStorage", -6, 0, 1, {6}, {1}, "a storage that is not described"},
-        {"torch ComplexFloatStorage", 3, 0, 1, {3}, {1}, "w: elements of 8 bytes (complex or quantised)"},
-        {"torch NoSuchStorage", 6, 0, 1, {6}, {1}, "storage k: of unknown type torch.NoSuchStorage"},
-        {"some FloatStorage", 6, 0, 1, {6}, {1}, "storage k: of unknown type some.FloatStorage"}};
+        {"torch FloatStorage", -6, 0, 1, {6}, {1}, "a storage that is not described"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         bytes t = tensor_opcodes(bad[i].class, "k", bad[i].numel, bad[i].offset, bad[i].ndim, bad[i].shape,
                                  bad[i].stride),
@@ -306,7 +302,7 @@ static int use(const char *path)
     for (size_t i = 0; i < mert_checkpoint_count(c); i++) {
         const mert_tensor *t = mert_checkpoint_tensor(c, i);
         float *to = t->elements < 1 << 24 ? malloc((size_t)t->elements * sizeof *to + 1) : NULL;
-        if (!to || mert_tensor_read(t, to, &e) || !mert_checkpoint_find(c, t->name))
+        if (!to || (mert_tensor_read(t, to, &e) && t->type != MERT_E_OTHER) || !mert_checkpoint_find(c, t->name))
             return -1;
         free(to);
     }

@@ -154,7 +154,7 @@ TEST(refuses_broken_machines)
 {
     static const struct { const char *code; size_t n; const char *says; } bad[] = {
         {"\x80\2", 2, "truncated"}, {"\x80\1N.", 4, "protocol"}, {"\x80\6N.", 4, "protocol"}, {"N.", 2, "protocol"},
-        {"\x80\2.", 3, "0 values"}, {"\x80\2NN.", 5, "2 values"}, {"\x80\2(N.", 5, "values"},
+        {"\x80\2.", 3, "0 values"}, {"\x80\2(1.", 5, "0 values"}, {"\x80\2(0.", 5, "0 values"}, {"\x80\2NN.", 5, "2 values"}, {"\x80\2(N.", 5, "values"},
         {"\x80\2t.", 4, "no mark"}, {"\x80\2(a.", 5, "stack"}, {"\x80\2]Na]", 6, "truncated"},
         {"\x80\2](N0a.", 8, "stack"}, {"\x80\2h\5.", 5, "memo 5 was never set"},
         {"\x80\2Nr\xff\xff\xff\x7f.", 9, "memo 2147483647 in a pickle"},
