@@ -303,6 +303,8 @@ int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e
 {
     const mert_tensor *config = mert_checkpoint_find(c, "config");
     memset(b, 0, sizeof *b);
+    if (mert_checkpoint_check_own(c, NULL)) /* whoever opened it names the file */
+        return mert_fail(e, "the checksum does not fit: the file is damaged");
     if (!config)
         return mert_fail(e, "not a codebook of this program: tensor config is missing");
     if (read_config(b, config, e) || read_codewords(b, c, e))

@@ -155,13 +155,47 @@ static int add_lstm(mert_encodec_loader *l, mert_seanet *s, const char *net, int
     return g->layers ? 0 : mert_fail(l->e, "tensor %s.weight_ih_l0 is missing", base);
 }
 
+/* The first tensor of the encoder with this in its name; NULL: none. */
+static const char *any_with(const mert_encodec_loader *l, const char *part)
+{
+    for (size_t i = 0; i < mert_checkpoint_count(l->c); i++) {
+        const char *name = mert_checkpoint_tensor(l->c, i)->name;
+        if (!strncmp(name, "encoder.", 8) && strstr(name, part))
+            return name;
+    }
+    return NULL;
+}
+
+/* Models of other kinds are told by their tensors, before a shape that does not fit would be all that is said. */
+static int check_kind(const mert_encodec_loader *l)
+{
+    static const char *const first[] = {".conv.weight_v", ".conv.parametrizations.weight.original1", ".conv.weight",
+                                        ".conv.conv.weight_v", ".conv.conv.weight",
+                                        ".conv.conv.parametrizations.weight.original1"};
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        char name[MERT_ENCODEC_NAME];
+        const mert_tensor *t;
+        mert_encodec_layer_name(l, name, "encoder", 0, first[i]);
+        t = mert_checkpoint_find(l->c, name);
+        if (t && t->ndim == 3 && t->shape[1] != 1)
+            return mert_fail(l->e, "the model hears %" PRId64 " channels (%s): only mono models are known", t->shape[1],
+                             name);
+    }
+    if (any_with(l, ".norm."))
+        return mert_fail(l->e, "tensor %s: its convolutions have a GroupNorm (time_group_norm), as the 48 kHz model's: "
+                               "only causal models with weight norm are known", any_with(l, ".norm."));
+    if (!any_with(l, ".lstm."))
+        return mert_fail(l->e, "there is no LSTM in its encoder: only models with one are known");
+    return 0;
+}
+
 /* conv; for each ratio: residuals, ELU, conv down; LSTM; ELU, conv. Indices count the layers without tensors (ELU),
  * too. */
 static int encoder(mert_encodec_loader *l)
 {
     mert_seanet *s = &l->m->encoder;
     int i = 1;
-    if (add_conv(l, s, "encoder", 0, 1, 0, 0))
+    if (check_kind(l) || add_conv(l, s, "encoder", 0, 1, 0, 0))
         return -1;
     while (!mert_encodec_has_layer(l, "encoder", i, ".lstm")) {
         i = add_residuals(l, s, "encoder", i, mert_seanet_out(s));
@@ -275,9 +309,35 @@ static int expect_bool(const mert_encodec_loader *l, const mert_json *j, const c
         : mert_fail(l->e, "config.json: %s %s is not known", key, says ? "true" : "false");
 }
 
+/* Codes of a file cut into chunks are other codes. `overlap` says nothing without a chunk's length. */
+static int expect_whole(const mert_encodec_loader *l, const mert_json *j, const char *file)
+{
+    const mert_json *length = mert_json_get(j, "chunk_length_s");
+    double seconds = 0;
+    if (!length || mert_json_is_null(length))
+        return 0;
+    mert_json_as_double(length, &seconds);
+    return mert_fail(l->e, "%s: chunk_length_s is %g: codes of chunks are not computed here, only those of whole files "
+                           "(null)", file, seconds);
+}
+
+/* What transformers' feature extractor would do to the audio first. */
+static int expect_heard(const mert_encodec_loader *l, const mert_json *j, const char *file)
+{
+    int64_t channels = 1, rate = l->m->sample_rate;
+    mert_json_int(j, "feature_size", &channels);
+    mert_json_int(j, "sampling_rate", &rate);
+    if (channels != 1)
+        return mert_fail(l->e, "%s: feature_size is %" PRId64 ": only mono models are known", file, channels);
+    if (rate != l->m->sample_rate)
+        return mert_fail(l->e, "%s: sampling_rate is %" PRId64 " Hz, but %" PRId64 " Hz in config.json", file, rate,
+                         l->m->sample_rate);
+    return expect_whole(l, j, file);
+}
+
 static int settings_before(mert_encodec_loader *l)
 {
-    const mert_json *j = mert_checkpoint_config(l->c);
+    const mert_json *j = mert_checkpoint_config(l->c), *inside;
     int64_t growth = 2, rate = 24000;
     double trim = 1;
     l->growth = 2;
@@ -295,6 +355,11 @@ static int settings_before(mert_encodec_loader *l)
         return mert_fail(l->e, "config.json: trim_right_ratio %g is not known, only 1", trim);
     l->growth = (int)growth;
     l->m->sample_rate = rate;
+    inside = mert_json_get(mert_checkpoint_processor(l->c), "feature_extractor");
+    if (expect_whole(l, j, "config.json") ||
+        expect_heard(l, mert_checkpoint_preprocessor(l->c), "preprocessor_config.json") ||
+        expect_heard(l, inside, "processor_config.json: feature_extractor"))
+        return -1;
     return expect_int(l, j, "audio_channels", 1) || expect_bool(l, j, "use_causal_conv", 1) ||
            expect_bool(l, j, "normalize", 0) || expect_word(l, j, "norm_type", "weight_norm") ||
            expect_word(l, j, "pad_mode", "reflect") ? -1 : 0;

@@ -60,7 +60,7 @@ mert-kmeans accumulate -m "$t/lloyd" -o "$t/other" "$t/2-of-3.mts"
 check_fails "sums of another iteration" 1 'other: sums over model [0-9a-f]*, the others are over model' mert-kmeans merge -o "$t/n" "$t/s0" "$t/s1" "$t/other"
 check_fails "sums as a model" 1 's0: holds the sums of a shard' sh -c "mert-kmeans assign -m $t/s0 $whole > $t/out"
 check_fails "a model as sums" 1 'm0: is a codebook of kind kmeans, not sums' mert-kmeans merge -o "$t/n" "$t/m0"
-LC_ALL=C sed 's/"sums.count"/"sums.counT"/' "$t/s0" > "$t/broken"
+LC_ALL=C sed 's/"sums.count"/"sums.counT"/; s/"mert_xxh64":"[0-9a-f]*"/"mert_xxh64":"0000000000000000"/' "$t/s0" > "$t/broken"
 check_fails "sums that lack a tensor" 1 'broken: tensor sums.count is missing' mert-kmeans merge -o "$t/n" "$t/broken"
 check_fails "fewer frames than clusters" 1 '60 clusters need at least as many frames, but [0-9]+ came in' \
     sh -c "mert-kmeans init -k 60 -o $t/m60 $whole && mert-kmeans accumulate -m $t/m60 -o $t/sums $t/0-of-7.mts && mert-kmeans merge --partial -o $t/n $t/sums"
