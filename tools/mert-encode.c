@@ -39,7 +39,7 @@ static const mert_option options[] = {
     {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL,
      "a model: HF directory, safetensors, torch file, or our own directory"},
     {"layers", 0, MERT_STRING, &layer_list, "LIST", 0, 0, NULL,
-     "hidden states to write: all, last, or numbers (0: input of layer 1)"},
+     "hidden states to write: all, or of last, last-raw, numbers (0: input of layer 1)"},
     {"weights", 0, MERT_STRING, &factors, "LIST|FILE", 0, 0, NULL,
      "instead of the layers their sum, each times its number"},
     {"pool", 0, MERT_CHOICE, &pool, "HOW", 0, 0, pools, "over the time of each item"},
@@ -72,6 +72,10 @@ typedef struct state {
     mert_inference *inference;
     mert_relay *relay;
     uint64_t hash;
+    int damaged;              /* the weights are not what the file's checksum says, or not finite: */
+    mert_error damage;
+    pthread_t reader;         /* of a packed model, which is held against its checksum while it is used */
+    int reading;
     mert_fraction span, window, hop; /* seconds; 0: not given */
     mert_cutter *cutter;      /* --window: */
     mert_joiner *joiner;
@@ -81,6 +85,7 @@ typedef struct state {
     struct { float *pcm; int64_t n, room; } clips[2]; /* one is computed, the other gathers */
     int turn;                 /* which gathers */
     piece computed;
+    int refused;              /* what was to be written is no number: the item fails, not the run */
     int fresh;                /* of the item whose rows come next, none has come yet */
     mert_sink *sink;
     void *rows;               /* numbers on their way out: BLOCK rows */
@@ -90,17 +95,33 @@ enum { BLOCK = 64 };
 
 /* ---- out ---- */
 
+/* A number that is none, or became none on its way to fewer bits, fails its item. */
+static int refuse(state *s, float x, mert_error *e)
+{
+    s->refused = 1;
+    return isfinite(x) ? mert_fail(e, "a hidden state holds %g, which is more than %s can: --dtype %s", (double)x,
+                                   dtypes[dtype], dtype == 1 ? "bf16 or f32" : "f32")
+                       : mert_fail(e, "a hidden state holds %g: no finite number", (double)x);
+}
+
 static int write_rows(void *self, const float *rows, int64_t n, mert_error *e)
 {
+    static const uint16_t infinity[] = {0, 0x7c00, 0x7f80}; /* the exponent of f16, of bf16 */
     state *s = self;
     int64_t width = mert_inference_width(s->inference);
     uint16_t *half = s->rows;
+    for (int64_t i = 0; dtype == 0 && i < n * width; i++)
+        if (!isfinite(rows[i]))
+            return refuse(s, rows[i], e);
     if (dtype == 0)
         return mert_sink_write(s->sink, rows, n, e);
     for (int64_t t = 0; t < n; t += BLOCK) {
         int64_t block = n - t < BLOCK ? n - t : BLOCK;
         for (int64_t i = 0; i < block * width; i++)
             half[i] = dtype == 1 ? mert_to_f16(rows[t * width + i]) : mert_to_bf16(rows[t * width + i]);
+        for (int64_t i = 0; i < block * width; i++)
+            if ((half[i] & infinity[dtype]) == infinity[dtype])
+                return refuse(s, rows[t * width + i], e);
         if (mert_sink_write(s->sink, half, block, e))
             return -1;
     }
@@ -164,6 +185,13 @@ static int turn_over(state *s, const piece *next, mert_error *e)
     if (!done.dropped)
         bad = take_answer(s, &done, rows, n, e);
     mert_relay_release(s->relay);
+    if (bad && s->refused && done.last) { /* another item is open by now */
+        s->refused = 0;
+        s->fresh = 1;
+        why = *e;
+        return mert_sink_fail(s->sink, &why, e);
+    }
+    s->refused = 0;
     return bad;
 }
 
@@ -300,11 +328,23 @@ static int end(void *self, mert_sink *sink, mert_error *e)
     return write_ready(s, e);
 }
 
+/* A packed model is opened without being read. What was made of it counts when it is known to be whole: before the end
+ * of the (first) stream. */
+static int known_whole(state *s, mert_error *e)
+{
+    if (s->reading)
+        pthread_join(s->reader, NULL);
+    s->reading = 0;
+    if (s->damaged)
+        *e = s->damage;
+    return s->damaged ? -1 : 0;
+}
+
 static int flush(void *self, mert_sink *sink, mert_error *e)
 {
     state *s = self;
     s->sink = sink;
-    return s->computed.there ? turn_over(s, NULL, e) : 0;
+    return (s->computed.there && turn_over(s, NULL, e)) || known_whole(s, e) ? -1 : 0;
 }
 
 /* What is computed, or waits to be joined, is the dropped item's: unless that is an earlier item's last piece. */
@@ -394,14 +434,28 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
     return s->relay ? 0 : -1;
 }
 
+static void *read_main(void *arg)
+{
+    state *s = arg;
+    s->damaged = mert_weights_check_sums(&s->weights, model_path, &s->damage) != 0;
+    return NULL;
+}
+
 static void *hash_main(void *arg)
 {
     state *s = arg;
     s->hash = mert_weights_hash(&s->weights);
+    if (s->weights.packed)
+        return NULL;
+    read_main(s);
+    if (!s->damaged && mert_weights_check_finite(&s->weights, &s->damage)) {
+        mert_fail_in(&s->damage, "%s", model_path);
+        s->damaged = 1;
+    }
     return NULL;
 }
 
-/* The model's hash, which reads every weight, while they are taken to the device. */
+/* The model's hash and its file's checksum, which read every weight, while they are taken to the device. */
 static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
 {
     pthread_t thread;
@@ -411,7 +465,15 @@ static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
     bad = set_up(s, ops, e);
     if (beside)
         pthread_join(thread, NULL);
-    return bad;
+    if (bad)
+        return mert_fail_in(e, "%s", model_path);
+    if (s->damaged) {
+        *e = s->damage;
+        return -1;
+    }
+    if (s->weights.packed && !(s->reading = !pthread_create(&s->reader, NULL, read_main, s)))
+        read_main(s);
+    return 0;
 }
 
 /* What changes the payload (S3). NULL: out of memory. */
@@ -426,6 +488,8 @@ static char *settings_text(const state *s)
         if (s->span.num)
             fprintf(f, " span=%s", mert_fraction_print(number, s->span));
         fprintf(f, " dtype=%s normalize=%s", dtypes[dtype], !c->normalize ? "no" : s->cutter ? "window" : "yes");
+        if (c->normalize && c->normalize_eps != MERT_NORMALIZE_EPS_HF)
+            fprintf(f, " normalize-eps=%.9g", c->normalize_eps);
         if (precision)
             fprintf(f, " precision=%s", precisions[precision]);
         if (s->cutter) {
@@ -465,10 +529,14 @@ int main(int argc, char **argv)
         s.weights.layout.config.normalize = normalize;
     if (mert_layers_parse(&s.layers, layer_list, s.weights.layout.config.layers, &e))
         mert_usage_error("--layers: %s", e.text);
+    for (int i = 0; i < s.layers.n && !s.weights.layout.config.pre_ln; i++)
+        if (s.layers.index[i] > s.weights.layout.config.layers)
+            mert_usage_error("--layers: last-raw is the last state before the final norm, and this model (post-LN) has "
+                             "no such norm: last");
     if (factors && mert_layers_weigh(&s.layers, factors, &e))
         mert_usage_error("--weights: %s", e.text);
     if (set_up_and_hash(&s, ops, &e)) {
-        mert_log_error("%s: %s", model_path, e.text);
+        mert_log_error("%s", e.text);
         mert_weights_free(&s.weights);
         return 1;
     }
@@ -477,6 +545,7 @@ int main(int argc, char **argv)
         status = mert_filter_run(&(mert_filter){.stage = &stage, .self = &s, .settings = settings}, argv, argc);
     else
         mert_log_error("out of memory");
+    known_whole(&s, &e);
     mert_relay_free(s.relay);
     mert_inference_free(s.inference);
     mert_weights_free(&s.weights);

@@ -15,6 +15,7 @@ mert_config mert_config_95m(void)
                      .pos_kernel = 128,
                      .pos_groups = 16,
                      .eps = 1e-5,
+                     .normalize_eps = MERT_NORMALIZE_EPS_HF,
                      .cqt_input_bins = 336,
                      .attention_relax = -1,
                      .special_rows = 4,
@@ -108,6 +109,8 @@ int mert_config_check(const mert_config *c, mert_error *e)
                          c->pos_groups);
     if (!(c->eps > 0 && c->eps < 1))
         return mert_fail(e, "layer_norm_eps %g is outside 0 to 1", c->eps);
+    if (!(c->normalize_eps > 0 && c->normalize_eps < 1))
+        return mert_fail(e, "normalize_eps %g is outside 0 to 1", c->normalize_eps);
     if (c->cqt_input && within(c->cqt_input_bins, 1, 65536, "feature_extractor_cqt_bins", e))
         return -1;
     return check_heads(c, e);
@@ -212,15 +215,70 @@ static int take_heads(mert_config *c, const mert_json *j, mert_error *e)
                : 0;
 }
 
-int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *preprocessor, mert_error *e)
+/* What a file says of the audio that the model hears: its own words, or the defaults of their class. */
+typedef struct hearing {
+    const char *file;
+    int rate, normalize, says_rate, says_normalize;
+    double normalize_eps;
+} hearing;
+
+static int take_hearing(hearing *h, const mert_json *j, const char *file, mert_error *e)
+{
+    const char *type;
+    *h = (hearing){.file = file, .rate = 16000, .normalize = 1, .normalize_eps = MERT_NORMALIZE_EPS_HF,
+                   .says_rate = mert_json_get(j, "sampling_rate") != NULL,
+                   .says_normalize = mert_json_get(j, "do_normalize") != NULL};
+    if (!mert_json_is_object(j))
+        return mert_fail(e, "%s: no object", file);
+    if (take_string(j, "feature_extractor_type", &type, e) || take_int(j, "sampling_rate", &h->rate, e) ||
+        take_bool(j, "do_normalize", &h->normalize, e) || take_double(j, "normalize_eps", &h->normalize_eps, e))
+        return mert_fail_in(e, "%s", file);
+    return !type || !strcmp(type, "Wav2Vec2FeatureExtractor") ? 0
+               : mert_fail(e, "%s: feature_extractor_type is '%.60s', and only 'Wav2Vec2FeatureExtractor' is computed "
+                              "here", file, type);
+}
+
+static const char *by_default(int says)
+{
+    return says ? "" : " (its default)";
+}
+
+/* The model's audio, from whichever of three files say something of it; they must agree. */
+static int take_audio(mert_config *c, const mert_json *j, const mert_json *preprocessor, const mert_json *processor,
+                      mert_error *e)
+{
+    const mert_json *inside = mert_json_get(processor, "feature_extractor");
+    hearing h[2];
+    int n = 0;
+    if (preprocessor && take_hearing(&h[n++], preprocessor, "preprocessor_config.json", e))
+        return -1;
+    if (inside && take_hearing(&h[n++], inside, "processor_config.json: feature_extractor", e))
+        return -1;
+    if (n == 2 && h[0].normalize != h[1].normalize)
+        return mert_fail(e, "do_normalize is %s%s in %s and %s%s in %s", h[0].normalize ? "true" : "false",
+                         by_default(h[0].says_normalize), h[0].file, h[1].normalize ? "true" : "false",
+                         by_default(h[1].says_normalize), h[1].file);
+    if (n == 2 && h[0].rate != h[1].rate)
+        return mert_fail(e, "sampling_rate is %d Hz%s in %s and %d Hz%s in %s", h[0].rate, by_default(h[0].says_rate),
+                         h[0].file, h[1].rate, by_default(h[1].says_rate), h[1].file);
+    c->sample_rate = n ? h[0].rate : 16000; /* HuBERT's and wav2vec2's, whose configuration does not say */
+    c->normalize = n ? h[0].normalize : 0;
+    c->normalize_eps = n ? h[0].normalize_eps : MERT_NORMALIZE_EPS_HF;
+    if (take_int(j, "sample_rate", &c->sample_rate, e))
+        return -1;
+    return n && h[0].rate != c->sample_rate
+               ? mert_fail(e, "sample_rate is %d Hz in config.json, but sampling_rate is %d Hz%s in %s", c->sample_rate,
+                           h[0].rate, by_default(h[0].says_rate), h[0].file)
+               : 0;
+}
+
+int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *preprocessor,
+                        const mert_json *processor, mert_error *e)
 {
     const char *norm;
     int count;
     *c = mert_config_95m();
-    c->sample_rate = 16000; /* HuBERT's and wav2vec2's, whose configuration does not say */
-    if (preprocessor && take_int(preprocessor, "sampling_rate", &c->sample_rate, e))
-        return -1;
-    if (take_int(j, "sample_rate", &c->sample_rate, e) || take_convs(c, j, e) ||
+    if (take_audio(c, j, preprocessor, processor, e) || take_convs(c, j, e) ||
         take_bool(j, "conv_bias", &c->conv_bias, e) || take_int(j, "hidden_size", &c->width, e) ||
         take_int(j, "num_hidden_layers", &c->layers, e) || take_int(j, "num_attention_heads", &c->heads, e) ||
         take_int(j, "intermediate_size", &c->ffn, e) || take_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) ||
@@ -242,15 +300,6 @@ int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
         return -1;
     if (count != c->convs)
         return mert_fail(e, "num_feat_extract_layers is %d, but conv_dim has %d entries", count, c->convs);
-    if (preprocessor) {
-        int rate = c->sample_rate;
-        if (take_bool(preprocessor, "do_normalize", &c->normalize, e) ||
-            take_int(preprocessor, "sampling_rate", &rate, e))
-            return -1;
-        if (rate != c->sample_rate)
-            return mert_fail(e, "sample_rate is %d Hz, but the preprocessor's sampling_rate is %d Hz", c->sample_rate,
-                             rate);
-    }
     return mert_config_check(c, e);
 }
 
@@ -352,7 +401,7 @@ char *mert_config_to_hf(const mert_config *c)
         "  \"do_stable_layer_norm\": %s,\n  \"layer_norm_eps\": %.9g,\n  \"deepnorm\": %s,\n  \"attention_relax\": %.9g,\n",
         yes_no(c->pre_ln), c->eps, yes_no(c->deepnorm), c->attention_relax);
     fprintf(f, "  \"feature_extractor_cqt\": %s,\n  \"feature_extractor_cqt_bins\": %d,\n", yes_no(c->cqt_input),
-            c->cqt_input_bins);
+            c->cqt_input ? c->cqt_input_bins : 336);
     if (c->codebooks) {
         fprintf(f, "  \"mert_pretraining\": {\n    \"classes\": [");
         for (int k = 0; k < c->codebooks; k++)
@@ -383,6 +432,8 @@ char *mert_config_to_preprocessor(const mert_config *c)
         f,
         "{\n  \"do_normalize\": %s,\n  \"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\",\n  \"feature_size\": 1,\n",
         yes_no(c->normalize));
+    if (c->normalize && c->normalize_eps != MERT_NORMALIZE_EPS_HF) /* transformers has no such setting and passes it over */
+        fprintf(f, "  \"normalize_eps\": %.9g,\n", c->normalize_eps);
     fprintf(
         f,
         "  \"padding_side\": \"right\",\n  \"padding_value\": 0.0,\n  \"return_attention_mask\": %s,\n  \"sampling_rate\": %d\n}\n",

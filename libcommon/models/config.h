@@ -22,9 +22,10 @@ typedef struct mert_config {
     int pos_kernel, pos_groups;         /* positional conv: 128, 16 */
     int pre_ln;                         /* do_stable_layer_norm / layer_norm_first */
     int deepnorm;                       /* residual times (2N)^0.25 (post-LN only) */
-    double eps;                         /* of every norm: 1e-5 */
+    double eps;                         /* of every norm but the extractor's: 1e-5 */
     int cqt_input, cqt_input_bins;      /* CQT frames beside the extractor's channels: hop sample_rate / 50 */
-    int normalize;                      /* at inference, per clip: (x - mean) / sqrt(var + 1e-7) */
+    int normalize;                      /* at inference, per clip: (x - mean) / sqrt(var + normalize_eps) */
+    double normalize_eps;               /* 1e-7, as transformers has it; fairseq's models: 1e-5 */
     double attention_relax;             /* carried for export; a no-op in exact arithmetic */
 
     /* Heads for pre-training; codebooks 0: none (what HF directories hold). */
@@ -39,13 +40,22 @@ typedef struct mert_config {
     int mel_target_bins;                /* likewise, log mel */
 } mert_config;
 
+/* The norms of the conv extractor have torch's own eps, whatever layer_norm_eps says. */
+#define MERT_EXTRACTOR_EPS 1e-5f
+#define MERT_NORMALIZE_EPS_HF 1e-7
+#define MERT_NORMALIZE_EPS_FAIRSEQ 1e-5
+
 /* The published 95M model without heads. */
 mert_config mert_config_95m(void);
 
-/* Reads HF's config.json (and preprocessor_config.json where not NULL). A value outside what this program computes
+/* Reads HF's config.json, and where not NULL preprocessor_config.json and processor_config.json, whose object
+ * feature_extractor is what newer transformers write instead. What these leave out has the default of
+ * Wav2Vec2FeatureExtractor: do_normalize true, sampling_rate 16000; without either, nothing is normalised. Files that
+ * contradict each other are an error that says both. normalize_eps in preprocessor_config.json is ours. A value outside what this program computes
  * (another activation, feat_proj_layer_norm false ...) is an error that names it. `mert_pretraining` in it (ours) holds
  * the heads. */
-int mert_config_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor, mert_error *e);
+int mert_config_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor,
+                        const mert_json *processor, mert_error *e);
 /* The same as JSON text, to be freed by the caller. model_type is "hubert" where HuBERT's own code computes the same.
  */
 char *mert_config_to_hf(const mert_config *c);

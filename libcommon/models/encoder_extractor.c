@@ -50,7 +50,7 @@ static void activation(mert_encoder *m, int i, int64_t clips, const float *x, fl
 {
     mert_conv_shape s = shape(m, i, clips);
     int64_t rows = clips * s.T_out, n = over_time(m, i) ? clips * s.O : rows;
-    float *mean = stats, *rstd = stats ? stats + n : NULL, eps = (float)m->c->eps;
+    float *mean = stats, *rstd = stats ? stats + n : NULL, eps = MERT_EXTRACTOR_EPS;
     weight_bias p = m->conv_norm[i];
     if (over_time(m, i)) {
         mert_time_norm(m->ops, .y = y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = mean,

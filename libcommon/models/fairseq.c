@@ -79,14 +79,20 @@ static int take_architecture(mert_config *c, const mert_json *m, mert_error *e)
 int mert_config_from_fairseq(mert_config *c, const mert_json *extras, mert_error *e)
 {
     const mert_json *cfg = mert_json_get(extras, "cfg"), *args = mert_json_get(extras, "args");
-    const mert_json *model = mert_json_get(cfg, "model"), *task = mert_json_get(cfg, "task");
+    const mert_json *model = mert_json_get(cfg, "model"), *task = mert_json_get(cfg, "task"), *inner;
     if (!mert_json_size(model))
         model = task = args;
+    /* A model fine-tuned on top of another keeps that one's configuration: hydra's parts, or a flat one. */
+    if (mert_json_size(inner = mert_json_get(model, "w2v_args"))) {
+        model = mert_json_size(mert_json_get(inner, "model")) ? mert_json_get(inner, "model") : inner;
+        task = mert_json_size(mert_json_get(inner, "task")) ? mert_json_get(inner, "task") : inner;
+    }
     if (!mert_json_size(model))
         return mert_fail(e, "no configuration in it (cfg.model or args)");
     *c = mert_config_95m();
     c->codebooks = 0;
     c->sample_rate = 16000; /* fairseq's default */
+    c->normalize_eps = MERT_NORMALIZE_EPS_FAIRSEQ; /* F.layer_norm over the clip */
     if (take_architecture(c, model, e) || take_rate(task, "sample_rate", &c->sample_rate, e))
         return -1;
     mert_json_bool(task, "normalize", &c->normalize);
@@ -151,12 +157,27 @@ char *mert_config_to_fairseq(const mert_config *c)
     return text;
 }
 
-/* fairseq has no option for these: it would load the file and compute something else, or not load it. */
-static int fairseq_has_this(const mert_config *c, mert_error *e)
+/* post_extract_proj is the identity: what a model without one was read as. */
+static int projects_nothing(const mert_weights *w)
 {
+    const mert_parameter *p = mert_layout_find(&w->layout, "post_extract_proj.weight");
+    const float *x = mert_weights_values(w, p), *b = mert_weights_values(w, p + 1);
+    for (int64_t i = 0; i < p->n; i++)
+        if (x[i] != (i / p->shape[1] == i % p->shape[1]))
+            return 0;
+    for (int64_t i = 0; i < p[1].n; i++)
+        if (b[i] != 0)
+            return 0;
+    return 1;
+}
+
+/* fairseq has no option for these: it would load the file and compute something else, or not load it. */
+static int fairseq_has_this(const mert_weights *w, mert_error *e)
+{
+    const mert_config *c = &w->layout.config;
     if (c->eps != 1e-5)
         return mert_fail(e, "layer_norm_eps is %g, and fairseq computes with 1e-05 alone", c->eps);
-    if (mert_config_features(c) == c->width)
+    if (mert_config_features(c) == c->width && !projects_nothing(w))
         return mert_fail(e,
                          "hidden_size is the width of the extractor, %d: fairseq has no post_extract_proj then, and "
                          "this model has one",
@@ -170,8 +191,9 @@ int mert_weights_save_fairseq(const mert_weights *w, const char *path, mert_erro
     mert_tensor_out *out = calloc((size_t)l->count + 1, sizeof *out);
     char *text;
     mert_json *extras;
+    size_t n = 0;
     int bad = -1;
-    if (fairseq_has_this(&l->config, e)) {
+    if (fairseq_has_this(w, e)) {
         free(out);
         return mert_fail_in(e, "%s", path);
     }
@@ -181,11 +203,13 @@ int mert_weights_save_fairseq(const mert_weights *w, const char *path, mert_erro
         mert_fail(e, "%s: out of memory", path);
     for (int i = 0; out && i < l->count; i++) {
         const mert_parameter *p = &l->parameters[i];
-        out[i] = (mert_tensor_out){.name = p->name, .type = MERT_E_F32, .ndim = p->ndim, .data = w->values + p->offset};
-        memcpy(out[i].shape, p->shape, sizeof p->shape);
+        if (mert_config_features(&l->config) == l->config.width && !strncmp(p->name, "post_extract_proj.", 18))
+            continue;
+        out[n] = (mert_tensor_out){.name = p->name, .type = MERT_E_F32, .ndim = p->ndim, .data = w->values + p->offset};
+        memcpy(out[n++].shape, p->shape, sizeof p->shape);
     }
     if (out && extras)
-        bad = mert_torch_write(path, "model", out, (size_t)l->count, extras, e);
+        bad = mert_torch_write(path, "model", out, n, extras, e);
     free(out);
     free(text);
     mert_json_free(extras);

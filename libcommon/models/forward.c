@@ -356,10 +356,14 @@ static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t o
               .ldc = out, .bias = l.b, .gelu = gelu, .residual = residual);
 }
 
+static void normalise_with(mert_forward *f, float eps, norm w, int64_t rows, int64_t columns, const float *x, float *y)
+{
+    mert_layer_norm(f->ops, .y = y, .x = x, .w = w.w, .b = w.b, .rows = rows, .columns = columns, .eps = eps);
+}
+
 static void normalise(mert_forward *f, norm w, int64_t rows, int64_t columns, const float *x, float *y)
 {
-    mert_layer_norm(f->ops, .y = y, .x = x, .w = w.w, .b = w.b, .rows = rows, .columns = columns,
-                    .eps = (float)f->c.eps);
+    normalise_with(f, (float)f->c.eps, w, rows, columns, x, y);
 }
 
 /* What GroupNorm makes of this clip becomes part of the first convolution. */
@@ -369,7 +373,7 @@ static void fold_first(mert_forward *f, const float *x, int64_t L)
     mert_window_moments(f->ops, .sums = f->sums, .products = f->products, .x = x, .T = T, .kernel = K, .stride = S);
     mert_fold_norm(f->ops, .w = f->folded, .b = f->folded_bias, .sums = f->sums, .products = f->products, .v = f->first,
                    .norm_w = f->conv_norm[0].w, .norm_b = f->conv_norm[0].b, .out = O, .kernel = K, .T = T,
-                   .eps = (float)f->c.eps);
+                   .eps = MERT_EXTRACTOR_EPS);
     mert_pack(f->ops, .to = f->folded_packed, .w = f->folded, .ldw = K, .n = O, .k = K);
 }
 
@@ -393,7 +397,7 @@ static void extract(mert_forward *f, const float *x, int64_t n, float *const tur
         apply(f, f->conv[i], rows[i + 1], c->conv[i].kernel * C, O, x, c->conv[i].stride * C, !c->extractor_layer_norm,
               NULL, to);
         if (c->extractor_layer_norm) {
-            normalise(f, f->conv_norm[i], rows[i + 1], O, to, to);
+            normalise_with(f, MERT_EXTRACTOR_EPS, f->conv_norm[i], rows[i + 1], O, to, to);
             mert_gelu(f->ops, .y = to, .x = to, .n = rows[i + 1] * O);
         }
         x = to;
@@ -517,8 +521,10 @@ int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cq
     for (int i = 0; i <= last; i++) {
         if (i)
             run_layer(f, &f->layers[i - 1], &r, T);
-        if (i == c->layers && c->pre_ln)
+        if (i == c->layers && c->pre_ln) {
+            each(self, i + 1, r.x);
             normalise(f, f->encoder_norm, T, D, r.x, r.x);
+        }
         each(self, i, r.x);
     }
     return f->ops->wait(f->ops, e);

@@ -19,10 +19,10 @@ struct mert_inference {
     mert_forward *encoder;
     mert_cqt_batch *cqt;       /* models with CQT input */
 
-    int slot[MERT_LAYERS_MAX + 1]; /* of hidden state i: its place in the answer, -1: not wanted */
+    int slot[MERT_LAYERS_MAX + 2]; /* of hidden state i: its place in the answer, -1: not wanted */
     int n_layers, last;        /* last: the highest wanted */
     int weighted;
-    float factors[MERT_LAYERS_MAX + 1]; /* of hidden state i */
+    float factors[MERT_LAYERS_MAX + 2]; /* of hidden state i */
     mert_pooling_plan plan;
     mert_pooling *pooling;     /* one layer at a time */
 
@@ -49,12 +49,13 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_pa
     m->c = &w->layout.config;
     m->ops = ops;
     m->n_layers = n_layers;
-    for (int i = 0; i <= MERT_LAYERS_MAX; i++)
+    for (int i = 0; i <= MERT_LAYERS_MAX + 1; i++)
         m->slot[i] = -1;
     for (int i = 0; i < n_layers; i++) {
         m->slot[layers[i]] = i;
         m->last = layers[i] > m->last ? layers[i] : m->last;
     }
+    m->last = m->last > m->c->layers ? m->c->layers : m->last;
     if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) ||
         !(m->encoder = mert_forward_new(w, ops, packing, e))) {
         mert_inference_free(m);
@@ -66,7 +67,7 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_pa
 void mert_inference_weigh(mert_inference *m, const float *factors)
 {
     m->weighted = 1;
-    for (int i = 0; i <= m->last; i++)
+    for (int i = 0; i <= m->c->layers + 1; i++)
         m->factors[i] = m->slot[i] >= 0 ? factors[m->slot[i]] : 0;
 }
 
@@ -166,8 +167,8 @@ static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
     return 0;
 }
 
-/* (x - mean) / sqrt(var + 1e-7), as transformers' feature extractor does. */
-static void normalise(float *to, const float *x, int64_t n)
+/* (x - mean) / sqrt(var + eps), as transformers' feature extractor does, or fairseq. */
+static void normalise(float *to, const float *x, int64_t n, double eps)
 {
     double mean = 0, var = 0, f;
     for (int64_t i = 0; i < n; i++)
@@ -175,7 +176,7 @@ static void normalise(float *to, const float *x, int64_t n)
     mean /= (double)n;
     for (int64_t i = 0; i < n; i++)
         var += (x[i] - mean) * (x[i] - mean);
-    f = 1 / sqrt(var / (double)n + 1e-7);
+    f = 1 / sqrt(var / (double)n + eps);
     for (int64_t i = 0; i < n; i++)
         to[i] = (float)((x[i] - mean) * f);
 }
@@ -230,7 +231,7 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
     if (m->ops->renew(m->ops, e) || make_room(m, n, T, e))
         return -1;
     if (m->c->normalize) {
-        normalise(m->pcm, pcm, n);
+        normalise(m->pcm, pcm, n, m->c->normalize_eps);
         pcm = m->pcm;
     }
     m->ops->upload(m->ops, m->device_pcm, pcm, (size_t)n * sizeof(float));

@@ -49,21 +49,58 @@ static float *answer(const mert_weights *w, const float *pcm, int64_t L, const i
     return to;
 }
 
-int mert_known_answer_save(const mert_weights *w, const char *dir, mert_error *e)
+/* The input: two tones and noise; *L samples, to be freed by the caller. NULL: out of memory. */
+static float *make_pcm(const mert_config *c, int64_t *L)
 {
-    const mert_config *c = &w->layout.config;
-    int64_t L = mert_config_receptive_field(c) + (int64_t)(FRAMES - 1) * mert_config_stride(c);
     mert_random noise = mert_random_key(0, MERT_FOR_TEST, 0, 0, 0);
-    char *path = mert_path_join(dir, file_name);
-    float *pcm = malloc((size_t)L * sizeof *pcm), *hidden = NULL;
-    unsigned char hash[8];
-    int bad = !path || !pcm ? mert_fail(e, "%s: out of memory", dir) : 0;
-    for (int64_t i = 0; !bad && i < L; i++) {
+    float *pcm;
+    *L = mert_config_receptive_field(c) + (int64_t)(FRAMES - 1) * mert_config_stride(c);
+    pcm = malloc((size_t)*L * sizeof *pcm);
+    for (int64_t i = 0; pcm && i < *L; i++) {
         double t = (double)i / c->sample_rate;
         pcm[i] = (float)(0.1 * mert_random_normal(&noise, (uint32_t)i) + 0.3 * sin(2 * 3.141592653589793 * 220 * t) +
                          0.1 * sin(2 * 3.141592653589793 * 1760 * t));
     }
-    bad = bad || !(hidden = answer(w, pcm, L, stored, STORED, e));
+    return pcm;
+}
+
+/* What it answers to that, all numbers of it finite; [N+1, STORED, D], to be freed by the caller. */
+static float *sane_answer(const mert_weights *w, const float *pcm, int64_t L, mert_error *e)
+{
+    int64_t each = (int64_t)STORED * w->layout.config.width, n = (w->layout.config.layers + 1) * each;
+    float *hidden = answer(w, pcm, L, stored, STORED, e);
+    for (int64_t i = 0; hidden && i < n; i++)
+        if (!isfinite(hidden[i])) {
+            mert_fail(e, "hidden state %" PRId64 " of a test signal holds %g: the weights are no model's", i / each,
+                      (double)hidden[i]);
+            free(hidden);
+            return NULL;
+        }
+    return hidden;
+}
+
+int mert_known_answer_sane(const mert_weights *w, mert_error *e)
+{
+    int64_t L;
+    float *pcm = make_pcm(&w->layout.config, &L), *hidden;
+    if (!pcm)
+        return mert_fail(e, "out of memory");
+    hidden = sane_answer(w, pcm, L, e);
+    free(pcm);
+    free(hidden);
+    return hidden ? 0 : -1;
+}
+
+int mert_known_answer_save(const mert_weights *w, const char *dir, mert_error *e)
+{
+    const mert_config *c = &w->layout.config;
+    int64_t L;
+    char *path = mert_path_join(dir, file_name);
+    float *pcm = make_pcm(c, &L), *hidden = NULL;
+    unsigned char hash[8];
+    int bad = !path || !pcm ? mert_fail(e, "%s: out of memory", dir) : 0;
+    if (!bad && !(hidden = sane_answer(w, pcm, L, e)))
+        bad = mert_fail_in(e, "%s", dir);
     if (!bad) {
         put_hash(hash, mert_weights_hash(w));
         mert_tensor_out out[] = {{.name = "hash", .type = MERT_E_U8, .ndim = 1, .shape = {8}, .data = hash},
@@ -175,7 +212,9 @@ int mert_known_answer_check(const mert_weights *w, const char *dir, double *wors
         return 0;
     }
     if ((k.file = mert_checkpoint_open(path, e))) {
-        if (!take(&k, w, e) && (got = answer(w, k.pcm, k.L, k.frames, k.n, e)) &&
+        if (mert_checkpoint_check_own(k.file, NULL))
+            mert_fail(e, "%s: the checksum does not fit: the file is damaged", path);
+        else if (!take(&k, w, e) && (got = answer(w, k.pcm, k.L, k.frames, k.n, e)) &&
             !compare(&k, got, c->layers + 1, c->width, half ? MERT_ANSWER_HALF_TOLERANCE : MERT_ANSWER_TOLERANCE, worst,
                      e))
             result = 1;

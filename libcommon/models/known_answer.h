@@ -18,10 +18,12 @@
  * own error. */
 #define MERT_ANSWER_HALF_TOLERANCE 2e-2
 
-/* Computes it on the CPU and writes it by F4. */
+/* Computes it on the CPU and writes it by F4. A model that answers with something else than finite numbers is refused. */
 int mert_known_answer_save(const mert_weights *w, const char *dir, mert_error *e);
 /* 1: the model answers as it did; *worst: the largest difference, relative. 0: there is none. -1: another answer, other
  * weights, or a file that makes no sense. */
 int mert_known_answer_check(const mert_weights *w, const char *dir, double *worst, mert_error *e);
+/* Without a file: whether the model answers the same input with finite numbers. -1: it does not. */
+int mert_known_answer_sane(const mert_weights *w, mert_error *e);
 
 #endif

@@ -3,17 +3,16 @@
 #include "../../formats/file.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static int add(mert_layers *l, long v, int N, mert_error *e)
 {
-    if (v < 0 || v > N)
-        return mert_fail(e, "%ld is outside 0 to %d", v, N);
     for (int i = 0; i < l->n; i++)
         if (l->index[i] == v)
-            return mert_fail(e, "%ld is there twice", v);
+            return v > N ? mert_fail(e, "last-raw is there twice") : mert_fail(e, "%ld is there twice", v);
     l->index[l->n++] = (int)v;
     return 0;
 }
@@ -21,18 +20,22 @@ static int add(mert_layers *l, long v, int N, mert_error *e)
 int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e)
 {
     memset(l, 0, sizeof *l);
-    if (!strcmp(list, "last"))
-        return add(l, N, N, e);
     if (!strcmp(list, "all")) {
         for (int i = 0; i <= N; i++)
             add(l, i, N, e);
         return 0;
     }
     for (const char *p = list;;) {
-        char *stop;
-        long v = strtol(p, &stop, 10);
-        if (stop == p || (*stop && *stop != ','))
-            return mert_fail(e, "'%s' is neither all, last nor a list of numbers", list);
+        size_t n = strcspn(p, ",");
+        char *stop = (char *)(uintptr_t)p + n;
+        long v = n == 4 && !strncmp(p, "last", n) ? N : n == 8 && !strncmp(p, "last-raw", n) ? N + 1L : -1;
+        int named = v >= 0;
+        if (!named)
+            v = strtol(p, &stop, 10);
+        if (stop == p || stop != p + n)
+            return mert_fail(e, "'%s' is neither all, last, last-raw nor a list of numbers", list);
+        if (!named && (v < 0 || v > N))
+            return mert_fail(e, "%ld is outside 0 to %d", v, N);
         if (add(l, v, N, e))
             return -1;
         if (!*stop)
@@ -90,7 +93,7 @@ char *mert_layers_print(const mert_layers *l, int N)
         all &= l->index[i] == i;
     fputs(all ? "layers=all" : "layers=", f);
     for (int i = 0; i < l->n && !all; i++)
-        fprintf(f, "%s%d", i ? "," : "", l->index[i]);
+        fprintf(f, l->index[i] > N ? "%slast-raw" : "%s%d", i ? "," : "", l->index[i]);
     for (int i = 0; i < l->n && l->weighted; i++)
         fprintf(f, "%s%.9g", i ? "," : " weights=", (double)l->factors[i]);
     if (fclose(f)) {

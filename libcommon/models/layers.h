@@ -1,4 +1,4 @@
-/* Which hidden states are wanted, as people write it: "all", "last", or numbers; and factors for a weighted sum of
+/* Which hidden states are wanted, as people write it: "all", "last", "last-raw", or numbers; and factors for a weighted sum of
  * them. */
 #ifndef MERT_LAYERS_H
 #define MERT_LAYERS_H
@@ -6,12 +6,13 @@
 #include "config.h"
 
 typedef struct mert_layers {
-    int n, index[MERT_LAYERS_MAX + 1]; /* in the order given; 0: input of layer 1, N: output of the last */
+    int n, index[MERT_LAYERS_MAX + 2]; /* in the order given; 0: input of layer 1, N: output of the last, N + 1: that
+                                          before the final norm (last-raw) */
     int weighted;
-    float factors[MERT_LAYERS_MAX + 1]; /* [n] */
+    float factors[MERT_LAYERS_MAX + 2]; /* [n] */
 } mert_layers;
 
-/* For a model of N layers. Not more than one of each. */
+/* For a model of N layers; in a list may also stand last and, of a pre-LN model, last-raw. Not more than one of each. */
 int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e);
 /* One factor per layer of l: numbers joined by commas, or else the name of a file that has them, with commas, blanks or
  * newlines between. They are taken as they are: no softmax. */

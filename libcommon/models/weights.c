@@ -271,16 +271,16 @@ static void fill(void *arg, int64_t i, int worker)
                                 : (float)(s.b + s.a * mert_random_uniform(&r, (uint32_t)j));
 }
 
-/* g starts as the norm of v, so that the first weight is v itself. */
-static void start_positional_gain(mert_weights *w)
+void mert_weights_positional_gain(mert_weights *w)
 {
     const mert_parameter *v = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
+    const float *x = mert_weights_values(w, v);
     float *g = w->values + mert_layout_offset(&w->layout, "encoder.pos_conv.0.weight_g");
     int64_t kernel = v->shape[2];
     for (int64_t k = 0; k < kernel; k++) {
         double s = 0;
         for (int64_t i = k; i < v->n; i += kernel)
-            s += (double)w->values[v->offset + i] * w->values[v->offset + i];
+            s += (double)x[i] * x[i];
         g[k] = (float)sqrt(s);
     }
 }
@@ -305,7 +305,7 @@ int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert
     if (allocate(w, c, e))
         return -1;
     mert_pool_run(w->layout.count, fill, &f);
-    start_positional_gain(w);
+    mert_weights_positional_gain(w);
     return 0;
 }
 
@@ -317,6 +317,37 @@ int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e)
 const float *mert_weights_values(const mert_weights *w, const mert_parameter *p)
 {
     return w->views ? w->views[p - w->layout.parameters] : w->values + p->offset;
+}
+
+/* In blocks that compilers turn into vectors; the bits of infinities and NaNs have all ones in the exponent. */
+static int64_t first_not_finite(const float *x, int64_t n)
+{
+    enum { BLOCK = 1024 };
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t end = n - i < BLOCK ? n : i + BLOCK;
+        uint32_t bad = 0;
+        for (int64_t k = i; k < end; k++) {
+            uint32_t bits;
+            memcpy(&bits, x + k, sizeof bits);
+            bad |= (bits & 0x7f800000u) == 0x7f800000u;
+        }
+        for (; bad && i < end; i++)
+            if (!isfinite(x[i]))
+                return i;
+    }
+    return n;
+}
+
+int mert_weights_check_finite(const mert_weights *w, mert_error *e)
+{
+    for (int i = 0; !w->packed && i < w->layout.count; i++) {
+        const mert_parameter *p = &w->layout.parameters[i];
+        const float *x = mert_weights_values(w, p);
+        int64_t at = p->training_only ? p->n : first_not_finite(x, p->n);
+        if (at < p->n)
+            return mert_fail(e, "tensor %s: value %lld is %g", p->name, (long long)at, (double)x[at]);
+    }
+    return 0;
 }
 
 void mert_weights_forget(const mert_weights *w, const mert_parameter *p)

@@ -45,6 +45,7 @@ typedef struct mert_weights {
     int64_t packed_size;
     mert_packing packed_as;
     uint64_t hash;       /* of a packed model: S9, as it was when it was packed */
+    uint64_t packed_sum; /* XXH64 of the packed numbers, likewise */
 } mert_weights;
 
 /* A parameter's numbers [p->n]. */
@@ -56,9 +57,14 @@ int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert
 /* The same, all zero. */
 int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e);
 /* Opens what users have (P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor that is
- * missing or of another shape, or one that no part of the model takes, is an error that names it. heads: 0 leaves the
- * heads out even if present. */
+ * missing, of another shape or of integers, or one that no part of the model takes, is an error that names it as the
+ * file does; files of our own are held against their checksum. Weight norm that was folded into its weight is taken
+ * apart again, and a fairseq model as wide as its extractor, which has no post_extract_proj, gets the identity. heads:
+ * 0 leaves the heads out even if present. */
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e);
+/* What mert_weights_open leaves unread is held against the checksums that files of our own have: the file's, or that of
+ * packed numbers. Errors name the file. */
+int mert_weights_check_sums(const mert_weights *w, const char *path, mert_error *e);
 /* For reading alone, without the heads: float32 tensors of mapped containers stay in the file (shared between
  * processes, nothing is copied), the others are converted. Not for what wants one flat array. */
 int mert_weights_open(mert_weights *w, const char *path, mert_error *e);
@@ -73,6 +79,11 @@ int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert
 /* Of an opened checkpoint the tensor that has this name here, whatever it is called there; NULL: it has none. So heads
  * can be looked for that a fairseq file holds and does not describe. */
 const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *name);
+/* The positional convolution's gain, made the norm of its direction for each tap: the weight is then the direction
+ * itself. */
+void mert_weights_positional_gain(mert_weights *w);
+/* The first number that is not finite, in a tensor that inference needs: an error that names it as fairseq would. */
+int mert_weights_check_finite(const mert_weights *w, mert_error *e);
 /* The tensors that mert_weights_from passes over, because the encoder has no use for them: training's own, a head on
  * top, what stands beside the model. Their names into to[size], with blanks between, as many as there is room for; how
  * many there are. */
@@ -88,8 +99,5 @@ int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t
                              mert_error *e);
 uint64_t mert_weights_hash(const mert_weights *w); /* S9, over the tensors that inference needs */
 void mert_weights_free(mert_weights *w);
-
-/* fairseq name -> HF name into to[128]; -1 for tensors that HF does not have. */
-int mert_name_to_hf(const char *fairseq, char to[128]);
 
 #endif

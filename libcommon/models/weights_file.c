@@ -2,7 +2,9 @@
 #include "weights.h"
 
 #include "fairseq.h"
+#include "naming.h"
 
+#include "../../formats/bytes.h"
 #include "../../formats/file.h"
 #include "../../formats/model_hash.h"
 #include "../../formats/model_write.h"
@@ -13,103 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- names ---- */
-
-/* fairseq's spelling on the left, HF's on the right, for what stands inside a name. */
-static const struct { const char *fairseq, *hf; } renamed[] = {
-    {"post_extract_proj.", "feature_projection.projection."},
-    {"encoder.layer_norm.", "encoder.layer_norm."},       /* before the next, which is a part of it */
-    {"encoder.pos_conv.0.", "encoder.pos_conv_embed.conv."},
-    {".self_attn_layer_norm.", ".layer_norm."},
-    {".self_attn.", ".attention."},
-    {".fc1.", ".feed_forward.intermediate_dense."},
-    {".fc2.", ".feed_forward.output_dense."},
-};
-
-int mert_name_to_hf(const char *name, char to[128])
-{
-    int layer, used = 0;
-    if (!strcmp(name, "mask_emb")) {
-        snprintf(to, 128, "masked_spec_embed");
-        return 0;
-    }
-    if (!strncmp(name, "layer_norm.", 11)) {
-        snprintf(to, 128, "feature_projection.%s", name);
-        return 0;
-    }
-    if (sscanf(name, "feature_extractor.conv_layers.%d.%n", &layer, &used) == 1 && used) {
-        const char *rest = name + used;
-        if (!strncmp(rest, "0.", 2))
-            snprintf(to, 128, "feature_extractor.conv_layers.%d.conv.%s", layer, rest + 2);
-        else /* "2." GroupNorm, "2.1." LayerNorm */
-            snprintf(to, 128, "feature_extractor.conv_layers.%d.layer_norm.%s", layer, strrchr(rest, '.') + 1);
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof renamed / sizeof *renamed; i++) {
-        const char *at = strstr(name, renamed[i].fairseq);
-        if (at) {
-            snprintf(to, 128, "%.*s%s%s", (int)(at - name), name, renamed[i].hf, at + strlen(renamed[i].fairseq));
-            return 0;
-        }
-    }
-    if (!strncmp(name, "encoder.", 8)) {
-        snprintf(to, 128, "%s", name);
-        return 0;
-    }
-    return -1;
-}
-
-/* Weight norm as newer torch stores it. */
-static int new_weight_norm_name(const char *name, char to[128])
-{
-    const char *g = strstr(name, ".weight_g"), *v = strstr(name, ".weight_v"), *at = g ? g : v;
-    if (!at)
-        return -1;
-    snprintf(to, 128, "%.*s.parametrizations.weight.original%d", (int)(at - name), name, g ? 0 : 1);
-    return 0;
-}
-
-/* What stands before every name: "" or "model." (fairseq), "hubert." and the like (HF with a head). */
-static const char *find_prefix(const mert_checkpoint *c, int *hf)
-{
-    static const char *const prefixes[] = {"", "model.", "hubert.", "wav2vec2.", "mert.", "encoder_model."};
-    char name[160];
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-        snprintf(name, sizeof name, "%sfeature_extractor.conv_layers.0.0.weight", prefixes[i]);
-        *hf = 0;
-        if (mert_checkpoint_find(c, name))
-            return prefixes[i];
-        snprintf(name, sizeof name, "%sfeature_extractor.conv_layers.0.conv.weight", prefixes[i]);
-        *hf = 1;
-        if (mert_checkpoint_find(c, name))
-            return prefixes[i];
-    }
-    return NULL;
-}
-
-static const mert_tensor *find_tensor(const mert_checkpoint *c, const char *prefix, int hf, const char *name)
-{
-    char own[128], full[192], newer[128];
-    const mert_tensor *t;
-    if (hf) {
-        if (mert_name_to_hf(name, own))
-            return NULL;
-    } else
-        snprintf(own, sizeof own, "%s", name);
-    snprintf(full, sizeof full, "%s%s", prefix, own);
-    t = mert_checkpoint_find(c, full);
-    if (!t && !new_weight_norm_name(own, newer)) {
-        snprintf(full, sizeof full, "%s%s", prefix, newer);
-        t = mert_checkpoint_find(c, full);
-    }
-    return t;
-}
-
 const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *name)
 {
-    int hf;
-    const char *prefix = find_prefix(c, &hf);
-    return prefix ? find_tensor(c, prefix, hf, name) : NULL;
+    mert_naming naming;
+    return mert_naming_find(&naming, c, NULL) ? NULL : mert_naming_tensor(&naming, c, name);
 }
 
 /* ---- loading ---- */
@@ -132,35 +41,100 @@ static void print_shape(char to[96], int ndim, const int64_t *shape)
     snprintf(to + n, 96 - (size_t)n, "]");
 }
 
-static int take_all(mert_weights *w, const mert_checkpoint *c, const char *prefix, int hf, const mert_tensor **taken,
-                    size_t *n_taken, mert_error *e)
+/* What is read of a file, and what of it. */
+typedef struct taking {
+    mert_weights *w;
+    const mert_checkpoint *c;
+    mert_naming naming;
+    int identity;              /* the file has no projection, and needs none */
+    int folded;                /* the positional convolution's weight is there as a whole, not in two factors */
+    const mert_tensor **taken;
+    size_t n_taken;
+    char missing[512];
+    int n_missing;
+} taking;
+
+static const char position[] = "encoder.pos_conv.0.weight";
+
+/* fairseq makes no projection where the extractor is as wide as the model. HF's code always has one. */
+static int needs_no_projection(const taking *t)
 {
-    char missing[512] = "";
-    int n_missing = 0;
-    for (int i = 0; i < w->layout.count; i++) {
-        const mert_parameter *p = &w->layout.parameters[i];
-        const mert_tensor *t = find_tensor(c, prefix, hf, p->name);
-        char have[96], want[96];
-        if (!t) {
-            if (!strcmp(p->name, "mask_emb")) /* inference never reads it; some exports leave it out */
-                continue;
-            n_missing++;
-            if (strlen(missing) + strlen(p->name) + 3 < sizeof missing)
-                snprintf(missing + strlen(missing), sizeof missing - strlen(missing), " %s", p->name);
-            continue;
-        }
-        if (!same_shape(p, t)) {
-            print_shape(have, t->ndim, t->shape);
-            print_shape(want, p->ndim, p->shape);
-            return mert_fail(e, "tensor %s is %s, and the configuration makes it %s", t->name, have, want);
-        }
-        if (w->views && t->type == MERT_E_F32 && (uintptr_t)t->data % sizeof(float) == 0)
-            w->views[i] = t->data;
-        else if (mert_tensor_read(t, w->values + p->offset, e))
-            return -1;
-        taken[(*n_taken)++] = t;
+    const mert_config *c = &t->w->layout.config;
+    const mert_json *extras = mert_checkpoint_extras(t->c);
+    return !t->naming.hf && mert_config_features(c) == c->width &&
+           (mert_json_get(extras, "cfg") || mert_json_get(extras, "args")) &&
+           !mert_naming_tensor(&t->naming, t->c, "post_extract_proj.weight") &&
+           !mert_naming_tensor(&t->naming, t->c, "post_extract_proj.bias");
+}
+
+static int is_folded(const taking *t)
+{
+    return mert_naming_tensor(&t->naming, t->c, position) &&
+           !mert_naming_tensor(&t->naming, t->c, "encoder.pos_conv.0.weight_g") &&
+           !mert_naming_tensor(&t->naming, t->c, "encoder.pos_conv.0.weight_v");
+}
+
+static void put_identity(float *to, const mert_parameter *p)
+{
+    memset(to, 0, (size_t)p->n * sizeof *to);
+    for (int64_t i = 0; p->ndim == 2 && i < p->shape[0]; i++)
+        to[i * p->shape[1] + i] = 1;
+}
+
+static void note_missing(taking *t, const char *name)
+{
+    size_t used = strlen(t->missing);
+    char full[MERT_NAMING_NAME];
+    t->n_missing++;
+    if (mert_naming_spell(&t->naming, name, full))
+        snprintf(full, sizeof full, "%s%s", t->naming.prefix, name);
+    if (used + strlen(full) + 3 < sizeof t->missing)
+        snprintf(t->missing + used, sizeof t->missing - used, " %s", mert_show(full, strlen(full)).text);
+}
+
+static int take_one(taking *t, int i, mert_error *e)
+{
+    mert_weights *w = t->w;
+    const mert_parameter *p = &w->layout.parameters[i];
+    int direction = !strcmp(p->name, "encoder.pos_conv.0.weight_v");
+    const mert_tensor *x = mert_naming_tensor(&t->naming, t->c, t->folded && direction ? position : p->name);
+    char have[96], want[96];
+    if (!x) {
+        if (t->identity && !strncmp(p->name, "post_extract_proj.", 18))
+            put_identity(w->values + p->offset, p);
+        else if (!(t->folded && !strcmp(p->name, "encoder.pos_conv.0.weight_g")) &&
+                 strcmp(p->name, "mask_emb")) /* inference never reads it; some exports leave it out */
+            note_missing(t, p->name);
+        return 0;
     }
-    return n_missing ? mert_fail(e, "%d tensor%s missing:%s", n_missing, n_missing > 1 ? "s are" : " is", missing) : 0;
+    if (!same_shape(p, x)) {
+        print_shape(have, x->ndim, x->shape);
+        print_shape(want, p->ndim, p->shape);
+        return mert_fail(e, "tensor %s is %s, and the configuration makes it %s", x->name, have, want);
+    }
+    if (!mert_element_is_real(x->type))
+        return mert_fail(e, "tensor %s is of type %s, and weights are read from F32, F16, BF16 or F64", x->name,
+                         mert_tensor_type(x));
+    if (w->views && x->type == MERT_E_F32 && (uintptr_t)x->data % sizeof(float) == 0)
+        w->views[i] = x->data;
+    else if (mert_tensor_read(x, w->values + p->offset, e))
+        return -1;
+    t->taken[t->n_taken++] = x;
+    return 0;
+}
+
+static int take_all(taking *t, mert_error *e)
+{
+    t->identity = needs_no_projection(t);
+    t->folded = is_folded(t);
+    for (int i = 0; i < t->w->layout.count; i++)
+        if (take_one(t, i, e))
+            return -1;
+    if (t->folded)
+        mert_weights_positional_gain(t->w);
+    return t->n_missing ? mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is",
+                                    t->missing)
+                        : 0;
 }
 
 /* Tensors that training leaves in checkpoints and that the model itself does not need. */
@@ -168,6 +142,8 @@ static int known_extra(const char *name, int heads)
 {
     static const char *const always[] = {"encoder_cqt_model.spec_layer.",
                                          "encoder_mel_model.spec_layer.",
+                                         "feature_extractor_cqt.cqt_kernels_", /* nnAudio's tables, made anew */
+                                         "feature_extractor_cqt.lenghts",      /* (its spelling) */
                                          "quantizer.",
                                          "project_q.",
                                          "lm_head.",
@@ -215,11 +191,12 @@ static int nothing_unused(const mert_checkpoint *c, const char *prefix, int head
 
 int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t size)
 {
-    int hf, n = 0, full = 0;
-    const char *prefix = find_prefix(c, &hf);
+    mert_naming naming;
+    int n = 0, full = 0, there = !mert_naming_find(&naming, c, NULL);
+    const char *prefix = naming.prefix;
     size_t used = 0;
     to[0] = 0;
-    for (size_t i = 0; prefix && i < mert_checkpoint_count(c); i++) {
+    for (size_t i = 0; there && i < mert_checkpoint_count(c); i++) {
         const char *name = mert_checkpoint_tensor(c, i)->name;
         if (!strncmp(name, prefix, strlen(prefix)) && !known_extra(name + strlen(prefix), heads))
             continue;
@@ -253,7 +230,7 @@ static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
 static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_json *about, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(c, "packed");
-    const char *hash = mert_json_as_string(mert_json_get(about, "hash"));
+    const char *hash = mert_json_string(about, "hash"), *sum = mert_json_string(about, "xxh64");
     const mert_json *precision = mert_json_get(about, "precision");
     mert_config config;
     int64_t version = 0;
@@ -262,9 +239,10 @@ static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_jso
     if (mert_json_as_int(mert_json_get(about, "version"), &version) || version != MERT_PACKED_VERSION)
         return mert_fail(e, "packed in a way that this version does not know: pack the model again");
     if (!t || t->type != MERT_E_F32 || t->ndim != 1 || (uintptr_t)t->data % 64 || !hash ||
-        sscanf(hash, "%16" SCNx64, &w->hash) != 1)
+        sscanf(hash, "%16" SCNx64, &w->hash) != 1 || !sum || sscanf(sum, "%16" SCNx64, &w->packed_sum) != 1)
         return mert_fail(e, "config.json says that it is packed, and it is not");
-    if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c), e))
+    if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c),
+                            mert_checkpoint_processor(c), e))
         return mert_fail_in(e, "config.json");
     config.codebooks = 0;
     if (mert_layout_make(&w->layout, &config, e))
@@ -279,18 +257,17 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
 {
     const mert_json *about = mert_json_get(mert_checkpoint_config(c), "mert_packed");
     mert_config config;
-    const mert_tensor **taken;
-    size_t n_taken = 0;
-    int hf, bad;
-    const char *prefix = find_prefix(c, &hf);
+    taking t = {.w = w, .c = c};
+    int bad;
     memset(w, 0, sizeof *w);
     if (about)
         return views ? open_packed(w, c, about, e)
                      : mert_fail(e, "packed for mert-encode: there are no single tensors in it");
-    if (!prefix)
-        return mert_fail(e, "no MERT model in it: there is no feature_extractor.conv_layers.0 weight");
+    if (mert_naming_find(&t.naming, c, e))
+        return -1;
     if (mert_checkpoint_config(c)) {
-        if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c), e))
+        if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c),
+                            mert_checkpoint_processor(c), e))
             return mert_fail_in(e, "config.json");
     } else if (mert_json_get(mert_checkpoint_extras(c), "cfg") || mert_json_get(mert_checkpoint_extras(c), "args")) {
         if (mert_config_from_fairseq(&config, mert_checkpoint_extras(c), e))
@@ -301,10 +278,10 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
         config.codebooks = 0;
     if (views ? allocate_views(w, &config, e) : mert_weights_allocate(w, &config, e))
         return -1;
-    taken = calloc(mert_checkpoint_count(c) + (size_t)w->layout.count, sizeof *taken);
-    bad = !taken ? mert_fail(e, "out of memory") : 0;
-    bad = bad || take_all(w, c, prefix, hf, taken, &n_taken, e) || nothing_unused(c, prefix, heads, taken, n_taken, e);
-    free(taken);
+    t.taken = calloc(mert_checkpoint_count(c) + (size_t)w->layout.count, sizeof *t.taken);
+    bad = !t.taken ? mert_fail(e, "out of memory") : 0;
+    bad = bad || take_all(&t, e) || nothing_unused(c, t.naming.prefix, heads, t.taken, t.n_taken, e);
+    free(t.taken);
     if (bad)
         mert_weights_free(w);
     return bad ? -1 : 0;
@@ -330,6 +307,15 @@ int mert_weights_open(mert_weights *w, const char *path, mert_error *e)
     return 0;
 }
 
+int mert_weights_check_sums(const mert_weights *w, const char *path, mert_error *e)
+{
+    if (w->packed)
+        return mts_xxh64(w->packed, (size_t)w->packed_size * sizeof *w->packed, 0) == w->packed_sum
+                   ? 0
+                   : mert_fail(e, "%s: the packed weights are not what their checksum says: the file is damaged", path);
+    return w->source ? mert_checkpoint_check_own(w->source, e) : 0;
+}
+
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e)
 {
     mert_checkpoint *c = mert_checkpoint_open(path, e);
@@ -337,9 +323,9 @@ int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *
     memset(w, 0, sizeof *w);
     if (!c)
         return -1;
-    bad = mert_weights_from(w, c, heads, e);
+    bad = mert_checkpoint_check_own(c, e) ? -1 : mert_weights_from(w, c, heads, e) ? mert_fail_in(e, "%s", path) : 0;
     mert_checkpoint_close(c);
-    return bad ? mert_fail_in(e, "%s", path) : 0;
+    return bad;
 }
 
 /* ---- saving ---- */
@@ -360,15 +346,42 @@ static int write_text(const char *dir, const char *name, char *text, mert_error 
     return bad;
 }
 
+/* The tensors and, with their checksums in the metadata, config.json and preprocessor_config.json (both are freed). */
+static int write_model(const char *dir, const mert_tensor_out *tensors, size_t n, char *config, char *preprocessor,
+                       mert_error *e)
+{
+    char sums[2][17], *path = mert_path_join(dir, "model.safetensors");
+    const char *const about[][2] = {{"mert_config", sums[0]}, {"mert_preprocessor", sums[1]}};
+    int bad;
+    if (!path || !config || !preprocessor) {
+        free(path);
+        free(config);
+        free(preprocessor);
+        return mert_fail(e, "%s: out of memory", dir);
+    }
+    snprintf(sums[0], sizeof sums[0], "%016" PRIx64, mts_xxh64(config, strlen(config), 0));
+    snprintf(sums[1], sizeof sums[1], "%016" PRIx64, mts_xxh64(preprocessor, strlen(preprocessor), 0));
+    bad = mert_make_directory(dir, e) || mert_safetensors_write_about(path, tensors, n, about, 2, e);
+    free(path);
+    if (bad) {
+        free(config);
+        free(preprocessor);
+        return -1;
+    }
+    bad = write_text(dir, "config.json", config, e);
+    if (bad)
+        free(preprocessor);
+    return bad || write_text(dir, "preprocessor_config.json", preprocessor, e) ? -1 : 0;
+}
+
 static int save(const mert_weights *w, const char *dir, int hf, mert_error *e)
 {
     const mert_layout *l = &w->layout;
     mert_tensor_out *out = calloc((size_t)l->count, sizeof *out);
     char(*names)[128] = calloc((size_t)l->count, sizeof *names);
-    char *path = mert_path_join(dir, "model.safetensors");
     mert_config config = l->config;
     size_t n = 0;
-    int bad = !out || !names || !path ? mert_fail(e, "%s: out of memory", dir) : mert_make_directory(dir, e);
+    int bad = !out || !names ? mert_fail(e, "%s: out of memory", dir) : 0;
     for (int i = 0; !bad && i < l->count; i++) {
         const mert_parameter *p = &l->parameters[i];
         if (!hf)
@@ -382,12 +395,9 @@ static int save(const mert_weights *w, const char *dir, int hf, mert_error *e)
     }
     if (hf)
         config.codebooks = 0;
-    bad = bad || mert_safetensors_write(path, out, n, e) ||
-          write_text(dir, "config.json", mert_config_to_hf(&config), e) ||
-          write_text(dir, "preprocessor_config.json", mert_config_to_preprocessor(&config), e);
+    bad = bad || write_model(dir, out, n, mert_config_to_hf(&config), mert_config_to_preprocessor(&config), e);
     free(out);
     free(names);
-    free(path);
     return bad ? -1 : 0;
 }
 
@@ -429,32 +439,21 @@ int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t
                              mert_error *e)
 {
     mert_tensor_out out = {.name = "packed", .type = MERT_E_F32, .ndim = 1, .shape = {size}, .data = packed};
-    char *path = mert_path_join(dir, "model.safetensors");
-    int bad = !path ? mert_fail(e, "%s: out of memory", dir) : 0;
-    bad = bad || mert_make_directory(dir, e) || mert_safetensors_write(path, &out, 1, e) ||
-          write_text(dir, "config.json", packed_config(w, packed, size, as), e) ||
-          write_text(dir, "preprocessor_config.json", mert_config_to_preprocessor(&w->layout.config), e);
-    free(path);
-    return bad ? -1 : 0;
+    return write_model(dir, &out, 1, packed_config(w, packed, size, as),
+                       mert_config_to_preprocessor(&w->layout.config), e);
 }
 
 uint64_t mert_weights_hash(const mert_weights *w)
 {
+    enum { MOST = 4 * MERT_CONV_MAX + 16 * MERT_LAYERS_MAX + 16 }; /* what inference needs: weights.c */
     const mert_layout *l = &w->layout;
-    mert_named_values *v = calloc((size_t)l->count + 1, sizeof *v);
+    mert_named_values v[MOST]; /* here, since there is no way to say that memory is out */
     size_t n = 0;
-    uint64_t h;
-    if (w->packed) {
-        free(v);
+    if (w->packed)
         return w->hash;
-    }
-    if (!v)
-        return 0;
-    for (int i = 0; i < l->count; i++)
+    for (int i = 0; i < l->count && n < MOST; i++)
         if (!l->parameters[i].training_only)
             v[n++] = (mert_named_values){l->parameters[i].name, mert_weights_values(w, &l->parameters[i]),
                                          l->parameters[i].n};
-    h = mert_model_hash(v, n);
-    free(v);
-    return h;
+    return mert_model_hash(v, n);
 }

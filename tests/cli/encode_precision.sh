@@ -75,7 +75,7 @@ check_fails "packed for bf16, asked for f32" 1 'p16: packed for products in bf16
 check_fails "packed for f32, asked for bf16" 1 'p32: packed for products in f32, and bf16 is asked for .--precision.' \
     sh -c "mert-encode -m $t/p32 --precision bf16 $t/a.mts > /dev/null"
 cp -r "$t/p16" "$t/later"
-sed 's/"precision": "bf16"/"precision": "fp4"/' "$t/p16/config.json" > "$t/later/config.json"
+sed 's/"precision": "bf16"/"precision": "fp4"/; s/{/{"mert_edited": true,/' "$t/p16/config.json" > "$t/later/config.json"
 check_fails "packed for what is not known here" 1 'later: packed for a precision that this version does not know' \
     sh -c "mert-encode -m $t/later --precision bf16 $t/a.mts > /dev/null"
 check_fails "another layout has no precision" 2 '--precision is for --to packed' \

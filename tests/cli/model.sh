@@ -192,19 +192,19 @@ wrong() { rm -rf "$t/wrong"; cp -r "$t/$1" "$t/wrong"; }
 end_of() { echo $(($(wc -c < "$1") - $2)); }
 answer=$t/wrong/known_answer.safetensors
 wrong a; poke "$t/wrong/model.safetensors" "$(end_of "$t/wrong/model.safetensors" 5001)" '\076' # an exponent
-check_fails "a weight that changed" 1 'wrong/known_answer.safetensors: made by another model' \
+check_fails "a weight that changed" 1 'wrong/model.safetensors: header and tensors: the checksum does not fit' \
     mert-model verify "$t/wrong"
 wrong a; poke "$answer" "$(end_of "$answer" 2)" '\300\100'
-check_fails "an answer that changed" 1 'wrong/known_answer.safetensors: another answer: hidden state 2 differs by' \
+check_fails "an answer that changed" 1 'wrong/known_answer.safetensors: the checksum does not fit' \
     mert-model verify "$t/wrong"
 wrong a; head -c 30000 "$t/a/known_answer.safetensors" > "$answer"
 check_fails "half an answer" 1 'known_answer.safetensors: .*truncated' \
     mert-model verify "$t/wrong"
 wrong a; cp "$t/heads/model.safetensors" "$answer"
-check_fails "no answer at all" 1 'known_answer.safetensors: no tensor hash' \
+check_fails "no answer at all" 1 'config.json: not the file that was written with this model' \
     mert-model verify "$t/wrong"
 wrong packed; poke "$t/wrong/model.safetensors" "$(end_of "$t/wrong/model.safetensors" 5001)" '\076'
-check_fails "a packed weight that changed" 1 'wrong: the packed weights are not what their checksum says' \
+check_fails "a packed weight that changed" 1 'wrong/model.safetensors: header and tensors: the checksum does not fit' \
     mert-model verify "$t/wrong"
 for where in a a/.; do
     check_fails "a model is not written over itself ($where)" 1 'is the model itself' \

@@ -65,6 +65,8 @@ typedef struct states {
 static void keep_state(void *self, int index, const float *hidden)
 {
     states *s = self;
+    if (index > LAYERS) /* before the final norm: mert-encode --layers last-raw */
+        return;
     s->seen += index == s->seen;
     mert_copy(ops, .to = s->state[index], .from = hidden, .n = s->n);
 }

@@ -12,6 +12,8 @@ enum { EXTRA_MAX = 8 };
 typedef struct change {
     const char *prefix;                  /* before HF's names */
     int new_norm;                        /* weight norm by newer torch's names */
+    int folded;                          /* no weight norm: the weight itself */
+    int integers;                        /* extra tensors are of I32, not F32 */
     const char *extra[EXTRA_MAX];        /* tensors beside the model, [2] each */
     const char *drop, *rename, *reshape; /* a tensor by HF's name */
     const char *from, *to;               /* in config.json */
@@ -73,7 +75,11 @@ static const char *make(const char *type, const change *c)
         const char *norm = strstr(t->name, "weight_g"), *at = norm ? norm : strstr(t->name, "weight_v");
         if (c->drop && !strcmp(t->name, c->drop))
             continue;
-        if (at && c->new_norm)
+        if (c->folded && norm)
+            continue;
+        if (at && c->folded)
+            snprintf(names[n], sizeof names[n], "%s%.*sweight", c->prefix, (int)(at - t->name), t->name);
+        else if (at && c->new_norm)
             snprintf(names[n], sizeof names[n], "%s%.*sparametrizations.weight.original%d", c->prefix,
                      (int)(at - t->name), t->name, !norm);
         else
@@ -88,7 +94,7 @@ static const char *make(const char *type, const change *c)
         n++;
     }
     for (int i = 0; i < EXTRA_MAX && c->extra[i]; i++)
-        out[n++] = (mert_tensor_out){.name = c->extra[i], .type = MERT_E_F32, .ndim = 1, .shape = {2}, .data = two};
+        out[n++] = (mert_tensor_out){.name = c->extra[i], .type = c->integers ? MERT_E_I32 : MERT_E_F32, .ndim = 1, .shape = {2}, .data = two};
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     bad = !m || mert_safetensors_write(path, out, n, &e) || put_config(dir, type, c) ||
           put_text(dir, "preprocessor_config.json", "{\"do_normalize\": false, \"sampling_rate\": 24000}");
@@ -144,6 +150,54 @@ TEST(wav2vec2_with_what_it_was_trained_with)
                                                "project_q.weight", "project_hid.weight"}}));
 }
 
+TEST(behind_any_one_prefix)
+{
+    static const char *const prefixes[] = {"module.", "state_dict.model.", "w2v_encoder.w2v_model.", "model.hubert.",
+                                           "upstream.model.", "unispeech_sat.", "a.name.nobody.thought.of."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        CHECK(opens("hubert", (change){.prefix = prefixes[i], .new_norm = (int)i % 2, .extra = {"proj.weight"}}));
+    CHECK(opens("hubert", (change){.prefix = "model.", .extra = {"ema.feature_extractor.conv_layers.0.conv.weight"}}));
+    CHECK(refused("hubert", (change){.prefix = "student.",
+                                     .extra = {"teacher.feature_extractor.conv_layers.0.conv.weight"}},
+                  "several models in it: behind student. and behind teacher."));
+}
+
+TEST(what_is_no_weight_is_no_obstacle)
+{
+    CHECK(opens("hubert", (change){.prefix = "hubert.", .integers = 1, .extra = {"hubert.encoder.num_batches_tracked",
+                                                                              "step"}}));
+    CHECK(opens("mert_model", (change){.prefix = "",
+                                       .extra = {"feature_extractor_cqt.cqt_kernels_real", "feature_extractor_cqt.lenghts",
+                                                 "feature_extractor_cqt.cqt_kernels_imag"}}));
+}
+
+TEST(integers_are_no_weights)
+{
+    CHECK(refused("hubert", (change){.prefix = "", .drop = "encoder.layers.1.layer_norm.bias", .integers = 1,
+                                     .extra = {"encoder.layers.1.layer_norm.bias"}}, "encoder.layers.1.layer_norm.bias is"));
+}
+
+/* The gain becomes the direction's length for each tap: the product is what it was. */
+TEST(weight_norm_that_was_folded)
+{
+    change c = {.prefix = "", .folded = 1};
+    mert_error e = {{0}};
+    mert_weights w;
+    const mert_parameter *v;
+    const float *x, *g;
+    double s = 0;
+    const char *dir = make("hubert", &c);
+    CHECK(dir && !mert_weights_open(&w, dir, &e));
+    v = mert_layout_find(&w.layout, "encoder.pos_conv.0.weight_v");
+    x = mert_weights_values(&w, v);
+    g = mert_weights_values(&w, mert_layout_find(&w.layout, "encoder.pos_conv.0.weight_g"));
+    for (int64_t i = 3; i < v->n; i += v->shape[2])
+        s += (double)x[i] * x[i];
+    CHECK(s > 0);
+    CHECK_NEAR(g[3], sqrt(s), 1e-6 * sqrt(s));
+    mert_weights_free(&w);
+}
+
 TEST(no_mask_embedding)
 {
     CHECK(opens("hubert", (change){.prefix = "", .drop = "masked_spec_embed"}));
@@ -152,8 +206,8 @@ TEST(no_mask_embedding)
 TEST(a_tensor_more_less_or_other)
 {
     static const char name[] = "encoder.layers.1.feed_forward.output_dense.weight";
-    CHECK(refused("hubert", (change){.prefix = "", .drop = name}, "1 tensor is missing: encoder.layers.1.fc2.weight"));
-    CHECK(refused("hubert", (change){.prefix = "hubert.", .rename = name}, "missing: encoder.layers.1.fc2.weight"));
+    CHECK(refused("hubert", (change){.prefix = "", .drop = name}, "1 tensor is missing: encoder.layers.1.feed_forward.output_dense.weight"));
+    CHECK(refused("hubert", (change){.prefix = "hubert.", .rename = name}, "missing: hubert.encoder.layers.1.feed_forward.output_dense.weight"));
     CHECK(refused("hubert", (change){.prefix = "", .reshape = name},
                   "output_dense.weight is [4608], and the configuration makes it [48, 96]"));
     CHECK(refused("wav2vec2", (change){.prefix = "wav2vec2.", .extra = {"wav2vec2.adapter.layers.0.conv.weight"}},
@@ -171,14 +225,14 @@ TEST(configurations_that_contradict_the_tensors)
                {"\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "not a multiple of num_attention_heads 5"},
                {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2", "no place for: encoder.layers.2"},
                {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "16 tensors are missing: encoder.layers.3"},
-               {"\"conv_bias\": false", "\"conv_bias\": true", "missing: feature_extractor.conv_layers.0.0.bias"},
+               {"\"conv_bias\": false", "\"conv_bias\": true", "missing: feature_extractor.conv_layers.0.conv.bias"},
                {"\"feat_extract_norm\": \"group\"", "\"feat_extract_norm\": \"layer\"",
-                "missing: feature_extractor.conv_layers.1.2.1.weight"},
+                "missing: feature_extractor.conv_layers.1.layer_norm.weight"},
                {"\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", "hidden_act is 'relu'"},
                {"\"hidden_act\": \"gelu\"", "\"hidden_act\": [\"gelu\"]", "hidden_act is not a string"},
                {"\"layer_norm_eps\": 1e-05", "\"layer_norm_eps\": \"1e-05\"", "layer_norm_eps is not a number"},
                {"\"sample_rate\": 24000", "\"sample_rate\": 16000",
-                "16000 Hz, but the preprocessor's sampling_rate is 24000 Hz"}};
+                "16000 Hz in config.json, but sampling_rate is 24000 Hz in preprocessor_config.json"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK(refused("hubert", (change){.prefix = "", .from = bad[i].from, .to = bad[i].to}, bad[i].says));
 }
@@ -199,6 +253,10 @@ int main(void)
 {
     RUN(hubert_bare_and_under_a_head);
     RUN(wav2vec2_with_what_it_was_trained_with);
+    RUN(behind_any_one_prefix);
+    RUN(what_is_no_weight_is_no_obstacle);
+    RUN(integers_are_no_weights);
+    RUN(weight_norm_that_was_folded);
     RUN(no_mask_embedding);
     RUN(a_tensor_more_less_or_other);
     RUN(configurations_that_contradict_the_tensors);

@@ -1,0 +1,144 @@
+#include "naming.h"
+
+#include "../../formats/bytes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* fairseq's spelling on the left, HF's on the right, for what stands inside a name. */
+static const struct { const char *fairseq, *hf; } renamed[] = {
+    {"post_extract_proj.", "feature_projection.projection."},
+    {"encoder.layer_norm.", "encoder.layer_norm."},       /* before the next, which is a part of it */
+    {"encoder.pos_conv.0.", "encoder.pos_conv_embed.conv."},
+    {".self_attn_layer_norm.", ".layer_norm."},
+    {".self_attn.", ".attention."},
+    {".fc1.", ".feed_forward.intermediate_dense."},
+    {".fc2.", ".feed_forward.output_dense."},
+};
+
+int mert_name_to_hf(const char *name, char to[128])
+{
+    int layer, used = 0;
+    if (!strcmp(name, "mask_emb")) {
+        snprintf(to, 128, "masked_spec_embed");
+        return 0;
+    }
+    if (!strncmp(name, "layer_norm.", 11)) {
+        snprintf(to, 128, "feature_projection.%s", name);
+        return 0;
+    }
+    if (sscanf(name, "feature_extractor.conv_layers.%d.%n", &layer, &used) == 1 && used) {
+        const char *rest = name + used;
+        if (!strncmp(rest, "0.", 2))
+            snprintf(to, 128, "feature_extractor.conv_layers.%d.conv.%s", layer, rest + 2);
+        else /* "2." GroupNorm, "2.1." LayerNorm */
+            snprintf(to, 128, "feature_extractor.conv_layers.%d.layer_norm.%s", layer, strrchr(rest, '.') + 1);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof renamed / sizeof *renamed; i++) {
+        const char *at = strstr(name, renamed[i].fairseq);
+        if (at) {
+            snprintf(to, 128, "%.*s%s%s", (int)(at - name), name, renamed[i].hf, at + strlen(renamed[i].fairseq));
+            return 0;
+        }
+    }
+    if (!strncmp(name, "encoder.", 8)) {
+        snprintf(to, 128, "%s", name);
+        return 0;
+    }
+    return -1;
+}
+
+/* Weight norm as newer torch stores it. */
+static int new_weight_norm_name(const char *name, char to[128])
+{
+    const char *g = strstr(name, ".weight_g"), *v = strstr(name, ".weight_v"), *at = g ? g : v;
+    if (!at)
+        return -1;
+    snprintf(to, 128, "%.*s.parametrizations.weight.original%d", (int)(at - name), name, g ? 0 : 1);
+    return 0;
+}
+
+/* The length of what stands before the first convolution's weight in this name; -1: it is another tensor. */
+static int prefix_of(const char *name, int *hf)
+{
+    static const char *const first[] = {"feature_extractor.conv_layers.0.0.weight",
+                                        "feature_extractor.conv_layers.0.conv.weight"};
+    size_t n = strlen(name);
+    for (int i = 0; i < 2; i++) {
+        size_t m = strlen(first[i]);
+        if (n < m || strcmp(name + n - m, first[i]) || (n > m && name[n - m - 1] != '.') ||
+            n - m >= MERT_NAMING_PREFIX)
+            continue;
+        *hf = i;
+        return (int)(n - m);
+    }
+    return -1;
+}
+
+/* The file's own model comes before what else is in it. */
+static int rank(const char *prefix, int n)
+{
+    return n == 0 ? 0 : n == 6 && !strncmp(prefix, "model.", 6) ? 1 : 2;
+}
+
+int mert_naming_find(mert_naming *to, const mert_checkpoint *c, mert_error *e)
+{
+    const char *best = NULL, *other = NULL;
+    int best_n = 0, other_n = 0, hf;
+    *to = (mert_naming){.hf = 0};
+    for (size_t i = 0; i < mert_checkpoint_count(c); i++) {
+        const char *name = mert_checkpoint_tensor(c, i)->name;
+        int n = prefix_of(name, &hf);
+        if (strstr(name, ".parametrizations."))
+            to->newer = 1;
+        if (n < 0)
+            continue;
+        if (best && rank(name, n) >= rank(best, best_n)) {
+            other = rank(name, n) == rank(best, best_n) ? name : other;
+            other_n = other == name ? n : other_n;
+            continue;
+        }
+        best = name;
+        best_n = n;
+        to->hf = hf;
+        other = NULL;
+    }
+    if (!best)
+        return mert_fail(e, "no MERT model in it: there is no feature_extractor.conv_layers.0 weight");
+    if (other && other_n == best_n && !strncmp(best, other, (size_t)best_n))
+        return mert_fail(e, "the first convolution is in it by two names: %s and %s", mert_show(best, strlen(best)).text,
+                         mert_show(other, strlen(other)).text);
+    if (other)
+        return mert_fail(e, "several models in it: behind %s and behind %s", mert_show(best, (size_t)best_n).text,
+                         mert_show(other, (size_t)other_n).text);
+    memcpy(to->prefix, best, (size_t)best_n);
+    return 0;
+}
+
+int mert_naming_spell(const mert_naming *n, const char *name, char to[MERT_NAMING_NAME])
+{
+    char own[128], newer[128];
+    if (!n->hf)
+        snprintf(own, sizeof own, "%s", name);
+    else if (mert_name_to_hf(name, own))
+        return -1;
+    if (!n->newer || new_weight_norm_name(own, newer))
+        strcpy(newer, own);
+    snprintf(to, MERT_NAMING_NAME, "%s%s", n->prefix, newer);
+    return 0;
+}
+
+const mert_tensor *mert_naming_tensor(const mert_naming *n, const mert_checkpoint *c, const char *name)
+{
+    mert_naming other = *n;
+    char full[MERT_NAMING_NAME];
+    const mert_tensor *t;
+    if (mert_naming_spell(n, name, full))
+        return NULL;
+    if ((t = mert_checkpoint_find(c, full)))
+        return t;
+    other.newer = !n->newer;
+    mert_naming_spell(&other, name, full);
+    return mert_checkpoint_find(c, full);
+}
