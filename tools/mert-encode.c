@@ -85,7 +85,6 @@ typedef struct state {
     struct { float *pcm; int64_t n, room; } clips[2]; /* one is computed, the other gathers */
     int turn;                 /* which gathers */
     piece computed;
-    int refused;              /* what was to be written is no number: the item fails, not the run */
     int fresh;                /* of the item whose rows come next, none has come yet */
     mert_sink *sink;
     void *rows;               /* numbers on their way out: BLOCK rows */
@@ -95,33 +94,17 @@ enum { BLOCK = 64 };
 
 /* ---- out ---- */
 
-/* A number that is none, or became none on its way to fewer bits, fails its item. */
-static int refuse(state *s, float x, mert_error *e)
-{
-    s->refused = 1;
-    return isfinite(x) ? mert_fail(e, "a hidden state holds %g, which is more than %s can: --dtype %s", (double)x,
-                                   dtypes[dtype], dtype == 1 ? "bf16 or f32" : "f32")
-                       : mert_fail(e, "a hidden state holds %g: no finite number", (double)x);
-}
-
 static int write_rows(void *self, const float *rows, int64_t n, mert_error *e)
 {
-    static const uint16_t infinity[] = {0, 0x7c00, 0x7f80}; /* the exponent of f16, of bf16 */
     state *s = self;
     int64_t width = mert_inference_width(s->inference);
     uint16_t *half = s->rows;
-    for (int64_t i = 0; dtype == 0 && i < n * width; i++)
-        if (!isfinite(rows[i]))
-            return refuse(s, rows[i], e);
     if (dtype == 0)
         return mert_sink_write(s->sink, rows, n, e);
     for (int64_t t = 0; t < n; t += BLOCK) {
         int64_t block = n - t < BLOCK ? n - t : BLOCK;
         for (int64_t i = 0; i < block * width; i++)
             half[i] = dtype == 1 ? mert_to_f16(rows[t * width + i]) : mert_to_bf16(rows[t * width + i]);
-        for (int64_t i = 0; i < block * width; i++)
-            if ((half[i] & infinity[dtype]) == infinity[dtype])
-                return refuse(s, rows[t * width + i], e);
         if (mert_sink_write(s->sink, half, block, e))
             return -1;
     }
@@ -185,13 +168,6 @@ static int turn_over(state *s, const piece *next, mert_error *e)
     if (!done.dropped)
         bad = take_answer(s, &done, rows, n, e);
     mert_relay_release(s->relay);
-    if (bad && s->refused && done.last) { /* another item is open by now */
-        s->refused = 0;
-        s->fresh = 1;
-        why = *e;
-        return mert_sink_fail(s->sink, &why, e);
-    }
-    s->refused = 0;
     return bad;
 }
 

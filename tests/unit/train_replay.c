@@ -2,8 +2,8 @@
  * one comes there. */
 #include "train_corpus.h"
 
-static const spec new_one = {"new", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0};
-static const spec old_one = {"old", MTS_I16, 24000, 320, 2, 11, 12, -1, 0xc0de, 0, 24000, 0};
+static const spec new_one = {"new", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0, 0};
+static const spec old_one = {"old", MTS_I16, 24000, 320, 2, 11, 12, -1, 0xc0de, 0, 24000, 0, 0};
 
 static mert_corpus c, older;
 
