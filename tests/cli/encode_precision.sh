@@ -59,8 +59,8 @@ cut_short() { # the packed weights are read where they are mapped
     mert-encode -m "$t/cut" "$t/open" > "$t/x" & pid=$!
     exec 7> "$t/open"
     head -c 500 "$t/a.mts" >&7 # it has opened the model by the time that it reads this
-    while ! grep -q 'cut/model.safetensors' /proc/$pid/maps; do sleep 0.02; done
-    sleep 0.1
+    i=0 # it waits for more of the stream: all that it does before is done
+    while ! cat /proc/$pid/task/*/wchan 2> "$t/err" | grep -q pipe && [ $i -lt 600 ]; do sleep 0.02; i=$((i + 1)); done
     truncate -s 4096 "$t/cut/model.safetensors"
     tail -c +501 "$t/a.mts" >&7
     exec 7>&-

@@ -57,7 +57,7 @@ ended() { # while its input is still open: the label file is on its way, and goe
     exec 7> "$t/open"
     cat "$t/one.mts" >&7
     i=0
-    while ! ls "$t/ended" | grep -q tmp && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
+    while ! ls "$t/ended" | grep -q tmp && [ $i -lt 6000 ] && kill -0 $pid; do sleep 0.05; i=$((i + 1)); done
     ls "$t/ended" | grep -q tmp && kill -TERM $pid
     wait $pid
     rc=$?

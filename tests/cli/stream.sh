@@ -45,7 +45,7 @@ killed_writer() { # what comes after it in the pipe
     sh -c "tee $t/copy < $t/mid | $1" > "$t/told" 2> "$t/said" & reader=$!
     exec 3> "$t/in"
     head -c 2500000 "$t/long.mts" >&3
-    for i in $(seq 400); do [ "$(wc -c < "$t/copy" 2> /dev/null || echo 0)" -gt 1000000 ] && break; sleep 0.05; done
+    for i in $(seq 6000); do [ "$(wc -c < "$t/copy" 2> /dev/null || echo 0)" -gt 1000000 ] && break; sleep 0.05; done
     kill -9 $writer
     exec 3>&-
     wait $writer 2> /dev/null

@@ -514,7 +514,7 @@ TEST(a_pipe_that_flows_is_not_waited_for)
     mts_write_record(w, &r);
     mts_write_frames(w, data, 2);
     CHECK(!mts_write_record_end(w));
-    alarm(20);
+    alarm(300);
     mts_reader *reader = mts_reader_open(in, "pipe");
     static const int events[] = {MTS_BEGIN, MTS_RECORD, MTS_CHUNK, MTS_RECORD_END};
     for (int i = 0; i < 4; i++)
