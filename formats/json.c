@@ -1,6 +1,7 @@
 #include "json.h"
 
 #include "file.h"
+#include "text.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -32,9 +33,11 @@ mert_json *mert_json_read(const char *path, mert_error *e)
     size_t size;
     char *text = mert_json_file(path, &size, e);
     mert_json *j;
+    int mark;
     if (!text)
         return NULL;
-    j = mert_json_parse(text, size, path, e);
+    mark = mert_text_mark(path, text, size, e);
+    j = mark < 0 ? NULL : mert_json_parse(text + mark, size - (size_t)mark, path, e);
     free(text);
     return j;
 }

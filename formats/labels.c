@@ -323,7 +323,7 @@ static mert_output *write_meta(const mert_labels_writer *w, int k, mert_error *e
 {
     const mts_record *r = &w->first;
     mert_labels_meta m
-        = {r->classes[k], r->frame_rate_num, r->frame_rate_den, r->model, k, w->manifest, w->next, w->failed};
+        = {r->classes[k], r->frame_rate_num, r->frame_rate_den, r->model, k, w->manifest, w->next, w->failed, 0};
     char *name = file_name(w, k, e);
     mert_output *o = name ? mert_labels_meta_open(name, &m, e) : NULL;
     free(name);
@@ -411,9 +411,13 @@ int mert_labels_commit(mert_labels_writer *w, mert_error *e)
     for (int k = 0; k < w->K && !bad && w->dict; k++)
         bad = dictionary(w, k, mert_label_dict_write, e);
     for (int k = 0; k < w->K && !bad; k++) {
+        char *name = file_name(w, k, e);
         o = f[k].meta;
+        if ((bad = !name))
+            break;
         f[k].meta = NULL;
-        bad = mert_output_commit(o, e);
+        bad = mert_labels_meta_commit(o, name, e);
+        free(name);
     }
     for (int k = 0; k < w->K; k++) {
         mert_output_abandon(f[k].meta);

@@ -15,6 +15,7 @@
  *     manifest=fedcba9876543210
  *     rows=57
  *     failed_rows=1
+ *     hash=00112233aabbccdd      (XXH64 of the label file's bytes; without it, or zeros: not known)
  *
  * Where a dict.NAME.txt stands beside a text file (labels_dict.h), its lines are the classes, in their order, whatever
  * they are called; the official reader of arrays takes their numbers as they are, and so does this one. */
@@ -37,6 +38,7 @@ typedef struct mert_labels_meta {
     uint64_t manifest;                      /* hash of the manifest whose rows these are; 0: not known */
     int64_t rows;
     int64_t failed_rows;                    /* how many lines are empty because their item failed */
+    uint64_t hash;                          /* XXH64 of the label file's bytes; 0: not known */
 } mert_labels_meta;
 
 /* The name of codebook k's file, to be freed: the pattern with k for its %d. NULL: out of memory. */
@@ -79,6 +81,8 @@ typedef struct mert_labels {
     mert_labels_meta meta;  /* without a .meta: hashes 0 ("unverified"), classes those of the dictionary, or 0 */
     int verified;           /* a .meta was there and fits the file */
     int64_t rows;
+    uint64_t hash;          /* for mert_labels_hash */
+    int cut;                /* text whose last line has no end */
     mert_label_dict *dict;  /* NULL: none */
     const char *text;       /* the mapped file; row i is text[offset[i] .. offset[i+1]) */
     int64_t *offset;
@@ -86,10 +90,14 @@ typedef struct mert_labels {
     mert_npy *npy;          /* the mapped array; NULL: it is text */
 } mert_labels;
 
-/* Maps the file and finds its lines (\r\n is fine). With a .meta or a dictionary beside it, everything is checked
- * against them here: the number of rows and of classes, and every label; an error names what does not fit. */
+/* Maps the file and finds its lines (a text as text.h says). With a .meta or a dictionary beside it, everything is
+ * checked against them here: the file's bytes, the number of rows and of classes, and every label; an error names what
+ * does not fit. A .meta without a hash comes from 0.1, whose files end every line: one whose last line has no end was
+ * cut. Without a .meta such a file is read, and ->cut says so. */
 int mert_labels_open(mert_labels *l, const char *path, mert_error *e);
 void mert_labels_close(mert_labels *l);
+/* XXH64 of the file's bytes; read once more where no .meta told it. */
+uint64_t mert_labels_hash(mert_labels *l);
 /* Number of labels in a row (0: failed), and the classes [first, first+n) of it into to[]. A token that is no class
  * (not in the dictionary; without one, no integer within [0, classes), or [0, 2^31) where classes is 0) is an error
  * naming file, line and column; for arrays row and place. */

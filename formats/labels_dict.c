@@ -3,6 +3,7 @@
 
 #include "file.h"
 #include "stream/mts.h"
+#include "text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -101,7 +102,7 @@ static int add_line(mert_label_dict *d, const char *line, size_t size, mert_erro
     const int64_t number = d->n + 1;
     const char *blank;
     size_t digits;
-    while (size && (line[size - 1] == ' ' || line[size - 1] == '\t' || line[size - 1] == '\r'))
+    while (size && (line[size - 1] == ' ' || line[size - 1] == '\t'))
         size--;
     blank = memrchr(line, ' ', size);
     digits = blank ? size - (size_t)(blank + 1 - line) : 0;
@@ -149,7 +150,10 @@ static int make_table(mert_label_dict *d, mert_error *e)
 static mert_label_dict *read_dict(char *path, mert_error *e)
 {
     mert_label_dict *d = calloc(1, sizeof *d);
+    mert_text t;
+    const char *line;
     size_t size;
+    int got;
     if (!d) {
         mert_fail(e, "%s: out of memory", path);
         free(path);
@@ -159,12 +163,13 @@ static mert_label_dict *read_dict(char *path, mert_error *e)
     d->plain = 1;
     if (!(d->text = mert_file_read(path, file_max, &size, e)))
         goto fail;
-    for (const char *p = d->text, *end = d->text + size, *stop; p < end; p = stop + 1) {
-        if (!(stop = memchr(p, '\n', (size_t)(end - p))))
-            stop = end;
-        if (add_line(d, p, (size_t)(stop - p), e))
+    if (mert_text_open(&t, path, d->text, size, e))
+        goto fail;
+    while ((got = mert_text_next(&t, &line, &size, e)) > 0)
+        if (add_line(d, line, size, e))
             goto fail;
-    }
+    if (got < 0)
+        goto fail;
     if (!d->n) {
         mert_fail(e, "%s: lists no class", path);
         goto fail;

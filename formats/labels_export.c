@@ -148,7 +148,7 @@ static int write_set(const char *path, const mert_labels *l, const unsigned char
         mert_fail(e, "%s: cannot replace: %s", o->path, strerror(errno));
     } else if (!write_labels(path, l, keep, e)
                && !(l->dict ? mert_label_dict_copy(path, l->dict, e) : mert_label_dict_write(path, meta.classes, e))) {
-        return mert_output_commit(o, e);
+        return mert_labels_meta_commit(o, path, e);
     }
     mert_output_abandon(o);
     return -1;

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "labels_meta.h"
 
+#include "text.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,7 +11,7 @@
 
 enum { META_MAX = 1 << 16 };
 enum { HAS_CLASSES = 1, HAS_RATE = 2, HAS_CODEBOOK = 4, HAS_INDEX = 8, HAS_MANIFEST = 16, HAS_ROWS = 32,
-       HAS_FAILED = 64 };
+       HAS_FAILED = 64, HAS_HASH = 128 };
 
 static int parse_int(const char *s, int64_t min, int64_t max, int64_t *to)
 {
@@ -43,7 +45,7 @@ static int parse_rate(char *s, mert_labels_meta *m)
 static int parse_field(mert_labels_meta *m, const char *key, char *value)
 {
     static const char *const keys[] = {"classes",  "frame_rate", "codebook",   "codebook_index",
-                                       "manifest", "rows",       "failed_rows"};
+                                       "manifest", "rows",       "failed_rows", "hash"};
     size_t i = 0;
     int bad;
     while (i < sizeof keys / sizeof *keys && strcmp(keys[i], key))
@@ -56,29 +58,38 @@ static int parse_field(mert_labels_meta *m, const char *key, char *value)
     case HAS_MANIFEST: bad = parse_hash(value, &m->manifest); break;
     case HAS_ROWS: bad = parse_int(value, 0, INT64_MAX, &m->rows); break;
     case HAS_FAILED: bad = parse_int(value, 0, INT64_MAX, &m->failed_rows); break;
+    case HAS_HASH: bad = parse_hash(value, &m->hash); break;
     default: return 0;
     }
     return bad ? -1 : 1 << i;
 }
 
-static int parse_meta(mert_labels_meta *m, char *text, const char *path, mert_error *e)
+static int parse_meta(mert_labels_meta *m, char *text, size_t size, const char *path, mert_error *e)
 {
-    char *line, *next = text, *equals;
-    int seen = 0, got;
-    for (int number = 1; (line = strsep(&next, "\n")); number++) {
-        line[strcspn(line, "\r")] = 0;
+    mert_text t;
+    char *line, *equals, *value;
+    int seen = 0, got, more;
+    if (mert_text_open(&t, path, text, size, e))
+        return -1;
+    while ((more = mert_text_line(&t, &line, e)) > 0) {
+        const int number = (int)t.number;
+        line = mert_text_trim(line);
         if (!*line)
             continue;
         if (!(equals = strchr(line, '=')))
             return mert_fail(e, "%s:%d: not key=value: '%.60s'", path, number, line);
         *equals = 0;
-        got = parse_field(m, line, equals + 1);
+        line = mert_text_trim(line);
+        value = mert_text_trim(equals + 1);
+        got = parse_field(m, line, value);
         if (got < 0)
-            return mert_fail(e, "%s:%d: '%.60s' cannot be the value of %s", path, number, equals + 1, line);
+            return mert_fail(e, "%s:%d: '%.60s' cannot be the value of %s", path, number, value, line);
         if (seen & got)
             return mert_fail(e, "%s:%d: %s for the second time", path, number, line);
         seen |= got;
     }
+    if (more < 0)
+        return -1;
     if (!(seen & HAS_CLASSES) || !(seen & HAS_ROWS))
         return mert_fail(e, "%s: says nothing about %s", path, seen & HAS_CLASSES ? "rows" : "classes");
     return 0;
@@ -87,6 +98,7 @@ static int parse_meta(mert_labels_meta *m, char *text, const char *path, mert_er
 int mert_labels_meta_read(const char *labels, mert_labels_meta *m, mert_error *e)
 {
     char *path, *text;
+    size_t size;
     int bad;
     if (asprintf(&path, "%s.meta", labels) < 0)
         return mert_fail(e, "%s: out of memory", labels);
@@ -94,12 +106,14 @@ int mert_labels_meta_read(const char *labels, mert_labels_meta *m, mert_error *e
         free(path);
         return 0;
     }
-    text = mert_file_read(path, META_MAX, NULL, e);
-    bad = !text || parse_meta(m, text, path, e);
+    text = mert_file_read(path, META_MAX, &size, e);
+    bad = !text || parse_meta(m, text, size, path, e);
     free(text);
     free(path);
     return bad ? -1 : 1;
 }
+
+static const char no_hash[] = "hash=0000000000000000\n";
 
 mert_output *mert_labels_meta_open(const char *labels, const mert_labels_meta *m, mert_error *e)
 {
@@ -112,9 +126,29 @@ mert_output *mert_labels_meta_open(const char *labels, const mert_labels_meta *m
     if ((o = mert_output_open(path, e)))
         fprintf(o->stream,
                 "classes=%" PRId64 "\nframe_rate=%" PRId64 "/%" PRId64 "\ncodebook=%016" PRIx64
-                "\ncodebook_index=%" PRId64 "\nmanifest=%016" PRIx64 "\nrows=%" PRId64 "\nfailed_rows=%" PRId64 "\n",
+                "\ncodebook_index=%" PRId64 "\nmanifest=%016" PRIx64 "\nrows=%" PRId64 "\nfailed_rows=%" PRId64 "\n%s",
                 m->classes, m->frame_rate_num, m->frame_rate_den, m->codebook, m->codebook_index, m->manifest, m->rows,
-                m->failed_rows);
+                m->failed_rows, no_hash);
     free(path);
     return o;
+}
+
+/* In the place of the zeros: the disk has room for it already. */
+int mert_labels_meta_commit(mert_output *o, const char *labels, mert_error *e)
+{
+    mert_mapping map;
+    int bad = mert_mapping_open(&map, labels, e);
+    if (bad) {
+        mert_output_abandon(o);
+        return -1;
+    }
+    mert_mapping_expect(&map);
+    if (fseek(o->stream, -(long)(sizeof no_hash - 1), SEEK_END) ||
+        fprintf(o->stream, "hash=%016" PRIx64 "\n", mts_xxh64(map.data, map.size, 0)) < 0)
+        bad = mert_fail(e, "%s: cannot write: %s", o->path, strerror(errno));
+    mert_mapping_close(&map);
+    if (!bad)
+        return mert_output_commit(o, e);
+    mert_output_abandon(o);
+    return -1;
 }

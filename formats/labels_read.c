@@ -3,6 +3,7 @@
 
 #include "labels_array.h"
 #include "labels_meta.h"
+#include "text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -73,9 +74,12 @@ static int bad_label(const mert_labels *l, int64_t row, const scan *s, const cha
 
 static int find_lines(mert_labels *l, size_t size, mert_error *e)
 {
-    size_t rows = 0, at = 0;
+    const int mark = mert_text_mark(l->path, l->text, size, e);
+    size_t rows = 0, at = mark > 0 ? (size_t)mark : 0;
     const char *stop;
-    for (const char *p = l->text, *end = l->text + size; p < end; p = stop + 1, rows++)
+    if (mark < 0)
+        return -1;
+    for (const char *p = l->text + mark, *end = l->text + size; p < end; p = stop + 1, rows++)
         if (!(stop = memchr(p, '\n', (size_t)(end - p))))
             stop = end - 1;
     if (!(l->offset = malloc((rows + 1) * sizeof *l->offset)))
@@ -86,6 +90,7 @@ static int find_lines(mert_labels *l, size_t size, mert_error *e)
         at = stop ? (size_t)(stop - l->text) + 1 : size;
     }
     l->offset[l->rows] = (int64_t)size;
+    l->cut = l->rows > 0 && l->text[size - 1] != '\n';
     return 0;
 }
 
@@ -103,10 +108,42 @@ static int check_lines(const mert_labels *l, int64_t *empty, mert_error *e)
     return 0;
 }
 
+static mert_mapping *mapping_of(const mert_labels *l)
+{
+    return l->npy ? &l->npy->mapping : l->mapping;
+}
+
+uint64_t mert_labels_hash(mert_labels *l)
+{
+    const mert_mapping *map = mapping_of(l);
+    if (!l->hash && map)
+        l->hash = mts_xxh64(map->data, map->size, 0);
+    return l->hash;
+}
+
+/* The file's bytes against what its .meta says of them. */
+static int check_bytes(mert_labels *l, mert_error *e)
+{
+    if (l->meta.hash && mert_labels_hash(l) != l->meta.hash)
+        return mert_fail(e,
+                         "%s: damaged or changed since it was written: its hash is %016" PRIx64
+                         ", %s.meta says %016" PRIx64
+                         "; write the labels again, or, if they were changed on purpose, take out that line 'hash='",
+                         l->path, l->hash, l->path, l->meta.hash);
+    if (!l->meta.hash && l->verified && l->cut)
+        return mert_fail(e,
+                         "%s:%" PRId64 ": the last line has no end, so the file was cut (its .meta has no hash to tell "
+                         "how); write the labels again, or, if it is whole, end its last line",
+                         l->path, l->rows);
+    return 0;
+}
+
 /* The file against what stands beside it. */
 static int check(mert_labels *l, mert_error *e)
 {
     int64_t empty = 0;
+    if (check_bytes(l, e))
+        return -1;
     if (l->verified && l->rows != l->meta.rows)
         return mert_fail(e, "%s: has %" PRId64 " %s, but its .meta says %" PRId64 " rows", l->path, l->rows,
                          l->npy ? "rows" : "lines", l->meta.rows);

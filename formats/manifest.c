@@ -2,6 +2,7 @@
 
 #include "file.h"
 #include "stream/mts.h"
+#include "text.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -18,7 +19,7 @@ static int leaves_root(const char *path)
         if (p[0] == '.' && p[1] == '.' && (p[2] == '/' || !p[2]))
             return 1;
     }
-    return *path == '/';
+    return 0;
 }
 
 const char *mert_manifest_path_fault(const char *path)
@@ -34,7 +35,7 @@ const char *mert_manifest_path_fault(const char *path)
     return NULL;
 }
 
-/* The sample count at the end of a row: digits only. */
+/* The sample count at the end of a row: digits only, blanks around them. */
 static int parse_count(const char *s, int64_t *to)
 {
     size_t n = strspn(s, "0123456789");
@@ -44,14 +45,15 @@ static int parse_count(const char *s, int64_t *to)
     return 0;
 }
 
-static int parse_row(mert_manifest_row *row, char *line)
+static int parse_row(mert_manifest_row *row, char *line, char **count)
 {
     char *tab = strchr(line, '\t');
     if (!tab)
         return -1;
     *tab = 0;
     row->path = line;
-    return parse_count(tab + 1, &row->samples) ? -2 : 0;
+    *count = mert_text_trim(tab + 1);
+    return parse_count(*count, &row->samples) ? -2 : 0;
 }
 
 /* Paths in an open-addressing table of row numbers, at most half full. */
@@ -78,22 +80,18 @@ static int find_duplicates(const mert_manifest *m, const char *path, mert_error 
     return 0;
 }
 
-/* Cuts the text at its line ends: the first line is the root, the rest rows. */
+/* The first line is the root, the rest are rows. */
 static int parse(mert_manifest *m, size_t size, const char *path, mert_error *e)
 {
-    char *line = m->text, *end = m->text + size, *stop;
+    mert_text t;
+    char *line, *count = NULL;
     const char *fault;
-    int64_t room = 0, number = 0;
-    for (; line < end; line = stop + 1) {
-        number++;
-        if (!(stop = memchr(line, '\n', (size_t)(end - line))))
-            stop = end;
-        *stop = 0;
-        if (strlen(line) != (size_t)(stop - line))
-            return mert_fail(e, "%s:%" PRId64 ": a NUL byte: not a manifest", path, number);
-        if (stop > line && stop[-1] == '\r')
-            stop[-1] = 0;
-        if (number == 1) {
+    int64_t room = 0;
+    int got;
+    if (mert_text_open(&t, path, m->text, size, e))
+        return -1;
+    while ((got = mert_text_line(&t, &line, e)) > 0) {
+        if (t.number == 1) {
             if (!*line || strchr(line, '\t'))
                 return mert_fail(e, "%s:1: the first line must be the root folder alone", path);
             if (!(m->root = strdup(line)))
@@ -108,17 +106,21 @@ static int parse(mert_manifest *m, size_t size, const char *path, mert_error *e)
             m->rows = rows;
             room = grown;
         }
-        switch (parse_row(&m->rows[m->n], line)) {
-        case -1: return mert_fail(e, "%s:%" PRId64 ": no tab: a row is 'path<TAB>samples'", path, number);
+        switch (parse_row(&m->rows[m->n], line, &count)) {
+        case -1:
+            return mert_fail(e, "%s:%" PRId64 ": no tab: a row is 'path<TAB>samples'%s", path, t.number,
+                             *line ? "" : ", and this line is empty");
         case -2:
-            return mert_fail(e, "%s:%" PRId64 ": '%.40s' is no number of samples", path, number,
-                             line + strlen(line) + 1);
+            return mert_fail(e, "%s:%" PRId64 ": '%.40s' is no number of samples (0, 1, 2 ... in digits)", path,
+                             t.number, count);
         default: break;
         }
         if ((fault = mert_manifest_path_fault(m->rows[m->n].path)))
-            return mert_fail(e, "%s:%" PRId64 ": the path '%.200s' %s", path, number, m->rows[m->n].path, fault);
+            return mert_fail(e, "%s:%" PRId64 ": the path '%.200s' %s", path, t.number, m->rows[m->n].path, fault);
         m->n++;
     }
+    if (got < 0)
+        return -1;
     return m->root ? 0 : mert_fail(e, "%s: empty: a manifest begins with its root folder", path);
 }
 
@@ -167,6 +169,12 @@ int mert_manifest_is(const mert_manifest *m, const char *path)
         same = there.rows[i].samples == m->rows[i].samples && !strcmp(there.rows[i].path, m->rows[i].path);
     mert_manifest_free(&there);
     return same;
+}
+
+char *mert_manifest_item(const mert_manifest *m, int64_t row)
+{
+    const char *path = m->rows[row].path;
+    return *path == '/' ? strdup(path) : mert_path_join(m->root, path);
 }
 
 void mert_manifest_free(mert_manifest *m)

@@ -1,6 +1,7 @@
-/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. Lines end in
- * \n; \r\n and a last line without its end are read, too. An item's path is its key in streams, hence shorter than
- * MTS_KEY_MAX. */
+/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. A text as
+ * text.h says: root and paths are taken exactly as they stand, blanks and all. A path that begins with a slash stands
+ * for itself, whatever the root is, as Python's os.path.join has it. An item's path is its key in streams, hence
+ * shorter than MTS_KEY_MAX. */
 #ifndef MERT_MANIFEST_H
 #define MERT_MANIFEST_H
 
@@ -9,7 +10,7 @@
 #include <stdint.h>
 
 typedef struct mert_manifest_row {
-    const char *path;  /* relative to root: the item's key */
+    const char *path;  /* relative to root, or absolute: the item's key */
     int64_t samples;
 } mert_manifest_row;
 
@@ -26,6 +27,8 @@ typedef struct mert_manifest {
 int mert_manifest_read(mert_manifest *m, const char *path, mert_error *e);
 /* Writes by F4. Only root, rows and n are used. Refuses a root or path that would not read back as it is. */
 int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e);
+/* The file that a row names, to be freed; NULL: no memory. */
+char *mert_manifest_item(const mert_manifest *m, int64_t row);
 /* Whether the file is there and reads as this root and these rows. */
 int mert_manifest_is(const mert_manifest *m, const char *path);
 void mert_manifest_free(mert_manifest *m);

@@ -199,7 +199,7 @@ typedef struct work {
 static char *path_of(void *self, int64_t i)
 {
     const work *w = self;
-    return w->files ? strdup(w->files[i]) : mert_path_join(w->manifest->root, w->manifest->rows[w->first + i].path);
+    return w->files ? strdup(w->files[i]) : mert_manifest_item(w->manifest, w->first + i);
 }
 
 static int run_rows(mts_begin *b, work *w)

@@ -1,6 +1,7 @@
 #include "layers.h"
 
 #include "../../formats/file.h"
+#include "../../formats/text.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -67,11 +68,15 @@ int mert_layers_weigh(mert_layers *l, const char *list, mert_error *e)
     int n = 0, bad = numbers(list, l->factors, l->n, &n);
     if (bad) {
         size_t size;
+        int mark;
         char *text = mert_file_read(list, 1 << 16, &size, e);
         if (!text)
             return mert_fail_in(e, "neither a list of numbers nor a file that can be read");
-        bad = strlen(text) != size || numbers(text, l->factors, l->n, &n);
+        mark = mert_text_mark(list, text, size, e);
+        bad = mark < 0 || strlen(text) != size || numbers(text + mark, l->factors, l->n, &n);
         free(text);
+        if (mark < 0)
+            return -1;
         if (bad)
             return mert_fail(e, "%s: not a list of numbers", list);
     }

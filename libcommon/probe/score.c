@@ -51,15 +51,18 @@ double mert_score_ap(mert_scored *x, int64_t n)
 double mert_score_r2(const float *y, const float *p, int64_t n, int64_t stride)
 {
     double mean = 0, total = 0, left = 0;
-    for (int64_t i = 0; i < n; i++)
+    int constant = 1; /* asked of the numbers: their sum's rounding would leave something to explain */
+    for (int64_t i = 0; i < n; i++) {
         mean += y[i * stride];
+        constant &= y[i * stride] == y[0];
+    }
     mean /= (double)n;
     for (int64_t i = 0; i < n; i++) {
         double d = y[i * stride] - mean, r = (double)y[i * stride] - (double)p[i * stride];
         total += d * d;
         left += r * r;
     }
-    return total > 0 ? 1 - left / total : NAN;
+    return !constant && total > 0 ? 1 - left / total : NAN;
 }
 
 /* ---- all of a task ---- */

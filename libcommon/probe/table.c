@@ -2,6 +2,7 @@
 
 #include "../../formats/file.h"
 #include "../../formats/manifest.h"
+#include "../../formats/text.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -53,6 +54,8 @@ static int find_columns(columns *c, char **field, int n, const char *column, int
                         mert_error *e)
 {
     *header = n > 1 && n <= FIELDS_MAX && !strcmp(field[0], "key");
+    for (int i = 0; *header && i < n; i++)
+        field[i] = mert_text_trim(field[i]);
     if (*header)
         return name_columns(c, field, n, column ? column : "label", path, e);
     if (column)
@@ -104,6 +107,9 @@ static int seconds(const char *s, double *to)
 static int read_row(mert_probe_row *r, const columns *c, char **field, const char *path, int64_t line, mert_error *e)
 {
     static const char *const parts[] = {"train", "valid", "test"};
+    for (int i = 0; i < c->n; i++)
+        if (i != c->key) /* keys are paths */
+            field[i] = mert_text_trim(field[i]);
     *r = (mert_probe_row){
         .key = field[c->key], .label = field[c->label], .end = INFINITY, .line = line, .part = MERT_PROBE_OUT};
     if (unescape(field[c->key]))
@@ -162,19 +168,15 @@ static int check_items(const mert_probe_table *t, mert_error *e)
 
 static int read_lines(mert_probe_table *t, size_t size, const char *column, mert_error *e)
 {
-    char *field[FIELDS_MAX], *line = t->text, *end = t->text + size;
+    char *field[FIELDS_MAX], *line;
     columns c = {0};
-    int header = 0;
-    for (int64_t number = 1; line < end; number++) {
-        char *stop = memchr(line, '\n', (size_t)(end - line)), *next = stop ? stop + 1 : end;
-        int n;
-        stop = stop ? stop : end;
-        stop -= stop > line && stop[-1] == '\r';
-        *stop = 0;
-        if (strlen(line) != (size_t)(stop - line))
-            return mert_fail(e, "%s: line %" PRId64 " holds a NUL byte: is this a table?", t->path, number);
-        n = cut(line, field);
-        line = next;
+    mert_text text;
+    int header = 0, got;
+    if (mert_text_open(&text, t->path, t->text, size, e))
+        return -1;
+    while ((got = mert_text_line(&text, &line, e)) > 0) {
+        const int64_t number = text.number;
+        int n = cut(line, field);
         if (number == 1) {
             if (find_columns(&c, field, n, column, &header, t->path, e))
                 return -1;
@@ -190,6 +192,8 @@ static int read_lines(mert_probe_table *t, size_t size, const char *column, mert
             return -1;
         t->n++;
     }
+    if (got < 0)
+        return -1;
     if (!t->n)
         return mert_fail(e, "%s: no labels in it", t->path);
     qsort(t->rows, (size_t)t->n, sizeof *t->rows, compare);

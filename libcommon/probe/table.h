@@ -5,7 +5,8 @@
  *
  * or with a first line that names the columns: key, start, end, split, group, and any others, one of which holds the
  * labels. split: train, valid or test. group: what must not be on both sides of a split (an artist); without it, the
- * item. Keys are written as `mert-tensor ls` writes them: %XX stands for the byte XX. Lines end in \n or \r\n. */
+ * item. Keys are written as `mert-tensor ls` writes them: %XX stands for the byte XX. A text as formats/text.h says:
+ * blanks around a field do not count, but in keys, which are paths. */
 #ifndef MERT_PROBE_TABLE_H
 #define MERT_PROBE_TABLE_H
 

@@ -2,6 +2,7 @@
 #include "recipe_settings.h"
 
 #include "../../formats/file.h"
+#include "../../formats/text.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -277,22 +278,17 @@ static void list_recipes(const char *name, mert_error *e)
 
 static int read_file(mert_recipe *r, const char *path, mert_error *e)
 {
-    int seen[MERT_SETTINGS_MAX] = {0}, number_of_line = 0, bad = 0;
+    int seen[MERT_SETTINGS_MAX] = {0}, bad;
     size_t size;
-    char *text = mert_file_read(path, 1 << 20, &size, e), *next, *value;
+    char *text = mert_file_read(path, 1 << 20, &size, e), *line, *value;
+    mert_text t;
     if (!text)
         return -1;
-    if (strlen(text) != size)
-        bad = mert_fail(e, "%s: not a text file", path);
-    for (char *line = text + (strncmp(text, "\xef\xbb\xbf", 3) ? 0 : 3); !bad && line; line = next) {
+    bad = mert_text_open(&t, path, text, size, e);
+    while (!bad && (bad = mert_text_line(&t, &line, e)) > 0) {
         const mert_setting *s;
-        char *comment = strchr(line, '#');
-        next = strchr(line, '\n');
-        if (next)
-            *next++ = 0;
-        if (comment && (!next || comment < next))
-            *comment = 0;
-        number_of_line++;
+        bad = 0;
+        line[strcspn(line, "#")] = 0;
         line = trim(line);
         if (!*line)
             continue;
@@ -302,9 +298,9 @@ static int read_file(mert_recipe *r, const char *path, mert_error *e)
             s = NULL;
         }
         if (!s || store(r, s, value, e))
-            bad = mert_fail_in(e, "%s: line %d", path, number_of_line);
+            bad = mert_fail_in(e, "%s: line %d", path, (int)t.number);
         else
-            seen[s - mert_settings] = number_of_line;
+            seen[s - mert_settings] = (int)t.number;
     }
     free(text);
     return bad;

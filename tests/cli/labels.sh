@@ -5,7 +5,9 @@ tab=$(printf '\t')
 is() { printf '%s\n' "$1" > "$t/expected"; shift; "$@" > "$t/is" && diff "$t/expected" "$t/is"; }
 says() { pattern=$1; shift; "$@" > "$t/says"; grep -qE -- "$pattern" "$t/says" || { cat "$t/says"; return 1; }; }
 piped() { sh -c "$*"; }
-all() { for f in $2; do cmp "$1/$f" "$3/$f" || return 1; done; }
+# Metas that a test wrote know no hash.
+same_meta() { grep -v ^hash= "$1" > "$t/meta.1"; grep -v ^hash= "$2" > "$t/meta.2"; cmp "$t/meta.1" "$t/meta.2"; }
+all() { for f in $2; do case $f in *.meta) same_meta "$1/$f" "$3/$f" ;; *) cmp "$1/$f" "$3/$f" ;; esac || return 1; done; }
 
 # Two codebooks over five rows: the second failed, the fourth is empty.
 mkdir -p "$t/a" "$t/b" "$t/c"
@@ -34,8 +36,22 @@ check codes_say_what_labels_said is "# rows 0 to 5 of 5, manifest $manifest
 4${tab}e.wav${tab}codes${tab}u16${tab}[1,2]${tab}24000${tab}24000/320${tab}model=00000000000c0de5${tab}classes=4,20" mert-tensor ls -l --max-failed 1 "$t/codes.mts"
 text_again() { labels -o "$t/b/train.q_%d" "$t/codes.mts" && all "$t/a" "$files" "$t/b"; }
 check text_codes_text_is_byte_equal text_again
-arrays() { labels -o "$t/b/train.q_%d.npy" "$t/codes.mts" && cmp "$t/a/train.q_1.meta" "$t/b/train.q_1.npy.meta"; }
+# What was written is held against its hash: one label, ten bytes, one bit of an array.
+changed() { # COMMAND...: on a copy of what labels wrote
+    rm -rf "$t/h"; mkdir "$t/h"; cp "$t/b/train.q_0" "$t/b/train.q_0.meta" "$t/h"; "$@" "$t/h/train.q_0"
+    mert-tensor from-labels --max-failed 1 "$t/h/train.q_0" > /dev/null
+}
+check labels_that_were_written_know_their_hash grep -qx 'hash=[0-9a-f]\{16\}' "$t/b/train.q_0.meta"
+check what_is_whole_passes changed true
+check_fails another_label 1 "h/train.q_0: damaged or changed since it was written: its hash is [0-9a-f]*, $t/h/train.q_0.meta says" changed sed -i '1s/^0/3/'
+check_fails a_cut_file 1 'h/train.q_0: damaged or changed' changed truncate -s -3
+on_purpose() { sed -i '1s/^0/3/' "$1"; sed -i /^hash=/d "$1.meta"; }
+check labels_changed_on_purpose changed on_purpose
+check "and said to be unverified" says 'h/train.q_0: unverified: its .meta has no hash' piped "mert-tensor from-labels --max-failed 1 $t/h/train.q_0 2>&1 > /dev/null"
+arrays() { labels -o "$t/b/train.q_%d.npy" "$t/codes.mts" && same_meta "$t/a/train.q_1.meta" "$t/b/train.q_1.npy.meta"; }
 check codes_to_arrays arrays
+one_bit() { cp "$t/b/train.q_1.npy" "$t/b/train.q_1.npy.meta" "$t/h" && printf '\013' | dd of="$t/h/train.q_1.npy" bs=1 seek=128 conv=notrunc 2> /dev/null && mert-tensor from-labels --max-failed 1 "$t/h/train.q_1.npy" > /dev/null; }
+check_fails another_bit_of_an_array 1 'h/train.q_1.npy: damaged or changed' one_bit
 array_again() {
     from --rate 24000 --manifest "$t/a/train.tsv" "$t/b/train.q_%d.npy" > "$t/again.mts" && mert-tensor cat --raw -q --max-failed 1 "$t/again.mts" > "$t/raw" &&
         zstd -dcq "$t/codes.mts" | cmp - "$t/raw" && labels -o "$t/c/train.q_%d" "$t/again.mts" && all "$t/a" "$files" "$t/c"
@@ -56,7 +72,7 @@ folder() {
     mert-tensor to-npy -q --max-failed 1 -d "$t/npy" "$t/codes.mts" && [ "$(ls "$t/npy" | wc -l)" -eq 4 ] &&
         mert-tensor from-npy -q --max-failed 1 --kind codes --rate 24000 --frame-rate 24000/320 --classes 4,20 --manifest "$t/a/train.tsv" "$t/npy" > "$t/n.mts" 2> "$t/said" &&
         grep -q 'bad.wav.npy: No such file' "$t/said" && labels -o "$t/c/train.q_%d" "$t/n.mts" && cmp "$t/a/train.q_0" "$t/c/train.q_0" && cmp "$t/a/train.q_1" "$t/c/train.q_1" &&
-        sed 's/c0de5/00000/' "$t/a/train.q_1.meta" | cmp - "$t/c/train.q_1.meta"
+        sed 's/c0de5/00000/' "$t/a/train.q_1.meta" > "$t/nameless.meta" && same_meta "$t/nameless.meta" "$t/c/train.q_1.meta"
 }
 check one_array_per_item_and_back folder
 one_record() { mert-tensor to-npy -o "$t/1.npy" "$t/one.mts" && mert-tensor from-npy --kind codes --classes 4,20 "$t/1.npy" | mert-tensor to-npy -o "$t/2.npy" && cmp "$t/1.npy" "$t/2.npy"; }
@@ -70,7 +86,7 @@ counted() { mert-tensor from-labels "$t/a/train.q_0" > "$t/x.mts" 2> "$t/said"; 
 check and_counts_as_one counted
 short() { # nothing failed: rows without labels are items too short for any
     mkdir -p "$t/short"; cp "$t/a/train.q_0" "$t/short"; sed s/failed_rows=1/failed_rows=0/ "$t/a/train.q_0.meta" > "$t/short/train.q_0.meta"
-    mert-tensor from-labels "$t/short/train.q_0" > "$t/s.mts" && mert-tensor labels -o "$t/short/again" "$t/s.mts" && cmp "$t/short/again" "$t/a/train.q_0" && cmp "$t/short/again.meta" "$t/short/train.q_0.meta"
+    mert-tensor from-labels "$t/short/train.q_0" > "$t/s.mts" && mert-tensor labels -o "$t/short/again" "$t/s.mts" && cmp "$t/short/again" "$t/a/train.q_0" && same_meta "$t/short/again.meta" "$t/short/train.q_0.meta"
 }
 check a_row_that_is_too_short_is_an_empty_item short
 check keys_without_a_manifest says '^4.row-4.codes' piped "mert-tensor from-labels --max-failed 1 $t/a/train.q_0 | mert-tensor ls --max-failed 1"

@@ -75,9 +75,12 @@ TEST(writes_one_file_per_codebook)
     CHECK(!mert_labels_commit(w, &err));
     CHECK(holds(test_tmp("a.encodec_0"), "0 2 1023 100\n\n1023 100\n"));
     CHECK(holds(test_tmp("a.encodec_1"), "1 3 7 10\n\n7 10\n"));
-    CHECK(holds(test_tmp("a.encodec_1.meta"),
-                "classes=1024\nframe_rate=24000/320\ncodebook=000000000000c0de\ncodebook_index=1\n"
-                "manifest=000000000000feed\nrows=3\nfailed_rows=1\n"));
+    char meta[300];
+    snprintf(meta, sizeof meta,
+             "classes=1024\nframe_rate=24000/320\ncodebook=000000000000c0de\ncodebook_index=1\n"
+             "manifest=000000000000feed\nrows=3\nfailed_rows=1\nhash=%016llx\n",
+             (unsigned long long)mts_xxh64("1 3 7 10\n\n7 10\n", 15, 0));
+    CHECK(holds(test_tmp("a.encodec_1.meta"), meta));
 }
 
 TEST(reads_what_it_wrote)
@@ -291,6 +294,47 @@ TEST(a_meta_that_does_not_fit_is_refused)
     CHECK(open_with_meta("1\n", "hello\n") && says("m.km.meta:1: not key=value: 'hello'"));
 }
 
+/* Every bit flipped, every length cut. */
+TEST(a_damaged_file_is_found)
+{
+    static const char good[] = "\n12 3 1\n7\n";
+    const size_t size = sizeof good - 1;
+    char text[sizeof good], meta[200];
+    mert_labels l;
+    int found = 0;
+    snprintf(meta, sizeof meta, "classes=1024\nrows=3\nhash=%016llx\n", (unsigned long long)mts_xxh64(good, size, 0));
+    CHECK(!open_with_meta(good, meta));
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        memcpy(text, good, sizeof text);
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        found += open_with_meta(text, meta) != 0;
+    }
+    CHECK(found == (int)(8 * size));
+    memcpy(text, good, sizeof text);
+    text[1] = '9';
+    CHECK(open_with_meta(text, meta) && says("m.km: damaged or changed since") && says("m.km.meta says"));
+    for (size_t n = 0; n < size; n++) {
+        memcpy(text, good, n);
+        text[n] = 0;
+        CHECK(open_with_meta(text, meta));
+    }
+    /* As 0.1 wrote them. */
+    CHECK(open_with_meta("1 2\n3", "classes=4\nrows=2\n") && says("m.km:2: the last line has no end"));
+    CHECK(!open_with_meta("1 2\n3\n", "classes=4\nrows=2\nhash=0000000000000000\n"));
+    put_file(test_tmp("none.km"), "1 2\n3");
+    CHECK(!mert_labels_open(&l, test_tmp("none.km"), &err) && l.cut && l.rows == 2);
+    CHECK(mert_labels_hash(&l) == mts_xxh64("1 2\n3", 5, 0));
+    mert_labels_close(&l);
+}
+
+TEST(a_byte_order_mark_is_no_label)
+{
+    CHECK(!open_with_meta("\xef\xbb\xbf" "1 2 \r\n3\n", "\xef\xbb\xbf" "classes = 4 \r\nrows=2\r\n"));
+    CHECK(open_with_meta("\xff\xfe" "1 2\n", "classes=4\nrows=1\n") && says("m.km: a text in UTF-16"));
+    CHECK(open_with_meta("1\r2\n", "classes=4\nrows=1\n") && says("m.km:1:1:"));
+    CHECK(open_with_meta("1\n", "classes=4\rrows=1\n") && says("m.km.meta:1: a carriage return"));
+}
+
 TEST(labels_and_manifest_are_matched)
 {
     mert_manifest_row rows[3] = {{"a", 24000}, {"b", 960}, {"c", 1600}};
@@ -355,6 +399,8 @@ int main(void)
     RUN(reads_on_from_where_it_stopped);
     RUN(reads_files_of_others);
     RUN(a_meta_that_does_not_fit_is_refused);
+    RUN(a_damaged_file_is_found);
+    RUN(a_byte_order_mark_is_no_label);
     RUN(labels_and_manifest_are_matched);
     RUN(a_full_disk_is_an_error);
     return test_done();

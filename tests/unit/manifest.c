@@ -48,6 +48,45 @@ TEST(reads_crlf_and_a_last_line_without_end)
     mert_manifest_free(&m);
 }
 
+TEST(a_byte_order_mark_is_no_part_of_the_root)
+{
+    static const char text[] = "\xef\xbb\xbf/data\r\na.wav\t 5 \r\n";
+    mert_manifest m;
+    CHECK(!mert_manifest_read(&m, file_with(text, sizeof text - 1), NULL));
+    CHECK(!strcmp(m.root, "/data") && m.n == 1 && m.rows[0].samples == 5);
+    mert_manifest_free(&m);
+}
+
+TEST(blanks_belong_to_paths)
+{
+    static const char text[] = " data \n a b .wav \t5\n";
+    mert_manifest m, back;
+    char *item;
+    CHECK(!mert_manifest_read(&m, file_with(text, sizeof text - 1), NULL));
+    CHECK(!strcmp(m.root, " data ") && !strcmp(m.rows[0].path, " a b .wav "));
+    item = mert_manifest_item(&m, 0);
+    CHECK(item && !strcmp(item, " data / a b .wav "));
+    free(item);
+    CHECK(!mert_manifest_write(&m, test_tmp("blanks.tsv"), NULL) && mert_manifest_is(&m, test_tmp("blanks.tsv")));
+    CHECK(!mert_manifest_read(&back, test_tmp("blanks.tsv"), NULL) && back.hash == m.hash);
+    mert_manifest_free(&back);
+    mert_manifest_free(&m);
+}
+
+TEST(absolute_paths_stand_for_themselves)
+{
+    static const char text[] = "/\n/tmp/a.wav\t5\nb.wav\t6\n";
+    mert_manifest m;
+    char *a, *b;
+    CHECK(!mert_manifest_read(&m, file_with(text, sizeof text - 1), NULL));
+    a = mert_manifest_item(&m, 0);
+    b = mert_manifest_item(&m, 1);
+    CHECK(a && b && !strcmp(a, "/tmp/a.wav") && (!strcmp(b, "/b.wav") || !strcmp(b, "//b.wav")));
+    free(a);
+    free(b);
+    mert_manifest_free(&m);
+}
+
 TEST(reads_a_manifest_without_rows)
 {
     mert_manifest m;
@@ -73,7 +112,12 @@ TEST(refuses_what_is_no_manifest)
     REFUSED("/data\n\t5\n", ":2: the path '' is empty");
     REFUSED("/data\na\0b\t5\n", ":2: a NUL byte");
     REFUSED("/data\na\t5\nb\t6\na\t5\n", ":4: 'a' stands in line 2 already");
-    REFUSED("/data\n/etc/passwd\t5\n", ":2: the path '/etc/passwd' leaves the root");
+    REFUSED("/data\n/music/../etc/passwd\t5\n", ":2: the path '/music/../etc/passwd' leaves the root");
+    REFUSED("/data\na\t5.0\n", ":2: '5.0' is no number");
+    REFUSED("/da\rta\na\t5\n", ":1: a carriage return inside the line");
+    REFUSED("/data\r\r\na\t5\n", ":1: a carriage return inside the line");
+    REFUSED("\xff\xfe/\0d\0\n\0", "UTF-16");
+    REFUSED("\xef\xbb\xbf", "begins with its root");
     REFUSED("/data\nx/../../y\t5\n", "leaves the root");
     REFUSED("/data\n..\t5\n", "leaves the root");
     CHECK(mert_manifest_read(&m, test_tmp("absent.tsv"), &e) && strstr(e.text, "absent.tsv: No such file"));
@@ -157,6 +201,9 @@ int main(void)
 {
     RUN(reads_root_rows_and_hash);
     RUN(reads_crlf_and_a_last_line_without_end);
+    RUN(a_byte_order_mark_is_no_part_of_the_root);
+    RUN(blanks_belong_to_paths);
+    RUN(absolute_paths_stand_for_themselves);
     RUN(reads_a_manifest_without_rows);
     RUN(refuses_what_is_no_manifest);
     RUN(refuses_a_path_too_long_for_a_key);

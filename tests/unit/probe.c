@@ -41,6 +41,12 @@ TEST(r2_by_hand)
     float y[] = {1, 9, 2, 9, 3, 9, 4, 9}, p[] = {1.5, 9, 2, 9, 2.5, 9, 4, 9};
     CHECK_NEAR(mert_score_r2(y, p, 4, 2), 1 - 0.5 / 5, 1e-12);
     CHECK(isnan(mert_score_r2(y + 1, p + 1, 4, 2)));
+    float tenths[1000], wrong[1000]; /* whose mean in float64 need not be the number */
+    for (int n = 1; n <= 1000; n++) {
+        tenths[n - 1] = 0.1f;
+        wrong[n - 1] = 0.2f;
+        CHECK(isnan(mert_score_r2(tenths, wrong, n, 1)));
+    }
     CHECK(mert_score_r2(y, y, 4, 2) == 1);
 }
 

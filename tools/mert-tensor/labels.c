@@ -87,8 +87,6 @@ static const char not_known[]
 static int complete(mert_labels *l, mert_error *e)
 {
     mert_labels_meta *m = &l->meta;
-    if (!l->verified)
-        mert_log_note("%s: unverified: no .meta file beside it", l->path);
     if (classes && m->classes && m->classes != classes)
         return mert_fail(e, "%s: has %" PRId64 " classes, --classes says %" PRId64, l->path, m->classes, classes);
     if (rate_num && m->frame_rate_num && m->frame_rate_num * rate_den != rate_num * m->frame_rate_den)
@@ -110,6 +108,16 @@ static int match(const mert_labels *l, mert_error *e)
     const mert_labels_meta *m = &l->meta;
     return manifest_name
            && mert_labels_match(l, &manifest, sample_rate, 0, 1, 1 + m->frame_rate_num / (10 * m->frame_rate_den), e);
+}
+
+/* Once nothing else is wrong with them. */
+static void say_unverified(const mert_labels *l)
+{
+    if (!l->verified)
+        mert_log_note("%s: unverified: no .meta file beside it%s", l->path,
+                      l->cut ? ", and its last line has no end" : "");
+    else if (!l->meta.hash)
+        mert_log_note("%s: unverified: its .meta has no hash of it", l->path);
 }
 
 /* K, or -1. */
@@ -273,6 +281,8 @@ int tensor_from_labels_run(int argc, char **argv)
         || (r.K = open_labels(&r.all, argv[0], &tensor_error)) < 0) {
         mert_report_broken("%s", tensor_error.text);
     } else {
+        for (int k = 0; k < r.K; k++)
+            say_unverified(&r.all[k]);
         describe(&r);
         r.column = malloc(FRAMES * sizeof *r.column);
         r.block = malloc((size_t)FRAMES * mts_record_step(&r.record));
@@ -303,6 +313,8 @@ int tensor_dict_run(int argc, char **argv)
         int K = open_labels(&all, argv[i], &tensor_error), bad = K < 0;
         for (int k = 0; k < K && !bad; k++) /* a dictionary that is there was checked against the labels just now */
             bad = !all[k].dict && mert_label_dict_write(all[k].path, all[k].meta.classes, &tensor_error);
+        for (int k = 0; k < K && !bad; k++)
+            say_unverified(&all[k]);
         if (bad)
             mert_report_broken("%s", tensor_error.text);
         if (K >= 0)
@@ -359,6 +371,8 @@ int tensor_to_fairseq_run(int argc, char **argv)
         || mert_labels_export(manifest_name, &manifest, x.all, x.total, folder, &dropped, &tensor_error)) {
         mert_report_broken("%s", tensor_error.text);
     } else {
+        for (int i = 0; i < x.total; i++)
+            say_unverified(x.all[i]);
         for (int64_t i = 0; i < manifest.n - dropped; i++)
             mert_report_item(0);
         for (int64_t i = 0; i < dropped; i++)

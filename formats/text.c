@@ -1,0 +1,63 @@
+#include "text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+int mert_text_mark(const char *path, const char *text, size_t size, mert_error *e)
+{
+    if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
+        return 3;
+    if (size >= 4 && (!memcmp(text, "\0\0\xfe\xff", 4) || !memcmp(text, "\xff\xfe\0\0", 4)))
+        return mert_fail(e, "%s: a text in UTF-32 (by its byte order mark): save it as UTF-8", path);
+    if (size >= 2 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)))
+        return mert_fail(e, "%s: a text in UTF-16 (by its byte order mark): save it as UTF-8", path);
+    return 0;
+}
+
+int mert_text_open(mert_text *t, const char *path, const char *text, size_t size, mert_error *e)
+{
+    int mark = mert_text_mark(path, text, size, e);
+    *t = (mert_text){path, text + (mark > 0 ? mark : 0), text + size, 0};
+    return mark < 0 ? -1 : 0;
+}
+
+int mert_text_next(mert_text *t, const char **line, size_t *size, mert_error *e)
+{
+    const char *stop;
+    if (t->at >= t->end)
+        return 0;
+    *line = t->at;
+    stop = memchr(t->at, '\n', (size_t)(t->end - t->at));
+    t->at = stop ? stop + 1 : t->end;
+    stop = stop ? stop : t->end;
+    stop -= stop > *line && stop[-1] == '\r';
+    *size = (size_t)(stop - *line);
+    t->number++;
+    if (memchr(*line, 0, *size))
+        return mert_fail(e, "%s:%" PRId64 ": a NUL byte: not a text file", t->path, t->number);
+    if (memchr(*line, '\r', *size))
+        return mert_fail(e, "%s:%" PRId64 ": a carriage return inside the line: lines end in LF or CR LF", t->path,
+                         t->number);
+    return 1;
+}
+
+int mert_text_line(mert_text *t, char **line, mert_error *e)
+{
+    const char *begin;
+    size_t size;
+    int got = mert_text_next(t, &begin, &size, e);
+    if (got == 1) {
+        *line = (char *)(uintptr_t)begin;
+        (*line)[size] = 0;
+    }
+    return got;
+}
+
+char *mert_text_trim(char *s)
+{
+    size_t n;
+    s += strspn(s, " \t");
+    for (n = strlen(s); n && (s[n - 1] == ' ' || s[n - 1] == '\t');)
+        s[--n] = 0;
+    return s;
+}
