@@ -54,7 +54,7 @@ static const mert_tool tool = {
 typedef struct run {
     mts_writer *writer;
     mert_ahead *ahead;
-    const char *key;
+    const char *key, *root; /* root: the folder that the key is relative to; NULL: it is the path */
     int64_t row, expected; /* samples by the manifest; -1: not known */
 } run;
 
@@ -114,8 +114,11 @@ static int decode_item(const run *r, double *seconds, mert_error *e)
     const mert_audio *a = mert_ahead_open(r->ahead, e);
     int64_t n, total = 0;
     int bad;
-    if (!a)
+    if (!a) {
+        if (r->root && *r->key != '/')
+            mert_fail_in(e, "%s%s%s", r->root, r->root[strlen(r->root) - 1] == '/' ? "" : "/", r->key);
         return 1;
+    }
     snprintf(record.key, sizeof record.key, "%s", r->key);
     record.dtype = dtype == DTYPE_F32 ? MTS_F32 : MTS_I16;
     record.sample_rate = record.frame_rate_num = mert_audio_rate(a);
@@ -204,7 +207,7 @@ static char *path_of(void *self, int64_t i)
 
 static int run_rows(mts_begin *b, work *w)
 {
-    run r = {.expected = -1};
+    run r = {.expected = -1, .root = w->files ? NULL : w->manifest->root};
     mert_error e;
     int bad = 0;
     describe_settings(b->provenance, sizeof b->provenance);

@@ -201,7 +201,7 @@ refused "three columns without names" 'line 1 has 3 fields' "$a\tx\ty\n"
 refused "an empty table" 'no labels in it' ''
 refused "an empty key" 'line 1: the key is empty' '\tx\n'
 refused "a key that is badly escaped" 'line 1: a % in a key' 'a%%2\tx\n'
-refused "a NUL byte" 'line 1 holds a NUL byte' 'a\000b\tx\n'
+refused "a NUL byte" ':1: a NUL byte' 'a\000b\tx\n'
 refused "a span that ends before it begins" 'line 1: the span ends at 1 s, but begins at 2 s' "$a\t2\t1\tx\n"
 refused "a time that is none" "line 1: 'soon' is no time" "$a\t0\tsoon\tx\n"
 refused "a column that is not there" "names no column 'mood'" "key\tlabel\n$a\tx\n" --column mood

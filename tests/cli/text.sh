@@ -19,6 +19,14 @@ blanks() { printf '%s\n blanks .wav\t2000' "$t/music" > "$t/m.tsv"; mert-decode 
 check blanks_belong_to_a_path blanks
 wide() { printf '\377\376/\0' > "$t/m.tsv"; mert-decode --rate 8000 --manifest "$t/m.tsv" > /dev/null; }
 check_fails utf_16_is_named 1 "$t/m.tsv: a text in UTF-16" wide
+absent() { printf '%s/music\nno.wav\t5\n' "$t" > "$t/m.tsv"; mert-decode --manifest "$t/m.tsv" > /dev/null; }
+check_fails a_file_that_is_not_there_is_named_whole 1 "$t/music/no.wav: No such file" absent
+
+# ---- recipes ----
+printf '%sencoder_layers = 2\r\nencoder_embed_dim = 48 # narrow\r\nseed = 5' "$mark" > "$t/marked.recipe"
+printf 'encoder_layers = 2\nencoder_embed_dim = 48 # narrow\nseed = 5\n' > "$t/plain.recipe"
+recipes() { for r in marked plain; do mert-train --recipe "$t/$r.recipe" --print-recipe > "$t/$r.out" || return 1; done; cmp "$t/marked.out" "$t/plain.out"; }
+check recipes_from_another_editor recipes
 
 # ---- tables ----
 for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; do
