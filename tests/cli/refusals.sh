@@ -81,8 +81,10 @@ done
 
 # Where the values of a tensor begin in a safetensors file, and the file with a float written over one of them.
 begins() { header=$(od -An -tu8 -N8 "$1" | tr -d ' '); echo $((8 + header + $(head -c $((header + 8)) "$1" | tail -c +9 | grep -oE "\"$2\": *\{[^}]*" | sed 's/.*\[\([0-9]*\), *[0-9]*\]$/\1/'))); }
+# What is changed below has no checksum of its own any more: what stands behind that refusal is tried here.
+unsummed() { LC_ALL=C sed 's/"mert_xxh64":"[0-9a-f]*"/"mert_xxh64":"0000000000000000"/' "$t/$1" > "$t/$2"; }
 spoilt() { # MODEL TENSOR ELEMENT FLOAT: $t/spoilt.MODEL
-    cp "$t/$1" "$t/spoilt.$1" && printf "$4" | dd of="$t/spoilt.$1" bs=1 seek=$(($(begins "$t/$1" "$2") + 4 * $3)) conv=notrunc 2> /dev/null
+    unsummed "$1" "spoilt.$1" && printf "$4" | dd of="$t/spoilt.$1" bs=1 seek=$(($(begins "$t/$1" "$2") + 4 * $3)) conv=notrunc 2> /dev/null
 }
 hollow() { # MODEL: a codebook of no classes, with the config of a real one
     config=$(LC_ALL=C grep -ao '{"type".*}' "$t/$1" | tail -n 1)
@@ -90,7 +92,7 @@ hollow() { # MODEL: a codebook of no classes, with the config of a real one
     printf "\\$(printf %o $((${#head} % 256)))\\$(printf %o $((${#head} / 256)))\\0\\0\\0\\0\\0\\0%s%s" "$head" "$config" > "$t/hollow.$1"
 }
 same() { # MODEL: its first codebook's words all alike
-    cp "$t/$1" "$t/same.$1" && zeros "$2" | dd of="$t/same.$1" bs=1 seek="$(begins "$t/$1" codebooks.0)" conv=notrunc 2> /dev/null
+    unsummed "$1" "same.$1" && zeros "$2" | dd of="$t/same.$1" bs=1 seek="$(begins "$t/$1" codebooks.0)" conv=notrunc 2> /dev/null
 }
 input=good
 for m in kmeans rvq melrvq random; do
