@@ -144,7 +144,7 @@ static mert_compared compare_value(const char *column, double own, double refere
     return v;
 }
 
-static void compare_row(mert_comparison *c, const table *own, const double *a, const table *reference, const double *b)
+static void compare_row(mert_log_comparison *c, const table *own, const double *a, const table *reference, const double *b)
 {
     int64_t update = (int64_t)b[0];
     int outside = 0;
@@ -167,7 +167,7 @@ static void compare_row(mert_comparison *c, const table *own, const double *a, c
     c->last = update;
 }
 
-static void compare_tables(mert_comparison *c, const table *own, const table *reference)
+static void compare_tables(mert_log_comparison *c, const table *own, const table *reference)
 {
     for (int64_t i = 0, j = 0; i < own->rows && j < reference->rows;) {
         const double *a = own->values + i * own->columns, *b = reference->values + j * reference->columns;
@@ -180,12 +180,12 @@ static void compare_tables(mert_comparison *c, const table *own, const table *re
     }
 }
 
-int mert_compare(mert_comparison *c, const char *save, const char *path, mert_error *e)
+int mert_compare(mert_log_comparison *c, const char *save, const char *path, mert_error *e)
 {
     table own, reference;
     char *own_path;
     int bad;
-    *c = (mert_comparison){.left = -1, .last = -1};
+    *c = (mert_log_comparison){.left = -1, .last = -1};
     if (table_read(&reference, path, e))
         return -1;
     own_path = mert_path_join(save, column_of(&reference, "epoch") >= 0 ? "log.tsv" : "valid.tsv");

@@ -9,8 +9,8 @@
  *
  * A log with others of these columns is of another recipe; a last line without its end is still being written. Better
  * than the band is as far from the reference as worse: labels that leak look like that. */
-#ifndef MERT_COMPARE_H
-#define MERT_COMPARE_H
+#ifndef MERT_LOG_COMPARE_H
+#define MERT_LOG_COMPARE_H
 
 #include "../../formats/error.h"
 
@@ -24,17 +24,17 @@ typedef struct mert_compared {
     int outside;
 } mert_compared;
 
-typedef struct mert_comparison {
+typedef struct mert_log_comparison {
     int64_t rows, within;                   /* of the same update in both logs; of these within all bands */
     int64_t left;                           /* the first update outside of a band; -1: none */
     mert_compared first;                    /* the first column that was, then */
     int64_t last;                           /* the last update that both have ... */
     mert_compared columns[MERT_COMPARED_MAX]; /* ... and what stands there */
     int n;
-} mert_comparison;
+} mert_log_comparison;
 
 /* reference: the log.tsv or valid.tsv of a run; lines that begin with # say what it is. It is held against the file of
  * that kind in SAVE. Logs without an update in common are an error. */
-int mert_compare(mert_comparison *c, const char *save, const char *reference, mert_error *e);
+int mert_compare(mert_log_comparison *c, const char *save, const char *reference, mert_error *e);
 
 #endif

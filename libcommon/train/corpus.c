@@ -185,7 +185,7 @@ static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, mert_cor
 static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int32_t **room, int64_t *size,
                         mert_error *e)
 {
-    mert_codebook *b = &c->codebooks[k];
+    mert_codebook_labels *b = &c->codebooks[k];
     const mert_labels *l = &c->parts[item->part].labels[k];
     int64_t n = mert_corpus_part_count(&c->parts[item->part], k, item->row);
     double audio = (double)item->samples / (double)c->config.sample_rate,
@@ -331,7 +331,7 @@ uint64_t mert_corpus_hash(const mert_corpus *c)
     for (int p = 0; p < c->nparts; p++)
         mts_xxh64_add(&x, &c->parts[p].manifest.hash, sizeof c->parts[p].manifest.hash);
     for (int k = 0; k < c->K; k++) {
-        const mert_codebook *b = &c->codebooks[k];
+        const mert_codebook_labels *b = &c->codebooks[k];
         int64_t facts[] = {b->classes, b->rate_num, b->rate_den, (int64_t)b->meta.codebook, b->meta.codebook_index,
                            b->total};
         mts_xxh64_add(&x, facts, sizeof facts);
@@ -349,7 +349,7 @@ int mert_corpus_fits(const mert_corpus *a, const mert_corpus *b, mert_error *e)
         return mert_fail(e, "%s: %d codebooks, %s has %d", b->codebooks[0].path, b->K,
                          a->codebooks[0].path, a->K);
     for (int k = 0; k < a->K; k++) {
-        const mert_codebook *x = &a->codebooks[k], *y = &b->codebooks[k];
+        const mert_codebook_labels *x = &a->codebooks[k], *y = &b->codebooks[k];
         const mert_labels_meta *mx = &x->meta, *my = &y->meta;
         if (x->classes != y->classes)
             return mert_fail(e, "%s: %lld classes, %s has %lld", y->path, (long long)y->classes, x->path,

@@ -28,7 +28,7 @@ typedef struct mert_corpus {
     int nparts;
     int64_t rows; /* of all manifests */
     int K;
-    mert_codebook *codebooks; /* [K] */
+    mert_codebook_labels *codebooks; /* [K] */
     mert_corpus_item *items;  /* in the manifests' order, without the failed */
     int32_t *labelled;        /* [n, K]: how many labels each has; counting them in text takes time */
     int64_t n;

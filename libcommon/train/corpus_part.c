@@ -29,7 +29,7 @@ int mert_shards_apart(const char *manifest, int shards)
 typedef struct opening {
     mert_corpus_part *p;
     const mert_corpus_config *config;
-    mert_codebook *codebooks;
+    mert_codebook_labels *codebooks;
     int *K;
     int first; /* it says what the codebooks are */
 } opening;
@@ -51,7 +51,7 @@ static char *labels_file(char *name)
 }
 
 /* Classes and rate of a codebook by its first file. */
-static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, mert_codebook *b, mert_error *e)
+static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, mert_codebook_labels *b, mert_error *e)
 {
     const mert_labels_meta *m = &l->meta;
     b->path = l->path;
@@ -82,7 +82,7 @@ static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, 
 }
 
 /* A further part's file of a codebook. */
-static int check_same(const mert_labels *l, mert_codebook *b, mert_error *e)
+static int check_same(const mert_labels *l, mert_codebook_labels *b, mert_error *e)
 {
     const mert_labels_meta *m = &l->meta;
     b->verified &= l->verified;
@@ -193,7 +193,7 @@ static int open_labels(const opening *o, const char *const *patterns, int n, int
 }
 
 int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config, const char *manifest,
-                          const char *const *labels, int nlabels, int shard, mert_codebook *codebooks, int *K,
+                          const char *const *labels, int nlabels, int shard, mert_codebook_labels *codebooks, int *K,
                           mert_error *e)
 {
     opening o = {p, config, codebooks, K, *K == 0};

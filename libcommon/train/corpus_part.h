@@ -32,12 +32,12 @@ typedef struct mert_corpus_part {
     struct mert_corpus_column {
         mert_codes *codes; /* ... and where they are; NULL: in labels */
         int column, owner; /* owner: it is the first column's to close */
-        mts_xxh64_state sum; /* of the items' labels, as classes (mert_inputs) */
+        mts_xxh64_state sum; /* of the items' labels, as classes (mert_run_inputs) */
     } *columns;              /* [K] */
     int64_t first;       /* rows of the parts before */
 } mert_corpus_part;
 
-typedef struct mert_codebook {
+typedef struct mert_codebook_labels {
     const char *path; /* of its (first) label file */
     int verified;     /* a .meta stood beside each of its files */
     mert_labels_meta meta;
@@ -45,7 +45,7 @@ typedef struct mert_codebook {
     int64_t rate_num, rate_den; /* labels per second */
     int64_t *counts;            /* [classes]: how often each label occurs in the items */
     int64_t total;              /* of counts */
-} mert_codebook;
+} mert_codebook_labels;
 
 /* The name with _shard_shards behind the last "train" of its file name, to be freed. NULL: it has none, or no
  * memory. */
@@ -56,7 +56,7 @@ int mert_shards_apart(const char *manifest, int shards); /* 1: the shards have m
  * mert_corpus_open has them; shard: which of the shards' files; -1: those of the names as they are. codebooks
  * [MERT_CODEBOOKS_MAX] and *K: where *K is 0 this part says what the codebooks are, else it must have the same. */
 int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config, const char *manifest,
-                          const char *const *labels, int nlabels, int shard, mert_codebook *codebooks, int *K,
+                          const char *const *labels, int nlabels, int shard, mert_codebook_labels *codebooks, int *K,
                           mert_error *e);
 void mert_corpus_part_close(mert_corpus_part *p);
 

@@ -8,7 +8,7 @@
 
 double mert_corpus_entropy(const mert_corpus *c, int k)
 {
-    const mert_codebook *b = &c->codebooks[k];
+    const mert_codebook_labels *b = &c->codebooks[k];
     double bits = 0;
     for (int64_t v = 0; v < b->classes; v++)
         if (b->counts[v])
@@ -18,7 +18,7 @@ double mert_corpus_entropy(const mert_corpus *c, int k)
 
 double mert_corpus_cross_entropy(const mert_corpus *model, const mert_corpus *on, int k)
 {
-    const mert_codebook *m = &model->codebooks[k], *b = &on->codebooks[k];
+    const mert_codebook_labels *m = &model->codebooks[k], *b = &on->codebooks[k];
     double bits = 0;
     for (int64_t v = 0; v < b->classes; v++)
         if (b->counts[v])
@@ -35,7 +35,7 @@ static int64_t round_half_even(__int128 over, __int128 under)
 }
 
 /* Label of frame t of a crop that begins at sample `start`. */
-static int64_t label_at(const mert_corpus *c, const mert_codebook *b, int64_t start, int64_t t)
+static int64_t label_at(const mert_corpus *c, const mert_codebook_labels *b, int64_t start, int64_t t)
 {
     __int128 per_sample = (__int128)c->config.sample_rate * b->rate_den;
     if (c->config.jitter)
@@ -54,7 +54,7 @@ int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
     int64_t fewest = INT64_MAX, stride = c->config.stride;
     c = mert_corpus_owner(c, &item);
     for (int k = 0; k < c->K; k++) {
-        const mert_codebook *b = &c->codebooks[k];
+        const mert_codebook_labels *b = &c->codebooks[k];
         int64_t labels = c->labelled[item * c->K + k], first = 0, frames;
         __int128 over, under = (__int128)stride * b->rate_num;
         if (c->config.jitter)
@@ -70,7 +70,7 @@ int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
 
 int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start, int64_t T, int32_t *to, mert_error *e)
 {
-    const mert_codebook *b;
+    const mert_codebook_labels *b;
     int64_t begin, n;
     int32_t *room = to;
     int bad;

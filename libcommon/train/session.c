@@ -49,7 +49,7 @@ int mert_session_model(mert_session *s, mert_error *e)
 }
 
 /* begun: empty for a checkpoint that does not know. partly: of the session's audio not all is packed yet. */
-static int same_run(const mert_session *s, const mert_state *state, const mert_inputs *begun, const mert_recipe *recipe,
+static int same_run(const mert_session *s, const mert_state *state, const mert_run_inputs *begun, const mert_recipe *recipe,
                     int partly, mert_error *e)
 {
     static const char way_on[] = "--resume needs the same; a run of its own takes another --save, and begins with this "
@@ -58,7 +58,7 @@ static int same_run(const mert_session *s, const mert_state *state, const mert_i
     const char *other = mert_recipe_difference(recipe, &s->recipe);
     if (other)
         return mert_fail(e, "%s: the run was begun with another %s: %s", s->save, other, way_on);
-    if (begun->n && mert_inputs_same(begun, &s->inputs, partly, e)) {
+    if (begun->n && mert_run_inputs_same(begun, &s->inputs, partly, e)) {
         snprintf(text, sizeof text, "%s", e->text);
         return mert_fail(e, "%.700s: %s", text, way_on);
     }
@@ -71,13 +71,13 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
 {
     mert_state state;
     mert_recipe recipe;
-    mert_inputs begun = {0};
+    mert_run_inputs begun = {0};
     int unverified = mert_state_verify(s->save, update, e), bad;
     if (unverified < 0)
         return -1;
     bad = mert_state_load(s->save, update, &state, &begun, &recipe, NULL, NULL, NULL, e) ||
           same_run(s, &state, &begun, &recipe, 0, e);
-    mert_inputs_free(&begun);
+    mert_run_inputs_free(&begun);
     if (bad)
         return -1;
     if (!state.batches)
@@ -96,14 +96,14 @@ int mert_session_check(const mert_session *s, int64_t update, mert_error *e)
     mert_config model;
     mert_state state;
     mert_recipe recipe;
-    mert_inputs begun = {0};
+    mert_run_inputs begun = {0};
     int bad;
     if (describe_model(s, &model, e))
         return -1;
     bad = update >= 0 && (mert_state_verify(s->save, update, e) < 0 ||
                           mert_state_load(s->save, update, &state, &begun, &recipe, NULL, NULL, NULL, e) ||
                           same_run(s, &state, &begun, &recipe, 1, e));
-    mert_inputs_free(&begun);
+    mert_run_inputs_free(&begun);
     return bad ? -1 : 0;
 }
 
@@ -150,7 +150,7 @@ void mert_session_end(mert_session *s)
     mert_corpus_close(&s->train);
     mert_corpus_close(&s->valid);
     mert_corpus_close(&s->older);
-    mert_inputs_free(&s->inputs);
+    mert_run_inputs_free(&s->inputs);
     memset(s, 0, sizeof *s);
 }
 

@@ -21,7 +21,7 @@ typedef struct mert_session {
     const char *save; /* folder of the run, stays the caller's */
     mert_corpus train, valid;
     mert_corpus older; /* joined to train where there is one (mert_corpus_join) */
-    mert_inputs inputs; /* what of these is part of the run's identity */
+    mert_run_inputs inputs; /* what of these is part of the run's identity */
     mert_config model;
     mert_weights weights; /* until mert_session_begin; then the layout alone */
     mert_trainer *trainer;

@@ -226,7 +226,7 @@ static int save_text(const char *dir, const char *name, const char *text, mert_e
     return mert_output_commit(o, e);
 }
 
-static char *state_text(const mert_state *s, const mert_inputs *inputs)
+static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
 {
     char *text = NULL;
     size_t size;
@@ -240,7 +240,7 @@ static char *state_text(const mert_state *s, const mert_inputs *inputs)
             ",\n  \"skipped_in_row\": %" PRId64 ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ",
             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
             s->data);
-    mert_inputs_write(inputs, f);
+    mert_run_inputs_write(inputs, f);
     fputs("\n}\n", f);
     bad = ferror(f);
     if (!fclose(f) && !bad)
@@ -249,7 +249,7 @@ static char *state_text(const mert_state *s, const mert_inputs *inputs)
     return NULL;
 }
 
-static int save_state(const char *dir, const mert_state *s, const mert_inputs *inputs, const mert_recipe *r,
+static int save_state(const char *dir, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
                       mert_error *e)
 {
     char *text = state_text(s, inputs), *recipe = mert_recipe_text(r, 0);
@@ -403,7 +403,7 @@ int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, me
     return settle(save, update, r, 0, e);
 }
 
-int mert_state_save(const char *save, const mert_state *s, const mert_inputs *inputs, const mert_recipe *r,
+int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
                     const mert_weights *w, const mert_moment_source *moments, mert_error *e)
 {
     char *path = mert_state_path(save, s->position.update), *half = NULL;

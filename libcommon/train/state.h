@@ -17,7 +17,7 @@
 #include "../../formats/error.h"
 #include "../models/weights.h"
 #include "data.h"
-#include "inputs.h"
+#include "run_inputs.h"
 
 typedef struct mert_state {
     mert_position position;
@@ -39,7 +39,7 @@ typedef struct mert_moment_source {
  * written goes, and so do the checkpoints that the recipe does not keep: one stays that is among the newest `keep`,
  * whose update is a multiple of keep_interval, or that was written in the last keep_hours (one dated in the future was);
  * the newest always does. All three 0: all stay. */
-int mert_state_save(const char *save, const mert_state *s, const mert_inputs *inputs, const mert_recipe *r,
+int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
                     const mert_weights *w, const mert_moment_source *moments, mert_error *e);
 /* The second half of that, for a run that may have been killed in it; but no checkpoint is too old. */
 int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, mert_error *e);
@@ -54,7 +54,7 @@ int mert_state_verify(const char *save, int64_t update, mert_error *e);
 int mert_state_verify_model(const char *from, mert_error *e);
 /* Reads checkpoint `update` into *s, *r, and, as far as they are not NULL, begun (zeroed: what it was begun with), w
  * (allocated, of the same configuration), m and v. */
-int mert_state_load(const char *save, int64_t update, mert_state *s, mert_inputs *begun, mert_recipe *r,
+int mert_state_load(const char *save, int64_t update, mert_state *s, mert_run_inputs *begun, mert_recipe *r,
                     mert_weights *w, float *m, float *v, mert_error *e);
 /* Copies what `from` (of any run or publication) has in common with w, name by name; returns how many tensors were
  * taken, in *fresh how many of w's keep their random values, and in names, with blanks between, which (as many as there

@@ -85,7 +85,7 @@ int mert_state_verify(const char *save, int64_t update, mert_error *e)
 
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
 
-static int load_state(const char *dir, mert_state *s, mert_inputs *begun, mert_error *e)
+static int load_state(const char *dir, mert_state *s, mert_run_inputs *begun, mert_error *e)
 {
     char *path = mert_path_join(dir, "state.json");
     mert_json *j = path ? mert_json_read(path, e) : NULL;
@@ -108,7 +108,7 @@ static int load_state(const char *dir, mert_state *s, mert_inputs *begun, mert_e
         bad = mert_fail(e, "%s: not the state of a run that this program can go on with", path);
     else {
         s->data = strtoull(data, NULL, 16);
-        if (begun && mert_inputs_read(begun, mert_json_get(j, "inputs"), e))
+        if (begun && mert_run_inputs_read(begun, mert_json_get(j, "inputs"), e))
             bad = mert_fail_in(e, "%s", path);
     }
     mert_json_free(j);
@@ -174,7 +174,7 @@ static int load_weights(const char *dir, mert_weights *w, mert_error *e)
     return 0;
 }
 
-int mert_state_load(const char *save, int64_t update, mert_state *s, mert_inputs *begun, mert_recipe *r,
+int mert_state_load(const char *save, int64_t update, mert_state *s, mert_run_inputs *begun, mert_recipe *r,
                     mert_weights *w, float *m, float *v, mert_error *e)
 {
     char *path = mert_state_path(save, update);

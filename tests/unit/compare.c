@@ -4,7 +4,7 @@
 #include "../test.h"
 
 static mert_error e;
-static mert_comparison c;
+static mert_log_comparison c;
 
 static const char *const names = "update\tepoch\tloss\tce\tce_0\tcqt_mse\tgrad_norm\tlr\n";
 

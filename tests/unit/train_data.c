@@ -1,7 +1,7 @@
 /* Corpora and batches. */
 #include "train_corpus.h"
 
-#include "../../libcommon/train/inputs.h"
+#include "../../libcommon/train/run_inputs.h"
 
 /* ---- batches ---- */
 
@@ -296,7 +296,7 @@ TEST(ties_of_the_jitter_are_even)
 
 /* ---- what a run was begun with ---- */
 
-static uint64_t input(const mert_inputs *in, const char *name)
+static uint64_t input(const mert_run_inputs *in, const char *name)
 {
     for (int i = 0; i < in->n; i++)
         if (!strcmp(in->items[i].name, name))
@@ -308,39 +308,39 @@ TEST(inputs_are_labels_and_samples_however_they_are_kept)
 {
     spec s = usual;
     mert_corpus a, b;
-    mert_inputs in = {0}, other = {0}, back = {0};
+    mert_run_inputs in = {0}, other = {0}, back = {0};
     mert_json *j;
     char *text = NULL;
     size_t size;
     FILE *f = open_memstream(&text, &size);
-    CHECK(f && !open_files(&a, &usual, &config) && !mert_inputs_add(&in, "train", &a, &e));
+    CHECK(f && !open_files(&a, &usual, &config) && !mert_run_inputs_add(&in, "train", &a, &e));
     CHECK(in.n == 4 && !strcmp(in.items[0].name, "train.manifest.0") && !strcmp(in.items[2].name, "train.labels.0.1") &&
           !strcmp(in.items[3].name, "train.audio.0"));
-    mert_inputs_write(&in, f);
+    mert_run_inputs_write(&in, f);
     CHECK(!fclose(f) && (j = mert_json_parse(text, size, "inputs", &e)) != NULL);
-    CHECK(!mert_inputs_read(&back, j, &e) && !mert_inputs_same(&back, &in, 0, &e));
+    CHECK(!mert_run_inputs_read(&back, j, &e) && !mert_run_inputs_same(&back, &in, 0, &e));
     mert_json_free(j);
     free(text);
     s.name = "elsewhere"; /* other names, no .meta, of another codebook: the same labels */
     s.codebook = 7;
-    CHECK(!make(&b, &s) && !mert_inputs_add(&other, "train", &b, &e) && !mert_inputs_same(&back, &other, 0, &e));
-    mert_inputs_free(&other);
+    CHECK(!make(&b, &s) && !mert_run_inputs_add(&other, "train", &b, &e) && !mert_run_inputs_same(&back, &other, 0, &e));
+    mert_run_inputs_free(&other);
     mert_corpus_close(&b);
     s.name = "another";
     s.dtype = MTS_I16;
     s.flat = 1;
-    CHECK(!make(&b, &s) && !mert_inputs_add(&other, "train", &b, &e));
+    CHECK(!make(&b, &s) && !mert_run_inputs_add(&other, "train", &b, &e));
     CHECK(input(&in, "train.manifest.0") == input(&other, "train.manifest.0"));
     CHECK(input(&in, "train.labels.0.0") != input(&other, "train.labels.0.0"));
     CHECK(input(&in, "train.audio.0") != input(&other, "train.audio.0"));
-    CHECK(mert_inputs_same(&back, &other, 0, &e) == -1 &&
+    CHECK(mert_run_inputs_same(&back, &other, 0, &e) == -1 &&
           says("another.codes_0: other labels than the run was begun with (hash "));
-    mert_inputs_free(&other);
-    CHECK(mert_inputs_same(&back, &other, 0, &e) == -1 && says("there is no train.manifest.0 now"));
-    CHECK(!mert_inputs_same(&back, &other, 1, &e));
-    CHECK(mert_inputs_same(&other, &in, 0, &e) == -1 && says("usual.tsv: the run was begun without it"));
-    mert_inputs_free(&in);
-    mert_inputs_free(&back);
+    mert_run_inputs_free(&other);
+    CHECK(mert_run_inputs_same(&back, &other, 0, &e) == -1 && says("there is no train.manifest.0 now"));
+    CHECK(!mert_run_inputs_same(&back, &other, 1, &e));
+    CHECK(mert_run_inputs_same(&other, &in, 0, &e) == -1 && says("usual.tsv: the run was begun without it"));
+    mert_run_inputs_free(&in);
+    mert_run_inputs_free(&back);
     mert_corpus_close(&a);
     mert_corpus_close(&b);
 }

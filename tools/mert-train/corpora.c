@@ -175,7 +175,7 @@ static int open_older(mert_session *s, const corpus_names *older, saying how, me
     if (!(share > 0))
         return mert_fail(e, "%s: an old corpus, of which replay_share = 0 would hear nothing", older->manifest);
     if (open_corpus(&s->older, &s->recipe, 0, older, how, e) || mert_corpus_join(&s->train, &s->older, e) ||
-        mert_inputs_add(&s->inputs, "replay", &s->older, e))
+        mert_run_inputs_add(&s->inputs, "replay", &s->older, e))
         return -1;
     if (how == ALOUD)
         describe("replay", &s->older);
@@ -192,7 +192,7 @@ static int open_all(mert_session *s, const corpus_names *train, const corpus_nam
         if (!(mert_corpus_entropy(&s->train, k) > 0))
             return mert_fail(e, "%s: all labels are the same: there is nothing to learn",
                              s->train.codebooks[k].path);
-    if (mert_inputs_add(&s->inputs, "train", &s->train, e) || mert_inputs_add(&s->inputs, "valid", &s->valid, e))
+    if (mert_run_inputs_add(&s->inputs, "train", &s->train, e) || mert_run_inputs_add(&s->inputs, "valid", &s->valid, e))
         return -1;
     if (how == ALOUD) {
         describe("training", &s->train);

@@ -139,7 +139,7 @@ static void say_value(const mert_compared *v)
 int seeing_compare(const char *save, const char *reference)
 {
     mert_error e = {{0}};
-    mert_comparison c;
+    mert_log_comparison c;
     if (mert_compare(&c, save, reference, &e)) {
         mert_log_error("%s", e.text);
         return 1;

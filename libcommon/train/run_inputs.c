@@ -1,14 +1,14 @@
-#include "inputs.h"
+#include "run_inputs.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-static mert_input *grow(mert_inputs *in, mert_error *e)
+static mert_run_input *grow(mert_run_inputs *in, mert_error *e)
 {
     if (in->n == in->room) {
         int room = in->room ? 2 * in->room : 16;
-        mert_input *grown = realloc(in->items, (size_t)room * sizeof *grown);
+        mert_run_input *grown = realloc(in->items, (size_t)room * sizeof *grown);
         if (!grown) {
             mert_fail(e, "out of memory");
             return NULL;
@@ -20,10 +20,10 @@ static mert_input *grow(mert_inputs *in, mert_error *e)
 }
 
 /* k: the codebook; -1: none. */
-static int add(mert_inputs *in, const char *of, const char *what, int part, int k, const char *path, uint64_t hash,
+static int add(mert_run_inputs *in, const char *of, const char *what, int part, int k, const char *path, uint64_t hash,
                mert_error *e)
 {
-    mert_input *i = grow(in, e);
+    mert_run_input *i = grow(in, e);
     if (!i)
         return -1;
     if (k < 0)
@@ -36,7 +36,7 @@ static int add(mert_inputs *in, const char *of, const char *what, int part, int 
 }
 
 /* The audio of a part's items, in the manifest's order. */
-static int add_audio(mert_inputs *in, const char *of, const mert_corpus *c, int part, mert_error *e)
+static int add_audio(mert_run_inputs *in, const char *of, const mert_corpus *c, int part, mert_error *e)
 {
     mts_xxh64_state sum;
     int file = -1;
@@ -51,7 +51,7 @@ static int add_audio(mert_inputs *in, const char *of, const mert_corpus *c, int 
                                   : add(in, of, "audio", part, -1, c->files[file].name, mts_xxh64_end(&sum, 0), e);
 }
 
-int mert_inputs_add(mert_inputs *in, const char *of, const mert_corpus *c, mert_error *e)
+int mert_run_inputs_add(mert_run_inputs *in, const char *of, const mert_corpus *c, mert_error *e)
 {
     for (int p = 0; p < c->nparts; p++) {
         const mert_corpus_part *part = &c->parts[p];
@@ -66,28 +66,28 @@ int mert_inputs_add(mert_inputs *in, const char *of, const mert_corpus *c, mert_
     return 0;
 }
 
-void mert_inputs_free(mert_inputs *in)
+void mert_run_inputs_free(mert_run_inputs *in)
 {
     for (int i = 0; i < in->n; i++)
         free(in->items[i].path);
     free(in->items);
-    *in = (mert_inputs){0};
+    *in = (mert_run_inputs){0};
 }
 
-void mert_inputs_write(const mert_inputs *in, FILE *f)
+void mert_run_inputs_write(const mert_run_inputs *in, FILE *f)
 {
     for (int i = 0; i < in->n; i++)
         fprintf(f, "%s\n    \"%s\": \"%016" PRIx64 "\"", i ? "," : "{", in->items[i].name, in->items[i].hash);
     fputs(in->n ? "\n  }" : "{}", f);
 }
 
-int mert_inputs_read(mert_inputs *in, const mert_json *json, mert_error *e)
+int mert_run_inputs_read(mert_run_inputs *in, const mert_json *json, mert_error *e)
 {
     mert_json_walk w = {json, NULL};
     const mert_json *value;
     for (const char *name; (name = mert_json_next(&w, &value));) {
         const char *hash = mert_json_as_string(value);
-        mert_input *to = grow(in, e);
+        mert_run_input *to = grow(in, e);
         if (!to)
             return -1;
         if (!hash || strlen(name) >= sizeof to->name || sscanf(hash, "%16" SCNx64, &to->hash) != 1)
@@ -97,7 +97,7 @@ int mert_inputs_read(mert_inputs *in, const mert_json *json, mert_error *e)
     return 0;
 }
 
-static const mert_input *find(const mert_inputs *in, const char *name)
+static const mert_run_input *find(const mert_run_inputs *in, const char *name)
 {
     for (int i = 0; i < in->n; i++)
         if (!strcmp(in->items[i].name, name))
@@ -105,10 +105,10 @@ static const mert_input *find(const mert_inputs *in, const char *name)
     return NULL;
 }
 
-int mert_inputs_same(const mert_inputs *begun, const mert_inputs *now, int partly, mert_error *e)
+int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *now, int partly, mert_error *e)
 {
     for (int i = 0; i < now->n; i++) {
-        const mert_input *is = &now->items[i], *was = find(begun, is->name);
+        const mert_run_input *is = &now->items[i], *was = find(begun, is->name);
         const char *what = strstr(is->name, ".labels.")  ? "other labels"
                            : strstr(is->name, ".audio.") ? "other audio"
                                                          : "another manifest";
