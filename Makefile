@@ -69,6 +69,17 @@ $(LIBS):
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# Where installed things are, seen from the programs: the same for every PREFIX and DESTDIR, and when all of it is moved.
+$(OUT)/places.h: FORCE
+	@mkdir -p $(OUT)
+	@for d in "LIBDIR $$LIBDIR" "DATADIR $$DATADIR"; do \
+	  echo "#define MERT_$${d%% *} \"$$(realpath -sm --relative-to="$$BINDIR" "$${d#* }" | sed 's/["\\]/\\&/g')\""; \
+	done > $@.new
+	@if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi
+$(OUT)/libcommon/base/places.o: $(OUT)/places.h
+$(OUT)/libcommon/base/places.o: CPPFLAGS_ALL += -include $(OUT)/places.h
+FORCE:
+
 # A program with many commands keeps them in a folder of its name: tools/mert-tensor/*.c.
 .SECONDEXPANSION:
 $(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename $$(wildcard tools/$$*/*.c)))) $(LIBS)
@@ -163,17 +174,14 @@ $(OUT)/demo/score: $(OUT)/pipelines/demo/score.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< -lm
 
+# By the environment: blanks and quotes in them are theirs.
+export DESTDIR BINDIR LIBDIR MANDIR DATADIR
 install: all
-	mkdir -p '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man7' '$(DESTDIR)$(DATADIR)'
-	for f in $(TOOLS); do install -m 755 $(OUT)/bin/$$f '$(DESTDIR)$(BINDIR)/' || exit; done
-	for f in $(PLUGINS); do install -D -m 644 $(OUT)/lib/mert/$$f.so '$(DESTDIR)$(LIBDIR)'/$$f.so || exit; done
-	for f in $(MAN); do install -m 644 $$f '$(DESTDIR)$(MANDIR)'/man$${f##*.}/ || exit; done
-	cp -R pipelines '$(DESTDIR)$(DATADIR)/'
+	@OUT='$(OUT)' TOOLS='$(TOOLS)' PLUGINS='$(PLUGINS)' MAN='$(MAN)' sh install.sh install
 
+# Every plugin there may be: what this machine could build need not be what was installed.
 uninstall:
-	for f in $(TOOLS); do rm -f '$(DESTDIR)$(BINDIR)'/$$f; done
-	for f in $(notdir $(MAN)); do rm -f '$(DESTDIR)$(MANDIR)'/man$${f##*.}/$$f; done
-	rm -rf '$(DESTDIR)$(DATADIR)' '$(DESTDIR)$(LIBDIR)'
+	@TOOLS='$(TOOLS)' PLUGINS='$(patsubst plugins/%.c,%,$(wildcard plugins/*.c))' MAN='$(MAN)' sh install.sh uninstall
 
 clean:
 	rm -rf $(OUT)
@@ -193,5 +201,5 @@ help:
 	@echo 'make install    into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall takes it back'
 	@echo 'make CC=clang CFLAGS=... OUT=...   another compiler, flags, build folder'
 
-.PHONY: all check check-invariance soak tests asan fuzz fuzz_targets bench deps demo reference probe install uninstall clean help
+.PHONY: FORCE all check check-invariance soak tests asan fuzz fuzz_targets bench deps demo reference probe install uninstall clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/fuzz/*' 2>/dev/null)

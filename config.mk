@@ -4,7 +4,8 @@ VERSION = 0.1.0
 
 PREFIX  = /usr/local
 BINDIR  = $(PREFIX)/bin
-# programs look for plugins in ../lib/mert beside them, or where $MERT_PLUGINS says
+# plugins, where $MERT_PLUGINS does not say where they are; pipelines and recipes. Programs find both by the way that leads there from
+# their own folder, so that DESTDIR and another PREFIX, even later, are all the same to them
 LIBDIR  = $(PREFIX)/lib/mert
 MANDIR  = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share/mert

@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "exchange.h"
 
-#include "../../formats/file.h"
+#include "../base/places.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -106,25 +106,9 @@ int mert_exchange_launched(void)
     return 1;
 }
 
-static char *plugin_path(const char *name)
-{
-    const char *folder = getenv("MERT_PLUGINS");
-    char program[PATH_MAX], *slash, *path = NULL;
-    ssize_t n;
-    if (folder)
-        return mert_path_join(folder, name);
-    n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n < 0)
-        return NULL;
-    program[n] = 0;
-    if ((slash = strrchr(program, '/')))
-        *slash = 0;
-    return asprintf(&path, "%s/../lib/mert/%s", program, name) < 0 ? NULL : path;
-}
-
 mert_exchange *mert_exchange_mpi(mert_error *e)
 {
-    char *path = plugin_path("exchange-mpi.so");
+    char *path = mert_plugin_path("exchange-mpi.so");
     /* global: what MPI itself loads later looks for MPI's names */
     void *handle = path ? dlopen(path, RTLD_NOW | RTLD_GLOBAL) : NULL;
     mert_exchange_plugin *open;

@@ -3,6 +3,7 @@
 
 #include "../../formats/file.h"
 #include "../../formats/text.h"
+#include "../base/places.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -219,35 +220,13 @@ int mert_recipe_set(mert_recipe *r, const char *text, mert_error *e)
     return bad ? -1 : 0;
 }
 
-enum { FOLDERS = 3 };
-
-/* Where the recipes that come with the program may be: beside it, as installed and as built, and here. */
-static void recipe_folders(char to[FOLDERS][8192])
-{
-    static const char *const beside[] = {"/../share/mert/pipelines/recipes", "/../../pipelines/recipes"};
-    char program[4096];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
-    const char *slash = n > 0 && n < (ssize_t)sizeof program ? memrchr(program, '/', (size_t)n) : NULL;
-    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
-        snprintf(to[i], sizeof to[i], "%.*s%s", slash ? (int)(slash - program) : 0, program, slash ? beside[i] : "");
-    snprintf(to[FOLDERS - 1], sizeof to[FOLDERS - 1], "pipelines/recipes");
-}
-
 /* The file that a user means by this name, to be freed; NULL: no memory. */
 static char *find_recipe(const char *name)
 {
-    char folders[FOLDERS][8192], *path;
-    if (strchr(name, '/') || !access(name, F_OK))
-        return strdup(name);
-    recipe_folders(folders);
-    for (int i = 0; i < FOLDERS; i++) {
-        if (asprintf(&path, "%s/%s", folders[i], name) < 0)
-            return NULL;
-        if (*folders[i] && !access(path, F_OK))
-            return path;
-        free(path);
-    }
-    return strdup(name);
+    char in[1024], *path = NULL;
+    if (!strchr(name, '/') && access(name, F_OK) && snprintf(in, sizeof in, "recipes/%s", name) < (int)sizeof in)
+        path = mert_pipeline_path(in);
+    return path ? path : strdup(name);
 }
 
 static int visible(const struct dirent *entry)
@@ -258,14 +237,9 @@ static int visible(const struct dirent *entry)
 /* Adds to an error that there is no recipe of that name which there are. */
 static void list_recipes(const char *name, mert_error *e)
 {
-    char folders[FOLDERS][8192], all[600] = "";
+    char all[600] = "", *folder = strchr(name, '/') ? NULL : mert_pipeline_path("recipes");
     struct dirent **found;
-    int n = -1;
-    if (strchr(name, '/'))
-        return;
-    recipe_folders(folders);
-    for (int i = 0; i < FOLDERS && n <= 0; i++)
-        n = *folders[i] ? scandir(folders[i], &found, visible, alphasort) : -1;
+    int n = folder ? scandir(folder, &found, visible, alphasort) : -1;
     for (int i = 0; i < n; i++) {
         snprintf(all + strlen(all), sizeof all - strlen(all), " %s", found[i]->d_name);
         free(found[i]);
@@ -274,6 +248,7 @@ static void list_recipes(const char *name, mert_error *e)
         free(found);
     if (*all)
         mert_fail(e, "%.200s: %s: the recipes that come with the program are%s", name, strerror(ENOENT), all);
+    free(folder);
 }
 
 static int read_file(mert_recipe *r, const char *path, mert_error *e)

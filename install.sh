@@ -1,0 +1,63 @@
+#!/bin/sh
+# install.sh install|uninstall: what goes where, for the Makefile, whose variables come by the environment. The folders bindir, libdir,
+# mandir and datadir stand under DESTDIR here.
+#
+# Uninstall takes away what install puts there: the files by their names; then the folders that install had to make, if nothing else
+# has come to be in them. Which ones those are stands in a file of datadir, so that the same is known later.
+set -eu
+DESTDIR=${DESTDIR:-}
+bindir=$DESTDIR$BINDIR libdir=$DESTDIR$LIBDIR mandir=$DESTDIR$MANDIR datadir=$DESTDIR$DATADIR
+note=$datadir/.mert-folders
+made=
+
+folder() { # with all those above it
+    at=$1
+    while [ ! -d "$at" ] && [ "$at" != "$DESTDIR" ]; do
+        made=$made${at#"$DESTDIR"}'
+'
+        at=$(dirname -- "$at")
+    done
+    mkdir -p -- "$1"
+}
+
+put() { # MODE FILE FOLDER
+    folder "$3"
+    install -m "$1" -- "$2" "$3/"
+}
+
+pipelines() { find pipelines -type f | LC_ALL=C sort; }
+
+install_all() {
+    folder "$datadir"
+    for f in $TOOLS; do put 755 "$OUT/bin/$f" "$bindir"; done
+    for f in $PLUGINS; do put 644 "$OUT/lib/mert/$f.so" "$libdir"; done
+    for f in $MAN; do put 644 "$f" "$mandir/man${f##*.}"; done
+    pipelines | { # a shell of its own: it writes the note
+        while read -r f; do
+            mode=644
+            [ -x "$f" ] && mode=755
+            put $mode "$f" "$datadir/$(dirname "$f")"
+        done
+        if [ -n "$made" ]; then
+            { [ -f "$note" ] && cat "$note"; printf '%s' "$made"; } | LC_ALL=C sort -ru > "$note.new"
+            mv -- "$note.new" "$note"
+        fi
+    }
+}
+
+uninstall_all() {
+    for f in $TOOLS; do rm -f -- "$bindir/$f"; done
+    for f in $PLUGINS; do rm -f -- "$libdir/$f.so"; done
+    for f in $MAN; do rm -f -- "$mandir/man${f##*.}/${f##*/}"; done
+    pipelines | while read -r f; do rm -f -- "$datadir/$f"; done
+    [ -f "$note" ] || return 0
+    folders=$(cat "$note")
+    rm -f -- "$note"
+    # the deepest first: the note is sorted that way
+    printf '%s\n' "$folders" | while read -r d; do rmdir -- "$DESTDIR$d" 2> /dev/null || true; done
+}
+
+case $1 in
+install) install_all ;;
+uninstall) uninstall_all ;;
+esac
