@@ -10,131 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- files on their way ----
- *
- * Their temporary names once more, in places that a signal's handler can read at any moment. One that finds no place,
- * or is too long for it, stays behind if the process is ended. */
-enum { PLACES = 64, NAME = 1024 };
-enum { FREE, CLAIMED, THERE };
-static struct place {
-    int state;
-    pid_t owner; /* a child that was forked meanwhile is not */
-    char name[NAME];
-} places[PLACES];
-
-static void remember(const char *name)
-{
-    size_t n = strlen(name) + 1;
-    for (int i = 0; n <= NAME && i < PLACES; i++) {
-        int state = FREE;
-        if (__atomic_compare_exchange_n(&places[i].state, &state, CLAIMED, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-            memcpy(places[i].name, name, n);
-            places[i].owner = getpid();
-            __atomic_store_n(&places[i].state, THERE, __ATOMIC_RELEASE);
-            return;
-        }
-    }
-}
-
-static void forget(const char *name)
-{
-    for (int i = 0; i < PLACES; i++)
-        if (__atomic_load_n(&places[i].state, __ATOMIC_ACQUIRE) == THERE && !strcmp(places[i].name, name))
-            __atomic_store_n(&places[i].state, FREE, __ATOMIC_RELEASE);
-}
-
-void mert_outputs_unlink(void)
-{
-    for (int i = 0; i < PLACES; i++)
-        if (__atomic_load_n(&places[i].state, __ATOMIC_ACQUIRE) == THERE && places[i].owner == getpid())
-            unlink(places[i].name);
-}
-
-mert_output *mert_output_open(const char *path, mert_error *e)
-{
-    mert_output *o = calloc(1, sizeof *o);
-    int fd;
-    if (!o || !(o->path = strdup(path)) || asprintf(&o->temporary, "%s.tmp-%ld", path, (long)getpid()) < 0) {
-        mert_fail(e, "%s: out of memory", path);
-        goto fail;
-    }
-    remember(o->temporary);
-    fd = open(o->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0 || !(o->stream = fdopen(fd, "wb"))) {
-        mert_fail(e, "%s: cannot create: %s", path, strerror(errno));
-        if (fd >= 0) {
-            close(fd);
-            unlink(o->temporary);
-        }
-        goto fail;
-    }
-    return o;
-fail:
-    if (o) {
-        if (o->temporary)
-            forget(o->temporary);
-        free(o->path);
-        free(o->temporary);
-    }
-    free(o);
-    return NULL;
-}
-
-void mert_output_abandon(mert_output *o)
-{
-    if (!o)
-        return;
-    if (o->stream)
-        fclose(o->stream);
-    unlink(o->temporary);
-    forget(o->temporary);
-    free(o->path);
-    free(o->temporary);
-    free(o);
-}
-
-/* The rename itself must survive a power cut, too. Folders that cannot be synced (some network file systems) are let
- * be. */
-static void sync_folder_of(const char *path)
-{
-    char *copy = strdup(path), *slash = copy ? strrchr(copy, '/') : NULL;
-    int fd;
-    if (slash)
-        *(slash == copy ? slash + 1 : slash) = 0;
-    fd = copy ? open(slash ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(copy);
-}
-
-int mert_output_commit(mert_output *o, mert_error *e)
-{
-    int bad = fflush(o->stream) || ferror(o->stream) || fsync(fileno(o->stream));
-    int why = errno;
-    if (fclose(o->stream) && !bad) {
-        bad = 1;
-        why = errno;
-    }
-    o->stream = NULL;
-    if (!bad && rename(o->temporary, o->path)) {
-        bad = 1;
-        why = errno;
-    }
-    if (bad) {
-        mert_fail(e, "%s: cannot write: %s", o->path, strerror(why));
-        mert_output_abandon(o);
-        return -1;
-    }
-    forget(o->temporary);
-    sync_folder_of(o->path);
-    free(o->path);
-    free(o->temporary);
-    free(o);
-    return 0;
-}
-
 char *mert_file_read(const char *path, size_t max, size_t *size, mert_error *e)
 {
     FILE *f = fopen(path, "rb");
@@ -244,13 +119,11 @@ int mert_make_directory(const char *path, mert_error *e)
             mkdir(copy, 0777); /* what fails here fails below, where it is said */
             *p = '/';
         }
-    if (mkdir(copy, 0777) && errno != EEXIST) {
+    int bad = mkdir(copy, 0777) && (errno != EEXIST || !mert_path_is_directory(path));
+    if (bad)
         mert_fail(e, "%s: cannot make the folder: %s", path, strerror(errno));
-        free(copy);
-        return -1;
-    }
     free(copy);
-    return 0;
+    return bad ? -1 : 0;
 }
 
 char *mert_path_join(const char *dir, const char *name)

@@ -1,4 +1,5 @@
-/* Whole files: written beside their place, synced and renamed when whole (contract F4); read bounded, or mapped. */
+/* Whole files: written beside their place, synced and renamed when whole (contract F4); read bounded, or mapped. All
+ * files that a program writes, but for journals that grow, go through mert_output. */
 #ifndef MERT_FILE_H
 #define MERT_FILE_H
 
@@ -8,16 +9,39 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* A file on its way. Write to ->stream; then either commit (flush, fsync, rename over `path`, fsync the folder) or
- * abandon (the temporary is removed). Both free the handle. */
+/* A file on its way. Write to ->stream (it can be sought in); then either commit (flush, fsync, rename to `target`,
+ * fsync the folder) or abandon (the temporary is removed). Both free the handle.
+ *
+ * Where `path` is there already:
+ *   a regular file    is replaced, and its mode (as far as allowed, its owner, too) stays; write-protected: refused
+ *   a symbolic link   stays; what it leads to is replaced, or made
+ *   a FIFO, a device of characters, /dev/stdout   is written into, at the commit, when all is there; a FIFO that nobody
+ *                     reads within MERT_FIFO_SECONDS is an error
+ *   a folder, a socket, a disk   is refused
+ * and so is a file that this process reads (mert_input_note), or that it is writing already. */
 typedef struct mert_output {
     FILE *stream;
-    char *path, *temporary;
+    char *path;      /* as it was given: for messages */
+    char *target;    /* what takes its name: path, or what links lead to */
+    char *temporary; /* where the bytes are: beside target, by host and process; in TMPDIR for what is written into */
+    int special;     /* target is written into, not replaced */
+    uint64_t folder[2]; /* device and inode of target's folder */
+    struct mert_output *next; /* of those on their way */
 } mert_output;
+
+enum { MERT_FIFO_SECONDS = 10 };
 
 mert_output *mert_output_open(const char *path, mert_error *e); /* NULL on error */
 int mert_output_commit(mert_output *o, mert_error *e);
 void mert_output_abandon(mert_output *o); /* NULL is fine */
+/* Takes away what has the target's name, where that is a file: until the commit nothing is there. */
+int mert_output_clear(const mert_output *o, mert_error *e);
+/* Before long work: whether mert_output_open would have a chance, and that none of the n files is the one that it would
+ * replace ("-" is passed over). Nothing is made. */
+int mert_output_check(const char *path, char *const *inputs, int n, mert_error *e);
+/* This file is read ("-": standard input): no output of this process may replace it from now on. Refused where standard
+ * output goes to the same file (cat x >> x). */
+int mert_input_note(const char *path, mert_error *e);
 /* Removes the temporary files of this process that are on their way: for a signal's handler that then ends it. */
 void mert_outputs_unlink(void);
 

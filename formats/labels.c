@@ -404,8 +404,7 @@ int mert_labels_commit(mert_labels_writer *w, mert_error *e)
     for (int k = 0; k < w->K && !bad; k++)
         bad = (w->dict && dictionary(w, k, mert_label_dict_check, e)) || finish(w, k, &f[k], e);
     for (int k = 0; k < w->K && !bad; k++)
-        if (unlink(f[k].meta->path) && errno != ENOENT)
-            bad = mert_fail(e, "%s: cannot replace: %s", f[k].meta->path, strerror(errno));
+        bad = mert_output_clear(f[k].meta, e);
     for (int k = 0; k < w->K && !bad; k++)
         bad = put_labels(w, k, &f[k], e);
     for (int k = 0; k < w->K && !bad && w->dict; k++)

@@ -144,12 +144,9 @@ static int write_set(const char *path, const mert_labels *l, const unsigned char
     meta.manifest = manifest;
     if (!(o = mert_labels_meta_open(path, &meta, e)))
         return -1;
-    if (unlink(o->path) && errno != ENOENT) {
-        mert_fail(e, "%s: cannot replace: %s", o->path, strerror(errno));
-    } else if (!write_labels(path, l, keep, e)
-               && !(l->dict ? mert_label_dict_copy(path, l->dict, e) : mert_label_dict_write(path, meta.classes, e))) {
+    if (!mert_output_clear(o, e) && !write_labels(path, l, keep, e)
+        && !(l->dict ? mert_label_dict_copy(path, l->dict, e) : mert_label_dict_write(path, meta.classes, e)))
         return mert_labels_meta_commit(o, path, e);
-    }
     mert_output_abandon(o);
     return -1;
 }

@@ -114,6 +114,7 @@ static int train(int argc, char **argv)
     g.max_frames = max_frames;
     g.least = k;
     g.finish = write_centroids;
+    f.output = model;
     status = mert_filter_run(&f, argv, argc);
     mert_gather_free(&g);
     return status;

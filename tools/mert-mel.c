@@ -256,6 +256,7 @@ int main(int argc, char **argv)
 {
     static const mert_stage stage = {.begin = begin, .frames = frames, .end = end, .drop = drop, .finish = finish};
     static state s;
+    mert_filter f = {.stage = &stage, .self = &s, .settings = s.settings};
     mert_error e;
     int status;
     mert_options_parse(&tool, &argc, &argv);
@@ -265,6 +266,7 @@ int main(int argc, char **argv)
         mert_usage_error("--n-fft %d is odd", n_fft);
     if (merge_paths.n && !stats_path)
         mert_usage_error("--merge needs --stats FILE to write to");
+    f.output = stats_path;
     describe(&s);
     snprintf(s.of, sizeof s.of, "mert-mel %s rate=", s.settings);
     status = open_statistics(&s, mfcc ? 13 * (1 + deltas) : bins, &e);
@@ -276,7 +278,7 @@ int main(int argc, char **argv)
     if (!status && merge_paths.n && nothing_to_read(argc))
         status = finish(&s, &e);
     else if (!status)
-        return mert_filter_run(&(mert_filter){.stage = &stage, .self = &s, .settings = s.settings}, argv, argc);
+        return mert_filter_run(&f, argv, argc);
     if (status)
         mert_log_error("%s", e.text);
     return status ? 1 : 0;

@@ -125,6 +125,7 @@ static int train(int argc, char **argv)
     stack = method == RVQ ? 1 : stack ? stack : 4;
     if (!model)
         mert_usage_error("where to? -o MODEL");
+    f.output = model;
     g.seed = (uint64_t)seed;
     g.max_frames = max_frames;
     g.stack = stack;

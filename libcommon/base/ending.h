@@ -2,8 +2,9 @@
 #ifndef MERT_ENDING_H
 #define MERT_ENDING_H
 
-/* What the option table does first (options.h). SIGINT, SIGTERM and SIGHUP remove temporary files and then end the
- * program as they would have; where one is ignored, as under nohup, or handled, that stays. SIGBUS, a mapped file that
+/* What the option table does first (options.h). Every signal that ends a program (SIGINT, SIGTERM, SIGPIPE, a crash) but
+ * SIGKILL removes temporary files and then ends it as it would have; where one is ignored, as under nohup, or handled,
+ * that stays. exit() removes them, too. SIGBUS, a mapped file that
  * was cut short, is one line and exit status 1. A file that grows beyond what is allowed (SIGXFSZ) fails as on a full
  * disk. */
 void mert_ending_prepare(const char *name); /* the program's, which stays */

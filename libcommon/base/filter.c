@@ -8,6 +8,8 @@
 #include "report.h"
 #include "write_behind.h"
 
+#include "../../formats/file.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,11 +410,10 @@ static int all_inputs(run *r, char **files, int nfiles, mert_error *e)
         struct stat st;
         if (!f)
             return mert_fail(e, "%s: %s", files[i], strerror(errno));
-        if (!fstat(fileno(f), &st) && S_ISDIR(st.st_mode)) {
-            fclose(f);
-            return mert_fail(e, "%s: is a folder, not a stream", files[i]);
-        }
-        bad = input_run(r, f, is_stdin ? "standard input" : files[i], e);
+        bad = !fstat(fileno(f), &st) && S_ISDIR(st.st_mode)
+                  ? mert_fail(e, "%s: is a folder, not a stream", files[i])
+                  : mert_input_note(files[i], e);
+        bad = bad || input_run(r, f, is_stdin ? "standard input" : files[i], e);
         if (!is_stdin)
             fclose(f);
         if (bad)
@@ -435,7 +436,7 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
             mert_usage_error("a tensor stream is not written to a terminal: redirect it, or pipe it into mert-tensor");
         r.to_stdout = 0;
     }
-    bad = all_inputs(&r, files, nfiles, &e);
+    bad = (f->output && mert_output_check(f->output, files, nfiles, &e)) || all_inputs(&r, files, nfiles, &e);
     if (bad && r.item_open && f->stage->drop)
         f->stage->drop(f->self);
     if (bad && r.item_open && r.sink.later)

@@ -56,6 +56,7 @@ typedef struct mert_filter {
     void *self;
     const char *settings; /* provenance after tool and version: "bins=336 hop=320"; NULL: no settings */
     int no_output;        /* 1: nothing is written to stdout (training) */
+    const char *output;   /* a file that the stage writes at the end: refused before anything is read; NULL: none */
     const mert_tap *tap;
     void *tap_self;
 } mert_filter;

@@ -261,8 +261,10 @@ int mert_feature_stats_read(mert_feature_stats *s, const char *path, mert_error 
         return -1;
     bad = strlen(text) != size ? mert_fail(e, "not a file of feature statistics") : parse(s, text, e);
     free(text);
-    if (!bad)
+    if (bad)
+        mert_fail_in(e, "%s", path);
+    if (!bad && !(bad = mert_input_note(path, e)))
         return 0;
     mert_feature_stats_free(s);
-    return mert_fail_in(e, "%s", path);
+    return -1;
 }

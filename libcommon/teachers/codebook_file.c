@@ -1,5 +1,6 @@
 #include "codebook_file.h"
 
+#include "../../formats/file.h"
 #include "../../formats/model_hash.h"
 #include "../../formats/model_write.h"
 #include "../../formats/npy.h"
@@ -364,6 +365,8 @@ int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e)
     size_t n = strlen(path);
     int bad;
     memset(b, 0, sizeof *b);
+    if (mert_input_note(path, e))
+        return -1;
     if (n > 4 && !strcmp(path + n - 4, ".npy"))
         return read_npy(b, path, e);
     c = mert_checkpoint_open(path, e);

@@ -3,6 +3,8 @@
 #include "encodec_batch.h"
 #include "projected.h"
 
+#include "../../formats/file.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -433,6 +435,10 @@ mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int
     int bad;
     if (!c)
         mert_fail(e, "out of memory");
+    if (file && mert_input_note(path, e)) {
+        mert_checkpoint_close(file);
+        file = NULL;
+    }
     if (!file) {
         free(c);
         return NULL;

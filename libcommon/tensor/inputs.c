@@ -3,6 +3,8 @@
 #include "../base/options.h"
 #include "../base/report.h"
 
+#include "../../formats/file.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -31,6 +33,10 @@ static int open_one(mert_inputs *in, mert_error *e)
     in->f = is_stdin ? stdin : fopen(file, "rb");
     if (!in->f)
         return mert_fail(e, "%s: %s", file, strerror(errno));
+    if (mert_input_note(file, e)) {
+        close_one(in);
+        return -1;
+    }
     if (!(in->reader = mts_reader_open(in->f, in->name))) {
         close_one(in);
         return mert_fail(e, "%s: out of memory", file);

@@ -2,6 +2,7 @@
  * exact sums out. merge: the sums of all shards in, the next model out. */
 #include "commands.h"
 
+#include "../../formats/file.h"
 #include "../../libcommon/base/filter.h"
 #include "../../libcommon/base/log.h"
 #include "../../libcommon/base/report.h"
@@ -126,6 +127,7 @@ int kmeans_accumulate(int argc, char **argv)
         mert_usage_error("which centroids? -m MODEL");
     if (!output)
         mert_usage_error("where to? -o SUMS");
+    f.output = output;
     if (open_model(&a, &e))
         mert_log_error("%s", e.text);
     else
@@ -182,7 +184,7 @@ int kmeans_merge(int argc, char **argv)
         mert_usage_error("where to? -o MODEL");
     if (!argc)
         mert_usage_error("which sums? SUMS...");
-    if (merge_all(&all, argv, argc, &e) || next_model(&all, &e))
+    if (mert_output_check(output, argv, argc, &e) || merge_all(&all, argv, argc, &e) || next_model(&all, &e))
         mert_report_broken("%s", e.text);
     mert_kmeans_shard_free(&all);
     return mert_report_finish();

@@ -8,6 +8,7 @@
 
 #include "commands.h"
 
+#include "../../formats/file.h"
 #include "../../formats/manifest.h"
 #include "../../libcommon/base/ending.h"
 #include "../../libcommon/base/report.h"
@@ -100,6 +101,8 @@ static int open_file(gathering *g, int i, mert_error *e)
     close_file(g);
     if (!(g->f = fopen(g->files[i], "rb")))
         return mert_fail(e, "%s: %s", g->files[i], strerror(errno));
+    if (mert_input_note(g->files[i], e))
+        return -1;
     if (!(g->reader = mts_reader_open(g->f, g->files[i])))
         return mert_fail(e, "%s: out of memory", g->files[i]);
     g->open = i;
