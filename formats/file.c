@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "file.h"
 
+#include "stream/mts.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -52,6 +54,36 @@ fail:
     fclose(f);
     free(text);
     return NULL;
+}
+
+static void add_file(mts_xxh64_state *hash, const char *path)
+{
+    enum { ENDS = 4096 };
+    char block[ENDS];
+    struct stat s;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    mts_xxh64_add(hash, path, strlen(path) + 1);
+    if (fd >= 0 && !fstat(fd, &s) && S_ISREG(s.st_mode)) {
+        int64_t size = s.st_size, last = size > ENDS ? size - ENDS : 0;
+        ssize_t n;
+        mts_xxh64_add(hash, &size, sizeof size);
+        if ((n = pread(fd, block, ENDS, 0)) > 0)
+            mts_xxh64_add(hash, block, (size_t)n);
+        if (last && (n = pread(fd, block, ENDS, (off_t)last)) > 0)
+            mts_xxh64_add(hash, block, (size_t)n);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+uint64_t mert_files_hash(char *const *paths, int n)
+{
+    mts_xxh64_state hash;
+    mts_xxh64_begin(&hash, 0);
+    for (int i = 0; i < n; i++)
+        add_file(&hash, paths[i]);
+    uint64_t h = mts_xxh64_end(&hash, 0);
+    return h ? h : 1;
 }
 
 int mert_mapping_open(mert_mapping *m, const char *path, mert_error *e)

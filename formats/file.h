@@ -48,6 +48,10 @@ void mert_outputs_unlink(void);
 /* The whole file with a NUL byte behind it, to be freed by the caller; refused beyond `max` bytes. */
 char *mert_file_read(const char *path, size_t max, size_t *size, mert_error *e);
 
+/* What tells these files from others, without reading them whole: XXH64 of their names, sizes, first and last bytes, in
+ * order. Never 0. What cannot be read counts by its name. */
+uint64_t mert_files_hash(char *const *paths, int n);
+
 /* A read-only mapping of a regular file. */
 typedef struct mert_mapping {
     const unsigned char *data;

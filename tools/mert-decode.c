@@ -252,6 +252,8 @@ int main(int argc, char **argv)
     if (isatty(STDOUT_FILENO))
         mert_usage_error("a tensor stream is not written to a terminal: redirect it, or pipe it into mert-tensor");
     b.rows_total = argc;
+    if (!manifest_path)
+        b.input = mert_files_hash(argv, argc);
     if (manifest_path && mert_manifest_read(&m, manifest_path, &e)) {
         mert_report_broken("%s", e.text);
         return mert_report_finish();

@@ -85,8 +85,11 @@ static const mert_option ls_options[] = {
 
 static void print_begin(const mts_begin *b)
 {
-    printf("# rows %" PRId64 " to %" PRId64 " of %" PRId64 ", manifest %016" PRIx64 "\n", b->row_first, b->row_end,
+    printf("# rows %" PRId64 " to %" PRId64 " of %" PRId64 ", manifest %016" PRIx64, b->row_first, b->row_end,
            b->rows_total, b->manifest);
+    if (b->input)
+        printf(", input %016" PRIx64, b->input);
+    putchar('\n');
     for (const char *line = b->provenance; *line; line += strcspn(line, "\n") + 1)
         printf("# via %.*s\n", (int)strcspn(line, "\n"), line);
 }

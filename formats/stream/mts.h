@@ -52,6 +52,8 @@ int mts_dtype_parse(const char *name);       /* the type, or -1 */
 /* What a stream says of itself before its first record. */
 typedef struct mts_begin {
     uint64_t manifest;               /* XXH64 of the manifest's bytes; 0: none */
+    uint64_t input;                  /* without a manifest: a hash of what the items come from, so that streams of
+                                        different inputs are different streams; 0: not known, or not needed */
     int64_t row_first, row_end;      /* the manifest rows that this stream covers: [first, end); -1, -1: not known */
     int64_t rows_total;              /* rows of the whole manifest; -1: not known */
     char provenance[MTS_PROVENANCE_MAX]; /* a line per program that the data passed, oldest first:

@@ -10,7 +10,7 @@
 enum field {
     F_STREAM, F_RECORD, F_ROW, F_KEY, F_KIND, F_DTYPE, F_SHAPE, F_SAMPLE_RATE, F_FRAME_RATE, F_CLASSES, F_MODEL,
     F_CHUNK, F_FRAMES, F_RAW, F_SIZE, F_DATA, F_CHUNKS, F_PAYLOAD, F_STAGE, F_REASON, F_COPY, F_RECORDS, F_FAILED,
-    F_MANIFEST, F_FIRST, F_END, F_TOTAL, F_VIA, FIELDS
+    F_MANIFEST, F_INPUT, F_FIRST, F_END, F_TOTAL, F_VIA, FIELDS
 };
 
 #define BIT(field) (UINT32_C(1) << (field))
@@ -18,15 +18,16 @@ enum field {
 static const char *const names[FIELDS] = {
     "stream", "record", "row", "key", "kind", "dtype", "shape", "sample_rate", "frame_rate", "classes", "model",
     "chunk", "frames", "raw", "size", "data", "chunks", "payload", "stage", "reason", "copy", "records", "failed",
-    "manifest", "first", "end", "total", "via"};
+    "manifest", "input", "first", "end", "total", "via"};
 
-/* Of the fields a type has, `optional` may be missing (only codes have classes) and via may come several times. */
-static const uint32_t optional = BIT(F_CLASSES) | BIT(F_VIA);
+/* Of the fields a type has, `optional` may be missing (only codes have classes, only streams without a manifest an
+ * input) and via may come several times. */
+static const uint32_t optional = BIT(F_CLASSES) | BIT(F_INPUT) | BIT(F_VIA);
 static const struct {
     const char *word;
     uint32_t fields;
 } types[MTS_FRAME_TYPES] = {
-    {"begin", BIT(F_MANIFEST) | BIT(F_FIRST) | BIT(F_END) | BIT(F_TOTAL) | BIT(F_VIA)},
+    {"begin", BIT(F_MANIFEST) | BIT(F_INPUT) | BIT(F_FIRST) | BIT(F_END) | BIT(F_TOTAL) | BIT(F_VIA)},
     {"record", BIT(F_STREAM) | BIT(F_RECORD) | BIT(F_ROW) | BIT(F_KEY) | BIT(F_KIND) | BIT(F_DTYPE) | BIT(F_SHAPE)
                    | BIT(F_SAMPLE_RATE) | BIT(F_FRAME_RATE) | BIT(F_CLASSES) | BIT(F_MODEL)},
     {"chunk", BIT(F_STREAM) | BIT(F_RECORD) | BIT(F_ROW) | BIT(F_CHUNK) | BIT(F_FRAMES) | BIT(F_RAW) | BIT(F_SIZE)
@@ -130,6 +131,10 @@ static void put(text *t, const mts_frame *f, enum field field)
     case F_RECORDS: NUMBER(f->records);
     case F_FAILED: NUMBER(f->failed);
     case F_MANIFEST: HASH(f->begin.manifest);
+    case F_INPUT:
+        if (f->begin.input)
+            add(t, "%s=%016" PRIx64 "\n", name, f->begin.input);
+        break;
     case F_FIRST: NUMBER(f->begin.row_first);
     case F_END: NUMBER(f->begin.row_end);
     case F_TOTAL: NUMBER(f->begin.rows_total);
@@ -308,6 +313,7 @@ static int get(mts_frame *f, enum field field, const char *s)
     case F_RECORDS: return number(s, 0, COUNT_MAX, &f->records);
     case F_FAILED: return number(s, 0, COUNT_MAX, &f->failed);
     case F_MANIFEST: return strlen(s) != 16 || hash_parse(s, &b->manifest);
+    case F_INPUT: return strlen(s) != 16 || hash_parse(s, &b->input);
     case F_FIRST: return number(s, -1, COUNT_MAX, &b->row_first);
     case F_END: return number(s, -1, COUNT_MAX, &b->row_end);
     case F_TOTAL: return number(s, -1, COUNT_MAX, &b->rows_total);
@@ -356,6 +362,7 @@ int mts_frame_parse(mts_frame *f, const char *s, size_t size, mts_why *why)
     hash_parse(end + 6, &f->sum);
     f->record.ncodebooks = 0;
     f->begin.provenance[0] = 0;
+    f->begin.input = 0;
     for (line = newline + 1; line < end; line = newline + 1) {
         newline = memchr(line, '\n', (size_t)(end - line));
         const char *equals = memchr(line, '=', (size_t)(newline - line));

@@ -28,7 +28,7 @@ typedef enum mts_frame_type { MTS_FRAME_BEGIN, MTS_FRAME_RECORD, MTS_FRAME_CHUNK
 
 /* Why something cannot be: a clause without names of files. */
 typedef struct mts_why {
-    char text[192];
+    char text[544];
 } mts_why;
 
 int mts_because(mts_why *why, const char *format, ...) __attribute__((format(printf, 2, 3))); /* -1 */

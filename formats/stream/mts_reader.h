@@ -19,7 +19,7 @@ typedef enum mts_current {
     MTS_CURRENT_OPEN,
     MTS_CURRENT_VOID,   /* damaged and reported; what is left of it is passed over */
     MTS_CURRENT_LOST,   /* its header is lost: to be reported when its end has told its name */
-    MTS_CURRENT_FAILED  /* failed upstream and reported; the second copy of that frame may follow */
+    MTS_CURRENT_FAILED  /* failed upstream and reported; the second copy of that frame must follow */
 } mts_current;
 
 struct mts_reader {
@@ -32,9 +32,11 @@ struct mts_reader {
     mts_frame frame;
     int pending;
     int64_t frame_at;            /* its offset */
+    int64_t told_at;             /* frame_at when damage was reported last */
 
     int begun, finished;         /* some stream has begun; the end of the input was reached */
     int unended;                 /* some stream had no end: the input cannot end well any more */
+    uint64_t begin_id;           /* the stream that `begin` is of; after a seek `stream` may be another */
     int in_stream, announce;     /* announce: a begin event is owed for a stream whose begin frame is lost */
     int adopt;                   /* after a seek: the next frame is a record and says which stream this is */
     int jump;                    /* pass over data frames by seeking, unseen (the index) */
@@ -48,7 +50,9 @@ struct mts_reader {
     int repeating;               /* frames that came before come again, and that was said */
 
     mts_current current;
-    mts_record record;
+    mts_record record;           /* its row and key, whatever became of it */
+    int copies;                  /* of its failed frame, seen so far: 1, 2, both 3 */
+    uint64_t reason;             /* hash of what the first of them said */
     int64_t chunk, frames;       /* of it, seen so far */
     int skipping, skipped;       /* from now on; some chunk of it was */
     int64_t pass_to;             /* chunks that end at or before this frame are passed over */
@@ -60,10 +64,23 @@ struct mts_reader {
     struct {
         int active;              /* found, and not reported yet */
         int64_t at;
-        char what[160];
+        char what[544];
     } damage;
     mts_failure failure;
     char error[MTS_REASON_MAX];
 };
+
+/* ---- mts_find.c ---- */
+
+/* Fills in error; MTS_ERROR. */
+int mts_fatal(mts_reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int mts_fatal_end(mts_reader *r); /* the input ended, or failed, before what had to come */
+/* The first of several findings stands until it is reported. */
+void mts_note(mts_reader *r, int64_t at, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* 1: a frame is pending; 0: the input has ended between frames; -1: fatal. */
+int mts_fetch(mts_reader *r);
+/* The data frame of the pending chunk. 1: it is there in in.data[0..size), sound; 0: damaged, and the place of the next
+ * frame found; -1: fatal. With `drop` a sound one is dropped at once. */
+int mts_take_data(mts_reader *r, int drop);
 
 #endif

@@ -131,6 +131,17 @@ mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, i
     return w;
 }
 
+/* As the begin says: a reader would refuse the others. */
+static int check_row(mts_writer *w, int64_t row)
+{
+    const mts_begin *b = &w->frame.begin;
+    const int64_t end = b->row_end < 0 ? b->rows_total : b->row_end;
+    if (row < 0 || ((end < 0 || row < end) && row >= b->row_first))
+        return 0;
+    return fail(w, "row %" PRId64 " is none of this stream's, which covers rows %" PRId64 " to %" PRId64, row,
+                b->row_first < 0 ? 0 : b->row_first, end - 1);
+}
+
 int mts_write_record(mts_writer *w, const mts_record *r)
 {
     mts_why why;
@@ -143,6 +154,8 @@ int mts_write_record(mts_writer *w, const mts_record *r)
         w->frame.record.frame_rate_den = 1;
     if (mts_record_check(&w->frame.record, &why))
         return fail_record(w, why.text);
+    if (check_row(w, r->row))
+        return -1;
     w->open = 1;
     w->step = mts_record_step(r);
     w->chunk_frames = MTS_CHUNK_RAW / (int64_t)w->step;
@@ -263,6 +276,8 @@ int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *st
     if (!w->open) {
         copy_text(f->record.key, sizeof f->record.key, key);
         f->record.row = row < -1 ? -1 : row;
+        if (check_row(w, f->record.row))
+            return -1;
     }
     copy_text(f->stage, sizeof f->stage, stage);
     copy_text(f->reason, sizeof f->reason, reason);

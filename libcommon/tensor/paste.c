@@ -225,6 +225,10 @@ static int join_provenance(mert_paste *p, mert_error *e)
             return mert_fail(e, "what %d streams say of their origin is more than one can hold", p->n);
         memcpy(p->begin.provenance + n, b->provenance, size + 1);
         n += size;
+        if (b->input && b->input != p->begin.input) {
+            uint64_t both[2] = {p->begin.input, b->input};
+            p->begin.input = mts_xxh64(both, sizeof both, 0);
+        }
         if (!p->begin.manifest)
             p->begin.manifest = b->manifest;
         if (p->begin.rows_total < 0)

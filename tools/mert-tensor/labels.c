@@ -3,6 +3,7 @@
  * written with --labels. dict and to-fairseq make of label files what fairseq wants beside or instead of them. */
 #include "commands.h"
 
+#include "../../formats/file.h"
 #include "../../formats/labels_export.h"
 #include "../../libcommon/base/log.h"
 #include "../../libcommon/base/report.h"
@@ -256,7 +257,12 @@ static void put_all(reading *r)
     const mert_labels *l = r->all;
     mts_begin begin = {.manifest = manifest_name ? manifest.hash : l->meta.manifest, .row_first = 0, .row_end = l->rows,
                        .rows_total = l->rows};
+    char *paths[MTS_CODEBOOKS_MAX];
     int rc = 0;
+    for (int k = 0; k < r->K; k++)
+        paths[k] = r->all[k].path;
+    if (!begin.manifest)
+        begin.input = mert_files_hash(paths, r->K);
     snprintf(begin.provenance, sizeof begin.provenance, "mert-tensor %s from-labels\n", mert_version());
     r->out = mts_writer_open(stdout, "standard output", &begin, mert_options.level);
     for (int64_t row = 0; r->out && !rc && row < l->rows; row++)

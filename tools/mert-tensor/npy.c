@@ -1,6 +1,7 @@
 /* from-npy, to-npy: NumPy's arrays as records, and back. */
 #include "commands.h"
 
+#include "../../formats/file.h"
 #include "../../formats/manifest.h"
 #include "../../libcommon/tensor/npy_record.h"
 #include "../../libcommon/base/report.h"
@@ -111,6 +112,8 @@ int tensor_from_run(int argc, char **argv)
     }
     operands = argv;
     begin.manifest = manifest.hash;
+    if (!manifest_name)
+        begin.input = mert_files_hash(argv, argc);
     begin.row_end = begin.rows_total = manifest_name ? manifest.n : argc;
     snprintf(begin.provenance, sizeof begin.provenance, "mert-tensor %s from-npy\n", mert_version());
     mts_writer *w = mts_writer_open(stdout, "standard output", &begin, mert_options.level);
