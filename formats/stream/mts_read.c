@@ -197,7 +197,9 @@ static int handle_end(mts_reader *r)
 static int handle_old(mts_reader *r)
 {
     int said = r->repeating;
-    mts_note(r, r->frame_at, "record %" PRId64 " comes again", r->frame.number);
+    char item[240];
+    item_name(r->frame.record.row, r->frame.type == MTS_FRAME_CHUNK ? NULL : r->frame.record.key, item, sizeof item);
+    mts_note(r, r->frame_at, "record %" PRId64 " comes again: %s", r->frame.number, item);
     r->pending = 0;
     r->repeating = 1;
     if (r->frame.type == MTS_FRAME_CHUNK && mts_take_data(r, 1) < 0)

@@ -5,6 +5,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,12 +33,51 @@ void mert_report_item(double seconds)
                       audio_seconds / (mert_seconds() - started + 1e-9));
 }
 
+/* ---- the same reason, again and again ---- */
+
+enum { LINES = 10, REASONS = 1000 };
+static struct reason {
+    char *text;
+    int64_t times;
+} *reasons; /* [REASONS]; one that finds no place is always told */
+static int nreasons;
+
+/* Whether this is to be told now, or counted for the end. */
+static int told_often(const char *reason)
+{
+    int i = 0;
+    if (!reasons && !(reasons = calloc(REASONS, sizeof *reasons)))
+        return 0;
+    while (i < nreasons && strcmp(reasons[i].text, reason))
+        i++;
+    if (i == nreasons) {
+        if (i == REASONS || !(reasons[i].text = strdup(reason)))
+            return 0;
+        nreasons++;
+    }
+    return ++reasons[i].times > LINES;
+}
+
+static void tell_counts(void)
+{
+    for (int i = 0; i < nreasons; i++) {
+        int64_t more = reasons[i].times - LINES;
+        if (more > 0)
+            mert_log_error("and %lld more item%s failed for the same reason: %s", (long long)more, more == 1 ? "" : "s",
+                           reasons[i].text);
+        free(reasons[i].text);
+    }
+    free(reasons);
+    reasons = NULL;
+    nreasons = 0;
+}
+
 int mert_report_failed(const char *key, const char *reason, int here)
 {
     items++;
     failed++;
     said += here != 0;
-    if (here) {
+    if (here && !told_often(reason)) {
         if (*key)
             mert_log_error("%s: %s", key, reason);
         else
@@ -78,6 +119,7 @@ int mert_report_finish(void)
     else
         bad |= 100.0 * (double)failed > mert_options.max_failed_percent * (double)items;
     mert_log_progress_end();
+    tell_counts();
     if (bad && !said && !broken && !in_a_pipe())
         mert_log_error("%lld item%s had failed before", (long long)failed, failed == 1 ? "" : "s");
     if (mert_options.verbose) {

@@ -4,7 +4,8 @@
  *     silent    nothing was said, but the items are not those of the sound stream; or an item came as sound that is none of the
  *               sound streams'
  *     unnamed   it was said, and the input and all of its streams ended well, but an item that is missing was not named: not its key,
- *               row, or number. (Of a stream that is gone as a whole nobody knows what it held.)
+ *               row, or number. (Of a stream that is gone as a whole nobody knows what it held; and frames of a stream that says to be
+ *               the same one, as samples do that were made without an input, stand in for its own.)
  *
  * Cuts between two streams that were joined are no damage: what is left is a stream. Prints a line for each sort and for the sum; exit
  * status 1 if something was silent or unnamed. */
@@ -68,7 +69,7 @@ static void load(const char *name)
     fseek(f, 0, SEEK_END);
     s->b.size = (size_t)ftell(f);
     rewind(f);
-    s->b.data = malloc(s->b.size);
+    s->b.data = calloc(s->b.size + 1, 1);
     if (!s->b.data || fread(s->b.data, 1, s->b.size, f) != s->b.size)
         die("cannot read");
     fclose(f);
@@ -76,6 +77,18 @@ static void load(const char *name)
     read_bytes(s->b.data, s->b.size, &s->items, 0);
     if (s->items.final != MTS_EOF || s->items.damages || s->items.records + s->items.failures > SEEN_MAX)
         die("the sound stream does not read, or is too long");
+}
+
+/* Whether frames of both say to be of one stream. */
+static int same_stream(const sound *a, const sound *b)
+{
+    for (int i = 0; i < a->frames; i++)
+        for (int k = 0; k < b->frames; k++) {
+            const char *p = strstr(a->b.data + a->at[i] + 8, "\nstream="), *q = strstr(b->b.data + b->at[k] + 8, "\nstream=");
+            if (p && q && !memcmp(p, q, 24))
+                return 1;
+        }
+    return 0;
 }
 
 /* ---- what came of a damaged one ---- */
@@ -105,6 +118,7 @@ static int same_items(const seen *a, const seen *b)
 /* Sound or failed, an item of the sound stream is there, or something here names it; a failure that gives a number only may be it. */
 static int all_named(const seen *then, const seen *now)
 {
+    char name[MTS_KEY_MAX + 2];
     int missing = 0, numbers = 0;
     for (int k = 0; k < now->failures; k++)
         numbers += now->failure[k].here && !now->failure[k].key[0] && now->failure[k].row < 0;
@@ -118,6 +132,9 @@ static int all_named(const seen *then, const seen *now)
         for (int k = 0; k < now->failures && !known; k++)
             known = now->failure[k].key[0] ? !strcmp(now->failure[k].key, key)
                                            : row >= 0 && now->failure[k].row == row;
+        snprintf(name, sizeof name, "(%s)", key);
+        for (int k = 0; k < now->damages && k < SEEN_MAX && !known; k++)
+            known = strstr(now->damage[k].reason, name) != NULL;
         missing += !known;
     }
     return missing <= numbers;
@@ -127,7 +144,8 @@ typedef struct tally {
     int trials, whole, between, said, silent, unnamed;
 } tally;
 
-static void judge(tally *t, const sound *s, const char *data, size_t size, int between, const char *what)
+/* between: it may have been cut between streams; stranger: nothing of another stream of the same id is in it */
+static void judge(tally *t, const sound *s, const char *data, size_t size, int between, int stranger, const char *what)
 {
     static seen now;
     int bad = 0, loud, here = 0;
@@ -148,7 +166,7 @@ static void judge(tally *t, const sound *s, const char *data, size_t size, int b
         t->between++;
     else if (bad || (!loud && !same_items(&s->items, &now)))
         t->silent++, printf("# silent: %s, %s: %d records, %d failed\n", s->name, what, now.records, now.failures);
-    else if (now.final == MTS_EOF && now.ends >= s->items.ends && !all_named(&s->items, &now))
+    else if (now.final == MTS_EOF && stranger && now.ends >= s->items.ends && !all_named(&s->items, &now))
         t->unnamed++, printf("# unnamed: %s, %s: %d records, %d failed\n", s->name, what, now.records, now.failures);
     else if (loud)
         t->said++;
@@ -184,7 +202,8 @@ static void cut(tally *t, const sound *s)
     memcpy(to, s->b.data, from);
     memcpy(to + from, s->b.data + till, s->b.size - till);
     snprintf(what, sizeof what, "without bytes %zu to %zu", from, till);
-    judge(t, s, to, s->b.size - (till - from), boundary(s, from) && boundary(s, till) && till - from < s->b.size, what);
+    judge(t, s, to, s->b.size - (till - from), boundary(s, from) && boundary(s, till) && till - from < s->b.size, 1,
+          what);
     free(to);
 }
 
@@ -202,15 +221,30 @@ static void flip(tally *t, const sound *s)
             at = any(s->b.size);
         }
     snprintf(what, sizeof what, "%zu bytes wrong near %zu", n, at);
-    judge(t, s, to, s->b.size, 0, what);
+    judge(t, s, to, s->b.size, 0, 1, what);
     free(to);
+}
+
+/* Whether each of its streams has a frame left among these. */
+static int all_left(const sound *s, const sound *const *of, const int *frame, int n)
+{
+    for (int first = 0, last; first < s->frames; first = last + 1) {
+        int left = 0;
+        for (last = first; last + 1 < s->frames && !s->end[last];)
+            last++;
+        for (int i = 0; i < n && !left; i++)
+            left = of[i] == s && frame[i] >= first && frame[i] <= last;
+        if (!left)
+            return 0;
+    }
+    return 1;
 }
 
 /* One or two times: frames are dropped, doubled, moved, exchanged, or come from another stream. */
 static void splice(tally *t, const sound *s)
 {
     const sound *of[2 * FRAMES_MAX];
-    int frame[2 * FRAMES_MAX], n = s->frames;
+    int frame[2 * FRAMES_MAX], n = s->frames, stranger = 1;
     char what[256] = "", *data = NULL;
     size_t size = 0;
     for (int i = 0; i < n; i++)
@@ -220,6 +254,7 @@ static void splice(tally *t, const sound *s)
         int from = (int)any((uint64_t)donor->frames), at = (int)any((uint64_t)n), how = (int)any(4);
         int count = 1 + (int)any(3), other = (int)any((uint64_t)n), f;
         const sound *o;
+        stranger = stranger && (donor == s || !same_stream(s, donor));
         if (count > donor->frames - from)
             count = donor->frames - from;
         size_t used = strlen(what);
@@ -247,7 +282,7 @@ static void splice(tally *t, const sound *s)
     for (int i = 0; i < n; i++)
         fwrite(of[i]->b.data + of[i]->at[frame[i]], 1, of[i]->at[frame[i] + 1] - of[i]->at[frame[i]], m);
     fclose(m);
-    judge(t, s, data, size, 0, what);
+    judge(t, s, data, size, 0, stranger && all_left(s, of, frame, n), what);
     free(data);
 }
 

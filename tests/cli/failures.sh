@@ -1,0 +1,41 @@
+# What many failed items come to: lines, counts, exit status.
+. tests/shell
+t=$TEST_TMP
+piped() { sh -c "$*"; }
+mkdir -p "$t/music"
+wavs "$t/music" 0 4
+mv "$t"/music/*/*.wav "$t/music/"
+cd "$t/music" || exit 1
+
+# ---- the same reason, again and again ----
+many=$(seq -f '%02g.wav' 25)
+# shellcheck disable=SC2086
+ten_and_a_count() {
+    mert-decode -q $many 0000.wav > ../many.mts 2> ../said
+    [ $? -eq 1 ] && [ "$(wc -l < ../said)" -eq 11 ] && [ "$(grep -c '^mert-decode: [01][0-9].wav: No such file or directory$' ../said)" -eq 10 ] &&
+        tail -n 1 ../said | grep -qx 'mert-decode: and 15 more items failed for the same reason: No such file or directory'
+}
+check ten_lines_and_a_count ten_and_a_count
+ls_names_all() { mert-tensor ls ../many.mts > ../ls 2> /dev/null; [ "$(grep -c 'wav.failed.*No such file' ../ls)" -eq 25 ]; }
+check all_of_them_are_in_the_stream ls_names_all
+echo none > odd.wav
+# shellcheck disable=SC2086
+other_reasons() { mert-decode -q $many odd.wav > /dev/null 2> ../said; [ "$(wc -l < ../said)" -eq 12 ] && grep -q '^mert-decode: odd.wav: ' ../said; }
+check another_reason_is_told other_reasons
+ten() { mert-decode -q $(seq -f '%02g.wav' 10) > /dev/null 2> ../said; [ "$(wc -l < ../said)" -eq 10 ]; }
+check ten_are_ten_lines ten
+eleven() { mert-decode -q $(seq -f '%02g.wav' 11) > /dev/null 2> ../said; [ "$(wc -l < ../said)" -eq 11 ] && grep -q 'and 1 more item failed for the same reason' ../said; }
+check the_eleventh_is_a_count eleven
+
+# ---- how many may fail: here one of four, then two of five ----
+share() { mert-decode -q --max-failed "$1" 0000.wav 0001.wav 0002.wav $2 > ../share.mts 2> ../said; }
+check a_quarter_of_four share 25% none.wav
+less() { share 24.9% none.wav; [ $? -eq 1 ]; }
+check a_quarter_is_more_than_less less
+check two_fifths share 40% 'none.wav no.wav'
+fewer() { share 39% 'none.wav no.wav'; [ $? -eq 1 ]; }
+check two_fifths_are_more_than_less fewer
+passed_on() { share 100% 'none.wav no.wav' && mert-cqt -q --max-failed 40% ../share.mts > ../x.mts && ! mert-cqt -q --max-failed 39% ../share.mts > ../x.mts; }
+check what_failed_before_counts passed_on
+none_wrong() { mert-decode -q --max-failed 0% 0000.wav > ../x.mts; }
+check none_of_none none_wrong
