@@ -4,11 +4,11 @@
  *     silent    nothing was said, but the items are not those of the sound stream; or an item came as sound that is none of the
  *               sound streams'
  *     unnamed   it was said, and the input and all of its streams ended well, but an item that is missing was not named: not its key,
- *               row, or number. (Of a stream that is gone as a whole nobody knows what it held; and frames of a stream that says to be
- *               the same one, as samples do that were made without an input, stand in for its own.)
+ *               row, or number
  *
- * Cuts between two streams that were joined are no damage: what is left is a stream. Prints a line for each sort and for the sum; exit
- * status 1 if something was silent or unnamed. */
+ * Cuts between two streams that were joined are no damage: what is left is a stream. Nor does one lend its frames to another that says to
+ * be the same stream, as samples do that were made without a manifest and an input: nothing tells
+ * them apart. Prints a line for each sort; exit status 1 if something was silent or unnamed. */
 #include "../unit/stream.h"
 
 #include <stdlib.h>
@@ -144,8 +144,8 @@ typedef struct tally {
     int trials, whole, between, said, silent, unnamed;
 } tally;
 
-/* between: it may have been cut between streams; stranger: nothing of another stream of the same id is in it */
-static void judge(tally *t, const sound *s, const char *data, size_t size, int between, int stranger, const char *what)
+/* between: whole streams may have been taken out */
+static void judge(tally *t, const sound *s, const char *data, size_t size, int between, const char *what)
 {
     static seen now;
     int bad = 0, loud, here = 0;
@@ -162,11 +162,11 @@ static void judge(tally *t, const sound *s, const char *data, size_t size, int b
             bad = !is_item(&all[k].items, &now, i);
     }
     bad |= now.order != 0;
-    if (between)
+    if (between && !bad)
         t->between++;
     else if (bad || (!loud && !same_items(&s->items, &now)))
         t->silent++, printf("# silent: %s, %s: %d records, %d failed\n", s->name, what, now.records, now.failures);
-    else if (now.final == MTS_EOF && stranger && now.ends >= s->items.ends && !all_named(&s->items, &now))
+    else if (now.final == MTS_EOF && now.ends >= s->items.ends && !all_named(&s->items, &now))
         t->unnamed++, printf("# unnamed: %s, %s: %d records, %d failed\n", s->name, what, now.records, now.failures);
     else if (loud)
         t->said++;
@@ -202,8 +202,7 @@ static void cut(tally *t, const sound *s)
     memcpy(to, s->b.data, from);
     memcpy(to + from, s->b.data + till, s->b.size - till);
     snprintf(what, sizeof what, "without bytes %zu to %zu", from, till);
-    judge(t, s, to, s->b.size - (till - from), boundary(s, from) && boundary(s, till) && till - from < s->b.size, 1,
-          what);
+    judge(t, s, to, s->b.size - (till - from), boundary(s, from) && boundary(s, till) && till - from < s->b.size, what);
     free(to);
 }
 
@@ -221,7 +220,7 @@ static void flip(tally *t, const sound *s)
             at = any(s->b.size);
         }
     snprintf(what, sizeof what, "%zu bytes wrong near %zu", n, at);
-    judge(t, s, to, s->b.size, 0, 1, what);
+    judge(t, s, to, s->b.size, 0, what);
     free(to);
 }
 
@@ -244,17 +243,17 @@ static int all_left(const sound *s, const sound *const *of, const int *frame, in
 static void splice(tally *t, const sound *s)
 {
     const sound *of[2 * FRAMES_MAX];
-    int frame[2 * FRAMES_MAX], n = s->frames, stranger = 1;
+    int frame[2 * FRAMES_MAX], n = s->frames;
     char what[256] = "", *data = NULL;
     size_t size = 0;
     for (int i = 0; i < n; i++)
         of[i] = s, frame[i] = i;
     for (int step = 1 + (int)any(2); step > 0 && n > 0; step--) {
         const sound *donor = any(2) ? &all[any((uint64_t)nfiles)] : s;
+        donor = same_stream(s, donor) ? s : donor;
         int from = (int)any((uint64_t)donor->frames), at = (int)any((uint64_t)n), how = (int)any(4);
         int count = 1 + (int)any(3), other = (int)any((uint64_t)n), f;
         const sound *o;
-        stranger = stranger && (donor == s || !same_stream(s, donor));
         if (count > donor->frames - from)
             count = donor->frames - from;
         size_t used = strlen(what);
@@ -282,7 +281,7 @@ static void splice(tally *t, const sound *s)
     for (int i = 0; i < n; i++)
         fwrite(of[i]->b.data + of[i]->at[frame[i]], 1, of[i]->at[frame[i] + 1] - of[i]->at[frame[i]], m);
     fclose(m);
-    judge(t, s, data, size, 0, stranger && all_left(s, of, frame, n), what);
+    judge(t, s, data, size, !all_left(s, of, frame, n), what);
     free(data);
 }
 
