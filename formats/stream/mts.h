@@ -40,6 +40,7 @@ enum {
     MTS_NDIM_MAX = 4,
     MTS_CODEBOOKS_MAX = 64,
     MTS_PROVENANCE_MAX = 16384, /* bytes of the whole chain of provenance lines */
+    MTS_STEPS_LOG = 40,        /* a record has at most 2^40 time steps: products with widths and hops do not overflow */
     MTS_CHUNK_MAX = 1 << 24    /* raw bytes of one chunk: what a reader must be ready to hold */
 };
 
@@ -79,6 +80,8 @@ typedef struct mts_record {
 
 int64_t mts_record_width(const mts_record *r); /* elements of one time step: product of shape[1..] */
 size_t mts_record_step(const mts_record *r);   /* bytes of one time step */
+/* Whether it can be: what mts_write_record refuses but for the stream that it is in. 0, or -1 with a clause in why. */
+int mts_record_possible(const mts_record *r, char *why, size_t size);
 
 /* ---- writing ---- */
 

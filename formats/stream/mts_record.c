@@ -65,7 +65,7 @@ static int shape_check(const mts_record *r, mts_why *why)
             return mts_because(why, "one time step is larger than %d bytes", MTS_CHUNK_MAX);
         step *= r->shape[i];
     }
-    if (r->shape[0] < -1 || r->shape[0] > INT64_MAX / step)
+    if (r->shape[0] < -1 || r->shape[0] > INT64_C(1) << MTS_STEPS_LOG || r->shape[0] > INT64_MAX / step)
         return mts_because(why, "%lld time steps", (long long)r->shape[0]);
     return 0;
 }
@@ -106,6 +106,18 @@ int mts_record_check(const mts_record *r, mts_why *why)
         || r->frame_rate_den > INT32_MAX)
         return mts_because(why, "frame rate %lld/%lld", (long long)r->frame_rate_num, (long long)r->frame_rate_den);
     return classes_check(r, why);
+}
+
+int mts_record_possible(const mts_record *r, char *why, size_t size)
+{
+    mts_record x = *r;
+    mts_why because;
+    if (!x.frame_rate_num && !x.frame_rate_den)
+        x.frame_rate_den = 1;
+    if (!mts_record_check(&x, &because))
+        return 0;
+    snprintf(why, size, "%s", because.text);
+    return -1;
 }
 
 int mts_begin_check(const mts_begin *b, mts_why *why)

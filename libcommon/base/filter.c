@@ -44,6 +44,7 @@ typedef struct run {
     mert_sink sink;
     int to_stdout;
     int item_open, streams;
+    int in_record;         /* between a record and its end or failure, whatever became of the item here */
     double seconds;        /* of the open item */
 } run;
 
@@ -323,12 +324,15 @@ static int item_begin(run *r, const mts_record *in, mert_error *e)
         bad = item_failed_here(r, in, &why, e);
     } else {
         r->item_open = 1;
-        if (!r->sink.later)
-            bad = put_record(&r->sink, out, e);
-        else if ((w = queue_push(&r->sink, e)))
-            w->out = *out;
-        else
+        if (r->sink.later && !(w = queue_push(&r->sink, e)))
             bad = -1;
+        else if (r->sink.later)
+            w->out = *out;
+        /* What would come of it has no place in a stream: the item's fault, not the run's. */
+        if (!bad && !r->f->no_output && mts_record_possible(out, why.text, sizeof why.text))
+            bad = item_failed_here(r, in, &why, e);
+        else if (!bad && !r->sink.later)
+            bad = put_record(&r->sink, out, e);
     }
     free(out);
     return bad ? -1 : 0;
@@ -377,6 +381,11 @@ static int input_run(run *r, FILE *f, const char *name, mert_error *e)
     if (!reader)
         return mert_fail(e, "out of memory");
     while (!bad && (event = mert_read_ahead_next(reader))->type != MTS_EOF) {
+        const int failed_twice = r->in_record && !r->item_open && event->type == MTS_FAILED;
+        if (event->type != MTS_CHUNK && event->type != MTS_DAMAGE)
+            r->in_record = event->type == MTS_RECORD;
+        if (failed_twice) /* here, which was said, and then it did not come whole either */
+            continue;
         switch (event->type) {
         case MTS_BEGIN: bad = stream_begin(r, event->begin, e); break;
         case MTS_RECORD: bad = item_begin(r, event->record, e); break;

@@ -113,3 +113,10 @@ many() { # more items than are computed at a time, short ones among them, in the
 order=$(for i in 1 2 3 4; do printf 'a few b '; done)
 check "many items, some of which fail, keep their order" many 3
 check "in one thread" many 1
+fail_fast() { # "few" is too short
+    cat "$t/a.mts" "$t/few.mts" "$t/b.mts" | mert-encode -m "$m" --threads "$1" --fail-fast > "$t/fast.out" 2> "$t/said"
+    [ $? -eq 1 ] && grep -q 'stopped at the first failure' "$t/said" && mert-tensor ls "$t/fast.out" > "$t/ls" 2> "$t/said"
+    [ $? -eq 1 ] && grep -q 'stops without an end record' "$t/said" && [ "$(cut -f 2,3 "$t/ls" | tr '\t\n' '  ')" = 'a hidden few failed ' ]
+}
+check "--fail-fast" fail_fast 3
+check "--fail-fast in one thread" fail_fast 1

@@ -36,6 +36,16 @@ one_by_one() {
     cmp "$t/single.txt" "$t/train.encodec_3"
 }
 check "items are the same alone, in a stream, with 1, 2, 3 threads" one_by_one
+# --fail-fast: the first item that fails is the last that is looked at, and the stream has no end.
+head -c 12 < "$g/audio.npy" | npy '3,' > "$t/ok.npy"; printf '\000\000\300\177' | npy '1,' > "$t/bad.npy"
+{ pcm --key ok "$t/ok.npy"; pcm --key bad "$t/bad.npy"; pcm --key late "$t/ok.npy"; } > "$t/fast.mts"
+fail_fast() {
+    mert-rvq encode -m "$m" --fail-fast "$t/fast.mts" > "$t/fast.out" 2> "$t/said"
+    [ $? -eq 1 ] && grep -q 'stopped at the first failure' "$t/said" && mert-tensor ls "$t/fast.out" > "$t/ls" 2> "$t/said"
+    [ $? -eq 1 ] && grep -q 'stops without an end record' "$t/said" && [ "$(cut -f 2,3 "$t/ls" | tr '\t\n' '  ')" = 'ok codes bad failed ' ]
+}
+check "--fail-fast" fail_fast
+
 # Side by side or one by one: the same stream, byte for byte; and with items among them that fail, the same labels.
 { tail -c 40000 "$g/audio.npy"; printf '\000\000\300\177'; } | npy '10001,' > "$t/nan.npy"
 npy '0,' < /dev/null > "$t/none.npy"

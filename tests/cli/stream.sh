@@ -81,3 +81,13 @@ if ! grep -q asan_init "$OUT/libmts.a"; then
     check bounded_memory piped "ulimit -v 120000; mert-tensor cat $t/zeros.mts | mert-tensor stat | grep -q '.67108864..0.0.0.0'"
     rm -f "$t/zeros.npy"
 else skip bounded_memory "sanitizers take more"; fi
+
+# ---- what a header claims costs its own item: 2^40 time steps, and a sound stream behind ----
+if ! grep -q asan_init "$OUT/libmts.a"; then
+    claims() {
+        cat formats/stream/invalid/huge-shape.mts formats/stream/valid/pcm.mts | (ulimit -v 2000000; "$@" --max-failed 1 2> "$t/said") > "$t/claims.mts" &&
+            [ "$(mert-tensor ls --max-failed 1 "$t/claims.mts" | wc -l)" -eq 2 ] && mert-tensor ls --max-failed 1 "$t/claims.mts" | sed 1q | grep -q 'tone.wav.failed.read: '
+    }
+    check a_claimed_length_costs_its_item claims mert-mel
+    check a_claimed_length_costs_its_item_in_a_codec claims mert-rvq encode -m $golden/encodec-tiny/model.safetensors
+else skip a_claimed_length_costs_its_item "sanitizers take more"; fi

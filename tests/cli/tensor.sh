@@ -90,6 +90,13 @@ check cmp_shapes_said grep -q 'shapes differ: \[?,2\|shapes differ: \[4,2\] and 
 check cmp_counts_records grep -q 'only the first has it' "$t/cmp"
 check cmp_kinds differs $valid/pcm.mts $valid/codes.mts
 check cmp_kinds_said grep -q 'kinds differ: pcm and codes' "$t/cmp"
+mert-tensor from-npy --kind mel --rate 16000 "$t/a.npy" > "$t/other-rate.mts"
+mert-tensor from-npy --kind mel --rate 24000 --frame-rate 50 "$t/a.npy" > "$t/other-frames.mts"
+check cmp_rates differs --atol 9 "$t/other-rate.mts" "$t/a.mts"
+check cmp_rates_said grep -q 'rates differ: 16000 Hz, 0/1 and 24000 Hz, 0/1' "$t/cmp"
+mert-tensor from-npy --kind mel --rate 24000 --frame-rate 24000/320 "$t/a.npy" > "$t/usual-frames.mts"
+check cmp_frame_rates differs --atol 9 "$t/other-frames.mts" "$t/usual-frames.mts"
+check cmp_frame_rates_said grep -q 'rates differ: 24000 Hz, 50/1 and 24000 Hz, 24000/320' "$t/cmp"
 check cmp_reads_a_pipe piped "cat $t/a.mts | mert-tensor cmp - $t/a.mts"
 check cmp_damage differs $invalid/flip-data.mts $valid/three.mts
 check cmp_names_the_damaged_record grep -q '^1.b.flac.one of them did not come whole' "$t/cmp"
