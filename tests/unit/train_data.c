@@ -401,6 +401,20 @@ TEST(what_does_not_fit_is_refused)
     mert_corpus_close(&d);
 }
 
+TEST(an_item_twice_in_packed_audio_is_refused)
+{
+    mert_corpus c;
+    mert_corpus_config with = config;
+    spec s = usual;
+    s.name = "doubled";
+    with.classes = CLASSES;
+    CHECK(!make(&c, &s));
+    mert_corpus_close(&c);
+    const char *labels = labels_path(&s), *pcm = pcm_path(&s), *both[] = {pcm, pcm};
+    CHECK(mert_corpus_open(&c, &with, manifest_path(&s), &labels, 1, both, 2, &e));
+    CHECK(says("doubled.mts: piece00.flac: a second time"));
+}
+
 /* The files of one corpus with the manifest of another. */
 static int open_mixed(mert_corpus *c, const mert_corpus_config *with, const spec *manifest, const spec *files)
 {
@@ -462,6 +476,7 @@ int main(void)
     RUN(inputs_are_labels_and_samples_however_they_are_kept);
     RUN(entropies);
     RUN(what_does_not_fit_is_refused);
+    RUN(an_item_twice_in_packed_audio_is_refused);
     RUN(files_of_another_manifest_are_refused);
     return test_done();
 }
