@@ -223,7 +223,7 @@ static void refused(const char *why, const char *key, int64_t row, int items, ui
 {
     source s[INPUTS];
     pasted x;
-    mts_begin b = {.manifest = 1, .row_first = 0, .row_end = 2, .rows_total = 2};
+    mts_begin b = {.manifest = 1, .row_first = 0, .row_end = 8, .rows_total = 8};
     open_sources(s, &b);
     mts_writer_close(s[1].w, 0, NULL, 0);
     rewind(s[1].f);
