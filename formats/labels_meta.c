@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { META_MAX = 1 << 16 };
@@ -137,8 +138,13 @@ mert_output *mert_labels_meta_open(const char *labels, const mert_labels_meta *m
 int mert_labels_meta_commit(mert_output *o, const char *labels, mert_error *e)
 {
     mert_mapping map;
-    int bad = mert_mapping_open(&map, labels, e);
-    if (bad) {
+    struct stat there;
+    int bad;
+    if (!stat(labels, &there) && !S_ISREG(there.st_mode)) { /* a device or a FIFO: nobody opens that again */
+        mert_output_abandon(o);
+        return 0;
+    }
+    if ((bad = mert_mapping_open(&map, labels, e))) {
         mert_output_abandon(o);
         return -1;
     }
