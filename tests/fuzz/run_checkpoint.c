@@ -1,4 +1,4 @@
-/* The checkpoint of a run: where it stands, its recipe, its moments. */
+/* The checkpoint of a run: where it stands, its recipe, the hashes of its files. */
 #include "fuzz.h"
 
 #include "../../libcommon/train/state.h"
@@ -7,7 +7,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const names[] = {"checkpoint-1/state.json", "checkpoint-1/recipe", "checkpoint-1/config.json", NULL};
+    static const char *const names[] = {"checkpoint-1/state.json", "checkpoint-1/recipe", "checkpoint-1/hashes",
+                                        NULL};
     mert_state s = {0};
     mert_recipe r;
     mert_error e;

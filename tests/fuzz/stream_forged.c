@@ -31,7 +31,7 @@ static void repair(uint8_t *data, size_t size)
         hash = text + n - 17;
         if (!memcmp(text + 5, "begin", 5))
             id = mts_xxh64(text, n - 23, 0);
-        else if ((value = field(text, n, "\nstream=")))
+        else if (id && (value = field(text, n, "\nstream="))) /* without a begin they keep theirs */
             put_hash(value, id);
         if (!memcmp(text + 5, "chunk", 5) && (value = field(text, n, "\ndata=")) && (number = field(text, n, "\nsize="))) {
             size_t bytes = strtoull((const char *)number, NULL, 10), rest = size - i - 8 - n;
