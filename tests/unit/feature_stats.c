@@ -60,6 +60,7 @@ TEST(merging_is_associative)
 {
     enum { N = 500, D = 3 };
     float x[N][D];
+    char name[32];
     uint32_t state = 1;
     uint64_t hash;
     mert_feature_stats all, a, b, read;
@@ -71,8 +72,10 @@ TEST(merging_is_associative)
     for (int cut = 1; cut < N; cut += 83) {
         CHECK(!mert_feature_stats_new(&a, D, "of these", &e) && !mert_feature_stats_new(&b, D, "of these", &e));
         CHECK(!mert_feature_stats_add(&a, x[0], cut, &e) && !mert_feature_stats_add(&b, x[cut], N - cut, &e));
-        CHECK(!mert_feature_stats_write(&b, test_tmp("b.stats"), &e));
-        CHECK(!mert_feature_stats_read(&read, test_tmp("b.stats"), &e));
+        snprintf(name, sizeof name, "b%d.stats", cut); /* what was read is not written over */
+        CHECK(!mert_feature_stats_write(&b, test_tmp(name), &e));
+        CHECK(!mert_feature_stats_read(&read, test_tmp(name), &e));
+        CHECK(mert_feature_stats_write(&b, test_tmp(name), &e) && strstr(e.text, name));
         CHECK(mert_feature_stats_hash(&read) == mert_feature_stats_hash(&b));
         CHECK(!mert_feature_stats_merge(&a, &read, &e) && mert_feature_stats_hash(&a) == hash);
         mert_feature_stats_clear(&a);
