@@ -253,6 +253,25 @@ static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_jso
     return 0;
 }
 
+/* No memory for what a configuration claims and the file cannot hold (F3). A model that is merely another than the
+ * configuration's comes through: the tensors that differ are named then. */
+static int holds_as_much(const mert_checkpoint *c, const mert_config *config, mert_error *e)
+{
+    enum { TIMES = 16, ALWAYS = 1 << 22 };
+    mert_layout l;
+    int64_t there = 0, wanted;
+    if (mert_layout_make(&l, config, e))
+        return -1;
+    wanted = l.elements;
+    mert_layout_free(&l);
+    for (size_t i = 0; i < mert_checkpoint_count(c); i++)
+        there += mert_checkpoint_tensor(c, i)->elements;
+    return wanted > ALWAYS && wanted / TIMES > there
+               ? mert_fail(e, "the configuration makes a model of %lld numbers, the file holds %lld", (long long)wanted,
+                           (long long)there)
+               : 0;
+}
+
 static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views, mert_error *e)
 {
     const mert_json *about = mert_json_get(mert_checkpoint_config(c), "mert_packed");
@@ -276,7 +295,8 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
         return mert_fail(e, "no config.json beside it: the model's architecture is not known");
     if (!heads)
         config.codebooks = 0;
-    if (views ? allocate_views(w, &config, e) : mert_weights_allocate(w, &config, e))
+    if (holds_as_much(c, &config, e) ||
+        (views ? allocate_views(w, &config, e) : mert_weights_allocate(w, &config, e)))
         return -1;
     t.taken = calloc(mert_checkpoint_count(c) + (size_t)w->layout.count, sizeof *t.taken);
     bad = !t.taken ? mert_fail(e, "out of memory") : 0;

@@ -221,6 +221,8 @@ TEST(configurations_that_contradict_the_tensors)
     static const struct { const char *from, *to, *says;
     } bad[] = {{"\"intermediate_size\": 96", "\"intermediate_size\": 97",
                 "is [96, 48], and the configuration makes it [97, 48]"},
+               {"\"hidden_size\": 48", "\"hidden_size\": 9600",
+                "the configuration makes a model of 4061201248 numbers, the file holds 149344"},
                {"\"hidden_size\": 48", "\"hidden_size\": 96", "and the configuration makes it"},
                {"\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "not a multiple of num_attention_heads 5"},
                {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2", "no place for: encoder.layers.2"},
