@@ -8,12 +8,12 @@
  * L samples give T = floor(L / hop) + 1 frames; L may be shorter than any kernel. Rows are [bins] floats, or [bins, 2]
  * (real, imaginary) for the complex form.
  *
- * How: cqt_plan.h. Magnitudes differ from the definition by less than 2e-5 of the largest one (tests/unit/cqt.c:
- * music, noise, sines and impulses). That is relative to a sound among the bins: where all of it lies beside them (an
- * offset, a tone above the top bin) the largest one is small itself, and the difference has been seen at 2.3e-5 of it.
+ * How: cqt_plan.h. Magnitudes differ from the definition by less than 2e-5 of the largest one plus 4e-6 of the largest
+ * sample (tests/unit/cqt.c: music, noise, sines and impulses, an offset, tones beside all bins). The second part is
+ * what single precision leaves; it shows where hardly anything reaches a bin, as of a tone far above all of them.
  * The logarithm magnifies what is lost beside loud bins: for MERT_CQT_LOG responses are kept much longer (three times
  * the cost) and values that rounding hides are computed by the definition, so that ln(|Y| + 1e-5) keeps to 0.1 beside
- * tones of amplitude 0.9 among the bins, 0.5 beside them; single precision sets that bound. The same bytes come out for every way of cutting the input and every number of
+ * tones of amplitude 0.9. The same bytes come out for every way of cutting the input and every number of
  * threads (contract A1).
  *
  *     mert_cqt_plan *plan = mert_cqt_plan_new(&mert_cqt_default, &e);   // tables; immutable, shared by all threads

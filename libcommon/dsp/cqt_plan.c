@@ -4,15 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a kernel's response is cut, in units of rate / l (cqt_plan.h); the passband and the beginning of the stopband
- * of the decimation filter, as shares of the next level's rate. */
-static const double CUT_TOP = 128, CUT_LEAST = 48, PASS = 0.35, STOP = 0.65;
+/* Where a kernel's response is cut, in units of rate / l (cqt_plan.h): on either side for the shortest kernel, for any,
+ * and below 0 Hz; the passband and the beginning of the stopband of the decimation filter, as shares of the next
+ * level's rate. */
+static const double CUT_ABOVE = 150, CUT_BELOW = 128, CUT_LEAST = 48, CUT_ZERO = 40, PASS = 0.35, STOP = 0.65;
 
 /* A logarithm shows the tail of a loud bin in empty ones: ln(|Y| + 1e-5) to 0.1 asks for 1e-6 beside |Y| of 30. */
-static double reach(const mert_cqt_config *c, int k)
+static double reach(const mert_cqt_config *c, int k, double top)
 {
     double shortest = (double)mert_cqt_length(c, c->bins - 1), l = (double)mert_cqt_length(c, k);
-    return (c->form == MERT_CQT_LOG ? 16 : c->precise ? 4 : 1) * fmax(CUT_LEAST, CUT_TOP * pow(shortest / l, 0.25));
+    return (c->form == MERT_CQT_LOG ? 16 : c->precise ? 4 : 1) * fmax(CUT_LEAST, top * pow(shortest / l, 0.25));
+}
+
+static double reach_above(const mert_cqt_config *c, int k) { return reach(c, k, CUT_ABOVE); }
+
+/* What lies about 0 Hz has the same distance from all bins, and is kept whole unless that distance is long. */
+static double reach_below(const mert_cqt_config *c, int k)
+{
+    double zero = 1 / (pow(2.0, 1.0 / c->bins_per_octave) - 1);
+    return fmax(reach(c, k, CUT_BELOW), fmin(zero + CUT_ZERO, CUT_BELOW));
 }
 
 static int64_t gcd(int64_t a, int64_t b)
@@ -32,7 +42,7 @@ static int64_t unit_frames(const mert_cqt_config *c, int64_t step) { return step
 
 static int level_of(const mert_cqt_config *c, int k)
 {
-    double upper = mert_cqt_frequency(c, k) + reach(c, k) * c->sample_rate / (double)mert_cqt_length(c, k);
+    double upper = mert_cqt_frequency(c, k) + reach_above(c, k) * c->sample_rate / (double)mert_cqt_length(c, k);
     int v = 0;
     int64_t step = 4;
     while (v + 1 < CQT_LEVELS && upper <= PASS * c->sample_rate / (double)step &&
@@ -98,19 +108,30 @@ static int choose_size(const geometry *g, const mert_cqt_config *c, cqt_level *v
 
 /* ---- tables ---- */
 
+/* Rows of bin k's response on either side of f_k: together no more than all points. */
+static double width_below(const cqt_level *v, const mert_cqt_config *c, int k)
+{
+    return fmin(reach_below(c, k) * v->n * v->step / (double)mert_cqt_length(c, k), v->n / 2.0);
+}
+
+static double width_above(const cqt_level *v, const mert_cqt_config *c, int k)
+{
+    return fmin(reach_above(c, k) * v->n * v->step / (double)mert_cqt_length(c, k), v->n / 2.0);
+}
+
 /* The spectrum of Hann's window of l samples about its middle, at 2u radians per sample, times 2 / sqrt(l) / n: with
  * b = pi / l,
  *     sum_m (1 + cos(2 pi m / l)) / 2 exp(-2 i u m) = sin(l u) cos(u) sin(b)^2 / (2 sin(u) (sin(b)^2 - sin(u)^2)).
  * Sines of the evenly spaced u come from rotations, begun anew every 32 rows so that rounding does not add up. */
-static void fill_response(const cqt_level *v, const mert_cqt_config *c, int k, double cut, int first, int rows,
-                          float *response)
+static void fill_response(const cqt_level *v, const mert_cqt_config *c, int k, int first, int rows, float *response)
 {
     double l = (double)mert_cqt_length(c, k), points = (double)v->n * v->step;
-    double centre = mert_cqt_frequency(c, k) / c->sample_rate * points, width = fmin(cut * points / l, v->n / 2.0);
+    double centre = mert_cqt_frequency(c, k) / c->sample_rate * points, below = width_below(v, c, k);
+    double above = width_above(v, c, k);
     double sin_b = sin(MERT_PI / l), sin_b2 = sin_b * sin_b, scale = 2 / sqrt(l) / v->n, step = MERT_PI / points;
     double sd = sin(step), cd = cos(step), sl = sin(l * step), cl = cos(l * step);
     double su = 0, cu = 1, slu = 0, clu = 1;
-    int from = (int)ceil(centre - width) - first, to = (int)ceil(centre + width) - first;
+    int from = (int)ceil(centre - below) - first, to = (int)ceil(centre + above) - first;
     for (int r = from < 0 ? 0 : from, done = 0; r < to && r < rows; r++, done++) {
         double s2, t, w;
         if (done % 32 == 0) {
@@ -135,9 +156,8 @@ static int make_group(const cqt_level *v, const mert_cqt_config *c, cqt_group *g
     double points = (double)v->n * v->step, lowest = INFINITY, highest = -INFINITY;
     for (int i = 0; i < g->lanes; i++) {
         double centre = mert_cqt_frequency(c, g->bin[i]) / c->sample_rate * points;
-        double width = fmin(reach(c, g->bin[i]) * points / (double)mert_cqt_length(c, g->bin[i]), v->n / 2.0);
-        lowest = fmin(lowest, ceil(centre - width));
-        highest = fmax(highest, ceil(centre + width));
+        lowest = fmin(lowest, ceil(centre - width_below(v, c, g->bin[i])));
+        highest = fmax(highest, ceil(centre + width_above(v, c, g->bin[i])));
     }
     g->first = (int)lowest;
     g->rows = (int)round_up((int64_t)(highest - lowest), 4);
@@ -149,7 +169,7 @@ static int make_group(const cqt_level *v, const mert_cqt_config *c, cqt_group *g
         double half = MERT_PI * mert_cqt_frequency(c, g->bin[i]) / c->sample_rate;
         g->turn[i] = g->odd ? (float)cos(half) : 1;
         g->turn[CQT_LANES + i] = g->odd ? (float)sin(half) : 0;
-        fill_response(v, c, g->bin[i], reach(c, g->bin[i]), g->first, g->rows, g->response + i);
+        fill_response(v, c, g->bin[i], g->first, g->rows, g->response + i);
     }
     return 0;
 }
@@ -265,7 +285,7 @@ static int make_level(mert_cqt_plan *p, int level, const int *place, int64_t ste
             int64_t l = mert_cqt_length(c, k);
             longest = l > longest ? l : longest;
             g.bins++;
-            g.rows += fmin(2.5 * reach(c, k) * (double)step / (double)l, 1);
+            g.rows += fmin(1.25 * (reach_above(c, k) + reach_below(c, k)) * (double)step / (double)l, 1);
         }
     beyond = (longest + 1) / 2;
     g.unit = unit_frames(c, g.last ? step : 4 * step);

@@ -18,9 +18,10 @@
  * odd: then it is real for a spectrum advanced by half a sample. Bins are grouped by that parity, eight to a group,
  * one vector lane each.
  *
- * Hann's response falls as 1 / x^3 with the distance x from f_k in units of rate / l. It is kept for x up to CUT_TOP
- * for the shortest kernel: what is lost there is felt by an impulse under the kernel's edge, 0.055 / x^2 of the
- * kernel's peak. Longer kernels have lower peaks (l^-1/2) and may be cut sooner. */
+ * Hann's response falls as 1 / x^3 with the distance x from f_k in units of rate / l. It is kept for x up to CUT_BELOW
+ * and CUT_ABOVE for the shortest kernel: what is lost there is felt by an impulse under the kernel's edge, 0.055 / x^2
+ * of the kernel's peak. Longer kernels have lower peaks (l^-1/2) and may be cut sooner, but not before 0 Hz: all bins
+ * have it at the same x = Q, and an offset or a rumble is often the loudest there is. */
 #ifndef MERT_CQT_PLAN_H
 #define MERT_CQT_PLAN_H
 
