@@ -284,15 +284,19 @@ void mert_cpu_fold_norm(const void *args)
     double T = (double)a->T;
     for (int64_t c = 0; c < a->out; c++) {
         const float *v = a->v + c * K;
-        double mean = 0, variance = 0, gain;
-        for (int64_t k = 0; k < K; k++) {
-            mean += v[k] * a->sums[k] / T;
+        double variance = 0, gain, shift;
+        for (int64_t k = 0; k < K; k++)
             for (int64_t l = 0; l < K; l++)
                 variance += (double)v[k] * v[l] * (a->products[k * K + l] / T - a->sums[k] / T * (a->sums[l] / T));
-        }
         gain = a->norm_w[c] / sqrt((variance > 0 ? variance : 0) + (double)a->eps);
-        for (int64_t k = 0; k < K; k++)
-            a->w[c * K + k] = (float)(gain * v[k]);
-        a->b[c] = (float)(a->norm_b[c] - gain * mean);
+        /* The mean that is taken away is that of the weights as they are rounded: of a clip that hardly changes, nothing
+         * else is left of its product with them. */
+        shift = 0;
+        for (int64_t k = 0; k < K; k++) {
+            float w = (float)(gain * v[k]);
+            a->w[c * K + k] = w;
+            shift += w * (a->sums[k] / T);
+        }
+        a->b[c] = (float)(a->norm_b[c] - shift);
     }
 }
