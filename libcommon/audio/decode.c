@@ -78,7 +78,7 @@ static int64_t promised(const mert_audio *a)
 static int check_promise(mert_audio *a, mert_error *e)
 {
     mert_error why;
-    int64_t n = promised(a), grace = !strcmp(a->in.format->iformat->name, "mp3") ? a->native / 4 : 0;
+    int64_t n = promised(a), grace = a->in.loose ? a->native / 4 : 0;
     if (n < 0 || a->decoded >= n - grace)
         return 0;
     if (n == INT64_MAX)
@@ -227,8 +227,10 @@ static int open_at_first_frame(mert_audio *a, const char *path, const mert_audio
         ;
     if (got < 0)
         return mert_fail_in(e, "fault at 0.000 s");
-    if (!got)
-        return mert_fail(e, "there are no samples in it");
+    if (!got) {
+        mert_input_say_empty(&a->in, e);
+        return -1;
+    }
     a->have_frame = 1;
     a->native = a->in.frame->sample_rate;
     if (a->native < 1)

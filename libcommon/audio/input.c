@@ -2,6 +2,9 @@
 #include "input.h"
 
 #include "container.h"
+#include "flac.h"
+#include "mp3.h"
+#include "span.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -40,7 +43,7 @@ static int fail_av(mert_error *e, int code)
     return *said ? mert_fail(e, "%s (%s)", text, said) : mert_fail(e, "%s", text);
 }
 
-/* ---- opening ---- */
+/* ---- streams ---- */
 
 static int open_io(mert_input *in, const char *path, mert_error *e)
 {
@@ -61,7 +64,7 @@ static int open_io(mert_input *in, const char *path, mert_error *e)
     return code < 0 ? fail_av(e, code) : 0;
 }
 
-static int open_format(mert_input *in, const char *path, mert_error *e)
+static int open_format(mert_input *in, const char *path, const AVInputFormat *known, mert_error *e)
 {
     AVDictionary *options = NULL;
     int code;
@@ -70,7 +73,7 @@ static int open_format(mert_input *in, const char *path, mert_error *e)
         return mert_fail(e, "out of memory");
     in->format->pb = in->io;
     /* The name serves to tell formats that look alike; what is read is io. Frees the context when it fails. */
-    code = avformat_open_input(&in->format, path, NULL, &options);
+    code = avformat_open_input(&in->format, path, known, &options);
     av_dict_free(&options);
     if (code >= 0)
         return 0;
@@ -94,6 +97,7 @@ static int counts_samples(const AVInputFormat *f)
 static void note_promise(mert_input *in)
 {
     in->promised = AV_NOPTS_VALUE;
+    in->loose = !strcmp(in->format->iformat->name, "mp3");
     if (counts_samples(in->format->iformat) && in->format->nb_streams)
         in->promised = in->format->streams[0]->duration;
 }
@@ -144,41 +148,179 @@ static int open_codec(mert_input *in, const AVCodec *decoder, mert_error *e)
     return (code = avcodec_open2(in->codec, decoder, NULL)) < 0 ? fail_av(e, code) : 0;
 }
 
-/* FFmpeg passes over damaged Ogg pages with nothing but a message, and reads a WAV file that was cut off as if it were
- * whole. */
+static void close_streams(mert_input *in)
+{
+    av_frame_free(&in->frame);
+    av_packet_free(&in->packet);
+    avcodec_free_context(&in->codec);
+    avformat_close_input(&in->format);
+    if (in->is_span)
+        mert_span_close(&in->io);
+    avio_closep(&in->io);
+    in->is_span = 0;
+}
+
+/* The streams of what in->io reads. */
+static int open_streams(mert_input *in, const AVInputFormat *known, mert_error *e)
+{
+    const AVCodec *decoder;
+    int code;
+    in->skip = in->given = in->drained = 0;
+    in->keep = -1;
+    *said = 0;
+    if (open_format(in, in->path, known, e))
+        return -1;
+    note_promise(in);
+    *said = 0;
+    if ((code = avformat_find_stream_info(in->format, NULL)) < 0)
+        return fail_av(e, code);
+    *said = 0;
+    return pick_stream(in, in->wanted, &decoder, e) || open_codec(in, decoder, e) ? -1 : 0;
+}
+
+/* Opens some bytes of the file instead of what was open, as the format that it was. */
+static int open_span(mert_input *in, int64_t begin, int64_t end, mert_error *e)
+{
+    const AVInputFormat *known = in->format->iformat;
+    close_streams(in);
+    if (!(in->io = mert_span_open(in->path, begin, end, e)))
+        return -1;
+    in->is_span = 1;
+    return open_streams(in, known, e);
+}
+
+/* FFmpeg's own count of the samples to drop at both ends is left aside. */
+static void keep_only(mert_input *in, int64_t skip, int64_t keep)
+{
+    in->skip = skip;
+    in->keep = keep;
+    in->codec->flags2 |= AV_CODEC_FLAG2_SKIP_MANUAL;
+}
+
+/* ---- Ogg ---- */
+
+/* Of the link at hand: which of the samples count, and whether the fault lies in it. */
+static void take_link(mert_input *in)
+{
+    const mert_ogg_link *l = &in->ogg.links[in->link];
+    const mert_ogg_stream *s = in->stream->index < l->n ? &l->streams[in->stream->index] : NULL;
+    int last = in->link == in->ogg.n - 1;
+    in->fault_at = last && in->ogg.fault_at >= 0 ? in->ogg.fault_at - l->begin : -1;
+    if (s && s->total >= 0 && (in->ogg.fault_at < 0 || !last))
+        keep_only(in, s->skip, s->total);
+}
+
+static int open_link(mert_input *in, mert_error *e)
+{
+    const mert_ogg_link *l = &in->ogg.links[in->link];
+    if (open_span(in, l->begin, l->end, e))
+        return mert_fail_in(e, "link %lld of an Ogg chain", (long long)in->link + 1);
+    take_link(in);
+    return 0;
+}
+
+/* FFmpeg passes over damaged Ogg pages with nothing but a message, decodes the links of a chain with the state of the
+ * one before, and cuts some streams of few pages in the wrong place. */
+static int follow_ogg(mert_input *in, mert_error *e)
+{
+    if (mert_ogg_read(in->path, &in->ogg, e))
+        return -1;
+    if (in->ogg.n > 1)
+        return open_link(in, e);
+    in->fault_at = in->ogg.fault_at;
+    if (in->ogg.n)
+        take_link(in);
+    return 0;
+}
+
+int64_t mert_input_total(const mert_input *in)
+{
+    int64_t n = 0;
+    if (in->ogg.n < 1)
+        return in->keep;
+    for (int64_t i = 0; i < in->ogg.n; i++) {
+        const mert_ogg_link *l = &in->ogg.links[i];
+        if (in->stream->index >= l->n || l->streams[in->stream->index].total < 0)
+            return -1;
+        n += l->streams[in->stream->index].total;
+    }
+    return n;
+}
+
+/* ---- MP3 ---- */
+
+/* FFmpeg finds the frame that tells only right behind the tags, and does not believe it where much lies behind the last
+ * frame. So it is given nothing but the frames, unless they are others than was told: then the file may be several. */
+static int follow_mp3(mert_input *in, mert_error *e)
+{
+    mert_mp3 m;
+    int64_t length;
+    int got = mert_mp3_read(in->path, &m, e), cut;
+    if (got < 0)
+        return -1;
+    if (!got || m.told < 1 || m.frames > m.told)
+        return 0;
+    cut = m.frames < m.told && m.told_bytes > m.size - m.begin;
+    if ((m.begin != m.head || m.end != m.size) && open_span(in, m.begin, cut ? m.size : m.end, e))
+        return -1;
+    length = m.told * m.samples;
+    if (m.delay >= 0) {
+        length = length > m.delay + m.padding ? length - m.delay - m.padding : 0;
+        keep_only(in, m.delay + MERT_MP3_DECODER_DELAY, length);
+    }
+    in->promised = av_rescale_q(length, (AVRational){1, m.rate}, in->stream->time_base);
+    in->loose = !cut;
+    return 0;
+}
+
+/* ---- opening ---- */
+
+/* FFmpeg reads a WAV file that was cut off as if it were whole. */
 static int check_container(mert_input *in, const char *path, mert_error *e)
 {
     int64_t missing;
     const AVCodecParameters *p = in->stream->codecpar;
-    in->fault_at = -1;
     if (!(in->io->seekable & AVIO_SEEKABLE_NORMAL))
         return 0;
     if (!strcmp(in->format->iformat->name, "ogg"))
-        return mert_ogg_check(path, &in->fault_at, &in->fault) ? mert_fail(e, "%s", in->fault.text) : 0;
+        return follow_ogg(in, e);
+    if (!strcmp(in->format->iformat->name, "mp3"))
+        return follow_mp3(in, e);
     if (!strcmp(in->format->iformat->name, "wav") && in->promised == AV_NOPTS_VALUE && p->block_align > 0 &&
         (missing = mert_wav_missing(path)) >= p->block_align)
         in->promised = INT64_MAX; /* more than there is; how much does not matter */
     return 0;
 }
 
+/* What FFmpeg has no word for. */
+static void say_better(const mert_input *in, mert_error *e)
+{
+    struct stat s;
+    if (stat(in->path, &s) || !S_ISREG(s.st_mode))
+        return;
+    if (mert_mp3_is_free_format(in->path))
+        mert_fail(e, "free-format MP3 is not read by FFmpeg");
+}
+
 int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const AVCodec *decoder;
-    int code;
     pthread_once(&once, set_listener);
     memset(in, 0, sizeof *in);
+    in->wanted = stream;
+    in->fault_at = in->ogg.fault_at = -1;
     *said = 0;
-    if (open_io(in, path, e) || open_format(in, path, e))
-        goto fail;
-    note_promise(in);
-    *said = 0;
-    if ((code = avformat_find_stream_info(in->format, NULL)) < 0) {
-        fail_av(e, code);
+    if (!(in->path = strdup(path))) {
+        mert_fail(e, "out of memory");
         goto fail;
     }
-    *said = 0;
-    if (pick_stream(in, stream, &decoder, e) || open_codec(in, decoder, e) || check_container(in, path, e))
+    if (open_io(in, path, e))
+        goto fail;
+    if (open_streams(in, NULL, e)) {
+        say_better(in, e);
+        goto fail;
+    }
+    if (check_container(in, path, e))
         goto fail;
     return 0;
 fail:
@@ -188,11 +330,19 @@ fail:
 
 void mert_input_close(mert_input *in)
 {
-    av_frame_free(&in->frame);
-    av_packet_free(&in->packet);
-    avcodec_free_context(&in->codec);
-    avformat_close_input(&in->format);
-    avio_closep(&in->io);
+    close_streams(in);
+    mert_ogg_free(&in->ogg);
+    free(in->path);
+    in->path = NULL;
+}
+
+void mert_input_say_empty(const mert_input *in, mert_error *e)
+{
+    if (in->stream->codecpar->codec_id == AV_CODEC_ID_FLAC && in->io->seekable & AVIO_SEEKABLE_NORMAL &&
+        mert_flac_bits(in->path) == 32)
+        mert_fail(e, "32-bit FLAC is not known to this FFmpeg (%s)", av_version_info());
+    else
+        mert_fail(e, "there are no samples in it");
 }
 
 /* ---- packets and frames ---- */
@@ -210,7 +360,7 @@ int mert_input_packet(mert_input *in, mert_error *e)
             code = in->format->pb->error;
         if (code == AVERROR_EOF) {
             if (in->fault_at >= 0)
-                return mert_fail(e, "%s", in->fault.text);
+                return mert_fail(e, "%s", in->ogg.fault.text);
             return *said ? mert_fail(e, "%s", said) : 0;
         }
         if (code < 0)
@@ -218,7 +368,7 @@ int mert_input_packet(mert_input *in, mert_error *e)
         if (in->packet->stream_index != in->stream->index)
             continue;
         if (in->fault_at >= 0 && in->packet->pos >= in->fault_at)
-            return mert_fail(e, "%s", in->fault.text);
+            return mert_fail(e, "%s", in->ogg.fault.text);
         /* A WAV header written into a pipe knows no length, that of a WAV cut off says too much: their last packet is
          * short, hence called corrupt, but what it has is good. */
         if (in->packet->flags & AV_PKT_FLAG_CORRUPT &&
@@ -228,16 +378,58 @@ int mert_input_packet(mert_input *in, mert_error *e)
     }
 }
 
+/* Of in->frame what counts; 0: nothing. */
+static int cut_frame(mert_input *in)
+{
+    AVFrame *f = in->frame;
+    int64_t n = f->nb_samples, begin = in->skip - in->given, end = in->skip + in->keep - in->given;
+    int planar = av_sample_fmt_is_planar(f->format), channels = f->ch_layout.nb_channels;
+    in->given += n;
+    if (in->keep < 0)
+        return 1;
+    begin = begin < 0 ? 0 : begin < n ? begin : n;
+    end = end < begin ? begin : end < n ? end : n;
+    for (int c = 0; c < (planar ? channels : 1); c++) {
+        uint8_t *from = f->extended_data[c];
+        from += begin * av_get_bytes_per_sample(f->format) * (planar ? 1 : channels);
+        f->extended_data[c] = from;
+    }
+    f->nb_samples = (int)(end - begin);
+    return end > begin;
+}
+
+/* After the last frame: 1: another link of an Ogg chain follows and is open, 0: the end. */
+static int next_link(mert_input *in, mert_error *e)
+{
+    mert_error why;
+    if (in->keep >= 0 && in->ogg.n && in->given < in->skip + in->keep)
+        return mert_fail(e, "the Ogg pages count %lld samples, the decoder gives %lld",
+                         (long long)(in->skip + in->keep), (long long)in->given);
+    if (in->link + 1 >= in->ogg.n)
+        return 0;
+    in->link++;
+    if (!open_link(in, &why))
+        return 1;
+    in->unreadable = 1;
+    return mert_fail(e, "%s", why.text);
+}
+
 int mert_input_next(mert_input *in, mert_error *e)
 {
     int code, got;
+    if (in->unreadable)
+        return mert_fail(e, "the file is not readable here");
     for (;;) {
         *said = 0;
         code = avcodec_receive_frame(in->codec, in->frame);
+        if (code == AVERROR_EOF && (got = next_link(in, e)) <= 0)
+            return got;
         if (code == AVERROR_EOF)
-            return 0;
+            continue;
         if (code >= 0 && (in->frame->decode_error_flags || in->frame->flags & AV_FRAME_FLAG_CORRUPT))
             return mert_fail(e, "%s", *said ? said : "a damaged frame");
+        if (code >= 0 && !cut_frame(in))
+            continue;
         if (code >= 0)
             return 1;
         if (code != AVERROR(EAGAIN) || in->drained)

@@ -3,6 +3,7 @@
 #define MERT_AUDIO_INPUT_H
 
 #include "../../formats/error.h"
+#include "ogg.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -17,8 +18,16 @@ typedef struct mert_input {
     AVFrame *frame;          /* what mert_input_next decoded last */
     int64_t promised;        /* the stream's length by its header, in its time base; AV_NOPTS_VALUE: not told, or not to
                                 be held to */
-    int64_t fault_at;        /* byte of an Ogg file from which on nothing is to be trusted; -1: none */
-    mert_error fault;        /* what is there */
+    int loose;               /* `promised` may be a quarter of a second too much */
+    char *path;
+    int wanted;              /* the `stream` of mert_input_open */
+    int is_span;             /* io reads some bytes of the file only (span.h) */
+    mert_ogg ogg;            /* Ogg that can be sought in: its links; else none */
+    int64_t link;            /* the one that is open */
+    int64_t skip, keep;      /* of what the decoder gives: so many samples are dropped, then so many kept; keep -1: what
+                                FFmpeg itself lets through */
+    int64_t given;           /* by the decoder so far; of the link at hand */
+    int64_t fault_at;        /* byte of what io reads from which on nothing is to be trusted (ogg.fault); -1: none */
     int drained;             /* no more packets: the decoder gives what it still holds */
     int unreadable;          /* the last fault was the file's, not a packet's: there is no going on */
 } mert_input;
@@ -26,6 +35,11 @@ typedef struct mert_input {
 /* stream: which audio stream, from 0; negative: the best. On error nothing is left open. */
 int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e);
 void mert_input_close(mert_input *in);
+
+/* How many samples there are by the container's own count, at the stream's rate; -1: not told. */
+int64_t mert_input_total(const mert_input *in);
+/* Why there is not one sample. */
+void mert_input_say_empty(const mert_input *in, mert_error *e);
 
 /* 1: a frame, 0: the end, -1: a fault (without where it is: that is the caller's to say). */
 int mert_input_next(mert_input *in, mert_error *e);
