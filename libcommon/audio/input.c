@@ -156,8 +156,20 @@ static void close_streams(mert_input *in)
     avformat_close_input(&in->format);
     if (in->is_span)
         mert_span_close(&in->io);
-    avio_closep(&in->io);
+    else if (!in->pipe)
+        avio_closep(&in->io);
+    in->io = NULL;
     in->is_span = 0;
+}
+
+/* Of a pipe nothing more is read than its header, where that says all: FFmpeg would look some seconds ahead, which may
+ * never come. */
+static void look_no_further(AVFormatContext *f)
+{
+    if (f->pb->seekable & AVIO_SEEKABLE_NORMAL)
+        return;
+    if (counts_samples(f->iformat) || !strcmp(f->iformat->name, "ogg") || !strcmp(f->iformat->name, "aac"))
+        f->probesize = 32; /* bytes, the least that it takes: it ends with the first packet */
 }
 
 /* The streams of what in->io reads. */
@@ -171,6 +183,7 @@ static int open_streams(mert_input *in, const AVInputFormat *known, mert_error *
     if (open_format(in, in->path, known, e))
         return -1;
     note_promise(in);
+    look_no_further(in->format);
     *said = 0;
     if ((code = avformat_find_stream_info(in->format, NULL)) < 0)
         return fail_av(e, code);
@@ -210,13 +223,52 @@ static void take_link(mert_input *in)
         keep_only(in, s->skip, s->total);
 }
 
+/* Of a pipe, the end is known when its page has passed: before the frames on it are decoded. */
+static void take_pipe(mert_input *in)
+{
+    const mert_ogg_link *l = in->ogg.n ? &in->ogg.links[in->ogg.n - 1] : NULL;
+    const mert_ogg_stream *s = l && in->stream->index < l->n ? &l->streams[in->stream->index] : NULL;
+    in->fault_at = in->ogg.fault_at >= 0 ? INT64_MAX : -1;
+    if (s && s->counted)
+        keep_only(in, s->skip, s->total < 0 ? INT64_MAX / 2 : s->total);
+}
+
+static int open_next_of_pipe(mert_input *in, mert_error *e)
+{
+    const AVInputFormat *known = in->format ? in->format->iformat : NULL;
+    close_streams(in);
+    if (!(in->io = mert_ogg_pipe_next(in->pipe, e)) || open_streams(in, known, e))
+        return -1;
+    take_pipe(in);
+    return 0;
+}
+
 static int open_link(mert_input *in, mert_error *e)
 {
-    const mert_ogg_link *l = &in->ogg.links[in->link];
-    if (open_span(in, l->begin, l->end, e))
+    const mert_ogg_link *l = in->pipe ? NULL : &in->ogg.links[in->link];
+    if (l ? open_span(in, l->begin, l->end, e) : open_next_of_pipe(in, e))
         return mert_fail_in(e, "link %lld of an Ogg chain", (long long)in->link + 1);
-    take_link(in);
+    if (l)
+        take_link(in);
     return 0;
+}
+
+/* If what comes through a pipe is Ogg, it comes through mert_ogg_pipe. */
+static int look_into_pipe(mert_input *in, mert_error *e)
+{
+    unsigned char begin[4] = {0};
+    if (in->io->seekable & AVIO_SEEKABLE_NORMAL)
+        return 0;
+    avio_read(in->io, begin, sizeof begin);
+    avio_seek(in->io, 0, SEEK_SET); /* in its buffer */
+    if (memcmp(begin, "OggS", 4))
+        return 0;
+    in->from = in->io;
+    in->io = NULL;
+    if (!(in->pipe = mert_ogg_pipe_new(in->from, &in->ogg, e)))
+        return -1;
+    in->io = mert_ogg_pipe_next(in->pipe, e);
+    return in->io ? 0 : -1;
 }
 
 /* FFmpeg passes over damaged Ogg pages with nothing but a message, decodes the links of a chain with the state of the
@@ -236,6 +288,8 @@ static int follow_ogg(mert_input *in, mert_error *e)
 int64_t mert_input_total(const mert_input *in)
 {
     int64_t n = 0;
+    if (in->pipe)
+        return -1;
     if (in->ogg.n < 1)
         return in->keep;
     for (int64_t i = 0; i < in->ogg.n; i++) {
@@ -280,6 +334,8 @@ static int check_container(mert_input *in, const char *path, mert_error *e)
 {
     int64_t missing;
     const AVCodecParameters *p = in->stream->codecpar;
+    if (in->pipe)
+        take_pipe(in);
     if (!(in->io->seekable & AVIO_SEEKABLE_NORMAL))
         return 0;
     if (!strcmp(in->format->iformat->name, "ogg"))
@@ -314,7 +370,7 @@ int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e)
         mert_fail(e, "out of memory");
         goto fail;
     }
-    if (open_io(in, path, e))
+    if (open_io(in, path, e) || look_into_pipe(in, e))
         goto fail;
     if (open_streams(in, NULL, e)) {
         say_better(in, e);
@@ -331,6 +387,9 @@ fail:
 void mert_input_close(mert_input *in)
 {
     close_streams(in);
+    mert_ogg_pipe_free(in->pipe);
+    in->pipe = NULL;
+    avio_closep(&in->from);
     mert_ogg_free(&in->ogg);
     free(in->path);
     in->path = NULL;
@@ -359,7 +418,7 @@ int mert_input_packet(mert_input *in, mert_error *e)
         if (code == AVERROR_EOF && in->format->pb->error < 0)
             code = in->format->pb->error;
         if (code == AVERROR_EOF) {
-            if (in->fault_at >= 0)
+            if (in->fault_at >= 0 || (in->pipe && in->ogg.fault_at >= 0))
                 return mert_fail(e, "%s", in->ogg.fault.text);
             return *said ? mert_fail(e, "%s", said) : 0;
         }
@@ -382,8 +441,12 @@ int mert_input_packet(mert_input *in, mert_error *e)
 static int cut_frame(mert_input *in)
 {
     AVFrame *f = in->frame;
-    int64_t n = f->nb_samples, begin = in->skip - in->given, end = in->skip + in->keep - in->given;
+    int64_t n = f->nb_samples, begin, end;
     int planar = av_sample_fmt_is_planar(f->format), channels = f->ch_layout.nb_channels;
+    if (in->pipe)
+        take_pipe(in);
+    begin = in->skip - in->given;
+    end = in->skip + in->keep - in->given;
     in->given += n;
     if (in->keep < 0)
         return 1;
@@ -402,10 +465,12 @@ static int cut_frame(mert_input *in)
 static int next_link(mert_input *in, mert_error *e)
 {
     mert_error why;
-    if (in->keep >= 0 && in->ogg.n && in->given < in->skip + in->keep)
+    if (in->pipe)
+        take_pipe(in);
+    if (in->keep >= 0 && in->keep < INT64_MAX / 2 && in->ogg.n && in->given < in->skip + in->keep)
         return mert_fail(e, "the Ogg pages count %lld samples, the decoder gives %lld",
                          (long long)(in->skip + in->keep), (long long)in->given);
-    if (in->link + 1 >= in->ogg.n)
+    if (in->pipe ? !mert_ogg_pipe_more(in->pipe) : in->link + 1 >= in->ogg.n)
         return 0;
     in->link++;
     if (!open_link(in, &why))

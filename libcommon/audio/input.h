@@ -22,7 +22,9 @@ typedef struct mert_input {
     char *path;
     int wanted;              /* the `stream` of mert_input_open */
     int is_span;             /* io reads some bytes of the file only (span.h) */
-    mert_ogg ogg;            /* Ogg that can be sought in: its links; else none */
+    mert_ogg ogg;            /* of Ogg, its links */
+    mert_ogg_pipe *pipe;     /* of Ogg that cannot be sought in: it comes through this; io gives the links */
+    AVIOContext *from;       /* and this is where it comes from */
     int64_t link;            /* the one that is open */
     int64_t skip, keep;      /* of what the decoder gives: so many samples are dropped, then so many kept; keep -1: what
                                 FFmpeg itself lets through */

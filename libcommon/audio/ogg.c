@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
 #include "ogg.h"
 
+#include "span.h"
+
 #include <errno.h>
 #include <libavcodec/vorbis_parser.h>
+#include <libavutil/error.h>
 #include <libavutil/mem.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,9 +173,7 @@ static void take_granule(mert_ogg_stream *s, track *t, const unsigned char *page
 {
     int64_t granule = granule_of(page);
     int last = page[5] & LAST;
-    if (t->codec != OPUS && !t->parser)
-        return;
-    if (granule == -1 || (!audio_packets && !last))
+    if (!s->counted || granule == -1 || (!audio_packets && !last))
         return;
     if (t->at < 0 && !last)
         s->skip += between(t->raw - granule, 0, t->raw);
@@ -219,20 +219,21 @@ static void make_crc_table(uint32_t table[256])
     }
 }
 
-/* Bytes of the page at p, 0 if they are not all there. */
-static size_t page_size(const unsigned char *p, size_t left)
+/* Bytes of a page, whose head and sizes are there. */
+static size_t page_size(const unsigned char *p)
 {
-    size_t size = HEAD;
-    if (left < size || left < (size += p[26]))
-        return 0;
+    size_t size = HEAD + p[26];
     for (int i = 0; i < p[26]; i++)
         size += p[HEAD + i];
-    return left < size ? 0 : size;
+    return size;
 }
 
-/* A walk: a piece of the file, always with a whole page in it unless the file ends before, and the link at hand. */
+/* A walk: what was read and not yet passed, and the link at hand. */
 typedef struct walk {
-    FILE *f;
+    AVIOContext *io;
+    int failed;                   /* FFmpeg's code, if reading did */
+    int one_link;                 /* the end is in front of the next link's first page, too */
+    size_t given;                 /* of a pipe: the last page passed, up to data[at], from here on is still to be given */
     mert_ogg *ogg;
     mert_ogg_link *link;          /* the last one */
     track tracks[STREAMS_MAX];    /* of its streams */
@@ -244,15 +245,23 @@ typedef struct walk {
     unsigned char data[WINDOW];
 } walk;
 
-static size_t look(walk *w)
+/* Reads until n bytes are there; returns how many there are, fewer only at the end. Of a pipe, no more is waited for. */
+static size_t look(walk *w, size_t n)
 {
-    if (w->n - w->at < PAGE_MAX) {
-        memmove(w->data, w->data + w->at, w->n - w->at);
-        w->n -= w->at;
-        w->at = 0;
-        w->n += fread(w->data + w->n, 1, WINDOW - w->n, w->f);
+    int got;
+    if (w->n - w->at >= n)
+        return w->n - w->at;
+    memmove(w->data, w->data + w->at, w->n - w->at);
+    w->n -= w->at;
+    w->at = w->given = 0;
+    while (w->n < n && (got = avio_read_partial(w->io, w->data + w->n, (int)(WINDOW - w->n))) != AVERROR_EOF && got) {
+        if (got < 0) {
+            w->failed = got;
+            break;
+        }
+        w->n += (size_t)got;
     }
-    return w->n - w->at;
+    return w->n;
 }
 
 static void pass(walk *w, size_t n)
@@ -266,7 +275,7 @@ static void pass(walk *w, size_t n)
 static int find_page(walk *w)
 {
     size_t left;
-    while ((left = look(w)) >= 4) {
+    while ((left = look(w, 4)) >= 4) {
         const unsigned char *p = w->data + w->at, *found = memmem(p, left, "OggS", 4);
         pass(w, found ? (size_t)(found - p) : left - 3);
         if (found)
@@ -338,7 +347,7 @@ static int stream_of(walk *w, const unsigned char *page, mert_error *e)
         return mert_fail(e, "out of memory");
     link->streams = more;
     more[i] = (mert_ogg_stream){.serial = serial, .total = -1};
-    w->tracks[i].codec = codec_of(page + HEAD + page[26], page_size(page, PAGE_MAX) - HEAD - page[26], &more[i]);
+    w->tracks[i].codec = codec_of(page + HEAD + page[26], page_size(page) - HEAD - page[26], &more[i]);
     more[i].audio = w->tracks[i].codec != OTHER;
     w->tracks[i].next = little(page + 18);
     w->tracks[i].at = -1;
@@ -346,18 +355,23 @@ static int stream_of(walk *w, const unsigned char *page, mert_error *e)
     return i;
 }
 
+static int begins_link(const walk *w, const unsigned char *page)
+{
+    return page[5] & FIRST && w->begun;
+}
+
 /* A whole page with the right checksum. */
 static int take_page(walk *w, const unsigned char *page, mert_error *e)
 {
-    int first = page[5] & FIRST, i, packets;
-    if (!w->link || (first && w->begun)) {
+    int i, packets;
+    if (!w->link || begins_link(w, page)) {
         end_link(w);
         if (w->ogg->fault_at >= 0)
             return 0;
         if (begin_link(w, e))
             return -1;
     }
-    w->begun |= !first;
+    w->begun |= !(page[5] & FIRST);
     w->last = page[5] & LAST;
     if ((i = stream_of(w, page, e)) < 0)
         return -1;
@@ -370,18 +384,28 @@ static int take_page(walk *w, const unsigned char *page, mert_error *e)
     w->tracks[i].next++;
     if ((packets = take_packets(&w->tracks[i], page, e)) < 0)
         return -1;
+    w->link->streams[i].counted = w->tracks[i].codec == OPUS || w->tracks[i].parser;
     take_granule(&w->link->streams[i], &w->tracks[i], page, packets);
     w->link->streams[i].last |= w->last != 0;
     return 0;
 }
 
-/* One page further, or over what is none. 0: there is more, 1: the end or a fault. */
+/* The page at hand; 0 if it is cut off. */
+static size_t look_at_page(walk *w)
+{
+    size_t size;
+    if (look(w, HEAD) < HEAD || look(w, HEAD + w->data[w->at + 26]) < (size_t)HEAD + w->data[w->at + 26])
+        return 0;
+    size = page_size(w->data + w->at);
+    return look(w, size) < size ? 0 : size;
+}
+
+/* One page further, or over what is none. 0: there is more, 1: the end or a fault, -1: no memory. */
 static int step(walk *w, mert_error *e)
 {
-    size_t left = look(w), size;
-    const unsigned char *p = w->data + w->at;
+    size_t left = look(w, 4), size;
     int64_t here = w->pos;
-    if (left < 4 || memcmp(p, "OggS", 4)) {
+    if (left < 4 || memcmp(w->data + w->at, "OggS", 4)) {
         if (find_page(w))
             return 0;
         if (!w->last) {
@@ -389,44 +413,143 @@ static int step(walk *w, mert_error *e)
             if (left)
                 fault(w, "no Ogg page");
         }
+        if (w->ogg->fault_at < 0)
+            end_link(w);
         return 1;
     }
-    if (!(size = page_size(p, left)))
+    if (!(size = look_at_page(w)))
         fault(w, "an Ogg page is cut off");
-    else if (page_crc(w->table, p, size) != little(p + 22))
+    else if (page_crc(w->table, w->data + w->at, size) != little(w->data + w->at + 22))
         fault(w, "an Ogg page with a wrong checksum");
-    else if (take_page(w, p, e))
+    else if (w->one_link && begins_link(w, w->data + w->at))
+        return 1;
+    else if (take_page(w, w->data + w->at, e))
         return -1;
     if (w->ogg->fault_at < 0) {
+        w->given = w->at;
         pass(w, size);
         w->link->end = w->pos;
     }
     return w->ogg->fault_at >= 0;
 }
 
-int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e)
+static walk *walk_new(AVIOContext *io, mert_ogg *to, mert_error *e)
 {
     walk *w = calloc(1, sizeof *w);
-    int how = 0;
     *to = (mert_ogg){.fault_at = -1};
-    if (!w || !(w->f = fopen(path, "rb"))) {
-        free(w);
-        return mert_fail(e, "%s", strerror(errno));
+    if (!w) {
+        mert_fail(e, "out of memory");
+        return NULL;
     }
+    w->io = io;
     w->ogg = to;
     make_crc_table(w->table);
+    return w;
+}
+
+static void walk_free(walk *w)
+{
+    if (w)
+        forget_tracks(w);
+    free(w);
+}
+
+int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e)
+{
+    AVIOContext *io = mert_span_open(path, 0, INT64_MAX, e);
+    walk *w = io ? walk_new(io, to, e) : NULL;
+    int how = w ? 0 : -1;
+    if (!io)
+        *to = (mert_ogg){.fault_at = -1};
     while (!how)
         how = step(w, e);
-    if (how > 0 && to->fault_at < 0)
-        end_link(w);
-    if (how > 0 && ferror(w->f))
-        how = mert_fail(e, "cannot read: %s", strerror(errno));
+    if (how > 0 && w->failed)
+        how = mert_fail(e, "cannot read: %s", strerror(AVUNERROR(w->failed)));
     if (to->n) /* what is behind it all is the last link's */
         to->links[to->n - 1].end = INT64_MAX;
-    forget_tracks(w);
-    fclose(w->f);
-    free(w);
+    walk_free(w);
+    mert_span_close(&io);
     return how < 0 ? -1 : 0;
+}
+
+/* ---- pipes ---- */
+
+struct mert_ogg_pipe {
+    walk *walk;
+    AVIOContext *link;   /* what FFmpeg reads of the link at hand */
+    mert_error why;
+    int broken;          /* no memory: why */
+};
+
+/* Whole pages, each walked over before the first byte of it is given. */
+static int give(void *self, uint8_t *to, int n)
+{
+    mert_ogg_pipe *p = self;
+    walk *w = p->walk;
+    size_t some;
+    int how = 0;
+    while (!how && w->given == w->at && w->ogg->fault_at < 0 && !p->broken)
+        how = step(w, &p->why);
+    p->broken |= how < 0;
+    if (w->given == w->at)
+        return p->broken ? AVERROR(ENOMEM) : w->failed ? w->failed : AVERROR_EOF;
+    some = w->at - w->given < (size_t)n ? w->at - w->given : (size_t)n;
+    memcpy(to, w->data + w->given, some);
+    w->given += some;
+    return (int)some;
+}
+
+mert_ogg_pipe *mert_ogg_pipe_new(AVIOContext *from, mert_ogg *to, mert_error *e)
+{
+    mert_ogg_pipe *p = calloc(1, sizeof *p);
+    if (!p || !(p->walk = walk_new(from, to, e))) {
+        free(p);
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    p->walk->one_link = 1;
+    return p;
+}
+
+static void close_link(mert_ogg_pipe *p)
+{
+    if (p->link)
+        av_freep(&p->link->buffer);
+    avio_context_free(&p->link);
+}
+
+AVIOContext *mert_ogg_pipe_next(mert_ogg_pipe *p, mert_error *e)
+{
+    unsigned char *buffer = av_malloc(1 << 15);
+    close_link(p);
+    if (!buffer || !(p->link = avio_alloc_context(buffer, 1 << 15, 0, p, give, NULL, NULL))) {
+        av_free(buffer);
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    /* The page that ended the link before begins this one. */
+    p->walk->one_link = 0;
+    if (p->walk->ogg->n && step(p->walk, e) < 0) {
+        close_link(p);
+        return NULL;
+    }
+    p->walk->one_link = 1;
+    return p->link;
+}
+
+int mert_ogg_pipe_more(mert_ogg_pipe *p)
+{
+    walk *w = p->walk;
+    return !p->broken && !w->failed && w->ogg->fault_at < 0 && look(w, 4) >= 4 && !memcmp(w->data + w->at, "OggS", 4);
+}
+
+void mert_ogg_pipe_free(mert_ogg_pipe *p)
+{
+    if (!p)
+        return;
+    close_link(p);
+    walk_free(p->walk);
+    free(p);
 }
 
 void mert_ogg_free(mert_ogg *o)

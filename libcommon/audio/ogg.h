@@ -6,13 +6,15 @@
 
 #include "../../formats/error.h"
 
+#include <libavformat/avio.h>
 #include <stdint.h>
 
 /* A logical stream. Of what its packets decode to, from the first one on, `skip` samples are to be dropped, and `total`
- * samples are to be kept behind them; total -1: not told (a codec other than Vorbis and Opus, or no last page). */
+ * samples are to be kept behind them; total -1: not told (it is not `counted`, or its last page was not there yet). */
 typedef struct mert_ogg_stream {
     uint32_t serial;
     int audio;          /* Vorbis, Opus, Speex or FLAC */
+    int counted;        /* Vorbis or Opus, with headers that tell how many samples a packet has */
     int last;           /* its last page is there */
     int64_t skip, total;
 } mert_ogg_stream;
@@ -35,6 +37,16 @@ typedef struct mert_ogg {
  * or there is no memory. Free it in any case. */
 int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e);
 void mert_ogg_free(mert_ogg *o);
+
+/* The same of a pipe, while FFmpeg reads it: *to grows with the pages that pass, and is ahead of what FFmpeg has. */
+typedef struct mert_ogg_pipe mert_ogg_pipe;
+
+mert_ogg_pipe *mert_ogg_pipe_new(AVIOContext *from, mert_ogg *to, mert_error *e);
+/* The next link, alone, to be read to its end; the pipe's own, and valid until the next call. It ends in front of a
+ * fault, too. NULL on error. */
+AVIOContext *mert_ogg_pipe_next(mert_ogg_pipe *p, mert_error *e);
+int mert_ogg_pipe_more(mert_ogg_pipe *p); /* at the end of a link: whether another one follows */
+void mert_ogg_pipe_free(mert_ogg_pipe *p); /* NULL is fine */
 
 /* Samples of a packet of Opus at 48 kHz (RFC 6716, 3.1 and 3.2), from its first two bytes; 0: none, or no such
  * packet. */
