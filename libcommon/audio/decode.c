@@ -303,7 +303,11 @@ static int header_is_exact(const mert_input *in)
 static int64_t header_count(mert_audio *a, mert_audio_count_how how)
 {
     const mert_input *in = &a->in;
-    int64_t n = promised(a);
+    int64_t n = promised(a), total = mert_input_total(in);
+    if (how == MERT_COUNT_HEADER && total >= 0)
+        return total;
+    if (header_is_exact(in) && in->frame->pts != 0) /* a piece of a longer file, with its header */
+        return -1;
     if (how == MERT_COUNT_HEADER && n != INT64_MAX && in->stream->duration != AV_NOPTS_VALUE)
         return av_rescale_q(in->stream->duration, in->stream->time_base, (AVRational){1, a->native});
     if (how == MERT_COUNT_EXACT && n > 0 && n < INT64_MAX && header_is_exact(in) && ends_where_promised(a))
