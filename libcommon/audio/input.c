@@ -482,8 +482,6 @@ static int next_link(mert_input *in, mert_error *e)
 int mert_input_next(mert_input *in, mert_error *e)
 {
     int code, got;
-    if (in->unreadable)
-        return mert_fail(e, "the file is not readable here");
     for (;;) {
         *said = 0;
         code = avcodec_receive_frame(in->codec, in->frame);
@@ -514,6 +512,8 @@ int mert_input_next(mert_input *in, mert_error *e)
 int mert_input_only_remains(mert_input *in)
 {
     int got = -1;
+    if (in->unreadable)
+        return 0;
     if (av_get_exact_bits_per_sample(in->stream->codecpar->codec_id) <= 0 && strcmp(in->format->iformat->name, "mp3") &&
         strcmp(in->format->iformat->name, "aac"))
         return 0;

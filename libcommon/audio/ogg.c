@@ -421,9 +421,10 @@ static int step(walk *w, mert_error *e)
         fault(w, "an Ogg page is cut off");
     else if (page_crc(w->table, w->data + w->at, size) != little(w->data + w->at + 22))
         fault(w, "an Ogg page with a wrong checksum");
-    else if (w->one_link && begins_link(w, w->data + w->at))
+    else if (w->one_link && begins_link(w, w->data + w->at)) {
+        end_link(w);
         return 1;
-    else if (take_page(w, w->data + w->at, e))
+    } else if (take_page(w, w->data + w->at, e))
         return -1;
     if (w->ogg->fault_at < 0) {
         w->given = w->at;

@@ -1,0 +1,115 @@
+# Sample counts follow the container's own truth: granules and links of Ogg, what is told in front of MP3, FLAC cut out of a longer file; also through pipes.
+. tests/shell
+t=$TEST_TMP
+make_audio() { ffmpeg -nostdin -v error -y "$@" < /dev/null; }
+samples() { mert-decode --rate 0 "$@" | zstd -dcq; }
+count() { n=$(samples "$@" | wc -c) && echo $((n / 4)); }
+counts() { # FILE N
+    [ "$(count "$1")" -eq "$2" ]
+}
+fails() { check_fails "$1" 1 "$2" sh -c "mert-decode '$3' > '$t/x'"; }
+# Noise, whose bytes are all over a frame: N samples at a rate.
+outputs=
+lengths="1 2 150 804 4907 22050 44100 70000"
+for n in $lengths; do outputs="$outputs -af atrim=end_sample=$n $t/$n.wav"; done
+make_audio -f lavfi -i 'anoisesrc=a=0.3:r=44100:d=2:seed=3' $outputs
+
+# ---- Ogg ----
+
+vorbis() { for n in $lengths; do make_audio -i "$t/$n.wav" -c:a libvorbis "$t/$n.ogg" && counts "$t/$n.ogg" $n || return; done; }
+check "Vorbis of one page and of more: what was encoded" vorbis
+flac_in_ogg() { for n in $lengths; do make_audio -i "$t/$n.wav" -c:a flac "$t/$n.oga" && counts "$t/$n.oga" $n || return; done; }
+check "FLAC in Ogg, too" flac_in_ogg
+make_audio -i "$t/44100.wav" -ar 48000 -c:a libopus "$t/a.opus" -ar 48000 -c:a libopus -b:a 20k -ac 1 -t 0.7 "$t/b.opus"
+check "Opus without its pre-skip" counts "$t/a.opus" 48000
+make_audio -i "$t/22050.wav" -c:a libvorbis -ac 2 -fflags +bitexact "$t/2.ogg"
+make_audio -i "$t/44100.wav" -c:a libvorbis -fflags +bitexact "$t/1.ogg"
+links() { # A B: a chain is its links, one behind the other, whatever they are
+    cat "$1" "$2" > "$t/chain.${1##*.}" && { samples "$1" && samples "$2"; } > "$t/links.raw" && samples "$t/chain.${1##*.}" | cmp - "$t/links.raw"
+}
+check "chained Vorbis: a link has nothing of the one before" links "$t/44100.ogg" "$t/70000.ogg"
+check "with equal serial numbers and other channels" links "$t/1.ogg" "$t/2.ogg"
+check "chained Opus" links "$t/a.opus" "$t/b.opus"
+total() { mert-manifest --from-headers --rate 48000 --valid-percent 0 --ext opus --out "$t/m.headers" "$t" && mert-manifest --rate 48000 --valid-percent 0 --ext opus --out "$t/m.decoded" "$t" &&
+    cmp "$t/m.headers/train.tsv" "$t/m.decoded/train.tsv" && grep -q "^chain.opus.81600$" "$t/m.decoded/train.tsv"; }
+check "and the manifest counts all its links, by headers, too" total
+make_audio -i "$t/22050.wav" -ar 22050 -c:a libvorbis "$t/slow.ogg"
+cat "$t/44100.ogg" "$t/slow.ogg" > "$t/rates.ogg"
+fails "links of different rates" 'rates.ogg: fault at 1.000 s: the sample rate changes from 44100 to 22050 Hz' "$t/rates.ogg"
+last_page=$(LC_ALL=C grep -aobF OggS "$t/70000.ogg" | tail -n 1 | cut -d : -f 1)
+{ head -c "$last_page" "$t/70000.ogg"; cat "$t/44100.ogg"; } > "$t/gap.ogg"
+fails "a link cut off, and another behind it" "gap.ogg: fault at [01]\..* s: an Ogg stream without its last page at byte $last_page" "$t/gap.ogg"
+make_audio -f lavfi -i testsrc=s=64x64:r=10:d=1 -c:v libtheora "$t/silent.ogv"
+cat "$t/44100.ogg" "$t/silent.ogv" > "$t/silent.ogg"
+fails "a link without audio" 'silent.ogg: fault at 1.000 s: link 2 of an Ogg chain: no audio stream in it' "$t/silent.ogg"
+make_audio -f lavfi -i testsrc=s=64x64:r=10:d=1 -i "$t/44100.wav" -c:v libtheora -c:a libvorbis "$t/film.ogv"
+check "beside pictures" counts "$t/film.ogv" 44100
+
+# ---- MP3 ----
+
+make_audio -i "$t/44100.wav" -c:a libmp3lame -id3v2_version 0 -write_id3v1 0 "$t/a.mp3"
+samples "$t/a.mp3" > "$t/mp3.raw"
+same_mp3() { [ "$(wc -c < "$t/mp3.raw")" -eq $((44100 * 4)) ] && samples "$1" | cmp - "$t/mp3.raw"; }
+tag() { printf 'ID3\3\0\0\0\0\0\12----------'; }
+{ tag; head -c 10 /dev/zero; cat "$t/a.mp3"; } > "$t/off.mp3"
+check "MP3 with bytes between tag and frames" same_mp3 "$t/off.mp3"
+head -c $(($(wc -c < "$t/off.mp3") / 2)) "$t/off.mp3" > "$t/off.cut.mp3"
+fails "and cut off" 'off.cut.mp3: fault at 0\..* s: the file ends here, but its header promises 1.000 s' "$t/off.cut.mp3"
+# A frame of 417 or 418 bytes less: seen by the bytes that were told.
+head -c $(($(wc -c < "$t/a.mp3") - 300)) "$t/a.mp3" > "$t/end.mp3"
+fails "cut off in its last frame" 'end.mp3: fault at 0.9.* s: the file ends here, but its header promises 1.000 s' "$t/end.mp3"
+ape() { head -c 20000 /dev/zero; printf 'APETAGEX\320\7\0\0\100\116\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'; } # 20032 bytes: 0x4e40
+{ cat "$t/a.mp3"; ape; printf TAG; head -c 125 /dev/zero; } > "$t/ape.mp3"
+check "MP3 with large tags behind" same_mp3 "$t/ape.mp3"
+{ cat "$t/a.mp3"; head -c 30000 "$t/44100.wav" | tr '\377' x; } > "$t/garbage.mp3"
+check "and with other bytes" same_mp3 "$t/garbage.mp3"
+make_audio -i "$t/44100.wav" -ar 8000 -c:a libmp3lame "$t/8000.mp3"
+check "MP3 at 8 kHz" counts "$t/8000.mp3" 8000
+# Four headers of layer III without a bit rate, 700 bytes apart.
+for i in 1 2 3 4; do printf '\377\373\0\300'; head -c 696 /dev/zero; done > "$t/free.mp3"
+fails "free-format MP3" 'free.mp3: free-format MP3 is not read by FFmpeg' "$t/free.mp3"
+
+# ---- FLAC ----
+
+make_audio -i "$t/70000.wav" "$t/70000.flac"
+n=$(($(wc -c < "$t/70000.flac") - 2))
+{ head -c $n "$t/70000.flac"; printf '\0\0'; } > "$t/crc.flac"
+fails "FLAC, only the checksum of its last frame wrong" 'crc.flac: fault at 1.* s: .*(CRC|[Cc]hecksum)' "$t/crc.flac"
+mkdir -p "$t/parts"
+make_audio -i "$t/70000.wav" -f segment -segment_time 0.5 "$t/parts/%d.flac"
+parts() { # what the manifest has is what decodes, and the rest is named by both
+    for how in '' --salvage --from-headers; do
+        mert-manifest $how --rate 44100 --valid-percent 0 --out "$t/p" "$t/parts" 2> "$t/err"; [ $? -eq 1 ] || [ -n "$how" ] || return
+        mert-decode --rate 44100 --salvage --manifest "$t/p/train.tsv" > "$t/x" 2> "$t/x.err" || return
+        case $how in --salvage) grep -q '^3\.flac' "$t/p/train.tsv" || return ;; '') grep -q '3.flac: fault at .*the file ends here' "$t/err" || return ;; esac
+    done
+}
+last=$(ls "$t/parts" | sort -n | tail -n 1)
+[ "$last" = 3.flac ] || echo "# the last part is $last"
+check "FLAC cut out of a longer file" parts
+unknown() { make_audio -i "$t/70000.wav" -f flac - | cat > "$t/unknown.flac" && counts "$t/unknown.flac" 70000 && { tag; cat "$t/70000.flac"; } > "$t/tag.flac" && counts "$t/tag.flac" 70000; }
+check "FLAC of unknown length, and behind a tag" unknown
+
+# ---- pipes ----
+
+through_pipe() { # what a file gives it gives through a pipe
+    mkfifo "$t/pipe.$1"
+    cat "$t/$1" > "$t/pipe.$1" &
+    samples "$t/$1" > "$t/file.raw"
+    samples "$t/pipe.$1" | cmp - "$t/file.raw"; rc=$?
+    wait $!
+    return $rc
+}
+for f in 44100.ogg 804.ogg 44100.oga chain.ogg chain.opus a.opus a.mp3 70000.flac 70000.wav; do check "$f through a pipe" through_pipe $f; done
+mkfifo "$t/pipe"
+check_fails "damage that comes through a pipe" 1 'pipe: fault at [01]\..* s: an Ogg stream without its last page' sh -c "cat '$t/gap.ogg' > '$t/pipe' & mert-decode '$t/pipe' > '$t/x'"
+# Of a pipe that stays open a segment does not wait for more than is there.
+make_audio -stream_loop 1 -i "$t/44100.wav" -t 0.95 -ac 2 "$t/short.wav"
+open_pipe() {
+    { cat "$t/short.wav"; exec sleep 60; } > "$t/pipe" & feeder=$!
+    timeout 50 mert-decode --duration 0.5 "$t/pipe" > "$t/pipe.mts"; rc=$?
+    kill $feeder; wait $feeder 2> /dev/null
+    mert-decode --duration 0.5 "$t/short.wav" | zstd -dcq > "$t/slice.raw"
+    [ $rc -eq 0 ] && zstd -dcq "$t/pipe.mts" | cmp - "$t/slice.raw"
+}
+check "a segment of a short pipe that stays open" open_pipe
