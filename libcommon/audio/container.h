@@ -1,4 +1,5 @@
-/* What a container says of itself that FFmpeg does not pass on: how long a cut-off WAV file was to be. Internal to audio. */
+/* What a container says of itself that FFmpeg does not pass on: how long a cut-off WAV file was to be. Internal to
+ * audio. */
 #ifndef MERT_AUDIO_CONTAINER_H
 #define MERT_AUDIO_CONTAINER_H
 

@@ -16,8 +16,9 @@
  *   stream    The one FFmpeg holds for the best audio stream, or the N-th audio stream; pictures, video, text are
  *             passed over.
  *   length    What the decoder gives, without the encoder's delay and padding where the file tells of them (LAME's
- *             tag in MP3, Opus pre-skip, edit lists in MP4). n samples at rate r become ceil(n * rate / r), as
- *             torchaudio counts, too.
+ *             tag in MP3, also between other bytes; Opus pre-skip; the granule positions of Vorbis and Opus; edit lists
+ *             in MP4). A chained Ogg is its links, one behind the other, each decoded alone. n samples at rate r become
+ *             ceil(n * rate / r), as torchaudio counts, too.
  *   channels  Their plain mean, (c1 + ... + cn) / n, as `wav.mean(dim=0)`; every channel weighs the same, also in
  *             surround. Integer samples are divided by half their range: 16 bits by 32768.
  *   rate      libswresample's own engine after the mean: a sinc of 32 taps at the lower of both rates, cut off at 0.97
@@ -29,11 +30,12 @@
  *             dropped. A segment that goes beyond the end is cut there; one that begins beyond it is an error.
  *
  * A fault ends the item, with an error that says where, in seconds: a packet that does not decode; a sample that is no
- * finite number; a change of the sample rate; a FLAC frame or an Ogg page with a wrong checksum; an Ogg page cut off or
- * missing (the last one, too); a file that ends before what its header promises (WAV, FLAC, AIFF, AU, APE, WavPack,
- * TTA: by a sample; MP3: by a quarter of a second). What does not decode behind the very last frame of an MP3, AAC or
- * PCM file (tags, zeros) is no fault. With `salvage` the item ends at the fault instead, and mert_audio_salvaged says
- * why. A file without a single sample is an error.
+ * finite number; a change of the sample rate, also between links; a FLAC frame or an Ogg page with a wrong checksum; an
+ * Ogg page cut off or missing (the last one of each link, too); a file that ends before what its header promises (WAV,
+ * FLAC, AIFF, AU, APE, WavPack, TTA: by a sample; MP3: by a quarter of a second, or by a frame where bytes that were
+ * told are missing, too). What does not decode behind the last frame of an MP3, AAC or PCM file (tags, zeros) is no
+ * fault. With `salvage` the item ends at the fault instead, and mert_audio_salvaged says why. A file without a single
+ * sample is an error.
  *
  * Only the file itself is ever opened: no playlist, no network address, no second file that it might name.
  * One piece of global state: the first open sets FFmpeg's log callback, so that its messages become part of errors and

@@ -15,7 +15,7 @@ int mert_flac_bits(const char *path)
         if (fseek(f, size + (head[5] & 16 ? 10 : 0), SEEK_CUR))
             break;
     }
-    /* "fLaC", a block header of four bytes, STREAMINFO: of it 20 bits of rate, 3 of channels, 5 of bits from byte 10. */
+    /* "fLaC", a block header, STREAMINFO: in it from byte 10 on 20 bits of rate, 3 of channels, 5 of bits. */
     memcpy(info, head, sizeof head);
     if (!memcmp(info, "fLaC", 4) && !(info[4] & 127) && fread(info + sizeof head, 1, 12, f) == 12)
         bits = ((info[20] & 1) << 4 | info[21] >> 4) + 1;

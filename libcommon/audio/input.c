@@ -348,13 +348,28 @@ static int check_container(mert_input *in, const char *path, mert_error *e)
     return 0;
 }
 
-/* What FFmpeg has no word for. */
-static void say_better(const mert_input *in, mert_error *e)
+static int begins_as_ogg(const char *path)
+{
+    char begin[4] = "";
+    FILE *f = fopen(path, "rb");
+    int yes = f && fread(begin, 1, 4, f) == 4 && !memcmp(begin, "OggS", 4);
+    if (f)
+        fclose(f);
+    return yes;
+}
+
+/* What FFmpeg has no word for: damage at an Ogg file's very beginning, free format. */
+static void say_better(mert_input *in, mert_error *e)
 {
     struct stat s;
-    if (stat(in->path, &s) || !S_ISREG(s.st_mode))
+    mert_error why;
+    if (in->ogg.fault_at < 0 && (stat(in->path, &s) || !S_ISREG(s.st_mode)))
         return;
-    if (mert_mp3_is_free_format(in->path))
+    if (in->ogg.fault_at < 0 && begins_as_ogg(in->path))
+        mert_ogg_read(in->path, &in->ogg, &why);
+    if (in->ogg.fault_at >= 0)
+        mert_fail(e, "%s", in->ogg.fault.text);
+    else if (mert_mp3_is_free_format(in->path))
         mert_fail(e, "free-format MP3 is not read by FFmpeg");
 }
 

@@ -271,7 +271,7 @@ static int is_free(reader *r)
         return 0;
     for (int found = 0; found < 2;) {
         int64_t next = at + (distance ? distance - 1 : 5), last = at + (distance ? distance + 1 : FREE_MAX);
-        while (next <= last && !((p = bytes(r, next, 4)) && (big(p) & COMMON) == like && parse_frame(big(p), &f) && !f.size))
+        while (next <= last && (common_at(r, next) != like || !parse_frame(big(bytes(r, next, 4)), &f) || f.size))
             next++;
         if (next > last)
             return 0;

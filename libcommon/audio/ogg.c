@@ -196,7 +196,9 @@ static codec codec_of(const unsigned char *packet, size_t size, mert_ogg_stream 
     }
     if (size >= 30 && !memcmp(packet, "\1vorbis", 7))
         return VORBIS;
-    return (size >= 5 && !memcmp(packet, "\177FLAC", 5)) || (size >= 8 && !memcmp(packet, "Speex   ", 8)) ? AUDIO : OTHER;
+    if (size >= 5 && !memcmp(packet, "\177FLAC", 5))
+        return AUDIO;
+    return size >= 8 && !memcmp(packet, "Speex   ", 8) ? AUDIO : OTHER;
 }
 
 /* ---- pages ---- */
@@ -233,7 +235,7 @@ typedef struct walk {
     AVIOContext *io;
     int failed;                   /* FFmpeg's code, if reading did */
     int one_link;                 /* the end is in front of the next link's first page, too */
-    size_t given;                 /* of a pipe: the last page passed, up to data[at], from here on is still to be given */
+    size_t given;                 /* of a pipe: the page before data[at] is to be given from here on */
     mert_ogg *ogg;
     mert_ogg_link *link;          /* the last one */
     track tracks[STREAMS_MAX];    /* of its streams */
@@ -245,7 +247,7 @@ typedef struct walk {
     unsigned char data[WINDOW];
 } walk;
 
-/* Reads until n bytes are there; returns how many there are, fewer only at the end. Of a pipe, no more is waited for. */
+/* Reads until n bytes are there, of a pipe no more; returns how many there are, fewer only at the end. */
 static size_t look(walk *w, size_t n)
 {
     int got;
