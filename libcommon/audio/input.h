@@ -28,6 +28,7 @@ typedef struct mert_input {
     int64_t link;            /* the one that is open */
     int64_t skip, keep;      /* of what the decoder gives: so many samples are dropped, then so many kept; keep -1: what
                                 FFmpeg itself lets through */
+    int64_t packets;         /* given to the decoder so far */
     int64_t given;           /* by the decoder so far; of the link at hand */
     int64_t fault_at;        /* byte of what io reads from which on nothing is to be trusted (ogg.fault); -1: none */
     int drained;             /* no more packets: the decoder gives what it still holds */
