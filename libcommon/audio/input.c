@@ -2,46 +2,16 @@
 #include "input.h"
 
 #include "container.h"
+#include "ff_error.h"
 #include "flac.h"
 #include "mp3.h"
 #include "span.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-/* ---- FFmpeg's own words: the first error message since the last question is the most telling one ---- */
-
-static _Thread_local char said[200];
-
-static void listen_to(void *context, int level, const char *format, va_list ap)
-{
-    (void)context;
-    if (level > AV_LOG_ERROR || *said)
-        return;
-    vsnprintf(said, sizeof said, format, ap);
-    said[strcspn(said, "\n")] = 0;
-    for (size_t n = strlen(said); n && (said[n - 1] == '.' || said[n - 1] == ' '); )
-        said[--n] = 0;
-}
-
-static void set_listener(void)
-{
-    av_log_set_callback(listen_to);
-}
-
-/* Why a call failed, in FFmpeg's words. */
-static int fail_av(mert_error *e, int code)
-{
-    char text[AV_ERROR_MAX_STRING_SIZE] = "";
-    av_strerror(code, text, sizeof text);
-    if (code == AVERROR_INVALIDDATA && *said)
-        return mert_fail(e, "%s", said);
-    return *said ? mert_fail(e, "%s (%s)", text, said) : mert_fail(e, "%s", text);
-}
 
 /* ---- streams ---- */
 
@@ -61,7 +31,7 @@ static int open_io(mert_input *in, const char *path, mert_error *e)
         return mert_fail(e, "out of memory");
     code = avio_open2(&in->io, url, AVIO_FLAG_READ, NULL, NULL);
     free(url);
-    return code < 0 ? fail_av(e, code) : 0;
+    return code < 0 ? mert_ff_fail(e, code, "cannot be opened") : 0;
 }
 
 static int open_format(mert_input *in, const char *path, const AVInputFormat *known, mert_error *e)
@@ -77,10 +47,9 @@ static int open_format(mert_input *in, const char *path, const AVInputFormat *kn
     av_dict_free(&options);
     if (code >= 0)
         return 0;
-    if (code == AVERROR_INVALIDDATA && !*said)
+    if (code == AVERROR_INVALIDDATA && !*mert_ff_said())
         return mert_fail(e, "not a file that FFmpeg knows");
-    fail_av(e, code);
-    return mert_fail_in(e, "FFmpeg cannot open it");
+    return mert_ff_fail(e, code, "cannot be opened as audio");
 }
 
 /* Containers of nothing but one audio stream, whose header counts its samples. */
@@ -140,12 +109,13 @@ static int open_codec(mert_input *in, const AVCodec *decoder, mert_error *e)
     if (!in->codec || !in->packet || !in->frame)
         return mert_fail(e, "out of memory");
     if ((code = avcodec_parameters_to_context(in->codec, in->stream->codecpar)) < 0)
-        return fail_av(e, code);
+        return mert_ff_fail(e, code, "its stream cannot be set up");
     in->codec->thread_count = 1;
     in->codec->pkt_timebase = in->stream->time_base; /* by which encoder delay and padding are cut */
     if (is_checked_codec(decoder->id))
         in->codec->err_recognition = AV_EF_CRCCHECK | AV_EF_EXPLODE;
-    return (code = avcodec_open2(in->codec, decoder, NULL)) < 0 ? fail_av(e, code) : 0;
+    code = avcodec_open2(in->codec, decoder, NULL);
+    return code < 0 ? mert_ff_fail(e, code, "the decoder %s cannot be set up", decoder->name) : 0;
 }
 
 static void close_streams(mert_input *in)
@@ -179,15 +149,15 @@ static int open_streams(mert_input *in, const AVInputFormat *known, mert_error *
     int code;
     in->skip = in->given = in->packets = in->drained = 0;
     in->keep = -1;
-    *said = 0;
+    mert_ff_forget();
     if (open_format(in, in->path, known, e))
         return -1;
     note_promise(in);
     look_no_further(in->format);
-    *said = 0;
+    mert_ff_forget();
     if ((code = avformat_find_stream_info(in->format, NULL)) < 0)
-        return fail_av(e, code);
-    *said = 0;
+        return mert_ff_fail(e, code, "its streams cannot be looked at");
+    mert_ff_forget();
     return pick_stream(in, in->wanted, &decoder, e) || open_codec(in, decoder, e) ? -1 : 0;
 }
 
@@ -375,12 +345,11 @@ static void say_better(mert_input *in, mert_error *e)
 
 int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, set_listener);
+    mert_ff_listen();
     memset(in, 0, sizeof *in);
     in->wanted = stream;
     in->fault_at = in->ogg.fault_at = -1;
-    *said = 0;
+    mert_ff_forget();
     if (!(in->path = strdup(path))) {
         mert_fail(e, "out of memory");
         goto fail;
@@ -426,7 +395,7 @@ int mert_input_packet(mert_input *in, mert_error *e)
     int code;
     for (;;) {
         av_packet_unref(in->packet);
-        *said = 0;
+        mert_ff_forget();
         code = av_read_frame(in->format, in->packet);
         if (code == AVERROR(EAGAIN))
             continue;
@@ -435,10 +404,10 @@ int mert_input_packet(mert_input *in, mert_error *e)
         if (code == AVERROR_EOF) {
             if (in->fault_at >= 0 || (in->pipe && in->ogg.fault_at >= 0))
                 return mert_fail(e, "%s", in->ogg.fault.text);
-            return *said ? mert_fail(e, "%s", said) : 0;
+            return *mert_ff_said() ? mert_ff_fail(e, 0, "what follows cannot be read") : 0;
         }
         if (code < 0)
-            return fail_av(e, code);
+            return mert_ff_fail(e, code, "what follows byte %lld cannot be read", (long long)avio_tell(in->format->pb));
         if (in->packet->stream_index != in->stream->index)
             continue;
         if (in->fault_at >= 0 && in->packet->pos >= in->fault_at)
@@ -497,34 +466,41 @@ static int next_link(mert_input *in, mert_error *e)
     return mert_fail(e, "%s", why.text);
 }
 
+static int fail_packet(const mert_input *in, int code, mert_error *e)
+{
+    if (in->drained || in->packet->pos < 0)
+        return mert_ff_fail(e, code < 0 ? code : 0, "a packet does not decode");
+    return mert_ff_fail(e, code < 0 ? code : 0, "the packet at byte %lld does not decode", (long long)in->packet->pos);
+}
+
 int mert_input_next(mert_input *in, mert_error *e)
 {
     int code, got;
     for (;;) {
-        *said = 0;
+        mert_ff_forget();
         code = avcodec_receive_frame(in->codec, in->frame);
         if (code == AVERROR_EOF && (got = next_link(in, e)) <= 0)
             return got;
         if (code == AVERROR_EOF)
             continue;
         if (code >= 0 && (in->frame->decode_error_flags || in->frame->flags & AV_FRAME_FLAG_CORRUPT))
-            return mert_fail(e, "%s", *said ? said : "a damaged frame");
+            return fail_packet(in, code, e);
         if (code >= 0 && !cut_frame(in))
             continue;
         if (code >= 0)
             return 1;
         if (code != AVERROR(EAGAIN) || in->drained)
-            return fail_av(e, code);
+            return fail_packet(in, code, e);
         if ((got = mert_input_packet(in, e)) < 0) {
             in->unreadable = 1;
             return -1;
         }
         in->drained = !got;
         in->packets += got;
-        *said = 0;
+        mert_ff_forget();
         code = avcodec_send_packet(in->codec, got ? in->packet : NULL);
         if (code < 0 && code != AVERROR_EOF)
-            return fail_av(e, code);
+            return fail_packet(in, code, e);
     }
 }
 
