@@ -66,25 +66,32 @@ static int fault(mert_audio *a, const mert_error *why, mert_error *e)
     return 0;
 }
 
-/* What the header promises, at the native rate: -1: nothing, INT64_MAX: more than there is. */
+/* What the header promises, at the native rate; -1: nothing. */
 static int64_t promised(const mert_audio *a)
 {
-    if (a->in.promised == AV_NOPTS_VALUE || a->in.promised == INT64_MAX)
-        return a->in.promised == INT64_MAX ? INT64_MAX : -1;
+    if (a->in.promised == AV_NOPTS_VALUE)
+        return -1;
     return av_rescale_q(a->in.promised, a->in.stream->time_base, (AVRational){1, a->native});
 }
 
-/* A header's count of samples is exact, except that MP3's counts whole frames, padding included. */
+/* A header's count of samples is exact, except that MP3's and Musepack's count whole frames, padding included. */
+static int64_t grace(const mert_audio *a)
+{
+    return a->in.loose ? a->native / 4 : !strcmp(a->in.format->iformat->name, "mpc") ? 1152 : 0;
+}
+
+/* Whether all is there at the end: by the container's own word, else by the count of its header. */
 static int check_promise(mert_audio *a, mert_error *e)
 {
     mert_error why;
-    int64_t n = promised(a), grace = a->in.loose ? a->native / 4 : 0;
-    if (n < 0 || a->decoded >= n - grace)
-        return 0;
-    if (n == INT64_MAX)
-        mert_fail(&why, "the file ends here, but its header promises more");
+    int64_t n = promised(a);
+    if (*a->in.whole.cut.text)
+        mert_fail(&why, "the file ends here: %s", a->in.whole.cut.text);
+    else if (n >= 0 && a->decoded < n - grace(a))
+        mert_fail(&why, "the file ends here: its header promises %lld samples, %lld are there", (long long)n,
+                  (long long)a->decoded);
     else
-        mert_fail(&why, "the file ends here, but its header promises %.3f s", (double)n / a->native);
+        return 0;
     return fault(a, &why, e);
 }
 
@@ -308,9 +315,9 @@ static int64_t header_count(mert_audio *a, mert_audio_count_how how)
         return total;
     if (header_is_exact(in) && in->frame->pts != 0) /* a piece of a longer file, with its header */
         return -1;
-    if (how == MERT_COUNT_HEADER && n != INT64_MAX && in->stream->duration != AV_NOPTS_VALUE)
+    if (how == MERT_COUNT_HEADER && in->stream->duration != AV_NOPTS_VALUE)
         return av_rescale_q(in->stream->duration, in->stream->time_base, (AVRational){1, a->native});
-    if (how == MERT_COUNT_EXACT && n > 0 && n < INT64_MAX && header_is_exact(in) && ends_where_promised(a))
+    if (how == MERT_COUNT_EXACT && n > 0 && !*in->whole.cut.text && header_is_exact(in) && ends_where_promised(a))
         return n;
     return -1;
 }

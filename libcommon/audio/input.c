@@ -1,10 +1,10 @@
 #define _GNU_SOURCE
 #include "input.h"
 
-#include "container.h"
 #include "ff_error.h"
 #include "flac.h"
 #include "mp3.h"
+#include "riff.h"
 #include "span.h"
 
 #include <errno.h>
@@ -55,7 +55,7 @@ static int open_format(mert_input *in, const char *path, const AVInputFormat *kn
 /* Containers of nothing but one audio stream, whose header counts its samples. */
 static int counts_samples(const AVInputFormat *f)
 {
-    static const char *const names[] = {"wav", "w64", "flac", "mp3", "aiff", "au", "ape", "wv", "tta"};
+    static const char *const names[] = {"wav", "w64", "flac", "mp3", "aiff", "au", "ape", "wv", "tta", "mpc"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(f->name, names[i]))
             return 1;
@@ -132,6 +132,23 @@ static void close_streams(mert_input *in)
     in->is_span = 0;
 }
 
+/* How samples of WAV and W64 lie: before FFmpeg looks at the first of them. */
+static int settle_samples(mert_input *in, mert_error *e)
+{
+    const char *name = in->format->iformat->name;
+    enum AVCodecID guess = in->format->nb_streams ? in->format->streams[0]->codecpar->codec_id : AV_CODEC_ID_NONE;
+    int64_t frames;
+    int changed;
+    if (!(in->io->seekable & AVIO_SEEKABLE_NORMAL) || in->format->nb_streams != 1 ||
+        (strcmp(name, "wav") && strcmp(name, "w64")) ||
+        (guess != AV_CODEC_ID_NONE && av_get_exact_bits_per_sample(guess) <= 0))
+        return 0;
+    changed = mert_wav_settle(in->path, in->format->streams[0]->codecpar, &frames, e);
+    if (changed > 0) /* FFmpeg counted with the wrong width */
+        in->promised = in->format->streams[0]->duration = frames < 0 ? AV_NOPTS_VALUE : frames;
+    return changed < 0 ? -1 : 0;
+}
+
 /* Of a pipe nothing more is read than its header, where that says all: FFmpeg would look some seconds ahead, which may
  * never come. */
 static void look_no_further(AVFormatContext *f)
@@ -153,6 +170,8 @@ static int open_streams(mert_input *in, const AVInputFormat *known, mert_error *
     if (open_format(in, in->path, known, e))
         return -1;
     note_promise(in);
+    if (settle_samples(in, e))
+        return -1;
     look_no_further(in->format);
     mert_ff_forget();
     if ((code = avformat_find_stream_info(in->format, NULL)) < 0)
@@ -169,6 +188,7 @@ static int open_span(mert_input *in, int64_t begin, int64_t end, mert_error *e)
     if (!(in->io = mert_span_open(in->path, begin, end, e)))
         return -1;
     in->is_span = 1;
+    in->base = begin;
     return open_streams(in, known, e);
 }
 
@@ -299,22 +319,33 @@ static int follow_mp3(mert_input *in, mert_error *e)
 
 /* ---- opening ---- */
 
-/* FFmpeg reads a WAV file that was cut off as if it were whole. */
-static int check_container(mert_input *in, const char *path, mert_error *e)
+/* Packets that an index counts, but that lie beyond the end of the file. */
+static void check_index(mert_input *in, int64_t size)
 {
-    int64_t missing;
-    const AVCodecParameters *p = in->stream->codecpar;
+    int n = avformat_index_get_entries_count(in->stream), beyond = 0;
+    for (int i = 0; i < n; i++) {
+        const AVIndexEntry *entry = avformat_index_get_entry(in->stream, i);
+        beyond += entry && entry->pos + entry->size > size;
+    }
+    if (beyond && !*in->whole.cut.text)
+        mert_fail(&in->whole.cut, "its index promises %d packets, %d are there", n, n - beyond);
+}
+
+/* FFmpeg reads most files that were cut off as if they were whole. */
+static int check_container(mert_input *in, mert_error *e)
+{
+    const char *name = in->format->iformat->name;
     if (in->pipe)
         take_pipe(in);
     if (!(in->io->seekable & AVIO_SEEKABLE_NORMAL))
         return 0;
-    if (!strcmp(in->format->iformat->name, "ogg"))
+    if (!strcmp(name, "ogg"))
         return follow_ogg(in, e);
-    if (!strcmp(in->format->iformat->name, "mp3"))
+    if (!strcmp(name, "mp3"))
         return follow_mp3(in, e);
-    if (!strcmp(in->format->iformat->name, "wav") && in->promised == AV_NOPTS_VALUE && p->block_align > 0 &&
-        (missing = mert_wav_missing(path)) >= p->block_align)
-        in->promised = INT64_MAX; /* more than there is; how much does not matter */
+    mert_whole_check(name, in->path, &in->whole);
+    if (!strncmp(name, "mov,", 4))
+        check_index(in, avio_size(in->io));
     return 0;
 }
 
@@ -348,7 +379,7 @@ int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e)
     mert_ff_listen();
     memset(in, 0, sizeof *in);
     in->wanted = stream;
-    in->fault_at = in->ogg.fault_at = -1;
+    in->fault_at = in->ogg.fault_at = in->whole.end = -1;
     mert_ff_forget();
     if (!(in->path = strdup(path))) {
         mert_fail(e, "out of memory");
@@ -360,7 +391,7 @@ int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e)
         say_better(in, e);
         goto fail;
     }
-    if (check_container(in, path, e))
+    if (check_container(in, e))
         goto fail;
     return 0;
 fail:
@@ -390,33 +421,71 @@ void mert_input_say_empty(const mert_input *in, mert_error *e)
 
 /* ---- packets and frames ---- */
 
+/* Whether reading has come to where the file was cut off: that is why then, whatever FFmpeg makes of it. */
+static int at_cut(const mert_input *in)
+{
+    return *in->whole.cut.text && avio_feof(in->format->pb);
+}
+
+static int fail_cut(const mert_input *in, mert_error *e)
+{
+    return mert_fail(e, "the file ends here: %s", in->whole.cut.text);
+}
+
+/* Whether reading has come to where the audio ends, with something behind it. */
+static int at_end(const mert_input *in, int64_t at)
+{
+    return in->whole.end >= 0 && at >= in->whole.end;
+}
+
+/* A WAV header written into a pipe knows no length, that of a WAV cut off says too much: their last packet is short,
+ * hence called corrupt, but what it has is good. */
+static int is_short_only(const mert_input *in)
+{
+    if (!counts_samples(in->format->iformat) && strcmp(in->format->iformat->name, "caf"))
+        return 0;
+    return in->promised == AV_NOPTS_VALUE || *in->whole.cut.text;
+}
+
+/* Nothing more can be read. Returns 0: it is the end, -1: a fault. */
+static int end_or_fault(const mert_input *in, int code, mert_error *e)
+{
+    int64_t at = avio_tell(in->format->pb);
+    if (code == AVERROR_EOF && in->format->pb->error < 0)
+        code = in->format->pb->error;
+    if (code == AVERROR_EOF && (in->fault_at >= 0 || (in->pipe && in->ogg.fault_at >= 0)))
+        return mert_fail(e, "%s", in->ogg.fault.text);
+    if (at_end(in, at) || (code == AVERROR_EOF && (!*mert_ff_said() || at_cut(in))))
+        return 0;
+    if (code == AVERROR_EOF)
+        return mert_ff_fail(e, 0, "what follows cannot be read");
+    if (at_cut(in))
+        return fail_cut(in, e);
+    return mert_ff_fail(e, code, "what follows byte %lld cannot be read", (long long)(in->base + at));
+}
+
 int mert_input_packet(mert_input *in, mert_error *e)
 {
+    AVPacket *p = in->packet;
     int code;
     for (;;) {
-        av_packet_unref(in->packet);
+        av_packet_unref(p);
         mert_ff_forget();
-        code = av_read_frame(in->format, in->packet);
+        code = av_read_frame(in->format, p);
         if (code == AVERROR(EAGAIN))
             continue;
-        if (code == AVERROR_EOF && in->format->pb->error < 0)
-            code = in->format->pb->error;
-        if (code == AVERROR_EOF) {
-            if (in->fault_at >= 0 || (in->pipe && in->ogg.fault_at >= 0))
-                return mert_fail(e, "%s", in->ogg.fault.text);
-            return *mert_ff_said() ? mert_ff_fail(e, 0, "what follows cannot be read") : 0;
-        }
         if (code < 0)
-            return mert_ff_fail(e, code, "what follows byte %lld cannot be read", (long long)avio_tell(in->format->pb));
-        if (in->packet->stream_index != in->stream->index)
+            return end_or_fault(in, code, e);
+        if (p->stream_index != in->stream->index)
             continue;
-        if (in->fault_at >= 0 && in->packet->pos >= in->fault_at)
+        if (at_end(in, p->pos))
+            return 0;
+        if (p->pos >= 0 && at_end(in, p->pos + p->size)) /* a tag hangs on the last frame */
+            av_shrink_packet(p, (int)(in->whole.end - p->pos));
+        if (in->fault_at >= 0 && p->pos >= in->fault_at)
             return mert_fail(e, "%s", in->ogg.fault.text);
-        /* A WAV header written into a pipe knows no length, that of a WAV cut off says too much: their last packet is
-         * short, hence called corrupt, but what it has is good. */
-        if (in->packet->flags & AV_PKT_FLAG_CORRUPT &&
-            !(counts_samples(in->format->iformat) && (in->promised == AV_NOPTS_VALUE || in->promised == INT64_MAX)))
-            return mert_fail(e, "a packet is cut off or damaged");
+        if (p->flags & AV_PKT_FLAG_CORRUPT && !is_short_only(in))
+            return at_cut(in) ? fail_cut(in, e) : mert_fail(e, "a packet is cut off or damaged");
         return 1;
     }
 }
@@ -466,11 +535,15 @@ static int next_link(mert_input *in, mert_error *e)
     return mert_fail(e, "%s", why.text);
 }
 
+/* Why the decoder does not take what was read last. */
 static int fail_packet(const mert_input *in, int code, mert_error *e)
 {
+    if (at_cut(in))
+        return fail_cut(in, e);
     if (in->drained || in->packet->pos < 0)
         return mert_ff_fail(e, code < 0 ? code : 0, "a packet does not decode");
-    return mert_ff_fail(e, code < 0 ? code : 0, "the packet at byte %lld does not decode", (long long)in->packet->pos);
+    return mert_ff_fail(e, code < 0 ? code : 0, "the packet at byte %lld does not decode",
+                        (long long)(in->base + in->packet->pos));
 }
 
 int mert_input_next(mert_input *in, mert_error *e)

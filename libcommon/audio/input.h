@@ -2,8 +2,8 @@
 #ifndef MERT_AUDIO_INPUT_H
 #define MERT_AUDIO_INPUT_H
 
-#include "../../formats/error.h"
 #include "ogg.h"
+#include "whole.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -16,12 +16,13 @@ typedef struct mert_input {
     AVCodecContext *codec;
     AVPacket *packet;
     AVFrame *frame;          /* what mert_input_next decoded last */
-    int64_t promised;        /* the stream's length by its header, in its time base; AV_NOPTS_VALUE: not told, or not to
-                                be held to */
+    int64_t promised;        /* the stream's length by its header, in its time base; AV_NOPTS_VALUE: not told */
     int loose;               /* `promised` may be a quarter of a second too much */
     char *path;
     int wanted;              /* the `stream` of mert_input_open */
+    mert_whole whole;        /* what is missing of the file by its container, and where its audio ends */
     int is_span;             /* io reads some bytes of the file only (span.h) */
+    int64_t base;            /* and this is the place in the file of their first one */
     mert_ogg ogg;            /* of Ogg, its links */
     mert_ogg_pipe *pipe;     /* of Ogg that cannot be sought in: it comes through this; io gives the links */
     AVIOContext *from;       /* and this is where it comes from */
