@@ -7,8 +7,9 @@
  *          is remembered in DIR/files.tsv (mert-manifest/files.c)
  *
  * Files that cannot be decoded are named and left out; the manifests are written all the same, and the exit status is
- * 1. */
+ * 1. Files of other endings are passed over, and counted (mert-manifest/endings.c). */
 #define _GNU_SOURCE
+#include "mert-manifest/endings.h"
 #include "mert-manifest/scan.h"
 
 #include "../formats/file.h"
@@ -24,20 +25,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 
 static mert_audio_settings settings = {.rate = 24000, .duration = -1, .stream = -1};
 static const char *out_dir;
-static const char *extensions = "aac,aif,aifc,aiff,ape,au,caf,flac,m4a,m4b,mka,mp2,mp3,mp4,oga,ogg,opus,tta,wav,wma,wv";
+static const char *extensions; /* NULL: those known */
 static double valid_percent = 1, shard_hours = 8;
 static int64_t seed, shards;
 static int from_headers, verify;
 
 static const mert_option options[] = {
     {"out", 'o', MERT_STRING, &out_dir, "DIR", 0, 0, NULL, "where train.tsv and valid.tsv go"},
-    {"ext", 0, MERT_STRING, &extensions, "LIST", 0, 0, NULL, "endings of the files to take, in any case"},
+    {"ext", 0, MERT_STRING, &extensions, "LIST", 0, 0, NULL, "endings of the files to take, in any case; without it those of all audio and film that FFmpeg reads"},
     {"valid-percent", 0, MERT_DOUBLE, &valid_percent, "P", 0, 100, NULL, "share of the files that goes into valid.tsv"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "another seed, another choice of files for valid.tsv"},
     {"rate", 0, MERT_INT, &settings.rate, "HZ", MERT_AUDIO_RATE_MIN, MERT_AUDIO_RATE_MAX, NULL,
@@ -74,16 +74,10 @@ static void out_of_memory(void)
 
 static int wanted(const char *name)
 {
-    const char *dot = strrchr(name, '.');
-    size_t n = dot ? strlen(dot + 1) : 0;
-    for (const char *p = extensions; n && *p; p += strspn(p, ", ")) {
-        size_t length = strcspn(p, ", ");
-        const char *ending = *p == '.' ? p + 1 : p;
-        if (n == length - (size_t)(ending - p) && !strncasecmp(dot + 1, ending, n))
-            return 1;
-        p += length;
-    }
-    return 0;
+    int want = endings_want(extensions ? extensions : endings_known, name);
+    if (want < 0)
+        out_of_memory();
+    return want;
 }
 
 static char *join(const char *dir, const char *name)
@@ -268,7 +262,8 @@ static int make_manifests(scan_list *l, char *root, mert_error *e)
     scan_sort(l);
     for (int64_t i = 0; i < l->n; i++)
         l->files[i].half = is_valid(l->files[i].path) ? SCAN_VALID : SCAN_TRAIN;
-    bad = l->n ? 0 : mert_fail(e, "%s: no files ending in %s", root, extensions);
+    bad = l->n ? 0 : mert_fail(e, "%s: no files ending in %s (%s)", root, extensions ? extensions : endings_known,
+                               endings_passed_over() ? endings_passed_over() : "nor any other");
     bad = bad || mert_make_directory(out_dir, e) || (shards && scan_read(&known, remembered, count_settings(), e));
     if (!bad)
         scan_take_over(l, &known);
@@ -296,6 +291,8 @@ int main(int argc, char **argv)
         mert_report_broken("%s", e.text);
     else if (from_headers)
         mert_log_note("lengths are as the files' headers have them, an estimate: nothing was counted");
+    if (files.n && endings_passed_over())
+        mert_log_note("%s", endings_passed_over());
     scan_free(&files);
     free(root);
     return mert_report_finish();

@@ -34,6 +34,7 @@ void mert_whole_hold(mert_whole *w, const mert_bytes *b, const char *what, int64
 /* The containers, one function each. */
 typedef void mert_walk(mert_bytes *b, mert_whole *w);
 mert_walk mert_walk_wav, mert_walk_w64, mert_walk_avi, mert_walk_aiff, mert_walk_au, mert_walk_caf, mert_walk_mp4,
-    mert_walk_asf, mert_walk_flv, mert_walk_matroska, mert_walk_musepack, mert_walk_adts, mert_walk_ac3;
+    mert_walk_asf, mert_walk_flv, mert_walk_matroska, mert_walk_real, mert_walk_musepack, mert_walk_adts,
+    mert_walk_ac3;
 
 #endif

@@ -44,8 +44,12 @@ void mert_walk_aiff(mert_bytes *b, mert_whole *w)
 void mert_walk_au(mert_bytes *b, mert_whole *w)
 {
     const unsigned char *p = mert_bytes_at(b, 0, 12);
-    if (p && mert_big(p + 8, 4) != 0xffffffff)
-        mert_whole_hold(w, b, "its header", (int64_t)mert_big(p + 4, 4), mert_big(p + 8, 4));
+    int64_t data = p ? (int64_t)mert_big(p + 4, 4) : 0;
+    uint64_t size = p ? mert_big(p + 8, 4) : 0;
+    if (!size || size == 0xffffffff) /* written into a pipe */
+        return;
+    mert_whole_hold(w, b, "its header", data, size);
+    w->end = b->base + data + (int64_t)size; /* FFmpeg reads on, be it tags */
 }
 
 void mert_walk_caf(mert_bytes *b, mert_whole *w)

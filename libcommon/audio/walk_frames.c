@@ -34,17 +34,16 @@ static int ac3_size(const unsigned char *p)
     }
 }
 
-/* Tags as players know them, or zeros: what may follow the last frame. */
-static int is_tail(mert_bytes *b, int64_t at)
+/* Whether one more frame begins at `at` or behind, with another or the end of the file right after it. */
+static int another(mert_bytes *b, int64_t at, frame_size *size_of)
 {
-    static const char *const names[] = {"APETAGEX", "TAG", "ID3", "LYRICSBEGIN"};
     const unsigned char *p;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if ((p = mert_bytes_at(b, at, strlen(names[i]))) && !memcmp(p, names[i], strlen(names[i])))
+    int size;
+    for (; (p = mert_bytes_at(b, at, FRAME_HEAD)); at++)
+        if ((size = size_of(p)) > 0 && (size == b->size - at ||
+            ((p = mert_bytes_at(b, at + size, FRAME_HEAD)) && size_of(p) > 0)))
             return 1;
-    while ((p = mert_bytes_at(b, at, 1)) && !*p)
-        at++;
-    return !p;
+    return 0;
 }
 
 static void walk(mert_bytes *b, mert_whole *w, frame_size *size_of, unsigned char sync)
@@ -59,11 +58,13 @@ static void walk(mert_bytes *b, mert_whole *w, frame_size *size_of, unsigned cha
             mert_whole_hold(w, b, what, at, (uint64_t)size);
         at += size;
     }
-    if (at > 0 && at < b->size && is_tail(b, at))
+    if (at == 0 || at >= b->size)
+        return;
+    if (b->size - at < FRAME_HEAD && mert_bytes_read(b, at, head, 1) && head[0] == sync)
+        mert_fail(&w->cut, "its last frame, at byte %lld, has a header of %d bytes, %lld are there",
+                  (long long)(b->base + at), FRAME_HEAD, (long long)(b->size - at));
+    else if (!another(b, at, size_of)) /* tags, zeros, what else programs left there */
         w->end = b->base + at;
-    else if (at > 0 && at < b->size && b->size - at < FRAME_HEAD && mert_bytes_read(b, at, head, 1) && head[0] == sync)
-        mert_fail(&w->cut, "its last frame, at byte %lld, has a header of %d bytes, %lld are there", (long long)(b->base + at),
-                  FRAME_HEAD, (long long)(b->size - at));
 }
 
 void mert_walk_adts(mert_bytes *b, mert_whole *w) { walk(b, w, adts_size, 0xff); }

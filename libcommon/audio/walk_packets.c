@@ -76,8 +76,10 @@ void mert_walk_flv(mert_bytes *b, mert_whole *w)
     at = (int64_t)mert_big(head + 5, 4) + 4;
     while (mert_bytes_read(b, at, head, FLV_TAG)) {
         uint64_t size = mert_big(head + 1, 3);
-        if (head[0] != FLV_AUDIO && head[0] != FLV_VIDEO && head[0] != FLV_SCRIPT)
-            return; /* not FLV any more */
+        if (head[0] != FLV_AUDIO && head[0] != FLV_VIDEO && head[0] != FLV_SCRIPT) { /* a tag of others, zeros */
+            w->end = b->base + at;
+            break;
+        }
         if (head[0] == FLV_SCRIPT && !file_size && !duration) {
             file_size = flv_number(b, at + FLV_TAG, size, "filesize");
             duration = flv_number(b, at + FLV_TAG, size, "duration");
@@ -97,6 +99,17 @@ void mert_walk_flv(mert_bytes *b, mert_whole *w)
 /* ---- Matroska: elements; the segment's and its clusters' sizes may be unknown ---- */
 
 enum { EBML_HEAD = 0x1a45dfa3, MATROSKA_SEGMENT = 0x18538067 };
+
+/* What may lie in a segment. */
+static int is_of_segment(uint64_t id)
+{
+    static const uint32_t ids[] = {0x1f43b675, 0x1c53bb6b, 0x114d9b74, 0x1549a966, 0x1654ae6b, 0x1254c367,
+                                   0x1941a469, 0x1043a770, 0xec, 0xbf};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        if (id == ids[i])
+            return 1;
+    return 0;
+}
 
 /* An element's name and size; bytes of both, 0: there is none. Unknown sizes: UINT64_MAX. */
 static int ebml_element(mert_bytes *b, int64_t at, uint64_t *id, uint64_t *size)
@@ -128,13 +141,32 @@ void mert_walk_matroska(mert_bytes *b, mert_whole *w)
     uint64_t id, size;
     int n;
     for (int64_t at = 0; (n = ebml_element(b, at, &id, &size)) > 0; at += n + (int64_t)size) {
-        if (at == 0 && id != EBML_HEAD)
+        if (at == 0 ? id != EBML_HEAD : id != MATROSKA_SEGMENT && !is_of_segment(id))
             return;
         mert_whole_hold(w, b, id == MATROSKA_SEGMENT ? "its segment" : "its last element", at + n, size);
+        if (id == MATROSKA_SEGMENT && size != UINT64_MAX)
+            return;
         if (id == MATROSKA_SEGMENT)
             size = 0; /* into it */
         if (size > (uint64_t)b->size)
             return;
+    }
+}
+
+/* ---- RealMedia: chunks, whose sizes count their heads ---- */
+
+void mert_walk_real(mert_bytes *b, mert_whole *w)
+{
+    unsigned char chunk[8];
+    uint64_t size;
+    for (int64_t at = 0; mert_bytes_read(b, at, chunk, 8); at += (int64_t)size) {
+        size = mert_big(chunk + 4, 4);
+        if (size < 8 || size >= 0x7ffff000)
+            return;
+        if (!memcmp(chunk, "DATA", 4)) {
+            mert_whole_hold(w, b, "its DATA chunk", at, size);
+            return;
+        }
     }
 }
 

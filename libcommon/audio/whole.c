@@ -108,6 +108,7 @@ static const struct {
                   {"asf", mert_walk_asf},
                   {"flv", mert_walk_flv},
                   {"matroska,webm", mert_walk_matroska},
+                  {"rm", mert_walk_real},
                   {"mpc8", mert_walk_musepack},
                   {"aac", mert_walk_adts},
                   {"ac3", mert_walk_ac3},

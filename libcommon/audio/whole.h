@@ -7,6 +7,7 @@
  *   ASF, WMA                                    the size of the data object, its count of packets
  *   FLV                                         the size of each tag; file size and duration in its metadata
  *   Matroska, WebM                              the size of the segment, and of what is in it
+ *   RealMedia                                   the size of its data
  *   Musepack SV8                                the size of each packet, the packet that ends it
  *   ADTS, AC-3, E-AC-3                          the size of the last frame
  *
