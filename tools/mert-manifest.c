@@ -37,7 +37,8 @@ static int from_headers, verify;
 
 static const mert_option options[] = {
     {"out", 'o', MERT_STRING, &out_dir, "DIR", 0, 0, NULL, "where train.tsv and valid.tsv go"},
-    {"ext", 0, MERT_STRING, &extensions, "LIST", 0, 0, NULL, "endings of the files to take, in any case; without it those of all audio and film that FFmpeg reads"},
+    {"ext", 0, MERT_STRING, &extensions, "LIST", 0, 0, NULL,
+     "endings of the files to take, in any case; by default all of audio and film"},
     {"valid-percent", 0, MERT_DOUBLE, &valid_percent, "P", 0, 100, NULL, "share of the files that goes into valid.tsv"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "another seed, another choice of files for valid.tsv"},
     {"rate", 0, MERT_INT, &settings.rate, "HZ", MERT_AUDIO_RATE_MIN, MERT_AUDIO_RATE_MAX, NULL,

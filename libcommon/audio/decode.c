@@ -154,8 +154,11 @@ static int advance(mert_audio *a, mert_samples *to, mert_error *e)
     /* What follows the last sample that the header counts is not the item's. */
     if (got < 0 && ((promised(a) > 0 && a->decoded >= promised(a)) || mert_input_only_remains(&a->in)))
         got = 0;
+    /* Where reading fails because the file ends, what is missing says more. */
+    if (got < 0 && a->in.unreadable && avio_feof(a->in.format->pb) && check_promise(a, e))
+        return -1;
     if (got < 0)
-        return fault(a, &why, e);
+        return a->ended ? 0 : fault(a, &why, e);
     if (got)
         return take_frame(a, to, e);
     if (check_promise(a, e))

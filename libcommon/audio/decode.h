@@ -31,11 +31,11 @@
  *
  * A fault ends the item, with an error that says where, in seconds: a packet that does not decode; a sample that is no
  * finite number; a change of the sample rate, also between links; a FLAC frame or an Ogg page with a wrong checksum; an
- * Ogg page cut off or missing (the last one of each link, too); a file that ends before what its header promises (WAV,
- * FLAC, AIFF, AU, APE, WavPack, TTA: by a sample; MP3: by a quarter of a second, or by a frame where bytes that were
- * told are missing, too). What does not decode behind the last frame of an MP3, AAC or PCM file (tags, zeros) is no
- * fault. With `salvage` the item ends at the fault instead, and mert_audio_salvaged says why. A file without a single
- * sample is an error.
+ * Ogg page cut off or missing (the last one of each link, too); a file that ends before what its container promises
+ * (whole.h: in bytes; WAV, FLAC, AIFF, AU, APE, WavPack, TTA: by a sample; MP3: by a quarter of a second, or by a frame
+ * where bytes that were told are missing, too). A WAV header that contradicts itself is refused (riff.h). What does not
+ * decode behind the last frame of an MP3, AAC or PCM file (tags, zeros) is no fault. With `salvage` the item ends at
+ * the fault instead, and mert_audio_salvaged says why. A file without a single sample is an error.
  *
  * Only the file itself is ever opened: no playlist, no network address, no second file that it might name.
  * One piece of global state: the first open sets FFmpeg's log callback, so that its messages become part of errors and

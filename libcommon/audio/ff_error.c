@@ -41,12 +41,12 @@ const char *mert_ff_said(void)
     return said;
 }
 
-/* Codes that are the system's, and mean what they say. FFmpeg's demuxers return others (-1 above all, EPERM) for no
- * reason in particular. */
+/* Codes that are the system's, and mean what they say. FFmpeg's demuxers return others (EPERM, which is -1, and EIO)
+ * for no reason in particular. */
 static int is_of_the_system(int code)
 {
     switch (-code) {
-    case ENOMEM: case EIO: case EACCES: case ENOENT: case EISDIR: case EMFILE: case ENFILE: case ESPIPE: case ENXIO:
+    case ENOMEM: case EACCES: case ENOENT: case EISDIR: case EMFILE: case ENFILE: case ESPIPE: case ENXIO:
     case ESTALE: case EBADF: return 1;
     default: return 0;
     }

@@ -1,6 +1,6 @@
 /* Why a call of FFmpeg failed, as a line of ours: what could not be done, then FFmpeg's own words in brackets where
- * they add something. Its words never stand alone, since they tell of FFmpeg's inside ("Operation not permitted" is what
- * it makes of a plain -1). Internal to audio. */
+ * they add something. Its words never stand alone, since they tell of its inside ("Operation not permitted" is what it
+ * makes of a plain -1). Internal to audio. */
 #ifndef MERT_AUDIO_FF_ERROR_H
 #define MERT_AUDIO_FF_ERROR_H
 

@@ -119,8 +119,10 @@ void mert_walk_avi(mert_bytes *b, mert_whole *w)
 static enum AVCodecID pcm_codec(const wav *v, int width)
 {
     static const enum AVCodecID of[2][9] = {
-        {[1] = AV_CODEC_ID_PCM_U8, AV_CODEC_ID_PCM_S16LE, AV_CODEC_ID_PCM_S24LE, AV_CODEC_ID_PCM_S32LE, [8] = AV_CODEC_ID_PCM_S64LE},
-        {[1] = AV_CODEC_ID_PCM_U8, AV_CODEC_ID_PCM_S16BE, AV_CODEC_ID_PCM_S24BE, AV_CODEC_ID_PCM_S32BE, [8] = AV_CODEC_ID_PCM_S64BE}};
+        {[1] = AV_CODEC_ID_PCM_U8, AV_CODEC_ID_PCM_S16LE, AV_CODEC_ID_PCM_S24LE, AV_CODEC_ID_PCM_S32LE,
+         [8] = AV_CODEC_ID_PCM_S64LE},
+        {[1] = AV_CODEC_ID_PCM_U8, AV_CODEC_ID_PCM_S16BE, AV_CODEC_ID_PCM_S24BE, AV_CODEC_ID_PCM_S32BE,
+         [8] = AV_CODEC_ID_PCM_S64BE}};
     switch (v->tag) {
     case TAG_PCM: return width <= 8 ? of[v->big][width] : AV_CODEC_ID_NONE;
     case TAG_FLOAT:
@@ -143,8 +145,8 @@ static int settle(const wav *v, AVCodecParameters *p, mert_error *e)
     int width = v->block / v->channels;
     enum AVCodecID codec;
     if (v->block % v->channels || (v->bits + 7) / 8 != width)
-        return mert_fail(e, "its header contradicts itself: samples of %d bits, but %d bytes for a frame of %d channel%s",
-                         v->bits, v->block, v->channels, v->channels > 1 ? "s" : "");
+        return mert_fail(e, "its header contradicts itself: samples of %d bits, but %d bytes for a frame of %d "
+                         "channel%s", v->bits, v->block, v->channels, v->channels > 1 ? "s" : "");
     if (v->valid > v->bits)
         return mert_fail(e, "its header contradicts itself: %d valid bits in samples of %d bits", v->valid, v->bits);
     codec = pcm_codec(v, width);

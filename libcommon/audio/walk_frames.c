@@ -18,7 +18,8 @@ static int adts_size(const unsigned char *p)
 /* ATSC A/52, table 5.18, and for E-AC-3 annex E, frmsiz. */
 static int ac3_size(const unsigned char *p)
 {
-    static const int kbps[19] = {32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640};
+    static const int kbps[19] = {32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224,
+                                 256, 320, 384, 448, 512, 576, 640};
     int code = p[4] & 63;
     if (p[0] != 0x0b || p[1] != 0x77)
         return 0;

@@ -7,8 +7,10 @@
 
 /* ---- ASF: a header object with file properties, then the data object with packets of one size ---- */
 
-static const unsigned char asf_file[16] = {0xa1, 0xdc, 0xab, 0x8c, 0x47, 0xa9, 0xcf, 0x11, 0x8e, 0xe4, 0, 0xc0, 0x0c, 0x20, 0x53, 0x65};
-static const unsigned char asf_data[16] = {0x36, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11, 0xa6, 0xd9, 0, 0xaa, 0, 0x62, 0xce, 0x6c};
+static const unsigned char asf_file[16] = {0xa1, 0xdc, 0xab, 0x8c, 0x47, 0xa9, 0xcf, 0x11,
+                                           0x8e, 0xe4, 0, 0xc0, 0x0c, 0x20, 0x53, 0x65};
+static const unsigned char asf_data[16] = {0x36, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11,
+                                           0xa6, 0xd9, 0, 0xaa, 0, 0x62, 0xce, 0x6c};
 
 enum { ASF_OBJECT = 24, ASF_HEADER = 30, ASF_PROPERTIES = 104, ASF_DATA = 50, ASF_BROADCAST = 1 };
 
@@ -153,7 +155,9 @@ void mert_walk_matroska(mert_bytes *b, mert_whole *w)
     }
 }
 
-/* ---- RealMedia: chunks, whose sizes count their heads ---- */
+/* ---- RealMedia: chunks, whose sizes count their heads; some programs count DATA's twice ---- */
+
+enum { REAL_SLACK = 18 };
 
 void mert_walk_real(mert_bytes *b, mert_whole *w)
 {
@@ -164,7 +168,8 @@ void mert_walk_real(mert_bytes *b, mert_whole *w)
         if (size < 8 || size >= 0x7ffff000)
             return;
         if (!memcmp(chunk, "DATA", 4)) {
-            mert_whole_hold(w, b, "its DATA chunk", at, size);
+            if (size > REAL_SLACK)
+                mert_whole_hold(w, b, "its DATA chunk", at, size - REAL_SLACK);
             return;
         }
     }

@@ -9,9 +9,9 @@
 
 const char *const endings_known =
     "3g2,3ga,3gp,aa,aac,aax,ac3,adts,aif,aifc,aiff,alac,amr,ape,asf,ast,au,avi,awb,bw64,bwf,caf,dff,dsf,dts,dtshd,eac3,"
-    "ec3,f4a,f4v,flac,flv,gsm,ircam,latm,m2ts,m4a,m4b,m4r,m4v,mka,mkv,mlp,mov,mp+,mp1,mp2,mp3,mp4,mpa,mpc,mpeg,mpg,mpga,mpp,"
-    "mxf,nut,oga,ogg,ogv,ogx,oma,opus,qt,ra,rf64,rifx,rm,rmvb,sf,shn,snd,sox,spx,tak,thd,truehd,ts,tta,vob,voc,"
-    "vqf,w64,wav,wave,weba,webm,wma,wmv,wtv,wv,xa";
+    "ec3,f4a,f4v,flac,flv,gsm,ircam,latm,m2ts,m4a,m4b,m4r,m4v,mka,mkv,mlp,mov,mp+,mp1,mp2,mp3,mp4,mpa,mpc,mpeg,mpg,"
+    "mpga,mpp,mxf,nut,oga,ogg,ogv,ogx,oma,opus,qt,ra,rf64,rifx,rm,rmvb,sf,shn,snd,sox,spx,tak,thd,truehd,ts,tta,vob,"
+    "voc,vqf,w64,wav,wave,weba,webm,wma,wmv,wtv,wv,xa";
 
 enum { SHOWN = 12, ENDING_MAX = 16 };
 
