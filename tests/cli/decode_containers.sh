@@ -54,10 +54,10 @@ tag() { printf 'ID3\3\0\0\0\0\0\12----------'; }
 { tag; head -c 10 /dev/zero; cat "$t/a.mp3"; } > "$t/off.mp3"
 check "MP3 with bytes between tag and frames" same_mp3 "$t/off.mp3"
 head -c $(($(wc -c < "$t/off.mp3") / 2)) "$t/off.mp3" > "$t/off.cut.mp3"
-fails "and cut off" 'off.cut.mp3: fault at 0\..* s: the file ends here, but its header promises 1.000 s' "$t/off.cut.mp3"
+fails "and cut off" 'off.cut.mp3: fault at 0\..* s: the file ends here: its [A-Za-z]* frame promises [0-9]* frames, [0-9]* are there' "$t/off.cut.mp3"
 # A frame of 417 or 418 bytes less: seen by the bytes that were told.
 head -c $(($(wc -c < "$t/a.mp3") - 300)) "$t/a.mp3" > "$t/end.mp3"
-fails "cut off in its last frame" 'end.mp3: fault at 0.9.* s: the file ends here, but its header promises 1.000 s' "$t/end.mp3"
+fails "cut off in its last frame" 'end.mp3: fault at 0.9.* s: the file ends here: its [A-Za-z]* frame promises [0-9]* frames, [0-9]* are there' "$t/end.mp3"
 ape() { head -c 20000 /dev/zero; printf 'APETAGEX\320\7\0\0\100\116\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'; } # 20032 bytes: 0x4e40
 { cat "$t/a.mp3"; ape; printf TAG; head -c 125 /dev/zero; } > "$t/ape.mp3"
 check "MP3 with large tags behind" same_mp3 "$t/ape.mp3"

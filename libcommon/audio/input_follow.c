@@ -1,0 +1,218 @@
+#define _GNU_SOURCE
+#include "input_parts.h"
+
+#include "flac.h"
+#include "mp3.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* FFmpeg's own count of the samples to drop at both ends is left aside. */
+static void keep_only(mert_input *in, int64_t skip, int64_t keep)
+{
+    in->skip = skip;
+    in->keep = keep;
+    in->codec->flags2 |= AV_CODEC_FLAG2_SKIP_MANUAL;
+}
+
+/* ---- Ogg ---- */
+
+/* Of the link at hand: which of the samples count, and whether the fault lies in it. */
+static void take_link(mert_input *in)
+{
+    const mert_ogg_link *l = &in->ogg.links[in->link];
+    const mert_ogg_stream *s = in->stream->index < l->n ? &l->streams[in->stream->index] : NULL;
+    int last = in->link == in->ogg.n - 1;
+    in->fault_at = last && in->ogg.fault_at >= 0 ? in->ogg.fault_at - l->begin : -1;
+    if (s && s->total >= 0 && (in->ogg.fault_at < 0 || !last))
+        keep_only(in, s->skip, s->total);
+}
+
+/* Of a pipe, the end is known when its page has passed: before the frames on it are decoded. */
+void mert_input_take_pipe(mert_input *in)
+{
+    const mert_ogg_link *l = in->ogg.n ? &in->ogg.links[in->ogg.n - 1] : NULL;
+    const mert_ogg_stream *s = l && in->stream->index < l->n ? &l->streams[in->stream->index] : NULL;
+    in->fault_at = in->ogg.fault_at >= 0 ? INT64_MAX : -1;
+    if (s && s->counted)
+        keep_only(in, s->skip, s->total < 0 ? INT64_MAX / 2 : s->total);
+}
+
+static int open_next_of_pipe(mert_input *in, mert_error *e)
+{
+    const AVInputFormat *known = in->format ? in->format->iformat : NULL;
+    mert_input_close_streams(in);
+    if (!(in->io = mert_ogg_pipe_next(in->pipe, e)) || mert_input_open_streams(in, known, e))
+        return -1;
+    mert_input_take_pipe(in);
+    return 0;
+}
+
+static int open_link(mert_input *in, mert_error *e)
+{
+    const mert_ogg_link *l = in->pipe ? NULL : &in->ogg.links[in->link];
+    if (l ? mert_input_open_span(in, l->begin, l->end, e) : open_next_of_pipe(in, e))
+        return mert_fail_in(e, "link %lld of an Ogg chain", (long long)in->link + 1);
+    if (l)
+        take_link(in);
+    return 0;
+}
+
+/* If what comes through a pipe is Ogg, it comes through mert_ogg_pipe. */
+int mert_input_look_into_pipe(mert_input *in, mert_error *e)
+{
+    unsigned char begin[4] = {0};
+    if (in->io->seekable & AVIO_SEEKABLE_NORMAL)
+        return 0;
+    avio_read(in->io, begin, sizeof begin);
+    avio_seek(in->io, 0, SEEK_SET); /* in its buffer */
+    if (memcmp(begin, "OggS", 4))
+        return 0;
+    in->from = in->io;
+    in->io = NULL;
+    if (!(in->pipe = mert_ogg_pipe_new(in->from, &in->ogg, e)))
+        return -1;
+    in->io = mert_ogg_pipe_next(in->pipe, e);
+    return in->io ? 0 : -1;
+}
+
+/* FFmpeg passes over damaged Ogg pages with nothing but a message, decodes the links of a chain with the state of the
+ * one before, and cuts some streams of few pages in the wrong place. */
+static int follow_ogg(mert_input *in, mert_error *e)
+{
+    if (mert_ogg_read(in->path, &in->ogg, e))
+        return -1;
+    if (in->ogg.n > 1)
+        return open_link(in, e);
+    in->fault_at = in->ogg.fault_at;
+    if (in->ogg.n)
+        take_link(in);
+    return 0;
+}
+
+/* After the last frame: 1: another link of an Ogg chain follows and is open, 0: the end. */
+int mert_input_next_link(mert_input *in, mert_error *e)
+{
+    mert_error why;
+    if (in->pipe)
+        mert_input_take_pipe(in);
+    if (in->keep >= 0 && in->keep < INT64_MAX / 2 && in->ogg.n && in->given < in->skip + in->keep)
+        return mert_fail(e, "the Ogg pages count %lld samples, the decoder gives %lld",
+                         (long long)(in->skip + in->keep), (long long)in->given);
+    if (in->pipe ? !mert_ogg_pipe_more(in->pipe) : in->link + 1 >= in->ogg.n)
+        return 0;
+    in->link++;
+    if (!open_link(in, &why))
+        return 1;
+    in->unreadable = 1;
+    return mert_fail(e, "%s", why.text);
+}
+
+/* ---- MP3 ---- */
+
+/* FFmpeg finds the frame that tells only right behind the tags, and does not believe it where much lies behind the last
+ * frame. So it is given nothing but the frames, unless they are others than was told: then the file may be several. */
+static int follow_mp3(mert_input *in, mert_error *e)
+{
+    mert_mp3 m;
+    int64_t length;
+    int got = mert_mp3_read(in->path, &m, e), cut;
+    if (got < 0)
+        return -1;
+    if (!got || m.told < 1 || m.frames > m.told)
+        return 0;
+    cut = m.frames < m.told && m.told_bytes > m.size - m.begin;
+    if ((m.begin != m.head || m.end != m.size) && mert_input_open_span(in, m.begin, cut ? m.size : m.end, e))
+        return -1;
+    length = m.told * m.samples;
+    if (m.delay >= 0) {
+        length = length > m.delay + m.padding ? length - m.delay - m.padding : 0;
+        keep_only(in, m.delay + MERT_MP3_DECODER_DELAY, length);
+    }
+    in->promised = av_rescale_q(length, (AVRational){1, m.rate}, in->stream->time_base);
+    in->loose = !cut;
+    return 0;
+}
+
+/* ---- all ---- */
+
+/* Packets that an index counts, but that lie beyond the end of the file. */
+static void check_index(mert_input *in, int64_t size)
+{
+    int n = avformat_index_get_entries_count(in->stream), beyond = 0;
+    for (int i = 0; i < n; i++) {
+        const AVIndexEntry *entry = avformat_index_get_entry(in->stream, i);
+        beyond += entry && entry->pos + entry->size > size;
+    }
+    if (beyond && !*in->whole.cut.text)
+        mert_fail(&in->whole.cut, "its index promises %d packets, %d are there", n, n - beyond);
+}
+
+/* FFmpeg reads most files that were cut off as if they were whole. */
+int mert_input_follow(mert_input *in, mert_error *e)
+{
+    const char *name = in->format->iformat->name;
+    if (in->pipe)
+        mert_input_take_pipe(in);
+    if (!(in->io->seekable & AVIO_SEEKABLE_NORMAL))
+        return 0;
+    if (!strcmp(name, "ogg"))
+        return follow_ogg(in, e);
+    if (!strcmp(name, "mp3"))
+        return follow_mp3(in, e);
+    mert_whole_check(name, in->path, &in->whole);
+    if (!strncmp(name, "mov,", 4))
+        check_index(in, avio_size(in->io));
+    return 0;
+}
+
+static int begins_as_ogg(const char *path)
+{
+    char begin[4] = "";
+    FILE *f = fopen(path, "rb");
+    int yes = f && fread(begin, 1, 4, f) == 4 && !memcmp(begin, "OggS", 4);
+    if (f)
+        fclose(f);
+    return yes;
+}
+
+/* What FFmpeg has no word for: damage at an Ogg file's very beginning, free format. */
+void mert_input_say_better(mert_input *in, mert_error *e)
+{
+    struct stat s;
+    mert_error why;
+    if (in->ogg.fault_at < 0 && (stat(in->path, &s) || !S_ISREG(s.st_mode)))
+        return;
+    if (in->ogg.fault_at < 0 && begins_as_ogg(in->path))
+        mert_ogg_read(in->path, &in->ogg, &why);
+    if (in->ogg.fault_at >= 0)
+        mert_fail(e, "%s", in->ogg.fault.text);
+    else if (mert_mp3_is_free_format(in->path))
+        mert_fail(e, "free-format MP3 is not read by FFmpeg");
+}
+
+int64_t mert_input_total(const mert_input *in)
+{
+    int64_t n = 0;
+    if (in->pipe)
+        return -1;
+    if (in->ogg.n < 1)
+        return in->keep;
+    for (int64_t i = 0; i < in->ogg.n; i++) {
+        const mert_ogg_link *l = &in->ogg.links[i];
+        if (in->stream->index >= l->n || l->streams[in->stream->index].total < 0)
+            return -1;
+        n += l->streams[in->stream->index].total;
+    }
+    return n;
+}
+
+void mert_input_say_empty(const mert_input *in, mert_error *e)
+{
+    if (in->stream->codecpar->codec_id == AV_CODEC_ID_FLAC && in->io->seekable & AVIO_SEEKABLE_NORMAL &&
+        mert_flac_bits(in->path) == 32)
+        mert_fail(e, "32-bit FLAC is not known to this FFmpeg (%s)", av_version_info());
+    else
+        mert_fail(e, "there are no samples in it");
+}
