@@ -1,15 +1,18 @@
-/* A file read here and there, as those who walk through a container do. Internal to audio. */
+/* A file read here and there, as those who walk through a container do, or the first bytes of a pipe. Internal to
+ * audio. */
 #ifndef MERT_AUDIO_BYTES_H
 #define MERT_AUDIO_BYTES_H
 
 #include "whole.h"
 
+#include <libavformat/avio.h>
 #include <stddef.h>
 
 typedef struct mert_bytes {
     int fd;
+    AVIOContext *pipe;  /* instead of fd */
     int64_t base;       /* bytes of ID3v2 tags before the container: places count from behind them */
-    int64_t size;       /* without these */
+    int64_t size;       /* without these; of a pipe, greater than any place */
     int64_t from;       /* of what is in `window` */
     size_t n;
     unsigned char window[1 << 16];
@@ -17,6 +20,8 @@ typedef struct mert_bytes {
 
 /* NULL: it is no regular file, or cannot be opened. */
 mert_bytes *mert_bytes_open(const char *path);
+/* Of what mert_pipe_open opened, before it is read. NULL: no memory. */
+mert_bytes *mert_bytes_of_pipe(AVIOContext *pipe);
 void mert_bytes_close(mert_bytes *b);
 /* n bytes at `at`; 0 if not all of them are there. n: at most the window's size. */
 int mert_bytes_read(mert_bytes *b, int64_t at, void *to, size_t n);

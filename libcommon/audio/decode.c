@@ -69,6 +69,8 @@ static int fault(mert_audio *a, const mert_error *why, mert_error *e)
 /* What the header promises, at the native rate; -1: nothing. */
 static int64_t promised(const mert_audio *a)
 {
+    if (a->in.keep >= 0 && !a->in.ogg.n)
+        return a->in.keep;
     if (a->in.promised == AV_NOPTS_VALUE)
         return -1;
     return av_rescale_q(a->in.promised, a->in.stream->time_base, (AVRational){1, a->native});
@@ -80,6 +82,12 @@ static int64_t grace(const mert_audio *a)
     return a->in.loose ? a->native / 4 : !strcmp(a->in.format->iformat->name, "mpc") ? 1152 : 0;
 }
 
+/* FLAC that ends between two frames: programs cut a file into pieces and leave each the header of the whole. */
+static int is_piece(const mert_audio *a)
+{
+    return !strcmp(a->in.format->iformat->name, "flac") && !a->in.unreadable;
+}
+
 /* Whether all is there at the end: by the container's own word, else by the count of its header. */
 static int check_promise(mert_audio *a, mert_error *e)
 {
@@ -88,8 +96,8 @@ static int check_promise(mert_audio *a, mert_error *e)
     if (*a->in.whole.cut.text)
         mert_fail(&why, "the file ends here: %s", a->in.whole.cut.text);
     else if (n >= 0 && a->decoded < n - grace(a))
-        mert_fail(&why, "the file ends here: its header promises %lld samples, %lld are there", (long long)n,
-                  (long long)a->decoded);
+        mert_fail(&why, "the file ends here: its header promises %lld samples, %lld are there%s", (long long)n,
+                  (long long)a->decoded, is_piece(a) ? " (a piece of a longer file, with its header? --salvage takes what is there)" : "");
     else
         return 0;
     return fault(a, &why, e);
@@ -235,8 +243,10 @@ static int open_at_first_frame(mert_audio *a, const char *path, const mert_audio
         return -1;
     while ((got = mert_input_next(&a->in, e)) > 0 && !a->in.frame->nb_samples)
         ;
-    if (got < 0)
+    if (got < 0) {
+        mert_input_say_better(&a->in, e);
         return mert_fail_in(e, "fault at 0.000 s");
+    }
     if (!got) {
         mert_input_say_empty(&a->in, e);
         return -1;
@@ -314,13 +324,15 @@ static int64_t header_count(mert_audio *a, mert_audio_count_how how)
 {
     const mert_input *in = &a->in;
     int64_t n = promised(a), total = mert_input_total(in);
+    if (*in->whole.cut.text)
+        return -1;
     if (how == MERT_COUNT_HEADER && total >= 0)
         return total;
     if (header_is_exact(in) && in->frame->pts != 0) /* a piece of a longer file, with its header */
         return -1;
     if (how == MERT_COUNT_HEADER && in->stream->duration != AV_NOPTS_VALUE)
         return av_rescale_q(in->stream->duration, in->stream->time_base, (AVRational){1, a->native});
-    if (how == MERT_COUNT_EXACT && n > 0 && !*in->whole.cut.text && header_is_exact(in) && ends_where_promised(a))
+    if (how == MERT_COUNT_EXACT && n > 0 && header_is_exact(in) && ends_where_promised(a))
         return n;
     return -1;
 }

@@ -1,6 +1,7 @@
 #include "input_parts.h"
 
 #include "ff_error.h"
+#include "pipe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,7 @@ void mert_input_close(mert_input *in)
     mert_input_close_streams(in);
     mert_ogg_pipe_free(in->pipe);
     in->pipe = NULL;
-    avio_closep(&in->from);
+    mert_pipe_close(&in->from);
     mert_ogg_free(&in->ogg);
     free(in->path);
     in->path = NULL;

@@ -25,7 +25,7 @@ typedef struct mert_input {
     int64_t base;            /* and this is the place in the file of their first one */
     mert_ogg ogg;            /* of Ogg, its links */
     mert_ogg_pipe *pipe;     /* of Ogg that cannot be sought in: it comes through this; io gives the links */
-    AVIOContext *from;       /* and this is where it comes from */
+    AVIOContext *from;       /* what cannot be sought in (pipe.h); io is the same, or what `pipe` makes of it */
     int64_t link;            /* the one that is open */
     int64_t skip, keep;      /* of what the decoder gives: so many samples are dropped, then so many kept; keep -1: what
                                 FFmpeg itself lets through */
@@ -42,6 +42,9 @@ void mert_input_close(mert_input *in);
 
 /* How many samples there are by the container's own count, at the stream's rate; -1: not told. */
 int64_t mert_input_total(const mert_input *in);
+/* A better reason than *e for a file that gives not even its first frame, where there is one: damage at an Ogg file's
+ * very beginning, free format, bytes in front of the container. */
+void mert_input_say_better(mert_input *in, mert_error *e);
 /* Why there is not one sample. */
 void mert_input_say_empty(const mert_input *in, mert_error *e);
 

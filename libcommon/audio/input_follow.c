@@ -2,7 +2,10 @@
 #include "input_parts.h"
 
 #include "flac.h"
+#include "front.h"
 #include "mp3.h"
+#include "pipe.h"
+#include "riff.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -59,18 +62,16 @@ static int open_link(mert_input *in, mert_error *e)
     return 0;
 }
 
-/* If what comes through a pipe is Ogg, it comes through mert_ogg_pipe. */
+/* If what comes through a pipe is Ogg, it comes through mert_ogg_pipe; of WAV the header is looked at. */
 int mert_input_look_into_pipe(mert_input *in, mert_error *e)
 {
-    unsigned char begin[4] = {0};
-    if (in->io->seekable & AVIO_SEEKABLE_NORMAL)
+    const unsigned char *begin = in->from ? mert_pipe_look(in->from, 4) : NULL;
+    if (!begin)
         return 0;
-    avio_read(in->io, begin, sizeof begin);
-    avio_seek(in->io, 0, SEEK_SET); /* in its buffer */
-    if (memcmp(begin, "OggS", 4))
+    if (memcmp(begin, "OggS", 4)) {
+        mert_wav_look(in->from);
         return 0;
-    in->from = in->io;
-    in->io = NULL;
+    }
     if (!(in->pipe = mert_ogg_pipe_new(in->from, &in->ogg, e)))
         return -1;
     in->io = mert_ogg_pipe_next(in->pipe, e);
@@ -117,12 +118,16 @@ static int follow_mp3(mert_input *in, mert_error *e)
 {
     mert_mp3 m;
     int64_t length;
-    int got = mert_mp3_read(in->path, &m, e), cut;
+    int got = mert_mp3_read(in->path, &m, e), cut, few;
     if (got < 0)
         return -1;
     if (!got || m.told < 1 || m.frames > m.told)
         return 0;
     cut = m.frames < m.told && m.told_bytes > m.size - m.begin;
+    few = (m.told - m.frames) * m.samples > m.rate / 4; /* more than what some encoders tell too much */
+    if (cut || few)
+        mert_fail(&in->whole.cut, "the frame in front promises %lld frames, %lld are there", (long long)m.told,
+                  (long long)m.frames);
     if ((m.begin != m.head || m.end != m.size) && mert_input_open_span(in, m.begin, cut ? m.size : m.end, e))
         return -1;
     length = m.told * m.samples;
@@ -164,6 +169,8 @@ int mert_input_follow(mert_input *in, mert_error *e)
     mert_whole_check(name, in->path, &in->whole);
     if (!strncmp(name, "mov,", 4))
         check_index(in, avio_size(in->io));
+    if (in->whole.keep >= 0)
+        keep_only(in, in->whole.skip, in->whole.keep);
     return 0;
 }
 
@@ -177,11 +184,12 @@ static int begins_as_ogg(const char *path)
     return yes;
 }
 
-/* What FFmpeg has no word for: damage at an Ogg file's very beginning, free format. */
 void mert_input_say_better(mert_input *in, mert_error *e)
 {
     struct stat s;
     mert_error why;
+    const char *name;
+    int64_t front;
     if (in->ogg.fault_at < 0 && (stat(in->path, &s) || !S_ISREG(s.st_mode)))
         return;
     if (in->ogg.fault_at < 0 && begins_as_ogg(in->path))
@@ -190,6 +198,9 @@ void mert_input_say_better(mert_input *in, mert_error *e)
         mert_fail(e, "%s", in->ogg.fault.text);
     else if (mert_mp3_is_free_format(in->path))
         mert_fail(e, "free-format MP3 is not read by FFmpeg");
+    else if ((front = mert_front(in->path, &name)) > 0)
+        mert_fail_in(e, "%lld bytes of something else stand in front of %s (tail -c +%lld gives it)",
+                     (long long)front, name, (long long)front + 1);
 }
 
 int64_t mert_input_total(const mert_input *in)

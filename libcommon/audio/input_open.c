@@ -2,6 +2,7 @@
 #include "input_parts.h"
 
 #include "ff_error.h"
+#include "pipe.h"
 #include "riff.h"
 #include "span.h"
 
@@ -22,6 +23,10 @@ int mert_input_open_io(mert_input *in, const char *path, mert_error *e)
         return mert_fail(e, "is a folder");
     if (S_ISREG(s.st_mode) && !s.st_size)
         return mert_fail(e, "is empty");
+    if (!S_ISREG(s.st_mode)) {
+        in->io = in->from = mert_pipe_open(path, e);
+        return in->io ? 0 : -1;
+    }
     /* With "file:" before it a name is nothing but a name, whatever it looks like. */
     if (asprintf(&url, "file:%s", path) < 0)
         return mert_fail(e, "out of memory");
@@ -122,7 +127,7 @@ void mert_input_close_streams(mert_input *in)
     avformat_close_input(&in->format);
     if (in->is_span)
         mert_span_close(&in->io);
-    else if (!in->pipe)
+    else if (!in->from)
         avio_closep(&in->io);
     in->io = NULL;
     in->is_span = 0;
@@ -135,12 +140,12 @@ static int settle_samples(mert_input *in, mert_error *e)
     enum AVCodecID guess = in->format->nb_streams ? in->format->streams[0]->codecpar->codec_id : AV_CODEC_ID_NONE;
     int64_t frames;
     int changed;
-    if (!(in->io->seekable & AVIO_SEEKABLE_NORMAL) || in->format->nb_streams != 1 ||
-        (strcmp(name, "wav") && strcmp(name, "w64")) ||
+    if (in->format->nb_streams != 1 || (strcmp(name, "wav") && strcmp(name, "w64")) ||
         (guess != AV_CODEC_ID_NONE && av_get_exact_bits_per_sample(guess) <= 0))
         return 0;
-    changed = mert_wav_settle(in->path, in->format->streams[0]->codecpar, &frames, e);
-    if (changed > 0) /* FFmpeg counted with the wrong width */
+    changed = mert_wav_settle(in->path, in->from, in->format->streams[0]->codecpar, &frames, e);
+    /* FFmpeg counted with the wrong width, or, in a pipe, believed a count beside the size of the samples. */
+    if (changed > 0 || (in->from && frames >= 0))
         in->promised = in->format->streams[0]->duration = frames < 0 ? AV_NOPTS_VALUE : frames;
     return changed < 0 ? -1 : 0;
 }

@@ -22,9 +22,6 @@ int mert_input_counts_samples(const AVInputFormat *f);
 int mert_input_look_into_pipe(mert_input *in, mert_error *e);
 /* After: what the container says of its length, where it is damaged, cut off, or ends. */
 int mert_input_follow(mert_input *in, mert_error *e);
-/* A better reason than FFmpeg's for a file that it cannot open, where there is one: damage at an Ogg file's very
- * beginning, free format. */
-void mert_input_say_better(mert_input *in, mert_error *e);
 /* Of Ogg through a pipe, what is known by now. */
 void mert_input_take_pipe(mert_input *in);
 /* After the last frame: 1: another link of an Ogg chain follows and is open, 0: the end, -1: a fault. */

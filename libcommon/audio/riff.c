@@ -160,13 +160,22 @@ static int settle(const wav *v, AVCodecParameters *p, mert_error *e)
     return 1;
 }
 
-int mert_wav_settle(const char *path, AVCodecParameters *p, int64_t *frames, mert_error *e)
+void mert_wav_look(AVIOContext *pipe)
 {
-    mert_bytes *b = mert_bytes_open(path);
+    mert_bytes *b = mert_bytes_of_pipe(pipe);
+    wav v;
+    if (b)
+        read_any(&v, b);
+    mert_bytes_close(b);
+}
+
+int mert_wav_settle(const char *path, AVIOContext *pipe, AVCodecParameters *p, int64_t *frames, mert_error *e)
+{
+    mert_bytes *b = pipe ? mert_bytes_of_pipe(pipe) : mert_bytes_open(path);
     wav v = {0};
     if (b)
         read_any(&v, b);
     mert_bytes_close(b);
-    *frames = v.size < INT64_MAX && v.block ? (int64_t)v.size / v.block : -1;
+    *frames = v.size < INT64_MAX && v.block && is_plain(&v) ? (int64_t)v.size / v.block : -1;
     return is_plain(&v) ? settle(&v, p, e) : 0;
 }

@@ -10,11 +10,16 @@
 #include "../../formats/error.h"
 
 #include <libavcodec/avcodec.h>
+#include <libavformat/avio.h>
 #include <stdint.h>
 
-/* Sets the codec of a file of plain samples (integers, floats, A-law, mu-law) to what its header says; leaves all
- * others alone. 1: that was another one than FFmpeg's guess, and *frames is how many the header has (-1: it does not
- * know); 0: it was not. -1: the header contradicts itself, and nobody can know how the samples lie. */
-int mert_wav_settle(const char *path, AVCodecParameters *p, int64_t *frames, mert_error *e);
+/* Of a pipe, before it is read: looks at the header, if it is one, for mert_wav_settle. */
+void mert_wav_look(AVIOContext *pipe);
+
+/* pipe: NULL, or the pipe instead of a file.
+ * Sets the codec of a file of plain samples (integers, floats, A-law, mu-law) to what its header says; leaves all
+ * others alone. *frames: how many the size of its samples makes; -1: not known. 1: that was another codec than FFmpeg's
+ * guess, 0: it was not. -1: the header contradicts itself, and nobody can know how the samples lie. */
+int mert_wav_settle(const char *path, AVIOContext *pipe, AVCodecParameters *p, int64_t *frames, mert_error *e);
 
 #endif

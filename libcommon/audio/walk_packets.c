@@ -177,22 +177,46 @@ void mert_walk_real(mert_bytes *b, mert_whole *w)
 
 /* ---- Musepack SV8: packets with two letters and a size that counts these, the last is SE ---- */
 
+enum { MUSEPACK_DELAY = 481 /* samples that its decoder gives before the first one, which the header does not count */ };
+
+/* A number of 7 bits a byte, most significant ones first, the last byte below 128; returns where it ends. */
+static int64_t musepack_number(mert_bytes *b, int64_t at, uint64_t *x)
+{
+    unsigned char byte = 0;
+    int n = 0;
+    *x = 0;
+    do {
+        if (!mert_bytes_read(b, at++, &byte, 1))
+            byte = 0;
+        *x = *x << 7 | (byte & 127);
+    } while (byte & 128 && ++n < 9);
+    return at;
+}
+
+/* The stream header: a checksum and a version, then the samples, and how many of them are silence in front that is not
+ * to be played. */
+static void take_musepack_header(mert_bytes *b, mert_whole *w, int64_t at)
+{
+    uint64_t samples, silence;
+    musepack_number(b, musepack_number(b, at + 5, &samples), &silence);
+    if (samples && samples < UINT64_C(1) << 40 && silence < samples) {
+        w->skip = MUSEPACK_DELAY + (int64_t)silence;
+        w->keep = (int64_t)(samples - silence);
+    }
+}
+
 void mert_walk_musepack(mert_bytes *b, mert_whole *w)
 {
-    unsigned char head[2], byte;
+    unsigned char head[2];
     uint64_t size;
     int64_t at = 4;
     int n;
     while (mert_bytes_read(b, at, head, 2) && head[0] >= 'A' && head[0] <= 'Z' && head[1] >= 'A' && head[1] <= 'Z') {
-        n = 2;
-        size = 0;
-        do {
-            if (!mert_bytes_read(b, at + n++, &byte, 1))
-                byte = 0;
-            size = size << 7 | (byte & 127);
-        } while (byte & 128 && n < 11);
+        n = (int)(musepack_number(b, at + 2, &size) - at);
         if (size < (uint64_t)n)
             return;
+        if (!memcmp(head, "SH", 2))
+            take_musepack_header(b, w, at + n);
         mert_whole_hold(w, b, "its last packet", at, size);
         if (size > (uint64_t)b->size)
             return;

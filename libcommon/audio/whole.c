@@ -2,6 +2,7 @@
 #include "whole.h"
 
 #include "bytes.h"
+#include "pipe.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -24,14 +25,35 @@ static void pass_id3(mert_bytes *b)
     }
 }
 
-mert_bytes *mert_bytes_open(const char *path)
+static mert_bytes *new_bytes(void)
 {
     mert_bytes *b = malloc(sizeof *b);
+    if (!b)
+        return NULL;
+    b->fd = -1;
+    b->pipe = NULL;
+    b->n = 0;
+    b->from = b->base = 0;
+    return b;
+}
+
+mert_bytes *mert_bytes_of_pipe(AVIOContext *pipe)
+{
+    mert_bytes *b = new_bytes();
+    if (!b)
+        return NULL;
+    b->pipe = pipe;
+    b->size = INT64_MAX / 2;
+    pass_id3(b);
+    return b;
+}
+
+mert_bytes *mert_bytes_open(const char *path)
+{
+    mert_bytes *b = new_bytes();
     struct stat s;
     if (!b)
         return NULL;
-    b->n = 0;
-    b->from = b->base = 0;
     b->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (b->fd < 0 || fstat(b->fd, &s) || !S_ISREG(s.st_mode)) {
         mert_bytes_close(b);
@@ -51,8 +73,13 @@ void mert_bytes_close(mert_bytes *b)
 
 const unsigned char *mert_bytes_at(mert_bytes *b, int64_t at, size_t n)
 {
+    const unsigned char *first;
     if (at < 0 || n > sizeof b->window || at > b->size - (int64_t)n)
         return NULL;
+    if (b->pipe) {
+        first = mert_pipe_look(b->pipe, (size_t)(b->base + at) + n);
+        return first ? first + b->base + at : NULL;
+    }
     if (at < b->from || at + (int64_t)n > b->from + (int64_t)b->n) {
         ssize_t got = 0;
         b->from = at;
@@ -118,7 +145,8 @@ void mert_whole_check(const char *demuxer, const char *path, mert_whole *w)
 {
     mert_bytes *b = NULL;
     *w->cut.text = 0;
-    w->end = -1;
+    w->end = w->keep = -1;
+    w->skip = 0;
     for (size_t i = 0; i < sizeof containers / sizeof *containers; i++)
         if (!strcmp(demuxer, containers[i].demuxer) && (b = mert_bytes_open(path)))
             containers[i].walk(b, w);

@@ -158,10 +158,34 @@ contradicts 40in32.wav '40 valid bits in samples of 32 bits'
 contradicts 24-4.wav 'samples of 24 bits, but 4 bytes for a frame of 1 channel'
 contradicts 16-3.wav 'samples of 16 bits, but 3 bytes for a frame of 1 channel'
 contradicts half.wav 'samples of 16 bits that are floats'
+# The same header read through a pipe, be it that it comes byte by byte; then the rate of the samples is no guess either.
+piped() { dd bs=1 if="$t/odd/$1" 2> /dev/null | mert-decode --rate 0 /dev/stdin > "$t/x.mts" && zstd -dcq "$t/x.mts" | cmp - "$t/plain.raw"; }
+for odd in plain 24in32 20in32 12bit rifx; do check "$odd.wav through a pipe" piped $odd.wav; done
+check_fails "a header that contradicts itself, through a pipe" 1 'stdin: .*samples of 24 bits, but 4 bytes' sh -c "cat '$t/odd/24-4.wav' | mert-decode --rate 0 /dev/stdin > '$t/x.mts'"
+# RF64 has a count of samples beside their size: wrong here (10 times too many), the size is right.
+{ printf "RF64\377\377\377\377WAVEds64\034\000\000\000$(number4 0)$(number4 0)$(number4 "$n")$(number4 0)$(number4 $((n * 5)))$(number4 0)$(number4 0)"
+  printf "fmt \020\000\000\000\001\000\001\000$rate$rate\002\000\020\000data\377\377\377\377"; cat "$t/s16le"; } > "$t/odd/rf64.wav"
+check "RF64 with a count that is wrong" same_as_plain rf64.wav
+check "and through a pipe" piped rf64.wav
 make_audio -i "$t/odd/plain.wav" "$t/odd/plain.aiff"
 # COMM's count of frames is at byte 22: four more than SSND has.
 { head -c 22 "$t/odd/plain.aiff"; printf "$(be4 $((n / 2 + 4)))"; tail -c +27 "$t/odd/plain.aiff"; } > "$t/odd/comm.aiff"
 contradicts comm.aiff "fault at 1.500 s: the file ends here: its COMM chunk promises $((n / 2 + 4)) frames, its SSND chunk has $((n / 2))"
+
+# ---- bytes in front ----
+
+{ printf 'MPEG-4 or not'; head -c 51 "$t/plain.raw"; } > "$t/junk" # 64 bytes
+for kind in s16.wav s16.w64 s24.aiff a.tta a.wv flac.flac opus.opus fast.m4a; do
+    [ $kind != flac.flac ] || make_audio -i "$t/source.wav" "$k/$kind"
+    [ $kind != opus.opus ] || make_audio -i "$t/source.wav" -ar 48000 -c:a libopus "$k/$kind"
+    [ -f "$k/$kind" ] || continue
+    cat "$t/junk" "$k/$kind" > "$t/cut/junk-$kind"
+    check_fails "64 bytes of junk in front are named: $kind" 1 "junk-$kind: .*64 bytes of something else stand in front of an? .* file \(tail -c \+65 gives it\)" sh -c "mert-decode '$t/cut/junk-$kind' > '$t/x.mts'"
+done
+zeros_in_front() { # what plays elsewhere plays
+    { head -c 4096 /dev/zero; cat "$k/$1"; } > "$t/odd/zeros-$1" && samples "$k/$1" > "$t/whole.raw" && samples "$t/odd/zeros-$1" | cmp - "$t/whole.raw"
+}
+for kind in a.aac; do check "zeros in front: $kind" zeros_in_front $kind; done
 
 # ---- tags at either end ----
 

@@ -191,6 +191,19 @@ TEST(audio_ends_before_what_others_put_behind_it)
     CHECK(check("mpc8", n).end == (int64_t)whole);
 }
 
+/* 300 samples, 20 of them silence in front; 481 more are the decoder's. */
+TEST(musepack_says_which_samples_count)
+{
+    mert_whole w;
+    n = 0;
+    put("MPCKSH\x0b\0\0\0\0\x08\x82\x2c\x14", 15), put("SE\x03", 3);
+    w = check("mpc8", n);
+    CHECK(w.skip == 501);
+    CHECK(w.keep == 280);
+    make(8); /* without a header */
+    CHECK(check("mpc8", n).keep == -1);
+}
+
 TEST(tags_in_front_are_passed)
 {
     for (int i = 0; i < KINDS; i++) {
@@ -225,6 +238,7 @@ int main(void)
     RUN(what_is_cut_says_both_figures);
     RUN(sizes_of_a_pipe_promise_nothing);
     RUN(audio_ends_before_what_others_put_behind_it);
+    RUN(musepack_says_which_samples_count);
     RUN(tags_in_front_are_passed);
     RUN(any_bytes_have_an_answer);
     return test_done();
