@@ -91,13 +91,14 @@ static int is_piece(const mert_audio *a)
 /* Whether all is there at the end: by the container's own word, else by the count of its header. */
 static int check_promise(mert_audio *a, mert_error *e)
 {
+    static const char piece[] = " (a piece of a longer file, with its header? --salvage takes what is there)";
     mert_error why;
     int64_t n = promised(a);
     if (*a->in.whole.cut.text)
         mert_fail(&why, "the file ends here: %s", a->in.whole.cut.text);
     else if (n >= 0 && a->decoded < n - grace(a))
         mert_fail(&why, "the file ends here: its header promises %lld samples, %lld are there%s", (long long)n,
-                  (long long)a->decoded, is_piece(a) ? " (a piece of a longer file, with its header? --salvage takes what is there)" : "");
+                  (long long)a->decoded, is_piece(a) ? piece : "");
     else
         return 0;
     return fault(a, &why, e);

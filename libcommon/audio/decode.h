@@ -17,8 +17,8 @@
  *             passed over.
  *   length    What the decoder gives, without the encoder's delay and padding where the file tells of them (LAME's
  *             tag in MP3, also between other bytes; Opus pre-skip; the granule positions of Vorbis and Opus; edit lists
- *             in MP4). A chained Ogg is its links, one behind the other, each decoded alone. n samples at rate r become
- *             ceil(n * rate / r), as torchaudio counts, too.
+ *             in MP4; the count of Musepack SV8). A chained Ogg is its links, one behind the other, each
+ *             decoded alone. n samples at rate r become ceil(n * rate / r), as torchaudio counts, too.
  *   channels  Their plain mean, (c1 + ... + cn) / n, as `wav.mean(dim=0)`; every channel weighs the same, also in
  *             surround. Integer samples are divided by half their range: 16 bits by 32768.
  *   rate      libswresample's own engine after the mean: a sinc of 32 taps at the lower of both rates, cut off at 0.97

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* By its first bytes, of which those at the dots may be any. */
+/* By their first bytes, of which those at the dots may be any. */
 static const struct {
     char first[29];
     int n;
@@ -31,8 +31,9 @@ enum { LOOK = 1 << 16, HEAD = 28 };
 static const char *name_at(const unsigned char *p)
 {
     for (size_t i = 0; i < sizeof containers / sizeof *containers; i++) {
+        const char *first = containers[i].first;
         int same = 0;
-        while (same < containers[i].n && (containers[i].first[same] == '.' || (char)p[same] == containers[i].first[same]))
+        while (same < containers[i].n && (first[same] == '.' || (char)p[same] == first[same]))
             same++;
         if (same == containers[i].n)
             return containers[i].name;
@@ -47,7 +48,7 @@ int64_t mert_front(const char *path, const char **name)
     int64_t at = 0, found = 0;
     *name = NULL;
     for (; b && at < LOOK && !*name && (p = mert_bytes_at(b, at, HEAD)); at++)
-        if ((*name = name_at(p)))
+        if ((*name = name_at(p)) && (at || !memcmp(p + 4, "ftyp", 4)))
             found = b->base + at;
     mert_bytes_close(b);
     return found;

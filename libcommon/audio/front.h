@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /* The byte where a container begins, if it is not the first one but one of the first 65,536 (behind an ID3v2 tag: that
- * follow the tag); *name: "a FLAC file". 0: none, or at the very beginning. */
+ * follow the tag); *name: "a FLAC file". 0: none, or at the very beginning. A tag alone does no harm, except to MP4,
+ * which counts places from the file's first byte. */
 int64_t mert_front(const char *path, const char **name);
 
 #endif

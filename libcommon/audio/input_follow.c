@@ -62,7 +62,6 @@ static int open_link(mert_input *in, mert_error *e)
     return 0;
 }
 
-/* If what comes through a pipe is Ogg, it comes through mert_ogg_pipe; of WAV the header is looked at. */
 int mert_input_look_into_pipe(mert_input *in, mert_error *e)
 {
     const unsigned char *begin = in->from ? mert_pipe_look(in->from, 4) : NULL;
@@ -92,7 +91,6 @@ static int follow_ogg(mert_input *in, mert_error *e)
     return 0;
 }
 
-/* After the last frame: 1: another link of an Ogg chain follows and is open, 0: the end. */
 int mert_input_next_link(mert_input *in, mert_error *e)
 {
     mert_error why;

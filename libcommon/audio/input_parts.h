@@ -8,7 +8,8 @@
 /* ---- input_open.c ---- */
 
 int mert_input_open_io(mert_input *in, const char *path, mert_error *e);
-/* The streams of what in->io reads, and the codec of the one that is wanted. known: the format, NULL: FFmpeg finds it. */
+/* The streams of what in->io reads, and the codec of the one that is wanted. known: the format; NULL: FFmpeg finds
+ * it. */
 int mert_input_open_streams(mert_input *in, const AVInputFormat *known, mert_error *e);
 /* Bytes begin to end of the file instead of what was open, as the format that it was. */
 int mert_input_open_span(mert_input *in, int64_t begin, int64_t end, mert_error *e);
@@ -18,7 +19,8 @@ int mert_input_counts_samples(const AVInputFormat *f);
 
 /* ---- input_follow.c ---- */
 
-/* Before the streams are opened: what comes through a pipe and is Ogg is read by mert_ogg_pipe. */
+/* Before the streams are opened: what comes through a pipe and is Ogg is read by mert_ogg_pipe; of WAV the header is
+ * looked at. */
 int mert_input_look_into_pipe(mert_input *in, mert_error *e);
 /* After: what the container says of its length, where it is damaged, cut off, or ends. */
 int mert_input_follow(mert_input *in, mert_error *e);

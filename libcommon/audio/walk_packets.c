@@ -177,7 +177,7 @@ void mert_walk_real(mert_bytes *b, mert_whole *w)
 
 /* ---- Musepack SV8: packets with two letters and a size that counts these, the last is SE ---- */
 
-enum { MUSEPACK_DELAY = 481 /* samples that its decoder gives before the first one, which the header does not count */ };
+enum { MUSEPACK_DELAY = 481 }; /* samples that its decoder gives before the first one; the header does not count them */
 
 /* A number of 7 bits a byte, most significant ones first, the last byte below 128; returns where it ends. */
 static int64_t musepack_number(mert_bytes *b, int64_t at, uint64_t *x)

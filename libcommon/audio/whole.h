@@ -21,12 +21,12 @@
 #include <stdint.h>
 
 typedef struct mert_whole {
-    mert_error cut;   /* what is promised and what is there, as "its data chunk promises 48000 bytes, 47999 are there";
-                         "": nothing is missing, or nobody can know */
-    int64_t end;      /* at this byte the audio ends by the container's own word: what follows are tags, zeros. -1: it
-                         does not tell */
-    int64_t skip, keep; /* Musepack SV8: of what the decoder gives, so many samples are dropped, so many kept behind them;
-                         keep -1: it does not tell */
+    mert_error cut;     /* what is promised and what is there, as "its data chunk promises 48000 bytes, 47999 are
+                           there"; "": nothing is missing, or nobody can know */
+    int64_t end;        /* at this byte the audio ends by the container's own word: what follows are tags, zeros. -1: it
+                           does not tell */
+    int64_t skip, keep; /* Musepack SV8: so many samples of the decoder's are dropped, so many kept behind them; keep
+                           -1: it does not tell */
 } mert_whole;
 
 /* demuxer: FFmpeg's name for the container. One that is not known here, or a file that cannot be read, promises
