@@ -128,9 +128,14 @@ static int still_there(int fd, const char *path)
 mert_lock *mert_lock_take(const char *path, mert_error *e)
 {
     mert_lock *l;
+    struct stat there;
     for (;;) {
         int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666), made = fd >= 0;
-        if (!made && errno == EEXIST && (fd = open(path, O_RDWR | O_CLOEXEC)) < 0 && errno == ENOENT)
+        if (!made && !lstat(path, &there) && !S_ISREG(there.st_mode)) { /* a link's target is somebody's file */
+            mert_fail(e, "%s: is no regular file, which a lock must be", path);
+            return NULL;
+        }
+        if (!made && errno == EEXIST && (fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW)) < 0 && errno == ENOENT)
             continue;
         if (fd < 0)
             return give_up(path, e);

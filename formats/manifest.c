@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { COUNT_DIGITS_MAX = 15 }; /* samples beyond that are no audio file, and doubles would not hold them */
 static const size_t file_max = (size_t)1 << 34;
@@ -161,8 +162,9 @@ int mert_manifest_is(const mert_manifest *m, const char *path)
 {
     mert_manifest there;
     mert_error e;
+    struct stat s;
     int same;
-    if (mert_manifest_read(&there, path, &e))
+    if (stat(path, &s) || !S_ISREG(s.st_mode) || mert_manifest_read(&there, path, &e)) /* a FIFO would be waited for */
         return 0;
     same = there.n == m->n && !strcmp(there.root, m->root);
     for (int64_t i = 0; i < m->n && same; i++)

@@ -3,6 +3,7 @@
 #include "../../formats/file.h"
 #include "../../formats/stream/mts.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -198,8 +199,9 @@ int mert_feature_stats_write(mert_feature_stats *s, const char *path, mert_error
     if (!o)
         return -1;
     if (print(s, o->stream)) {
+        mert_fail(e, "%s: cannot write: %s", path, strerror(errno));
         mert_output_abandon(o);
-        return mert_fail(e, "%s: cannot write", path);
+        return -1;
     }
     return mert_output_commit(o, e);
 }

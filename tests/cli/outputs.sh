@@ -28,6 +28,12 @@ else
     echo "ok a_device_stays # SKIP no devices can be made here"
 fi
 
+mkdir -p "$t/scanned" "$t/listed"
+mkfifo "$t/scanned/train.tsv" "$t/listed/files.tsv"
+wavs "$t/heard" 0 2
+check_fails a_manifest_that_is_a_fifo 1 'train.tsv: nobody reads this FIFO' timeout 60 mert-manifest -q --out "$t/scanned" "$t/heard"
+check_fails a_list_of_files_that_is_a_fifo 1 'files.tsv: is no regular file' timeout 60 mert-manifest -q --shards 2 --out "$t/listed" "$t/heard"
+
 # ---- an output that is an input ----
 cp "$t/features.mts" "$t/own.mts"
 check_fails kmeans_over_its_input 1 'own.mts: is an input of this command' mert-kmeans train -q -k 4 -o "$t/own.mts" "$t/own.mts"

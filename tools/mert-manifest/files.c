@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *const scan_half_name[SCAN_HALVES] = {"train", "valid"};
@@ -98,8 +99,11 @@ int scan_read(scan_list *known, const char *path, const char *settings, mert_err
     char *text, *line, *end;
     int64_t at = 1;
     int same, bad = 0;
+    struct stat s;
     if (access(path, F_OK) && errno == ENOENT)
         return 0;
+    if (!stat(path, &s) && !S_ISREG(s.st_mode))
+        return mert_fail(e, "%s: is no regular file: name another --out", path);
     if (!(text = mert_file_read(path, (size_t)1 << 34, &size, e)))
         return -1;
     line = text;
