@@ -8,6 +8,7 @@
  *
  * A .meta is text, one key=value per line; other keys are passed over, so that later versions can add some:
  *
+ *     meta=8899aabb44556677      (XXH64 of the lines below but hash=; without it: not known)
  *     classes=1024
  *     frame_rate=24000/320
  *     codebook=0123456789abcdef      (16 hex digits; zeros: not known)

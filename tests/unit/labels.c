@@ -77,10 +77,11 @@ TEST(writes_one_file_per_codebook)
     CHECK(!mert_labels_commit(w, &err));
     CHECK(holds(test_tmp("a.encodec_0"), "0 2 1023 100\n\n1023 100\n"));
     CHECK(holds(test_tmp("a.encodec_1"), "1 3 7 10\n\n7 10\n"));
+    static const char lines[] = "classes=1024\nframe_rate=24000/320\ncodebook=000000000000c0de\ncodebook_index=1\n"
+                                "manifest=000000000000feed\nrows=3\nfailed_rows=1\n";
     char meta[300];
-    snprintf(meta, sizeof meta,
-             "classes=1024\nframe_rate=24000/320\ncodebook=000000000000c0de\ncodebook_index=1\n"
-             "manifest=000000000000feed\nrows=3\nfailed_rows=1\nhash=%016llx\n",
+    snprintf(meta, sizeof meta, "meta=%016llx\n%shash=%016llx\n",
+             (unsigned long long)mts_xxh64(lines, sizeof lines - 1, 0), lines,
              (unsigned long long)mts_xxh64("1 3 7 10\n\n7 10\n", 15, 0));
     CHECK(holds(test_tmp("a.encodec_1.meta"), meta));
 }
@@ -329,6 +330,57 @@ TEST(a_damaged_file_is_found)
     mert_labels_close(&l);
 }
 
+/* Refused, or as good as whole: the same values, and the labels' hash known. */
+static int meta_found(const char *meta, const mert_labels_meta *whole)
+{
+    mert_labels l;
+    int same;
+    put_file(test_tmp("d.km"), "1 3\n\n7 3\n");
+    put_file(test_tmp("d.km.meta"), meta);
+    if (mert_labels_open(&l, test_tmp("d.km"), &err))
+        return strstr(err.text, "d.km") != NULL;
+    same = !memcmp(&l.meta, whole, sizeof *whole);
+    mert_labels_close(&l);
+    return same;
+}
+
+/* Every bit of a .meta flipped, every ten bytes of it lost. */
+TEST(a_damaged_meta_is_found)
+{
+    static const char lines[] = "classes=16\nframe_rate=24000/320\ncodebook=000000000000c0de\ncodebook_index=1\n"
+                                "manifest=000000000000feed\nrows=3\nfailed_rows=1\n";
+    char good[300], text[300];
+    mert_labels l;
+    mert_labels_meta whole;
+    const size_t size = (size_t)snprintf(
+        good, sizeof good, "meta=%016llx\n%shash=%016llx\n",
+        (unsigned long long)mts_xxh64(lines, sizeof lines - 1, 0), lines,
+        (unsigned long long)mts_xxh64("1 3\n\n7 3\n", 9, 0));
+    CHECK(!open_with_meta("1 3\n\n7 3\n", good));
+    CHECK(!mert_labels_open(&l, test_tmp("m.km"), &err));
+    whole = l.meta;
+    mert_labels_close(&l);
+    size_t found = 0;
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        memcpy(text, good, size + 1);
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        found += (size_t)meta_found(text, &whole);
+    }
+    CHECK(found == 8 * size);
+    found = 0;
+    for (size_t at = 0; at + 10 <= size; at++) {
+        memcpy(text, good, at);
+        strcpy(text + at, good + at + 10);
+        found += (size_t)meta_found(text, &whole);
+    }
+    CHECK(found == size - 9);
+    CHECK(open_with_meta("1\n", "classes=4\nrows=1\nmeta=0123456789abcdef\n"));
+    CHECK(says("m.km.meta: damaged: the hash of its lines is") && says("take the line meta= out"));
+    /* Whoever takes hash= out, as mert(7) says, need not know of meta=. */
+    *strstr(good, "hash=") = 0;
+    CHECK(!open_with_meta("2 4\n\n7 3\n", good));
+}
+
 TEST(a_byte_order_mark_is_no_label)
 {
     CHECK(!open_with_meta("\xef\xbb\xbf" "1 2 \r\n3\n", "\xef\xbb\xbf" "classes = 4 \r\nrows=2\r\n"));
@@ -400,6 +452,7 @@ int main(void)
     RUN(reads_files_of_others);
     RUN(a_meta_that_does_not_fit_is_refused);
     RUN(a_damaged_file_is_found);
+    RUN(a_damaged_meta_is_found);
     RUN(a_byte_order_mark_is_no_label);
     RUN(labels_and_manifest_are_matched);
     RUN(a_full_disk_is_an_error);
