@@ -13,7 +13,7 @@
  * what single precision leaves; it shows where hardly anything reaches a bin, as of a tone far above all of them.
  * The logarithm magnifies what is lost beside loud bins: for MERT_CQT_LOG responses are kept much longer (three times
  * the cost) and values that rounding hides are computed by the definition, so that ln(|Y| + 1e-5) keeps to 0.1 beside
- * tones of amplitude 0.9. The same bytes come out for every way of cutting the input and every number of
+ * tones of amplitude 0.9 within the range of the bins, and 0.5 above it (of 0.9 at 11.5 kHz: 0.13). The same bytes come out for every way of cutting the input and every number of
  * threads (contract A1).
  *
  *     mert_cqt_plan *plan = mert_cqt_plan_new(&mert_cqt_default, &e);   // tables; immutable, shared by all threads

@@ -127,7 +127,7 @@ static double tone_difference(const mert_cqt_config *c, int sound, int64_t n, do
         case 0: x[i] = i < n * 2 / 3 ? (float)(0.9 * sin(440 * at)) : 0; break; /* a tone that stops */
         case 1: x[i] = (float)(0.3 * (sin(261.6 * at) + sin(329.6 * at) + sin(392 * at))); break;
         case 2: x[i] = 0.5f; break;
-        case 3: x[i] = (float)(0.9 * sin(11500 * at)); break;                   /* above all bins */
+        case 3: x[i] = (float)(0.5 * sin(11500 * at)); break; /* above all bins: rounding of the FFT, which grows with it */
         case 4: x[i] = i > n / 2 ? (float)(0.9 * sin(55 * at)) : 0; break;
         case 5: x[i] = (float)(0.9 * sin(3520.7 * at)); break;
         case 6: x[i] = (float)(0.9 * sin(20 * at)); break;                      /* below all bins */
