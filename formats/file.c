@@ -56,12 +56,13 @@ fail:
     return NULL;
 }
 
+/* A FIFO is not even opened: its writer would take that for its reader, and be done before that comes. */
 static void add_file(mts_xxh64_state *hash, const char *path)
 {
     enum { ENDS = 4096 };
     char block[ENDS];
     struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = !stat(path, &s) && S_ISREG(s.st_mode) ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
     mts_xxh64_add(hash, path, strlen(path) + 1);
     if (fd >= 0 && !fstat(fd, &s) && S_ISREG(s.st_mode)) {
         int64_t size = s.st_size, last = size > ENDS ? size - ENDS : 0;
