@@ -10,14 +10,14 @@ ifneq ($(filter-out check check-invariance soak asan fuzz demo reference probe d
 include $(OUT)/features.mk
 endif
 
-CPPFLAGS_ALL = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -DMERT_VERSION='"$(VERSION)"' $(FEATURE_CPPFLAGS) $(CPPFLAGS)
+CPPFLAGS_ALL = -I. -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -DMERT_VERSION='"$(VERSION)"' $(FEATURE_CPPFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   = -std=c11 -ffp-contract=fast -fno-math-errno -fno-trapping-math -pthread $(WARN) $(CFLAGS)
 LDFLAGS_ALL  = -pthread -Wl,--as-needed $(LDFLAGS)
 LDLIBS_ALL   = $(FEATURE_LIBS) -lm -ldl $(LDLIBS)
 
 STREAM_SRC  = $(wildcard formats/stream/*.c)
-FORMATS_SRC = $(wildcard formats/*.c)
-COMMON_SRC  = $(wildcard libcommon/*/*.c)
+FORMATS_SRC = $(wildcard formats/*.c formats/labels/*.c formats/checkpoint/*.c)
+COMMON_SRC  = $(filter-out libcommon/plugins/%,$(wildcard libcommon/*/*.c libcommon/*/*/*.c))
 TOOLS       = $(patsubst tools/%.c,%,$(wildcard tools/mert-*.c))
 UNIT        = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
 PROGRAMS    = $(patsubst tests/programs/%.c,%,$(wildcard tests/programs/*.c))
@@ -26,7 +26,7 @@ FUZZ        = $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/f
 MAN         = $(wildcard man/*.[157])
 
 # Vectorised loops are compiled once per instruction set; which copy runs is decided at run time (libcommon/base/cpu.h).
-KERNEL_SRC  = $(wildcard libcommon/*/*.kernels.c)
+KERNEL_SRC  = $(filter %.kernels.c,$(COMMON_SRC))
 COMMON_ONCE = $(filter-out $(KERNEL_SRC),$(COMMON_SRC))
 KERNEL_OBJ  = $(foreach isa,$(ISAS),$(KERNEL_SRC:%.kernels.c=$(OUT)/%.kernels.$(isa).o))
 
@@ -76,8 +76,8 @@ $(OUT)/places.h: FORCE
 	  echo "#define MERT_$${d%% *} \"$$(realpath -sm --relative-to="$$BINDIR" "$${d#* }" | sed 's/["\\]/\\&/g')\""; \
 	done > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi
-$(OUT)/libcommon/base/places.o: $(OUT)/places.h
-$(OUT)/libcommon/base/places.o: CPPFLAGS_ALL += -include $(OUT)/places.h
+$(OUT)/libcommon/base/install_paths.o: $(OUT)/places.h
+$(OUT)/libcommon/base/install_paths.o: CPPFLAGS_ALL += -include $(OUT)/places.h
 FORCE:
 
 # A program with many commands keeps them in a folder of its name: tools/mert-tensor/*.c.
@@ -87,9 +87,10 @@ $(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename 
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS_ALL)
 
 # What only some machines have is a shared object of its own, loaded when it is asked for: ../lib/mert beside the programs.
-$(OUT)/lib/mert/%.so: plugins/%.c $(OUT)/features.mk
+# Its source: a folder of its name.
+$(OUT)/lib/mert/%.so: $$(wildcard libcommon/plugins/$$*/*.c) $(OUT)/features.mk
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $< $(PLUGIN_LIBS_$*)
+	$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $(filter %.c,$^) $(PLUGIN_LIBS_$*)
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
@@ -181,7 +182,7 @@ install: all
 
 # Every plugin there may be: what this machine could build need not be what was installed.
 uninstall:
-	@TOOLS='$(TOOLS)' PLUGINS='$(patsubst plugins/%.c,%,$(wildcard plugins/*.c))' MAN='$(MAN)' sh install.sh uninstall
+	@TOOLS='$(TOOLS)' PLUGINS='$(notdir $(wildcard libcommon/plugins/*))' MAN='$(MAN)' sh install.sh uninstall
 
 clean:
 	rm -rf $(OUT)

@@ -1,4 +1,4 @@
-#include "bytes.h"
+#include "formats/bytes.h"
 
 #include <pthread.h>
 

@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
-#include "file.h"
+#include "formats/file.h"
 
-#include "stream/mts.h"
+#include "formats/stream/mts.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #ifndef MERT_FILE_H
 #define MERT_FILE_H
 
-#include "error.h"
+#include "formats/error.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
-#include "hashes.h"
+#include "formats/hashes.h"
 
-#include "file.h"
-#include "stream/mts.h"
+#include "formats/file.h"
+#include "formats/stream/mts.h"
 
 #include <errno.h>
 #include <fcntl.h>

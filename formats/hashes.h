@@ -8,7 +8,7 @@
 #ifndef MERT_HASHES_H
 #define MERT_HASHES_H
 
-#include "error.h"
+#include "formats/error.h"
 
 #include <stdint.h>
 

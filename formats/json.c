@@ -1,7 +1,7 @@
-#include "json.h"
+#include "formats/json.h"
 
-#include "file.h"
-#include "text.h"
+#include "formats/file.h"
+#include "formats/text.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #ifndef MERT_JSON_H
 #define MERT_JSON_H
 
-#include "error.h"
+#include "formats/error.h"
 
 #include <stddef.h>
 #include <stdint.h>

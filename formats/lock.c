@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "lock.h"
+#include "formats/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #ifndef MERT_LOCK_H
 #define MERT_LOCK_H
 
-#include "error.h"
+#include "formats/error.h"
 
 typedef struct mert_lock mert_lock;
 

@@ -1,6 +1,6 @@
-#include "npy.h"
+#include "formats/npy.h"
 
-#include "element.h"
+#include "formats/tensor.h"
 
 #include <errno.h>
 #include <inttypes.h>

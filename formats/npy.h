@@ -13,8 +13,8 @@
 #ifndef MERT_NPY_H
 #define MERT_NPY_H
 
-#include "error.h"
-#include "file.h"
+#include "formats/error.h"
+#include "formats/file.h"
 
 #include <stddef.h>
 #include <stdint.h>

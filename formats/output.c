@@ -1,6 +1,6 @@
 /* Files on their way (file.h): where they will be, what is there already, and what becomes of them. */
 #define _GNU_SOURCE
-#include "file.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,7 +14,7 @@
 #ifndef MERT_TEXT_H
 #define MERT_TEXT_H
 
-#include "error.h"
+#include "formats/error.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -6,10 +6,10 @@
  * T samples give T' = floor(T / hop) + 1 frames. Without settings of their own users get MERT's transform, which is
  * defined at 24 kHz and refuses other rates; a setting given on the command line is meant for any rate that it fits.
  * */
-#include "../libcommon/base/filter.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/dsp/cqt.h"
-#include "../libcommon/dsp/pcm.h"
+#include "libcommon/dsp/cqt.h"
+#include "libcommon/dsp/pcm.h"
+#include "libcommon/program/filter.h"
+#include "libcommon/program/options.h"
 
 #include <stdio.h>
 #include <stdlib.h>

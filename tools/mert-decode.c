@@ -6,14 +6,14 @@
  *                   or "failed" with the reason
  *
  * This is the only program that resamples: all others refuse what does not fit them. */
-#include "../formats/file.h"
-#include "../formats/manifest.h"
-#include "../formats/stream/mts.h"
-#include "../libcommon/audio/ahead.h"
-#include "../libcommon/base/ending.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/base/report.h"
+#include "formats/file.h"
+#include "formats/labels/manifest.h"
+#include "formats/stream/mts.h"
+#include "libcommon/audio/ahead.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/program/report.h"
+#include "libcommon/program/signals.h"
 
 #include <inttypes.h>
 #include <math.h>

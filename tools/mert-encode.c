@@ -11,15 +11,15 @@
  *   samples -> a clip, or (cutter) windows of it -> (relay) forward pass -> [joiner -> pooling] -> as written -> stream
  *
  * While a clip is computed, the answer to the one before is written: items are answered later than they end
- * (base/filter.h). */
-#include "../libcommon/base/filter.h"
-#include "../libcommon/base/fraction.h"
-#include "../libcommon/base/half.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/models/relay.h"
-#include "../libcommon/models/layers.h"
-#include "../libcommon/models/windows.h"
+ * (program/filter.h). */
+#include "libcommon/base/fraction.h"
+#include "libcommon/base/half.h"
+#include "libcommon/models/inference/async.h"
+#include "libcommon/models/inference/layers.h"
+#include "libcommon/models/inference/windows.h"
+#include "libcommon/program/filter.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
 
 #include <inttypes.h>
 #include <math.h>

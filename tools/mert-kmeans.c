@@ -4,13 +4,13 @@
  *     mert-decode --rate 16000 --manifest train.tsv | mert-mel --mfcc > mfcc.mts
  *     mert-kmeans train -k 500 -o mfcc500.safetensors mfcc.mts
  *     mert-kmeans assign -m mfcc500.safetensors --labels train.km mfcc.mts > codes.mts */
-#include "mert-kmeans/commands.h"
+#include "tools/mert-kmeans/commands.h"
 
-#include "../libcommon/base/filter.h"
-#include "../libcommon/base/label_tap.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/teachers/gather.h"
-#include "../libcommon/teachers/kmeans.h"
+#include "libcommon/program/filter.h"
+#include "libcommon/program/label_writer.h"
+#include "libcommon/program/log.h"
+#include "libcommon/teachers/gather.h"
+#include "libcommon/teachers/kmeans/kmeans.h"
 
 #include <inttypes.h>
 #include <stdio.h>

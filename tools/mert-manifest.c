@@ -9,17 +9,17 @@
  * Files that cannot be decoded are named and left out; the manifests are written all the same, and the exit status is
  * 1. Files of other endings are passed over, and counted (mert-manifest/endings.c). */
 #define _GNU_SOURCE
-#include "mert-manifest/endings.h"
-#include "mert-manifest/scan.h"
+#include "tools/mert-manifest/endings.h"
+#include "tools/mert-manifest/scan.h"
 
-#include "../formats/file.h"
-#include "../formats/manifest.h"
-#include "../formats/stream/mts.h"
-#include "../libcommon/audio/decode.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/base/pool.h"
-#include "../libcommon/base/report.h"
+#include "formats/file.h"
+#include "formats/labels/manifest.h"
+#include "formats/stream/mts.h"
+#include "libcommon/audio/decode.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/program/report.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -6,12 +6,12 @@
  * --stats adds up mean and variance of what is computed, exactly, so that shards can be merged; --normalize-with
  * takes such files and writes (x - mean) / deviation. Without input and with --merge the program only merges;
  * standard input counts as input if it is a pipe, a socket or a file that holds something. */
-#include "../libcommon/base/filter.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/dsp/feature_stats.h"
-#include "../libcommon/dsp/mel.h"
-#include "../libcommon/dsp/pcm.h"
+#include "libcommon/dsp/feature_stats.h"
+#include "libcommon/dsp/mel.h"
+#include "libcommon/dsp/pcm.h"
+#include "libcommon/program/filter.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
 
 #include <inttypes.h>
 #include <stdio.h>

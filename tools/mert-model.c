@@ -5,14 +5,14 @@
  *     mert-model convert --to hf -m checkpoint_best.pt -o DIR   our own directory, HF's, or fairseq's file
  *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and the answer
  */
-#include "../formats/file.h"
-#include "../formats/stream/mts.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/models/fairseq.h"
-#include "../libcommon/models/forward.h"
-#include "../libcommon/models/known_answer.h"
-#include "../libcommon/train/recipe.h"
+#include "formats/file.h"
+#include "formats/stream/mts.h"
+#include "libcommon/models/fairseq.h"
+#include "libcommon/models/inference/forward.h"
+#include "libcommon/models/inference/self_test.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/train/recipe/recipe.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -5,13 +5,13 @@
  *
  * The streams become one vector per layer and labelled item, span or frame (probe/instances.h), the table's labels
  * become targets (probe/targets.h), and every layer gets probes of its own (probe/probe.h). */
-#include "../libcommon/base/filter.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/probe/instances.h"
-#include "../libcommon/probe/linear.h"
-#include "../libcommon/probe/probe.h"
-#include "../formats/json.h"
+#include "formats/json.h"
+#include "libcommon/probe/instances.h"
+#include "libcommon/probe/linear.h"
+#include "libcommon/probe/probe.h"
+#include "libcommon/program/filter.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -3,14 +3,14 @@
  *
  *     mert-decode --manifest train.tsv | mert-rvq encode -m encodec_24khz.th --labels 'train.encodec_%d' > codes.mts
  *     mert-rvq decode -m encodec_24khz.th codes.mts | zstd -dc | play -t f32 -r 24000 -c 1 - */
-#include "../libcommon/base/filter.h"
-#include "../libcommon/base/label_tap.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/teachers/codec.h"
-#include "../libcommon/teachers/gather.h"
-#include "../libcommon/teachers/projected.h"
-#include "../libcommon/teachers/rvq.h"
+#include "libcommon/program/filter.h"
+#include "libcommon/program/label_writer.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/teachers/encodec/codec.h"
+#include "libcommon/teachers/gather.h"
+#include "libcommon/teachers/rvq/projected.h"
+#include "libcommon/teachers/rvq/rvq.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -136,7 +136,7 @@ static int train(int argc, char **argv)
     return status;
 }
 
-/* ---- encode and decode: teachers/codec.h does the work ---- */
+/* ---- encode and decode: teachers/encodec/codec.h does the work ---- */
 
 static int run(int decode, int argc, char **argv)
 {

@@ -3,11 +3,11 @@
  *
  *     mert-decode song.mp3 | mert-cqt | mert-tensor stat
  *     mert-tensor from-npy --kind mel --rate 24000 --frame-rate 75/1 a.npy | mert-tensor cmp --atol 1e-5 - b.mts */
-#include "mert-tensor/commands.h"
-#include "mert-tensor/gather.h"
+#include "tools/mert-tensor/commands.h"
+#include "tools/mert-tensor/gather.h"
 
-#include "../libcommon/base/report.h"
-#include "../libcommon/tensor/values.h"
+#include "libcommon/program/report.h"
+#include "libcommon/tensor/values.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,16 +4,17 @@
  *     train.tsv, train.encodec_0 .. K-1, packed pcm  ->  SAVE/checkpoint-N/, SAVE/model/, SAVE/log.tsv, SAVE/valid.tsv
  *
  * The library does the work (libcommon/train/session.h); here stands what is said, and when what is done. */
-#include "../formats/file.h"
-#include "../formats/lock.h"
-#include "../libcommon/base/log.h"
-#include "../libcommon/base/options.h"
-#include "../libcommon/base/report.h"
-#include "../libcommon/train/journal.h"
-#include "../libcommon/train/session.h"
-#include "mert-train/corpora.h"
-#include "mert-train/processes.h"
-#include "mert-train/seeing.h"
+#include "formats/file.h"
+#include "formats/lock.h"
+#include "libcommon/base/clock.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/program/report.h"
+#include "libcommon/train/monitor/metrics.h"
+#include "libcommon/train/session.h"
+#include "tools/mert-train/corpora.h"
+#include "tools/mert-train/processes.h"
+#include "tools/mert-train/watch.h"
 
 #include <signal.h>
 #include <stdio.h>

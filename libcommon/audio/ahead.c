@@ -1,4 +1,4 @@
-#include "ahead.h"
+#include "libcommon/audio/ahead.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
 #ifndef MERT_AUDIO_AHEAD_H
 #define MERT_AUDIO_AHEAD_H
 
-#include "decode.h"
+#include "libcommon/audio/decode.h"
 
 typedef struct mert_ahead mert_ahead;
 

@@ -1,7 +1,7 @@
-#include "decode.h"
+#include "libcommon/audio/decode.h"
 
-#include "input.h"
-#include "resample.h"
+#include "libcommon/audio/input.h"
+#include "libcommon/audio/resample.h"
 
 #include <libavutil/mathematics.h>
 #include <libswresample/swresample.h>

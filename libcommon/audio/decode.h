@@ -43,7 +43,7 @@
 #ifndef MERT_AUDIO_DECODE_H
 #define MERT_AUDIO_DECODE_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stddef.h>
 #include <stdint.h>

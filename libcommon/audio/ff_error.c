@@ -1,4 +1,4 @@
-#include "ff_error.h"
+#include "libcommon/audio/ff_error.h"
 
 #include <errno.h>
 #include <libavutil/error.h>

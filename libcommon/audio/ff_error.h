@@ -4,7 +4,7 @@
 #ifndef MERT_AUDIO_FF_ERROR_H
 #define MERT_AUDIO_FF_ERROR_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 /* Once per process: FFmpeg's messages are kept, each thread's own, and printed by nobody. */
 void mert_ff_listen(void);

@@ -1,7 +1,7 @@
-#include "input_parts.h"
+#include "libcommon/audio/input_parts.h"
 
-#include "ff_error.h"
-#include "pipe.h"
+#include "libcommon/audio/container/pipe.h"
+#include "libcommon/audio/ff_error.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 #ifndef MERT_AUDIO_INPUT_H
 #define MERT_AUDIO_INPUT_H
 
-#include "ogg.h"
-#include "whole.h"
+#include "libcommon/audio/container/ogg.h"
+#include "libcommon/audio/container/whole.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>

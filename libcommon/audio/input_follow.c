@@ -1,11 +1,11 @@
 #define _GNU_SOURCE
-#include "input_parts.h"
+#include "libcommon/audio/input_parts.h"
 
-#include "flac.h"
-#include "front.h"
-#include "mp3.h"
-#include "pipe.h"
-#include "riff.h"
+#include "libcommon/audio/container/flac.h"
+#include "libcommon/audio/container/front.h"
+#include "libcommon/audio/container/mp3.h"
+#include "libcommon/audio/container/pipe.h"
+#include "libcommon/audio/container/riff.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 #define _GNU_SOURCE
-#include "input_parts.h"
+#include "libcommon/audio/input_parts.h"
 
-#include "ff_error.h"
-#include "pipe.h"
-#include "riff.h"
-#include "span.h"
+#include "libcommon/audio/container/pipe.h"
+#include "libcommon/audio/container/riff.h"
+#include "libcommon/audio/container/span.h"
+#include "libcommon/audio/ff_error.h"
 
 #include <errno.h>
 #include <stdio.h>

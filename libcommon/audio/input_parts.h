@@ -3,7 +3,7 @@
 #ifndef MERT_AUDIO_INPUT_PARTS_H
 #define MERT_AUDIO_INPUT_PARTS_H
 
-#include "input.h"
+#include "libcommon/audio/input.h"
 
 /* ---- input_open.c ---- */
 

@@ -1,4 +1,4 @@
-#include "resample.h"
+#include "libcommon/audio/resample.h"
 
 #include <libavutil/channel_layout.h>
 #include <libavutil/mathematics.h>

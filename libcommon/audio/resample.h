@@ -2,7 +2,7 @@
 #ifndef MERT_AUDIO_RESAMPLE_H
 #define MERT_AUDIO_RESAMPLE_H
 
-#include "decode.h"
+#include "libcommon/audio/decode.h"
 
 int mert_samples_grow(mert_samples *s, int64_t room,
                       mert_error *e); /* makes room for so many, keeping the n that are there */

@@ -5,7 +5,7 @@
 #include <unistd.h>
 #endif
 
-#include "cpu.h"
+#include "libcommon/base/cpu.h"
 
 #include <stdlib.h>
 #include <string.h>

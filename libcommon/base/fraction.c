@@ -1,4 +1,4 @@
-#include "fraction.h"
+#include "libcommon/base/fraction.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,4 @@
-#include "pool.h"
-
-#include "options.h"
+#include "libcommon/base/pool.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -9,7 +7,8 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t start, done;
     pthread_t *threads;
-    int n;                 /* workers, the caller included; 0: not started */
+    int wanted;            /* workers, as it was set */
+    int n;                 /* workers there are, the caller included; 0: not started */
     uint64_t generation;   /* counts jobs, so that a worker takes part in each once */
     int stop, working;     /* working: workers that have joined the present job */
     void (*task)(void *, int64_t, int);
@@ -61,7 +60,15 @@ void mert_pool_set_threads(int n)
     for (int i = 1; i < pool.n; i++)
         pthread_join(pool.threads[i], NULL);
     free(pool.threads);
+    pool.threads = NULL;
     pool.stop = 0;
+    pool.n = 0;
+    pool.wanted = n;
+}
+
+static void start_workers(void)
+{
+    int n = pool.wanted > 1 ? pool.wanted : 1;
     pool.generation = 0;
     pool.threads = calloc((size_t)n, sizeof *pool.threads);
     if (!pool.threads)
@@ -75,7 +82,7 @@ void mert_pool_set_threads(int n)
 int mert_pool_threads(void)
 {
     if (!pool.n)
-        mert_pool_set_threads(mert_options.threads > 0 ? mert_options.threads : 1);
+        start_workers();
     return pool.n;
 }
 

@@ -7,10 +7,10 @@
 
 /* Runs task(arg, i, worker) for i in [0, n), pieces handed out in order; returns when all are done. `worker` is in
  * [0, mert_pool_threads()), for scratch memory. Only one thread may call this at a time; tasks must not call it.
- * Starts mert_options.threads - 1 threads at the first use. */
+ * The threads start at the first use. */
 void mert_pool_run(int64_t n, void (*task)(void *arg, int64_t i, int worker), void *arg);
 int mert_pool_threads(void);
-void mert_pool_set_threads(int n); /* before the first use, or between uses (tests) */
+void mert_pool_set_threads(int n); /* before the first use, or between uses; never set: 1, the caller alone */
 
 /* For tasks that look for the first of something: *first becomes `found` if that is less. */
 static inline void mert_pool_first(int64_t *first, int64_t found)

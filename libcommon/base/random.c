@@ -1,4 +1,4 @@
-#include "random.h"
+#include "libcommon/base/random.h"
 
 #include <math.h>
 

@@ -1,4 +1,4 @@
-#include "cqt.h"
+#include "libcommon/dsp/cqt.h"
 
 #include <math.h>
 #include <string.h>

@@ -23,7 +23,7 @@
 #ifndef MERT_CQT_H
 #define MERT_CQT_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stdint.h>
 

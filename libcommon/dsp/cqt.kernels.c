@@ -1,4 +1,4 @@
-#include "cqt_vector.h"
+#include "libcommon/dsp/cqt_vector.h"
 
 #include <math.h>
 #include <string.h>

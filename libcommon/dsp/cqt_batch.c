@@ -1,6 +1,6 @@
-#include "cqt_batch.h"
+#include "libcommon/dsp/cqt_batch.h"
 
-#include "../base/pool.h"
+#include "libcommon/base/pool.h"
 
 #include <stdlib.h>
 #include <string.h>

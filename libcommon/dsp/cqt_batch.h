@@ -3,7 +3,7 @@
 #ifndef MERT_CQT_BATCH_H
 #define MERT_CQT_BATCH_H
 
-#include "cqt.h"
+#include "libcommon/dsp/cqt.h"
 
 typedef struct mert_cqt_batch mert_cqt_batch;
 

@@ -1,8 +1,8 @@
 /* The transform as its definition in cqt.h stands, kernel by kernel and sample by sample: what the fast one is tested
  * against. */
-#include "cqt.h"
+#include "libcommon/dsp/cqt.h"
 
-#include "fft.h"
+#include "libcommon/dsp/fft.h"
 
 #include <math.h>
 #include <stdlib.h>

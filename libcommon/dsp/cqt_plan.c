@@ -1,4 +1,4 @@
-#include "cqt_plan.h"
+#include "libcommon/dsp/cqt_plan.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -25,9 +25,9 @@
 #ifndef MERT_CQT_PLAN_H
 #define MERT_CQT_PLAN_H
 
-#include "cqt.h"
-#include "cqt_vector.h"
-#include "fft.h"
+#include "libcommon/dsp/cqt.h"
+#include "libcommon/dsp/cqt_vector.h"
+#include "libcommon/dsp/fft.h"
 
 enum { CQT_LEVELS = 9 };
 

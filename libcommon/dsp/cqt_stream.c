@@ -1,6 +1,6 @@
-#include "cqt_plan.h"
+#include "libcommon/dsp/cqt_plan.h"
 
-#include "../base/pool.h"
+#include "libcommon/base/pool.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #ifndef MERT_CQT_VECTOR_H
 #define MERT_CQT_VECTOR_H
 
-#include "../base/cpu.h"
+#include "libcommon/base/cpu.h"
 
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
-#include "feature_stats.h"
+#include "libcommon/dsp/feature_stats.h"
 
-#include "../../formats/file.h"
-#include "../../formats/stream/mts.h"
+#include "formats/file.h"
+#include "formats/stream/mts.h"
 
 #include <errno.h>
 #include <inttypes.h>

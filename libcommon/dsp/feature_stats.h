@@ -7,7 +7,7 @@
 #ifndef MERT_FEATURE_STATS_H
 #define MERT_FEATURE_STATS_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "fft.h"
+#include "libcommon/dsp/fft.h"
 
 #include <fftw3.h>
 #include <pthread.h>

@@ -5,7 +5,7 @@
 #ifndef MERT_FFT_H
 #define MERT_FFT_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
-#include "frames.h"
+#include "libcommon/dsp/frames.h"
 
-#include "../base/pool.h"
+#include "libcommon/base/pool.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
 #ifndef MERT_FRAMES_H
 #define MERT_FRAMES_H
 
-#include "fft.h"
-#include "mel.h"
+#include "libcommon/dsp/fft.h"
+#include "libcommon/dsp/mel.h"
 
 /* Triangular filters over the DFT's bins, only what is not zero: filter m weighs power[first[m]] .. with
  * weight[start[m]] .. weight[start[m + 1] - 1]. */

@@ -1,4 +1,4 @@
-#include "frames.h"
+#include "libcommon/dsp/frames.h"
 
 #include <math.h>
 #include <stdlib.h>

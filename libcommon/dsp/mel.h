@@ -11,7 +11,7 @@
 #ifndef MERT_MEL_H
 #define MERT_MEL_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stdint.h>
 

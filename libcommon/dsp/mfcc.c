@@ -1,4 +1,4 @@
-#include "frames.h"
+#include "libcommon/dsp/frames.h"
 
 #include <float.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-#include "pcm.h"
+#include "libcommon/dsp/pcm.h"
 
 #include <math.h>
 #include <string.h>

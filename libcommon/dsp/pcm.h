@@ -2,8 +2,8 @@
 #ifndef MERT_PCM_H
 #define MERT_PCM_H
 
-#include "../../formats/error.h"
-#include "../../formats/stream/mts.h"
+#include "formats/error.h"
+#include "formats/stream/mts.h"
 
 typedef struct mert_pcm {
     mts_dtype dtype;

@@ -1,4 +1,4 @@
-#include "config.h"
+#include "libcommon/models/config.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,9 +4,9 @@
 #ifndef MERT_CONFIG_H
 #define MERT_CONFIG_H
 
-#include "../../formats/checkpoint.h"
-#include "../../formats/error.h"
-#include "../../formats/json.h"
+#include "formats/checkpoint/checkpoint.h"
+#include "formats/error.h"
+#include "formats/json.h"
 
 #include <stdint.h>
 

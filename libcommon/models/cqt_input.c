@@ -1,4 +1,4 @@
-#include "cqt_input.h"
+#include "libcommon/models/cqt_input.h"
 
 mert_cqt_batch *mert_cqt_input_new(const mert_config *c, mert_error *e)
 {

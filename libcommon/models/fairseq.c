@@ -1,6 +1,6 @@
-#include "fairseq.h"
+#include "libcommon/models/fairseq.h"
 
-#include "../../formats/model_write.h"
+#include "formats/checkpoint/write.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-#include "naming.h"
+#include "libcommon/models/naming.h"
 
-#include "../../formats/bytes.h"
+#include "formats/bytes.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #ifndef MERT_NAMING_H
 #define MERT_NAMING_H
 
-#include "../../formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 
 enum { MERT_NAMING_PREFIX = 512, MERT_NAMING_NAME = MERT_NAMING_PREFIX + 160 };
 

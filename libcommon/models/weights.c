@@ -1,8 +1,8 @@
 /* The list of parameters, and random weights. */
-#include "weights.h"
+#include "libcommon/models/weights.h"
 
-#include "../base/pool.h"
-#include "../base/random.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/base/random.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -5,8 +5,8 @@
 #ifndef MERT_WEIGHTS_H
 #define MERT_WEIGHTS_H
 
-#include "../nn/ops.h"
-#include "config.h"
+#include "libcommon/models/config.h"
+#include "libcommon/nn/ops.h"
 
 typedef struct mert_parameter {
     char name[96];

@@ -1,14 +1,14 @@
 /* Models in files: names of HF and fairseq, strict both ways; our own directories; hashes. */
-#include "weights.h"
+#include "libcommon/models/weights.h"
 
-#include "fairseq.h"
-#include "naming.h"
+#include "libcommon/models/fairseq.h"
+#include "libcommon/models/naming.h"
 
-#include "../../formats/bytes.h"
-#include "../../formats/file.h"
-#include "../../formats/model_hash.h"
-#include "../../formats/model_write.h"
-#include "../../formats/stream/mts.h"
+#include "formats/bytes.h"
+#include "formats/checkpoint/model_hash.h"
+#include "formats/checkpoint/write.h"
+#include "formats/file.h"
+#include "formats/stream/mts.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "arena.h"
+#include "libcommon/nn/arena.h"
 
 enum { GRAIN = 1 << 22, LARGE = 1 << 30 };
 

@@ -4,7 +4,7 @@
 #ifndef MERT_ARENA_H
 #define MERT_ARENA_H
 
-#include "ops.h"
+#include "libcommon/nn/ops.h"
 
 typedef struct mert_arena {
     mert_ops *ops;

@@ -1,4 +1,4 @@
-#include "conv.h"
+#include "libcommon/nn/conv.h"
 
 void mert_linear(mert_ops *ops, int64_t rows, int64_t in, int64_t out, const float *x, const float *w,
                  const float *bias, float *pre, int gelu, const float *residual, float *y)

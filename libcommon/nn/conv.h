@@ -2,7 +2,7 @@
 #ifndef MERT_CONV_H
 #define MERT_CONV_H
 
-#include "ops.h"
+#include "libcommon/nn/ops.h"
 
 /* y[rows, out] = x[rows, in] w[out, in]^T + bias; see mert_gemm for pre, gelu and residual (NULL, 0: none). */
 void mert_linear(mert_ops *ops, int64_t rows, int64_t in, int64_t out, const float *x, const float *w,

@@ -1,4 +1,4 @@
-#include "ops.h"
+#include "libcommon/nn/ops.h"
 
 #include <string.h>
 

@@ -24,7 +24,7 @@
 #ifndef MERT_OPS_H
 #define MERT_OPS_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -150,8 +150,8 @@ typedef struct {
     float *pre;
     int gelu;
 } mert_gemm_args;
-/* Weights in the order in which the backend's products read them best; opaque, mert_packed_floats(n, k) of nn/rows.h
- * long, or mert_half_floats(n, k) of nn/rows_half.h. w: `count` matrices [n, k] with row stride ldw, w_step apart ->
+/* Weights in the order in which the backend's products read them best; opaque, mert_packed_floats(n, k) of nn/cpu/rows.h
+ * long, or mert_half_floats(n, k) of nn/cpu/rows_half.h. w: `count` matrices [n, k] with row stride ldw, w_step apart ->
  * to, to_step apart. as 0: f32. */
 typedef struct {
     float *to;

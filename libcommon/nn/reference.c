@@ -1,6 +1,6 @@
-#include "reference.h"
+#include "libcommon/nn/reference.h"
 
-#include "../base/random.h"
+#include "libcommon/base/random.h"
 
 #include <math.h>
 

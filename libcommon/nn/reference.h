@@ -7,8 +7,8 @@
 #ifndef MERT_REFERENCE_H
 #define MERT_REFERENCE_H
 
-#include "conv.h"
-#include "ops.h"
+#include "libcommon/nn/conv.h"
+#include "libcommon/nn/ops.h"
 
 /* ---- elementwise, and sums over rows ---- */
 

@@ -1,6 +1,6 @@
-#include "folds.h"
+#include "libcommon/probe/folds.h"
 
-#include "../base/random.h"
+#include "libcommon/base/random.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #ifndef MERT_PROBE_FOLDS_H
 #define MERT_PROBE_FOLDS_H
 
-#include "targets.h"
+#include "libcommon/probe/targets.h"
 
 typedef struct mert_folds {
     const mert_targets *targets; /* the caller's */

@@ -1,4 +1,4 @@
-#include "instances.h"
+#include "libcommon/probe/instances.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Features meet labels: streams of features flow in (a stage of base/filter.h), and what stays is one vector per layer
+/* Features meet labels: streams of features flow in (a stage of program/filter.h), and what stays is one vector per layer
  * for each row of the table: the mean over the item, or over the frames whose middle lies in the span. Or (frames)
  * frames themselves, a bounded uniform sample that does not depend on the order of items. Memory: instances x layers x
  * width floats, and the sums of the spans that are open at one time.
@@ -8,10 +8,10 @@
 #ifndef MERT_PROBE_INSTANCES_H
 #define MERT_PROBE_INSTANCES_H
 
-#include "../base/filter.h"
-#include "../teachers/features.h"
-#include "../teachers/sample.h"
-#include "table.h"
+#include "libcommon/probe/table.h"
+#include "libcommon/teachers/features.h"
+#include "libcommon/teachers/sample.h"
+#include "libcommon/tensor/stage.h"
 
 typedef struct mert_instances {
     /* the caller's, before the run */

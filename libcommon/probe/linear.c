@@ -1,7 +1,7 @@
-#include "linear.h"
+#include "libcommon/probe/linear.h"
 
-#include "../nn/product.h"
-#include "../nn/vector.h"
+#include "libcommon/nn/cpu/product.h"
+#include "libcommon/nn/cpu/vector.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
 #ifndef MERT_PROBE_LINEAR_H
 #define MERT_PROBE_LINEAR_H
 
-#include "targets.h"
+#include "libcommon/probe/targets.h"
 
 /* What is learned from: x [n, d] whose columns are of about one size, and targets as in mert_targets. */
 typedef struct mert_linear_data {

@@ -1,8 +1,8 @@
-#include "net.h"
+#include "libcommon/probe/net.h"
 
-#include "../base/random.h"
-#include "../nn/product.h"
-#include "../nn/vector.h"
+#include "libcommon/base/random.h"
+#include "libcommon/nn/cpu/product.h"
+#include "libcommon/nn/cpu/vector.h"
 
 #include <math.h>
 #include <stdlib.h>

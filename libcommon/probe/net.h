@@ -12,7 +12,7 @@
 #ifndef MERT_PROBE_NET_H
 #define MERT_PROBE_NET_H
 
-#include "linear.h"
+#include "libcommon/probe/linear.h"
 
 /* Features where they lie: instance i, layer l: x + i * stride + l * d, [d]. */
 typedef struct mert_net_data {

@@ -1,8 +1,8 @@
-#include "probe.h"
+#include "libcommon/probe/probe.h"
 
-#include "../base/pool.h"
-#include "folds.h"
-#include "net.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/probe/folds.h"
+#include "libcommon/probe/net.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -9,9 +9,9 @@
 #ifndef MERT_PROBE_H
 #define MERT_PROBE_H
 
-#include "score.h"
+#include "libcommon/probe/score.h"
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 typedef struct mert_probe_options {
     int64_t hidden;             /* units of the hidden layer; 0: linear */

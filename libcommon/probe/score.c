@@ -1,4 +1,4 @@
-#include "score.h"
+#include "libcommon/probe/score.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 #ifndef MERT_PROBE_SCORE_H
 #define MERT_PROBE_SCORE_H
 
-#include "targets.h"
+#include "libcommon/probe/targets.h"
 
 #include <stddef.h>
 

@@ -1,8 +1,8 @@
-#include "table.h"
+#include "libcommon/probe/table.h"
 
-#include "../../formats/file.h"
-#include "../../formats/manifest.h"
-#include "../../formats/text.h"
+#include "formats/file.h"
+#include "formats/labels/manifest.h"
+#include "formats/text.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -10,7 +10,7 @@
 #ifndef MERT_PROBE_TABLE_H
 #define MERT_PROBE_TABLE_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stdint.h>
 

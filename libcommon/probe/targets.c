@@ -1,4 +1,4 @@
-#include "targets.h"
+#include "libcommon/probe/targets.h"
 
 #include <inttypes.h>
 #include <math.h>

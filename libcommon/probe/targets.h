@@ -2,7 +2,7 @@
 #ifndef MERT_PROBE_TARGETS_H
 #define MERT_PROBE_TARGETS_H
 
-#include "table.h"
+#include "libcommon/probe/table.h"
 
 typedef enum mert_probe_task {
     MERT_PROBE_CLASSIFY,   /* one class each */

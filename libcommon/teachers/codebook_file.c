@@ -1,9 +1,9 @@
-#include "codebook_file.h"
+#include "libcommon/teachers/codebook_file.h"
 
-#include "../../formats/file.h"
-#include "../../formats/model_hash.h"
-#include "../../formats/model_write.h"
-#include "../../formats/npy.h"
+#include "formats/checkpoint/model_hash.h"
+#include "formats/checkpoint/write.h"
+#include "formats/file.h"
+#include "formats/npy.h"
 
 #include <inttypes.h>
 #include <math.h>

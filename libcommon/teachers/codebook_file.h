@@ -11,11 +11,11 @@
 #ifndef MERT_CODEBOOK_FILE_H
 #define MERT_CODEBOOK_FILE_H
 
-#include "../../formats/checkpoint.h"
-#include "features.h"
+#include "formats/checkpoint/checkpoint.h"
+#include "libcommon/teachers/features.h"
 
 typedef struct mert_codebook {
-    /* "kmeans", "rvq", "melrvq", "random"; "kmeans-sums": kmeans_shard.h */
+    /* "kmeans", "rvq", "melrvq", "random"; "kmeans-sums": teachers/kmeans/shard.h */
     char type[16];
     mert_features features; /* what it was trained on */
     int64_t count;          /* codebooks; kmeans: 1 */

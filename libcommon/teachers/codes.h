@@ -3,7 +3,7 @@
 #ifndef MERT_CODES_H
 #define MERT_CODES_H
 
-#include "../base/cpu.h"
+#include "libcommon/base/cpu.h"
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
-#include "codes.h"
+#include "libcommon/teachers/codes.h"
 
-#include "../nn/inline_math.h"
+#include "libcommon/nn/cpu/inline_math.h"
 
 #include <math.h>
 

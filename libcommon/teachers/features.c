@@ -1,8 +1,8 @@
-#include "features.h"
+#include "libcommon/teachers/features.h"
 
-#include "../../formats/checkpoint.h"
-#include "../base/pool.h"
-#include "codes.h"
+#include "formats/checkpoint/checkpoint.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/teachers/codes.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
 #ifndef MERT_FEATURES_H
 #define MERT_FEATURES_H
 
-#include "../../formats/error.h"
-#include "../../formats/stream/mts.h"
+#include "formats/error.h"
+#include "formats/stream/mts.h"
 
 enum { MERT_RECIPE_MAX = 2048 };
 

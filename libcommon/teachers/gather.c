@@ -1,6 +1,4 @@
-#include "gather.h"
-
-#include "../base/report.h"
+#include "libcommon/teachers/gather.h"
 
 #include <string.h>
 
@@ -72,7 +70,7 @@ static int finish(void *self, mert_error *e)
     int64_t n = 0;
     float *x = g->sample ? mert_sample_finish(g->sample, &n, e) : NULL;
     if (!g->sample || !mert_sample_seen(g->sample))
-        return mert_fail(e, "%s", mert_report_all_failed() ? "" : "no features to train on came in");
+        return mert_fail(e, "no features to train on came in");
     if (x && n > 1 && g->least > 1 && all_the_same(x, n, g->rows.n * g->rows.width))
         return mert_fail(e, "all %lld frames are the same: there is nothing to tell classes apart by", (long long)n);
     return x ? g->finish(g->finish_self, &g->features, x, n, mert_sample_seen(g->sample), e) : -1;

@@ -8,9 +8,9 @@
 #ifndef MERT_GATHER_H
 #define MERT_GATHER_H
 
-#include "../base/filter.h"
-#include "features.h"
-#include "sample.h"
+#include "libcommon/teachers/features.h"
+#include "libcommon/teachers/sample.h"
+#include "libcommon/tensor/stage.h"
 
 typedef struct mert_gather {
     uint64_t seed;

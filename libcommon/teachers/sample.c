@@ -1,6 +1,6 @@
-#include "sample.h"
+#include "libcommon/teachers/sample.h"
 
-#include "../base/random.h"
+#include "libcommon/base/random.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #ifndef MERT_SAMPLE_H
 #define MERT_SAMPLE_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
-#include "compare.h"
+#include "libcommon/tensor/compare.h"
 
-#include "values.h"
+#include "libcommon/tensor/values.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,6 +10,7 @@
 /* One of the two: where its reader stands. Chunks of the two sides need not be of the same size. */
 typedef struct side {
     mert_inputs *in;
+    mert_inputs_listener *report;
     mts_record record;      /* the open one */
     mts_failure failure;
     const unsigned char *data; /* what is left of the chunk */
@@ -25,13 +26,15 @@ struct mert_comparison {
 
 typedef enum found { NOTHING, RECORD, FAILED_ITEM, STOP } found;
 
-mert_comparison *mert_comparison_new(mert_inputs *a, mert_inputs *b, const mert_tolerance *t)
+mert_comparison *mert_comparison_new(mert_inputs *a, mert_inputs *b, const mert_tolerance *t,
+                                     mert_inputs_listener *report)
 {
     mert_comparison *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
     c->a.in = a;
     c->b.in = b;
+    c->a.report = c->b.report = report;
     c->tolerance = *t;
     return c;
 }
@@ -46,7 +49,7 @@ static found next_item(side *s)
 {
     mert_error e;
     for (int event; (event = mert_inputs_next(s->in, &e)) != MTS_EOF;) {
-        if (mert_inputs_report(s->in, event, &e))
+        if (s->report(s->in, event, &e))
             return STOP;
         if (event == MTS_RECORD) {
             s->record = *mts_reader_record(s->in->reader);
@@ -67,7 +70,7 @@ static int next_frames(side *s)
     mert_error e;
     while (!s->frames) {
         int event = mert_inputs_next(s->in, &e);
-        if (mert_inputs_report(s->in, event, &e))
+        if (s->report(s->in, event, &e))
             return -2;
         if (event == MTS_CHUNK) {
             s->data = mts_reader_data(s->in->reader);

@@ -2,7 +2,7 @@
 #ifndef MERT_COMPARE_H
 #define MERT_COMPARE_H
 
-#include "inputs.h"
+#include "libcommon/tensor/inputs.h"
 
 /* Values a and b agree if |a - b| <= atol + rtol |b| + ptol * (the largest |b| of the record); two NaN agree, so do
  * equal infinities. All 0: they must be equal. */
@@ -26,10 +26,10 @@ typedef struct mert_difference {
 
 typedef struct mert_comparison mert_comparison;
 
-/* The inputs stay the caller's. */
-mert_comparison *mert_comparison_new(mert_inputs *a, mert_inputs *b, const mert_tolerance *t);
-/* The next pair. 1: d is filled; 0: both are through; -1: out of memory, or --fail-fast. What goes wrong in the inputs
- * is reported. */
+/* The inputs stay the caller's. report: told of every event of both; not 0: stop. NULL: out of memory. */
+mert_comparison *mert_comparison_new(mert_inputs *a, mert_inputs *b, const mert_tolerance *t,
+                                     mert_inputs_listener *report);
+/* The next pair. 1: d is filled; 0: both are through; -1: stopped by report. */
 int mert_comparison_next(mert_comparison *c, mert_difference *d);
 void mert_comparison_free(mert_comparison *c);
 

@@ -1,9 +1,7 @@
-#include "inputs.h"
+#include "libcommon/tensor/inputs.h"
 
-#include "../base/options.h"
-#include "../base/report.h"
 
-#include "../../formats/file.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -73,25 +71,4 @@ void mert_inputs_close(mert_inputs *in)
 double mert_record_seconds(const mts_record *r)
 {
     return r->frame_rate_num ? (double)r->shape[0] * (double)r->frame_rate_den / (double)r->frame_rate_num : 0;
-}
-
-int mert_inputs_report(const mert_inputs *in, int event, const mert_error *e)
-{
-    const mts_failure *x;
-    switch (event) {
-    case MTS_RECORD_END:
-        mert_report_item(mert_record_seconds(mts_reader_record(in->reader)));
-        return 0;
-    case MTS_FAILED:
-        x = mts_reader_failure(in->reader);
-        return mert_report_failed(x->key, x->reason, x->here);
-    case MTS_DAMAGE:
-        mert_report_broken("%s", mts_reader_failure(in->reader)->reason);
-        return mert_options.fail_fast;
-    case MTS_ERROR:
-        mert_report_broken("%s", e->text);
-        return mert_options.fail_fast;
-    default:
-        return 0;
-    }
 }

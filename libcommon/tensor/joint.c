@@ -1,4 +1,4 @@
-#include "joint.h"
+#include "libcommon/tensor/joint.h"
 
 #include <math.h>
 #include <stdlib.h>

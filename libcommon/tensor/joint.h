@@ -11,7 +11,7 @@
 #ifndef MERT_JOINT_H
 #define MERT_JOINT_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
-#include "npy_record.h"
+#include "libcommon/tensor/npy_record.h"
 
-#include "../base/finite.h"
-#include "values.h"
+#include "libcommon/tensor/finite.h"
+#include "libcommon/tensor/values.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

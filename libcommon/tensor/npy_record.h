@@ -2,8 +2,8 @@
 #ifndef MERT_NPY_RECORD_H
 #define MERT_NPY_RECORD_H
 
-#include "../../formats/npy.h"
-#include "../../formats/stream/mts.h"
+#include "formats/npy.h"
+#include "formats/stream/mts.h"
 
 /* What an array does not say of itself. */
 typedef struct mert_npy_meaning {

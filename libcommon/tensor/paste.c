@@ -1,7 +1,7 @@
-#include "paste.h"
+#include "libcommon/tensor/paste.h"
 
-#include "statistics.h"
-#include "values.h"
+#include "libcommon/tensor/statistics.h"
+#include "libcommon/tensor/values.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@ typedef enum item { NOTHING, RECORD, FAILED_ITEM } item;
 /* One input: where its reader stands. Chunks of the inputs need not be of the same size. */
 typedef struct side {
     mert_inputs *in;
+    mert_inputs_listener *report;
     item item;             /* the one at hand */
     int ended;             /* it has no more frames */
     mts_begin begin;
@@ -38,15 +39,17 @@ struct mert_paste {
     int32_t wide[FRAMES_MAX * MTS_CODEBOOKS_MAX];
 };
 
-mert_paste *mert_paste_new(mert_inputs *inputs, int n, int64_t tolerance)
+mert_paste *mert_paste_new(mert_inputs *inputs, int n, int64_t tolerance, mert_inputs_listener *report)
 {
     mert_paste *p = calloc(1, sizeof *p);
     if (!p || !(p->sides = calloc((size_t)n, sizeof *p->sides))) {
         free(p);
         return NULL;
     }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         p->sides[i].in = &inputs[i];
+        p->sides[i].report = report;
+    }
     p->n = n;
     p->tolerance = tolerance;
     return p;
@@ -123,7 +126,7 @@ static int advance(mert_paste *p, side *s, mert_error *e)
         case MTS_EOF: s->item = NOTHING; return 0;
         default:
             e->text[0] = 0;
-            if (mert_inputs_report(s->in, event, e))
+            if (s->report(s->in, event, e))
                 return -1;
         }
     }
@@ -152,7 +155,7 @@ static int look_ahead(side *s, mert_error *e)
             break;
         default:
             e->text[0] = 0;
-            if (mert_inputs_report(s->in, event, e))
+            if (s->report(s->in, event, e))
                 return -1;
         }
     }

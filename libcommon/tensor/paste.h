@@ -1,7 +1,7 @@
 /* Codes of several teachers, made of the same items, side by side: [T, K1] and [T, K2] become [T, K1 + K2], in the
  * order of the inputs. Read as one stream of events:
  *
- *     mert_paste *p = mert_paste_new(inputs, n, 2);
+ *     mert_paste *p = mert_paste_new(inputs, n, 2, report);
  *     for (int event; (event = mert_paste_next(p, &e)) > MTS_EOF;)
  *         if (event == MTS_CHUNK) use(mert_paste_record(p), mert_paste_data(p), mert_paste_frames(p));
  *     mert_paste_free(p);
@@ -19,17 +19,17 @@
 #ifndef MERT_PASTE_H
 #define MERT_PASTE_H
 
-#include "inputs.h"
+#include "libcommon/tensor/inputs.h"
 
 typedef struct mert_paste mert_paste;
 
-/* inputs: n opened ones, which stay the caller's. NULL: out of memory. */
-mert_paste *mert_paste_new(mert_inputs *inputs, int n, int64_t tolerance);
+/* inputs: n opened ones, which stay the caller's. report: told of damage in them. NULL: out of memory. */
+mert_paste *mert_paste_new(mert_inputs *inputs, int n, int64_t tolerance, mert_inputs_listener *report);
 void mert_paste_free(mert_paste *p);
 
 /* BEGIN, RECORD, CHUNK, RECORD_END, FAILED as of a reader; MTS_EOF: all inputs are through; MTS_ERROR: cannot go on,
- * for the reason in e (empty: said already, and --fail-fast). A new stream begins where one does in the first input.
- * The damage that inputs report on their own is reported here; failed items are the caller's to report. */
+ * for the reason in e (empty: report stopped it). A new stream begins where one does in the first input.
+ * Failed items are the caller's to report. */
 int mert_paste_next(mert_paste *p, mert_error *e);
 const mts_begin *mert_paste_begin(const mert_paste *p);     /* without the caller's own line of provenance */
 const mts_record *mert_paste_record(const mert_paste *p);   /* u16, or i32 where an input has that */

@@ -2,8 +2,8 @@
 #ifndef MERT_STATISTICS_H
 #define MERT_STATISTICS_H
 
-#include "../../formats/error.h"
-#include "../../formats/stream/mts.h"
+#include "formats/error.h"
+#include "formats/stream/mts.h"
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
-#include "values.h"
+#include "libcommon/tensor/values.h"
 
-#include "../../formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef MERT_VALUES_H
 #define MERT_VALUES_H
 
-#include "../../formats/stream/mts.h"
+#include "formats/stream/mts.h"
 
 enum { MERT_VALUES_BLOCK = 4096 }; /* what callers convert at a time */
 

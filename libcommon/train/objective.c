@@ -1,6 +1,6 @@
-#include "objective.h"
+#include "libcommon/train/objective.h"
 
-#include "../nn/conv.h"
+#include "libcommon/nn/conv.h"
 
 #include <string.h>
 

@@ -5,11 +5,11 @@
 #ifndef MERT_OBJECTIVE_H
 #define MERT_OBJECTIVE_H
 
-#include "../models/parts.h"
-#include "../models/weights.h"
-#include "../nn/arena.h"
-#include "../nn/ops.h"
-#include "trainer.h"
+#include "libcommon/models/parameter_groups.h"
+#include "libcommon/models/weights.h"
+#include "libcommon/nn/arena.h"
+#include "libcommon/nn/ops.h"
+#include "libcommon/train/trainer.h"
 
 typedef struct mert_objective {
     const mert_layout *layout;

@@ -1,4 +1,4 @@
-#include "run_inputs.h"
+#include "libcommon/train/run_inputs.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

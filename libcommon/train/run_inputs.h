@@ -7,8 +7,8 @@
 #ifndef MERT_RUN_INPUTS_H
 #define MERT_RUN_INPUTS_H
 
-#include "../../formats/json.h"
-#include "corpus.h"
+#include "formats/json.h"
+#include "libcommon/train/data/corpus.h"
 
 #include <stdio.h>
 

@@ -1,8 +1,8 @@
-#include "session.h"
+#include "libcommon/train/session.h"
 
-#include "neighbours.h"
+#include "libcommon/train/data/neighbours.h"
 
-#include "schedule.h"
+#include "libcommon/train/recipe/schedule.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -8,9 +8,9 @@
 #ifndef MERT_SESSION_H
 #define MERT_SESSION_H
 
-#include "exchange.h"
-#include "shards.h"
-#include "state.h"
+#include "libcommon/train/parallel/exchange.h"
+#include "libcommon/train/parallel/shards.h"
+#include "libcommon/train/state.h"
 
 #include <signal.h>
 

@@ -1,10 +1,10 @@
 #define _GNU_SOURCE
-#include "state.h"
+#include "libcommon/train/state.h"
 
-#include "../../formats/file.h"
-#include "../../formats/hashes.h"
-#include "../../formats/model_write.h"
-#include "../models/known_answer.h"
+#include "formats/checkpoint/write.h"
+#include "formats/file.h"
+#include "formats/hashes.h"
+#include "libcommon/models/inference/self_test.h"
 
 #include <dirent.h>
 #include <errno.h>

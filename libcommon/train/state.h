@@ -14,10 +14,10 @@
 #ifndef MERT_STATE_H
 #define MERT_STATE_H
 
-#include "../../formats/error.h"
-#include "../models/weights.h"
-#include "data.h"
-#include "run_inputs.h"
+#include "formats/error.h"
+#include "libcommon/models/weights.h"
+#include "libcommon/train/loader.h"
+#include "libcommon/train/run_inputs.h"
 
 typedef struct mert_state {
     mert_position position;

@@ -1,5 +1,5 @@
 /* Beginning with somebody else's weights. */
-#include "state.h"
+#include "libcommon/train/state.h"
 
 #include <stdio.h>
 #include <string.h>

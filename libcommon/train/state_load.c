@@ -1,11 +1,11 @@
 /* Checkpoints read back, when they are what was written. */
 #define _GNU_SOURCE
-#include "state.h"
+#include "libcommon/train/state.h"
 
-#include "../../formats/checkpoint.h"
-#include "../../formats/file.h"
-#include "../../formats/hashes.h"
-#include "../../formats/json.h"
+#include "formats/checkpoint/checkpoint.h"
+#include "formats/file.h"
+#include "formats/hashes.h"
+#include "formats/json.h"
 
 #include <inttypes.h>
 #include <stdio.h>

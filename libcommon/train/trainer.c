@@ -1,9 +1,9 @@
-#include "trainer.h"
+#include "libcommon/train/trainer.h"
 
-#include "../base/random.h"
-#include "../models/cqt_input.h"
-#include "objective.h"
-#include "train_targets.h"
+#include "libcommon/base/random.h"
+#include "libcommon/models/cqt_input.h"
+#include "libcommon/train/objective.h"
+#include "libcommon/train/targets.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,31 +1,15 @@
 /* One update of pre-training: the encoder, the objective (HuBERT's criterion over K codebooks, features penalty, CQT
- * and mel regression: REFERENCE section 2), the sum of gradients, clipping and Adam. What to feed it comes from data.h;
+ * and mel regression: REFERENCE section 2), the sum of gradients, clipping and Adam. What to feed it comes from loader.h;
  * what to do when (validation, checkpoints, logs) is the program's. */
 #ifndef MERT_TRAINER_H
 #define MERT_TRAINER_H
 
-#include "../models/encoder.h"
-#include "../models/weights.h"
-#include "../nn/ops.h"
-#include "shards.h"
-
-enum { MERT_MASK_EMBEDDING = -1 };
-
-/* A batch in host memory: B clips of one length. */
-typedef struct mert_batch {
-    int64_t B, L;
-    int64_t T;              /* frames that take part: mert_config_frames(L), or fewer where the labels end before */
-    int K;
-    const float *clean;     /* [B, L]: what the regression targets are computed from */
-    const float *audio;     /* [B, L]: what the model hears (with the mixture); may be == clean */
-    const int32_t *labels;  /* [K, B, T]: class of each frame, 0..V-1 */
-    const uint8_t *mask;    /* [B, T]: 1 where masked: what is to be predicted */
-    /* [B, T]: what stands in the place of a masked frame: MERT_MASK_EMBEDDING, or the row b * T + t of a frame, its own
-     * (it stays) or another (each at most once); NULL: MERT_MASK_EMBEDDING everywhere */
-    const int32_t *source;
-    const uint8_t *channels; /* [B, D]: 1 where a channel is silent in all frames of its clip; NULL: none */
-    const int64_t *items;   /* [B]: global item numbers, for keys of random numbers and messages */
-} mert_batch;
+#include "libcommon/models/encoder/encoder.h"
+#include "libcommon/models/weights.h"
+#include "libcommon/nn/ops.h"
+#include "libcommon/train/data/batch.h"
+#include "libcommon/train/parallel/shards.h"
+#include "libcommon/train/recipe/update.h"
 
 /* Sums over batches; what logs and the parity test read. "sum" as fairseq logs before dividing by the sample size. */
 typedef struct mert_sums {
@@ -40,18 +24,6 @@ typedef struct mert_sums {
     int64_t sample_size; /* what gradients are divided by: masked frames, with nomask_weight all frames */
     int64_t batches, frames, samples;
 } mert_sums;
-
-typedef struct mert_objective_config {
-    double nomask_weight; /* 0: only masked frames have cross entropies; else: of the others' */
-    double features_pen_weight, cqt_weight, mel_weight; /* 10, 1, 1 */
-    double logit_temperature;                           /* 0.1 */
-    int random_codebook; /* so many codebooks, drawn for each batch, have a cross entropy; 0: all */
-} mert_objective_config;
-
-typedef struct mert_adam_config {
-    double beta1, beta2, eps, weight_decay;             /* 0.9, 0.98, 1e-6, 0.01 */
-    double clip_norm;                                   /* 0: none */
-} mert_adam_config;
 
 typedef struct mert_trainer mert_trainer;
 

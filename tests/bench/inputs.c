@@ -5,12 +5,12 @@
  *     codebooks K V WIDTH FILE          random residual codebooks for log-mel of 24 kHz, 75 frames a second
  *     encodec DIR                       EnCodec 24 kHz at full size, random weights, HF layout; prints the GFLOP that
  *                                       encoding a second of audio with 8 codebooks takes */
-#include "../../formats/checkpoint.h"
-#include "../../formats/file.h"
-#include "../../formats/model_write.h"
-#include "../../formats/npy.h"
-#include "../../libcommon/base/random.h"
-#include "../../libcommon/teachers/codebook_file.h"
+#include "formats/checkpoint/checkpoint.h"
+#include "formats/checkpoint/write.h"
+#include "formats/file.h"
+#include "formats/npy.h"
+#include "libcommon/base/random.h"
+#include "libcommon/teachers/codebook_file.h"
 
 #include <math.h>
 #include <stdio.h>

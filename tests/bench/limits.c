@@ -4,9 +4,9 @@
  *     sgemm    GFLOP/s of 2048^3 products, each worker its own single-threaded one (contracts A1, M2)
  *     blas     GFLOP/s of one 2048^3 product on OpenBLAS's own threads
  *     copy     GB/s copied, from memory to memory beyond every cache; each worker its own part */
-#include "../../libcommon/base/options.h"
-#include "../../libcommon/base/pool.h"
-#include "clock.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/program/options.h"
+#include "tests/bench/clock.h"
 
 #include <cblas.h>
 #include <stdio.h>

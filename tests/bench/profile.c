@@ -1,13 +1,13 @@
 /* profile [--threads N] [--runs R] [--seconds S] MODEL: where the time of mert-encode's forward pass goes. The encoder
  * runs as it is; every operation it asks of the CPU backend is timed and put under a stage by what its shape says it
  * is. Prints, separated by tabs, "whole seconds GFLOP KIB" of the run with the median time, then "STAGE seconds GFLOP"
- * for each stage of it. The GFLOP of the whole are the formula's (models/work.h), those of a stage what its operations
+ * for each stage of it. The GFLOP of the whole are the formula's (models/flops.h), those of a stage what its operations
  * say. */
-#include "../../libcommon/base/log.h"
-#include "../../libcommon/base/options.h"
-#include "../../libcommon/models/inference.h"
-#include "../../libcommon/models/work.h"
-#include "clock.h"
+#include "libcommon/models/flops.h"
+#include "libcommon/models/inference/inference.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "tests/bench/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,15 +1,15 @@
 /* train [--threads N] [--runs R] [--clips B] [--samples L] [--set NAME=VALUE] RECIPE: one update of the recipe's model
  * on B clips of L samples (0: the recipe's own), everything that mert-train does between batch and batch: regression
  * targets, forward, backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds", separated by
- * tabs; the GFLOP are three times those of a forward pass (models/work.h). LayerDrop is off, so that the work is what
+ * tabs; the GFLOP are three times those of a forward pass (models/flops.h). LayerDrop is off, so that the work is what
  * the formula says. */
-#include "../../libcommon/base/log.h"
-#include "../../libcommon/base/options.h"
-#include "../../libcommon/base/random.h"
-#include "../../libcommon/models/work.h"
-#include "../../libcommon/train/mask.h"
-#include "../../libcommon/train/recipe.h"
-#include "clock.h"
+#include "libcommon/base/random.h"
+#include "libcommon/models/flops.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/train/data/mask.h"
+#include "libcommon/train/recipe/recipe.h"
+#include "tests/bench/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>

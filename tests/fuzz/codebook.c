@@ -1,8 +1,8 @@
 /* Codebooks of ours, sums of k-means, EnCodec's checkpoints: one file, asked by each of its readers. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../libcommon/teachers/encodec.h"
-#include "../../libcommon/teachers/kmeans_shard.h"
+#include "libcommon/teachers/encodec/encodec.h"
+#include "libcommon/teachers/kmeans/shard.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

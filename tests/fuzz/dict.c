@@ -1,7 +1,7 @@
 /* Dictionaries of labels. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../formats/labels_dict.h"
+#include "formats/labels/dict.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

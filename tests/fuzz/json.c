@@ -1,7 +1,7 @@
 /* JSON documents; what is read is written and read again. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../formats/json.h"
+#include "formats/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

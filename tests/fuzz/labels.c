@@ -1,7 +1,7 @@
 /* A label file with what may stand beside it: the labels, their .meta, a dictionary. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../formats/labels.h"
+#include "formats/labels/labels.h"
 
 static void read_all(const char *path)
 {

@@ -1,7 +1,7 @@
 /* Labels as an array, with a .meta of its rows and classes. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../formats/labels.h"
+#include "formats/labels/labels.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

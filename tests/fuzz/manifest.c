@@ -1,7 +1,7 @@
 /* Manifests; what is read is written and read again to the same. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../formats/manifest.h"
+#include "formats/labels/manifest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,9 +1,9 @@
 /* A model directory: its JSON files are what the fuzzer changes most, so they come first. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <sys/stat.h>
 
-#include "../../libcommon/models/weights.h"
+#include "libcommon/models/weights.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,7 +1,7 @@
 /* Pickles, as the reader's machine sees them. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../formats/pickle.h"
+#include "formats/checkpoint/pickle.h"
 
 /* As deep as a walk may go here; values may be shared and form cycles. */
 static int64_t walk(mert_pickle_value *v, int depth, int64_t budget)

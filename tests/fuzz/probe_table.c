@@ -1,7 +1,7 @@
 /* Tables of labels for probes, with a manifest that splits their items. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../libcommon/probe/table.h"
+#include "libcommon/probe/table.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

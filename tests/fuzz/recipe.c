@@ -1,7 +1,7 @@
 /* Recipes; a recipe that is read and fits together says so again of its own text. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../libcommon/train/recipe.h"
+#include "libcommon/train/recipe/recipe.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,5 +1,5 @@
 /* The inputs of a corpus once more, without a fuzzer: replay CORPUS... (files, or folders of them). */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>
 #include <sys/stat.h>

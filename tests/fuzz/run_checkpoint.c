@@ -1,7 +1,7 @@
 /* The checkpoint of a run: where it stands, its recipe, the hashes of its files. */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../libcommon/train/state.h"
+#include "libcommon/train/state.h"
 
 #include <sys/stat.h>
 

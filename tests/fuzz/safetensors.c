@@ -1,5 +1,5 @@
 /* safetensors files. */
-#include "tensors.h"
+#include "tests/fuzz/tensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,5 +1,5 @@
 /* Streams as they come: damage is what most inputs are. */
-#include "stream_read.h"
+#include "tests/fuzz/stream_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,6 +1,6 @@
 /* Streams whose checksums are put right first, so that what is forged comes through to what believes it: the fields of
  * descriptive frames. */
-#include "stream_read.h"
+#include "tests/fuzz/stream_read.h"
 
 static void put_hash(uint8_t *to, uint64_t hash)
 {

@@ -2,9 +2,9 @@
 #ifndef MERT_FUZZ_STREAM_READ_H
 #define MERT_FUZZ_STREAM_READ_H
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../formats/stream/mts.h"
+#include "formats/stream/mts.h"
 
 /* every: after every so many records the rest is skipped; 0: never. Returns how many records ended well. */
 static inline int fuzz_read(FILE *f, int every)

@@ -2,9 +2,9 @@
 #ifndef MERT_FUZZ_TENSORS_H
 #define MERT_FUZZ_TENSORS_H
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "../../formats/checkpoint.h"
+#include "formats/checkpoint/checkpoint.h"
 
 static inline void fuzz_tensors(const mert_checkpoint *c, size_t size)
 {

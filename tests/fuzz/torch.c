@@ -1,5 +1,5 @@
 /* Files of torch: zip, or the older single pickle. */
-#include "tensors.h"
+#include "tests/fuzz/tensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

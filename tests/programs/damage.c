@@ -9,7 +9,7 @@
  * Cuts between two streams that were joined are no damage: what is left is a stream. Nor does one lend its frames to another that says to
  * be the same stream, as samples do that were made without a manifest and an input: nothing tells
  * them apart. Prints a line for each sort; exit status 1 if something was silent or unnamed. */
-#include "../unit/stream.h"
+#include "tests/unit/stream.h"
 
 #include <stdlib.h>
 #include <string.h>

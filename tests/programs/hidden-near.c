@@ -1,6 +1,6 @@
 /* hidden-near GOT.npy WANT.npy [SHARE]: compares hidden states as mert-encode writes them, [T, N+1, D], with those
  * of the reference, [N+1, T, D]: exits 1 if any differs by more than SHARE (2e-5) of the largest magnitude. */
-#include "../../formats/npy.h"
+#include "formats/npy.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* text-stream KIND LAYERS WIDTH RATE: lines "key number number ..." on stdin become a stream of records [T, WIDTH], or
  * [T, LAYERS, WIDTH] for hidden, with RATE frames a second (0: none). For tests that need features with known contents.
  */
-#include "../../formats/stream/mts.h"
+#include "formats/stream/mts.h"
 
 #include <stdlib.h>
 #include <string.h>

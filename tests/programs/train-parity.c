@@ -4,14 +4,14 @@
  * code, prints the largest deviations of losses, gradients and final parameters, and exits 1 beyond the bounds: losses
  * 1e-5 relative gradients     |difference| <= 1e-4 of the tensor's norm + 1e-6 of the global norm parameters    1e-5
  * absolute where the clipped gradient of update 1 is at least 1e-5, else 2 * lr * updates (k_proj.bias excepted) */
-#include "../../formats/checkpoint.h"
-#include "../../formats/file.h"
-#include "../../formats/json.h"
-#include "../../formats/npy.h"
-#include "../../libcommon/base/options.h"
-#include "../../libcommon/base/log.h"
-#include "../../libcommon/train/session.h"
-#include "../../libcommon/train/trainer.h"
+#include "formats/checkpoint/checkpoint.h"
+#include "formats/file.h"
+#include "formats/json.h"
+#include "formats/npy.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/train/session.h"
+#include "libcommon/train/trainer.h"
 
 #include <math.h>
 #include <stdio.h>

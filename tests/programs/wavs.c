@@ -1,7 +1,7 @@
 /* wavs DIR FIRST END: DIR/00/0000.wav and so on, from number FIRST to END - 1, ten to a folder: short tones in noise,
  * all different, made from their number alone. 0.2 to 1 s at 24000 Hz, one channel, 16 bit. */
-#include "../../formats/error.h"
-#include "../../formats/file.h"
+#include "formats/error.h"
+#include "formats/file.h"
 
 #include <math.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /* Model files that are as they should be. Hostile and damaged ones: checkpoint_hostile.c. */
-#include "model_file.h"
+#include "tests/unit/model_file.h"
 
-#include "../../formats/model_hash.h"
-#include "../../formats/model_write.h"
-#include "../../formats/stream/mts.h"
+#include "formats/checkpoint/model_hash.h"
+#include "formats/checkpoint/write.h"
+#include "formats/stream/mts.h"
 
 /* fairseq's name of a tensor as transformers calls it; REFERENCE: the name map. "": transformers has none. */
 static void hf_name(const char *fairseq, char to[200])

@@ -1,6 +1,6 @@
 /* Model files that lie, are damaged, or attack: each is refused in one line that says what is wrong; none crashes,
  * hangs, or takes memory because a header says so. */
-#include "model_file.h"
+#include "tests/unit/model_file.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>

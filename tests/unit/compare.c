@@ -1,7 +1,7 @@
 /* A run's log against another's. */
-#include "../../libcommon/train/compare.h"
+#include "libcommon/train/monitor/compare.h"
 
-#include "../test.h"
+#include "tests/test.h"
 
 static mert_error e;
 static mert_log_comparison c;

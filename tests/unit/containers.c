@@ -1,8 +1,8 @@
 /* What Ogg pages and MP3 headers say, by files made here byte by byte; and that damaged ones end every walk. */
-#include "../../libcommon/audio/flac.h"
-#include "../../libcommon/audio/mp3.h"
-#include "../../libcommon/audio/ogg.h"
-#include "../test.h"
+#include "libcommon/audio/container/flac.h"
+#include "libcommon/audio/container/mp3.h"
+#include "libcommon/audio/container/ogg.h"
+#include "tests/test.h"
 
 enum { ROOM = 1 << 16, FRAME = 960, PRE_SKIP = 312 };
 

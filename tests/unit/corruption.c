@@ -2,10 +2,10 @@
  * apply_mask in double precision, and its backward pass against central differences of that; on the CPU and on the
  * guard backend, all results with the same bytes. Then through the whole trainer: the loss moves as the gradient says.
  */
-#include "nn.h"
+#include "tests/unit/nn.h"
 
-#include "../../libcommon/models/encoder_state.h"
-#include "../../libcommon/train/trainer.h"
+#include "libcommon/models/encoder/state.h"
+#include "libcommon/train/trainer.h"
 
 enum { B = 3, T = 7, D = 16, ROWS = B * T };
 

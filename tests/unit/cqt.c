@@ -1,7 +1,7 @@
-#include "signal.h"
+#include "tests/unit/signal.h"
 
-#include "../../libcommon/base/pool.h"
-#include "../../libcommon/dsp/cqt.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/dsp/cqt.h"
 
 static mert_error e;
 

@@ -1,13 +1,13 @@
 /* EnCodec: against the reference from both containers and both namings, in any chunks, at any length, and what it
  * refuses. */
-#include "../test.h"
+#include "tests/test.h"
 
-#include "../../formats/file.h"
-#include "../../formats/model_write.h"
-#include "../../formats/npy.h"
-#include "../../libcommon/base/pool.h"
-#include "../../libcommon/base/random.h"
-#include "../../libcommon/teachers/encodec_batch.h"
+#include "formats/checkpoint/write.h"
+#include "formats/file.h"
+#include "formats/npy.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/base/random.h"
+#include "libcommon/teachers/encodec/batch.h"
 
 #include <unistd.h>
 

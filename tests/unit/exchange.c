@@ -1,9 +1,9 @@
 /* Processes that share memory: sums, pieces, the queue, and what the one that started them says of their end. Moments
  * that are kept elsewhere. */
-#include "../../libcommon/train/exchange.h"
-#include "../../libcommon/train/exchange_queue.h"
-#include "../../libcommon/train/moments.h"
-#include "../test.h"
+#include "libcommon/train/parallel/exchange.h"
+#include "libcommon/train/parallel/exchange_queue.h"
+#include "libcommon/train/parallel/moments.h"
+#include "tests/test.h"
 
 #include <signal.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
-#include "../test.h"
+#include "tests/test.h"
 
-#include "../../libcommon/dsp/feature_stats.h"
+#include "libcommon/dsp/feature_stats.h"
 
 #include <float.h>
 #include <stdint.h>

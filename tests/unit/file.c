@@ -1,7 +1,7 @@
 /* Files on their way (formats/file.h): what becomes of what is there already. */
 #define _GNU_SOURCE
-#include "../../formats/file.h"
-#include "../test.h"
+#include "formats/file.h"
+#include "tests/test.h"
 
 #include <dirent.h>
 #include <errno.h>

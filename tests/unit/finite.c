@@ -1,7 +1,7 @@
 /* What is no finite number is found, wherever it stands, in every type of a stream. */
-#include "../../libcommon/base/finite.h"
-#include "../../libcommon/base/half.h"
-#include "../test.h"
+#include "libcommon/base/half.h"
+#include "libcommon/tensor/finite.h"
+#include "tests/test.h"
 
 #include <float.h>
 #include <math.h>

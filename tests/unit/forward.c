@@ -1,10 +1,10 @@
-/* The encoder for inference (models/forward.h) against the one for training, whose every step the reference's vectors
+/* The encoder for inference (models/inference/forward.h) against the one for training, whose every step the reference's vectors
  * confirm: all architectures, lengths around the blocks of time and of rows, from the weights and from a packed file,
  * on both backends. */
-#include "../../libcommon/models/cqt_input.h"
-#include "../../libcommon/models/encoder.h"
-#include "../../libcommon/models/forward.h"
-#include "nn.h"
+#include "libcommon/models/cqt_input.h"
+#include "libcommon/models/encoder/encoder.h"
+#include "libcommon/models/inference/forward.h"
+#include "tests/unit/nn.h"
 
 enum { LAYERS = 2 };
 

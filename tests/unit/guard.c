@@ -1,9 +1,9 @@
 /* The guard backend (contract B2): that it computes what the CPU backend computes, and that it notices every breach of
  * the rules that it is there to notice. Breaches that end in a signal happen in a child. */
-#include "nn.h"
+#include "tests/unit/nn.h"
 
-#include "../../libcommon/nn/conv.h"
-#include "../../libcommon/nn/cpu.h"
+#include "libcommon/nn/conv.h"
+#include "libcommon/nn/cpu/cpu.h"
 
 #include <signal.h>
 #include <sys/resource.h>

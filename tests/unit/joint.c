@@ -1,6 +1,6 @@
 /* What one label stream says about another: HuBERT's measures against a table worked out by hand, and the counting. */
-#include "../../libcommon/tensor/joint.h"
-#include "../test.h"
+#include "libcommon/tensor/joint.h"
+#include "tests/test.h"
 
 static mert_error err;
 

@@ -1,5 +1,5 @@
-#include "../test.h"
-#include "../../formats/json.h"
+#include "formats/json.h"
+#include "tests/test.h"
 
 static mert_json *parse(const char *s, mert_error *e)
 {

@@ -1,16 +1,16 @@
 #define _GNU_SOURCE /* memmem */
 /* k-means: against scikit-learn's result, its sample, its exact sums, its file. */
-#include "../test.h"
+#include "tests/test.h"
 
-#include "../../formats/npy.h"
-#include "../../libcommon/base/pool.h"
-#include "../../libcommon/base/random.h"
-#include "../../libcommon/teachers/codebook_file.h"
-#include "../../libcommon/teachers/kmeans.h"
-#include "../../libcommon/teachers/kmeans_pass.h"
-#include "../../libcommon/teachers/kmeans_shard.h"
-#include "../../libcommon/teachers/nearest.h"
-#include "../../libcommon/teachers/sample.h"
+#include "formats/npy.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/base/random.h"
+#include "libcommon/teachers/codebook_file.h"
+#include "libcommon/teachers/kmeans/kmeans.h"
+#include "libcommon/teachers/kmeans/nearest.h"
+#include "libcommon/teachers/kmeans/pass.h"
+#include "libcommon/teachers/kmeans/shard.h"
+#include "libcommon/teachers/sample.h"
 
 static float *load(const char *name, int64_t shape[2])
 {

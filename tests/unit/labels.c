@@ -1,6 +1,6 @@
-#include "../../formats/labels.h"
-#include "../../formats/file.h"
-#include "../test.h"
+#include "formats/file.h"
+#include "formats/labels/labels.h"
+#include "tests/test.h"
 
 #include <signal.h>
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
 /* The other form of label files: arrays [rows, T], each row filled up with -1. */
-#include "../../formats/labels.h"
-#include "../test.h"
+#include "formats/labels/labels.h"
+#include "tests/test.h"
 
 #include <unistd.h>
 

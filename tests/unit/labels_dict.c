@@ -1,7 +1,7 @@
 /* dict.NAME.txt: found, read as fairseq reads it, written on demand; and what it means for the labels beside it. */
-#include "../../formats/labels.h"
-#include "../../formats/file.h"
-#include "../test.h"
+#include "formats/file.h"
+#include "formats/labels/labels.h"
+#include "tests/test.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 /* A lock file: who has it, who has lost it, and what a child of its owner may do. */
-#include "../../formats/lock.h"
+#include "formats/lock.h"
 
-#include "../../formats/file.h"
-#include "../test.h"
+#include "formats/file.h"
+#include "tests/test.h"
 
 #include <signal.h>
 #include <sys/wait.h>

@@ -1,6 +1,6 @@
-#include "../../formats/manifest.h"
-#include "../../formats/stream/mts.h"
-#include "../test.h"
+#include "formats/labels/manifest.h"
+#include "formats/stream/mts.h"
+#include "tests/test.h"
 
 static const char *file_with(const char *text, size_t size)
 {

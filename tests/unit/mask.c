@@ -1,6 +1,6 @@
-#include "../../libcommon/train/mask.h"
-#include "../../formats/json.h"
-#include "../test.h"
+#include "formats/json.h"
+#include "libcommon/train/data/mask.h"
+#include "tests/test.h"
 
 enum { BATCHES = 3000 };
 

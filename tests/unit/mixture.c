@@ -1,6 +1,6 @@
-#include "../../libcommon/train/mixture.h"
-#include "../../libcommon/train/schedule.h"
-#include "../test.h"
+#include "libcommon/train/data/mixture.h"
+#include "libcommon/train/recipe/schedule.h"
+#include "tests/test.h"
 
 enum { B = 6, L = 1000 };
 

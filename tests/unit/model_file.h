@@ -2,10 +2,10 @@
 #ifndef MODEL_FILE_H
 #define MODEL_FILE_H
 
-#include "../test.h"
-#include "../../formats/bytes.h"
-#include "../../formats/checkpoint.h"
-#include "../../formats/file.h"
+#include "formats/bytes.h"
+#include "formats/checkpoint/checkpoint.h"
+#include "formats/file.h"
+#include "tests/test.h"
 
 #include <stdarg.h>
 

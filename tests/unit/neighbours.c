@@ -1,7 +1,7 @@
 /* The predictor that sees the two nearest unmasked labels: by hand, as a distribution, and on sequences whose answer is
  * known. */
-#include "../../libcommon/train/neighbours.h"
-#include "../test.h"
+#include "libcommon/train/data/neighbours.h"
+#include "tests/test.h"
 
 static const int64_t classes[] = {3, 4};
 

@@ -3,10 +3,10 @@
 #ifndef TEST_NN_H
 #define TEST_NN_H
 
-#include "../../libcommon/base/cpu.h"
-#include "../../libcommon/base/pool.h"
-#include "../../libcommon/nn/ops.h"
-#include "../test.h"
+#include "libcommon/base/cpu.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/nn/ops.h"
+#include "tests/test.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

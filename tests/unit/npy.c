@@ -1,6 +1,6 @@
 /* .npy files: what NumPy wrote is read, what we write NumPy's rules allow, what lies is refused. */
-#include "../../formats/npy.h"
-#include "../test.h"
+#include "formats/npy.h"
+#include "tests/test.h"
 
 static int save(const char *path, const void *data, size_t size)
 {

@@ -1,10 +1,10 @@
 /* Every forward operation against nn/reference, on shapes that do not fit the tiles, on both backends, with 1 and 3
  * threads, with every instruction set. (Backward operations: ops_gradients.c; contract A1 by items: ops_alone.c; the
  * vectorised loops: vector.c.) */
-#include "nn.h"
+#include "tests/unit/nn.h"
 
-#include "../../libcommon/nn/conv.h"
-#include "../../libcommon/nn/reference.h"
+#include "libcommon/nn/conv.h"
+#include "libcommon/nn/reference.h"
 
 /* Float rounding for single numbers, and for sums. */
 #define ELEMENT 2e-7

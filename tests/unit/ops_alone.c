@@ -1,10 +1,10 @@
 /* Contract A1 on the operations between pcm and codes or hidden states: an item has the same bytes alone, in a batch,
  * and at another address. (That they do not depend on threads: every test of run_everywhere.) And the arena that models
  * take their memory from. */
-#include "nn.h"
+#include "tests/unit/nn.h"
 
-#include "../../libcommon/nn/arena.h"
-#include "../../libcommon/nn/conv.h"
+#include "libcommon/nn/arena.h"
+#include "libcommon/nn/conv.h"
 
 enum { ITEMS = 3, AT = 3 }; /* AT: floats that the second placement is away from an aligned one */
 

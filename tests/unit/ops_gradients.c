@@ -2,10 +2,10 @@
  * precision. The loss is the sum of dy[i] y[i] over the result y, so that its gradient by the result is dy, as random
  * as everything else. Small shapes are checked at every coordinate, large ones (to cross the tiles) at some, and along
  * a random direction. */
-#include "nn.h"
+#include "tests/unit/nn.h"
 
-#include "../../libcommon/nn/conv.h"
-#include "../../libcommon/nn/reference.h"
+#include "libcommon/nn/conv.h"
+#include "libcommon/nn/reference.h"
 
 #define TOLERANCE 1e-5
 

@@ -1,9 +1,9 @@
 /* Checkpoints of the same shape by other names: HuBERT's and wav2vec2's, bare or under a head, old and new weight norm;
  * and what only looks like them is refused by name. */
-#include "../test.h"
-#include "../../formats/file.h"
-#include "../../formats/model_write.h"
-#include "../../libcommon/models/weights.h"
+#include "formats/checkpoint/write.h"
+#include "formats/file.h"
+#include "libcommon/models/weights.h"
+#include "tests/test.h"
 
 #include <sys/stat.h>
 

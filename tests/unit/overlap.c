@@ -1,9 +1,9 @@
 /* Reading ahead and writing behind: the bytes and events of the stream library itself, whichever thread does the work;
  * an end when it is asked for; errors that arrive. */
-#include "../../libcommon/base/pool.h"
-#include "../../libcommon/base/read_ahead.h"
-#include "../../libcommon/base/write_behind.h"
-#include "stream.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/program/read_ahead.h"
+#include "libcommon/program/write_behind.h"
+#include "tests/unit/stream.h"
 
 #include <errno.h>
 #include <signal.h>

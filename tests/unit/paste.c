@@ -1,6 +1,6 @@
 /* Codes of several teachers side by side: over chunks of any length, with what fails on the way. */
-#include "../../libcommon/tensor/paste.h"
-#include "stream.h"
+#include "libcommon/tensor/paste.h"
+#include "tests/unit/stream.h"
 
 #include <unistd.h>
 
@@ -87,6 +87,14 @@ typedef struct pasted {
     mert_error e;
 } pasted;
 
+static int unheard(const mert_inputs *in, int event, const mert_error *e)
+{
+    (void)in;
+    (void)event;
+    (void)e;
+    return 0;
+}
+
 /* Whatever comes, and whether every code is where it belongs. */
 static void read_pasted(pasted *x, int n, int64_t tolerance)
 {
@@ -98,7 +106,7 @@ static void read_pasted(pasted *x, int n, int64_t tolerance)
         snprintf(path[i], sizeof path[i], "%s", test_tmp(i == 0 ? "a.mts" : i == 1 ? "b.mts" : "c.mts"));
         mert_inputs_open(&in[i], &files[i], 1);
     }
-    mert_paste *p = mert_paste_new(in, n, tolerance);
+    mert_paste *p = mert_paste_new(in, n, tolerance, unheard);
     int64_t t = 0;
     for (int event; (event = mert_paste_next(p, &x->e)) > MTS_EOF || !(x->final = event, 1);) {
         const mts_record *r = mert_paste_record(p);

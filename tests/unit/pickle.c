@@ -1,6 +1,6 @@
-#include "model_file.h"
+#include "tests/unit/model_file.h"
 
-#include "../../formats/pickle.h"
+#include "formats/checkpoint/pickle.h"
 
 static mert_pickle *read_bytes(bytes *b, mert_error *e)
 {

@@ -1,13 +1,13 @@
 /* Probes: measures against values by hand, folds that never leak, the linear probe against its own conditions for a
  * minimum and the closed form, nets against what a linear probe can and cannot do, the same answer on any number of
  * threads. */
-#include "../test.h"
+#include "tests/test.h"
 
-#include "../../libcommon/base/pool.h"
-#include "../../libcommon/base/random.h"
-#include "../../libcommon/probe/folds.h"
-#include "../../libcommon/probe/net.h"
-#include "../../libcommon/probe/probe.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/base/random.h"
+#include "libcommon/probe/folds.h"
+#include "libcommon/probe/net.h"
+#include "libcommon/probe/probe.h"
 
 static double normal(uint32_t what, int64_t i)
 {

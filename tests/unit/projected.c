@@ -1,11 +1,11 @@
 /* Quantisers with projections: against the definition in double, trained and random ones, their file, stacked frames.
  */
-#include "../test.h"
+#include "tests/test.h"
 
-#include "../../libcommon/base/pool.h"
-#include "../../libcommon/base/random.h"
-#include "../../libcommon/teachers/features.h"
-#include "../../libcommon/teachers/projected.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/base/random.h"
+#include "libcommon/teachers/features.h"
+#include "libcommon/teachers/rvq/projected.h"
 
 enum { N = 1500, W = 6, STACK = 2, S = W * STACK, D = 4, K = 3, V = 24 };
 

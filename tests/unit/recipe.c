@@ -1,6 +1,6 @@
-#include "../../libcommon/train/recipe.h"
-#include "../../libcommon/models/weights.h"
-#include "../test.h"
+#include "libcommon/models/weights.h"
+#include "libcommon/train/recipe/recipe.h"
+#include "tests/test.h"
 
 static mert_error e;
 
@@ -298,7 +298,7 @@ TEST(heads_come_from_the_labels)
     CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && c.codebooks == 3 && c.classes[2] == 200);
 }
 
-/* libcommon/train/filters.h: three channels of one frequency; their rectified answers add up to about the same at every
+/* libcommon/train/recipe/sinusoids.h: three channels of one frequency; their rectified answers add up to about the same at every
  * phase, and the frequency that a triple answers to most is its own. */
 static double answer(const mert_weights *w, int triple, double f, double phase)
 {

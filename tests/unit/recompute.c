@@ -3,9 +3,9 @@
  * say how the loss moves; those of the third are off by no more than the bound below. Small models of every kind, with
  * every dropout, LayerDrop, masks; clips so short that the extractor takes them all at once, and so long that it takes
  * one, then two at a time. */
-#include "nn.h"
+#include "tests/unit/nn.h"
 
-#include "../../libcommon/train/trainer.h"
+#include "libcommon/train/trainer.h"
 
 enum { CLIPS = 3, CODEBOOKS = 2, KINDS = 5, LONGEST = 9000 };
 

@@ -1,13 +1,13 @@
 /* The pieces under all quantisers: row-invariant products and their nonlinearities, nearest codewords, residual
  * quantisation. */
-#include "../test.h"
+#include "tests/test.h"
 
-#include "../../libcommon/base/pool.h"
-#include "../../libcommon/base/random.h"
-#include "../../libcommon/teachers/nearest.h"
-#include "../../libcommon/teachers/codes.h"
-#include "../../libcommon/nn/rows.h"
-#include "../../libcommon/teachers/rvq.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/base/random.h"
+#include "libcommon/nn/cpu/rows.h"
+#include "libcommon/teachers/codes.h"
+#include "libcommon/teachers/kmeans/nearest.h"
+#include "libcommon/teachers/rvq/rvq.h"
 
 #include <float.h>
 

@@ -2,7 +2,7 @@
 #ifndef TEST_SIGNAL_H
 #define TEST_SIGNAL_H
 
-#include "../test.h"
+#include "tests/test.h"
 
 #include <stdint.h>
 

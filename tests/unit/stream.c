@@ -1,6 +1,6 @@
 /* The stream library on sound streams: what is written is read, the bytes depend on the content alone, zstd reads them
  * too. */
-#include "stream.h"
+#include "tests/unit/stream.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -2,8 +2,8 @@
 #ifndef TEST_STREAM_H
 #define TEST_STREAM_H
 
-#include "../../formats/stream/mts.h"
-#include "../test.h"
+#include "formats/stream/mts.h"
+#include "tests/test.h"
 
 #include <inttypes.h>
 

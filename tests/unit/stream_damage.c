@@ -1,6 +1,6 @@
 /* Contract S6: one flipped byte costs at most one record and is never silent; S5: a stream cut short is always an
  * error. */
-#include "stream.h"
+#include "tests/unit/stream.h"
 
 #include <sys/resource.h>
 

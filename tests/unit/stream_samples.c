@@ -1,5 +1,5 @@
 /* Replays formats/stream/valid and invalid against the tables in their READMEs, the tried half of the specification. */
-#include "stream.h"
+#include "tests/unit/stream.h"
 
 #include <dirent.h>
 

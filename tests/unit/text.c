@@ -1,5 +1,5 @@
-#include "../../formats/text.h"
-#include "../test.h"
+#include "formats/text.h"
+#include "tests/test.h"
 
 static mert_error err;
 

@@ -3,9 +3,9 @@
 #ifndef TEST_TRAIN_CORPUS_H
 #define TEST_TRAIN_CORPUS_H
 
-#include "../../formats/file.h"
-#include "../../libcommon/train/data.h"
-#include "../test.h"
+#include "formats/file.h"
+#include "libcommon/train/loader.h"
+#include "tests/test.h"
 
 enum { ITEMS = 40, CLASSES = 97, STRIDE = 320, ROW = 200000 };
 

@@ -1,7 +1,7 @@
 /* Corpora and batches. */
-#include "train_corpus.h"
+#include "tests/unit/train_corpus.h"
 
-#include "../../libcommon/train/run_inputs.h"
+#include "libcommon/train/run_inputs.h"
 
 /* ---- batches ---- */
 

@@ -1,5 +1,5 @@
 /* Corpora of shards and of arrays, crops that begin anywhere or whose length changes, masks as the recipe says. */
-#include "train_corpus.h"
+#include "tests/unit/train_corpus.h"
 
 #include <unistd.h>
 

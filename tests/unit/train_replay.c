@@ -1,6 +1,6 @@
 /* An old corpus beside the new one: how much of it is heard, that it is what it says, and that it is the same however
  * one comes there. */
-#include "train_corpus.h"
+#include "tests/unit/train_corpus.h"
 
 static const spec new_one = {"new", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0, 0};
 static const spec old_one = {"old", MTS_I16, 24000, 320, 2, 11, 12, -1, 0xc0de, 0, 24000, 0, 0};

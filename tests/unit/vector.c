@@ -1,9 +1,9 @@
 /* The vectorised loops of every instruction set that this machine has, against double precision; how exact gelu, exp
  * and the sigmoid are. */
-#include "../../libcommon/base/random.h"
-#include "../../libcommon/nn/reference.h"
-#include "../../libcommon/nn/vector.h"
-#include "../test.h"
+#include "libcommon/base/random.h"
+#include "libcommon/nn/cpu/vector.h"
+#include "libcommon/nn/reference.h"
+#include "tests/test.h"
 
 static const mert_vector *vector; /* the table under test */
 static const char *set;

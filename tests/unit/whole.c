@@ -1,8 +1,8 @@
 /* What containers promise of themselves: right answers on small ones made here, and none but an answer on damaged
  * bytes. */
-#include "../test.h"
+#include "tests/test.h"
 
-#include "../../libcommon/audio/whole.h"
+#include "libcommon/audio/container/whole.h"
 
 #include <stdint.h>
 

@@ -1,9 +1,9 @@
 /* Windows, pooling and the lengths of time they are asked for in, held against what their headers say, written down
  * plainly. */
-#include "../test.h"
-#include "../../libcommon/base/fraction.h"
-#include "../../libcommon/models/layers.h"
-#include "../../libcommon/models/windows.h"
+#include "libcommon/base/fraction.h"
+#include "libcommon/models/inference/layers.h"
+#include "libcommon/models/inference/windows.h"
+#include "tests/test.h"
 
 /* ---- lengths of time ---- */
 

@@ -2,9 +2,9 @@
 #ifndef MERT_KMEANS_COMMANDS_H
 #define MERT_KMEANS_COMMANDS_H
 
-#include "../../libcommon/base/options.h"
-#include "../../libcommon/teachers/codebook_file.h"
-#include "../../libcommon/teachers/nearest.h"
+#include "libcommon/program/options.h"
+#include "libcommon/teachers/codebook_file.h"
+#include "libcommon/teachers/kmeans/nearest.h"
 
 extern const mert_option kmeans_accumulate_options[], kmeans_merge_options[];
 int kmeans_accumulate(int argc, char **argv);

@@ -1,13 +1,13 @@
 /* One full iteration of k-means over a corpus that many jobs read. accumulate: features of a shard and the model in,
  * exact sums out. merge: the sums of all shards in, the next model out. */
-#include "commands.h"
+#include "tools/mert-kmeans/commands.h"
 
-#include "../../formats/file.h"
-#include "../../libcommon/base/filter.h"
-#include "../../libcommon/base/log.h"
-#include "../../libcommon/base/report.h"
-#include "../../libcommon/teachers/features.h"
-#include "../../libcommon/teachers/kmeans_shard.h"
+#include "formats/file.h"
+#include "libcommon/program/filter.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/report.h"
+#include "libcommon/teachers/features.h"
+#include "libcommon/teachers/kmeans/shard.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "endings.h"
+#include "tools/mert-manifest/endings.h"
 
 #include <ctype.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* The list of files, and DIR/files.tsv, its memory from scan to scan. */
-#include "scan.h"
+#include "tools/mert-manifest/scan.h"
 
-#include "../../formats/file.h"
-#include "../../formats/manifest.h"
+#include "formats/file.h"
+#include "formats/labels/manifest.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -3,7 +3,7 @@
 #ifndef MERT_MANIFEST_SCAN_H
 #define MERT_MANIFEST_SCAN_H
 
-#include "../../formats/error.h"
+#include "formats/error.h"
 
 #include <stdint.h>
 

@@ -1,8 +1,8 @@
 /* Shards that do not move: a file stays in the shard that it was dealt into, whatever comes and goes around it. */
-#include "scan.h"
+#include "tools/mert-manifest/scan.h"
 
-#include "../../formats/file.h"
-#include "../../formats/manifest.h"
+#include "formats/file.h"
+#include "formats/labels/manifest.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
 /* check: is the input whole? cmp: are two inputs the same, and if not, where and by how much? */
-#include "commands.h"
+#include "tools/mert-tensor/commands.h"
 
-#include "../../libcommon/base/finite.h"
-#include "../../libcommon/tensor/compare.h"
-#include "../../libcommon/base/report.h"
-#include "../../libcommon/tensor/statistics.h"
+#include "libcommon/program/report.h"
+#include "libcommon/tensor/compare.h"
+#include "libcommon/tensor/finite.h"
+#include "libcommon/tensor/statistics.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -156,7 +156,7 @@ int tensor_cmp_run(int argc, char **argv)
         mert_usage_error("two streams are compared: two files, or one and - for standard input");
     mert_inputs_open(&tensor_in, argv, 1);
     mert_inputs_open(&other, argv + 1, 1);
-    mert_comparison *c = mert_comparison_new(&tensor_in, &other, &tolerance);
+    mert_comparison *c = mert_comparison_new(&tensor_in, &other, &tolerance, mert_inputs_report);
     while (c && !ferror(stdout) && (rc = mert_comparison_next(c, &d)) == 1) {
         print_difference(&d);
         beyond += d.beyond;

@@ -3,8 +3,8 @@
 #ifndef MERT_TENSOR_COMMANDS_H
 #define MERT_TENSOR_COMMANDS_H
 
-#include "../../libcommon/tensor/inputs.h"
-#include "../../libcommon/base/options.h"
+#include "libcommon/program/options.h"
+#include "libcommon/tensor/inputs.h"
 
 #include <stdint.h>
 

@@ -4,14 +4,14 @@
  *
  *     pass over everything once: where does each item lie, and which ones failed?
  *       -> read the items in the manifest's order */
-#include "gather.h"
+#include "tools/mert-tensor/gather.h"
 
-#include "commands.h"
+#include "tools/mert-tensor/commands.h"
 
-#include "../../formats/file.h"
-#include "../../formats/manifest.h"
-#include "../../libcommon/base/ending.h"
-#include "../../libcommon/base/report.h"
+#include "formats/file.h"
+#include "formats/labels/manifest.h"
+#include "libcommon/program/report.h"
+#include "libcommon/program/signals.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 #ifndef MERT_TENSOR_GATHER_H
 #define MERT_TENSOR_GATHER_H
 
-#include "../../libcommon/base/options.h"
+#include "libcommon/program/options.h"
 
 extern const mert_option tensor_gather_options[];
 int tensor_gather_run(int argc, char **argv);

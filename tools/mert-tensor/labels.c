@@ -1,13 +1,13 @@
-/* Label files, in either of their forms (formats/labels.h), and code streams: labels writes the one from the other,
+/* Label files, in either of their forms (formats/labels/labels.h), and code streams: labels writes the one from the other,
  * from-labels reads them back. Codes that were made in shards become the files that one run over everything would have
  * written with --labels. dict and to-fairseq make of label files what fairseq wants beside or instead of them. */
-#include "commands.h"
+#include "tools/mert-tensor/commands.h"
 
-#include "../../formats/file.h"
-#include "../../formats/labels_export.h"
-#include "../../libcommon/base/log.h"
-#include "../../libcommon/base/report.h"
-#include "../../libcommon/tensor/paste.h"
+#include "formats/file.h"
+#include "formats/labels/export.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/report.h"
+#include "libcommon/tensor/paste.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

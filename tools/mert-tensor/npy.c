@@ -1,10 +1,10 @@
 /* from-npy, to-npy: NumPy's arrays as records, and back. */
-#include "commands.h"
+#include "tools/mert-tensor/commands.h"
 
-#include "../../formats/file.h"
-#include "../../formats/manifest.h"
-#include "../../libcommon/tensor/npy_record.h"
-#include "../../libcommon/base/report.h"
+#include "formats/file.h"
+#include "formats/labels/manifest.h"
+#include "libcommon/program/report.h"
+#include "libcommon/tensor/npy_record.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* paste: codes of several teachers side by side. */
-#include "commands.h"
+#include "tools/mert-tensor/commands.h"
 
-#include "../../libcommon/base/report.h"
-#include "../../libcommon/tensor/paste.h"
+#include "libcommon/program/report.h"
+#include "libcommon/tensor/paste.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -75,7 +75,7 @@ int tensor_paste_run(int argc, char **argv)
     mert_inputs *in = calloc((size_t)argc, sizeof *in);
     for (int i = 0; in && i < argc; i++)
         mert_inputs_open(&in[i], &argv[i], 1);
-    mert_paste *p = in ? mert_paste_new(in, argc, tolerance) : NULL;
+    mert_paste *p = in ? mert_paste_new(in, argc, tolerance, mert_inputs_report) : NULL;
     if (!p)
         mert_report_broken("out of memory");
     for (int more = p != NULL; more; more = !rc && event != MTS_EOF) {

@@ -1,12 +1,12 @@
 /* stat: the numbers of the numbers. Of features their moments; of codes what there is to know of a teacher before a
  * training is paid for: how its classes are used, and what they tell of reference labels. */
-#include "commands.h"
+#include "tools/mert-tensor/commands.h"
 
-#include "../../libcommon/base/report.h"
-#include "../../libcommon/tensor/joint.h"
-#include "../../libcommon/tensor/paste.h"
-#include "../../libcommon/tensor/statistics.h"
-#include "../../libcommon/tensor/values.h"
+#include "libcommon/program/report.h"
+#include "libcommon/tensor/joint.h"
+#include "libcommon/tensor/paste.h"
+#include "libcommon/tensor/statistics.h"
+#include "libcommon/tensor/values.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -247,7 +247,7 @@ static int stat_against(int argc, char **argv)
         mert_usage_error("one stream of codes is held against one of reference labels");
     mert_inputs_open(&in[0], &files[0], 1);
     mert_inputs_open(&in[1], &files[1], 1);
-    mert_paste *p = mert_paste_new(in, 2, tolerance);
+    mert_paste *p = mert_paste_new(in, 2, tolerance, mert_inputs_report);
     if (!p)
         mert_report_broken("out of memory");
     for (int event; p && !stop && (event = mert_paste_next(p, &tensor_error)) != MTS_EOF;)

@@ -1,8 +1,8 @@
 /* text: the numbers themselves. */
-#include "commands.h"
+#include "tools/mert-tensor/commands.h"
 
-#include "../../libcommon/base/report.h"
-#include "../../libcommon/tensor/values.h"
+#include "libcommon/program/report.h"
+#include "libcommon/tensor/values.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
-#include "corpora.h"
+#include "tools/mert-train/corpora.h"
 
-#include "../../formats/file.h"
-#include "../../libcommon/base/log.h"
-#include "../../libcommon/base/report.h"
-#include "../../libcommon/train/pack.h"
+#include "formats/file.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/report.h"
+#include "libcommon/train/data/pack.h"
 
 #include <math.h>
 #include <stdio.h>

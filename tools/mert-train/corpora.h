@@ -3,8 +3,8 @@
 #ifndef MERT_TRAIN_CORPORA_H
 #define MERT_TRAIN_CORPORA_H
 
-#include "../../libcommon/base/options.h"
-#include "../../libcommon/train/session.h"
+#include "libcommon/program/options.h"
+#include "libcommon/train/session.h"
 
 typedef struct corpus_names {
     const char *manifest;

@@ -1,8 +1,9 @@
-#include "processes.h"
+#include "tools/mert-train/processes.h"
 
-#include "../../libcommon/base/log.h"
-#include "../../libcommon/base/options.h"
-#include "../../libcommon/train/state.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/train/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +29,10 @@ static int neighbours(const mert_exchange *x)
 static void share_cores(const mert_exchange *x)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN), share = cores / neighbours(x);
-    if (!mert_options.threads_given && share < mert_options.threads)
+    if (!mert_options.threads_given && share < mert_options.threads) {
         mert_options.threads = share > 1 ? (int)share : 1;
+        mert_pool_set_threads(mert_options.threads);
+    }
 }
 
 /* Process 0 speaks for all; the others speak of what is wrong with themselves. */

@@ -2,7 +2,7 @@
 #ifndef MERT_TRAIN_PROCESSES_H
 #define MERT_TRAIN_PROCESSES_H
 
-#include "../../libcommon/train/exchange.h"
+#include "libcommon/train/parallel/exchange.h"
 
 /* The processes of this run: `wanted` ones of this machine, or those that mpirun or srun have started, or this one.
  * Returns NULL if this process has nothing to compute: *status is then what it is to exit with, or minus the signal to

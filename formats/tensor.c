@@ -1,0 +1,108 @@
+#include "formats/tensor.h"
+
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensor files are read in place: a little-endian machine is needed"
+#endif
+
+static const struct { const char *name; size_t size; } kinds[] = {
+    [MERT_E_F32] = {"F32", 4}, [MERT_E_F16] = {"F16", 2}, [MERT_E_BF16] = {"BF16", 2}, [MERT_E_F64] = {"F64", 8},
+    [MERT_E_I64] = {"I64", 8}, [MERT_E_I32] = {"I32", 4}, [MERT_E_I16] = {"I16", 2},   [MERT_E_I8] = {"I8", 1},
+    [MERT_E_U8] = {"U8", 1},   [MERT_E_BOOL] = {"BOOL", 1},
+    [MERT_E_OTHER] = {"other", 0}};
+
+size_t mert_element_size(mert_element t)
+{
+    return kinds[t].size;
+}
+
+const char *mert_element_name(mert_element t)
+{
+    return kinds[t].name;
+}
+
+int mert_element_is_real(mert_element t)
+{
+    return t == MERT_E_F32 || t == MERT_E_F16 || t == MERT_E_BF16 || t == MERT_E_F64;
+}
+
+const char *mert_tensor_type(const mert_tensor *t)
+{
+    return t->type < MERT_E_OTHER ? kinds[t->type].name : t->other;
+}
+
+int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements)
+{
+    int64_t n = 1;
+    int empty = 0;
+    for (int i = 0; i < ndim; i++) {
+        if (shape[i] < 0)
+            return -1;
+        empty |= shape[i] == 0;
+    }
+    for (int i = 0; i < ndim && !empty; i++)
+        if (__builtin_mul_overflow(n, shape[i], &n))
+            return -1;
+    *elements = empty ? 0 : n;
+    return 0;
+}
+
+int mert_shape_bytes(int ndim, const int64_t *shape, mert_element type, uint64_t *bytes)
+{
+    int64_t n;
+    if (mert_shape_elements(ndim, shape, &n) || n > INT64_MAX / 8)
+        return -1;
+    *bytes = (uint64_t)n * mert_element_size(type);
+    return 0;
+}
+
+static float float_of_bits(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* IEEE 754 binary16, exactly; subnormals are multiples of 2^-24. */
+static float float_of_half(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
+    if (exponent == 0) {
+        float f = (float)fraction * 0x1p-24f;
+        return sign ? -f : f;
+    }
+    if (exponent == 31)
+        return float_of_bits(sign | 0x7f800000u | fraction << 13);
+    return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
+}
+
+/* Elements may lie at any address: each is copied out before it is looked at. */
+#define EACH(type, expression)                                             \
+    for (int64_t i = 0; i < t->elements; i++) {                            \
+        type v;                                                            \
+        memcpy(&v, (const char *)t->data + (size_t)i * sizeof v, sizeof v); \
+        to[i] = (expression);                                              \
+    }                                                                      \
+    break
+
+int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
+{
+    switch (t->type) {
+    case MERT_E_F32:
+        if (t->elements)
+            memcpy(to, t->data, (size_t)t->elements * sizeof *to);
+        break;
+    case MERT_E_F16: EACH(uint16_t, float_of_half(v));
+    case MERT_E_BF16: EACH(uint16_t, float_of_bits((uint32_t)v << 16));
+    case MERT_E_F64: EACH(double, (float)v);
+    case MERT_E_I64: EACH(int64_t, (float)v);
+    case MERT_E_I32: EACH(int32_t, (float)v);
+    case MERT_E_I16: EACH(int16_t, (float)v);
+    case MERT_E_I8: EACH(int8_t, (float)v);
+    case MERT_E_U8: EACH(uint8_t, (float)v);
+    case MERT_E_BOOL: EACH(uint8_t, v ? 1.0f : 0.0f);
+    default: return mert_fail(e, "%s: its elements are of type %s, which is not read", t->name, t->other);
+    }
+    return 0;
+}

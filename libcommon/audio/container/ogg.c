@@ -1,0 +1,564 @@
+#define _GNU_SOURCE
+#include "libcommon/audio/container/ogg.h"
+
+#include "libcommon/audio/container/span.h"
+
+#include <errno.h>
+#include <libavcodec/vorbis_parser.h>
+#include <libavutil/error.h>
+#include <libavutil/mem.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    HEAD = 27,
+    PAGE_MAX = HEAD + 255 + 255 * 255,
+    CONTINUED = 1, FIRST = 2, LAST = 4, /* flags of a page */
+    STREAMS_MAX = 64,                   /* in a link: those behind are not looked at */
+    SETUP_MAX = 1 << 20,                /* bytes of Vorbis headers; longer ones tell nothing */
+    PADDING = 64,                       /* zeros behind what FFmpeg parses */
+    WINDOW = 1 << 18
+};
+
+static uint32_t little(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static int64_t granule_of(const unsigned char *page)
+{
+    return (int64_t)((uint64_t)little(page + 6) | (uint64_t)little(page + 10) << 32);
+}
+
+/* ---- packets ---- */
+
+typedef enum codec { OTHER, VORBIS, OPUS, AUDIO } codec; /* AUDIO: audio whose packets are not looked into */
+
+/* What is known of a stream on the way. A packet may lie on several pages; of an audio packet only its first bytes
+ * matter, of Vorbis headers all. */
+typedef struct track {
+    codec codec;
+    uint32_t next;                /* the number of its next page */
+    int64_t packets;              /* that began, headers included */
+    int open;                     /* the last one goes on on the next page */
+    unsigned char first[2 + PADDING];
+    int64_t size;                 /* of the packet at hand, so far */
+    unsigned char *setup;         /* Vorbis: its first and third header, for FFmpeg's parser */
+    int64_t setup_size, ident_size;
+    AVVorbisParseContext *parser;
+    int primed;                   /* Vorbis: a first audio packet, which gives no samples, was there */
+    int64_t raw;                  /* samples that the packets so far decode to */
+    int64_t at, raw_at;           /* the last granule position and `raw` there; at -1: none yet */
+} track;
+
+static int frame_of_opus(int config)
+{
+    static const int silk[] = {480, 960, 1920, 2880}, celt[] = {120, 240, 480, 960};
+    if (config < 12)
+        return silk[config & 3];
+    return config < 16 ? 480 << (config & 1) : celt[config & 3];
+}
+
+int mert_opus_samples(const unsigned char *packet, int64_t size)
+{
+    int code, count;
+    if (size < 1)
+        return 0;
+    code = packet[0] & 3;
+    count = !code ? 1 : code < 3 ? 2 : size > 1 ? packet[1] & 63 : 0;
+    count *= frame_of_opus(packet[0] >> 3);
+    return count <= 5760 ? count : 0;
+}
+
+/* The two headers as FFmpeg keeps them: three packets behind their sizes, of which the second may be empty. */
+static AVVorbisParseContext *parser_of(const track *t)
+{
+    AVVorbisParseContext *parser = NULL;
+    unsigned char *extradata;
+    int64_t size = 3 + t->setup_size;
+    if (t->ident_size != 30 || t->setup_size <= t->ident_size || !(extradata = calloc(1, (size_t)size + PADDING)))
+        return NULL;
+    extradata[0] = 2;
+    extradata[1] = 30;
+    memcpy(extradata + 3, t->setup, (size_t)t->setup_size);
+    parser = av_vorbis_parse_init(extradata, (int)size);
+    free(extradata);
+    return parser;
+}
+
+static int is_vorbis_header(const track *t)
+{
+    return t->codec == VORBIS && t->packets <= 3;
+}
+
+/* Some bytes of the packet at hand. */
+static int add_bytes(track *t, const unsigned char *p, int64_t n, mert_error *e)
+{
+    int64_t room = 2 - t->size;
+    if (room > 0)
+        memcpy(t->first + t->size, p, (size_t)(n < room ? n : room));
+    t->size += n;
+    if (is_vorbis_header(t) && t->packets != 2 && t->setup_size >= 0) {
+        unsigned char *more = t->setup_size + n > SETUP_MAX ? NULL : realloc(t->setup, (size_t)(t->setup_size + n + 1));
+        if (!more && t->setup_size + n <= SETUP_MAX)
+            return mert_fail(e, "out of memory");
+        if (!more) {
+            t->setup_size = -1;
+            return 0;
+        }
+        t->setup = more;
+        memcpy(t->setup + t->setup_size, p, (size_t)n);
+        t->setup_size += n;
+    }
+    return 0;
+}
+
+/* The packet at hand is whole. Returns whether it is one of audio. */
+static int end_packet(track *t)
+{
+    int n;
+    if (t->packets <= (t->codec == VORBIS ? 3 : 2)) {
+        if (t->codec == VORBIS && t->packets == 1)
+            t->ident_size = t->size;
+        if (t->codec == VORBIS && t->packets == 3 && t->setup_size > 0)
+            t->parser = parser_of(t);
+        return 0;
+    }
+    if (t->codec == OPUS)
+        t->raw += mert_opus_samples(t->first, t->size);
+    if (t->codec == VORBIS && t->parser && t->size > 0 &&
+        (n = av_vorbis_parse_frame(t->parser, t->first, t->size < 2 ? 1 : 2)) > 0) {
+        t->raw += t->primed ? n : 0;
+        t->primed = 1;
+    }
+    return 1;
+}
+
+/* The packets of a page. Returns how many of audio end on it, -1: no memory. */
+static int take_packets(track *t, const unsigned char *page, mert_error *e)
+{
+    const unsigned char *size = page + HEAD, *p = size + page[26];
+    int ended = 0, lost = page[5] & CONTINUED && !t->open; /* the rest of a packet whose beginning is not there */
+    if (!(page[5] & CONTINUED))
+        t->open = 0;
+    for (int i = 0; i < page[26]; p += size[i++]) {
+        if (lost) {
+            lost = size[i] == 255;
+            continue;
+        }
+        if (!t->open) {
+            t->packets++;
+            t->size = 0;
+        }
+        if (add_bytes(t, p, size[i], e))
+            return -1;
+        t->open = size[i] == 255;
+        if (!t->open)
+            ended += end_packet(t);
+    }
+    return ended;
+}
+
+/* ---- granule positions: what of the decoded samples counts ---- */
+
+static int64_t between(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* The first position tells where the stream begins: in front of zero, then the samples there are dropped; or later, as
+ * in what was cut out of a longer stream, which plays at once all the same. A stream of one page begins at zero, and
+ * its position tells where it ends (Vorbis I, A.2). The last position tells how much of the last page counts. */
+static void take_granule(mert_ogg_stream *s, track *t, const unsigned char *page, int audio_packets)
+{
+    int64_t granule = granule_of(page);
+    int last = page[5] & LAST;
+    if (!s->counted || granule == -1 || (!audio_packets && !last))
+        return;
+    if (t->at < 0 && !last)
+        s->skip += between(t->raw - granule, 0, t->raw);
+    if (last) {
+        int64_t begin = t->at < 0 ? 0 : t->at, before = t->at < 0 ? 0 : t->raw_at, some = t->raw - before;
+        int64_t counted = granule < begin ? 0 : granule - begin;
+        s->total = before + (counted < some ? counted : some) - s->skip;
+        if (s->total < 0)
+            s->total = 0;
+    }
+    t->at = granule < 0 ? 0 : granule;
+    t->raw_at = t->raw;
+}
+
+static codec codec_of(const unsigned char *packet, size_t size, mert_ogg_stream *s)
+{
+    if (size >= 19 && !memcmp(packet, "OpusHead", 8)) {
+        s->skip = packet[10] | packet[11] << 8;
+        return OPUS;
+    }
+    if (size >= 30 && !memcmp(packet, "\1vorbis", 7))
+        return VORBIS;
+    if (size >= 5 && !memcmp(packet, "\177FLAC", 5))
+        return AUDIO;
+    return size >= 8 && !memcmp(packet, "Speex   ", 8) ? AUDIO : OTHER;
+}
+
+/* ---- pages ---- */
+
+/* CRC-32 with polynomial 0x04c11db7, most significant bit first, beginning with zero; its own field counts as zeros. */
+static uint32_t page_crc(const uint32_t table[256], const unsigned char *page, size_t size)
+{
+    uint32_t crc = 0;
+    for (size_t i = 0; i < size; i++)
+        crc = crc << 8 ^ table[(crc >> 24 ^ (i >= 22 && i < 26 ? 0 : page[i])) & 255];
+    return crc;
+}
+
+static void make_crc_table(uint32_t table[256])
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        table[i] = i << 24;
+        for (int bit = 0; bit < 8; bit++)
+            table[i] = table[i] << 1 ^ (table[i] >> 31 ? 0x04c11db7 : 0);
+    }
+}
+
+/* Bytes of a page, whose head and sizes are there. */
+static size_t page_size(const unsigned char *p)
+{
+    size_t size = HEAD + p[26];
+    for (int i = 0; i < p[26]; i++)
+        size += p[HEAD + i];
+    return size;
+}
+
+/* A walk: what was read and not yet passed, and the link at hand. */
+typedef struct walk {
+    AVIOContext *io;
+    int failed;                   /* FFmpeg's code, if reading did */
+    int one_link;                 /* the end is in front of the next link's first page, too */
+    size_t given;                 /* of a pipe: the page before data[at] is to be given from here on */
+    mert_ogg *ogg;
+    mert_ogg_link *link;          /* the last one */
+    track tracks[STREAMS_MAX];    /* of its streams */
+    int begun;                    /* it has more than first pages */
+    int last;                     /* its latest page was a last one */
+    int64_t pos;                  /* in the file, of data[at] */
+    size_t at, n;
+    uint32_t table[256];
+    unsigned char data[WINDOW];
+} walk;
+
+/* Reads until n bytes are there, of a pipe no more; returns how many there are, fewer only at the end. */
+static size_t look(walk *w, size_t n)
+{
+    int got;
+    if (w->n - w->at >= n)
+        return w->n - w->at;
+    memmove(w->data, w->data + w->at, w->n - w->at);
+    w->n -= w->at;
+    w->at = w->given = 0;
+    while (w->n < n && (got = avio_read_partial(w->io, w->data + w->n, (int)(WINDOW - w->n))) != AVERROR_EOF && got) {
+        if (got < 0) {
+            w->failed = got;
+            break;
+        }
+        w->n += (size_t)got;
+    }
+    return w->n;
+}
+
+static void pass(walk *w, size_t n)
+{
+    w->at += n;
+    w->pos += (int64_t)n;
+}
+
+/* To the next page. Tags or zeros between pages or behind the last one do no harm; a missing page shows by its number.
+ * 0: none. */
+static int find_page(walk *w)
+{
+    size_t left;
+    while ((left = look(w, 4)) >= 4) {
+        const unsigned char *p = w->data + w->at, *found = memmem(p, left, "OggS", 4);
+        pass(w, found ? (size_t)(found - p) : left - 3);
+        if (found)
+            return 1;
+    }
+    return 0;
+}
+
+static void fault(walk *w, const char *what)
+{
+    w->ogg->fault_at = w->pos;
+    mert_fail(&w->ogg->fault, "%s at byte %lld", what, (long long)w->pos);
+}
+
+/* ---- links ---- */
+
+static void forget_tracks(walk *w)
+{
+    for (int i = 0; i < STREAMS_MAX; i++) {
+        free(w->tracks[i].setup);
+        av_vorbis_parse_free(&w->tracks[i].parser);
+    }
+    memset(w->tracks, 0, sizeof w->tracks);
+}
+
+/* Where the link at hand ends, be it by the next one's beginning: its audio streams have their last pages, or, if it
+ * has no audio that is known here, its latest page is one. */
+static void end_link(walk *w)
+{
+    int audio = 0, open = 0;
+    if (!w->link)
+        return;
+    for (int i = 0; i < w->link->n; i++) {
+        audio += w->link->streams[i].audio;
+        open += w->link->streams[i].audio && !w->link->streams[i].last;
+    }
+    if (audio ? open : !w->last)
+        fault(w, "an Ogg stream without its last page");
+}
+
+static int begin_link(walk *w, mert_error *e)
+{
+    mert_ogg *o = w->ogg;
+    if (!(o->n & (o->n - 1))) { /* 0, 1, 2, 4, ... */
+        mert_ogg_link *more = realloc(o->links, (size_t)(o->n ? 2 * o->n : 1) * sizeof *more);
+        if (!more)
+            return mert_fail(e, "out of memory");
+        o->links = more;
+    }
+    w->link = &o->links[o->n++];
+    *w->link = (mert_ogg_link){.begin = o->n > 1 ? w->pos : 0};
+    forget_tracks(w);
+    w->begun = 0;
+    return 0;
+}
+
+/* The stream of a page, if need be a new one; n if there are too many. -1: no memory. */
+static int stream_of(walk *w, const unsigned char *page, mert_error *e)
+{
+    mert_ogg_link *link = w->link;
+    uint32_t serial = little(page + 14);
+    mert_ogg_stream *more;
+    int i = 0;
+    while (i < link->n && link->streams[i].serial != serial)
+        i++;
+    if (i < link->n || i == STREAMS_MAX)
+        return i;
+    if (!(more = realloc(link->streams, (size_t)(i + 1) * sizeof *more)))
+        return mert_fail(e, "out of memory");
+    link->streams = more;
+    more[i] = (mert_ogg_stream){.serial = serial, .total = -1};
+    w->tracks[i].codec = codec_of(page + HEAD + page[26], page_size(page) - HEAD - page[26], &more[i]);
+    more[i].audio = w->tracks[i].codec != OTHER;
+    w->tracks[i].next = little(page + 18);
+    w->tracks[i].at = -1;
+    link->n++;
+    return i;
+}
+
+static int begins_link(const walk *w, const unsigned char *page)
+{
+    return page[5] & FIRST && w->begun;
+}
+
+/* A whole page with the right checksum. */
+static int take_page(walk *w, const unsigned char *page, mert_error *e)
+{
+    int i, packets;
+    if (!w->link || begins_link(w, page)) {
+        end_link(w);
+        if (w->ogg->fault_at >= 0)
+            return 0;
+        if (begin_link(w, e))
+            return -1;
+    }
+    w->begun |= !(page[5] & FIRST);
+    w->last = page[5] & LAST;
+    if ((i = stream_of(w, page, e)) < 0)
+        return -1;
+    if (i == STREAMS_MAX)
+        return 0;
+    if (w->tracks[i].next != little(page + 18)) {
+        fault(w, "an Ogg page is missing");
+        return 0;
+    }
+    w->tracks[i].next++;
+    if ((packets = take_packets(&w->tracks[i], page, e)) < 0)
+        return -1;
+    w->link->streams[i].counted = w->tracks[i].codec == OPUS || w->tracks[i].parser;
+    take_granule(&w->link->streams[i], &w->tracks[i], page, packets);
+    w->link->streams[i].last |= w->last != 0;
+    return 0;
+}
+
+/* The page at hand; 0 if it is cut off. */
+static size_t look_at_page(walk *w)
+{
+    size_t size;
+    if (look(w, HEAD) < HEAD || look(w, HEAD + w->data[w->at + 26]) < (size_t)HEAD + w->data[w->at + 26])
+        return 0;
+    size = page_size(w->data + w->at);
+    return look(w, size) < size ? 0 : size;
+}
+
+/* One page further, or over what is none. 0: there is more, 1: the end or a fault, -1: no memory. */
+static int step(walk *w, mert_error *e)
+{
+    size_t left = look(w, 4), size;
+    int64_t here = w->pos;
+    if (left < 4 || memcmp(w->data + w->at, "OggS", 4)) {
+        if (find_page(w))
+            return 0;
+        if (!w->last) {
+            w->pos = here;
+            if (left)
+                fault(w, "no Ogg page");
+        }
+        if (w->ogg->fault_at < 0)
+            end_link(w);
+        return 1;
+    }
+    if (!(size = look_at_page(w)))
+        fault(w, "an Ogg page is cut off");
+    else if (page_crc(w->table, w->data + w->at, size) != little(w->data + w->at + 22))
+        fault(w, "an Ogg page with a wrong checksum");
+    else if (w->one_link && begins_link(w, w->data + w->at)) {
+        end_link(w);
+        return 1;
+    } else if (take_page(w, w->data + w->at, e))
+        return -1;
+    if (w->ogg->fault_at < 0) {
+        w->given = w->at;
+        pass(w, size);
+        w->link->end = w->pos;
+    }
+    return w->ogg->fault_at >= 0;
+}
+
+static walk *walk_new(AVIOContext *io, mert_ogg *to, mert_error *e)
+{
+    walk *w = calloc(1, sizeof *w);
+    *to = (mert_ogg){.fault_at = -1};
+    if (!w) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    w->io = io;
+    w->ogg = to;
+    make_crc_table(w->table);
+    return w;
+}
+
+static void walk_free(walk *w)
+{
+    if (w)
+        forget_tracks(w);
+    free(w);
+}
+
+int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e)
+{
+    AVIOContext *io = mert_span_open(path, 0, INT64_MAX, e);
+    walk *w = io ? walk_new(io, to, e) : NULL;
+    int how = w ? 0 : -1;
+    if (!io)
+        *to = (mert_ogg){.fault_at = -1};
+    while (!how)
+        how = step(w, e);
+    if (how > 0 && w->failed)
+        how = mert_fail(e, "cannot read: %s", strerror(AVUNERROR(w->failed)));
+    if (to->n) /* what is behind it all is the last link's */
+        to->links[to->n - 1].end = INT64_MAX;
+    walk_free(w);
+    mert_span_close(&io);
+    return how < 0 ? -1 : 0;
+}
+
+/* ---- pipes ---- */
+
+struct mert_ogg_pipe {
+    walk *walk;
+    AVIOContext *link;   /* what FFmpeg reads of the link at hand */
+    mert_error why;
+    int broken;          /* no memory: why */
+};
+
+/* Whole pages, each walked over before the first byte of it is given. */
+static int give(void *self, uint8_t *to, int n)
+{
+    mert_ogg_pipe *p = self;
+    walk *w = p->walk;
+    size_t some;
+    int how = 0;
+    while (!how && w->given == w->at && w->ogg->fault_at < 0 && !p->broken)
+        how = step(w, &p->why);
+    p->broken |= how < 0;
+    if (w->given == w->at)
+        return p->broken ? AVERROR(ENOMEM) : w->failed ? w->failed : AVERROR_EOF;
+    some = w->at - w->given < (size_t)n ? w->at - w->given : (size_t)n;
+    memcpy(to, w->data + w->given, some);
+    w->given += some;
+    return (int)some;
+}
+
+mert_ogg_pipe *mert_ogg_pipe_new(AVIOContext *from, mert_ogg *to, mert_error *e)
+{
+    mert_ogg_pipe *p = calloc(1, sizeof *p);
+    if (!p || !(p->walk = walk_new(from, to, e))) {
+        free(p);
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    p->walk->one_link = 1;
+    return p;
+}
+
+static void close_link(mert_ogg_pipe *p)
+{
+    if (p->link)
+        av_freep(&p->link->buffer);
+    avio_context_free(&p->link);
+}
+
+AVIOContext *mert_ogg_pipe_next(mert_ogg_pipe *p, mert_error *e)
+{
+    unsigned char *buffer = av_malloc(1 << 15);
+    close_link(p);
+    if (!buffer || !(p->link = avio_alloc_context(buffer, 1 << 15, 0, p, give, NULL, NULL))) {
+        av_free(buffer);
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    /* The page that ended the link before begins this one. */
+    p->walk->one_link = 0;
+    if (p->walk->ogg->n && step(p->walk, e) < 0) {
+        close_link(p);
+        return NULL;
+    }
+    p->walk->one_link = 1;
+    return p->link;
+}
+
+int mert_ogg_pipe_more(mert_ogg_pipe *p)
+{
+    walk *w = p->walk;
+    return !p->broken && !w->failed && w->ogg->fault_at < 0 && look(w, 4) >= 4 && !memcmp(w->data + w->at, "OggS", 4);
+}
+
+void mert_ogg_pipe_free(mert_ogg_pipe *p)
+{
+    if (!p)
+        return;
+    close_link(p);
+    walk_free(p->walk);
+    free(p);
+}
+
+void mert_ogg_free(mert_ogg *o)
+{
+    for (int64_t i = 0; i < o->n; i++)
+        free(o->links[i].streams);
+    free(o->links);
+    *o = (mert_ogg){.fault_at = -1};
+}

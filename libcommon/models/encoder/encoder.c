@@ -1,0 +1,422 @@
+/* From waveform to hidden states: extractor, projection, positional convolution, layers (REFERENCE 1, steps 1 to 6). */
+#include "libcommon/models/encoder/state.h"
+
+#include "libcommon/nn/cpu/rows.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static weight_bias pair(const mert_layout *l, const char *format, int i)
+{
+    char name[96], full[112];
+    weight_bias a;
+    snprintf(name, sizeof name, format, i);
+    snprintf(full, sizeof full, "%s.bias", name);
+    a.w = mert_layout_offset(l, "%s.weight", name);
+    a.b = mert_layout_find(l, full) ? mert_layout_offset(l, "%s.bias", name) : -1;
+    return a;
+}
+
+static void find_parameters(mert_encoder *m)
+{
+    const mert_layout *l = m->layout;
+    for (int i = 0; i < m->c->convs; i++) {
+        m->conv[i] = pair(l, "feature_extractor.conv_layers.%d.0", i);
+        if (m->c->extractor_layer_norm)
+            m->conv_norm[i] = pair(l, "feature_extractor.conv_layers.%d.2.1", i);
+        else if (i == 0)
+            m->conv_norm[i] = pair(l, "feature_extractor.conv_layers.%d.2", i);
+    }
+    m->feature_norm = pair(l, "layer_norm", 0);
+    m->projection = pair(l, "post_extract_proj", 0);
+    m->encoder_norm = pair(l, "encoder.layer_norm", 0);
+    m->mask_emb = mert_layout_offset(l, "mask_emb");
+    m->pos_g = mert_layout_offset(l, "encoder.pos_conv.0.weight_g");
+    m->pos_v = mert_layout_offset(l, "encoder.pos_conv.0.weight_v");
+    m->pos_bias = mert_layout_offset(l, "encoder.pos_conv.0.bias");
+    for (int i = 0; i < m->c->layers; i++) {
+        layer_parameters *p = &m->layers[i];
+        p->q = pair(l, "encoder.layers.%d.self_attn.q_proj", i);
+        p->k = pair(l, "encoder.layers.%d.self_attn.k_proj", i);
+        p->v = pair(l, "encoder.layers.%d.self_attn.v_proj", i);
+        p->out = pair(l, "encoder.layers.%d.self_attn.out_proj", i);
+        p->norm1 = pair(l, "encoder.layers.%d.self_attn_layer_norm", i);
+        p->fc1 = pair(l, "encoder.layers.%d.fc1", i);
+        p->fc2 = pair(l, "encoder.layers.%d.fc2", i);
+        p->norm2 = pair(l, "encoder.layers.%d.final_layer_norm", i);
+    }
+}
+
+static int64_t conv_inputs(const mert_config *c, int i) /* of one output of layer i */
+{
+    return (int64_t)c->conv[i].kernel * (i ? c->conv[i - 1].dim : 1);
+}
+
+mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
+                               mert_error *e)
+{
+    mert_encoder *m = calloc(1, sizeof *m);
+    const mert_config *c = &layout->config;
+    int bad = 0;
+    if (!m)
+        goto fail;
+    m->layout = layout;
+    m->c = c;
+    m->ops = ops;
+    if (mert_parts_make(&m->flat, layout, weights, gradients, e))
+        goto fail;
+    m->parts = &m->flat;
+    m->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
+    mert_arena_open(&m->memory, ops);
+    m->layers = calloc((size_t)c->layers, sizeof *m->layers);
+    m->records = calloc((size_t)c->layers, sizeof *m->records);
+    if (!m->layers || !m->records)
+        goto fail;
+    find_parameters(m);
+    for (int i = 0; i < c->convs; i++) {
+        bad |= !(m->panels[i] = mert_ops_floats(ops, mert_packed_floats(c->conv[i].dim, conv_inputs(c, i))));
+        bad |= i && !(m->ordered[i] = mert_ops_floats(ops, c->conv[i].dim * conv_inputs(c, i)));
+    }
+    bad |= !(m->pos_w = mert_ops_floats(ops, (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel));
+    bad |= !(m->pos_norm = mert_ops_floats(ops, c->pos_kernel));
+    bad |= !(m->squares = ops->alloc(ops, sizeof *m->squares));
+    bad |= !(m->largest = mert_ops_floats(ops, 1));
+    if (!bad)
+        return m;
+fail:
+    mert_encoder_free(m);
+    mert_fail(e, "out of memory for the model");
+    return NULL;
+}
+
+void mert_encoder_free(mert_encoder *m)
+{
+    if (!m)
+        return;
+    mert_arena_close(&m->memory);
+    for (int i = 0; i < m->c->convs; i++) {
+        m->ops->release(m->ops, m->panels[i]);
+        m->ops->release(m->ops, m->ordered[i]);
+    }
+    m->ops->release(m->ops, m->pos_w);
+    m->ops->release(m->ops, m->pos_norm);
+    m->ops->release(m->ops, m->squares);
+    m->ops->release(m->ops, m->largest);
+    mert_parts_free(&m->flat);
+    free(m->layers);
+    free(m->records);
+    free(m);
+}
+
+void mert_encoder_use_parts(mert_encoder *m, const mert_parts *parts)
+{
+    m->parts = parts;
+    m->fresh = 0;
+}
+
+void mert_encoder_refresh(mert_encoder *m)
+{
+    m->fresh = 0;
+}
+
+const double *mert_encoder_features_squares(const mert_encoder *m)
+{
+    return m->squares;
+}
+
+const float *mert_encoder_largest_logit(const mert_encoder *m)
+{
+    return m->largest;
+}
+
+size_t mert_encoder_memory(const mert_encoder *m)
+{
+    return m->memory.most;
+}
+
+static int dropping(const mert_encoder *m, double p)
+{
+    return m->regime.training && p > 0;
+}
+
+/* ---- weights in the order that products want ---- */
+
+static void pack(mert_encoder *m)
+{
+    const mert_config *c = m->c;
+    if (m->fresh && !m->regime.training) /* an update may lie between an evaluation and this */
+        return;
+    for (int i = 0; i < c->convs; i++) {
+        const float *w = i ? m->ordered[i] : mert_weight(m, m->conv[0].w);
+        if (i)
+            mert_swap_axes(m->ops, .to = m->ordered[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
+                           .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
+        mert_pack(m->ops, .to = m->panels[i], .w = w, .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
+                  .k = conv_inputs(c, i));
+    }
+    mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
+                     .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,
+                     .kernel = c->pos_kernel);
+    m->fresh = !m->regime.training;
+}
+
+/* ---- steps 2 to 4: penalty, norm, projection, mask ---- */
+
+static int narrowing(const mert_encoder *m)
+{
+    return m->regime.training && m->regime.narrow;
+}
+
+static float *projection_forward(mert_encoder *m, const float *cqt)
+{
+    const mert_config *c = m->c;
+    int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c);
+    m->features = mert_take(m, n * C);
+    mert_extractor_forward(m, m->features);
+    m->joined = c->cqt_input ? mert_take(m, n * J) : m->features;
+    m->joined_norm = mert_take(m, n * J);
+    m->feature_mean = mert_take(m, n);
+    m->feature_rstd = mert_take(m, n);
+    mert_keep(m, &m->projected, n * c->width, narrowing(m));
+    mert_kept_open(m, &m->projected);
+    if (m->memory.failed)
+        return NULL;
+    mert_fill(m->ops, .to = (float *)(void *)m->squares, .n = 2);
+    mert_sum_squares(m->ops, .sum = m->squares, .x = m->features, .n = n * C);
+    if (c->cqt_input) {
+        mert_copy_2d(m->ops, .to = m->joined, .ldto = J, .from = m->features, .ldfrom = C, .rows = n, .columns = C);
+        mert_copy_2d(m->ops, .to = m->joined + C, .ldto = J, .from = cqt, .ldfrom = J - C, .rows = n, .columns = J - C);
+    }
+    mert_layer_norm(m->ops, .y = m->joined_norm, .x = m->joined, .w = mert_weight(m, m->feature_norm.w),
+                    .b = mert_weight(m, m->feature_norm.b), .mean = m->feature_mean, .rstd = m->feature_rstd, .rows = n,
+                    .columns = J, .eps = (float)c->eps);
+    mert_linear(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w),
+                mert_weight(m, m->projection.b), NULL, 0, NULL, m->projected.now);
+    if (dropping(m, m->regime.input_dropout))
+        mert_dropout(m->ops, .x = m->projected.now, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
+                     .key = mert_encoder_key(m, SITE_FEATURES));
+    if (mert_corruption_forward(m, m->projected.now))
+        return NULL;
+    mert_kept_close(m, &m->projected);
+    return m->projected.now;
+}
+
+/* d [B*T, D]: gradient by the projected frames. pen: by features_pen. */
+static void projection_backward(mert_encoder *m, float *d, double pen)
+{
+    const mert_config *c = m->c;
+    int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs];
+    float *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C), mult = (float)m->regime.feature_grad_mult;
+    if (mert_corruption_backward(m, d) || m->memory.failed)
+        return;
+    if (dropping(m, m->regime.input_dropout))
+        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
+                     .key = mert_encoder_key(m, SITE_FEATURES));
+    mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w), d,
+                         mert_gradient(m, m->projection.w), mert_gradient(m, m->projection.b), dj, 0);
+    mert_layer_norm_backward(m->ops, .dx = dj, .dw = mert_gradient(m, m->feature_norm.w),
+                             .db = mert_gradient(m, m->feature_norm.b), .dy = dj, .x = m->joined,
+                             .w = mert_weight(m, m->feature_norm.w), .mean = m->feature_mean, .rstd = m->feature_rstd,
+                             .rows = n, .columns = J);
+    mert_parts_done(m->parts, MERT_PART_PROJECTION, 1);
+    if (mult <= 0)
+        return;
+    /* by the extractor's own output: frames that were cut have gradient zero */
+    mert_fill(m->ops, .to = df, .n = m->B * conv_T * C);
+    for (int64_t b = 0; b < m->B; b++) {
+        mert_copy_2d(m->ops, .to = df + b * conv_T * C, .ldto = C, .from = dj + b * m->T * J, .ldfrom = J, .rows = m->T,
+                     .columns = C, .scale = mult);
+        if (pen != 0)
+            mert_axpy(m->ops, .to = df + b * conv_T * C, .from = m->features + b * m->T * C,
+                      .alpha = (float)(mult * pen * 2.0 / (double)(n * C)), .n = m->T * C);
+    }
+    mert_extractor_backward(m, df);
+}
+
+/* ---- step 5: position ---- */
+
+/* y = x + gelu(conv(x)), then (post-LN) LayerNorm and dropout. */
+static float *position_forward(mert_encoder *m, const float *x)
+{
+    const mert_config *c = m->c;
+    mert_arena_mark mark;
+    int64_t n = m->B * m->T, D = c->width;
+    float *y, *sum;
+    mert_keep(m, &m->pos_pre, n * D, narrowing(m));
+    if (!c->pre_ln)
+        mert_keep(m, &m->pos_sum, n * D, narrowing(m));
+    m->encoder_mean = mert_take(m, n);
+    m->encoder_rstd = mert_take(m, n);
+    y = mert_take(m, n * D);
+    mark = mert_arena_here(&m->memory);
+    mert_kept_open(m, &m->pos_pre);
+    mert_kept_open(m, &m->pos_sum);
+    sum = c->pre_ln ? y : m->pos_sum.now;
+    if (m->memory.failed)
+        return NULL;
+    mert_grouped_conv(m->ops, .y = m->pos_pre.now, .x = x, .w = m->pos_w, .bias = mert_weight(m, m->pos_bias),
+                      .B = m->B, .T = m->T, .D = D, .groups = c->pos_groups, .kernel = c->pos_kernel,
+                      .pad = c->pos_kernel / 2);
+    mert_gelu(m->ops, .y = sum, .x = m->pos_pre.now, .residual = x, .n = n * D);
+    if (!c->pre_ln)
+        mert_layer_norm(m->ops, .y = y, .x = sum, .w = mert_weight(m, m->encoder_norm.w),
+                        .b = mert_weight(m, m->encoder_norm.b), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
+                        .rows = n, .columns = D, .eps = (float)c->eps);
+    if (dropping(m, m->regime.dropout))
+        mert_dropout(m->ops, .x = y, .B = m->B, .n = m->T * D, .p = m->regime.dropout,
+                     .key = mert_encoder_key(m, SITE_INPUT));
+    mert_kept_close(m, &m->pos_pre);
+    mert_kept_close(m, &m->pos_sum);
+    mert_arena_back(&m->memory, mark);
+    return y;
+}
+
+static void position_backward(mert_encoder *m, float *d)
+{
+    const mert_config *c = m->c;
+    int64_t n = m->B * m->T, D = c->width, weights = D * (D / c->pos_groups) * c->pos_kernel;
+    mert_arena_mark mark = mert_arena_here(&m->memory);
+    float *dw = mert_take(m, weights), *dpre = mert_take(m, n * D);
+    mert_kept_again(m, &m->projected);
+    mert_kept_again(m, &m->pos_pre);
+    if (!c->pre_ln)
+        mert_kept_again(m, &m->pos_sum);
+    if (m->memory.failed)
+        return;
+    if (dropping(m, m->regime.dropout))
+        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * D, .p = m->regime.dropout,
+                     .key = mert_encoder_key(m, SITE_INPUT));
+    if (!c->pre_ln)
+        mert_layer_norm_backward(m->ops, .dx = d, .dw = mert_gradient(m, m->encoder_norm.w),
+                                 .db = mert_gradient(m, m->encoder_norm.b), .dy = d, .x = m->pos_sum.now,
+                                 .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean,
+                                 .rstd = m->encoder_rstd, .rows = n, .columns = D);
+    mert_gelu_backward(m->ops, .dx = dpre, .dy = d, .x = m->pos_pre.now, .n = n * D);
+    mert_column_sum(m->ops, .sums = mert_gradient(m, m->pos_bias), .x = dpre, .rows = n, .columns = D, .ldx = D);
+    mert_fill(m->ops, .to = dw, .n = weights);
+    mert_grouped_conv_backward(m->ops, .dx = d, .dw = dw, .dy = dpre, .x = m->projected.now, .w = m->pos_w, .B = m->B,
+                               .T = m->T, .D = D, .groups = c->pos_groups, .kernel = c->pos_kernel,
+                               .pad = c->pos_kernel / 2);
+    mert_weight_norm_backward(m->ops, .dg = mert_gradient(m, m->pos_g), .dv = mert_gradient(m, m->pos_v), .dw = dw,
+                              .g = mert_weight(m, m->pos_g), .v = mert_weight(m, m->pos_v), .norm = m->pos_norm,
+                              .out = D, .in = D / c->pos_groups, .kernel = c->pos_kernel);
+    mert_arena_back(&m->memory, mark);
+}
+
+/* ---- the whole ---- */
+
+static int prepare(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, mert_error *e)
+{
+    const mert_config *c = m->c;
+    int64_t all = mert_config_frames(c, L);
+    m->regime = *r;
+    m->B = B;
+    m->L = L;
+    m->T = T ? T : all;
+    if (all < 1 || m->T > all)
+        return mert_fail(e, "%lld samples are shorter than the receptive field of %d", (long long)L,
+                         mert_config_receptive_field(c));
+    m->conv_T[0] = L;
+    for (int i = 0; i < c->convs; i++)
+        m->conv_T[i + 1] = (m->conv_T[i] - c->conv[i].kernel) / c->conv[i].stride + 1;
+    mert_arena_reset(&m->memory);
+    m->pos_sum = (mert_kept){0};
+    return 0;
+}
+
+/* One layer: y -> the sum of it all, in memory of its own where it stays for the backward pass. */
+static float *layer_forward(mert_encoder *m, int i, float *y)
+{
+    layer_record *r = &m->records[i];
+    float *out = m->turn[y == m->turn[0]];
+    r->before = mert_arena_here(&m->memory);
+    r->skipped = mert_layer_dropped(m, i);
+    if (r->skipped)
+        return y;
+    if (!out)
+        out = mert_take(m, m->B * m->T * m->c->width);
+    mert_layer_forward(m, i, y, r, out);
+    return out;
+}
+
+const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T,
+                                  const float *x, const mert_corruption *corruption, const float *cqt,
+                                  const mert_layer_tap *tap, mert_error *e)
+{
+    const mert_config *c = m->c;
+    float *y;
+    int64_t n;
+    if (prepare(m, r, B, L, T, e))
+        return NULL;
+    m->corruption = corruption ? *corruption : (mert_corruption){0};
+    m->audio = x;
+    n = m->B * m->T * c->width;
+    mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 0);
+    mert_parts_need(m->parts, MERT_PART_PROJECTION, 0);
+    if (!c->pre_ln) /* encoder.layer_norm */
+        mert_parts_need(m->parts, mert_part_last(m->parts), 0);
+    pack(m);
+    mert_fill(m->ops, .to = m->largest, .value = -INFINITY, .n = 1);
+    if (!(y = projection_forward(m, cqt)) || !(y = position_forward(m, y)))
+        goto memory;
+    mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 0);
+    mert_parts_done(m->parts, MERT_PART_PROJECTION, 0);
+    if (!c->pre_ln)
+        mert_parts_done(m->parts, mert_part_last(m->parts), 0);
+    for (int i = 0; i < 2; i++) /* where inputs of layers stay, each has its own memory */
+        m->turn[i] = m->regime.training && !m->regime.narrow ? NULL : mert_take(m, n);
+    for (int i = 0; i < c->layers; i++) {
+        if (tap && tap->give(tap->self, i, y))
+            return y;
+        mert_parts_need(m->parts, MERT_PART_LAYERS + i, 0);
+        y = layer_forward(m, i, y);
+        if (m->memory.failed)
+            goto memory;
+        mert_parts_done(m->parts, MERT_PART_LAYERS + i, 0);
+    }
+    m->final_in = y;
+    if (c->pre_ln) {
+        float *out = mert_take(m, n);
+        if (!out)
+            goto memory;
+        mert_parts_need(m->parts, mert_part_last(m->parts), 0);
+        mert_layer_norm(m->ops, .y = out, .x = y, .w = mert_weight(m, m->encoder_norm.w),
+                        .b = mert_weight(m, m->encoder_norm.b), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
+                        .rows = m->B * m->T, .columns = c->width, .eps = (float)c->eps);
+        mert_parts_done(m->parts, mert_part_last(m->parts), 0);
+        y = out;
+    }
+    if (tap)
+        tap->give(tap->self, c->layers, y);
+    return y;
+memory:
+    mert_fail(e, "out of memory for %lld clips of %lld samples", (long long)B, (long long)L);
+    return NULL;
+}
+
+int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e)
+{
+    const mert_config *c = m->c;
+    if (c->pre_ln)
+        mert_layer_norm_backward(m->ops, .dx = dy, .dw = mert_gradient(m, m->encoder_norm.w),
+                                 .db = mert_gradient(m, m->encoder_norm.b), .dy = dy, .x = m->final_in,
+                                 .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean,
+                                 .rstd = m->encoder_rstd, .rows = m->B * m->T, .columns = c->width);
+    for (int i = c->layers - 1; i >= 0; i--) {
+        mert_parts_need(m->parts, MERT_PART_LAYERS + i, 1);
+        mert_layer_backward(m, i, &m->records[i], dy);
+        mert_parts_done(m->parts, MERT_PART_LAYERS + i, 1);
+    }
+    mert_parts_need(m->parts, MERT_PART_PROJECTION, 1);
+    position_backward(m, dy);
+    mert_parts_done(m->parts, mert_part_last(m->parts), 1);
+    mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 1); /* mask_emb */
+    projection_backward(m, dy, pen);
+    mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 1);
+    if (m->memory.failed)
+        return mert_fail(e, "out of memory for the backward pass of %lld clips of %lld samples", (long long)m->B,
+                         (long long)m->L);
+    return 0;
+}

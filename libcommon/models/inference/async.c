@@ -1,0 +1,139 @@
+#include "libcommon/models/inference/async.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum state { IDLE, SUBMITTED, READY };
+
+struct mert_relay {
+    mert_inference *m;
+    int threaded;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+
+    enum state state;
+    int stop, held;       /* held: the caller still reads `rows` */
+    const float *pcm;
+    int64_t n;
+    int bad;
+    mert_error why;
+    const float *rows;
+    int64_t n_rows;
+};
+
+static void *thread_main(void *arg)
+{
+    mert_relay *a = arg;
+    pthread_mutex_lock(&a->lock);
+    for (;;) {
+        int bad;
+        while (a->state != SUBMITTED && !a->stop)
+            pthread_cond_wait(&a->changed, &a->lock);
+        if (a->stop)
+            break;
+        pthread_mutex_unlock(&a->lock);
+        bad = mert_inference_forward(a->m, a->pcm, a->n, &a->n_rows, &a->why);
+        pthread_mutex_lock(&a->lock);
+        while (a->held && !a->stop)
+            pthread_cond_wait(&a->changed, &a->lock);
+        if (a->stop)
+            break;
+        pthread_mutex_unlock(&a->lock); /* not held and not ready: nobody else looks at rows */
+        if (!bad)
+            bad = mert_inference_answer(a->m, &a->rows, &a->why);
+        pthread_mutex_lock(&a->lock);
+        a->bad = bad;
+        a->state = READY;
+        pthread_cond_broadcast(&a->changed);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return NULL;
+}
+
+mert_relay *mert_relay_new(mert_inference *m, int threaded, mert_error *e)
+{
+    mert_relay *a = calloc(1, sizeof *a);
+    if (!a) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    a->m = m;
+    a->threaded = threaded;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->changed, NULL);
+    if (threaded && pthread_create(&a->thread, NULL, thread_main, a)) {
+        a->threaded = 0;
+        mert_relay_free(a);
+        mert_fail(e, "cannot start a thread");
+        return NULL;
+    }
+    return a;
+}
+
+void mert_relay_free(mert_relay *a)
+{
+    if (!a)
+        return;
+    if (a->threaded) {
+        pthread_mutex_lock(&a->lock);
+        a->stop = 1;
+        pthread_cond_broadcast(&a->changed);
+        pthread_mutex_unlock(&a->lock);
+        pthread_join(a->thread, NULL);
+    }
+    pthread_mutex_destroy(&a->lock);
+    pthread_cond_destroy(&a->changed);
+    free(a);
+}
+
+void mert_relay_submit(mert_relay *a, const float *pcm, int64_t n)
+{
+    a->pcm = pcm; /* while idle, the thread does not look */
+    a->n = n;
+    if (!a->threaded) {
+        a->bad = mert_inference_forward(a->m, pcm, n, &a->n_rows, &a->why);
+        a->state = READY;
+        return;
+    }
+    pthread_mutex_lock(&a->lock);
+    a->state = SUBMITTED;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+int mert_relay_ready(mert_relay *a)
+{
+    int ready;
+    pthread_mutex_lock(&a->lock);
+    ready = a->state == READY;
+    pthread_mutex_unlock(&a->lock);
+    return ready;
+}
+
+int mert_relay_take(mert_relay *a, const float **rows, int64_t *n_rows, mert_error *e)
+{
+    pthread_mutex_lock(&a->lock);
+    while (a->state != READY)
+        pthread_cond_wait(&a->changed, &a->lock);
+    a->state = IDLE;
+    if (!a->threaded && !a->bad)
+        a->bad = mert_inference_answer(a->m, &a->rows, &a->why);
+    a->held = !a->bad;
+    pthread_mutex_unlock(&a->lock);
+    if (a->bad) {
+        *e = a->why;
+        return -1;
+    }
+    *rows = a->rows;
+    *n_rows = a->n_rows;
+    return 0;
+}
+
+void mert_relay_release(mert_relay *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->held = 0;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}

@@ -1,0 +1,33 @@
+/* One clip computed while the answer before it is still being written: a thread of its own runs the forward passes, the
+ * caller converts and writes. One clip is under way at a time, so memory is that of one forward pass and two answers:
+ * the one that is written, and the one that comes into being.
+ *
+ *     mert_relay_submit(a, first, n);
+ *     for each further clip:
+ *         mert_relay_take(a, &rows, &n_rows, &e);    waits; the answer to the last one
+ *         mert_relay_submit(a, next, n);             goes on at once
+ *         write(rows); mert_relay_release(a);
+ *     mert_relay_take(...); write; release;
+ */
+#ifndef MERT_RELAY_H
+#define MERT_RELAY_H
+
+#include "libcommon/models/inference/inference.h"
+
+typedef struct mert_relay mert_relay;
+
+/* threaded 0: submit computes, and returns when that is done; the answers are the same. m belongs to this object's
+ * thread until it is freed. NULL: no memory, or no thread. */
+mert_relay *mert_relay_new(mert_inference *m, int threaded, mert_error *e);
+/* Waits for a clip under way. NULL is fine. */
+void mert_relay_free(mert_relay *a);
+
+/* There must be no clip that was not taken yet. pcm [n] stays the caller's, and as it is until this clip is taken. */
+void mert_relay_submit(mert_relay *a, const float *pcm, int64_t n);
+int mert_relay_ready(mert_relay *a); /* 1: take will not wait */
+/* The answer [n_rows, mert_inference_width], valid until release, which must come before the next take. -1: it failed;
+ * nothing to release. */
+int mert_relay_take(mert_relay *a, const float **rows, int64_t *n_rows, mert_error *e);
+void mert_relay_release(mert_relay *a);
+
+#endif

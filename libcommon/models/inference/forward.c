@@ -1,0 +1,531 @@
+#include "libcommon/models/inference/forward.h"
+
+#include "libcommon/nn/arena.h"
+#include "libcommon/nn/cpu/rows_half.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FRAMES = 64,  /* of the extractor at a time: its first layer's outputs are then 4096 rows */
+    ROWS = 264    /* of a feed-forward part at a time */
+};
+
+typedef struct linear { const float *w, *b; mert_packing packing; } linear;
+typedef struct norm { const float *w, *b; } norm;
+typedef struct layer { linear qkv, out, fc1, fc2; norm norm1, norm2; } layer;
+
+struct mert_forward {
+    mert_config c;
+    mert_ops *ops;
+    mert_packing packing;         /* of all but the first convolution */
+    float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
+    linear conv[MERT_CONV_MAX], projection, position;
+    norm conv_norm[MERT_CONV_MAX], feature_norm, encoder_norm;
+    layer *layers;
+    /* group norm: the first convolution as it is, and with the norm of the present clip in it */
+    const float *first;           /* [O, K] */
+    float *folded, *folded_packed, *folded_bias;
+    double *sums, *products;      /* of the clip's windows: [K], [K, K] */
+    float *block;                 /* all the weights, one after the other in a fixed order; or: */
+    const float *mapped;          /* the same, shared with the host (a packed file) */
+    int64_t size;                 /* floats of it */
+    mert_arena clip, scratch;     /* the first convolution with the clip's norm; what a run needs */
+};
+
+/* ---- taking the weights ----
+ *
+ * One walk over the model, three uses: without a base it only counts, with a packed file as the base it finds
+ * everything in its place, with new memory as the base and weights to take it fills it. */
+
+typedef struct taking {
+    mert_forward *f;
+    const mert_weights *from;     /* NULL: nothing is written */
+    float *base;                  /* device; NULL: nothing is there */
+    int64_t at;
+    float *ordered;               /* device: a convolution's weights on the way to their panels */
+    int bad;
+} taking;
+
+/* The next n floats of the block; the gap behind them is zero. */
+static float *place(taking *t, int64_t n)
+{
+    int64_t at = t->at, end = at + n;
+    t->at = (end + 15) / 16 * 16;
+    if (t->from && t->at > end)
+        mert_fill(t->f->ops, .to = t->base + end, .n = t->at - end);
+    return t->base ? t->base + at : NULL;
+}
+
+/* The parameter where the device can read it; NULL: nothing is to be taken, or there is no memory. Give back with
+ * done(). */
+static const float *begin(taking *t, const mert_parameter **p, const char *name)
+{
+    const float *x;
+    if (!t->from)
+        return NULL;
+    *p = mert_layout_find(&t->from->layout, name);
+    if (!*p)
+        abort(); /* a name that the layout's own maker does not know is a mistake in the program */
+    x = t->f->ops->share(t->f->ops, mert_weights_values(t->from, *p), (size_t)(*p)->n * sizeof(float));
+    t->bad |= !x;
+    return x;
+}
+
+static void done(taking *t, const mert_parameter *p, const float *x)
+{
+    t->f->ops->unshare(t->f->ops, x);
+    mert_weights_forget(t->from, p);
+}
+
+/* n numbers as they are. */
+__attribute__((format(printf, 3, 4))) static float *take(taking *t, int64_t n, const char *format, ...)
+{
+    const mert_parameter *p;
+    const float *x;
+    float *to = place(t, n);
+    char name[128];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(name, sizeof name, format, ap);
+    va_end(ap);
+    if ((x = begin(t, &p, name))) {
+        mert_copy(t->f->ops, .to = to, .from = x, .n = n);
+        done(t, p, x);
+    }
+    return to;
+}
+
+static norm take_norm(taking *t, int64_t n, const char *name)
+{
+    const float *w = take(t, n, "%s.weight", name);
+    return (norm){w, take(t, n, "%s.bias", name)};
+}
+
+static int64_t packed_floats(const mert_forward *f, int64_t n, int64_t k)
+{
+    return f->packing == MERT_PACKED_BF16 ? mert_half_floats(n, k) : mert_packed_floats(n, k);
+}
+
+/* Weights [n, k], packed. */
+__attribute__((format(printf, 4, 5))) static float *take_packed(taking *t, int64_t n, int64_t k, const char *format,
+                                                                ...)
+{
+    const mert_parameter *p;
+    const float *x;
+    float *to = place(t, packed_floats(t->f, n, k));
+    char name[128];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(name, sizeof name, format, ap);
+    va_end(ap);
+    if ((x = begin(t, &p, name))) {
+        mert_pack(t->f->ops, .to = to, .w = x, .ldw = k, .n = n, .k = k, .as = t->f->packing);
+        done(t, p, x);
+    }
+    return to;
+}
+
+static linear take_linear(taking *t, int64_t out, int64_t in, const char *name)
+{
+    const float *w = take_packed(t, out, in, "%s.weight", name);
+    return (linear){w, take(t, out, "%s.bias", name), t->f->packing};
+}
+
+/* Conv weights [O, C, K] with the tap before the channel, as rows of overlapping windows want them. */
+static void take_conv(taking *t, int i)
+{
+    mert_forward *f = t->f;
+    const mert_config *c = &f->c;
+    int64_t O = c->conv[i].dim, C = i ? c->conv[i - 1].dim : 1, K = c->conv[i].kernel;
+    const float *official;
+    float *to;
+    char name[96];
+    snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.2%s", i, c->extractor_layer_norm ? ".1" : "");
+    if (c->extractor_layer_norm || i == 0)
+        f->conv_norm[i] = take_norm(t, O, name);
+    if (c->conv_bias)
+        f->conv[i].b = take(t, O, "feature_extractor.conv_layers.%d.0.bias", i);
+    if (C == 1) {
+        official = take(t, O * K, "feature_extractor.conv_layers.%d.0.weight", i);
+        if (!c->extractor_layer_norm) { /* packed anew for each clip */
+            f->first = official;
+            return;
+        }
+        to = place(t, mert_packed_floats(O, K));
+        if (t->from)
+            mert_pack(f->ops, .to = to, .w = official, .ldw = K, .n = O, .k = K);
+    } else {
+        const mert_parameter *p;
+        to = place(t, packed_floats(f, O, C * K));
+        snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.0.weight", i);
+        if ((official = begin(t, &p, name))) {
+            mert_swap_axes(f->ops, .to = t->ordered, .from = official, .n = O, .a = C, .b = K);
+            mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = C * K, .n = O, .k = C * K, .as = f->packing);
+            done(t, p, official);
+        }
+    }
+    f->conv[i].w = to;
+    f->conv[i].packing = C == 1 ? MERT_PACKED_F32 : f->packing;
+}
+
+static void take_position(taking *t)
+{
+    mert_forward *f = t->f;
+    int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel, packed = packed_floats(f, Cg, K * Cg);
+    const float *b = take(t, D, "encoder.pos_conv.0.bias"), *g = take(t, K, "encoder.pos_conv.0.weight_g"), *v;
+    float *lengths = place(t, K), *to = place(t, G * packed);
+    const mert_parameter *p;
+    f->position = (linear){to, b, f->packing};
+    if (!(v = begin(t, &p, "encoder.pos_conv.0.weight_v")))
+        return;
+    mert_weight_norm(f->ops, .w = t->ordered, .norm = lengths, .g = g, .v = v, .out = D, .in = Cg, .kernel = K);
+    mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = K * Cg, .n = Cg, .k = K * Cg, .count = G, .to_step = packed,
+              .w_step = Cg * K * Cg, .as = f->packing);
+    done(t, p, v);
+}
+
+static void take_layer(taking *t, int i)
+{
+    static const char *const parts[] = {"q", "k", "v"};
+    layer *l = &t->f->layers[i];
+    int64_t D = t->f->c.width, F = t->f->c.ffn;
+    char name[96];
+    for (int j = 0; j < 3; j++) { /* one after the other: a batch of three products */
+        const float *w = take_packed(t, D, D, "encoder.layers.%d.self_attn.%s_proj.weight", i, parts[j]);
+        l->qkv.w = j ? l->qkv.w : w;
+    }
+    for (int j = 0; j < 3; j++) {
+        const float *b = take(t, D, "encoder.layers.%d.self_attn.%s_proj.bias", i, parts[j]);
+        l->qkv.b = j ? l->qkv.b : b;
+    }
+    l->qkv.packing = t->f->packing;
+    snprintf(name, sizeof name, "encoder.layers.%d.self_attn.out_proj", i);
+    l->out = take_linear(t, D, D, name);
+    snprintf(name, sizeof name, "encoder.layers.%d.fc1", i);
+    l->fc1 = take_linear(t, F, D, name);
+    snprintf(name, sizeof name, "encoder.layers.%d.fc2", i);
+    l->fc2 = take_linear(t, D, F, name);
+    snprintf(name, sizeof name, "encoder.layers.%d.self_attn_layer_norm", i);
+    l->norm1 = take_norm(t, D, name);
+    snprintf(name, sizeof name, "encoder.layers.%d.final_layer_norm", i);
+    l->norm2 = take_norm(t, D, name);
+}
+
+static void walk(taking *t)
+{
+    mert_forward *f = t->f;
+    const mert_config *c = &f->c;
+    for (int i = 0; i < c->convs; i++)
+        take_conv(t, i);
+    f->feature_norm = take_norm(t, mert_config_features(c), "layer_norm");
+    f->projection = take_linear(t, c->width, mert_config_features(c), "post_extract_proj");
+    take_position(t);
+    f->encoder_norm = take_norm(t, c->width, "encoder.layer_norm");
+    for (int i = 0; i < c->layers; i++)
+        take_layer(t, i);
+}
+
+static int64_t largest_conv(const mert_config *c)
+{
+    int64_t largest = (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel;
+    for (int i = 1; i < c->convs; i++) {
+        int64_t n = (int64_t)c->conv[i].dim * c->conv[i - 1].dim * c->conv[i].kernel;
+        largest = n > largest ? n : largest;
+    }
+    return largest;
+}
+
+/* Weight norm divides by each tap's length. */
+static int taps_have_length(const mert_weights *w, mert_error *e)
+{
+    const mert_parameter *p = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
+    int64_t K = w->layout.config.pos_kernel;
+    const float *v = p ? mert_weights_values(w, p) : NULL;
+    for (int64_t k = 0; v && k < K; k++) {
+        int64_t i = k;
+        while (i < p->n && v[i] == 0)
+            i += K;
+        if (i >= p->n)
+            return mert_fail(e, "tensor %s: all weights of tap %lld are zero, and weight norm divides by their length",
+                             "encoder.pos_conv.0.weight_v", (long long)k);
+    }
+    return 0;
+}
+
+static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
+{
+    taking t = {.f = f};
+    int bad = 0;
+    walk(&t);
+    f->size = t.at;
+    t = (taking){.f = f};
+    if (w->packed) {
+        if (w->packed_as != f->packing)
+            return mert_fail(e, "packed for products in %s, and %s is asked for (--precision)",
+                             f->packing == MERT_PACKED_BF16 ? "f32" : "bf16",
+                             f->packing == MERT_PACKED_BF16 ? "bf16" : "f32");
+        if (w->packed_size != f->size)
+            return mert_fail(e, "%lld packed weights, and this architecture has %lld", (long long)w->packed_size,
+                             (long long)f->size);
+        f->mapped = f->ops->share(f->ops, w->packed, (size_t)f->size * sizeof(float));
+        t.base = (float *)(uintptr_t)f->mapped; /* read alone: there is nothing to take */
+        walk(&t);
+        t.bad = !f->mapped;
+    } else if (taps_have_length(w, e)) {
+        return -1;
+    } else {
+        t.from = w;
+        t.base = f->block = mert_ops_floats(f->ops, f->size);
+        t.ordered = mert_ops_floats(f->ops, largest_conv(&f->c));
+        t.bad = !t.base || !t.ordered;
+        if (!t.bad)
+            walk(&t);
+        if (f->ops->wait(f->ops, e))
+            bad = -1;
+        f->ops->release(f->ops, t.ordered);
+    }
+    return t.bad ? mert_fail(e, "out of memory for the weights") : bad;
+}
+
+/* Room for the first convolution with GroupNorm in it. */
+static int make_first(mert_forward *f, mert_error *e)
+{
+    int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel;
+    f->folded = mert_arena_floats(&f->clip, O * K);
+    f->folded_packed = mert_arena_floats(&f->clip, mert_packed_floats(O, K));
+    f->folded_bias = mert_arena_floats(&f->clip, O);
+    f->sums = (double *)(void *)mert_arena_floats(&f->clip, 2 * K);
+    f->products = (double *)(void *)mert_arena_floats(&f->clip, 2 * K * K);
+    f->conv[0] = (linear){f->folded_packed, f->folded_bias, MERT_PACKED_F32};
+    return f->clip.failed ? mert_fail(e, "out of memory for the weights") : 0;
+}
+
+mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_packing packing, mert_error *e)
+{
+    mert_forward *f = calloc(1, sizeof *f);
+    const mert_config *c = &w->layout.config;
+    if (!f) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    f->c = *c;
+    f->ops = ops;
+    f->packing = packing;
+    f->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
+    f->layers = calloc((size_t)c->layers, sizeof *f->layers);
+    mert_arena_open(&f->clip, ops);
+    mert_arena_open(&f->scratch, ops);
+    if (!f->layers)
+        mert_fail(e, "out of memory");
+    else if (!take_all(f, w, e) && (c->extractor_layer_norm || !make_first(f, e)))
+        return f;
+    mert_forward_free(f);
+    return NULL;
+}
+
+int64_t mert_forward_weights(const mert_forward *f, const float **block)
+{
+    *block = f->mapped ? f->mapped : f->block;
+    return f->size;
+}
+
+void mert_forward_free(mert_forward *f)
+{
+    if (!f)
+        return;
+    mert_arena_close(&f->clip);
+    mert_arena_close(&f->scratch);
+    f->ops->release(f->ops, f->block);
+    if (f->mapped)
+        f->ops->unshare(f->ops, f->mapped);
+    free(f->layers);
+    free(f);
+}
+
+/* ---- the steps ---- */
+
+/* y[rows, out] = x[rows, in] w^T + b, then GELU, then + residual; row strides of x: ldx, of y: out */
+static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t out, const float *x, int64_t ldx,
+                  int gelu, const float *residual, float *y)
+{
+    mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .packed = l.packing, .c = y,
+              .ldc = out, .bias = l.b, .gelu = gelu, .residual = residual);
+}
+
+static void normalise_with(mert_forward *f, float eps, norm w, int64_t rows, int64_t columns, const float *x, float *y)
+{
+    mert_layer_norm(f->ops, .y = y, .x = x, .w = w.w, .b = w.b, .rows = rows, .columns = columns, .eps = eps);
+}
+
+static void normalise(mert_forward *f, norm w, int64_t rows, int64_t columns, const float *x, float *y)
+{
+    normalise_with(f, (float)f->c.eps, w, rows, columns, x, y);
+}
+
+/* What GroupNorm makes of this clip becomes part of the first convolution. */
+static void fold_first(mert_forward *f, const float *x, int64_t L)
+{
+    int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel, S = f->c.conv[0].stride, T = (L - K) / S + 1;
+    mert_window_moments(f->ops, .sums = f->sums, .products = f->products, .x = x, .T = T, .kernel = K, .stride = S);
+    mert_fold_norm(f->ops, .w = f->folded, .b = f->folded_bias, .sums = f->sums, .products = f->products, .v = f->first,
+                   .norm_w = f->conv_norm[0].w, .norm_b = f->conv_norm[0].b, .out = O, .kernel = K, .T = T,
+                   .eps = MERT_EXTRACTOR_EPS);
+    mert_pack(f->ops, .to = f->folded_packed, .w = f->folded, .ldw = K, .n = O, .k = K);
+}
+
+/* The rows of each layer's outputs that n frames need; rows[0]: samples. */
+static void rows_for(const mert_config *c, int64_t n, int64_t rows[MERT_CONV_MAX + 1])
+{
+    rows[c->convs] = n;
+    for (int i = c->convs - 1; i >= 0; i--)
+        rows[i] = (rows[i + 1] - 1) * c->conv[i].stride + c->conv[i].kernel;
+}
+
+/* n frames of the extractor from x on -> y [n, C]; turn: room for the layers between. */
+static void extract(mert_forward *f, const float *x, int64_t n, float *const turn[2], float *y)
+{
+    const mert_config *c = &f->c;
+    int64_t rows[MERT_CONV_MAX + 1], C = 1;
+    rows_for(c, n, rows);
+    for (int i = 0; i < c->convs; i++) {
+        float *to = i == c->convs - 1 ? y : turn[i % 2];
+        int64_t O = c->conv[i].dim;
+        apply(f, f->conv[i], rows[i + 1], c->conv[i].kernel * C, O, x, c->conv[i].stride * C, !c->extractor_layer_norm,
+              NULL, to);
+        if (c->extractor_layer_norm) {
+            normalise_with(f, MERT_EXTRACTOR_EPS, f->conv_norm[i], rows[i + 1], O, to, to);
+            mert_gelu(f->ops, .y = to, .x = to, .n = rows[i + 1] * O);
+        }
+        x = to;
+        C = O;
+    }
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Steps 1 to 3, in blocks of time: x [L] -> y [T, D]. */
+static void project(mert_forward *f, const float *x, const float *cqt, int64_t T, float *y)
+{
+    const mert_config *c = &f->c;
+    mert_arena_mark mark = mert_arena_here(&f->scratch);
+    int64_t rows[MERT_CONV_MAX + 1], room[2] = {0, 0}, C = c->conv[c->convs - 1].dim, J = mert_config_features(c),
+                                     D = c->width;
+    float *turn[2], *features, *joined;
+    rows_for(c, smaller(T, FRAMES), rows);
+    for (int i = 0; i < c->convs - 1; i++)
+        if (rows[i + 1] * c->conv[i].dim > room[i % 2])
+            room[i % 2] = rows[i + 1] * c->conv[i].dim;
+    turn[0] = mert_arena_floats(&f->scratch, room[0]);
+    turn[1] = mert_arena_floats(&f->scratch, room[1]);
+    features = mert_arena_floats(&f->scratch, FRAMES * C);
+    joined = cqt ? mert_arena_floats(&f->scratch, FRAMES * J) : features;
+    if (f->scratch.failed)
+        return;
+    for (int64_t t = 0; t < T; t += FRAMES) {
+        int64_t n = smaller(T - t, FRAMES);
+        extract(f, x + t * mert_config_stride(c), n, turn, features);
+        if (cqt) {
+            mert_copy_2d(f->ops, .to = joined, .ldto = J, .from = features, .ldfrom = C, .rows = n, .columns = C);
+            mert_copy_2d(f->ops, .to = joined + C, .ldto = J, .from = cqt + t * (J - C), .ldfrom = J - C, .rows = n,
+                         .columns = J - C);
+        }
+        normalise(f, f->feature_norm, n, J, joined, joined);
+        apply(f, f->projection, n, J, D, joined, J, 0, NULL, y + t * D);
+    }
+    mert_arena_back(&f->scratch, mark);
+}
+
+/* y = scale * residual + linear(x); the residual is overwritten where it must be scaled. */
+static void branch_end(mert_forward *f, linear l, int64_t rows, int64_t in, const float *x, float *residual, float *y)
+{
+    int64_t D = f->c.width;
+    if (f->residual_scale != 1.0f)
+        mert_copy_2d(f->ops, .to = residual, .ldto = D, .from = residual, .ldfrom = D, .rows = rows, .columns = D,
+                     .scale = f->residual_scale);
+    apply(f, l, rows, in, D, x, in, 0, residual, y);
+}
+
+typedef struct room {
+    float *x, *qkv, *attended;    /* [T, D], [T, 3D], [T, D] */
+    float *mid, *normed, *h;      /* a block's: [ROWS, D], [ROWS, D], [ROWS, F] */
+} room;
+
+/* Everything after attention, for `rows` rows: x [rows, D] in place. */
+static void finish_layer(mert_forward *f, const layer *l, const room *r, const float *attended, float *x, int64_t rows)
+{
+    int64_t D = f->c.width, F = f->c.ffn;
+    branch_end(f, l->out, rows, D, attended, x, r->mid);
+    if (f->c.pre_ln) {
+        normalise(f, l->norm2, rows, D, r->mid, r->normed);
+        apply(f, l->fc1, rows, D, F, r->normed, D, 1, NULL, r->h);
+        branch_end(f, l->fc2, rows, F, r->h, r->mid, x);
+    } else {
+        normalise(f, l->norm1, rows, D, r->mid, r->mid);
+        apply(f, l->fc1, rows, D, F, r->mid, D, 1, NULL, r->h);
+        branch_end(f, l->fc2, rows, F, r->h, r->mid, x);
+        normalise(f, l->norm2, rows, D, x, x);
+    }
+}
+
+static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
+{
+    int64_t D = f->c.width, H = f->c.heads, blocks = (T + ROWS - 1) / ROWS, step = (T + blocks - 1) / blocks;
+    const float *in = r->x;
+    step = smaller((step + 23) / 24 * 24, ROWS);
+    if (f->c.pre_ln) {
+        normalise(f, l->norm1, T, D, r->x, r->attended);
+        in = r->attended;
+    }
+    mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = in, .lda = D, .b = l->qkv.w, .packed = l->qkv.packing,
+              .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b, .batch = 3, .b_step = packed_floats(f, D, D),
+              .c_step = D, .bias_step = (D + 15) / 16 * 16);
+    mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = r->qkv + D, .v = r->qkv + 2 * D, .B = 1,
+                   .T = T, .H = H, .dh = D / H, .ld = 3 * D, .scale = (float)(1.0 / sqrt((double)(D / H))));
+    for (int64_t t = 0; t < T; t += step)
+        finish_layer(f, l, r, r->attended + t * D, r->x + t * D, smaller(T - t, step));
+}
+
+int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cqt, int last, mert_hidden_fn each,
+                     void *self, mert_error *e)
+{
+    const mert_config *c = &f->c;
+    int64_t T = mert_config_frames(c, L), D = c->width;
+    mert_arena *a = &f->scratch;
+    room r;
+    mert_arena_reset(a);
+    if (T < 1)
+        return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)L,
+                         mert_config_receptive_field(c));
+    r = (room){mert_arena_floats(a, T * D),    mert_arena_floats(a, T * 3 * D),
+               mert_arena_floats(a, T * D),    mert_arena_floats(a, ROWS * D),
+               mert_arena_floats(a, ROWS * D), mert_arena_floats(a, (int64_t)ROWS * c->ffn)};
+    if (a->failed)
+        return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
+    if (!c->extractor_layer_norm)
+        fold_first(f, x, L);
+    project(f, x, cqt, T, r.attended);
+    if (a->failed)
+        return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
+    mert_grouped_conv(f->ops, .y = r.x, .x = r.attended, .w = f->position.w, .packed = f->position.packing,
+                      .bias = f->position.b, .gelu = 1, .residual = r.attended, .B = 1, .T = T, .D = D,
+                      .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
+    if (!c->pre_ln)
+        normalise(f, f->encoder_norm, T, D, r.x, r.x);
+    for (int i = 0; i <= last; i++) {
+        if (i)
+            run_layer(f, &f->layers[i - 1], &r, T);
+        if (i == c->layers && c->pre_ln) {
+            each(self, i + 1, r.x);
+            normalise(f, f->encoder_norm, T, D, r.x, r.x);
+        }
+        each(self, i, r.x);
+    }
+    return f->ops->wait(f->ops, e);
+}

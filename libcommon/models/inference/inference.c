@@ -1,0 +1,280 @@
+#include "libcommon/models/inference/inference.h"
+
+#include "libcommon/models/cqt_input.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A clip's answer. Not pooled, it lies on the device, and on the host as well where it cannot be read there. */
+struct answer {
+    float *device; /* [T, layers, D], or with --weights and pooling the sum that is pooled */
+    float *host;   /* [rows, layers, D] */
+    int64_t device_room, host_room;
+};
+
+struct mert_inference {
+    const mert_config *c;
+    mert_ops *ops;
+    mert_forward *encoder;
+    mert_cqt_batch *cqt;       /* models with CQT input */
+
+    int slot[MERT_LAYERS_MAX + 2]; /* of hidden state i: its place in the answer, -1: not wanted */
+    int n_layers, last;        /* last: the highest wanted */
+    int weighted;
+    float factors[MERT_LAYERS_MAX + 2]; /* of hidden state i */
+    mert_pooling_plan plan;
+    mert_pooling *pooling;     /* one layer at a time */
+
+    int64_t room_L, room_T;    /* what these hold: */
+    float *pcm, *cqt_rows, *state; /* host: normalised clip; CQT; when pooling, one hidden state */
+    float *device_pcm, *device_cqt;
+
+    struct answer answers[2];         /* one is read while the other comes into being */
+    int turn;
+
+    int64_t T, rows;           /* of the last clip */
+    int pooling_slot;
+    int64_t pooled_rows;
+};
+
+mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_packing packing, const int *layers,
+                                   int n_layers, mert_error *e)
+{
+    mert_inference *m = calloc(1, sizeof *m);
+    if (!m) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    m->c = &w->layout.config;
+    m->ops = ops;
+    m->n_layers = n_layers;
+    for (int i = 0; i <= MERT_LAYERS_MAX + 1; i++)
+        m->slot[i] = -1;
+    for (int i = 0; i < n_layers; i++) {
+        m->slot[layers[i]] = i;
+        m->last = layers[i] > m->last ? layers[i] : m->last;
+    }
+    m->last = m->last > m->c->layers ? m->c->layers : m->last;
+    if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) ||
+        !(m->encoder = mert_forward_new(w, ops, packing, e))) {
+        mert_inference_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void mert_inference_weigh(mert_inference *m, const float *factors)
+{
+    m->weighted = 1;
+    for (int i = 0; i <= m->c->layers + 1; i++)
+        m->factors[i] = m->slot[i] >= 0 ? factors[m->slot[i]] : 0;
+}
+
+int mert_inference_pool(mert_inference *m, const mert_pooling_plan *plan, mert_error *e)
+{
+    m->plan = *plan;
+    if (plan->how == MERT_POOLING_NONE)
+        return 0;
+    m->pooling = mert_pooling_new(plan, m->c->width, e);
+    return m->pooling ? 0 : -1;
+}
+
+int64_t mert_inference_width(const mert_inference *m)
+{
+    return (int64_t)m->c->width * (m->weighted ? 1 : m->n_layers);
+}
+
+static void free_buffers(mert_inference *m)
+{
+    free(m->pcm);
+    free(m->cqt_rows);
+    free(m->state);
+    m->ops->release(m->ops, m->device_pcm);
+    m->ops->release(m->ops, m->device_cqt);
+    m->pcm = m->cqt_rows = m->state = m->device_pcm = m->device_cqt = NULL;
+    m->room_L = m->room_T = 0;
+}
+
+void mert_inference_free(mert_inference *m)
+{
+    if (!m)
+        return;
+    free_buffers(m);
+    for (int i = 0; i < 2; i++) {
+        m->ops->release(m->ops, m->answers[i].device);
+        free(m->answers[i].host);
+    }
+    mert_pooling_free(m->pooling);
+    mert_forward_free(m->encoder);
+    mert_cqt_batch_free(m->cqt);
+    free(m);
+}
+
+static float *host_floats(int64_t n)
+{
+    return malloc((size_t)(n > 0 ? n : 1) * sizeof(float));
+}
+
+static int out_of_memory(int64_t L, mert_error *e)
+{
+    return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
+}
+
+/* Room for n numbers of the answer whose turn it is; the other one may still be read. */
+static int device_room(mert_inference *m, int64_t n)
+{
+    struct answer *a = &m->answers[m->turn];
+    if (n <= a->device_room)
+        return 0;
+    m->ops->release(m->ops, a->device);
+    a->device = mert_ops_floats(m->ops, n);
+    a->device_room = a->device ? n : 0;
+    return a->device ? 0 : -1;
+}
+
+static int host_room(mert_inference *m, int64_t n)
+{
+    struct answer *a = &m->answers[m->turn];
+    if (n <= a->host_room)
+        return 0;
+    free(a->host);
+    a->host = host_floats(n);
+    a->host_room = a->host ? n : 0;
+    return a->host ? 0 : -1;
+}
+
+static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
+{
+    int64_t D = m->c->width, width = mert_inference_width(m), bins = m->cqt ? m->c->cqt_input_bins : 0;
+    int whole = !m->pooling || m->weighted; /* all frames of the answer stand on the device */
+    if ((whole && device_room(m, T * width)) || (m->pooling && host_room(m, mert_pooling_rows(&m->plan, T) * width)))
+        return out_of_memory(L, e);
+    if (L <= m->room_L && T <= m->room_T)
+        return 0;
+    free_buffers(m);
+    m->pcm = host_floats(m->c->normalize ? L : 0);
+    m->cqt_rows = host_floats(T * bins);
+    m->state = host_floats(m->pooling ? T * D : 0);
+    m->device_pcm = mert_ops_floats(m->ops, L);
+    m->device_cqt = mert_ops_floats(m->ops, T * bins);
+    if (!m->pcm || !m->cqt_rows || !m->state || !m->device_pcm || !m->device_cqt) {
+        free_buffers(m);
+        return out_of_memory(L, e);
+    }
+    m->room_L = L;
+    m->room_T = T;
+    return 0;
+}
+
+/* (x - mean) / sqrt(var + eps), as transformers' feature extractor does, or fairseq. */
+static void normalise(float *to, const float *x, int64_t n, double eps)
+{
+    double mean = 0, var = 0, f;
+    for (int64_t i = 0; i < n; i++)
+        mean += x[i];
+    mean /= (double)n;
+    for (int64_t i = 0; i < n; i++)
+        var += (x[i] - mean) * (x[i] - mean);
+    f = 1 / sqrt(var / (double)n + eps);
+    for (int64_t i = 0; i < n; i++)
+        to[i] = (float)((x[i] - mean) * f);
+}
+
+/* ---- layers as they are finished ---- */
+
+static int take_span(void *self, const float *row, int64_t n, mert_error *e)
+{
+    mert_inference *m = self;
+    (void)n;
+    (void)e;
+    memcpy(m->answers[m->turn].host + m->pooled_rows++ * mert_inference_width(m) +
+               (int64_t)m->pooling_slot * m->c->width,
+           row, (size_t)m->c->width * sizeof *row);
+    return 0;
+}
+
+/* x: device [T, D] */
+static void pool_layer(mert_inference *m, const float *x, int slot)
+{
+    m->ops->download(m->ops, m->state, x, (size_t)(m->T * m->c->width) * sizeof *x);
+    m->ops->wait(m->ops, NULL); /* a failed queue says so at the run's last wait, too */
+    m->pooling_slot = slot;
+    m->pooled_rows = 0;
+    mert_pooling_begin(m->pooling);
+    mert_pooling_add(m->pooling, m->state, m->T, take_span, m, NULL);
+    mert_pooling_end(m->pooling, take_span, m, NULL);
+}
+
+static void give_layer(void *self, int layer, const float *y)
+{
+    mert_inference *m = self;
+    int slot = m->slot[layer];
+    int64_t D = m->c->width;
+    float *answer = m->answers[m->turn].device;
+    if (slot >= 0 && m->weighted) {
+        if (m->factors[layer] != 0) /* to axpy, alpha 0 is 1 */
+            mert_axpy(m->ops, .to = answer, .from = y, .alpha = m->factors[layer], .n = m->T * D);
+    } else if (slot >= 0 && m->pooling)
+        pool_layer(m, y, slot);
+    else if (slot >= 0)
+        mert_copy_2d(m->ops, .to = answer + slot * D, .ldto = m->n_layers * D, .from = y, .ldfrom = D,
+                     .rows = m->T, .columns = D);
+}
+
+int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
+{
+    int64_t T = mert_config_frames(m->c, n);
+    if (T < 1)
+        return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n,
+                         mert_config_receptive_field(m->c));
+    if (m->ops->renew(m->ops, e) || make_room(m, n, T, e))
+        return -1;
+    if (m->c->normalize) {
+        normalise(m->pcm, pcm, n, m->c->normalize_eps);
+        pcm = m->pcm;
+    }
+    m->ops->upload(m->ops, m->device_pcm, pcm, (size_t)n * sizeof(float));
+    if (m->cqt) {
+        if (mert_cqt_batch_run(m->cqt, 1, n, T, pcm, m->cqt_rows, e))
+            return -1;
+        m->ops->upload(m->ops, m->device_cqt, m->cqt_rows, (size_t)(T * m->c->cqt_input_bins) * sizeof(float));
+    }
+    m->T = T;
+    if (m->weighted)
+        mert_fill(m->ops, .to = m->answers[m->turn].device, .n = T * m->c->width);
+    if (mert_forward_run(m->encoder, m->device_pcm, n, m->cqt ? m->device_cqt : NULL, m->last, give_layer, m, e)) {
+        m->ops->wait(m->ops, NULL);
+        return -1;
+    }
+    if (m->weighted && m->pooling)
+        pool_layer(m, m->answers[m->turn].device, 0);
+    if (m->ops->wait(m->ops, e))
+        return -1;
+    *rows = m->rows = m->pooling ? m->pooled_rows : T;
+    return 0;
+}
+
+int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e)
+{
+    struct answer *a = &m->answers[m->turn];
+    int64_t n = m->rows * mert_inference_width(m);
+    *rows = m->pooling ? a->host : m->ops->view(m->ops, a->device);
+    if (*rows) { /* the next clip's comes elsewhere */
+        m->turn = !m->turn;
+        return 0;
+    }
+    if (host_room(m, n))
+        return out_of_memory(m->T * mert_config_stride(m->c), e);
+    m->ops->download(m->ops, a->host, a->device, (size_t)n * sizeof(float));
+    if (m->ops->wait(m->ops, e))
+        return -1;
+    *rows = a->host;
+    return 0;
+}
+
+int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows,
+                       mert_error *e)
+{
+    return mert_inference_forward(m, pcm, n, rows, e) || mert_inference_answer(m, answer, e) ? -1 : 0;
+}

@@ -1,0 +1,109 @@
+#include "libcommon/models/inference/layers.h"
+
+#include "formats/file.h"
+#include "formats/text.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int add(mert_layers *l, long v, int N, mert_error *e)
+{
+    for (int i = 0; i < l->n; i++)
+        if (l->index[i] == v)
+            return v > N ? mert_fail(e, "last-raw is there twice") : mert_fail(e, "%ld is there twice", v);
+    l->index[l->n++] = (int)v;
+    return 0;
+}
+
+int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e)
+{
+    memset(l, 0, sizeof *l);
+    if (!strcmp(list, "all")) {
+        for (int i = 0; i <= N; i++)
+            add(l, i, N, e);
+        return 0;
+    }
+    for (const char *p = list;;) {
+        size_t n = strcspn(p, ",");
+        char *stop = (char *)(uintptr_t)p + n;
+        long v = n == 4 && !strncmp(p, "last", n) ? N : n == 8 && !strncmp(p, "last-raw", n) ? N + 1L : -1;
+        int named = v >= 0;
+        if (!named)
+            v = strtol(p, &stop, 10);
+        if (stop == p || stop != p + n)
+            return mert_fail(e, "'%s' is neither all, last, last-raw nor a list of numbers", list);
+        if (!named && (v < 0 || v > N))
+            return mert_fail(e, "%ld is outside 0 to %d", v, N);
+        if (add(l, v, N, e))
+            return -1;
+        if (!*stop)
+            return 0;
+        p = stop + 1;
+    }
+}
+
+/* -1 with n unchanged: `text` is no list of numbers. */
+static int numbers(const char *text, float *to, int room, int *n)
+{
+    static const char between[] = ", \t\r\n";
+    int count = 0;
+    for (const char *p = text + strspn(text, " \t\r\n"); *p; count++) {
+        char *stop;
+        float v = strtof(p, &stop);
+        if (stop == p || !isfinite(v) || (*stop && !strchr(between, *stop)))
+            return -1;
+        if (count < room)
+            to[count] = v;
+        p = stop + strspn(stop, between);
+    }
+    *n = count;
+    return count ? 0 : -1;
+}
+
+int mert_layers_weigh(mert_layers *l, const char *list, mert_error *e)
+{
+    int n = 0, bad = numbers(list, l->factors, l->n, &n);
+    if (bad) {
+        size_t size;
+        int mark;
+        char *text = mert_file_read(list, 1 << 16, &size, e);
+        if (!text)
+            return mert_fail_in(e, "neither a list of numbers nor a file that can be read");
+        mark = mert_text_mark(list, text, size, e);
+        bad = mark < 0 || strlen(text) != size || numbers(text + mark, l->factors, l->n, &n);
+        free(text);
+        if (mark < 0)
+            return -1;
+        if (bad)
+            return mert_fail(e, "%s: not a list of numbers", list);
+    }
+    if (n != l->n)
+        return mert_fail(e, "%d number%s for %d layer%s", n, n == 1 ? "" : "s", l->n, l->n == 1 ? "" : "s");
+    l->weighted = 1;
+    return 0;
+}
+
+char *mert_layers_print(const mert_layers *l, int N)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    int all = l->n == N + 1;
+    if (!f)
+        return NULL;
+    for (int i = 0; i < l->n; i++)
+        all &= l->index[i] == i;
+    fputs(all ? "layers=all" : "layers=", f);
+    for (int i = 0; i < l->n && !all; i++)
+        fprintf(f, l->index[i] > N ? "%slast-raw" : "%s%d", i ? "," : "", l->index[i]);
+    for (int i = 0; i < l->n && l->weighted; i++)
+        fprintf(f, "%s%.9g", i ? "," : " weights=", (double)l->factors[i]);
+    if (fclose(f)) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}

@@ -1,0 +1,37 @@
+/* Pooling of frames over time: over a whole item, or over spans of fixed length. Span j covers the frames that begin at
+ * or after j * S seconds and before (j + 1) * S; the last one is what is left, however short. S need not be a whole
+ * number of frames: span j begins at frame ceil(j * num / den), where num / den frames last S seconds. Sums run in
+ * double, frame after frame: an answer depends on the frames alone, not on how they came. */
+#ifndef MERT_POOLING_H
+#define MERT_POOLING_H
+
+#include "formats/error.h"
+
+#include <stdint.h>
+
+typedef enum mert_pooling_how { MERT_POOLING_NONE, MERT_POOLING_MEAN, MERT_POOLING_MAX } mert_pooling_how;
+
+typedef struct mert_pooling_plan {
+    mert_pooling_how how;
+    int64_t num, den; /* frames of a span, at least 1; num 0: one span for the whole item */
+} mert_pooling_plan;
+
+/* Who takes rows as they become known: n rows, valid during the call. -1 goes back to whoever caused it. */
+typedef int mert_take_rows(void *self, const float *rows, int64_t n, mert_error *e);
+
+/* Spans of T frames. */
+int64_t mert_pooling_rows(const mert_pooling_plan *plan, int64_t T);
+
+typedef struct mert_pooling mert_pooling;
+
+mert_pooling *mert_pooling_new(const mert_pooling_plan *plan, int64_t width,
+                               mert_error *e); /* width: floats of a frame */
+void mert_pooling_free(mert_pooling *p); /* NULL is fine */
+/* An item begins: what there was of another is forgotten. */
+void mert_pooling_begin(mert_pooling *p);
+/* The next n frames [n, width]; spans that are whole go to `take`, one by one. */
+int mert_pooling_add(mert_pooling *p, const float *frames, int64_t n, mert_take_rows *take, void *self, mert_error *e);
+/* The item ends: the last span. */
+int mert_pooling_end(mert_pooling *p, mert_take_rows *take, void *self, mert_error *e);
+
+#endif

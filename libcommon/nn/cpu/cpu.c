@@ -1,0 +1,366 @@
+#define _DEFAULT_SOURCE /* madvise */
+#include "libcommon/nn/cpu/cpu.h"
+
+#include "libcommon/base/pool.h"
+#include "libcommon/base/random.h"
+#include "libcommon/nn/cpu/vector.h"
+
+#include <cblas.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- elementwise operations: pieces of fixed size over the pool ---- */
+
+enum { PIECE = 1 << 15 };
+
+typedef struct piecewise {
+    void (*work)(const void *args, int64_t first, int64_t n);
+    const void *args;
+    int64_t n;
+} piecewise;
+
+static void one_piece(void *arg, int64_t i, int worker)
+{
+    const piecewise *p = arg;
+    int64_t first = i * PIECE;
+    (void)worker;
+    p->work(p->args, first, p->n - first < PIECE ? p->n - first : PIECE);
+}
+
+static void in_pieces(int64_t n, void (*work)(const void *, int64_t, int64_t), const void *args)
+{
+    piecewise p = {work, args, n};
+    mert_pool_run((n + PIECE - 1) / PIECE, one_piece, &p);
+}
+
+static void copy_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_copy_args *a = args;
+    memmove(a->to + i, a->from + i, (size_t)n * sizeof(float));
+}
+
+static void fill_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_fill_args *a = args;
+    for (int64_t j = i; j < i + n; j++)
+        a->to[j] = a->value;
+}
+
+static void narrow_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_narrow_args *a = args;
+    MERT_VECTOR->narrow(a->to + i, a->from + i, n);
+}
+
+static void widen_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_widen_args *a = args;
+    MERT_VECTOR->widen(a->to + i, a->from + i, n);
+}
+
+static void axpy_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_axpy_args *a = args;
+    MERT_VECTOR->axpy(a->to + i, a->from + i, a->alpha == 0 ? 1.0f : a->alpha, n);
+}
+
+static void gelu_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_gelu_args *a = args;
+    MERT_VECTOR->gelu(a->y + i, a->x + i, a->residual ? a->residual + i : NULL, n);
+}
+
+static void gelu_backward_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_gelu_backward_args *a = args;
+    MERT_VECTOR->gelu_backward(a->dx + i, a->dy + i, a->x + i, n);
+}
+
+/* ---- operations by rows ---- */
+
+typedef struct rowwise {
+    void (*work)(const void *args, int64_t row);
+    const void *args;
+    int64_t rows, block;
+} rowwise;
+
+static void one_block(void *arg, int64_t i, int worker)
+{
+    const rowwise *r = arg;
+    int64_t end = (i + 1) * r->block;
+    (void)worker;
+    for (int64_t row = i * r->block; row < end && row < r->rows; row++)
+        r->work(r->args, row);
+}
+
+static void by_rows(int64_t rows, int64_t width, void (*work)(const void *, int64_t), const void *args)
+{
+    rowwise r = {work, args, rows, width >= PIECE ? 1 : (PIECE + width - 1) / (width > 0 ? width : 1)};
+    mert_pool_run((rows + r.block - 1) / r.block, one_block, &r);
+}
+
+static void copy_2d_row(const void *args, int64_t row)
+{
+    const mert_copy_2d_args *a = args;
+    float *to = a->to + row * a->ldto, s = a->scale == 0 ? 1.0f : a->scale;
+    const float *from = a->from + row * a->ldfrom;
+    if (a->add)
+        MERT_VECTOR->axpy(to, from, s, a->columns);
+    else if (s == 1.0f)
+        memmove(to, from, (size_t)a->columns * sizeof(float));
+    else
+        MERT_VECTOR->scale(to, from, s, a->columns);
+}
+
+static void swap_axes_row(const void *args, int64_t n)
+{
+    const mert_swap_axes_args *a = args;
+    const float *from = a->from + n * a->a * a->b;
+    float *to = a->to + n * a->a * a->b;
+    for (int64_t j = 0; j < a->b; j++)
+        for (int64_t i = 0; i < a->a; i++) {
+            float v = from[i * a->b + j];
+            to[j * a->a + i] = a->add ? to[j * a->a + i] + v : v;
+        }
+}
+
+static void dropout_row(const void *args, int64_t b)
+{
+    const mert_dropout_args *a = args;
+    mert_random r = mert_random_key(a->key.seed, MERT_FOR_DROPOUT, a->key.place, (uint32_t)b, a->key.site);
+    MERT_VECTOR->dropout(a->x + b * a->n, r.key, r.counter, 0, (uint32_t)(a->p * 4294967296.0),
+                         (float)(1.0 / (1.0 - a->p)), a->n);
+}
+
+static void mask_row(const void *args, int64_t row)
+{
+    const mert_mask_args *a = args;
+    if (a->mask[row] != 0)
+        memcpy(a->x + row * a->D, a->e, (size_t)a->D * sizeof(float));
+}
+
+static void zero_row(const void *args, int64_t row)
+{
+    const mert_zero_args *a = args;
+    const float *channels = a->channels ? a->channels + row / a->T * a->D : NULL;
+    float *x = a->x + row * a->D;
+    if (a->rows && a->rows[row] != 0)
+        memset(x, 0, (size_t)a->D * sizeof *x);
+    else if (channels)
+        for (int64_t d = 0; d < a->D; d++)
+            x[d] = channels[d] != 0 ? 0 : x[d];
+}
+
+static void gather_row(const void *args, int64_t i)
+{
+    const mert_gather_args *a = args;
+    memcpy(a->to + i * a->D, a->from + (int64_t)a->index[i] * a->D, (size_t)a->D * sizeof(float));
+}
+
+static void scatter_add_row(const void *args, int64_t i)
+{
+    const mert_scatter_add_args *a = args;
+    MERT_VECTOR->axpy(a->to + (int64_t)a->index[i] * a->D, a->from + i * a->D, 1.0f, a->D);
+}
+
+/* ---- sums over rows: column blocks over the pool, rows in order ---- */
+
+enum { COLUMNS = 128 };
+
+static void column_sum_block(void *arg, int64_t i, int worker)
+{
+    const mert_column_sum_args *a = arg;
+    int64_t c = i * COLUMNS, n = a->columns - c < COLUMNS ? a->columns - c : COLUMNS;
+    float part[COLUMNS];
+    (void)worker;
+    for (int64_t r0 = 0; r0 < a->rows; r0 += 256) {
+        memset(part, 0, sizeof part);
+        for (int64_t r = r0; r < r0 + 256 && r < a->rows; r++)
+            MERT_VECTOR->axpy(part, a->x + r * a->ldx + c, 1.0f, n);
+        MERT_VECTOR->axpy(a->sums + c, part, 1.0f, n);
+    }
+}
+
+static void mask_backward_block(void *arg, int64_t i, int worker)
+{
+    const mert_mask_backward_args *a = arg;
+    int64_t c = i * COLUMNS, n = a->D - c < COLUMNS ? a->D - c : COLUMNS;
+    (void)worker;
+    for (int64_t r = 0; r < a->rows; r++)
+        if (a->mask[r] != 0) {
+            MERT_VECTOR->axpy(a->de + c, a->dx + r * a->D + c, 1.0f, n);
+            memset(a->dx + r * a->D + c, 0, (size_t)n * sizeof(float));
+        }
+}
+
+void mert_cpu_run(mert_op op, const void *args)
+{
+    if (mert_cpu_failed(NULL))
+        return;
+    switch (op) {
+    case MERT_OP_COPY: in_pieces(((const mert_copy_args *)args)->n, copy_piece, args); break;
+    case MERT_OP_FILL: in_pieces(((const mert_fill_args *)args)->n, fill_piece, args); break;
+    case MERT_OP_COPY_2D:
+        by_rows(((const mert_copy_2d_args *)args)->rows, ((const mert_copy_2d_args *)args)->columns, copy_2d_row, args);
+        break;
+    case MERT_OP_AXPY: in_pieces(((const mert_axpy_args *)args)->n, axpy_piece, args); break;
+    case MERT_OP_SWAP_AXES: {
+        const mert_swap_axes_args *a = args;
+        by_rows(a->n, a->a * a->b, swap_axes_row, args);
+        break;
+    }
+    case MERT_OP_GEMM: mert_cpu_gemm(args); break;
+    case MERT_OP_PACK: mert_cpu_pack(args); break;
+    case MERT_OP_WINDOW_MOMENTS: mert_cpu_window_moments(args); break;
+    case MERT_OP_FOLD_NORM: mert_cpu_fold_norm(args); break;
+    case MERT_OP_GELU: in_pieces(((const mert_gelu_args *)args)->n, gelu_piece, args); break;
+    case MERT_OP_GELU_BACKWARD: in_pieces(((const mert_gelu_backward_args *)args)->n, gelu_backward_piece, args); break;
+    case MERT_OP_COLUMN_SUM: {
+        const mert_column_sum_args *a = args;
+        mert_pool_run((a->columns + COLUMNS - 1) / COLUMNS, column_sum_block, (void *)args);
+        break;
+    }
+    case MERT_OP_LAYER_NORM: mert_cpu_layer_norm(args); break;
+    case MERT_OP_LAYER_NORM_BACKWARD: mert_cpu_layer_norm_backward(args); break;
+    case MERT_OP_TIME_NORM: mert_cpu_time_norm(args); break;
+    case MERT_OP_TIME_NORM_BACKWARD: mert_cpu_time_norm_backward(args); break;
+    case MERT_OP_WEIGHT_NORM: mert_cpu_weight_norm(args); break;
+    case MERT_OP_WEIGHT_NORM_BACKWARD: mert_cpu_weight_norm_backward(args); break;
+    case MERT_OP_GROUPED_CONV: mert_cpu_grouped_conv(args); break;
+    case MERT_OP_GROUPED_CONV_BACKWARD: mert_cpu_grouped_conv_backward(args); break;
+    case MERT_OP_ATTENTION: mert_cpu_attention(args); break;
+    case MERT_OP_ATTENTION_BACKWARD: mert_cpu_attention_backward(args); break;
+    case MERT_OP_DROPOUT: {
+        const mert_dropout_args *a = args;
+        if (a->p > 0)
+            by_rows(a->B, a->n, dropout_row, args);
+        break;
+    }
+    case MERT_OP_MASK:
+        by_rows(((const mert_mask_args *)args)->rows, ((const mert_mask_args *)args)->D, mask_row, args);
+        break;
+    case MERT_OP_MASK_BACKWARD:
+        mert_pool_run((((const mert_mask_backward_args *)args)->D + COLUMNS - 1) / COLUMNS, mask_backward_block,
+                      (void *)args);
+        break;
+    case MERT_OP_ZERO: {
+        const mert_zero_args *a = args;
+        by_rows(a->B * a->T, a->D, zero_row, args);
+        break;
+    }
+    case MERT_OP_GATHER:
+        by_rows(((const mert_gather_args *)args)->n, ((const mert_gather_args *)args)->D, gather_row, args);
+        break;
+    case MERT_OP_SCATTER_ADD:
+        by_rows(((const mert_scatter_add_args *)args)->n, ((const mert_scatter_add_args *)args)->D, scatter_add_row,
+                args);
+        break;
+    case MERT_OP_NORMALIZE: mert_cpu_normalize(args); break;
+    case MERT_OP_NORMALIZE_BACKWARD: mert_cpu_normalize_backward(args); break;
+    case MERT_OP_CROSS_ENTROPY: mert_cpu_cross_entropy(args); break;
+    case MERT_OP_SQUARED_ERROR: mert_cpu_squared_error(args); break;
+    case MERT_OP_GLU: mert_cpu_glu(args); break;
+    case MERT_OP_GLU_BACKWARD: mert_cpu_glu_backward(args); break;
+    case MERT_OP_SUM_SQUARES: mert_cpu_sum_squares(args); break;
+    case MERT_OP_ADAM: mert_cpu_adam(args); break;
+    case MERT_OP_NARROW: in_pieces(((const mert_narrow_args *)args)->n, narrow_piece, args); break;
+    case MERT_OP_WIDEN: in_pieces(((const mert_widen_args *)args)->n, widen_piece, args); break;
+    case MERT_OPS_COUNT: break;
+    }
+}
+
+/* ---- the backend: operations run at once, so there is nothing to wait for ---- */
+
+enum { HUGE_PAGE = 1 << 21 };
+
+static void *cpu_alloc(mert_ops *o, size_t bytes)
+{
+    size_t align = bytes >= 16 * HUGE_PAGE ? HUGE_PAGE : 64; /* less would round small models up noticeably */
+    void *p = bytes > SIZE_MAX / 2 ? NULL : aligned_alloc(align, (bytes + align - 1) / align * align);
+    (void)o;
+#ifdef MADV_HUGEPAGE
+    if (p && align == HUGE_PAGE) /* a hint: fewer faults and TLB misses */
+        madvise(p, (bytes + align - 1) / align * align, MADV_HUGEPAGE);
+#endif
+    return p;
+}
+
+static void cpu_release(mert_ops *o, void *p)
+{
+    (void)o;
+    free(p);
+}
+
+static void cpu_copy(mert_ops *o, void *to, const void *from, size_t bytes)
+{
+    (void)o;
+    memcpy(to, from, bytes);
+}
+
+static const void *cpu_share(mert_ops *o, const void *host, size_t bytes)
+{
+    (void)o;
+    (void)bytes;
+    return host;
+}
+
+static void cpu_unshare(mert_ops *o, const void *shared)
+{
+    (void)o;
+    (void)shared;
+}
+
+static const void *cpu_view(mert_ops *o, const void *from)
+{
+    (void)o;
+    return from;
+}
+
+static int cpu_wait(mert_ops *o, mert_error *e)
+{
+    (void)o;
+    return mert_cpu_failed(e);
+}
+
+static int cpu_renew(mert_ops *o, mert_error *e)
+{
+    (void)o;
+    (void)e;
+    mert_cpu_renew();
+    return 0;
+}
+
+static void cpu_close(mert_ops *o)
+{
+    (void)o;
+}
+
+static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
+{
+    (void)o;
+    (void)size;
+    mert_cpu_run(op, args);
+}
+
+/* What OpenBLAS itself calls before a fork; where another BLAS stands for it there is none. */
+extern int blas_thread_shutdown_(void) __attribute__((weak));
+
+/* Our threads share the work out. OpenBLAS's own, which it starts when it is loaded, would spin beside them for their
+ * first 30 ms, as long as a small job takes. */
+static void single_threaded_blas(void)
+{
+    openblas_set_num_threads(1);
+    if (blas_thread_shutdown_)
+        blas_thread_shutdown_();
+}
+
+mert_ops *mert_ops_cpu(void)
+{
+    static mert_ops cpu = {"cpu", cpu_alloc, cpu_release, cpu_copy, cpu_copy, cpu_share, cpu_unshare,
+                           cpu_view, cpu_wait, cpu_renew, cpu_run, cpu_close};
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, single_threaded_blas);
+    return &cpu;
+}

@@ -1,0 +1,43 @@
+/* The CPU backend's operations, one function per entry of mert_op; internal to nn/. */
+#ifndef MERT_CPU_OPS_H
+#define MERT_CPU_OPS_H
+
+#include "libcommon/nn/ops.h"
+
+void mert_cpu_gemm(const void *args);
+void mert_cpu_pack(const void *args);
+void mert_cpu_window_moments(const void *args);
+void mert_cpu_fold_norm(const void *args);
+void mert_cpu_layer_norm(const void *args);
+void mert_cpu_layer_norm_backward(const void *args);
+void mert_cpu_time_norm(const void *args);
+void mert_cpu_time_norm_backward(const void *args);
+void mert_cpu_weight_norm(const void *args);
+void mert_cpu_weight_norm_backward(const void *args);
+void mert_cpu_grouped_conv(const void *args);
+void mert_cpu_grouped_conv_backward(const void *args);
+void mert_cpu_attention(const void *args);
+void mert_cpu_attention_backward(const void *args);
+void mert_cpu_normalize(const void *args);
+void mert_cpu_normalize_backward(const void *args);
+void mert_cpu_cross_entropy(const void *args);
+void mert_cpu_squared_error(const void *args);
+void mert_cpu_glu(const void *args);
+void mert_cpu_glu_backward(const void *args);
+void mert_cpu_sum_squares(const void *args);
+void mert_cpu_adam(const void *args);
+
+void mert_cpu_run(mert_op op, const void *args);
+
+/* Scratch of one pool worker, at least `floats` long, 64-byte aligned; keeps its size, grows on demand, freed at exit.
+ * NULL: out of memory. The operation then returns with nothing of worth done, and those behind it do not run. */
+float *mert_cpu_scratch(int worker, size_t floats);
+/* The same for what all workers of one operation read: its own, of the thread that runs the operation. */
+float *mert_cpu_shared_scratch(size_t floats);
+
+/* There is no memory for `bytes` bytes that an operation needs. */
+void mert_cpu_fail(size_t bytes);
+int mert_cpu_failed(mert_error *e); /* -1: so it is, since the last renew; e may be NULL */
+void mert_cpu_renew(void);
+
+#endif

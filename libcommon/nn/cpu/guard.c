@@ -1,0 +1,223 @@
+/* The test backend (contract B2): the CPU's operations, run as late as the rules allow, on another thread, on memory
+ * that the host cannot touch. Whatever works here keeps the rules that a real device imposes:
+ * - device memory can be read and written only while the queue runs: a host access ends in SIGSEGV;
+ * - nothing runs before a wait: a result that is read without waiting is still the poison that download put there;
+ * - fresh memory is poison (NaN), so that what is never written shows;
+ * - an upload reads its source when it runs, so that a source changed too early shows. */
+#define _GNU_SOURCE
+#include "libcommon/nn/cpu/cpu.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ARGS_MAX = 256, QUEUE_MAX = 1 << 14, BLOCKS_MAX = 1 << 16 };
+enum { DO_RUN, DO_COPY };
+
+typedef struct entry {
+    int what;
+    mert_op op;
+    void *to;
+    const void *from;
+    size_t bytes;
+    _Alignas(16) unsigned char args[ARGS_MAX];
+} entry;
+
+typedef struct guard {
+    mert_ops ops;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake, idle;
+    int running, stop;
+    entry *queue;
+    int n;
+    struct { void *p; size_t bytes; } block[BLOCKS_MAX];
+    int blocks;
+} guard;
+
+static void open_memory(guard *g, int protection)
+{
+    for (int i = 0; i < g->blocks; i++)
+        if (g->block[i].p)
+            mprotect(g->block[i].p, g->block[i].bytes, protection);
+}
+
+static void *guard_thread(void *p)
+{
+    guard *g = p;
+    pthread_mutex_lock(&g->lock);
+    for (;;) {
+        while (!g->running && !g->stop)
+            pthread_cond_wait(&g->wake, &g->lock);
+        if (g->stop)
+            break;
+        open_memory(g, PROT_READ | PROT_WRITE);
+        for (int i = 0; i < g->n; i++) {
+            entry *e = &g->queue[i];
+            if (e->what == DO_COPY)
+                memcpy(e->to, e->from, e->bytes);
+            else
+                mert_cpu_run(e->op, e->args);
+        }
+        open_memory(g, PROT_NONE);
+        g->n = 0;
+        g->running = 0;
+        pthread_cond_signal(&g->idle);
+    }
+    pthread_mutex_unlock(&g->lock);
+    return NULL;
+}
+
+static void drain(guard *g)
+{
+    pthread_mutex_lock(&g->lock);
+    if (g->n) {
+        g->running = 1;
+        pthread_cond_signal(&g->wake);
+        while (g->running)
+            pthread_cond_wait(&g->idle, &g->lock);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static int guard_wait(mert_ops *o, mert_error *e)
+{
+    drain((guard *)o);
+    return mert_cpu_failed(e);
+}
+
+static int guard_renew(mert_ops *o, mert_error *e)
+{
+    (void)o;
+    (void)e;
+    mert_cpu_renew();
+    return 0;
+}
+
+static entry *next_entry(guard *g)
+{
+    if (g->n == QUEUE_MAX)
+        drain(g); /* as a real queue that is full: the caller is held up */
+    memset(&g->queue[g->n], 0, sizeof *g->queue);
+    return &g->queue[g->n++];
+}
+
+static void guard_run(mert_ops *o, mert_op op, const void *args, size_t size)
+{
+    entry *e = next_entry((guard *)o);
+    if (size > ARGS_MAX)
+        abort();
+    e->what = DO_RUN;
+    e->op = op;
+    memcpy(e->args, args, size);
+}
+
+static void guard_copy(mert_ops *o, void *to, const void *from, size_t bytes)
+{
+    entry *e = next_entry((guard *)o);
+    e->what = DO_COPY;
+    e->to = to;
+    e->from = from;
+    e->bytes = bytes;
+}
+
+static void guard_download(mert_ops *o, void *host, const void *from, size_t bytes)
+{
+    memset(host, 0xff, bytes); /* NaN until the wait */
+    guard_copy(o, host, from, bytes);
+}
+
+static void *guard_alloc(mert_ops *o, size_t bytes)
+{
+    guard *g = (guard *)o;
+    size_t whole = (bytes + 4095) / 4096 * 4096;
+    unsigned char *p;
+    int i = 0;
+    while (i < g->blocks && g->block[i].p)
+        i++;
+    if (i == BLOCKS_MAX || bytes > SIZE_MAX / 2)
+        return NULL;
+    p = mmap(NULL, whole ? whole : 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    memset(p, 0xff, whole);
+    mprotect(p, whole ? whole : 4096, PROT_NONE);
+    g->block[i].p = p;
+    g->block[i].bytes = whole ? whole : 4096;
+    if (i == g->blocks)
+        g->blocks++;
+    return p;
+}
+
+static void guard_release(mert_ops *o, void *p)
+{
+    guard *g = (guard *)o;
+    if (!p)
+        return;
+    drain(g);
+    for (int i = 0; i < g->blocks; i++)
+        if (g->block[i].p == p) {
+            munmap(p, g->block[i].bytes);
+            g->block[i].p = NULL;
+            return;
+        }
+    abort(); /* released twice, or not from here */
+}
+
+static const void *guard_share(mert_ops *o, const void *host, size_t bytes)
+{
+    void *p = guard_alloc(o, bytes);
+    if (p)
+        guard_copy(o, p, host, bytes);
+    return p;
+}
+
+static void guard_unshare(mert_ops *o, const void *shared)
+{
+    guard_release(o, (void *)(uintptr_t)shared);
+}
+
+static const void *guard_view(mert_ops *o, const void *from)
+{
+    (void)o;
+    (void)from;
+    return NULL;
+}
+
+static void guard_close(mert_ops *o)
+{
+    guard *g = (guard *)o;
+    drain(g);
+    pthread_mutex_lock(&g->lock);
+    g->stop = 1;
+    pthread_cond_signal(&g->wake);
+    pthread_mutex_unlock(&g->lock);
+    pthread_join(g->thread, NULL);
+    for (int i = 0; i < g->blocks; i++)
+        if (g->block[i].p)
+            munmap(g->block[i].p, g->block[i].bytes);
+    free(g->queue);
+    free(g);
+}
+
+mert_ops *mert_ops_guard(void)
+{
+    guard *g = calloc(1, sizeof *g);
+    mert_ops_cpu(); /* OpenBLAS at one thread */
+    if (!g || !(g->queue = malloc(QUEUE_MAX * sizeof *g->queue))) {
+        free(g);
+        return NULL;
+    }
+    g->ops = (mert_ops){"guard", guard_alloc, guard_release, guard_copy, guard_download, guard_share, guard_unshare,
+                         guard_view, guard_wait, guard_renew, guard_run, guard_close};
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_cond_init(&g->wake, NULL);
+    pthread_cond_init(&g->idle, NULL);
+    if (pthread_create(&g->thread, NULL, guard_thread, g)) {
+        free(g->queue);
+        free(g);
+        return NULL;
+    }
+    return &g->ops;
+}

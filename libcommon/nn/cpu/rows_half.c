@@ -1,0 +1,149 @@
+#include "libcommon/nn/cpu/rows_half.h"
+
+#include "libcommon/base/half.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/nn/cpu/cpu.h"
+
+#include <string.h>
+
+static const mert_half_kernels *kernels(void)
+{
+#ifdef MERT_HAVE_AMX
+    if (mert_cpu_amx())
+        return &mert_half_kernels_amx;
+#endif
+    return MERT_KERNEL_TABLE(mert_half_kernels);
+}
+
+void mert_half_pack(float *panels, const float *w, int64_t ldw, int64_t n, int64_t k, int64_t first, int64_t end)
+{
+    enum { W = MERT_HALF_PANEL };
+    uint32_t *to = (uint32_t *)(void *)panels; /* a pair of steps each, the even one in the low half */
+    int64_t pairs = mert_half_depth(k) / 2;
+    for (int64_t p = first; p < end; p++)
+        for (int64_t i = 0; i < pairs; i += W) /* small squares: both sides stay in the cache */
+            for (int64_t j = 0; j < W; j++) {
+                const float *from = w + (p * W + j) * ldw;
+                float steps[2 * W] = {0};
+                if (p * W + j < n && 2 * i < k)
+                    memcpy(steps, from + 2 * i, (size_t)(k - 2 * i < 2 * W ? k - 2 * i : 2 * W) * sizeof *steps);
+                for (int64_t at = 0; at < W; at++)
+                    to[(p * pairs + i + at) * W + j] =
+                        (uint32_t)mert_to_bf16(steps[2 * at]) | (uint32_t)mert_to_bf16(steps[2 * at + 1]) << 16;
+            }
+}
+
+/* ---- rounding rows ---- */
+
+/* Rows of their own, padded, or (overlapping ones) the numbers that they share, in lines of LINE. */
+typedef struct rounding {
+    const mert_half_kernels *kernels;
+    const float *x;
+    char *to;
+    int64_t ld; /* of the rounded rows */
+    int64_t lines, length, last, from_step, to_step;
+    int64_t zeros; /* behind each line */
+} rounding;
+
+enum { LINE = 4096, MARGIN = 32 };
+
+/* Overlapping rows stay so where no padding has to stand between them. */
+static int shared(const mert_panel_product *p) { return p->ldx < p->k && p->k % MERT_HALF_STEP == 0; }
+
+/* The margin keeps rows of a power of two apart in the cache. */
+static int64_t rounded_ld(const mert_panel_product *p) { return shared(p) ? p->ldx : mert_half_depth(p->k) + MARGIN; }
+
+static int64_t rounded_numbers(const mert_panel_product *p, int64_t rows)
+{
+    return ((rows + 15) / 16 * 16 - 1) * rounded_ld(p) + mert_half_depth(p->k);
+}
+
+static rounding rounding_of(const mert_panel_product *p, int64_t row, int64_t rows, void *to)
+{
+    rounding r = {.kernels = kernels(), .x = p->x + row * p->ldx, .to = to, .ld = rounded_ld(p)};
+    if (shared(p)) {
+        int64_t numbers = (rows - 1) * p->ldx + p->k;
+        r.lines = (numbers + LINE - 1) / LINE;
+        r.length = r.from_step = r.to_step = LINE;
+        r.last = numbers - (r.lines - 1) * LINE;
+    } else {
+        r.lines = rows;
+        r.length = r.last = p->k;
+        r.from_step = p->ldx;
+        r.to_step = r.ld;
+        r.zeros = mert_half_depth(p->k) - p->k;
+    }
+    return r;
+}
+
+static void round_line(void *arg, int64_t i, int worker)
+{
+    const rounding *r = arg;
+    int64_t n = i == r->lines - 1 ? r->last : r->length;
+    char *to = r->to + (size_t)(i * r->to_step) * r->kernels->size;
+    (void)worker;
+    r->kernels->round(to, r->x + i * r->from_step, n);
+    memset(to + (size_t)n * r->kernels->size, 0, (size_t)r->zeros * r->kernels->size);
+}
+
+enum { LINES_AT_ONCE = 16 };
+
+static void round_lines(void *arg, int64_t i, int worker)
+{
+    const rounding *r = arg;
+    int64_t end = (i + 1) * LINES_AT_ONCE < r->lines ? (i + 1) * LINES_AT_ONCE : r->lines;
+    for (int64_t line = i * LINES_AT_ONCE; line < end; line++)
+        round_line(arg, line, worker);
+}
+
+/* ---- who computes what ---- */
+
+size_t mert_half_room(const mert_panel_product *p) { return (size_t)rounded_numbers(p, p->m) * kernels()->size; }
+
+void mert_half_run(const mert_panel_product *p, void *room)
+{
+    rounding r = rounding_of(p, 0, p->m, room);
+    for (int64_t i = 0; i < r.lines; i++)
+        round_line(&r, i, 0);
+    r.kernels->part(p, room, r.ld, 0, p->m, 0, mert_half_panels(p->n));
+}
+
+/* A block of rows that stays in the cache while the panels go by; pieces of it are some panels of one product. */
+enum { BLOCK_NUMBERS = 1 << 19, PIECE_WORK = 1 << 23, PIECES = 16 };
+
+typedef struct job {
+    const mert_panel_product *p;
+    const rounding *rounded;
+    int64_t row, rows;
+    int64_t panels, pieces; /* of a piece; of a product */
+} job;
+
+static void piece(void *arg, int64_t i, int worker)
+{
+    const job *j = arg;
+    const mert_panel_product *p = j->p + i / j->pieces;
+    int64_t first = i % j->pieces * j->panels, end = first + j->panels, count = mert_half_panels(p->n);
+    (void)worker;
+    j->rounded->kernels->part(p, j->rounded->to, j->rounded->ld, j->row, j->rows, first, end < count ? end : count);
+}
+
+void mert_half_pool(const mert_panel_product *p, int64_t count)
+{
+    int64_t panels = mert_half_panels(p->n), blocks = (p->m * rounded_ld(p) + BLOCK_NUMBERS - 1) / BLOCK_NUMBERS;
+    int64_t step = ((p->m + blocks - 1) / blocks + 31) / 32 * 32;
+    void *room = mert_cpu_shared_scratch(
+        (size_t)rounded_numbers(p, step < p->m ? step : p->m) * kernels()->size / sizeof(float) + 1);
+    if (!room)
+        return;
+    for (int64_t row = 0; row < p->m; row += step) {
+        int64_t rows = p->m - row < step ? p->m - row : step;
+        rounding r = rounding_of(p, row, rows, room);
+        job j = {.p = p, .rounded = &r, .row = row, .rows = rows, .panels = (panels + 1) / 2 * 2};
+        mert_pool_run((r.lines + LINES_AT_ONCE - 1) / LINES_AT_ONCE, round_lines, &r);
+        while (j.panels > 2 && j.panels * MERT_HALF_PANEL * rows * p->k > PIECE_WORK &&
+               count * panels / j.panels < PIECES)
+            j.panels = (j.panels / 2 + 1) / 2 * 2;
+        j.pieces = (panels + j.panels - 1) / j.panels;
+        mert_pool_run(count * j.pieces, piece, &j);
+    }
+}

@@ -1,0 +1,176 @@
+#include "libcommon/nn/cpu/rows_half.h"
+
+#include "libcommon/base/half.h"
+#include "libcommon/nn/cpu/rows_finish.h"
+
+enum { PANEL = MERT_HALF_PANEL, STEP = MERT_HALF_STEP };
+
+FINISH(finish, PANEL)
+
+/* ---- on any machine: the rounded numbers as float32 ---- */
+
+#if defined(__AVX512F__)
+enum { LANES = 16, ROWS = 12 };
+#elif defined(__AVX__)
+enum { LANES = 8, ROWS = 3 };
+#elif defined(__aarch64__)
+enum { LANES = 4, ROWS = 3 };
+#else
+enum { LANES = 4, ROWS = 1 };
+#endif
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+typedef uint32_t pairs __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+
+static void round_floats(void *to, const float *x, int64_t n)
+{
+    float *y = to;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)mert_to_bf16(x[i]) << 16;
+        memcpy(y + i, &bits, sizeof bits);
+    }
+}
+
+/* R rows by one panel. */
+#define TILE(name, R)                                                                                                  \
+    static __attribute__((noinline)) void name(const mert_panel_product *p, const float *x, int64_t ldx, int64_t row,  \
+                                               int64_t panel)                                                          \
+    {                                                                                                                  \
+        const int64_t depth = mert_half_depth(p->k);                                                                   \
+        const float *b = p->panels + panel * depth * (PANEL / 2);                                                      \
+        float sum[R][PANEL] = {{0}};                                                                                   \
+        for (int64_t k = 0; k < depth; k += STEP) {                                                                    \
+            vec even[R][PANEL / LANES], odd[R][PANEL / LANES];                                                         \
+            UNROLL for (int r = 0; r < (R); r++)                                                                       \
+                UNROLL for (int c = 0; c < PANEL / LANES; c++)                                                         \
+                    even[r][c] = odd[r][c] = (vec){0};                                                                 \
+            for (int64_t i = k; i < k + STEP; i += 2, b += PANEL)                                                      \
+                UNROLL for (int c = 0; c < PANEL / LANES; c++) {                                                       \
+                    const pairs both = *(const pairs *)(const void *)(b + c * LANES);                                  \
+                    const vec low = (vec)(both << 16), high = (vec)(both & 0xffff0000u);                               \
+                    UNROLL for (int r = 0; r < (R); r++) {                                                             \
+                        even[r][c] += x[r * ldx + i] * low;                                                            \
+                        odd[r][c] += x[r * ldx + i + 1] * high;                                                        \
+                    }                                                                                                  \
+                }                                                                                                      \
+            UNROLL for (int r = 0; r < (R); r++)                                                                       \
+                UNROLL for (int c = 0; c < PANEL / LANES; c++)                                                         \
+                    *(vec *)(sum[r] + c * LANES) += even[r][c] + odd[r][c];                                            \
+        }                                                                                                              \
+        finish(p, sum[0], row, (R), panel * PANEL);                                                                    \
+    }
+
+TILE(row_tile, 1)
+#if defined(__AVX__) || defined(__aarch64__)
+TILE(tile, ROWS)
+#endif
+
+static void part(const mert_panel_product *p, const void *rounded, int64_t ldx, int64_t row, int64_t rows,
+                 int64_t first, int64_t end)
+{
+    const float *x = rounded;
+    for (; first < end; first++) {
+        int64_t r = 0;
+#if defined(__AVX__) || defined(__aarch64__)
+        for (; r + ROWS <= rows; r += ROWS)
+            tile(p, x + r * ldx, ldx, row + r, first);
+#endif
+        for (; r < rows; r++)
+            row_tile(p, x + r * ldx, ldx, row + r, first);
+    }
+}
+
+const mert_half_kernels MERT_KERNEL(mert_half_kernels) = {"portable", sizeof(float), round_floats, part};
+
+/* ---- AMX ---- */
+
+#if defined(MERT_HAVE_AMX) && defined(__AVX512F__)
+#include <immintrin.h>
+
+#define AMX __attribute__((target("amx-tile,amx-bf16")))
+
+enum { TILE_BYTES = 1024 };
+
+FINISH(finish_wide, 2 * PANEL)
+
+static void round_halves(void *to, const float *x, int64_t n)
+{
+    uint16_t *y = to;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = mert_to_bf16(x[i]);
+}
+
+/* Sums of up to 32 rows (tall: more than 16) by one or two panels (wide): tiles 0 to 3, from x in 4 and 5 and panels
+ * in 6 and 7. */
+static inline AMX __attribute__((always_inline)) void tiles(const mert_panel_product *p, const uint16_t *x, int64_t ldx,
+                                                            int64_t row, int64_t rows, int64_t panel, const int tall,
+                                                            const int wide)
+{
+    const int64_t depth = mert_half_depth(p->k), size = depth * PANEL;
+    const uint16_t *b = (const uint16_t *)(const void *)p->panels + panel * size, *lower = x + 16 * ldx;
+    const size_t stride = (size_t)ldx * sizeof *x;
+    _Alignas(64) float sum[32 * 2 * PANEL];
+    const int ld = wide ? 2 * PANEL : PANEL;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t k = 0; k < depth; k += STEP, b += TILE_BYTES / sizeof *b) {
+        _tile_loadd(6, b, 64);
+        _tile_loadd(4, x + k, stride);
+        _tile_dpbf16ps(0, 4, 6);
+        if (wide) {
+            _tile_loadd(7, b + size, 64);
+            _tile_dpbf16ps(1, 4, 7);
+        }
+        if (tall) {
+            _tile_loadd(5, lower + k, stride);
+            _tile_dpbf16ps(2, 5, 6);
+            if (wide)
+                _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, sum, (size_t)ld * sizeof *sum);
+    if (wide)
+        _tile_stored(1, sum + PANEL, (size_t)ld * sizeof *sum);
+    if (tall)
+        _tile_stored(2, sum + 16 * ld, (size_t)ld * sizeof *sum);
+    if (tall && wide)
+        _tile_stored(3, sum + 16 * ld + PANEL, (size_t)ld * sizeof *sum);
+    (wide ? finish_wide : finish)(p, sum, row, rows, panel * PANEL);
+}
+
+static AMX void part_amx(const mert_panel_product *p, const void *rounded, int64_t ldx, int64_t row, int64_t rows,
+                         int64_t first, int64_t end)
+{
+    /* palette 1; bytes of a row, and rows, of each tile */
+    static const struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+    const uint16_t *x = rounded;
+    _tile_loadconfig(&config);
+    for (; first < end; first += 2)
+        for (int64_t r = 0; r < rows; r += 32) {
+            const uint16_t *from = x + r * ldx;
+            int64_t n = rows - r < 32 ? rows - r : 32;
+            if (n > 16 && first + 1 < end)
+                tiles(p, from, ldx, row + r, n, first, 1, 1);
+            else if (n > 16)
+                tiles(p, from, ldx, row + r, n, first, 1, 0);
+            else if (first + 1 < end)
+                tiles(p, from, ldx, row + r, n, first, 0, 1);
+            else
+                tiles(p, from, ldx, row + r, n, first, 0, 0);
+        }
+    _tile_release();
+}
+
+const mert_half_kernels mert_half_kernels_amx = {"amx", sizeof(uint16_t), round_halves, part_amx};
+#endif

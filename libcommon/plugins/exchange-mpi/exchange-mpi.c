@@ -1,0 +1,177 @@
+/* The exchange (libcommon/train/parallel/exchange.h) over MPI. A shared object of its own, loaded when mpirun or srun has
+ * started the program, so that one package serves machines with and without MPI.
+ *
+ * Everything is built of non-blocking messages: sums are taken here and not by MPI_Reduce, because the order of an
+ * MPI's own sums is its own affair (contract A4 wants the same bits each time); and who waits sleeps between looks,
+ * because it is the backward pass that should have the cores. */
+#define _POSIX_C_SOURCE 200809L
+#include "libcommon/train/parallel/exchange.h"
+
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BLOCK = 1 << 22 }; /* floats on their way at once */
+
+typedef struct over_mpi {
+    mert_exchange x;
+    MPI_Request *requests; /* [2 * ranks] */
+    int n;
+    float *arrived; /* [ranks][BLOCK / ranks] */
+} over_mpi;
+
+mert_exchange_plugin mert_exchange_open;
+
+static int failed(int code, mert_error *e)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length;
+    MPI_Error_string(code, text, &length);
+    snprintf(e->text, sizeof e->text, "MPI: %s", text);
+    return -1;
+}
+
+static void doze(int looks)
+{
+    struct timespec t = {.tv_nsec = looks < 50 ? 20000 : 200000};
+    nanosleep(&t, NULL);
+}
+
+/* Until all requests are done. */
+static int finish(over_mpi *m, mert_error *e)
+{
+    int all = 0, code = MPI_SUCCESS;
+    for (int looks = 0; code == MPI_SUCCESS && !all; looks++) {
+        code = MPI_Testall(m->n, m->requests, &all, MPI_STATUSES_IGNORE);
+        if (!all && code == MPI_SUCCESS)
+            doze(looks);
+    }
+    m->n = 0;
+    return code == MPI_SUCCESS ? 0 : failed(code, e);
+}
+
+static void post_send(over_mpi *m, const void *from, size_t bytes, int to)
+{
+    if (bytes)
+        MPI_Isend(from, (int)bytes, MPI_BYTE, to, 0, MPI_COMM_WORLD, &m->requests[m->n++]);
+}
+
+static void post_receive(over_mpi *m, void *to, size_t bytes, int from)
+{
+    if (bytes)
+        MPI_Irecv(to, (int)bytes, MPI_BYTE, from, 0, MPI_COMM_WORLD, &m->requests[m->n++]);
+}
+
+/* Bytes of the block that begins `at` floats into a piece of n. */
+static size_t block_bytes(int64_t n, int64_t at, int64_t block)
+{
+    int64_t left = n > at ? n - at : 0;
+    return (size_t)(left < block ? left : block) * sizeof(float);
+}
+
+static int reduce_scatter(mert_exchange *x, float *data, int64_t n, mert_error *e)
+{
+    over_mpi *m = (over_mpi *)x;
+    int64_t own, own_n = mert_exchange_piece(n, x->ranks, x->rank, &own), from, longest, block = BLOCK / x->ranks;
+    longest = mert_exchange_piece(n, x->ranks, 0, &from);
+    for (int64_t at = 0; at < longest; at += block) {
+        int64_t count = (int64_t)(block_bytes(own_n, at, block) / sizeof(float));
+        float *mine = data + own + at;
+        for (int i = 1; i < x->ranks; i++) { /* each begins with another neighbour */
+            int from_rank = (x->rank + x->ranks - i) % x->ranks, to = (x->rank + i) % x->ranks;
+            int64_t theirs = mert_exchange_piece(n, x->ranks, to, &from);
+            post_receive(m, m->arrived + from_rank * block, (size_t)count * sizeof(float), from_rank);
+            post_send(m, data + from + at, block_bytes(theirs, at, block), to);
+        }
+        if (finish(m, e))
+            return -1;
+        memcpy(m->arrived + x->rank * block, mine, (size_t)count * sizeof(float));
+        memcpy(mine, m->arrived, (size_t)count * sizeof(float));
+        for (int r = 1; r < x->ranks; r++) {
+            const float *theirs = m->arrived + r * block;
+            for (int64_t i = 0; i < count; i++)
+                mine[i] += theirs[i];
+        }
+    }
+    return 0;
+}
+
+static int all_gather(mert_exchange *x, float *data, int64_t n, mert_error *e)
+{
+    over_mpi *m = (over_mpi *)x;
+    int64_t own, own_n = mert_exchange_piece(n, x->ranks, x->rank, &own), from;
+    int64_t longest = mert_exchange_piece(n, x->ranks, 0, &from);
+    for (int64_t at = 0; at < longest; at += BLOCK) {
+        for (int i = 1; i < x->ranks; i++) {
+            int from_rank = (x->rank + x->ranks - i) % x->ranks, to = (x->rank + i) % x->ranks;
+            int64_t theirs = mert_exchange_piece(n, x->ranks, from_rank, &from);
+            post_receive(m, data + from + at, block_bytes(theirs, at, BLOCK), from_rank);
+            post_send(m, data + own + at, block_bytes(own_n, at, BLOCK), to);
+        }
+        if (finish(m, e))
+            return -1;
+    }
+    return 0;
+}
+
+static int collect(mert_exchange *x, const void *mine, void *all, size_t bytes, mert_error *e)
+{
+    over_mpi *m = (over_mpi *)x;
+    memcpy((char *)all + (size_t)x->rank * bytes, mine, bytes);
+    for (int r = 0; r < x->ranks; r++)
+        if (r != x->rank) {
+            post_receive(m, (char *)all + (size_t)r * bytes, bytes, r);
+            post_send(m, mine, bytes, r);
+        }
+    return finish(m, e);
+}
+
+static void abandon(mert_exchange *x)
+{
+    (void)x;
+    MPI_Abort(MPI_COMM_WORLD, 1);
+}
+
+static void close_mpi(mert_exchange *x)
+{
+    over_mpi *m = (over_mpi *)x;
+    free(m->requests);
+    free(m->arrived);
+    free(m);
+    MPI_Finalize();
+}
+
+mert_exchange *mert_exchange_open(int version, mert_error *e)
+{
+    over_mpi *m = version == MERT_EXCHANGE_VERSION ? calloc(1, sizeof *m) : NULL;
+    int have = 0;
+    if (!m) {
+        snprintf(e->text, sizeof e->text, "%s",
+                 version == MERT_EXCHANGE_VERSION ? "out of memory" : "the MPI plugin is of another version of mert");
+        return NULL;
+    }
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &have) != MPI_SUCCESS || have < MPI_THREAD_SERIALIZED) {
+        snprintf(e->text, sizeof e->text, "MPI cannot be called from a thread of its own");
+        free(m);
+        return NULL;
+    }
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    m->x = (mert_exchange){.name = "MPI",
+                           .reduce_scatter = reduce_scatter,
+                           .all_gather = all_gather,
+                           .collect = collect,
+                           .abandon = abandon,
+                           .close = close_mpi};
+    MPI_Comm_rank(MPI_COMM_WORLD, &m->x.rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &m->x.ranks);
+    m->requests = calloc(2 * (size_t)m->x.ranks, sizeof *m->requests);
+    m->arrived = malloc((size_t)(BLOCK + m->x.ranks) * sizeof *m->arrived);
+    if (!m->requests || !m->arrived) {
+        snprintf(e->text, sizeof e->text, "out of memory");
+        close_mpi(&m->x);
+        return NULL;
+    }
+    return &m->x;
+}

@@ -1,0 +1,14 @@
+/* One line on stderr, in one write, with the program's name before it; nothing else ever prints there. */
+#ifndef MERT_LOG_H
+#define MERT_LOG_H
+
+void mert_log_name(const char *program); /* once, in main */
+/* "mert-cqt: track07.mp3: sample rate is 16000 Hz, ...": errors, always shown. */
+void mert_log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Things a person may want to know; not shown with -q. */
+void mert_log_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The progress line: shown only when asked for or when stderr is a terminal, after a second, a few times per second. */
+void mert_log_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void mert_log_progress_end(void); /* wipes the line */
+
+#endif

@@ -1,0 +1,249 @@
+#include "libcommon/teachers/encodec/batch.h"
+
+#include "libcommon/teachers/encodec/seanet_lstm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Frames of one item that are enough: a long one does not wait for its end, so that memory does not grow with its
+ * length. */
+enum { LONG = 4096 };
+
+/* Rows [before + n, width]: what is remembered of those that went through, and those that wait. */
+typedef struct queue {
+    float *x;
+    int64_t before, n, room;
+    int64_t gone;          /* rows before x[0] */
+} queue;
+
+typedef struct slot {
+    queue in, middle;      /* the item's rows; those before, and then behind, the LSTM */
+    float *out, *state;
+    int64_t n_out, out_room;
+    int ended;
+} slot;
+
+struct mert_encodec_batch {
+    const mert_seanet *net;
+    mert_seanet_part *first, *last; /* before and behind the LSTM */
+    mert_seanet_lstm *lstm;         /* or NULL: the net has none */
+    int64_t width, state;           /* of the LSTM: channels; floats that it remembers of an item */
+    slot *slots;                    /* [items], the first n in use */
+    mert_seanet_lane *lane;         /* [items] */
+    mert_seanet_stretch *stretch;   /* [items] */
+    int64_t items, n, frames, waiting; /* waiting: rows of the first part */
+};
+
+mert_encodec_batch *mert_encodec_batch_new(const mert_encodec *m, int decode, int64_t items, int64_t frames,
+                                           mert_error *e)
+{
+    mert_encodec_batch *b = calloc(1, sizeof *b);
+    const mert_seanet_stage *g;
+    int at;
+    if (!b)
+        goto fail;
+    b->net = decode ? &m->decoder : &m->encoder;
+    b->items = items;
+    b->frames = frames;
+    at = mert_seanet_lstm_stage(b->net);
+    b->first = mert_seanet_part_new(b->net, 0, at);
+    b->last = mert_seanet_part_new(b->net, at < b->net->n ? at + 1 : at, b->net->n);
+    b->slots = calloc((size_t)items, sizeof *b->slots);
+    b->lane = malloc((size_t)items * sizeof *b->lane);
+    b->stretch = malloc((size_t)items * sizeof *b->stretch);
+    if (!b->first || !b->last || !b->slots || !b->lane || !b->stretch)
+        goto fail;
+    b->width = mert_seanet_part_out(b->first);
+    if (at == b->net->n)
+        return b;
+    g = &b->net->stages[at];
+    b->state = 2 * g->layers * g->width;
+    b->lstm = mert_seanet_lstm_new(g, items);
+    if (b->lstm)
+        return b;
+fail:
+    mert_encodec_batch_free(b);
+    mert_fail(e, "out of memory");
+    return NULL;
+}
+
+static void slot_free(slot *s)
+{
+    free(s->in.x);
+    free(s->middle.x);
+    free(s->out);
+    free(s->state);
+    memset(s, 0, sizeof *s);
+}
+
+void mert_encodec_batch_free(mert_encodec_batch *b)
+{
+    if (!b)
+        return;
+    for (int64_t i = 0; b->slots && i < b->items; i++)
+        slot_free(&b->slots[i]);
+    mert_seanet_part_free(b->first);
+    mert_seanet_part_free(b->last);
+    mert_seanet_lstm_free(b->lstm);
+    free(b->slots);
+    free(b->lane);
+    free(b->stretch);
+    free(b);
+}
+
+int mert_encodec_batch_begin(mert_encodec_batch *b, mert_error *e)
+{
+    slot *s = &b->slots[b->n];
+    if (!s->state && !(s->state = malloc((size_t)(b->state + 1) * sizeof(float))))
+        return mert_fail(e, "out of memory");
+    memset(s->state, 0, (size_t)b->state * sizeof(float));
+    s->in.before = s->in.n = s->in.gone = 0;
+    s->middle.before = s->middle.n = s->middle.gone = 0;
+    s->ended = 0;
+    b->n++;
+    return 0;
+}
+
+/* Room for n more rows of a width. */
+static int queue_room(queue *q, int64_t n, int64_t width, mert_error *e)
+{
+    int64_t need = q->before + q->n + n, room = 2 * q->room > need ? 2 * q->room : need;
+    float *more;
+    if (need <= q->room)
+        return 0;
+    more = realloc(q->x, (size_t)(room * width) * sizeof *more);
+    if (!more)
+        return mert_fail(e, "out of memory");
+    q->x = more;
+    q->room = room;
+    return 0;
+}
+
+int mert_encodec_batch_add(mert_encodec_batch *b, const float *x, int64_t n, mert_error *e)
+{
+    queue *q = &b->slots[b->n - 1].in;
+    int64_t width = mert_seanet_in(b->net);
+    if (queue_room(q, n, width, e))
+        return -1;
+    memcpy(q->x + (q->before + q->n) * width, x, (size_t)(n * width) * sizeof *x);
+    q->n += n;
+    b->waiting += n;
+    return 0;
+}
+
+void mert_encodec_batch_end(mert_encodec_batch *b)
+{
+    b->slots[b->n - 1].ended = 1;
+}
+
+void mert_encodec_batch_drop(mert_encodec_batch *b)
+{
+    if (!b->n)
+        return;
+    b->n--;
+    b->waiting -= b->slots[b->n].in.n;
+}
+
+int mert_encodec_batch_full(const mert_encodec_batch *b)
+{
+    const slot *last = b->n ? &b->slots[b->n - 1] : NULL;
+    int64_t stride = mert_seanet_part_stride(b->first);
+    return b->waiting >= b->frames * stride || (last && last->ended && b->n == b->items) ||
+           (last && !last->ended && last->in.n >= LONG * stride);
+}
+
+/* ---- a run ---- */
+
+/* Rows of an item that go through now: whole steps, and enough for both parts to begin with, unless it has ended. */
+static int64_t rows_now(const mert_encodec_batch *b, const slot *s)
+{
+    int64_t stride = mert_seanet_part_stride(b->first), up = mert_seanet_part_up(b->first);
+    int64_t whole = s->in.n / stride * stride;
+    int64_t least = mert_seanet_part_least(b->first), more = (mert_seanet_part_least(b->last) * stride + up - 1) / up;
+    if (s->ended)
+        return s->in.n;
+    return s->in.gone + s->in.before == 0 && whole < (least > more ? least : more) ? 0 : whole;
+}
+
+/* n rows of a queue have gone through: of all that did, as many stay as the part looks back to. */
+static void used(queue *q, int64_t n, int64_t width, int64_t past)
+{
+    int64_t drop = q->before + n - past;
+    if (drop > 0)
+        memmove(q->x, q->x + drop * width, (size_t)((past + q->n - n) * width) * sizeof *q->x);
+    drop = drop > 0 ? drop : 0;
+    q->gone += drop;
+    q->before += n - drop;
+    q->n -= n;
+}
+
+/* What goes through the first part now, and room for all that comes of it. */
+static int prepare(mert_encodec_batch *b, mert_error *e)
+{
+    for (int64_t i = 0; i < b->n; i++) {
+        slot *s = &b->slots[i];
+        int64_t rows = rows_now(b, s), frames = mert_seanet_part_out_rows(b->first, rows);
+        if (queue_room(&s->middle, frames, b->width, e))
+            return -1;
+        s->n_out = mert_seanet_part_out_rows(b->last, frames);
+        if (s->n_out > s->out_room) {
+            free(s->out);
+            s->out_room = 0;
+            s->out = malloc((size_t)(s->n_out * mert_seanet_out(b->net)) * sizeof *s->out);
+            if (!s->out)
+                return mert_fail(e, "out of memory");
+            s->out_room = s->n_out;
+        }
+        b->stretch[i] = (mert_seanet_stretch){s->in.x, s->in.before, rows, !s->in.gone,
+                                              s->middle.x + s->middle.before * b->width};
+        s->middle.n = frames;
+    }
+    return 0;
+}
+
+static int compute(mert_encodec_batch *b, mert_error *e)
+{
+    if (mert_seanet_part_run(b->first, b->stretch, b->n))
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < b->n; i++) {
+        slot *s = &b->slots[i];
+        int64_t rows = b->stretch[i].rows;
+        b->waiting -= rows;
+        used(&s->in, rows, mert_seanet_in(b->net), mert_seanet_part_past(b->first));
+        b->lane[i] = (mert_seanet_lane){s->middle.x + s->middle.before * b->width, s->state, s->middle.n};
+        b->stretch[i] = (mert_seanet_stretch){s->middle.x, s->middle.before, s->middle.n, !s->middle.gone, s->out};
+    }
+    if (b->lstm)
+        mert_seanet_lstm_run(b->lstm, b->lane, b->n);
+    if (mert_seanet_part_run(b->last, b->stretch, b->n))
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < b->n; i++)
+        used(&b->slots[i].middle, b->slots[i].middle.n, b->width, mert_seanet_part_past(b->last));
+    return 0;
+}
+
+int mert_encodec_batch_run(mert_encodec_batch *b, mert_encodec_give give, int (*ended)(void *arg, mert_error *e),
+                           void *arg, mert_error *e)
+{
+    int64_t done = 0;
+    if (prepare(b, e) || compute(b, e))
+        return -1;
+    for (; done < b->n; done++) {
+        slot *s = &b->slots[done];
+        if (s->n_out > 0 && give(arg, s->out, s->n_out, e))
+            return -1;
+        if (!s->ended)
+            break;
+        if (s->middle.room > LONG) /* or the longest item that each slot ever had would stay */
+            slot_free(s);
+        if (ended(arg, e))
+            return -1;
+    }
+    if (done && done < b->n) { /* the open item becomes the first */
+        slot open = b->slots[done];
+        b->slots[done] = b->slots[0];
+        b->slots[0] = open;
+    }
+    b->n -= done;
+    return 0;
+}

@@ -1,0 +1,197 @@
+#include "libcommon/train/data/codes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int mert_codes_is_stream(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 4 && !strcmp(name + n - 4, ".mts");
+}
+
+/* ---- what there is ---- */
+
+typedef struct named_row {
+    const char *key;
+    int64_t row;
+} named_row;
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const named_row *)a)->key, ((const named_row *)b)->key);
+}
+
+static named_row *name_rows(const mert_manifest *m)
+{
+    named_row *names = calloc((size_t)m->n + 1, sizeof *names);
+    for (int64_t i = 0; names && i < m->n; i++)
+        names[i] = (named_row){m->rows[i].path, i};
+    if (names)
+        qsort(names, (size_t)m->n, sizeof *names, by_key);
+    return names;
+}
+
+/* The first record says what all are. */
+static int check_record(mert_codes *c, const mts_record *r, mert_error *e)
+{
+    if (strcmp(r->kind, "codes") || r->ncodebooks < 1)
+        return mert_fail(e, "%s: %s: a record of kind %s, codes are needed", c->path, r->key, r->kind);
+    if (r->dtype != MTS_I32 && r->dtype != MTS_U16 && r->dtype != MTS_I16)
+        return mert_fail(e, "%s: %s: codes are %s, whole numbers are needed", c->path, r->key,
+                         mts_dtype_name(r->dtype));
+    if (!c->K) {
+        c->K = r->ncodebooks;
+        for (int k = 0; k < c->K; k++)
+            c->meta[k] = (mert_labels_meta){.classes = r->classes[k],
+                                            .frame_rate_num = r->frame_rate_num,
+                                            .frame_rate_den = r->frame_rate_den,
+                                            .codebook = r->model,
+                                            .codebook_index = k,
+                                            .rows = c->rows};
+    }
+    if (r->ncodebooks != c->K || r->model != c->meta[0].codebook ||
+        r->frame_rate_num * c->meta[0].frame_rate_den != c->meta[0].frame_rate_num * r->frame_rate_den)
+        return mert_fail(e, "%s: %s: %d codebooks of %016llx at %lld/%lld, those before had %d of %016llx at %lld/%lld",
+                         c->path, r->key, r->ncodebooks, (unsigned long long)r->model, (long long)r->frame_rate_num,
+                         (long long)r->frame_rate_den, c->K, (unsigned long long)c->meta[0].codebook,
+                         (long long)c->meta[0].frame_rate_num, (long long)c->meta[0].frame_rate_den);
+    for (int k = 0; k < c->K; k++)
+        if (r->classes[k] != c->meta[k].classes)
+            return mert_fail(e, "%s: %s: codebook %d has %lld classes, it had %lld before", c->path, r->key, k,
+                             (long long)r->classes[k], (long long)c->meta[k].classes);
+    return 0;
+}
+
+static int find_places(mert_codes *c, const mert_manifest *m, const mts_index *x, mert_error *e)
+{
+    named_row *names = name_rows(m);
+    int bad = names ? 0 : mert_fail(e, "%s: out of memory", c->path);
+    for (size_t i = 0; !bad && i < x->n; i++) {
+        const mts_record *r = &x->entries[i].record;
+        named_row wanted = {r->key, 0}, *found = bsearch(&wanted, names, (size_t)m->n, sizeof *names, by_key);
+        if (!found)
+            continue;
+        bad = check_record(c, r, e);
+        if (!bad && c->places[found->row].frames)
+            bad = mert_fail(e, "%s: %s: a second time", c->path, r->key);
+        c->places[found->row] = (struct mert_codes_place){x->entries[i].offset, r->shape[0]};
+    }
+    free(names);
+    if (!bad && !c->K)
+        bad = mert_fail(e, "%s: codes of none of the manifest's %lld rows", c->path, (long long)m->n);
+    return bad;
+}
+
+int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mert_error *e)
+{
+    mts_index x = {0};
+    int bad;
+    memset(c, 0, sizeof *c);
+    c->rows = m->n;
+    c->held_row = -1;
+    c->path = strdup(path);
+    c->places = calloc((size_t)m->n + 1, sizeof *c->places);
+    c->stream = fopen(path, "rb");
+    if (!c->stream)
+        bad = mert_fail(e, "%s: %s", path, strerror(errno));
+    else if (!c->path || !c->places || !(c->reader = mts_reader_open(c->stream, path)))
+        bad = mert_fail(e, "%s: out of memory", path);
+    else
+        bad = mts_index_make(&x, c->stream, path, e->text, sizeof e->text) || x.damaged || find_places(c, m, &x, e);
+    mts_index_free(&x);
+    if (bad)
+        mert_codes_close(c);
+    return bad ? -1 : 0;
+}
+
+void mert_codes_close(mert_codes *c)
+{
+    mts_reader_close(c->reader);
+    if (c->stream)
+        fclose(c->stream);
+    free(c->path);
+    free(c->places);
+    free(c->held);
+    memset(c, 0, sizeof *c);
+}
+
+/* ---- reading ---- */
+
+int64_t mert_codes_count(const mert_codes *c, int64_t row)
+{
+    return row >= 0 && row < c->rows ? c->places[row].frames : 0;
+}
+
+static int32_t code_at(const mts_record *r, const void *data, int64_t i)
+{
+    return r->dtype == MTS_I32   ? ((const int32_t *)data)[i]
+           : r->dtype == MTS_U16 ? ((const uint16_t *)data)[i]
+                                 : ((const int16_t *)data)[i];
+}
+
+/* Frames first .. first + n - 1 of the record at hand into held. */
+static int read_frames(mert_codes *c, int64_t first, int64_t n, mert_error *e)
+{
+    mts_reader *r = c->reader;
+    int64_t done = 0;
+    if (mts_skip_to(r, first))
+        return mert_fail(e, "%s", mts_reader_error(r));
+    while (done < n) {
+        int event = mts_next(r);
+        if (event == MTS_FAILED || event == MTS_DAMAGE)
+            return mert_fail(e, "%s", mts_reader_failure(r)->reason);
+        if (event != MTS_CHUNK)
+            return mert_fail(e, "%s: %s", c->path, event == MTS_ERROR ? mts_reader_error(r) : "a record ends early");
+        for (int64_t t = first + done - mts_reader_first(r); t < mts_reader_frames(r) && done < n; t++, done++)
+            for (int k = 0; k < c->K; k++) {
+                int32_t v = code_at(mts_reader_record(r), mts_reader_data(r), t * c->K + k);
+                if (v < 0 || v >= c->meta[k].classes)
+                    return mert_fail(e, "%s: %s: frame %lld: code %d of codebook %d is not below its %lld classes",
+                                     c->path, mts_reader_record(r)->key, (long long)(first + done), (int)v, k,
+                                     (long long)c->meta[k].classes);
+                c->held[done * c->K + k] = v;
+            }
+    }
+    return 0;
+}
+
+static int hold(mert_codes *c, int64_t row, int64_t first, int64_t n, mert_error *e)
+{
+    mts_entry entry = {.offset = c->places[row].offset};
+    int bad;
+    c->held_row = -1;
+    if (n * c->K > c->room) {
+        free(c->held);
+        c->held = malloc((size_t)(n * c->K) * sizeof *c->held);
+        c->room = c->held ? n * c->K : 0;
+    }
+    if (!c->held || !c->reader)
+        return mert_fail(e, "%s: out of memory", c->path);
+    if (mts_reader_seek(c->reader, &entry) || mts_next(c->reader) != MTS_RECORD)
+        bad = mert_fail(e, "%s: %s", c->path, mts_reader_error(c->reader));
+    else
+        bad = read_frames(c, first, n, e);
+    if (bad) { /* a reader that failed stays failed */
+        mts_reader_close(c->reader);
+        c->reader = mts_reader_open(c->stream, c->path);
+        return -1;
+    }
+    c->held_row = row;
+    c->held_first = first;
+    c->held_n = n;
+    return 0;
+}
+
+int mert_codes_read(mert_codes *c, int64_t row, int k, int64_t first, int64_t n, int32_t *to, mert_error *e)
+{
+    if (first < 0 || first + n > mert_codes_count(c, row))
+        return mert_fail(e, "%s: row %lld has %lld codes, %lld to %lld were wanted", c->path, (long long)row,
+                         (long long)mert_codes_count(c, row), (long long)first, (long long)(first + n - 1));
+    if ((row != c->held_row || first < c->held_first || first + n > c->held_first + c->held_n) &&
+        hold(c, row, first, n, e))
+        return -1;
+    for (int64_t i = 0; i < n; i++)
+        to[i] = c->held[(first - c->held_first + i) * c->K + k];
+    return 0;
+}

@@ -1,0 +1,101 @@
+#include "libcommon/train/data/pack.h"
+
+#include "formats/file.h"
+#include "formats/stream/mts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate)
+{
+    FILE *f = fopen(path, "rb");
+    mts_reader *r = f ? mts_reader_open(f, path) : NULL;
+    mts_index x = {0};
+    char why[MTS_REASON_MAX];
+    int fits = r && mts_next(r) == MTS_BEGIN && mts_reader_begin(r)->manifest == manifest;
+    mts_reader_close(r);
+    fits = fits && !mts_index_make(&x, f, path, why, sizeof why) && !x.damaged && x.n &&
+           x.entries[0].record.sample_rate == sample_rate;
+    mts_index_free(&x);
+    if (f)
+        fclose(f);
+    return fits;
+}
+
+/* "mert-decode" in the folder of this program's file, or the bare name for PATH. */
+static void find_decoder(char to[4096])
+{
+    ssize_t n = readlink("/proc/self/exe", to, 4096 - 16);
+    char *slash;
+    if (n > 0) {
+        to[n] = 0;
+        slash = strrchr(to, '/');
+        strcpy(slash ? slash + 1 : to, "mert-decode");
+        if (!access(to, X_OK))
+            return;
+    }
+    strcpy(to, "mert-decode");
+}
+
+/* Exit status of the child; -1: it could not be started, or was killed. */
+static int run_decoder(const char *manifest, int64_t sample_rate, int out, mert_error *e)
+{
+    char decoder[4096], rate[32];
+    char *argv[] = {decoder, "--rate", rate, "--manifest", (char *)manifest, NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    int status, bad;
+    find_decoder(decoder);
+    snprintf(rate, sizeof rate, "%lld", (long long)sample_rate);
+    if (posix_spawn_file_actions_init(&actions))
+        return mert_fail(e, "out of memory");
+    bad = posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+    if (!bad)
+        bad = posix_spawnp(&pid, decoder, &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (bad)
+        return mert_fail(e, "cannot start %s: %s", decoder, strerror(bad));
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return mert_fail(e, "mert-decode: %s", strerror(errno));
+    return WIFEXITED(status) ? WEXITSTATUS(status)
+                             : mert_fail(e, "mert-decode was ended by signal %d", WTERMSIG(status));
+}
+
+/* Whole, which is what counts: with exit status 1 some items failed, and the stream says which. */
+static int check_whole(const char *path, mert_error *e)
+{
+    FILE *f = fopen(path, "rb");
+    mts_index x = {0};
+    int bad;
+    if (!f)
+        return mert_fail(e, "%s: %s", path, strerror(errno));
+    bad = mts_index_make(&x, f, path, e->text, sizeof e->text);
+    mts_index_free(&x);
+    fclose(f);
+    return bad;
+}
+
+int mert_pack_make(const char *path, const char *manifest, int64_t sample_rate, mert_error *e)
+{
+    mert_output *o = mert_output_open(path, e);
+    int status;
+    if (!o)
+        return -1;
+    status = run_decoder(manifest, sample_rate, fileno(o->stream), e);
+    if (status == 2 || status == 127)
+        status = mert_fail(e, "mert-decode failed (exit status %d)", status);
+    if (status < 0 || check_whole(o->temporary, e)) {
+        mert_output_abandon(o);
+        return mert_fail_in(e, "packing %s", manifest);
+    }
+    return mert_output_commit(o, e);
+}

@@ -1,0 +1,236 @@
+#include "libcommon/train/data/part.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+char *mert_shard_name(const char *name, int shard, int shards)
+{
+    const char *base = strrchr(name, '/'), *at = NULL;
+    char *to;
+    for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
+        at = p + 5;
+    if (!at || !(to = malloc(strlen(name) + 32)))
+        return NULL;
+    sprintf(to, "%.*s_%d_%d%s", (int)(at - name), name, shard, shards, at);
+    return to;
+}
+
+int mert_shards_apart(const char *manifest, int shards)
+{
+    char *name = shards > 1 ? mert_shard_name(manifest, 0, shards) : NULL;
+    int apart = name && (!access(name, F_OK) || access(manifest, F_OK));
+    free(name);
+    return apart;
+}
+
+/* A part that is being opened. */
+typedef struct opening {
+    mert_corpus_part *p;
+    const mert_corpus_config *config;
+    mert_codebook_labels *codebooks;
+    int *K;
+    int first; /* it says what the codebooks are */
+} opening;
+
+/* The name itself, or with .npy behind it if only that is there; takes the name. */
+static char *labels_file(char *name)
+{
+    char *array = name && access(name, F_OK) ? malloc(strlen(name) + sizeof ".npy") : NULL;
+    if (!array)
+        return name;
+    strcpy(array, name);
+    strcat(array, ".npy");
+    if (access(array, F_OK)) {
+        free(array);
+        return name;
+    }
+    free(name);
+    return array;
+}
+
+/* Classes and rate of a codebook by its first file. */
+static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, mert_codebook_labels *b, mert_error *e)
+{
+    const mert_labels_meta *m = &l->meta;
+    b->path = l->path;
+    b->meta = *m;
+    b->verified = l->verified;
+    b->classes = m->classes ? m->classes : c->classes;
+    if (!b->classes)
+        return mert_fail(
+            e, "%s: the number of classes is not known: there is no .meta file, and the recipe's classes is 0",
+            l->path);
+    if (b->classes > 1 << 24)
+        return mert_fail(e, "%s: %lld classes: at most %d", l->path, (long long)b->classes, 1 << 24);
+    if (c->classes && b->classes != c->classes)
+        return mert_fail(e, "%s: %lld classes, the recipe says %lld", l->path, (long long)b->classes,
+                         (long long)c->classes);
+    b->rate_num = m->frame_rate_num;
+    b->rate_den = m->frame_rate_den;
+    if (b->rate_num <= 0 || b->rate_den <= 0) {
+        b->rate_num = c->label_rate > 0 ? llround(c->label_rate * 1000) : c->sample_rate;
+        b->rate_den = c->label_rate > 0 ? 1000 : c->stride;
+    } else if (c->label_rate > 0 &&
+               fabs((double)b->rate_num / (double)b->rate_den - c->label_rate) > 1e-6) {
+        return mert_fail(e, "%s: %g labels per second, the recipe says %g", l->path,
+                         (double)b->rate_num / (double)b->rate_den, c->label_rate);
+    }
+    b->counts = calloc((size_t)b->classes, sizeof *b->counts);
+    return b->counts ? 0 : mert_fail(e, "%s: out of memory", l->path);
+}
+
+/* A further part's file of a codebook. */
+static int check_same(const mert_labels *l, mert_codebook_labels *b, mert_error *e)
+{
+    const mert_labels_meta *m = &l->meta;
+    b->verified &= l->verified;
+    if (m->classes && m->classes != b->classes)
+        return mert_fail(e, "%s: %lld classes, %s has %lld", l->path, (long long)m->classes, b->path,
+                         (long long)b->classes);
+    if (m->frame_rate_num > 0 && m->frame_rate_num * b->rate_den != b->rate_num * m->frame_rate_den)
+        return mert_fail(e, "%s: %g labels per second, %s has %g", l->path,
+                         (double)m->frame_rate_num / (double)m->frame_rate_den, b->path,
+                         (double)b->rate_num / (double)b->rate_den);
+    if (m->codebook != b->meta.codebook || m->codebook_index != b->meta.codebook_index)
+        return mert_fail(e, "%s: made by codebook %016llx:%lld, %s by %016llx:%lld", l->path,
+                         (unsigned long long)m->codebook, (long long)m->codebook_index, b->path,
+                         (unsigned long long)b->meta.codebook, (long long)b->meta.codebook_index);
+    return 0;
+}
+
+static int take_codebook(const opening *o, const mert_labels *l, int k, mert_error *e)
+{
+    if (!o->first)
+        return check_same(l, &o->codebooks[k], e);
+    ++*o->K;
+    return describe_codebook(o->config, l, &o->codebooks[k], e);
+}
+
+/* As many codebooks of a stream of codes, from the part's `found` on, as there are, or are wanted (most, 0: all).
+ * Returns how many; -1: error. */
+static int open_codes(const opening *o, int found, int most, const char *name, mert_error *e)
+{
+    mert_corpus_part *p = o->p;
+    mert_codes *codes = calloc(1, sizeof *codes);
+    int n;
+    if (!codes)
+        return mert_fail(e, "%s: out of memory", name);
+    if (mert_codes_open(codes, name, &p->manifest, e)) {
+        free(codes);
+        return -1;
+    }
+    n = !most || codes->K < most - found ? codes->K : most - found;
+    if (found + n > MERT_CODEBOOKS_MAX) {
+        mert_codes_close(codes);
+        free(codes);
+        return mert_fail(e, "%s: more than %d codebooks", name, MERT_CODEBOOKS_MAX);
+    }
+    p->columns[found].owner = 1;
+    for (int k = 0; k < n; k++) {
+        mert_labels *l = &p->labels[found + k];
+        p->columns[found + k].codes = codes;
+        p->columns[found + k].column = k;
+        *l = (mert_labels){.path = strdup(name), .meta = codes->meta[k], .verified = 1, .rows = codes->rows};
+        if (!l->path)
+            return mert_fail(e, "%s: out of memory", name);
+        if (take_codebook(o, l, found + k, e))
+            return -1;
+    }
+    return n;
+}
+
+/* Codebook k of a part. */
+static int open_codebook(const opening *o, int k, const char *name, mert_error *e)
+{
+    const mert_corpus_part *p = o->p;
+    mert_labels *l = &p->labels[k];
+    if (k == MERT_CODEBOOKS_MAX)
+        return mert_fail(e, "%s: more than %d codebooks", name, MERT_CODEBOOKS_MAX);
+    if (mert_labels_open(l, name, e))
+        return -1;
+    if (l->rows != p->manifest.n)
+        return mert_fail(e, "%s: %lld lines for the %lld rows of the manifest", l->path, (long long)l->rows,
+                         (long long)p->manifest.n);
+    if (l->meta.manifest && l->meta.manifest != p->manifest.hash)
+        return mert_fail(e, "%s: made for another manifest (hash %016llx, this one has %016llx)", l->path,
+                         (unsigned long long)l->meta.manifest, (unsigned long long)p->manifest.hash);
+    return take_codebook(o, l, k, e);
+}
+
+static int open_labels(const opening *o, const char *const *patterns, int n, int shard, mert_error *e)
+{
+    int most = o->first ? o->config->codebooks : *o->K, found = 0;
+    for (int i = 0; i < n; i++) {
+        char *pattern = shard < 0 ? strdup(patterns[i]) : mert_shard_name(patterns[i], shard, o->config->shards);
+        int more = 1, bad = 0;
+        if (!pattern)
+            return mert_fail(e, "%s: a name without 'train' has no shards", patterns[i]);
+        for (int k = 0; !bad && more && (!most || found < most); k++) {
+            char *name = labels_file(mert_labels_name(pattern, k));
+            more = strstr(pattern, "%d") != NULL;
+            if (!name)
+                bad = mert_fail(e, "out of memory");
+            else if (k && access(name, F_OK))
+                more = 0;
+            else if (mert_codes_is_stream(name))
+                found += bad = open_codes(o, found, most, name, e);
+            else
+                bad = open_codebook(o, found++, name, e);
+            bad = bad < 0 ? -1 : 0;
+            free(name);
+        }
+        free(pattern);
+        if (bad)
+            return -1;
+    }
+    if (!o->first && found < *o->K)
+        return mert_fail(e, "%s: shard %d has %d codebooks, the first has %d", patterns[0], shard, found, *o->K);
+    if (found < o->config->codebooks)
+        return mert_fail(e, "%s: %d codebooks, the recipe asks for %d", patterns[0], found, o->config->codebooks);
+    return 0;
+}
+
+int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config, const char *manifest,
+                          const char *const *labels, int nlabels, int shard, mert_codebook_labels *codebooks, int *K,
+                          mert_error *e)
+{
+    opening o = {p, config, codebooks, K, *K == 0};
+    p->labels = calloc(MERT_CODEBOOKS_MAX, sizeof *p->labels);
+    p->columns = calloc(MERT_CODEBOOKS_MAX, sizeof *p->columns);
+    p->path = strdup(manifest);
+    if (!p->labels || !p->columns || !p->path)
+        return mert_fail(e, "%s: out of memory", manifest);
+    for (int k = 0; k < MERT_CODEBOOKS_MAX; k++)
+        mts_xxh64_begin(&p->columns[k].sum, 0);
+    return mert_manifest_read(&p->manifest, manifest, e) ? -1 : open_labels(&o, labels, nlabels, shard, e);
+}
+
+void mert_corpus_part_close(mert_corpus_part *p)
+{
+    for (int k = 0; p->columns && k < MERT_CODEBOOKS_MAX; k++)
+        if (p->columns[k].owner) {
+            mert_codes_close(p->columns[k].codes);
+            free(p->columns[k].codes);
+        }
+    for (int k = 0; p->labels && k < MERT_CODEBOOKS_MAX; k++)
+        if (p->labels[k].path)
+            mert_labels_close(&p->labels[k]);
+    free(p->columns);
+    free(p->labels);
+    free(p->path);
+    mert_manifest_free(&p->manifest);
+}
+
+int64_t mert_corpus_part_count(const mert_corpus_part *p, int k, int64_t row)
+{
+    return p->columns[k].codes ? mert_codes_count(p->columns[k].codes, row) : mert_labels_count(&p->labels[k], row);
+}
+
+int mert_corpus_part_read(const mert_corpus_part *p, int k, int64_t row, int64_t first, int64_t n, int32_t *to,
+                          mert_error *e)
+{
+    return p->columns[k].codes ? mert_codes_read(p->columns[k].codes, row, p->columns[k].column, first, n, to, e)
+                               : mert_labels_read(&p->labels[k], row, first, n, to, e);
+}

@@ -1,0 +1,347 @@
+#include "libcommon/train/monitor/budget.h"
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/base/random.h"
+#include "libcommon/models/flops.h"
+#include "libcommon/nn/cpu/product.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 2048, LOADS = 4 }; /* side of the measured products; batches of a loader (train/loader.c) */
+
+/* ---- batches ---- */
+
+typedef struct shape {
+    int64_t B, L;
+} shape;
+
+static void larger(shape *s, const mert_plan *p)
+{
+    for (int64_t i = 0; i < p->n; i++) {
+        int64_t B = p->batches[i].B, L = p->batches[i].L;
+        if (B * L > s->B * s->L || (B * L == s->B * s->L && L > s->L))
+            *s = (shape){B, L};
+    }
+}
+
+/* Frames that the heads look at, of B clips of T frames: masked ones (spans that overlap), or all. */
+static double heads_frames(const mert_recipe *r, double B, double T)
+{
+    mert_mask_config m = mert_recipe_mask(r, MERT_LAST_UPDATE);
+    return B * T * (r->pred_nomask_weight > 0 ? 1 : 1 - exp(-m.prob));
+}
+
+static double batch_work(const mert_budget *b, const mert_recipe *r, int64_t B, int64_t L)
+{
+    double T = (double)mert_config_frames(&b->model, L);
+    return mert_forward_work(&b->model, B, L) + mert_heads_work(&b->model, llround(heads_frames(r, (double)B, T)));
+}
+
+/* Forward passes that an update's work is counted as: a backward pass is two, and recomputing is one more. */
+static double passes(const mert_recipe *r)
+{
+    return r->recompute ? 4 : 3;
+}
+
+/* The first epoch of each crop length; what an update hears and costs is that of the first. */
+static int plan_training(mert_budget *b, const mert_recipe *r, const mert_corpus *c, shape *largest, mert_error *e)
+{
+    double samples = 0, work = 0;
+    for (int64_t i = 0; i < (r->dynamic_crops.n ? r->dynamic_crops.n : 1); i++) {
+        int64_t epoch = r->dynamic_crops.n ? (int64_t)r->dynamic_crops_epoches.value[i] - 1 : 0;
+        mert_plan p;
+        if (mert_plan_make(&p, c, r, epoch, e))
+            return -1;
+        larger(largest, &p);
+        if (!epoch) {
+            b->crops = p.crops_n;
+            b->batches = p.n;
+            b->too_short = p.too_short;
+            for (int64_t k = 0; k < p.n; k++) {
+                samples += (double)p.batches[k].B * (double)p.batches[k].L;
+                work += passes(r) * batch_work(b, r, p.batches[k].B, p.batches[k].L);
+            }
+        }
+        mert_plan_free(&p);
+    }
+    if (!b->batches)
+        return mert_fail(e, "no item is as long as min_sample_size (%lld samples)", (long long)r->min_sample_size);
+    b->audio = (double)b->per_update * samples / (double)b->batches / (double)r->sample_rate;
+    b->update = (double)b->per_update * work / (double)b->batches;
+    b->epochs = (double)b->updates * (double)b->per_update / (double)b->batches;
+    return 0;
+}
+
+static int plan_validation(mert_budget *b, const mert_recipe *r, const mert_corpus *v, shape *largest, mert_error *e)
+{
+    mert_plan p;
+    if (mert_plan_make(&p, v, r, MERT_VALIDATION, e))
+        return -1;
+    larger(largest, &p);
+    for (int64_t i = 0; i < p.n; i++)
+        b->validation += batch_work(b, r, p.batches[i].B, p.batches[i].L);
+    b->validations = 2 + (r->validate_interval ? (b->updates - 1) / r->validate_interval : 0);
+    mert_plan_free(&p);
+    return 0;
+}
+
+/* ---- a batch of silence ---- */
+
+typedef struct silence {
+    mert_batch batch;
+    float *audio;
+    int32_t *labels;
+    uint8_t *mask;
+    int64_t *items;
+} silence;
+
+static void silence_free(silence *s)
+{
+    free(s->audio);
+    free(s->labels);
+    free(s->mask);
+    free(s->items);
+}
+
+/* Of so many clips; noise: of quiet noise, rather, for what is timed. */
+static int silence_make(silence *s, const mert_recipe *r, const mert_config *c, shape of, int noise, mert_error *e)
+{
+    mert_mask_config mask = mert_recipe_mask(r, MERT_LAST_UPDATE);
+    mert_random key = mert_random_key(1, MERT_FOR_TEST, 0, 0, 0);
+    int64_t T = mert_config_frames(c, of.L), samples = of.B * of.L;
+    *s = (silence){.audio = calloc((size_t)samples, sizeof *s->audio),
+                   .labels = calloc((size_t)(of.B * T * c->codebooks), sizeof *s->labels),
+                   .mask = calloc((size_t)(of.B * T), 1),
+                   .items = calloc((size_t)of.B, sizeof *s->items)};
+    if (!s->audio || !s->labels || !s->mask || !s->items) {
+        silence_free(s);
+        return mert_fail(e, "out of memory");
+    }
+    for (int64_t i = 0; noise && i < samples; i++)
+        s->audio[i] = 0.2f * (float)mert_random_uniform(&key, (uint32_t)i) - 0.1f;
+    for (int64_t i = 0; i < of.B; i++)
+        s->items[i] = i;
+    s->batch = (mert_batch){.B = of.B, .L = of.L, .T = T, .K = c->codebooks, .clean = s->audio, .audio = s->audio,
+                            .labels = s->labels, .mask = s->mask, .items = s->items};
+    if (!mert_mask_make(&mask, 1, 1, 0, s->items, of.B, T, s->mask, e))
+        return 0;
+    silence_free(s);
+    return -1;
+}
+
+/* ---- memory ---- */
+
+static int dry_run(mert_trainer *t, const mert_recipe *r, const mert_config *c, shape train, shape valid, mert_error *e)
+{
+    mert_regime regime = mert_recipe_regime(r);
+    mert_sums sums = {0};
+    silence s;
+    int bad;
+    regime.layerdrop = 0;
+    if (silence_make(&s, r, c, train, 0, e))
+        return -1;
+    bad = mert_trainer_accumulate(t, &regime, &s.batch, &sums, e);
+    silence_free(&s);
+    if (bad || !valid.B)
+        return bad;
+    if (silence_make(&s, r, c, valid, 0, e))
+        return -1;
+    bad = mert_trainer_evaluate(t, &s.batch, &sums, e);
+    silence_free(&s);
+    return bad;
+}
+
+/* What the CPU's attention packs: keys and values of all heads of the batch. */
+static double packed_attention(const mert_config *c, shape s)
+{
+    return 2.0 * sizeof(float) * (double)s.B * (double)mert_config_frames(c, s.L) * c->width;
+}
+
+static int64_t resident(void)
+{
+    long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%*d %lld", &pages) != 1)
+        pages = 0;
+    fclose(f);
+    return pages * 4096;
+}
+
+static int batch_memory(mert_budget *b, const mert_recipe *r, const mert_layout *l, shape train, shape valid,
+                        mert_error *e)
+{
+    mert_objective_config objective = mert_recipe_objective(r);
+    mert_adam_config adam = mert_recipe_adam(r);
+    mert_weights w = {.layout = *l};
+    mert_ops *ops = mert_ops_dry();
+    mert_trainer *t = ops ? mert_trainer_new(&w, ops, &objective, &adam, NULL, e) : NULL;
+    int bad = !ops ? mert_fail(e, "out of memory") : !t || dry_run(t, r, &b->model, train, valid, e);
+    b->now = (double)resident();
+    if (!bad)
+        b->activations = (double)mert_trainer_memory(t) + packed_attention(&b->model, train);
+    mert_trainer_free(t);
+    if (ops)
+        ops->close(ops);
+    return bad ? -1 : 0;
+}
+
+/* The samples twice (with the mixture), labels, masks. */
+static double loader_memory(const mert_config *c, shape s)
+{
+    double samples = (double)s.B * (double)s.L, frames = (double)s.B * (double)mert_config_frames(c, s.L);
+    return LOADS * (samples * 2 * sizeof(float) + frames * (c->codebooks * sizeof(int32_t) + sizeof(int32_t) + 1));
+}
+
+static void model_memory(mert_budget *b, const mert_layout *l, int ranks, mert_sharding sharding, const char *offload)
+{
+    double bytes = (double)l->size * sizeof(float), part = 0, own = 1.0 / ranks, moments;
+    for (int i = 0; i < l->count; i++)
+        part = fmax(part, (double)l->parameters[i].n * sizeof(float));
+    b->weights = b->gradients = bytes;
+    moments = 2 * bytes * (sharding == MERT_SHARD_NONE ? 1 : own);
+    if (ranks > 1 && sharding == MERT_SHARD_FULL) {
+        double layer = fmax(part, bytes / (b->model.layers + 2)); /* the parts that are there at a time (shards.h) */
+        b->weights = fmin(bytes, bytes * own + 5 * layer);
+        b->gradients = fmin(bytes, bytes * own + 4 * layer);
+    }
+    *(offload && strcmp(offload, "host") ? &b->offloaded : &b->moments) = moments;
+    b->begin = 3 * bytes;  /* what a checkpoint held, before the trainer has it */
+    b->saving = 2 * bytes; /* the model, packed for the known answer (models/inference/self_test.h), and what it writes */
+    b->peak = b->now + b->weights + b->gradients + b->moments +
+              fmax(b->begin, b->activations + b->loader + b->saving);
+}
+
+/* ---- the whole ---- */
+
+static void count_parameters(mert_budget *b, const mert_layout *l)
+{
+    static const char extractor[] = "feature_extractor.";
+    b->parameters = l->elements;
+    for (int i = 0; i < l->count; i++) {
+        const mert_parameter *p = &l->parameters[i];
+        b->heads += p->training_only ? p->n : 0;
+        b->extractor += !strncmp(p->name, extractor, sizeof extractor - 1) ? p->n : 0;
+    }
+}
+
+/* Weights and two moments; how many of them at a time, with the one that is being written. */
+static void disk(mert_budget *b, const mert_layout *l, const mert_recipe *r)
+{
+    int64_t saved = r->save_interval ? (b->updates + r->save_interval - 1) / r->save_interval : 1, kept = saved;
+    b->checkpoint = 3.0 * (double)l->elements * sizeof(float);
+    if (r->keep && r->keep < saved)
+        kept = r->keep + 1;
+    b->checkpoints = kept;
+}
+
+int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c, const mert_corpus *v, int ranks,
+                     mert_sharding sharding, const char *offload, mert_error *e)
+{
+    mert_labels_meta *metas = calloc((size_t)c->K + 1, sizeof *metas);
+    mert_layout l = {0};
+    shape train = {0}, valid = {0};
+    int bad;
+    if (!metas)
+        return mert_fail(e, "out of memory");
+    *b = (mert_budget){.per_update = r->update_freq * ranks};
+    b->updates = r->max_update && r->max_update < r->total_updates ? r->max_update : r->total_updates;
+    mert_corpus_metas(c, metas);
+    bad = mert_recipe_model(r, metas, c->K, &b->model, e) || mert_layout_make(&l, &b->model, e) ||
+          plan_training(b, r, c, &train, e) || plan_validation(b, r, v, &valid, e) ||
+          batch_memory(b, r, &l, train, valid, e);
+    if (!bad) {
+        b->largest_B = train.B;
+        b->largest_L = train.L;
+        b->forward = batch_work(b, r, 1, train.L);
+        b->total = (double)b->updates * b->update + (double)b->validations * b->validation;
+        b->loader = loader_memory(&b->model, train);
+        count_parameters(b, &l);
+        model_memory(b, &l, ranks, sharding, offload);
+        disk(b, &l, r);
+    }
+    mert_layout_free(&l);
+    free(metas);
+    return bad ? -1 : 0;
+}
+
+/* ---- how fast ---- */
+
+typedef struct matrices {
+    float *a, *b, *c; /* [N, N] of each worker */
+} matrices;
+
+static void own_product(void *arg, int64_t i, int worker)
+{
+    const matrices *m = arg;
+    (void)worker;
+    mert_product(.M = N, .N = N, .K = N, .a = m->a + i * N * N, .lda = N, .b = m->b + i * N * N, .ldb = N, .tb = 1,
+                 .c = m->c + i * N * N, .ldc = N);
+}
+
+/* Three runs, the first of which warms up; fewer where they take longer than `patience` seconds. */
+static int product_pace(double *pace, double patience, mert_error *e)
+{
+    int workers = mert_pool_threads();
+    size_t n = (size_t)workers * N * N;
+    matrices m = {calloc(n, sizeof *m.a), calloc(n, sizeof *m.b), calloc(n, sizeof *m.c)};
+    double best = INFINITY, start = mert_seconds();
+    int bad = !m.a || !m.b || !m.c ? mert_fail(e, "out of memory") : 0;
+    mert_ops_cpu(); /* BLAS at one thread, before the workers ask for it */
+    for (size_t i = 0; !bad && i < n; i++)
+        m.a[i] = m.b[i] = (float)(i % 97) * 0.01f;
+    for (int run = 0; !bad && run < 3 && (!run || mert_seconds() - start < patience); run++) {
+        double began = mert_seconds();
+        mert_pool_run(workers, own_product, &m);
+        best = fmin(best, mert_seconds() - began);
+    }
+    *pace = 2.0 * N * N * N * workers / best;
+    free(m.a);
+    free(m.b);
+    free(m.c);
+    return bad;
+}
+
+static int time_crop(mert_trainer *t, const mert_budget *b, const mert_recipe *r, double *pace, mert_error *e)
+{
+    mert_regime regime = mert_recipe_regime(r);
+    double best = INFINITY;
+    silence s;
+    int bad = 0;
+    if (silence_make(&s, r, &b->model, (shape){1, b->largest_L}, 1, e))
+        return -1;
+    for (int run = 0; !bad && run < 3; run++) {
+        double began = mert_seconds();
+        mert_sums sums = {0};
+        bad = mert_trainer_accumulate(t, &regime, &s.batch, &sums, e);
+        best = fmin(best, mert_seconds() - began);
+    }
+    silence_free(&s);
+    *pace = passes(r) * b->forward / best;
+    return bad;
+}
+
+int mert_budget_pace(mert_pace *p, const mert_budget *b, const mert_recipe *r, double patience, mert_error *e)
+{
+    mert_objective_config objective = mert_recipe_objective(r);
+    mert_adam_config adam = mert_recipe_adam(r);
+    mert_weights w;
+    mert_trainer *t;
+    int bad;
+    *p = (mert_pace){0};
+    if (product_pace(&p->product, patience, e))
+        return -1;
+    if (3 * passes(r) * b->forward / p->product > patience) /* three runs */
+        return 0;
+    if (mert_recipe_weights(r, &b->model, &w, e))
+        return -1;
+    t = mert_trainer_new(&w, mert_ops_cpu(), &objective, &adam, NULL, e);
+    bad = !t || time_crop(t, b, r, &p->crop, e);
+    mert_trainer_free(t);
+    mert_weights_free(&w);
+    return bad ? -1 : 0;
+}

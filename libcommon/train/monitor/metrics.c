@@ -1,0 +1,348 @@
+#include "libcommon/train/monitor/metrics.h"
+
+#include "formats/file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FILE_MAX = 1 << 30, COLUMNS_MAX = 6 * MERT_CODEBOOKS_MAX + 16 };
+
+/* ---- numbers ---- */
+
+static double bits(double nats, int64_t n)
+{
+    return n ? nats / (double)n / log(2) : NAN;
+}
+
+static double share(int64_t part, int64_t whole)
+{
+    return whole ? (double)part / (double)whole : NAN;
+}
+
+double mert_sums_bits(const mert_sums *s, int K)
+{
+    double sum = 0;
+    int heard = 0;
+    for (int k = 0; k < K; k++)
+        if (s->counted[k]) {
+            sum += bits(s->ce[k], s->counted[k]);
+            heard++;
+        }
+    return heard ? sum / heard : NAN;
+}
+
+static double mean_accuracy(const mert_sums *s, int K)
+{
+    int64_t correct = 0, counted = 0;
+    for (int k = 0; k < K; k++) {
+        correct += s->correct[k];
+        counted += s->counted[k];
+    }
+    return share(correct, counted);
+}
+
+static double mean(double sum, int64_t batches)
+{
+    return batches ? sum / (double)batches : NAN;
+}
+
+/* ---- rows: the same columns in both forms ---- */
+
+typedef struct column {
+    const char *name;
+    int k;      /* its codebook; -1: it is of none */
+    int digits; /* 0: a whole number */
+    double value;
+} column;
+
+typedef struct row {
+    column column[COLUMNS_MAX];
+    int n;
+} row;
+
+static void put(row *r, const char *name, int digits, double value)
+{
+    r->column[r->n++] = (column){name, -1, digits, value};
+}
+
+static void put_losses(row *r, const mert_sums *s, int K)
+{
+    put(r, "loss", 6, bits(s->loss, s->masked));
+    put(r, "ce", 6, mert_sums_bits(s, K));
+    for (int k = 0; k < K; k++)
+        r->column[r->n++] = (column){"ce", k, 6, bits(s->ce[k], s->counted[k])};
+    for (int k = 0; k < K; k++)
+        r->column[r->n++] = (column){"accuracy", k, 6, share(s->correct[k], s->counted[k])};
+}
+
+static void put_each(row *r, const char *name, const double *values, int K)
+{
+    for (int k = 0; k < K; k++)
+        r->column[r->n++] = (column){name, k, 6, values ? values[k] : 0};
+}
+
+static void put_rest(row *r, const mert_sums *s)
+{
+    put(r, "features_pen", 6, mean(s->features_pen, s->batches));
+    put(r, "cqt_mse", 6, mean(s->cqt_mse, s->batches));
+    put(r, "mel_mse", 6, mean(s->mel_mse, s->batches));
+    put(r, "masked_frames", 0, (double)s->masked);
+}
+
+static double per_second(double x, const mert_train_row *r)
+{
+    return r->seconds > 0 ? x / r->seconds : 0;
+}
+
+static void train_row(row *to, const mert_train_row *r, int K)
+{
+    to->n = 0;
+    put(to, "update", 0, (double)r->update);
+    put(to, "epoch", 0, (double)r->epoch);
+    put_losses(to, &r->sums, K);
+    put_rest(to, &r->sums);
+    put(to, "grad_norm", 6, r->grad_norm);
+    put(to, "lr", 6, r->lr);
+    put(to, "attention_logit", 6, r->sums.batches ? r->sums.largest_logit : NAN);
+    put(to, "audio_seconds_per_second", 4, per_second(r->audio_seconds, r));
+    put(to, "waiting", 4, per_second(r->waited, r));
+    put(to, "skipped", 0, (double)r->skipped);
+}
+
+static void valid_row(row *to, const mert_valid_row *r, int K)
+{
+    to->n = 0;
+    put(to, "update", 0, (double)r->update);
+    put_losses(to, &r->sums, K);
+    put_each(to, "entropy", r->entropy, K);
+    put_each(to, "unigram", r->unigram, K);
+    put_each(to, "neighbours", r->neighbours, K);
+    put_rest(to, &r->sums);
+}
+
+static void write_names(FILE *f, const row *r)
+{
+    for (int i = 0; i < r->n; i++) {
+        fprintf(f, "%s%s", i ? "\t" : "", r->column[i].name);
+        if (r->column[i].k >= 0)
+            fprintf(f, "_%d", r->column[i].k);
+    }
+    fputc('\n', f);
+}
+
+static void write_value(FILE *f, const column *c)
+{
+    if (c->digits)
+        fprintf(f, "%.*g", c->digits, c->value);
+    else
+        fprintf(f, "%.0f", c->value);
+}
+
+static void write_tsv(FILE *f, const row *r)
+{
+    for (int i = 0; i < r->n; i++) {
+        fputs(i ? "\t" : "", f);
+        write_value(f, &r->column[i]);
+    }
+    fputc('\n', f);
+}
+
+/* {"update":50,"kind":"train",...,"ce":4.2,"ce_k":[4.1,4.3],...}: what JSON has no number for is null. */
+static void write_json(FILE *f, const row *r, const char *kind)
+{
+    for (int i = 0; i < r->n; i++) {
+        const column *c = &r->column[i];
+        if (c->k > 0)
+            fputc(',', f);
+        else
+            fprintf(f, "%s\"%s%s\":%s", i ? "," : "{", c->name, c->k == 0 ? "_k" : "", c->k == 0 ? "[" : "");
+        if (isfinite(c->value))
+            write_value(f, c);
+        else
+            fputs("null", f);
+        if (c->k >= 0 && (i + 1 == r->n || r->column[i + 1].k != c->k + 1))
+            fputc(']', f);
+        if (!i)
+            fprintf(f, ",\"kind\":\"%s\"", kind);
+    }
+    fputs("}\n", f);
+}
+
+/* ---- files ---- */
+
+/* The update of a line of the file; -1: it has none. */
+static int64_t update_of(const char *line, int json)
+{
+    static const char before[] = "{\"update\":";
+    char *end;
+    long long n;
+    if (json && strncmp(line, before, sizeof before - 1))
+        return -1;
+    line += json ? sizeof before - 1 : 0;
+    n = strtoll(line, &end, 10);
+    return end != line && (*end == '\t' || *end == ',') && n >= 0 ? n : -1;
+}
+
+/* The names (NULL: JSON), and of what is there already the rows up to `update`. */
+static int rewrite(const char *path, const char *names, int64_t update, mert_error *e)
+{
+    size_t size;
+    char *text = NULL, *next;
+    mert_output *o;
+    if (update > 0 && (!access(path, F_OK) || errno != ENOENT) && !(text = mert_file_read(path, FILE_MAX, &size, e)))
+        return -1; /* its rows are not to be lost */
+    if (text && names && *text && strncmp(text, names, strlen(names))) {
+        free(text);
+        return mert_fail(e, "%s: other columns than this version writes: move it away, and the run goes on", path);
+    }
+    o = mert_output_open(path, e);
+    if (!o) {
+        free(text);
+        return -1;
+    }
+    if (names)
+        fputs(names, o->stream);
+    for (char *line = text; line && *line; line = next) {
+        int64_t number = update_of(line, !names);
+        next = strchr(line, '\n');
+        if (!next)
+            break; /* cut short by whatever ended the run */
+        next++;
+        if (number >= 0 && number <= update)
+            fwrite(line, 1, (size_t)(next - line), o->stream);
+    }
+    free(text);
+    return mert_output_commit(o, e);
+}
+
+static int open_file(mert_journal_file *f, const char *save, const char *name, const row *names, int64_t update,
+                     mert_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *memory = names ? open_memstream(&text, &size) : NULL;
+    int bad;
+    f->path = mert_path_join(save, name);
+    if (memory) {
+        write_names(memory, names);
+        fclose(memory);
+    }
+    bad = !f->path || (names && !text) ? mert_fail(e, "out of memory") : rewrite(f->path, text, update, e);
+    free(text);
+    if (!bad && !(f->stream = fopen(f->path, "a")))
+        bad = mert_fail(e, "%s: %s", f->path, strerror(errno));
+    return bad;
+}
+
+int mert_journal_open(mert_journal *j, const char *save, int K, int64_t update, mert_error *e)
+{
+    row train, valid;
+    memset(j, 0, sizeof *j);
+    j->K = K;
+    train_row(&train, &(mert_train_row){0}, K);
+    valid_row(&valid, &(mert_valid_row){0}, K);
+    if (!open_file(&j->log, save, "log.tsv", &train, update, e) &&
+        !open_file(&j->valid, save, "valid.tsv", &valid, update, e) &&
+        !open_file(&j->json, save, "log.jsonl", NULL, update, e))
+        return 0;
+    mert_journal_close(j, NULL);
+    return -1;
+}
+
+int mert_journal_close(mert_journal *j, mert_error *e)
+{
+    mert_journal_file *files[] = {&j->log, &j->valid, &j->json};
+    int bad = 0;
+    for (int i = 0; i < 3; i++) {
+        if (files[i]->stream && fclose(files[i]->stream))
+            bad = mert_fail(e, "%s: cannot write: %s", files[i]->path, strerror(errno));
+        free(files[i]->path);
+    }
+    memset(j, 0, sizeof *j);
+    return bad;
+}
+
+static int flush(const mert_journal_file *f, mert_error *e)
+{
+    return fflush(f->stream) || ferror(f->stream) ? mert_fail(e, "%s: cannot write: %s", f->path, strerror(errno)) : 0;
+}
+
+static int write_row(mert_journal *j, const mert_journal_file *tsv, const row *r, const char *kind, mert_error *e)
+{
+    write_tsv(tsv->stream, r);
+    write_json(j->json.stream, r, kind);
+    return flush(tsv, e) || flush(&j->json, e) ? -1 : 0;
+}
+
+/* ---- the line for people ---- */
+
+typedef struct text {
+    char *to;
+    size_t size, used;
+} text;
+
+static void add(text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(text *t, const char *format, ...)
+{
+    va_list ap;
+    int n;
+    if (t->used >= t->size)
+        return;
+    va_start(ap, format);
+    n = vsnprintf(t->to + t->used, t->size - t->used, format, ap);
+    va_end(ap);
+    t->used += n > 0 ? (size_t)n : 0;
+}
+
+/* "5.21 bits (4.90 5.52) of 7.93 (7.81 8.05), 12.3% right": reference: what a guess would score; NULL: not said. */
+static void add_losses(text *t, const mert_sums *s, int K, const double *reference)
+{
+    double sum = 0;
+    add(t, "%.3f bits", mert_sums_bits(s, K));
+    for (int k = 0; K > 1 && K <= 8 && k < K; k++)
+        add(t, "%s%.2f%s", k ? " " : " (", bits(s->ce[k], s->counted[k]), k == K - 1 ? ")" : "");
+    for (int k = 0; reference && k < K; k++)
+        sum += reference[k];
+    if (reference)
+        add(t, ", a guess %.3f", sum / K);
+    for (int k = 0; reference && K > 1 && K <= 8 && k < K; k++)
+        add(t, "%s%.2f%s", k ? " " : " (", reference[k], k == K - 1 ? ")" : "");
+    add(t, ", %.1f%% right", 100 * mean_accuracy(s, K));
+    if (s->cqt_mse != 0)
+        add(t, ", cqt %.4g", mean(s->cqt_mse, s->batches));
+    if (s->mel_mse != 0)
+        add(t, ", mel %.4g", mean(s->mel_mse, s->batches));
+}
+
+int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
+                       mert_error *e)
+{
+    text t = {line, size, 0};
+    row columns;
+    train_row(&columns, r, j->K);
+    add(&t, "update %lld of %lld: ", (long long)r->update, (long long)last_update);
+    add_losses(&t, &r->sums, j->K, NULL);
+    add(&t, ", norm %.3g, logit %.3g, lr %.3g, %.3g s/s, %.1f%% waiting", r->grad_norm, r->sums.largest_logit, r->lr,
+        per_second(r->audio_seconds, r), 100 * per_second(r->waited, r));
+    if (r->skipped)
+        add(&t, ", %lld skipped", (long long)r->skipped);
+    return write_row(j, &j->log, &columns, "train", e);
+}
+
+int mert_journal_valid(mert_journal *j, const mert_valid_row *r, char *line, size_t size, mert_error *e)
+{
+    text t = {line, size, 0};
+    row columns;
+    valid_row(&columns, r, j->K);
+    add(&t, "update %lld, validation: ", (long long)r->update);
+    add_losses(&t, &r->sums, j->K, r->entropy);
+    add(&t, ", neighbours");
+    for (int k = 0; k < j->K && k < 8; k++)
+        add(&t, " %.2f", r->neighbours[k]);
+    return write_row(j, &j->valid, &columns, "valid", e);
+}

@@ -1,0 +1,62 @@
+/* What a run leaves for people and programs to see how it went: one line of text per interval, and the same as a row of
+ * two files.
+ *
+ *     SAVE/log.tsv     training: sums since the last row
+ *     SAVE/valid.tsv   validation, always on the same crops and masks
+ *     SAVE/log.jsonl   the rows of both in the order of time, an object per line: {"update":50,"kind":"train",...}
+ *
+ * The first two begin with a line of column names; in JSON the columns ce_0, ce_1 ... are one array "ce_k", and what is
+ * no number is null. Losses are in bits; ce_k is the cross entropy of codebook k on masked frames, entropy_k and
+ * unigram_k (validation) what guesses by the frequencies of the validation's own and of the training's labels would
+ * score, neighbours_k what the two nearest unmasked labels tell (neighbours.h); attention_logit is the largest of the
+ * interval. */
+#ifndef MERT_JOURNAL_H
+#define MERT_JOURNAL_H
+
+#include "formats/error.h"
+#include "libcommon/train/trainer.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef struct mert_journal_file {
+    FILE *stream;
+    char *path;
+} mert_journal_file;
+
+typedef struct mert_journal {
+    mert_journal_file log, valid, json;
+    int K;
+} mert_journal;
+
+/* Opens the files in SAVE and drops rows after `update` (a resumed run writes them again; 0: all but the names). A file
+ * whose columns have other names is an error. */
+int mert_journal_open(mert_journal *j, const char *save, int K, int64_t update, mert_error *e);
+int mert_journal_close(mert_journal *j, mert_error *e);
+
+typedef struct mert_train_row {
+    int64_t update, epoch;
+    mert_sums sums;
+    double grad_norm, lr;
+    double seconds, waited; /* since the last row; of these, waiting for data */
+    double audio_seconds;   /* heard since the last row */
+    int64_t skipped;        /* updates left out so far */
+} mert_train_row;
+
+/* Writes the row and puts the line for people (K up to 8 codebooks one by one) into line[0..size). */
+int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
+                       mert_error *e);
+
+typedef struct mert_valid_row {
+    int64_t update;
+    mert_sums sums;
+    const double *entropy, *unigram, *neighbours; /* [K] */
+} mert_valid_row;
+
+int mert_journal_valid(mert_journal *j, const mert_valid_row *r, char *line, size_t size, mert_error *e);
+
+/* Mean over codebooks of the cross entropy, in bits per masked frame and codebook. */
+double mert_sums_bits(const mert_sums *s, int K);
+
+#endif

@@ -1,0 +1,133 @@
+#define _GNU_SOURCE
+#include "libcommon/train/parallel/exchange.h"
+
+#include "libcommon/base/install_paths.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- alone ---- */
+
+static int nothing(mert_exchange *x, float *data, int64_t n, mert_error *e)
+{
+    (void)x;
+    (void)data;
+    (void)n;
+    (void)e;
+    return 0;
+}
+
+static int copy(mert_exchange *x, const void *mine, void *all, size_t bytes, mert_error *e)
+{
+    (void)x;
+    (void)e;
+    memcpy(all, mine, bytes);
+    return 0;
+}
+
+static void leave(mert_exchange *x)
+{
+    (void)x;
+}
+
+mert_exchange *mert_exchange_alone(void)
+{
+    static mert_exchange alone = {.name = "alone",
+                                  .ranks = 1,
+                                  .reduce_scatter = nothing,
+                                  .all_gather = nothing,
+                                  .collect = copy,
+                                  .abandon = leave,
+                                  .close = leave};
+    return &alone;
+}
+
+/* ---- small things ---- */
+
+int mert_exchange_sum(mert_exchange *x, double *data, int n, mert_error *e)
+{
+    double *all;
+    if (x->ranks == 1)
+        return 0;
+    all = n <= MERT_SUM_MAX ? malloc((size_t)x->ranks * (size_t)n * sizeof *all) : NULL;
+    if (!all)
+        return mert_fail(e, "out of memory");
+    if (x->collect(x, data, all, (size_t)n * sizeof *data, e)) {
+        free(all);
+        return -1;
+    }
+    for (int i = 0; i < n; i++) {
+        data[i] = all[i];
+        for (int r = 1; r < x->ranks; r++)
+            data[i] += all[r * n + i];
+    }
+    free(all);
+    return 0;
+}
+
+int mert_exchange_broadcast(mert_exchange *x, void *data, size_t bytes, mert_error *e)
+{
+    char *all;
+    int bad;
+    if (x->ranks == 1)
+        return 0;
+    all = bytes <= MERT_BROADCAST_MAX ? malloc((size_t)x->ranks * bytes) : NULL;
+    if (!all)
+        return mert_fail(e, "out of memory");
+    bad = x->collect(x, data, all, bytes, e);
+    if (!bad)
+        memcpy(data, all, bytes);
+    free(all);
+    return bad;
+}
+
+int mert_exchange_barrier(mert_exchange *x, mert_error *e)
+{
+    double nought = 0;
+    return mert_exchange_sum(x, &nought, 1, e);
+}
+
+/* ---- the plugin ---- */
+
+int mert_exchange_launched(void)
+{
+    /* Open MPI and everything with PMIx under it; MPICH and its kin; a step of Slurm whatever MPI it has */
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i]);
+        long n = value ? strtol(value, NULL, 10) : 0;
+        if (n > 0)
+            return n < INT_MAX ? (int)n : INT_MAX;
+    }
+    return 1;
+}
+
+mert_exchange *mert_exchange_mpi(mert_error *e)
+{
+    char *path = mert_plugin_path("exchange-mpi.so");
+    /* global: what MPI itself loads later looks for MPI's names */
+    void *handle = path ? dlopen(path, RTLD_NOW | RTLD_GLOBAL) : NULL;
+    mert_exchange_plugin *open;
+    mert_exchange *x = NULL;
+    int launched = mert_exchange_launched();
+    if (!path)
+        mert_fail(e, "out of memory");
+    else if (!handle)
+        mert_fail(e, "%d processes were started, but the MPI plugin cannot be loaded: %s", launched, dlerror());
+    else {
+        *(void **)&open = dlsym(handle, MERT_EXCHANGE_PLUGIN);
+        x = open ? open(MERT_EXCHANGE_VERSION, e) : (mert_fail(e, "%s: no plugin of this program", path), NULL);
+    }
+    free(path);
+    if (x && x->ranks != launched) {
+        mert_fail(e, "%d processes were started, but MPI knows of %d: was it made for this launcher? (srun --mpi=pmix)",
+                  launched, x->ranks);
+        x->close(x);
+        return NULL;
+    }
+    return x;
+}

@@ -1,0 +1,259 @@
+/* Processes of one machine over shared memory. Each has two windows, used in turn, into which it puts what the others
+ * shall see: after a barrier all read, and the window is free again two steps later, since nobody passes the barrier
+ * between before having read. Whoever waits sleeps. A process that dies would keep the others waiting: the one that
+ * started them watches, and ends them. */
+#define _GNU_SOURCE
+#include "libcommon/train/parallel/exchange.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { WINDOW = 1 << 19 }; /* floats */
+
+typedef struct shared {
+    pthread_barrier_t barrier;
+    int abandoned;
+    int closed[MERT_LOCAL_MAX];
+    _Alignas(64) float window[]; /* [2][ranks][WINDOW] */
+} shared;
+
+typedef struct local {
+    mert_exchange x;
+    shared *s;
+    int turn;
+} local;
+
+static size_t shared_bytes(int ranks)
+{
+    return sizeof(shared) + 2 * (size_t)ranks * WINDOW * sizeof(float);
+}
+
+static float *window(const local *l, int rank)
+{
+    return l->s->window + ((size_t)l->turn * (size_t)l->x.ranks + (size_t)rank) * WINDOW;
+}
+
+/* The windows are written: everyone may read them. */
+static void meet(const local *l)
+{
+    pthread_barrier_wait(&l->s->barrier);
+}
+
+static void next(local *l)
+{
+    l->turn = !l->turn;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int reduce_scatter(mert_exchange *x, float *data, int64_t n, mert_error *e)
+{
+    local *l = (local *)x;
+    int64_t own, own_n = mert_exchange_piece(n, x->ranks, x->rank, &own), longest, from;
+    int64_t block = WINDOW / x->ranks / 16 * 16;
+    (void)e;
+    longest = mert_exchange_piece(n, x->ranks, 0, &from);
+    for (int64_t at = 0; at < longest; at += block) { /* so much of every piece at once: all have the same to add */
+        int64_t mine = own_n > at ? least(block, own_n - at) : 0;
+        for (int r = 0; r < x->ranks; r++) {
+            int64_t piece = mert_exchange_piece(n, x->ranks, r, &from);
+            float *room = window(l, x->rank) + r * block;
+            if (piece > at)
+                memcpy(room, data + from + at, (size_t)least(block, piece - at) * sizeof *data);
+        }
+        meet(l);
+        for (int r = 0; r < x->ranks && mine; r++) {
+            const float *theirs = window(l, r) + x->rank * block;
+            float *to = data + own + at;
+            if (r == 0)
+                memcpy(to, theirs, (size_t)mine * sizeof *to);
+            else
+                for (int64_t i = 0; i < mine; i++)
+                    to[i] += theirs[i];
+        }
+        next(l);
+    }
+    return 0;
+}
+
+static int all_gather(mert_exchange *x, float *data, int64_t n, mert_error *e)
+{
+    local *l = (local *)x;
+    int64_t own, own_n = mert_exchange_piece(n, x->ranks, x->rank, &own), from;
+    int64_t longest = mert_exchange_piece(n, x->ranks, 0, &from);
+    (void)e;
+    for (int64_t at = 0; at < longest; at += WINDOW) {
+        if (own_n > at)
+            memcpy(window(l, x->rank), data + own + at, (size_t)least(WINDOW, own_n - at) * sizeof *data);
+        meet(l);
+        for (int r = 0; r < x->ranks; r++) {
+            int64_t piece = mert_exchange_piece(n, x->ranks, r, &from);
+            if (r != x->rank && piece > at)
+                memcpy(data + from + at, window(l, r), (size_t)least(WINDOW, piece - at) * sizeof *data);
+        }
+        next(l);
+    }
+    return 0;
+}
+
+static int collect(mert_exchange *x, const void *mine, void *all, size_t bytes, mert_error *e)
+{
+    local *l = (local *)x;
+    if (bytes > WINDOW * sizeof(float))
+        return mert_fail(e, "%zu bytes are too many to collect at once", bytes);
+    memcpy(window(l, x->rank), mine, bytes);
+    meet(l);
+    for (int r = 0; r < x->ranks; r++)
+        memcpy((char *)all + (size_t)r * bytes, window(l, r), bytes);
+    next(l);
+    return 0;
+}
+
+static void abandon(mert_exchange *x)
+{
+    __atomic_store_n(&((local *)x)->s->abandoned, 1, __ATOMIC_SEQ_CST);
+}
+
+static void close_local(mert_exchange *x)
+{
+    local *l = (local *)x;
+    __atomic_store_n(&l->s->closed[x->rank], 1, __ATOMIC_SEQ_CST);
+    munmap(l->s, shared_bytes(x->ranks));
+    free(l);
+}
+
+/* ---- the process that started them ---- */
+
+static pid_t children[MERT_LOCAL_MAX];
+static int children_n;
+
+static void to_all(int number)
+{
+    for (int i = 0; i < children_n; i++)
+        if (children[i] > 0)
+            kill(children[i], number);
+}
+
+/* What asks this process to end, asks them; they are in a process group of their own, so that a terminal asks once. A
+ * second signal counts only after a second: timeout(1) sends every one twice. */
+static void pass_on(int number)
+{
+    static struct timespec last;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec - last.tv_sec > 1 || !last.tv_sec)
+        to_all(number);
+    last = now;
+}
+
+/* One process has ended: what that says of the whole run. 1: the others had to be ended; e->text is why, unless the
+ * process has said so itself. */
+static int one_ended(const shared *s, int rank, int how, int *status, mert_error *e)
+{
+    int closed = __atomic_load_n(&s->closed[rank], __ATOMIC_SEQ_CST);
+    int abandoned = __atomic_load_n(&s->abandoned, __ATOMIC_SEQ_CST);
+    if (closed) { /* it went to its end: an exit status, or the signal that had asked for it */
+        if (WIFSIGNALED(how))
+            *status = -WTERMSIG(how);
+        else if (*status >= 0 && WEXITSTATUS(how) > *status)
+            *status = WEXITSTATUS(how);
+        return 0;
+    }
+    *status = 1;
+    if (!abandoned) {
+        if (WIFSIGNALED(how))
+            mert_fail(e, "process %d of %d was killed by signal %d (%s): the others are ended", rank, children_n,
+                      WTERMSIG(how), strsignal(WTERMSIG(how)));
+        else if (!WEXITSTATUS(how))
+            mert_fail(e, "process %d of %d left: the others are ended", rank, children_n);
+    }
+    to_all(SIGKILL);
+    return 1;
+}
+
+static int supervise(const shared *s, mert_error *e)
+{
+    struct sigaction old[3], a = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    static const int passed[] = {SIGINT, SIGTERM, SIGUSR1};
+    int status = 0, how, over = 0;
+    pid_t pid;
+    for (int i = 0; i < 3; i++)
+        sigaction(passed[i], &a, &old[i]);
+    while ((pid = waitpid(-1, &how, 0)) > 0 || (pid < 0 && errno == EINTR))
+        for (int i = 0; i < children_n; i++)
+            if (children[i] == pid) {
+                children[i] = 0;
+                if (!over)
+                    over = one_ended(s, i, how, &status, e);
+            }
+    for (int i = 0; i < 3; i++)
+        sigaction(passed[i], &old[i], NULL);
+    return status;
+}
+
+static shared *share(int n, mert_error *e)
+{
+    shared *s = mmap(NULL, shared_bytes(n), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_barrierattr_t a;
+    if (s == MAP_FAILED) {
+        mert_fail(e, "no memory to share among %d processes: %s", n, strerror(errno));
+        return NULL;
+    }
+    pthread_barrierattr_init(&a);
+    pthread_barrierattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&s->barrier, &a, (unsigned)n);
+    pthread_barrierattr_destroy(&a);
+    return s;
+}
+
+int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e)
+{
+    pid_t parent = getpid();
+    shared *s = share(n, e);
+    local *l = calloc(1, sizeof *l);
+    if (!s || !l)
+        return s ? mert_fail(e, "out of memory") : (free(l), -1);
+    children_n = n;
+    e->text[0] = 0;
+    for (int i = 0; i < n; i++) {
+        pid_t pid = fork();
+        if (pid < 0) {
+            mert_fail(e, "cannot start process %d of %d: %s", i, n, strerror(errno));
+            to_all(SIGKILL);
+            return -1;
+        }
+        if (!pid) {
+            setpgid(0, i ? children[0] : 0);
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would end it */
+            if (getppid() != parent)
+                _exit(1);
+            *l = (local){.x = {.name = "local",
+                               .rank = i,
+                               .ranks = n,
+                               .reduce_scatter = reduce_scatter,
+                               .all_gather = all_gather,
+                               .collect = collect,
+                               .abandon = abandon,
+                               .close = close_local},
+                         .s = s};
+            *x = &l->x;
+            return 0;
+        }
+        children[i] = pid;
+    }
+    free(l);
+    *status = supervise(s, e);
+    munmap(s, shared_bytes(n));
+    return 1;
+}

@@ -1,0 +1,178 @@
+#define _GNU_SOURCE
+#include "libcommon/train/parallel/moments.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { BLOCK = 1 << 20, PAGE = 1 << 12 }; /* floats that visit the device at once; bytes */
+
+struct mert_moments {
+    mert_ops *ops;
+    int64_t n;
+    float *device[2];  /* all of them; or [BLOCK], where they visit */
+    float *host[2];    /* NULL: they are on the device */
+    void *mapped;      /* the file; NULL: none */
+    size_t bytes;      /* of each moment, in whole pages */
+    int direct;        /* the device computes in host memory: nothing has to visit */
+};
+
+/* The file's room is taken now: a disk that is full later would end the program by SIGBUS. */
+static int map_file(mert_moments *m, const char *folder, mert_error *e)
+{
+    char *path;
+    int fd, bad;
+    if (asprintf(&path, "%s/moments-XXXXXX", folder) < 0)
+        return mert_fail(e, "out of memory");
+    if ((fd = mkstemp(path)) < 0) {
+        mert_fail(e, "%s: cannot make a file for the optimiser's state: %s", folder, strerror(errno));
+        free(path);
+        return -1;
+    }
+    unlink(path);
+    free(path);
+    bad = posix_fallocate(fd, 0, (off_t)(2 * m->bytes));
+    if (!bad && (m->mapped = mmap(NULL, 2 * m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED) {
+        m->mapped = NULL;
+        bad = errno;
+    }
+    close(fd);
+    if (bad)
+        return mert_fail(e, "%s: no room for %.1f MB of the optimiser's state: %s", folder, 2e-6 * (double)m->bytes,
+                         strerror(bad));
+    m->host[0] = m->mapped;
+    m->host[1] = (float *)(void *)((char *)m->mapped + m->bytes);
+    return 0;
+}
+
+mert_moments *mert_moments_new(mert_ops *ops, int64_t n, const char *where, mert_error *e)
+{
+    mert_moments *m = calloc(1, sizeof *m);
+    int64_t device = where ? BLOCK : n;
+    if (!m) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    m->ops = ops;
+    m->n = n;
+    m->bytes = ((size_t)n * sizeof(float) + PAGE - 1) / PAGE * PAGE + PAGE;
+    m->direct = ops == mert_ops_cpu();
+    if (where && strcmp(where, "host")) {
+        if (map_file(m, where, e))
+            goto fail;
+    } else if (where) {
+        m->host[0] = calloc(1, m->bytes);
+        m->host[1] = calloc(1, m->bytes);
+        if (!m->host[0] || !m->host[1])
+            goto memory;
+    }
+    for (int i = 0; i < 2 && !(where && m->direct); i++) {
+        if (!(m->device[i] = mert_ops_floats(ops, device)))
+            goto memory;
+        mert_fill(ops, .to = m->device[i], .n = device);
+    }
+    if (ops->wait(ops, e))
+        goto fail;
+    return m;
+memory:
+    mert_fail(e, "out of memory for the optimiser's state of %lld parameters", (long long)n);
+fail:
+    mert_moments_free(m);
+    return NULL;
+}
+
+void mert_moments_free(mert_moments *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; i < 2; i++) {
+        m->ops->release(m->ops, m->device[i]);
+        if (!m->mapped)
+            free(m->host[i]);
+    }
+    if (m->mapped)
+        munmap(m->mapped, 2 * m->bytes);
+    free(m);
+}
+
+/* What has been used of the file may leave memory. */
+static void let_go(mert_moments *m, int64_t at, int64_t n)
+{
+    size_t from = (size_t)at * sizeof(float) / PAGE * PAGE, to = (size_t)(at + n) * sizeof(float) / PAGE * PAGE;
+    for (int i = 0; m->mapped && i < 2 && to > from; i++)
+        madvise((char *)m->host[i] + from, to - from, MADV_DONTNEED);
+}
+
+static int update_block(mert_moments *m, int64_t at, const mert_adam_args *how, mert_error *e)
+{
+    mert_ops *ops = m->ops;
+    mert_adam_args a = *how;
+    size_t bytes = (size_t)a.n * sizeof(float);
+    if (m->host[0] && !m->direct) {
+        for (int i = 0; i < 2; i++)
+            ops->upload(ops, m->device[i], m->host[i] + at, bytes);
+        a.m = m->device[0];
+        a.v = m->device[1];
+    } else {
+        a.m = (m->host[0] ? m->host[0] : m->device[0]) + at;
+        a.v = (m->host[1] ? m->host[1] : m->device[1]) + at;
+    }
+    ops->run(ops, MERT_OP_ADAM, &a, sizeof a);
+    if (!m->host[0] || m->direct)
+        return 0;
+    if (ops->wait(ops, e)) /* until here the uploads read what the downloads write */
+        return -1;
+    for (int i = 0; i < 2; i++)
+        ops->download(ops, m->host[i] + at, m->device[i], bytes);
+    return ops->wait(ops, e);
+}
+
+int mert_moments_update(mert_moments *m, int64_t at, int64_t n, float *w, const float *g, const mert_adam_args *how,
+                        mert_error *e)
+{
+    int64_t block = m->host[0] ? BLOCK : n;
+    if (at < 0 || n < 0 || at + n > m->n)
+        return mert_fail(e, "no moments from %lld to %lld", (long long)at, (long long)(at + n));
+    for (int64_t i = 0; i < n; i += block) {
+        mert_adam_args a = *how;
+        a.n = n - i < block ? n - i : block;
+        a.w = w + i;
+        a.g = g + i;
+        if (update_block(m, at + i, &a, e))
+            return -1;
+        let_go(m, at + i, a.n);
+    }
+    return 0;
+}
+
+int mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, float *second, mert_error *e)
+{
+    float *to[2] = {first, second};
+    for (int i = 0; i < 2; i++)
+        if (to[i] && m->host[i])
+            memcpy(to[i], m->host[i] + at, (size_t)n * sizeof(float));
+        else if (to[i])
+            m->ops->download(m->ops, to[i], m->device[i] + at, (size_t)n * sizeof(float));
+    if (m->ops->wait(m->ops, e))
+        return -1;
+    let_go(m, at, n);
+    return 0;
+}
+
+int mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first, const float *second, mert_error *e)
+{
+    const float *from[2] = {first, second};
+    for (int i = 0; i < 2; i++)
+        if (from[i] && m->host[i])
+            memcpy(m->host[i] + at, from[i], (size_t)n * sizeof(float));
+        else if (from[i])
+            m->ops->upload(m->ops, m->device[i] + at, from[i], (size_t)n * sizeof(float));
+    if (m->ops->wait(m->ops, e))
+        return -1;
+    let_go(m, at, n);
+    return 0;
+}

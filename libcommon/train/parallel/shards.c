@@ -1,0 +1,315 @@
+#include "libcommon/train/parallel/shards_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- opening ---- */
+
+static int cut(mert_shards *s, mert_error *e)
+{
+    s->piece = calloc((size_t)s->parts.n, sizeof *s->piece);
+    s->number = calloc((size_t)s->parts.n, sizeof *s->number);
+    if (!s->piece || !s->number)
+        return mert_fail(e, "out of memory");
+    for (int i = 0; i < s->parts.n; i++) {
+        mert_piece *p = &s->piece[i];
+        p->n = mert_exchange_piece(s->parts.part[i].n, s->x->ranks, s->x->rank, &p->from);
+        p->at = s->own;
+        s->own += p->n;
+    }
+    return 0;
+}
+
+static void part_done(void *keeper, int part, int backward);
+
+/* What is kept flat: pointers into it, and the hooks. */
+static int lay_out(mert_shards *s, const char *offload, mert_error *e)
+{
+    int full = s->sharding == MERT_SHARD_FULL;
+    int64_t kept = full ? s->own : s->layout->size;
+    if (!(s->weights = mert_ops_floats(s->ops, kept)) || !(s->gradients = mert_ops_floats(s->ops, kept)) ||
+        !(s->squares = s->ops->alloc(s->ops, sizeof *s->squares)))
+        return mert_fail(e, "no memory for the state of %lld parameters", (long long)s->layout->elements);
+    s->moments = mert_moments_new(s->ops, s->sharding == MERT_SHARD_NONE ? s->layout->size : s->own, offload, e);
+    if (!s->moments)
+        return -1;
+    mert_fill(s->ops, .to = s->gradients, .n = kept);
+    if (full)
+        return mert_slots_open(s, e);
+    for (int i = 0; i < s->parts.n; i++) {
+        s->parts.weights[i] = s->weights + s->parts.part[i].from;
+        s->parts.gradients[i] = s->gradients + s->parts.part[i].from;
+    }
+    if (s->x->ranks == 1)
+        return 0;
+    s->parts.done = part_done;
+    if (!s->direct && !(s->staged = malloc((size_t)s->layout->size * sizeof *s->staged)))
+        return mert_fail(e, "no memory for the gradients of %lld parameters", (long long)s->layout->elements);
+    return 0;
+}
+
+mert_shards *mert_shards_open(const mert_layout *layout, mert_ops *ops, const mert_sharing *sharing,
+                              const float *weights, mert_error *e)
+{
+    mert_shards *s = calloc(1, sizeof *s);
+    if (!s) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    s->layout = layout;
+    s->ops = ops;
+    s->x = sharing->exchange ? sharing->exchange : mert_exchange_alone();
+    s->sharding = s->x->ranks > 1 ? sharing->sharding : MERT_SHARD_NONE;
+    s->direct = ops == mert_ops_cpu();
+    if (mert_parts_make(&s->parts, layout, NULL, NULL, e) || cut(s, e) ||
+        (s->x->ranks > 1 && !(s->queue = mert_exchange_queue_new(s->x, e))) || lay_out(s, sharing->offload, e) ||
+        mert_shards_set(s, weights, NULL, NULL, e)) {
+        mert_shards_close(s);
+        return NULL;
+    }
+    s->parts.keeper = s;
+    return s;
+}
+
+void mert_shards_close(mert_shards *s)
+{
+    if (!s)
+        return;
+    mert_exchange_queue_free(s->queue);
+    mert_slots_close(s);
+    mert_parts_free(&s->parts);
+    mert_moments_free(s->moments);
+    s->ops->release(s->ops, s->weights);
+    s->ops->release(s->ops, s->gradients);
+    s->ops->release(s->ops, s->squares);
+    free(s->staged);
+    free(s->piece);
+    free(s->number);
+    free(s);
+}
+
+const mert_parts *mert_shards_parts(const mert_shards *s)
+{
+    return &s->parts;
+}
+
+int mert_shards_check(mert_shards *s, mert_error *e)
+{
+    if (s->failed)
+        *e = s->why;
+    return s->failed ? -1 : 0;
+}
+
+/* ---- gradients set out during the backward pass (MERT_SHARD_NONE, MERT_SHARD_OPTIMIZER) ---- */
+
+void mert_shards_batch(mert_shards *s, int last, int silent)
+{
+    s->last = last;
+    s->silent = silent;
+}
+
+int mert_shards_together(const mert_shards *s)
+{
+    return s->sharding == MERT_SHARD_FULL;
+}
+
+static void set_out(mert_shards *s, int part)
+{
+    const mert_part *p = &s->parts.part[part];
+    float *data = s->direct ? s->gradients + p->from : s->staged + p->from;
+    if (!s->direct) {
+        s->ops->download(s->ops, data, s->gradients + p->from, (size_t)p->n * sizeof *data);
+        mert_shards_wait(s);
+    }
+    s->number[part] = mert_exchange_queue_put(
+        s->queue, s->sharding == MERT_SHARD_NONE ? MERT_ALL_REDUCE : MERT_REDUCE_SCATTER, data, p->n);
+}
+
+static void part_done(void *keeper, int part, int backward)
+{
+    mert_shards *s = keeper;
+    if (backward && s->last)
+        set_out(s, part);
+}
+
+/* What a process without a last batch still has to send, in the order of a backward pass. */
+static void send_rest(mert_shards *s)
+{
+    int last = s->parts.n - 1;
+    for (int i = last - 1; i >= MERT_PART_LAYERS; i--)
+        if (!s->number[i])
+            set_out(s, i);
+    if (!s->number[last])
+        set_out(s, last);
+    for (int i = MERT_PART_PROJECTION; i >= 0; i--)
+        if (!s->number[i])
+            set_out(s, i);
+}
+
+static int arrive(mert_shards *s, mert_error *e)
+{
+    send_rest(s);
+    for (int i = 0; i < s->parts.n; i++) {
+        const mert_piece *p = &s->piece[i];
+        int64_t from = s->parts.part[i].from, n = s->parts.part[i].n;
+        if (mert_exchange_queue_wait(s->queue, s->number[i], e))
+            return -1;
+        s->number[i] = 0;
+        if (s->sharding == MERT_SHARD_OPTIMIZER) {
+            from += p->from;
+            n = p->n;
+        }
+        if (!s->direct)
+            s->ops->upload(s->ops, s->gradients + from, s->staged + from, (size_t)n * sizeof *s->staged);
+    }
+    return s->ops->wait(s->ops, e);
+}
+
+/* ---- the update ---- */
+
+int mert_shards_sum(mert_shards *s, double *squares, mert_error *e)
+{
+    if (s->summed || mert_shards_check(s, e)) {
+        *squares = s->sum_squares;
+        return s->failed ? -1 : 0;
+    }
+    if (s->sharding == MERT_SHARD_FULL)
+        mert_slots_settle(s);
+    if (s->sharding == MERT_SHARD_FULL ? mert_shards_check(s, e) : s->queue ? arrive(s, e) : 0)
+        return -1;
+    mert_fill(s->ops, .to = (float *)(void *)s->squares, .n = 2);
+    for (int i = 0; i < s->parts.n; i++)
+        mert_sum_squares(s->ops, .sum = s->squares, .x = s->gradients + mert_shards_own(s, i), .n = s->piece[i].n);
+    s->ops->download(s->ops, squares, s->squares, sizeof *squares);
+    if (s->ops->wait(s->ops, e) || mert_exchange_sum(s->x, squares, 1, e))
+        return -1;
+    s->sum_squares = *squares;
+    s->summed = 1;
+    return 0;
+}
+
+/* Each process's pieces of the weights to all. */
+static int spread(mert_shards *s, mert_error *e)
+{
+    int64_t number = 0;
+    float *data = s->direct ? s->weights : s->staged;
+    for (int i = 0; i < s->parts.n; i++) {
+        int64_t from = s->parts.part[i].from + s->piece[i].from;
+        if (!s->direct)
+            s->ops->download(s->ops, data + from, s->weights + from, (size_t)s->piece[i].n * sizeof *data);
+    }
+    if (s->ops->wait(s->ops, e))
+        return -1;
+    for (int i = 0; i < s->parts.n; i++)
+        number = mert_exchange_queue_put(s->queue, MERT_ALL_GATHER, data + s->parts.part[i].from, s->parts.part[i].n);
+    if (mert_exchange_queue_wait(s->queue, number, e))
+        return -1;
+    if (!s->direct)
+        s->ops->upload(s->ops, s->weights, data, (size_t)s->layout->size * sizeof *data);
+    return s->ops->wait(s->ops, e);
+}
+
+static int update_own(mert_shards *s, const mert_adam_args *how, mert_error *e)
+{
+    for (int i = 0; i < s->parts.n; i++)
+        if (mert_moments_update(s->moments, s->piece[i].at, s->piece[i].n, s->weights + mert_shards_own(s, i),
+                                s->gradients + mert_shards_own(s, i), how, e))
+            return -1;
+    return s->sharding == MERT_SHARD_OPTIMIZER ? spread(s, e) : 0;
+}
+
+int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e)
+{
+    int64_t kept = s->sharding == MERT_SHARD_FULL ? s->own : s->layout->size;
+    int bad = 0;
+    if (how)
+        bad = s->sharding == MERT_SHARD_NONE
+                  ? mert_moments_update(s->moments, 0, s->layout->size, s->weights, s->gradients, how, e)
+                  : update_own(s, how, e);
+    mert_slots_forget(s);
+    mert_fill(s->ops, .to = s->gradients, .n = kept);
+    s->summed = 0;
+    return s->ops->wait(s->ops, bad ? NULL : e) ? -1 : bad;
+}
+
+/* ---- to and from the host ---- */
+
+/* A part of a flat array of which this process has its own floats on the device, to `to` (host, the part alone). */
+static int bring(mert_shards *s, int part, const float *own, float *to, mert_error *e)
+{
+    const mert_piece *p = &s->piece[part];
+    s->ops->download(s->ops, to + p->from, own, (size_t)p->n * sizeof *to);
+    return s->ops->wait(s->ops, e) ? -1 : s->x->all_gather(s->x, to, s->parts.part[part].n, e);
+}
+
+/* All parts: to `to`, a flat array, or (NULL) to nobody. */
+static int bring_all(mert_shards *s, const float *own, float *to, mert_error *e)
+{
+    int64_t most = 0;
+    float *room = NULL;
+    int bad = 0;
+    for (int i = 0; i < s->parts.n; i++)
+        most = s->parts.part[i].n > most ? s->parts.part[i].n : most;
+    if (!to && !(room = malloc((size_t)most * sizeof *room)))
+        return mert_fail(e, "out of memory");
+    for (int i = 0; !bad && i < s->parts.n; i++)
+        bad = bring(s, i, own + mert_shards_own(s, i), to ? to + s->parts.part[i].from : room, e);
+    free(room);
+    return bad;
+}
+
+int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert_error *e)
+{
+    size_t bytes = (size_t)s->layout->size * sizeof(float);
+    double squares;
+    if (to->gradients && mert_shards_sum(s, &squares, e))
+        return -1;
+    if (to->weights && s->sharding == MERT_SHARD_FULL) {
+        if (bring_all(s, s->weights, here ? to->weights : NULL, e))
+            return -1;
+    } else if (to->weights && here)
+        s->ops->download(s->ops, to->weights, s->weights, bytes);
+    if (to->gradients && s->sharding != MERT_SHARD_NONE) {
+        if (bring_all(s, s->gradients, here ? to->gradients : NULL, e))
+            return -1;
+    } else if (to->gradients && here)
+        s->ops->download(s->ops, to->gradients, s->gradients, bytes);
+    return s->ops->wait(s->ops, e);
+}
+
+const float *mert_shards_weights(const mert_shards *s)
+{
+    return s->direct && s->sharding != MERT_SHARD_FULL ? s->weights : NULL;
+}
+
+int mert_shards_moment(mert_shards *s, int which, int part, float *to, mert_error *e)
+{
+    const mert_part *p = &s->parts.part[part];
+    const mert_piece *own = &s->piece[part];
+    float *mine = s->sharding == MERT_SHARD_NONE ? to : to + own->from;
+    int64_t at = s->sharding == MERT_SHARD_NONE ? p->from : own->at, n = s->sharding == MERT_SHARD_NONE ? p->n : own->n;
+    if (mert_moments_get(s->moments, at, n, which ? NULL : mine, which ? mine : NULL, e))
+        return -1;
+    return s->sharding == MERT_SHARD_NONE ? 0 : s->x->all_gather(s->x, to, p->n, e);
+}
+
+int mert_shards_set(mert_shards *s, const float *weights, const float *m, const float *v, mert_error *e)
+{
+    int bad = 0;
+    for (int i = 0; i < s->parts.n; i++) {
+        const mert_part *p = &s->parts.part[i];
+        const mert_piece *own = &s->piece[i];
+        int64_t from = p->from + own->from;
+        if (weights && s->sharding == MERT_SHARD_FULL)
+            s->ops->upload(s->ops, s->weights + own->at, weights + from, (size_t)own->n * sizeof *weights);
+        else if (weights)
+            s->ops->upload(s->ops, s->weights + p->from, weights + p->from, (size_t)p->n * sizeof *weights);
+        if ((m || v) && s->sharding == MERT_SHARD_NONE)
+            bad |= mert_moments_set(s->moments, p->from, p->n, m ? m + p->from : NULL, v ? v + p->from : NULL, e);
+        else if (m || v)
+            bad |= mert_moments_set(s->moments, own->at, own->n, m ? m + from : NULL, v ? v + from : NULL, e);
+    }
+    bad |= s->ops->wait(s->ops, e);
+    mert_slots_forget(s);
+    return bad;
+}

@@ -1,0 +1,329 @@
+/* What a recipe means to the parts that compute: the model, the objective, the optimiser, masks and mixture. */
+#include "libcommon/train/recipe/recipe.h"
+
+#include "libcommon/base/random.h"
+#include "libcommon/train/recipe/sinusoids.h"
+
+#include <math.h>
+#include <string.h>
+
+int64_t mert_recipe_stride(const mert_recipe *r)
+{
+    int64_t stride = 1;
+    for (int64_t i = 0; i < r->conv_feature_layers.n; i++)
+        stride *= r->conv_feature_layers.layer[i].stride;
+    return stride;
+}
+
+static int check_range(const int64_t v[2], const char *name, mert_error *e)
+{
+    return v[0] <= v[1] ? 0 : mert_fail(e, "%s: %lld is more than %lld", name, (long long)v[0], (long long)v[1]);
+}
+
+static int check_rising(const mert_list *l, const char *name, mert_error *e)
+{
+    for (int64_t i = 1; i < l->n; i++)
+        if (l->value[i] <= l->value[i - 1])
+            return mert_fail(e, "%s: %.10g does not come after %.10g", name, l->value[i], l->value[i - 1]);
+    return 0;
+}
+
+/* n steps change between n + 1 values; no step, no values. */
+static int check_stages(const mert_list *steps, const mert_list *values, const char *name, mert_error *e)
+{
+    if (values->n != (steps->n ? steps->n + 1 : 0))
+        return mert_fail(e, "%s: %lld values for %lld steps, there must be one more than steps", name,
+                         (long long)values->n, (long long)steps->n);
+    return check_rising(steps, name, e);
+}
+
+static int check_changes(const mert_recipe *r, mert_error *e)
+{
+    if (check_stages(&r->mask_dynamic_prob_step, &r->mask_dynamic_prob, "mask_dynamic_prob", e) ||
+        check_stages(&r->mask_dynamic_len_step, &r->mask_dynamic_len, "mask_dynamic_len", e))
+        return -1;
+    if (r->dynamic_crops.n != r->dynamic_crops_epoches.n)
+        return mert_fail(e, "dynamic_crops: %lld lengths for the %lld epochs of dynamic_crops_epoches",
+                         (long long)r->dynamic_crops.n, (long long)r->dynamic_crops_epoches.n);
+    if (r->dynamic_crops.n && r->dynamic_crops_epoches.value[0] != 1)
+        return mert_fail(e, "dynamic_crops_epoches: the first epoch must be 1");
+    return check_rising(&r->dynamic_crops_epoches, "dynamic_crops_epoches", e);
+}
+
+/* The shortest and the longest crop of any epoch. */
+static void crop_range(const mert_recipe *r, int64_t *shortest, int64_t *longest)
+{
+    *shortest = r->min_sample_size;
+    *longest = r->max_sample_size;
+    for (int64_t i = 0; i < r->dynamic_crops.n; i++) {
+        int64_t n = mert_recipe_crop(r, (int64_t)r->dynamic_crops_epoches.value[i] - 1);
+        *shortest = n < *shortest ? n : *shortest;
+        *longest = n > *longest ? n : *longest;
+    }
+}
+
+static int64_t longest_mask(const mert_recipe *r)
+{
+    int64_t length = r->mask_dynamic_len.n ? 0 : r->mask_length;
+    for (int64_t i = 0; i < r->mask_dynamic_len.n; i++)
+        length = r->mask_dynamic_len.value[i] > (double)length ? (int64_t)r->mask_dynamic_len.value[i] : length;
+    return length;
+}
+
+static int check_batches(const mert_recipe *r, mert_error *e)
+{
+    double stride = 1;
+    int64_t shortest, longest;
+    for (int64_t i = 0; i < r->conv_feature_layers.n; i++)
+        stride *= r->conv_feature_layers.layer[i].stride;
+    crop_range(r, &shortest, &longest);
+    if (stride > 1 << 20)
+        return mert_fail(e, "conv_feature_layers: %.0f samples per frame", stride);
+    if (r->min_sample_size > r->max_sample_size)
+        return mert_fail(e, "min_sample_size %lld is more than max_sample_size %lld", (long long)r->min_sample_size,
+                         (long long)r->max_sample_size);
+    if (r->max_tokens < longest)
+        return mert_fail(e, "max_tokens %lld: not even one crop of %s %lld fits a batch", (long long)r->max_tokens,
+                         longest > r->max_sample_size ? "dynamic_crops," : "max_sample_size", (long long)longest);
+    return check_range(r->mixture_length, "inbatch_noise_augment_len_range", e) ||
+                   check_range(r->mixture_number, "inbatch_noise_augment_number_range", e)
+               ? -1
+               : 0;
+}
+
+int mert_recipe_check(const mert_recipe *r, mert_error *e)
+{
+    mert_config c;
+    mert_recipe heads = *r;
+    int64_t shortest, longest;
+    if (check_changes(r, e) || check_batches(r, e))
+        return -1;
+    if (r->warmup_updates >= r->total_updates)
+        return mert_fail(e, "warmup_updates %lld leaves nothing of total_updates %lld", (long long)r->warmup_updates,
+                         (long long)r->total_updates);
+    /* The labels are not known here: any will do. */
+    heads.codebooks = r->codebooks ? r->codebooks : 1;
+    heads.classes = r->classes ? r->classes : 2;
+    if (mert_recipe_model(&heads, NULL, 0, &c, e))
+        return -1;
+    crop_range(r, &shortest, &longest);
+    if (mert_config_frames(&c, shortest) < longest_mask(r) + 1)
+        return mert_fail(e, "%s %lld: %lld frames have no room for mask_length %lld",
+                         shortest < r->min_sample_size ? "dynamic_crops," : "min_sample_size", (long long)shortest,
+                         (long long)mert_config_frames(&c, shortest), (long long)longest_mask(r));
+    if (r->mask_channel_prob > 0 && r->mask_channel_length >= r->encoder_embed_dim)
+        return mert_fail(e, "mask_channel_length %lld: the width is %lld", (long long)r->mask_channel_length,
+                         (long long)r->encoder_embed_dim);
+    return 0;
+}
+
+static int heads(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e)
+{
+    if (!K && !r->codebooks && r->classes)
+        return mert_fail(e, "classes is set but codebooks is not");
+    c->codebooks = K ? K : (int)r->codebooks;
+    for (int k = 0; k < c->codebooks; k++) {
+        c->classes[k] = K && labels[k].classes ? labels[k].classes : r->classes;
+        if (!c->classes[k])
+            return mert_fail(
+                e,
+                "the number of classes of codebook %d is not known: its labels have no .meta file, and the recipe's "
+                "classes is 0",
+                k);
+        if (r->classes && c->classes[k] != r->classes)
+            return mert_fail(e, "codebook %d has %lld classes, the recipe says %lld", k, (long long)c->classes[k],
+                             (long long)r->classes);
+    }
+    if (c->codebooks && r->random_codebook > c->codebooks)
+        return mert_fail(e, "random_codebook %lld: there are %d codebooks", (long long)r->random_codebook,
+                         c->codebooks);
+    if (!c->codebooks)
+        return 0;
+    c->special_rows = (int)r->special_rows;
+    c->final_dim = (int)r->final_dim;
+    c->untied = r->untie_final_proj;
+    c->learnable_temperature = r->learnable_temp;
+    c->target_glu = r->target_glu;
+    c->cqt_target_bins = r->audio_cqt_loss_m ? (int)r->audio_cqt_bins : 0;
+    c->mel_target_bins = r->audio_mel_loss_m ? (int)r->audio_mel_bins : 0;
+    return 0;
+}
+
+int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e)
+{
+    *c = mert_config_95m();
+    if (K < 0 || K > MERT_CODEBOOKS_MAX)
+        return mert_fail(e, "%d codebooks: at most %d", K, MERT_CODEBOOKS_MAX);
+    c->sample_rate = (int)r->sample_rate;
+    c->convs = (int)r->conv_feature_layers.n;
+    for (int i = 0; i < c->convs; i++) {
+        c->conv[i].dim = r->conv_feature_layers.layer[i].dim;
+        c->conv[i].kernel = r->conv_feature_layers.layer[i].kernel;
+        c->conv[i].stride = r->conv_feature_layers.layer[i].stride;
+    }
+    c->conv_bias = r->conv_bias;
+    c->cqt_input = r->feature_extractor_cqt;
+    c->cqt_input_bins = (int)r->feature_extractor_cqt_bins;
+    c->extractor_layer_norm = r->extractor_mode;
+    c->width = (int)r->encoder_embed_dim;
+    c->layers = (int)r->encoder_layers;
+    c->heads = (int)r->encoder_attention_heads;
+    c->ffn = (int)r->encoder_ffn_embed_dim;
+    c->pos_kernel = (int)r->conv_pos;
+    c->pos_groups = (int)r->conv_pos_groups;
+    c->pre_ln = r->layer_norm_first;
+    c->deepnorm = r->deepnorm;
+    c->attention_relax = r->attention_relax;
+    if (heads(r, labels, K, c, e))
+        return -1;
+    return mert_config_check(c, e);
+}
+
+int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e)
+{
+    const mert_parameter *temperature;
+    if (mert_weights_init(w, c, (uint64_t)r->seed, e))
+        return -1;
+    if ((temperature = mert_layout_find(&w->layout, "logit_temp_list")))
+        for (int64_t k = 0; k < temperature->n; k++)
+            w->values[temperature->offset + k] = (float)log(1 / r->logit_temp);
+    if (!r->extractor_init || !mert_filters_sinusoids(w, e))
+        return 0;
+    mert_weights_free(w);
+    return -1;
+}
+
+/* The extractor of the model that the recipe names, held against the layout `to`; into values, unless they are NULL. */
+static int pretrained(const mert_recipe *r, const mert_layout *to, float *values, mert_error *e)
+{
+    static const char extractor[] = "feature_extractor.";
+    mert_weights from;
+    int bad = 0;
+    if (!*r->pretrained_weights)
+        return 0;
+    if (mert_weights_load(&from, r->pretrained_weights, 0, e))
+        return mert_fail_in(e, "pretrained_weights");
+    for (int i = 0; !bad && i < to->count; i++) {
+        const mert_parameter *p = &to->parameters[i], *have = mert_layout_find(&from.layout, p->name);
+        if (strncmp(p->name, extractor, sizeof extractor - 1))
+            continue;
+        if (!have || have->ndim != p->ndim || memcmp(have->shape, p->shape, (size_t)p->ndim * sizeof *p->shape))
+            bad = mert_fail(e, "pretrained_weights: %s: tensor %s is %s", r->pretrained_weights, p->name,
+                            have ? "of another shape than the recipe makes it" : "missing");
+        else if (values)
+            memcpy(values + p->offset, from.values + have->offset, (size_t)p->n * sizeof *values);
+    }
+    mert_weights_free(&from);
+    return bad;
+}
+
+int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e)
+{
+    return pretrained(r, &w->layout, w->values, e);
+}
+
+int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e)
+{
+    mert_layout l;
+    int bad;
+    if (mert_layout_make(&l, c, e))
+        return -1;
+    bad = pretrained(r, &l, NULL, e);
+    mert_layout_free(&l);
+    return bad;
+}
+
+/* ---- what changes while it runs ---- */
+
+int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch)
+{
+    double seconds = 0;
+    for (int64_t i = 0; epoch >= 0 && i < r->dynamic_crops.n; i++)
+        if ((double)(epoch + 1) >= r->dynamic_crops_epoches.value[i])
+            seconds = r->dynamic_crops.value[i];
+    return seconds > 0 ? llround(seconds * (double)r->sample_rate) : r->max_sample_size;
+}
+
+int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch)
+{
+    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_SHARD, 0, 0, 0);
+    if (r->sharding_data < 2)
+        return 0;
+    return r->load_random_data_shard ? mert_random_below(&key, (uint32_t)epoch, (uint32_t)r->sharding_data)
+                                     : epoch % r->sharding_data;
+}
+
+/* The value that counts after `done` updates. */
+static double stage(const mert_list *steps, const mert_list *values, int64_t done, double otherwise)
+{
+    int64_t i = 0;
+    if (!values->n)
+        return otherwise;
+    while (i < steps->n && (done < 0 || (double)done >= steps->value[i]))
+        i++;
+    return values->value[i];
+}
+
+mert_mask_config mert_recipe_mask(const mert_recipe *r, int64_t update)
+{
+    int64_t done = update == MERT_LAST_UPDATE ? -1 : update - 1;
+    return (mert_mask_config){
+        .prob = stage(&r->mask_dynamic_prob_step, &r->mask_dynamic_prob, done, r->mask_prob),
+        .length = (int64_t)stage(&r->mask_dynamic_len_step, &r->mask_dynamic_len, done, (double)r->mask_length),
+        .min_spans = 2};
+}
+
+mert_mask_config mert_recipe_channel_mask(const mert_recipe *r)
+{
+    return (mert_mask_config){.prob = r->mask_channel_prob, .length = r->mask_channel_length};
+}
+
+mert_replace_config mert_recipe_replace(const mert_recipe *r)
+{
+    return (mert_replace_config){
+        .replace = r->mask_replace, .origin = r->mask_origin, .in_batch = r->mask_replace_type};
+}
+
+/* ---- what it means to the parts that compute ---- */
+
+mert_objective_config mert_recipe_objective(const mert_recipe *r)
+{
+    return (mert_objective_config){.nomask_weight = r->pred_nomask_weight,
+                                   .features_pen_weight = r->features_pen_weight,
+                                   .cqt_weight = r->cqt_loss_weight,
+                                   .mel_weight = r->mel_loss_weight,
+                                   .logit_temperature = r->logit_temp,
+                                   .random_codebook = (int)r->random_codebook};
+}
+
+mert_adam_config mert_recipe_adam(const mert_recipe *r)
+{
+    return (mert_adam_config){.beta1 = r->adam_betas[0],
+                              .beta2 = r->adam_betas[1],
+                              .eps = r->adam_eps,
+                              .weight_decay = r->weight_decay,
+                              .clip_norm = r->clip_norm};
+}
+
+mert_regime mert_recipe_regime(const mert_recipe *r)
+{
+    return (mert_regime){.training = 1,
+                         .dropout = r->dropout,
+                         .attention_dropout = r->attention_dropout,
+                         .activation_dropout = r->activation_dropout,
+                         .input_dropout = r->dropout_input,
+                         .feature_dropout = r->dropout_features,
+                         .layerdrop = r->encoder_layerdrop,
+                         .feature_grad_mult = r->feature_grad_mult,
+                         .recompute = r->recompute,
+                         .narrow = r->activations == 1,
+                         .seed = (uint64_t)r->seed};
+}
+
+mert_mixture_config mert_recipe_mixture(const mert_recipe *r)
+{
+    return (mert_mixture_config){.prob = r->mixture_prob,
+                                 .length = {r->mixture_length[0], r->mixture_length[1]},
+                                 .number = {r->mixture_number[0], r->mixture_number[1]},
+                                 .volume = r->mixture_volume};
+}

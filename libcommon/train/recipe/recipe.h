@@ -1,0 +1,145 @@
+/* Recipes: what a training run is, as a readable file of `name = value` lines (mert-recipe(5)). One table of names
+ * gives parsing, --set, the effective recipe written beside the checkpoints and the man page's list. Names are
+ * fairseq's and MERT's where they have one; every default is the 95M model's (REFERENCE: MERT_RVQ-VAE_CQT_95M).
+ *
+ *     mert_recipe r;
+ *     mert_recipe_defaults(&r);
+ *     mert_recipe_read(&r, "tiny", &e);  mert_recipe_set(&r, "lr=1e-3", &e);  mert_recipe_check(&r, &e);
+ *     mert_recipe_model(&r, metas, K, &config, &e); */
+#ifndef MERT_RECIPE_H
+#define MERT_RECIPE_H
+
+#include "formats/error.h"
+#include "formats/labels/labels.h"
+#include "libcommon/models/config.h"
+#include "libcommon/models/encoder/encoder.h"
+#include "libcommon/train/data/mask.h"
+#include "libcommon/train/data/mixture.h"
+#include "libcommon/train/recipe/update.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct mert_convs {
+    int64_t n;
+    struct {
+        int dim, kernel, stride;
+    } layer[MERT_CONV_MAX];
+} mert_convs;
+
+enum { MERT_LIST_MAX = 16, MERT_RECIPE_PATH_MAX = 1024 };
+
+typedef struct mert_list {
+    int64_t n;
+    double value[MERT_LIST_MAX]; /* the rest is 0 */
+} mert_list;
+
+/* The values. What each means stands in the table (settings.c) and nowhere else. Lengths are samples unless the
+ * name says frames. */
+typedef struct mert_recipe {
+    /* model */
+    int64_t sample_rate;
+    mert_convs conv_feature_layers;
+    int extractor_mode; /* 0 default, 1 layer_norm */
+    int conv_bias;
+    int extractor_init; /* 0 random, 1 sinusoids */
+    char pretrained_weights[MERT_RECIPE_PATH_MAX]; /* "": none */
+    int feature_extractor_cqt;
+    int64_t feature_extractor_cqt_bins;
+    int64_t encoder_layers, encoder_embed_dim, encoder_ffn_embed_dim, encoder_attention_heads, conv_pos,
+        conv_pos_groups;
+    int layer_norm_first, deepnorm;
+    double attention_relax;
+    int64_t final_dim;
+    int untie_final_proj;
+    int learnable_temp, target_glu;
+    /* targets */
+    int64_t codebooks, random_codebook, classes, special_rows;
+    double label_rate, label_tolerance;
+    double logit_temp, pred_nomask_weight, features_pen_weight;
+    int audio_cqt_loss_m;
+    int64_t audio_cqt_bins;
+    double cqt_loss_weight;
+    int audio_mel_loss_m;
+    int64_t audio_mel_bins;
+    double mel_loss_weight;
+    /* what is taken away from the model while it learns */
+    double dropout, attention_dropout, activation_dropout, dropout_input, dropout_features, encoder_layerdrop,
+        feature_grad_mult;
+    double mask_prob;
+    int64_t mask_length;
+    mert_list mask_dynamic_prob_step, mask_dynamic_prob, mask_dynamic_len_step, mask_dynamic_len;
+    double mask_replace;
+    int mask_replace_type; /* 0 in_sample, 1 in_batch */
+    double mask_origin, mask_channel_prob;
+    int64_t mask_channel_length;
+    double mixture_prob;
+    int64_t mixture_length[2], mixture_number[2];
+    double mixture_volume;
+    /* batches */
+    int64_t max_sample_size, min_sample_size, crops_per_item, max_tokens, batch_multiple;
+    int crop_jitter;
+    mert_list dynamic_crops, dynamic_crops_epoches;
+    int64_t sharding_data;
+    int load_random_data_shard;
+    double replay_share;
+    /* updates */
+    int64_t update_freq;
+    double lr;
+    int64_t warmup_updates, total_updates, max_update;
+    double adam_betas[2], adam_eps, weight_decay, clip_norm;
+    int64_t seed;
+    int recompute, activations; /* 0 f32, 1 bf16 */
+    /* seeing and keeping */
+    int64_t log_interval, validate_interval, save_interval, keep, keep_interval;
+    double keep_hours;
+} mert_recipe;
+
+void mert_recipe_defaults(mert_recipe *r);
+
+/* Sets what the file says, on top of what *r holds. name: a file, or one of the recipes that came with the program: in
+ * DATADIR, or in the source tree where it was built or that one stands in (base/install_paths.h). Errors name file and line: an unknown name, a name that comes twice, a value that is none or lies outside its range. */
+int mert_recipe_read(mert_recipe *r, const char *name, mert_error *e);
+/* "name=value", as --set has it. */
+int mert_recipe_set(mert_recipe *r, const char *assignment, mert_error *e);
+/* How values fit together; call after the last of the above. */
+int mert_recipe_check(const mert_recipe *r, mert_error *e);
+
+/* The whole recipe as text that mert_recipe_read reads back to the same values, to be freed by the caller; NULL: no
+ * memory. comments: each value with its explanation, range and default. */
+char *mert_recipe_text(const mert_recipe *r, int comments);
+
+/* What a resumed run may change: how often it is watched and saved, and where it stops. The name of the first other
+ * setting in which the two differ; NULL if there is none. */
+const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);
+
+/* The model that the recipe describes. labels: what the K codebooks' label files say of themselves (classes 0: not
+ * known, then the recipe's `classes` counts); K = 0: the recipe's own `codebooks` and `classes`, both 0 for a model
+ * without heads. */
+int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e);
+
+/* The recipe's first weights of that model, without its pretrained_weights ... */
+int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e);
+/* ... and these: the extractor (convolutions and norms, nothing else) of the model of that name, if the recipe has one.
+ * For where a run begins, not where it goes on. Tensors that are missing or of another shape are an error. */
+int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e);
+/* Whether it could, for a model of that configuration. */
+int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e);
+
+int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
+/* Samples of a crop in the epoch (counted from 0; MERT_VALIDATION: max_sample_size), at most. */
+int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch);
+/* Which of the sharding_data shards the epoch hears. */
+int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch);
+
+mert_objective_config mert_recipe_objective(const mert_recipe *r);
+mert_adam_config mert_recipe_adam(const mert_recipe *r);
+mert_regime mert_recipe_regime(const mert_recipe *r); /* seed and dropouts; update and micro_batch are the caller's */
+/* During the update (counted from 1); MERT_LAST_UPDATE: what validation has, the same at any time. */
+enum { MERT_LAST_UPDATE = -1 };
+mert_mask_config mert_recipe_mask(const mert_recipe *r, int64_t update);
+mert_mask_config mert_recipe_channel_mask(const mert_recipe *r);
+mert_replace_config mert_recipe_replace(const mert_recipe *r);
+mert_mixture_config mert_recipe_mixture(const mert_recipe *r);
+
+#endif

@@ -1,0 +1,22 @@
+/* A first guess for the extractor's first layer (recipe: extractor_init = sinusoids): instead of random kernels,
+ * windowed sinusoids at frequencies spread evenly in pitch, in threes of one frequency a third of a period apart. The
+ * rectified outputs of such three add up to the magnitude at that frequency, within 7 % whatever the phase: the layer
+ * begins as a filter bank, and is trained from there. A large model on much music finds its own filters from random
+ * ones; a small one on little music has no time for it.
+ *
+ * With n triples, sample rate sr and kernel k, triple i has
+ *
+ *     f_i = low * (high / low)^(i / (n - 1)),  low = max(40 Hz, 1.5 sr / k),  high = 0.4 sr
+ *     h_ij[t] = hann(t; l_i) * cos(2 pi (f_i (t - k/2) / sr + j/3)),  j = 0, 1, 2
+ *     l_i = min(k, 16 sr / f_i) samples around k/2
+ *
+ * each with sum h^2 = 2, as random ones have it. Channels that make no triple stay random. */
+#ifndef MERT_FILTERS_H
+#define MERT_FILTERS_H
+
+#include "libcommon/models/weights.h"
+
+/* Overwrites feature_extractor.conv_layers.0.0.weight. A kernel below 32 samples is an error. */
+int mert_filters_sinusoids(mert_weights *w, mert_error *e);
+
+#endif

@@ -1,0 +1,161 @@
+#include "tools/mert-train/watch.h"
+
+#include "libcommon/program/log.h"
+#include "libcommon/program/options.h"
+#include "libcommon/train/monitor/compare.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* What training is expected to reach of the rate of products where no crop was timed: measured for the 95M model. */
+static const double USUAL_SHARE = 0.65;
+static const double PATIENCE = 3; /* seconds for timing crops */
+
+/* ---- --plan ---- */
+
+/* MB are 2^20 bytes, as in the closing line of -v. */
+static void row_bytes(const char *what, double bytes, const char *note)
+{
+    printf("    %-28s %10.1f MB%s%s\n", what, bytes / (1 << 20), *note ? "  " : "", note);
+}
+
+static void say_corpus(const mert_session *s, const mert_budget *b)
+{
+    const mert_corpus *c = &s->train, *all[] = {c, &s->valid, &s->older};
+    static const char *const names[] = {"training", "validation", "replay"};
+    printf("corpus\n");
+    for (int i = 0; i < (c->older ? 3 : 2); i++)
+        printf("    %-12s %8lld items  %10.3f hours%s\n", names[i], (long long)all[i]->n, all[i]->seconds / 3600,
+               all[i]->config.unpacked ? "  (by the manifest: not packed yet)" : "");
+    if (b->too_short)
+        printf("    %lld items are shorter than min_sample_size and left out\n", (long long)b->too_short);
+    for (int k = 0; k < c->K; k++)
+        printf("    codebook %-3d %8lld classes %8.3f per second, entropy %6.3f bits  %s\n", k,
+               (long long)c->codebooks[k].classes,
+               (double)c->codebooks[k].rate_num / (double)c->codebooks[k].rate_den, mert_corpus_entropy(c, k),
+               c->codebooks[k].path);
+}
+
+static void say_batches(const mert_session *s, const mert_budget *b)
+{
+    printf("batches\n");
+    printf("    an epoch     %8lld crops in %lld batches\n", (long long)b->crops, (long long)b->batches);
+    printf("    the largest  %8lld crops of %lld samples (%.2f s)\n", (long long)b->largest_B, (long long)b->largest_L,
+           (double)b->largest_L / (double)s->recipe.sample_rate);
+    printf("    an update    %8lld batch%s, %.1f s of audio\n", (long long)b->per_update,
+           b->per_update == 1 ? "" : "es", b->audio);
+    printf("    the run      %8lld updates, %.2f epochs\n", (long long)b->updates, b->epochs);
+}
+
+static void say_parameters(const mert_budget *b)
+{
+    printf("parameters\n");
+    printf("    %-28s %10.3f million\n", "extractor", 1e-6 * (double)b->extractor);
+    printf("    %-28s %10.3f million\n", "transformer", 1e-6 * (double)(b->parameters - b->extractor - b->heads));
+    printf("    %-28s %10.3f million\n", "heads", 1e-6 * (double)b->heads);
+    printf("    %-28s %10.3f million\n", "all", 1e-6 * (double)b->parameters);
+}
+
+static void say_memory(const mert_budget *b, int ranks)
+{
+    printf("memory%s\n", ranks > 1 ? " of each process" : "");
+    row_bytes("weights", b->weights, "");
+    row_bytes("gradients", b->gradients, "");
+    row_bytes("optimiser", b->moments, b->offloaded > 0 ? "in a file instead" : "");
+    row_bytes("largest batch", b->activations, "activations and their gradients");
+    row_bytes("loader", b->loader, "");
+    row_bytes("while it begins", b->begin, "as long as there is no batch");
+    row_bytes("while it saves", b->saving, "");
+    row_bytes("program and corpus", b->now, "with tables and targets, as it is now");
+    row_bytes("at most, together", b->peak, "");
+}
+
+static void say_work(const mert_budget *b, const mert_pace *p)
+{
+    double pace = p->crop > 0 ? p->crop : USUAL_SHARE * p->product, seconds = b->total / pace;
+    printf("work and time\n");
+    printf("    %-28s %10.3f GFLOP\n", "an update", 1e-9 * b->update);
+    printf("    %-28s %10.3f GFLOP, %lld times\n", "a validation", 1e-9 * b->validation, (long long)b->validations);
+    printf("    %-28s %10.1f GFLOP/s  measured now, %d threads\n", "products of 2048 x 2048", 1e-9 * p->product,
+           mert_options.threads);
+    if (p->crop > 0)
+        printf("    %-28s %10.1f GFLOP/s  one crop forward and backward, measured now\n", "training", 1e-9 * p->crop);
+    else
+        printf("    %-28s %10.1f GFLOP/s  not measured: %.0f%% of the products' rate\n", "training", 1e-9 * pace,
+               100 * USUAL_SHARE);
+    printf("    %-28s %10.3f days  (%.2f hours; %.2f s for an update)\n", "the run, on this machine", seconds / 86400,
+           seconds / 3600, b->update / pace);
+}
+
+static double to_pack(const mert_corpus *c)
+{
+    return c->config.unpacked ? 4 * c->seconds * (double)c->config.sample_rate : 0;
+}
+
+static void say_disk(const mert_session *s, const mert_budget *b)
+{
+    double pcm = to_pack(&s->train) + to_pack(&s->valid) + to_pack(&s->older);
+    printf("disk\n");
+    row_bytes("a checkpoint", b->checkpoint, "weights and optimiser");
+    printf("    %-28s %10lld\n", "of them at a time, at most", (long long)b->checkpoints);
+    if (pcm > 0)
+        row_bytes("packed audio", pcm, "before compression");
+    if (b->offloaded > 0)
+        row_bytes("optimiser", b->offloaded, "of each process, while it runs");
+    row_bytes("together", b->checkpoint * (double)b->checkpoints + pcm, "");
+}
+
+int seeing_plan(const mert_session *s, int ranks, mert_sharding sharding, const char *offload)
+{
+    mert_error e = {{0}};
+    mert_budget b;
+    mert_pace p;
+    if (mert_budget_make(&b, &s->recipe, &s->train, &s->valid, ranks, sharding, offload, &e) ||
+        mert_budget_pace(&p, &b, &s->recipe, PATIENCE, &e)) {
+        mert_log_error("%s", e.text);
+        return 1;
+    }
+    say_corpus(s, &b);
+    say_batches(s, &b);
+    say_parameters(&b);
+    say_memory(&b, ranks);
+    say_work(&b, &p);
+    say_disk(s, &b);
+    if (fflush(stdout) || ferror(stdout)) {
+        mert_log_error("cannot write to standard output");
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- --compare ---- */
+
+static void say_value(const mert_compared *v)
+{
+    printf("    %-14s %12.6g %12.6g   %.6g to %.6g%s\n", v->column, v->own, v->reference, v->reference - v->band,
+           v->reference + v->band, v->outside ? "   outside" : "");
+}
+
+int seeing_compare(const char *save, const char *reference)
+{
+    mert_error e = {{0}};
+    mert_log_comparison c;
+    if (mert_compare(&c, save, reference, &e)) {
+        mert_log_error("%s", e.text);
+        return 1;
+    }
+    printf("update %lld      this run    reference   band\n", (long long)c.last);
+    for (int i = 0; i < c.n; i++)
+        say_value(&c.columns[i]);
+    if (c.left >= 0) {
+        printf("first outside of its band at update %lld:\n", (long long)c.left);
+        say_value(&c.first);
+    }
+    printf("%s: %lld of %lld rows within the bands, up to update %lld\n", c.left < 0 ? "on track" : "not on track",
+           (long long)c.within, (long long)c.rows, (long long)c.last);
+    if (fflush(stdout) || ferror(stdout)) {
+        mert_log_error("cannot write to standard output");
+        return 1;
+    }
+    return c.left >= 0;
+}
