@@ -1,5 +1,5 @@
 /* Whole files: written beside their place, synced and renamed when whole (contract F4); read bounded, or mapped. All
- * files that a program writes, but for journals that grow, go through mert_output. */
+ * files that a program writes, but for logs that grow, go through mert_output. */
 #ifndef MERT_FILE_H
 #define MERT_FILE_H
 

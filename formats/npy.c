@@ -11,7 +11,7 @@ static const struct {
     const char *descr, *name;
     size_t size;
     int integer;
-    mert_element element; /* the same type in checkpoints; there is none for uint16 */
+    mert_dtype element; /* the same type in checkpoints; there is none for uint16 */
 } types[MERT_NPY_TYPES] = {
     {"<f4", "float32", 4, 0, MERT_E_F32}, {"<f2", "float16", 2, 0, MERT_E_F16}, {"<f8", "float64", 8, 0, MERT_E_F64},
     {"<i2", "int16", 2, 1, MERT_E_I16},   {"<u2", "uint16", 2, 1, MERT_E_I16},  {"<i4", "int32", 4, 1, MERT_E_I32},

@@ -12,17 +12,17 @@ static const struct { const char *name; size_t size; } kinds[] = {
     [MERT_E_U8] = {"U8", 1},   [MERT_E_BOOL] = {"BOOL", 1},
     [MERT_E_OTHER] = {"other", 0}};
 
-size_t mert_element_size(mert_element t)
+size_t mert_dtype_size(mert_dtype t)
 {
     return kinds[t].size;
 }
 
-const char *mert_element_name(mert_element t)
+const char *mert_dtype_name(mert_dtype t)
 {
     return kinds[t].name;
 }
 
-int mert_element_is_real(mert_element t)
+int mert_dtype_is_real(mert_dtype t)
 {
     return t == MERT_E_F32 || t == MERT_E_F16 || t == MERT_E_BF16 || t == MERT_E_F64;
 }
@@ -48,12 +48,12 @@ int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements)
     return 0;
 }
 
-int mert_shape_bytes(int ndim, const int64_t *shape, mert_element type, uint64_t *bytes)
+int mert_shape_bytes(int ndim, const int64_t *shape, mert_dtype type, uint64_t *bytes)
 {
     int64_t n;
     if (mert_shape_elements(ndim, shape, &n) || n > INT64_MAX / 8)
         return -1;
-    *bytes = (uint64_t)n * mert_element_size(type);
+    *bytes = (uint64_t)n * mert_dtype_size(type);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* Numbers and tensors as model files hold them. */
-#ifndef MERT_ELEMENT_H
-#define MERT_ELEMENT_H
+#ifndef MERT_TENSOR_H
+#define MERT_TENSOR_H
 
 #include "formats/error.h"
 
@@ -9,19 +9,19 @@
 
 enum { MERT_TENSOR_NDIM_MAX = 8 };
 
-typedef enum mert_element {
+typedef enum mert_dtype {
     MERT_E_F32, MERT_E_F16, MERT_E_BF16, MERT_E_F64, MERT_E_I64, MERT_E_I32, MERT_E_I16, MERT_E_I8, MERT_E_U8,
     MERT_E_BOOL,
     MERT_E_OTHER /* of a type that is not read: such a tensor may stand in a file, and has no data here */
-} mert_element;
-size_t mert_element_size(mert_element t);       /* OTHER: 0 */
-const char *mert_element_name(mert_element t); /* "F32", as safetensors writes it */
-int mert_element_is_real(mert_element t);      /* F32, F16, BF16, F64: what weights are made of */
+} mert_dtype;
+size_t mert_dtype_size(mert_dtype t);       /* OTHER: 0 */
+const char *mert_dtype_name(mert_dtype t); /* "F32", as safetensors writes it */
+int mert_dtype_is_real(mert_dtype t);      /* F32, F16, BF16, F64: what weights are made of */
 
 /* A tensor of a file that is open. */
 typedef struct mert_tensor {
     const char *name;   /* as in the file; nested dictionaries join with dots: "model.encoder.layers.0.fc1.weight" */
-    mert_element type;
+    mert_dtype type;
     int ndim;           /* 0: a scalar */
     int64_t shape[MERT_TENSOR_NDIM_MAX];
     int64_t elements;
@@ -36,7 +36,7 @@ int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e);
 /* A tensor to be written. */
 typedef struct mert_tensor_out {
     const char *name;
-    mert_element type;
+    mert_dtype type;
     int ndim;
     int64_t shape[MERT_TENSOR_NDIM_MAX];
     const void *data; /* contiguous, of the type */
@@ -44,6 +44,6 @@ typedef struct mert_tensor_out {
 
 /* Number of elements, and bytes, of a shape; -1 if a dimension is negative or a product does not fit in 63 bits. */
 int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements);
-int mert_shape_bytes(int ndim, const int64_t *shape, mert_element type, uint64_t *bytes);
+int mert_shape_bytes(int ndim, const int64_t *shape, mert_dtype type, uint64_t *bytes);
 
 #endif

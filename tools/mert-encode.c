@@ -8,7 +8,7 @@
  * cut into chunks, whatever else was in the stream, on any number of threads. Asked for by name, --window cuts it into
  * shorter clips.
  *
- *   samples -> a clip, or (cutter) windows of it -> (relay) forward pass -> [joiner -> pooling] -> as written -> stream
+ *   samples -> a clip, or (chunker) windows of it -> (async) forward pass -> [overlap -> pooling] -> as written -> stream
  *
  * While a clip is computed, the answer to the one before is written: items are answered later than they end
  * (program/filter.h). */
@@ -70,15 +70,15 @@ typedef struct state {
     mert_weights weights;
     mert_layers layers;
     mert_inference *inference;
-    mert_relay *relay;
+    mert_async *async;
     uint64_t hash;
     int damaged;              /* the weights are not what the file's checksum says, or not finite: */
     mert_error damage;
     pthread_t reader;         /* of a packed model, which is held against its checksum while it is used */
     int reading;
     mert_fraction span, window, hop; /* seconds; 0: not given */
-    mert_cutter *cutter;      /* --window: */
-    mert_joiner *joiner;
+    mert_chunker *chunker;      /* --window: */
+    mert_overlap *overlap;
     mert_pooling *pooling;    /* of joined frames; otherwise mert_inference pools */
 
     mts_dtype from;
@@ -120,7 +120,7 @@ static int pool_rows(void *self, const float *rows, int64_t n, mert_error *e)
 static int finish_item(state *s, mert_error *e)
 {
     s->fresh = 1;
-    if ((s->joiner && mert_joiner_end(s->joiner, pool_rows, s, e)) ||
+    if ((s->overlap && mert_overlap_end(s->overlap, pool_rows, s, e)) ||
         (s->pooling && mert_pooling_end(s->pooling, write_rows, s, e)))
         return -1;
     return mert_sink_done(s->sink, e);
@@ -128,12 +128,12 @@ static int finish_item(state *s, mert_error *e)
 
 static int take_answer(state *s, const piece *p, const float *rows, int64_t n, mert_error *e)
 {
-    if (s->fresh && s->joiner)
-        mert_joiner_begin(s->joiner);
+    if (s->fresh && s->overlap)
+        mert_overlap_begin(s->overlap);
     if (s->fresh && s->pooling)
         mert_pooling_begin(s->pooling);
     s->fresh = 0;
-    if (s->joiner ? mert_joiner_add(s->joiner, p->first, rows, n, pool_rows, s, e) : write_rows(s, rows, n, e))
+    if (s->overlap ? mert_overlap_add(s->overlap, p->first, rows, n, pool_rows, s, e) : write_rows(s, rows, n, e))
         return -1;
     return p->last ? finish_item(s, e) : 0;
 }
@@ -148,14 +148,14 @@ static int turn_over(state *s, const piece *next, mert_error *e)
     const float *rows;
     int64_t n;
     mert_error why;
-    int failed = done.there && mert_relay_take(s->relay, &rows, &n, &why), bad = 0;
+    int failed = done.there && mert_async_take(s->async, &rows, &n, &why), bad = 0;
     s->computed = (piece){0};
     if (failed && !done.last && !done.dropped) { /* its item is the open one */
         *e = why;
         return -1;
     }
     if (next) {
-        mert_relay_submit(s->relay, s->clips[s->turn].pcm, s->clips[s->turn].n);
+        mert_async_submit(s->async, s->clips[s->turn].pcm, s->clips[s->turn].n);
         s->turn = !s->turn;
         s->computed = *next;
     }
@@ -167,7 +167,7 @@ static int turn_over(state *s, const piece *next, mert_error *e)
     }
     if (!done.dropped)
         bad = take_answer(s, &done, rows, n, e);
-    mert_relay_release(s->relay);
+    mert_async_release(s->async);
     return bad;
 }
 
@@ -180,7 +180,7 @@ static int submit(state *s, int64_t first, mert_error *e)
 /* What has been computed by now goes out. */
 static int write_ready(state *s, mert_error *e)
 {
-    while (s->computed.there && mert_relay_ready(s->relay))
+    while (s->computed.there && mert_async_ready(s->async))
         if (turn_over(s, NULL, e))
             return -1;
     return 0;
@@ -204,8 +204,8 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
         return mert_fail(e, "pcm of type %s, this program needs f32 or i16", mts_dtype_name(in->dtype));
     s->from = in->dtype;
     s->clips[s->turn].n = 0;
-    if (s->cutter)
-        mert_cutter_begin(s->cutter);
+    if (s->chunker)
+        mert_chunker_begin(s->chunker);
     strcpy(out->kind, "hidden");
     out->dtype = (mts_dtype[]){MTS_F32, MTS_F16, MTS_BF16}[dtype];
     out->ndim = 3;
@@ -252,7 +252,7 @@ static int gather(state *s, const void *data, int64_t n, int64_t behind, mert_er
 static int submit_windows(state *s, int ended, mert_error *e)
 {
     mert_window w;
-    while (mert_cutter_next(s->cutter, ended, &w)) {
+    while (mert_chunker_next(s->chunker, ended, &w)) {
         s->clips[s->turn].n = 0;
         if (make_room(s, w.n, e))
             return -1;
@@ -271,14 +271,14 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
     s->sink = sink;
     if (write_ready(s, e))
         return -1;
-    if (!s->cutter)
+    if (!s->chunker)
         return gather(s, data, n, s->clips[s->turn].n, e);
     while (n) { /* the gathering clip lends its place to turn samples into floats */
         int64_t some = n < 1 << 14 ? n : 1 << 14, taken;
         s->clips[s->turn].n = 0;
-        if (gather(s, p, some, mert_cutter_samples(s->cutter), e))
+        if (gather(s, p, some, mert_chunker_samples(s->chunker), e))
             return -1;
-        taken = mert_cutter_add(s->cutter, s->clips[s->turn].pcm, some);
+        taken = mert_chunker_add(s->chunker, s->clips[s->turn].pcm, some);
         p += taken * (int64_t)mts_dtype_size(s->from);
         n -= taken;
         if (submit_windows(s, 0, e))
@@ -291,12 +291,12 @@ static int end(void *self, mert_sink *sink, mert_error *e)
 {
     state *s = self;
     const mert_config *c = &s->weights.layout.config;
-    int64_t n = s->cutter ? mert_cutter_samples(s->cutter) : s->clips[s->turn].n;
+    int64_t n = s->chunker ? mert_chunker_samples(s->chunker) : s->clips[s->turn].n;
     s->sink = sink;
     if (mert_config_frames(c, n) < 1)
         return mert_fail(e, "%" PRId64 " samples are shorter than the model's receptive field of %d", n,
                          mert_config_receptive_field(c));
-    if (s->cutter ? submit_windows(s, 1, e) : submit(s, 0, e))
+    if (s->chunker ? submit_windows(s, 1, e) : submit(s, 0, e))
         return -1;
     if (!s->computed.there) /* the last window was written before it was known to be the last */
         return finish_item(s, e);
@@ -397,8 +397,8 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
         if (H > W)
             mert_usage_error("--hop: windows of %s seconds that are %s seconds apart leave gaps", window_text,
                              hop_text);
-        if (!(s->cutter = mert_cutter_new(W, H, mert_config_stride(c), mert_config_receptive_field(c), e)) ||
-            !(s->joiner = mert_joiner_new((mert_join)join, W, width, e)) ||
+        if (!(s->chunker = mert_chunker_new(W, H, mert_config_stride(c), mert_config_receptive_field(c), e)) ||
+            !(s->overlap = mert_overlap_new((mert_join)join, W, width, e)) ||
             (pool && !(s->pooling = mert_pooling_new(&plan, width, e))))
             return -1;
     } else if (mert_inference_pool(s->inference, &plan, e))
@@ -406,8 +406,8 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
     s->rows = malloc((size_t)(BLOCK * width) * sizeof(uint16_t));
     if (!s->rows)
         return mert_fail(e, "out of memory");
-    s->relay = mert_relay_new(s->inference, mert_options.threads > 1, e);
-    return s->relay ? 0 : -1;
+    s->async = mert_async_new(s->inference, mert_options.threads > 1, e);
+    return s->async ? 0 : -1;
 }
 
 static void *read_main(void *arg)
@@ -463,12 +463,12 @@ static char *settings_text(const state *s)
         fprintf(f, "model=%016" PRIx64 " %s pool=%s", s->hash, layers, pools[pool]);
         if (s->span.num)
             fprintf(f, " span=%s", mert_fraction_print(number, s->span));
-        fprintf(f, " dtype=%s normalize=%s", dtypes[dtype], !c->normalize ? "no" : s->cutter ? "window" : "yes");
+        fprintf(f, " dtype=%s normalize=%s", dtypes[dtype], !c->normalize ? "no" : s->chunker ? "window" : "yes");
         if (c->normalize && c->normalize_eps != MERT_NORMALIZE_EPS_HF)
             fprintf(f, " normalize-eps=%.9g", c->normalize_eps);
         if (precision)
             fprintf(f, " precision=%s", precisions[precision]);
-        if (s->cutter) {
+        if (s->chunker) {
             fprintf(f, " window=%s", mert_fraction_print(number, s->window));
             fprintf(f, " hop=%s join=%s", mert_fraction_print(number, s->hop), joins[join]);
         }
@@ -522,11 +522,11 @@ int main(int argc, char **argv)
     else
         mert_log_error("out of memory");
     known_whole(&s, &e);
-    mert_relay_free(s.relay);
+    mert_async_free(s.async);
     mert_inference_free(s.inference);
     mert_weights_free(&s.weights);
-    mert_cutter_free(s.cutter);
-    mert_joiner_free(s.joiner);
+    mert_chunker_free(s.chunker);
+    mert_overlap_free(s.overlap);
     mert_pooling_free(s.pooling);
     ops->close(ops);
     free(s.clips[0].pcm);

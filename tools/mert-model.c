@@ -105,7 +105,7 @@ static void print_contents(const mert_checkpoint *c, const char *path)
            mert_checkpoint_count(c), elements);
     for (int i = 0; i <= MERT_E_BOOL; i++)
         if (of_type[i])
-            printf(" %s", mert_element_name((mert_element)i));
+            printf(" %s", mert_dtype_name((mert_dtype)i));
     if (others)
         printf(", %d tensor%s of types that are not read", others, others > 1 ? "s" : "");
     printf("\n");
@@ -254,7 +254,7 @@ static int init(int argc, char **argv)
     if (mert_recipe_weights(&r, &c, &w, &e))
         return failed(&e);
     if (mert_recipe_pretrained(&r, &w, &e) || mert_weights_save(&w, output, &e) ||
-        mert_known_answer_save(&w, output, &e))
+        mert_self_test_save(&w, output, &e))
         status = failed(&e);
     else if (mert_options.verbose)
         mert_log_note("%s: %" PRId64 " parameters, hash %016" PRIx64, output, w.layout.elements, mert_weights_hash(&w));
@@ -298,10 +298,10 @@ static int save_answer(const mert_weights *w, const char *dir, mert_error *e)
     mert_weights written;
     int bad;
     if (!precision)
-        return mert_known_answer_save(w, dir, e);
+        return mert_self_test_save(w, dir, e);
     if (mert_weights_open(&written, dir, e))
         return -1;
-    bad = mert_known_answer_save(&written, dir, e);
+    bad = mert_self_test_save(&written, dir, e);
     mert_weights_free(&written);
     return bad;
 }
@@ -413,8 +413,8 @@ static int all_finite(const mert_checkpoint *c, mert_error *e)
 /* What it answers: as it did when it was written, if that is known (1, 0), with finite numbers in any case. */
 static int verify_answer(const mert_weights *w, const char *path, double *worst, mert_error *e)
 {
-    int answer = mert_path_is_directory(path) ? mert_known_answer_check(w, path, worst, e) : 0;
-    if (answer == 0 && mert_known_answer_sane(w, e))
+    int answer = mert_path_is_directory(path) ? mert_self_test_check(w, path, worst, e) : 0;
+    if (answer == 0 && mert_self_test_sane(w, e))
         return mert_fail_in(e, "%s", path);
     return answer;
 }

@@ -140,7 +140,7 @@ static int train(int argc, char **argv)
 
 static int run(int decode, int argc, char **argv)
 {
-    mert_label_tap tap = {0};
+    mert_label_writer tap = {0};
     mert_error e;
     char settings[96];
     mert_filter f = {.settings = settings};
@@ -149,7 +149,7 @@ static int run(int decode, int argc, char **argv)
     if (!model)
         mert_usage_error("with which model? -m MODEL");
     c = mert_codec_open(model, codebooks, decode, any_settings, items, &e);
-    if (!c || (labels && mert_label_tap_open(&tap, labels, &e))) {
+    if (!c || (labels && mert_label_writer_open(&tap, labels, &e))) {
         mert_log_error("%s", e.text);
     } else {
         if (decode)
@@ -160,12 +160,12 @@ static int run(int decode, int argc, char **argv)
         f.stage = mert_codec_stage(c);
         f.self = c;
         if (labels) {
-            f.tap = &mert_label_tap_calls;
+            f.tap = &mert_label_writer_calls;
             f.tap_self = &tap;
         }
         status = mert_filter_run(&f, argv, argc);
     }
-    mert_label_tap_close(&tap);
+    mert_label_writer_close(&tap);
     mert_codec_free(c);
     return status;
 }

@@ -263,13 +263,13 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
 }
 
 /* All of what comes before the first update; the processes agree on whether it went well. */
-static int begin(mert_session *s, mert_journal *j, mert_error *e)
+static int begin(mert_session *s, mert_metrics *j, mert_error *e)
 {
     int64_t newest = -1;
     int bad = read_recipe(&s->recipe, e) || prepare(&s->recipe, &newest, e);
     if (processes_agree(x, bad, &newest, sizeof newest, e))
         return -1;
-    bad = open_run(s, newest, e) || (!x->rank && mert_journal_open(j, save, s->train.K, s->state.position.update, e));
+    bad = open_run(s, newest, e) || (!x->rank && mert_metrics_open(j, save, s->train.K, s->state.position.update, e));
     return processes_agree(x, bad, NULL, 0, e);
 }
 
@@ -287,14 +287,14 @@ static int plan_only(void)
     if (bad)
         mert_report_broken("%s", e.text);
     else
-        bad = seeing_plan(&s, processes, (mert_sharding)sharding, offload);
+        bad = watch_plan(&s, processes, (mert_sharding)sharding, offload);
     mert_session_end(&s);
     return mert_report_finish() || bad;
 }
 
 /* ---- the run ---- */
 
-static int validate(mert_session *s, mert_journal *j, mert_error *e)
+static int validate(mert_session *s, mert_metrics *j, mert_error *e)
 {
     double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
     mert_valid_row row = {
@@ -308,7 +308,7 @@ static int validate(mert_session *s, mert_journal *j, mert_error *e)
         return mert_fail_in(e, "validation");
     if (x->rank)
         return 0;
-    if (mert_journal_valid(j, &row, line, sizeof line, e))
+    if (mert_metrics_valid(j, &row, line, sizeof line, e))
         return mert_fail_in(e, "validation");
     mert_log_note("%s", line);
     return 0;
@@ -344,13 +344,13 @@ static int one_update(mert_session *s, mert_train_row *row, int *stop, mert_erro
     return 0;
 }
 
-static int log_row(mert_session *s, mert_journal *j, mert_train_row *row, mert_error *e)
+static int log_row(mert_session *s, mert_metrics *j, mert_train_row *row, mert_error *e)
 {
     char line[1024];
     row->update = s->state.position.update;
     row->epoch = s->state.position.epoch;
     row->skipped = s->state.skipped;
-    if (!x->rank && mert_journal_train(j, row, mert_session_last(s), line, sizeof line, e))
+    if (!x->rank && mert_metrics_train(j, row, mert_session_last(s), line, sizeof line, e))
         return -1;
     if (!x->rank)
         mert_log_note("%s", line);
@@ -363,7 +363,7 @@ static int due(int64_t update, int64_t interval)
     return interval && update % interval == 0;
 }
 
-static int train(mert_session *s, mert_journal *j, mert_error *e)
+static int train(mert_session *s, mert_metrics *j, mert_error *e)
 {
     const mert_recipe *r = &s->recipe;
     mert_train_row row = {0};
@@ -396,10 +396,10 @@ static int run(void)
     mert_session s = {.sharing = {x, (mert_sharding)sharding, offload && !strcmp(offload, "disk") ? save : offload},
                       .save = save,
                       .stop = &signalled};
-    mert_journal j = {0};
+    mert_metrics j = {0};
     mert_error e = {{0}};
     int begun = !begin(&s, &j, &e), bad = !begun || train(&s, &j, &e);
-    if (mert_journal_close(&j, bad ? NULL : &e))
+    if (mert_metrics_close(&j, bad ? NULL : &e))
         bad = 1;
     if (bad && begun && x->ranks > 1 && !same_failure) {
         mert_report_broken("%s", e.text);
@@ -435,7 +435,7 @@ int main(int argc, char **argv)
     if (compare && !save)
         mert_usage_error("--compare needs the run's --save");
     if (compare)
-        return seeing_compare(save, compare);
+        return watch_compare(save, compare);
     check_names();
     if (plan)
         return plan_only();

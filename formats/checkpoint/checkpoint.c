@@ -32,7 +32,7 @@ static int open_file(mert_checkpoint *c, const char *path, mert_error *e)
         return mert_torch_legacy_open(c, path, &m, e);
     if (n > 12 && !strcmp(path + n - 12, ".safetensors") && m.size >= 8 && mert_le(m.data, 8) <= m.size - 8)
         return mert_safetensors_open(c, path, &m, e); /* says what is wrong with its header */
-    return mert_checkpoint_lookalike(path, &m, e);
+    return mert_checkpoint_identify(path, &m, e);
 }
 
 /* ---- directories ---- */

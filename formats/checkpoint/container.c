@@ -43,7 +43,7 @@ int mert_checkpoint_map(mert_checkpoint *c, const char *path, mert_mapping *m, m
     return 0;
 }
 
-int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, mert_element type, int ndim,
+int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, mert_dtype type, int ndim,
                         const int64_t *shape, const void *data, mert_error *e)
 {
     mert_tensor *t;

@@ -51,7 +51,7 @@ static int all_zero(const mert_mapping *m)
     return 1;
 }
 
-int mert_checkpoint_lookalike(const char *path, const mert_mapping *m, mert_error *e)
+int mert_checkpoint_identify(const char *path, const mert_mapping *m, mert_error *e)
 {
     char size[24];
     size_t at = 0;

@@ -17,11 +17,11 @@
 
 enum { HEADER_MAX = 100 * 1000 * 1000 }; /* the format's own limit */
 
-static int element_named(const char *name, mert_element *t)
+static int element_named(const char *name, mert_dtype *t)
 {
     for (int i = MERT_E_F32; name && i <= MERT_E_BOOL; i++)
-        if (!strcmp(name, mert_element_name((mert_element)i))) {
-            *t = (mert_element)i;
+        if (!strcmp(name, mert_dtype_name((mert_dtype)i))) {
+            *t = (mert_dtype)i;
             return 0;
         }
     return -1;
@@ -96,7 +96,7 @@ static int read_entry(mert_checkpoint *c, const char *path, const char *name, co
     const char *dtype = mert_json_string(entry, "dtype");
     int64_t dims[MERT_TENSOR_NDIM_MAX], begin, end;
     size_t ndim = mert_json_size(shape);
-    mert_element type;
+    mert_dtype type;
     uint64_t bytes;
     mert_shown display = mert_show(name, strlen(name));
     const char *shown = display.text;
@@ -224,7 +224,7 @@ static int put_entry(FILE *f, const char *path, const mert_tensor_out *t, uint64
         free(quoted);
         return mert_fail(e, "%s: %s: this shape cannot be written", path, t->name);
     }
-    fprintf(f, ",%s:{\"dtype\":\"%s\",\"shape\":[", quoted, mert_element_name(t->type));
+    fprintf(f, ",%s:{\"dtype\":\"%s\",\"shape\":[", quoted, mert_dtype_name(t->type));
     for (int i = 0; i < t->ndim; i++)
         fprintf(f, "%s%" PRId64, i ? "," : "", t->shape[i]);
     fprintf(f, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", *at, *at + bytes);

@@ -11,7 +11,7 @@
 typedef struct mert_storage {
     const char *key;          /* in the pickle, no NUL */
     size_t key_size;
-    int element;              /* mert_element; -1: a type that is not read; -2: bytes, typed by each tensor */
+    int element;              /* mert_dtype; -1: a type that is not read; -2: bytes, typed by each tensor */
     size_t element_size;      /* 0: not known */
     const char *type;         /* "torch.complex64"; of an unknown type its class */
     int64_t numel;

@@ -108,7 +108,7 @@ static int read_numbers(const value *v, int64_t to[MERT_TENSOR_NDIM_MAX], size_t
 
 typedef struct view {
     const unsigned char *data; /* of the storage */
-    mert_element type;
+    mert_dtype type;
     int64_t numel, offset;     /* in elements of the type */
     size_t ndim;
     int64_t shape[MERT_TENSOR_NDIM_MAX], stride[MERT_TENSOR_NDIM_MAX];
@@ -138,7 +138,7 @@ static void negate(unsigned char *numbers, int64_t n, size_t size)
  * themselves hold. */
 static const void *gather(mert_checkpoint *c, const view *t, int64_t elements, mert_error *e)
 {
-    size_t size = mert_element_size(t->type), bytes = (size_t)elements * size;
+    size_t size = mert_dtype_size(t->type), bytes = (size_t)elements * size;
     int64_t index[MERT_TENSOR_NDIM_MAX] = {0}, at = t->offset;
     unsigned char *to;
     if (bytes > c->gather_max - c->gathered) {
@@ -193,7 +193,7 @@ static int add_view(mert_checkpoint *c, view *t, const char *name, size_t name_s
         if (t->shape[i] == 1)
             t->stride[i] = 0; /* whatever it says it is never used */
     if (!elements || (is_contiguous(t) && !t->negated))
-        data = elements ? t->data + (size_t)t->offset * mert_element_size(t->type) : t->data;
+        data = elements ? t->data + (size_t)t->offset * mert_dtype_size(t->type) : t->data;
     else if (!(data = gather(c, t, elements, e)))
         return -1;
     return mert_checkpoint_add(c, name, name_size, t->type, (int)t->ndim, t->shape, data, e);
@@ -214,12 +214,12 @@ static int type_view(view *t, const mert_storage *s, const value *v, mert_error 
             if (!strcmp(type, types[i].dtype))
                 element = types[i].element;
     }
-    t->type = element < 0 ? MERT_E_OTHER : (mert_element)element;
+    t->type = element < 0 ? MERT_E_OTHER : (mert_dtype)element;
     if (element < 0)
         snprintf(t->other, sizeof t->other, "%s", mert_show(type, strlen(type)).text);
     else if (!s->data)
         return mert_fail(e, "its storage is not in the file");
-    t->numel = s->element == UNTYPED && element >= 0 ? s->numel / (int64_t)mert_element_size(t->type) : s->numel;
+    t->numel = s->element == UNTYPED && element >= 0 ? s->numel / (int64_t)mert_dtype_size(t->type) : s->numel;
     t->data = s->data;
     return 0;
 }
@@ -231,18 +231,18 @@ static void take_metadata(view *t, const value *metadata)
     if (*t->other || !metadata || metadata->type == MERT_P_NONE)
         return;
     if (metadata->type != MERT_P_DICT)
-        snprintf(t->other, sizeof t->other, "%s with metadata", mert_element_name(t->type));
+        snprintf(t->other, sizeof t->other, "%s with metadata", mert_dtype_name(t->type));
     for (size_t i = 0; metadata->type == MERT_P_DICT && i + 1 < metadata->size; i += 2) {
         const value *key = metadata->items[i], *set = metadata->items[i + 1];
         if (set->type == MERT_P_NONE || (set->type == MERT_P_BOOL && !set->number))
             continue;
-        if (mert_pickle_is_text(key, "neg") && mert_element_is_real(t->type))
+        if (mert_pickle_is_text(key, "neg") && mert_dtype_is_real(t->type))
             t->negated = 1;
         else if (key->type == MERT_P_TEXT)
-            snprintf(t->other, sizeof t->other, "%s with torch's '%.40s' bit", mert_element_name(t->type),
+            snprintf(t->other, sizeof t->other, "%s with torch's '%.40s' bit", mert_dtype_name(t->type),
                      mert_show(key->text, key->size).text);
         else
-            snprintf(t->other, sizeof t->other, "%s with metadata", mert_element_name(t->type));
+            snprintf(t->other, sizeof t->other, "%s with metadata", mert_dtype_name(t->type));
     }
 }
 
@@ -289,7 +289,7 @@ int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pic
     if (type_view(&t, storage, v, e))
         return -1;
     if (quantised && !*t.other)
-        snprintf(t.other, sizeof t.other, "quantised %s", mert_element_name(t.type));
+        snprintf(t.other, sizeof t.other, "quantised %s", mert_dtype_name(t.type));
     take_metadata(&t, args->size > metadata ? args->items[metadata] : NULL);
     if (*t.other)
         t.type = MERT_E_OTHER;

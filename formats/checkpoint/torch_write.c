@@ -84,7 +84,7 @@ static void put_json(FILE *f, const json_t *j)
     }
 }
 
-static const char *storage_class(mert_element t)
+static const char *storage_class(mert_dtype t)
 {
     static const char *const names[] =
         {[MERT_E_F32] = "Float", [MERT_E_F16] = "Half", [MERT_E_BF16] = "BFloat16", [MERT_E_F64] = "Double",

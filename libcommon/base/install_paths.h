@@ -1,7 +1,7 @@
 /* Where a program's own things are: beside its file, by the way that leads from BINDIR to LIBDIR and DATADIR (config.mk),
  * and in the tree where it was built. So they are found wherever all of it was installed, or moved to. */
-#ifndef MERT_PLACES_H
-#define MERT_PLACES_H
+#ifndef MERT_INSTALL_PATHS_H
+#define MERT_INSTALL_PATHS_H
 
 /* A plugin by its file's name: in $MERT_PLUGINS, or in LIBDIR. To be freed; NULL: out of memory. Whether it is there is
  * seen when it is loaded. */

@@ -1,6 +1,6 @@
 #include "libcommon/models/flops.h"
 
-double mert_forward_work(const mert_config *c, int64_t B, int64_t L)
+double mert_forward_flops(const mert_config *c, int64_t B, int64_t L)
 {
     double work = 0, T = (double)mert_config_frames(c, L), D = c->width, F = c->ffn;
     int64_t t = L, in = 1;
@@ -15,7 +15,7 @@ double mert_forward_work(const mert_config *c, int64_t B, int64_t L)
     return (double)B * work;
 }
 
-double mert_heads_work(const mert_config *c, int64_t S)
+double mert_heads_flops(const mert_config *c, int64_t S)
 {
     double work = 2.0 * c->width * c->final_dim * (c->untied ? c->codebooks : 1);
     for (int k = 0; k < c->codebooks; k++)

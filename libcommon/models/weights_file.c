@@ -42,7 +42,7 @@ static void print_shape(char to[96], int ndim, const int64_t *shape)
 }
 
 /* What is read of a file, and what of it. */
-typedef struct taking {
+typedef struct weight_loader {
     mert_weights *w;
     const mert_checkpoint *c;
     mert_naming naming;
@@ -52,12 +52,12 @@ typedef struct taking {
     size_t n_taken;
     char missing[512];
     int n_missing;
-} taking;
+} weight_loader;
 
 static const char position[] = "encoder.pos_conv.0.weight";
 
 /* fairseq makes no projection where the extractor is as wide as the model. HF's code always has one. */
-static int needs_no_projection(const taking *t)
+static int needs_no_projection(const weight_loader *t)
 {
     const mert_config *c = &t->w->layout.config;
     const mert_json *extras = mert_checkpoint_extras(t->c);
@@ -67,7 +67,7 @@ static int needs_no_projection(const taking *t)
            !mert_naming_tensor(&t->naming, t->c, "post_extract_proj.bias");
 }
 
-static int is_folded(const taking *t)
+static int is_folded(const weight_loader *t)
 {
     return mert_naming_tensor(&t->naming, t->c, position) &&
            !mert_naming_tensor(&t->naming, t->c, "encoder.pos_conv.0.weight_g") &&
@@ -81,7 +81,7 @@ static void put_identity(float *to, const mert_parameter *p)
         to[i * p->shape[1] + i] = 1;
 }
 
-static void note_missing(taking *t, const char *name)
+static void note_missing(weight_loader *t, const char *name)
 {
     size_t used = strlen(t->missing);
     char full[MERT_NAMING_NAME];
@@ -92,7 +92,7 @@ static void note_missing(taking *t, const char *name)
         snprintf(t->missing + used, sizeof t->missing - used, " %s", mert_show(full, strlen(full)).text);
 }
 
-static int take_one(taking *t, int i, mert_error *e)
+static int take_one(weight_loader *t, int i, mert_error *e)
 {
     mert_weights *w = t->w;
     const mert_parameter *p = &w->layout.parameters[i];
@@ -112,7 +112,7 @@ static int take_one(taking *t, int i, mert_error *e)
         print_shape(want, p->ndim, p->shape);
         return mert_fail(e, "tensor %s is %s, and the configuration makes it %s", x->name, have, want);
     }
-    if (!mert_element_is_real(x->type))
+    if (!mert_dtype_is_real(x->type))
         return mert_fail(e, "tensor %s is of type %s, and weights are read from F32, F16, BF16 or F64", x->name,
                          mert_tensor_type(x));
     if (w->views && x->type == MERT_E_F32 && (uintptr_t)x->data % sizeof(float) == 0)
@@ -123,7 +123,7 @@ static int take_one(taking *t, int i, mert_error *e)
     return 0;
 }
 
-static int take_all(taking *t, mert_error *e)
+static int take_all(weight_loader *t, mert_error *e)
 {
     t->identity = needs_no_projection(t);
     t->folded = is_folded(t);
@@ -276,7 +276,7 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
 {
     const mert_json *about = mert_json_get(mert_checkpoint_config(c), "mert_packed");
     mert_config config;
-    taking t = {.w = w, .c = c};
+    weight_loader t = {.w = w, .c = c};
     int bad;
     memset(w, 0, sizeof *w);
     if (about)

@@ -29,7 +29,7 @@ typedef struct waiting {
 typedef struct output {
     mert_sink sink;            /* what the stage sees: first, so that a sink leads back to its output */
     mert_write_behind *writer; /* NULL: nothing is written */
-    const mert_tap *tap;   /* NULL: none */
+    const mert_observer *tap;   /* NULL: none */
     void *tap_self;
     int broken;            /* writing failed: the run's fault, not the item's */
     int later;             /* the stage answers later: */

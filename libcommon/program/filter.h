@@ -9,7 +9,7 @@
 
 /* A second reader of what the filter writes, for label files beside the stream; any member may be NULL. -1 ends the
  * run. */
-typedef struct mert_tap {
+typedef struct mert_observer {
     int (*stream)(void *self, const mts_begin *b, mert_error *e);
     int (*record)(void *self, const mts_record *r, mert_error *e);
     int (*frames)(void *self, const void *data, int64_t frames, mert_error *e);
@@ -18,7 +18,7 @@ typedef struct mert_tap {
     /* All input came through and all output is written: files beside the stream may take their names. Not called
      * otherwise. */
     int (*commit)(void *self, mert_error *e);
-} mert_tap;
+} mert_observer;
 
 typedef struct mert_filter {
     const mert_stage *stage;
@@ -26,7 +26,7 @@ typedef struct mert_filter {
     const char *settings; /* provenance after tool and version: "bins=336 hop=320"; NULL: no settings */
     int no_output;        /* 1: nothing is written to stdout (training) */
     const char *output;   /* a file that the stage writes at the end: refused before anything is read; NULL: none */
-    const mert_tap *tap;
+    const mert_observer *tap;
     void *tap_self;
 } mert_filter;
 

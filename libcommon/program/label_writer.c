@@ -4,13 +4,13 @@
 
 #include <stddef.h>
 
-int mert_label_tap_open(mert_label_tap *t, const char *pattern, mert_error *e)
+int mert_label_writer_open(mert_label_writer *t, const char *pattern, mert_error *e)
 {
     t->writer = mert_labels_create(pattern, e);
     return t->writer ? 0 : -1;
 }
 
-void mert_label_tap_close(mert_label_tap *t)
+void mert_label_writer_close(mert_label_writer *t)
 {
     if (t->writer)
         mert_labels_abandon(t->writer);
@@ -19,34 +19,34 @@ void mert_label_tap_close(mert_label_tap *t)
 
 static int stream(void *self, const mts_begin *b, mert_error *e)
 {
-    return mert_labels_stream(((mert_label_tap *)self)->writer, b, e);
+    return mert_labels_stream(((mert_label_writer *)self)->writer, b, e);
 }
 
 static int record(void *self, const mts_record *r, mert_error *e)
 {
-    mert_label_tap *t = self;
+    mert_label_writer *t = self;
     t->begun = 1;
     return mert_labels_record(t->writer, r, e);
 }
 
 static int frames(void *self, const void *data, int64_t n, mert_error *e)
 {
-    return mert_labels_frames(((mert_label_tap *)self)->writer, data, n, e);
+    return mert_labels_frames(((mert_label_writer *)self)->writer, data, n, e);
 }
 
 static int end(void *self, mert_error *e)
 {
-    return mert_labels_end(((mert_label_tap *)self)->writer, e);
+    return mert_labels_end(((mert_label_writer *)self)->writer, e);
 }
 
 static int failed(void *self, const char *key, int64_t row, mert_error *e)
 {
-    return mert_labels_failed(((mert_label_tap *)self)->writer, key, row, e);
+    return mert_labels_failed(((mert_label_writer *)self)->writer, key, row, e);
 }
 
 static int commit(void *self, mert_error *e)
 {
-    mert_label_tap *t = self;
+    mert_label_writer *t = self;
     mert_labels_writer *w = t->writer;
     t->writer = NULL;
     if (mert_labels_commit(w, e))
@@ -54,5 +54,5 @@ static int commit(void *self, mert_error *e)
     return 0;
 }
 
-const mert_tap mert_label_tap_calls = {
+const mert_observer mert_label_writer_calls = {
     .stream = stream, .record = record, .frames = frames, .end = end, .failed = failed, .commit = commit};

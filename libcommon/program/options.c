@@ -305,7 +305,7 @@ static void begin(const mert_tool *tool)
 {
     const char *isa = getenv("MERT_ISA");
     hold_standard_files();
-    mert_ending_prepare(tool->name);
+    mert_signals_prepare(tool->name);
     tool_now = tool;
     mert_log_name(tool->name);
     if (isa && *isa && !mert_cpu_isa_known(isa))

@@ -44,7 +44,7 @@ static void on_bus_error(int signal_number)
     _exit(1);
 }
 
-void mert_ending_prepare(const char *name)
+void mert_signals_prepare(const char *name)
 {
     struct sigaction now, on = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND};
     struct sigaction bus = {.sa_handler = on_bus_error};

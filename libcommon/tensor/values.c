@@ -7,7 +7,7 @@
 
 static const struct {
     int integer, digits;
-    mert_element element;
+    mert_dtype element;
 } types[MTS_DTYPES] = {[MTS_F32] = {0, 9, MERT_E_F32}, [MTS_F16] = {0, 5, MERT_E_F16}, [MTS_BF16] = {0, 4, MERT_E_BF16},
                        [MTS_I16] = {1, 0, MERT_E_I16}, [MTS_U16] = {1, 0, MERT_E_I16}, [MTS_I32] = {1, 0, MERT_E_I32}};
 

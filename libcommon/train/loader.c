@@ -224,7 +224,7 @@ struct mert_loader {
     mert_corpus *corpus;
     const mert_recipe *recipe;
     const mert_config *model;
-    mert_dealing dealing;
+    mert_rank_assignment assignment;
     mert_plan plan;
     int64_t update, micro_batch, epoch, index; /* of the batch to make next */
     mert_load loads[LOADS];
@@ -255,12 +255,12 @@ static int go_on(mert_loader *l, mert_error *e)
 static int make_next(mert_loader *l, mert_load *to, mert_error *e)
 {
     for (int mine = 0; !mine;) {
-        mine = l->micro_batch % l->dealing.ranks == l->dealing.rank;
+        mine = l->micro_batch % l->assignment.ranks == l->assignment.rank;
         if (go_on(l, e) || (mine && mert_load_fill(to, l->corpus, l->recipe, l->model, &l->plan, l->epoch, l->index,
                                                    l->update, l->micro_batch, e)))
             return -1;
         l->index++;
-        if (++l->micro_batch == l->dealing.batches) {
+        if (++l->micro_batch == l->assignment.batches) {
             l->micro_batch = 0;
             l->update++;
         }
@@ -298,7 +298,7 @@ static void *loader_run(void *arg)
 }
 
 mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
-                               const mert_dealing *dealing, mert_error *e)
+                               const mert_rank_assignment *assignment, mert_error *e)
 {
     mert_loader *l = calloc(1, sizeof *l);
     if (!l) {
@@ -308,7 +308,7 @@ mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_
     l->corpus = c;
     l->recipe = r;
     l->model = model;
-    l->dealing = dealing ? *dealing : (mert_dealing){.batches = r->update_freq, .ranks = 1};
+    l->assignment = assignment ? *assignment : (mert_rank_assignment){.batches = r->update_freq, .ranks = 1};
     l->update = from.update + 1;
     l->epoch = from.epoch;
     l->index = from.index;

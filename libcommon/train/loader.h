@@ -82,18 +82,18 @@ typedef struct mert_position {
 } mert_position;
 
 /* Who takes which: micro-batch i of an update's `batches` goes to process i mod ranks. */
-typedef struct mert_dealing {
+typedef struct mert_rank_assignment {
     int64_t batches;
     int rank, ranks;
-} mert_dealing;
+} mert_rank_assignment;
 
 typedef struct mert_loader mert_loader;
 
-/* Starts to make batches from the position on: those of an update that are this process's; dealing NULL: all of
+/* Starts to make batches from the position on: those of an update that are this process's; assignment NULL: all of
  * r->update_freq. c, r and model must outlive it; c is used by the loader's thread alone. NULL on error, also if an
  * epoch has no batch. */
 mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
-                               const mert_dealing *dealing, mert_error *e);
+                               const mert_rank_assignment *assignment, mert_error *e);
 /* The next batch, valid until the next call; *waited (may be NULL) += the seconds that it was not there. NULL: the
  * loader failed. */
 const mert_load *mert_loader_next(mert_loader *l, double *waited, mert_error *e);

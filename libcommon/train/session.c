@@ -122,7 +122,7 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
 {
     mert_objective_config objective = mert_recipe_objective(&s->recipe);
     mert_adam_config adam = mert_recipe_adam(&s->recipe);
-    mert_dealing dealing;
+    mert_rank_assignment assignment;
     if (mert_session_plan_validation(s, e))
         return -1;
     s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, &s->sharing, e);
@@ -132,8 +132,8 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     free(s->m);
     free(s->v);
     s->weights.values = s->m = s->v = NULL;
-    dealing = (mert_dealing){s->state.batches, exchange(s)->rank, exchange(s)->ranks};
-    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, s->state.position, &dealing, e);
+    assignment = (mert_rank_assignment){s->state.batches, exchange(s)->rank, exchange(s)->ranks};
+    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, s->state.position, &assignment, e);
     return s->loader ? 0 : -1;
 }
 
@@ -245,9 +245,9 @@ static int tell(mert_session *s, news *mine, mert_step *step, mert_error *e)
 static int pass_batches(mert_session *s, news *mine, mert_step *step, char *heard, size_t size, mert_error *e)
 {
     const mert_exchange *x = exchange(s);
-    mert_regime regime = mert_recipe_regime(&s->recipe);
+    mert_forward_options options = mert_recipe_forward_options(&s->recipe);
     const mert_load *l = NULL;
-    regime.update = (uint64_t)s->state.position.update + 1;
+    options.update = (uint64_t)s->state.position.update + 1;
     for (int64_t first = 0; first < s->state.batches; first += x->ranks) {
         int64_t i = first + x->rank;
         int silent = i >= s->state.batches; /* there are batches left, but not one for each */
@@ -256,9 +256,9 @@ static int pass_batches(mert_session *s, news *mine, mert_step *step, char *hear
             break;
         if (!silent && !(l = mert_loader_next(s->loader, &mine->waited, e)))
             return -1;
-        regime.micro_batch = (uint64_t)i;
+        options.micro_batch = (uint64_t)i;
         mert_trainer_batch(s->trainer, i + x->ranks >= s->state.batches, silent);
-        if (mert_trainer_accumulate(s->trainer, &regime, &l->batch, &sums, e))
+        if (mert_trainer_accumulate(s->trainer, &options, &l->batch, &sums, e))
             return -1;
         if (silent)
             break;

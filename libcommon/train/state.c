@@ -299,7 +299,7 @@ static int save_optimizer(const char *dir, const mert_layout *l, const mert_mome
 
 static int save_model(const mert_weights *w, const char *dir, mert_error *e)
 {
-    return mert_weights_save(w, dir, e) || mert_known_answer_save(w, dir, e) ? -1 : 0;
+    return mert_weights_save(w, dir, e) || mert_self_test_save(w, dir, e) ? -1 : 0;
 }
 
 /* The optimiser's hash is there already: it is most of what a checkpoint is. */

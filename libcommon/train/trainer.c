@@ -97,7 +97,7 @@ static void *to_device(mert_trainer *t, const void *host, size_t bytes)
 }
 
 /* Which codebooks take part: all, or some at random. */
-static uint64_t choose_codebooks(const mert_trainer *t, const mert_regime *r)
+static uint64_t choose_codebooks(const mert_trainer *t, const mert_forward_options *r)
 {
     int K = t->layout->config.codebooks, wanted = t->objective.config.random_codebook, chosen = 0;
     uint64_t set = 0;
@@ -253,7 +253,8 @@ static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chos
     s->samples += b->B * b->L;
 }
 
-static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int backward, mert_sums *sums, mert_error *e)
+static int run(mert_trainer *t, const mert_forward_options *r, const mert_batch *b, int backward, mert_sums *sums,
+               mert_error *e)
 {
     mert_chosen m = {.codebooks = choose_codebooks(t, r), .weight = 1}, other = m;
     const mert_objective_config *o = &t->objective.config;
@@ -304,16 +305,17 @@ static int run(mert_trainer *t, const mert_regime *r, const mert_batch *b, int b
     return bad ? -1 : 0;
 }
 
-int mert_trainer_accumulate(mert_trainer *t, const mert_regime *r, const mert_batch *b, mert_sums *sums, mert_error *e)
+int mert_trainer_accumulate(mert_trainer *t, const mert_forward_options *r, const mert_batch *b, mert_sums *sums,
+                            mert_error *e)
 {
-    mert_regime training = *r;
+    mert_forward_options training = *r;
     training.training = 1;
     return run(t, &training, b, 1, sums, e);
 }
 
 int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums, mert_error *e)
 {
-    mert_regime evaluation = {0};
+    mert_forward_options evaluation = {0};
     mert_encoder_refresh(t->encoder);
     return run(t, &evaluation, b, 0, sums, e);
 }

@@ -34,7 +34,8 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
 void mert_trainer_free(mert_trainer *t);
 
 /* Forward and backward of a micro-batch: adds to the gradients (not yet divided by the sample size) and to *sums. */
-int mert_trainer_accumulate(mert_trainer *t, const mert_regime *r, const mert_batch *b, mert_sums *sums, mert_error *e);
+int mert_trainer_accumulate(mert_trainer *t, const mert_forward_options *r, const mert_batch *b, mert_sums *sums,
+                            mert_error *e);
 /* Before a micro-batch. last: it is this process's last of the update, whose gradients set out during its backward
  * pass; silent: it adds nothing (mert_trainer_together). Never said: every gradient sets out at the update. */
 void mert_trainer_batch(mert_trainer *t, int last, int silent);

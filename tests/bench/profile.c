@@ -166,7 +166,7 @@ int main(int argc, char **argv)
         return 1;
     }
     qsort(r, (size_t)runs, sizeof *r, by_time);
-    print(&r[runs / 2], mert_forward_work(config, 1, n));
+    print(&r[runs / 2], mert_forward_flops(config, 1, n));
     mert_inference_free(m);
     mert_weights_free(&w);
     free(x);

@@ -60,12 +60,12 @@ static int make_batch(const mert_recipe *r, const mert_config *c, batch *own, me
 static int measure(mert_trainer *t, const mert_recipe *r, const mert_config *c, const mert_batch *b, mert_error *e)
 {
     double accumulate[BENCH_RUNS_MAX], update[BENCH_RUNS_MAX], norm, work = 0;
-    mert_regime regime = mert_recipe_regime(r);
+    mert_forward_options options = mert_recipe_forward_options(r);
     for (int i = -1; i < runs; i++) { /* the first asks for memory and does not count */
         mert_sums sums = {0};
         double start = bench_now(), between;
-        regime.update = (uint64_t)(i + 2);
-        if (mert_trainer_accumulate(t, &regime, b, &sums, e))
+        options.update = (uint64_t)(i + 2);
+        if (mert_trainer_accumulate(t, &options, b, &sums, e))
             return -1;
         between = bench_now();
         if (mert_trainer_update(t, i + 2, r->lr, (double)sums.sample_size, &norm, e))
@@ -74,7 +74,7 @@ static int measure(mert_trainer *t, const mert_recipe *r, const mert_config *c, 
             accumulate[i] = between - start;
             update[i] = bench_now() - between;
         }
-        work = 3 * (mert_forward_work(c, b->B, b->L) + mert_heads_work(c, sums.sample_size));
+        work = 3 * (mert_forward_flops(c, b->B, b->L) + mert_heads_flops(c, sums.sample_size));
     }
     printf("accumulate\t%.5f\t%.3f\t%ld\n", bench_median(accumulate, runs), 1e-9 * work, bench_peak());
     printf("update\t%.5f\n", bench_median(update, runs));

@@ -305,7 +305,7 @@ static void share_batch(const replay *r, int64_t update, mert_batch *b)
 /* One batch of the reference, by all processes; *sums: of all. */
 static int pass(replay *r, mert_trainer *t, int64_t update, const mert_batch *whole, mert_sums *sums, mert_error *e)
 {
-    mert_regime regime = {.feature_grad_mult = r->feature_grad_mult,
+    mert_forward_options options = {.feature_grad_mult = r->feature_grad_mult,
                           .update = (uint64_t)update,
                           .recompute = recompute};
     mert_batch b = *whole;
@@ -316,9 +316,9 @@ static int pass(replay *r, mert_trainer *t, int64_t update, const mert_batch *wh
     part = (double)b.B / (double)whole->B;
     mert_trainer_batch(t, 1, !b.B);
     if (b.B)
-        bad = mert_trainer_accumulate(t, &regime, &b, &mine, e);
+        bad = mert_trainer_accumulate(t, &options, &b, &mine, e);
     else if (mert_trainer_together(t))
-        bad = mert_trainer_accumulate(t, &regime, whole, &(mert_sums){0}, e);
+        bad = mert_trainer_accumulate(t, &options, whole, &(mert_sums){0}, e);
     if (bad || mert_trainer_sum(t, e))
         return -1;
     mine.features_pen *= part;

@@ -43,7 +43,7 @@ static int same_tensor(const mert_tensor *a, const mert_tensor *b)
     if (!a || !b || a->type != b->type || a->ndim != b->ndim ||
         memcmp(a->shape, b->shape, (size_t)a->ndim * sizeof *a->shape))
         return 0;
-    return !memcmp(a->data, b->data, (size_t)a->elements * mert_element_size(a->type));
+    return !memcmp(a->data, b->data, (size_t)a->elements * mert_dtype_size(a->type));
 }
 
 static uint64_t hash_of(const mert_checkpoint *c, int fairseq)

@@ -167,7 +167,7 @@ static double trained_loss(const mert_weights *w, const float *direction, double
 {
     mert_objective_config o = {.features_pen_weight = 10, .logit_temperature = 0.1, .random_codebook = random_codebook};
     mert_adam_config a = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6};
-    mert_regime regime = {.training = 1, .feature_grad_mult = 1, .seed = 1, .update = 4};
+    mert_forward_options options = {.training = 1, .feature_grad_mult = 1, .seed = 1, .update = 4};
     mert_weights moved = *w;
     mert_error e = {{0}};
     mert_batch b = batch(kind);
@@ -177,7 +177,7 @@ static double trained_loss(const mert_weights *w, const float *direction, double
         moved.values[i] = w->values[i] + (float)(h * (direction ? direction[i] : 0));
     t = mert_trainer_new(&moved, ops, &o, &a, NULL, &e);
     memset(sums, 0, sizeof *sums);
-    if (!t || mert_trainer_accumulate(t, &regime, &b, sums, &e) ||
+    if (!t || mert_trainer_accumulate(t, &options, &b, sums, &e) ||
         (gradients && mert_trainer_get(t, &(mert_shards_arrays){.gradients = gradients}, 1, &e))) {
         printf("# %s\n", e.text);
         sums->loss = NAN;

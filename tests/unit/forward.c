@@ -90,7 +90,7 @@ static void oracle(const mert_weights *w, const float *x, int64_t L, const float
                    int64_t n)
 {
     mert_error e;
-    mert_regime inference = {0};
+    mert_forward_options inference = {0};
     float *flat = put(w->values, w->layout.size);
     mert_encoder *m = mert_encoder_new(&w->layout, ops, flat, NULL, &e);
     states s = room_for_states(n);

@@ -64,15 +64,15 @@ static int is(const char *is, const char *expected)
 static int write_both(int64_t from, int64_t last)
 {
     static const double each[K] = {7, 6, 5};
-    mert_journal j;
-    int bad = mert_journal_open(&j, test_tmp(""), K, from, &e);
+    mert_metrics j;
+    int bad = mert_metrics_open(&j, test_tmp(""), K, from, &e);
     for (int64_t u = from + 1; !bad && u <= last; u++) {
         mert_train_row r = a_row(u);
         mert_valid_row v = a_validation(u, each);
-        bad = mert_journal_train(&j, &r, 10, line, sizeof line, &e) ||
-              mert_journal_valid(&j, &v, line + 500, sizeof line - 500, &e);
+        bad = mert_metrics_train(&j, &r, 10, line, sizeof line, &e) ||
+              mert_metrics_valid(&j, &v, line + 500, sizeof line - 500, &e);
     }
-    return mert_journal_close(&j, &e) || bad;
+    return mert_metrics_close(&j, &e) || bad;
 }
 
 TEST(rows_say_what_happened)
@@ -135,25 +135,25 @@ TEST(a_resumed_run_writes_what_comes_after)
 
 TEST(a_log_of_other_columns_is_left_alone)
 {
-    mert_journal j;
+    mert_metrics j;
     char *before, *after;
     CHECK(!write_both(0, 3));
     before = read_file("log.tsv");
-    CHECK(mert_journal_open(&j, test_tmp(""), K + 1, 3, &e) == -1 && strstr(e.text, "log.tsv: other columns"));
+    CHECK(mert_metrics_open(&j, test_tmp(""), K + 1, 3, &e) == -1 && strstr(e.text, "log.tsv: other columns"));
     after = read_file("log.tsv");
     CHECK(before && after && is(after, before));
     free(before);
     free(after);
-    CHECK(!mert_journal_open(&j, test_tmp(""), K + 1, 0, &e) && !mert_journal_close(&j, &e)); /* a run that begins */
+    CHECK(!mert_metrics_open(&j, test_tmp(""), K + 1, 0, &e) && !mert_metrics_close(&j, &e)); /* a run that begins */
 }
 
 TEST(a_log_that_cannot_be_read_is_not_begun_anew)
 {
-    mert_journal j;
+    mert_metrics j;
     CHECK(!write_both(0, 3) && !remove(test_tmp("log.tsv")) && !mkdir(test_tmp("log.tsv"), 0777));
-    CHECK(mert_journal_open(&j, test_tmp(""), K, 3, &e) == -1 && strstr(e.text, "log.tsv: cannot read: "));
+    CHECK(mert_metrics_open(&j, test_tmp(""), K, 3, &e) == -1 && strstr(e.text, "log.tsv: cannot read: "));
     CHECK(!rmdir(test_tmp("log.tsv")));
-    CHECK(!mert_journal_open(&j, test_tmp(""), K, 3, &e) && !mert_journal_close(&j, &e)); /* one that is gone is */
+    CHECK(!mert_metrics_open(&j, test_tmp(""), K, 3, &e) && !mert_metrics_close(&j, &e)); /* one that is gone is */
 }
 
 int main(void)

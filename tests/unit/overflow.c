@@ -28,7 +28,7 @@ static int update(mert_trainer *t, int64_t number, float sample, double *norm)
     float *audio = numbers(CLIPS * L, 7);
     mert_batch b = {.B = CLIPS, .L = L, .T = mert_config_frames(&c, L), .K = 1, .clean = audio, .audio = audio,
                     .labels = labels, .mask = mask, .items = items};
-    mert_regime regime = {.feature_grad_mult = 1, .seed = 1, .update = (uint64_t)number};
+    mert_forward_options options = {.feature_grad_mult = 1, .seed = 1, .update = (uint64_t)number};
     mert_sums sums = {0};
     mert_error e = {{0}};
     for (int64_t i = 0; i < CLIPS * b.T; i++) {
@@ -36,7 +36,7 @@ static int update(mert_trainer *t, int64_t number, float sample, double *norm)
         mask[i] = i % 3 != 0;
     }
     audio[L + L / 2] = sample;
-    if (mert_trainer_accumulate(t, &regime, &b, &sums, &e))
+    if (mert_trainer_accumulate(t, &options, &b, &sums, &e))
         return -1;
     return mert_trainer_update(t, number, 1e-3, (double)sums.sample_size, norm, &e);
 }
@@ -96,7 +96,7 @@ static int pass(const mert_weights *w, double nomask_weight, int inverted, mert_
     float *audio = numbers(CLIPS * L, 7);
     mert_batch b = {.B = CLIPS, .L = L, .T = mert_config_frames(&c, L), .K = 1, .clean = audio, .audio = audio,
                     .labels = labels, .mask = mask, .source = source, .items = items};
-    mert_regime regime = {.feature_grad_mult = 1, .seed = 1, .update = 1};
+    mert_forward_options options = {.feature_grad_mult = 1, .seed = 1, .update = 1};
     mert_error e = {{0}};
     mert_trainer *t = mert_trainer_new(w, ops, &o, &a, NULL, &e);
     int bad;
@@ -106,7 +106,7 @@ static int pass(const mert_weights *w, double nomask_weight, int inverted, mert_
         source[i] = (int32_t)i;
     }
     *sums = (mert_sums){0};
-    bad = !t || mert_trainer_accumulate(t, &regime, &b, sums, &e);
+    bad = !t || mert_trainer_accumulate(t, &options, &b, sums, &e);
     mert_trainer_free(t);
     return bad;
 }

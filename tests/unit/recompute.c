@@ -65,7 +65,7 @@ static pass run(const kind *k, const mert_weights *w, const float *direction, do
                     .labels = labels,
                     .mask = mask,
                     .items = items};
-    mert_regime regime = {.training = 1,
+    mert_forward_options options = {.training = 1,
                           .dropout = k->dropout,
                           .attention_dropout = k->dropout,
                           .activation_dropout = k->dropout,
@@ -92,8 +92,8 @@ static pass run(const kind *k, const mert_weights *w, const float *direction, do
         mask[i] = i % 5 < 3;
     t = mert_trainer_new(&moved, ops, &o, &a, NULL, &e);
     /* twice: the second pass meets the memory of the first */
-    if (!t || mert_trainer_accumulate(t, &regime, &b, &(mert_sums){0}, &e) ||
-        mert_trainer_accumulate(t, &regime, &b, &sums, &e) ||
+    if (!t || mert_trainer_accumulate(t, &options, &b, &(mert_sums){0}, &e) ||
+        mert_trainer_accumulate(t, &options, &b, &sums, &e) ||
         mert_trainer_get(t, &(mert_shards_arrays){.gradients = p.gradients}, 1, &e))
         printf("# %s\n", e.text);
     p.loss = *e.text ? NAN : sums.loss;

@@ -47,21 +47,21 @@ static int is_window(const mert_window *w, int64_t first, int64_t n)
 }
 
 /* Feeds L samples, `step` at a time, and holds each window against the header's rule. */
-static int cut(mert_cutter *c, int64_t W, int64_t H, int64_t L, int64_t step)
+static int cut(mert_chunker *c, int64_t W, int64_t H, int64_t L, int64_t step)
 {
     int64_t T = frames_of(L), next = 0, given_to = 0, whole = (W - 1) * STRIDE + FIELD;
     mert_window w;
-    mert_cutter_begin(c);
+    mert_chunker_begin(c);
     for (int64_t at = 0; at < L;) {
         float x[LONGEST];
         int64_t n = L - at < step ? L - at : step;
         for (int64_t i = 0; i < n; i++)
             x[i] = (float)(at + i);
-        n = mert_cutter_add(c, x, n);
+        n = mert_chunker_add(c, x, n);
         if (n < 1)
             return 0;
         at += n;
-        while (mert_cutter_next(c, 0, &w)) {
+        while (mert_chunker_next(c, 0, &w)) {
             if (next + W > T || T <= W || !is_window(&w, next, whole))
                 return 0;
             given_to = next + W;
@@ -70,14 +70,14 @@ static int cut(mert_cutter *c, int64_t W, int64_t H, int64_t L, int64_t step)
         if (at >= (next + W) * STRIDE + FIELD) /* a window that is whole was kept back */
             return 0;
     }
-    if (mert_cutter_samples(c) != L)
+    if (mert_chunker_samples(c) != L)
         return 0;
-    if (mert_cutter_next(c, 1, &w)) {
+    if (mert_chunker_next(c, 1, &w)) {
         if (T <= W ? !is_window(&w, 0, L) : given_to >= T || !is_window(&w, T - W, whole))
             return 0;
         given_to = T;
     }
-    return given_to == T && !mert_cutter_next(c, 1, &w);
+    return given_to == T && !mert_chunker_next(c, 1, &w);
 }
 
 TEST(windows_are_cut_as_the_rule_says_however_samples_come)
@@ -85,11 +85,11 @@ TEST(windows_are_cut_as_the_rule_says_however_samples_come)
     mert_error e;
     for (int64_t W = 1; W <= 9; W++)
         for (int64_t H = 1; H <= W; H++) {
-            mert_cutter *c = mert_cutter_new(W, H, STRIDE, FIELD, &e);
+            mert_chunker *c = mert_chunker_new(W, H, STRIDE, FIELD, &e);
             CHECK(c);
             for (int64_t L = 0; L < 120; L++)
                 CHECK(cut(c, W, H, L, 1) && cut(c, W, H, L, 5) && cut(c, W, H, L, 31) && cut(c, W, H, L, LONGEST));
-            mert_cutter_free(c);
+            mert_chunker_free(c);
         }
 }
 
@@ -119,12 +119,12 @@ static float said(int64_t k, int64_t t, int64_t d)
 static int join(mert_join how, int64_t W, int64_t H, int64_t T)
 {
     mert_error e;
-    mert_joiner *j = mert_joiner_new(how, W, 2, &e);
+    mert_overlap *j = mert_overlap_new(how, W, 2, &e);
     taken got = {.n = 0};
     float want[LONGEST][2], window[64];
     int64_t end = 0, k = 0;
     int good = j != NULL;
-    mert_joiner_begin(j);
+    mert_overlap_begin(j);
     for (int64_t first = 0; good && end < T; first += H, k++) {
         int64_t n = T < W ? T : W;
         if (first + W > T)
@@ -137,13 +137,13 @@ static int join(mert_join how, int64_t W, int64_t H, int64_t T)
                                                                 : 2 * (t - first) >= end - first;
                 want[t][d] = (float)((a < 1 ? (1 - a) * want[t][d] : 0) + a * said(k, t, d));
             }
-        good = !mert_joiner_add(j, first, window, n, take, &got, &e) && got.n == (k ? first : 0);
+        good = !mert_overlap_add(j, first, window, n, take, &got, &e) && got.n == (k ? first : 0);
         end = first + n;
     }
-    good = good && !mert_joiner_end(j, take, &got, &e) && got.n == T;
+    good = good && !mert_overlap_end(j, take, &got, &e) && got.n == T;
     for (int64_t i = 0; good && i < 2 * T; i++)
         good = fabsf(got.x[i] - want[i / 2][i % 2]) <= (how == MERT_JOIN_FADE ? 5e-3f : 0);
-    mert_joiner_free(j);
+    mert_overlap_free(j);
     return good;
 }
 

@@ -105,7 +105,7 @@ static int on_failed(void *self, const char *key, int64_t row, mert_error *e)
 
 static const mert_stage stage = {
     .stream = on_stream, .begin = begin, .frames = frames, .end = end, .finish = finish};
-static const mert_tap tap = {.failed = on_failed};
+static const mert_observer tap = {.failed = on_failed};
 
 static int open_model(accumulating *a, mert_error *e)
 {

@@ -105,7 +105,7 @@ static void say_disk(const mert_session *s, const mert_budget *b)
     row_bytes("together", b->checkpoint * (double)b->checkpoints + pcm, "");
 }
 
-int seeing_plan(const mert_session *s, int ranks, mert_sharding sharding, const char *offload)
+int watch_plan(const mert_session *s, int ranks, mert_sharding sharding, const char *offload)
 {
     mert_error e = {{0}};
     mert_budget b;
@@ -136,7 +136,7 @@ static void say_value(const mert_compared *v)
            v->reference + v->band, v->outside ? "   outside" : "");
 }
 
-int seeing_compare(const char *save, const char *reference)
+int watch_compare(const char *save, const char *reference)
 {
     mert_error e = {{0}};
     mert_log_comparison c;

@@ -1,15 +1,15 @@
 /* What mert-train says of a run that it does not do: what it would take (--plan), and whether it is on track
  * (--compare). Both on standard output. */
-#ifndef MERT_TRAIN_SEEING_H
-#define MERT_TRAIN_SEEING_H
+#ifndef MERT_TRAIN_WATCH_H
+#define MERT_TRAIN_WATCH_H
 
 #include "libcommon/train/monitor/budget.h"
 #include "libcommon/train/session.h"
 
 /* s: recipe and corpora, opened. Returns the exit status. */
-int seeing_plan(const mert_session *s, int ranks, mert_sharding sharding, const char *offload);
+int watch_plan(const mert_session *s, int ranks, mert_sharding sharding, const char *offload);
 
 /* The run in the folder `save` against the log of another one. Exit status 0: on track. */
-int seeing_compare(const char *save, const char *reference);
+int watch_compare(const char *save, const char *reference);
 
 #endif

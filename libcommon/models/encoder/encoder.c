@@ -138,7 +138,7 @@ size_t mert_encoder_memory(const mert_encoder *m)
 
 static int dropping(const mert_encoder *m, double p)
 {
-    return m->regime.training && p > 0;
+    return m->options.training && p > 0;
 }
 
 /* ---- weights in the order that products want ---- */
@@ -146,7 +146,7 @@ static int dropping(const mert_encoder *m, double p)
 static void pack(mert_encoder *m)
 {
     const mert_config *c = m->c;
-    if (m->fresh && !m->regime.training) /* an update may lie between an evaluation and this */
+    if (m->fresh && !m->options.training) /* an update may lie between an evaluation and this */
         return;
     for (int i = 0; i < c->convs; i++) {
         const float *w = i ? m->ordered[i] : mert_weight(m, m->conv[0].w);
@@ -159,14 +159,14 @@ static void pack(mert_encoder *m)
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
                      .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,
                      .kernel = c->pos_kernel);
-    m->fresh = !m->regime.training;
+    m->fresh = !m->options.training;
 }
 
 /* ---- steps 2 to 4: penalty, norm, projection, mask ---- */
 
 static int narrowing(const mert_encoder *m)
 {
-    return m->regime.training && m->regime.narrow;
+    return m->options.training && m->options.narrow;
 }
 
 static float *projection_forward(mert_encoder *m, const float *cqt)
@@ -194,8 +194,8 @@ static float *projection_forward(mert_encoder *m, const float *cqt)
                     .columns = J, .eps = (float)c->eps);
     mert_linear(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w),
                 mert_weight(m, m->projection.b), NULL, 0, NULL, m->projected.now);
-    if (dropping(m, m->regime.input_dropout))
-        mert_dropout(m->ops, .x = m->projected.now, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
+    if (dropping(m, m->options.input_dropout))
+        mert_dropout(m->ops, .x = m->projected.now, .B = m->B, .n = m->T * c->width, .p = m->options.input_dropout,
                      .key = mert_encoder_key(m, SITE_FEATURES));
     if (mert_corruption_forward(m, m->projected.now))
         return NULL;
@@ -208,11 +208,11 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
 {
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs];
-    float *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C), mult = (float)m->regime.feature_grad_mult;
+    float *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C), mult = (float)m->options.feature_grad_mult;
     if (mert_corruption_backward(m, d) || m->memory.failed)
         return;
-    if (dropping(m, m->regime.input_dropout))
-        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->regime.input_dropout,
+    if (dropping(m, m->options.input_dropout))
+        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->options.input_dropout,
                      .key = mert_encoder_key(m, SITE_FEATURES));
     mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w), d,
                          mert_gradient(m, m->projection.w), mert_gradient(m, m->projection.b), dj, 0);
@@ -264,8 +264,8 @@ static float *position_forward(mert_encoder *m, const float *x)
         mert_layer_norm(m->ops, .y = y, .x = sum, .w = mert_weight(m, m->encoder_norm.w),
                         .b = mert_weight(m, m->encoder_norm.b), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
                         .rows = n, .columns = D, .eps = (float)c->eps);
-    if (dropping(m, m->regime.dropout))
-        mert_dropout(m->ops, .x = y, .B = m->B, .n = m->T * D, .p = m->regime.dropout,
+    if (dropping(m, m->options.dropout))
+        mert_dropout(m->ops, .x = y, .B = m->B, .n = m->T * D, .p = m->options.dropout,
                      .key = mert_encoder_key(m, SITE_INPUT));
     mert_kept_close(m, &m->pos_pre);
     mert_kept_close(m, &m->pos_sum);
@@ -285,8 +285,8 @@ static void position_backward(mert_encoder *m, float *d)
         mert_kept_again(m, &m->pos_sum);
     if (m->memory.failed)
         return;
-    if (dropping(m, m->regime.dropout))
-        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * D, .p = m->regime.dropout,
+    if (dropping(m, m->options.dropout))
+        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * D, .p = m->options.dropout,
                      .key = mert_encoder_key(m, SITE_INPUT));
     if (!c->pre_ln)
         mert_layer_norm_backward(m->ops, .dx = d, .dw = mert_gradient(m, m->encoder_norm.w),
@@ -307,11 +307,11 @@ static void position_backward(mert_encoder *m, float *d)
 
 /* ---- the whole ---- */
 
-static int prepare(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T, mert_error *e)
+static int prepare(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L, int64_t T, mert_error *e)
 {
     const mert_config *c = m->c;
     int64_t all = mert_config_frames(c, L);
-    m->regime = *r;
+    m->options = *r;
     m->B = B;
     m->L = L;
     m->T = T ? T : all;
@@ -341,7 +341,7 @@ static float *layer_forward(mert_encoder *m, int i, float *y)
     return out;
 }
 
-const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T,
+const float *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L, int64_t T,
                                   const float *x, const mert_corruption *corruption, const float *cqt,
                                   const mert_layer_tap *tap, mert_error *e)
 {
@@ -366,7 +366,7 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t
     if (!c->pre_ln)
         mert_parts_done(m->parts, mert_part_last(m->parts), 0);
     for (int i = 0; i < 2; i++) /* where inputs of layers stay, each has its own memory */
-        m->turn[i] = m->regime.training && !m->regime.narrow ? NULL : mert_take(m, n);
+        m->turn[i] = m->options.training && !m->options.narrow ? NULL : mert_take(m, n);
     for (int i = 0; i < c->layers; i++) {
         if (tap && tap->give(tap->self, i, y))
             return y;

@@ -11,14 +11,14 @@
 typedef struct mert_encoder mert_encoder;
 
 /* How a batch is run when training; all zero for inference. */
-typedef struct mert_regime {
+typedef struct mert_forward_options {
     int training;                 /* keep what the backward pass needs */
     double dropout, attention_dropout, activation_dropout, input_dropout, feature_dropout, layerdrop;
     double feature_grad_mult;     /* the extractor's gradient is multiplied by this */
     int recompute;                /* keep less: layers and extractor run again before their backward passes */
     int narrow;                   /* what is kept is rounded to bfloat16 until it is used */
     uint64_t seed, update, micro_batch; /* what random numbers are keyed by (A4), with row, layer and place in it */
-} mert_regime;
+} mert_forward_options;
 
 /* weights, gradients: device arrays [layout->size]; gradients NULL for inference. The layout must
  * outlive the encoder. */
@@ -49,7 +49,7 @@ typedef struct mert_layer_tap {
  * none; what it points to must stay until the backward pass. cqt: device [B, T, cqt_input_bins] for models with
  * cqt_input, else NULL. Returns the last hidden state, device [B, T, D] (owned by the encoder, valid until the next
  * call), NULL on error. tap: NULL, or who wants the hidden states. */
-const float *mert_encoder_forward(mert_encoder *m, const mert_regime *r, int64_t B, int64_t L, int64_t T,
+const float *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L, int64_t T,
                                   const float *x, const mert_corruption *corruption, const float *cqt,
                                   const mert_layer_tap *tap, mert_error *e);
 /* device [1]: sum of squares of the extractor's output [B, T, C] of the last forward; features_pen is its mean. */

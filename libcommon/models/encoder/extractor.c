@@ -106,9 +106,9 @@ static void take(mert_encoder *m, int narrow)
 
 void mert_extractor_forward(mert_encoder *m, float *features)
 {
-    int stays = m->regime.training && !m->regime.recompute;
+    int stays = m->options.training && !m->options.recompute;
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    take(m, stays && m->regime.narrow);
+    take(m, stays && m->options.narrow);
     if (stays)
         mark = mert_arena_here(&m->memory);
     for (int i = 1; i < m->c->convs; i++)
@@ -157,11 +157,11 @@ void mert_extractor_backward(mert_encoder *m, float *d)
 {
     int last = m->c->convs - 1;
     mert_arena_mark mark;
-    if (m->regime.recompute) {
+    if (m->options.recompute) {
         take(m, 0);
         run(m, NULL);
     }
-    for (int i = 1; i <= last && !m->regime.recompute; i++)
+    for (int i = 1; i <= last && !m->options.recompute; i++)
         mert_kept_again(m, &m->conv_out[i]);
     mark = mert_arena_here(&m->memory);
     /* through layer i's norm and GELU, from the product after it, i + 1 */

@@ -56,7 +56,7 @@ static void norm_backward(mert_encoder *m, weight_bias p, const float *x, const 
 
 static void dropout(mert_encoder *m, float *x, int64_t width, double p, uint32_t where)
 {
-    if (m->regime.training && p > 0)
+    if (m->options.training && p > 0)
         mert_dropout(m->ops, .x = x, .B = m->B, .n = m->T * width, .p = p, .key = mert_encoder_key(m, where));
 }
 
@@ -65,7 +65,7 @@ static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const float *
                        uint32_t where, float *y)
 {
     int64_t n = m->B * m->T * m->c->width;
-    if (m->residual_scale == 1.0f && !(m->regime.training && rate > 0)) {
+    if (m->residual_scale == 1.0f && !(m->options.training && rate > 0)) {
         linear(m, p, in, m->c->width, x, residual, y);
         return;
     }
@@ -77,11 +77,11 @@ static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const float *
 int mert_layer_dropped(const mert_encoder *m, int i)
 {
     mert_random r;
-    if (!m->regime.training || m->regime.layerdrop <= 0)
+    if (!m->options.training || m->options.layerdrop <= 0)
         return 0;
-    r = mert_random_key(m->regime.seed, MERT_FOR_LAYERDROP, m->regime.update << 20 | m->regime.micro_batch, (uint32_t)i,
-                        SITE_LAYERDROP);
-    return mert_random_uniform(&r, 0) < m->regime.layerdrop;
+    r = mert_random_key(m->options.seed, MERT_FOR_LAYERDROP, m->options.update << 20 | m->options.micro_batch,
+                        (uint32_t)i, SITE_LAYERDROP);
+    return mert_random_uniform(&r, 0) < m->options.layerdrop;
 }
 
 /* ---- what stays, and what follows from it ---- */
@@ -137,7 +137,7 @@ static void make_in2(mert_encoder *m, int i, layer_record *r)
 static void make_h(mert_encoder *m, int i, layer_record *r)
 {
     mert_gelu(m->ops, .y = r->h, .x = r->pre.now, .n = m->B * m->T * m->c->ffn);
-    dropout(m, r->h, m->c->ffn, m->regime.activation_dropout, site(i, IN_FFN));
+    dropout(m, r->h, m->c->ffn, m->options.activation_dropout, site(i, IN_FFN));
 }
 
 /* The layer, into memory that has been taken. out NULL: its output is not wanted. */
@@ -149,19 +149,19 @@ static void run(mert_encoder *m, int i, layer_record *r, float *out)
     linear(m, p->q, D, D, r->in1, NULL, r->q.now);
     linear(m, p->k, D, D, r->in1, NULL, r->k.now);
     linear(m, p->v, D, D, r->in1, NULL, r->v.now);
-    mert_attention(m->ops, .out = r->attended.now, .lse = r->lse, .largest = m->regime.training ? m->largest : NULL,
+    mert_attention(m->ops, .out = r->attended.now, .lse = r->lse, .largest = m->options.training ? m->largest : NULL,
                    .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D,
                    .scale = (float)(1.0 / sqrt((double)(D / H))),
-                   .p = m->regime.training ? m->regime.attention_dropout : 0,
+                   .p = m->options.training ? m->options.attention_dropout : 0,
                    .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
-    branch_end(m, p->out, D, r->attended.now, r->x.now, m->regime.dropout, site(i, AFTER_ATTENTION), r->s1.now);
+    branch_end(m, p->out, D, r->attended.now, r->x.now, m->options.dropout, site(i, AFTER_ATTENTION), r->s1.now);
     make_in2(m, i, r);
     linear(m, p->fc1, D, F, r->in2, NULL, r->pre.now);
     make_h(m, i, r);
     if (!m->c->pre_ln)
-        branch_end(m, p->fc2, F, r->h, r->in2, m->regime.dropout, site(i, AFTER_FFN), r->s2.now);
+        branch_end(m, p->fc2, F, r->h, r->in2, m->options.dropout, site(i, AFTER_FFN), r->s2.now);
     else if (out)
-        branch_end(m, p->fc2, F, r->h, r->s1.now, m->regime.dropout, site(i, AFTER_FFN), out);
+        branch_end(m, p->fc2, F, r->h, r->s1.now, m->options.dropout, site(i, AFTER_FFN), out);
     if (!m->c->pre_ln && out)
         norm(m, p->norm2, r->s2.now, out, r->mean_s2, r->rstd_s2);
 }
@@ -169,7 +169,7 @@ static void run(mert_encoder *m, int i, layer_record *r, float *out)
 void mert_layer_forward(mert_encoder *m, int i, float *x, layer_record *r, float *out)
 {
     int64_t n = m->B * m->T;
-    int narrow = m->regime.training && m->regime.narrow, stays = m->regime.training && !m->regime.recompute;
+    int narrow = m->options.training && m->options.narrow, stays = m->options.training && !m->options.recompute;
     mert_arena_mark mark;
     r->x = (mert_kept){.now = x};
     if (narrow)
@@ -195,14 +195,14 @@ void mert_layer_forward(mert_encoder *m, int i, float *x, layer_record *r, float
 static void bring_back(mert_encoder *m, int i, layer_record *r)
 {
     mert_kept_again(m, &r->x);
-    if (m->regime.recompute)
+    if (m->options.recompute)
         take_kept(m, r, 0);
     else
         each_kept(m, r, mert_kept_again);
     take_rest(m, r);
     if (m->memory.failed)
         return;
-    if (m->regime.recompute) {
+    if (m->options.recompute) {
         run(m, i, r, NULL);
         return;
     }
@@ -219,13 +219,13 @@ static float *branch_gradient(mert_encoder *m, float *d, uint32_t where)
 {
     int64_t n = m->B * m->T * m->c->width;
     float *copy;
-    if (m->regime.dropout <= 0)
+    if (m->options.dropout <= 0)
         return d;
     copy = mert_take(m, n);
     if (!copy)
         return NULL;
     mert_copy(m->ops, .to = copy, .from = d, .n = n);
-    dropout(m, copy, m->c->width, m->regime.dropout, where);
+    dropout(m, copy, m->c->width, m->options.dropout, where);
     return copy;
 }
 
@@ -239,7 +239,7 @@ static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const fl
     if (!end)
         return;
     linear_backward(m, p->fc2, F, D, r->h, end, dh, 0);
-    dropout(m, dh, F, m->regime.activation_dropout, site(i, IN_FFN));
+    dropout(m, dh, F, m->options.activation_dropout, site(i, IN_FFN));
     mert_gelu_backward(m->ops, .dx = dh, .dy = dh, .x = r->pre.now, .n = n * F);
     linear_backward(m, p->fc1, D, F, in, dh, dx, add);
 }
@@ -257,7 +257,7 @@ static void attention_backward(mert_encoder *m, int i, const layer_record *r, co
     linear_backward(m, p->out, D, D, r->attended.now, end, da, 0);
     mert_attention_backward(m->ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = r->attended.now, .lse = r->lse,
                             .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H,
-                            .ld = D, .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->regime.attention_dropout,
+                            .ld = D, .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->options.attention_dropout,
                             .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
     linear_backward(m, p->q, D, D, in, dq, dx, add);
     linear_backward(m, p->k, D, D, in, dk, dx, 1);

@@ -1,11 +1,10 @@
-/* A training pass under way: what encoder.c and its steps (extractor.c, corruption.c, layer.c)
- * work on.
+/* A training pass under way: what encoder.c and its steps (extractor.c, corruption.c, layer.c) work on.
  *
  * Memory is one stack (nn/arena.h): the forward pass leaves on it what the backward pass needs, which takes it down
  * again from the top, with its own gradients above. What is cheap to compute again is not left there: the first
- * convolution's output, GELU of what is there, a LayerNorm's output. With regime.recompute nothing of the extractor and
- * only its input of a layer is there: both are run again. Either way each result comes of the same operations on the
- * same numbers, so that the gradients are the same bit for bit. */
+ * convolution's output, GELU of what is there, a LayerNorm's output. With options.recompute nothing of the extractor
+ * and only its input of a layer is there: both are run again. Either way each result comes of the same operations on
+ * the same numbers, so that the gradients are the same bit for bit. */
 #ifndef MERT_ENCODER_STATE_H
 #define MERT_ENCODER_STATE_H
 
@@ -19,7 +18,7 @@ typedef struct weight_bias { int64_t w, b; } weight_bias;
 
 typedef struct layer_parameters { weight_bias q, k, v, out, norm1, fc1, fc2, norm2; } layer_parameters;
 
-/* A tensor of the forward pass that stays for the backward pass: `now` as it is, or (regime.narrow) as bfloat16, and
+/* A tensor of the forward pass that stays for the backward pass: `now` as it is, or (options.narrow) as bfloat16, and
  * then `now` is there only while it is computed or used. */
 typedef struct mert_kept {
     float *now;
@@ -34,7 +33,7 @@ typedef struct layer_record {
     mert_arena_mark before;       /* of the stack */
     mert_kept x;
     float *mean_s2, *rstd_s2;     /* with post-LN */
-    /* what stays unless regime.recompute */
+    /* what stays unless options.recompute */
     mert_kept q, k, v, attended, s1, pre, s2;
     float *lse;
     /* what follows from these */
@@ -60,7 +59,7 @@ struct mert_encoder {
     float *largest;               /* score of any attention of the last forward pass (training) */
 
     mert_arena memory;
-    mert_regime regime;
+    mert_forward_options options;
 
     /* the last forward pass */
     int64_t B, L, T, conv_T[MERT_CONV_MAX + 1];
@@ -80,7 +79,7 @@ enum { IN_ATTENTION, AFTER_ATTENTION, IN_FFN, AFTER_FFN };
 
 static inline mert_dropout_key mert_encoder_key(const mert_encoder *m, uint32_t site)
 {
-    return (mert_dropout_key){m->regime.seed, m->regime.update << 20 | m->regime.micro_batch, site};
+    return (mert_dropout_key){m->options.seed, m->options.update << 20 | m->options.micro_batch, site};
 }
 
 /* x, d: [B*T, D], in place. -1: no memory. */

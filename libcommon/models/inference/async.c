@@ -5,7 +5,7 @@
 
 enum state { IDLE, SUBMITTED, READY };
 
-struct mert_relay {
+struct mert_async {
     mert_inference *m;
     int threaded;
     pthread_t thread;
@@ -24,7 +24,7 @@ struct mert_relay {
 
 static void *thread_main(void *arg)
 {
-    mert_relay *a = arg;
+    mert_async *a = arg;
     pthread_mutex_lock(&a->lock);
     for (;;) {
         int bad;
@@ -51,9 +51,9 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-mert_relay *mert_relay_new(mert_inference *m, int threaded, mert_error *e)
+mert_async *mert_async_new(mert_inference *m, int threaded, mert_error *e)
 {
-    mert_relay *a = calloc(1, sizeof *a);
+    mert_async *a = calloc(1, sizeof *a);
     if (!a) {
         mert_fail(e, "out of memory");
         return NULL;
@@ -64,14 +64,14 @@ mert_relay *mert_relay_new(mert_inference *m, int threaded, mert_error *e)
     pthread_cond_init(&a->changed, NULL);
     if (threaded && pthread_create(&a->thread, NULL, thread_main, a)) {
         a->threaded = 0;
-        mert_relay_free(a);
+        mert_async_free(a);
         mert_fail(e, "cannot start a thread");
         return NULL;
     }
     return a;
 }
 
-void mert_relay_free(mert_relay *a)
+void mert_async_free(mert_async *a)
 {
     if (!a)
         return;
@@ -87,7 +87,7 @@ void mert_relay_free(mert_relay *a)
     free(a);
 }
 
-void mert_relay_submit(mert_relay *a, const float *pcm, int64_t n)
+void mert_async_submit(mert_async *a, const float *pcm, int64_t n)
 {
     a->pcm = pcm; /* while idle, the thread does not look */
     a->n = n;
@@ -102,7 +102,7 @@ void mert_relay_submit(mert_relay *a, const float *pcm, int64_t n)
     pthread_mutex_unlock(&a->lock);
 }
 
-int mert_relay_ready(mert_relay *a)
+int mert_async_ready(mert_async *a)
 {
     int ready;
     pthread_mutex_lock(&a->lock);
@@ -111,7 +111,7 @@ int mert_relay_ready(mert_relay *a)
     return ready;
 }
 
-int mert_relay_take(mert_relay *a, const float **rows, int64_t *n_rows, mert_error *e)
+int mert_async_take(mert_async *a, const float **rows, int64_t *n_rows, mert_error *e)
 {
     pthread_mutex_lock(&a->lock);
     while (a->state != READY)
@@ -130,7 +130,7 @@ int mert_relay_take(mert_relay *a, const float **rows, int64_t *n_rows, mert_err
     return 0;
 }
 
-void mert_relay_release(mert_relay *a)
+void mert_async_release(mert_async *a)
 {
     pthread_mutex_lock(&a->lock);
     a->held = 0;

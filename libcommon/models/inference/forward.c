@@ -36,22 +36,22 @@ struct mert_forward {
     mert_arena clip, scratch;     /* the first convolution with the clip's norm; what a run needs */
 };
 
-/* ---- taking the weights ----
+/* ---- loading the weights ----
  *
  * One walk over the model, three uses: without a base it only counts, with a packed file as the base it finds
  * everything in its place, with new memory as the base and weights to take it fills it. */
 
-typedef struct taking {
+typedef struct weight_loader {
     mert_forward *f;
     const mert_weights *from;     /* NULL: nothing is written */
     float *base;                  /* device; NULL: nothing is there */
     int64_t at;
     float *ordered;               /* device: a convolution's weights on the way to their panels */
     int bad;
-} taking;
+} weight_loader;
 
 /* The next n floats of the block; the gap behind them is zero. */
-static float *place(taking *t, int64_t n)
+static float *place(weight_loader *t, int64_t n)
 {
     int64_t at = t->at, end = at + n;
     t->at = (end + 15) / 16 * 16;
@@ -62,7 +62,7 @@ static float *place(taking *t, int64_t n)
 
 /* The parameter where the device can read it; NULL: nothing is to be taken, or there is no memory. Give back with
  * done(). */
-static const float *begin(taking *t, const mert_parameter **p, const char *name)
+static const float *begin(weight_loader *t, const mert_parameter **p, const char *name)
 {
     const float *x;
     if (!t->from)
@@ -75,14 +75,14 @@ static const float *begin(taking *t, const mert_parameter **p, const char *name)
     return x;
 }
 
-static void done(taking *t, const mert_parameter *p, const float *x)
+static void done(weight_loader *t, const mert_parameter *p, const float *x)
 {
     t->f->ops->unshare(t->f->ops, x);
     mert_weights_forget(t->from, p);
 }
 
 /* n numbers as they are. */
-__attribute__((format(printf, 3, 4))) static float *take(taking *t, int64_t n, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static float *take(weight_loader *t, int64_t n, const char *format, ...)
 {
     const mert_parameter *p;
     const float *x;
@@ -99,7 +99,7 @@ __attribute__((format(printf, 3, 4))) static float *take(taking *t, int64_t n, c
     return to;
 }
 
-static norm take_norm(taking *t, int64_t n, const char *name)
+static norm take_norm(weight_loader *t, int64_t n, const char *name)
 {
     const float *w = take(t, n, "%s.weight", name);
     return (norm){w, take(t, n, "%s.bias", name)};
@@ -111,7 +111,8 @@ static int64_t packed_floats(const mert_forward *f, int64_t n, int64_t k)
 }
 
 /* Weights [n, k], packed. */
-__attribute__((format(printf, 4, 5))) static float *take_packed(taking *t, int64_t n, int64_t k, const char *format,
+__attribute__((format(printf, 4, 5))) static float *take_packed(weight_loader *t, int64_t n, int64_t k,
+                                                                  const char *format,
                                                                 ...)
 {
     const mert_parameter *p;
@@ -129,14 +130,14 @@ __attribute__((format(printf, 4, 5))) static float *take_packed(taking *t, int64
     return to;
 }
 
-static linear take_linear(taking *t, int64_t out, int64_t in, const char *name)
+static linear take_linear(weight_loader *t, int64_t out, int64_t in, const char *name)
 {
     const float *w = take_packed(t, out, in, "%s.weight", name);
     return (linear){w, take(t, out, "%s.bias", name), t->f->packing};
 }
 
 /* Conv weights [O, C, K] with the tap before the channel, as rows of overlapping windows want them. */
-static void take_conv(taking *t, int i)
+static void take_conv(weight_loader *t, int i)
 {
     mert_forward *f = t->f;
     const mert_config *c = &f->c;
@@ -172,7 +173,7 @@ static void take_conv(taking *t, int i)
     f->conv[i].packing = C == 1 ? MERT_PACKED_F32 : f->packing;
 }
 
-static void take_position(taking *t)
+static void take_position(weight_loader *t)
 {
     mert_forward *f = t->f;
     int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel, packed = packed_floats(f, Cg, K * Cg);
@@ -188,7 +189,7 @@ static void take_position(taking *t)
     done(t, p, v);
 }
 
-static void take_layer(taking *t, int i)
+static void take_layer(weight_loader *t, int i)
 {
     static const char *const parts[] = {"q", "k", "v"};
     layer *l = &t->f->layers[i];
@@ -215,7 +216,7 @@ static void take_layer(taking *t, int i)
     l->norm2 = take_norm(t, D, name);
 }
 
-static void walk(taking *t)
+static void load_all(weight_loader *t)
 {
     mert_forward *f = t->f;
     const mert_config *c = &f->c;
@@ -258,11 +259,11 @@ static int taps_have_length(const mert_weights *w, mert_error *e)
 
 static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
 {
-    taking t = {.f = f};
+    weight_loader t = {.f = f};
     int bad = 0;
-    walk(&t);
+    load_all(&t);
     f->size = t.at;
-    t = (taking){.f = f};
+    t = (weight_loader){.f = f};
     if (w->packed) {
         if (w->packed_as != f->packing)
             return mert_fail(e, "packed for products in %s, and %s is asked for (--precision)",
@@ -273,7 +274,7 @@ static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
                              (long long)f->size);
         f->mapped = f->ops->share(f->ops, w->packed, (size_t)f->size * sizeof(float));
         t.base = (float *)(uintptr_t)f->mapped; /* read alone: there is nothing to take */
-        walk(&t);
+        load_all(&t);
         t.bad = !f->mapped;
     } else if (taps_have_length(w, e)) {
         return -1;
@@ -283,7 +284,7 @@ static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
         t.ordered = mert_ops_floats(f->ops, largest_conv(&f->c));
         t.bad = !t.base || !t.ordered;
         if (!t.bad)
-            walk(&t);
+            load_all(&t);
         if (f->ops->wait(f->ops, e))
             bad = -1;
         f->ops->release(f->ops, t.ordered);

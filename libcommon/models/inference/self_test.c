@@ -79,7 +79,7 @@ static float *sane_answer(const mert_weights *w, const float *pcm, int64_t L, me
     return hidden;
 }
 
-int mert_known_answer_sane(const mert_weights *w, mert_error *e)
+int mert_self_test_sane(const mert_weights *w, mert_error *e)
 {
     int64_t L;
     float *pcm = make_pcm(&w->layout.config, &L), *hidden;
@@ -91,7 +91,7 @@ int mert_known_answer_sane(const mert_weights *w, mert_error *e)
     return hidden ? 0 : -1;
 }
 
-int mert_known_answer_save(const mert_weights *w, const char *dir, mert_error *e)
+int mert_self_test_save(const mert_weights *w, const char *dir, mert_error *e)
 {
     const mert_config *c = &w->layout.config;
     int64_t L;
@@ -128,7 +128,7 @@ typedef struct known {
     int64_t L, n;
 } known;
 
-static const mert_tensor *find(const known *k, const char *name, mert_element type, int ndim, mert_error *e)
+static const mert_tensor *find(const known *k, const char *name, mert_dtype type, int ndim, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(k->file, name);
     if (t && t->type == type && t->ndim == ndim && t->elements > 0)
@@ -140,7 +140,7 @@ static const mert_tensor *find(const known *k, const char *name, mert_element ty
 /* Everything into memory: nothing in a safetensors file is aligned for sure. */
 static void *copy(const mert_tensor *t)
 {
-    size_t bytes = (size_t)t->elements * mert_element_size(t->type);
+    size_t bytes = (size_t)t->elements * mert_dtype_size(t->type);
     void *p = malloc(bytes);
     if (p)
         memcpy(p, t->data, bytes);
@@ -198,7 +198,7 @@ static int compare(const known *k, const float *got, int64_t states, int64_t D, 
     return 0;
 }
 
-int mert_known_answer_check(const mert_weights *w, const char *dir, double *worst, mert_error *e)
+int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, mert_error *e)
 {
     const mert_config *c = &w->layout.config;
     char *path = mert_path_join(dir, file_name);

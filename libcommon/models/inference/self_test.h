@@ -7,8 +7,8 @@
  *     hidden  F32 [N+1, F, D]  all hidden states of these
  *
  * transformers and fairseq do not look at the file. */
-#ifndef MERT_KNOWN_ANSWER_H
-#define MERT_KNOWN_ANSWER_H
+#ifndef MERT_SELF_TEST_H
+#define MERT_SELF_TEST_H
 
 #include "libcommon/models/weights.h"
 
@@ -19,11 +19,11 @@
 #define MERT_ANSWER_HALF_TOLERANCE 2e-2
 
 /* Computes it on the CPU and writes it by F4. A model that answers with something else than finite numbers is refused. */
-int mert_known_answer_save(const mert_weights *w, const char *dir, mert_error *e);
+int mert_self_test_save(const mert_weights *w, const char *dir, mert_error *e);
 /* 1: the model answers as it did; *worst: the largest difference, relative. 0: there is none. -1: another answer, other
  * weights, or a file that makes no sense. */
-int mert_known_answer_check(const mert_weights *w, const char *dir, double *worst, mert_error *e);
+int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, mert_error *e);
 /* Without a file: whether the model answers the same input with finite numbers. -1: it does not. */
-int mert_known_answer_sane(const mert_weights *w, mert_error *e);
+int mert_self_test_sane(const mert_weights *w, mert_error *e);
 
 #endif

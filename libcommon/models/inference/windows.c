@@ -5,7 +5,7 @@
 
 /* ---- cutting ---- */
 
-struct mert_cutter {
+struct mert_chunker {
     int64_t window, hop, stride, field;
     int64_t total;          /* samples of the clip so far */
     int64_t base, held;     /* pcm[0] is sample `base` of the clip; how many there are */
@@ -14,24 +14,24 @@ struct mert_cutter {
     float *pcm;
 };
 
-mert_cutter *mert_cutter_new(int64_t window, int64_t hop, int64_t stride, int64_t field, mert_error *e)
+mert_chunker *mert_chunker_new(int64_t window, int64_t hop, int64_t stride, int64_t field, mert_error *e)
 {
-    mert_cutter *c = calloc(1, sizeof *c);
+    mert_chunker *c = calloc(1, sizeof *c);
     if (c) {
-        *c = (mert_cutter){.window = window, .hop = hop, .stride = stride, .field = field};
+        *c = (mert_chunker){.window = window, .hop = hop, .stride = stride, .field = field};
         c->room = 2 * (window * stride +
                        field); /* half of it is ever needed: it is moved once per window, not per sample */
         c->pcm = malloc((size_t)c->room * sizeof *c->pcm);
     }
     if (!c || !c->pcm) {
-        mert_cutter_free(c);
+        mert_chunker_free(c);
         mert_fail(e, "out of memory for windows of %lld frames", (long long)window);
         return NULL;
     }
     return c;
 }
 
-void mert_cutter_free(mert_cutter *c)
+void mert_chunker_free(mert_chunker *c)
 {
     if (!c)
         return;
@@ -39,23 +39,23 @@ void mert_cutter_free(mert_cutter *c)
     free(c);
 }
 
-void mert_cutter_begin(mert_cutter *c)
+void mert_chunker_begin(mert_chunker *c)
 {
     c->total = c->base = c->held = c->next = c->end = 0;
 }
 
-int64_t mert_cutter_samples(const mert_cutter *c)
+int64_t mert_chunker_samples(const mert_chunker *c)
 {
     return c->total;
 }
 
-static int64_t frames_so_far(const mert_cutter *c)
+static int64_t frames_so_far(const mert_chunker *c)
 {
     return c->total < c->field ? 0 : (c->total - c->field) / c->stride + 1;
 }
 
 /* Whichever window comes next, it begins no earlier than a last window would begin if the clip ended here. */
-static void forget(mert_cutter *c)
+static void forget(mert_chunker *c)
 {
     int64_t last = frames_so_far(c) - c->window, from;
     if (last > c->next)
@@ -68,7 +68,7 @@ static void forget(mert_cutter *c)
     c->base = from;
 }
 
-int64_t mert_cutter_add(mert_cutter *c, const float *pcm, int64_t n)
+int64_t mert_chunker_add(mert_chunker *c, const float *pcm, int64_t n)
 {
     if (c->held == c->room)
         forget(c);
@@ -80,13 +80,13 @@ int64_t mert_cutter_add(mert_cutter *c, const float *pcm, int64_t n)
     return n;
 }
 
-static void give(mert_cutter *c, int64_t first, int64_t n, mert_window *w)
+static void give(mert_chunker *c, int64_t first, int64_t n, mert_window *w)
 {
     *w = (mert_window){.pcm = c->pcm + (first * c->stride - c->base), .n = n, .first = first};
     c->end = first + c->window;
 }
 
-int mert_cutter_next(mert_cutter *c, int ended, mert_window *w)
+int mert_chunker_next(mert_chunker *c, int ended, mert_window *w)
 {
     int64_t T = frames_so_far(c), whole = (c->window - 1) * c->stride + c->field;
     /* The first waits until the clip is known to be longer: a clip of one window is given with all its samples. */
@@ -106,29 +106,29 @@ int mert_cutter_next(mert_cutter *c, int ended, mert_window *w)
 
 /* ---- joining ---- */
 
-struct mert_joiner {
+struct mert_overlap {
     mert_join how;
     int64_t width, room;
     int64_t first, n;   /* the rows that wait: of frames first .. first + n - 1 */
     float *rows;        /* [room, width] */
 };
 
-mert_joiner *mert_joiner_new(mert_join how, int64_t window, int64_t width, mert_error *e)
+mert_overlap *mert_overlap_new(mert_join how, int64_t window, int64_t width, mert_error *e)
 {
-    mert_joiner *j = calloc(1, sizeof *j);
+    mert_overlap *j = calloc(1, sizeof *j);
     if (j) {
-        *j = (mert_joiner){.how = how, .width = width, .room = window};
+        *j = (mert_overlap){.how = how, .width = width, .room = window};
         j->rows = malloc((size_t)(window * width) * sizeof *j->rows);
     }
     if (!j || !j->rows) {
-        mert_joiner_free(j);
+        mert_overlap_free(j);
         mert_fail(e, "out of memory for windows of %lld frames", (long long)window);
         return NULL;
     }
     return j;
 }
 
-void mert_joiner_free(mert_joiner *j)
+void mert_overlap_free(mert_overlap *j)
 {
     if (!j)
         return;
@@ -136,13 +136,13 @@ void mert_joiner_free(mert_joiner *j)
     free(j);
 }
 
-void mert_joiner_begin(mert_joiner *j)
+void mert_overlap_begin(mert_overlap *j)
 {
     j->first = j->n = 0;
 }
 
 /* The n rows that both have, into those that wait. */
-static void blend(mert_joiner *j, const float *later, int64_t n)
+static void blend(mert_overlap *j, const float *later, int64_t n)
 {
     if (j->how == MERT_JOIN_CENTRE) {
         int64_t kept = (n + 1) / 2 * j->width;
@@ -157,7 +157,7 @@ static void blend(mert_joiner *j, const float *later, int64_t n)
     }
 }
 
-int mert_joiner_add(mert_joiner *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self,
+int mert_overlap_add(mert_overlap *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self,
                     mert_error *e)
 {
     int64_t done = j->n ? first - j->first : 0, shared = j->n - done;
@@ -171,7 +171,7 @@ int mert_joiner_add(mert_joiner *j, int64_t first, const float *rows, int64_t n,
     return 0;
 }
 
-int mert_joiner_end(mert_joiner *j, mert_take_rows *take, void *self, mert_error *e)
+int mert_overlap_end(mert_overlap *j, mert_take_rows *take, void *self, mert_error *e)
 {
     int64_t n = j->n;
     j->n = 0;

@@ -18,7 +18,7 @@
 
 /* ---- cutting ---- */
 
-typedef struct mert_cutter mert_cutter;
+typedef struct mert_chunker mert_chunker;
 
 typedef struct mert_window {
     const float *pcm;   /* [n], valid until the next call */
@@ -26,15 +26,15 @@ typedef struct mert_window {
 } mert_window;
 
 /* Frames of a window, frames from one to the next (1 to window); samples per frame, samples that a frame looks at. */
-mert_cutter *mert_cutter_new(int64_t window, int64_t hop, int64_t stride, int64_t field, mert_error *e);
-void mert_cutter_free(mert_cutter *c); /* NULL is fine */
-void mert_cutter_begin(mert_cutter *c); /* a clip begins */
+mert_chunker *mert_chunker_new(int64_t window, int64_t hop, int64_t stride, int64_t field, mert_error *e);
+void mert_chunker_free(mert_chunker *c); /* NULL is fine */
+void mert_chunker_begin(mert_chunker *c); /* a clip begins */
 /* Takes as many of the next n samples as there is room for, at least one where no window waits, and says how many. */
-int64_t mert_cutter_add(mert_cutter *c, const float *pcm, int64_t n);
+int64_t mert_chunker_add(mert_chunker *c, const float *pcm, int64_t n);
 /* 1: a window that is whole; 0: more samples are needed first. ended: no more will come, and the last window is due; 0
  * then means that all were given. */
-int mert_cutter_next(mert_cutter *c, int ended, mert_window *w);
-int64_t mert_cutter_samples(const mert_cutter *c); /* of the clip, so far */
+int mert_chunker_next(mert_chunker *c, int ended, mert_window *w);
+int64_t mert_chunker_samples(const mert_chunker *c); /* of the clip, so far */
 
 /* ---- joining ---- */
 
@@ -43,16 +43,16 @@ int64_t mert_cutter_samples(const mert_cutter *c); /* of the clip, so far */
  * windows are so close that more than two share a frame, each joins what those before it gave together. */
 typedef enum mert_join { MERT_JOIN_CENTRE, MERT_JOIN_FADE } mert_join;
 
-typedef struct mert_joiner mert_joiner;
+typedef struct mert_overlap mert_overlap;
 
 /* width: floats of a frame */
-mert_joiner *mert_joiner_new(mert_join how, int64_t window, int64_t width, mert_error *e);
-void mert_joiner_free(mert_joiner *j); /* NULL is fine */
-void mert_joiner_begin(mert_joiner *j); /* a clip begins: what there was of another is forgotten */
+mert_overlap *mert_overlap_new(mert_join how, int64_t window, int64_t width, mert_error *e);
+void mert_overlap_free(mert_overlap *j); /* NULL is fine */
+void mert_overlap_begin(mert_overlap *j); /* a clip begins: what there was of another is forgotten */
 /* The next window's n rows, from frame `first` on. Rows that no later window can change go to `take`. */
-int mert_joiner_add(mert_joiner *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self,
+int mert_overlap_add(mert_overlap *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self,
                     mert_error *e);
 /* The clip ends: the rest. */
-int mert_joiner_end(mert_joiner *j, mert_take_rows *take, void *self, mert_error *e);
+int mert_overlap_end(mert_overlap *j, mert_take_rows *take, void *self, mert_error *e);
 
 #endif

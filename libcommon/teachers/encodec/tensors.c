@@ -66,7 +66,7 @@ const float *mert_encodec_values(mert_encodec_loader *l, const char *name, const
         mert_fail(l->e, "tensor %s has another shape than this model needs", name);
         return NULL;
     }
-    if (!mert_element_is_real(t->type)) {
+    if (!mert_dtype_is_real(t->type)) {
         mert_fail(l->e, "tensor %s is of type %s, and weights are read from F32, F16, BF16 or F64", name,
                   mert_tensor_type(t));
         return NULL;

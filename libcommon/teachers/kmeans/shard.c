@@ -171,7 +171,7 @@ done:
 }
 
 /* NULL with *bad 0: there is none and there need be none. */
-static const mert_tensor *tensor(const mert_checkpoint *c, const char *name, mert_element type, int64_t rows,
+static const mert_tensor *tensor(const mert_checkpoint *c, const char *name, mert_dtype type, int64_t rows,
                                  int64_t width, int needed, int *bad, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(c, name);

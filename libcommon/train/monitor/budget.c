@@ -37,7 +37,7 @@ static double heads_frames(const mert_recipe *r, double B, double T)
 static double batch_work(const mert_budget *b, const mert_recipe *r, int64_t B, int64_t L)
 {
     double T = (double)mert_config_frames(&b->model, L);
-    return mert_forward_work(&b->model, B, L) + mert_heads_work(&b->model, llround(heads_frames(r, (double)B, T)));
+    return mert_forward_flops(&b->model, B, L) + mert_heads_flops(&b->model, llround(heads_frames(r, (double)B, T)));
 }
 
 /* Forward passes that an update's work is counted as: a backward pass is two, and recomputing is one more. */
@@ -136,14 +136,14 @@ static int silence_make(silence *s, const mert_recipe *r, const mert_config *c, 
 
 static int dry_run(mert_trainer *t, const mert_recipe *r, const mert_config *c, shape train, shape valid, mert_error *e)
 {
-    mert_regime regime = mert_recipe_regime(r);
+    mert_forward_options options = mert_recipe_forward_options(r);
     mert_sums sums = {0};
     silence s;
     int bad;
-    regime.layerdrop = 0;
+    options.layerdrop = 0;
     if (silence_make(&s, r, c, train, 0, e))
         return -1;
-    bad = mert_trainer_accumulate(t, &regime, &s.batch, &sums, e);
+    bad = mert_trainer_accumulate(t, &options, &s.batch, &sums, e);
     silence_free(&s);
     if (bad || !valid.B)
         return bad;
@@ -308,7 +308,7 @@ static int product_pace(double *pace, double patience, mert_error *e)
 
 static int time_crop(mert_trainer *t, const mert_budget *b, const mert_recipe *r, double *pace, mert_error *e)
 {
-    mert_regime regime = mert_recipe_regime(r);
+    mert_forward_options options = mert_recipe_forward_options(r);
     double best = INFINITY;
     silence s;
     int bad = 0;
@@ -317,7 +317,7 @@ static int time_crop(mert_trainer *t, const mert_budget *b, const mert_recipe *r
     for (int run = 0; !bad && run < 3; run++) {
         double began = mert_seconds();
         mert_sums sums = {0};
-        bad = mert_trainer_accumulate(t, &regime, &s.batch, &sums, e);
+        bad = mert_trainer_accumulate(t, &options, &s.batch, &sums, e);
         best = fmin(best, mert_seconds() - began);
     }
     silence_free(&s);

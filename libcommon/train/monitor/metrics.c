@@ -219,7 +219,7 @@ static int rewrite(const char *path, const char *names, int64_t update, mert_err
     return mert_output_commit(o, e);
 }
 
-static int open_file(mert_journal_file *f, const char *save, const char *name, const row *names, int64_t update,
+static int open_file(mert_metrics_file *f, const char *save, const char *name, const row *names, int64_t update,
                      mert_error *e)
 {
     char *text = NULL;
@@ -238,7 +238,7 @@ static int open_file(mert_journal_file *f, const char *save, const char *name, c
     return bad;
 }
 
-int mert_journal_open(mert_journal *j, const char *save, int K, int64_t update, mert_error *e)
+int mert_metrics_open(mert_metrics *j, const char *save, int K, int64_t update, mert_error *e)
 {
     row train, valid;
     memset(j, 0, sizeof *j);
@@ -249,13 +249,13 @@ int mert_journal_open(mert_journal *j, const char *save, int K, int64_t update, 
         !open_file(&j->valid, save, "valid.tsv", &valid, update, e) &&
         !open_file(&j->json, save, "log.jsonl", NULL, update, e))
         return 0;
-    mert_journal_close(j, NULL);
+    mert_metrics_close(j, NULL);
     return -1;
 }
 
-int mert_journal_close(mert_journal *j, mert_error *e)
+int mert_metrics_close(mert_metrics *j, mert_error *e)
 {
-    mert_journal_file *files[] = {&j->log, &j->valid, &j->json};
+    mert_metrics_file *files[] = {&j->log, &j->valid, &j->json};
     int bad = 0;
     for (int i = 0; i < 3; i++) {
         if (files[i]->stream && fclose(files[i]->stream))
@@ -266,12 +266,12 @@ int mert_journal_close(mert_journal *j, mert_error *e)
     return bad;
 }
 
-static int flush(const mert_journal_file *f, mert_error *e)
+static int flush(const mert_metrics_file *f, mert_error *e)
 {
     return fflush(f->stream) || ferror(f->stream) ? mert_fail(e, "%s: cannot write: %s", f->path, strerror(errno)) : 0;
 }
 
-static int write_row(mert_journal *j, const mert_journal_file *tsv, const row *r, const char *kind, mert_error *e)
+static int write_row(mert_metrics *j, const mert_metrics_file *tsv, const row *r, const char *kind, mert_error *e)
 {
     write_tsv(tsv->stream, r);
     write_json(j->json.stream, r, kind);
@@ -319,7 +319,7 @@ static void add_losses(text *t, const mert_sums *s, int K, const double *referen
         add(t, ", mel %.4g", mean(s->mel_mse, s->batches));
 }
 
-int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
+int mert_metrics_train(mert_metrics *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
                        mert_error *e)
 {
     text t = {line, size, 0};
@@ -334,7 +334,7 @@ int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_up
     return write_row(j, &j->log, &columns, "train", e);
 }
 
-int mert_journal_valid(mert_journal *j, const mert_valid_row *r, char *line, size_t size, mert_error *e)
+int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, size_t size, mert_error *e)
 {
     text t = {line, size, 0};
     row columns;

@@ -10,8 +10,8 @@
  * unigram_k (validation) what guesses by the frequencies of the validation's own and of the training's labels would
  * score, neighbours_k what the two nearest unmasked labels tell (neighbours.h); attention_logit is the largest of the
  * interval. */
-#ifndef MERT_JOURNAL_H
-#define MERT_JOURNAL_H
+#ifndef MERT_METRICS_H
+#define MERT_METRICS_H
 
 #include "formats/error.h"
 #include "libcommon/train/trainer.h"
@@ -20,20 +20,20 @@
 #include <stdint.h>
 #include <stdio.h>
 
-typedef struct mert_journal_file {
+typedef struct mert_metrics_file {
     FILE *stream;
     char *path;
-} mert_journal_file;
+} mert_metrics_file;
 
-typedef struct mert_journal {
-    mert_journal_file log, valid, json;
+typedef struct mert_metrics {
+    mert_metrics_file log, valid, json;
     int K;
-} mert_journal;
+} mert_metrics;
 
 /* Opens the files in SAVE and drops rows after `update` (a resumed run writes them again; 0: all but the names). A file
  * whose columns have other names is an error. */
-int mert_journal_open(mert_journal *j, const char *save, int K, int64_t update, mert_error *e);
-int mert_journal_close(mert_journal *j, mert_error *e);
+int mert_metrics_open(mert_metrics *j, const char *save, int K, int64_t update, mert_error *e);
+int mert_metrics_close(mert_metrics *j, mert_error *e);
 
 typedef struct mert_train_row {
     int64_t update, epoch;
@@ -45,7 +45,7 @@ typedef struct mert_train_row {
 } mert_train_row;
 
 /* Writes the row and puts the line for people (K up to 8 codebooks one by one) into line[0..size). */
-int mert_journal_train(mert_journal *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
+int mert_metrics_train(mert_metrics *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
                        mert_error *e);
 
 typedef struct mert_valid_row {
@@ -54,7 +54,7 @@ typedef struct mert_valid_row {
     const double *entropy, *unigram, *neighbours; /* [K] */
 } mert_valid_row;
 
-int mert_journal_valid(mert_journal *j, const mert_valid_row *r, char *line, size_t size, mert_error *e);
+int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, size_t size, mert_error *e);
 
 /* Mean over codebooks of the cross entropy, in bits per masked frame and codebook. */
 double mert_sums_bits(const mert_sums *s, int K);

@@ -305,9 +305,9 @@ mert_adam_config mert_recipe_adam(const mert_recipe *r)
                               .clip_norm = r->clip_norm};
 }
 
-mert_regime mert_recipe_regime(const mert_recipe *r)
+mert_forward_options mert_recipe_forward_options(const mert_recipe *r)
 {
-    return (mert_regime){.training = 1,
+    return (mert_forward_options){.training = 1,
                          .dropout = r->dropout,
                          .attention_dropout = r->attention_dropout,
                          .activation_dropout = r->activation_dropout,

@@ -134,7 +134,8 @@ int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch);
 
 mert_objective_config mert_recipe_objective(const mert_recipe *r);
 mert_adam_config mert_recipe_adam(const mert_recipe *r);
-mert_regime mert_recipe_regime(const mert_recipe *r); /* seed and dropouts; update and micro_batch are the caller's */
+/* Seed and dropouts; update and micro_batch are the caller's. */
+mert_forward_options mert_recipe_forward_options(const mert_recipe *r);
 /* During the update (counted from 1); MERT_LAST_UPDATE: what validation has, the same at any time. */
 enum { MERT_LAST_UPDATE = -1 };
 mert_mask_config mert_recipe_mask(const mert_recipe *r, int64_t update);
