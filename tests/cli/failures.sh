@@ -39,3 +39,10 @@ passed_on() { share 100% 'none.wav no.wav' && mert-cqt -q --max-failed 40% ../sh
 check what_failed_before_counts passed_on
 none_wrong() { mert-decode -q --max-failed 0% 0000.wav > ../x.mts; }
 check none_of_none none_wrong
+
+# ---- what -v ends with (contract P4): of three items one failed, and the others last 0.1 s or more each ----
+closing() {
+    mert-decode -v --max-failed 1 0000.wav none.wav 0001.wav > ../x.mts 2> ../said &&
+        tail -n 1 ../said | grep -qxE 'mert-decode: 3 items, 1 failed, [0-9]+\.[0-9] s of audio in [0-9]+\.[0-9]+ s, [0-9.]+ times real time, peak [1-9][0-9.]* MB'
+}
+check the_closing_line closing

@@ -141,6 +141,14 @@ refuses npy_not_a_npy 'three.mts: not a npy file' --kind mel $valid/three.mts
 check npy_failed_file_is_in_the_stream says '^0.*failed.mert-tensor: .*not a npy file' piped "mert-tensor ls $t/refused.mts || true"
 goes_on_npy() { mert-tensor from-npy --kind mel none.npy "$t/a.npy" 2> /dev/null > "$t/two.mts"; [ $? -eq 1 ] && mert-tensor ls --max-failed 1 "$t/two.mts" | grep -q '^1.*a.npy.mel'; }
 check npy_goes_on_after_a_bad_file goes_on_npy
+# The frame that begins a stream tells inputs apart, and nothing of where and how they were read (contract S3).
+begin_of() { (cd "$1" && mert-tensor from-npy --kind mel --rate 24000 --key k in.npy) | head -c 1000 | strings | sed '/^xxh64=/q'; }
+mkdir "$t/here" "$t/there" "$t/elsewhere"
+cp "$t/a.npy" "$t/here/in.npy"; cp "$t/a.npy" "$t/elsewhere/in.npy"; cp "$t/b.npy" "$t/there/in.npy"
+apart() { begin_of "$t/here" > "$t/x" && begin_of "$t/there" > "$t/y" && grep -q '^input=' "$t/x" && ! cmp -s "$t/x" "$t/y"; }
+check inputs_tell_streams_apart apart
+place() { for d in here elsewhere; do (cd "$t/$d" && mert-tensor from-npy --kind mel --rate 24000 --key k in.npy > out.mts) || return; done; cmp "$t/here/out.mts" "$t/elsewhere/out.mts"; }
+check the_place_of_a_file_does_not_show place
 refuses npy_nan_by_place 'n.npy: frame 1, value 0 of 2 is nan' --kind mel "$t/n.npy"
 npy "$t/f8big.npy" '<f8' '(1, 2)' '\000\000\000\000\000\000\360\077\234\165\000\210\074\344\067\176'
 refuses npy_float64_beyond_float32 'f8big.npy: frame 0, value 1 of 2 is inf' --kind mel "$t/f8big.npy"
