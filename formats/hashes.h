@@ -26,7 +26,7 @@ typedef struct mert_hashes {
 int mert_hashes_add(mert_hashes *h, const char *name, uint64_t size, uint64_t hash, mert_error *e);
 /* ... or is read for it. */
 int mert_hashes_add_file(mert_hashes *h, const char *dir, const char *name, mert_error *e);
-/* DIR/hashes, by F4. */
+/* DIR/hashes, by contract F4. */
 int mert_hashes_write(const mert_hashes *h, const char *dir, mert_error *e);
 
 /* 0: *h is what DIR/hashes says; 1: there is none; -1: it is damaged. */

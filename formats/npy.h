@@ -48,7 +48,7 @@ int mert_npy_to_ints(const mert_npy *a, int64_t first, int64_t n, int64_t *to);
 /* All of it in new memory, to be freed by the caller; never NULL for 0 elements. */
 float *mert_npy_floats(const mert_npy *a, mert_error *e);
 
-/* ---- writing: version 1.0, by F4 ---- */
+/* ---- writing: version 1.0, by contract F4 ---- */
 
 typedef struct mert_npy_writer mert_npy_writer;
 

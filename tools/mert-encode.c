@@ -452,7 +452,7 @@ static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
     return 0;
 }
 
-/* What changes the payload (S3). NULL: out of memory. */
+/* What changes the payload (contract S3). NULL: out of memory. */
 static char *settings_text(const state *s)
 {
     const mert_config *c = &s->weights.layout.config;

@@ -1,5 +1,5 @@
-/* mert-train: audio and labels in, a model out (REFERENCE: HuBERT's masked prediction over K codebooks, with the CQT
- * beside it).
+/* mert-train: audio and labels in, a model out (man/model.md 3: HuBERT's masked prediction over K codebooks, with the
+ * CQT beside it).
  *
  *     train.tsv, train.encodec_0 .. K-1, packed pcm  ->  SAVE/checkpoint-N/, SAVE/model/, SAVE/log.tsv, SAVE/valid.tsv
  *

@@ -1,7 +1,8 @@
-/* Model files as users have them, one way to read them all (P2): a HF directory (config.json beside model.safetensors,
- * sharded safetensors with an .index.json, or pytorch_model.bin), a .safetensors, a torch .bin/.pt/.th/.ckpt (zip, or
- * the older single pickle). Nothing in a pickle is ever executed: a strict, bounded reader takes the opcodes and types
- * that tensors and plain configuration values need; anything else is carried as opaque or refused by name. */
+/* Model files as users have them, one way to read them all (contract P2): a HF directory (config.json beside
+ * model.safetensors, sharded safetensors with an .index.json, or pytorch_model.bin), a .safetensors, a torch
+ * .bin/.pt/.th/.ckpt (zip, or the older single pickle). Nothing in a pickle is ever executed: a strict, bounded reader
+ * takes the opcodes and types that tensors and plain configuration values need; anything else is carried as opaque or
+ * refused by name. */
 #ifndef MERT_CHECKPOINT_H
 #define MERT_CHECKPOINT_H
 

@@ -5,8 +5,8 @@
 #include "formats/json.h"
 #include "formats/tensor.h"
 
-/* Writes by F4, tensors in the order given, data aligned to 64 bytes; metadata {"format": "pt"} as transformers wants
- * it, and the file's checksum (safetensors.c). */
+/* Writes by contract F4, tensors in the order given, data aligned to 64 bytes; metadata {"format": "pt"} as
+ * transformers wants it, and the file's checksum (safetensors.c). */
 int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, size_t n, mert_error *e);
 /* The same with more metadata: pairs of name and plain text, without quotes in it. */
 int mert_safetensors_write_about(const char *path, const mert_tensor_out *tensors, size_t n,
@@ -16,8 +16,9 @@ int mert_safetensors_write_about(const char *path, const mert_tensor_out *tensor
 int mert_safetensors_write_from(const char *path, const mert_tensor_out *tensors, size_t n,
                                 const void *(*fetch)(void *arg, size_t i, mert_error *e), void *arg, mert_error *e);
 
-/* Writes by F4 what torch.load reads: a torch zip whose value is a dictionary, the entries of `extras` (an object;
- * NULL: none) in their order and, under `key`, an OrderedDict of the tensors. Files beyond 4 GiB are refused. */
+/* Writes by contract F4 what torch.load reads: a torch zip whose value is a dictionary, the entries of `extras` (an
+ * object; NULL: none) in their order and, under `key`, an OrderedDict of the tensors. Files beyond 4 GiB are
+ * refused. */
 int mert_torch_write(const char *path, const char *key, const mert_tensor_out *tensors, size_t n,
                      const mert_json *extras, mert_error *e);
 

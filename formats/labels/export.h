@@ -1,5 +1,5 @@
 /* A manifest and its label files as fairseq wants them, which knows no failed items: rows that have no labels are
- * dropped from all of the files together (F2), and each label set has its dict.NAME.txt. */
+ * dropped from all of the files together (contract F2), and each label set has its dict.NAME.txt. */
 #ifndef MERT_LABELS_EXPORT_H
 #define MERT_LABELS_EXPORT_H
 

@@ -1,6 +1,6 @@
 /* Label files as HuBERT has them: one line per manifest row, integers separated by blanks, one per frame; and what we
- * put beside each as NAME.meta (P5), so that whoever reads it knows what it is. One file per codebook; a pattern with
- * %d names them all: "DIR/train.encodec_%d". A row that failed is an empty line.
+ * put beside each as NAME.meta (contract P5), so that whoever reads it knows what it is. One file per codebook; a
+ * pattern with %d names them all: "DIR/train.encodec_%d". A row that failed is an empty line.
  *
  * A name that ends in .npy is the other form that the official code has (npmemmap): an array [rows, T] of integers,
  * each row filled up with -1 to the length of the longest; at least one row must have a label. Everything said here

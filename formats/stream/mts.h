@@ -101,8 +101,8 @@ int mts_write_record(mts_writer *w, const mts_record *r);
 int mts_write_frames(mts_writer *w, const void *data, int64_t frames);
 /* Closes the open record and flushes. Fewer or more frames than a shape[0] given beforehand is an error. */
 int mts_write_record_end(mts_writer *w);
-/* An item that failed (S7). With a record open: that record is void, whatever key and row say. Otherwise they say which
- * one it was. Texts that are too long are cut. */
+/* An item that failed (contract S7). With a record open: that record is void, whatever key and row say. Otherwise they
+ * say which one it was. Texts that are too long are cut. */
 int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *stage, const char *reason);
 /* Writes the end frame (ok != 0), flushes and frees. With ok == 0 no end is written: whoever reads on will notice.
  * The handle is freed in any case (NULL is fine); on error -1 and, where `error` is not NULL, the text in

@@ -92,7 +92,7 @@ static int room(unsigned char **buffer, size_t *have, size_t need)
     return 0;
 }
 
-/* ZSTD_c_windowLog is a ceiling here: zstd lowers it to what a chunk needs, and S1 forbids more than 23. */
+/* ZSTD_c_windowLog is a ceiling here: zstd lowers it to what a chunk needs, and contract S1 forbids more than 23. */
 static int set_up_zstd(mts_writer *w, int level)
 {
     if (level < ZSTD_minCLevel() || level > ZSTD_maxCLevel())

@@ -45,7 +45,7 @@ typedef struct mert_cqt_config {
                              twice the cost: for models that have the CQT among their inputs */
 } mert_cqt_config;
 
-/* MERT's own: 24000 Hz, hop 320, 336 bins, 48 per octave, from 32.7 Hz, magnitude (REFERENCE: MERT_RVQ-VAE_CQT_95M). */
+/* MERT's own: 24000 Hz, hop 320, 336 bins, 48 per octave, from 32.7 Hz, magnitude (man/model.md 8.2). */
 extern const mert_cqt_config mert_cqt_default;
 
 double mert_cqt_frequency(const mert_cqt_config *c, int k); /* f_k */

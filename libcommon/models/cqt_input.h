@@ -1,4 +1,4 @@
-/* The CQT that some models hear beside the extractor's channels (REFERENCE section 1, step 3): magnitudes, hop
+/* The CQT that some models hear beside the extractor's channels (man/model.md 2.3): magnitudes, hop
  * sample_rate / 50, seven octaves from 32.7 Hz, [B, T, cqt_input_bins] for mert_encoder_forward. */
 #ifndef MERT_CQT_INPUT_H
 #define MERT_CQT_INPUT_H

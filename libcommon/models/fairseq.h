@@ -14,8 +14,8 @@ int mert_config_from_fairseq(mert_config *c, const mert_json *extras, mert_error
 /* All of a fairseq file but the tensors, as JSON text to be freed by the caller; NULL: out of memory. */
 char *mert_config_to_fairseq(const mert_config *c);
 
-/* Writes a .pt that fairseq loads (with MERT's own code for the model), heads included, by F4. What fairseq has no
- * option for is refused by name. */
+/* Writes a .pt that fairseq loads (with MERT's own code for the model), heads included, by contract F4. What fairseq
+ * has no option for is refused by name. */
 int mert_weights_save_fairseq(const mert_weights *w, const char *path, mert_error *e);
 
 #endif

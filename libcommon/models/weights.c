@@ -187,7 +187,7 @@ int64_t mert_layout_offset(const mert_layout *l, const char *format, ...)
     return p->offset;
 }
 
-/* ---- initialisation (REFERENCE 2) ---- */
+/* ---- initialisation (man/model.md 6.1) ---- */
 
 typedef enum law { ZERO, ONE, NORMAL, UNIFORM } law;
 

@@ -44,23 +44,23 @@ typedef struct mert_weights {
     const float *packed; /* NULL, or the numbers in the order of products (forward.h), and no others */
     int64_t packed_size;
     mert_packing packed_as;
-    uint64_t hash;       /* of a packed model: S9, as it was when it was packed */
+    uint64_t hash;       /* of a packed model: contract S9, as it was when it was packed */
     uint64_t packed_sum; /* XXH64 of the packed numbers, likewise */
 } mert_weights;
 
 /* A parameter's numbers [p->n]. */
 const float *mert_weights_values(const mert_weights *w, const mert_parameter *p);
 
-/* Random weights as fairseq initialises them (REFERENCE: "Initialisation"); a pure function of configuration and seed.
+/* Random weights as fairseq initialises them (man/model.md 6.1); a pure function of configuration and seed.
  */
 int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert_error *e);
 /* The same, all zero. */
 int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e);
-/* Opens what users have (P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor that is
- * missing, of another shape or of integers, or one that no part of the model takes, is an error that names it as the
- * file does; files of our own are held against their checksum. Weight norm that was folded into its weight is taken
- * apart again, and a fairseq model as wide as its extractor, which has no post_extract_proj, gets the identity. heads:
- * 0 leaves the heads out even if present. */
+/* Opens what users have (contract P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor
+ * that is missing, of another shape or of integers, or one that no part of the model takes, is an error that names it
+ * as the file does; files of our own are held against their checksum. Weight norm that was folded into its weight is
+ * taken apart again, and a fairseq model as wide as its extractor, which has no post_extract_proj, gets the identity.
+ * heads: 0 leaves the heads out even if present. */
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e);
 /* What mert_weights_open leaves unread is held against the checksums that files of our own have: the file's, or that of
  * packed numbers. Errors name the file. */
@@ -88,16 +88,16 @@ int mert_weights_check_finite(const mert_weights *w, mert_error *e);
  * top, what stands beside the model. Their names into to[size], with blanks between, as many as there is room for; how
  * many there are. */
 int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t size);
-/* Our own directory: model.safetensors (fairseq names, heads included), config.json, preprocessor_config.json. By F4.
- */
+/* Our own directory: model.safetensors (fairseq names, heads included), config.json, preprocessor_config.json. By
+ * contract F4. */
 int mert_weights_save(const mert_weights *w, const char *dir, mert_error *e);
 /* HF layout: HF names, no heads. */
 int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e);
 /* The numbers in the order of products, size floats, as one file that is used where it is, without packing and shared
- * by all processes: model.safetensors with one tensor "packed", and config.json that says so. By F4. */
+ * by all processes: model.safetensors with one tensor "packed", and config.json that says so. By contract F4. */
 int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, mert_packing as, const char *dir,
                              mert_error *e);
-uint64_t mert_weights_hash(const mert_weights *w); /* S9, over the tensors that inference needs */
+uint64_t mert_weights_hash(const mert_weights *w); /* contract S9, over the tensors that inference needs */
 void mert_weights_free(mert_weights *w);
 
 #endif

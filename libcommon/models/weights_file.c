@@ -225,8 +225,9 @@ static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
     return mert_fail(e, "no memory for %lld parameters", (long long)w->layout.elements);
 }
 
-/* "mert_packed" of config.json: {"version": 1, "hash": S9 in hex, "xxh64": of the bytes of the one tensor "packed"},
- * and "precision": "bf16" where the products are to be so; then some of the tensor's float32 are pairs of bfloat16. */
+/* "mert_packed" of config.json: {"version": 1, "hash": in hex (contract S9), "xxh64": of the bytes of the one tensor
+ * "packed"}, and "precision": "bf16" where the products are to be so; then some of the tensor's float32 are pairs of
+ * bfloat16. */
 static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_json *about, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(c, "packed");
@@ -253,8 +254,8 @@ static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_jso
     return 0;
 }
 
-/* No memory for what a configuration claims and the file cannot hold (F3). A model that is merely another than the
- * configuration's comes through: the tensors that differ are named then. */
+/* No memory for what a configuration claims and the file cannot hold (contract F3). A model that is merely another than
+ * the configuration's comes through: the tensors that differ are named then. */
 static int holds_as_much(const mert_checkpoint *c, const mert_config *config, mert_error *e)
 {
     enum { TIMES = 16, ALWAYS = 1 << 22 };

@@ -15,8 +15,8 @@
  *   bfloat16 (mert_narrow), which nothing computes with.
  * - An argument that is left out is zero, and zero always means "not wanted" (or the natural default where noted).
  * - "+=": adds to what is there. Forward results are overwritten, parameter gradients are added to.
- * - A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position only,
- *   never on the number of threads. Callers run one item per call where results must not depend on the batch.
+ * - Contract A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position
+ *   only, never on the number of threads. Callers run one item per call where results must not depend on the batch.
  *
  * Errors: allocation can fail (NULL), and so can an operation that finds no room to work in. From there on the queue
  * refuses everything: operations do not run, results are worth nothing, and each wait() says why, until renew(). A
@@ -135,7 +135,7 @@ typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16 } mert_packing
  * pre and residual have c's row stride.
  * packed: b is what mert_pack made of the weights [N,K] (op(b) is their transpose; ldb, tb and ta do not count, there
  * is no sum). Then every output is one sum in the order of K: a row's result does not depend on M or on where in `a` it
- * stands (A1). With MERT_PACKED_BF16 the numbers of a and b are rounded to bfloat16, and nothing else is. */
+ * stands (contract A1). With MERT_PACKED_BF16 the numbers of a and b are rounded to bfloat16, and nothing else is. */
 typedef struct {
     int64_t M, N, K;
     const float *a, *b;
@@ -252,10 +252,10 @@ typedef struct {
 
 /* ---- attention ---- */
 
-/* out[b,t,h] = softmax(scale * q k^T) v over all T keys of the item, in tiles with a running softmax (A2): memory does
- * not grow with T^2. q, k, v [B, T, H * dh] with row stride ld, out with ldout (0: ld); lse [B, H, T]: log of the
- * softmax's denominator, kept for the backward pass. p > 0: dropout on the probabilities. largest: where not NULL,
- * becomes the largest scale * q k of the call if that is larger. */
+/* out[b,t,h] = softmax(scale * q k^T) v over all T keys of the item, in tiles with a running softmax (contract A2):
+ * memory does not grow with T^2. q, k, v [B, T, H * dh] with row stride ld, out with ldout (0: ld); lse [B, H, T]: log
+ * of the softmax's denominator, kept for the backward pass. p > 0: dropout on the probabilities. largest: where not
+ * NULL, becomes the largest scale * q k of the call if that is larger. */
 typedef struct {
     float *out, *lse, *largest;
     const float *q, *k, *v;
@@ -320,7 +320,7 @@ typedef struct { float *dx; const float *dy, *x; int64_t rows, D; } mert_glu_bac
 /* sum[0] += sum of squares, in double, in blocks of fixed position */
 typedef struct { double *sum; const float *x; int64_t n; } mert_sum_squares_args;
 /* g *= gradient_scale; m, v, then w -= weight_decay * lr * w; w -= step * m / (sqrt(v) + eps), step = lr
- * sqrt(1-b2^t)/(1-b1^t) (REFERENCE 2) */
+ * sqrt(1-b2^t)/(1-b1^t) (man/model.md 6.2) */
 typedef struct {
     float *w, *m, *v;
     const float *g;

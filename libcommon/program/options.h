@@ -11,9 +11,9 @@
  *         int n = mert_options_parse(&tool, &argc, &argv);   // exits by itself for --help, --version and wrong use (2)
  *         ...
  *
- * A variable's value before parsing is its default, and is what --help shows. The common options (P4) are added to
- * every table. Options may stand anywhere; "--" ends them; "--name=value" and "--name value" are the same; a flag --x
- * also has
+ * A variable's value before parsing is its default, and is what --help shows. The common options (contract P4) are
+ * added to every table. Options may stand anywhere; "--" ends them; "--name=value" and "--name value" are the same; a
+ * flag --x also has
  * --no-x. This is the one part of libcommon that exits, and only on the tools' behalf. */
 #ifndef MERT_OPTIONS_H
 #define MERT_OPTIONS_H

@@ -1,5 +1,5 @@
-/* What happened to the items: one line for each that failed, the count, the exit status (F1, F2), and the closing line
- * (P4). */
+/* What happened to the items: one line for each that failed, the count, the exit status (contracts F1, F2), and the
+ * closing line (contract P4). */
 #ifndef MERT_REPORT_H
 #define MERT_REPORT_H
 

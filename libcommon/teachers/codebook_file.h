@@ -27,7 +27,7 @@ typedef struct mert_codebook {
     int64_t stack;
     float *project, *project_bias; /* [count, width, S], [count, width] */
     float *out, *out_bias;         /* [count, S, width], [count, S] */
-    uint64_t hash;          /* S9, over all tensors but config */
+    uint64_t hash;          /* contract S9, over all tensors but config */
 } mert_codebook;
 
 int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e); /* sets the hash */

@@ -1,4 +1,4 @@
-/* What features are: the contract between what made them and what was trained on them (S8). */
+/* What features are: the contract between what made them and what was trained on them (contract S8). */
 #ifndef MERT_FEATURES_H
 #define MERT_FEATURES_H
 

@@ -1,5 +1,5 @@
 /* The streams of a command line, one after the other, as one sequence of events: files named last, or standard input
- * (P3).
+ * (contract P3).
  *
  *     mert_inputs in;
  *     mert_error e;

@@ -12,10 +12,11 @@
  * outside its classes, or if the lengths differ by more than `tolerance` frames. Smaller differences, which come of
  * what extractors make of an item's edge (floor(L / hop), that + 1, or ceil), are cut to the shortest.
  *
- * Whose codes these are (S8): a record names one model. With one input it stays that one; several make a new one, the
- * XXH64 of the text "HASH:K HASH:K ..." of the inputs' models and numbers of codebooks. So codes pasted from the same
- * teachers in the same order fit together, others are refused, and so is decoding them with any one of the teachers. If
- * one of the models is not known, neither is the whole. What each input says of its origin goes into the provenance. */
+ * Whose codes these are (contract S8): a record names one model. With one input it stays that one; several make a new
+ * one, the XXH64 of the text "HASH:K HASH:K ..." of the inputs' models and numbers of codebooks. So codes pasted from
+ * the same teachers in the same order fit together, others are refused, and so is decoding them with any one of the
+ * teachers. If one of the models is not known, neither is the whole. What each input says of its origin goes into the
+ * provenance. */
 #ifndef MERT_PASTE_H
 #define MERT_PASTE_H
 

@@ -1,4 +1,4 @@
-/* HuBERT's criterion over K codebooks and the regression heads, forward and backward (REFERENCE section 2), on the S
+/* HuBERT's criterion over K codebooks and the regression heads, forward and backward (man/model.md 3), on the S
  * masked frames of a batch. For codebook k:  logits = s * cos(proj_k(x), e_{k,v}),  cross entropy over all rows v of
  * the codebook's label embeddings; s = 1 / logit_temperature, or learnable. With target_glu the embeddings pass Linear
  * and GLU first. */

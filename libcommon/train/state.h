@@ -1,5 +1,5 @@
-/* Checkpoints of a run: what it takes to go on bit for bit. Random numbers are counter-based (A4), so that is little:
- * the weights, the optimiser's moments, and where the run stands.
+/* Checkpoints of a run: what it takes to go on bit for bit. Random numbers are counter-based (contract A4), so that is
+ * little: the weights, the optimiser's moments, and where the run stands.
  *
  *     SAVE/checkpoint-N/   after update N: model.safetensors, config.json, preprocessor_config.json (a model directory
  *                          as any other), known_answer.safetensors, optimizer.safetensors (exp_avg.NAME,
@@ -7,9 +7,9 @@
  *     SAVE/last            symbolic link to the newest, for people; programs look for the largest N
  *     SAVE/model           the newest model alone, by hard links: stays when checkpoints are removed
  *
- * A checkpoint is written under another name, synced and renamed when whole (F4): one with its final name is complete.
- * SAVE/last, SAVE/model and the removal of old ones follow from the newest checkpoint alone: a run that was killed
- * before they were done does them when it is resumed (mert_state_settle).
+ * A checkpoint is written under another name, synced and renamed when whole (contract F4): one with its final name is
+ * complete. SAVE/last, SAVE/model and the removal of old ones follow from the newest checkpoint alone: a run that was
+ * killed before they were done does them when it is resumed (mert_state_settle).
  */
 #ifndef MERT_STATE_H
 #define MERT_STATE_H

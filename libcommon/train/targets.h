@@ -1,5 +1,5 @@
-/* What the regression heads are to predict: the CQT and the log mel spectrum of the clean waveform (REFERENCE section
- * 2), computed on the host, one clip per task of the pool. */
+/* What the regression heads are to predict: the CQT and the log mel spectrum of the clean waveform (man/model.md 3.3
+ * and 3.4), computed on the host, one clip per task of the pool. */
 #ifndef MERT_TRAIN_TARGETS_H
 #define MERT_TRAIN_TARGETS_H
 

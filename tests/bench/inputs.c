@@ -206,7 +206,7 @@ static int write_text(const char *path, const char *text, mert_error *e)
     return mert_output_commit(o, e);
 }
 
-/* SEANet's encoder and the quantiser (REFERENCE section 5); layers without tensors (ELU) are counted, too. */
+/* SEANet's encoder and the quantiser (man/model.md 12); layers without tensors (ELU) are counted, too. */
 static int encodec(char **argv, mert_error *e)
 {
     static model m = {.rate = 24000};

@@ -5,7 +5,7 @@
 #include "formats/checkpoint/write.h"
 #include "formats/stream/mts.h"
 
-/* fairseq's name of a tensor as transformers calls it; REFERENCE: the name map. "": transformers has none. */
+/* fairseq's name of a tensor as transformers calls it; man/model.md 13.3. "": transformers has none. */
 static void hf_name(const char *fairseq, char to[200])
 {
     static const char *const whole[][2] = {{"post_extract_proj.", "feature_projection.projection."},

@@ -1,5 +1,5 @@
 /* For the tests of nn/: numbers, arrays that are given back at the end of each test, the way to a backend and back, and
- * a loop over backends and thread counts that holds the bytes of every result against each other (A1, B2). */
+ * a loop over backends and thread counts that holds the bytes of every result against each other (contracts A1, B2). */
 #ifndef TEST_NN_H
 #define TEST_NN_H
 

@@ -147,7 +147,7 @@ TEST(the_shape_must_be_filled)
     CHECK(w && !mert_npy_append(w, data, 5, &e) && mert_npy_commit(w, &e) == -1
           && strstr(e.text, "do not fill its shape"));
     FILE *f = fopen(test_tmp("short.npy"), "rb");
-    CHECK(!f); /* F4: nothing half is left under the name */
+    CHECK(!f); /* contract F4: nothing half is left under the name */
 }
 
 static int refuses(const char *header, size_t bytes, const char *why)

@@ -252,7 +252,7 @@ TEST(a_resumed_run_may_change_only_how_it_is_watched)
     CHECK(!strcmp(mert_recipe_difference(&a, &b), "conv_feature_layers"));
 }
 
-/* REFERENCE: the official model has 95,550,160 parameters with its heads. */
+/* The official model has 95,550,160 parameters with its heads (man/model.md 2.7). */
 TEST(the_official_95m)
 {
     mert_recipe r, defaults;

@@ -184,7 +184,7 @@ static int save(const char *path, const void *data, size_t size)
     return (f && fclose(f)) || bad;
 }
 
-/* S1 at every level: zstd tests and decompresses it to exactly the tensors, with windows of at most 2^23. */
+/* Contract S1 at every level: zstd tests and decompresses it to exactly the tensors, with windows of at most 2^23. */
 TEST(zstd_reads_it)
 {
     static const int levels[] = {-7, 1, 3, 22};

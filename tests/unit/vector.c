@@ -171,7 +171,7 @@ static void elementwise(int which, float *to, int i, int n)
     }
 }
 
-/* An element's bits do not depend on its place in the vector, so not on the items before it (A1). */
+/* An element's bits do not depend on its place in the vector, so not on the items before it (contract A1). */
 TEST(elements_do_not_depend_on_place)
 {
     float whole[200], part[200];

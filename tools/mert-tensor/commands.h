@@ -12,7 +12,7 @@ extern mert_inputs tensor_in;
 extern mert_error tensor_error;
 
 int tensor_finish(void);               /* what was printed has arrived, or the run is broken; the exit status */
-void tensor_refuse_terminal(void);     /* S10 */
+void tensor_refuse_terminal(void);     /* contract S10 */
 const char *tensor_row(int64_t row);   /* "-" for none; valid until the next call */
 const char *tensor_key(const char *key); /* on one line; valid until the next call */
 void tensor_print_record(const mts_record *r);

@@ -1,4 +1,4 @@
-/* What is done to the projected frames before the transformer sees them, and the way back (REFERENCE section 2: masks,
+/* What is done to the projected frames before the transformer sees them, and the way back (man/model.md 4: masks,
  * mask replacement, channel masks). */
 #include "libcommon/models/encoder/state.h"
 

@@ -1,4 +1,4 @@
-/* The feature extractor, forward and backward (REFERENCE 1, step 1): convolutions over time, each followed by GELU,
+/* The feature extractor, forward and backward (man/model.md 2.2): convolutions over time, each followed by GELU,
  * with GroupNorm over time after the first product, or LayerNorm after each.
  *
  * Its tensors are the largest of all: with MERT's strides one of the first layer is as large as what a whole

@@ -1,4 +1,4 @@
-/* One transformer layer, forward and backward (REFERENCE 1, step 6).
+/* One transformer layer, forward and backward (man/model.md 2.6).
  *   post-LN: s1 = x + attn(x), x1 = LN(s1), s2 = x1 + ffn(x1), y = LN(s2)    (deepnorm: the residuals times (2N)^0.25)
  *   pre-LN:  x1 = x + attn(LN(x)), y = x1 + ffn(LN(x1)) */
 #include "libcommon/models/encoder/state.h"

@@ -1,6 +1,6 @@
-/* The encoder as published models are used: one clip, forward only, over the operations of nn/ops.h (REFERENCE section
- * 1). The same mathematics as encoder.h, which keeps what training needs and is the readable version that the tests
- * hold this one against.
+/* The encoder as published models are used: one clip, forward only, over the operations of nn/ops.h
+ * (man/model.md 2). The same mathematics as encoder.h, which keeps what training needs and is the readable version that
+ * the tests hold this one against.
  *
  * - Weights are packed once for products; the host's copy is not needed afterwards.
  * - The waveform goes through the extractor and the projection in blocks of time, so that its large layers never exist
@@ -9,8 +9,8 @@
  * mert_fold_norm).
  * - A layer's feed-forward part runs in blocks of rows. Memory: about 5 T D floats beside the weights, and the hidden
  * states are handed out one after the other.
- * - Every output element depends on the clip alone (A1): products with packed weights are independent of the rows
- * around. */
+ * - Every output element depends on the clip alone (contract A1): products with packed weights are independent of the
+ *   rows around. */
 #ifndef MERT_FORWARD_H
 #define MERT_FORWARD_H
 

@@ -6,7 +6,7 @@
  * even ones by themselves and the odd ones by themselves, one after the other; then even + odd, and that is added to
  * the sum. Products of two bfloat16 numbers are exact in float32, so whether multiplication and addition are fused does
  * not matter: the same bytes on every machine, as long as nothing is below 1.2e-38, which tiles take for zero. A row's
- * result depends on nothing else (A1).
+ * result depends on nothing else (contract A1).
  *
  * Speed: where there is AMX, 2 x 2 tiles of 16 rows by 16 outputs; elsewhere the rounded numbers are multiplied as
  * float32, which is slower than rows.h is.

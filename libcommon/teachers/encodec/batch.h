@@ -1,7 +1,7 @@
 /* Many items through EnCodec's encoder or decoder, the LSTM in lock-step (seanet_lstm.h). Rows wait as they come;
  * when enough items are together, or as many frames as may wait, all of them go through what stands before the LSTM,
  * the LSTM, and what stands behind it (seanet.h). So an item of any length takes bounded memory: the part that has
- * come goes on, with its state kept. Bits are those of one item alone (A1). */
+ * come goes on, with its state kept. Bits are those of one item alone (contract A1). */
 #ifndef MERT_ENCODEC_BATCH_H
 #define MERT_ENCODEC_BATCH_H
 

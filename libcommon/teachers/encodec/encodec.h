@@ -14,7 +14,7 @@ typedef struct mert_encodec {
     int64_t sample_rate, hop; /* hop: samples per frame */
     mert_seanet encoder, decoder;
     mert_rvq *quantiser;      /* [K][V, D] */
-    uint64_t hash;            /* S9: over the folded names "encoder.N...", "quantizer.k" that decide the codes */
+    uint64_t hash;            /* contract S9, over the folded names "encoder.N...", "quantizer.k" of the codes */
 } mert_encodec;
 
 /* 1 if the file's tensors are an EnCodec's. */

@@ -1,4 +1,4 @@
-/* SEANet, the causal convolution network on both sides of EnCodec's quantiser (REFERENCE section 5), run along time
+/* SEANet, the causal convolution network on both sides of EnCodec's quantiser (man/model.md 12.1), run along time
  * in constant memory. A net is a row of stages on rows [T, C] (time first):
  *
  *     conv       (ELU first, or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection,
@@ -9,7 +9,8 @@
  *     lstm       y = lstm(x) + x
  *
  * All arithmetic is by rows.h, so a row's value depends on the rows that its convolutions reach, and on nothing
- * else: time may be cut anywhere and what lies before a cut computed once more, without changing a bit (A1). */
+ * else: time may be cut anywhere and what lies before a cut computed once more, without changing a bit (contract
+ * A1). */
 #ifndef MERT_SEANET_H
 #define MERT_SEANET_H
 

@@ -1,6 +1,6 @@
 /* The LSTM of a SEANet, for several items in lock-step: at each time step the states of all items that still have
  * rows are the rows of one product, so that the recurrent weights (4 MB a layer at EnCodec's size) are read once for
- * all of them. Row by row the arithmetic is that of one item alone (rows.h), so the bits are the same (A1).
+ * all of them. Row by row the arithmetic is that of one item alone (rows.h), so the bits are the same (contract A1).
  *
  * A step waits for the one before it, so a layer's units are shared among the threads: each keeps its share of the
  * weights in its own cache (a half of them fits where all do not), and all meet after every step. */

@@ -1,5 +1,5 @@
 /* k-means as HuBERT's teachers use it: k-means++ starts, mini-batches (Sculley, WWW 2010, with the settings of
- * scikit-learn's MiniBatchKMeans that HuBERT's scripts give: REFERENCE section 3), and, if wanted, full iterations
+ * scikit-learn's MiniBatchKMeans that HuBERT's scripts give: man/model.md 10.2), and, if wanted, full iterations
  * (Lloyd) behind them. Letters: n points x [n, d], k centroids [k, d].
  *
  * Differences from scikit-learn, on purpose:

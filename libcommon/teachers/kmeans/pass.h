@@ -1,5 +1,6 @@
 /* One full iteration (Lloyd) as something that many can share: each adds the points it has seen to a pass of its own;
- * passes are merged, in any order and split, with the same bytes (A3); then the next centroids follow from the whole.
+ * passes are merged, in any order and split, with the same bytes (contract A3); then the next centroids follow from the
+ * whole.
  *
  * A centroid becomes the mean of its points. One that no point chose goes to a point that lies far from its
  * centroid: the empty ones, in order of their number, take the farthest points, in order of their distance (as

@@ -16,7 +16,7 @@
  * Random projections (BEST-RQ, Chiu et al., arXiv 2202.01855): P by Xavier's uniform distribution, c normal, each
  * brought to length 1; p = 0, no O; nothing is learned. Several codebooks are independent of each other.
  *
- * All products are by rows.h, all look-ups by nearest.h: codes of a row depend on nothing but the row (A1). */
+ * All products are by rows.h, all look-ups by nearest.h: codes of a row depend on nothing but the row (contract A1). */
 #ifndef MERT_PROJECTED_H
 #define MERT_PROJECTED_H
 

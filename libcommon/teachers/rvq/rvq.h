@@ -31,7 +31,7 @@ void mert_rvq_decode(const mert_rvq *q, const int32_t *codes, int64_t n, int64_t
  * Codebook after codebook on what the ones before it left over: k-means++ and mini-batches give the first codewords,
  * then codewords are running means with decay 0.99 of the vectors that choose them; a codeword that few choose
  * (running count below 2, or a fifth of an equal share where that is less) is replaced by a random vector of the
- * batch (REFERENCE section 5). The last pass of each codebook sets every codeword to the mean of all its vectors,
+ * batch (man/model.md 11.2). The last pass of each codebook sets every codeword to the mean of all its vectors,
  * which can only lower the error. */
 typedef struct mert_rvq_options {
     int64_t count, classes;

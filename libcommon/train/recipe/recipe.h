@@ -1,6 +1,6 @@
 /* Recipes: what a training run is, as a readable file of `name = value` lines (mert-recipe(5)). One table of names
  * gives parsing, --set, the effective recipe written beside the checkpoints and the man page's list. Names are
- * fairseq's and MERT's where they have one; every default is the 95M model's (REFERENCE: MERT_RVQ-VAE_CQT_95M).
+ * fairseq's and MERT's where they have one; every default is the 95M model's (man/model.md 7).
  *
  *     mert_recipe r;
  *     mert_recipe_defaults(&r);
