@@ -1,5 +1,6 @@
 # Documents that are cited exist: a contract that is cited ("contract A1", "contracts A1, B2") has an entry in man/contracts.md, and a section
-# of the model ("man/model.md 3.2") is one; every contract names test files that exist and have the cases named; links in documents lead to files.
+# of the model ("man/model.md 3.2") is one; every contract names test files that exist and have the cases named; links in documents,
+# and names of source files, lead to files.
 . tests/shell
 
 # The text files of the rooms below a folder. Sample streams, reference vectors and fuzz corpora cite nothing.
@@ -73,10 +74,27 @@ broken_links() {
     done)
 }
 
+# Source files that headers and documents name, by their last part, and that are not in the tree.
+lost_files() {
+    list=$TEST_TMP/texts
+    texts "$1" > "$list"
+    (cd "$1" && { echo "$list"; grep -E '\.(h|md)$' "$list"; } | xargs awk -v list="$list" '
+    FILENAME == list { sub(/.*\//, ""); there[$0] = 1; if (sub(/^[^.]*\.kernels/, "kernels")) there[$0] = 1; next } # "*.kernels.c" names them all
+    /^[ \t]*#[ \t]*include/ { next }
+    {
+        for (rest = $0; match(rest, /[A-Za-z0-9_-]+\.[ch]([^A-Za-z0-9_]|$)/); rest = substr(rest, RSTART + RLENGTH)) {
+            file = substr(rest, RSTART, RLENGTH)
+            sub(/[^ch]$/, "", file)
+            if (file !~ /^[A-Z]/ && !(file in there)) print FILENAME ": names " file ", which is not in the tree"
+        }
+    }')
+}
+
 none() { "$@" > "$TEST_TMP/found"; cat "$TEST_TMP/found"; [ ! -s "$TEST_TMP/found" ]; }
 check "every citation has its entry" none dangling .
 check "every contract has its tests" none unheld .
 check "every link leads to a file" none broken_links .
+check "every source file that is named is there" none lost_files .
 cites() { [ "$(texts . | xargs grep -lE 'contracts? [A-Z][0-9]' | wc -l)" -gt 40 ] && [ "$(texts . | xargs grep -lE 'model\.md [0-9]' | wc -l)" -gt 15 ]; }
 check "(there is something to find)" cites
 
@@ -90,9 +108,10 @@ tree() { # FILE TEXT...: of one sound contract, one section, and a file that has
     file=$1; shift
     printf "$@" >> "$TEST_TMP/tree/$file"
 }
+all_rules() { dangling "$1"; unheld "$1"; broken_links "$1"; lost_files "$1"; }
 # FILE LINE PATTERN: what comes of that line in that file
-finds() { tree "$1" '%b\n' "$2"; { dangling "$TEST_TMP/tree"; unheld "$TEST_TMP/tree"; broken_links "$TEST_TMP/tree"; } > "$TEST_TMP/said"; grep -qE "$3" "$TEST_TMP/said" || { cat "$TEST_TMP/said"; return 1; }; }
-silent() { tree "$1" '%b\n' "$2"; { dangling "$TEST_TMP/tree"; unheld "$TEST_TMP/tree"; broken_links "$TEST_TMP/tree"; } > "$TEST_TMP/said"; cat "$TEST_TMP/said"; [ ! -s "$TEST_TMP/said" ]; }
+finds() { tree "$1" '%b\n' "$2"; all_rules "$TEST_TMP/tree" > "$TEST_TMP/said"; grep -qE "$3" "$TEST_TMP/said" || { cat "$TEST_TMP/said"; return 1; }; }
+silent() { tree "$1" '%b\n' "$2"; all_rules "$TEST_TMP/tree" > "$TEST_TMP/said"; cat "$TEST_TMP/said"; [ ! -s "$TEST_TMP/said" ]; }
 check "a sound tree is sound" silent libcommon/a.h "/* ($word A1), ${word}s A1 and A1; man/model.md 1.2, man/model.md 1. */"
 check "what looks like a number is none" silent libcommon/a.h '"F32", U8, I64, C11, F1 of all answers, xargs -P2, od -N8, W1 x + b1, MIDI A4'
 check "a contract that there is not" finds libcommon/a.h "/* by $word A2 */" '^libcommon/a.h: cites [a-z]* A2,'
@@ -106,3 +125,4 @@ check "a contract without a test" finds man/contracts.md '\n### A2 Promise\n\nTe
 check "a test file that is not there" finds man/contracts.md '\n### A2 Promise\n\nHeld by: `tests/unit/b.c`.' 'A2: there is no tests/unit/b.c'
 check "a case that is not there" finds man/contracts.md '\n### A2 Promise\n\nHeld by: `tests/unit/a.c` (`one_case`,\n`two_cases`).' 'A2: tests/unit/a.c has no case "two_cases"'
 check "a link that leads nowhere" finds man/model.md '[here](nowhere.md)' '^man/model.md: a link to nowhere.md'
+check "a source file that is not there" finds libcommon/a.h '/* as in b.h, a.h and vector.kernels.c */' '^libcommon/a.h: names b.h, which is not'
