@@ -1,5 +1,5 @@
-/* The whole test framework: a test program prints TAP, lines "ok - NAME" or "not ok - NAME" and the plan last; tests/run
- * counts them.
+/* The whole test framework: a test program prints TAP, lines "ok - NAME" or "not ok - NAME" and the plan last;
+ * tests/run counts them.
  *
  *     TEST(reads_back_what_it_wrote) { CHECK(f() == 0); CHECK_NEAR(x, y, 1e-6); }
  *     int main(void) { RUN(reads_back_what_it_wrote); return test_done(); }

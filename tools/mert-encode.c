@@ -8,7 +8,7 @@
  * cut into chunks, whatever else was in the stream, on any number of threads. Asked for by name, --window cuts it into
  * shorter clips.
  *
- *   samples -> a clip, or (chunker) windows of it -> (async) forward pass -> [overlap -> pooling] -> as written -> stream
+ * samples -> a clip, or (chunker) windows of it -> (async) forward pass -> [overlap -> pooling] -> as written -> stream
  *
  * While a clip is computed, the answer to the one before is written: items are answered later than they end
  * (program/filter.h). */

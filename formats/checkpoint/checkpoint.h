@@ -34,10 +34,10 @@ const mert_json *mert_checkpoint_processor(const mert_checkpoint *c);
 const mert_json *mert_checkpoint_extras(const mert_checkpoint *c);
 /* "safetensors", "torch zip", "torch pickle", "sharded safetensors", "sharded torch" */
 const char *mert_checkpoint_container(const mert_checkpoint *c);
-/* Reads everything that the files carry a checksum of (the records of a torch zip: CRC-32; safetensors files of our own:
- * XXH64 of the whole) and compares; *checked_bytes: how much that was. Opening checks only what it must understand, and
- * that config.json and preprocessor_config.json are those that a model of our own was written with (an object with
- * "mert_edited": true was changed on purpose). */
+/* Reads everything that the files carry a checksum of (the records of a torch zip: CRC-32; safetensors files of our
+ * own: XXH64 of the whole) and compares; *checked_bytes: how much that was. Opening checks only what it must
+ * understand, and that config.json and preprocessor_config.json are those that a model of our own was written with (an
+ * object with "mert_edited": true was changed on purpose). */
 int mert_checkpoint_verify(const mert_checkpoint *c, int64_t *checked_bytes, mert_error *e);
 /* The same of the files that are our own alone: for who reads all of them anyway. */
 int mert_checkpoint_check_own(const mert_checkpoint *c, mert_error *e);

@@ -1,9 +1,9 @@
 /* Python pickles read as data. The machine of pickle's protocols 2 to 5 is run over values that can do nothing: a class
  * or function that the pickle names is only a name, what it would have been called with is kept beside it, and nothing
  * is ever imported or executed. A name that is known to run something if a Python read the file (os.system,
- * builtins.eval, ...: pickle_policy.c has the list) is refused: such a file is an attack, whatever else is in it. A name
- * that the list does not know is carried as a name, and says nothing of what Python would do. The numbers of values,
- * memory and nesting are bounded by the size of the pickle.
+ * builtins.eval, ...: pickle_policy.c has the list) is refused: such a file is an attack, whatever else is in it. A
+ * name that the list does not know is carried as a name, and says nothing of what Python would do. The numbers of
+ * values, memory and nesting are bounded by the size of the pickle.
  *
  *     size_t used;
  *     mert_pickle *p = mert_pickle_read(data, size, &used, &e);

@@ -1,5 +1,5 @@
-/* Where a program's own things are: beside its file, by the way that leads from BINDIR to LIBDIR and DATADIR (config.mk),
- * and in the tree where it was built. So they are found wherever all of it was installed, or moved to. */
+/* Where a program's own things are: beside its file, by the way that leads from BINDIR to LIBDIR and DATADIR
+ * (config.mk), and in the tree where it was built. So they are found wherever all of it was installed, or moved to. */
 #ifndef MERT_INSTALL_PATHS_H
 #define MERT_INSTALL_PATHS_H
 

@@ -10,11 +10,11 @@
  *
  * How: cqt_plan.h. Magnitudes differ from the definition by less than 2e-5 of the largest one plus 4e-6 of the largest
  * sample (tests/unit/cqt.c: music, noise, sines and impulses, an offset, tones beside all bins). The second part is
- * what single precision leaves; it shows where hardly anything reaches a bin, as of a tone far above all of them.
- * The logarithm magnifies what is lost beside loud bins: for MERT_CQT_LOG responses are kept much longer (three times
- * the cost) and values that rounding hides are computed by the definition, so that ln(|Y| + 1e-5) keeps to 0.1 beside
- * tones of amplitude 0.9 within the range of the bins, and 0.5 above it (of 0.9 at 11.5 kHz: 0.13). The same bytes come out for every way of cutting the input and every number of
- * threads (contract A1).
+ * what single precision leaves; it shows where hardly anything reaches a bin, as of a tone far above all of them. The
+ * logarithm magnifies what is lost beside loud bins: for MERT_CQT_LOG responses are kept much longer (three times the
+ * cost) and values that rounding hides are computed by the definition, so that ln(|Y| + 1e-5) keeps to 0.1 beside tones
+ * of amplitude 0.9 within the range of the bins, and 0.5 above it (of 0.9 at 11.5 kHz: 0.13). The same bytes come out
+ * for every way of cutting the input and every number of threads (contract A1).
  *
  *     mert_cqt_plan *plan = mert_cqt_plan_new(&mert_cqt_default, &e);   // tables; immutable, shared by all threads
  *     mert_cqt *cqt = mert_cqt_new(plan, 1, &e);                        // one signal at a time

@@ -51,9 +51,9 @@ mert_config mert_config_95m(void);
 /* Reads HF's config.json, and where not NULL preprocessor_config.json and processor_config.json, whose object
  * feature_extractor is what newer transformers write instead. What these leave out has the default of
  * Wav2Vec2FeatureExtractor: do_normalize true, sampling_rate 16000; without either, nothing is normalised. Files that
- * contradict each other are an error that says both. normalize_eps in preprocessor_config.json is ours. A value outside what this program computes
- * (another activation, feat_proj_layer_norm false ...) is an error that names it. `mert_pretraining` in it (ours) holds
- * the heads. */
+ * contradict each other are an error that says both. normalize_eps in preprocessor_config.json is ours. A value outside
+ * what this program computes (another activation, feat_proj_layer_norm false ...) is an error that names it.
+ * `mert_pretraining` in it (ours) holds the heads. */
 int mert_config_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor,
                         const mert_json *processor, mert_error *e);
 /* The same as JSON text, to be freed by the caller. model_type is "hubert" where HuBERT's own code computes the same.

@@ -8,8 +8,8 @@
  *
  * Encoder and objective ask here where a parameter is, and say before they use a part and after: so someone else can
  * bring the part just in time, drop it again, and send its gradients away while the backward pass goes on
- * (train/parallel/shards.h). They do so in an order that follows from the configuration alone, whatever the batch is and
- * whichever layers LayerDrop leaves out: processes that exchange parts meet.
+ * (train/parallel/shards.h). They do so in an order that follows from the configuration alone, whatever the batch is
+ * and whichever layers LayerDrop leaves out: processes that exchange parts meet.
  *
  * A forward pass needs 0 and 1 (and N+2, with post-LN), then the layers in turn, then N+2. The backward pass begins
  * with N+2, which the caller has needed for the objective, goes through the layers from the last one on, and ends

@@ -1,6 +1,6 @@
 /* A backend that computes nothing and takes no memory: what runs on it runs its own way, allocations and all, and can
- * be asked afterwards what it would have taken (train/monitor/budget.h). Its pointers are places in a range of addresses of its
- * own, which nobody reads; what is downloaded is zero. */
+ * be asked afterwards what it would have taken (train/monitor/budget.h). Its pointers are places in a range of
+ * addresses of its own, which nobody reads; what is downloaded is zero. */
 #include "libcommon/nn/ops.h"
 
 #include <stdlib.h>

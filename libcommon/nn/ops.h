@@ -150,9 +150,9 @@ typedef struct {
     float *pre;
     int gelu;
 } mert_gemm_args;
-/* Weights in the order in which the backend's products read them best; opaque, mert_packed_floats(n, k) of nn/cpu/rows.h
- * long, or mert_half_floats(n, k) of nn/cpu/rows_half.h. w: `count` matrices [n, k] with row stride ldw, w_step apart ->
- * to, to_step apart. as 0: f32. */
+/* Weights in the order in which the backend's products read them best; opaque, mert_packed_floats(n, k) of
+ * nn/cpu/rows.h long, or mert_half_floats(n, k) of nn/cpu/rows_half.h. w: `count` matrices [n, k] with row stride ldw,
+ * w_step apart -> to, to_step apart. as 0: f32. */
 typedef struct {
     float *to;
     const float *w;

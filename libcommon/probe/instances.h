@@ -1,7 +1,7 @@
-/* Features meet labels: streams of features flow in (a stage of program/filter.h), and what stays is one vector per layer
- * for each row of the table: the mean over the item, or over the frames whose middle lies in the span. Or (frames)
- * frames themselves, a bounded uniform sample that does not depend on the order of items. Memory: instances x layers x
- * width floats, and the sums of the spans that are open at one time.
+/* Features meet labels: streams of features flow in (a stage of program/filter.h), and what stays is one vector per
+ * layer for each row of the table: the mean over the item, or over the frames whose middle lies in the span. Or
+ * (frames) frames themselves, a bounded uniform sample that does not depend on the order of items. Memory: instances x
+ * layers x width floats, and the sums of the spans that are open at one time.
  *
  * hidden [T, layers, D] has so many layers; any other features [T, ...] count as one. Items must be of one kind, width
  * and making: one that is not, or that came before, fails as an item. Items without a row are passed over. */

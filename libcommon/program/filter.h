@@ -1,7 +1,8 @@
 /* A filter program: records flow in, records flow out. This is the loop that all stages share: it opens the inputs,
- * reads events, carries failures through (S7), counts them (F2), ends quietly when the reader has gone (F1), writes
- * begin and end, and prints the -v line. A stage only says what it needs and does its work, always on the calling
- * thread; with --threads above 1 other threads read ahead of it and write behind it (read_ahead.h, write_behind.h). */
+ * reads events, carries failures through (contract S7), counts them (contract F2), ends quietly when the reader has
+ * gone (contract F1), writes begin and end, and prints the -v line. A stage only says what it needs and does its work,
+ * always on the calling thread; with --threads above 1 other threads read ahead of it and write behind it
+ * (read_ahead.h, write_behind.h). */
 #ifndef MERT_FILTER_H
 #define MERT_FILTER_H
 
@@ -31,7 +32,7 @@ typedef struct mert_filter {
 } mert_filter;
 
 /* Runs over the files named (standard input if there are none; "-" is standard input) and returns the exit status.
- * Refuses to write a stream to a terminal (S10). */
+ * Refuses to write a stream to a terminal (contract S10). */
 int mert_filter_run(const mert_filter *f, char **files, int nfiles);
 
 #endif

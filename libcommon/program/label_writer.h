@@ -1,6 +1,6 @@
-/* --labels: HuBERT label files (formats/labels/labels.h) beside the codes that a filter writes. The files take their names
- * when all input came through and all output is written; items that failed are empty lines (F2). A run that breaks
- * leaves nothing.
+/* --labels: HuBERT label files (formats/labels/labels.h) beside the codes that a filter writes. The files take their
+ * names when all input came through and all output is written; items that failed are empty lines (contract F2). A run
+ * that breaks leaves nothing.
  *
  *     mert_label_writer tap = {0};
  *     if (pattern && mert_label_writer_open(&tap, pattern, &e)) ...

@@ -35,8 +35,8 @@ int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e); /* s
  * one. */
 int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tensor_out *more, size_t n_more,
                              const char *path, mert_error *e);
-/* Refuses what is no codebook of ours, one that is not what its checksum says, shapes that differ, values that are not finite, a codebook without classes, and
- * one whose classes are all the same. */
+/* Refuses what is no codebook of ours, one that is not what its checksum says, shapes that differ, values that are not
+ * finite, a codebook without classes, and one whose classes are all the same. */
 int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e);
 /* The same from an open checkpoint. */
 int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e);

@@ -33,9 +33,9 @@ static inline int mert_sink_fail(mert_sink *s, const mert_error *why, mert_error
 
 /* Returning -1 fails the item (with the error's text as the reason), not the run. */
 typedef struct mert_stage {
-    /* Refuses what does not fit (S8) or describes the output: `out` comes with key, row, sample_rate filled in from
-     * `in` and the rest zero. shape[0] = -1 where the length is not known yet. A stage that writes no stream leaves out
-     * alone. */
+    /* Refuses what does not fit (contract S8) or describes the output: `out` comes with key, row, sample_rate filled in
+     * from `in` and the rest zero. shape[0] = -1 where the length is not known yet. A stage that writes no stream
+     * leaves out alone. */
     int (*begin)(void *self, const mts_record *in, mts_record *out, mert_error *e);
     int (*frames)(void *self, const void *data, int64_t frames, mert_sink *sink, mert_error *e);
     int (*end)(void *self, mert_sink *sink, mert_error *e);

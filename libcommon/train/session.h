@@ -41,8 +41,8 @@ int mert_session_model(mert_session *s, mert_error *e);
  * update stays as many batches as it was, however many processes share them. Returns 1 where it went well with a
  * checkpoint that has no hashes. */
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e);
-/* Before the long work, with corpora that may not be packed yet: whether they make a model of the recipe, and where there
- * is a checkpoint `update` (-1: none), whether it is whole and the run's. */
+/* Before the long work, with corpora that may not be packed yet: whether they make a model of the recipe, and where
+ * there is a checkpoint `update` (-1: none), whether it is whole and the run's. */
 int mert_session_check(const mert_session *s, int64_t update, mert_error *e);
 /* The batches of validation; refuses to have none. */
 int mert_session_plan_validation(mert_session *s, mert_error *e);

@@ -37,8 +37,8 @@ typedef struct mert_moment_source {
 } mert_moment_source;
 /* Writes checkpoint s->position.update; then SAVE/model and SAVE/last are its, what runs that died have left half
  * written goes, and so do the checkpoints that the recipe does not keep: one stays that is among the newest `keep`,
- * whose update is a multiple of keep_interval, or that was written in the last keep_hours (one dated in the future was);
- * the newest always does. All three 0: all stay. */
+ * whose update is a multiple of keep_interval, or that was written in the last keep_hours (one dated in the future
+ * was); the newest always does. All three 0: all stay. */
 int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
                     const mert_weights *w, const mert_moment_source *moments, mert_error *e);
 /* The second half of that, for a run that may have been killed in it; but no checkpoint is too old. */

@@ -1,5 +1,5 @@
 /* One update of pre-training: the encoder, the objective (HuBERT's criterion over K codebooks, features penalty, CQT
- * and mel regression: REFERENCE section 2), the sum of gradients, clipping and Adam. What to feed it comes from loader.h;
+ * and mel regression: man/model.md 3), the sum of gradients, clipping and Adam. What to feed it comes from loader.h;
  * what to do when (validation, checkpoints, logs) is the program's. */
 #ifndef MERT_TRAINER_H
 #define MERT_TRAINER_H

@@ -1,13 +1,15 @@
-/* damage SEED TRIALS FILE...: streams are cut, flipped and spliced TRIALS times each, in memory, and read. Whatever comes must be said
- * (contracts S5, S6):
+/* damage SEED TRIALS FILE...: streams are cut, flipped and spliced TRIALS times each, in memory, and read. Whatever
+ * comes must be said (contracts S5, S6):
  *
- *     silent    nothing was said, but the items are not those of the sound stream; or an item came as sound that is none of the
+ * silent nothing was said, but the items are not those of the sound stream; or an item came as sound that is none of
+ * the
  *               sound streams'
- *     unnamed   it was said, and the input and all of its streams ended well, but an item that is missing was not named: not its key,
+ * unnamed it was said, and the input and all of its streams ended well, but an item that is missing was not named: not
+ * its key,
  *               row, or number
  *
- * Cuts between two streams that were joined are no damage: what is left is a stream. Nor does one lend its frames to another that says to
- * be the same stream, as samples do that were made without a manifest and an input: nothing tells
+ * Cuts between two streams that were joined are no damage: what is left is a stream. Nor does one lend its frames to
+ * another that says to be the same stream, as samples do that were made without a manifest and an input: nothing tells
  * them apart. Prints a line for each sort; exit status 1 if something was silent or unnamed. */
 #include "tests/unit/stream.h"
 
@@ -115,7 +117,8 @@ static int same_items(const seen *a, const seen *b)
     return 1;
 }
 
-/* Sound or failed, an item of the sound stream is there, or something here names it; a failure that gives a number only may be it. */
+/* Sound or failed, an item of the sound stream is there, or something here names it; a failure that gives a number only
+ * may be it. */
 static int all_named(const seen *then, const seen *now)
 {
     char name[MTS_KEY_MAX + 2];

@@ -1,5 +1,5 @@
-/* rechunk SECONDS < STREAM > STREAM: the same tensors in chunks of so many seconds (0: as long as a chunk may be), which
- * our writer never makes and other writers may. */
+/* rechunk SECONDS < STREAM > STREAM: the same tensors in chunks of so many seconds (0: as long as a chunk may be),
+ * which our writer never makes and other writers may. */
 #include "formats/stream/mts_frame.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* The encoder for inference (models/inference/forward.h) against the one for training, whose every step the reference's vectors
- * confirm: all architectures, lengths around the blocks of time and of rows, from the weights and from a packed file,
- * on both backends. */
+/* The encoder for inference (models/inference/forward.h) against the one for training, whose every step the reference's
+ * vectors confirm: all architectures, lengths around the blocks of time and of rows, from the weights and from a packed
+ * file, on both backends. */
 #include "libcommon/models/cqt_input.h"
 #include "libcommon/models/encoder/encoder.h"
 #include "libcommon/models/inference/forward.h"

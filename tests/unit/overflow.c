@@ -1,5 +1,6 @@
 /* A gradient that is not finite: the update leaves weights and moments as they were and says so, and what was added up
- * is forgotten, so that the next update is that of its own batch. And what frames that are not masked add to the loss. */
+ * is forgotten, so that the next update is that of its own batch. And what frames that are not masked add to the
+ * loss. */
 #include "tests/unit/nn.h"
 
 #include "libcommon/train/trainer.h"

@@ -298,8 +298,8 @@ TEST(heads_come_from_the_labels)
     CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && c.codebooks == 3 && c.classes[2] == 200);
 }
 
-/* libcommon/train/recipe/sinusoids.h: three channels of one frequency; their rectified answers add up to about the same at every
- * phase, and the frequency that a triple answers to most is its own. */
+/* libcommon/train/recipe/sinusoids.h: three channels of one frequency; their rectified answers add up to about the same
+ * at every phase, and the frequency that a triple answers to most is its own. */
 static double answer(const mert_weights *w, int triple, double f, double phase)
 {
     const mert_config *c = &w->layout.config;

@@ -1,6 +1,7 @@
-/* Label files, in either of their forms (formats/labels/labels.h), and code streams: labels writes the one from the other,
- * from-labels reads them back. Codes that were made in shards become the files that one run over everything would have
- * written with --labels. dict and to-fairseq make of label files what fairseq wants beside or instead of them. */
+/* Label files, in either of their forms (formats/labels/labels.h), and code streams: labels writes the one from the
+ * other, from-labels reads them back. Codes that were made in shards become the files that one run over everything
+ * would have written with --labels. dict and to-fairseq make of label files what fairseq wants beside or instead of
+ * them. */
 #include "tools/mert-tensor/commands.h"
 
 #include "formats/file.h"

@@ -1,4 +1,4 @@
-/* From waveform to hidden states: extractor, projection, positional convolution, layers (REFERENCE 1, steps 1 to 6). */
+/* From waveform to hidden states: extractor, projection, positional convolution, layers (man/model.md 2). */
 #include "libcommon/models/encoder/state.h"
 
 #include "libcommon/nn/cpu/rows.h"

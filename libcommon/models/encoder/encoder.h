@@ -1,4 +1,4 @@
-/* The MERT encoder, forward and backward, over the tensor operations of nn/ops.h: REFERENCE section 1, step by step.
+/* The MERT encoder, forward and backward, over the tensor operations of nn/ops.h: man/model.md 2, step by step.
  * One object runs batches of clips of one length; weights and gradients are flat device arrays in the layout of
  * weights.h. */
 #ifndef MERT_ENCODER_H
@@ -17,7 +17,7 @@ typedef struct mert_forward_options {
     double feature_grad_mult;     /* the extractor's gradient is multiplied by this */
     int recompute;                /* keep less: layers and extractor run again before their backward passes */
     int narrow;                   /* what is kept is rounded to bfloat16 until it is used */
-    uint64_t seed, update, micro_batch; /* what random numbers are keyed by (A4), with row, layer and place in it */
+    uint64_t seed, update, micro_batch; /* keys of random numbers (contract A4), with row, layer and place in it */
 } mert_forward_options;
 
 /* weights, gradients: device arrays [layout->size]; gradients NULL for inference. The layout must
@@ -29,7 +29,7 @@ void mert_encoder_free(mert_encoder *m);
 void mert_encoder_use_parts(mert_encoder *m, const mert_parts *parts);
 
 /* What is done to the projected frames before the transformer sees them, in this order; all of it on the device
- * (REFERENCE section 2). Zero: nothing. */
+ * (man/model.md 3). Zero: nothing. */
 typedef struct mert_corruption {
     const float *mask;            /* [B, T] of 0/1: frames that become mask_emb; NULL: none */
     int64_t replaced;             /* so many frames, to[i], then become what from[i] was until now ... */

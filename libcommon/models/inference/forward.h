@@ -28,7 +28,8 @@ void mert_forward_free(mert_forward *f); /* NULL is fine */
 int64_t mert_forward_weights(const mert_forward *f, const float **block);
 
 /* One of the hidden states as HF numbers them: 0 the input of the first layer, N the last, for pre-LN after the final
- * norm; N + 1, of a pre-LN model, is the output of layer N before that norm, and comes before N. hidden: device [T, D]; operations on it may be queued, and it stays as it is until they have run. */
+ * norm; N + 1, of a pre-LN model, is the output of layer N before that norm, and comes before N. hidden: device [T, D];
+ * operations on it may be queued, and it stays as it is until they have run. */
 typedef void (*mert_hidden_fn)(void *self, int index, const float *hidden);
 
 /* x: device [L] pcm, at least the receptive field long. cqt: device [T, cqt_input_bins] for models with cqt_input, else

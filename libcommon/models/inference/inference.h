@@ -17,7 +17,8 @@
 typedef struct mert_inference mert_inference;
 
 /* Takes the weights to the device: w's numbers are not needed afterwards (mert_weights_drop), its layout is. layers:
- * indices 0..N (pre-LN: N + 1, forward.h) in the order in which they come out. packing: precision of products, as forward.h has it. */
+ * indices 0..N (pre-LN: N + 1, forward.h) in the order in which they come out. packing: precision of products, as
+ * forward.h has it. */
 mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_packing packing, const int *layers,
                                    int n_layers, mert_error *e);
 void mert_inference_free(mert_inference *m); /* NULL is fine */

@@ -1,7 +1,7 @@
 /* What a model answers, stored beside it: whoever gets the directory can see whether it still does, on his machine,
  * with his version of the program. DIR/known_answer.safetensors:
  *
- *     hash    U8 [8]        of the model (S9), the most significant byte first
+ *     hash    U8 [8]        of the model (contract S9), the most significant byte first
  *     pcm     F32 [L]       noise and two tones, 32 frames of the model
  *     frames  I32 [F]       which of them are stored
  *     hidden  F32 [N+1, F, D]  all hidden states of these
@@ -18,7 +18,8 @@
  * own error. */
 #define MERT_ANSWER_HALF_TOLERANCE 2e-2
 
-/* Computes it on the CPU and writes it by F4. A model that answers with something else than finite numbers is refused. */
+/* Computes it on the CPU and writes it by contract F4. A model that answers with something else than finite numbers is
+ * refused. */
 int mert_self_test_save(const mert_weights *w, const char *dir, mert_error *e);
 /* 1: the model answers as it did; *worst: the largest difference, relative. 0: there is none. -1: another answer, other
  * weights, or a file that makes no sense. */

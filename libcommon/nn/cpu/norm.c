@@ -289,8 +289,8 @@ void mert_cpu_fold_norm(const void *args)
             for (int64_t l = 0; l < K; l++)
                 variance += (double)v[k] * v[l] * (a->products[k * K + l] / T - a->sums[k] / T * (a->sums[l] / T));
         gain = a->norm_w[c] / sqrt((variance > 0 ? variance : 0) + (double)a->eps);
-        /* The mean that is taken away is that of the weights as they are rounded: of a clip that hardly changes, nothing
-         * else is left of its product with them. */
+        /* The mean that is taken away is that of the weights as they are rounded: of a clip that hardly changes,
+         * nothing else is left of its product with them. */
         shift = 0;
         for (int64_t k = 0; k < K; k++) {
             float w = (float)(gain * v[k]);

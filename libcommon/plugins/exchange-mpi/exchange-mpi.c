@@ -1,5 +1,5 @@
-/* The exchange (libcommon/train/parallel/exchange.h) over MPI. A shared object of its own, loaded when mpirun or srun has
- * started the program, so that one package serves machines with and without MPI.
+/* The exchange (libcommon/train/parallel/exchange.h) over MPI. A shared object of its own, loaded when mpirun or srun
+ * has started the program, so that one package serves machines with and without MPI.
  *
  * Everything is built of non-blocking messages: sums are taken here and not by MPI_Reduce, because the order of an
  * MPI's own sums is its own affair (contract A4 wants the same bits each time); and who waits sleeps between looks,

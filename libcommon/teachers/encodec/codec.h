@@ -12,8 +12,8 @@
 
 typedef struct mert_codec mert_codec;
 
-/* path: a MODEL (P2). codebooks: how many of them encoding uses; 0: 8 of EnCodec's (or all where there are fewer),
- * all of one's own. any_settings: as in mert_features_check. batch: EnCodec encodes so many items in lock-step
+/* path: a MODEL (contract P2). codebooks: how many of them encoding uses; 0: 8 of EnCodec's (or all where there are
+ * fewer), all of one's own. any_settings: as in mert_features_check. batch: EnCodec encodes so many items in lock-step
  * (batch.h); 0 or 1: one after the other. */
 mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int any_settings, int64_t batch,
                             mert_error *e);

@@ -221,9 +221,9 @@ static void begin_at_start(training *t)
     mert_nearest_set(t->nearest, t->centroids);
 }
 
-/* Where tails are heavy, k-means++ rightly sits on points that no mini-batch draws: what places such a cluster anew then
- * loses more than it wins. So the end is held against the start; a second try leaves these clusters where they are,
- * and where that does not help either, the start itself is the answer. */
+/* Where tails are heavy, k-means++ rightly sits on points that no mini-batch draws: what places such a cluster anew
+ * then loses more than it wins. So the end is held against the start; a second try leaves these clusters where they
+ * are, and where that does not help either, the start itself is the answer. */
 static int improve(training *t, mert_error *e)
 {
     if (pass(t, e))

@@ -59,8 +59,8 @@ int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const cha
 void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */
 
 /* From now on c's items are its own n and, numbered from n on, those of `older`: an old corpus that training goes back
- * to now and then, as often as plans (train/loader.h) say. Its labels must be c's codebooks'; the frequencies of labels, n and
- * seconds stay those of c alone. older stays the caller's, open as long as c. */
+ * to now and then, as often as plans (train/loader.h) say. Its labels must be c's codebooks'; the frequencies of
+ * labels, n and seconds stay those of c alone. older stays the caller's, open as long as c. */
 int mert_corpus_join(mert_corpus *c, mert_corpus *older, mert_error *e);
 /* Of any item: whose it is, and by which number. */
 static inline const mert_corpus *mert_corpus_owner(const mert_corpus *c, int64_t *item)

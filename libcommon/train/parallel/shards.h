@@ -1,6 +1,6 @@
 /* Which process keeps what of the weights, gradients and moments, and how they get together (contract N2). Each part of
- * the model (models/parameter_groups.h) is cut into as many pieces as there are processes (mert_exchange_piece); "own" is a
- * process's piece of every part.
+ * the model (models/parameter_groups.h) is cut into as many pieces as there are processes (mert_exchange_piece); "own"
+ * is a process's piece of every part.
  *
  *                         weights          gradients          moments   exchanged per update, beside small things
  *     MERT_SHARD_NONE     all              all                all       gradients: sums to all

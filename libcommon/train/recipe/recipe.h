@@ -98,7 +98,8 @@ typedef struct mert_recipe {
 void mert_recipe_defaults(mert_recipe *r);
 
 /* Sets what the file says, on top of what *r holds. name: a file, or one of the recipes that came with the program: in
- * DATADIR, or in the source tree where it was built or that one stands in (base/install_paths.h). Errors name file and line: an unknown name, a name that comes twice, a value that is none or lies outside its range. */
+ * DATADIR, or in the source tree where it was built or that one stands in (base/install_paths.h). Errors name file and
+ * line: an unknown name, a name that comes twice, a value that is none or lies outside its range. */
 int mert_recipe_read(mert_recipe *r, const char *name, mert_error *e);
 /* "name=value", as --set has it. */
 int mert_recipe_set(mert_recipe *r, const char *assignment, mert_error *e);
