@@ -4,7 +4,8 @@
 include config.mk
 
 OUT ?= build
-PKGS = libavformat libavcodec libavutil libswresample fftw3f openblas libzstd jansson
+PKGS       = fftw3f openblas libzstd jansson
+PKGS_AUDIO = libavformat libavcodec libavutil libswresample
 # Only goals that compile need to know what there is: the others work on a machine where nothing is installed yet.
 ifneq ($(filter-out check check-invariance soak asan fuzz demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
@@ -17,12 +18,12 @@ LDLIBS_ALL   = $(FEATURE_LIBS) -lm -ldl $(LDLIBS)
 
 STREAM_SRC  = $(wildcard formats/stream/*.c)
 FORMATS_SRC = $(wildcard formats/*.c formats/labels/*.c formats/checkpoint/*.c)
-COMMON_SRC  = $(filter-out libcommon/plugins/%,$(wildcard libcommon/*/*.c libcommon/*/*/*.c))
-TOOLS       = $(patsubst tools/%.c,%,$(wildcard tools/mert-*.c))
-UNIT        = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
-PROGRAMS    = $(patsubst tests/programs/%.c,%,$(wildcard tests/programs/*.c))
+COMMON_SRC  = $(filter-out libcommon/plugins/% $(WITHOUT),$(wildcard libcommon/*/*.c libcommon/*/*/*.c))
+TOOLS       = $(patsubst tools/%.c,%,$(filter-out $(WITHOUT),$(wildcard tools/mert-*.c)))
+UNIT        = $(patsubst tests/unit/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/unit/*.c)))
+PROGRAMS    = $(patsubst tests/programs/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/programs/*.c)))
 BENCH       = $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
-FUZZ        = $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
+FUZZ        = $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/fuzz/*.c))))
 MAN         = $(wildcard man/*.[157])
 
 # Vectorised loops are compiled once per instruction set; which copy runs is decided at run time (libcommon/base/cpu.h).
@@ -45,20 +46,31 @@ all: $(BIN) $(PLUGIN_BIN)
 
 # ---- features: found once, printed once ----
 
-$(OUT)/features.mk: config.mk tests/features
-	@mkdir -p $(OUT)
-	@CC='$(CC)' sh tests/features '$(PKGS)' $@
+$(OUT)/features.mk: config.mk tests/features $(OUT)/compiler
+	@CC='$(CC)' sh tests/features '$(PKGS)' '$(PKGS_AUDIO)' $@
+
+# What was compiled with other flags, or by another compiler, is compiled again: each of these files changes when its line does.
+remember = @mkdir -p $(OUT); printf '%s\n' '$(subst ','\'',$(1))' > $@.new; if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi
+$(OUT)/compiler: FORCE
+	$(call remember,$(CC))
+$(OUT)/flags: FORCE
+	$(call remember,$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL))
+$(OUT)/link-flags: FORCE
+	$(call remember,$(CC) $(LDFLAGS_ALL) $(LDLIBS_ALL) $(FUZZ_LINK))
+
+# One short line for each file; V=1: the whole command.
+say = $(if $(V),,@printf '%-8s%s\n' $(1) $(or $(2),$@);)
 
 # ---- compiling ----
 
-$(OUT)/%.o: %.c $(OUT)/features.mk
+$(OUT)/%.o: %.c $(OUT)/features.mk $(OUT)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 define kernel_rule
-$(OUT)/%.kernels.$(1).o: %.kernels.c $(OUT)/features.mk
+$(OUT)/%.kernels.$(1).o: %.kernels.c $(OUT)/features.mk $(OUT)/flags
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS_ALL) -DMERT_ISA=$(1) $(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -MMD -MP -c -o $$@ $$<
+	$$(call say,CC,"$$< ($(1))")$(CC) $(CPPFLAGS_ALL) -DMERT_ISA=$(1) $(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach isa,$(ISAS),$(eval $(call kernel_rule,$(isa))))
 
@@ -67,7 +79,7 @@ $(LIBFORMATS): $(FORMATS_SRC:%.c=$(OUT)/%.o)
 $(LIBCOMMON): $(COMMON_ONCE:%.c=$(OUT)/%.o) $(KERNEL_OBJ)
 $(LIBS):
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)$(AR) rcs $@ $^
 
 # Where installed things are, seen from the programs: the same for every PREFIX and DESTDIR, and when all of it is moved.
 $(OUT)/places.h: FORCE
@@ -82,33 +94,33 @@ FORCE:
 
 # A program with many commands keeps them in a folder of its name: tools/mert-tensor/*.c.
 .SECONDEXPANSION:
-$(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename $$(wildcard tools/$$*/*.c)))) $(LIBS)
+$(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename $$(wildcard tools/$$*/*.c)))) $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS_ALL)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS_ALL)
 
 # What only some machines have is a shared object of its own, loaded when it is asked for: ../lib/mert beside the programs.
 # Its source: a folder of its name.
-$(OUT)/lib/mert/%.so: $$(wildcard libcommon/plugins/$$*/*.c) $(OUT)/features.mk
+$(OUT)/lib/mert/%.so: $$(wildcard libcommon/plugins/$$*/*.c) $(OUT)/features.mk $(OUT)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $(filter %.c,$^) $(PLUGIN_LIBS_$*)
+	$(call say,LD)$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $(filter %.c,$^) $(PLUGIN_LIBS_$*)
 
-$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS)
+$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
 
 # A fuzz target reads its corpus again, or (make fuzz) has libFuzzer's main.
 FUZZ_MAIN = $(OUT)/tests/fuzz/replay.o
-$(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(FUZZ_MAIN) $(LIBS)
+$(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(FUZZ_MAIN) $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(FUZZ_LINK) -o $@ $< $(FUZZ_MAIN) $(LIBS) $(LDLIBS_ALL)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(FUZZ_LINK) -o $@ $< $(FUZZ_MAIN) $(LIBS) $(LDLIBS_ALL)
 
-$(OUT)/bench/%: $(OUT)/tests/bench/%.o $(LIBS)
+$(OUT)/bench/%: $(OUT)/tests/bench/%.o $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
 
-$(OUT)/tests/%: $(OUT)/tests/programs/%.o $(LIBS)
+$(OUT)/tests/%: $(OUT)/tests/programs/%.o $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
 
 .SECONDARY:
 
@@ -173,7 +185,7 @@ probe: deps
 
 $(OUT)/demo/score: $(OUT)/pipelines/demo/score.o
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< -lm
+	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< -lm
 
 # By the environment: blanks and quotes in them are theirs.
 export DESTDIR BINDIR LIBDIR MANDIR DATADIR

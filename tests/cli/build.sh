@@ -1,0 +1,40 @@
+# What the Makefile decides: what is compiled again, what it prints, and what is left out where FFmpeg is missing. Only one small file
+# is compiled here: for the rest `make -n` says what it would do.
+. tests/shell
+unset MAKEFLAGS MAKELEVEL MFLAGS
+dir=$TEST_TMP/all
+dry() { make -n DEPS=skip OUT="$dir" "$@" all > "$TEST_TMP/said" 2>&1 || { cat "$TEST_TMP/said"; return 1; }; }
+says() { grep -q -- "$1" "$TEST_TMP/said"; }
+
+whole() { dry && says 'libcommon/audio/decode.c' && says 'bin/mert-decode' && ! says 'without FFmpeg'; }
+check "everything" whole
+
+# A pkg-config that knows no FFmpeg.
+mkdir "$TEST_TMP/bin"
+cat > "$TEST_TMP/bin/pkg-config" <<END
+#!/bin/sh
+case "\$*" in *libav*|*libsw*) exit 1 ;; esac
+exec $(command -v pkg-config) "\$@"
+END
+chmod +x "$TEST_TMP/bin/pkg-config"
+without() {
+    dir=$TEST_TMP/without
+    PATH=$TEST_TMP/bin:$PATH dry && says 'without FFmpeg' && says 'mert-decode and mert-manifest are left out' && says 'bin/mert-encode' &&
+        ! says 'bin/mert-decode' && ! says 'bin/mert-manifest' && ! says 'libcommon/audio' && ! says '-lavcodec'
+}
+check "without FFmpeg the rest is built" without
+
+made() { make -s DEPS=skip OUT="$dir" "$@" "$dir/formats/error.o" > "$TEST_TMP/said" 2>&1 || { cat "$TEST_TMP/said"; return 1; }; }
+flags() {
+    dir=$TEST_TMP/flags
+    made CFLAGS=-O1 && touch -r "$dir/formats/error.o" "$dir/mark" && made CFLAGS=-O1 || return 1
+    [ ! "$dir/formats/error.o" -nt "$dir/mark" ] || { echo "compiled again without a reason"; return 1; }
+    made CFLAGS='-O1 -g' && [ "$dir/formats/error.o" -nt "$dir/mark" ] || { echo "other flags: not compiled again"; return 1; }
+}
+check "other flags compile again, the same do not" flags
+quiet() {
+    dir=$TEST_TMP/quiet
+    make DEPS=skip OUT="$dir" "$dir/formats/error.o" > "$TEST_TMP/said" 2>&1 && says '^CC      formats/error.c$' && ! says '-Wall' &&
+        rm "$dir/formats/error.o" && make V=1 DEPS=skip OUT="$dir" "$dir/formats/error.o" > "$TEST_TMP/said" 2>&1 && says '-Wall'
+}
+check "one line for a file, V=1 the whole command" quiet
