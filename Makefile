@@ -7,7 +7,7 @@ OUT ?= build
 PKGS       = fftw3f openblas libzstd jansson
 PKGS_AUDIO = libavformat libavcodec libavutil libswresample
 # Only goals that compile need to know what there is: the others work on a machine where nothing is installed yet.
-ifneq ($(filter-out check check-invariance soak asan fuzz demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check check-invariance soak asan fuzz lint demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
 
@@ -135,6 +135,13 @@ tests: all $(UNIT_BIN) $(PROG_BIN) $(FUZZ_BIN)
 
 fuzz_targets: $(FUZZ_BIN)
 
+# Everything by clang without a warning, and the pages by mandoc.
+lint: deps
+	@sh pipelines/deps '$(DEPS)' $(DEPS_LINT)
+	@$(MAKE) --no-print-directory OUT='$(OUT)/lint' CC='$(CLANG)' CFLAGS='-O1 -Werror' tests lint_programs
+	@mandoc -T lint -W warning $(MAN)
+lint_programs: $(BENCH_BIN) $(OUT)/demo/score
+
 asan: deps
 	@OUT='$(OUT)/asan' $(MAKE) --no-print-directory OUT='$(OUT)/asan' \
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
@@ -204,6 +211,7 @@ help:
 	@echo 'make deps       install the Debian packages that building, testing and the demo need (DEPS=skip: none)'
 	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed, N skipped"'
 	@echo 'make asan       the same tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make lint       builds everything with clang, where a warning is an error; checks the pages with mandoc'
 	@echo 'make check-invariance  every stage byte for byte the same with other threads, shards, chunks, batches, order'
 	@echo 'make soak       all stages in a loop with faults, for MINUTES=60; memory, descriptors and processes must stay flat'
 	@echo 'make fuzz       parsers of bytes from outside under libFuzzer (clang): TIME=60 seconds each, TARGETS="stream npy ..."'
@@ -214,5 +222,5 @@ help:
 	@echo 'make install    into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall takes it back'
 	@echo 'make CC=clang CFLAGS=... OUT=...   another compiler, flags, build folder'
 
-.PHONY: FORCE all check check-invariance soak tests asan fuzz fuzz_targets bench deps demo reference probe install uninstall clean help
--include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/fuzz/*' 2>/dev/null)
+.PHONY: FORCE all check check-invariance soak tests asan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall clean help
+-include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)

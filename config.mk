@@ -21,4 +21,6 @@ DEPS_BUILD = pkg-config libavformat-dev libavcodec-dev libavutil-dev libswresamp
              libfftw3-dev libopenblas-pthread-dev libzstd-dev libjansson-dev libopenmpi-dev
 # ... and for make fuzz, libFuzzer of the clang that this Debian has.
 DEPS_FUZZ  = clang $(shell apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$$/libclang-rt-\1-dev/p')
+# ... and for make lint.
+DEPS_LINT  = clang mandoc
 DEPS_RUN   = zstd ffmpeg fluidsynth fluid-soundfont-gm openmpi-bin

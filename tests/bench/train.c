@@ -9,6 +9,7 @@
 #include "libcommon/program/options.h"
 #include "libcommon/train/data/mask.h"
 #include "libcommon/train/recipe/recipe.h"
+#include "libcommon/train/trainer.h"
 #include "tests/bench/clock.h"
 
 #include <stdio.h>
@@ -60,12 +61,12 @@ static int make_batch(const mert_recipe *r, const mert_config *c, batch *own, me
 static int measure(mert_trainer *t, const mert_recipe *r, const mert_config *c, const mert_batch *b, mert_error *e)
 {
     double accumulate[BENCH_RUNS_MAX], update[BENCH_RUNS_MAX], norm, work = 0;
-    mert_forward_options options = mert_recipe_forward_options(r);
+    mert_forward_options how = mert_recipe_forward_options(r);
     for (int i = -1; i < runs; i++) { /* the first asks for memory and does not count */
         mert_sums sums = {0};
         double start = bench_now(), between;
-        options.update = (uint64_t)(i + 2);
-        if (mert_trainer_accumulate(t, &options, b, &sums, e))
+        how.update = (uint64_t)(i + 2);
+        if (mert_trainer_accumulate(t, &how, b, &sums, e))
             return -1;
         between = bench_now();
         if (mert_trainer_update(t, i + 2, r->lr, (double)sums.sample_size, &norm, e))

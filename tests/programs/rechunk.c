@@ -30,7 +30,7 @@ static void put(mts_frame_type type)
 
 static void put_chunk(ZSTD_CCtx *zstd, const unsigned char *data, int64_t frames, size_t step)
 {
-    size_t room = ZSTD_compressBound((size_t)frames * step), n;
+    size_t room = ZSTD_compressBound((size_t)frames * step), n = 0;
     unsigned char *packed = malloc(room);
     if (!packed || ZSTD_isError(n = ZSTD_compress2(zstd, packed, room, data, (size_t)frames * step)))
         die("cannot compress");
