@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 static struct {
+    pthread_mutex_t caller; /* held by whoever has work done */
     pthread_mutex_t lock;
     pthread_cond_t start, done;
     pthread_t *threads;
@@ -14,7 +15,8 @@ static struct {
     void (*task)(void *, int64_t, int);
     void *arg;
     int64_t next, end;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .start = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+} pool = {.caller = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER,
+          .start = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
 
 static void work(int worker)
 {
@@ -79,20 +81,32 @@ static void start_workers(void)
         pool.n++;
 }
 
-int mert_pool_threads(void)
+/* The caller holds the lock of that name. */
+static int workers(void)
 {
     if (!pool.n)
         start_workers();
     return pool.n;
 }
 
+int mert_pool_threads(void)
+{
+    int n;
+    pthread_mutex_lock(&pool.caller);
+    n = workers();
+    pthread_mutex_unlock(&pool.caller);
+    return n;
+}
+
 void mert_pool_run(int64_t n, void (*task)(void *, int64_t, int), void *arg)
 {
     if (n <= 0)
         return;
-    if (mert_pool_threads() == 1 || n == 1) {
+    pthread_mutex_lock(&pool.caller);
+    if (workers() == 1 || n == 1) {
         for (int64_t i = 0; i < n; i++)
             task(arg, i, 0);
+        pthread_mutex_unlock(&pool.caller);
         return;
     }
     pthread_mutex_lock(&pool.lock);
@@ -108,4 +122,5 @@ void mert_pool_run(int64_t n, void (*task)(void *, int64_t, int), void *arg)
     while (pool.working)
         pthread_cond_wait(&pool.done, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_unlock(&pool.caller);
 }
