@@ -1,12 +1,12 @@
-# make            build everything into build/
-# make help       what else there is
+# make            builds everything into build/
+# make help       lists the other targets
 
 include config.mk
 
 OUT ?= build
 PKGS       = fftw3f openblas libzstd jansson
 PKGS_AUDIO = libavformat libavcodec libavutil libswresample
-# Only goals that compile need to know what there is: the others work on a machine where nothing is installed yet.
+# Only targets that compile need the list of libraries. The others work on a machine where nothing is installed yet.
 ifneq ($(filter-out check check-invariance soak asan fuzz lint demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
@@ -26,7 +26,7 @@ BENCH       = $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
 FUZZ        = $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/fuzz/*.c))))
 MAN         = $(wildcard man/*.[157])
 
-# Vectorised loops are compiled once per instruction set; which copy runs is decided at run time (libcommon/base/cpu.h).
+# Vectorised loops are compiled once for each instruction set; one of them is chosen at run time (libcommon/base/cpu.h).
 KERNEL_SRC  = $(filter %.kernels.c,$(COMMON_SRC))
 COMMON_ONCE = $(filter-out $(KERNEL_SRC),$(COMMON_SRC))
 KERNEL_OBJ  = $(foreach isa,$(ISAS),$(KERNEL_SRC:%.kernels.c=$(OUT)/%.kernels.$(isa).o))
@@ -44,12 +44,13 @@ PLUGIN_BIN = $(PLUGINS:%=$(OUT)/lib/mert/%.so)
 
 all: $(BIN) $(PLUGIN_BIN)
 
-# ---- features: found once, printed once ----
+# ---- compiler, libraries, instruction sets: found and printed once ----
 
 $(OUT)/features.mk: config.mk tests/features $(OUT)/compiler
 	@CC='$(CC)' sh tests/features '$(PKGS)' '$(PKGS_AUDIO)' $@
 
-# What was compiled with other flags, or by another compiler, is compiled again: each of these files changes when its line does.
+# Each of these files contains a command line, and changes only when that changes. Objects depend on them, so other flags or
+# another compiler compile everything again.
 remember = @mkdir -p $(OUT); printf '%s\n' '$(subst ','\'',$(1))' > $@.new; if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi
 $(OUT)/compiler: FORCE
 	$(call remember,$(CC))
@@ -58,7 +59,7 @@ $(OUT)/flags: FORCE
 $(OUT)/link-flags: FORCE
 	$(call remember,$(CC) $(LDFLAGS_ALL) $(LDLIBS_ALL) $(FUZZ_LINK))
 
-# One short line for each file; V=1: the whole command.
+# Prints one short line for each file; with V=1 make prints the whole command.
 say = $(if $(V),,@printf '%-8s%s\n' $(1) $(or $(2),$@);)
 
 # ---- compiling ----
@@ -81,7 +82,8 @@ $(LIBS):
 	@rm -f $@
 	$(call say,AR)$(AR) rcs $@ $^
 
-# Where installed things are, seen from the programs: the same for every PREFIX and DESTDIR, and when all of it is moved.
+# Where plugins and recipes are, relative to the folder of the programs. So they are found with every PREFIX and DESTDIR, and after
+# the whole installation is moved.
 $(OUT)/places.h: FORCE
 	@mkdir -p $(OUT)
 	@for d in "LIBDIR $$LIBDIR" "DATADIR $$DATADIR"; do \
@@ -92,14 +94,14 @@ $(OUT)/libcommon/base/install_paths.o: $(OUT)/places.h
 $(OUT)/libcommon/base/install_paths.o: CPPFLAGS_ALL += -include $(OUT)/places.h
 FORCE:
 
-# A program with many commands keeps them in a folder of its name: tools/mert-tensor/*.c.
+# The commands of a program may be in a folder of its name: tools/mert-tensor/*.c.
 .SECONDEXPANSION:
 $(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename $$(wildcard tools/$$*/*.c)))) $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS_ALL)
 
-# What only some machines have is a shared object of its own, loaded when it is asked for: ../lib/mert beside the programs.
-# Its source: a folder of its name.
+# A plugin is a shared object for a library that not every machine has. It is loaded when it is needed, from ../lib/mert beside the
+# folder of the programs. Its source is in a folder of its name.
 $(OUT)/lib/mert/%.so: $$(wildcard libcommon/plugins/$$*/*.c) $(OUT)/features.mk $(OUT)/flags
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $(filter %.c,$^) $(PLUGIN_LIBS_$*)
@@ -108,7 +110,7 @@ $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
 
-# A fuzz target reads its corpus again, or (make fuzz) has libFuzzer's main.
+# A fuzz target has a main that replays its corpus, or for make fuzz that of libFuzzer.
 FUZZ_MAIN = $(OUT)/tests/fuzz/replay.o
 $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(FUZZ_MAIN) $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
@@ -126,7 +128,7 @@ $(OUT)/tests/%: $(OUT)/tests/programs/%.o $(LIBS) $(OUT)/link-flags
 
 # ---- checking ----
 
-# `make check` on a fresh machine: packages, build, tests. DEPS=skip leaves the packages alone.
+# Installs missing packages, builds, and runs all tests. DEPS=skip installs nothing.
 check: deps
 	@$(MAKE) --no-print-directory tests
 	@OUT='$(OUT)' sh tests/run
@@ -135,7 +137,7 @@ tests: all $(UNIT_BIN) $(PROG_BIN) $(FUZZ_BIN)
 
 fuzz_targets: $(FUZZ_BIN)
 
-# Everything by clang without a warning, and the pages by mandoc.
+# Builds everything with clang, where a warning is an error, and checks the manual pages with mandoc.
 lint: deps
 	@sh pipelines/deps '$(DEPS)' $(DEPS_LINT)
 	@$(MAKE) --no-print-directory OUT='$(OUT)/lint' CC='$(CLANG)' CFLAGS='-O1 -Werror' tests lint_programs
@@ -147,18 +149,18 @@ asan: deps
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
 	@OUT='$(OUT)/asan' MERT_SANITIZED=1 sh tests/run
 
-# The same answer however it is run, at length: threads, shards, chunks, batches, order.
+# Checks that every stage gives the same bytes with other threads, shards, chunks, batches and orders.
 check-invariance: deps
 	@$(MAKE) --no-print-directory tests
 	@OUT='$(OUT)' sh tests/run tests/invariance
 
-# All stages in a loop for MINUTES, with faults injected, beside pipes without end whose memory must stay flat.
+# Runs all stages in a loop for MINUTES with injected faults, and beside them endless pipes whose memory must not grow.
 MINUTES ?= 60
 soak: deps
 	@$(MAKE) --no-print-directory tests
 	@OUT='$(OUT)' sh tests/soak '$(MINUTES)'
 
-# Parsers of bytes from outside under libFuzzer (clang), TIME seconds each: make fuzz TIME=600 TARGETS='stream npy'
+# Runs the parsers of foreign bytes under libFuzzer (clang), TIME seconds each: make fuzz TIME=600 TARGETS='stream npy'
 TIME    ?= 60
 TARGETS ?= $(FUZZ)
 fuzz: deps
@@ -170,7 +172,7 @@ fuzz: deps
 bench: all $(BENCH_BIN)
 	@OUT='$(OUT)' sh tests/bench/run
 
-# ---- the rest ----
+# ---- packages, demo, probes, installation ----
 
 deps:
 	@sh pipelines/deps '$(DEPS)' $(DEPS_BUILD) $(DEPS_RUN)
@@ -179,12 +181,12 @@ demo: deps
 	@$(MAKE) --no-print-directory all $(OUT)/demo/score
 	@OUT='$(OUT)' sh pipelines/demo/run
 
-# The log that mert-train --compare and the demo hold runs of the recipe `tiny` against, made anew.
+# Makes pipelines/reference/tiny.tsv again: the log that the demo compares a run of the recipe `tiny` with (mert-train --compare).
 reference: deps
 	@$(MAKE) --no-print-directory all $(OUT)/demo/score
 	@OUT='$(OUT)' MERT_DEMO_RENEW='$(CURDIR)/pipelines/reference/tiny.tsv' sh pipelines/demo/run
 
-# The models that are asked; with none, the demo's if there is one.
+# The models to probe. The default is the demo's model, if there is one.
 MODELS ?= $(addprefix demo=,$(wildcard $(OUT)/demo/model/model))
 probe: deps
 	@$(MAKE) --no-print-directory all $(OUT)/demo/score
@@ -194,12 +196,12 @@ $(OUT)/demo/score: $(OUT)/pipelines/demo/score.o
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< -lm
 
-# By the environment: blanks and quotes in them are theirs.
+# Passed by the environment, so that they may contain blanks and quotes.
 export DESTDIR BINDIR LIBDIR MANDIR DATADIR
 install: all
 	@OUT='$(OUT)' TOOLS='$(TOOLS)' PLUGINS='$(PLUGINS)' MAN='$(MAN)' sh install.sh install
 
-# Every plugin there may be: what this machine could build need not be what was installed.
+# All plugins, because those that were installed may not be those that this machine can build.
 uninstall:
 	@TOOLS='$(TOOLS)' PLUGINS='$(notdir $(wildcard libcommon/plugins/*))' MAN='$(MAN)' sh install.sh uninstall
 
@@ -207,20 +209,20 @@ clean:
 	rm -rf $(OUT)
 
 help:
-	@echo 'make            build the programs into $(OUT)/bin'
-	@echo 'make deps       install the Debian packages that building, testing and the demo need (DEPS=skip: none)'
-	@echo 'make check      deps, build, all tests; the last line is "N passed, N failed, N skipped"'
-	@echo 'make asan       the same tests under AddressSanitizer and UndefinedBehaviorSanitizer'
-	@echo 'make lint       builds everything with clang, where a warning is an error; checks the pages with mandoc'
-	@echo 'make check-invariance  every stage byte for byte the same with other threads, shards, chunks, batches, order'
-	@echo 'make soak       all stages in a loop with faults, for MINUTES=60; memory, descriptors and processes must stay flat'
-	@echo 'make fuzz       parsers of bytes from outside under libFuzzer (clang): TIME=60 seconds each, TARGETS="stream npy ..."'
-	@echo 'make demo       render music, label it, train a small model on it, show that it learned'
-	@echo 'make reference  the log that runs of the recipe tiny are held against, by the demo'
-	@echo 'make probe      what models (MODELS="NAME=MODEL ...") know of key, chords, instruments and tempo of rendered music'
-	@echo 'make bench      how fast each stage is against the limit of this machine'
-	@echo 'make install    into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall takes it back'
-	@echo 'make CC=clang CFLAGS=... OUT=...   another compiler, flags, build folder'
+	@echo 'make            builds the programs into $(OUT)/bin; V=1 prints whole commands'
+	@echo 'make deps       installs the Debian packages for building, testing and the demo (DEPS=skip: none)'
+	@echo 'make check      installs packages, builds, runs all tests; the last line is "N passed, N failed, N skipped"'
+	@echo 'make asan       runs the same tests with AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make lint       builds everything with clang, where a warning is an error, and checks the manual pages'
+	@echo 'make check-invariance  checks that other threads, shards, chunks, batches and orders give the same bytes'
+	@echo 'make soak       runs all stages in a loop with injected faults, for MINUTES=60; memory and descriptors must not grow'
+	@echo 'make fuzz       runs the parsers under libFuzzer (clang), TIME=60 seconds each, TARGETS="stream npy ..."'
+	@echo 'make demo       renders music, makes labels, trains a small model, and prints what it learned'
+	@echo 'make reference  makes the log again that the demo compares its run with'
+	@echo 'make probe      probes models (MODELS="NAME=MODEL ...") for key, chords, instruments and tempo of rendered music'
+	@echo 'make bench      measures the speed of each stage against the limits of this machine'
+	@echo 'make install    installs into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall removes the files'
+	@echo 'make CC=clang CFLAGS=... OUT=...   uses another compiler, flags or build folder'
 
 .PHONY: FORCE all check check-invariance soak tests asan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)

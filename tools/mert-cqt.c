@@ -25,16 +25,16 @@ static const mert_option options[] = {
     {"bins", 0, MERT_INT, &bins, "N", 1, 4096, NULL, "frequency bins (--chroma: seven octaves)"},
     {"bins-per-octave", 0, MERT_INT, &bins_per_octave, "N", 1, 1024, NULL, "bins per octave (--chroma: its classes)"},
     {"fmin", 0, MERT_DOUBLE, &fmin_hz, "HZ", 0.01, 1e6, NULL, "frequency of the lowest bin"},
-    {"hop", 0, MERT_INT, &hop, "N", 1, 65536, NULL, "samples from frame to frame"},
-    {"form", 0, MERT_CHOICE, &form, "FORM", 0, 0, forms, "what is written of each bin"},
+    {"hop", 0, MERT_INT, &hop, "N", 1, 65536, NULL, "samples from one frame to the next"},
+    {"form", 0, MERT_CHOICE, &form, "FORM", 0, 0, forms, "what is written for each bin"},
     {"log-floor", 0, MERT_DOUBLE, &log_floor, "X", 1e-30, 1e6, NULL, "--form log: ln(magnitude + X)"},
     {"chroma", 0, MERT_INT, &chroma, "N", 0, CLASSES_MAX, NULL,
-     "fold the octaves into N classes, divided by the frame's largest (0: no)"},
+     "write chroma of N classes, divided by the largest of the frame (0: no)"},
     {"per-crop", 0, MERT_INT, &per_crop, "N", 0, 1 << 30, NULL,
-     "transform crops of N samples by themselves, zeros around (0: the whole)"},
+     "transform crops of N samples separately, extended by zeros (0: the whole item)"},
     {0}};
 static const mert_tool tool = {"mert-cqt", "constant-Q transform of pcm streams", "[options] [FILE...]",
-                               "Reads pcm streams, writes cqt [T, bins]; without settings MERT's, of 24 kHz sound.",
+                               "Reads pcm streams, writes cqt [T, bins]. The defaults are MERT's, for 24 kHz.",
                                options, NULL};
 
 typedef struct state {

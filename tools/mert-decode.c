@@ -30,24 +30,24 @@ static const char *const dtypes[] = {"f32", "i16", NULL};
 
 static const mert_option options[] = {
     {"rate", 0, MERT_INT, &settings.rate, "HZ", 0, MERT_AUDIO_RATE_MAX, NULL,
-     "sample rate of the output; 0: each file's own"},
+     "sample rate of the output; 0: the rate of each file"},
     {"manifest", 0, MERT_STRING, &manifest_path, "TSV", 0, 0, NULL,
-     "decode the rows of this manifest instead of files named"},
+     "decode the rows of this manifest instead of named files"},
     {"shard", 0, MERT_STRING, &shard_text, "R/N", 0, 0, NULL, "only part R (from 0) of N of the manifest's rows"},
     {"dtype", 0, MERT_CHOICE, &dtype, "TYPE", 0, 0, dtypes, "type of the samples"},
     {"start", 0, MERT_DOUBLE, &settings.start, "S", 0, 1e9, NULL, "begin at this second of each file"},
     {"duration", 0, MERT_DOUBLE, &settings.duration, "S", -1, 1e9, NULL,
-     "so many seconds of each file; negative: to its end"},
+     "decode this many seconds of each file; negative: to its end"},
     {"stream", 0, MERT_INT, &settings.stream, "N", -1, 1000, NULL,
-     "which audio stream of each file, from 0; -1: the best"},
-    {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL, "keep what decodes before a fault, and say so"},
+     "number of the audio stream, from 0; -1: the best one"},
+    {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL, "keep the samples before a fault, with a message"},
     {"check-length", 0, MERT_FLAG, &check_length, NULL, 0, 0, NULL,
-     "fail rows that are longer or shorter than their manifest says"},
+     "fail rows that are longer or shorter than the manifest says"},
     {0}};
 
 static const mert_tool tool = {
     "mert-decode", "decode audio files to pcm streams", "[options] FILE... | --manifest TSV [--shard R/N]",
-    "Reads anything that FFmpeg reads; writes one pcm record [T] per file: the mean of its channels at --rate.",
+    "Reads audio files that FFmpeg knows; writes one pcm record [T] per file: the mean of its channels at --rate.",
     options, NULL};
 
 /* One item's way through. */

@@ -28,13 +28,13 @@ static const mert_option train_options[] = {
     {"output", 'o', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of all random choices"},
     {"batch", 0, MERT_INT64, &batch, "N", 1, 1 << 28, NULL, "frames of a mini-batch"},
-    {"max-iter", 0, MERT_INT64, &max_iter, "N", 0, 1e9, NULL, "passes over the sample at most"},
+    {"max-iter", 0, MERT_INT64, &max_iter, "N", 0, 1e9, NULL, "maximum number of passes over the sample"},
     {"init-samples", 0, MERT_INT64, &init_samples, "N", 0, 1 << 28, NULL,
-     "frames that k-means++ sees (0: 3 batches, at least 3 K)"},
-    {"n-init", 0, MERT_INT64, &n_init, "N", 1, 1000, NULL, "starts of k-means++, the best is kept"},
-    {"lloyd", 0, MERT_INT64, &lloyd, "N", 0, 1e9, NULL, "full iterations over the sample afterwards, at most"},
+     "frames that k-means++ uses (0: 3 batches, at least 3 K)"},
+    {"n-init", 0, MERT_INT64, &n_init, "N", 1, 1000, NULL, "number of starts of k-means++, of which the best is kept"},
+    {"lloyd", 0, MERT_INT64, &lloyd, "N", 0, 1e9, NULL, "maximum number of full iterations over the sample afterwards"},
     {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL,
-     "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
+     "frames kept in memory, as a uniform sample (0: as many as fit into 1 GiB)"},
     {0}};
 
 /* The same without what moves the centroids afterwards. */
@@ -43,18 +43,18 @@ static const mert_option init_options[] = {
     {"output", 'o', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of all random choices"},
     {"init-samples", 0, MERT_INT64, &init_samples, "N", 0, 1 << 28, NULL,
-     "frames that k-means++ sees (0: 30000, at least 3 K)"},
-    {"n-init", 0, MERT_INT64, &n_init, "N", 1, 1000, NULL, "starts of k-means++, the best is kept"},
+     "frames that k-means++ uses (0: 30000, at least 3 K)"},
+    {"n-init", 0, MERT_INT64, &n_init, "N", 1, 1000, NULL, "number of starts of k-means++, of which the best is kept"},
     {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL,
-     "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
+     "frames kept in memory, as a uniform sample (0: as many as fit into 1 GiB)"},
     {0}};
 
 static const mert_option assign_options[] = {
     {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file of 'train', or centroids [K, D] as .npy"},
     {"labels", 0, MERT_STRING, &labels, "FILE", 0, 0, NULL,
-     "write HuBERT labels, one line per manifest row, and FILE.meta"},
+     "also write HuBERT's label file, one line per manifest row, and FILE.meta"},
     {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL,
-     "accept features made with other settings than the codebook's"},
+     "accept features made with other settings than those of the codebook"},
     {0}};
 
 /* ---- train ---- */
@@ -248,19 +248,22 @@ static int assign(int argc, char **argv)
 }
 
 static const mert_command commands[] = {
-    {"train", "[options] -k K -o MODEL [FILE...]", "features in, a codebook of K centroids out", train_options, train},
-    {"init", "[options] -k K -o MODEL [FILE...]", "features in, a first codebook out: k-means++ alone", init_options,
+    {"train", "[options] -k K -o MODEL [FILE...]",
+     "read features, write a codebook of K centroids", train_options, train},
+    {"init", "[options] -k K -o MODEL [FILE...]", "read features, write first centroids by k-means++", init_options,
      init},
-    {"accumulate", "[options] -m MODEL -o SUMS [FILE...]", "features of a shard in, its sums for a full iteration out",
+    {"accumulate", "[options] -m MODEL -o SUMS [FILE...]",
+     "read features of a shard, write its sums for a full iteration",
      kmeans_accumulate_options, kmeans_accumulate},
-    {"merge", "[options] -o MODEL SUMS...", "the sums of all shards in, the next codebook out", kmeans_merge_options,
+    {"merge", "[options] -o MODEL SUMS...",
+     "read the sums of all shards, write the next codebook", kmeans_merge_options,
      kmeans_merge},
-    {"assign", "[options] -m MODEL [FILE...]", "features in, codes [T, 1] out: the nearest centroid of each frame",
+    {"assign", "[options] -m MODEL [FILE...]", "read features, write codes [T, 1]: the nearest centroid of each frame",
      assign_options, assign},
     {0}};
 
 static const mert_tool tool = {"mert-kmeans",
-                               "k-means teachers: trains codebooks on features, and labels features with them",
+                               "train k-means codebooks on features, and label features with them",
                                "COMMAND [options] [FILE...]",
                                "Reads streams of features (cqt, mel, mfcc, chroma, hidden) [T, width].",
                                NULL, commands};

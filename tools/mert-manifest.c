@@ -36,26 +36,28 @@ static int64_t seed, shards;
 static int from_headers, verify;
 
 static const mert_option options[] = {
-    {"out", 'o', MERT_STRING, &out_dir, "DIR", 0, 0, NULL, "where train.tsv and valid.tsv go"},
+    {"out", 'o', MERT_STRING, &out_dir, "DIR", 0, 0, NULL, "folder for train.tsv and valid.tsv"},
     {"ext", 0, MERT_STRING, &extensions, "LIST", 0, 0, NULL,
-     "endings of the files to take, in any case; by default all of audio and film"},
-    {"valid-percent", 0, MERT_DOUBLE, &valid_percent, "P", 0, 100, NULL, "share of the files that goes into valid.tsv"},
-    {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "another seed, another choice of files for valid.tsv"},
+     "name endings of the files to list, in upper or lower case (default: all audio and video)"},
+    {"valid-percent", 0, MERT_DOUBLE, &valid_percent, "P", 0, 100, NULL,
+     "percentage of the files that go into valid.tsv"},
+    {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of the choice of files for valid.tsv"},
     {"rate", 0, MERT_INT, &settings.rate, "HZ", MERT_AUDIO_RATE_MIN, MERT_AUDIO_RATE_MAX, NULL,
      "sample rate at which samples are counted"},
     {"shards", 0, MERT_INT64, &shards, "N", 0, 99999, NULL,
-     "deal files that have no shard yet into N new ones, manifests in DIR/shards; count only what is new"},
+     "divide files that have no shard yet into N new ones, with manifests in DIR/shards; count only new files"},
     {"shard-hours", 0, MERT_DOUBLE, &shard_hours, "H", 0, 1e6, NULL,
-     "or into more, so that none is much longer than H hours (0: however long)"},
+     "make more shards, so that each has about H hours at most (0: no limit)"},
     {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL,
-     "count what decodes before a fault instead of leaving the file out"},
-    {"verify", 0, MERT_FLAG, &verify, NULL, 0, 0, NULL, "decode FLAC and WAV, too, instead of believing whole headers"},
+     "count the samples before a fault instead of leaving the file out"},
+    {"verify", 0, MERT_FLAG, &verify, NULL, 0, 0, NULL,
+     "also decode FLAC and WAV files instead of trusting their headers"},
     {"from-headers", 0, MERT_FLAG, &from_headers, NULL, 0, 0, NULL,
-     "take lengths from headers: fast, and for many formats an estimate"},
+     "take lengths from headers: fast, but for many formats an estimate"},
     {0}};
 
 static const mert_tool tool = {
-    "mert-manifest", "list a folder of audio as train.tsv and valid.tsv", "[options] --out DIR ROOT",
+    "mert-manifest", "list the audio files of a folder as train.tsv and valid.tsv", "[options] --out DIR ROOT",
     "Each row is the path relative to ROOT, a tab, and the number of samples at --rate.", options, NULL};
 
 /* ---- what lies under the root ---- */

@@ -26,21 +26,23 @@ static const char *stats_path;
 static mert_strings merge_paths, normalize_paths;
 
 static const mert_option options[] = {
-    {"mfcc", 0, MERT_FLAG, &mfcc, NULL, 0, 0, NULL, "Kaldi's 13 MFCC with deltas and delta-deltas, as HuBERT has them"},
+    {"mfcc", 0, MERT_FLAG, &mfcc, NULL, 0, 0, NULL,
+     "13 MFCC as in Kaldi, with deltas and delta-deltas, as HuBERT uses them"},
     {"bins", 0, MERT_INT, &bins, "N", 1, 4096, NULL, "mel bins"},
-    {"power", 0, MERT_FLAG, &power, NULL, 0, 0, NULL, "write power (this is so without --log)"},
+    {"power", 0, MERT_FLAG, &power, NULL, 0, 0, NULL, "write power (the default)"},
     {"log", 0, MERT_FLAG, &logarithm, NULL, 0, 0, NULL, "write ln(power + floor)"},
     {"log-floor", 0, MERT_DOUBLE, &log_floor, "X", 1e-30, 1e6, NULL, "the floor of --log"},
-    {"n-fft", 0, MERT_INT, &n_fft, "N", 4, 65536, NULL, "samples of a window, even"},
-    {"hop", 0, MERT_INT, &hop, "N", 1, 65536, NULL, "samples from frame to frame"},
+    {"n-fft", 0, MERT_INT, &n_fft, "N", 4, 65536, NULL, "samples of a window (even)"},
+    {"hop", 0, MERT_INT, &hop, "N", 1, 65536, NULL, "samples from one frame to the next"},
     {"fmin", 0, MERT_DOUBLE, &fmin_hz, "HZ", 0, 1e6, NULL, "lower end of the mel bins"},
     {"fmax", 0, MERT_DOUBLE, &fmax_hz, "HZ", 0, 1e6, NULL, "upper end (0: half of the sample rate)"},
-    {"normalized", 0, MERT_FLAG, &normalized, NULL, 0, 0, NULL, "divide spectra by the root of the window's energy"},
-    {"deltas", 0, MERT_INT, &deltas, "N", 0, 2, NULL, "--mfcc: orders of deltas"},
-    {"stats", 0, MERT_STRING, &stats_path, "FILE", 0, 0, NULL, "write mean and variance of all rows, in exact sums"},
-    {"merge", 0, MERT_LIST, &merge_paths, "FILE", 0, 0, NULL, "--stats: begin with these statistics instead of none"},
+    {"normalized", 0, MERT_FLAG, &normalized, NULL, 0, 0, NULL,
+     "divide spectra by the square root of the window's energy"},
+    {"deltas", 0, MERT_INT, &deltas, "N", 0, 2, NULL, "--mfcc: number of orders of deltas"},
+    {"stats", 0, MERT_STRING, &stats_path, "FILE", 0, 0, NULL, "write mean and variance of all frames, as exact sums"},
+    {"merge", 0, MERT_LIST, &merge_paths, "FILE", 0, 0, NULL, "--stats: begin with these statistics"},
     {"normalize-with", 0, MERT_LIST, &normalize_paths, "FILE", 0, 0, NULL,
-     "write rows less the mean, divided by the deviation, of these"},
+     "subtract the mean and divide by the standard deviation of these statistics"},
     {0}};
 static const mert_tool tool = {"mert-mel", "mel spectrograms and MFCC of pcm streams", "[options] [FILE...]",
                                "Reads pcm streams, writes mel [T, bins] or mfcc [T, 39].", options, NULL};

@@ -34,7 +34,8 @@ static const char *const precisions[] = {"f32", "bf16", NULL};
 
 static const mert_option info_options[] = {
     {"tensors", 0, MERT_FLAG, &list_tensors, NULL, 0, 0, NULL, "list every tensor: name, type, shape"},
-    {"extras", 0, MERT_FLAG, &show_extras, NULL, 0, 0, NULL, "show what a torch file holds beside tensors, as JSON"},
+    {"extras", 0, MERT_FLAG, &show_extras, NULL, 0, 0, NULL,
+     "print the values of a torch file that are not tensors, as JSON"},
     {0}};
 static const mert_option init_options[] = {
     {"recipe", 0, MERT_STRING, &recipe, "FILE", 0, 0, NULL, "recipe of the model, see mert-recipe(5)"},
@@ -44,7 +45,8 @@ static const mert_option init_options[] = {
     {0}};
 static const mert_option convert_options[] = {
     {"to", 0, MERT_CHOICE, &to, "LAYOUT", 0, 0, layouts, "layout to write"},
-    {"precision", 0, MERT_CHOICE, &precision, "TYPE", 0, 0, precisions, "packed for mert-encode with this --precision"},
+    {"precision", 0, MERT_CHOICE, &precision, "TYPE", 0, 0, precisions,
+     "--to packed: for mert-encode with this --precision"},
     {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "model to read: a directory, .safetensors, or torch file"},
     {"output", 'o', MERT_STRING, &output, "DIR", 0, 0, NULL, "directory to write"},
     {0}};
@@ -474,19 +476,20 @@ static int verify(int argc, char **argv)
 }
 
 static const mert_command commands[] = {
-    {"info", "[options] MODEL...", "what a model is: architecture, input contract, parameters, hash", info_options,
+    {"info", "[options] MODEL...", "describe models: architecture, input, output, parameters, hash", info_options,
      info},
-    {"init", "[options] --recipe FILE -o DIR", "random weights of a recipe's model", init_options, init},
-    {"convert", "[--to hf|fairseq|native|packed] [--precision bf16] -m MODEL -o DIR", "a model in another layout",
+    {"init", "[options] --recipe FILE -o DIR", "write a model with random weights for a recipe", init_options, init},
+    {"convert", "[--to hf|fairseq|native|packed] [--precision bf16] -m MODEL -o DIR",
+     "convert a model to another layout",
      convert_options, convert},
-    {"verify", "MODEL...", "reads all of a model: checksums, tensors, shapes, values; and what it answers",
+    {"verify", "MODEL...", "read models completely; check checksums, tensors, shapes and values, and run the self-test",
      verify_options, verify},
     {0}};
 
 static const mert_tool tool = {"mert-model",
-                               "looks at, makes, converts and verifies models",
+                               "describe, create, convert and verify models",
                                "COMMAND [options]",
-                               "MODEL is a HF directory, a .safetensors or torch file, or a directory of our own.",
+                               "MODEL is a Hugging Face or native directory, or a .safetensors or torch file.",
                                NULL,
                                commands};
 

@@ -29,31 +29,33 @@ static int any_settings, normalise = 1;
 
 static const mert_option train_options[] = {
     {"method", 0, MERT_CHOICE, &method, "METHOD", 0, 0, methods,
-     "residual codebooks, Mel-RVQ as MuQ has it, or BEST-RQ's random projections"},
+     "residual codebooks, Mel-RVQ as in MuQ, or random projections as in BEST-RQ"},
     {"codebooks", 0, MERT_INT64, &codebooks, "K", 0, MTS_CODEBOOKS_MAX, NULL,
-     "number of codebooks (0: 8 of melrvq, 1 of random; rvq must be told)"},
-    {"classes", 0, MERT_INT64, &classes, "V", 0, 1 << 20, NULL, "codewords of each (0: 1024; random: 8192)"},
-    {"stack", 0, MERT_INT64, &stack, "N", 0, 64, NULL, "frames that one code stands for (0: 4; rvq: 1, always)"},
-    {"width", 0, MERT_INT64, &width, "D", 2, 64, NULL, "melrvq, random: values of a codeword"},
+     "number of codebooks (0: 8 for melrvq, 1 for random; required for rvq)"},
+    {"classes", 0, MERT_INT64, &classes, "V", 0, 1 << 20, NULL, "codewords of each codebook (0: 1024; random: 8192)"},
+    {"stack", 0, MERT_INT64, &stack, "N", 0, 64, NULL, "frames that one code represents (0: 4; rvq: always 1)"},
+    {"width", 0, MERT_INT64, &width, "D", 2, 64, NULL, "melrvq, random: number of values of a codeword"},
     {"output", 'o', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of all random choices"},
-    {"normalize", 0, MERT_FLAG, &normalise, NULL, 0, 0, NULL, "bring every dimension to mean 0 and deviation 1 first"},
+    {"normalize", 0, MERT_FLAG, &normalise, NULL, 0, 0, NULL,
+     "normalise every dimension to mean 0 and standard deviation 1 first"},
     {"batch", 0, MERT_INT64, &batch, "N", 1, 1 << 28, NULL, "frames of an update"},
-    {"passes", 0, MERT_INT64, &passes, "N", 0, 1000000, NULL, "passes over the sample for each codebook"},
+    {"passes", 0, MERT_INT64, &passes, "N", 0, 1000000, NULL, "number of passes over the sample for each codebook"},
     {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL,
-     "frames kept in memory, a uniform sample (0: what 1 GiB holds)"},
+     "frames kept in memory, as a uniform sample (0: as many as fit into 1 GiB)"},
     {0}};
 
 static const mert_option encode_options[] = {
     {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL,
      "EnCodec model (.th, directory, .safetensors), or codebook file of 'train'"},
     {"codebooks", 0, MERT_INT64, &codebooks, "K", 1, MTS_CODEBOOKS_MAX, NULL,
-     "use the first K (default: 8 of EnCodec's, all of one's own)"},
+     "use the first K codebooks (default: 8 for EnCodec, all for a codebook file)"},
     {"labels", 0, MERT_STRING, &labels, "PATTERN", 0, 0, NULL,
-     "write HuBERT labels, %d in the name is the codebook, each with a .meta"},
-    {"batch", 0, MERT_INT64, &items, "N", 1, 1024, NULL, "items that EnCodec encodes side by side (1: one by one)"},
+     "also write HuBERT's label files, each with a .meta; %d in the name is the codebook"},
+    {"batch", 0, MERT_INT64, &items, "N", 1, 1024, NULL,
+     "number of items that EnCodec encodes together (1: one by one)"},
     {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL,
-     "accept features made with other settings than the codebooks'"},
+     "accept features made with other settings than those of the codebooks"},
     {0}};
 
 static const mert_option decode_options[] = {
@@ -181,14 +183,14 @@ static int decode(int argc, char **argv)
 }
 
 static const mert_command commands[] = {
-    {"train", "[options] --codebooks K -o MODEL [FILE...]", "features in, K residual codebooks out", train_options,
+    {"train", "[options] --codebooks K -o MODEL [FILE...]", "read features, write K residual codebooks", train_options,
      train},
-    {"encode", "[options] -m MODEL [FILE...]", "pcm or features in, codes [T, K] out", encode_options, encode},
-    {"decode", "-m MODEL [FILE...]", "codes in, pcm or features out", decode_options, decode},
+    {"encode", "[options] -m MODEL [FILE...]", "read pcm or features, write codes [T, K]", encode_options, encode},
+    {"decode", "-m MODEL [FILE...]", "read codes, write pcm or features", decode_options, decode},
     {0}};
 
 static const mert_tool tool = {"mert-rvq",
-                               "residual vector quantisers: EnCodec models, and codebooks trained on any features",
+                               "residual vector quantisers: EnCodec, and codebooks trained on any features",
                                "COMMAND [options] [FILE...]", NULL, NULL, commands};
 
 int main(int argc, char **argv)

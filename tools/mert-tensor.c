@@ -80,7 +80,7 @@ int tensor_each_block(int64_t first, int (*use)(const mts_record *r, const doubl
 static int long_form;
 
 static const mert_option ls_options[] = {
-    {"long", 'l', MERT_FLAG, &long_form, NULL, 0, 0, NULL, "also what streams say of themselves, classes and model"},
+    {"long", 'l', MERT_FLAG, &long_form, NULL, 0, 0, NULL, "also print rows, manifest, provenance, model and classes"},
     {0}};
 
 static void print_begin(const mts_begin *b)
@@ -134,7 +134,7 @@ static int ls_run(int argc, char **argv)
 static int raw;
 
 static const mert_option cat_options[] = {
-    {"raw", 0, MERT_FLAG, &raw, NULL, 0, 0, NULL, "bare numbers, as zstd -dc gives them"},
+    {"raw", 0, MERT_FLAG, &raw, NULL, 0, 0, NULL, "write the raw numbers, as zstd -dc does"},
     {0}};
 
 /* One event on. -1: it could not be written. An output stream is ended when it is known what follows its input's end:
@@ -190,35 +190,37 @@ static int cat_run(int argc, char **argv)
 }
 
 static const mert_command commands[] = {
-    {"ls", "[options] [FILE...]", "one line per record: row, key, kind, type, shape, sample rate, frame rate",
+    {"ls", "[options] [FILE...]", "print one line per record: row, key, kind, type, shape, sample rate, frame rate",
      ls_options, ls_run},
-    {"cat", "[options] [FILE...]", "streams joined, every checksum checked on the way", cat_options, cat_run},
-    {"gather", "--manifest TSV FILE...", "records in the order of a manifest, from files that have them in any other",
+    {"cat", "[options] [FILE...]", "join streams, and verify every checksum", cat_options, cat_run},
+    {"gather", "--manifest TSV FILE...", "write the records of several files in the order of a manifest",
      tensor_gather_options, tensor_gather_run},
-    {"check", "[options] [FILE...]", "reads everything; one line per problem", tensor_check_options, tensor_check_run},
-    {"cmp", "[options] A B", "compares the records of two streams in their order", tensor_cmp_options, tensor_cmp_run},
+    {"check", "[options] [FILE...]",
+     "read everything, and print one line per problem", tensor_check_options, tensor_check_run},
+    {"cmp", "[options] A B", "compare the records of two streams in their order", tensor_cmp_options, tensor_cmp_run},
     {"stat", "[options] [FILE...]",
-     "smallest, largest, mean, deviation; of codes how classes are used and what they tell", tensor_stat_options,
+     "print smallest and largest value, mean, deviation; for codes, how classes are used", tensor_stat_options,
      tensor_stat_run},
-    {"text", "[options] [FILE...]", "readable numbers, one time step per line; codes as label lines",
+    {"text", "[options] [FILE...]", "print numbers, one time step per line; codes as label lines",
      tensor_text_options, tensor_text_run},
-    {"paste", "[options] A B...", "codes of several teachers side by side", tensor_paste_options, tensor_paste_run},
-    {"labels", "-o PATTERN [options] [FILE...]", "codes as label files, from parts that together are whole",
+    {"paste", "[options] A B...", "combine the codes of several teachers", tensor_paste_options, tensor_paste_run},
+    {"labels", "-o PATTERN [options] [FILE...]",
+     "write codes as label files; the streams together must have all rows of the manifest",
      tensor_labels_options, tensor_labels_run},
-    {"from-labels", "[options] PATTERN", "label files, text or padded arrays, as a stream of codes",
+    {"from-labels", "[options] PATTERN", "read label files, text or padded arrays, and write codes",
      tensor_from_labels_options, tensor_from_labels_run},
-    {"dict", "[options] PATTERN...", "fairseq's dict.NAME.txt beside label files", tensor_dict_options,
+    {"dict", "[options] PATTERN...", "write fairseq's dict.NAME.txt beside label files", tensor_dict_options,
      tensor_dict_run},
     {"to-fairseq", "--manifest FILE -o DIR [options] PATTERN...",
-     "manifest and label files without the rows that failed, with dictionaries", tensor_to_fairseq_options,
+     "write manifest and label files for fairseq, without the rows that failed", tensor_to_fairseq_options,
      tensor_to_fairseq_run},
     {"from-npy", "--kind KIND --rate HZ [options] FILE.npy... | --manifest FILE DIR",
-     "NumPy files as a stream, one record each", tensor_from_options, tensor_from_run},
-    {"to-npy", "-o FILE.npy | -d DIR [FILE...]", "records as NumPy files", tensor_to_options, tensor_to_run},
+     "write NumPy files as a stream, one record each", tensor_from_options, tensor_from_run},
+    {"to-npy", "-o FILE.npy | -d DIR [FILE...]", "write records as NumPy files", tensor_to_options, tensor_to_run},
     {0}};
 
 static const mert_tool tool = {
-    "mert-tensor", "looks into tensor streams, converts and compares them", "COMMAND [options] [FILE...]",
+    "mert-tensor", "list, check, compare and convert tensor streams and label files", "COMMAND [options] [FILE...]",
     "Streams are read from files or standard input.", NULL, commands};
 
 int main(int argc, char **argv)

@@ -24,16 +24,17 @@ static const char *max_failed_text = "0";
 
 static const mert_option common_options[] = {
     {"threads", 0, MERT_INT, &mert_options.threads, "N", 0, 1024, NULL,
-     "threads to compute with, 0: all CPUs; results do not depend on it"},
-    {"level", 0, MERT_INT, &mert_options.level, "N", -7, 19, NULL, "zstd compression level of streams written"},
+     "number of threads, 0: all CPUs; results do not depend on it"},
+    {"level", 0, MERT_INT, &mert_options.level, "N", -7, 19, NULL,
+     "zstd compression level of the stream that is written"},
     {"max-failed", 0, MERT_STRING, &max_failed_text, "N|P%", 0, 0, NULL,
-     "exit 0 all the same if at most so many items failed"},
+     "exit with status 0 if at most N items, or P percent, failed"},
     {"fail-fast", 0, MERT_FLAG, &mert_options.fail_fast, NULL, 0, 0, NULL, "stop at the first item that fails"},
     {"progress", 0, MERT_FLAG, &mert_options.progress, NULL, 0, 0, NULL,
      "show progress (default: if stderr is a terminal)"},
     {"verbose", 'v', MERT_FLAG, &mert_options.verbose, NULL, 0, 0, NULL,
-     "end with a line of what was done, how fast, in how much memory"},
-    {"quiet", 'q', MERT_FLAG, &mert_options.quiet, NULL, 0, 0, NULL, "errors only"},
+     "at the end, print items, time, speed and memory in one line"},
+    {"quiet", 'q', MERT_FLAG, &mert_options.quiet, NULL, 0, 0, NULL, "print errors only"},
     {0}};
 
 const char *mert_tool_name(void)

@@ -20,12 +20,12 @@ const mert_option kmeans_accumulate_options[] = {
     {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "centroids of the last iteration"},
     {"output", 'o', MERT_STRING, &output, "SUMS", 0, 0, NULL, "file of sums to write (.safetensors)"},
     {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL,
-     "accept features made with other settings than the codebook's"},
+     "accept features made with other settings than those of the codebook"},
     {0}};
 
 const mert_option kmeans_merge_options[] = {
     {"output", 'o', MERT_STRING, &output, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
-    {"partial", 0, MERT_FLAG, &partial, NULL, 0, 0, NULL, "accept that rows of a manifest are missing"},
+    {"partial", 0, MERT_FLAG, &partial, NULL, 0, 0, NULL, "accept missing rows of a manifest"},
     {0}};
 
 /* ---- accumulate ---- */

@@ -15,7 +15,7 @@ static int complete;
 
 const mert_option tensor_check_options[] = {
     {"complete", 0, MERT_FLAG, &complete, NULL, 0, 0, NULL,
-     "rows 0 to N-1 of one manifest must have come exactly once"},
+     "all streams must belong to one manifest, and have each row exactly once"},
     {0}};
 
 static mert_row_set rows;
@@ -122,10 +122,10 @@ int tensor_check_run(int argc, char **argv)
 static mert_tolerance tolerance;
 
 const mert_option tensor_cmp_options[] = {
-    {"rtol", 0, MERT_DOUBLE, &tolerance.rtol, "X", 0, 1e30, NULL, "allowed difference as a share of B's value"},
+    {"rtol", 0, MERT_DOUBLE, &tolerance.rtol, "X", 0, 1e30, NULL, "allowed difference relative to the value of B"},
     {"atol", 0, MERT_DOUBLE, &tolerance.atol, "Y", 0, 1e30, NULL, "allowed difference"},
     {"ptol", 0, MERT_DOUBLE, &tolerance.ptol, "Z", 0, 1e30, NULL,
-     "allowed difference as a share of the largest value of B's record"},
+     "allowed difference relative to the largest value of B's record"},
     {0}};
 
 static void print_difference(const mert_difference *d)

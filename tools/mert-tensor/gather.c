@@ -21,7 +21,7 @@
 static const char *manifest_path;
 
 const mert_option tensor_gather_options[] = {
-    {"manifest", 0, MERT_STRING, &manifest_path, "TSV", 0, 0, NULL, "whose rows, in its order"},
+    {"manifest", 0, MERT_STRING, &manifest_path, "TSV", 0, 0, NULL, "manifest that gives the rows and their order"},
     {0}};
 
 typedef struct place {

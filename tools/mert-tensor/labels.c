@@ -22,10 +22,10 @@ static const char *const npy_types[] = {"auto", "i16", "i32", "i64", NULL};
 
 const mert_option tensor_labels_options[] = {
     {"output", 'o', MERT_STRING, &pattern, "PATTERN", 0, 0, NULL,
-     "label files to write: FILE, or with %d for the codebook; .npy: padded arrays; each with a .meta"},
-    {"dict", 0, MERT_FLAG, &with_dict, NULL, 0, 0, NULL, "also dict.NAME.txt, without which fairseq reads no labels"},
+     "label file to write, or one for each codebook with %d in the name; .npy: padded arrays"},
+    {"dict", 0, MERT_FLAG, &with_dict, NULL, 0, 0, NULL, "also write dict.NAME.txt, which fairseq needs"},
     {"npy-type", 0, MERT_CHOICE, &npy_type, "TYPE", 0, 0, npy_types,
-     "of padded arrays; auto: i16, with more than 32768 classes i32"},
+     "type of padded arrays; auto: i16, or i32 for more than 32768 classes"},
     {0}};
 
 static int take(mert_labels_writer *w, int event)
@@ -138,11 +138,12 @@ static int open_labels(mert_labels **all, const char *name, mert_error *e)
 
 const mert_option tensor_from_labels_options[] = {
     {"manifest", 0, MERT_STRING, &manifest_name, "FILE", 0, 0, NULL,
-     "manifest whose rows these are: its paths become keys (default: row-0, row-1, ...)"},
+     "manifest of the labels: its paths become keys (default: row-0, row-1, ...)"},
     {"rate", 0, MERT_INT64, &sample_rate, "HZ", 0, 2147483647, NULL,
-     "sample rate of the audio; with --manifest the lengths are checked, too (0: not known)"},
-    {"classes", 0, MERT_INT64, &classes, "V", 1, 2147483647, NULL, "classes, where no .meta and no dictionary says it"},
-    {"frame-rate", 0, MERT_STRING, &frame_rate, "A/B", 0, 0, NULL, "labels per second, where no .meta says it"},
+     "sample rate of the audio; with --manifest the lengths are also checked (0: not known)"},
+    {"classes", 0, MERT_INT64, &classes, "V", 1, 2147483647, NULL,
+     "number of classes, for labels without a .meta and a dictionary"},
+    {"frame-rate", 0, MERT_STRING, &frame_rate, "A/B", 0, 0, NULL, "labels per second, for labels without a .meta"},
     {0}};
 
 enum { FRAMES = 16384 };
@@ -308,7 +309,7 @@ int tensor_from_labels_run(int argc, char **argv)
 /* ---- dict ---- */
 
 const mert_option tensor_dict_options[] = {
-    {"classes", 0, MERT_INT64, &classes, "V", 1, 2147483647, NULL, "classes, where no .meta says it"},
+    {"classes", 0, MERT_INT64, &classes, "V", 1, 2147483647, NULL, "number of classes, for labels without a .meta"},
     {0}};
 
 int tensor_dict_run(int argc, char **argv)
@@ -333,11 +334,12 @@ int tensor_dict_run(int argc, char **argv)
 /* ---- to-fairseq ---- */
 
 const mert_option tensor_to_fairseq_options[] = {
-    {"manifest", 0, MERT_STRING, &manifest_name, "FILE", 0, 0, NULL, "manifest whose rows the labels are"},
+    {"manifest", 0, MERT_STRING, &manifest_name, "FILE", 0, 0, NULL, "manifest of the labels"},
     {"output", 'o', MERT_STRING, &folder, "DIR", 0, 0, NULL, "folder to write to"},
     {"rate", 0, MERT_INT64, &sample_rate, "HZ", 0, 2147483647, NULL,
      "sample rate of the manifest: labels must cover the audio to 0.1 s (0: not checked)"},
-    {"classes", 0, MERT_INT64, &classes, "V", 1, 2147483647, NULL, "classes, where no .meta and no dictionary says it"},
+    {"classes", 0, MERT_INT64, &classes, "V", 1, 2147483647, NULL,
+     "number of classes, for labels without a .meta and a dictionary"},
     {0}};
 
 /* All patterns' label files, as one list. */

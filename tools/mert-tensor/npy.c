@@ -18,19 +18,19 @@ const mert_option tensor_from_options[] = {
     {"kind", 0, MERT_STRING, &meaning.kind, "KIND", 0, 0, NULL,
      "pcm, cqt, mel, mfcc, chroma, hidden, codes, or another word"},
     {"rate", 0, MERT_INT64, &meaning.sample_rate, "HZ", 0, 2147483647, NULL,
-     "sample rate of the audio it was made of (0: none)"},
+     "sample rate of the audio that the arrays were made from (0: not known)"},
     {"frame-rate", 0, MERT_STRING, &frame_rate, "A/B", 0, 0, NULL,
      "time steps per second, as 24000/320 or 75 (pcm: the sample rate)"},
     {"key", 0, MERT_STRING, &given_key, "KEY", 0, 0, NULL,
-     "name of the record (one file only; default: the file's name)"},
+     "key of the record (one file only; default: the name of the file)"},
     {"classes", 0, MERT_STRING, &meaning.classes, "V[,V...]", 0, 0, NULL,
-     "codes: classes of all codebooks, or of each (default: largest code + 1)"},
+     "codes: number of classes of all codebooks, or of each (default: largest code + 1)"},
     {"transpose", 0, MERT_FLAG, &meaning.transpose, NULL, 0, 0, NULL,
-     "the arrays have time last: [K, T] becomes [T, K]"},
+     "time is the last axis of the arrays: [K, T] becomes [T, K]"},
     {"allow-nonfinite", 0, MERT_FLAG, &meaning.nonfinite, NULL, 0, 0, NULL,
-     "write NaN and infinities as they are (they fail the file otherwise)"},
+     "write NaN and infinities as they are (default: the file fails)"},
     {"manifest", 0, MERT_STRING, &manifest_name, "FILE", 0, 0, NULL,
-     "one record for each row of a manifest, from a folder in which to-npy -d would have put them"},
+     "one record for each row of a manifest, from a folder that to-npy -d has written"},
     {0}};
 
 /* 0; 1: this file failed, with e; -1: the writer did. */
@@ -136,8 +136,8 @@ int tensor_from_run(int argc, char **argv)
 static const char *output, *folder;
 
 const mert_option tensor_to_options[] = {
-    {"output", 'o', MERT_STRING, &output, "FILE.npy", 0, 0, NULL, "the file for the one record that there is"},
-    {"dir", 'd', MERT_STRING, &folder, "DIR", 0, 0, NULL, "a folder for one file per record, named by the keys"},
+    {"output", 'o', MERT_STRING, &output, "FILE.npy", 0, 0, NULL, "the file to write, if there is one record"},
+    {"dir", 'd', MERT_STRING, &folder, "DIR", 0, 0, NULL, "the folder for one file per record, named by its key"},
     {0}};
 
 /* Hashes of the keys whose files were written: the second of two equal keys must not replace the first. */

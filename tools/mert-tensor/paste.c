@@ -11,7 +11,7 @@ static int64_t tolerance = TENSOR_TOLERANCE;
 
 const mert_option tensor_paste_options[] = {
     {"tolerance", 0, MERT_INT64, &tolerance, "N", 0, 1e9, NULL,
-     "frames by which the codes of an item may differ in length; the longer are cut"},
+     "number of frames by which the codes of an item may differ in length; longer ones are cut"},
     {0}};
 
 static mts_writer *begin_stream(const mert_paste *p)

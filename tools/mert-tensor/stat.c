@@ -19,11 +19,11 @@ static int64_t tolerance = TENSOR_TOLERANCE;
 static int each;
 
 const mert_option tensor_stat_options[] = {
-    {"each", 0, MERT_FLAG, &each, NULL, 0, 0, NULL, "of codes, also a line for each class: how often it occurs"},
+    {"each", 0, MERT_FLAG, &each, NULL, 0, 0, NULL, "for codes, also print how often each class occurs"},
     {"against", 0, MERT_STRING, &against, "REF", 0, 0, NULL,
-     "codes of reference labels of the same items: mutual information, purity, PNMI"},
+     "compare with codes of reference labels of the same items: mutual information, purity, PNMI"},
     {"tolerance", 0, MERT_INT64, &tolerance, "N", 0, 1e9, NULL,
-     "frames by which an item's codes may be longer than its reference; the longer is cut"},
+     "number of frames by which an item's codes and reference may differ in length; the longer is cut"},
     {0}};
 
 /* ---- features ---- */

@@ -13,9 +13,9 @@ static int heads = 1, codebook = -1;
 
 const mert_option tensor_text_options[] = {
     {"heads", 0, MERT_FLAG, &heads, NULL, 0, 0, NULL,
-     "a line '# row key kind dtype shape ...' before each record's numbers"},
+     "print a line '# row key kind dtype shape ...' before each record"},
     {"codebook", 0, MERT_INT, &codebook, "I", 0, MTS_CODEBOOKS_MAX - 1, NULL,
-     "codes as label lines of this codebook, one line per record"},
+     "print codes of this codebook as label lines, one per record"},
     {0}};
 
 /* Codes of one codebook are label lines, as HuBERT has them: one per record. */
