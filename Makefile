@@ -49,8 +49,8 @@ all: $(BIN) $(PLUGIN_BIN)
 $(OUT)/features.mk: config.mk tests/features $(OUT)/compiler
 	@CC='$(CC)' sh tests/features '$(PKGS)' '$(PKGS_AUDIO)' $@
 
-# Each of these files contains a command line, and changes only when that changes. Objects depend on them, so other flags or
-# another compiler compile everything again.
+# Each of these files contains a command line, and changes only when that changes. Objects depend on them, so other
+# flags or another compiler compile everything again.
 remember = @mkdir -p $(OUT); printf '%s\n' '$(subst ','\'',$(1))' > $@.new; if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi
 $(OUT)/compiler: FORCE
 	$(call remember,$(CC))
@@ -82,8 +82,8 @@ $(LIBS):
 	@rm -f $@
 	$(call say,AR)$(AR) rcs $@ $^
 
-# Where plugins and recipes are, relative to the folder of the programs. So they are found with every PREFIX and DESTDIR, and after
-# the whole installation is moved.
+# Where plugins and recipes are, relative to the folder of the programs. So they are found with every PREFIX and
+# DESTDIR, and after the whole installation is moved.
 $(OUT)/places.h: FORCE
 	@mkdir -p $(OUT)
 	@for d in "LIBDIR $$LIBDIR" "DATADIR $$DATADIR"; do \
@@ -100,8 +100,8 @@ $(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename 
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS_ALL)
 
-# A plugin is a shared object for a library that not every machine has. It is loaded when it is needed, from ../lib/mert beside the
-# folder of the programs. Its source is in a folder of its name.
+# A plugin is a shared object for a library that not every machine has. It is loaded when it is needed, from
+# ../lib/mert beside the folder of the programs. Its source is in a folder of its name.
 $(OUT)/lib/mert/%.so: $$(wildcard libcommon/plugins/$$*/*.c) $(OUT)/features.mk $(OUT)/flags
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $(filter %.c,$^) $(PLUGIN_LIBS_$*)
@@ -181,7 +181,8 @@ demo: deps
 	@$(MAKE) --no-print-directory all $(OUT)/demo/score
 	@OUT='$(OUT)' sh pipelines/demo/run
 
-# Makes pipelines/reference/tiny.tsv again: the log that the demo compares a run of the recipe `tiny` with (mert-train --compare).
+# Makes pipelines/reference/tiny.tsv again: the log that the demo compares a run of the recipe `tiny` with (mert-train
+# --compare).
 reference: deps
 	@$(MAKE) --no-print-directory all $(OUT)/demo/score
 	@OUT='$(OUT)' MERT_DEMO_RENEW='$(CURDIR)/pipelines/reference/tiny.tsv' sh pipelines/demo/run

@@ -4,8 +4,8 @@ VERSION = 0.1.0
 
 PREFIX  = /usr/local
 BINDIR  = $(PREFIX)/bin
-# LIBDIR has the plugins, unless $MERT_PLUGINS names another folder; DATADIR has pipelines and recipes. Programs find both by the
-# relative path from BINDIR, so they work with DESTDIR, and after the installation is moved.
+# LIBDIR has the plugins, unless $MERT_PLUGINS names another folder; DATADIR has pipelines and recipes. Programs find
+# both by the relative path from BINDIR, so they work with DESTDIR, and after the installation is moved.
 LIBDIR  = $(PREFIX)/lib/mert
 MANDIR  = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share/mert

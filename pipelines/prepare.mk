@@ -1,48 +1,51 @@
-# Labels for a folder of music, in parallel, restartable, and again when there is more music:
+# Makes labels for a folder of music, in parallel. After an interruption, or when there is more music, give the
+# command again:
 #
 #     make -f pipelines/prepare.mk AUDIO=$HOME/Music OUT=data -j4
 #     make -f pipelines/prepare.mk AUDIO=$HOME/Music OUT=data -j4 TEACHERS='chroma encodec' MODEL=encodec_24khz-d7cc33bc.th
 #
 # Then: mert-train --recipe ... --manifest data/train.tsv --labels data/train.km --save model
 #
-#     OUT/train.tsv valid.tsv files.tsv   what there is, what is held out, what is known of each file   mert-manifest
-#     OUT/shards/train.00000.tsv ...      the files in parts                                            mert-manifest
-#     OUT/pcm/train.00000.mts ...         samples of a part                                             mert-decode
-#     OUT/features/NAME/train.00000.mts   what teachers look at                        mert-mel, mert-cqt, mert-encode
-#     OUT/TEACHER.safetensors             an alphabet                                          mert-kmeans, mert-rvq
-#     OUT/codes/TEACHER/train.00000.mts   a part's codes                                       mert-kmeans, mert-rvq
-#     OUT/train.km train.rvq_0 ...        labels: a line for each row of train.tsv                      mert-tensor
+#     OUT/train.tsv valid.tsv files.tsv   manifests for training and validation, list of all files          mert-manifest
+#     OUT/shards/train.00000.tsv ...      the manifests of the shards                                       mert-manifest
+#     OUT/pcm/train.00000.mts ...         packed audio of a shard                                           mert-decode
+#     OUT/features/NAME/train.00000.mts   features of a shard                          mert-mel, mert-cqt, mert-encode
+#     OUT/TEACHER.safetensors             the codebooks of a teacher                           mert-kmeans, mert-rvq
+#     OUT/codes/TEACHER/train.00000.mts   codes of a shard                                     mert-kmeans, mert-rvq
+#     OUT/train.km train.rvq_0 ...        labels: a line for each row of train.tsv                          mert-tensor
 #
 # TEACHERS, and the label files that they make:
 #
-#     kmeans   km          k-means on FEATURES, log-mel without it
-#     mfcc     mfcc_km     on MFCC: HuBERT's first iteration
-#     hubert   hubert_km   on layer LAYER of MODEL: its second
-#     chroma   chroma_km   on chroma: harmony alone
+#     kmeans   km          k-means on FEATURES, by default log-mel spectra
+#     mfcc     mfcc_km     k-means on MFCC: HuBERT's first iteration
+#     hubert   hubert_km   k-means on layer LAYER of MODEL: HuBERT's second iteration
+#     chroma   chroma_km   k-means on chroma
 #     rvq      rvq_%d      residual codebooks on FEATURES
-#     melrvq   melrvq_%d   Mel-RVQ, as MuQ has it
-#     random   random_%d   random projections, as BEST-RQ has them
+#     melrvq   melrvq_%d   Mel-RVQ, as in MuQ
+#     random   random_%d   random projections, as in BEST-RQ
 #     encodec  encodec_%d  the codes of the EnCodec checkpoint MODEL
 #
-# Each run looks for new files. They go into parts of their own, and only these are made; a part of which a file changed
-# or went away is made anew. An alphabet is trained on what there is at that time, and then kept, so that labels that
-# exist keep their meaning: `make ... retrain` trains it anew on all that there is by now, and makes all its labels
-# again. A setting that changes makes again what it decides. Labels depend on the files and on the alphabet, and an
-# alphabet on the files that it was trained on: not on -j, SHARDS, HOURS or THREADS, nor on what came when. A file
-# appears under its name when it is whole, so an interrupted run goes on where it stopped. What is dated in the future
-# is made again, once.
+# Each run looks for new files. They go into new shards, and only these are processed. If a file of a shard was
+# changed or removed, that shard is processed again. A codebook is trained on the files that are there at the time,
+# and is then kept, so that existing labels keep their meaning. `make ... retrain` trains it again on all files, and
+# makes all its labels again. If a setting changes, everything that depends on it is made again. Labels depend on the
+# files and on the codebook, and a codebook depends on the files that it was trained on. They do not depend on -j,
+# SHARDS, HOURS or THREADS, nor on the order in which files were added. A file appears under its name when it is
+# complete, so an interrupted run can be continued. A file whose time is in the future is made again, once.
 #
-# VALID, SEED, EXT and RATE stay with OUT: a run without them takes those of the first (OUT/.split). Another VALID, SEED
-# or EXT would deal the files anew, and is refused; `make ... VALID=10 anew` does it. Another RATE makes all of it again.
+# VALID, SEED, EXT and RATE of the first run are stored in OUT/.split and used by later runs that do not give them.
+# Another VALID, SEED or EXT would distribute the files differently, and is refused; `make ... VALID=10 anew` does it.
+# Another RATE makes everything again.
 #
-# pcm/ is what mert-train reads (--pcm, --valid-pcm). pcm/ and features/ can be deleted when the labels are there, and
-# `make ... pcm` makes the first again; codes/ is what the labels of more files are put together with.
+# mert-train reads pcm/ (--pcm, --valid-pcm). pcm/ and features/ can be deleted when the labels are there; `make ...
+# pcm` makes pcm/ again. codes/ is needed when files are added, to write the labels of all shards.
 #
-# One run at a time in one OUT: OUT/.lock (pipelines/hold). All is refused before the first command that is not as it
-# should be: settings of other names; in OUT a character that make or sh would take apart; in commands (FEATURES, TRAIN.x)
-# what they would run. AUDIO, MODEL and BIN may have any name without a newline. Nothing in a value is expanded.
+# One run at a time works in OUT: it holds the lock OUT/.lock (pipelines/hold). All settings are checked before the
+# first command. These are refused: an unknown setting; in OUT a character that make or sh would interpret; in
+# commands (FEATURES, TRAIN.x) what sh would run. AUDIO, MODEL and BIN may have any name without a newline. Nothing in
+# a value is expanded.
 
-# ---- what was given, as it is: nothing in it is make's ----
+# ---- the settings that were given, without expansion by make ----
 
 teachers = kmeans mfcc chroma hubert rvq melrvq random encodec
 paths    = AUDIO MODEL ENCODEC HUBERT BIN
@@ -106,24 +109,24 @@ TEACHERS ?= $(TEACHER)
 MODEL    ?= $(error MODEL=FILE or FOLDER: encodec needs an EnCodec checkpoint, hubert a MERT or HuBERT model)
 ENCODEC  ?= $(MODEL)#       where both are wanted
 HUBERT   ?= $(MODEL)
-LAYER    ?= 6#              hubert: its hidden state
+LAYER    ?= 6#              hubert: the hidden state of MODEL
 FEATURES ?= mert-mel --bins 229 --log
-K         ?=#               classes of each codebook: 500; melrvq 1024; random 8192. K.mfcc=100: of this teacher
-CODEBOOKS ?=#               of rvq, melrvq, encodec: 8; random 1. CODEBOOKS.rvq=4: of this teacher
-LLOYD    ?= 0#              k-means: full iterations over everything at the end, part by part
+K         ?=#               classes of each codebook: 500; melrvq 1024; random 8192. K.mfcc=100: for this teacher only
+CODEBOOKS ?=#               rvq, melrvq, encodec: 8; random: 1. CODEBOOKS.rvq=4: for this teacher only
+LLOYD    ?= 0#              k-means: full iterations over all shards at the end
 SEED     ?= 1
-RATE     ?=#                samples a second: those of MODEL, or 24000
-VALID    ?= 5#              percent held out
-SHARDS   ?= 4#              parts that new files are dealt into
-HOURS    ?= 8#              but parts of about so many hours at most
-THREADS  ?= 1#              of each part's programs; -j parts are made at a time
-MAX_FAILED ?= 0#            items that may fail, or P%, in each step
-SALVAGE  ?= no#             yes: of a damaged file what plays before the fault
-VALIDATES ?= no#            yes: stop where nothing is held out
-EXT      ?=#                endings of files to take; empty: those that mert-manifest knows
+RATE     ?=#                sample rate; empty: that of MODEL, or 24000
+VALID    ?= 5#              percentage for validation
+SHARDS   ?= 4#              number of shards for new files
+HOURS    ?= 8#              largest length of a shard in hours, about
+THREADS  ?= 1#              threads of each program; -j is the number of shards at a time
+MAX_FAILED ?= 0#            number or percentage (P%) of items that may fail in each step
+SALVAGE  ?= no#             yes: use the part of a damaged file before the fault
+VALIDATES ?= no#            yes: stop if there is no file for validation
+EXT      ?=#                name endings of files; empty: those of mert-manifest
 BIN      ?=#                folder of the programs; empty: PATH
 
-# ---- the teachers: what each looks at, how it is trained and asked, what its labels are called ----
+# ---- the teachers: features, training, labelling, names of the labels ----
 
 unknown := $(filter-out $(teachers),$(TEACHERS))
 $(if $(unknown),$(error TEACHERS: $(unknown): there are $(teachers)))
