@@ -141,6 +141,15 @@ void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size)
         madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
+void mert_sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    fsync(fd);
+    close(fd);
+}
+
 int mert_make_directory(const char *path, mert_error *e)
 {
     char *copy = strdup(path), *p;

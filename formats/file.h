@@ -66,6 +66,9 @@ void mert_mapping_expect(const mert_mapping *m);
  * nothing happens. */
 void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size);
 
+/* The names in a folder are on the disk, too. Folders that cannot be synced (some network file systems) are let be. */
+void mert_sync_folder(const char *path);
+
 /* mkdir -p. */
 int mert_make_directory(const char *path, mert_error *e);
 

@@ -332,16 +332,12 @@ void mert_output_abandon(mert_output *o)
 
 /* ---- into place ---- */
 
-/* The rename itself must survive a power cut, too. Folders that cannot be synced (some network file systems) are let
- * be. */
+/* The rename itself must survive a power cut, too. */
 static void sync_folder_of(const char *path)
 {
     char *folder = folder_of(path);
-    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
+    if (folder)
+        mert_sync_folder(folder);
     free(folder);
 }
 

@@ -14,6 +14,7 @@
  * (program/filter.h). */
 #include "libcommon/base/fraction.h"
 #include "libcommon/base/half.h"
+#include "libcommon/dsp/pcm.h"
 #include "libcommon/models/inference/async.h"
 #include "libcommon/models/inference/layers.h"
 #include "libcommon/models/inference/windows.h"
@@ -241,7 +242,7 @@ static int gather(state *s, const void *data, int64_t n, int64_t behind, mert_er
         return -1;
     to = s->clips[s->turn].pcm + have;
     for (int64_t i = 0; i < n; i++) {
-        to[i] = s->from == MTS_I16 ? (float)((const int16_t *)data)[i] / 32768.0f : ((const float *)data)[i];
+        to[i] = s->from == MTS_I16 ? mert_pcm_i16(data, i) : ((const float *)data)[i];
         if (!isfinite(to[i]))
             return mert_fail(e, "sample %" PRId64 " is not a finite number", behind + i);
     }

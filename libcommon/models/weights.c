@@ -120,6 +120,11 @@ static void heads(maker *m, const mert_config *c)
         linear(m, c->width, c->mel_target_bins, "encoder_mel_model.fc");
 }
 
+int mert_parameter_has_shape(const mert_parameter *p, int ndim, const int64_t *shape)
+{
+    return p->ndim == ndim && !memcmp(p->shape, shape, (size_t)ndim * sizeof *shape);
+}
+
 int mert_layout_make(mert_layout *l, const mert_config *c, mert_error *e)
 {
     maker m = {.l = l};

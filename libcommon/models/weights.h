@@ -17,6 +17,8 @@ typedef struct mert_parameter {
     int training_only; /* heads and mask_emb: not needed for inference */
 } mert_parameter;
 
+int mert_parameter_has_shape(const mert_parameter *p, int ndim, const int64_t *shape);
+
 typedef struct mert_layout {
     mert_config config;
     mert_parameter *parameters;

@@ -23,16 +23,6 @@ const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *nam
 
 /* ---- loading ---- */
 
-static int same_shape(const mert_parameter *p, const mert_tensor *t)
-{
-    if (p->ndim != t->ndim)
-        return 0;
-    for (int i = 0; i < p->ndim; i++)
-        if (p->shape[i] != t->shape[i])
-            return 0;
-    return 1;
-}
-
 static void print_shape(char to[96], int ndim, const int64_t *shape)
 {
     int n = snprintf(to, 96, "[");
@@ -107,7 +97,7 @@ static int take_one(weight_loader *t, int i, mert_error *e)
             note_missing(t, p->name);
         return 0;
     }
-    if (!same_shape(p, x)) {
+    if (!mert_parameter_has_shape(p, x->ndim, x->shape)) {
         print_shape(have, x->ndim, x->shape);
         print_shape(want, p->ndim, p->shape);
         return mert_fail(e, "tensor %s is %s, and the configuration makes it %s", x->name, have, want);

@@ -41,15 +41,6 @@ static int64_t checkpoint_number(const char *name)
     return *end ? -1 : n;
 }
 
-static void sync_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd); /* some network file systems cannot: nothing more to do there */
-        close(fd);
-    }
-}
-
 /* A folder of files (no folders inside): all of it. What is not there is removed already. */
 static int remove_folder(const char *path, mert_error *e)
 {
@@ -363,7 +354,7 @@ static int place_model(const char *save, const char *checkpoint, mert_error *e)
     if (!bad && !known)
         bad = mert_hashes_write(&own, fresh, e);
     if (!bad) {
-        sync_folder(fresh);
+        mert_sync_folder(fresh);
         bad = replace_folder(fresh, model, e);
     }
     free(model);
@@ -393,7 +384,7 @@ static int settle(const char *save, int64_t update, const mert_recipe *r, int by
     char *path = mert_state_path(save, update);
     int bad = !path ? mert_fail(e, "out of memory")
                     : place_model(save, path, e) || point_last(save, update, e) || prune(save, r, by_age, e);
-    sync_folder(save);
+    mert_sync_folder(save);
     free(path);
     return bad ? -1 : 0;
 }
@@ -417,9 +408,9 @@ int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs
           save_optimizer(half, &w->layout, moments, &h, e) || save_state(half, s, inputs, r, e) ||
           save_hashes(half, &h, e);
     if (!bad) {
-        sync_folder(half);
+        mert_sync_folder(half);
         bad = replace_folder(half, path, e);
-        sync_folder(save);
+        mert_sync_folder(save);
     } else
         remove_folder(half, NULL);
     free(half);

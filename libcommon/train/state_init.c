@@ -4,11 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int same_shape(const mert_parameter *p, int ndim, const int64_t *shape)
-{
-    return p->ndim == ndim && !memcmp(p->shape, shape, (size_t)ndim * sizeof *shape);
-}
-
 static void print_shape(char to[96], const mert_parameter *p)
 {
     int n = snprintf(to, 96, "[");
@@ -22,7 +17,7 @@ static const mert_parameter *find_encoder(const mert_parameter *to, const mert_l
 {
     const mert_parameter *have = mert_layout_find(source, to->name);
     char is[96], wanted[96];
-    if (have && same_shape(to, have->ndim, have->shape))
+    if (have && mert_parameter_has_shape(to, have->ndim, have->shape))
         return have;
     print_shape(wanted, to);
     if (!have) {
@@ -83,7 +78,7 @@ int mert_state_init_check(const char *from, const mert_config *model, mert_error
 static int take_head(mert_weights *w, const mert_parameter *to, const mert_checkpoint *c, mert_error *e)
 {
     const mert_tensor *t = mert_weights_tensor(c, to->name);
-    if (!t || !same_shape(to, t->ndim, t->shape))
+    if (!t || !mert_parameter_has_shape(to, t->ndim, t->shape))
         return 0;
     return mert_tensor_read(t, w->values + to->offset, e) ? -1 : 1;
 }
