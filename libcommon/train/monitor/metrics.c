@@ -23,7 +23,8 @@ static double share(int64_t part, int64_t whole)
     return whole ? (double)part / (double)whole : NAN;
 }
 
-double mert_sums_bits(const mert_sums *s, int K)
+/* Mean over codebooks of the cross entropy, in bits per masked frame and codebook. */
+static double sums_bits(const mert_sums *s, int K)
 {
     double sum = 0;
     int heard = 0;
@@ -72,7 +73,7 @@ static void put(row *r, const char *name, int digits, double value)
 static void put_losses(row *r, const mert_sums *s, int K)
 {
     put(r, "loss", 6, bits(s->loss, s->masked));
-    put(r, "ce", 6, mert_sums_bits(s, K));
+    put(r, "ce", 6, sums_bits(s, K));
     for (int k = 0; k < K; k++)
         r->column[r->n++] = (column){"ce", k, 6, bits(s->ce[k], s->counted[k])};
     for (int k = 0; k < K; k++)
@@ -303,7 +304,7 @@ static void add(text *t, const char *format, ...)
 static void add_losses(text *t, const mert_sums *s, int K, const double *reference)
 {
     double sum = 0;
-    add(t, "%.3f bits", mert_sums_bits(s, K));
+    add(t, "%.3f bits", sums_bits(s, K));
     for (int k = 0; K > 1 && K <= 8 && k < K; k++)
         add(t, "%s%.2f%s", k ? " " : " (", bits(s->ce[k], s->counted[k]), k == K - 1 ? ")" : "");
     for (int k = 0; reference && k < K; k++)
