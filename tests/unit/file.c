@@ -106,7 +106,9 @@ TEST(links_stay_and_what_they_lead_to_is_replaced)
     CHECK(!symlink("round", in(d, "about")) && !symlink("about", in(d, "round")));
     CHECK(put(in(d, "round"), "x") && says("round: cannot create: Too many levels of symbolic links"));
     CHECK(!symlink("nowhere/x", in(d, "lost")));
-    CHECK(put(in(d, "lost"), "x") && says("lost: cannot create: No such file"));
+    CHECK(put(in(d, "lost"), "x") && says("lost: cannot create: it is a link to "));
+    CHECK(strstr(err.text, "/nowhere/x: No such file or directory"));
+    CHECK(mert_output_check(in(d, "lost"), NULL, 0, &err) && says("lost: cannot create: it is a link to "));
 }
 
 /* Another process reads it: what it read is its standard output, a file. */
@@ -185,9 +187,25 @@ TEST(what_can_hold_no_file_is_refused)
     CHECK(put("", "x") && says("empty name"));
     CHECK(put(in(d, "none/x"), "x") && says("none/x: cannot create: No such file"));
     CHECK(!put(in(d, "file"), "1") && put(in(d, "file/x"), "x") && says("file/x: cannot create: Not a directory"));
-    CHECK(mert_make_directory(in(d, "file"), &err) && says("cannot make the folder"));
+    CHECK(mert_file_regular("s", &err) && says("s: No such file"));
+    CHECK(mert_file_regular(in(d, "s"), &err) && says("s: is a socket, not a regular file"));
     close(s);
     close(here);
+}
+
+TEST(folders_are_made_and_what_is_in_the_way_is_named)
+{
+    const char *d = fresh("folders");
+    CHECK(!mert_make_directory(in(d, "a/b//c/"), &err) && mert_path_is_directory(in(d, "a/b/c")));
+    CHECK(!mert_make_directory(in(d, "a/b/./../b"), &err) && !symlink("a", in(d, "link")));
+    CHECK(!mert_make_directory(in(d, "link"), &err) && !mert_make_directory(in(d, "link/new"), &err));
+    CHECK(mert_path_is_directory(in(d, "a/new")) && !put(in(d, "file"), "1") && !mkfifo(in(d, "fifo"), 0666));
+    CHECK(mert_make_directory(in(d, "file"), &err) && says("/file is a regular file"));
+    CHECK(mert_make_directory(in(d, "fifo/x"), &err) && says("/fifo is a FIFO"));
+    CHECK(!symlink("no/where", in(d, "lost")) && mert_make_directory(in(d, "lost"), &err));
+    CHECK(says("lost: cannot make the folder: ") && says("/lost is a link to no/where: No such file"));
+    CHECK(mert_make_directory(in(d, "lost/x/y"), &err) && says("/lost is a link to no/where: No such file"));
+    CHECK(mert_make_directory("", &err) && says("cannot make the folder: No such file"));
 }
 
 TEST(two_outputs_of_one_name_are_refused)
@@ -285,6 +303,7 @@ int main(void)
     RUN(a_device_is_written_into);
     RUN(standard_output_by_name_keeps_what_was_there);
     RUN(what_can_hold_no_file_is_refused);
+    RUN(folders_are_made_and_what_is_in_the_way_is_named);
     RUN(two_outputs_of_one_name_are_refused);
     RUN(an_input_is_not_replaced);
     RUN(names_that_are_taken_are_let_be);

@@ -64,7 +64,7 @@ static int pack_one(mert_strings *list, const char *name, const char *of, int64_
     int there;
     if (list->n)
         return 0;
-    if (mert_manifest_read(&m, of, e))
+    if (mert_file_regular(of, e) || mert_manifest_read(&m, of, e)) /* mert-decode will read it, too */
         return -1;
     hash = m.hash;
     mert_manifest_free(&m);

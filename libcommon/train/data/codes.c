@@ -1,5 +1,7 @@
 #include "libcommon/train/data/codes.h"
 
+#include "../../formats/file.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +94,8 @@ int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mer
     c->held_row = -1;
     c->path = strdup(path);
     c->places = calloc((size_t)m->n + 1, sizeof *c->places);
+    if (mert_file_regular(path, e)) /* labels are sought in it */
+        return -1;
     c->stream = fopen(path, "rb");
     if (!c->stream)
         bad = mert_fail(e, "%s: %s", path, strerror(errno));

@@ -1,5 +1,7 @@
 #include "libcommon/train/data/corpus.h"
 
+#include "../../formats/file.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -133,8 +135,9 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
 static int open_file(mert_corpus *c, const char *name, mert_error *e)
 {
     struct mert_corpus_file *f = &c->files[c->nfiles];
-    f->stream = fopen(name, "rb");
-    if (!f->stream)
+    if (mert_file_regular(name, e)) /* crops are sought in it */
+        return -1;
+    if (!(f->stream = fopen(name, "rb")))
         return mert_fail(e, "%s: %s", name, strerror(errno));
     c->nfiles++;
     f->name = strdup(name);

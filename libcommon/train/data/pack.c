@@ -17,7 +17,7 @@ extern char **environ;
 
 int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate)
 {
-    FILE *f = fopen(path, "rb");
+    FILE *f = mert_file_regular(path, NULL) ? NULL : fopen(path, "rb");
     mts_reader *r = f ? mts_reader_open(f, path) : NULL;
     mts_index x = {0};
     char why[MTS_REASON_MAX];
