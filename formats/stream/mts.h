@@ -176,7 +176,11 @@ typedef struct mts_entry {
 typedef struct mts_index {
     mts_entry *entries;
     size_t n;
-    int64_t failed;                  /* items that the streams themselves report as failed */
+    int64_t failed;                  /* items that the streams themselves report as failed ... */
+    struct mts_failed_item {
+        char key[MTS_KEY_MAX];       /* "" where damage took the name */
+        int64_t row;                 /* -1: not known */
+    } *failures;                     /* [failed]: ... which */
     int64_t damaged;                 /* findings of damage in headers; error[] then names the first */
 } mts_index;
 
