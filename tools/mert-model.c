@@ -221,11 +221,7 @@ static int info(int argc, char **argv)
     for (int i = 0; i < argc; i++)
         if (info_one(argv[i], &e))
             status = failed(&e);
-    if (fflush(stdout) || ferror(stdout)) {
-        mert_log_error("standard output: cannot write");
-        status = 1;
-    }
-    return status;
+    return mert_log_stdout() || status;
 }
 
 /* ---- init ---- */
@@ -466,11 +462,7 @@ static int verify(int argc, char **argv)
     for (int i = 0; i < argc; i++)
         if (verify_one(argv[i], &e))
             status = failed(&e);
-    if (fflush(stdout) || ferror(stdout)) {
-        mert_log_error("standard output: cannot write");
-        status = 1;
-    }
-    return status;
+    return mert_log_stdout() || status;
 }
 
 static const mert_command commands[] = {

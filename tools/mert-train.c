@@ -152,11 +152,13 @@ static int show_recipe(mert_recipe *r)
 {
     mert_error e = {{0}};
     char *text = read_recipe(r, &e) ? NULL : mert_recipe_text(r, 1);
-    int bad = !text || fputs(text, stdout) < 0 || fflush(stdout);
+    if (!text) {
+        mert_log_error("%s", *e.text ? e.text : "out of memory");
+        return 1;
+    }
+    fputs(text, stdout);
     free(text);
-    if (bad)
-        mert_log_error("%s", *e.text ? e.text : "cannot write to standard output");
-    return bad;
+    return mert_log_stdout();
 }
 
 static int write_recipe(const mert_recipe *r, mert_error *e)

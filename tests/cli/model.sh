@@ -164,7 +164,7 @@ check_fails "a pickle that asks to run something" 1 'attack.pt: offset 2: asks t
     mert-model info "$t/attack.pt"
 untouched() { [ ! -e "$t/owned" ]; }
 check "and nothing ran" untouched
-full() { mert-model info "$m" > /dev/full 2> "$t/err"; [ $? -eq 1 ] && grep -q 'cannot write' "$t/err"; }
+full() { mert-model info "$m" > /dev/full 2> "$t/err"; [ $? -eq 1 ] && grep -qx 'mert-model: cannot write to standard output: No space left on device' "$t/err"; }
 check "a full disk behind info" full
 
 # ---- known answers ----
