@@ -85,7 +85,7 @@ $(LIBS):
 $(OUT)/places.h: FORCE
 	@mkdir -p $(OUT)
 	@for d in "LIBDIR $$LIBDIR" "DATADIR $$DATADIR"; do \
-	  echo "#define MERT_$${d%% *} \"$$(realpath -sm --relative-to="$$BINDIR" "$${d#* }" | sed 's/["\\]/\\&/g')\""; \
+	  echo "#define MERT_$${d%% *} \"$$(realpath -sm --relative-to="$$BINDIR" -- "$${d#* }" | sed 's/["\\]/\\&/g')\""; \
 	done > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi
 $(OUT)/libcommon/base/install_paths.o: $(OUT)/places.h

@@ -4,8 +4,24 @@
 #
 # Uninstall takes away what install puts there: the files by their names; then the folders that install had to make, if nothing else
 # has come to be in them. Which ones those are stands in a file of datadir, so that the same is known later.
+#
+# A relative folder is one of the working directory, unless there is a DESTDIR: what would it be relative to then?
 set -eu
+what=$1
+refuse() { echo "$what: $*" >&2; exit 2; }
+absolute() { # NAME VALUE
+    case $2 in
+    /*) printf '%s\n' "$2" ;;
+    *) [ -z "$DESTDIR" ] || refuse "$1=$2: below a DESTDIR it begins with a slash"; printf '%s\n' "$PWD/$2" ;;
+    esac
+}
 DESTDIR=${DESTDIR:-}
+BINDIR=$(absolute BINDIR "$BINDIR")
+LIBDIR=$(absolute LIBDIR "$LIBDIR")
+MANDIR=$(absolute MANDIR "$MANDIR")
+DATADIR=$(absolute DATADIR "$DATADIR")
+case $DESTDIR in "" | /*) ;; *) DESTDIR=$PWD/$DESTDIR ;; esac
+while :; do case $DESTDIR in */) DESTDIR=${DESTDIR%/} ;; *) break ;; esac; done
 bindir=$DESTDIR$BINDIR libdir=$DESTDIR$LIBDIR mandir=$DESTDIR$MANDIR datadir=$DESTDIR$DATADIR
 note=$datadir/.mert-folders
 made=
@@ -25,9 +41,19 @@ put() { # MODE FILE FOLDER
     install -m "$1" -- "$2" "$3/"
 }
 
+# Programs know the way from their own folder (libcommon/base/places.c). Where that is reached by a link, the way leads elsewhere.
+leads_to() { # NAME FOLDER: the folder as it was given
+    way=$(realpath -sm --relative-to="$BINDIR" -- "$2")
+    looked=$(realpath -m -- "$bindir") && looked=$(realpath -m -- "$looked/$way")
+    [ "$looked" = "$(realpath -m -- "$DESTDIR$2")" ] ||
+        refuse "$1=$2: programs in $BINDIR, which a link leads to, would look for it in $looked: name BINDIR, or PREFIX, without the link"
+}
+
 pipelines() { find pipelines -type f | LC_ALL=C sort; }
 
 install_all() {
+    leads_to LIBDIR "$LIBDIR"
+    leads_to DATADIR "$DATADIR"
     folder "$datadir"
     for f in $TOOLS; do put 755 "$OUT/bin/$f" "$bindir"; done
     for f in $PLUGINS; do put 644 "$OUT/lib/mert/$f.so" "$libdir"; done
@@ -57,7 +83,7 @@ uninstall_all() {
     printf '%s\n' "$folders" | while read -r d; do rmdir -- "$DESTDIR$d" 2> /dev/null || true; done
 }
 
-case $1 in
+case $what in
 install) install_all ;;
 uninstall) uninstall_all ;;
 esac
