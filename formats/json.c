@@ -25,19 +25,31 @@ mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert
 
 char *mert_json_file(const char *path, size_t *size, mert_error *e)
 {
-    return mert_file_read(path, JSON_FILE_MAX, size, e);
+    char *text = mert_file_read(path, JSON_FILE_MAX, size, e);
+    const int mark = text ? mert_text_mark(path, text, *size, e) : 0;
+    const char *nul = text && mark >= 0 ? memchr(text, 0, *size) : NULL;
+    if (nul) {
+        int line = 1;
+        for (const char *p = text; p < nul; p++)
+            line += *p == '\n';
+        mert_fail(e, "%s:%d: a NUL byte: not a text file", path, line);
+    }
+    if (mark < 0 || nul) {
+        free(text);
+        return NULL;
+    }
+    if (mark) {
+        *size -= (size_t)mark;
+        memmove(text, text + mark, *size + 1);
+    }
+    return text;
 }
 
 mert_json *mert_json_read(const char *path, mert_error *e)
 {
     size_t size;
     char *text = mert_json_file(path, &size, e);
-    mert_json *j;
-    int mark;
-    if (!text)
-        return NULL;
-    mark = mert_text_mark(path, text, size, e);
-    j = mark < 0 ? NULL : mert_json_parse(text + mark, size - (size_t)mark, path, e);
+    mert_json *j = text ? mert_json_parse(text, size, path, e) : NULL;
     free(text);
     return j;
 }
