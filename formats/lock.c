@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "formats/lock.h"
 
-#include "file.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <fcntl.h>

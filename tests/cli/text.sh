@@ -41,6 +41,34 @@ edited() {
 }
 check blanks_make_no_class_of_their_own edited
 
+# ---- what stands in the place of a file that was to be fetched ----
+
+printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 12345\n' 0 > "$t/pointer"
+printf '\n<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head></html>\n' > "$t/page"
+printf '<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>' > "$t/denied"
+mert-model init -q --recipe tiny -o "$t/stood"
+mert-model init -q --recipe tiny -o "$t/configured"
+as() { # NAME COMMAND...: each of the three under that name
+    as=$1; shift
+    for what in pointer page denied; do
+        cp "$t/$what" "$as"; "$@" > "$t/now.said" 2> "$t/err"; rc=$?
+        case $what in pointer) why='this is a git-lfs pointer of 12345 bytes; fetch the file with git lfs pull$' ;; *) why='this is a web page, perhaps of an error, saved under this name; fetch the file anew$' ;; esac
+        [ $rc -eq 1 ] && [ "$(wc -l < "$t/err")" -eq 1 ] && grep "$(basename "$as"): " "$t/err" | grep -q "$why" || { echo "$what: exit $rc"; cat "$t/err"; return 1; }
+    done
+}
+check "as a model" as "$t/stood/model.safetensors" mert-model info "$t/stood"
+check "as a configuration" as "$t/configured/config.json" mert-model info "$t/configured"
+check "as a codebook" as "$t/x.km" mert-kmeans assign -m "$t/x.km" "$t/items.mts"
+check "as audio" as "$t/x.wav" mert-decode "$t/x.wav"
+counted() { mert-manifest -q --out "$t/counted" "$t/found"; }
+mkdir -p "$t/found"; cp "$t/music/a.wav" "$t/found/"
+check "as audio to be counted" as "$t/found/x.wav" counted
+check "as an array" as "$t/x.npy" mert-tensor from-npy --kind mel "$t/x.npy"
+check "as a manifest" as "$t/x.tsv" mert-decode --manifest "$t/x.tsv"
+check "as labels" as "$t/x.labels" mert-tensor from-labels "$t/x.labels"
+check "as a table" as "$t/x.table" mert-probe -q --labels "$t/x.table" "$t/items.mts"
+check "as a recipe" as "$t/x.recipe" mert-train --print-recipe --recipe "$t/x.recipe"
+
 # ---- every kind of text, every way in which editors leave one ----
 
 # The same content: a byte order mark, lines that end in CR LF, no end of the last line, all of these; blanks where they do not count.

@@ -1,6 +1,6 @@
 #include "libcommon/train/data/codes.h"
 
-#include "../../formats/file.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <stdlib.h>

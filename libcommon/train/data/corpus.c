@@ -1,6 +1,6 @@
 #include "libcommon/train/data/corpus.h"
 
-#include "../../formats/file.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <math.h>
