@@ -128,7 +128,7 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
         if (check_pcm(c, f->name, r, e))
             bad = -1;
         else if (places[row].samples >= 0)
-            bad = mert_fail(e, "%s: %s: a second time", f->name, r->key);
+            bad = mert_fail(e, "%s: %s: a second time, after %s", f->name, r->key, c->files[places[row].file].name);
         else {
             places[row].samples = r->shape[0];
             places[row].offset = x.entries[i].offset;
@@ -153,6 +153,15 @@ static int open_file(mert_corpus *c, const char *name, mert_error *e)
     return f->name && f->reader ? 0 : mert_fail(e, "%s: out of memory", name);
 }
 
+/* The part that has a row, counted over all. */
+static int part_with(const mert_corpus *c, int64_t row)
+{
+    int p = c->nparts - 1;
+    while (p > 0 && c->parts[p].first > row)
+        p--;
+    return p;
+}
+
 /* All rows by their names, each of which must be there once. NULL: error. */
 static named_row *name_rows(const mert_corpus *c, mert_error *e)
 {
@@ -167,7 +176,8 @@ static named_row *name_rows(const mert_corpus *c, mert_error *e)
     qsort(names, (size_t)c->rows, sizeof *names, by_key);
     for (int64_t i = 1; i < c->rows; i++)
         if (!strcmp(names[i - 1].key, names[i].key)) {
-            mert_fail(e, "%s stands in two shards", names[i].key);
+            mert_fail(e, "%s stands in two shards: %s and %s", names[i].key, c->parts[part_with(c, names[i - 1].row)].path,
+                      c->parts[part_with(c, names[i].row)].path);
             free(names);
             return NULL;
         }
