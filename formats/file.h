@@ -74,7 +74,8 @@ int mert_make_directory(const char *path, mert_error *e);
 
 /* What a st_mode is, in words: "a regular file", "a FIFO", "a folder", ... */
 const char *mert_file_kind(unsigned mode);
-/* Refuses what is no regular file (links followed), by what it is. Nothing is opened: a FIFO would wait for its writer. */
+/* Refuses what is no regular file (links followed), by what it is. Nothing is opened: a FIFO would wait for
+ * its writer. */
 int mert_file_regular(const char *path, mert_error *e);
 
 /* dir + "/" + name, to be freed by the caller. */

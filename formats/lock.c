@@ -122,7 +122,8 @@ static int is_no_file(const char *path, mert_error *e)
 {
     struct stat there;
     return !lstat(path, &there) && !S_ISREG(there.st_mode)
-               ? mert_fail(e, "%s: is %s, not a regular file, which a lock must be", path, mert_file_kind(there.st_mode))
+               ? mert_fail(e, "%s: is %s, not a regular file, which a lock must be", path,
+                           mert_file_kind(there.st_mode))
                : 0;
 }
 

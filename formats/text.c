@@ -41,7 +41,8 @@ int mert_text_stands_in(const char *text, size_t size, char words[MERT_TEXT_WORD
     }
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
         if (begins(text, size, pages[i])) {
-            snprintf(words, MERT_TEXT_WORDS, "a web page, perhaps of an error, saved under this name; fetch the file anew");
+            snprintf(words, MERT_TEXT_WORDS,
+                     "a web page, perhaps of an error, saved under this name; fetch the file anew");
             return 1;
         }
     return 0;
