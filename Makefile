@@ -21,7 +21,7 @@ FORMATS_SRC = $(wildcard formats/*.c formats/labels/*.c formats/checkpoint/*.c)
 COMMON_SRC  = $(filter-out libcommon/plugins/% $(WITHOUT),$(wildcard libcommon/*/*.c libcommon/*/*/*.c))
 TOOLS       = $(patsubst tools/%.c,%,$(filter-out $(WITHOUT),$(wildcard tools/mert-*.c)))
 UNIT        = $(patsubst tests/unit/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/unit/*.c)))
-PROGRAMS    = $(patsubst tests/programs/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/programs/*.c)))
+PROGRAMS    = $(patsubst tests/programs/%.c,%,$(filter-out tests/programs/fail-nth.c $(WITHOUT),$(wildcard tests/programs/*.c)))
 BENCH       = $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
 FUZZ        = $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/fuzz/*.c))))
 MAN         = $(wildcard man/*.[157])
@@ -37,7 +37,7 @@ LIBCOMMON  = $(OUT)/libmert.a
 LIBS       = $(LIBCOMMON) $(LIBFORMATS) $(LIBMTS)
 BIN        = $(TOOLS:%=$(OUT)/bin/%)
 UNIT_BIN   = $(UNIT:%=$(OUT)/tests/unit/%)
-PROG_BIN   = $(PROGRAMS:%=$(OUT)/tests/%)
+PROG_BIN   = $(PROGRAMS:%=$(OUT)/tests/%) $(OUT)/tests/fail-nth.so
 FUZZ_BIN   = $(FUZZ:%=$(OUT)/tests/fuzz/%)
 BENCH_BIN  = $(BENCH:%=$(OUT)/bench/%)
 PLUGIN_BIN = $(PLUGINS:%=$(OUT)/lib/mert/%.so)
@@ -121,6 +121,11 @@ $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(LIBS) $(OUT)/link-flags
 $(OUT)/tests/%: $(OUT)/tests/programs/%.o $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+
+# Loaded before a program, it takes memory from it.
+$(OUT)/tests/fail-nth.so: tests/programs/fail-nth.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O1 -g $(WARN) -fPIC -shared -pthread -o $@ $< -ldl
 
 .SECONDARY:
 

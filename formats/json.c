@@ -4,15 +4,56 @@
 #include "formats/text.h"
 
 #include <jansson.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { JSON_FILE_MAX = 64 << 20 };
 
+/* Without memory jansson's parser ends the process (2.14, in strings). So it is left there and then; what it holds of the
+ * document is lost. */
+static _Thread_local jmp_buf *leave_parser;
+
+static void *parser_alloc(size_t n)
+{
+    void *p = malloc(n);
+    if (!p && leave_parser)
+        longjmp(*leave_parser, 1);
+    return p;
+}
+
+static void set_parser_alloc(void)
+{
+    json_set_alloc_funcs(parser_alloc, free);
+}
+
+/* NULL with *lacking 0: not JSON. */
+static json_t *parse(const char *text, size_t size, json_error_t *why, int *lacking)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    jmp_buf here;
+    json_t *j;
+    pthread_once(&once, set_parser_alloc);
+    if ((*lacking = setjmp(here))) {
+        leave_parser = NULL;
+        return NULL;
+    }
+    leave_parser = &here;
+    j = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, why);
+    leave_parser = NULL;
+    return j;
+}
+
 mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert_error *e)
 {
     json_error_t why;
-    json_t *j = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    int lacking;
+    json_t *j = parse(text, size, &why, &lacking);
+    if (lacking) {
+        mert_fail(e, "%s: out of memory", name);
+        return NULL;
+    }
     if (!j) {
         /* The parser quotes what it stumbled over; the message stays one line of printable text. */
         for (char *p = why.text; *p; p++)

@@ -12,6 +12,7 @@
  *
  * While a clip is computed, the answer to the one before is written: items are answered later than they end
  * (program/filter.h). */
+#include "formats/memory.h"
 #include "libcommon/base/fraction.h"
 #include "libcommon/base/half.h"
 #include "libcommon/dsp/pcm.h"
@@ -457,9 +458,9 @@ static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
 static char *settings_text(const state *s)
 {
     const mert_config *c = &s->weights.layout.config;
-    char *text = NULL, *layers = mert_layers_print(&s->layers, c->layers), number[48];
-    size_t size = 0;
-    FILE *f = layers ? open_memstream(&text, &size) : NULL;
+    mert_memory m;
+    char *layers = mert_layers_print(&s->layers, c->layers), number[48];
+    FILE *f = layers ? mert_memory_open(&m) : NULL;
     if (f) {
         fprintf(f, "model=%016" PRIx64 " %s pool=%s", s->hash, layers, pools[pool]);
         if (s->span.num)
@@ -473,13 +474,9 @@ static char *settings_text(const state *s)
             fprintf(f, " window=%s", mert_fraction_print(number, s->window));
             fprintf(f, " hop=%s join=%s", mert_fraction_print(number, s->hop), joins[join]);
         }
-        if (fclose(f)) {
-            free(text);
-            text = NULL;
-        }
     }
     free(layers);
-    return text;
+    return mert_memory_close(f, &m);
 }
 
 int main(int argc, char **argv)

@@ -3,6 +3,7 @@
 #include "formats/bytes.h"
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
+#include "formats/memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -117,9 +118,10 @@ static void put_tensor(FILE *f, const mert_tensor_out *t, size_t key)
 static char *make_pickle(const char *key, const mert_tensor_out *tensors, size_t n, const mert_json *extras,
                          size_t *size)
 {
-    char *text = NULL;
-    FILE *f = open_memstream(&text, size);
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
     const char *name;
+    char *text;
     json_t *v;
     if (!f)
         return NULL;
@@ -135,10 +137,8 @@ static char *make_pickle(const char *key, const mert_tensor_out *tensors, size_t
         put_tensor(f, &tensors[i], i);
     }
     fputs("uu.", f);
-    if (fclose(f)) {
-        free(text);
-        return NULL;
-    }
+    text = mert_memory_close(f, &m);
+    *size = text ? m.size : 0;
     return text;
 }
 

@@ -8,6 +8,7 @@
 #include "formats/checkpoint/model_hash.h"
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
+#include "formats/memory.h"
 #include "formats/stream/mts.h"
 
 #include <inttypes.h>
@@ -426,24 +427,19 @@ int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e)
 static char *packed_config(const mert_weights *w, const float *packed, int64_t size, mert_packing as)
 {
     mert_config config = w->layout.config;
-    char *text, *to = NULL;
-    size_t n;
+    mert_memory m;
+    char *text;
     FILE *f;
     config.codebooks = 0;
     if (!(text = mert_config_to_hf(&config)))
         return NULL;
-    if ((f = open_memstream(&to, &n))) {
+    if ((f = mert_memory_open(&m)))
         fprintf(f, "{\n  \"mert_packed\": {\"version\": %d, \"hash\": \"%016" PRIx64 "\", \"xxh64\": \"%016" PRIx64
                 "\"%s},%s",
                 MERT_PACKED_VERSION, mert_weights_hash(w), mts_xxh64(packed, (size_t)size * sizeof *packed, 0),
                 as == MERT_PACKED_BF16 ? ", \"precision\": \"bf16\"" : "", strchr(text, '{') + 1);
-        if (fclose(f)) {
-            free(to);
-            to = NULL;
-        }
-    }
     free(text);
-    return to;
+    return mert_memory_close(f, &m);
 }
 
 int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, mert_packing as, const char *dir,

@@ -58,6 +58,12 @@ void mert_usage_error(const char *format, ...)
     exit(2);
 }
 
+void mert_no_memory(void)
+{
+    mert_log_error("out of memory");
+    exit(1);
+}
+
 /* ---- help ---- */
 
 static void print_option(const mert_option *o)
@@ -175,7 +181,7 @@ static void store(const mert_option *o, const char *text)
         list = o->to;
         list->items = realloc(list->items, (size_t)(list->n + 1) * sizeof *list->items);
         if (!list->items)
-            mert_usage_error("out of memory");
+            mert_no_memory();
         list->items[list->n++] = text;
     }
 }

@@ -4,6 +4,7 @@
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
 #include "formats/hashes.h"
+#include "formats/memory.h"
 #include "libcommon/models/inference/self_test.h"
 
 #include <dirent.h>
@@ -305,10 +306,8 @@ static int save_text(const char *dir, const char *name, const char *text, mert_e
 
 static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    int bad;
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
     if (!f)
         return NULL;
     fprintf(f,
@@ -319,11 +318,7 @@ static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
             s->data);
     mert_run_inputs_write(inputs, f);
     fputs("\n}\n", f);
-    bad = ferror(f);
-    if (!fclose(f) && !bad)
-        return text;
-    free(text);
-    return NULL;
+    return mert_memory_close(f, &m);
 }
 
 static int save_state(const char *dir, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,

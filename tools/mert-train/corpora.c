@@ -20,8 +20,10 @@ static const char *valid_name(const char *name)
     char *to;
     for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
         at = p;
-    if (!at || !(to = strdup(name)))
+    if (!at)
         return NULL;
+    if (!(to = strdup(name)))
+        mert_no_memory();
     memcpy(to + (at - name), "valid", 5);
     return to;
 }
@@ -30,7 +32,7 @@ static void add(mert_strings *list, const char *item)
 {
     const char **grown = realloc(list->items, (size_t)(list->n + 1) * sizeof *grown);
     if (!grown || !item)
-        mert_usage_error("out of memory");
+        mert_no_memory();
     list->items = grown;
     list->items[list->n++] = item;
 }

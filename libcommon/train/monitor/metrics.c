@@ -1,6 +1,7 @@
 #include "libcommon/train/monitor/metrics.h"
 
 #include "formats/file.h"
+#include "formats/memory.h"
 
 #include <errno.h>
 #include <math.h>
@@ -223,15 +224,14 @@ static int rewrite(const char *path, const char *names, int64_t update, mert_err
 static int open_file(mert_metrics_file *f, const char *save, const char *name, const row *names, int64_t update,
                      mert_error *e)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *memory = names ? open_memstream(&text, &size) : NULL;
+    mert_memory m;
+    FILE *memory = names ? mert_memory_open(&m) : NULL;
+    char *text;
     int bad;
     f->path = mert_path_join(save, name);
-    if (memory) {
+    if (memory)
         write_names(memory, names);
-        fclose(memory);
-    }
+    text = mert_memory_close(memory, &m);
     bad = !f->path || (names && !text) ? mert_fail(e, "out of memory") : rewrite(f->path, text, update, e);
     free(text);
     if (!bad && !(f->stream = fopen(f->path, "a")))
