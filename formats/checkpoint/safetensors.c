@@ -258,7 +258,9 @@ static int put_data(writing *w, const mert_tensor_out *t, const void *data, mert
 {
     uint64_t bytes = 0;
     mert_shape_bytes(t->ndim, t->shape, t->type, &bytes);
-    return !bytes ? 0 : data ? put(w, data, (size_t)bytes, e) : -1;
+    if (bytes && (!data || mert_tensor_out_check(t, data, e)))
+        return data ? mert_fail_in(e, "%s", w->path) : -1;
+    return bytes ? put(w, data, (size_t)bytes, e) : 0;
 }
 
 /* The whole header, blanks behind the JSON put the data on a multiple of 64; to be freed by the caller. */

@@ -209,7 +209,8 @@ static int put_all(FILE *f, entry *z, const char *pickle, const mert_tensor_out 
     uint64_t at = 0;
     int bad = put_entry(f, &z[0], pickle, &at, path, e);
     for (size_t i = 0; i < n && !bad; i++)
-        bad = put_entry(f, &z[i + 1], tensors[i].data, &at, path, e);
+        bad = mert_tensor_out_check(&tensors[i], tensors[i].data, e)
+                  ? mert_fail_in(e, "%s", path) : put_entry(f, &z[i + 1], tensors[i].data, &at, path, e);
     bad = bad || put_entry(f, &z[n + 1], "little", &at, path, e) || put_entry(f, &z[n + 2], "3\n", &at, path, e);
     if (!bad)
         put_directory(f, z, n + 3, at);

@@ -324,23 +324,20 @@ const float *mert_weights_values(const mert_weights *w, const mert_parameter *p)
     return w->views ? w->views[p - w->layout.parameters] : w->values + p->offset;
 }
 
-/* In blocks that compilers turn into vectors; the bits of infinities and NaNs have all ones in the exponent. */
-static int64_t first_not_finite(const float *x, int64_t n)
+int mert_weights_check_taps(const mert_weights *w, mert_error *e)
 {
-    enum { BLOCK = 1024 };
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        int64_t end = n - i < BLOCK ? n : i + BLOCK;
-        uint32_t bad = 0;
-        for (int64_t k = i; k < end; k++) {
-            uint32_t bits;
-            memcpy(&bits, x + k, sizeof bits);
-            bad |= (bits & 0x7f800000u) == 0x7f800000u;
-        }
-        for (; bad && i < end; i++)
-            if (!isfinite(x[i]))
-                return i;
+    const mert_parameter *p = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
+    const float *v = mert_weights_values(w, p);
+    int64_t K = p->shape[2];
+    for (int64_t k = 0; k < K; k++) {
+        int64_t i = k;
+        while (i < p->n && v[i] == 0)
+            i += K;
+        if (i >= p->n)
+            return mert_fail(e, "tensor %s: all weights of tap %lld are zero, and weight norm divides by their length",
+                             p->name, (long long)k);
     }
-    return n;
+    return 0;
 }
 
 int mert_weights_check_finite(const mert_weights *w, mert_error *e)
@@ -348,11 +345,11 @@ int mert_weights_check_finite(const mert_weights *w, mert_error *e)
     for (int i = 0; !w->packed && i < w->layout.count; i++) {
         const mert_parameter *p = &w->layout.parameters[i];
         const float *x = mert_weights_values(w, p);
-        int64_t at = p->training_only ? p->n : first_not_finite(x, p->n);
+        int64_t at = p->training_only ? p->n : mert_first_not_finite(x, p->n);
         if (at < p->n)
             return mert_fail(e, "tensor %s: value %lld is %g", p->name, (long long)at, (double)x[at]);
     }
-    return 0;
+    return w->packed ? 0 : mert_weights_check_taps(w, e);
 }
 
 void mert_weights_forget(const mert_weights *w, const mert_parameter *p)

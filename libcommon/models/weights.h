@@ -84,7 +84,10 @@ const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *nam
 /* The positional convolution's gain, made the norm of its direction for each tap: the weight is then the direction
  * itself. */
 void mert_weights_positional_gain(mert_weights *w);
-/* The first number that is not finite, in a tensor that inference needs: an error that names it as fairseq would. */
+/* Weight norm divides each tap of the positional convolution by its length: -1 names the first that has none. */
+int mert_weights_check_taps(const mert_weights *w, mert_error *e);
+/* The first number that is not finite, in a tensor that inference needs: an error that names it as fairseq would. Taps
+ * are checked, too. */
 int mert_weights_check_finite(const mert_weights *w, mert_error *e);
 /* The tensors that mert_weights_from passes over, because the encoder has no use for them: training's own, a head on
  * top, what stands beside the model. Their names into to[size], with blanks between, as many as there is room for; how

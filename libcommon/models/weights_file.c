@@ -106,12 +106,23 @@ static int take_one(weight_loader *t, int i, mert_error *e)
     if (!mert_dtype_is_real(x->type))
         return mert_fail(e, "tensor %s is of type %s, and weights are read from F32, F16, BF16 or F64", x->name,
                          mert_tensor_type(x));
-    if (w->views && x->type == MERT_E_F32 && (uintptr_t)x->data % sizeof(float) == 0)
+    if (w->views && !(t->folded && direction) && x->type == MERT_E_F32 && (uintptr_t)x->data % sizeof(float) == 0)
         w->views[i] = x->data;
     else if (mert_tensor_read(x, w->values + p->offset, e))
         return -1;
     t->taken[t->n_taken++] = x;
     return 0;
+}
+
+/* A weight as its length and its direction. That of a tap which is zero may be any: here its first number is 1. */
+static void take_apart(mert_weights *w)
+{
+    const mert_parameter *v = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
+    const float *g = w->values + mert_layout_offset(&w->layout, "encoder.pos_conv.0.weight_g");
+    mert_weights_positional_gain(w);
+    for (int64_t k = 0; k < v->shape[2]; k++)
+        if (g[k] == 0)
+            w->values[v->offset + k] = 1;
 }
 
 static int take_all(weight_loader *t, mert_error *e)
@@ -122,7 +133,7 @@ static int take_all(weight_loader *t, mert_error *e)
         if (take_one(t, i, e))
             return -1;
     if (t->folded)
-        mert_weights_positional_gain(t->w);
+        take_apart(t->w);
     return t->n_missing ? mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is",
                                     t->missing)
                         : 0;

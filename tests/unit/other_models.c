@@ -2,10 +2,14 @@
  * and what only looks like them is refused by name. */
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
+#include "libcommon/models/fairseq.h"
 #include "libcommon/models/weights.h"
+#include "libcommon/train/state.h"
 #include "tests/test.h"
 
+#include <math.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { EXTRA_MAX = 8 };
 
@@ -13,6 +17,7 @@ typedef struct change {
     const char *prefix;                  /* before HF's names */
     int new_norm;                        /* weight norm by newer torch's names */
     int folded;                          /* no weight norm: the weight itself */
+    int dead;                            /* tap 3 of the positional convolution's direction (or weight) is zero */
     int integers;                        /* extra tensors are of I32, not F32 */
     const char *extra[EXTRA_MAX];        /* tensors beside the model, [2] each */
     const char *drop, *rename, *reshape; /* a tensor by HF's name */
@@ -56,6 +61,18 @@ static int put_config(const char *dir, const char *type, const change *c)
     return put_text(dir, "config.json", text);
 }
 
+/* t's numbers with tap 3 of each row zero. */
+static const float *without_tap(const mert_tensor *t)
+{
+    static float x[1 << 17];
+    if (t->elements > (int64_t)(sizeof x / sizeof *x))
+        return NULL;
+    memcpy(x, t->data, (size_t)t->elements * sizeof *x);
+    for (int64_t i = 3; i < t->elements; i += t->shape[2])
+        x[i] = 0;
+    return x;
+}
+
 /* The reference's model under other names. */
 static const char *make(const char *type, const change *c)
 {
@@ -87,6 +104,8 @@ static const char *make(const char *type, const change *c)
                      c->rename && !strcmp(t->name, c->rename) ? "x" : "");
         out[n] = (mert_tensor_out){.name = names[n], .type = t->type, .ndim = t->ndim, .data = t->data};
         memcpy(out[n].shape, t->shape, sizeof out[n].shape);
+        if (at && !norm && c->dead)
+            out[n].data = without_tap(t);
         if (c->reshape && !strcmp(t->name, c->reshape)) {
             out[n].ndim = 1;
             out[n].shape[0] = t->elements;
@@ -99,6 +118,8 @@ static const char *make(const char *type, const change *c)
     bad = !m || mert_safetensors_write(path, out, n, &e) || put_config(dir, type, c) ||
           put_text(dir, "preprocessor_config.json", "{\"do_normalize\": false, \"sampling_rate\": 24000}");
     mert_checkpoint_close(m);
+    if (bad)
+        printf("# %s\n", e.text);
     return bad ? NULL : dir;
 }
 
@@ -198,6 +219,50 @@ TEST(weight_norm_that_was_folded)
     mert_weights_free(&w);
 }
 
+TEST(a_tap_without_a_length)
+{
+    change c = {.prefix = "", .dead = 1};
+    mert_error e;
+    mert_weights w;
+    const char *dir = make("hubert", &c);
+    CHECK(dir && !mert_weights_open(&w, dir, &e));
+    CHECK(mert_weights_check_finite(&w, &e) && strstr(e.text, "encoder.pos_conv.0.weight_v: all weights of tap 3 are zero"));
+    CHECK(mert_state_init_check(dir, &w.layout.config, &e) && strstr(e.text, "weight_v: all weights of tap 3 are zero"));
+    mert_weights_free(&w);
+}
+
+/* The weight of a tap that was folded is what it is, be it zero. */
+TEST(a_folded_tap_of_zeros)
+{
+    change c = {.prefix = "", .folded = 1, .dead = 1};
+    mert_error e;
+    mert_weights w;
+    const mert_parameter *v;
+    const char *dir = make("hubert", &c);
+    CHECK(dir && !mert_weights_open(&w, dir, &e) && !mert_weights_check_finite(&w, &e));
+    v = mert_layout_find(&w.layout, "encoder.pos_conv.0.weight_v");
+    CHECK(mert_weights_values(&w, v)[3] == 1 && mert_weights_values(&w, v)[3 + v->shape[2]] == 0);
+    CHECK(mert_weights_values(&w, mert_layout_find(&w.layout, "encoder.pos_conv.0.weight_g"))[3] == 0);
+    mert_weights_free(&w);
+}
+
+/* What is written is numbers, in either layout. */
+TEST(no_number_is_not_written)
+{
+    mert_error e;
+    mert_weights w;
+    const char *path = test_tmp("odd.pt");
+    float *x;
+    CHECK(!mert_weights_load(&w, test_golden("mert-post-ln"), 0, &e));
+    x = w.values + mert_layout_offset(&w.layout, "encoder.layers.1.fc2.weight");
+    x[7] = -INFINITY;
+    CHECK(mert_weights_save(&w, test_tmp("odd"), &e) &&
+          strstr(e.text, "odd/model.safetensors: tensor encoder.layers.1.fc2.weight: value 7 is -inf, and is not written"));
+    CHECK(mert_weights_save_fairseq(&w, path, &e) && strstr(e.text, "odd.pt: tensor encoder.layers.1.fc2.weight: value 7 is -inf"));
+    CHECK(access(path, F_OK));
+    mert_weights_free(&w);
+}
+
 TEST(no_mask_embedding)
 {
     CHECK(opens("hubert", (change){.prefix = "", .drop = "masked_spec_embed"}));
@@ -259,6 +324,9 @@ int main(void)
     RUN(what_is_no_weight_is_no_obstacle);
     RUN(integers_are_no_weights);
     RUN(weight_norm_that_was_folded);
+    RUN(a_tap_without_a_length);
+    RUN(a_folded_tap_of_zeros);
+    RUN(no_number_is_not_written);
     RUN(no_mask_embedding);
     RUN(a_tensor_more_less_or_other);
     RUN(configurations_that_contradict_the_tensors);
