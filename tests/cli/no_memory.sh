@@ -40,7 +40,8 @@ awk '{ print $1 "\t" (NR % 2 ? "odd" : "even") }' items > classes
 lacking() { timeout 100 env FAIL_CALL="$asked" FAIL_AT="$nth" FAIL_ON="$on" FAIL_SEEN="$t/seen" LD_PRELOAD="$shim" "$@"; }
 
 readable() { # what a program wrote to stdout, in lines
-    if [ -s whole/stdout ] && ! grep -qI . whole/stdout; then mert-tensor text -q --max-failed 100% "$1" 2> readable.said; else cat "$1"; fi
+    if [ -s whole/stdout ] && ! grep -qI . whole/stdout; then mert-tensor text -q --max-failed 100% "$1" 2> readable.said
+    else while read -r line; do printf '%s\n' "$line"; done < "$1"; fi # without a last line that has no end
 }
 
 # What is in made/ (its stdout in made/stdout) is what is in whole/; or STATUS is 1, there is a line, and nothing is wrong or half.
@@ -118,8 +119,8 @@ init() { lacking mert-model init -q --recipe micro -o made/model; }
 convert() { lacking mert-model convert -q --to hf -m model -o made/model; }
 convert_fairseq() { lacking mert-model convert -q --to fairseq -m golden/mert-pre-ln -o made/model; }
 convert_packed() { lacking mert-model convert -q --to packed -m golden/mert-post-ln -o made/model; }
-probe() { lacking mert-probe -q -l classes --seeds 1 items.mts; }
-probe_net() { lacking mert-probe -q -l classes --probe mlp --hidden 4 --epochs 2 --weighted --seeds 1 --json items.mts; }
+probe() { lacking mert-probe -q --fail-fast -l classes --seeds 1 items.mts; }
+probe_net() { lacking mert-probe -q --fail-fast -l classes --probe mlp --hidden 4 --epochs 2 --weighted --seeds 1 --json items.mts; }
 tensor_ls() { lacking mert-tensor ls codes.mts; }
 tensor_cat() { lacking mert-tensor cat codes.mts codes.mts; }
 tensor_gather() { lacking mert-tensor gather --manifest train.tsv train.mts; }
