@@ -99,11 +99,11 @@ kmeans_train() { lacking mert-kmeans train -q -k 8 --max-iter 3 --n-init 2 --llo
 kmeans_init() { lacking mert-kmeans init -q -k 8 -o made/km.safetensors features.mts; }
 kmeans_sums() { lacking mert-kmeans accumulate -q --fail-fast -m km.safetensors -o made/sums.safetensors features.mts; }
 kmeans_merge() { lacking mert-kmeans merge -q -o made/next.safetensors sums.safetensors; }
-kmeans_assign() { lacking mert-kmeans assign -q -m km.safetensors --labels made/labels features.mts; }
+kmeans_assign() { lacking mert-kmeans assign -q --fail-fast -m km.safetensors --labels made/labels features.mts; }
 rvq_train() { lacking mert-rvq train -q --codebooks 2 --classes 8 -o made/rvq.safetensors features.mts; }
 rvq_encode() { lacking mert-rvq encode -q -m rvq.safetensors features.mts; }
 rvq_decode() { lacking mert-rvq decode -q -m rvq.safetensors residual.mts; }
-encodec_encode() { lacking mert-rvq encode -q -m golden/encodec-tiny --labels made/q_%d two.mts; }
+encodec_encode() { lacking mert-rvq encode -q --fail-fast -m golden/encodec-tiny --labels made/q_%d two.mts; }
 encodec_torch() { lacking mert-rvq encode -q -m golden/encodec-tiny/encodec.th two.mts; }
 encodec_decode() { lacking mert-rvq decode -q -m golden/encodec-tiny codes.mts; }
 encode() { lacking mert-encode -q -m golden/mert-post-ln two.mts; }

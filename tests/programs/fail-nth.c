@@ -7,8 +7,9 @@
  *     FAIL_SEEN    a file that is told at the end how many calls there were
  *     FAIL_TRACE   set: who made the call that fails, on stderr
  *
- * Calls count from main's beginning on, by whoever makes them, but for the dynamic linker, OpenBLAS and FFTW: these end the
- * process when there is no memory, whatever we do. For glibc. */
+ * Calls count from main's beginning on, by whoever makes them, but for the dynamic linker, OpenBLAS, FFTW and FFmpeg: without
+ * memory they end the process, or lose a packet without a word (FFmpeg 5.1, while it looks for streams), whatever we do. For
+ * glibc. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -30,7 +31,7 @@ void *__libc_memalign(size_t align, size_t n);
 int __libc_start_main(int (*program)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
                       void (*end)(void), void *stack);
 
-enum { OTHERS_MAX = 16 };
+enum { OTHERS_MAX = 32 };
 static struct { uintptr_t first, end; } others[OTHERS_MAX]; /* code whose calls do not count */
 static int n_others, started, on, trace;
 static long seen, at;
@@ -40,7 +41,8 @@ static pid_t process;
 
 static int note_other(struct dl_phdr_info *info, size_t size, void *arg)
 {
-    static const char *const names[] = {"/ld-linux", "/libopenblas", "/libblas", "/libfftw3", "/libgfortran", "/libgomp"};
+    static const char *const names[] = {"/ld-linux", "/libopenblas", "/libblas", "/libfftw3", "/libgfortran", "/libgomp",
+                                        "/libav", "/libsw"};
     (void)size;
     (void)arg;
     for (size_t k = 0; k < sizeof names / sizeof *names; k++)
