@@ -68,8 +68,7 @@ int mert_input_look_into_pipe(mert_input *in, mert_error *e)
     if (!begin)
         return 0;
     if (memcmp(begin, "OggS", 4)) {
-        mert_wav_look(in->from);
-        return 0;
+        return mert_wav_look(in->from, e);
     }
     if (!(in->pipe = mert_ogg_pipe_new(in->from, &in->ogg, e)))
         return -1;
@@ -164,7 +163,8 @@ int mert_input_follow(mert_input *in, mert_error *e)
         return follow_ogg(in, e);
     if (!strcmp(name, "mp3"))
         return follow_mp3(in, e);
-    mert_whole_check(name, in->path, &in->whole);
+    if (mert_whole_check(name, in->path, &in->whole, e))
+        return -1;
     if (!strncmp(name, "mov,", 4))
         check_index(in, avio_size(in->io));
     if (in->whole.keep >= 0)

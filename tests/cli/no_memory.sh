@@ -1,8 +1,8 @@
 # No memory, or no thread more: every program then fails its item or its run with a line, or does without; nothing of it is half there.
 # Walks the n-th call of each program that asks for either, and lets it fail (tests/programs/fail-nth.c); of many a few.
-# MERT_NO_MEMORY: how many calls of each (default 5); 1000000 is every one. MERT_NO_MEMORY_CASES: of which.
+# MERT_NO_MEMORY: how many calls of each (default 3); 1000000 is every one. MERT_NO_MEMORY_CASES: of which.
 . tests/shell
-few=${MERT_NO_MEMORY:-5}
+few=${MERT_NO_MEMORY:-3}
 if [ -n "${MERT_SANITIZED:-}" ]; then skip "programs without memory" "the sanitizer has its own malloc"; exit; fi
 shim=$OUT/tests/fail-nth.so g=$PWD/$golden here=$PWD/tests/cli/no_memory.sh
 . tests/training
@@ -74,10 +74,10 @@ walk() { # CASE: a function that runs one program by way of `lacking`
     for asked in memory pthread_create; do
         nth=0 on=''; trial "$1" || return
         all=$(cat seen) step=$((all / few + 1))
-        nth=1
+        nth=$((step / 2 + 1))
         while [ $nth -le "$all" ]; do
             for on in '' yes; do
-                [ "$few" -le 5 ] && [ -n "$on" ] && continue
+                [ "$few" -le 3 ] && [ -n "$on" ] && continue
                 trial "$1" || wrongs=$((wrongs + 1))
                 trials=$((trials + 1))
             done

@@ -1,6 +1,7 @@
 /* Files on their way (formats/file.h): what becomes of what is there already. */
 #define _GNU_SOURCE
 #include "formats/file.h"
+#include "formats/memory.h"
 #include "tests/test.h"
 
 #include <dirent.h>
@@ -294,8 +295,26 @@ TEST(a_folder_and_a_file_that_may_not_be_written)
     CHECK(!chmod(d, 0777) && holds(in(d, "x"), "old") && entries(d) == 1);
 }
 
+TEST(a_stream_into_memory)
+{
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
+    char *text;
+    CHECK(f);
+    for (int i = 0; i < 20000; i++)
+        CHECK(fprintf(f, "%05d\n", i) == 6);
+    text = mert_memory_close(f, &m);
+    CHECK(text && m.size == 120000 && strlen(text) == m.size && !strncmp(text + 6 * 12345, "12345\n12346", 11));
+    free(text);
+    text = mert_memory_close(mert_memory_open(&m), &m);
+    CHECK(text && !*text && !m.size);
+    free(text);
+    CHECK(!mert_memory_close(NULL, &m)); /* as after an open that failed */
+}
+
 int main(void)
 {
+    RUN(a_stream_into_memory);
     RUN(a_file_appears_whole_and_alone);
     RUN(the_mode_of_what_is_replaced_stays);
     RUN(links_stay_and_what_they_lead_to_is_replaced);
