@@ -18,6 +18,7 @@ tail -c 14400 golden/kmeans/features.npy | npy '300, 12' > features.npy
 pcm 24000 a.npy b.npy > two.mts
 mert-tensor from-npy --kind mfcc --rate 16000 --frame-rate 16000/160 features.npy > features.mts
 pcm 16000 b.npy > at16.mts
+mert-mel -q --mfcc --stats stats two.mts || exit 1
 mkdir some more
 cp audio/s0.wav audio/s1.wav some/
 for form in flac ogg mp3 m4a; do ffmpeg -nostdin -v error -i audio/s2.wav -t 0.3 more/s.$form || exit 1; done
@@ -95,6 +96,7 @@ cqt() { lacking mert-cqt two.mts; }
 cqt_crops() { lacking mert-cqt --form log --bins 84 --bins-per-octave 12 --per-crop 3200 two.mts; }
 mel() { lacking mert-mel --log two.mts; }
 mfcc() { lacking mert-mel --mfcc --fail-fast --stats made/stats two.mts; }
+mel_normalized() { lacking mert-mel --mfcc --normalize-with stats two.mts; }
 kmeans_train() { lacking mert-kmeans train -q -k 8 --max-iter 3 --n-init 2 --lloyd 2 -o made/km.safetensors features.mts; }
 kmeans_init() { lacking mert-kmeans init -q -k 8 -o made/km.safetensors features.mts; }
 kmeans_sums() { lacking mert-kmeans accumulate -q --fail-fast -m km.safetensors -o made/sums.safetensors features.mts; }
