@@ -114,15 +114,33 @@ static int take_one(weight_loader *t, int i, mert_error *e)
     return 0;
 }
 
-/* A weight as its length and its direction. That of a tap which is zero may be any: here its first number is 1. */
-static void take_apart(mert_weights *w)
+/* Weight norm divides by the length of each tap. One of zeros has none: it says nothing, unless it was folded; then it
+ * is any direction without gain. */
+static int taps_have_length(weight_loader *t, mert_error *e)
 {
-    const mert_parameter *v = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
-    const float *g = w->values + mert_layout_offset(&w->layout, "encoder.pos_conv.0.weight_g");
-    mert_weights_positional_gain(w);
-    for (int64_t k = 0; k < v->shape[2]; k++)
-        if (g[k] == 0)
-            w->values[v->offset + k] = 1;
+    mert_weights *w = t->w;
+    const mert_parameter *p = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
+    const float *v = mert_weights_values(w, p);
+    float *own = w->values + p->offset;
+    int64_t K = p->shape[2];
+    for (int64_t k = 0; k < K; k++) {
+        int64_t i = k;
+        while (i < p->n && v[i] == 0)
+            i += K;
+        if (i < p->n)
+            continue;
+        if (!t->folded)
+            return mert_fail(e, "tensor %s: all weights of tap %lld are zero, and weight norm divides by their length",
+                             mert_naming_tensor(&t->naming, t->c, p->name)->name, (long long)k);
+        if (v != own)
+            memcpy(own, v, (size_t)p->n * sizeof *own);
+        v = own;
+        for (i = k; i < p->n; i += K)
+            own[i] = 1;
+        if (w->views)
+            w->views[p - w->layout.parameters] = own;
+    }
+    return 0;
 }
 
 static int take_all(weight_loader *t, mert_error *e)
@@ -132,11 +150,13 @@ static int take_all(weight_loader *t, mert_error *e)
     for (int i = 0; i < t->w->layout.count; i++)
         if (take_one(t, i, e))
             return -1;
+    if (t->n_missing)
+        return mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is", t->missing);
     if (t->folded)
-        take_apart(t->w);
-    return t->n_missing ? mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is",
-                                    t->missing)
-                        : 0;
+        mert_weights_positional_gain(t->w);
+    if (t->n_missing)
+        return mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is", t->missing);
+    return taps_have_length(t, e);
 }
 
 /* Tensors that training leaves in checkpoints and that the model itself does not need. */
