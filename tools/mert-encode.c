@@ -426,7 +426,7 @@ static void *hash_main(void *arg)
     if (s->weights.packed)
         return NULL;
     read_main(s);
-    if (!s->damaged && mert_weights_check_finite(&s->weights, &s->damage)) {
+    if (!s->damaged && mert_weights_check_finite(&s->weights, s->weights.source, 0, &s->damage)) {
         mert_fail_in(&s->damage, "%s", model_path);
         s->damaged = 1;
     }

@@ -340,18 +340,6 @@ int mert_weights_check_taps(const mert_weights *w, mert_error *e)
     return 0;
 }
 
-int mert_weights_check_finite(const mert_weights *w, mert_error *e)
-{
-    for (int i = 0; !w->packed && i < w->layout.count; i++) {
-        const mert_parameter *p = &w->layout.parameters[i];
-        const float *x = mert_weights_values(w, p);
-        int64_t at = p->training_only ? p->n : mert_first_not_finite(x, p->n);
-        if (at < p->n)
-            return mert_fail(e, "tensor %s: value %lld is %g", p->name, (long long)at, (double)x[at]);
-    }
-    return w->packed ? 0 : mert_weights_check_taps(w, e);
-}
-
 void mert_weights_forget(const mert_weights *w, const mert_parameter *p)
 {
     if (w->source)

@@ -4,6 +4,8 @@
 #include "libcommon/models/fairseq.h"
 #include "libcommon/models/naming.h"
 
+#include "libcommon/tensor/finite.h"
+
 #include "formats/bytes.h"
 #include "formats/checkpoint/model_hash.h"
 #include "formats/checkpoint/write.h"
@@ -154,8 +156,6 @@ static int take_all(weight_loader *t, mert_error *e)
         return mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is", t->missing);
     if (t->folded)
         mert_weights_positional_gain(t->w);
-    if (t->n_missing)
-        return mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is", t->missing);
     return taps_have_length(t, e);
 }
 
@@ -367,8 +367,29 @@ int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *
     if (!c)
         return -1;
     bad = mert_checkpoint_check_own(c, e) ? -1 : mert_weights_from(w, c, heads, e) ? mert_fail_in(e, "%s", path) : 0;
+    if (!bad && (bad = mert_weights_check_finite(w, c, 1, e))) {
+        mert_weights_free(w);
+        mert_fail_in(e, "%s", path);
+    }
     mert_checkpoint_close(c);
     return bad;
+}
+
+int mert_weights_check_finite(const mert_weights *w, const mert_checkpoint *c, int training, mert_error *e)
+{
+    for (int i = 0; !w->packed && i < w->layout.count; i++) {
+        const mert_parameter *p = &w->layout.parameters[i];
+        const float *x = mert_weights_values(w, p);
+        int64_t at = p->training_only && !training ? -1 : mert_not_finite(MTS_F32, x, p->n);
+        const mert_tensor *t;
+        if (at < 0)
+            continue;
+        if (!(t = mert_weights_tensor(c, p->name))) /* folded weight norm */
+            t = mert_weights_tensor(c, position);
+        return mert_fail(e, "tensor %s: value %lld is %g%s", t ? t->name : p->name, (long long)at, (double)x[at],
+                         t && t->type == MERT_E_F64 ? " as F32" : "");
+    }
+    return 0;
 }
 
 /* ---- saving ---- */

@@ -21,6 +21,7 @@ typedef struct change {
     int integers;                        /* extra tensors are of I32, not F32 */
     const char *extra[EXTRA_MAX];        /* tensors beside the model, [2] each */
     const char *drop, *rename, *reshape; /* a tensor by HF's name */
+    const char *beyond;                  /* one as F64, whose number 3 no float holds */
     const char *from, *to;               /* in config.json */
 } change;
 
@@ -72,6 +73,14 @@ static float *silence_first(const mert_tensor *t)
     return x;
 }
 
+static double *beyond_float(const mert_tensor *t)
+{
+    double *x = calloc((size_t)t->elements, sizeof *x);
+    if (x)
+        x[3] = -1e300;
+    return x;
+}
+
 /* The reference's model under other names. */
 static const char *make(const char *type, const change *c)
 {
@@ -83,6 +92,7 @@ static const char *make(const char *type, const change *c)
     char path[1200];
     mert_checkpoint *m = mert_checkpoint_open(test_golden("mert-post-ln"), &e);
     float *silenced = NULL;
+    double *doubles = NULL;
     size_t n = 0;
     int bad;
     snprintf(dir, sizeof dir, "%s", test_tmp("model"));
@@ -106,6 +116,10 @@ static const char *make(const char *type, const change *c)
         memcpy(out[n].shape, t->shape, sizeof out[n].shape);
         if (c->silent && at && !norm)
             out[n].data = silenced = silence_first(t);
+        if (c->beyond && !strcmp(t->name, c->beyond)) {
+            out[n].type = MERT_E_F64;
+            out[n].data = doubles = beyond_float(t);
+        }
         if (c->reshape && !strcmp(t->name, c->reshape)) {
             out[n].ndim = 1;
             out[n].shape[0] = t->elements;
@@ -121,6 +135,7 @@ static const char *make(const char *type, const change *c)
     if (bad)
         printf("# %s\n", e.text);
     free(silenced);
+    free(doubles);
     return bad ? NULL : dir;
 }
 
@@ -258,6 +273,25 @@ TEST(no_number_is_not_written)
     mert_weights_free(&w);
 }
 
+/* Read for training, it is refused at once; read for use, when the numbers are looked at. */
+TEST(a_number_that_no_float_holds)
+{
+    change c = {.prefix = "module.", .beyond = "encoder.layers.1.attention.k_proj.bias"};
+    static const char said[] = "tensor module.encoder.layers.1.attention.k_proj.bias: value 3 is -inf as F32";
+    mert_error e = {{0}};
+    mert_weights w;
+    const char *dir = make("hubert", &c);
+    CHECK(refused("hubert", c, said));
+    CHECK(dir && !mert_weights_open(&w, dir, &e));
+    CHECK(mert_weights_check_finite(&w, w.source, 0, &e) && !strcmp(e.text, said));
+    mert_weights_free(&w);
+    c.beyond = "masked_spec_embed"; /* which only training needs */
+    dir = make("hubert", &c);
+    CHECK(dir && !mert_weights_open(&w, dir, &e));
+    CHECK(!mert_weights_check_finite(&w, w.source, 0, &e) && mert_weights_check_finite(&w, w.source, 1, &e));
+    mert_weights_free(&w);
+}
+
 TEST(no_mask_embedding)
 {
     CHECK(opens("hubert", (change){.prefix = "", .drop = "masked_spec_embed"}));
@@ -321,6 +355,7 @@ int main(void)
     RUN(weight_norm_that_was_folded);
     RUN(a_tap_of_zeros);
     RUN(no_number_is_not_written);
+    RUN(a_number_that_no_float_holds);
     RUN(no_mask_embedding);
     RUN(a_tensor_more_less_or_other);
     RUN(configurations_that_contradict_the_tensors);
