@@ -163,8 +163,9 @@ static int advance(mert_audio *a, mert_samples *to, mert_error *e)
     /* What follows the last sample that the header counts is not the item's. */
     if (got < 0 && !a->in.no_memory && ((promised(a) > 0 && a->decoded >= promised(a)) || mert_input_only_remains(&a->in)))
         got = 0;
-    /* Where reading fails because the file ends, what is missing says more. */
-    if (got < 0 && a->in.unreadable && avio_feof(a->in.format->pb) && check_promise(a, e))
+    /* Where reading fails because the file ends, what is missing says more. A link that cannot be opened leaves nothing
+     * open. */
+    if (got < 0 && a->in.unreadable && a->in.format && avio_feof(a->in.format->pb) && check_promise(a, e))
         return -1;
     if (got < 0)
         return a->ended ? 0 : fault(a, &why, e);

@@ -104,7 +104,8 @@ int mert_input_next_link(mert_input *in, mert_error *e)
     if (!open_link(in, &why))
         return 1;
     in->unreadable = 1;
-    return mert_fail(e, "%s", why.text);
+    /* Damage in it says more. */
+    return mert_fail(e, "%s", in->ogg.fault_at >= 0 && in->link == in->ogg.n - 1 ? in->ogg.fault.text : why.text);
 }
 
 /* ---- MP3 ---- */
