@@ -181,7 +181,7 @@ static void take_granule(mert_ogg_stream *s, track *t, const unsigned char *page
     if (!s->counted || granule == -1 || (!audio_packets && !last))
         return;
     if (t->at < 0 && !last)
-        s->skip += between(t->raw - granule, 0, t->raw);
+        s->skip += granule < 0 ? t->raw : between(t->raw - granule, 0, t->raw);
     if (last) {
         int64_t begin = t->at < 0 ? 0 : t->at, before = t->at < 0 ? 0 : t->raw_at, some = t->raw - before;
         int64_t counted = granule < begin ? 0 : granule - begin;

@@ -73,10 +73,10 @@ static void read_w64(wav *v, mert_bytes *b)
             v->data = at + 24;
             v->size = size <= 24 || size >> 56 ? UINT64_MAX : size - 24;
         }
+        if (size >= 24 && !memcmp(chunk, "fmt ", 4))
+            take_format(v, b, at + 24, size - 24);
         if (size < 24 || size > (uint64_t)b->size)
             return;
-        if (!memcmp(chunk, "fmt ", 4))
-            take_format(v, b, at + 24, size - 24);
     }
 }
 
@@ -183,6 +183,6 @@ int mert_wav_settle(const char *path, AVIOContext *pipe, AVCodecParameters *p, i
     if (b)
         read_any(&v, b);
     mert_bytes_close(b);
-    *frames = v.size < INT64_MAX && v.block && is_plain(&v) ? (int64_t)v.size / v.block : -1;
+    *frames = v.data && v.size < INT64_MAX && v.block && is_plain(&v) ? (int64_t)v.size / v.block : -1;
     return is_plain(&v) ? settle(&v, p, e) : 0;
 }
