@@ -135,6 +135,8 @@ static int take_frame(mert_audio *a, mert_samples *to, mert_error *e)
         mert_fail(&why, "the sample rate changes from %d to %d Hz", a->native, f->sample_rate);
         return fault(a, &why, e);
     }
+    if (!n)
+        return 0;
     if (mert_samples_grow(to, to->n + n, e))
         return -1;
     mono = to->data + to->n;
