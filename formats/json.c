@@ -11,8 +11,8 @@
 
 enum { JSON_FILE_MAX = 64 << 20 };
 
-/* Without memory jansson's parser ends the process (2.14, in strings). So it is left there and then; what it holds of the
- * document is lost. */
+/* Without memory jansson's parser ends the process (2.14, in strings). So it is left there and then; what it holds of
+ * the document is lost. */
 static _Thread_local jmp_buf *leave_parser;
 
 static void *parser_alloc(size_t n)

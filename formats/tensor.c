@@ -109,7 +109,7 @@ int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
 }
 
 /* In blocks that compilers turn into vectors; the bits of infinities and NaNs have all ones in the exponent. */
-int64_t mert_first_not_finite(const float *x, int64_t n)
+static int64_t first_not_finite(const float *x, int64_t n)
 {
     enum { BLOCK = 1024 };
     for (int64_t i = 0; i < n; i += BLOCK) {
@@ -133,7 +133,7 @@ int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error
     int64_t n, at;
     if (t->type != MERT_E_F32 || mert_shape_elements(t->ndim, t->shape, &n))
         return 0;
-    at = mert_first_not_finite(x, n);
+    at = first_not_finite(x, n);
     return at < n ? mert_fail(e, "tensor %s: value %lld is %g, and is not written", t->name, (long long)at, (double)x[at])
                   : 0;
 }

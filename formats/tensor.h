@@ -49,7 +49,4 @@ int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error
 int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements);
 int mert_shape_bytes(int ndim, const int64_t *shape, mert_dtype type, uint64_t *bytes);
 
-/* The place of the first of n numbers that is none, a NaN or an infinity; n: there is no such. */
-int64_t mert_first_not_finite(const float *x, int64_t n);
-
 #endif

@@ -372,11 +372,6 @@ static int convert(int argc, char **argv)
         mert_fail_in(&e, "%s", model);
         return failed(&e);
     }
-    if (mert_weights_check_finite(&w, &e)) {
-        mert_fail_in(&e, "%s", model);
-        mert_weights_free(&w);
-        return failed(&e);
-    }
     say_what_differs(&w);
     bad = to == TO_HF        ? mert_weights_save_hf(&w, output, &e)
           : to == TO_FAIRSEQ ? save_fairseq(&w, output, &e)

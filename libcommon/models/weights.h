@@ -58,11 +58,11 @@ const float *mert_weights_values(const mert_weights *w, const mert_parameter *p)
 int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert_error *e);
 /* The same, all zero. */
 int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e);
-/* Opens what users have (contract P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor that is
- * missing, of another shape or of integers, one that no part of the model takes, or a number that is not finite, is an
- * error that names it as the file does; files of our own are held against their checksum. Weight norm that was folded
- * into its weight is taken apart again, and a fairseq model as wide as its extractor, which has no post_extract_proj,
- * gets the identity. heads: 0 leaves the heads out even if present. */
+/* Opens what users have (contract P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor
+ * that is missing, of another shape or of integers, one that no part of the model takes, or a number that is not
+ * finite, is an error that names it as the file does; files of our own are held against their checksum. Weight norm
+ * that was folded into its weight is taken apart again, and a fairseq model as wide as its extractor, which has no
+ * post_extract_proj, gets the identity. heads: 0 leaves the heads out even if present. */
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e);
 /* What mert_weights_open leaves unread is held against the checksums that files of our own have: the file's, or that of
  * packed numbers. Errors name the file. */

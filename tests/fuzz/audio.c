@@ -15,10 +15,11 @@ static void check_containers(const char *path, int64_t size)
                                         "flv", "matroska,webm", "rm", "mpc8", "aac", "ac3"};
     const char *name;
     mert_whole w;
+    mert_error e;
     int64_t front = mert_front(path, &name);
     int bits = mert_flac_bits(path);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        mert_whole_check(names[i], path, &w);
+        FUZZ_CHECK(!mert_whole_check(names[i], path, &w, &e));
         FUZZ_CHECK(w.end >= -1 && w.skip >= 0 && w.keep >= -1 && !strchr(w.cut.text, '\n'));
     }
     FUZZ_CHECK(front >= 0 && (front < size || !size) && (!front || name) && bits >= 0 && bits <= 32);
@@ -43,7 +44,7 @@ static void check_wav(const char *path)
     AVIOContext *pipe = mert_pipe_open(path, &e);
     FUZZ_CHECK(p && q && pipe);
     how = mert_wav_settle(path, NULL, p, &frames, &e);
-    mert_wav_look(pipe);
+    FUZZ_CHECK(!mert_wav_look(pipe, &e));
     FUZZ_CHECK(mert_wav_settle(NULL, pipe, q, &frames_of_pipe, &e) == how && frames == frames_of_pipe);
     FUZZ_CHECK(p->codec_id == q->codec_id && frames >= -1);
     mert_pipe_close(&pipe);

@@ -1,15 +1,15 @@
 /* LD_PRELOAD=fail-nth.so PROGRAM ...: one call for memory, or for a thread, does not get what it asks for.
  *
- *     FAIL_CALL    malloc, calloc, realloc, aligned_alloc, posix_memalign, mmap or pthread_create; memory (the default): any
+ * FAIL_CALL malloc, calloc, realloc, aligned_alloc, posix_memalign, mmap or pthread_create; memory (the default): any
  *                  of the first six
  *     FAIL_AT      the call that fails, from 1 as they are made; without it none does
  *     FAIL_ON      set: all after it fail, too
  *     FAIL_SEEN    a file that is told at the end how many calls there were
  *     FAIL_TRACE   set: who made the call that fails, on stderr
  *
- * Calls count from main's beginning on, by whoever makes them, but for the dynamic linker, OpenBLAS, FFTW and FFmpeg: without
- * memory they end the process, or lose a packet without a word (FFmpeg 5.1, while it looks for streams), whatever we do. For
- * glibc. */
+ * Calls count from main's beginning on, by whoever makes them, but for the dynamic linker, OpenBLAS, FFTW and FFmpeg:
+ * without memory they end the process, or lose a packet without a word (FFmpeg 5.1, while it looks for streams),
+ * whatever we do. For glibc. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

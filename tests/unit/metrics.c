@@ -152,19 +152,19 @@ TEST(a_damaged_row_is_named)
         {"log.tsv", "\n2\t", '|'}, {"log.tsv", "\n3", 0}, {"valid.tsv", "\n3", 'x'}, {"valid.tsv", "\n4\t", '\t'},
         {"log.jsonl", "\"update\":2", '!'}, {"log.jsonl", "}\n", 0}, {"log.jsonl", "\n", 0}};
     for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
-        mert_journal j;
+        mert_metrics j;
         char *before, *after, where[64];
         snprintf(where, sizeof where, "%s:", damage[i].name);
         CHECK(!write_both(0, 5) && spoil(damage[i].name, damage[i].at, damage[i].byte) >= 0);
         before = strdup(line_of(damage[i].name, 4));
-        CHECK(mert_journal_open(&j, test_tmp(""), K, 5, &e) == -1);
+        CHECK(mert_metrics_open(&j, test_tmp(""), K, 5, &e) == -1);
         CHECK(strstr(e.text, where) && strstr(e.text, "no row of a run"));
         after = strdup(line_of(damage[i].name, 4));
         CHECK(before && after && is(after, before));
         free(before);
         free(after);
-        CHECK(!remove(test_tmp(damage[i].name)) && !mert_journal_open(&j, test_tmp(""), K, 5, &e));
-        CHECK(!mert_journal_close(&j, &e));
+        CHECK(!remove(test_tmp(damage[i].name)) && !mert_metrics_open(&j, test_tmp(""), K, 5, &e));
+        CHECK(!mert_metrics_close(&j, &e));
     }
 }
 
