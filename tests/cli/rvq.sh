@@ -149,6 +149,7 @@ refused "features of another width" '10 values.*this codebook is for 12' "mert-r
 mert-rvq encode -m "$m" "$t/music.mts" > "$t/odd.mts"
 refused "codes of another model" 'codes are of model [0-9a-f]*, this model is [0-9a-f]*' "mert-rvq decode -m $t/own.safetensors"
 features "$golden/kmeans/centroids.npy" > "$t/odd.mts"
+check_fails "an item that comes twice is not counted twice" 1 'came before: the inputs must not hold an item twice' mert-rvq train -q --codebooks 2 --classes 8 -o "$t/n.safetensors" "$t/features.mts" "$t/features.mts"
 refused "more classes than frames" '64 classes need at least as many frames, but 40 came in' "mert-rvq train --codebooks 2 --classes 64 -o $t/n.safetensors"
 refused "a k-means codebook" 'of kind kmeans' "mert-kmeans train -k 3 -q -o $t/km.safetensors $t/odd.mts && mert-rvq encode -m $t/km.safetensors"
 
