@@ -200,7 +200,7 @@ $(OUT)/demo/score: $(OUT)/pipelines/demo/score.o
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< -lm
 
 # By the environment: blanks and quotes in them are theirs.
-export DESTDIR BINDIR LIBDIR MANDIR DATADIR
+export DESTDIR BINDIR LIBDIR MANDIR DATADIR INCLUDEDIR ARCHIVEDIR VERSION
 install: all
 	@OUT='$(OUT)' TOOLS='$(TOOLS)' PLUGINS='$(PLUGINS)' MAN='$(MAN)' sh install.sh install
 

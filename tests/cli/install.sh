@@ -28,6 +28,20 @@ check recipes_are_known_by_name knows "$dest/usr/bin"
 moved() { mv "$dest/usr" "$dest/moved" && knows "$dest/moved/bin" && mv "$dest/moved" "$dest/usr"; }
 check recipes_are_known_where_it_was_moved_to moved
 
+# The stream library, for a program outside the tree: pkg-config says how.
+example() {
+    alone=$TEST_TMP/alone
+    run_make DESTDIR='' PREFIX="$alone" install || return
+    export PKG_CONFIG_PATH="$alone/lib/pkgconfig"
+    [ "$(pkg-config --modversion mts)" = "$(sed -n 's/^VERSION = //p' config.mk)" ] || { echo "another version"; return 1; }
+    sanitized=$(grep -q asan_init "$OUT/libmts.a" && echo "-fsanitize=address,undefined")
+    # shellcheck disable=SC2046 # flags
+    (cd "$TEST_TMP" && ${CC:-cc} $sanitized -o gain "$alone/share/mert/stream/gain.c" $(pkg-config --cflags --libs mts)) || return
+    "$TEST_TMP/gain" 2 < formats/stream/valid/pcm.mts | "$OUT/bin/mert-tensor" check -q && test -f "$alone/share/mert/stream/SPECIFICATION.md" &&
+        run_make DESTDIR='' PREFIX="$alone" uninstall && [ ! -e "$alone" ]
+}
+check the_stream_library_by_pkg_config example
+
 check install_again run_make install
 check uninstall run_make uninstall
 nothing() { [ ! -e "$dest/usr" ] || { find "$dest"; return 1; }; }
@@ -77,9 +91,9 @@ check "a PREFIX behind a link" there_and_back "$o/link/bin" DESTDIR= PREFIX="$o/
 relative=$(realpath -s --relative-to=. "$o")
 check "a relative PREFIX" there_and_back "$o/rel/bin" DESTDIR= PREFIX="$relative/rel"
 check "a relative DESTDIR" there_and_back "$o/dest/usr/bin" DESTDIR="$relative/dest" PREFIX=/usr
-dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
+dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
 top=$PWD
-dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ -z "$(ls -A "$o/tree")" ] || { find "$o/tree"; return 1; }; }
+dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree")" = formats ] || { find "$o/tree"; return 1; }; }
 check "a dash in front" dashes
 refused() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -o all OUT="$OUT" "$@" 2> "$TEST_TMP/said"; rc=$?; grep -v '^make' "$TEST_TMP/said" >&2; return $rc; }
 check_fails "a relative PREFIX below a DESTDIR" 2 '^install: BINDIR=usr/bin: below a DESTDIR it begins with a slash$' refused install DESTDIR="$o/sub" PREFIX=usr
