@@ -21,7 +21,7 @@ FORMATS_SRC = $(wildcard formats/*.c formats/labels/*.c formats/checkpoint/*.c)
 COMMON_SRC  = $(filter-out libcommon/plugins/% $(WITHOUT),$(wildcard libcommon/*/*.c libcommon/*/*/*.c))
 TOOLS       = $(patsubst tools/%.c,%,$(filter-out $(WITHOUT),$(wildcard tools/mert-*.c)))
 UNIT        = $(patsubst tests/unit/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/unit/*.c)))
-PROGRAMS    = $(patsubst tests/programs/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/programs/*.c)))
+PROGRAMS    = $(patsubst tests/programs/%.c,%,$(filter-out tests/programs/fail-nth.c $(WITHOUT),$(wildcard tests/programs/*.c)))
 BENCH       = $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
 FUZZ        = $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(filter-out $(WITHOUT),$(wildcard tests/fuzz/*.c))))
 MAN         = $(wildcard man/*.[157])
@@ -37,7 +37,7 @@ LIBCOMMON  = $(OUT)/libmert.a
 LIBS       = $(LIBCOMMON) $(LIBFORMATS) $(LIBMTS)
 BIN        = $(TOOLS:%=$(OUT)/bin/%)
 UNIT_BIN   = $(UNIT:%=$(OUT)/tests/unit/%)
-PROG_BIN   = $(PROGRAMS:%=$(OUT)/tests/%)
+PROG_BIN   = $(PROGRAMS:%=$(OUT)/tests/%) $(OUT)/tests/fail-nth.so
 FUZZ_BIN   = $(FUZZ:%=$(OUT)/tests/fuzz/%)
 BENCH_BIN  = $(BENCH:%=$(OUT)/bench/%)
 PLUGIN_BIN = $(PLUGINS:%=$(OUT)/lib/mert/%.so)
@@ -87,7 +87,7 @@ $(LIBS):
 $(OUT)/places.h: FORCE
 	@mkdir -p $(OUT)
 	@for d in "LIBDIR $$LIBDIR" "DATADIR $$DATADIR"; do \
-	  echo "#define MERT_$${d%% *} \"$$(realpath -sm --relative-to="$$BINDIR" "$${d#* }" | sed 's/["\\]/\\&/g')\""; \
+	  echo "#define MERT_$${d%% *} \"$$(realpath -sm --relative-to="$$BINDIR" -- "$${d#* }" | sed 's/["\\]/\\&/g')\""; \
 	done > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi
 $(OUT)/libcommon/base/install_paths.o: $(OUT)/places.h
@@ -123,6 +123,11 @@ $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(LIBS) $(OUT)/link-flags
 $(OUT)/tests/%: $(OUT)/tests/programs/%.o $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
+
+# Loaded before a program, it takes memory from it.
+$(OUT)/tests/fail-nth.so: tests/programs/fail-nth.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O1 -g $(WARN) -fPIC -shared -pthread -o $@ $< -ldl
 
 .SECONDARY:
 
@@ -198,7 +203,7 @@ $(OUT)/demo/score: $(OUT)/pipelines/demo/score.o
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< -lm
 
 # Passed by the environment, so that they may contain blanks and quotes.
-export DESTDIR BINDIR LIBDIR MANDIR DATADIR
+export DESTDIR BINDIR LIBDIR MANDIR DATADIR INCLUDEDIR ARCHIVEDIR VERSION
 install: all
 	@OUT='$(OUT)' TOOLS='$(TOOLS)' PLUGINS='$(PLUGINS)' MAN='$(MAN)' sh install.sh install
 

@@ -9,6 +9,9 @@ BINDIR  = $(PREFIX)/bin
 LIBDIR  = $(PREFIX)/lib/mert
 MANDIR  = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share/mert
+# the stream library for other programs: mts.h; libmts.a and pkgconfig/mts.pc
+INCLUDEDIR = $(PREFIX)/include
+ARCHIVEDIR = $(PREFIX)/lib
 
 CC     ?= cc
 CLANG  ?= clang

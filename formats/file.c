@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,18 +88,40 @@ uint64_t mert_files_hash(char *const *paths, int n)
     return h ? h : 1;
 }
 
+const char *mert_file_kind(unsigned mode)
+{
+    return S_ISREG(mode)   ? "a regular file"
+           : S_ISDIR(mode) ? "a folder"
+           : S_ISLNK(mode) ? "a link"
+           : S_ISFIFO(mode) ? "a FIFO"
+           : S_ISSOCK(mode) ? "a socket"
+           : S_ISBLK(mode)  ? "a disk"
+                            : "a device";
+}
+
+int mert_file_regular(const char *path, mert_error *e)
+{
+    struct stat s;
+    if (stat(path, &s))
+        return mert_fail(e, "%s: %s", path, strerror(errno));
+    return S_ISREG(s.st_mode) ? 0 : mert_fail(e, "%s: is %s, not a regular file", path, mert_file_kind(s.st_mode));
+}
+
 int mert_mapping_open(mert_mapping *m, const char *path, mert_error *e)
 {
     struct stat s;
     void *p = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd;
     m->data = NULL;
     m->size = 0;
-    if (fd < 0)
+    if (mert_file_regular(path, e))
+        return -1;
+    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
         return mert_fail(e, "%s: %s", path, strerror(errno));
-    if (fstat(fd, &s) || !S_ISREG(s.st_mode)) {
+    if (fstat(fd, &s)) {
+        int why = errno;
         close(fd);
-        return mert_fail(e, "%s: not a regular file", path);
+        return mert_fail(e, "%s: cannot read: %s", path, strerror(why));
     }
     if (s.st_size > 0 && (p = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED) {
         int why = errno;
@@ -141,20 +164,50 @@ void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size)
         madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
+void mert_sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    fsync(fd);
+    close(fd);
+}
+
+/* mkdir of the folder named by the whole of `at`, which is path up to some slash. */
+static int make_one(const char *path, const char *at, mert_error *e)
+{
+    char target[PATH_MAX];
+    struct stat s;
+    int why, there;
+    ssize_t n;
+    if (mert_path_is_directory(at) || !mkdir(at, 0777))
+        return 0;
+    there = errno == EEXIST; /* another process may have made it meanwhile */
+    if (there && mert_path_is_directory(at))
+        return 0;
+    why = errno;
+    if (there && (n = readlink(at, target, sizeof target - 1)) >= 0 && stat(at, &s)) {
+        target[n] = 0;
+        return mert_fail(e, "%s: cannot make the folder: %s is a link to %s: %s", path, at, target, strerror(why));
+    }
+    if (there && !stat(at, &s))
+        return mert_fail(e, "%s: cannot make the folder: %s is %s", path, at, mert_file_kind(s.st_mode));
+    return mert_fail(e, "%s: cannot make the folder: %s", path, strerror(why));
+}
+
 int mert_make_directory(const char *path, mert_error *e)
 {
     char *copy = strdup(path), *p;
+    int bad = 0;
     if (!copy)
         return mert_fail(e, "%s: out of memory", path);
-    for (p = copy + (*copy == '/'); *p; p++)
+    for (p = copy + (*copy == '/'); *p && !bad; p++)
         if (*p == '/') {
             *p = 0;
-            mkdir(copy, 0777); /* what fails here fails below, where it is said */
+            bad = make_one(path, copy, e);
             *p = '/';
         }
-    int bad = mkdir(copy, 0777) && (errno != EEXIST || !mert_path_is_directory(path));
-    if (bad)
-        mert_fail(e, "%s: cannot make the folder: %s", path, strerror(errno));
+    bad = bad || make_one(path, copy, e);
     free(copy);
     return bad ? -1 : 0;
 }

@@ -66,8 +66,17 @@ void mert_mapping_expect(const mert_mapping *m);
  * nothing happens. */
 void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size);
 
-/* mkdir -p. */
+/* The names in a folder are on the disk, too. Folders that cannot be synced (some network file systems) are let be. */
+void mert_sync_folder(const char *path);
+
+/* mkdir -p. What stands in the way is named: a file, or a link that leads nowhere. */
 int mert_make_directory(const char *path, mert_error *e);
+
+/* What a st_mode is, in words: "a regular file", "a FIFO", "a folder", ... */
+const char *mert_file_kind(unsigned mode);
+/* Refuses what is no regular file (links followed), by what it is. Nothing is opened: a FIFO would wait for
+ * its writer. */
+int mert_file_regular(const char *path, mert_error *e);
 
 /* dir + "/" + name, to be freed by the caller. */
 char *mert_path_join(const char *dir, const char *name);

@@ -28,12 +28,12 @@ int mert_hashes_add(mert_hashes *h, const char *name, uint64_t size, uint64_t ha
 /* Read, not mapped: what is looked at once need not count as this process's memory. */
 static int hash_file(const char *path, uint64_t *size, uint64_t *hash, mert_error *e)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), bad = 0;
+    int fd = mert_file_regular(path, e) ? -2 : open(path, O_RDONLY | O_CLOEXEC), bad = 0;
     char *block = fd >= 0 ? malloc(BLOCK) : NULL;
     mts_xxh64_state s;
     ssize_t n = 1;
     if (fd < 0)
-        return mert_fail(e, "%s: %s", path, strerror(errno));
+        return fd == -1 ? mert_fail(e, "%s: %s", path, strerror(errno)) : -1;
     mts_xxh64_begin(&s, 0);
     while (block && n) {
         n = read(fd, block, BLOCK);

@@ -4,15 +4,56 @@
 #include "formats/text.h"
 
 #include <jansson.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { JSON_FILE_MAX = 64 << 20 };
 
+/* Without memory jansson's parser ends the process (2.14, in strings). So it is left there and then; what it holds of
+ * the document is lost. */
+static _Thread_local jmp_buf *leave_parser;
+
+static void *parser_alloc(size_t n)
+{
+    void *p = malloc(n);
+    if (!p && leave_parser)
+        longjmp(*leave_parser, 1);
+    return p;
+}
+
+static void set_parser_alloc(void)
+{
+    json_set_alloc_funcs(parser_alloc, free);
+}
+
+/* NULL with *lacking 0: not JSON. */
+static json_t *parse(const char *text, size_t size, json_error_t *why, int *lacking)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    jmp_buf here;
+    json_t *j;
+    pthread_once(&once, set_parser_alloc);
+    if ((*lacking = setjmp(here))) {
+        leave_parser = NULL;
+        return NULL;
+    }
+    leave_parser = &here;
+    j = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, why);
+    leave_parser = NULL;
+    return j;
+}
+
 mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert_error *e)
 {
     json_error_t why;
-    json_t *j = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    int lacking;
+    json_t *j = parse(text, size, &why, &lacking);
+    if (lacking) {
+        mert_fail(e, "%s: out of memory", name);
+        return NULL;
+    }
     if (!j) {
         /* The parser quotes what it stumbled over; the message stays one line of printable text. */
         for (char *p = why.text; *p; p++)
@@ -25,19 +66,31 @@ mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert
 
 char *mert_json_file(const char *path, size_t *size, mert_error *e)
 {
-    return mert_file_read(path, JSON_FILE_MAX, size, e);
+    char *text = mert_file_read(path, JSON_FILE_MAX, size, e);
+    const int mark = text ? mert_text_mark(path, text, *size, e) : 0;
+    const char *nul = text && mark >= 0 ? memchr(text, 0, *size) : NULL;
+    if (nul) {
+        int line = 1;
+        for (const char *p = text; p < nul; p++)
+            line += *p == '\n';
+        mert_fail(e, "%s:%d: a NUL byte: not a text file", path, line);
+    }
+    if (mark < 0 || nul) {
+        free(text);
+        return NULL;
+    }
+    if (mark) {
+        *size -= (size_t)mark;
+        memmove(text, text + mark, *size + 1);
+    }
+    return text;
 }
 
 mert_json *mert_json_read(const char *path, mert_error *e)
 {
     size_t size;
     char *text = mert_json_file(path, &size, e);
-    mert_json *j;
-    int mark;
-    if (!text)
-        return NULL;
-    mark = mert_text_mark(path, text, size, e);
-    j = mark < 0 ? NULL : mert_json_parse(text + mark, size - (size_t)mark, path, e);
+    mert_json *j = text ? mert_json_parse(text, size, path, e) : NULL;
     free(text);
     return j;
 }

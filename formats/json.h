@@ -13,7 +13,7 @@ typedef struct json_t mert_json;
  * column. */
 mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert_error *e);
 mert_json *mert_json_read(const char *path, mert_error *e); /* a file of at most 64 MiB */
-/* The text of such a file, to be freed by the caller. */
+/* The text of such a file, without a byte order mark (text.h), to be freed by the caller. */
 char *mert_json_file(const char *path, size_t *size, mert_error *e);
 void mert_json_free(mert_json *j);                          /* documents, and what was kept, only */
 mert_json *mert_json_keep(const mert_json *j);              /* a value that outlives its document; NULL of NULL */

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "formats/lock.h"
 
+#include "formats/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -115,6 +117,16 @@ static mert_lock *give_up(const char *path, mert_error *e)
     return NULL;
 }
 
+/* Whether something else than a file has the name: a link's target is somebody's file, a FIFO would be waited for. */
+static int is_no_file(const char *path, mert_error *e)
+{
+    struct stat there;
+    return !lstat(path, &there) && !S_ISREG(there.st_mode)
+               ? mert_fail(e, "%s: is %s, not a regular file, which a lock must be", path,
+                           mert_file_kind(there.st_mode))
+               : 0;
+}
+
 /* ---- flock ---- */
 
 /* Whether the open file is still the one of that name. */
@@ -128,13 +140,10 @@ static int still_there(int fd, const char *path)
 mert_lock *mert_lock_take(const char *path, mert_error *e)
 {
     mert_lock *l;
-    struct stat there;
     for (;;) {
         int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666), made = fd >= 0;
-        if (!made && !lstat(path, &there) && !S_ISREG(there.st_mode)) { /* a link's target is somebody's file */
-            mert_fail(e, "%s: is no regular file, which a lock must be", path);
+        if (!made && is_no_file(path, e))
             return NULL;
-        }
         if (!made && errno == EEXIST && (fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW)) < 0 && errno == ENOENT)
             continue;
         if (fd < 0)
@@ -207,6 +216,8 @@ mert_lock *mert_lock_take_by_name(const char *path, mert_error *e)
         }
         if (errno != EEXIST)
             return give_up(path, e);
+        if (is_no_file(path, e))
+            return NULL;
         if (read_owner(path, &o) || strcmp(o.host, me.host))
             return refuse(path, "; if it runs no longer, remove this file", e);
         if (runs(&o))

@@ -1,6 +1,7 @@
 #include "formats/npy.h"
 
 #include "formats/tensor.h"
+#include "formats/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -168,6 +169,9 @@ static int open_mapped(mert_npy *a, const char *path, mert_error *e)
     int fortran;
     const unsigned char *p = a->mapping.data;
     size_t size = a->mapping.size, head, length, bytes;
+    char words[MERT_TEXT_WORDS];
+    if (mert_text_stands_in((const char *)p, size, words))
+        return mert_fail(e, "%s: not a npy file: this is %s", path, words);
     if (size < 10 || memcmp(p, magic, sizeof magic))
         return mert_fail(e, "%s: not a npy file", path);
     if (p[6] != 1 && p[6] != 2)

@@ -107,6 +107,14 @@ static char *folder_of(const char *path)
     return n ? strndup(path, n) : strdup("./");
 }
 
+/* why: errno. Where the name is a link, it is what that leads to that cannot be made. */
+static int cannot_create(const mert_output *o, int why, mert_error *e)
+{
+    if (o->target && strcmp(o->path, o->target))
+        return mert_fail(e, "%s: cannot create: it is a link to %s: %s", o->path, o->target, strerror(why));
+    return mert_fail(e, "%s: cannot create: %s", o->path, strerror(why));
+}
+
 static int enter(mert_output *o, mert_error *e)
 {
     struct stat s;
@@ -114,7 +122,7 @@ static int enter(mert_output *o, mert_error *e)
     int bad = !folder || stat(folder, &s), twice = 0;
     free(folder);
     if (bad)
-        return mert_fail(e, "%s: cannot create: %s", o->path, folder ? strerror(errno) : "out of memory");
+        return cannot_create(o, folder ? errno : ENOMEM, e);
     o->folder[0] = s.st_dev;
     o->folder[1] = s.st_ino;
     pthread_mutex_lock(&lock);
@@ -178,8 +186,7 @@ static int find_target(mert_output *o, struct stat *s, mert_error *e)
     if (S_ISDIR(s->st_mode))
         return mert_fail(e, "%s: is a folder, not a file to write", o->path);
     if (S_ISSOCK(s->st_mode) || S_ISBLK(s->st_mode))
-        return mert_fail(e, "%s: is a %s, which no output is written to", o->path,
-                         S_ISSOCK(s->st_mode) ? "socket" : "disk");
+        return mert_fail(e, "%s: is %s, which no output is written to", o->path, mert_file_kind(s->st_mode));
     if (!(o->target = follow(o->path, &by_number)))
         return mert_fail(e, "%s: cannot create: %s", o->path, strerror(errno));
     o->special = s->st_mode
@@ -204,7 +211,7 @@ int mert_output_check(const char *path, char *const *files, int n, mert_error *e
     int bad = find_target(&o, &s, e);
     char *folder = bad ? NULL : folder_of(o.target);
     if (!bad && !o.special && (!folder || faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS)))
-        bad = mert_fail(e, "%s: cannot create: %s", path, strerror(errno));
+        bad = cannot_create(&o, errno, e);
     for (int i = 0; !bad && !o.special && s.st_mode && i < n; i++)
         if (strcmp(files[i], "-") && !stat(files[i], &in) && in.st_dev == s.st_dev && in.st_ino == s.st_ino)
             bad = mert_fail(e, "%s: is an input of this command, too: name another output", path);
@@ -307,7 +314,7 @@ mert_output *mert_output_open(const char *path, mert_error *e)
     }
     fd = o->special ? open_aside(o) : open_beside(o, s.st_mode ? s.st_mode & 0777 & ~(mode_t)077 : 0666);
     if (fd < 0 || (!o->special && s.st_mode && keep_mode(fd, &s)) || !(o->stream = fdopen(fd, "wb"))) {
-        mert_fail(e, "%s: cannot create: %s", path, strerror(errno));
+        cannot_create(o, errno, e);
         if (fd >= 0) {
             close(fd);
             unlink(o->temporary);
@@ -332,16 +339,12 @@ void mert_output_abandon(mert_output *o)
 
 /* ---- into place ---- */
 
-/* The rename itself must survive a power cut, too. Folders that cannot be synced (some network file systems) are let
- * be. */
+/* The rename itself must survive a power cut, too. */
 static void sync_folder_of(const char *path)
 {
     char *folder = folder_of(path);
-    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
+    if (folder)
+        mert_sync_folder(folder);
     free(folder);
 }
 

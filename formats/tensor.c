@@ -1,5 +1,6 @@
 #include "formats/tensor.h"
 
+#include <math.h>
 #include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -105,4 +106,34 @@ int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
     default: return mert_fail(e, "%s: its elements are of type %s, which is not read", t->name, t->other);
     }
     return 0;
+}
+
+/* In blocks that compilers turn into vectors; the bits of infinities and NaNs have all ones in the exponent. */
+static int64_t first_not_finite(const float *x, int64_t n)
+{
+    enum { BLOCK = 1024 };
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t end = n - i < BLOCK ? n : i + BLOCK;
+        uint32_t bad = 0;
+        for (int64_t k = i; k < end; k++) {
+            uint32_t bits;
+            memcpy(&bits, x + k, sizeof bits);
+            bad |= (bits & 0x7f800000u) == 0x7f800000u;
+        }
+        for (; bad && i < end; i++)
+            if (!isfinite(x[i]))
+                return i;
+    }
+    return n;
+}
+
+int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error *e)
+{
+    const float *x = data;
+    int64_t n, at;
+    if (t->type != MERT_E_F32 || mert_shape_elements(t->ndim, t->shape, &n))
+        return 0;
+    at = first_not_finite(x, n);
+    return at < n ? mert_fail(e, "tensor %s: value %lld is %g, and is not written", t->name, (long long)at, (double)x[at])
+                  : 0;
 }

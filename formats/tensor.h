@@ -42,6 +42,9 @@ typedef struct mert_tensor_out {
     const void *data; /* contiguous, of the type */
 } mert_tensor_out;
 
+/* -1: among its numbers, if they are F32, is one that is none, a NaN or an infinity. */
+int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error *e);
+
 /* Number of elements, and bytes, of a shape; -1 if a dimension is negative or a product does not fit in 63 bits. */
 int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements);
 int mert_shape_bytes(int ndim, const int64_t *shape, mert_dtype type, uint64_t *bytes);

@@ -1,10 +1,60 @@
 #include "formats/text.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
+
+/* ---- what stands in the place of a file ---- */
+
+/* Whatever case it is written in. */
+static int begins(const char *text, size_t size, const char *with)
+{
+    size_t n = strlen(with);
+    return size >= n && !strncasecmp(text, with, n);
+}
+
+/* https://git-lfs.github.com/spec/v1: lines of "key value", among them "size N". 0: it is none. */
+static int is_pointer(const char *bytes, size_t size, char words[MERT_TEXT_WORDS])
+{
+    static const char first[] = "version https://git-lfs.github.com/spec/";
+    char text[1025];
+    const char *at;
+    if (size >= sizeof text || !begins(bytes, size, first))
+        return 0;
+    memcpy(text, bytes, size);
+    text[size] = 0;
+    at = strstr(text, "\nsize ");
+    snprintf(words, MERT_TEXT_WORDS, "a git-lfs pointer%s%.*s%s; fetch the file with git lfs pull", at ? " of " : "",
+             at ? (int)strspn(at + 6, "0123456789") : 0, at ? at + 6 : "", at ? " bytes" : "");
+    return 1;
+}
+
+int mert_text_stands_in(const char *text, size_t size, char words[MERT_TEXT_WORDS])
+{
+    static const char *const pages[] = {"<!doctype html", "<html", "<head", "<?xml", "<error"};
+    if (is_pointer(text, size, words))
+        return 1;
+    for (size_t left = 1 << 10; size && left && *text && strchr(" \t\r\n\xef\xbb\xbf", *text); left--) {
+        text++;
+        size--;
+    }
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
+        if (begins(text, size, pages[i])) {
+            snprintf(words, MERT_TEXT_WORDS,
+                     "a web page, perhaps of an error, saved under this name; fetch the file anew");
+            return 1;
+        }
+    return 0;
+}
+
+/* ---- lines ---- */
 
 int mert_text_mark(const char *path, const char *text, size_t size, mert_error *e)
 {
+    char words[MERT_TEXT_WORDS];
+    if (mert_text_stands_in(text, size, words))
+        return mert_fail(e, "%s: this is %s", path, words);
     if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
         return 3;
     if (size >= 4 && (!memcmp(text, "\0\0\xfe\xff", 4) || !memcmp(text, "\xff\xfe\0\0", 4)))

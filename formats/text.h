@@ -1,6 +1,7 @@
 /* Text files that people edit: one rule for manifests, labels, dictionaries, .meta files, tables of labels, recipes.
  *
- *     A UTF-8 byte order mark at the beginning is passed over; UTF-16 and UTF-32 are refused as what they are.
+ *     A UTF-8 byte order mark at the beginning is passed over; UTF-16 and UTF-32 are refused as what they are, and so
+ *     are git-lfs pointers and web pages.
  *     Lines end in \n or \r\n; the last one needs no end. A \r elsewhere is refused, and so is a NUL byte.
  *     Blanks (spaces, tabs that separate nothing) around a field do not count, but where the field is a path: paths and
  *     keys are taken exactly as they stand.
@@ -25,7 +26,12 @@ typedef struct mert_text {
     int64_t number;       /* of the line that came last, from 1 */
 } mert_text;
 
-/* How many bytes the byte order mark takes (0: there is none); -1: it is that of UTF-16 or UTF-32. */
+enum { MERT_TEXT_WORDS = 128 };
+/* What often stands under the name of a file that was to be fetched: a git-lfs pointer, a web page. 1: this is one, and
+ * `words` say which and what to do; the whole of it, or its first bytes. */
+int mert_text_stands_in(const char *text, size_t size, char words[MERT_TEXT_WORDS]);
+/* How many bytes the byte order mark takes (0: there is none); -1: it is that of UTF-16 or UTF-32, or the text stands
+ * in the place of another. */
 int mert_text_mark(const char *path, const char *text, size_t size, mert_error *e);
 
 int mert_text_open(mert_text *t, const char *path, const char *text, size_t size, mert_error *e);

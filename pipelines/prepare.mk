@@ -90,6 +90,8 @@ $(foreach v,$(filter $(counts) $(numbers) $(codes) SALVAGE VALIDATES,$(given)),$
 $(foreach v,$(filter $(counts) $(codes),$(given)),$(if $(call rest,$(v)),$(error $(v): '$($(v))' is no whole number)))
 $(foreach v,$(filter $(numbers),$(given)),$(if $(filter-out . \% .\%,$(call rest,$(v))),$(error $(v): '$($(v))' is no number)))
 $(foreach v,$(filter $(counts) $(numbers) OUT AUDIO,$(given)),$(if $(strip $($(v))),,$(error $(v): nothing is given)))
+over = $(shell awk 'BEGIN {if ($(subst %,,$(1)) > 100) print "over"}')
+$(foreach v,$(filter VALID $(if $(findstring %,$(MAX_FAILED)),MAX_FAILED),$(given)),$(if $(call over,$($(v))),$(error $(v): $($(v)) is more than all: at most 100)))
 $(foreach v,$(filter SALVAGE VALIDATES,$(given)),$(if $(filter-out yes no,$($(v))),$(error $(v): yes or no)))
 override EXT := $(subst $(blank),$(comma),$(strip $(EXT)))
 $(if $(filter OUT,$(given)),$(call refuse,OUT,$(or $(call gap,$(OUT)),$(call has,$(OUT),$(taken_apart))),: make and sh would \

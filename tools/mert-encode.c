@@ -12,8 +12,10 @@
  *
  * While a clip is computed, the answer to the one before is written: items are answered later than they end
  * (program/filter.h). */
+#include "formats/memory.h"
 #include "libcommon/base/fraction.h"
 #include "libcommon/base/half.h"
+#include "libcommon/dsp/pcm.h"
 #include "libcommon/models/inference/async.h"
 #include "libcommon/models/inference/layers.h"
 #include "libcommon/models/inference/windows.h"
@@ -242,7 +244,7 @@ static int gather(state *s, const void *data, int64_t n, int64_t behind, mert_er
         return -1;
     to = s->clips[s->turn].pcm + have;
     for (int64_t i = 0; i < n; i++) {
-        to[i] = s->from == MTS_I16 ? (float)((const int16_t *)data)[i] / 32768.0f : ((const float *)data)[i];
+        to[i] = s->from == MTS_I16 ? mert_pcm_i16(data, i) : ((const float *)data)[i];
         if (!isfinite(to[i]))
             return mert_fail(e, "sample %" PRId64 " is not a finite number", behind + i);
     }
@@ -425,7 +427,7 @@ static void *hash_main(void *arg)
     if (s->weights.packed)
         return NULL;
     read_main(s);
-    if (!s->damaged && mert_weights_check_finite(&s->weights, &s->damage)) {
+    if (!s->damaged && mert_weights_check_finite(&s->weights, s->weights.source, 0, &s->damage)) {
         mert_fail_in(&s->damage, "%s", model_path);
         s->damaged = 1;
     }
@@ -457,9 +459,9 @@ static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
 static char *settings_text(const state *s)
 {
     const mert_config *c = &s->weights.layout.config;
-    char *text = NULL, *layers = mert_layers_print(&s->layers, c->layers), number[48];
-    size_t size = 0;
-    FILE *f = layers ? open_memstream(&text, &size) : NULL;
+    mert_memory m;
+    char *layers = mert_layers_print(&s->layers, c->layers), number[48];
+    FILE *f = layers ? mert_memory_open(&m) : NULL;
     if (f) {
         fprintf(f, "model=%016" PRIx64 " %s pool=%s", s->hash, layers, pools[pool]);
         if (s->span.num)
@@ -473,13 +475,9 @@ static char *settings_text(const state *s)
             fprintf(f, " window=%s", mert_fraction_print(number, s->window));
             fprintf(f, " hop=%s join=%s", mert_fraction_print(number, s->hop), joins[join]);
         }
-        if (fclose(f)) {
-            free(text);
-            text = NULL;
-        }
     }
     free(layers);
-    return text;
+    return mert_memory_close(f, &m);
 }
 
 int main(int argc, char **argv)

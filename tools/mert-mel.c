@@ -274,8 +274,10 @@ int main(int argc, char **argv)
     status = open_statistics(&s, mfcc ? 13 * (1 + deltas) : bins, &e);
     if (!status && s.normalizing) {
         size_t n = strlen(s.settings);
-        snprintf(s.settings + n, sizeof s.settings - n, " normalize-with=%016" PRIx64,
-                 mert_feature_stats_hash(&s.given));
+        uint64_t hash = mert_feature_stats_hash(&s.given);
+        snprintf(s.settings + n, sizeof s.settings - n, " normalize-with=%016" PRIx64, hash);
+        if (!hash)
+            status = mert_fail(&e, "out of memory");
     }
     if (!status && merge_paths.n && nothing_to_read(argc))
         status = finish(&s, &e);

@@ -143,7 +143,7 @@ static void print_heads(const mert_config *c)
     printf("\n");
 }
 
-static void print_model(const mert_weights *w)
+static void print_model(const mert_weights *w, const mert_checkpoint *from)
 {
     const mert_config *c = &w->layout.config;
     mert_error e;
@@ -178,7 +178,7 @@ static void print_model(const mert_weights *w)
     print_heads(c);
     printf("parameters:   %" PRId64 "\n", w->layout.elements);
     printf("hash:         %016" PRIx64 "\n", mert_weights_hash(w));
-    if (mert_weights_check_finite(w, &e))
+    if (mert_weights_check_finite(w, from, 1, &e))
         printf("not finite:   %s\n", e.text);
 }
 
@@ -196,7 +196,7 @@ static int info_one(const char *path, mert_error *e)
     else if (read_encoder(&w, c, path, e))
         bad = -1;
     else {
-        print_model(&w);
+        print_model(&w, c);
         if (!packed(c) && (ignored = mert_weights_ignored(c, wants_heads(c), names, sizeof names)))
             printf("left out:     %d tensors that are no part of the encoder: %s\n", ignored, names);
         mert_weights_free(&w);
@@ -223,11 +223,7 @@ static int info(int argc, char **argv)
     for (int i = 0; i < argc; i++)
         if (info_one(argv[i], &e))
             status = failed(&e);
-    if (fflush(stdout) || ferror(stdout)) {
-        mert_log_error("standard output: cannot write");
-        status = 1;
-    }
-    return status;
+    return mert_log_stdout() || status;
 }
 
 /* ---- init ---- */
@@ -368,6 +364,8 @@ static int convert(int argc, char **argv)
         return failed(&e);
     }
     bad = mert_weights_from(&w, c, heads, &e);
+    if (!bad && (bad = mert_weights_check_finite(&w, c, 1, &e)))
+        mert_weights_free(&w);
     if (!bad && (ignored = mert_weights_ignored(c, heads, names, sizeof names)))
         mert_log_note("%s: left out, %d tensor%s no part of the encoder: %s", model, ignored,
                       ignored > 1 ? "s that are" : " that is", names);
@@ -406,7 +404,8 @@ static int all_finite(const mert_checkpoint *c, mert_error *e)
         bad = mert_tensor_read(t, to_read, e);
         for (int64_t k = 0; k < t->elements && !bad; k++)
             if (!isfinite(to_read[k]))
-                bad = mert_fail(e, "%s: value %" PRId64 " is %g", t->name, k, to_read[k]);
+                bad = mert_fail(e, "%s: value %" PRId64 " is %g%s", t->name, k, to_read[k],
+                                t->type == MERT_E_F64 ? " as F32" : "");
     }
     free(to_read);
     return bad;
@@ -468,11 +467,7 @@ static int verify(int argc, char **argv)
     for (int i = 0; i < argc; i++)
         if (verify_one(argv[i], &e))
             status = failed(&e);
-    if (fflush(stdout) || ferror(stdout)) {
-        mert_log_error("standard output: cannot write");
-        status = 1;
-    }
-    return status;
+    return mert_log_stdout() || status;
 }
 
 static const mert_command commands[] = {

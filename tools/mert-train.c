@@ -157,11 +157,13 @@ static int show_recipe(mert_recipe *r)
 {
     mert_error e = {{0}};
     char *text = read_recipe(r, &e) ? NULL : mert_recipe_text(r, 1);
-    int bad = !text || fputs(text, stdout) < 0 || fflush(stdout);
+    if (!text) {
+        mert_log_error("%s", *e.text ? e.text : "out of memory");
+        return 1;
+    }
+    fputs(text, stdout);
     free(text);
-    if (bad)
-        mert_log_error("%s", *e.text ? e.text : "cannot write to standard output");
-    return bad;
+    return mert_log_stdout();
 }
 
 static int write_recipe(const mert_recipe *r, mert_error *e)
@@ -219,7 +221,7 @@ static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
 {
     *newest = mert_state_newest(save);
     if (!x->rank) {
-        if ((*newest < 0 && check_models(r, e)) || check_places(e) || take_folder(e))
+        if (mert_state_check_names(save, e) || (*newest < 0 && check_models(r, e)) || check_places(e) || take_folder(e))
             return -1;
         *newest = mert_state_newest(save); /* nobody else adds one from now on */
         if (check_save(*newest, e) ||
@@ -284,8 +286,8 @@ static int plan_only(void)
     mert_session s = {.save = save};
     mert_error e = {{0}};
     int64_t newest = save ? mert_state_newest(save) : -1;
-    int bad = read_recipe(&s.recipe, &e) || check_save(newest, &e) || (newest < 0 && check_models(&s.recipe, &e)) ||
-              check_places(&e) ||
+    int bad = read_recipe(&s.recipe, &e) || (save && mert_state_check_names(save, &e)) || check_save(newest, &e) ||
+              (newest < 0 && check_models(&s.recipe, &e)) || check_places(&e) ||
               corpora_pack(&train_names, &valid_names, &older_names, &s.recipe, save ? save : "", PACK_NOT, &e) ||
               corpora_open(&s, &train_names, &valid_names, &older_names, &e) || mert_session_check(&s, newest, &e) ||
               mert_session_plan_validation(&s, &e);

@@ -2,11 +2,11 @@
 #include "formats/checkpoint/container.h"
 
 #include "formats/bytes.h"
+#include "formats/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const struct { const char *bytes; size_t n, at; const char *what; } magics[] = {
     {"\x1f\x8b", 2, 0, "a gzip file: unpack it first"},
@@ -20,28 +20,6 @@ static const struct { const char *bytes; size_t n, at; const char *what; } magic
     {"GGUF", 4, 0, "a GGUF file, which is not read here"},
     {"RIFF", 4, 0, "audio"}, {"fLaC", 4, 0, "audio"}, {"ID3", 3, 0, "audio"}, {"OggS", 4, 0, "audio"}};
 
-/* A text's first bytes, whatever case it is written in. */
-static int begins(const mert_mapping *m, size_t at, const char *with)
-{
-    size_t n = strlen(with);
-    return m->size - at >= n && !strncasecmp((const char *)m->data + at, with, n);
-}
-
-/* https://git-lfs.github.com/spec/v1: lines of "key value", among them "size N". 0: it is none. */
-static int is_pointer(const mert_mapping *m, char *size, size_t room)
-{
-    static const char first[] = "version https://git-lfs.github.com/spec/";
-    char text[1025], *at;
-    size_t n = m->size < sizeof text ? m->size : sizeof text - 1;
-    if (m->size >= sizeof text || !begins(m, 0, first))
-        return 0;
-    memcpy(text, m->data, n);
-    text[n] = 0;
-    at = strstr(text, "\nsize ");
-    snprintf(size, room, "%.*s", at ? (int)strspn(at + 6, "0123456789") : 0, at ? at + 6 : "");
-    return 1;
-}
-
 static int all_zero(const mert_mapping *m)
 {
     size_t n = m->size < 1 << 16 ? m->size : 1 << 16;
@@ -53,21 +31,16 @@ static int all_zero(const mert_mapping *m)
 
 int mert_checkpoint_identify(const char *path, const mert_mapping *m, mert_error *e)
 {
-    char size[24];
+    char words[MERT_TEXT_WORDS];
     size_t at = 0;
-    if (is_pointer(m, size, sizeof size))
-        return mert_fail(e, "%s: this is a git-lfs pointer%s%s%s; fetch the file with git lfs pull", path,
-                         *size ? " of " : "", size, *size ? " bytes" : "");
+    if (mert_text_stands_in((const char *)m->data, m->size, words))
+        return mert_fail(e, "%s: this is %s", path, words);
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
         if (m->size >= magics[i].at + magics[i].n && !memcmp(m->data + magics[i].at, magics[i].bytes, magics[i].n))
             return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle): this is %s", path,
                              magics[i].what);
     while (at < m->size && at < 1 << 10 && m->data[at] && strchr(" \t\r\n\xef\xbb\xbf", m->data[at]))
         at++;
-    if (begins(m, at, "<!doctype") || begins(m, at, "<html") || begins(m, at, "<head") || begins(m, at, "<?xml") ||
-        begins(m, at, "<error"))
-        return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle): this is a web page, perhaps of "
-                            "an error, saved under this name; fetch the file anew", path);
     if (all_zero(m))
         return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle): it holds zeros, as what is left "
                             "of a transfer that was broken off; fetch the file anew", path);

@@ -8,6 +8,7 @@
 #include "formats/bytes.h"
 #include "formats/checkpoint/container.h"
 #include "formats/checkpoint/write.h"
+#include "formats/memory.h"
 #include "formats/stream/mts.h"
 
 #include <errno.h>
@@ -257,17 +258,19 @@ static int put_data(writing *w, const mert_tensor_out *t, const void *data, mert
 {
     uint64_t bytes = 0;
     mert_shape_bytes(t->ndim, t->shape, t->type, &bytes);
-    return !bytes ? 0 : data ? put(w, data, (size_t)bytes, e) : -1;
+    if (bytes && (!data || mert_tensor_out_check(t, data, e)))
+        return data ? mert_fail_in(e, "%s", w->path) : -1;
+    return bytes ? put(w, data, (size_t)bytes, e) : 0;
 }
 
 /* The whole header, blanks behind the JSON put the data on a multiple of 64; to be freed by the caller. */
 static char *make_header(const char *path, const mert_tensor_out *tensors, size_t n, const char *const (*about)[2],
                          size_t n_about, size_t *length, mert_error *e)
 {
-    char *header = NULL;
-    size_t size = 0;
+    mert_memory m;
+    char *header;
     uint64_t at = 0;
-    FILE *f = open_memstream(&header, &size);
+    FILE *f = mert_memory_open(&m);
     int rc;
     if (!f) {
         mert_fail(e, "%s: out of memory", path);
@@ -281,15 +284,15 @@ static char *make_header(const char *path, const mert_tensor_out *tensors, size_
     for (size_t i = 0; i < n && !rc; i++)
         rc = put_entry(f, path, &tensors[i], &at, e);
     fputs("}", f);
-    while (!rc && (fflush(f), size % 64 != 56) && !ferror(f))
+    while (!rc && !fflush(f) && m.size % 64 != 56)
         putc(' ', f);
-    if ((ferror(f) | fclose(f)) && !rc)
+    if (!(header = mert_memory_close(f, &m)) && !rc)
         rc = mert_fail(e, "%s: out of memory", path);
     if (rc) {
         free(header);
         return NULL;
     }
-    *length = size;
+    *length = m.size;
     return header;
 }
 

@@ -3,6 +3,7 @@
 #include "formats/bytes.h"
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
+#include "formats/memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -117,9 +118,10 @@ static void put_tensor(FILE *f, const mert_tensor_out *t, size_t key)
 static char *make_pickle(const char *key, const mert_tensor_out *tensors, size_t n, const mert_json *extras,
                          size_t *size)
 {
-    char *text = NULL;
-    FILE *f = open_memstream(&text, size);
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
     const char *name;
+    char *text;
     json_t *v;
     if (!f)
         return NULL;
@@ -135,10 +137,8 @@ static char *make_pickle(const char *key, const mert_tensor_out *tensors, size_t
         put_tensor(f, &tensors[i], i);
     }
     fputs("uu.", f);
-    if (fclose(f)) {
-        free(text);
-        return NULL;
-    }
+    text = mert_memory_close(f, &m);
+    *size = text ? m.size : 0;
     return text;
 }
 
@@ -209,7 +209,8 @@ static int put_all(FILE *f, entry *z, const char *pickle, const mert_tensor_out 
     uint64_t at = 0;
     int bad = put_entry(f, &z[0], pickle, &at, path, e);
     for (size_t i = 0; i < n && !bad; i++)
-        bad = put_entry(f, &z[i + 1], tensors[i].data, &at, path, e);
+        bad = mert_tensor_out_check(&tensors[i], tensors[i].data, e)
+                  ? mert_fail_in(e, "%s", path) : put_entry(f, &z[i + 1], tensors[i].data, &at, path, e);
     bad = bad || put_entry(f, &z[n + 1], "little", &at, path, e) || put_entry(f, &z[n + 2], "3\n", &at, path, e);
     if (!bad)
         put_directory(f, z, n + 3, at);

@@ -5,6 +5,8 @@
 #include "formats/json.h"
 #include "formats/tensor.h"
 
+/* F32 tensors with a number that is none (NaN, infinity) are refused by name. */
+
 /* Writes by contract F4, tensors in the order given, data aligned to 64 bytes; metadata {"format": "pt"} as
  * transformers wants it, and the file's checksum (safetensors.c). */
 int mert_safetensors_write(const char *path, const mert_tensor_out *tensors, size_t n, mert_error *e);

@@ -96,20 +96,31 @@ static int is_fairseqs_own(const char *s, size_t size)
     return 0;
 }
 
+/* Without the blanks around it. */
+static size_t trim(const char **s, size_t size)
+{
+    while (size && (**s == ' ' || **s == '\t')) {
+        ++*s;
+        size--;
+    }
+    while (size && ((*s)[size - 1] == ' ' || (*s)[size - 1] == '\t'))
+        size--;
+    return size;
+}
+
 /* One line, "<class> <count>", without its end. */
 static int add_line(mert_label_dict *d, const char *line, size_t size, mert_error *e)
 {
     const int64_t number = d->n + 1;
     const char *blank;
     size_t digits;
-    while (size && (line[size - 1] == ' ' || line[size - 1] == '\t'))
-        size--;
+    size = trim(&line, size);
     blank = memrchr(line, ' ', size);
     digits = blank ? size - (size_t)(blank + 1 - line) : 0;
     if (!digits || strspn(blank + 1, "0123456789") < digits)
         return mert_fail(e, "%s:%" PRId64 ": '%.*s' is not '<class> <count>'", d->path, number,
                          (int)(size > 60 ? 60 : size), line);
-    size = (size_t)(blank - line);
+    size = trim(&line, (size_t)(blank - line));
     if (!size || memchr(line, ' ', size) || memchr(line, '\t', size))
         return mert_fail(e, "%s:%" PRId64 ": the class '%.*s' is %s", d->path, number, (int)(size > 60 ? 60 : size),
                          line, size ? "more than one word" : "no word");

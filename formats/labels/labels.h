@@ -82,7 +82,6 @@ typedef struct mert_labels {
     mert_labels_meta meta;  /* without a .meta: hashes 0 ("unverified"), classes those of the dictionary, or 0 */
     int verified;           /* a .meta was there and fits the file */
     int64_t rows;
-    uint64_t hash;          /* for mert_labels_hash */
     int cut;                /* text whose last line has no end */
     mert_label_dict *dict;  /* NULL: none */
     const char *text;       /* the mapped file; row i is text[offset[i] .. offset[i+1]) */
@@ -97,8 +96,6 @@ typedef struct mert_labels {
  * cut. Without a .meta such a file is read, and ->cut says so. */
 int mert_labels_open(mert_labels *l, const char *path, mert_error *e);
 void mert_labels_close(mert_labels *l);
-/* XXH64 of the file's bytes; read once more where no .meta told it. */
-uint64_t mert_labels_hash(mert_labels *l);
 /* Number of labels in a row (0: failed), and the classes [first, first+n) of it into to[]. A token that is no class
  * (not in the dictionary; without one, no integer within [0, classes), or [0, 2^31) where classes is 0) is an error
  * naming file, line and column; for arrays row and place. */

@@ -113,23 +113,17 @@ static mert_mapping *mapping_of(const mert_labels *l)
     return l->npy ? &l->npy->mapping : l->mapping;
 }
 
-uint64_t mert_labels_hash(mert_labels *l)
+/* The file's bytes against what its .meta says of them. */
+static int check_bytes(const mert_labels *l, mert_error *e)
 {
     const mert_mapping *map = mapping_of(l);
-    if (!l->hash && map)
-        l->hash = mts_xxh64(map->data, map->size, 0);
-    return l->hash;
-}
-
-/* The file's bytes against what its .meta says of them. */
-static int check_bytes(mert_labels *l, mert_error *e)
-{
-    if (l->meta.hash && mert_labels_hash(l) != l->meta.hash)
+    const uint64_t hash = l->meta.hash && map ? mts_xxh64(map->data, map->size, 0) : 0;
+    if (l->meta.hash && hash != l->meta.hash)
         return mert_fail(e,
                          "%s: damaged or changed since it was written: its hash is %016" PRIx64
                          ", %s.meta says %016" PRIx64
                          "; write the labels again, or, if they were changed on purpose, take out that line 'hash='",
-                         l->path, l->hash, l->path, l->meta.hash);
+                         l->path, hash, l->path, l->meta.hash);
     if (!l->meta.hash && l->verified && l->cut)
         return mert_fail(e,
                          "%s:%" PRId64 ": the last line has no end, so the file was cut (its .meta has no hash to tell "
@@ -139,7 +133,7 @@ static int check_bytes(mert_labels *l, mert_error *e)
 }
 
 /* The file against what stands beside it. */
-static int check(mert_labels *l, mert_error *e)
+static int check(const mert_labels *l, mert_error *e)
 {
     int64_t empty = 0;
     if (check_bytes(l, e))

@@ -160,7 +160,6 @@ int64_t mts_reader_frames(const mts_reader *r);
 int64_t mts_reader_first(const mts_reader *r);          /* number, in the record, of the first of these frames */
 const mts_failure *mts_reader_failure(const mts_reader *r);
 const char *mts_reader_error(const mts_reader *r);
-int64_t mts_reader_offset(const mts_reader *r);         /* bytes consumed so far */
 /* From another thread, while mts_next runs: it ends soon, with an error. A read of the file that waits is not woken. */
 void mts_reader_stop(mts_reader *r);
 void mts_reader_close(mts_reader *r);                   /* NULL is fine */
@@ -177,7 +176,11 @@ typedef struct mts_entry {
 typedef struct mts_index {
     mts_entry *entries;
     size_t n;
-    int64_t failed;                  /* items that the streams themselves report as failed */
+    int64_t failed;                  /* items that the streams themselves report as failed ... */
+    struct mts_failed_item {
+        char key[MTS_KEY_MAX];       /* "" where damage took the name */
+        int64_t row;                 /* -1: not known */
+    } *failures;                     /* [failed]: ... which */
     int64_t damaged;                 /* findings of damage in headers; error[] then names the first */
 } mts_index;
 

@@ -4,10 +4,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Room for one more behind n; -1: none. */
+static int grow(void **list, size_t *room, size_t n, size_t size)
+{
+    void *grown;
+    if (n < *room)
+        return 0;
+    if (!(grown = realloc(*list, (*room ? 2 * *room : 64) * size)))
+        return -1;
+    *list = grown;
+    *room = *room ? 2 * *room : 64;
+    return 0;
+}
+
+static int out_of_memory(const mts_reader *r, char *error, size_t size)
+{
+    return snprintf(error, size, "%s: out of memory for the index", r->name), -1;
+}
+
 /* The reader itself does the work, with data frames passed over by seeking. */
 static int collect(mts_index *x, mts_reader *r, char *error, size_t size)
 {
-    size_t room = 0;
+    size_t room = 0, failures_room = 0;
     int64_t stream = -1, at = 0;
     for (int event; (event = mts_next(r)) != MTS_EOF;) {
         switch (event) {
@@ -22,19 +40,19 @@ static int collect(mts_index *x, mts_reader *r, char *error, size_t size)
             break;
         case MTS_FAILED:
         case MTS_DAMAGE:
-            if (!r->failure.here)
-                x->failed++;
-            else if (!x->damaged++)
+            if (!r->failure.here) {
+                struct mts_failed_item *f;
+                if (grow((void **)&x->failures, &failures_room, (size_t)x->failed, sizeof *x->failures))
+                    return out_of_memory(r, error, size);
+                f = &x->failures[x->failed++];
+                memcpy(f->key, r->failure.key, sizeof f->key);
+                f->row = r->failure.row;
+            } else if (!x->damaged++)
                 snprintf(error, size, "%s", r->failure.reason);
             break;
         case MTS_RECORD_END:
-            if (x->n == room) {
-                room = room ? 2 * room : 64;
-                mts_entry *grown = realloc(x->entries, room * sizeof *grown);
-                if (!grown)
-                    return snprintf(error, size, "%s: out of memory for the index", r->name), -1;
-                x->entries = grown;
-            }
+            if (grow((void **)&x->entries, &room, x->n, sizeof *x->entries))
+                return out_of_memory(r, error, size);
             x->entries[x->n].offset = at;
             x->entries[x->n].stream = stream;
             x->entries[x->n].payload = r->frame.payload;
@@ -67,6 +85,7 @@ int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t 
 void mts_index_free(mts_index *x)
 {
     free(x->entries);
+    free(x->failures);
     memset(x, 0, sizeof *x);
 }
 

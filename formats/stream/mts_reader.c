@@ -98,8 +98,3 @@ const char *mts_reader_error(const mts_reader *r)
 {
     return r->error;
 }
-
-int64_t mts_reader_offset(const mts_reader *r)
-{
-    return r->in.offset;
-}

@@ -59,7 +59,7 @@ static int fault(mert_audio *a, const mert_error *why, mert_error *e)
 {
     mert_error said = *why;
     double seconds = (double)a->decoded / (double)(a->native ? a->native : 1);
-    if (!a->salvage || !a->decoded)
+    if (!a->salvage || !a->decoded || a->in.no_memory)
         return mert_fail(e, "fault at %.3f s: %s", seconds, said.text);
     mert_fail(&a->salvaged, "fault at %.3f s: %s", seconds, said.text);
     a->ended = 1;
@@ -135,6 +135,8 @@ static int take_frame(mert_audio *a, mert_samples *to, mert_error *e)
         mert_fail(&why, "the sample rate changes from %d to %d Hz", a->native, f->sample_rate);
         return fault(a, &why, e);
     }
+    if (!n)
+        return 0;
     if (mert_samples_grow(to, to->n + n, e))
         return -1;
     mono = to->data + to->n;
@@ -161,10 +163,11 @@ static int advance(mert_audio *a, mert_samples *to, mert_error *e)
         got = mert_input_next(&a->in, &why);
     a->have_frame = 0;
     /* What follows the last sample that the header counts is not the item's. */
-    if (got < 0 && ((promised(a) > 0 && a->decoded >= promised(a)) || mert_input_only_remains(&a->in)))
+    if (got < 0 && !a->in.no_memory && ((promised(a) > 0 && a->decoded >= promised(a)) || mert_input_only_remains(&a->in)))
         got = 0;
-    /* Where reading fails because the file ends, what is missing says more. */
-    if (got < 0 && a->in.unreadable && avio_feof(a->in.format->pb) && check_promise(a, e))
+    /* Where reading fails because the file ends, what is missing says more. A link that cannot be opened leaves nothing
+     * open. */
+    if (got < 0 && a->in.unreadable && a->in.format && avio_feof(a->in.format->pb) && check_promise(a, e))
         return -1;
     if (got < 0)
         return a->ended ? 0 : fault(a, &why, e);

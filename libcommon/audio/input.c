@@ -73,11 +73,12 @@ static int is_short_only(const mert_input *in)
 }
 
 /* Nothing more can be read. Returns 0: it is the end, -1: a fault. */
-static int end_or_fault(const mert_input *in, int code, mert_error *e)
+static int end_or_fault(mert_input *in, int code, mert_error *e)
 {
     int64_t at = avio_tell(in->format->pb);
     if (code == AVERROR_EOF && in->format->pb->error < 0)
         code = in->format->pb->error;
+    in->no_memory |= code == AVERROR(ENOMEM);
     if (code == AVERROR_EOF && (in->fault_at >= 0 || (in->pipe && in->ogg.fault_at >= 0)))
         return mert_fail(e, "%s", in->ogg.fault.text);
     if (at_end(in, at) || (code == AVERROR_EOF && (!*mert_ff_said() || at_cut(in))))
@@ -143,8 +144,9 @@ static int cut_frame(mert_input *in)
 }
 
 /* Why the decoder does not take what was read last. */
-static int fail_packet(const mert_input *in, int code, mert_error *e)
+static int fail_packet(mert_input *in, int code, mert_error *e)
 {
+    in->no_memory |= code == AVERROR(ENOMEM);
     if (at_cut(in))
         return fail_cut(in, e);
     if (in->drained || in->packet->pos < 0)

@@ -34,6 +34,7 @@ typedef struct mert_input {
     int64_t fault_at;        /* byte of what io reads from which on nothing is to be trusted (ogg.fault); -1: none */
     int drained;             /* no more packets: the decoder gives what it still holds */
     int unreadable;          /* the last fault was the file's, not a packet's: there is no going on */
+    int no_memory;           /* a fault was that: nothing after it is what the file says */
 } mert_input;
 
 /* stream: which audio stream, from 0; negative: the best. On error nothing is left open. */

@@ -68,8 +68,7 @@ int mert_input_look_into_pipe(mert_input *in, mert_error *e)
     if (!begin)
         return 0;
     if (memcmp(begin, "OggS", 4)) {
-        mert_wav_look(in->from);
-        return 0;
+        return mert_wav_look(in->from, e);
     }
     if (!(in->pipe = mert_ogg_pipe_new(in->from, &in->ogg, e)))
         return -1;
@@ -105,7 +104,8 @@ int mert_input_next_link(mert_input *in, mert_error *e)
     if (!open_link(in, &why))
         return 1;
     in->unreadable = 1;
-    return mert_fail(e, "%s", why.text);
+    /* Damage in it says more. */
+    return mert_fail(e, "%s", in->ogg.fault_at >= 0 && in->link == in->ogg.n - 1 ? in->ogg.fault.text : why.text);
 }
 
 /* ---- MP3 ---- */
@@ -164,7 +164,8 @@ int mert_input_follow(mert_input *in, mert_error *e)
         return follow_ogg(in, e);
     if (!strcmp(name, "mp3"))
         return follow_mp3(in, e);
-    mert_whole_check(name, in->path, &in->whole);
+    if (mert_whole_check(name, in->path, &in->whole, e))
+        return -1;
     if (!strncmp(name, "mov,", 4))
         check_index(in, avio_size(in->io));
     if (in->whole.keep >= 0)

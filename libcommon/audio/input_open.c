@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "libcommon/audio/input_parts.h"
 
+#include "formats/file.h"
+#include "formats/text.h"
 #include "libcommon/audio/container/pipe.h"
 #include "libcommon/audio/container/riff.h"
 #include "libcommon/audio/container/span.h"
@@ -35,9 +37,21 @@ int mert_input_open_io(mert_input *in, const char *path, mert_error *e)
     return code < 0 ? mert_ff_fail(e, code, "cannot be opened") : 0;
 }
 
+/* What stands under a name where audio was to come to; 1: words say what. */
+static int stands_in(const char *path, char words[MERT_TEXT_WORDS])
+{
+    char head[1024];
+    FILE *f = mert_file_regular(path, NULL) ? NULL : fopen(path, "rb");
+    size_t n = f ? fread(head, 1, sizeof head, f) : 0;
+    if (f)
+        fclose(f);
+    return mert_text_stands_in(head, n, words);
+}
+
 static int open_format(mert_input *in, const char *path, const AVInputFormat *known, mert_error *e)
 {
     AVDictionary *options = NULL;
+    char words[MERT_TEXT_WORDS];
     int code;
     /* A file may name others (playlists, references in MP4): with no protocol allowed, they stay closed. */
     if (!(in->format = avformat_alloc_context()) || av_dict_set(&options, "protocol_whitelist", "none", 0) < 0)
@@ -48,6 +62,8 @@ static int open_format(mert_input *in, const char *path, const AVInputFormat *kn
     av_dict_free(&options);
     if (code >= 0)
         return 0;
+    if (stands_in(path, words))
+        return mert_fail(e, "this is %s", words);
     if (code == AVERROR_INVALIDDATA && !*mert_ff_said())
         return mert_fail(e, "not a file that FFmpeg knows");
     return mert_ff_fail(e, code, "cannot be opened as audio");

@@ -129,6 +129,8 @@ static void remember(mert_resampler *r, const float *in, int64_t n)
 
 int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samples *out, mert_error *e)
 {
+    if (!n)
+        return 0;
     if (!r->swr) {
         if (mert_samples_grow(out, out->n + n, e))
             return -1;

@@ -17,6 +17,15 @@ static char *beside_program(const char *beside, const char *name)
     return path;
 }
 
+char *mert_program_path(const char *name)
+{
+    char *path = beside_program(".", name);
+    if (path && !access(path, X_OK))
+        return path;
+    free(path);
+    return strdup(name);
+}
+
 char *mert_plugin_path(const char *name)
 {
     const char *folder = getenv("MERT_PLUGINS");

@@ -3,6 +3,8 @@
 #ifndef MERT_INSTALL_PATHS_H
 #define MERT_INSTALL_PATHS_H
 
+/* Another program of this project: beside this one, or its bare name, for PATH. To be freed; NULL: out of memory. */
+char *mert_program_path(const char *name);
 /* A plugin by its file's name: in $MERT_PLUGINS, or in LIBDIR. To be freed; NULL: out of memory. Whether it is there is
  * seen when it is loaded. */
 char *mert_plugin_path(const char *name);

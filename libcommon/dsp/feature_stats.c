@@ -1,6 +1,7 @@
 #include "libcommon/dsp/feature_stats.h"
 
 #include "formats/file.h"
+#include "formats/memory.h"
 #include "formats/stream/mts.h"
 
 #include <errno.h>
@@ -208,16 +209,12 @@ int mert_feature_stats_write(mert_feature_stats *s, const char *path, mert_error
 
 uint64_t mert_feature_stats_hash(mert_feature_stats *s)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
-    uint64_t hash = 0;
-    if (f) {
-        int bad = print(s, f);
-        if (!fclose(f) && !bad)
-            hash = mts_xxh64(text, size, 0);
-        free(text);
-    }
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
+    int bad = f && print(s, f);
+    char *text = mert_memory_close(f, &m);
+    uint64_t hash = text && !bad ? mts_xxh64(text, m.size, 0) : 0;
+    free(text);
     return hash;
 }
 

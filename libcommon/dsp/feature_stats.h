@@ -38,6 +38,6 @@ void mert_feature_stats_of(const mert_feature_stats *s, int dimension, double *m
 
 int mert_feature_stats_write(mert_feature_stats *s, const char *path, mert_error *e);
 int mert_feature_stats_read(mert_feature_stats *s, const char *path, mert_error *e); /* s is made anew */
-uint64_t mert_feature_stats_hash(mert_feature_stats *s); /* of what is written */
+uint64_t mert_feature_stats_hash(mert_feature_stats *s); /* of what is written; 0: out of memory */
 
 #endif

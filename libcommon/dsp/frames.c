@@ -38,6 +38,13 @@ int mert_mel_prepare(mert_mel *m, int pooled, mert_error *e)
     return 0;
 }
 
+static void bank_free(mel_bank *b)
+{
+    free(b->first);
+    free(b->start);
+    free(b->weight);
+}
+
 void mert_mel_free(mert_mel *m)
 {
     if (!m)
@@ -49,7 +56,7 @@ void mert_mel_free(mert_mel *m)
     free(m->rows);
     free(m->shape);
     free(m->dct);
-    mel_bank_free(&m->bank);
+    bank_free(&m->bank);
     mert_rfft_free(m->dft);
     free(m);
 }
@@ -245,11 +252,4 @@ int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, 
     }
     b->start[filters] = used;
     return 0;
-}
-
-void mel_bank_free(mel_bank *b)
-{
-    free(b->first);
-    free(b->start);
-    free(b->weight);
 }

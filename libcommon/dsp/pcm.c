@@ -31,7 +31,7 @@ const float *mert_pcm_read(mert_pcm *p, const void *data, int64_t *n, mert_error
         *n = most;
     if (p->dtype == MTS_I16)
         for (int64_t i = 0; i < *n; i++)
-            p->block[i] = (float)((const int16_t *)data)[i] / 32768.0f;
+            p->block[i] = mert_pcm_i16(data, i);
     for (int64_t i = 0; i < *n; i++)
         odd |= !(fabsf(x[i]) <= 1e15f);
     for (int64_t i = 0; odd && i < *n; i++)

@@ -5,11 +5,21 @@
 #include "formats/error.h"
 #include "formats/stream/mts.h"
 
+#include <string.h>
+
 typedef struct mert_pcm {
     mts_dtype dtype;
     int64_t samples;      /* of this record so far */
     float block[4096];    /* of those that had to be converted */
 } mert_pcm;
+
+/* Sample i of int16 pcm as a float. */
+static inline float mert_pcm_i16(const void *data, int64_t i)
+{
+    int16_t v;
+    memcpy(&v, (const char *)data + i * (int64_t)sizeof v, sizeof v);
+    return (float)v * 0x1p-15f;
+}
 
 /* Refuses another kind than pcm, several channels, other types, and records that say beforehand that they are empty. */
 int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e);

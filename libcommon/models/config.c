@@ -1,5 +1,7 @@
 #include "libcommon/models/config.h"
 
+#include "formats/memory.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -371,9 +373,8 @@ static void put_convs(FILE *f, const mert_config *c, const char *name, int field
 
 char *mert_config_to_hf(const mert_config *c)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
     int hubert = !c->cqt_input && !c->deepnorm;
     if (!f)
         return NULL;
@@ -414,18 +415,13 @@ char *mert_config_to_hf(const mert_config *c)
                 c->mel_target_bins);
     }
     fprintf(f, "  \"torch_dtype\": \"float32\"\n}\n");
-    if (fclose(f)) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return mert_memory_close(f, &m);
 }
 
 char *mert_config_to_preprocessor(const mert_config *c)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
     if (!f)
         return NULL;
     fprintf(
@@ -438,9 +434,5 @@ char *mert_config_to_preprocessor(const mert_config *c)
         f,
         "  \"padding_side\": \"right\",\n  \"padding_value\": 0.0,\n  \"return_attention_mask\": %s,\n  \"sampling_rate\": %d\n}\n",
         yes_no(c->extractor_layer_norm), c->sample_rate);
-    if (fclose(f)) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return mert_memory_close(f, &m);
 }

@@ -1,6 +1,7 @@
 #include "libcommon/models/fairseq.h"
 
 #include "formats/checkpoint/write.h"
+#include "formats/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,9 +135,8 @@ static void put_model(FILE *f, const mert_config *c)
 
 char *mert_config_to_fairseq(const mert_config *c)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
     if (!f)
         return NULL;
     fputs("{\"args\": null, \"cfg\": {\"_name\": null, \"model\": {", f);
@@ -150,11 +150,7 @@ char *mert_config_to_fairseq(const mert_config *c)
           "\"lr_scheduler_state\": {\"best\": null}, \"num_updates\": 0}], \"task_state\": {}, \"extra_state\": {}, "
           "\"last_optimizer_state\": null}",
           f);
-    if (fclose(f)) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return mert_memory_close(f, &m);
 }
 
 /* post_extract_proj is the identity: what a model without one was read as. */

@@ -17,6 +17,8 @@ typedef struct mert_parameter {
     int training_only; /* heads and mask_emb: not needed for inference */
 } mert_parameter;
 
+int mert_parameter_has_shape(const mert_parameter *p, int ndim, const int64_t *shape);
+
 typedef struct mert_layout {
     mert_config config;
     mert_parameter *parameters;
@@ -57,10 +59,10 @@ int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert
 /* The same, all zero. */
 int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e);
 /* Opens what users have (contract P2): HF directory, safetensors, torch files, our own directories. Strict: a tensor
- * that is missing, of another shape or of integers, or one that no part of the model takes, is an error that names it
- * as the file does; files of our own are held against their checksum. Weight norm that was folded into its weight is
- * taken apart again, and a fairseq model as wide as its extractor, which has no post_extract_proj, gets the identity.
- * heads: 0 leaves the heads out even if present. */
+ * that is missing, of another shape or of integers, one that no part of the model takes, or a number that is not
+ * finite, is an error that names it as the file does; files of our own are held against their checksum. Weight norm
+ * that was folded into its weight is taken apart again, and a fairseq model as wide as its extractor, which has no
+ * post_extract_proj, gets the identity. heads: 0 leaves the heads out even if present. */
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e);
 /* What mert_weights_open leaves unread is held against the checksums that files of our own have: the file's, or that of
  * packed numbers. Errors name the file. */
@@ -74,7 +76,7 @@ void mert_weights_forget(const mert_weights *w, const mert_parameter *p);
 /* Lets go of the numbers and keeps the layout: for who has taken them elsewhere (which nobody does with those of a
  * packed model). */
 void mert_weights_drop(mert_weights *w);
-/* As mert_weights_load, from an opened checkpoint. */
+/* As mert_weights_load, from an opened checkpoint; neither its checksum nor its numbers are looked at. */
 int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e);
 /* Of an opened checkpoint the tensor that has this name here, whatever it is called there; NULL: it has none. So heads
  * can be looked for that a fairseq file holds and does not describe. */
@@ -82,8 +84,11 @@ const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *nam
 /* The positional convolution's gain, made the norm of its direction for each tap: the weight is then the direction
  * itself. */
 void mert_weights_positional_gain(mert_weights *w);
-/* The first number that is not finite, in a tensor that inference needs: an error that names it as fairseq would. */
-int mert_weights_check_finite(const mert_weights *w, mert_error *e);
+/* Weight norm divides each tap of the positional convolution by its length: -1 names the first that has none. */
+int mert_weights_check_taps(const mert_weights *w, mert_error *e);
+/* The first number that is not finite, in a tensor that inference needs or, with `training`, in any: an error that
+ * names it as c does, the file that they are from. */
+int mert_weights_check_finite(const mert_weights *w, const mert_checkpoint *c, int training, mert_error *e);
 /* The tensors that mert_weights_from passes over, because the encoder has no use for them: training's own, a head on
  * top, what stands beside the model. Their names into to[size], with blanks between, as many as there is room for; how
  * many there are. */

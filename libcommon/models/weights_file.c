@@ -4,10 +4,13 @@
 #include "libcommon/models/fairseq.h"
 #include "libcommon/models/naming.h"
 
+#include "libcommon/tensor/finite.h"
+
 #include "formats/bytes.h"
 #include "formats/checkpoint/model_hash.h"
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
+#include "formats/memory.h"
 #include "formats/stream/mts.h"
 
 #include <inttypes.h>
@@ -22,16 +25,6 @@ const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *nam
 }
 
 /* ---- loading ---- */
-
-static int same_shape(const mert_parameter *p, const mert_tensor *t)
-{
-    if (p->ndim != t->ndim)
-        return 0;
-    for (int i = 0; i < p->ndim; i++)
-        if (p->shape[i] != t->shape[i])
-            return 0;
-    return 1;
-}
 
 static void print_shape(char to[96], int ndim, const int64_t *shape)
 {
@@ -107,7 +100,7 @@ static int take_one(weight_loader *t, int i, mert_error *e)
             note_missing(t, p->name);
         return 0;
     }
-    if (!same_shape(p, x)) {
+    if (!mert_parameter_has_shape(p, x->ndim, x->shape)) {
         print_shape(have, x->ndim, x->shape);
         print_shape(want, p->ndim, p->shape);
         return mert_fail(e, "tensor %s is %s, and the configuration makes it %s", x->name, have, want);
@@ -115,11 +108,40 @@ static int take_one(weight_loader *t, int i, mert_error *e)
     if (!mert_dtype_is_real(x->type))
         return mert_fail(e, "tensor %s is of type %s, and weights are read from F32, F16, BF16 or F64", x->name,
                          mert_tensor_type(x));
-    if (w->views && x->type == MERT_E_F32 && (uintptr_t)x->data % sizeof(float) == 0)
+    if (w->views && !(t->folded && direction) && x->type == MERT_E_F32 && (uintptr_t)x->data % sizeof(float) == 0)
         w->views[i] = x->data;
     else if (mert_tensor_read(x, w->values + p->offset, e))
         return -1;
     t->taken[t->n_taken++] = x;
+    return 0;
+}
+
+/* Weight norm divides by the length of each tap. One of zeros has none: it says nothing, unless it was folded; then it
+ * is any direction without gain. */
+static int taps_have_length(weight_loader *t, mert_error *e)
+{
+    mert_weights *w = t->w;
+    const mert_parameter *p = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
+    const float *v = mert_weights_values(w, p);
+    float *own = w->values + p->offset;
+    int64_t K = p->shape[2];
+    for (int64_t k = 0; k < K; k++) {
+        int64_t i = k;
+        while (i < p->n && v[i] == 0)
+            i += K;
+        if (i < p->n)
+            continue;
+        if (!t->folded)
+            return mert_fail(e, "tensor %s: all weights of tap %lld are zero, and weight norm divides by their length",
+                             mert_naming_tensor(&t->naming, t->c, p->name)->name, (long long)k);
+        if (v != own)
+            memcpy(own, v, (size_t)p->n * sizeof *own);
+        v = own;
+        for (i = k; i < p->n; i += K)
+            own[i] = 1;
+        if (w->views)
+            w->views[p - w->layout.parameters] = own;
+    }
     return 0;
 }
 
@@ -130,11 +152,11 @@ static int take_all(weight_loader *t, mert_error *e)
     for (int i = 0; i < t->w->layout.count; i++)
         if (take_one(t, i, e))
             return -1;
+    if (t->n_missing)
+        return mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is", t->missing);
     if (t->folded)
         mert_weights_positional_gain(t->w);
-    return t->n_missing ? mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is",
-                                    t->missing)
-                        : 0;
+    return taps_have_length(t, e);
 }
 
 /* Tensors that training leaves in checkpoints and that the model itself does not need. */
@@ -345,8 +367,29 @@ int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *
     if (!c)
         return -1;
     bad = mert_checkpoint_check_own(c, e) ? -1 : mert_weights_from(w, c, heads, e) ? mert_fail_in(e, "%s", path) : 0;
+    if (!bad && (bad = mert_weights_check_finite(w, c, 1, e))) {
+        mert_weights_free(w);
+        mert_fail_in(e, "%s", path);
+    }
     mert_checkpoint_close(c);
     return bad;
+}
+
+int mert_weights_check_finite(const mert_weights *w, const mert_checkpoint *c, int training, mert_error *e)
+{
+    for (int i = 0; !w->packed && i < w->layout.count; i++) {
+        const mert_parameter *p = &w->layout.parameters[i];
+        const float *x = mert_weights_values(w, p);
+        int64_t at = p->training_only && !training ? -1 : mert_not_finite(MTS_F32, x, p->n);
+        const mert_tensor *t;
+        if (at < 0)
+            continue;
+        if (!(t = mert_weights_tensor(c, p->name))) /* folded weight norm */
+            t = mert_weights_tensor(c, position);
+        return mert_fail(e, "tensor %s: value %lld is %g%s", t ? t->name : p->name, (long long)at, (double)x[at],
+                         t && t->type == MERT_E_F64 ? " as F32" : "");
+    }
+    return 0;
 }
 
 /* ---- saving ---- */
@@ -436,24 +479,19 @@ int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e)
 static char *packed_config(const mert_weights *w, const float *packed, int64_t size, mert_packing as)
 {
     mert_config config = w->layout.config;
-    char *text, *to = NULL;
-    size_t n;
+    mert_memory m;
+    char *text;
     FILE *f;
     config.codebooks = 0;
     if (!(text = mert_config_to_hf(&config)))
         return NULL;
-    if ((f = open_memstream(&to, &n))) {
+    if ((f = mert_memory_open(&m)))
         fprintf(f, "{\n  \"mert_packed\": {\"version\": %d, \"hash\": \"%016" PRIx64 "\", \"xxh64\": \"%016" PRIx64
                 "\"%s},%s",
                 MERT_PACKED_VERSION, mert_weights_hash(w), mts_xxh64(packed, (size_t)size * sizeof *packed, 0),
                 as == MERT_PACKED_BF16 ? ", \"precision\": \"bf16\"" : "", strchr(text, '{') + 1);
-        if (fclose(f)) {
-            free(to);
-            to = NULL;
-        }
-    }
     free(text);
-    return to;
+    return mert_memory_close(f, &m);
 }
 
 int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, mert_packing as, const char *dir,

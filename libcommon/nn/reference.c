@@ -59,7 +59,9 @@ void mert_reference_column_sum(double *sums, const double *x, int64_t rows, int6
             sums[c] += x[r * ldx + c];
 }
 
-double mert_reference_dropout_factor(const mert_dropout_key *key, double p, uint32_t b, uint32_t i)
+/* The factor of element i of row b: 0 with probability p, otherwise 1 / (1 - p). Number i of the key (base/random.h)
+ * decides. */
+static double dropout_factor(const mert_dropout_key *key, double p, uint32_t b, uint32_t i)
 {
     mert_random r = mert_random_key(key->seed, MERT_FOR_DROPOUT, key->place, b, key->site);
     return mert_random_u32(&r, i) < (uint32_t)(p * 4294967296.0) ? 0 : 1 / (1 - p);
@@ -69,7 +71,7 @@ void mert_reference_dropout(double *x, int64_t B, int64_t n, double p, const mer
 {
     for (int64_t b = 0; b < B; b++)
         for (int64_t i = 0; i < n; i++)
-            x[b * n + i] *= mert_reference_dropout_factor(key, p, (uint32_t)b, (uint32_t)i);
+            x[b * n + i] *= dropout_factor(key, p, (uint32_t)b, (uint32_t)i);
 }
 
 /* ---- products ---- */
@@ -256,7 +258,7 @@ void mert_reference_attention(const mert_reference_attention_args *a)
                 for (int64_t u = 0; u < a->T; u++) {
                     double p = exp(score(a, at, t, u) - lse);
                     if (a->p > 0)
-                        p *= mert_reference_dropout_factor(&a->key, a->p, (uint32_t)(b * a->H + h),
+                        p *= dropout_factor(&a->key, a->p, (uint32_t)(b * a->H + h),
                                                            (uint32_t)(t * padded + u));
                     for (int64_t i = 0; i < a->dh; i++)
                         out[i] += p * a->v[at + u * a->ld + i];

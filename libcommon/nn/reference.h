@@ -26,9 +26,6 @@ void mert_reference_swap_axes(double *to, const double *from, int64_t n, int64_t
 double mert_reference_narrow(double x);
 /* sums[c] += sum over r of x[r, c] */
 void mert_reference_column_sum(double *sums, const double *x, int64_t rows, int64_t columns, int64_t ldx);
-/* The factor of element i of row b: 0 with probability p, otherwise 1 / (1 - p). Number i of the key (base/random.h)
- * decides. */
-double mert_reference_dropout_factor(const mert_dropout_key *key, double p, uint32_t b, uint32_t i);
 void mert_reference_dropout(double *x, int64_t B, int64_t n, double p, const mert_dropout_key *key);
 
 /* ---- products ---- */

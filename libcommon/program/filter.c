@@ -327,11 +327,13 @@ static int item_begin(run *r, const mts_record *in, mert_error *e)
     r->seconds = 0;
     if (r->f->stage->begin(r->f->self, in, out, &why)) {
         bad = item_failed_here(r, in, &why, e);
+    } else if (r->out.later && !(w = queue_push(&r->out, e))) {
+        if (r->f->stage->drop)
+            r->f->stage->drop(r->f->self);
+        bad = -1;
     } else {
         r->item_open = 1;
-        if (r->out.later && !(w = queue_push(&r->out, e)))
-            bad = -1;
-        else if (r->out.later)
+        if (r->out.later)
             w->out = *out;
         /* What would come of it has no place in a stream: the item's fault, not the run's. */
         if (!bad && !r->f->no_output && mts_record_possible(out, why.text, sizeof why.text))
@@ -454,7 +456,7 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
     bad = (f->output && mert_output_check(f->output, files, nfiles, &e)) || all_inputs(&r, files, nfiles, &e);
     if (bad && r.item_open && f->stage->drop)
         f->stage->drop(f->self);
-    if (bad && r.item_open && r.out.later)
+    if (bad && r.item_open && r.out.later && !r.out.broken) /* it waits as the last; broken: it may have gone */
         free(r.out.queue[--r.out.n]);
     /* What is whole goes out, however the input ended. */
     if (!r.out.broken && flush(&r, bad ? &closing : &e))

@@ -4,6 +4,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/program/options.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,4 +83,15 @@ void mert_log_progress_end(void)
     if (progress_shown && write(STDERR_FILENO, "\r\033[K", 4) < 0)
         return;
     progress_shown = 0;
+}
+
+int mert_log_stdout(void)
+{
+    int why = ferror(stdout) ? errno : 0; /* of a print that did not fit the buffer */
+    errno = 0;
+    if (!fflush(stdout) && !ferror(stdout))
+        return 0;
+    why = errno ? errno : why;
+    mert_log_error("cannot write to standard output: %s", why ? strerror(why) : "an earlier write failed");
+    return 1;
 }

@@ -11,4 +11,7 @@ void mert_log_note(const char *format, ...) __attribute__((format(printf, 1, 2))
 void mert_log_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void mert_log_progress_end(void); /* wipes the line */
 
+/* At once when all is printed on standard output: 0; where it could not be written, says why, and 1. */
+int mert_log_stdout(void);
+
 #endif

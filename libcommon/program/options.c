@@ -59,6 +59,12 @@ void mert_usage_error(const char *format, ...)
     exit(2);
 }
 
+void mert_no_memory(void)
+{
+    mert_log_error("out of memory");
+    exit(1);
+}
+
 /* ---- help ---- */
 
 static void print_option(const mert_option *o)
@@ -98,15 +104,6 @@ static void print_options(const char *title, const mert_option *o)
         print_option(o);
 }
 
-static int finish_stdout(void)
-{
-    if (fflush(stdout) || ferror(stdout)) {
-        mert_log_error("cannot write to standard output: %s", strerror(errno));
-        return 1;
-    }
-    return 0;
-}
-
 static void print_help(void)
 {
     const mert_tool *t = tool_now;
@@ -128,7 +125,7 @@ static void print_help(void)
     print_options("options of every program", common_options);
     printf("      --help, --version\n\nexit status: 0 all done, 1 something failed, 2 wrong use. See %s(1).\n",
            t->name);
-    exit(finish_stdout());
+    exit(mert_log_stdout());
 }
 
 static void print_version(void)
@@ -138,7 +135,7 @@ static void print_version(void)
            "mert-manifest, FFmpeg (LGPL, GPL as Debian builds it): binaries linked with FFTW or Debian's FFmpeg are\n"
            "under the GPL.\n",
            tool_now->name, mert_version());
-    exit(finish_stdout());
+    exit(mert_log_stdout());
 }
 
 /* ---- parsing ---- */
@@ -185,7 +182,7 @@ static void store(const mert_option *o, const char *text)
         list = o->to;
         list->items = realloc(list->items, (size_t)(list->n + 1) * sizeof *list->items);
         if (!list->items)
-            mert_usage_error("out of memory");
+            mert_no_memory();
         list->items[list->n++] = text;
     }
 }
@@ -204,18 +201,26 @@ static const mert_option *lookup(const mert_option *table, const char *name, siz
     return o ? o : find(common_options, name, n, letter);
 }
 
+/* "12": so many items; "2.5%": a share of them, which may be all. */
+static void take_max_failed(void)
+{
+    const double most = 9e15; /* a double counts as far without gaps */
+    char *end;
+    double p = strtod(max_failed_text, &end);
+    int share = !strcmp(end, "%");
+    if (end == max_failed_text || strspn(max_failed_text, "0123456789.") != (size_t)(end - max_failed_text) ||
+        (*end && !share) || (!share && (p != floor(p) || p > most)))
+        mert_usage_error("--max-failed: '%s' is neither a count nor a percentage", max_failed_text);
+    if (share && p > 100)
+        mert_usage_error("--max-failed: %s are more than all: a share of the items is at most 100%%", max_failed_text);
+    mert_options.max_failed = share ? -1 : (int64_t)p;
+    mert_options.max_failed_percent = share ? p : 0;
+}
+
 static void finish_common(void)
 {
-    char *end;
     cpu_set_t cpus;
-    double p = strtod(max_failed_text, &end);
-    if (end == max_failed_text || p < 0 || (strcmp(end, "%") && *end) || (!*end && p != floor(p)))
-        mert_usage_error("--max-failed: '%s' is neither a count nor a percentage", max_failed_text);
-    if (*end) {
-        mert_options.max_failed = -1;
-        mert_options.max_failed_percent = p;
-    } else
-        mert_options.max_failed = (int64_t)p;
+    take_max_failed();
     mert_options.threads_given = mert_options.threads > 0;
     if (!mert_options.threads_given)
         mert_options.threads = !sched_getaffinity(0, sizeof cpus, &cpus) ? CPU_COUNT(&cpus) : 1;

@@ -18,7 +18,9 @@ static int ignored(const char *word, size_t n)
     return 0;
 }
 
-void mert_features_recipe(char recipe[MERT_RECIPE_MAX], const char *provenance)
+/* The line of a provenance that made the features, without the version: the last one that is not mert-tensor's,
+ * which only carries things, and without the settings that do not matter (dtype, device). */
+static void features_recipe(char recipe[MERT_RECIPE_MAX], const char *provenance)
 {
     const char *line = provenance, *last = NULL;
     size_t n = 0;
@@ -55,7 +57,7 @@ int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, 
     if (f->width < 1 || f->width > 1 << 20)
         return mert_fail(e, "frames of %lld values are no features", (long long)f->width);
     if (b)
-        mert_features_recipe(f->recipe, b->provenance);
+        features_recipe(f->recipe, b->provenance);
     return 0;
 }
 

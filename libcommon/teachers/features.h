@@ -26,9 +26,6 @@ int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, 
  * settings may differ. */
 int mert_features_check(const mert_features *want, const mert_features *have, int any_recipe, mert_error *e);
 
-/* The line of a provenance that made the features, without the version: the last one that is not mert-tensor's,
- * which only carries things, and without the settings that do not matter (dtype, device). */
-void mert_features_recipe(char recipe[MERT_RECIPE_MAX], const char *provenance);
 
 /* What stands for the item in keyed random numbers: a hash of its key, which no shard or order changes, nor a manifest
  * that is cut into several or gets more rows. Items that come from no manifest may share a name: their row counts,

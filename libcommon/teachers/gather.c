@@ -9,12 +9,30 @@ static int on_stream(void *self, const mts_begin *b, mert_error *e)
     return 0;
 }
 
+/* Where streams do not say what they come from, nothing tells two of them apart. */
+static int came_before(mert_gather *g, const mts_record *in, mert_error *e)
+{
+    const mts_begin *b = &g->input.stream;
+    mts_xxh64_state s;
+    int fresh = 1;
+    mts_xxh64_begin(&s, 0);
+    mts_xxh64_add(&s, &b->manifest, sizeof b->manifest);
+    mts_xxh64_add(&s, &b->input, sizeof b->input);
+    mts_xxh64_add(&s, &in->row, sizeof in->row);
+    mts_xxh64_add(&s, in->key, strlen(in->key));
+    if (b->manifest || b->input)
+        fresh = mert_set_add(&g->came, mts_xxh64_end(&s, 0));
+    if (fresh < 0)
+        return mert_fail(e, "out of memory");
+    return fresh ? 0 : mert_fail(e, "came before: the inputs must not hold an item twice");
+}
+
 static int begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
 {
     mert_gather *g = self;
     int64_t most = g->max_frames, width;
     (void)out;
-    if (mert_feature_input_begin(&g->input, in, e))
+    if (came_before(g, in, e) || mert_feature_input_begin(&g->input, in, e))
         return -1;
     if (!g->sample) {
         g->features = g->input.features;
@@ -84,5 +102,6 @@ void mert_gather_free(mert_gather *g)
     mert_sample_free(g->sample);
     mert_feature_input_free(&g->input);
     mert_stack_free(&g->rows);
+    mert_set_free(&g->came);
     g->sample = NULL;
 }

@@ -1,5 +1,6 @@
 /* A stage that gathers: features flow in, a bounded uniform sample of their frames (sample.h) is what training then
- * works on. All items must be of one kind, width, rate and making; one that is not fails as an item.
+ * works on. All items must be of one kind, width, rate and making; one that is not fails as an item, and so does one
+ * that came before: the same row of the same manifest, or of the same input.
  *
  *     mert_gather g = {.seed = seed, .finish = train, .finish_self = &mine};
  *     mert_filter f = {.stage = &mert_gather_stage, .self = &g, .no_output = 1};
@@ -8,6 +9,7 @@
 #ifndef MERT_GATHER_H
 #define MERT_GATHER_H
 
+#include "libcommon/base/set.h"
 #include "libcommon/teachers/features.h"
 #include "libcommon/teachers/sample.h"
 #include "libcommon/tensor/stage.h"
@@ -25,6 +27,7 @@ typedef struct mert_gather {
     mert_feature_input input;
     mert_stack rows;
     mert_sample *sample;
+    mert_set came;
 } mert_gather;
 
 extern const mert_stage mert_gather_stage;

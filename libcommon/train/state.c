@@ -4,6 +4,7 @@
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
 #include "formats/hashes.h"
+#include "formats/memory.h"
 #include "libcommon/models/inference/self_test.h"
 
 #include <dirent.h>
@@ -18,6 +19,7 @@
 
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
 static const char optimizer_file[] = "optimizer.safetensors";
+static const char pcm_ending[] = ".pcm.mts", half_ending[] = ".tmp-";
 static const char *const log_files[] = {"recipe", "log.tsv", "valid.tsv", "log.jsonl"};
 static const char *const model_files[] = {"model.safetensors", "config.json", "preprocessor_config.json",
                                           "known_answer.safetensors"};
@@ -41,20 +43,16 @@ static int64_t checkpoint_number(const char *name)
     return *end ? -1 : n;
 }
 
-static void sync_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd); /* some network file systems cannot: nothing more to do there */
-        close(fd);
-    }
-}
-
-/* A folder of files (no folders inside): all of it. What is not there is removed already. */
+/* A folder of files (no folders inside): all of it; of a link to one the link alone. What is not there is removed
+ * already. */
 static int remove_folder(const char *path, mert_error *e)
 {
-    DIR *d = opendir(path);
+    char target;
+    int link = readlink(path, &target, 1) >= 0;
+    DIR *d = link ? NULL : opendir(path);
     struct dirent *entry;
+    if (link)
+        return unlink(path) ? mert_fail(e, "%s: cannot remove: %s", path, strerror(errno)) : 0;
     if (!d)
         return errno == ENOENT ? 0 : mert_fail(e, "%s: %s", path, strerror(errno));
     while ((entry = readdir(d)))
@@ -128,18 +126,21 @@ static int half_written(const char *name)
     return !strncmp(name, "checkpoint-", 11) || !strncmp(name, "model.", 6);
 }
 
+/* A run's own files: name[0..n). */
+static int is_a_file(const char *name, size_t n)
+{
+    size_t ending = sizeof pcm_ending - 1;
+    for (size_t i = 0; i < sizeof log_files / sizeof *log_files; i++)
+        if (strlen(log_files[i]) == n && !memcmp(name, log_files[i], n))
+            return 1;
+    return n > ending && !memcmp(name + n - ending, pcm_ending, ending);
+}
+
 /* Likewise of a single file: the name that it was to have and ".tmp-" with what makes it one of a kind. */
 static int half_a_file(const char *name)
 {
-    static const char ending[] = ".pcm.mts";
-    const char *tail = strstr(name, ".tmp-");
-    size_t n = tail ? (size_t)(tail - name) : 0;
-    if (!strcmp(name, "last.new"))
-        return 1;
-    for (size_t i = 0; tail && i < sizeof log_files / sizeof *log_files; i++)
-        if (strlen(log_files[i]) == n && !memcmp(name, log_files[i], n))
-            return 1;
-    return n > sizeof ending - 1 && !memcmp(tail - (sizeof ending - 1), ending, sizeof ending - 1);
+    const char *tail = strstr(name, half_ending);
+    return !strcmp(name, "last.new") || (tail && is_a_file(name, (size_t)(tail - name)));
 }
 
 static int remove_half(const char *save, const char *name, mert_error *e)
@@ -153,6 +154,83 @@ static int remove_half(const char *save, const char *name, mert_error *e)
     free(path);
     return bad;
 }
+
+/* ---- names, before the work ---- */
+
+static int wrong_kind(const char *path, unsigned mode, const char *wanted, mert_error *e)
+{
+    return mert_fail(e, "%s: is %s, where a run has %s: move it away, or name another --save", path,
+                     mert_file_kind(mode), wanted);
+}
+
+/* A folder of the run, or a link to one. */
+static int check_folder(const char *path, mert_error *e)
+{
+    struct stat s;
+    struct dirent *entry;
+    DIR *d;
+    int bad = 0;
+    if (lstat(path, &s))
+        return 0; /* gone meanwhile */
+    stat(path, &s); /* of a link that leads nowhere the link is what there is */
+    if (!S_ISDIR(s.st_mode))
+        return wrong_kind(path, s.st_mode, "a folder", e);
+    if (!(d = opendir(path)))
+        return mert_fail(e, "%s: %s", path, strerror(errno));
+    while (!bad && (entry = readdir(d)))
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
+            !fstatat(dirfd(d), entry->d_name, &s, 0) && !S_ISREG(s.st_mode)) {
+            char *inside = mert_path_join(path, entry->d_name);
+            bad = inside ? wrong_kind(inside, s.st_mode, "a regular file", e) : mert_fail(e, "out of memory");
+            free(inside);
+        }
+    closedir(d);
+    return bad;
+}
+
+/* A file of the run; a link to one is followed, also by what writes it. */
+static int check_file(const char *path, mert_error *e)
+{
+    struct stat s;
+    if (!stat(path, &s) && !S_ISREG(s.st_mode))
+        return wrong_kind(path, s.st_mode, "a regular file", e);
+    return mert_output_check(path, NULL, 0, e);
+}
+
+static int check_name(const char *save, const char *name, mert_error *e)
+{
+    struct stat s;
+    char *path = mert_path_join(save, name);
+    int bad = 0;
+    if (!path)
+        return mert_fail(e, "out of memory");
+    if (is_a_file(name, strlen(name)))
+        bad = check_file(path, e);
+    else if (checkpoint_number(name) >= 0 || !strcmp(name, "model") || (half_written(name) && !half_a_file(name)))
+        bad = check_folder(path, e);
+    else if (!strcmp(name, "last") && !lstat(path, &s) && !S_ISLNK(s.st_mode))
+        bad = wrong_kind(path, s.st_mode, "a link", e);
+    else if (!strcmp(name, "lock") && !lstat(path, &s) && !S_ISREG(s.st_mode)) /* a link, too: lock.h */
+        bad = wrong_kind(path, s.st_mode, "a regular file", e);
+    else if (half_a_file(name) && !lstat(path, &s) && S_ISDIR(s.st_mode)) /* others can be removed */
+        bad = wrong_kind(path, s.st_mode, "a temporary file", e);
+    free(path);
+    return bad;
+}
+
+int mert_state_check_names(const char *save, mert_error *e)
+{
+    DIR *d = opendir(save);
+    struct dirent *entry;
+    int bad = 0;
+    while (d && !bad && (entry = readdir(d)))
+        bad = check_name(save, entry->d_name, e);
+    if (d)
+        closedir(d);
+    return bad;
+}
+
+/* ---- cleaning up ---- */
 
 static int hours_old(const char *path, double hours)
 {
@@ -228,10 +306,8 @@ static int save_text(const char *dir, const char *name, const char *text, mert_e
 
 static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    int bad;
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
     if (!f)
         return NULL;
     fprintf(f,
@@ -242,11 +318,7 @@ static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
             s->data);
     mert_run_inputs_write(inputs, f);
     fputs("\n}\n", f);
-    bad = ferror(f);
-    if (!fclose(f) && !bad)
-        return text;
-    free(text);
-    return NULL;
+    return mert_memory_close(f, &m);
 }
 
 static int save_state(const char *dir, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
@@ -363,7 +435,7 @@ static int place_model(const char *save, const char *checkpoint, mert_error *e)
     if (!bad && !known)
         bad = mert_hashes_write(&own, fresh, e);
     if (!bad) {
-        sync_folder(fresh);
+        mert_sync_folder(fresh);
         bad = replace_folder(fresh, model, e);
     }
     free(model);
@@ -393,7 +465,7 @@ static int settle(const char *save, int64_t update, const mert_recipe *r, int by
     char *path = mert_state_path(save, update);
     int bad = !path ? mert_fail(e, "out of memory")
                     : place_model(save, path, e) || point_last(save, update, e) || prune(save, r, by_age, e);
-    sync_folder(save);
+    mert_sync_folder(save);
     free(path);
     return bad ? -1 : 0;
 }
@@ -417,9 +489,9 @@ int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs
           save_optimizer(half, &w->layout, moments, &h, e) || save_state(half, s, inputs, r, e) ||
           save_hashes(half, &h, e);
     if (!bad) {
-        sync_folder(half);
+        mert_sync_folder(half);
         bad = replace_folder(half, path, e);
-        sync_folder(save);
+        mert_sync_folder(save);
     } else
         remove_folder(half, NULL);
     free(half);

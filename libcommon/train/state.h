@@ -35,6 +35,11 @@ typedef struct mert_moment_source {
     const float *(*tensor)(void *arg, int which, const mert_parameter *p, mert_error *e);
     void *arg;
 } mert_moment_source;
+/* Before anything is opened there: whether what stands in SAVE under the names that a run writes (packed audio, recipe,
+ * logs, lock, checkpoints, model, last) can be what it has to be: a file, a folder of files, a link. A FIFO would be
+ * waited for; what a save or a clean-up could not replace would be found by the first of them, after hours. No SAVE:
+ * fine. */
+int mert_state_check_names(const char *save, mert_error *e);
 /* Writes checkpoint s->position.update; then SAVE/model and SAVE/last are its, what runs that died have left half
  * written goes, and so do the checkpoints that the recipe does not keep: one stays that is among the newest `keep`,
  * whose update is a multiple of keep_interval, or that was written in the last keep_hours (one dated in the future

@@ -1,13 +1,10 @@
 /* Beginning with somebody else's weights. */
 #include "libcommon/train/state.h"
 
+#include "libcommon/tensor/finite.h"
+
 #include <stdio.h>
 #include <string.h>
-
-static int same_shape(const mert_parameter *p, int ndim, const int64_t *shape)
-{
-    return p->ndim == ndim && !memcmp(p->shape, shape, (size_t)ndim * sizeof *shape);
-}
 
 static void print_shape(char to[96], const mert_parameter *p)
 {
@@ -22,7 +19,7 @@ static const mert_parameter *find_encoder(const mert_parameter *to, const mert_l
 {
     const mert_parameter *have = mert_layout_find(source, to->name);
     char is[96], wanted[96];
-    if (have && same_shape(to, have->ndim, have->shape))
+    if (have && mert_parameter_has_shape(to, have->ndim, have->shape))
         return have;
     print_shape(wanted, to);
     if (!have) {
@@ -83,9 +80,13 @@ int mert_state_init_check(const char *from, const mert_config *model, mert_error
 static int take_head(mert_weights *w, const mert_parameter *to, const mert_checkpoint *c, mert_error *e)
 {
     const mert_tensor *t = mert_weights_tensor(c, to->name);
-    if (!t || !same_shape(to, t->ndim, t->shape))
+    int64_t at;
+    if (!t || !mert_parameter_has_shape(to, t->ndim, t->shape))
         return 0;
-    return mert_tensor_read(t, w->values + to->offset, e) ? -1 : 1;
+    if (mert_tensor_read(t, w->values + to->offset, e))
+        return -1;
+    at = mert_not_finite(MTS_F32, w->values + to->offset, to->n);
+    return at >= 0 ? mert_fail(e, "tensor %s: value %lld is not a finite number", t->name, (long long)at) : 1;
 }
 
 static int take_encoder(mert_weights *w, const mert_parameter *to, const mert_weights *source, mert_error *e)
@@ -107,7 +108,8 @@ int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, 
     *names = 0;
     if (!c)
         return -1;
-    if (mert_weights_from(&source, c, 0, e) || check_architecture(&source.layout.config, &w->layout.config, e))
+    if (mert_weights_from(&source, c, 0, e) || mert_weights_check_finite(&source, c, 0, e) ||
+        check_architecture(&source.layout.config, &w->layout.config, e))
         one = -1;
     for (int i = 0; one >= 0 && i < w->layout.count; i++) {
         const mert_parameter *to = &w->layout.parameters[i];

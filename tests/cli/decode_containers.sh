@@ -41,6 +41,20 @@ last_page=$(LC_ALL=C grep -aobF OggS "$t/70000.ogg" | tail -n 1 | cut -d : -f 1)
 fails "a link cut off, and another behind it" "gap.ogg: fault at [01]\..* s: an Ogg stream without its last page at byte $last_page" "$t/gap.ogg"
 make_audio -f lavfi -i testsrc=s=64x64:r=10:d=1 -c:v libtheora "$t/silent.ogv"
 cat "$t/44100.ogg" "$t/silent.ogv" > "$t/silent.ogg"
+# Cut off in the second link's head, which FFmpeg then does not open: as a file, through a pipe, and with --salvage.
+pages=$(LC_ALL=C grep -aobF OggS "$t/b.opus" | cut -d : -f 1 | tr '\n' ' ')
+cut_links() {
+    for n in $pages $((${pages%% *} + 30)); do
+        [ "$n" -gt 0 ] || continue
+        { cat "$t/a.opus"; head -c "$n" "$t/b.opus"; } > "$t/cut_link.opus"
+        for from in "$t/cut_link.opus" /dev/stdin; do
+            mert-decode --rate 0 "$from" > "$t/x" 2> "$t/said" < "$t/cut_link.opus"
+            [ $? -eq 1 ] && [ "$(wc -l < "$t/said")" -eq 1 ] && grep -q 'fault at 1\.[0-9]* s: an Ogg .* at byte [0-9]*$' "$t/said" || { cat "$t/said"; return 1; }
+            mert-decode --rate 0 --salvage "$from" 2> "$t/said" < "$t/cut_link.opus" | zstd -dcq > "$t/x" && [ "$(wc -c < "$t/x")" -ge $((48000 * 4)) ] || return
+        done
+    done
+}
+check "a link cut off at any of its pages, or in its first" cut_links
 fails "a link without audio" 'silent.ogg: fault at 1.000 s: link 2 of an Ogg chain: no audio stream in it' "$t/silent.ogg"
 make_audio -f lavfi -i testsrc=s=64x64:r=10:d=1 -i "$t/44100.wav" -c:v libtheora -c:a libvorbis "$t/film.ogv"
 check "beside pictures" counts "$t/film.ogv" 44100

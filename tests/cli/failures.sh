@@ -37,6 +37,21 @@ fewer() { share 39% 'none.wav no.wav'; [ $? -eq 1 ]; }
 check two_fifths_are_more_than_less fewer
 passed_on() { share 100% 'none.wav no.wav' && mert-cqt -q --max-failed 40% ../share.mts > ../x.mts && ! mert-cqt -q --max-failed 39% ../share.mts > ../x.mts; }
 check what_failed_before_counts passed_on
+counts() { for n in 0 4 5.0 0% .5% 99.9% 100% 100.0%; do share "$n" '' || { echo "$n"; return 1; }; done; }
+check counts_and_shares counts
+no_counts() {
+    for n in '' % -1 5.5 1e3 0x5 nan% inf% ' 5' '5 %' 1.2.3% 5%% 99999999999999999; do
+        share "$n" ''; [ $? -eq 2 ] && grep -q "^mert-decode: --max-failed: '$n' is neither a count nor a percentage" ../said || { echo "$n"; cat ../said; return 1; }
+    done
+}
+check neither_counts_nor_shares no_counts
+more_than_all() {
+    for program in decode encode cqt mel kmeans\ train rvq\ train tensor\ ls train probe manifest; do
+        # shellcheck disable=SC2086
+        for n in 101% 100.01%; do mert-$program --max-failed $n > ../x 2> ../said < /dev/null; [ $? -eq 2 ] && grep -q -- "--max-failed: $n are more than all" ../said || { echo "$program"; return 1; }; done
+    done
+}
+check a_share_of_more_than_all more_than_all
 none_wrong() { mert-decode -q --max-failed 0% 0000.wav > ../x.mts; }
 check none_of_none none_wrong
 

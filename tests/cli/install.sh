@@ -28,6 +28,20 @@ check recipes_are_known_by_name knows "$dest/usr/bin"
 moved() { mv "$dest/usr" "$dest/moved" && knows "$dest/moved/bin" && mv "$dest/moved" "$dest/usr"; }
 check recipes_are_known_where_it_was_moved_to moved
 
+# The stream library, for a program outside the tree: pkg-config says how.
+example() {
+    alone=$TEST_TMP/alone
+    run_make DESTDIR='' PREFIX="$alone" install || return
+    export PKG_CONFIG_PATH="$alone/lib/pkgconfig"
+    [ "$(pkg-config --modversion mts)" = "$(sed -n 's/^VERSION = //p' config.mk)" ] || { echo "another version"; return 1; }
+    sanitized=$(grep -q asan_init "$OUT/libmts.a" && echo "-fsanitize=address,undefined")
+    # shellcheck disable=SC2046 # flags
+    (cd "$TEST_TMP" && ${CC:-cc} $sanitized -o gain "$alone/share/mert/stream/gain.c" $(pkg-config --cflags --libs mts)) || return
+    "$TEST_TMP/gain" 2 < formats/stream/valid/pcm.mts | "$OUT/bin/mert-tensor" check -q && test -f "$alone/share/mert/stream/SPECIFICATION.md" &&
+        run_make DESTDIR='' PREFIX="$alone" uninstall && [ ! -e "$alone" ]
+}
+check the_stream_library_by_pkg_config example
+
 check install_again run_make install
 check uninstall run_make uninstall
 nothing() { [ ! -e "$dest/usr" ] || { find "$dest"; return 1; }; }
@@ -56,6 +70,39 @@ check install_with_a_blank odd install
 check recipes_beside_a_blank knows "$dest/opt/a user's mert/bin"
 check uninstall_with_a_blank odd uninstall
 check blanks_leave_nothing piped "[ ! -e '$dest/opt' ]"
+
+# Other odd names: all of it works, and goes again; a foreign file stays. Relative ones are of the working directory, which is the tree.
+there_and_back() { # WHERE-THE-PROGRAMS-COME-TO-BE MAKE-WORD...
+    bin=$1; shift
+    put() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -o all OUT="$OUT" TOOLS="mert-train mert-tensor" "$@"; }
+    put install "$@" && knows "$bin" && echo mine > "$bin/mine" && put uninstall "$@" || return
+    rest=$(find -H "${bin%/bin}" ! -type d)
+    [ "$rest" = "$bin/mine" ] || { echo "$rest"; return 1; }
+    rm -r "$bin"
+}
+o=$TEST_TMP/odd; mkdir -p "$o/real"; ln -s real "$o/link"
+shell='a $b `c` "d" ;e &f #g %h *'
+in_make() { printf %s "$1" | sed 's/[$]/&&/g'; } # as a word of make's command line is to be written
+check "what a shell would take apart" there_and_back "$o/$shell/usr/$shell/bin" "DESTDIR=$o/$(in_make "$shell")" "PREFIX=/usr/$(in_make "$shell")"
+check "slashes at the end" there_and_back "$o/slashes/usr/bin" DESTDIR="$o/slashes//" PREFIX=/usr/
+check "the root below a DESTDIR" there_and_back "$o/root/bin" DESTDIR="$o/root" PREFIX=/
+check "a PREFIX of nothing" there_and_back "$o/none/bin" DESTDIR="$o/none" PREFIX=
+check "a PREFIX behind a link" there_and_back "$o/link/bin" DESTDIR= PREFIX="$o/link"
+relative=$(realpath -s --relative-to=. "$o")
+check "a relative PREFIX" there_and_back "$o/rel/bin" DESTDIR= PREFIX="$relative/rel"
+check "a relative DESTDIR" there_and_back "$o/dest/usr/bin" DESTDIR="$relative/dest" PREFIX=/usr
+dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
+top=$PWD
+dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree")" = formats ] || { find "$o/tree"; return 1; }; }
+check "a dash in front" dashes
+refused() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -o all OUT="$OUT" "$@" 2> "$TEST_TMP/said"; rc=$?; grep -v '^make' "$TEST_TMP/said" >&2; return $rc; }
+check_fails "a relative PREFIX below a DESTDIR" 2 '^install: BINDIR=usr/bin: below a DESTDIR it begins with a slash$' refused install DESTDIR="$o/sub" PREFIX=usr
+check_fails "nor is it looked for" 2 '^uninstall: BINDIR=usr/bin: below a DESTDIR' refused uninstall DESTDIR="$o/sub" PREFIX=usr
+mkdir -p "$o/far/away/bin"; ln -s far/away/bin "$o/bin"
+check_fails "a link away from the data" 2 "^install: LIBDIR=$o/lib/mert: programs in $o/bin, which a link leads to, would look for it in $o/far/away/lib/mert: name BINDIR" \
+    refused install DESTDIR= PREFIX="$o"
+none_made() { [ -z "$(ls -A "$o/far/away/bin")" ] && [ ! -e "$o/sub" ] && [ ! -e "$o/subusr" ] && [ ! -e "$o/lib" ]; }
+check "and nothing was made" none_made
 
 # Other folders than programs know by themselves: compiled in, as the way from BINDIR. A build of its own, of what is needed.
 if [ -z "${MERT_SANITIZED:-}" ]; then

@@ -85,6 +85,9 @@ head -c 30000 "$t/two.mts" > "$t/cut.mts"
 check_fails "a stream that stops is an error" 1 'cut.mts' sh -c "mert-kmeans assign -m $t/a.safetensors --labels $t/cut.km $t/cut.mts > $t/out.mts"
 no_half_files() { [ ! -e "$t/cut.km" ] && [ ! -e "$t/cut.km.meta" ] && ! ls "$t" | grep 'cut.km'; }
 check "and leaves no label files" no_half_files
+check_fails "an item that comes twice is not counted twice" 1 'came before: the inputs must not hold an item twice' mert-kmeans train -k 3 --seed 5 -o "$t/twice.safetensors" "$t/one.mts" "$t/one.mts"
+once() { mert-kmeans train -k 3 --seed 5 -o "$t/once.safetensors" "$t/one.mts" && mert-kmeans train -q --max-failed 50% -k 3 --seed 5 -o "$t/twice.safetensors" "$t/one.mts" "$t/one.mts" 2> "$t/log" && cmp "$t/once.safetensors" "$t/twice.safetensors"; }
+check "what stays is the sample of the items alone" once
 check_fails "nor a model" 1 'cut.mts' mert-kmeans train -k 3 -o "$t/cut.safetensors" "$t/cut.mts"
 check "(none)" [ ! -e "$t/cut.safetensors" ]
 

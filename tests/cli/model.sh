@@ -152,6 +152,24 @@ cp "$m/model.safetensors" "$t/nan.safetensors"
 poke "$t/nan.safetensors" "$(($(wc -c < "$t/nan.safetensors") - 4))" '\000\000\300\177'
 check_fails "a value that is no number" 1 'nan.safetensors: .*: value [0-9]* is -?nan' \
     mert-model verify "$t/nan.safetensors"
+for to in hf fairseq native packed; do
+    check_fails "nor is it written as $to" 1 'nan.safetensors: tensor .*: value [0-9]* is -?nan' mert-model convert --to $to -m "$t/nan.safetensors" -o "$t/nan.$to"
+done
+nothing_written() { ! ls -d "$t"/nan.hf "$t"/nan.fairseq "$t"/nan.native "$t"/nan.packed 2> /dev/null; }
+check "and nothing is" nothing_written
+no_direction() { # the positional convolution's, which weight norm divides by its length
+    cp "$m/model.safetensors" "$t/flat.safetensors"
+    size=$(od -A n -t u8 -N 8 "$m/model.safetensors" | tr -d ' ')
+    range=$(head -c "$((8 + size))" "$m/model.safetensors" | grep -ao 'pos_conv_embed.conv.weight_v"[^]]*][^]]*]' | sed 's/.*[[]\(.*\), \(.*\)[]]/\1 \2/')
+    head -c "$((${range#* } - ${range% *}))" /dev/zero | dd of="$t/flat.safetensors" bs=1024 seek="$((8 + size + ${range% *}))" oflag=seek_bytes conv=notrunc 2> "$t/dd"
+}
+no_direction
+for to in hf packed; do
+    check_fails "a direction of zeros is not converted to $to" 1 'flat.safetensors: tensor [a-z_.0-9]*: all weights of tap 0 are zero' \
+        mert-model convert --to $to -m "$t/flat.safetensors" -o "$t/flat.$to"
+done
+check_fails "nor computed with" 1 'flat.safetensors: tensor [a-z_.0-9]*: all weights of tap 0 are zero' \
+    sh -c "mert-tensor from-npy --kind pcm --rate 24000 $m/audio.npy | mert-encode -m $t/flat.safetensors > $t/flat.mts"
 head -c 400000 "$m/pytorch_model.bin" > "$t/cut.bin"
 check_fails "a truncated torch zip" 1 'cut.bin: a zip file without its directory' mert-model verify "$t/cut.bin"
 head -c 400000 "$m/pytorch_model_legacy.bin" > "$t/cut.pt"
@@ -164,7 +182,7 @@ check_fails "a pickle that asks to run something" 1 'attack.pt: offset 2: asks t
     mert-model info "$t/attack.pt"
 untouched() { [ ! -e "$t/owned" ]; }
 check "and nothing ran" untouched
-full() { mert-model info "$m" > /dev/full 2> "$t/err"; [ $? -eq 1 ] && grep -q 'cannot write' "$t/err"; }
+full() { mert-model info "$m" > /dev/full 2> "$t/err"; [ $? -eq 1 ] && grep -qx 'mert-model: cannot write to standard output: No space left on device' "$t/err"; }
 check "a full disk behind info" full
 
 # ---- known answers ----

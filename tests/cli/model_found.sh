@@ -91,8 +91,9 @@ codec() { # NAME PATTERN CONFIG-EDIT [PREPROCESSOR]
     [ -z "${4:-}" ] || printf '%s' "$4" > "$t/codec/preprocessor_config.json"
     pcm > "$t/pcm.mts"; check_fails "$1" 1 "$2" sh -c "mert-rvq encode -m $t/codec $t/pcm.mts > $t/out.mts"
 }
-codec "codes of chunks" 'config.json: chunk_length_s is 0.2: codes of chunks' 's/{/{"chunk_length_s": 0.2, "overlap": 0.01,/'
-codec "chunks that the audio is padded to" 'preprocessor_config.json: chunk_length_s is 1' '' '{"chunk_length_s": 1.0, "sampling_rate": 24000}'
+codec "codes of chunks" 'config.json: chunk_length_s is 0.2: this model codes a file in chunks, each by itself, which is not done here; null makes codes of whole files, which are other codes' 's/{/{"chunk_length_s": 0.2, "overlap": 0.01,/'
+codec "chunks that the audio is padded to" 'preprocessor_config.json: chunk_length_s is 1: this model has audio padded to whole chunks, which is not done here' '' '{"chunk_length_s": 1.0, "sampling_rate": 24000}'
+codec "a chunk of no length" 'config.json: chunk_length_s is no number' 's/{/{"chunk_length_s": "1",/'
 codec "stereo audio" 'preprocessor_config.json: feature_size is 2' '' '{"feature_size": 2, "sampling_rate": 24000}'
 
 # ---- one bit ----

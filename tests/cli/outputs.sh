@@ -56,6 +56,22 @@ check_fails too_large 1 'km: cannot write: File too large' piped "ulimit -f 1; m
 empty() { [ -z "$(ls -A "$t/small")" ]; }
 check too_large_leaves_nothing empty
 
+# What is printed, and the reason why it is not.
+unprinted() { check_fails "$1 onto a full disk" 1 '^mert-[a-z]*: cannot write to standard output: No space left on device$' piped "$1 > /dev/full"; }
+if : 2> /dev/null > /dev/full; then
+    mert-model init -q --recipe tiny -o "$t/model"
+    for command in '--help' '--version'; do unprinted "mert-cqt $command"; done
+    unprinted "mert-train --print-recipe"
+    unprinted "mert-train --print-recipe --recipe tiny"
+    unprinted "mert-model info $t/model"
+    unprinted "mert-model verify $t/model"
+    for command in ls stat; do unprinted "mert-tensor $command $t/features.mts"; done
+    unprinted "mert-tensor cmp $t/features.mts $t/features.mts"
+    unprinted "mert-kmeans --help"
+else
+    skip printed_onto_a_full_disk "no device /dev/full here"
+fi
+
 # ---- signals: a writer of labels waits with its file half written, and ends as the signal says ----
 mkfifo "$t/in"
 # what runs in the background ignores SIGINT and SIGQUIT otherwise

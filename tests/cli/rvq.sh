@@ -23,6 +23,16 @@ same_bytes() { cmp "$t/encodec.th.codes.mts" "$t/model.safetensors.codes.mts" &&
 check "every container gives the same bytes" same_bytes
 m=$g/model.safetensors
 
+no_direction() { # of the first convolution, which weight norm divides by its length
+    cp "$m" "$t/flat.safetensors"
+    size=$(od -A n -t u8 -N 8 "$m" | tr -d ' ')
+    range=$(head -c "$((8 + size))" "$m" | grep -ao 'encoder.layers.0.conv.weight_v"[^]]*][^]]*]' | sed 's/.*[[]\(.*\), *\(.*\)[]]/\1 \2/')
+    head -c "$((${range#* } - ${range% *}))" /dev/zero | dd of="$t/flat.safetensors" bs=1024 seek="$((8 + size + ${range% *}))" oflag=seek_bytes conv=notrunc 2> "$t/dd"
+}
+no_direction; cp "$g/config.json" "$t/config.json"
+check_fails "a direction of zeros" 1 'flat.safetensors: tensor encoder.layers.0.conv.weight_v: row 0 of [0-9]* is all zero' \
+    sh -c "mert-rvq encode -m $t/flat.safetensors $t/music.mts > $t/flat.mts"
+
 # Three items of different length, the shortest of three samples, in one stream; then one by one, by other numbers of threads.
 head -c 12 < "$g/audio.npy" | npy '3,' > "$t/tiny.npy"
 tail -c 40000 "$g/audio.npy" | npy '10000,' > "$t/part.npy"
@@ -139,6 +149,7 @@ refused "features of another width" '10 values.*this codebook is for 12' "mert-r
 mert-rvq encode -m "$m" "$t/music.mts" > "$t/odd.mts"
 refused "codes of another model" 'codes are of model [0-9a-f]*, this model is [0-9a-f]*' "mert-rvq decode -m $t/own.safetensors"
 features "$golden/kmeans/centroids.npy" > "$t/odd.mts"
+check_fails "an item that comes twice is not counted twice" 1 'came before: the inputs must not hold an item twice' mert-rvq train -q --codebooks 2 --classes 8 -o "$t/n.safetensors" "$t/features.mts" "$t/features.mts"
 refused "more classes than frames" '64 classes need at least as many frames, but 40 came in' "mert-rvq train --codebooks 2 --classes 64 -o $t/n.safetensors"
 refused "a k-means codebook" 'of kind kmeans' "mert-kmeans train -k 3 -q -o $t/km.safetensors $t/odd.mts && mert-rvq encode -m $t/km.safetensors"
 

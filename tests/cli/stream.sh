@@ -6,6 +6,8 @@ piped() { sh -c "$*"; }
 
 # ---- the filter in the manual page compiles against the one header and the one library, and does what it says ----
 sed -n '/^\.\\" gain.c begins/,/^\.\\" gain.c ends/p' man/mert-stream.5 | sed '/^\./d; s/\\e/\\/g' > "$t/gain.c"
+is_the_file() { diff "$t/gain.c" formats/stream/example/gain.c; }
+check manual_filter_is_the_example is_the_file
 build_filter() { ${CC:-cc} ${CFLAGS:-} -std=c11 -Wall -Wextra -Werror -I formats/stream -o "$t/gain" "$t/gain.c" "$OUT/libmts.a" -lzstd; }
 is() { printf '%s\n' "$1" > "$t/expected"; shift; "$@" > "$t/is" && diff "$t/expected" "$t/is"; }
 cp formats/stream/mts.h "$t/alone.c"

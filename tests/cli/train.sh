@@ -68,6 +68,18 @@ counted() { failed_rows; [ $? -eq 1 ] && [ -d some/model ] && grep -q '1 rows le
 check "a row that failed before is left out, said, and counts" counted
 rm -rf some
 check "and --max-failed allows it" failed_rows --max-failed 1
+rm -rf some
+moved() { # a row damaged into another valid one, its labels' .meta of a version that knew no manifest
+    failed_rows --max-failed 1; rm -rf some; cp train.q_* holes/; sed -i s/^s2.wav/s2.wbv/ holes/train.tsv
+    mert-train -q --recipe micro --manifest holes/train.tsv --labels 'holes/train.q_%d' --pcm holes/train.mts --save some --set max_update=1 "$@" 2> said
+}
+wrong_row='s2.wbv: is in the manifest, but not in holes/train.mts (holes/train.tsv): if the manifest is right, make that anew from it; --max-failed N trains without such rows'
+named() { moved "$@"; [ $? -eq 1 ] && [ -d some/model ] && grep -qxF "mert-train: $wrong_row" said && [ "$(wc -l < said)" -eq 1 ] || { cat said; return 1; }; }
+check "a row that the packed audio knows nothing of is named" named
+check "by one of two processes" named --processes 2
+fast() { moved --fail-fast; [ $? -eq 1 ] && [ ! -d some/model ] && grep -qxF "mert-train: $wrong_row" said; }
+check "and ends the run at once where that is wanted" fast
+check "and --max-failed allows it, too" moved --max-failed 1
 
 # ---- what it refuses, in one line ----
 

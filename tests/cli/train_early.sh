@@ -69,5 +69,5 @@ check_fails "a sound file in the place of packed audio" 1 'audio/s0.wav: .*audio
 mert-mel -q train.mts > mel.mts
 check_fails "a stream of something else" 1 'mel.mts: s0.wav: a record of kind .*: audio goes through mert-decode' bad --pcm mel.mts
 check "a record twice" sh -c '(cd audio && mert-decode -q s0.wav) > again.mts && cat train.mts again.mts > twice.mts'
-check_fails "a record twice in packed audio" 1 'twice.mts: s0.wav: a second time' bad --pcm twice.mts
-check_fails "a record twice, in two files" 1 'again.mts: s0.wav: a second time' bad --pcm train.mts --pcm again.mts
+check_fails "a record twice in packed audio" 1 'twice.mts: s0.wav: a second time, after twice.mts$' bad --pcm twice.mts
+check_fails "a record twice, in two files" 1 'again.mts: s0.wav: a second time, after train.mts$' bad --pcm train.mts --pcm again.mts

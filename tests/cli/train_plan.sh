@@ -113,6 +113,11 @@ check_fails "a reference that is none" 1 'micro: line 1: not the log of a traini
 check_fails "a run that is none" 1 'nowhere/log.tsv: No such file' mert-train --compare run/log.tsv --save nowhere
 check_fails "of which run?" 2 'compare needs' mert-train --compare run/log.tsv
 check_fails "labels of another number" 1 'no column ce_1' sh -c "mert-train -q --recipe micro --manifest train.tsv --labels train.q_0 --pcm train.mts --save one --set max_update=2 && mert-train --compare run/log.tsv --save one"
+if : 2> /dev/null > /dev/full; then
+    for what in "--compare run/log.tsv --save run" "--plan --recipe micro --manifest train.tsv --labels train.q_%d --pcm train.mts"; do
+        check_fails "${what%% *} onto a full disk" 1 '^mert-train: cannot write to standard output: No space left on device$' sh -c "mert-train -q $what > /dev/full"
+    done
+fi
 
 # ---- the package's own ----
 

@@ -2,6 +2,8 @@
 #include "libcommon/audio/container/flac.h"
 #include "libcommon/audio/container/mp3.h"
 #include "libcommon/audio/container/ogg.h"
+#include "libcommon/audio/container/pipe.h"
+#include "libcommon/audio/container/riff.h"
 #include "tests/test.h"
 
 enum { ROOM = 1 << 16, FRAME = 960, PRE_SKIP = 312 };
@@ -131,6 +133,14 @@ TEST(the_first_granule_is_the_start)
     CHECK(!read_ogg() && is(0, PRE_SKIP, 4 * FRAME - 60 - PRE_SKIP));
 }
 
+TEST(a_granule_far_in_front_of_zero)
+{
+    begin();
+    put_audio(7, 0, INT64_MIN, 2); /* all of the page is dropped */
+    put_audio(7, 4, 2 * FRAME - 60, 2);
+    CHECK(!read_ogg() && ogg.fault_at == -1 && is(0, PRE_SKIP + 2 * FRAME, 2 * FRAME - 60 - PRE_SKIP));
+}
+
 TEST(links_of_a_chain)
 {
     int64_t second;
@@ -256,6 +266,49 @@ TEST(free_format)
     CHECK(!mert_mp3_is_free_format(write_file()));
 }
 
+/* The frames that the header counts, as a file and as a pipe; -2: not the same. */
+static int64_t frames_of_wav(int how)
+{
+    AVCodecParameters *p = avcodec_parameters_alloc(), *q = avcodec_parameters_alloc();
+    const char *path = write_file();
+    AVIOContext *pipe = mert_pipe_open(path, &e);
+    int64_t n, piped;
+    int same = p && q && pipe && mert_wav_settle(path, NULL, p, &n, &e) == how &&
+               mert_wav_settle(NULL, pipe, q, &piped, &e) == how && n == piped;
+    mert_pipe_close(&pipe);
+    avcodec_parameters_free(&p);
+    avcodec_parameters_free(&q);
+    return same ? n : -2;
+}
+
+static void put_little(uint64_t x, int n)
+{
+    for (; n-- > 0; x >>= 8)
+        file[size++] = (unsigned char)x;
+}
+
+static void put_format(void)
+{
+    put_little(1, 2), put_little(1, 2), put_little(8000, 4), put_little(16000, 4), put_little(2, 2), put_little(16, 2);
+}
+
+TEST(frames_of_wav_and_w64)
+{
+    size = 0;
+    put("RIFF\0\0\0\0WAVEfmt \20\0\0", 20);
+    put_format();
+    CHECK(frames_of_wav(1) == -1); /* no samples: nothing is counted, which is not the same as none */
+    put("data", 4), put_little(6, 4), put("......", 6);
+    CHECK(frames_of_wav(1) == 3);
+    size = 0;
+    put("riff............................................", 40);
+    put("fmt ............", 16), put_little(UINT64_C(1) << 33 | 40, 8), put_format(); /* beyond the end of the file */
+    put("data............", 16), put_little(30, 8), put("......", 6);
+    CHECK(frames_of_wav(1) == -1);
+    memset(file + 40 + 20, 0, 4); /* the size's upper half */
+    CHECK(frames_of_wav(1) == 3);
+}
+
 TEST(bits_of_flac)
 {
     size = 0;
@@ -311,6 +364,7 @@ int main(void)
     RUN(the_last_granule_is_the_end);
     RUN(one_page_is_cut_at_its_end);
     RUN(the_first_granule_is_the_start);
+    RUN(a_granule_far_in_front_of_zero);
     RUN(links_of_a_chain);
     RUN(a_link_without_its_last_page_is_a_fault);
     RUN(a_stream_beside_the_audio);
@@ -318,6 +372,7 @@ int main(void)
     RUN(an_mp3_between_other_bytes);
     RUN(an_mp3_that_tells_nothing);
     RUN(free_format);
+    RUN(frames_of_wav_and_w64);
     RUN(bits_of_flac);
     RUN(damage_ends_every_walk);
     mert_ogg_free(&ogg);

@@ -1,6 +1,7 @@
 /* Files on their way (formats/file.h): what becomes of what is there already. */
 #define _GNU_SOURCE
 #include "formats/file.h"
+#include "formats/memory.h"
 #include "tests/test.h"
 
 #include <dirent.h>
@@ -106,7 +107,9 @@ TEST(links_stay_and_what_they_lead_to_is_replaced)
     CHECK(!symlink("round", in(d, "about")) && !symlink("about", in(d, "round")));
     CHECK(put(in(d, "round"), "x") && says("round: cannot create: Too many levels of symbolic links"));
     CHECK(!symlink("nowhere/x", in(d, "lost")));
-    CHECK(put(in(d, "lost"), "x") && says("lost: cannot create: No such file"));
+    CHECK(put(in(d, "lost"), "x") && says("lost: cannot create: it is a link to "));
+    CHECK(strstr(err.text, "/nowhere/x: No such file or directory"));
+    CHECK(mert_output_check(in(d, "lost"), NULL, 0, &err) && says("lost: cannot create: it is a link to "));
 }
 
 /* Another process reads it: what it read is its standard output, a file. */
@@ -185,9 +188,25 @@ TEST(what_can_hold_no_file_is_refused)
     CHECK(put("", "x") && says("empty name"));
     CHECK(put(in(d, "none/x"), "x") && says("none/x: cannot create: No such file"));
     CHECK(!put(in(d, "file"), "1") && put(in(d, "file/x"), "x") && says("file/x: cannot create: Not a directory"));
-    CHECK(mert_make_directory(in(d, "file"), &err) && says("cannot make the folder"));
+    CHECK(mert_file_regular("s", &err) && says("s: No such file"));
+    CHECK(mert_file_regular(in(d, "s"), &err) && says("s: is a socket, not a regular file"));
     close(s);
     close(here);
+}
+
+TEST(folders_are_made_and_what_is_in_the_way_is_named)
+{
+    const char *d = fresh("folders");
+    CHECK(!mert_make_directory(in(d, "a/b//c/"), &err) && mert_path_is_directory(in(d, "a/b/c")));
+    CHECK(!mert_make_directory(in(d, "a/b/./../b"), &err) && !symlink("a", in(d, "link")));
+    CHECK(!mert_make_directory(in(d, "link"), &err) && !mert_make_directory(in(d, "link/new"), &err));
+    CHECK(mert_path_is_directory(in(d, "a/new")) && !put(in(d, "file"), "1") && !mkfifo(in(d, "fifo"), 0666));
+    CHECK(mert_make_directory(in(d, "file"), &err) && says("/file is a regular file"));
+    CHECK(mert_make_directory(in(d, "fifo/x"), &err) && says("/fifo is a FIFO"));
+    CHECK(!symlink("no/where", in(d, "lost")) && mert_make_directory(in(d, "lost"), &err));
+    CHECK(says("lost: cannot make the folder: ") && says("/lost is a link to no/where: No such file"));
+    CHECK(mert_make_directory(in(d, "lost/x/y"), &err) && says("/lost is a link to no/where: No such file"));
+    CHECK(mert_make_directory("", &err) && says("cannot make the folder: No such file"));
 }
 
 TEST(two_outputs_of_one_name_are_refused)
@@ -276,8 +295,26 @@ TEST(a_folder_and_a_file_that_may_not_be_written)
     CHECK(!chmod(d, 0777) && holds(in(d, "x"), "old") && entries(d) == 1);
 }
 
+TEST(a_stream_into_memory)
+{
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
+    char *text;
+    CHECK(f);
+    for (int i = 0; i < 20000; i++)
+        CHECK(fprintf(f, "%05d\n", i) == 6);
+    text = mert_memory_close(f, &m);
+    CHECK(text && m.size == 120000 && strlen(text) == m.size && !strncmp(text + 6 * 12345, "12345\n12346", 11));
+    free(text);
+    text = mert_memory_close(mert_memory_open(&m), &m);
+    CHECK(text && !*text && !m.size);
+    free(text);
+    CHECK(!mert_memory_close(NULL, &m)); /* as after an open that failed */
+}
+
 int main(void)
 {
+    RUN(a_stream_into_memory);
     RUN(a_file_appears_whole_and_alone);
     RUN(the_mode_of_what_is_replaced_stays);
     RUN(links_stay_and_what_they_lead_to_is_replaced);
@@ -285,6 +322,7 @@ int main(void)
     RUN(a_device_is_written_into);
     RUN(standard_output_by_name_keeps_what_was_there);
     RUN(what_can_hold_no_file_is_refused);
+    RUN(folders_are_made_and_what_is_in_the_way_is_named);
     RUN(two_outputs_of_one_name_are_refused);
     RUN(an_input_is_not_replaced);
     RUN(names_that_are_taken_are_let_be);

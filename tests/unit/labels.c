@@ -326,7 +326,6 @@ TEST(a_damaged_file_is_found)
     CHECK(!open_with_meta("1 2\n3\n", "classes=4\nrows=2\nhash=0000000000000000\n"));
     put_file(test_tmp("none.km"), "1 2\n3");
     CHECK(!mert_labels_open(&l, test_tmp("none.km"), &err) && l.cut && l.rows == 2);
-    CHECK(mert_labels_hash(&l) == mts_xxh64("1 2\n3", 5, 0));
     mert_labels_close(&l);
 }
 

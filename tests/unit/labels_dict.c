@@ -82,7 +82,7 @@ TEST(what_fairseq_would_not_read_is_refused)
     CHECK(!reads(&d, "0 1\n\n1 1\n") && says("dict.d.txt:2: '' is not"));
     CHECK(!reads(&d, "0 x\n") && says("dict.d.txt:1: '0 x' is not"));
     CHECK(!reads(&d, "0 -1\n") && says("dict.d.txt:1: '0 -1' is not"));
-    CHECK(!reads(&d, " 1\n") && says("dict.d.txt:1: the class '' is no word"));
+    CHECK(!reads(&d, " 1\n") && says("dict.d.txt:1: '1' is not '<class> <count>'"));
     CHECK(!reads(&d, "a b 1\n") && says("dict.d.txt:1: the class 'a b' is more than one word"));
     CHECK(!reads(&d, "0 1\n1 1\nx 2\n1 4\n") && says("dict.d.txt:4: the class '1' stands in line 2 already"));
     CHECK(!reads(&d, "0 1\n<unk> 1\n") && says("dict.d.txt:2: <unk> is fairseq's own"));

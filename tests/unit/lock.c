@@ -1,10 +1,12 @@
 /* A lock file: who has it, who has lost it, and what a child of its owner may do. */
+#define _GNU_SOURCE
 #include "formats/lock.h"
 
 #include "formats/file.h"
 #include "tests/test.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,6 +130,31 @@ TEST(a_folder_that_is_not_there)
         CHECK(!takers[i](test_tmp("nowhere/lock"), &e) && strstr(e.text, "nowhere/lock: cannot lock: No such file"));
 }
 
+/* Neither opened, which a FIFO would never come back from, nor touched; what a link leads to is somebody's file. */
+TEST(what_is_no_file_is_no_lock)
+{
+    static const char *const kinds[] = {"a FIFO", "a folder", "a link", "a socket", "a device"};
+    const char *path = test_tmp("lock");
+    struct stat before, after;
+    put("far", "process 1 on elsewhere.example started 5\n");
+    for (int k = 0; k < 5; k++) {
+        mode_t mode[] = {S_IFIFO, 0, 0, S_IFSOCK, S_IFCHR};
+        if (k == 1)
+            CHECK(!mkdir(path, 0777));
+        else if (k == 2)
+            CHECK(!symlink("far", path));
+        else if (mknod(path, mode[k] | 0666, 1 << 8 | 3)) /* devices are not for everybody */
+            continue;
+        CHECK(!lstat(path, &before));
+        for (int i = 0; i < 2; i++) {
+            CHECK(!takers[i](path, &e) && strstr(e.text, "lock: is ") && strstr(e.text, kinds[k]));
+            CHECK(strstr(e.text, ", not a regular file, which a lock must be"));
+        }
+        CHECK(!lstat(path, &after) && before.st_ino == after.st_ino && before.st_mode == after.st_mode && !remove(path));
+    }
+    CHECK(!access(test_tmp("far"), F_OK));
+}
+
 int main(void)
 {
     RUN(one_at_a_time_and_the_other_is_named);
@@ -136,5 +163,6 @@ int main(void)
     RUN(by_name_another_machine_is_believed);
     RUN(by_name_a_number_that_another_process_has_now_is_nobody);
     RUN(a_folder_that_is_not_there);
+    RUN(what_is_no_file_is_no_lock);
     return test_done();
 }

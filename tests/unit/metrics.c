@@ -133,6 +133,41 @@ TEST(a_resumed_run_writes_what_comes_after)
     }
 }
 
+/* One wrong byte at the first place of `at` in a file; what was there, or -1. */
+static int spoil(const char *name, const char *at, int byte)
+{
+    char *text = read_file(name), *place = text ? strstr(text, at) : NULL;
+    FILE *f = place ? fopen(test_tmp(name), "r+") : NULL;
+    int was = f && !fseek(f, place - text, SEEK_SET) ? *place : -1;
+    if (!f || fputc(byte, f) != byte || fclose(f))
+        was = -1;
+    free(text);
+    return was;
+}
+
+/* A row that is none is not left out in silence, and what stands behind a zero byte is not lost. */
+TEST(a_damaged_row_is_named)
+{
+    static const struct { const char *name, *at; int byte; } damage[] = {
+        {"log.tsv", "\n2\t", '|'}, {"log.tsv", "\n3", 0}, {"valid.tsv", "\n3", 'x'}, {"valid.tsv", "\n4\t", '\t'},
+        {"log.jsonl", "\"update\":2", '!'}, {"log.jsonl", "}\n", 0}, {"log.jsonl", "\n", 0}};
+    for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
+        mert_metrics j;
+        char *before, *after, where[64];
+        snprintf(where, sizeof where, "%s:", damage[i].name);
+        CHECK(!write_both(0, 5) && spoil(damage[i].name, damage[i].at, damage[i].byte) >= 0);
+        before = strdup(line_of(damage[i].name, 4));
+        CHECK(mert_metrics_open(&j, test_tmp(""), K, 5, &e) == -1);
+        CHECK(strstr(e.text, where) && strstr(e.text, "no row of a run"));
+        after = strdup(line_of(damage[i].name, 4));
+        CHECK(before && after && is(after, before));
+        free(before);
+        free(after);
+        CHECK(!remove(test_tmp(damage[i].name)) && !mert_metrics_open(&j, test_tmp(""), K, 5, &e));
+        CHECK(!mert_metrics_close(&j, &e));
+    }
+}
+
 TEST(a_log_of_other_columns_is_left_alone)
 {
     mert_metrics j;
@@ -161,6 +196,7 @@ int main(void)
     RUN(rows_say_what_happened);
     RUN(lines_of_json_hold_the_same);
     RUN(a_resumed_run_writes_what_comes_after);
+    RUN(a_damaged_row_is_named);
     RUN(a_log_of_other_columns_is_left_alone);
     RUN(a_log_that_cannot_be_read_is_not_begun_anew);
     return test_done();

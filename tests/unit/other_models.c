@@ -2,10 +2,14 @@
  * and what only looks like them is refused by name. */
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
+#include "libcommon/models/fairseq.h"
 #include "libcommon/models/weights.h"
+#include "libcommon/train/state.h"
 #include "tests/test.h"
 
+#include <math.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { EXTRA_MAX = 8 };
 
@@ -13,9 +17,11 @@ typedef struct change {
     const char *prefix;                  /* before HF's names */
     int new_norm;                        /* weight norm by newer torch's names */
     int folded;                          /* no weight norm: the weight itself */
+    int silent;                          /* all weights of the positional convolution's tap 0 are zero */
     int integers;                        /* extra tensors are of I32, not F32 */
     const char *extra[EXTRA_MAX];        /* tensors beside the model, [2] each */
     const char *drop, *rename, *reshape; /* a tensor by HF's name */
+    const char *beyond;                  /* one as F64, whose number 3 no float holds */
     const char *from, *to;               /* in config.json */
 } change;
 
@@ -56,6 +62,25 @@ static int put_config(const char *dir, const char *type, const change *c)
     return put_text(dir, "config.json", text);
 }
 
+/* A copy of a tensor whose last dimension has a first element of zero everywhere; for free(). */
+static float *silence_first(const mert_tensor *t)
+{
+    float *x = malloc((size_t)t->elements * sizeof *x);
+    if (x)
+        memcpy(x, t->data, (size_t)t->elements * sizeof *x);
+    for (int64_t i = 0; x && i < t->elements; i += t->shape[t->ndim - 1])
+        x[i] = 0;
+    return x;
+}
+
+static double *beyond_float(const mert_tensor *t)
+{
+    double *x = calloc((size_t)t->elements, sizeof *x);
+    if (x)
+        x[3] = -1e300;
+    return x;
+}
+
 /* The reference's model under other names. */
 static const char *make(const char *type, const change *c)
 {
@@ -66,6 +91,8 @@ static const char *make(const char *type, const change *c)
     mert_error e;
     char path[1200];
     mert_checkpoint *m = mert_checkpoint_open(test_golden("mert-post-ln"), &e);
+    float *silenced = NULL;
+    double *doubles = NULL;
     size_t n = 0;
     int bad;
     snprintf(dir, sizeof dir, "%s", test_tmp("model"));
@@ -87,6 +114,12 @@ static const char *make(const char *type, const change *c)
                      c->rename && !strcmp(t->name, c->rename) ? "x" : "");
         out[n] = (mert_tensor_out){.name = names[n], .type = t->type, .ndim = t->ndim, .data = t->data};
         memcpy(out[n].shape, t->shape, sizeof out[n].shape);
+        if (c->silent && at && !norm)
+            out[n].data = silenced = silence_first(t);
+        if (c->beyond && !strcmp(t->name, c->beyond)) {
+            out[n].type = MERT_E_F64;
+            out[n].data = doubles = beyond_float(t);
+        }
         if (c->reshape && !strcmp(t->name, c->reshape)) {
             out[n].ndim = 1;
             out[n].shape[0] = t->elements;
@@ -99,6 +132,10 @@ static const char *make(const char *type, const change *c)
     bad = !m || mert_safetensors_write(path, out, n, &e) || put_config(dir, type, c) ||
           put_text(dir, "preprocessor_config.json", "{\"do_normalize\": false, \"sampling_rate\": 24000}");
     mert_checkpoint_close(m);
+    if (bad)
+        printf("# %s\n", e.text);
+    free(silenced);
+    free(doubles);
     return bad ? NULL : dir;
 }
 
@@ -198,6 +235,63 @@ TEST(weight_norm_that_was_folded)
     mert_weights_free(&w);
 }
 
+/* Its length is zero, and nothing can be divided by that: refused by the file's own name, unless it was folded. */
+TEST(a_tap_of_zeros)
+{
+    change c = {.prefix = "", .folded = 1, .silent = 1};
+    const char *dir = make("hubert", &c);
+    mert_error e = {{0}};
+    mert_weights w;
+    const mert_parameter *v, *g;
+    for (int views = 0; views < 2; views++) {
+        CHECK(dir && !(views ? mert_weights_open(&w, dir, &e) : mert_weights_load(&w, dir, 0, &e)));
+        v = mert_layout_find(&w.layout, "encoder.pos_conv.0.weight_v");
+        g = mert_layout_find(&w.layout, "encoder.pos_conv.0.weight_g");
+        CHECK(mert_weights_values(&w, g)[0] == 0 && mert_weights_values(&w, g)[1] > 0);
+        CHECK(mert_weights_values(&w, v)[0] != 0);
+        mert_weights_free(&w);
+    }
+    CHECK(refused("hubert", (change){.prefix = "hubert.", .new_norm = 1, .silent = 1},
+                  "tensor hubert.encoder.pos_conv_embed.conv.parametrizations.weight.original1: all weights of tap 0 "
+                  "are zero"));
+}
+
+/* What is written is numbers, in either layout. */
+TEST(no_number_is_not_written)
+{
+    mert_error e;
+    mert_weights w;
+    const char *path = test_tmp("odd.pt");
+    float *x;
+    CHECK(!mert_weights_load(&w, test_golden("mert-post-ln"), 0, &e));
+    x = w.values + mert_layout_offset(&w.layout, "encoder.layers.1.fc2.weight");
+    x[7] = -INFINITY;
+    CHECK(mert_weights_save(&w, test_tmp("odd"), &e) &&
+          strstr(e.text, "odd/model.safetensors: tensor encoder.layers.1.fc2.weight: value 7 is -inf, and is not written"));
+    CHECK(mert_weights_save_fairseq(&w, path, &e) && strstr(e.text, "odd.pt: tensor encoder.layers.1.fc2.weight: value 7 is -inf"));
+    CHECK(access(path, F_OK));
+    mert_weights_free(&w);
+}
+
+/* Read for training, it is refused at once; read for use, when the numbers are looked at. */
+TEST(a_number_that_no_float_holds)
+{
+    change c = {.prefix = "module.", .beyond = "encoder.layers.1.attention.k_proj.bias"};
+    static const char said[] = "tensor module.encoder.layers.1.attention.k_proj.bias: value 3 is -inf as F32";
+    mert_error e = {{0}};
+    mert_weights w;
+    const char *dir = make("hubert", &c);
+    CHECK(refused("hubert", c, said));
+    CHECK(dir && !mert_weights_open(&w, dir, &e));
+    CHECK(mert_weights_check_finite(&w, w.source, 0, &e) && !strcmp(e.text, said));
+    mert_weights_free(&w);
+    c.beyond = "masked_spec_embed"; /* which only training needs */
+    dir = make("hubert", &c);
+    CHECK(dir && !mert_weights_open(&w, dir, &e));
+    CHECK(!mert_weights_check_finite(&w, w.source, 0, &e) && mert_weights_check_finite(&w, w.source, 1, &e));
+    mert_weights_free(&w);
+}
+
 TEST(no_mask_embedding)
 {
     CHECK(opens("hubert", (change){.prefix = "", .drop = "masked_spec_embed"}));
@@ -259,6 +353,9 @@ int main(void)
     RUN(what_is_no_weight_is_no_obstacle);
     RUN(integers_are_no_weights);
     RUN(weight_norm_that_was_folded);
+    RUN(a_tap_of_zeros);
+    RUN(no_number_is_not_written);
+    RUN(a_number_that_no_float_holds);
     RUN(no_mask_embedding);
     RUN(a_tensor_more_less_or_other);
     RUN(configurations_that_contradict_the_tensors);

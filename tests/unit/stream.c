@@ -355,6 +355,8 @@ TEST(an_index_finds_every_record)
     write_rows(f);
     CHECK(!mts_index_make(&x, f, "rows.mts", error, sizeof error));
     CHECK(x.n == 8 && x.failed == 2 && x.damaged == 0 && !error[0]);
+    CHECK(!strcmp(x.failures[0].key, "0/2") && x.failures[0].row == 2);
+    CHECK(!strcmp(x.failures[1].key, "1/2") && x.failures[1].row == 2);
     mts_reader *r = mts_reader_open(f, "rows.mts");
     for (size_t k = 0; k < 16; k++) {
         size_t i = k * 5 % 8;

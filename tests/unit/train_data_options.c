@@ -367,8 +367,10 @@ static const char *write_codes(const char *name, mts_dtype dtype, int wrong)
         int is = row == 14 ? wrong : ALL_RIGHT;
         int32_t codes[2 * (ROW / STRIDE + 1)];
         mts_record r = record_of(&usual, row, is == OTHER_KIND ? "mel" : "codes");
-        if (row == 11)
-            continue; /* it failed */
+        if (row == 11) { /* it failed, or nobody knows of it */
+            bad = dtype == MTS_I32 && mts_write_failed(w, r.key, i, "mert-kmeans", "made to fail") < 0;
+            continue;
+        }
         r.row = i;
         r.dtype = dtype;
         r.ndim = 2;
@@ -402,7 +404,9 @@ TEST(streams_of_codes_give_the_batches_of_text)
     CHECK(!open_files(&text, &s, &config));
     for (int i = 0; i < 2; i++) {
         CHECK(!open_with_labels(&codes, write_codes("codes.mts", i ? MTS_U16 : MTS_I32, ALL_RIGHT)));
-        CHECK(codes.K == 2 && codes.n == ITEMS - 1 && !strcmp(codes.failed_key, "piece11.flac"));
+        CHECK(codes.K == 2 && codes.n == ITEMS - 1 && codes.failed == 1 && codes.nabsent == i);
+        CHECK(i ? !codes.failed_key && !strcmp(codes.absent->key, "piece11.flac") && strstr(codes.absent->file, "codes.mts")
+                : !strcmp(codes.failed_key, "piece11.flac"));
         CHECK(codes.codebooks[1].verified && codes.codebooks[1].meta.codebook_index == 1 &&
               codes.codebooks[0].meta.codebook == 0xc0de);
         CHECK(!memcmp(codes.codebooks[1].counts, text.codebooks[1].counts, CLASSES * sizeof(int64_t)));

@@ -40,7 +40,8 @@ static mert_whole check(const char *demuxer, size_t size)
     FILE *f = fopen(test_tmp("file"), "wb");
     if (!f || fwrite(bytes, 1, size, f) != size || fclose(f))
         abort();
-    mert_whole_check(demuxer, test_tmp("file"), &w);
+    if (mert_whole_check(demuxer, test_tmp("file"), &w, NULL))
+        abort();
     return w;
 }
 

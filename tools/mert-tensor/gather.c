@@ -203,6 +203,7 @@ static int put_item(gathering *g, const place *p, mert_error *e)
             return written(g, mts_write_record_end(g->writer), e);
         case MTS_FAILED:
             return put_failure(g, p, mts_reader_failure(g->reader), e);
+        case MTS_ERROR: bad = mert_fail(e, "%s", mts_reader_error(g->reader)); break;
         default:
             bad = mert_fail(e, "%s: %s is not where it was: did the file change?", g->files[p->file], p->key);
         }

@@ -63,6 +63,8 @@ int tensor_labels_run(int argc, char **argv)
     if (!pattern)
         mert_usage_error("-o PATTERN is needed");
     mert_labels_writer *w = mert_labels_create(pattern, &tensor_error);
+    if (!w && !strcmp(tensor_error.text, "out of memory"))
+        mert_no_memory();
     if (!w)
         mert_usage_error("%s", tensor_error.text);
     if (with_dict)

@@ -151,6 +151,14 @@ static int64_t budget = (int64_t)1 << 30; /* bytes of joint counts */
 static mert_joint **joint;                /* [codebooks, references] */
 static int codebooks, references;
 
+static void free_joint(void)
+{
+    for (int i = 0; joint && i < codebooks * references; i++)
+        mert_joint_free(joint[i]);
+    free(joint);
+    joint = NULL;
+}
+
 static int joint_begin(const mert_paste *p)
 {
     const mts_record *r = mert_paste_record(p);
@@ -166,8 +174,10 @@ static int joint_begin(const mert_paste *p)
     if (!(joint = calloc((size_t)(own * theirs), sizeof *joint)))
         return mert_fail(&tensor_error, "out of memory");
     for (int i = 0; i < own * theirs; i++)
-        if (!(joint[i] = mert_joint_new(r->classes[i / theirs], r->classes[own + i % theirs], &budget)))
+        if (!(joint[i] = mert_joint_new(r->classes[i / theirs], r->classes[own + i % theirs], &budget))) {
+            free_joint(); /* the next item tries again */
             return mert_fail(&tensor_error, "out of memory");
+        }
     return 0;
 }
 
@@ -256,9 +266,7 @@ static int stat_against(int argc, char **argv)
         print_counts(codebooks);
         print_joint();
     }
-    for (int i = 0; joint && i < codebooks * references; i++)
-        mert_joint_free(joint[i]);
-    free(joint);
+    free_joint();
     mert_code_counts_free(&counts);
     mert_paste_free(p);
     mert_inputs_close(&in[0]);

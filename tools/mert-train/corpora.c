@@ -20,8 +20,10 @@ static const char *valid_name(const char *name)
     char *to;
     for (const char *p = strstr(base ? base : name, "train"); p; p = strstr(p + 1, "train"))
         at = p;
-    if (!at || !(to = strdup(name)))
+    if (!at)
         return NULL;
+    if (!(to = strdup(name)))
+        mert_no_memory();
     memcpy(to + (at - name), "valid", 5);
     return to;
 }
@@ -30,7 +32,7 @@ static void add(mert_strings *list, const char *item)
 {
     const char **grown = realloc(list->items, (size_t)(list->n + 1) * sizeof *grown);
     if (!grown || !item)
-        mert_usage_error("out of memory");
+        mert_no_memory();
     list->items = grown;
     list->items[list->n++] = item;
 }
@@ -64,7 +66,7 @@ static int pack_one(mert_strings *list, const char *name, const char *of, int64_
     int there;
     if (list->n)
         return 0;
-    if (mert_manifest_read(&m, of, e))
+    if (mert_file_regular(of, e) || mert_manifest_read(&m, of, e)) /* mert-decode will read it, too */
         return -1;
     hash = m.hash;
     mert_manifest_free(&m);
@@ -123,7 +125,26 @@ int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, 
 
 /* ---- corpora ---- */
 
-typedef enum saying { ALOUD, SILENTLY } saying;
+typedef enum saying { ALOUD, ELSEWHERE, SILENTLY } saying; /* ELSEWHERE: process 0 says it, and counts what failed */
+
+/* Rows that failed before have been said by whatever they failed in; those that nobody knows of are said here. */
+static int report(const mert_corpus *c, mert_error *e)
+{
+    char reason[sizeof e->text];
+    for (int64_t i = 0; i < c->nabsent; i++) {
+        const struct mert_corpus_absent *a = &c->absent[i];
+        snprintf(reason, sizeof reason,
+                 "is in the manifest, but not in %s (%s): if the manifest is right, make that anew from it; "
+                 "--max-failed N trains without such rows",
+                 a->file ? a->file : "any file of packed audio", a->manifest);
+        if (mert_report_failed(a->key, reason, 1))
+            return mert_fail(e, "stopped at the first failure (--fail-fast)");
+    }
+    for (int64_t i = c->nabsent; i < c->failed; i++)
+        if (mert_report_failed(c->failed_key, "", 0))
+            return mert_fail(e, "%s: failed before (--fail-fast)", c->failed_key);
+    return 0;
+}
 
 static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, const corpus_names *n, saying how,
                        mert_error *e)
@@ -141,10 +162,7 @@ static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, con
         config.label_tolerance = INFINITY;
     if (mert_corpus_open(c, &config, n->manifest, n->labels.items, n->labels.n, n->pcm.items, n->pcm.n, e))
         return -1;
-    for (int64_t i = 0; how == ALOUD && i < c->failed; i++)
-        if (mert_report_failed(c->failed_key, "", 0))
-            return mert_fail(e, "%s: failed before (--fail-fast)", c->failed_key);
-    return 0;
+    return how == ALOUD ? report(c, e) : 0;
 }
 
 static void describe(const char *what, const mert_corpus *c)
@@ -158,10 +176,10 @@ static void describe(const char *what, const mert_corpus *c)
     for (int k = 0; k < c->K; k++)
         if (!c->codebooks[k].verified)
             mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].path);
-    if (c->failed)
+    if (c->failed_key)
         mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s; "
                       "--max-failed says how many may",
-                      what, (long long)c->failed, c->failed_key);
+                      what, (long long)(c->failed - c->nabsent), c->failed_key);
     if (c->off_count)
         mert_log_note("%s: %lld rows have another length in the manifest than in the packed audio, which counts", what,
                       (long long)c->off_count);
@@ -204,7 +222,7 @@ static int open_all(mert_session *s, const corpus_names *train, const corpus_nam
 int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
                  mert_error *e)
 {
-    return open_all(s, train, valid, older, ALOUD, e);
+    return open_all(s, train, valid, older, s->sharing.exchange && s->sharing.exchange->rank ? ELSEWHERE : ALOUD, e);
 }
 
 /* The list without its memory: what is added to it is not added to the other. */

@@ -121,11 +121,7 @@ int watch_plan(const mert_session *s, int ranks, mert_sharding sharding, const c
     say_memory(&b, ranks);
     say_work(&b, &p);
     say_disk(s, &b);
-    if (fflush(stdout) || ferror(stdout)) {
-        mert_log_error("cannot write to standard output");
-        return 1;
-    }
-    return 0;
+    return mert_log_stdout();
 }
 
 /* ---- --compare ---- */
@@ -153,9 +149,5 @@ int watch_compare(const char *save, const char *reference)
     }
     printf("%s: %lld of %lld rows within the bands, up to update %lld\n", c.left < 0 ? "on track" : "not on track",
            (long long)c.within, (long long)c.rows, (long long)c.last);
-    if (fflush(stdout) || ferror(stdout)) {
-        mert_log_error("cannot write to standard output");
-        return 1;
-    }
-    return c.left >= 0;
+    return mert_log_stdout() || c.left >= 0;
 }

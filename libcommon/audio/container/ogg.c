@@ -46,6 +46,7 @@ typedef struct track {
     unsigned char *setup;         /* Vorbis: its first and third header, for FFmpeg's parser */
     int64_t setup_size, ident_size;
     AVVorbisParseContext *parser;
+    int lacking;                  /* no memory for that */
     int primed;                   /* Vorbis: a first audio packet, which gives no samples, was there */
     int64_t raw;                  /* samples that the packets so far decode to */
     int64_t at, raw_at;           /* the last granule position and `raw` there; at -1: none yet */
@@ -71,12 +72,14 @@ int mert_opus_samples(const unsigned char *packet, int64_t size)
 }
 
 /* The two headers as FFmpeg keeps them: three packets behind their sizes, of which the second may be empty. */
-static AVVorbisParseContext *parser_of(const track *t)
+static AVVorbisParseContext *parser_of(track *t)
 {
     AVVorbisParseContext *parser = NULL;
     unsigned char *extradata;
     int64_t size = 3 + t->setup_size;
-    if (t->ident_size != 30 || t->setup_size <= t->ident_size || !(extradata = calloc(1, (size_t)size + PADDING)))
+    if (t->ident_size != 30 || t->setup_size <= t->ident_size)
+        return NULL;
+    if ((t->lacking = !(extradata = calloc(1, (size_t)size + PADDING))))
         return NULL;
     extradata[0] = 2;
     extradata[1] = 30;
@@ -155,6 +158,8 @@ static int take_packets(track *t, const unsigned char *page, mert_error *e)
         t->open = size[i] == 255;
         if (!t->open)
             ended += end_packet(t);
+        if (t->lacking)
+            return mert_fail(e, "out of memory");
     }
     return ended;
 }
@@ -176,7 +181,7 @@ static void take_granule(mert_ogg_stream *s, track *t, const unsigned char *page
     if (!s->counted || granule == -1 || (!audio_packets && !last))
         return;
     if (t->at < 0 && !last)
-        s->skip += between(t->raw - granule, 0, t->raw);
+        s->skip += granule < 0 ? t->raw : between(t->raw - granule, 0, t->raw);
     if (last) {
         int64_t begin = t->at < 0 ? 0 : t->at, before = t->at < 0 ? 0 : t->raw_at, some = t->raw - before;
         int64_t counted = granule < begin ? 0 : granule - begin;

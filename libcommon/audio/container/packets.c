@@ -42,7 +42,7 @@ void mert_walk_asf(mert_bytes *b, mert_whole *w)
         return;
     size = mert_little(head + 16, 8);
     packets = mert_little(head + 40, 8);
-    if (packets < UINT64_C(1) << 40 && ASF_DATA + packets * packet > (uint64_t)(b->size - at))
+    if (packets < UINT64_C(1) << 40 && packets > (uint64_t)(b->size - at - ASF_DATA) / packet)
         mert_fail(&w->cut, "its data object promises %lld packets of %lld bytes, %lld are there", (long long)packets,
                   (long long)packet, (long long)((b->size - at - ASF_DATA) / (int64_t)packet));
     mert_whole_hold(w, b, "its data object", at, size);

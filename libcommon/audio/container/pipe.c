@@ -15,6 +15,7 @@ typedef struct source {
     unsigned char *first;    /* what was looked at, and of it what was given */
     size_t n, given;
     int begun;               /* something behind them was given */
+    int lacking;             /* there was no memory to look further: who reads it is told */
 } source;
 
 /* As read(2), and FFmpeg's code instead of -1. */
@@ -30,6 +31,8 @@ static int read_some(void *self, uint8_t *to, int n)
 {
     source *s = self;
     ssize_t got;
+    if (s->lacking)
+        return AVERROR(ENOMEM);
     if (s->given < s->n) {
         size_t some = s->n - s->given < (size_t)n ? s->n - s->given : (size_t)n;
         memcpy(to, s->first + s->given, some);
@@ -88,8 +91,10 @@ const unsigned char *mert_pipe_look(AVIOContext *io, size_t n)
         return NULL;
     if (n > s->n) {
         unsigned char *more = realloc(s->first, n);
-        if (!more)
+        if (!more) {
+            s->lacking = 1;
             return NULL;
+        }
         s->first = more;
     }
     for (; s->n < n; s->n += (size_t)got)

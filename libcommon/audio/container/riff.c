@@ -2,6 +2,7 @@
 
 #include "libcommon/audio/container/bytes.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum {
@@ -72,10 +73,10 @@ static void read_w64(wav *v, mert_bytes *b)
             v->data = at + 24;
             v->size = size <= 24 || size >> 56 ? UINT64_MAX : size - 24;
         }
+        if (size >= 24 && !memcmp(chunk, "fmt ", 4))
+            take_format(v, b, at + 24, size - 24);
         if (size < 24 || size > (uint64_t)b->size)
             return;
-        if (!memcmp(chunk, "fmt ", 4))
-            take_format(v, b, at + 24, size - 24);
     }
 }
 
@@ -160,22 +161,28 @@ static int settle(const wav *v, AVCodecParameters *p, mert_error *e)
     return 1;
 }
 
-void mert_wav_look(AVIOContext *pipe)
+int mert_wav_look(AVIOContext *pipe, mert_error *e)
 {
     mert_bytes *b = mert_bytes_of_pipe(pipe);
     wav v;
-    if (b)
-        read_any(&v, b);
+    if (!b)
+        return mert_fail(e, "out of memory");
+    read_any(&v, b);
     mert_bytes_close(b);
+    return 0;
 }
 
 int mert_wav_settle(const char *path, AVIOContext *pipe, AVCodecParameters *p, int64_t *frames, mert_error *e)
 {
-    mert_bytes *b = pipe ? mert_bytes_of_pipe(pipe) : mert_bytes_open(path);
+    mert_bytes *b;
     wav v = {0};
+    errno = 0;
+    b = pipe ? mert_bytes_of_pipe(pipe) : mert_bytes_open(path);
+    if (!b && errno)
+        return mert_fail(e, "cannot be looked at: %s", strerror(errno));
     if (b)
         read_any(&v, b);
     mert_bytes_close(b);
-    *frames = v.size < INT64_MAX && v.block && is_plain(&v) ? (int64_t)v.size / v.block : -1;
+    *frames = v.data && v.size < INT64_MAX && v.block && is_plain(&v) ? (int64_t)v.size / v.block : -1;
     return is_plain(&v) ? settle(&v, p, e) : 0;
 }

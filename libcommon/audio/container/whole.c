@@ -4,6 +4,7 @@
 #include "libcommon/audio/container/bytes.h"
 #include "libcommon/audio/container/pipe.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,14 +143,22 @@ static const struct {
                   {"ac3", mert_walk_ac3},
                   {"eac3", mert_walk_ac3}};
 
-void mert_whole_check(const char *demuxer, const char *path, mert_whole *w)
+int mert_whole_check(const char *demuxer, const char *path, mert_whole *w, mert_error *e)
 {
     mert_bytes *b = NULL;
+    int bad = 0;
     *w->cut.text = 0;
     w->end = w->keep = -1;
     w->skip = 0;
-    for (size_t i = 0; i < sizeof containers / sizeof *containers; i++)
-        if (!strcmp(demuxer, containers[i].demuxer) && (b = mert_bytes_open(path)))
+    for (size_t i = 0; i < sizeof containers / sizeof *containers; i++) {
+        if (strcmp(demuxer, containers[i].demuxer))
+            continue;
+        errno = 0;
+        if ((b = mert_bytes_open(path)))
             containers[i].walk(b, w);
+        else if (errno)
+            bad = mert_fail(e, "cannot be looked at: %s", strerror(errno));
+    }
     mert_bytes_close(b);
+    return bad;
 }

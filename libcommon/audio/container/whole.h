@@ -29,8 +29,8 @@ typedef struct mert_whole {
                            -1: it does not tell */
 } mert_whole;
 
-/* demuxer: FFmpeg's name for the container. One that is not known here, or a file that cannot be read, promises
- * nothing. */
-void mert_whole_check(const char *demuxer, const char *path, mert_whole *w);
+/* demuxer: FFmpeg's name for the container. One that is not known here, or what is no regular file, promises nothing.
+ * -1: the file cannot be opened, or there is no memory. */
+int mert_whole_check(const char *demuxer, const char *path, mert_whole *w, mert_error *e);
 
 #endif

@@ -240,23 +240,6 @@ static int64_t largest_conv(const mert_config *c)
     return largest;
 }
 
-/* Weight norm divides by each tap's length. */
-static int taps_have_length(const mert_weights *w, mert_error *e)
-{
-    const mert_parameter *p = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
-    int64_t K = w->layout.config.pos_kernel;
-    const float *v = p ? mert_weights_values(w, p) : NULL;
-    for (int64_t k = 0; v && k < K; k++) {
-        int64_t i = k;
-        while (i < p->n && v[i] == 0)
-            i += K;
-        if (i >= p->n)
-            return mert_fail(e, "tensor %s: all weights of tap %lld are zero, and weight norm divides by their length",
-                             "encoder.pos_conv.0.weight_v", (long long)k);
-    }
-    return 0;
-}
-
 static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
 {
     weight_loader t = {.f = f};
@@ -276,7 +259,7 @@ static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
         t.base = (float *)(uintptr_t)f->mapped; /* read alone: there is nothing to take */
         load_all(&t);
         t.bad = !f->mapped;
-    } else if (taps_have_length(w, e)) {
+    } else if (mert_weights_check_taps(w, e)) {
         return -1;
     } else {
         t.from = w;

@@ -27,7 +27,7 @@ struct mert_inference {
     mert_pooling *pooling;     /* one layer at a time */
 
     int64_t room_L, room_T;    /* what these hold: */
-    float *pcm, *cqt_rows, *state; /* host: normalised clip; CQT; when pooling, one hidden state */
+    float *pcm, *cqt_rows, *state; /* host: normalised clip, or one without its level; CQT; when pooling, one hidden state */
     float *device_pcm, *device_cqt;
 
     struct answer answers[2];         /* one is read while the other comes into being */
@@ -181,6 +181,35 @@ static void normalise(float *to, const float *x, int64_t n, double eps)
         to[i] = (float)((x[i] - mean) * f);
 }
 
+/* The level around which a clip stays that never comes near zero, within 3 dB: 0 for all others, which are most. */
+static float steady_level(const float *x, int64_t n)
+{
+    double first = n > 0 ? x[0] : 0, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double ratio = x[i] / first;
+        if (!(ratio > 0.7072 && ratio < 1.4141))
+            return 0;
+        sum += x[i];
+    }
+    return n > 0 ? (float)(sum / (double)n) : 0;
+}
+
+/* GroupNorm takes the level of a clip away again, and what is left of its product with large weights is rounding. So it
+ * goes before: each difference is exact then (Sterbenz), and all else is the same mathematics. -1: out of memory. */
+static int take_level(mert_inference *m, const float **pcm, int64_t n, mert_error *e)
+{
+    float level = m->c->extractor_layer_norm || m->c->normalize ? 0 : steady_level(*pcm, n);
+    if (level == 0)
+        return 0;
+    free(m->pcm);
+    if (!(m->pcm = host_floats(n)))
+        return out_of_memory(n, e);
+    for (int64_t i = 0; i < n; i++)
+        m->pcm[i] = (*pcm)[i] - level;
+    *pcm = m->pcm;
+    return 0;
+}
+
 /* ---- layers as they are finished ---- */
 
 static int take_span(void *self, const float *row, int64_t n, mert_error *e)
@@ -225,6 +254,7 @@ static void give_layer(void *self, int layer, const float *y)
 int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
 {
     int64_t T = mert_config_frames(m->c, n);
+    const float *heard;
     if (T < 1)
         return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n,
                          mert_config_receptive_field(m->c));
@@ -234,7 +264,10 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
         normalise(m->pcm, pcm, n, m->c->normalize_eps);
         pcm = m->pcm;
     }
-    m->ops->upload(m->ops, m->device_pcm, pcm, (size_t)n * sizeof(float));
+    heard = pcm;
+    if (take_level(m, &heard, n, e))
+        return -1;
+    m->ops->upload(m->ops, m->device_pcm, heard, (size_t)n * sizeof(float));
     if (m->cqt) {
         if (mert_cqt_batch_run(m->cqt, 1, n, T, pcm, m->cqt_rows, e))
             return -1;

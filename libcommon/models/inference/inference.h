@@ -6,6 +6,7 @@
  *     their weighted sum       [T, 1, D]
  *     either, pooled in time   [spans, layers or 1, D]
  *
+ * A clip that stays around a level is heard without it where GroupNorm follows, which takes it away in any case.
  * Each layer is taken as it is finished, and the encoder stops behind the last one that is wanted. What memory holds
  * beside the encoder's own is the answer and, when pooling, one hidden state [T, D]. */
 #ifndef MERT_INFERENCE_H

@@ -1,6 +1,7 @@
 #include "libcommon/models/inference/layers.h"
 
 #include "formats/file.h"
+#include "formats/memory.h"
 #include "formats/text.h"
 
 #include <math.h>
@@ -88,9 +89,8 @@ int mert_layers_weigh(mert_layers *l, const char *list, mert_error *e)
 
 char *mert_layers_print(const mert_layers *l, int N)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
     int all = l->n == N + 1;
     if (!f)
         return NULL;
@@ -101,9 +101,5 @@ char *mert_layers_print(const mert_layers *l, int N)
         fprintf(f, l->index[i] > N ? "%slast-raw" : "%s%d", i ? "," : "", l->index[i]);
     for (int i = 0; i < l->n && l->weighted; i++)
         fprintf(f, "%s%.9g", i ? "," : " weights=", (double)l->factors[i]);
-    if (fclose(f)) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return mert_memory_close(f, &m);
 }

@@ -157,10 +157,12 @@ static void backward_head(void *arg, int64_t i, int worker)
 {
     const mert_attention_backward_args *a = arg;
     int64_t h = i % a->H, b = i / a->H, at = b * a->T * a->ld + h * a->dh;
-    float *s = mert_cpu_scratch(worker, 3 * QUERIES * KEYS), *ds = s + QUERIES * KEYS, *factor = ds + QUERIES * KEYS;
+    float *s = mert_cpu_scratch(worker, 3 * QUERIES * KEYS), *ds, *factor;
     const float *lse = a->lse + (b * a->H + h) * a->T;
     if (!s)
         return;
+    ds = s + QUERIES * KEYS;
+    factor = ds + QUERIES * KEYS;
     for (int64_t t = 0; t < a->T; t++) {
         memset(a->dk + at + t * a->ld, 0, (size_t)a->dh * sizeof(float));
         memset(a->dv + at + t * a->ld, 0, (size_t)a->dh * sizeof(float));

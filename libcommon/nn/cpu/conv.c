@@ -119,9 +119,11 @@ static void backward_group(void *arg, int64_t g, int worker)
     const mert_grouped_conv_backward_args *a = arg;
     int64_t Cg = a->D / a->groups, inner = a->kernel * Cg, held = ((a->T + a->kernel) * Cg + 15) / 16 * 16;
     float *slab = mert_cpu_scratch(worker, (size_t)(2 * held + TILE * inner));
-    float *dslab = slab + held, *rows = dslab + held;
+    float *dslab, *rows;
     if (!slab)
         return;
+    dslab = slab + held;
+    rows = dslab + held;
     for (int64_t b = 0; b < a->B; b++) {
         const float *dy = a->dy + b * a->T * a->D + g * Cg;
         take_group(slab, a->x + b * a->T * a->D + g * Cg, a->T, a->D, Cg, a->kernel, a->pad);

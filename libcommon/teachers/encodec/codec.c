@@ -1,5 +1,6 @@
 #include "libcommon/teachers/encodec/codec.h"
 
+#include "libcommon/dsp/pcm.h"
 #include "libcommon/teachers/encodec/batch.h"
 #include "libcommon/teachers/rvq/projected.h"
 
@@ -166,11 +167,9 @@ static int read_samples(mert_codec *c, const void *data, int64_t n, mert_error *
     if (floats_for(c, n, e))
         return -1;
     for (int64_t i = 0; i < n; i++) {
-        if (c->record.dtype == MTS_I16) {
-            int16_t v;
-            memcpy(&v, (const char *)data + i * 2, sizeof v);
-            c->values[i] = (float)v * (1.0f / 32768);
-        } else
+        if (c->record.dtype == MTS_I16)
+            c->values[i] = mert_pcm_i16(data, i);
+        else
             memcpy(&c->values[i], (const char *)data + i * 4, sizeof(float));
         if (!(c->values[i] > -MERT_FEATURE_MOST && c->values[i] < MERT_FEATURE_MOST))
             return mert_fail(e, "sample %" PRId64 " is a NaN, an infinity or beyond 1e18", c->position + i);

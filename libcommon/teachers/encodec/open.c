@@ -309,16 +309,18 @@ static int expect_bool(const mert_encodec_loader *l, const mert_json *j, const c
         : mert_fail(l->e, "config.json: %s %s is not known", key, says ? "true" : "false");
 }
 
-/* Codes of a file cut into chunks are other codes. `overlap` says nothing without a chunk's length. */
-static int expect_whole(const mert_encodec_loader *l, const mert_json *j, const char *file)
+/* Codes of a file cut into chunks are other codes, and so are those of a file that was padded to whole chunks; `means`
+ * says which. `overlap` says nothing without a chunk's length. */
+static int expect_whole(const mert_encodec_loader *l, const mert_json *j, const char *file, const char *means)
 {
     const mert_json *length = mert_json_get(j, "chunk_length_s");
-    double seconds = 0;
+    double seconds;
     if (!length || mert_json_is_null(length))
         return 0;
-    mert_json_as_double(length, &seconds);
-    return mert_fail(l->e, "%s: chunk_length_s is %g: codes of chunks are not computed here, only those of whole files "
-                           "(null)", file, seconds);
+    if (mert_json_as_double(length, &seconds))
+        return mert_fail(l->e, "%s: chunk_length_s is no number", file);
+    return mert_fail(l->e, "%s: chunk_length_s is %g: this model %s, which is not done here; null makes codes of whole "
+                           "files, which are other codes", file, seconds, means);
 }
 
 /* What transformers' feature extractor would do to the audio first. */
@@ -332,7 +334,7 @@ static int expect_heard(const mert_encodec_loader *l, const mert_json *j, const 
     if (rate != l->m->sample_rate)
         return mert_fail(l->e, "%s: sampling_rate is %" PRId64 " Hz, but %" PRId64 " Hz in config.json", file, rate,
                          l->m->sample_rate);
-    return expect_whole(l, j, file);
+    return expect_whole(l, j, file, "has audio padded to whole chunks");
 }
 
 static int settings_before(mert_encodec_loader *l)
@@ -356,7 +358,7 @@ static int settings_before(mert_encodec_loader *l)
     l->growth = (int)growth;
     l->m->sample_rate = rate;
     inside = mert_json_get(mert_checkpoint_processor(l->c), "feature_extractor");
-    if (expect_whole(l, j, "config.json") ||
+    if (expect_whole(l, j, "config.json", "codes a file in chunks, each by itself") ||
         expect_heard(l, mert_checkpoint_preprocessor(l->c), "preprocessor_config.json") ||
         expect_heard(l, inside, "processor_config.json: feature_extractor"))
         return -1;

@@ -159,6 +159,11 @@ static float *weight(mert_encodec_loader *l, const char *base, const char *own, 
     w = mert_encodec_room(l, 0, shape[0] * each);
     for (int64_t o = 0; w && o < shape[0]; o++) {
         double norm = g ? sqrt(squares(v + o * each, each)) : 1;
+        if (!(norm > 0)) {
+            mert_fail(l->e, "tensor %s.%s: row %" PRId64 " of %" PRId64 " is all zero, and weight norm divides by its length",
+                      base, v_names[naming], o, shape[0]);
+            return NULL;
+        }
         for (int64_t i = 0; i < each; i++)
             w[o * each + i] = !g ? v[o * each + i] : norm > 0 ? (float)((double)g[o] * v[o * each + i] / norm) : 0;
     }

@@ -8,7 +8,5 @@
 void mert_projected_unit(float *u, int64_t n, int64_t D);
 /* y [S] += sign * (O_k c + o_k) */
 void mert_projected_add(const mert_codebook *b, int64_t k, int32_t code, float sign, float *y);
-/* Room for codewords and projections, zero. */
-int mert_projected_allocate(mert_codebook *b, int with_out, mert_error *e);
 
 #endif

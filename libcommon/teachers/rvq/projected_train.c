@@ -14,7 +14,8 @@
 
 enum { DIRECTIONS_ROWS = 32768, ITERATIONS = 8, BLOCK = 256, COLUMNS = 64 };
 
-int mert_projected_allocate(mert_codebook *b, int with_out, mert_error *e)
+/* Room for codewords and projections, zero. */
+static int allocate(mert_codebook *b, int with_out, mert_error *e)
 {
     size_t K = (size_t)b->count, D = (size_t)b->width, S = (size_t)(b->stack * b->features.width);
     b->codewords = calloc(K * (size_t)b->classes * D, sizeof(float));
@@ -31,7 +32,7 @@ int mert_projected_random(mert_codebook *b, uint64_t seed, mert_error *e)
 {
     int64_t S = b->stack * b->features.width;
     double limit = sqrt(6.0 / (double)(S + b->width));
-    if (mert_projected_allocate(b, 0, e))
+    if (allocate(b, 0, e))
         return -1;
     for (int64_t k = 0; k < b->count; k++) {
         mert_random p = mert_random_key(seed, MERT_FOR_RVQ, (uint64_t)k, 0, 3);
@@ -289,7 +290,7 @@ int mert_projected_train(mert_codebook *b, const mert_rvq_options *o, float *x, 
                          (long long)n);
     if (b->width > 64)
         return mert_fail(e, "codewords of %lld values: at most 64", (long long)b->width);
-    if (mert_projected_allocate(b, 1, e))
+    if (allocate(b, 1, e))
         return -1;
     result->power = power(x, n, t.S);
     t.u = malloc((size_t)(n * t.D) * sizeof *t.u);

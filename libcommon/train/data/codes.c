@@ -1,5 +1,7 @@
 #include "libcommon/train/data/codes.h"
 
+#include "formats/file.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,19 +65,33 @@ static int check_record(mert_codes *c, const mts_record *r, mert_error *e)
     return 0;
 }
 
+static const named_row *find_row(const named_row *names, const mert_manifest *m, const char *key)
+{
+    named_row wanted = {key, 0};
+    return bsearch(&wanted, names, (size_t)m->n, sizeof *names, by_key);
+}
+
 static int find_places(mert_codes *c, const mert_manifest *m, const mts_index *x, mert_error *e)
 {
     named_row *names = name_rows(m);
     int bad = names ? 0 : mert_fail(e, "%s: out of memory", c->path);
+    for (int64_t i = 0; !bad && i < x->failed; i++) {
+        const named_row *found = find_row(names, m, x->failures[i].key);
+        c->nameless |= !*x->failures[i].key;
+        if (found)
+            c->places[found->row].known = 1;
+    }
     for (size_t i = 0; !bad && i < x->n; i++) {
         const mts_record *r = &x->entries[i].record;
-        named_row wanted = {r->key, 0}, *found = bsearch(&wanted, names, (size_t)m->n, sizeof *names, by_key);
+        const named_row *found = find_row(names, m, r->key);
         if (!found)
             continue;
         bad = check_record(c, r, e);
         if (!bad && c->places[found->row].frames)
             bad = mert_fail(e, "%s: %s: a second time", c->path, r->key);
-        c->places[found->row] = (struct mert_codes_place){x->entries[i].offset, r->shape[0]};
+        c->places[found->row].known = 1;
+        c->places[found->row].offset = x->entries[i].offset;
+        c->places[found->row].frames = r->shape[0];
     }
     free(names);
     if (!bad && !c->K)
@@ -92,12 +108,12 @@ int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mer
     c->held_row = -1;
     c->path = strdup(path);
     c->places = calloc((size_t)m->n + 1, sizeof *c->places);
-    c->stream = fopen(path, "rb");
-    if (!c->stream)
+    bad = mert_file_regular(path, e); /* labels are sought in it */
+    if (!bad && !(c->stream = fopen(path, "rb")))
         bad = mert_fail(e, "%s: %s", path, strerror(errno));
-    else if (!c->path || !c->places || !(c->reader = mts_reader_open(c->stream, path)))
+    else if (!bad && (!c->path || !c->places || !(c->reader = mts_reader_open(c->stream, path))))
         bad = mert_fail(e, "%s: out of memory", path);
-    else
+    else if (!bad)
         bad = mts_index_make(&x, c->stream, path, e->text, sizeof e->text) || x.damaged || find_places(c, m, &x, e);
     mts_index_free(&x);
     if (bad)
@@ -121,6 +137,11 @@ void mert_codes_close(mert_codes *c)
 int64_t mert_codes_count(const mert_codes *c, int64_t row)
 {
     return row >= 0 && row < c->rows ? c->places[row].frames : 0;
+}
+
+int mert_codes_absent(const mert_codes *c, int64_t row)
+{
+    return !mert_codes_count(c, row) && !c->nameless && !c->places[row].known;
 }
 
 static int32_t code_at(const mts_record *r, const void *data, int64_t i)

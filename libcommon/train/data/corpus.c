@@ -1,5 +1,7 @@
 #include "libcommon/train/data/corpus.h"
 
+#include "formats/file.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -100,7 +102,9 @@ static int add_way_on(mert_error *e)
     return -1;
 }
 
-/* places: [rows of all manifests], samples < 0 where nothing was found yet. */
+enum { ABSENT = -1, FAILED = -2 }; /* samples of a place: nothing was found yet; the stream says that it failed */
+
+/* places: [rows of all manifests]. */
 static int index_file(mert_corpus *c, int number, const named_row *names, mert_corpus_item *places, mert_error *e)
 {
     struct mert_corpus_file *f = &c->files[number];
@@ -110,6 +114,12 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
         return begins_as_stream(f->stream) ? -1 : add_way_on(e);
     if (x.damaged)
         bad = -1;
+    for (int64_t i = 0; !bad && i < x.failed; i++) {
+        int64_t row = row_of(c, names, x.failures[i].key);
+        c->nameless |= !*x.failures[i].key;
+        if (row >= 0 && places[row].samples == ABSENT)
+            places[row].samples = FAILED;
+    }
     for (size_t i = 0; !bad && i < x.n; i++) {
         const mts_record *r = &x.entries[i].record;
         int64_t row = row_of(c, names, r->key);
@@ -118,7 +128,7 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
         if (check_pcm(c, f->name, r, e))
             bad = -1;
         else if (places[row].samples >= 0)
-            bad = mert_fail(e, "%s: %s: a second time", f->name, r->key);
+            bad = mert_fail(e, "%s: %s: a second time, after %s", f->name, r->key, c->files[places[row].file].name);
         else {
             places[row].samples = r->shape[0];
             places[row].offset = x.entries[i].offset;
@@ -133,13 +143,23 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
 static int open_file(mert_corpus *c, const char *name, mert_error *e)
 {
     struct mert_corpus_file *f = &c->files[c->nfiles];
-    f->stream = fopen(name, "rb");
-    if (!f->stream)
+    if (mert_file_regular(name, e)) /* crops are sought in it */
+        return -1;
+    if (!(f->stream = fopen(name, "rb")))
         return mert_fail(e, "%s: %s", name, strerror(errno));
     c->nfiles++;
     f->name = strdup(name);
     f->reader = mts_reader_open(f->stream, name);
     return f->name && f->reader ? 0 : mert_fail(e, "%s: out of memory", name);
+}
+
+/* The part that has a row, counted over all. */
+static int part_with(const mert_corpus *c, int64_t row)
+{
+    int p = c->nparts - 1;
+    while (p > 0 && c->parts[p].first > row)
+        p--;
+    return p;
 }
 
 /* All rows by their names, each of which must be there once. NULL: error. */
@@ -156,7 +176,8 @@ static named_row *name_rows(const mert_corpus *c, mert_error *e)
     qsort(names, (size_t)c->rows, sizeof *names, by_key);
     for (int64_t i = 1; i < c->rows; i++)
         if (!strcmp(names[i - 1].key, names[i].key)) {
-            mert_fail(e, "%s stands in two shards", names[i].key);
+            mert_fail(e, "%s stands in two shards: %s and %s", names[i].key, c->parts[part_with(c, names[i - 1].row)].path,
+                      c->parts[part_with(c, names[i].row)].path);
             free(names);
             return NULL;
         }
@@ -227,6 +248,38 @@ static int row_failed(const mert_corpus *c, const mert_corpus_item *place)
     return failed;
 }
 
+/* A row is left out: because it failed before, which its empty labels or a stream say, or because a stream that has the
+ * others knows nothing of it. */
+static int leave_out(mert_corpus *c, const mert_corpus_item *place, mert_error *e)
+{
+    const mert_corpus_part *p = &c->parts[place->part];
+    const char *key = p->manifest.rows[place->row].path, *file = NULL;
+    int absent = place->samples == ABSENT && !c->nameless;
+    if (absent && c->nfiles == 1)
+        file = c->files[0].name;
+    for (int k = 0; k < c->K; k++)
+        if (p->columns[k].codes && place->samples != FAILED && mert_codes_absent(p->columns[k].codes, place->row)) {
+            file = absent ? file : p->columns[k].codes->path;
+            absent = 1;
+        } else if (mert_corpus_part_count(p, k, place->row) == 0) {
+            absent = 0;
+            break;
+        }
+    c->failed++;
+    if (!absent) {
+        c->failed_key = c->failed_key ? c->failed_key : key;
+        return 0;
+    }
+    if (!(c->nabsent & (c->nabsent - 1))) { /* doubles at powers of two */
+        void *grown = realloc(c->absent, (size_t)(c->nabsent ? 2 * c->nabsent : 1) * sizeof *c->absent);
+        if (!grown)
+            return mert_fail(e, "out of memory");
+        c->absent = grown;
+    }
+    c->absent[c->nabsent++] = (struct mert_corpus_absent){key, p->path, file};
+    return 0;
+}
+
 /* Keeps the rows that have both, checks them, and counts their labels. */
 static int gather(mert_corpus *c, mert_error *e)
 {
@@ -239,8 +292,7 @@ static int gather(mert_corpus *c, mert_error *e)
         mert_corpus_item item = c->items[row];
         const mert_manifest_row *listed = &c->parts[item.part].manifest.rows[item.row];
         if (row_failed(c, &item)) {
-            if (!c->failed++)
-                c->failed_key = listed->path;
+            bad = leave_out(c, &item, e);
             continue;
         }
         c->items[c->n++] = item;
@@ -261,7 +313,7 @@ static int name_items(mert_corpus *c, mert_error *e)
     for (int p = 0; p < c->nparts; p++)
         for (int64_t i = 0; i < c->parts[p].manifest.n; i++)
             c->items[c->parts[p].first + i] =
-                (mert_corpus_item){.row = i, .part = p, .shard = shard_of(c, p, i), .samples = -1};
+                (mert_corpus_item){.row = i, .part = p, .shard = shard_of(c, p, i), .samples = ABSENT};
     return 0;
 }
 
@@ -273,6 +325,11 @@ int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const cha
     if (open_parts(c, manifest, labels, nlabels, e) || name_items(c, e) || open_audio(c, pcm, npcm, c->items, e) ||
         gather(c, e))
         goto fail;
+    if (!c->n && c->nabsent && c->absent->file) {
+        mert_fail(e, "%s: none of its %lld rows has both labels and audio: %s is not in %s", manifest, (long long)c->rows,
+                  c->absent->key, c->absent->file);
+        goto fail;
+    }
     if (!c->n) {
         mert_fail(e, "%s: none of its %lld rows has both labels and audio", manifest, (long long)c->rows);
         goto fail;
@@ -298,6 +355,7 @@ void mert_corpus_close(mert_corpus *c)
     free(c->codebooks);
     free(c->files);
     free(c->items);
+    free(c->absent);
     free(c->labelled);
     memset(c, 0, sizeof *c);
 }

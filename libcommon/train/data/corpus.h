@@ -1,7 +1,8 @@
 /* What a model is trained on: a manifest, the labels of its rows, and their audio as packed pcm streams (mert-decode
  * --manifest, f32 or i16). Opening it checks everything that can be checked before the first update: that labels and
  * audio belong to the manifest, that their lengths agree, that every label is one of its classes. Rows that failed
- * upstream (an empty label line, no record in the packed audio) are left out and counted.
+ * upstream (an empty label line, a failed record in the packed audio) are left out and counted; so are rows that packed
+ * audio or codes know nothing of, which are kept apart.
  *
  * Labels may run at another rate than the model's frames: with label_rate labels per second, frame t of an item (frames
  * of `stride` samples) takes label floor(t * label_rate * stride / sample_rate); frames beyond the labels are cut. */
@@ -33,7 +34,11 @@ typedef struct mert_corpus {
     int32_t *labelled;        /* [n, K]: how many labels each has; counting them in text takes time */
     int64_t n;
     int64_t failed;         /* rows left out ... */
-    const char *failed_key; /* ... the first of them; NULL: none */
+    const char *failed_key; /* ... the first of them that failed before; NULL: none */
+    struct mert_corpus_absent {
+        const char *key, *manifest, *file; /* file NULL: none of the files of packed audio */
+    } *absent;              /* ... those of them that no file knows, neither whole nor failed: was the manifest changed? */
+    int64_t nabsent;
     int64_t off_count;  /* rows whose length in the manifest is not that of the packed audio */
     double seconds;     /* of the items */
     struct mert_corpus_file {
@@ -41,7 +46,7 @@ typedef struct mert_corpus {
         char *name;
         mts_reader *reader;
     } *files;
-    int nfiles;
+    int nfiles, nameless; /* nameless: items failed in them whose names are lost: any may be one of them */
     struct mert_corpus *older; /* whose items are this one's from n on; NULL: none (mert_corpus_join) */
 } mert_corpus;
 

@@ -2,6 +2,7 @@
 
 #include "formats/file.h"
 #include "formats/stream/mts.h"
+#include "libcommon/base/install_paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,7 @@ extern char **environ;
 
 int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate)
 {
-    FILE *f = fopen(path, "rb");
+    FILE *f = mert_file_regular(path, NULL) ? NULL : fopen(path, "rb");
     mts_reader *r = f ? mts_reader_open(f, path) : NULL;
     mts_index x = {0};
     char why[MTS_REASON_MAX];
@@ -30,39 +31,30 @@ int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate)
     return fits;
 }
 
-/* "mert-decode" in the folder of this program's file, or the bare name for PATH. */
-static void find_decoder(char to[4096])
-{
-    ssize_t n = readlink("/proc/self/exe", to, 4096 - 16);
-    char *slash;
-    if (n > 0) {
-        to[n] = 0;
-        slash = strrchr(to, '/');
-        strcpy(slash ? slash + 1 : to, "mert-decode");
-        if (!access(to, X_OK))
-            return;
-    }
-    strcpy(to, "mert-decode");
-}
-
 /* Exit status of the child; -1: it could not be started, or was killed. */
 static int run_decoder(const char *manifest, int64_t sample_rate, int out, mert_error *e)
 {
-    char decoder[4096], rate[32];
+    char rate[32], *decoder = mert_program_path("mert-decode");
     char *argv[] = {decoder, "--rate", rate, "--manifest", (char *)manifest, NULL};
     posix_spawn_file_actions_t actions;
     pid_t pid;
     int status, bad;
-    find_decoder(decoder);
-    snprintf(rate, sizeof rate, "%lld", (long long)sample_rate);
-    if (posix_spawn_file_actions_init(&actions))
+    if (!decoder)
         return mert_fail(e, "out of memory");
+    snprintf(rate, sizeof rate, "%lld", (long long)sample_rate);
+    if (posix_spawn_file_actions_init(&actions)) {
+        free(decoder);
+        return mert_fail(e, "out of memory");
+    }
     bad = posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
     if (!bad)
         bad = posix_spawnp(&pid, decoder, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (bad)
-        return mert_fail(e, "cannot start %s: %s", decoder, strerror(bad));
+        mert_fail(e, "cannot start %s: %s", decoder, strerror(bad));
+    free(decoder);
+    if (bad)
+        return -1;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return mert_fail(e, "mert-decode: %s", strerror(errno));

@@ -1,5 +1,7 @@
 #include "libcommon/train/data/corpus.h"
 
+#include "libcommon/dsp/pcm.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,7 +103,7 @@ static void samples_from(const mts_record *r, const void *data, int64_t skip, in
         return;
     }
     for (int64_t i = 0; i < n; i++)
-        to[i] = (float)((const int16_t *)data)[skip + i] * 0x1p-15f;
+        to[i] = mert_pcm_i16(data, skip + i);
 }
 
 /* The open record's samples from `first` on; what comes before is not even decompressed. */

@@ -1,6 +1,7 @@
 #include "libcommon/train/monitor/metrics.h"
 
 #include "formats/file.h"
+#include "formats/memory.h"
 
 #include <errno.h>
 #include <math.h>
@@ -23,7 +24,8 @@ static double share(int64_t part, int64_t whole)
     return whole ? (double)part / (double)whole : NAN;
 }
 
-double mert_sums_bits(const mert_sums *s, int K)
+/* Mean over codebooks of the cross entropy, in bits per masked frame and codebook. */
+static double sums_bits(const mert_sums *s, int K)
 {
     double sum = 0;
     int heard = 0;
@@ -72,7 +74,7 @@ static void put(row *r, const char *name, int digits, double value)
 static void put_losses(row *r, const mert_sums *s, int K)
 {
     put(r, "loss", 6, bits(s->loss, s->masked));
-    put(r, "ce", 6, mert_sums_bits(s, K));
+    put(r, "ce", 6, sums_bits(s, K));
     for (int k = 0; k < K; k++)
         r->column[r->n++] = (column){"ce", k, 6, bits(s->ce[k], s->counted[k])};
     for (int k = 0; k < K; k++)
@@ -174,24 +176,51 @@ static void write_json(FILE *f, const row *r, const char *kind)
 
 /* ---- files ---- */
 
-/* The update of a line of the file; -1: it has none. */
-static int64_t update_of(const char *line, int json)
+static int64_t tabs(const char *line, const char *end)
+{
+    int64_t n = 0;
+    for (; line < end; line++)
+        n += *line == '\t';
+    return n;
+}
+
+/* The update of a row, line to its newline; -1: it is none. names: as of rewrite. */
+static int64_t update_of(const char *line, const char *newline, const char *names)
 {
     static const char before[] = "{\"update\":";
+    size_t skip = names ? 0 : sizeof before - 1;
     char *end;
     long long n;
-    if (json && strncmp(line, before, sizeof before - 1))
+    if (names ? tabs(line, newline) != tabs(names, names + strlen(names))
+              : newline - line < 20 || strncmp(line, before, skip) ||
+                    memchr(line, '}', (size_t)(newline - line)) != newline - 1)
         return -1;
-    line += json ? sizeof before - 1 : 0;
-    n = strtoll(line, &end, 10);
-    return end != line && (*end == '\t' || *end == ',') && n >= 0 ? n : -1;
+    n = strtoll(line + skip, &end, 10);
+    return end != line + skip && (*end == '\t' || *end == ',') && n >= 0 ? n : -1;
+}
+
+/* Of text[0..size) the rows up to `update`, but for a last one that was cut short by whatever ended the run. */
+static int copy_rows(const char *text, size_t size, const char *path, const char *names, int64_t update, FILE *to,
+                     mert_error *e)
+{
+    const char *line = text, *newline, *end = text + size;
+    for (int number = 1; line < end && (newline = memchr(line, '\n', (size_t)(end - line))); number++) {
+        int64_t n = names && number == 1 ? update + 1 : update_of(line, newline, names);
+        if (n < 0)
+            return mert_fail(e, "%s:%d: is no row of a run, so it is damaged: move the file away, and the run goes on",
+                             path, number);
+        if (n <= update)
+            fwrite(line, 1, (size_t)(newline + 1 - line), to);
+        line = newline + 1;
+    }
+    return 0;
 }
 
 /* The names (NULL: JSON), and of what is there already the rows up to `update`. */
 static int rewrite(const char *path, const char *names, int64_t update, mert_error *e)
 {
-    size_t size;
-    char *text = NULL, *next;
+    size_t size = 0;
+    char *text = NULL;
     mert_output *o;
     if (update > 0 && (!access(path, F_OK) || errno != ENOENT) && !(text = mert_file_read(path, FILE_MAX, &size, e)))
         return -1; /* its rows are not to be lost */
@@ -206,14 +235,10 @@ static int rewrite(const char *path, const char *names, int64_t update, mert_err
     }
     if (names)
         fputs(names, o->stream);
-    for (char *line = text; line && *line; line = next) {
-        int64_t number = update_of(line, !names);
-        next = strchr(line, '\n');
-        if (!next)
-            break; /* cut short by whatever ended the run */
-        next++;
-        if (number >= 0 && number <= update)
-            fwrite(line, 1, (size_t)(next - line), o->stream);
+    if (text && copy_rows(text, size, path, names, update, o->stream, e)) {
+        mert_output_abandon(o);
+        free(text);
+        return -1;
     }
     free(text);
     return mert_output_commit(o, e);
@@ -222,15 +247,14 @@ static int rewrite(const char *path, const char *names, int64_t update, mert_err
 static int open_file(mert_metrics_file *f, const char *save, const char *name, const row *names, int64_t update,
                      mert_error *e)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *memory = names ? open_memstream(&text, &size) : NULL;
+    mert_memory m;
+    FILE *memory = names ? mert_memory_open(&m) : NULL;
+    char *text;
     int bad;
     f->path = mert_path_join(save, name);
-    if (memory) {
+    if (memory)
         write_names(memory, names);
-        fclose(memory);
-    }
+    text = mert_memory_close(memory, &m);
     bad = !f->path || (names && !text) ? mert_fail(e, "out of memory") : rewrite(f->path, text, update, e);
     free(text);
     if (!bad && !(f->stream = fopen(f->path, "a")))
@@ -303,7 +327,7 @@ static void add(text *t, const char *format, ...)
 static void add_losses(text *t, const mert_sums *s, int K, const double *reference)
 {
     double sum = 0;
-    add(t, "%.3f bits", mert_sums_bits(s, K));
+    add(t, "%.3f bits", sums_bits(s, K));
     for (int k = 0; K > 1 && K <= 8 && k < K; k++)
         add(t, "%s%.2f%s", k ? " " : " (", bits(s->ce[k], s->counted[k]), k == K - 1 ? ")" : "");
     for (int k = 0; reference && k < K; k++)

@@ -56,7 +56,5 @@ typedef struct mert_valid_row {
 
 int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, size_t size, mert_error *e);
 
-/* Mean over codebooks of the cross entropy, in bits per masked frame and codebook. */
-double mert_sums_bits(const mert_sums *s, int K);
 
 #endif

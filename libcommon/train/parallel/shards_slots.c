@@ -14,27 +14,6 @@ static int open_slot(mert_shards *s, mert_slot *slot, int64_t n)
     return slot->host ? 0 : -1;
 }
 
-int mert_slots_open(mert_shards *s, mert_error *e)
-{
-    int64_t most = 0, most_own = 0;
-    int bad = 0;
-    for (int i = 0; i < s->parts.n; i++) {
-        most = s->parts.part[i].n > most ? s->parts.part[i].n : most;
-        most_own = s->piece[i].n > most_own ? s->piece[i].n : most_own;
-    }
-    for (int i = 0; i < WEIGHT_SLOTS; i++)
-        bad |= open_slot(s, &s->slot[i], most);
-    for (int i = 0; i < GRADIENT_SLOTS; i++)
-        bad |= open_slot(s, &s->gradient_slot[i], most);
-    if (!s->direct)
-        bad |= !(s->arrived = mert_ops_floats(s->ops, most_own));
-    if (bad)
-        return mert_fail(e, "no memory for %d parts of the model at once", WEIGHT_SLOTS + GRADIENT_SLOTS);
-    s->parts.need = mert_slots_need;
-    s->parts.done = mert_slots_done;
-    return 0;
-}
-
 static void close_slot(mert_shards *s, mert_slot *slot)
 {
     if (slot->host != slot->device)
@@ -201,16 +180,37 @@ void mert_slots_settle(mert_shards *s)
 
 /* ---- both ---- */
 
-void mert_slots_need(void *keeper, int part, int backward)
+static void slots_need(void *keeper, int part, int backward)
 {
     need_weights(keeper, part, backward);
     if (backward)
         need_gradients(keeper, part);
 }
 
-void mert_slots_done(void *keeper, int part, int backward)
+static void slots_done(void *keeper, int part, int backward)
 {
     done_with_weights(keeper, part);
     if (backward)
         done_with_gradients(keeper, part);
+}
+
+int mert_slots_open(mert_shards *s, mert_error *e)
+{
+    int64_t most = 0, most_own = 0;
+    int bad = 0;
+    for (int i = 0; i < s->parts.n; i++) {
+        most = s->parts.part[i].n > most ? s->parts.part[i].n : most;
+        most_own = s->piece[i].n > most_own ? s->piece[i].n : most_own;
+    }
+    for (int i = 0; i < WEIGHT_SLOTS; i++)
+        bad |= open_slot(s, &s->slot[i], most);
+    for (int i = 0; i < GRADIENT_SLOTS; i++)
+        bad |= open_slot(s, &s->gradient_slot[i], most);
+    if (!s->direct)
+        bad |= !(s->arrived = mert_ops_floats(s->ops, most_own));
+    if (bad)
+        return mert_fail(e, "no memory for %d parts of the model at once", WEIGHT_SLOTS + GRADIENT_SLOTS);
+    s->parts.need = slots_need;
+    s->parts.done = slots_done;
+    return 0;
 }

@@ -74,8 +74,6 @@ static inline int64_t mert_shards_own(const mert_shards *s, int part)
 /* MERT_SHARD_FULL */
 int mert_slots_open(mert_shards *s, mert_error *e);
 void mert_slots_close(mert_shards *s);
-void mert_slots_need(void *keeper, int part, int backward);
-void mert_slots_done(void *keeper, int part, int backward);
 void mert_slots_settle(mert_shards *s);               /* all gradients come together, or the pass has failed */
 void mert_slots_forget(mert_shards *s);               /* the weights have changed */
 

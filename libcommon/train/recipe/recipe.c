@@ -2,6 +2,7 @@
 #include "libcommon/train/recipe/settings.h"
 
 #include "formats/file.h"
+#include "formats/memory.h"
 #include "formats/text.h"
 #include "libcommon/base/install_paths.h"
 
@@ -364,13 +365,9 @@ static void write_comment(FILE *f, const mert_setting *s)
 
 char *mert_recipe_text(const mert_recipe *r, int comments)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    int bad;
-    if (!f)
-        return NULL;
-    for (int i = 0; i < mert_settings_n; i++) {
+    mert_memory m;
+    FILE *f = mert_memory_open(&m);
+    for (int i = 0; f && i < mert_settings_n; i++) {
         const mert_setting *s = &mert_settings[i];
         if (s->kind == HEADING) {
             fprintf(f, "%s# ---- %s ----\n", i ? "\n" : "", s->name);
@@ -382,12 +379,7 @@ char *mert_recipe_text(const mert_recipe *r, int comments)
         write_value(f, r, s);
         fputc('\n', f);
     }
-    bad = ferror(f);
-    if (fclose(f) || bad) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return mert_memory_close(f, &m);
 }
 
 const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b)

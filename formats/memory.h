@@ -1,0 +1,23 @@
+/* A stream into memory. open_memstream would do, but where there is no memory glibc's loses what was written, and
+ * neither ferror nor fclose says so.
+ *
+ *     mert_memory m;
+ *     FILE *f = mert_memory_open(&m);
+ *     if (f) fprintf(f, ...);
+ *     text = mert_memory_close(f, &m);   // NULL: out of memory, at whatever moment */
+#ifndef MERT_MEMORY_H
+#define MERT_MEMORY_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+typedef struct mert_memory {
+    char *data;
+    size_t size, room; /* size: bytes written, after fflush */
+} mert_memory;
+
+FILE *mert_memory_open(mert_memory *m); /* NULL: out of memory; m is to live until it is closed */
+/* What was written, m->size bytes and a NUL byte behind them, to be freed by the caller. f may be NULL. */
+char *mert_memory_close(FILE *f, mert_memory *m);
+
+#endif
