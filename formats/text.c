@@ -50,18 +50,40 @@ int mert_text_stands_in(const char *text, size_t size, char words[MERT_TEXT_WORD
 
 /* ---- lines ---- */
 
+/* The name of the byte order mark that a text begins with, and its bytes; NULL: with none. */
+static const char *mark_of(const char *text, size_t size, int *bytes)
+{
+    static const struct { const char *name; int n; char bytes[4]; } marks[] = {
+        {"UTF-8", 3, "\xef\xbb\xbf"}, {"UTF-32", 4, "\0\0\xfe\xff"}, {"UTF-32", 4, "\xff\xfe\0\0"},
+        {"UTF-16", 2, "\xff\xfe"}, {"UTF-16", 2, "\xfe\xff"}};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (size >= (size_t)marks[i].n && !memcmp(text, marks[i].bytes, (size_t)marks[i].n)) {
+            *bytes = marks[i].n;
+            return marks[i].name;
+        }
+    *bytes = 0;
+    return NULL;
+}
+
 int mert_text_mark(const char *path, const char *text, size_t size, mert_error *e)
 {
     char words[MERT_TEXT_WORDS];
+    int bytes, more;
+    const char *name = mark_of(text, size, &bytes);
     if (mert_text_stands_in(text, size, words))
         return mert_fail(e, "%s: this is %s", path, words);
-    if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
-        return 3;
-    if (size >= 4 && (!memcmp(text, "\0\0\xfe\xff", 4) || !memcmp(text, "\xff\xfe\0\0", 4)))
-        return mert_fail(e, "%s: a text in UTF-32 (by its byte order mark): save it as UTF-8", path);
-    if (size >= 2 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)))
-        return mert_fail(e, "%s: a text in UTF-16 (by its byte order mark): save it as UTF-8", path);
-    return 0;
+    if (name && strcmp(name, "UTF-8"))
+        return mert_fail(e, "%s: a text in %s (by its byte order mark): save it as UTF-8", path, name);
+    if (mark_of(text + bytes, size - (size_t)bytes, &more) && bytes)
+        return mert_fail(e, "%s: begins with two byte order marks: save it anew, as UTF-8", path);
+    return bytes;
+}
+
+int mert_text_misread(const char *text)
+{
+    char words[MERT_TEXT_WORDS];
+    int bytes;
+    return mark_of(text, strlen(text), &bytes) || mert_text_stands_in(text, strlen(text), words);
 }
 
 int mert_text_open(mert_text *t, const char *path, const char *text, size_t size, mert_error *e)

@@ -30,9 +30,12 @@ enum { MERT_TEXT_WORDS = 128 };
 /* What often stands under the name of a file that was to be fetched: a git-lfs pointer, a web page. 1: this is one, and
  * `words` say which and what to do; the whole of it, or its first bytes. */
 int mert_text_stands_in(const char *text, size_t size, char words[MERT_TEXT_WORDS]);
-/* How many bytes the byte order mark takes (0: there is none); -1: it is that of UTF-16 or UTF-32, or the text stands
- * in the place of another. */
+/* How many bytes the byte order mark takes (0: there is none); -1: it is that of UTF-16 or UTF-32, there are two, or
+ * the text stands in the place of another. */
 int mert_text_mark(const char *path, const char *text, size_t size, mert_error *e);
+
+/* 1: a file that begins with this text would be taken for another: by a byte order mark, or as what stands in. */
+int mert_text_misread(const char *text);
 
 int mert_text_open(mert_text *t, const char *path, const char *text, size_t size, mert_error *e);
 /* The next line without its end: 1, 0: there is none, -1: a NUL byte or a \r inside of it. */

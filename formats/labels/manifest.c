@@ -144,6 +144,9 @@ int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e)
     const char *fault;
     if (!*m->root || strpbrk(m->root, "\t\n\r"))
         return mert_fail(e, "%s: the root folder '%s' is empty or has a tab or a line end in it", path, m->root);
+    if (mert_text_misread(m->root))
+        return mert_fail(e, "%s: the root folder '%s' begins like a byte order mark or a web page: it could not be"
+                           " read back", path, m->root);
     for (int64_t i = 0; i < m->n; i++) {
         if ((fault = mert_manifest_path_fault(m->rows[i].path)))
             return mert_fail(e, "%s: the path '%.200s' %s", path, m->rows[i].path, fault);

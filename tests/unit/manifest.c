@@ -161,6 +161,9 @@ TEST(writes_what_it_reads)
     CHECK(mert_manifest_write(&m, path, &e) && strstr(e.text, "has a tab"));
     rows[1].path = "a\nb";
     CHECK(mert_manifest_write(&m, path, &e) && strstr(e.text, "line end"));
+    rows[1].path = "c.mp3";
+    m.root = "\xef\xbb\xbf/odd";
+    CHECK(mert_manifest_write(&m, path, &e) && strstr(e.text, "begins like a byte order mark"));
     CHECK(!mert_manifest_read(&back, path, NULL) && back.n == 2);
     mert_manifest_free(&back);
 }

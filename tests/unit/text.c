@@ -35,6 +35,8 @@ TEST(byte_order_marks)
 {
     EXACTLY("\xef\xbb\xbf" "a\n", "1[a]");
     EXACTLY("\xef\xbb\xbf", "");
+    LINES("\xef\xbb\xbf\xef\xbb\xbf" "a\n", "f: begins with two byte order marks");
+    LINES("\xef\xbb\xbf\xff\xfe" "a\n", "f: begins with two byte order marks");
     EXACTLY("\xef\xbb", "1[\xef\xbb]");
     EXACTLY("a\n\xef\xbb\xbf" "b", "1[a]2[\xef\xbb\xbf" "b]"); /* at the beginning only */
     LINES("\xff\xfe" "a\0", "f: a text in UTF-16");
