@@ -494,8 +494,10 @@ int main(int argc, char **argv)
     s.window = seconds("window", window_text);
     hop_text = hop_text ? hop_text : window_text;
     s.hop = seconds("hop", hop_text);
-    if (!(ops = mert_ops_open(device)))
-        mert_usage_error("no such device '%s'", device);
+    if (!(ops = mert_ops_open(device, &e))) {
+        mert_log_error("%s", e.text);
+        return 1;
+    }
     if (mert_weights_open(&s.weights, model_path, &e)) {
         mert_log_error("%s", e.text);
         return 1;

@@ -32,6 +32,7 @@ static const char *offload;
 static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static mert_exchange *x; /* the processes of this run */
 static mert_lock *lock;  /* of SAVE: process 0 has it */
+static mert_ops *ops;    /* what computes, once it is open */
 
 static const mert_option options[] = {
     {"recipe", 0, MERT_STRING, &recipe_name, "FILE", 0, 0, NULL,
@@ -182,11 +183,17 @@ static int write_recipe(const mert_recipe *r, mert_error *e)
     return bad;
 }
 
+static void close_device(void)
+{
+    if (ops)
+        ops->close(ops);
+}
+
 /* What computes, and where the optimiser's state goes. */
 static int check_places(mert_error *e)
 {
-    if (!mert_ops_open(device))
-        return mert_fail(e, "no device '%s': there are cpu and guard", device);
+    if (!ops && !(ops = mert_ops_open(device, e)))
+        return -1;
     if (offload && strcmp(offload, "host") && strcmp(offload, "disk") && !mert_path_is_directory(offload))
         return mert_fail(e, "%s: cannot make a file for the optimiser's state: there is no such folder", offload);
     return 0;
@@ -243,9 +250,8 @@ static int take_weights(mert_session *s, mert_error *e)
 
 static int open_run(mert_session *s, int64_t newest, mert_error *e)
 {
-    mert_ops *ops = mert_ops_open(device);
-    if (!ops)
-        return mert_fail(e, "no device '%s': there are cpu and guard", device);
+    if (!ops && !(ops = mert_ops_open(device, e)))
+        return -1;
     if (corpora_open(s, &train_names, &valid_names, &older_names, e) || mert_session_model(s, e))
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
@@ -294,8 +300,9 @@ static int plan_only(void)
     if (bad)
         mert_report_broken("%s", e.text);
     else
-        bad = watch_plan(&s, processes, (mert_sharding)sharding, offload);
+        bad = watch_plan(&s, ops, processes, (mert_sharding)sharding, offload);
     mert_session_end(&s);
+    close_device();
     return mert_report_finish() || bad;
 }
 
@@ -417,6 +424,7 @@ static int run(void)
     if (bad && (begun ? !x->rank : *e.text != 0))
         mert_report_broken("%s", e.text);
     mert_session_end(&s);
+    close_device();
     mert_lock_release(lock);
     x->close(x);
     return mert_report_finish() || bad;

@@ -55,13 +55,6 @@ static void dry_unshare(mert_ops *o, const void *shared)
     (void)shared;
 }
 
-static const void *dry_view(mert_ops *o, const void *from)
-{
-    (void)o;
-    (void)from;
-    return NULL;
-}
-
 static int dry_nothing(mert_ops *o, mert_error *e)
 {
     (void)o;
@@ -82,13 +75,23 @@ static void dry_close(mert_ops *o)
     free(o);
 }
 
-mert_ops *mert_ops_dry(void)
+mert_ops *mert_ops_dry(const mert_ops *as)
 {
     dry *d = malloc(sizeof *d);
     if (!d)
         return NULL;
-    *d = (dry){{"dry", dry_alloc, dry_release, dry_upload, dry_download, dry_share, dry_unshare, dry_view, dry_nothing,
-                dry_nothing, dry_run, dry_close},
-               4096};
+    (void)as;
+    *d = (dry){.ops = {.name = "dry",
+                       .alloc = dry_alloc,
+                       .release = dry_release,
+                       .upload = dry_upload,
+                       .download = dry_download,
+                       .share = dry_share,
+                       .unshare = dry_unshare,
+                       .wait = dry_nothing,
+                       .renew = dry_nothing,
+                       .run = dry_run,
+                       .close = dry_close},
+               .next = 4096};
     return &d->ops;
 }

@@ -1,7 +1,7 @@
 /* The operation boundary (contracts B1, B2): everything that models and training compute is a sequence of these
- * operations on device memory. A backend is an implementation of this list: nn/cpu (OpenBLAS and vectorised loops), and
- * nn/guard, which runs the CPU's operations late, on another thread, on memory that the host cannot touch, and so finds
- * a host access or a missing wait.
+ * operations on device memory. A backend is an implementation of this list: nn/cpu (OpenBLAS and vectorised loops), a
+ * plugin that is loaded when its device is asked for, and nn/guard, which runs another backend's operations late, on
+ * another thread, on memory that the host cannot touch, and so finds a host access or a missing wait.
  *
  *     mert_gemm(ops, .M = T, .N = D, .K = C, .a = x, .lda = C, .b = w, .ldb = C, .tb = 1, .c = y, .ldc = D, .bias = b);
  *
@@ -19,8 +19,8 @@
  *   only, never on the number of threads. Callers run one item per call where results must not depend on the batch.
  *
  * Errors: allocation can fail (NULL), and so can an operation that finds no room to work in. From there on the queue
- * refuses everything: operations do not run, results are worth nothing, and each wait() says why, until renew(). A
- * caller may thus look at the last of several waits alone. Shapes are the caller's duty (assert). */
+ * refuses everything: operations do not run, what is downloaded is worth nothing, and each wait() says why, until
+ * renew(). A caller may thus look at the last of several waits alone. Shapes are the caller's duty (assert). */
 #ifndef MERT_OPS_H
 #define MERT_OPS_H
 
@@ -28,6 +28,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef struct mert_ops mert_ops;
 
@@ -76,6 +80,8 @@ typedef enum mert_op {
 /* A backend. run(): queues one operation; args is the struct of that operation below. */
 struct mert_ops {
     const char *name;
+    int host_memory; /* device and host memory are one: after a wait the host may read what alloc gave, and operations
+                        take pointers to the host's own arrays */
     void *(*alloc)(mert_ops *o, size_t bytes);   /* 64-byte aligned, contents undefined; NULL: out of memory */
     void (*release)(mert_ops *o, void *p);       /* waits first; NULL is fine */
     void (*upload)(mert_ops *o, void *to, const void *host, size_t bytes);
@@ -84,9 +90,6 @@ struct mert_ops {
      * unshare() it before the host memory goes; it waits. NULL: out of memory. */
     const void *(*share)(mert_ops *o, const void *host, size_t bytes);
     void (*unshare)(mert_ops *o, const void *shared);
-    /* Device memory as the host can read it after a wait: itself where the two are one, else NULL: it must be
-     * downloaded. */
-    const void *(*view)(mert_ops *o, const void *from);
     int (*wait)(mert_ops *o, mert_error *e);     /* -1: an operation failed since the last renew; e may be NULL */
     /* Forgets a failure, for work that does not build on what was lost (the next item). Nothing may be queued. -1: this
      * backend cannot go on. */
@@ -95,11 +98,22 @@ struct mert_ops {
     void (*close)(mert_ops *o);
 };
 
-mert_ops *mert_ops_cpu(void);   /* the one CPU backend of the process, never NULL; close() is a no-op */
-mert_ops *mert_ops_guard(void); /* a new test backend; NULL: no memory */
-mert_ops *mert_ops_dry(void);   /* a new one that computes nothing and takes no memory: dry.c; NULL: no memory */
-/* "cpu", "guard"; NULL: no such device. Close with ->close. */
-mert_ops *mert_ops_open(const char *device);
+mert_ops *mert_ops_cpu(void); /* the one CPU backend of the process, never NULL; close() is a no-op */
+/* A new test backend, which runs the operations of `inner`: one with host_memory, closed with this one. NULL: no
+ * memory. */
+mert_ops *mert_ops_guard(mert_ops *inner);
+/* A new one that computes nothing and takes no memory (dry.c), and is asked for what `as` would be asked for. NULL: no
+ * memory. */
+mert_ops *mert_ops_dry(const mert_ops *as);
+/* "cpu", "guard" (of the CPU), or NAME[:N], device N (0: the first) of a plugin, device-NAME.so (base/install_paths.h).
+ * NULL: there is none, and why. Close with ->close. */
+mert_ops *mert_ops_open(const char *device, mert_error *e);
+
+/* The plugin's side: struct mert_ops, the operations below, and this function, which it exports. It fails with e->text
+ * where the version is not its own, or where there is no device of this number. */
+enum { MERT_OPS_VERSION = 1 };
+typedef mert_ops *mert_device_plugin(int version, int number, mert_error *e);
+#define MERT_DEVICE_PLUGIN "mert_device_open"
 
 /* ---- memory ---- */
 
@@ -377,7 +391,11 @@ typedef struct {
 /* Shorthands. */
 static inline float *mert_ops_floats(mert_ops *o, int64_t n)
 {
-    return o->alloc(o, (size_t)(n > 0 ? n : 1) * sizeof(float));
+    return (float *)o->alloc(o, (size_t)(n > 0 ? n : 1) * sizeof(float));
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

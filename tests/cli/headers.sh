@@ -1,4 +1,4 @@
-# Every header stands alone, and all of them together in one file: no name is two things.
+# Every header stands alone, and all of them together in one file, of C and of C++: no name is two things.
 . tests/shell
 find formats libcommon tools -name '*.h' ! -path '*/plugins/*' | sort > "$TEST_TMP/headers"
 flags="-std=c11 -D_POSIX_C_SOURCE=200809L -DMERT_ISA=generic -Wall -Wextra -Werror -fsyntax-only"
@@ -12,3 +12,22 @@ each() { while read -r h; do compiles "$h" || { echo "$h does not stand alone"; 
 check "each stands alone" each
 # shellcheck disable=SC2046 # names without blanks
 check "all in one file" compiles $(cat "$TEST_TMP/headers")
+
+# All that others include; what follows a product and what the encoder's files share is C alone.
+in_cxx() {
+    grep -v -e 'nn/cpu/rows_finish.h$' -e 'models/encoder/state.h$' "$TEST_TMP/headers" | sed 's/.*/#include "&"/' > "$TEST_TMP/all.cc"
+    # A call as a plugin in C++ makes it, and the one function that it exports.
+    cat >> "$TEST_TMP/all.cc" <<'EOF'
+mert_ops *mert_device_open(int version, int number, mert_error *e) { (void)e; return version + number ? mert_ops_cpu() : NULL; }
+mert_device_plugin *const plugin = mert_device_open;
+void twice(mert_ops *ops, float *x, int64_t n) { mert_axpy_args a = {x, x, 1, n}; ops->run(ops, MERT_OP_AXPY, &a, sizeof a); }
+EOF
+    # shellcheck disable=SC2046 # what pkg-config says
+    g++ -std=c++17 -D_POSIX_C_SOURCE=200809L -DMERT_ISA=generic -Wall -Wextra -Wno-missing-field-initializers -Werror -fsyntax-only \
+        -I. $(pkg-config --cflags openblas fftw3f libzstd) "$TEST_TMP/all.cc"
+}
+if command -v g++ > /dev/null; then
+    check "all in one file of C++" in_cxx
+else
+    skip "all in one file of C++" "no g++"
+fi

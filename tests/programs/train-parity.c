@@ -396,10 +396,10 @@ static const mert_tool tool = {
 static int compare(replay *r)
 {
     mert_error e = {{0}};
-    mert_ops *ops = mert_ops_open(device);
+    mert_ops *ops = mert_ops_open(device, &e);
     mert_json *expect;
     if (!ops)
-        mert_usage_error("no such device '%s'", device);
+        mert_usage_error("--device: %s", e.text);
     r->sharing = (mert_sharing){.exchange = r->x, .sharding = (mert_sharding)sharding};
     r->expect = expect = mert_json_read(in(r, "expect.json"), &e);
     if (!expect || read_config(r, &e) || read_arrays(r, &e) ||

@@ -226,7 +226,7 @@ static float here[3][PARAMETERS], there[3][PARAMETERS];
 TEST(moments_are_the_same_wherever_they_are)
 {
     const char *places[] = {NULL, "host", getenv("TEST_TMP") ? getenv("TEST_TMP") : "/tmp"};
-    mert_ops *devices[] = {mert_ops_cpu(), mert_ops_guard()};
+    mert_ops *devices[] = {mert_ops_cpu(), mert_ops_guard(mert_ops_cpu())};
     CHECK(!updated(devices[0], NULL, here[0], here[1], here[2]));
     CHECK(here[0][7] != value(3, 7) && here[2][PARAMETERS - 1] != value(1, PARAMETERS - 1));
     for (int d = 0; d < 2; d++)

@@ -144,7 +144,7 @@ static inline void run_everywhere(const nn_test *tests, int n)
     for (int place = start; place < end; place++) {
         nn_again = place > start;
         mert_pool_set_threads(places[place].threads);
-        ops = mert_ops_open(places[place].backend);
+        ops = mert_ops_open(places[place].backend, NULL);
         for (int i = 0; i < n; i++) {
             test_bad = 0;
             nn_digest = 0xCBF29CE484222325u;

@@ -105,13 +105,13 @@ static void say_disk(const mert_session *s, const mert_budget *b)
     row_bytes("together", b->checkpoint * (double)b->checkpoints + pcm, "");
 }
 
-int watch_plan(const mert_session *s, int ranks, mert_sharding sharding, const char *offload)
+int watch_plan(const mert_session *s, mert_ops *ops, int ranks, mert_sharding sharding, const char *offload)
 {
     mert_error e = {{0}};
     mert_budget b;
     mert_pace p;
-    if (mert_budget_make(&b, &s->recipe, &s->train, &s->valid, ranks, sharding, offload, &e) ||
-        mert_budget_pace(&p, &b, &s->recipe, PATIENCE, &e)) {
+    if (mert_budget_make(&b, &s->recipe, &s->train, &s->valid, ops, ranks, sharding, offload, &e) ||
+        mert_budget_pace(&p, &b, &s->recipe, ops, PATIENCE, &e)) {
         mert_log_error("%s", e.text);
         return 1;
     }

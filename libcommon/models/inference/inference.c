@@ -292,7 +292,7 @@ int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e)
 {
     struct answer *a = &m->answers[m->turn];
     int64_t n = m->rows * mert_inference_width(m);
-    *rows = m->pooling ? a->host : m->ops->view(m->ops, a->device);
+    *rows = m->pooling ? a->host : m->ops->host_memory ? a->device : NULL;
     if (*rows) { /* the next clip's comes elsewhere */
         m->turn = !m->turn;
         return 0;

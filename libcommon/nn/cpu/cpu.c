@@ -195,8 +195,10 @@ static void mask_backward_block(void *arg, int64_t i, int worker)
         }
 }
 
-void mert_cpu_run(mert_op op, const void *args)
+static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
 {
+    (void)o;
+    (void)size;
     if (mert_cpu_failed(NULL))
         return;
     switch (op) {
@@ -312,12 +314,6 @@ static void cpu_unshare(mert_ops *o, const void *shared)
     (void)shared;
 }
 
-static const void *cpu_view(mert_ops *o, const void *from)
-{
-    (void)o;
-    return from;
-}
-
 static int cpu_wait(mert_ops *o, mert_error *e)
 {
     (void)o;
@@ -337,13 +333,6 @@ static void cpu_close(mert_ops *o)
     (void)o;
 }
 
-static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
-{
-    (void)o;
-    (void)size;
-    mert_cpu_run(op, args);
-}
-
 /* What OpenBLAS itself calls before a fork; where another BLAS stands for it there is none. */
 extern int blas_thread_shutdown_(void) __attribute__((weak));
 
@@ -358,8 +347,18 @@ static void single_threaded_blas(void)
 
 mert_ops *mert_ops_cpu(void)
 {
-    static mert_ops cpu = {"cpu", cpu_alloc, cpu_release, cpu_copy, cpu_copy, cpu_share, cpu_unshare,
-                           cpu_view, cpu_wait, cpu_renew, cpu_run, cpu_close};
+    static mert_ops cpu = {.name = "cpu",
+                           .host_memory = 1,
+                           .alloc = cpu_alloc,
+                           .release = cpu_release,
+                           .upload = cpu_copy,
+                           .download = cpu_copy,
+                           .share = cpu_share,
+                           .unshare = cpu_unshare,
+                           .wait = cpu_wait,
+                           .renew = cpu_renew,
+                           .run = cpu_run,
+                           .close = cpu_close};
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, single_threaded_blas);
     return &cpu;

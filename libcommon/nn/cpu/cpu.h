@@ -27,8 +27,6 @@ void mert_cpu_glu_backward(const void *args);
 void mert_cpu_sum_squares(const void *args);
 void mert_cpu_adam(const void *args);
 
-void mert_cpu_run(mert_op op, const void *args);
-
 /* Scratch of one pool worker, at least `floats` long, 64-byte aligned; keeps its size, grows on demand, freed at exit.
  * NULL: out of memory. The operation then returns with nothing of worth done, and those behind it do not run. */
 float *mert_cpu_scratch(int worker, size_t floats);

@@ -4,7 +4,6 @@
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/models/flops.h"
-#include "libcommon/nn/cpu/product.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -172,13 +171,13 @@ static int64_t resident(void)
     return pages * 4096;
 }
 
-static int batch_memory(mert_budget *b, const mert_recipe *r, const mert_layout *l, shape train, shape valid,
-                        mert_error *e)
+static int batch_memory(mert_budget *b, const mert_recipe *r, const mert_layout *l, const mert_ops *device,
+                        shape train, shape valid, mert_error *e)
 {
     mert_objective_config objective = mert_recipe_objective(r);
     mert_adam_config adam = mert_recipe_adam(r);
     mert_weights w = {.layout = *l};
-    mert_ops *ops = mert_ops_dry();
+    mert_ops *ops = mert_ops_dry(device);
     mert_trainer *t = ops ? mert_trainer_new(&w, ops, &objective, &adam, NULL, e) : NULL;
     int bad = !ops ? mert_fail(e, "out of memory") : !t || dry_run(t, r, &b->model, train, valid, e);
     b->now = (double)resident();
@@ -239,8 +238,8 @@ static void disk(mert_budget *b, const mert_layout *l, const mert_recipe *r)
     b->checkpoints = kept;
 }
 
-int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c, const mert_corpus *v, int ranks,
-                     mert_sharding sharding, const char *offload, mert_error *e)
+int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c, const mert_corpus *v,
+                     const mert_ops *ops, int ranks, mert_sharding sharding, const char *offload, mert_error *e)
 {
     mert_labels_meta *metas = calloc((size_t)c->K + 1, sizeof *metas);
     mert_layout l = {0};
@@ -253,7 +252,7 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
     mert_corpus_metas(c, metas);
     bad = mert_recipe_model(r, metas, c->K, &b->model, e) || mert_layout_make(&l, &b->model, e) ||
           plan_training(b, r, c, &train, e) || plan_validation(b, r, v, &valid, e) ||
-          batch_memory(b, r, &l, train, valid, e);
+          batch_memory(b, r, &l, ops, train, valid, e);
     if (!bad) {
         b->largest_B = train.B;
         b->largest_L = train.L;
@@ -271,38 +270,28 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
 
 /* ---- how fast ---- */
 
-typedef struct matrices {
-    float *a, *b, *c; /* [N, N] of each worker */
-} matrices;
-
-static void own_product(void *arg, int64_t i, int worker)
-{
-    const matrices *m = arg;
-    (void)worker;
-    mert_product(.M = N, .N = N, .K = N, .a = m->a + i * N * N, .lda = N, .b = m->b + i * N * N, .ldb = N, .tb = 1,
-                 .c = m->c + i * N * N, .ldc = N);
-}
-
 /* Three runs, the first of which warms up; fewer where they take longer than `patience` seconds. */
-static int product_pace(double *pace, double patience, mert_error *e)
+static int product_pace(double *pace, mert_ops *ops, double patience, mert_error *e)
 {
-    int workers = mert_pool_threads();
-    size_t n = (size_t)workers * N * N;
-    matrices m = {calloc(n, sizeof *m.a), calloc(n, sizeof *m.b), calloc(n, sizeof *m.c)};
+    const int64_t n = (int64_t)N * N, many = mert_pool_threads();
+    float *a = mert_ops_floats(ops, many * n), *b = mert_ops_floats(ops, many * n), *c = mert_ops_floats(ops, many * n);
     double best = INFINITY, start = mert_seconds();
-    int bad = !m.a || !m.b || !m.c ? mert_fail(e, "out of memory") : 0;
-    mert_ops_cpu(); /* BLAS at one thread, before the workers ask for it */
-    for (size_t i = 0; !bad && i < n; i++)
-        m.a[i] = m.b[i] = (float)(i % 97) * 0.01f;
+    int bad = !a || !b || !c ? mert_fail(e, "out of memory") : 0;
+    for (int i = 0; !bad && i < 2; i++)
+        mert_fill(ops, .to = i ? b : a, .value = 0.5f, .n = many * n);
     for (int run = 0; !bad && run < 3 && (!run || mert_seconds() - start < patience); run++) {
-        double began = mert_seconds();
-        mert_pool_run(workers, own_product, &m);
+        double began;
+        bad = ops->wait(ops, e);
+        began = mert_seconds();
+        mert_gemm(ops, .M = N, .N = N, .K = N, .a = a, .lda = N, .b = b, .ldb = N, .tb = 1, .c = c, .ldc = N,
+                  .batch = many, .a_step = n, .b_step = n, .c_step = n);
+        bad = bad || ops->wait(ops, e);
         best = fmin(best, mert_seconds() - began);
     }
-    *pace = 2.0 * N * N * N * workers / best;
-    free(m.a);
-    free(m.b);
-    free(m.c);
+    *pace = 2.0 * N * N * N * (double)many / best;
+    ops->release(ops, a);
+    ops->release(ops, b);
+    ops->release(ops, c);
     return bad;
 }
 
@@ -325,7 +314,8 @@ static int time_crop(mert_trainer *t, const mert_budget *b, const mert_recipe *r
     return bad;
 }
 
-int mert_budget_pace(mert_pace *p, const mert_budget *b, const mert_recipe *r, double patience, mert_error *e)
+int mert_budget_pace(mert_pace *p, const mert_budget *b, const mert_recipe *r, mert_ops *ops, double patience,
+                     mert_error *e)
 {
     mert_objective_config objective = mert_recipe_objective(r);
     mert_adam_config adam = mert_recipe_adam(r);
@@ -333,13 +323,13 @@ int mert_budget_pace(mert_pace *p, const mert_budget *b, const mert_recipe *r, d
     mert_trainer *t;
     int bad;
     *p = (mert_pace){0};
-    if (product_pace(&p->product, patience, e))
+    if (product_pace(&p->product, ops, patience, e))
         return -1;
     if (3 * passes(r) * b->forward / p->product > patience) /* three runs */
         return 0;
     if (mert_recipe_weights(r, &b->model, &w, e))
         return -1;
-    t = mert_trainer_new(&w, mert_ops_cpu(), &objective, &adam, NULL, e);
+    t = mert_trainer_new(&w, ops, &objective, &adam, NULL, e);
     bad = !t || time_crop(t, b, r, &p->crop, e);
     mert_trainer_free(t);
     mert_weights_free(&w);

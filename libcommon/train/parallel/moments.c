@@ -60,7 +60,7 @@ mert_moments *mert_moments_new(mert_ops *ops, int64_t n, const char *where, mert
     m->ops = ops;
     m->n = n;
     m->bytes = ((size_t)n * sizeof(float) + PAGE - 1) / PAGE * PAGE + PAGE;
-    m->direct = ops == mert_ops_cpu();
+    m->direct = ops->host_memory;
     if (where && strcmp(where, "host")) {
         if (map_file(m, where, e))
             goto fail;

@@ -60,7 +60,7 @@ mert_shards *mert_shards_open(const mert_layout *layout, mert_ops *ops, const me
     s->ops = ops;
     s->x = sharing->exchange ? sharing->exchange : mert_exchange_alone();
     s->sharding = s->x->ranks > 1 ? sharing->sharding : MERT_SHARD_NONE;
-    s->direct = ops == mert_ops_cpu();
+    s->direct = ops->host_memory;
     if (mert_parts_make(&s->parts, layout, NULL, NULL, e) || cut(s, e) ||
         (s->x->ranks > 1 && !(s->queue = mert_exchange_queue_new(s->x, e))) || lay_out(s, sharing->offload, e) ||
         mert_shards_set(s, weights, NULL, NULL, e)) {

@@ -1,11 +1,11 @@
-/* The test backend (contract B2): the CPU's operations, run as late as the rules allow, on another thread, on memory
- * that the host cannot touch. Whatever works here keeps the rules that a real device imposes:
+/* The test backend (contract B2): another backend's operations, run as late as the rules allow, on another thread, on
+ * memory that the host cannot touch. Whatever works here keeps the rules that a real device imposes:
  * - device memory can be read and written only while the queue runs: a host access ends in SIGSEGV;
  * - nothing runs before a wait: a result that is read without waiting is still the poison that download put there;
  * - fresh memory is poison (NaN), so that what is never written shows;
  * - an upload reads its source when it runs, so that a source changed too early shows. */
 #define _GNU_SOURCE
-#include "libcommon/nn/cpu/cpu.h"
+#include "libcommon/nn/ops.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -26,6 +26,7 @@ typedef struct entry {
 
 typedef struct guard {
     mert_ops ops;
+    mert_ops *inner;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake, idle;
@@ -58,7 +59,7 @@ static void *guard_thread(void *p)
             if (e->what == DO_COPY)
                 memcpy(e->to, e->from, e->bytes);
             else
-                mert_cpu_run(e->op, e->args);
+                g->inner->run(g->inner, e->op, e->args, e->bytes);
         }
         open_memory(g, PROT_NONE);
         g->n = 0;
@@ -83,16 +84,15 @@ static void drain(guard *g)
 
 static int guard_wait(mert_ops *o, mert_error *e)
 {
-    drain((guard *)o);
-    return mert_cpu_failed(e);
+    guard *g = (guard *)o;
+    drain(g);
+    return g->inner->wait(g->inner, e);
 }
 
 static int guard_renew(mert_ops *o, mert_error *e)
 {
-    (void)o;
-    (void)e;
-    mert_cpu_renew();
-    return 0;
+    guard *g = (guard *)o;
+    return g->inner->renew(g->inner, e);
 }
 
 static entry *next_entry(guard *g)
@@ -110,6 +110,7 @@ static void guard_run(mert_ops *o, mert_op op, const void *args, size_t size)
         abort();
     e->what = DO_RUN;
     e->op = op;
+    e->bytes = size;
     memcpy(e->args, args, size);
 }
 
@@ -178,13 +179,6 @@ static void guard_unshare(mert_ops *o, const void *shared)
     guard_release(o, (void *)(uintptr_t)shared);
 }
 
-static const void *guard_view(mert_ops *o, const void *from)
-{
-    (void)o;
-    (void)from;
-    return NULL;
-}
-
 static void guard_close(mert_ops *o)
 {
     guard *g = (guard *)o;
@@ -197,20 +191,30 @@ static void guard_close(mert_ops *o)
     for (int i = 0; i < g->blocks; i++)
         if (g->block[i].p)
             munmap(g->block[i].p, g->block[i].bytes);
+    g->inner->close(g->inner);
     free(g->queue);
     free(g);
 }
 
-mert_ops *mert_ops_guard(void)
+mert_ops *mert_ops_guard(mert_ops *inner)
 {
     guard *g = calloc(1, sizeof *g);
-    mert_ops_cpu(); /* OpenBLAS at one thread */
     if (!g || !(g->queue = malloc(QUEUE_MAX * sizeof *g->queue))) {
         free(g);
         return NULL;
     }
-    g->ops = (mert_ops){"guard", guard_alloc, guard_release, guard_copy, guard_download, guard_share, guard_unshare,
-                         guard_view, guard_wait, guard_renew, guard_run, guard_close};
+    g->inner = inner;
+    g->ops = (mert_ops){.name = "guard",
+                        .alloc = guard_alloc,
+                        .release = guard_release,
+                        .upload = guard_copy,
+                        .download = guard_download,
+                        .share = guard_share,
+                        .unshare = guard_unshare,
+                        .wait = guard_wait,
+                        .renew = guard_renew,
+                        .run = guard_run,
+                        .close = guard_close};
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->wake, NULL);
     pthread_cond_init(&g->idle, NULL);
