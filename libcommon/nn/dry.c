@@ -8,8 +8,21 @@
 
 typedef struct dry {
     mert_ops ops;
+    const mert_ops *as;
     uintptr_t next;
 } dry;
+
+static size_t dry_packed_bytes(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
+{
+    const mert_ops *other = ((const dry *)o)->as;
+    return other ? other->packed_bytes(other, rows, n, k, as) : 0;
+}
+
+static int64_t dry_rows_at_once(const mert_ops *o, mert_block block)
+{
+    const mert_ops *other = ((const dry *)o)->as;
+    return other ? other->rows_at_once(other, block) : INT64_MAX;
+}
 
 static void *dry_alloc(mert_ops *o, size_t bytes)
 {
@@ -80,8 +93,9 @@ mert_ops *mert_ops_dry(const mert_ops *as)
     dry *d = malloc(sizeof *d);
     if (!d)
         return NULL;
-    (void)as;
     *d = (dry){.ops = {.name = "dry",
+                       .packed_bytes = dry_packed_bytes,
+                       .rows_at_once = dry_rows_at_once,
                        .alloc = dry_alloc,
                        .release = dry_release,
                        .upload = dry_upload,
@@ -92,6 +106,7 @@ mert_ops *mert_ops_dry(const mert_ops *as)
                        .renew = dry_nothing,
                        .run = dry_run,
                        .close = dry_close},
+               .as = as,
                .next = 4096};
     return &d->ops;
 }

@@ -95,6 +95,18 @@ static int guard_renew(mert_ops *o, mert_error *e)
     return g->inner->renew(g->inner, e);
 }
 
+static size_t guard_packed_bytes(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
+{
+    const mert_ops *inner = ((const guard *)o)->inner;
+    return inner->packed_bytes(inner, rows, n, k, as);
+}
+
+static int64_t guard_rows_at_once(const mert_ops *o, mert_block block)
+{
+    const mert_ops *inner = ((const guard *)o)->inner;
+    return inner->rows_at_once(inner, block);
+}
+
 static entry *next_entry(guard *g)
 {
     if (g->n == QUEUE_MAX)
@@ -205,6 +217,8 @@ mert_ops *mert_ops_guard(mert_ops *inner)
     }
     g->inner = inner;
     g->ops = (mert_ops){.name = "guard",
+                        .packed_bytes = guard_packed_bytes,
+                        .rows_at_once = guard_rows_at_once,
                         .alloc = guard_alloc,
                         .release = guard_release,
                         .upload = guard_copy,

@@ -77,11 +77,27 @@ typedef enum mert_op {
     MERT_OPS_COUNT
 } mert_op;
 
+/* What weights are packed as; 0: they are not. */
+typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16 } mert_packing;
+
+/* Where models take something in blocks, one operation after the other on a block, so that what passes between them is
+ * still at hand. No result depends on how large the blocks are. */
+typedef enum mert_block {
+    MERT_BLOCK_EXTRACTOR,    /* training: frames of a layer of the extractor, through its norm and the next product */
+    MERT_BLOCK_FRAMES,       /* inference: frames through the whole extractor */
+    MERT_BLOCK_FEED_FORWARD, /* inference: rows through all of a layer that follows attention */
+} mert_block;
+
 /* A backend. run(): queues one operation; args is the struct of that operation below. */
 struct mert_ops {
     const char *name;
     int host_memory; /* device and host memory are one: after a wait the host may read what alloc gave, and operations
                         take pointers to the host's own arrays */
+    /* Bytes, a multiple of 64, that weights [n, k] take as mert_pack leaves them, if each time they are packed they meet
+     * `rows` rows (INT64_MAX: packed once). 0: products with the weights as they are are better, or this backend packs
+     * nothing as `as`. */
+    size_t (*packed_bytes)(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as);
+    int64_t (*rows_at_once)(const mert_ops *o, mert_block block); /* at least 1; INT64_MAX: all of them */
     void *(*alloc)(mert_ops *o, size_t bytes);   /* 64-byte aligned, contents undefined; NULL: out of memory */
     void (*release)(mert_ops *o, void *p);       /* waits first; NULL is fine */
     void (*upload)(mert_ops *o, void *to, const void *host, size_t bytes);
@@ -102,8 +118,8 @@ mert_ops *mert_ops_cpu(void); /* the one CPU backend of the process, never NULL;
 /* A new test backend, which runs the operations of `inner`: one with host_memory, closed with this one. NULL: no
  * memory. */
 mert_ops *mert_ops_guard(mert_ops *inner);
-/* A new one that computes nothing and takes no memory (dry.c), and is asked for what `as` would be asked for. NULL: no
- * memory. */
+/* A new one that computes nothing and takes no memory (dry.c), and is asked for what `as` would be asked for, which
+ * must outlive it (NULL: one that packs nothing and takes everything at once). NULL: no memory. */
 mert_ops *mert_ops_dry(const mert_ops *as);
 /* "cpu", "guard" (of the CPU), or NAME[:N], device N (0: the first) of a plugin, device-NAME.so (base/install_paths.h).
  * NULL: there is none, and why. Close with ->close. */
@@ -140,9 +156,6 @@ typedef struct { float *to; const uint16_t *from; int64_t n; } mert_widen_args;
 
 /* ---- products ---- */
 
-/* What weights are packed as; 0: they are not. */
-typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16 } mert_packing;
-
 /* c[M,N] = (add: c +) alpha * op(a) op(b), then, in this order: + bias[N]; pre[M,N] = that; GELU; + residual[M,N].
  * op(a) is a[M,K] or (ta) the transpose of a[K,M]; op(b) is b[K,N] or (tb) the transpose of b[N,K]. alpha 0 means 1.
  * batch > 0: so many products, `*_step` floats apart (pre and residual move like c); sum: their sum goes into one c.
@@ -164,8 +177,8 @@ typedef struct {
     float *pre;
     int gelu;
 } mert_gemm_args;
-/* Weights in the order in which the backend's products read them best; opaque, mert_packed_floats(n, k) of
- * nn/cpu/rows.h long, or mert_half_floats(n, k) of nn/cpu/rows_half.h. w: `count` matrices [n, k] with row stride ldw,
+/* Weights in the order in which the backend's products read them best; opaque, packed_bytes of the backend long. w:
+ * `count` matrices [n, k] with row stride ldw,
  * w_step apart -> to, to_step apart. as 0: f32. */
 typedef struct {
     float *to;
@@ -389,6 +402,10 @@ typedef struct {
 #define mert_widen(ops, ...) MERT_RUN(ops, MERT_OP_WIDEN, mert_widen_args, __VA_ARGS__)
 
 /* Shorthands. */
+static inline int64_t mert_ops_packed_floats(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
+{
+    return (int64_t)(o->packed_bytes(o, rows, n, k, as) / sizeof(float));
+}
 static inline float *mert_ops_floats(mert_ops *o, int64_t n)
 {
     return (float *)o->alloc(o, (size_t)(n > 0 ? n : 1) * sizeof(float));

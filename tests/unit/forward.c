@@ -237,10 +237,53 @@ TEST(bf16)
     }
 }
 
+/* ---- a backend with other answers: it packs nothing, and takes everything at once ---- */
+
+static size_t packs_nothing(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
+{
+    (void)o, (void)rows, (void)n, (void)k, (void)as;
+    return 0;
+}
+
+static int64_t all_rows(const mert_ops *o, mert_block block)
+{
+    (void)o, (void)block;
+    return INT64_MAX;
+}
+
+static void refuses_what_is_packed(void)
+{
+    mert_config c = config_of(&kinds[0]);
+    mert_weights w, p;
+    mert_error e;
+    float nothing[16] = {0};
+    CHECK(!mert_weights_init(&w, &c, 5, &e));
+    p = (mert_weights){.layout = w.layout, .packed = nothing, .packed_size = 16, .packed_as = MERT_PACKED_F32};
+    CHECK(!mert_forward_new(&p, ops, MERT_PACKED_F32, &e) && strstr(e.text, "packs nothing"));
+    CHECK(!mert_forward_new(&w, ops, MERT_PACKED_BF16, &e) && strstr(e.text, "no products in bf16"));
+    mert_weights_free(&w);
+}
+
+TEST(nothing_packed_and_all_rows_at_once)
+{
+    mert_ops plain = *mert_ops_cpu(), *tested = ops;
+    plain.packed_bytes = packs_nothing;
+    plain.rows_at_once = all_rows;
+    ops = strcmp(tested->name, "guard") ? &plain : mert_ops_guard(&plain);
+    for (int i = 0; i < KINDS && !test_bad; i++)
+        one_kind(&kinds[i], MERT_PACKED_F32, 5e-6);
+    if (!test_bad)
+        refuses_what_is_packed();
+    forget();
+    ops->close(ops);
+    ops = tested;
+}
+
 int main(int argc, char **argv)
 {
     static const nn_test tests[] = {NN_TEST(all_kinds_and_lengths), NN_TEST(offset), NN_TEST(too_short),
-                                    NN_TEST(packed), NN_TEST(bf16)};
+                                    NN_TEST(packed), NN_TEST(bf16),
+                                    NN_TEST(nothing_packed_and_all_rows_at_once)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

@@ -1,8 +1,6 @@
 /* From waveform to hidden states: extractor, projection, positional convolution, layers (man/model.md 2). */
 #include "libcommon/models/encoder/state.h"
 
-#include "libcommon/nn/cpu/rows.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +74,8 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
         goto fail;
     find_parameters(m);
     for (int i = 0; i < c->convs; i++) {
-        bad |= !(m->panels[i] = mert_ops_floats(ops, mert_packed_floats(c->conv[i].dim, conv_inputs(c, i))));
+        int64_t packed = mert_ops_packed_floats(ops, INT64_MAX, c->conv[i].dim, conv_inputs(c, i), MERT_PACKED_F32);
+        bad |= packed && !(m->panels[i] = mert_ops_floats(ops, packed));
         bad |= i && !(m->ordered[i] = mert_ops_floats(ops, c->conv[i].dim * conv_inputs(c, i)));
     }
     bad |= !(m->pos_w = mert_ops_floats(ops, (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel));
@@ -153,8 +152,9 @@ static void pack(mert_encoder *m)
         if (i)
             mert_swap_axes(m->ops, .to = m->ordered[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
                            .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
-        mert_pack(m->ops, .to = m->panels[i], .w = w, .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
-                  .k = conv_inputs(c, i));
+        if (m->panels[i])
+            mert_pack(m->ops, .to = m->panels[i], .w = w, .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
+                      .k = conv_inputs(c, i));
     }
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
                      .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,

@@ -7,8 +7,6 @@
  * its product. */
 #include "libcommon/models/encoder/state.h"
 
-enum { ROWS_AT_ONCE = 1 << 13 }; /* frames that go through two layers before the next ones do */
-
 static mert_conv_shape shape(const mert_encoder *m, int i, int64_t clips)
 {
     const mert_config *c = m->c;
@@ -25,7 +23,7 @@ static int64_t clip_floats(const mert_encoder *m, int i)
 /* How many clips of layer i's output are taken at once, of those from b on. */
 static int64_t clips_at(const mert_encoder *m, int i, int64_t b)
 {
-    int64_t n = ROWS_AT_ONCE / m->conv_T[i + 1];
+    int64_t n = m->ops->rows_at_once(m->ops, MERT_BLOCK_EXTRACTOR) / m->conv_T[i + 1];
     n = n < 1 ? 1 : n;
     return n < m->B - b ? n : m->B - b;
 }
@@ -39,9 +37,13 @@ static int over_time(const mert_encoder *m, int i)
 static void product(mert_encoder *m, int i, int64_t clips, const float *x, float *y)
 {
     mert_conv_shape s = shape(m, i, clips);
-    mert_gemm(m->ops, .M = s.T_out, .N = s.O, .K = s.kernel * s.C, .a = x, .lda = s.stride * s.C,
-              .a_step = s.T_in * s.C, .b = m->panels[i], .packed = MERT_PACKED_F32, .c = y, .ldc = s.O,
-              .c_step = s.T_out * s.O, .batch = clips, .bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL);
+    const float *bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL;
+    if (m->panels[i])
+        mert_gemm(m->ops, .M = s.T_out, .N = s.O, .K = s.kernel * s.C, .a = x, .lda = s.stride * s.C,
+                  .a_step = s.T_in * s.C, .b = m->panels[i], .packed = MERT_PACKED_F32, .c = y, .ldc = s.O,
+                  .c_step = s.T_out * s.O, .batch = clips, .bias = bias);
+    else
+        mert_conv(m->ops, &s, x, i ? m->ordered[i] : mert_weight(m, m->conv[0].w), bias, NULL, 0, y);
 }
 
 /* y = (gelu of) the norm of the product x, or x itself where there is none; y may be x. stats: room for mean and rstd

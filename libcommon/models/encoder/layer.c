@@ -4,11 +4,8 @@
 #include "libcommon/models/encoder/state.h"
 
 #include "libcommon/base/random.h"
-#include "libcommon/nn/cpu/rows.h"
 
 #include <math.h>
-
-enum { PACKING_PAYS = 512 }; /* rows: making panels costs as much as they save of a product of some 400 */
 
 static uint32_t site(int layer, int place)
 {
@@ -18,14 +15,14 @@ static uint32_t site(int layer, int place)
 static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *residual,
                    float *y)
 {
-    int64_t rows = m->B * m->T;
+    int64_t rows = m->B * m->T, packed = mert_ops_packed_floats(m->ops, rows, out, in, MERT_PACKED_F32);
     mert_arena_mark mark = mert_arena_here(&m->memory);
     float *panels;
-    if (rows < PACKING_PAYS) {
+    if (!packed) {
         mert_linear(m->ops, rows, in, out, x, mert_weight(m, p.w), mert_weight(m, p.b), NULL, 0, residual, y);
         return;
     }
-    if (!(panels = mert_take(m, mert_packed_floats(out, in))))
+    if (!(panels = mert_take(m, packed)))
         return;
     mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in);
     mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = panels, .packed = MERT_PACKED_F32, .c = y,

@@ -52,7 +52,8 @@ struct mert_encoder {
     layer_parameters *layers;
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
 
-    float *ordered[MERT_CONV_MAX], *panels[MERT_CONV_MAX]; /* conv weights tap before channel (not the first layer's) */
+    float *ordered[MERT_CONV_MAX]; /* conv weights tap before channel (not the first layer's) */
+    float *panels[MERT_CONV_MAX];  /* the same, packed; NULL: the backend does not */
     float *pos_w, *pos_norm;      /* the positional convolution's weights, and the norms they were made with */
     int fresh;                    /* panels, ordered and pos_w hold the present weights */
     double *squares;

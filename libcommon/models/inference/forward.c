@@ -1,18 +1,13 @@
 #include "libcommon/models/inference/forward.h"
 
 #include "libcommon/nn/arena.h"
-#include "libcommon/nn/cpu/rows_half.h"
+#include "libcommon/nn/conv.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    FRAMES = 64,  /* of the extractor at a time: its first layer's outputs are then 4096 rows */
-    ROWS = 264    /* of a feed-forward part at a time */
-};
 
 typedef struct linear { const float *w, *b; mert_packing packing; } linear;
 typedef struct norm { const float *w, *b; } norm;
@@ -21,7 +16,7 @@ typedef struct layer { linear qkv, out, fc1, fc2; norm norm1, norm2; } layer;
 struct mert_forward {
     mert_config c;
     mert_ops *ops;
-    mert_packing packing;         /* of all but the first convolution */
+    mert_packing packing;         /* of all but the first convolution, where the backend packs */
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
     linear conv[MERT_CONV_MAX], projection, position;
     norm conv_norm[MERT_CONV_MAX], feature_norm, encoder_norm;
@@ -50,11 +45,17 @@ typedef struct weight_loader {
     int bad;
 } weight_loader;
 
+/* Floats of the block that n floats take. */
+static int64_t placed(int64_t n)
+{
+    return (n + 15) / 16 * 16;
+}
+
 /* The next n floats of the block; the gap behind them is zero. */
 static float *place(weight_loader *t, int64_t n)
 {
     int64_t at = t->at, end = at + n;
-    t->at = (end + 15) / 16 * 16;
+    t->at = at + placed(n);
     if (t->from && t->at > end)
         mert_fill(t->f->ops, .to = t->base + end, .n = t->at - end);
     return t->base ? t->base + at : NULL;
@@ -105,26 +106,43 @@ static norm take_norm(weight_loader *t, int64_t n, const char *name)
     return (norm){w, take(t, n, "%s.bias", name)};
 }
 
-static int64_t packed_floats(const mert_forward *f, int64_t n, int64_t k)
+/* How weights [n, k] lie for products: 0 as they are, where the backend packs none. */
+static mert_packing packing_of(const mert_forward *f, int64_t n, int64_t k, mert_packing as)
 {
-    return f->packing == MERT_PACKED_BF16 ? mert_half_floats(n, k) : mert_packed_floats(n, k);
+    return f->ops->packed_bytes(f->ops, INT64_MAX, n, k, as) ? as : (mert_packing)0;
 }
 
-/* Weights [n, k], packed. */
-__attribute__((format(printf, 4, 5))) static float *take_packed(weight_loader *t, int64_t n, int64_t k,
-                                                                  const char *format,
-                                                                ...)
+static int64_t product_floats(const mert_forward *f, int64_t n, int64_t k, mert_packing as)
+{
+    int64_t packed = mert_ops_packed_floats(f->ops, INT64_MAX, n, k, as);
+    return packed ? packed : n * k;
+}
+
+/* `count` weights x [n, k], one after the other, to `to`, as products read them. */
+static void lay_out(const mert_forward *f, float *to, const float *x, int64_t n, int64_t k, int64_t count,
+                    mert_packing as)
+{
+    if (packing_of(f, n, k, as))
+        mert_pack(f->ops, .to = to, .w = x, .ldw = k, .n = n, .k = k, .count = count,
+                  .to_step = product_floats(f, n, k, as), .w_step = n * k, .as = as);
+    else
+        mert_copy(f->ops, .to = to, .from = x, .n = count * n * k);
+}
+
+/* Weights [n, k] of a product. */
+__attribute__((format(printf, 4, 5))) static float *take_product(weight_loader *t, int64_t n, int64_t k,
+                                                                 const char *format, ...)
 {
     const mert_parameter *p;
     const float *x;
-    float *to = place(t, packed_floats(t->f, n, k));
+    float *to = place(t, product_floats(t->f, n, k, t->f->packing));
     char name[128];
     va_list ap;
     va_start(ap, format);
     vsnprintf(name, sizeof name, format, ap);
     va_end(ap);
     if ((x = begin(t, &p, name))) {
-        mert_pack(t->f->ops, .to = to, .w = x, .ldw = k, .n = n, .k = k, .as = t->f->packing);
+        lay_out(t->f, to, x, n, k, 1, t->f->packing);
         done(t, p, x);
     }
     return to;
@@ -132,8 +150,8 @@ __attribute__((format(printf, 4, 5))) static float *take_packed(weight_loader *t
 
 static linear take_linear(weight_loader *t, int64_t out, int64_t in, const char *name)
 {
-    const float *w = take_packed(t, out, in, "%s.weight", name);
-    return (linear){w, take(t, out, "%s.bias", name), t->f->packing};
+    const float *w = take_product(t, out, in, "%s.weight", name);
+    return (linear){w, take(t, out, "%s.bias", name), packing_of(t->f, out, in, t->f->packing)};
 }
 
 /* Conv weights [O, C, K] with the tap before the channel, as rows of overlapping windows want them. */
@@ -156,36 +174,35 @@ static void take_conv(weight_loader *t, int i)
             f->first = official;
             return;
         }
-        to = place(t, mert_packed_floats(O, K));
+        to = place(t, product_floats(f, O, K, MERT_PACKED_F32));
         if (t->from)
-            mert_pack(f->ops, .to = to, .w = official, .ldw = K, .n = O, .k = K);
+            lay_out(f, to, official, O, K, 1, MERT_PACKED_F32);
     } else {
         const mert_parameter *p;
-        to = place(t, packed_floats(f, O, C * K));
+        to = place(t, product_floats(f, O, C * K, f->packing));
         snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.0.weight", i);
         if ((official = begin(t, &p, name))) {
             mert_swap_axes(f->ops, .to = t->ordered, .from = official, .n = O, .a = C, .b = K);
-            mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = C * K, .n = O, .k = C * K, .as = f->packing);
+            lay_out(f, to, t->ordered, O, C * K, 1, f->packing);
             done(t, p, official);
         }
     }
     f->conv[i].w = to;
-    f->conv[i].packing = C == 1 ? MERT_PACKED_F32 : f->packing;
+    f->conv[i].packing = packing_of(f, O, C * K, C == 1 ? MERT_PACKED_F32 : f->packing);
 }
 
 static void take_position(weight_loader *t)
 {
     mert_forward *f = t->f;
-    int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel, packed = packed_floats(f, Cg, K * Cg);
+    int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel;
     const float *b = take(t, D, "encoder.pos_conv.0.bias"), *g = take(t, K, "encoder.pos_conv.0.weight_g"), *v;
-    float *lengths = place(t, K), *to = place(t, G * packed);
+    float *lengths = place(t, K), *to = place(t, G * product_floats(f, Cg, K * Cg, f->packing));
     const mert_parameter *p;
-    f->position = (linear){to, b, f->packing};
+    f->position = (linear){to, b, packing_of(f, Cg, K * Cg, f->packing)};
     if (!(v = begin(t, &p, "encoder.pos_conv.0.weight_v")))
         return;
     mert_weight_norm(f->ops, .w = t->ordered, .norm = lengths, .g = g, .v = v, .out = D, .in = Cg, .kernel = K);
-    mert_pack(f->ops, .to = to, .w = t->ordered, .ldw = K * Cg, .n = Cg, .k = K * Cg, .count = G, .to_step = packed,
-              .w_step = Cg * K * Cg, .as = f->packing);
+    lay_out(f, to, t->ordered, Cg, K * Cg, G, f->packing);
     done(t, p, v);
 }
 
@@ -196,14 +213,14 @@ static void take_layer(weight_loader *t, int i)
     int64_t D = t->f->c.width, F = t->f->c.ffn;
     char name[96];
     for (int j = 0; j < 3; j++) { /* one after the other: a batch of three products */
-        const float *w = take_packed(t, D, D, "encoder.layers.%d.self_attn.%s_proj.weight", i, parts[j]);
+        const float *w = take_product(t, D, D, "encoder.layers.%d.self_attn.%s_proj.weight", i, parts[j]);
         l->qkv.w = j ? l->qkv.w : w;
     }
     for (int j = 0; j < 3; j++) {
         const float *b = take(t, D, "encoder.layers.%d.self_attn.%s_proj.bias", i, parts[j]);
         l->qkv.b = j ? l->qkv.b : b;
     }
-    l->qkv.packing = t->f->packing;
+    l->qkv.packing = packing_of(t->f, D, D, t->f->packing);
     snprintf(name, sizeof name, "encoder.layers.%d.self_attn.out_proj", i);
     l->out = take_linear(t, D, D, name);
     snprintf(name, sizeof name, "encoder.layers.%d.fc1", i);
@@ -247,6 +264,11 @@ static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
     load_all(&t);
     f->size = t.at;
     t = (weight_loader){.f = f};
+    if (!packing_of(f, f->c.width, f->c.width, f->packing) && w->packed)
+        return mert_fail(e, "packed for the CPU's products, and device %s packs nothing: use the model it was made of",
+                         f->ops->name);
+    if (!packing_of(f, f->c.width, f->c.width, f->packing) && f->packing != MERT_PACKED_F32)
+        return mert_fail(e, "device %s has no products in bf16 of numbers in f32 (--precision)", f->ops->name);
     if (w->packed) {
         if (w->packed_as != f->packing)
             return mert_fail(e, "packed for products in %s, and %s is asked for (--precision)",
@@ -280,11 +302,11 @@ static int make_first(mert_forward *f, mert_error *e)
 {
     int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel;
     f->folded = mert_arena_floats(&f->clip, O * K);
-    f->folded_packed = mert_arena_floats(&f->clip, mert_packed_floats(O, K));
+    f->folded_packed = mert_arena_floats(&f->clip, product_floats(f, O, K, MERT_PACKED_F32));
     f->folded_bias = mert_arena_floats(&f->clip, O);
     f->sums = (double *)(void *)mert_arena_floats(&f->clip, 2 * K);
     f->products = (double *)(void *)mert_arena_floats(&f->clip, 2 * K * K);
-    f->conv[0] = (linear){f->folded_packed, f->folded_bias, MERT_PACKED_F32};
+    f->conv[0] = (linear){f->folded_packed, f->folded_bias, packing_of(f, O, K, MERT_PACKED_F32)};
     return f->clip.failed ? mert_fail(e, "out of memory for the weights") : 0;
 }
 
@@ -336,8 +358,8 @@ void mert_forward_free(mert_forward *f)
 static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t out, const float *x, int64_t ldx,
                   int gelu, const float *residual, float *y)
 {
-    mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .packed = l.packing, .c = y,
-              .ldc = out, .bias = l.b, .gelu = gelu, .residual = residual);
+    mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .ldb = in, .tb = 1, .packed = l.packing,
+              .c = y, .ldc = out, .bias = l.b, .gelu = gelu, .residual = residual);
 }
 
 static void normalise_with(mert_forward *f, float eps, norm w, int64_t rows, int64_t columns, const float *x, float *y)
@@ -358,7 +380,7 @@ static void fold_first(mert_forward *f, const float *x, int64_t L)
     mert_fold_norm(f->ops, .w = f->folded, .b = f->folded_bias, .sums = f->sums, .products = f->products, .v = f->first,
                    .norm_w = f->conv_norm[0].w, .norm_b = f->conv_norm[0].b, .out = O, .kernel = K, .T = T,
                    .eps = MERT_EXTRACTOR_EPS);
-    mert_pack(f->ops, .to = f->folded_packed, .w = f->folded, .ldw = K, .n = O, .k = K);
+    lay_out(f, f->folded_packed, f->folded, O, K, 1, MERT_PACKED_F32);
 }
 
 /* The rows of each layer's outputs that n frames need; rows[0]: samples. */
@@ -378,8 +400,11 @@ static void extract(mert_forward *f, const float *x, int64_t n, float *const tur
     for (int i = 0; i < c->convs; i++) {
         float *to = i == c->convs - 1 ? y : turn[i % 2];
         int64_t O = c->conv[i].dim;
-        apply(f, f->conv[i], rows[i + 1], c->conv[i].kernel * C, O, x, c->conv[i].stride * C, !c->extractor_layer_norm,
-              NULL, to);
+        mert_conv_shape s = {1, rows[i], rows[i + 1], C, O, c->conv[i].kernel, c->conv[i].stride};
+        if (f->conv[i].packing)
+            apply(f, f->conv[i], s.T_out, s.kernel * C, O, x, s.stride * C, !c->extractor_layer_norm, NULL, to);
+        else
+            mert_conv(f->ops, &s, x, f->conv[i].w, f->conv[i].b, NULL, !c->extractor_layer_norm, to);
         if (c->extractor_layer_norm) {
             normalise_with(f, MERT_EXTRACTOR_EPS, f->conv_norm[i], rows[i + 1], O, to, to);
             mert_gelu(f->ops, .y = to, .x = to, .n = rows[i + 1] * O);
@@ -401,19 +426,20 @@ static void project(mert_forward *f, const float *x, const float *cqt, int64_t T
     mert_arena_mark mark = mert_arena_here(&f->scratch);
     int64_t rows[MERT_CONV_MAX + 1], room[2] = {0, 0}, C = c->conv[c->convs - 1].dim, J = mert_config_features(c),
                                      D = c->width;
+    int64_t at_once = smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FRAMES));
     float *turn[2], *features, *joined;
-    rows_for(c, smaller(T, FRAMES), rows);
+    rows_for(c, at_once, rows);
     for (int i = 0; i < c->convs - 1; i++)
         if (rows[i + 1] * c->conv[i].dim > room[i % 2])
             room[i % 2] = rows[i + 1] * c->conv[i].dim;
     turn[0] = mert_arena_floats(&f->scratch, room[0]);
     turn[1] = mert_arena_floats(&f->scratch, room[1]);
-    features = mert_arena_floats(&f->scratch, FRAMES * C);
-    joined = cqt ? mert_arena_floats(&f->scratch, FRAMES * J) : features;
+    features = mert_arena_floats(&f->scratch, at_once * C);
+    joined = cqt ? mert_arena_floats(&f->scratch, at_once * J) : features;
     if (f->scratch.failed)
         return;
-    for (int64_t t = 0; t < T; t += FRAMES) {
-        int64_t n = smaller(T - t, FRAMES);
+    for (int64_t t = 0; t < T; t += at_once) {
+        int64_t n = smaller(T - t, at_once);
         extract(f, x + t * mert_config_stride(c), n, turn, features);
         if (cqt) {
             mert_copy_2d(f->ops, .to = joined, .ldto = J, .from = features, .ldfrom = C, .rows = n, .columns = C);
@@ -438,7 +464,8 @@ static void branch_end(mert_forward *f, linear l, int64_t rows, int64_t in, cons
 
 typedef struct room {
     float *x, *qkv, *attended;    /* [T, D], [T, 3D], [T, D] */
-    float *mid, *normed, *h;      /* a block's: [ROWS, D], [ROWS, D], [ROWS, F] */
+    float *mid, *normed, *h;      /* a block's: [rows, D], [rows, D], [rows, F] */
+    int64_t rows;                 /* at most, of a block */
 } room;
 
 /* Everything after attention, for `rows` rows: x [rows, D] in place. */
@@ -460,16 +487,16 @@ static void finish_layer(mert_forward *f, const layer *l, const room *r, const f
 
 static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
 {
-    int64_t D = f->c.width, H = f->c.heads, blocks = (T + ROWS - 1) / ROWS, step = (T + blocks - 1) / blocks;
+    int64_t D = f->c.width, H = f->c.heads, blocks = (T + r->rows - 1) / r->rows, step = (T + blocks - 1) / blocks;
     const float *in = r->x;
-    step = smaller((step + 23) / 24 * 24, ROWS);
+    step = smaller((step + 23) / 24 * 24, r->rows); /* whole tiles of rows, where it does not matter */
     if (f->c.pre_ln) {
         normalise(f, l->norm1, T, D, r->x, r->attended);
         in = r->attended;
     }
     mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = in, .lda = D, .b = l->qkv.w, .packed = l->qkv.packing,
-              .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b, .batch = 3, .b_step = packed_floats(f, D, D),
-              .c_step = D, .bias_step = (D + 15) / 16 * 16);
+              .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b, .batch = 3, .ldb = D, .tb = 1,
+              .b_step = placed(product_floats(f, D, D, f->packing)), .c_step = D, .bias_step = placed(D));
     mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = r->qkv + D, .v = r->qkv + 2 * D, .B = 1,
                    .T = T, .H = H, .dh = D / H, .ld = 3 * D, .scale = (float)(1.0 / sqrt((double)(D / H))));
     for (int64_t t = 0; t < T; t += step)
@@ -480,16 +507,17 @@ int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cq
                      void *self, mert_error *e)
 {
     const mert_config *c = &f->c;
-    int64_t T = mert_config_frames(c, L), D = c->width;
+    int64_t T = mert_config_frames(c, L), D = c->width, rows;
     mert_arena *a = &f->scratch;
     room r;
     mert_arena_reset(a);
     if (T < 1)
         return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)L,
                          mert_config_receptive_field(c));
+    rows = smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FEED_FORWARD));
     r = (room){mert_arena_floats(a, T * D),    mert_arena_floats(a, T * 3 * D),
-               mert_arena_floats(a, T * D),    mert_arena_floats(a, ROWS * D),
-               mert_arena_floats(a, ROWS * D), mert_arena_floats(a, (int64_t)ROWS * c->ffn)};
+               mert_arena_floats(a, T * D),    mert_arena_floats(a, rows * D),
+               mert_arena_floats(a, rows * D), mert_arena_floats(a, rows * c->ffn), rows};
     if (a->failed)
         return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
     if (!c->extractor_layer_norm)

@@ -3,6 +3,7 @@
 
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
+#include "libcommon/nn/cpu/rows_half.h"
 #include "libcommon/nn/cpu/vector.h"
 
 #include <cblas.h>
@@ -276,6 +277,26 @@ static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
 /* ---- the backend: operations run at once, so there is nothing to wait for ---- */
 
 enum { HUGE_PAGE = 1 << 21 };
+enum { PACKING_PAYS = 512 }; /* rows: making panels costs as much as they save of a product of some 400 */
+
+static size_t cpu_packed_bytes(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
+{
+    (void)o;
+    if (rows < PACKING_PAYS)
+        return 0;
+    return (size_t)(as == MERT_PACKED_BF16 ? mert_half_floats(n, k) : mert_packed_floats(n, k)) * sizeof(float);
+}
+
+static int64_t cpu_rows_at_once(const mert_ops *o, mert_block block)
+{
+    (void)o;
+    switch (block) {
+    case MERT_BLOCK_EXTRACTOR: return 1 << 13;
+    case MERT_BLOCK_FRAMES: return 64; /* the first layer's outputs are then 4096 rows */
+    case MERT_BLOCK_FEED_FORWARD: return 264; /* a multiple of 24: two register tiles of rows */
+    }
+    return INT64_MAX;
+}
 
 static void *cpu_alloc(mert_ops *o, size_t bytes)
 {
@@ -349,6 +370,8 @@ mert_ops *mert_ops_cpu(void)
 {
     static mert_ops cpu = {.name = "cpu",
                            .host_memory = 1,
+                           .packed_bytes = cpu_packed_bytes,
+                           .rows_at_once = cpu_rows_at_once,
                            .alloc = cpu_alloc,
                            .release = cpu_release,
                            .upload = cpu_copy,

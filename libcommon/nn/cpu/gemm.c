@@ -54,8 +54,8 @@ static void one_tile(void *arg, int64_t i, int worker)
         product(g, batch, r, rows, c, columns, g->add, g->c + at);
     if (g->bias || g->gelu || g->pre || g->residual)
         for (int64_t row = 0; row < rows; row++, at += g->ldc)
-            MERT_VECTOR->epilogue(g->c + at, g->bias ? g->bias + c : NULL, g->pre ? g->pre + at : NULL, g->gelu,
-                                  g->residual ? g->residual + at : NULL, columns);
+            MERT_VECTOR->epilogue(g->c + at, g->bias ? g->bias + batch * g->bias_step + c : NULL,
+                                  g->pre ? g->pre + at : NULL, g->gelu, g->residual ? g->residual + at : NULL, columns);
 }
 
 static void packed_products(const mert_gemm_args *g)
