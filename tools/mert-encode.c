@@ -494,7 +494,7 @@ int main(int argc, char **argv)
     s.window = seconds("window", window_text);
     hop_text = hop_text ? hop_text : window_text;
     s.hop = seconds("hop", hop_text);
-    if (!(ops = mert_ops_open(device, &e))) {
+    if (!(ops = mert_ops_open(device, MERT_ELEMENT_F32, &e))) {
         mert_log_error("%s", e.text);
         return 1;
     }

@@ -192,7 +192,7 @@ static void close_device(void)
 /* What computes, and where the optimiser's state goes. */
 static int check_places(mert_error *e)
 {
-    if (!ops && !(ops = mert_ops_open(device, e)))
+    if (!ops && !(ops = mert_ops_open(device, MERT_ELEMENT_F32, e)))
         return -1;
     if (offload && strcmp(offload, "host") && strcmp(offload, "disk") && !mert_path_is_directory(offload))
         return mert_fail(e, "%s: cannot make a file for the optimiser's state: there is no such folder", offload);
@@ -250,7 +250,7 @@ static int take_weights(mert_session *s, mert_error *e)
 
 static int open_run(mert_session *s, int64_t newest, mert_error *e)
 {
-    if (!ops && !(ops = mert_ops_open(device, e)))
+    if (!ops && !(ops = mert_ops_open(device, MERT_ELEMENT_F32, e)))
         return -1;
     if (corpora_open(s, &train_names, &valid_names, &older_names, e) || mert_session_model(s, e))
         return -1;

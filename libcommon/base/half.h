@@ -1,4 +1,4 @@
-/* float32 to the two 16-bit formats, rounded to nearest, ties to even. */
+/* float32 to the two 16-bit formats, rounded to nearest, ties to even; and back, exactly. */
 #ifndef MERT_HALF_H
 #define MERT_HALF_H
 
@@ -38,6 +38,28 @@ static inline uint16_t mert_to_bf16(float x)
     rounded = (b + 0x7fff + (b >> 16 & 1)) >> 16;
     quiet = b >> 16 | 0x40;
     return (uint16_t)((b & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
+}
+
+static inline float mert_from_bf16(uint16_t x)
+{
+    uint32_t b = (uint32_t)x << 16;
+    float y;
+    memcpy(&y, &b, sizeof y);
+    return y;
+}
+
+static inline float mert_from_f16(uint16_t x)
+{
+    uint32_t magnitude = x & 0x7fff, b;
+    float y;
+    if (magnitude < 0x400) { /* subnormal: so many times 2^-24 */
+        y = (float)magnitude * 0x1p-24f;
+        return x & 0x8000 ? -y : y;
+    }
+    b = (uint32_t)(x & 0x8000) << 16 | (magnitude >= 0x7c00 ? 0x7f800000 | (magnitude & 0x3ff) << 13
+                                                            : (magnitude << 13) + (112u << 23));
+    memcpy(&y, &b, sizeof y);
+    return y;
 }
 
 #endif

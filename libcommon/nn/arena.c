@@ -15,9 +15,9 @@ static void note_most(mert_arena *a)
     a->most = used > a->most ? used : a->most;
 }
 
-float *mert_arena_floats(mert_arena *a, int64_t n)
+static void *take(mert_arena *a, int64_t n, size_t each)
 {
-    size_t bytes = (size_t)(n > 0 ? n : 1) * sizeof(float), size;
+    size_t bytes = (size_t)(n > 0 ? n : 1) * each, size;
     char *p;
     if (a->failed || n > (int64_t)1 << 40)
         goto fail;
@@ -43,10 +43,30 @@ float *mert_arena_floats(mert_arena *a, int64_t n)
     p = a->block[a->now].p + a->block[a->now].used;
     a->block[a->now].used += bytes;
     note_most(a);
-    return (float *)(void *)p;
+    return p;
 fail:
     a->failed = 1;
     return NULL;
+}
+
+float *mert_arena_floats(mert_arena *a, int64_t n)
+{
+    return take(a, n, sizeof(float));
+}
+
+mert_element *mert_arena_elements(mert_arena *a, int64_t n)
+{
+    return take(a, n, mert_element_bytes(a->ops, 1));
+}
+
+const mert_element *mert_arena_rounded(mert_arena *a, const float *x, int64_t n)
+{
+    mert_element *to;
+    if (a->ops->type == MERT_ELEMENT_F32)
+        return (const mert_element *)(const void *)x;
+    if ((to = mert_arena_elements(a, n)))
+        mert_to_elements(a->ops, .to = to, .from = x, .n = n);
+    return to;
 }
 
 mert_arena_mark mert_arena_here(const mert_arena *a)

@@ -23,7 +23,8 @@ static int parse(const char *device, char name[64], int *number)
     return 0;
 }
 
-static mert_ops *open_plugin(const char *device, const char *name, int number, mert_error *e)
+static mert_ops *open_plugin(const char *device, const char *name, int number, mert_element_type type,
+                             mert_error *e)
 {
     char file[96], *path;
     mert_device_plugin *open = NULL;
@@ -40,27 +41,27 @@ static mert_ops *open_plugin(const char *device, const char *name, int number, m
         *(void **)&open = dlsym(handle, MERT_DEVICE_PLUGIN);
         if (!open)
             mert_fail(e, "device '%s': %s is no plugin of this program", device, path);
-        else if (!(ops = open(MERT_OPS_VERSION, number, e)))
+        else if (!(ops = open(MERT_OPS_VERSION, number, type, e)))
             mert_fail_in(e, "device '%s'", device);
     }
     free(path);
     return ops;
 }
 
-mert_ops *mert_ops_open(const char *device, mert_error *e)
+mert_ops *mert_ops_open(const char *device, mert_element_type type, mert_error *e)
 {
     char name[64];
     int number;
     mert_ops *ops;
     if (!strcmp(device, "cpu"))
-        return mert_ops_cpu();
+        return mert_ops_cpu_of(type);
     if (!strcmp(device, "guard")) {
-        if (!(ops = mert_ops_guard(mert_ops_cpu())))
+        if (!(ops = mert_ops_guard(mert_ops_cpu_of(type))))
             mert_fail(e, "out of memory");
         return ops;
     }
     if (!parse(device, name, &number) && strcmp(name, "cpu") && strcmp(name, "guard"))
-        return open_plugin(device, name, number, e);
+        return open_plugin(device, name, number, type, e);
     mert_fail(e, "no device '%s': there are cpu and guard, and those of plugins, as NAME or NAME:NUMBER", device);
     return NULL;
 }

@@ -11,8 +11,12 @@
  *   they were queued.
  * - wait() returns when all has run. Until then a host buffer given to upload must not change, one given to download
  *   holds nothing, and no buffer in use may be freed.
- * - All data is float32, row major; sums that become a number for people are doubles. What lies waiting may be
- *   bfloat16 (mert_narrow), which nothing computes with.
+ * - Activations, their gradients and the weights that products read are elements: float32, bfloat16 or float16, one
+ *   type for all of an open backend (mert_element). Biases, parameters of norms, statistics, log-sums, master weights,
+ *   gradients of parameters and moments are float32; sums that become a number for people are doubles. Arrays are row
+ *   major.
+ * - An operation computes in float32 and rounds where it stores an element, to nearest, ties to even, and nowhere else:
+ *   a GELU takes the number that `pre` was rounded from.
  * - An argument that is left out is zero, and zero always means "not wanted" (or the natural default where noted).
  * - "+=": adds to what is there. Forward results are overwritten, parameter gradients are added to.
  * - Contract A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position
@@ -35,11 +39,23 @@ extern "C" {
 
 typedef struct mert_ops mert_ops;
 
+/* What an element is, of all operations of one open backend. Its users never see the numbers: the type is incomplete,
+ * so that a compiler finds an array of floats in its place. Files that know what it is, a backend's and those of tests,
+ * define MERT_ELEMENT (float) before they include this; the structs below are the same to both. */
+#ifdef MERT_ELEMENT
+typedef MERT_ELEMENT mert_element;
+#else
+typedef struct mert_element mert_element;
+#endif
+typedef enum mert_element_type { MERT_ELEMENT_F32, MERT_ELEMENT_BF16, MERT_ELEMENT_F16 } mert_element_type;
+
 typedef enum mert_op {
     MERT_OP_COPY,
+    MERT_OP_CLEAR,
     MERT_OP_FILL,
     MERT_OP_COPY_2D,
     MERT_OP_AXPY,
+    MERT_OP_ADD,
     MERT_OP_SWAP_AXES,
     MERT_OP_GEMM,
     MERT_OP_GELU,
@@ -74,6 +90,8 @@ typedef enum mert_op {
     MERT_OP_ADAM,
     MERT_OP_NARROW,
     MERT_OP_WIDEN,
+    MERT_OP_TO_ELEMENTS,
+    MERT_OP_TO_FLOATS,
     MERT_OPS_COUNT
 } mert_op;
 
@@ -91,11 +109,12 @@ typedef enum mert_block {
 /* A backend. run(): queues one operation; args is the struct of that operation below. */
 struct mert_ops {
     const char *name;
+    mert_element_type type;
     int host_memory; /* device and host memory are one: after a wait the host may read what alloc gave, and operations
                         take pointers to the host's own arrays */
-    /* Bytes, a multiple of 64, that weights [n, k] take as mert_pack leaves them, if each time they are packed they meet
-     * `rows` rows (INT64_MAX: packed once). 0: products with the weights as they are are better, or this backend packs
-     * nothing as `as`. */
+    /* Bytes, a multiple of 64, that weights [n, k] take as mert_pack leaves them, if each time they are packed they
+     * meet `rows` rows (INT64_MAX: packed once). 0: products with the weights as they are are better, or this backend
+     * packs nothing as `as`. */
     size_t (*packed_bytes)(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as);
     int64_t (*rows_at_once)(const mert_ops *o, mert_block block); /* at least 1; INT64_MAX: all of them */
     void *(*alloc)(mert_ops *o, size_t bytes);   /* 64-byte aligned, contents undefined; NULL: out of memory */
@@ -114,7 +133,10 @@ struct mert_ops {
     void (*close)(mert_ops *o);
 };
 
-mert_ops *mert_ops_cpu(void); /* the one CPU backend of the process, never NULL; close() is a no-op */
+/* The CPU backend of the process, never NULL; close() is a no-op. Of 16-bit elements it is the reference for devices
+ * (the numbers are right, and slow): it computes by the operations of float32 on rounded numbers. */
+mert_ops *mert_ops_cpu(void);
+mert_ops *mert_ops_cpu_of(mert_element_type type);
 /* A new test backend, which runs the operations of `inner`: one with host_memory, closed with this one. NULL: no
  * memory. */
 mert_ops *mert_ops_guard(mert_ops *inner);
@@ -123,65 +145,74 @@ mert_ops *mert_ops_guard(mert_ops *inner);
 mert_ops *mert_ops_dry(const mert_ops *as);
 /* "cpu", "guard" (of the CPU), or NAME[:N], device N (0: the first) of a plugin, device-NAME.so (base/install_paths.h).
  * NULL: there is none, and why. Close with ->close. */
-mert_ops *mert_ops_open(const char *device, mert_error *e);
+mert_ops *mert_ops_open(const char *device, mert_element_type type, mert_error *e);
 
 /* The plugin's side: struct mert_ops, the operations below, and this function, which it exports. It fails with e->text
- * where the version is not its own, or where there is no device of this number. */
+ * where the version is not its own, or where there is no device of this number that computes with such elements. */
 enum { MERT_OPS_VERSION = 1 };
-typedef mert_ops *mert_device_plugin(int version, int number, mert_error *e);
+typedef mert_ops *mert_device_plugin(int version, int number, mert_element_type type, mert_error *e);
 #define MERT_DEVICE_PLUGIN "mert_device_open"
 
 /* ---- memory ---- */
 
-typedef struct { float *to; const float *from; int64_t n; } mert_copy_args;
+/* Of whatever it is. */
+typedef struct { void *to; const void *from; size_t bytes; } mert_copy_args;
+typedef struct { void *to; size_t bytes; } mert_clear_args; /* all bits 0 */
 typedef struct { float *to; float value; int64_t n; } mert_fill_args;
 /* to[r, 0..columns) = (add: +=) from[r, 0..columns) * (scale, 0: 1) */
 typedef struct {
-    float *to;
+    mert_element *to;
     int64_t ldto;
-    const float *from;
+    const mert_element *from;
     int64_t ldfrom, rows, columns;
     int add;
     float scale;
 } mert_copy_2d_args;
 /* to += alpha * from (alpha 0: 1) */
-typedef struct { float *to; const float *from; float alpha; int64_t n; } mert_axpy_args;
+typedef struct { mert_element *to; const mert_element *from; float alpha; int64_t n; } mert_axpy_args;
+typedef struct { float *to; const float *from; int64_t n; } mert_add_args; /* to += from: gradients */
 /* [n, a, b] -> [n, b, a]; add: += . Conv weights [out, in, k] <-> [out, k, in]. */
 typedef struct { float *to; const float *from; int64_t n, a, b; int add; } mert_swap_axes_args;
 
-/* float32 to bfloat16 (the upper half of a float32: 8 significant bits, the same range), to nearest, ties to even; and
- * back, exactly. A NaN stays one. */
-typedef struct { uint16_t *to; const float *from; int64_t n; } mert_narrow_args;
-typedef struct { float *to; const uint16_t *from; int64_t n; } mert_widen_args;
+/* For what waits for its use (float32 elements alone): to bfloat16 (the upper half of a float32: 8 significant bits,
+ * the same range), to nearest, ties to even; and back, exactly. A NaN stays one. */
+typedef struct { uint16_t *to; const mert_element *from; int64_t n; } mert_narrow_args;
+typedef struct { mert_element *to; const uint16_t *from; int64_t n; } mert_widen_args;
+/* Between float32 and elements. */
+typedef struct { mert_element *to; const float *from; int64_t n; } mert_to_elements_args;
+typedef struct { float *to; const mert_element *from; int64_t n; } mert_to_floats_args;
 
 /* ---- products ---- */
 
 /* c[M,N] = (add: c +) alpha * op(a) op(b), then, in this order: + bias[N]; pre[M,N] = that; GELU; + residual[M,N].
  * op(a) is a[M,K] or (ta) the transpose of a[K,M]; op(b) is b[K,N] or (tb) the transpose of b[N,K]. alpha 0 means 1.
- * batch > 0: so many products, `*_step` floats apart (pre and residual move like c); sum: their sum goes into one c.
- * pre and residual have c's row stride.
+ * batch > 0: so many products, `*_step` elements apart (pre and residual move like c); sum: their sum goes into one c.
+ * pre and residual have c's row stride. gradient: takes c's place where the result is a parameter's gradient.
  * packed: b is what mert_pack made of the weights [N,K] (op(b) is their transpose; ldb, tb and ta do not count, there
- * is no sum). Then every output is one sum in the order of K: a row's result does not depend on M or on where in `a` it
- * stands (contract A1). With MERT_PACKED_BF16 the numbers of a and b are rounded to bfloat16, and nothing else is. */
+ * is no sum; b_step is in units of 4 bytes). Then every output is one sum in the order of K: a row's result does not
+ * depend on M or on where in `a` it stands (contract A1). With MERT_PACKED_BF16 the numbers of a and b are
+ * rounded to bfloat16, and nothing else is. */
 typedef struct {
     int64_t M, N, K;
-    const float *a, *b;
-    float *c;
+    const mert_element *a, *b;
+    mert_element *c;
+    float *gradient;
     int64_t lda, ldb, ldc;
     int ta, tb, add;
     mert_packing packed;
     float alpha;
     int64_t batch, a_step, b_step, c_step, bias_step;
     int sum;
-    const float *bias, *residual;
-    float *pre;
+    const float *bias;
+    const mert_element *residual;
+    mert_element *pre;
     int gelu;
 } mert_gemm_args;
 /* Weights in the order in which the backend's products read them best; opaque, packed_bytes of the backend long. w:
- * `count` matrices [n, k] with row stride ldw,
- * w_step apart -> to, to_step apart. as 0: f32. */
+ * `count` matrices [n, k] with row stride ldw, w_step apart, which are rounded to elements -> to, to_step apart, in
+ * units of 4 bytes. as 0: f32. */
 typedef struct {
-    float *to;
+    mert_element *to;
     const float *w;
     int64_t ldw, n, k, count, to_step, w_step;
     mert_packing as;
@@ -190,30 +221,33 @@ typedef struct {
 /* ---- elementwise, and sums over rows ---- */
 
 /* y = (residual +) gelu(x), exact: x/2 (1 + erf(x / sqrt 2)) */
-typedef struct { float *y; const float *x, *residual; int64_t n; } mert_gelu_args;
+typedef struct { mert_element *y; const mert_element *x, *residual; int64_t n; } mert_gelu_args;
 /* dx = dy * gelu'(x); dx may be dy, or x */
-typedef struct { float *dx; const float *dy, *x; int64_t n; } mert_gelu_backward_args;
+typedef struct { mert_element *dx; const mert_element *dy, *x; int64_t n; } mert_gelu_backward_args;
 /* sums[columns] += sum over rows of x[rows, columns] */
-typedef struct { float *sums; const float *x; int64_t rows, columns, ldx; } mert_column_sum_args;
+typedef struct { float *sums; const mert_element *x; int64_t rows, columns, ldx; } mert_column_sum_args;
 /* x *= 0 or 1/(1-p), keyed; the same call is its own backward pass. Item b of B has n elements.
  * The key: seed, place (update and micro-batch), row b, site (which dropout of which layer). */
 typedef struct { uint64_t seed, place; uint32_t site; } mert_dropout_key;
-typedef struct { float *x; int64_t B, n; double p; mert_dropout_key key; } mert_dropout_args;
+typedef struct { mert_element *x; int64_t B, n; double p; mert_dropout_key key; } mert_dropout_args;
 
 /* ---- norms ---- */
 
 /* y = (x - mean) * rstd * w + b over the last axis; mean and rstd [rows] are kept where not NULL. y may be x. */
 typedef struct {
-    float *y;
-    const float *x, *w, *b;
+    mert_element *y;
+    const mert_element *x;
+    const float *w, *b;
     float *mean, *rstd;
     int64_t rows, columns;
     float eps;
 } mert_layer_norm_args;
 /* dx (add: +=), dw += , db += ; dx may be dy, or (without add) x */
 typedef struct {
-    float *dx, *dw, *db;
-    const float *dy, *x, *w, *mean, *rstd;
+    mert_element *dx;
+    float *dw, *db;
+    const mert_element *dy, *x;
+    const float *w, *mean, *rstd;
     int64_t rows, columns;
     int add;
 } mert_layer_norm_backward_args;
@@ -221,24 +255,28 @@ typedef struct {
  * run in blocks of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). y may be x.
  */
 typedef struct {
-    float *y;
-    const float *x, *w, *b;
-    float *mean, *rstd, *pre;
+    mert_element *y;
+    const mert_element *x;
+    const float *w, *b;
+    float *mean, *rstd;
+    mert_element *pre;
     int64_t B, T, C;
     float eps;
     int gelu;
 } mert_time_norm_args;
 /* As mert_layer_norm_backward_args, without add; dx may be dy. The gelu's own backward pass comes before, by `pre`. */
 typedef struct {
-    float *dx, *dw, *db;
-    const float *dy, *x, *w, *mean, *rstd;
+    mert_element *dx;
+    float *dw, *db;
+    const mert_element *dy, *x;
+    const float *w, *mean, *rstd;
     int64_t B, T, C;
 } mert_time_norm_backward_args;
 
 /* What the first convolution (one channel in) needs to know of a clip for the GroupNorm behind it, without computing
  * its outputs: with windows x[stride t .. stride t + kernel), sums[k] = sum over t < T of x[stride t + k] and
  * products[k][l] = sum over t of x[stride t + k] x[stride t + l], in double, in blocks of fixed position. */
-typedef struct { double *sums, *products; const float *x; int64_t T, kernel, stride; } mert_window_moments_args;
+typedef struct { double *sums, *products; const mert_element *x; int64_t T, kernel, stride; } mert_window_moments_args;
 /* That GroupNorm folded into the convolution's weights: with mean = v.sums/T (+ the conv's own bias, which cancels) and
  * variance v^T (products/T - sums sums^T/T^2) v for row v of weights [out, kernel]: w = gain v, b = norm_b - gain mean,
  * gain = norm_w / sqrt(variance + eps). conv(x; w) + b is then the normalised output. */
@@ -264,16 +302,19 @@ typedef struct {
  * then GELU; then + residual. x, y, residual [B, T, D]; w [D, kernel, D/groups], or packed: one mert_pack per group,
  * [D/groups, kernel * D/groups]. y may be neither x nor residual. */
 typedef struct {
-    float *y;
-    const float *x, *w, *bias, *residual;
+    mert_element *y;
+    const mert_element *x, *w;
+    const float *bias;
+    const mert_element *residual;
     int64_t B, T, D, groups, kernel, pad;
     mert_packing packed;
     int gelu;
 } mert_grouped_conv_args;
 /* dx += , dw += ; (the bias's gradient is a column sum) */
 typedef struct {
-    float *dx, *dw;
-    const float *dy, *x, *w;
+    mert_element *dx;
+    float *dw;
+    const mert_element *dy, *x, *w;
     int64_t B, T, D, groups, kernel, pad;
 } mert_grouped_conv_backward_args;
 
@@ -284,8 +325,9 @@ typedef struct {
  * of the softmax's denominator, kept for the backward pass. p > 0: dropout on the probabilities. largest: where not
  * NULL, becomes the largest scale * q k of the call if that is larger. */
 typedef struct {
-    float *out, *lse, *largest;
-    const float *q, *k, *v;
+    mert_element *out;
+    float *lse, *largest;
+    const mert_element *q, *k, *v;
     int64_t B, T, H, dh, ld, ldout;
     float scale;
     double p;
@@ -293,8 +335,10 @@ typedef struct {
 } mert_attention_args;
 /* dq, dk, dv are overwritten; out and lse are the forward pass's. */
 typedef struct {
-    float *dq, *dk, *dv;
-    const float *dout, *out, *lse, *q, *k, *v;
+    mert_element *dq, *dk, *dv;
+    const mert_element *dout, *out;
+    const float *lse;
+    const mert_element *q, *k, *v;
     int64_t B, T, H, dh, ld;
     float scale;
     double p;
@@ -304,30 +348,43 @@ typedef struct {
 /* ---- masking, and choosing rows ---- */
 
 /* x[row] = e where mask[row] != 0. x [rows, D] */
-typedef struct { float *x; const float *e, *mask; int64_t rows, D; } mert_mask_args;
+typedef struct { mert_element *x; const float *e, *mask; int64_t rows, D; } mert_mask_args;
 /* de += sum of dx over masked rows, which then become 0 */
-typedef struct { float *dx, *de; const float *mask; int64_t rows, D; } mert_mask_backward_args;
+typedef struct { mert_element *dx; float *de; const float *mask; int64_t rows, D; } mert_mask_backward_args;
 /* x[b,t,d] = 0 where rows[b,t] != 0 or channels[b,d] != 0 (either may be NULL). x [B, T, D], rows [B, T], channels
  * [B, D]. The same call on the gradient is its backward pass. */
-typedef struct { float *x; const float *rows, *channels; int64_t B, T, D; } mert_zero_args;
+typedef struct { mert_element *x; const float *rows, *channels; int64_t B, T, D; } mert_zero_args;
 /* to[i] = from[index[i]], rows of D */
-typedef struct { float *to; const float *from; const int32_t *index; int64_t n, D; } mert_gather_args;
+typedef struct { mert_element *to; const mert_element *from; const int32_t *index; int64_t n, D; } mert_gather_args;
 /* to[index[i]] += from[i]; indices are distinct */
-typedef struct { float *to; const float *from; const int32_t *index; int64_t n, D; } mert_scatter_add_args;
+typedef struct {
+    mert_element *to;
+    const mert_element *from;
+    const int32_t *index;
+    int64_t n, D;
+} mert_scatter_add_args;
 
 /* ---- losses ---- */
 
 /* y = x / max(|x|, 1e-8) by rows of D (stride ld both); norm [rows] is kept */
-typedef struct { float *y, *norm; const float *x; int64_t rows, D, ld; } mert_normalize_args;
-/* dx (add: +=) from dy, y and norm; dx has stride ld as y, dy has stride D */
-typedef struct { float *dx; const float *dy, *y, *norm; int64_t rows, D, ld; int add; } mert_normalize_backward_args;
+typedef struct { mert_element *y; float *norm; const mert_element *x; int64_t rows, D, ld; } mert_normalize_args;
+/* dx (add: +=) from dy, y and norm; dx has stride ld as y, dy has stride D. gradient: takes dx's place, where x is a
+ * parameter. */
+typedef struct {
+    mert_element *dx;
+    float *gradient;
+    const mert_element *dy, *y;
+    const float *norm;
+    int64_t rows, D, ld;
+    int add;
+} mert_normalize_backward_args;
 /* HuBERT's criterion for one codebook: logits[rows, V] come as cosines and leave (grad) as the loss's gradient by the
  * cosines; the loss is the cross entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale;
  * otherwise the learnable one, s = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's
  * gradient by it. sums[0] += -log p of targets (nats), sums[1] += rows where the target has the largest logit alone.
  * grad 0: the logits are left as the cosines. weight (0: 1): of the gradients. */
 typedef struct {
-    float *logits;
+    mert_element *logits;
     const int32_t *target;
     double *sums;
     const float *log_temperature;
@@ -337,15 +394,22 @@ typedef struct {
     int grad;
 } mert_cross_entropy_args;
 /* sum[0] += sum (x - y)^2; dx = factor * (x - y) where not NULL. dx may be x. */
-typedef struct { float *dx; double *sum; const float *x, *y; int64_t n; float factor; } mert_squared_error_args;
+typedef struct {
+    mert_element *dx;
+    double *sum;
+    const mert_element *x;
+    const float *y;
+    int64_t n;
+    float factor;
+} mert_squared_error_args;
 /* y[rows, D] = x[:, 0..D) * sigmoid(x[:, D..2D)) */
-typedef struct { float *y; const float *x; int64_t rows, D; } mert_glu_args;
-typedef struct { float *dx; const float *dy, *x; int64_t rows, D; } mert_glu_backward_args;
+typedef struct { mert_element *y; const mert_element *x; int64_t rows, D; } mert_glu_args;
+typedef struct { mert_element *dx; const mert_element *dy, *x; int64_t rows, D; } mert_glu_backward_args;
 
 /* ---- the update ---- */
 
-/* sum[0] += sum of squares, in double, in blocks of fixed position */
-typedef struct { double *sum; const float *x; int64_t n; } mert_sum_squares_args;
+/* sum[0] += sum of squares of x, or of elements, in double, in blocks of fixed position */
+typedef struct { double *sum; const float *x; const mert_element *elements; int64_t n; } mert_sum_squares_args;
 /* g *= gradient_scale; m, v, then w -= weight_decay * lr * w; w -= step * m / (sqrt(v) + eps), step = lr
  * sqrt(1-b2^t)/(1-b1^t) (man/model.md 6.2) */
 typedef struct {
@@ -357,9 +421,11 @@ typedef struct {
 
 #define MERT_RUN(ops, op, type, ...) (ops)->run((ops), (op), &(type){__VA_ARGS__}, sizeof(type))
 #define mert_copy(ops, ...) MERT_RUN(ops, MERT_OP_COPY, mert_copy_args, __VA_ARGS__)
+#define mert_clear(ops, ...) MERT_RUN(ops, MERT_OP_CLEAR, mert_clear_args, __VA_ARGS__)
 #define mert_fill(ops, ...) MERT_RUN(ops, MERT_OP_FILL, mert_fill_args, __VA_ARGS__)
 #define mert_copy_2d(ops, ...) MERT_RUN(ops, MERT_OP_COPY_2D, mert_copy_2d_args, __VA_ARGS__)
 #define mert_axpy(ops, ...) MERT_RUN(ops, MERT_OP_AXPY, mert_axpy_args, __VA_ARGS__)
+#define mert_add(ops, ...) MERT_RUN(ops, MERT_OP_ADD, mert_add_args, __VA_ARGS__)
 #define mert_swap_axes(ops, ...) MERT_RUN(ops, MERT_OP_SWAP_AXES, mert_swap_axes_args, __VA_ARGS__)
 #define mert_gemm(ops, ...) MERT_RUN(ops, MERT_OP_GEMM, mert_gemm_args, __VA_ARGS__)
 #define mert_pack(ops, ...) MERT_RUN(ops, MERT_OP_PACK, mert_pack_args, __VA_ARGS__)
@@ -400,12 +466,35 @@ typedef struct {
 #define mert_adam(ops, ...) MERT_RUN(ops, MERT_OP_ADAM, mert_adam_args, __VA_ARGS__)
 #define mert_narrow(ops, ...) MERT_RUN(ops, MERT_OP_NARROW, mert_narrow_args, __VA_ARGS__)
 #define mert_widen(ops, ...) MERT_RUN(ops, MERT_OP_WIDEN, mert_widen_args, __VA_ARGS__)
+#define mert_to_elements(ops, ...) MERT_RUN(ops, MERT_OP_TO_ELEMENTS, mert_to_elements_args, __VA_ARGS__)
+#define mert_to_floats(ops, ...) MERT_RUN(ops, MERT_OP_TO_FLOATS, mert_to_floats_args, __VA_ARGS__)
 
 /* Shorthands. */
 static inline int64_t mert_ops_packed_floats(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
 {
     return (int64_t)(o->packed_bytes(o, rows, n, k, as) / sizeof(float));
 }
+static inline size_t mert_element_bytes(const mert_ops *o, int64_t n)
+{
+    return (size_t)n * (o->type == MERT_ELEMENT_F32 ? sizeof(float) : sizeof(uint16_t));
+}
+
+/* p + n */
+static inline mert_element *mert_at(const mert_ops *o, mert_element *p, int64_t n)
+{
+    return (mert_element *)(void *)((char *)p + (int64_t)mert_element_bytes(o, 1) * n);
+}
+
+static inline const mert_element *mert_const_at(const mert_ops *o, const mert_element *p, int64_t n)
+{
+    return (const mert_element *)(const void *)((const char *)p + (int64_t)mert_element_bytes(o, 1) * n);
+}
+
+static inline mert_element *mert_ops_elements(mert_ops *o, int64_t n)
+{
+    return (mert_element *)o->alloc(o, mert_element_bytes(o, n > 0 ? n : 1));
+}
+
 static inline float *mert_ops_floats(mert_ops *o, int64_t n)
 {
     return (float *)o->alloc(o, (size_t)(n > 0 ? n : 1) * sizeof(float));

@@ -36,44 +36,51 @@ static float *gradient(const mert_objective *o, const char *name)
     return mert_parts_gradient(o->parts, mert_layout_offset(o->layout, "%s", name));
 }
 
-static float *take(mert_objective *o, int64_t n)
+static mert_element *take(mert_objective *o, int64_t n)
 {
-    return mert_arena_floats(&o->arena, n);
+    return mert_arena_elements(&o->arena, n);
+}
+
+/* n weights as products read them. */
+static const mert_element *product_weight(mert_objective *o, const char *name, int64_t n)
+{
+    return mert_arena_rounded(&o->arena, weight(o, name), n);
 }
 
 /* The label embeddings of all codebooks as unit vectors [R, d], and what the way back needs. */
 typedef struct embeddings {
     int64_t R;
-    const float *raw;
-    float *wide, *gated;       /* target GLU: [R, 2d], [R, d] */
-    float *unit, *norm, *dunit;
+    const mert_element *raw, *glu; /* glu: its weights */
+    mert_element *wide, *gated;    /* target GLU: [R, 2d], [R, d] */
+    mert_element *unit, *dunit;
+    float *norm;
 } embeddings;
 
 static void embeddings_forward(mert_objective *o, embeddings *s, int back)
 {
     const mert_config *c = &o->layout->config;
     int64_t d = c->final_dim;
-    const float *x;
+    const mert_element *x;
     s->R = mert_layout_find(o->layout, "label_embs_concat")->shape[0];
-    s->raw = x = weight(o, "label_embs_concat");
+    s->raw = x = product_weight(o, "label_embs_concat", s->R * d);
     s->unit = take(o, s->R * d);
-    s->norm = take(o, s->R);
+    s->norm = mert_arena_floats(&o->arena, s->R);
     s->dunit = back ? take(o, s->R * d) : NULL;
     if (c->target_glu) {
         s->wide = take(o, s->R * 2 * d);
         s->gated = take(o, s->R * d);
+        s->glu = product_weight(o, "target_glu.0.weight", 2 * d * d);
     }
     if (o->arena.failed)
         return;
     if (c->target_glu) {
-        mert_linear(o->ops, s->R, d, 2 * d, x, weight(o, "target_glu.0.weight"), weight(o, "target_glu.0.bias"), NULL,
-                    0, NULL, s->wide);
+        mert_linear(o->ops, s->R, d, 2 * d, x, s->glu, weight(o, "target_glu.0.bias"), NULL, 0, NULL, s->wide);
         mert_glu(o->ops, .y = s->gated, .x = s->wide, .rows = s->R, .D = d);
         x = s->gated;
     }
     mert_normalize(o->ops, .y = s->unit, .norm = s->norm, .x = x, .rows = s->R, .D = d, .ld = d);
     if (back)
-        mert_fill(o->ops, .to = s->dunit, .n = s->R * d);
+        mert_clear(o->ops, .to = s->dunit, .bytes = mert_element_bytes(o->ops, s->R * d));
 }
 
 static void embeddings_backward(mert_objective *o, const embeddings *s)
@@ -82,26 +89,30 @@ static void embeddings_backward(mert_objective *o, const embeddings *s)
     int64_t d = c->final_dim;
     float *draw = gradient(o, "label_embs_concat");
     if (!c->target_glu) {
-        mert_normalize_backward(o->ops, .dx = draw, .dy = s->dunit, .y = s->unit, .norm = s->norm, .rows = s->R, .D = d,
-                                .ld = d, .add = 1);
+        mert_normalize_backward(o->ops, .gradient = draw, .dy = s->dunit, .y = s->unit, .norm = s->norm, .rows = s->R,
+                                .D = d, .ld = d, .add = 1);
         return;
     }
     /* gated and wide have served: their gradients take their places */
     mert_normalize_backward(o->ops, .dx = s->gated, .dy = s->dunit, .y = s->unit, .norm = s->norm, .rows = s->R, .D = d,
                             .ld = d);
     mert_glu_backward(o->ops, .dx = s->wide, .dy = s->gated, .x = s->wide, .rows = s->R, .D = d);
-    mert_linear_backward(o->ops, s->R, d, 2 * d, s->raw, weight(o, "target_glu.0.weight"), s->wide,
-                         gradient(o, "target_glu.0.weight"), gradient(o, "target_glu.0.bias"), draw, 1);
+    mert_linear_backward(o->ops, s->R, d, 2 * d, s->raw, s->glu, s->wide, gradient(o, "target_glu.0.weight"),
+                         gradient(o, "target_glu.0.bias"), NULL, 0);
+    mert_gemm(o->ops, .M = s->R, .N = d, .K = 2 * d, .a = s->wide, .lda = 2 * d, .b = s->glu, .ldb = d,
+              .gradient = draw, .ldc = d, .add = 1);
 }
 
 /* All codebooks: x [S, D] -> cross entropies; dx [S, D] is overwritten (NULL: forward only). */
-static int codebooks(mert_objective *o, const mert_chosen *m, const float *x, float *dx, mert_error *e)
+static int codebooks(mert_objective *o, const mert_chosen *m, const mert_element *x, mert_element *dx,
+                     mert_error *e)
 {
     const mert_config *c = &o->layout->config;
     int64_t S = m->S, d = c->final_dim, P = d * (c->untied ? c->codebooks : 1), most = 0;
     embeddings s = {0};
-    float *projected = take(o, S * P), *unit = take(o, S * P), *norm = take(o, S * c->codebooks), *logits, *dunit,
-          *dprojected;
+    mert_element *projected = take(o, S * P), *unit = take(o, S * P), *logits, *dunit, *dprojected;
+    float *norm = mert_arena_floats(&o->arena, S * c->codebooks);
+    const mert_element *projection = product_weight(o, "final_proj.weight", P * c->width);
     double *sums = o->sums + (m->unmasked ? MERT_OBJECTIVE_SUMS : 0);
     int64_t first = 0; /* row of the codebook's first label embedding */
     for (int k = 0; k < c->codebooks; k++)
@@ -112,16 +123,16 @@ static int codebooks(mert_objective *o, const mert_chosen *m, const float *x, fl
     embeddings_forward(o, &s, dx != NULL);
     if (o->arena.failed)
         return mert_fail(e, "out of memory for the logits of %lld masked frames", (long long)S);
-    mert_linear(o->ops, S, c->width, P, x, weight(o, "final_proj.weight"), weight(o, "final_proj.bias"), NULL, 0, NULL,
-                projected);
+    mert_linear(o->ops, S, c->width, P, x, projection, weight(o, "final_proj.bias"), NULL, 0, NULL, projected);
     if (dx)
-        mert_fill(o->ops, .to = dprojected, .n = S * P);
+        mert_clear(o->ops, .to = dprojected, .bytes = mert_element_bytes(o->ops, S * P));
     for (int k = 0; k < c->codebooks; k++) {
         int64_t V = c->classes[k] + c->special_rows, at = c->untied ? k * d : 0;
-        float *u = unit + at, *n = norm + k * S, *e_k = s.unit + first * d;
+        mert_element *u = mert_at(o->ops, unit, at), *e_k = mert_at(o->ops, s.unit, first * d);
+        float *n = norm + k * S;
         const float *temperature = c->learnable_temperature ? weight(o, "logit_temp_list") + k : NULL;
         if (m->codebooks >> k & 1) {
-            mert_normalize(o->ops, .y = u, .norm = n, .x = projected + at, .rows = S, .D = d, .ld = P);
+            mert_normalize(o->ops, .y = u, .norm = n, .x = mert_at(o->ops, projected, at), .rows = S, .D = d, .ld = P);
             mert_gemm(o->ops, .M = S, .N = V, .K = d, .a = u, .lda = P, .b = e_k, .ldb = d, .tb = 1, .c = logits,
                       .ldc = V);
             mert_cross_entropy(o->ops, .logits = logits, .target = m->targets + k * S, .sums = sums + 2 * k,
@@ -133,43 +144,44 @@ static int codebooks(mert_objective *o, const mert_chosen *m, const float *x, fl
         if (dx && m->codebooks >> k & 1) {
             mert_gemm(o->ops, .M = S, .N = d, .K = V, .a = logits, .lda = V, .b = e_k, .ldb = d, .c = dunit, .ldc = d);
             mert_gemm(o->ops, .M = V, .N = d, .K = S, .a = logits, .lda = V, .ta = 1, .b = u, .ldb = P,
-                      .c = s.dunit + first * d, .ldc = d);
-            mert_normalize_backward(o->ops, .dx = dprojected + at, .dy = dunit, .y = u, .norm = n, .rows = S, .D = d,
-                                    .ld = P, .add = 1);
+                      .c = mert_at(o->ops, s.dunit, first * d), .ldc = d);
+            mert_normalize_backward(o->ops, .dx = mert_at(o->ops, dprojected, at), .dy = dunit, .y = u, .norm = n,
+                                    .rows = S, .D = d, .ld = P, .add = 1);
         }
         first += V;
     }
     if (!dx)
         return 0;
     embeddings_backward(o, &s);
-    mert_linear_backward(o->ops, S, c->width, P, x, weight(o, "final_proj.weight"), dprojected,
-                         gradient(o, "final_proj.weight"), gradient(o, "final_proj.bias"), dx, 0);
+    mert_linear_backward(o->ops, S, c->width, P, x, projection, dprojected, gradient(o, "final_proj.weight"),
+                         gradient(o, "final_proj.bias"), dx, 0);
     return 0;
 }
 
 /* One regression head: mean squared error over [S, bins], times S * loss_weight in the loss. Adds to dx. */
 static int regression(mert_objective *o, int64_t S, int64_t bins, const char *w, const char *b, double loss_weight,
-                      const float *target, double *sum, const float *x, float *dx, mert_error *e)
+                      const float *target, double *sum, const mert_element *x, mert_element *dx, mert_error *e)
 {
     int64_t D = o->layout->config.width;
-    float *y = take(o, S * bins);
+    mert_element *y = take(o, S * bins);
+    const mert_element *head = product_weight(o, w, bins * D);
     if (o->arena.failed)
         return mert_fail(e, "out of memory");
-    mert_linear(o->ops, S, D, bins, x, weight(o, w), weight(o, b), NULL, 0, NULL, y);
+    mert_linear(o->ops, S, D, bins, x, head, weight(o, b), NULL, 0, NULL, y);
     mert_squared_error(o->ops, .dx = dx ? y : NULL, .sum = sum, .x = y, .y = target, .n = S * bins,
                        .factor = (float)(2 * loss_weight / (double)bins));
     if (dx)
-        mert_linear_backward(o->ops, S, D, bins, x, weight(o, w), y, gradient(o, w), gradient(o, b), dx, 1);
+        mert_linear_backward(o->ops, S, D, bins, x, head, y, gradient(o, w), gradient(o, b), dx, 1);
     return 0;
 }
 
-int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const float *hidden, float *dhidden,
-                       mert_error *e)
+int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const mert_element *hidden,
+                       mert_element *dhidden, mert_error *e)
 {
     const mert_config *c = &o->layout->config;
     const mert_objective_config *w = &o->config;
     double share = m->S ? sample_size / (double)m->S : 0;
-    float *x, *dx;
+    mert_element *x, *dx;
     mert_arena_reset(&o->arena);
     if (!m->S)
         return 0;

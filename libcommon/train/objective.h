@@ -41,7 +41,7 @@ void mert_objective_close(mert_objective *o);
 /* hidden: device [rows, D]. Adds to o->sums, and (dhidden not NULL) to dhidden, device [rows, D], the gradient of
  * weight * (sum of cross entropies) + sample_size * (cqt_weight * mean squared error + ...), and to the parameters'
  * gradients. */
-int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const float *hidden, float *dhidden,
-                       mert_error *e);
+int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const mert_element *hidden,
+                       mert_element *dhidden, mert_error *e);
 
 #endif

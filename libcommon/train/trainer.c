@@ -213,16 +213,22 @@ static int upload_corruption(mert_trainer *t, const mert_batch *b, mert_corrupti
     return b->source ? upload_replaced(t, b, k, e) : 0;
 }
 
-/* What the model hears beside the waveform. */
-static int upload_input(mert_trainer *t, const mert_batch *b, const float **cqt, mert_error *e)
+/* Floats of the host as elements. */
+static const mert_element *to_elements(mert_trainer *t, const float *host, int64_t n)
 {
-    size_t bytes = (size_t)(b->B * b->T * t->layout->config.cqt_input_bins) * sizeof(float);
-    float *rows = staging(t, HOST_INPUT, bytes);
+    return mert_arena_rounded(&t->arena, to_device(t, host, (size_t)n * sizeof *host), n);
+}
+
+/* What the model hears beside the waveform. */
+static int upload_input(mert_trainer *t, const mert_batch *b, const mert_element **cqt, mert_error *e)
+{
+    int64_t n = b->B * b->T * t->layout->config.cqt_input_bins;
+    float *rows = staging(t, HOST_INPUT, (size_t)n * sizeof *rows);
     if (!rows)
         return mert_fail(e, "out of memory");
     if (mert_cqt_batch_run(t->cqt_input, b->B, b->L, b->T, b->audio, rows, e))
         return -1;
-    *cqt = to_device(t, rows, bytes);
+    *cqt = to_elements(t, rows, n);
     return 0;
 }
 
@@ -260,9 +266,9 @@ static int run(mert_trainer *t, const mert_forward_options *r, const mert_batch 
     const mert_objective_config *o = &t->objective.config;
     const mert_parts *parts = mert_shards_parts(t->shards);
     mert_corruption corruption = {0};
-    const float *audio, *hidden, *cqt = NULL;
+    const mert_element *audio, *hidden, *cqt = NULL;
     const int32_t *rows;
-    float *dhidden = NULL;
+    mert_element *dhidden = NULL;
     double d[2 * MERT_OBJECTIVE_SUMS], squares, sample_size;
     float logit;
     int64_t n = b->B * b->T, D = t->layout->config.width;
@@ -270,21 +276,21 @@ static int run(mert_trainer *t, const mert_forward_options *r, const mert_batch 
     if (b->K != t->layout->config.codebooks)
         return mert_fail(e, "%d label sets, but the model has heads for %d", b->K, t->layout->config.codebooks);
     mert_arena_reset(&t->arena);
-    mert_fill(t->ops, .to = (float *)(void *)t->objective.sums, .n = 2 * 2 * MERT_OBJECTIVE_SUMS);
-    audio = to_device(t, b->audio, (size_t)(b->B * b->L) * sizeof(float));
+    mert_clear(t->ops, .to = t->objective.sums, .bytes = sizeof d);
+    audio = to_elements(t, b->audio, b->B * b->L);
     bad = upload_masked(t, b, &m, e) || upload_corruption(t, b, &corruption, e) ||
           (others && upload_chosen(t, b, 0, &other, &rows, e)) ||
           (t->cqt_input && upload_input(t, b, &cqt, e));
     other.weight = o->nomask_weight;
     sample_size = (double)(m.S + other.S);
     if (!bad && backward)
-        dhidden = mert_arena_floats(&t->arena, n * D);
+        dhidden = mert_arena_elements(&t->arena, n * D);
     if (!bad && t->arena.failed)
         bad = mert_fail(e, "out of memory for a batch of %lld clips of %lld samples", (long long)b->B, (long long)b->L);
     if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, b->L, b->T, audio, &corruption, cqt, NULL, e)))
         bad = -1;
     if (!bad && dhidden)
-        mert_fill(t->ops, .to = dhidden, .n = n * D);
+        mert_clear(t->ops, .to = dhidden, .bytes = mert_element_bytes(t->ops, n * D));
     mert_parts_need(parts, mert_part_last(parts), backward);
     if (!bad)
         bad = mert_objective_run(&t->objective, &m, sample_size, hidden, dhidden, e) ||

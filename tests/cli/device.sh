@@ -27,9 +27,10 @@ refused "is refused" empty "device 'empty': $t/plugins/device-empty.so is no plu
 
 check "a plugin that computes nothing" plugin dry '#include "libcommon/nn/dry.c"
 #include <stdio.h>
-mert_ops *mert_device_open(int version, int number, mert_error *e);
-mert_ops *mert_device_open(int version, int number, mert_error *e)
+mert_ops *mert_device_open(int version, int number, mert_element_type type, mert_error *e);
+mert_ops *mert_device_open(int version, int number, mert_element_type type, mert_error *e)
 {
+    (void)type;
     if (version != MERT_OPS_VERSION || number != 2)
         return snprintf(e->text, sizeof e->text, "there is no device %d: there are 2 to 2", number), NULL;
     return mert_ops_dry(NULL);

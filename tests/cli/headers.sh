@@ -13,14 +13,14 @@ check "each stands alone" each
 # shellcheck disable=SC2046 # names without blanks
 check "all in one file" compiles $(cat "$TEST_TMP/headers")
 
-# All that others include; what follows a product and what the encoder's files share is C alone.
+# All but what follows a product, which is C alone.
 in_cxx() {
-    grep -v -e 'nn/cpu/rows_finish.h$' -e 'models/encoder/state.h$' "$TEST_TMP/headers" | sed 's/.*/#include "&"/' > "$TEST_TMP/all.cc"
+    grep -v 'nn/cpu/rows_finish.h$' "$TEST_TMP/headers" | sed 's/.*/#include "&"/' > "$TEST_TMP/all.cc"
     # A call as a plugin in C++ makes it, and the one function that it exports.
     cat >> "$TEST_TMP/all.cc" <<'EOF'
-mert_ops *mert_device_open(int version, int number, mert_error *e) { (void)e; return version + number ? mert_ops_cpu() : NULL; }
+mert_ops *mert_device_open(int version, int number, mert_element_type type, mert_error *e) { (void)e; (void)type; return version + number ? mert_ops_cpu() : NULL; }
 mert_device_plugin *const plugin = mert_device_open;
-void twice(mert_ops *ops, float *x, int64_t n) { mert_axpy_args a = {x, x, 1, n}; ops->run(ops, MERT_OP_AXPY, &a, sizeof a); }
+void twice(mert_ops *ops, mert_element *x, int64_t n) { mert_axpy_args a = {mert_at(ops, x, 1), x, 1, n}; ops->run(ops, MERT_OP_AXPY, &a, sizeof a); }
 EOF
     # shellcheck disable=SC2046 # what pkg-config says
     g++ -std=c++17 -D_POSIX_C_SOURCE=200809L -DMERT_ISA=generic -Wall -Wextra -Wno-missing-field-initializers -Werror -fsyntax-only \

@@ -396,7 +396,7 @@ static const mert_tool tool = {
 static int compare(replay *r)
 {
     mert_error e = {{0}};
-    mert_ops *ops = mert_ops_open(device, &e);
+    mert_ops *ops = mert_ops_open(device, MERT_ELEMENT_F32, &e);
     mert_json *expect;
     if (!ops)
         mert_usage_error("--device: %s", e.text);

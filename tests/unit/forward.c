@@ -1,10 +1,11 @@
 /* The encoder for inference (models/inference/forward.h) against the one for training, whose every step the reference's
  * vectors confirm: all architectures, lengths around the blocks of time and of rows, from the weights and from a packed
  * file, on both backends. */
+#include "tests/unit/nn.h"
+
 #include "libcommon/models/cqt_input.h"
 #include "libcommon/models/encoder/encoder.h"
 #include "libcommon/models/inference/forward.h"
-#include "tests/unit/nn.h"
 
 enum { LAYERS = 2 };
 
@@ -68,7 +69,7 @@ static void keep_state(void *self, int index, const float *hidden)
     if (index > LAYERS) /* before the final norm: mert-encode --layers last-raw */
         return;
     s->seen += index == s->seen;
-    mert_copy(ops, .to = s->state[index], .from = hidden, .n = s->n);
+    mert_copy(ops, .to = s->state[index], .from = hidden, .bytes = (size_t)s->n * sizeof *hidden);
 }
 
 static int tap_state(void *self, int index, const float *hidden)

@@ -65,8 +65,8 @@ static void one_step(float result[RESULT], double numbers_for_people[4])
     mert_sum_squares(ops, .sum = sums + 2, .x = dw, .n = nw);
     mert_adam(ops, .w = w, .m = m, .v = v, .g = dw, .n = nw, .gradient_scale = 1, .lr = 1e-3, .step = 1e-3,
               .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.01);
-    mert_copy(ops, .to = out, .from = w, .n = nw);
-    mert_copy(ops, .to = out + nw, .from = logits, .n = rows * V);
+    mert_copy(ops, .to = out, .from = w, .bytes = (size_t)nw * sizeof *w);
+    mert_copy(ops, .to = out + nw, .from = logits, .bytes = (size_t)(rows * V) * sizeof *logits);
     ops->download(ops, result, out, RESULT * sizeof *out);
     ops->download(ops, numbers_for_people, sums, 4 * sizeof *sums);
     CHECK(!ops->wait(ops, NULL));
@@ -141,7 +141,7 @@ TEST(release_waits)
 TEST(close_runs_what_is_queued)
 {
     float x[2] = {1, 2}, y[2] = {0, 0};
-    mert_ops *mine = mert_ops_open("guard", NULL);
+    mert_ops *mine = mert_ops_open("guard", MERT_ELEMENT_F32, NULL);
     float *d;
     CHECK(mine && !strcmp(mine->name, "guard"));
     d = mine->alloc(mine, sizeof x);

@@ -3,6 +3,7 @@
 #ifndef TEST_NN_H
 #define TEST_NN_H
 
+#define MERT_ELEMENT float /* what these tests put and get */
 #include "libcommon/base/cpu.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/nn/ops.h"
@@ -144,7 +145,7 @@ static inline void run_everywhere(const nn_test *tests, int n)
     for (int place = start; place < end; place++) {
         nn_again = place > start;
         mert_pool_set_threads(places[place].threads);
-        ops = mert_ops_open(places[place].backend, NULL);
+        ops = mert_ops_open(places[place].backend, MERT_ELEMENT_F32, NULL);
         for (int i = 0; i < n; i++) {
             test_bad = 0;
             nn_digest = 0xCBF29CE484222325u;

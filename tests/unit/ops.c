@@ -125,7 +125,7 @@ TEST(copy_fill_axpy)
         float *x = numbers(n, 1), *y = numbers(n, 2), *to = room(n), *dx = put(x, n), *dy = put(y, n);
         float *filled = room(n), *out;
         double *sum = wide(y, n), *wx = wide(x, n);
-        mert_copy(ops, .to = to, .from = dx, .n = n);
+        mert_copy(ops, .to = to, .from = dx, .bytes = (size_t)n * sizeof *x);
         mert_fill(ops, .to = filled, .value = -2.5f, .n = n);
         CHECK(!memcmp(get(to, n), x, (size_t)n * sizeof *x));
         out = get(filled, n);

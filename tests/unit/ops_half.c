@@ -1,10 +1,11 @@
 /* Products in bfloat16 (nn/cpu/rows_half.h) against nn/reference on the same rounded numbers, on shapes that do not fit
  * the panels and tiles, on both backends, with 1 and 3 threads. A1: a row's bits do not depend on where it stands.
  * And all instruction sets, AMX with them, give the same bytes. */
+#include "tests/unit/nn.h"
+
 #include "libcommon/base/half.h"
 #include "libcommon/nn/cpu/rows_half.h"
 #include "libcommon/nn/reference.h"
-#include "tests/unit/nn.h"
 
 #define SUM 3e-6
 

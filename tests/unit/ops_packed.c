@@ -1,9 +1,10 @@
 /* Operations on packed weights, and GroupNorm folded into the convolution before it: against nn/reference, on shapes
  * that do not fit the panels (32 and 48 outputs), on both backends, with 1 and 3 threads, with every instruction set.
  * And A1: a row's bits do not depend on where it stands. */
+#include "tests/unit/nn.h"
+
 #include "libcommon/nn/cpu/rows.h"
 #include "libcommon/nn/reference.h"
-#include "tests/unit/nn.h"
 
 #define SUM 3e-6
 

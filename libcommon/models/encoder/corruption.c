@@ -2,7 +2,7 @@
  * mask replacement, channel masks). */
 #include "libcommon/models/encoder/state.h"
 
-int mert_corruption_forward(mert_encoder *m, float *x)
+int mert_corruption_forward(mert_encoder *m, mert_element *x)
 {
     const mert_corruption *k = &m->corruption;
     int64_t n = m->B * m->T, D = m->c->width;
@@ -10,7 +10,7 @@ int mert_corruption_forward(mert_encoder *m, float *x)
         mert_mask(m->ops, .x = x, .e = mert_weight(m, m->mask_emb), .mask = k->mask, .rows = n, .D = D);
     if (k->replaced) {
         /* all are read before any is written: a source may be replaced itself */
-        float *held = mert_take(m, k->replaced * D);
+        mert_element *held = mert_take(m, k->replaced * D);
         if (!held)
             return -1;
         mert_gather(m->ops, .to = held, .from = x, .index = k->from, .n = k->replaced, .D = D);
@@ -22,14 +22,14 @@ int mert_corruption_forward(mert_encoder *m, float *x)
     return 0;
 }
 
-int mert_corruption_backward(mert_encoder *m, float *d)
+int mert_corruption_backward(mert_encoder *m, mert_element *d)
 {
     const mert_corruption *k = &m->corruption;
     int64_t n = m->B * m->T, D = m->c->width;
     if (k->channels)
         mert_zero(m->ops, .x = d, .channels = k->channels, .B = m->B, .T = m->T, .D = D);
     if (k->replaced) {
-        float *held = mert_take(m, k->replaced * D);
+        mert_element *held = mert_take(m, k->replaced * D);
         if (!held)
             return -1;
         mert_gather(m->ops, .to = held, .from = d, .index = k->to, .n = k->replaced, .D = D);

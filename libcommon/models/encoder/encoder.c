@@ -52,12 +52,17 @@ static int64_t conv_inputs(const mert_config *c, int i) /* of one output of laye
     return (int64_t)c->conv[i].kernel * (i ? c->conv[i - 1].dim : 1);
 }
 
+static int64_t pos_weights(const mert_config *c)
+{
+    return (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel;
+}
+
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
                                mert_error *e)
 {
     mert_encoder *m = calloc(1, sizeof *m);
     const mert_config *c = &layout->config;
-    int bad = 0;
+    int bad = 0, rounded = ops->type != MERT_ELEMENT_F32;
     if (!m)
         goto fail;
     m->layout = layout;
@@ -75,10 +80,13 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
     find_parameters(m);
     for (int i = 0; i < c->convs; i++) {
         int64_t packed = mert_ops_packed_floats(ops, INT64_MAX, c->conv[i].dim, conv_inputs(c, i), MERT_PACKED_F32);
-        bad |= packed && !(m->panels[i] = mert_ops_floats(ops, packed));
-        bad |= i && !(m->ordered[i] = mert_ops_floats(ops, c->conv[i].dim * conv_inputs(c, i)));
+        int64_t n = c->conv[i].dim * conv_inputs(c, i);
+        bad |= packed && !(m->panels[i] = (mert_element *)(void *)mert_ops_floats(ops, packed));
+        bad |= rounded && !(m->kernels[i] = mert_ops_elements(ops, n));
+        bad |= i && !(m->ordered[i] = mert_ops_floats(ops, n));
     }
-    bad |= !(m->pos_w = mert_ops_floats(ops, (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel));
+    bad |= !(m->pos_w = mert_ops_floats(ops, pos_weights(c)));
+    bad |= rounded && !(m->pos_kernel = mert_ops_elements(ops, pos_weights(c)));
     bad |= !(m->pos_norm = mert_ops_floats(ops, c->pos_kernel));
     bad |= !(m->squares = ops->alloc(ops, sizeof *m->squares));
     bad |= !(m->largest = mert_ops_floats(ops, 1));
@@ -98,8 +106,10 @@ void mert_encoder_free(mert_encoder *m)
     for (int i = 0; i < m->c->convs; i++) {
         m->ops->release(m->ops, m->panels[i]);
         m->ops->release(m->ops, m->ordered[i]);
+        m->ops->release(m->ops, m->kernels[i]);
     }
     m->ops->release(m->ops, m->pos_w);
+    m->ops->release(m->ops, m->pos_kernel);
     m->ops->release(m->ops, m->pos_norm);
     m->ops->release(m->ops, m->squares);
     m->ops->release(m->ops, m->largest);
@@ -155,45 +165,61 @@ static void pack(mert_encoder *m)
         if (m->panels[i])
             mert_pack(m->ops, .to = m->panels[i], .w = w, .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
                       .k = conv_inputs(c, i));
+        if (m->kernels[i])
+            mert_to_elements(m->ops, .to = m->kernels[i], .from = w, .n = c->conv[i].dim * conv_inputs(c, i));
     }
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
                      .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,
                      .kernel = c->pos_kernel);
+    if (m->pos_kernel)
+        mert_to_elements(m->ops, .to = m->pos_kernel, .from = m->pos_w, .n = pos_weights(c));
     m->fresh = !m->options.training;
+}
+
+static const mert_element *as_elements(const mert_element *rounded, const float *w)
+{
+    return rounded ? rounded : (const mert_element *)(const void *)w;
+}
+
+const mert_element *mert_conv_kernel(const mert_encoder *m, int i)
+{
+    return as_elements(m->kernels[i], i ? m->ordered[i] : mert_weight(m, m->conv[0].w));
 }
 
 /* ---- steps 2 to 4: penalty, norm, projection, mask ---- */
 
-static int narrowing(const mert_encoder *m)
-{
-    return m->options.training && m->options.narrow;
-}
-
-static float *projection_forward(mert_encoder *m, const float *cqt)
+static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt)
 {
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c);
+    const mert_element *w;
+    mert_arena_mark mark;
     m->features = mert_take(m, n * C);
     mert_extractor_forward(m, m->features);
     m->joined = c->cqt_input ? mert_take(m, n * J) : m->features;
     m->joined_norm = mert_take(m, n * J);
-    m->feature_mean = mert_take(m, n);
-    m->feature_rstd = mert_take(m, n);
-    mert_keep(m, &m->projected, n * c->width, narrowing(m));
+    m->feature_mean = mert_take_floats(m, n);
+    m->feature_rstd = mert_take_floats(m, n);
+    mert_keep(m, &m->projected, n * c->width, mert_laid_aside(m));
     mert_kept_open(m, &m->projected);
     if (m->memory.failed)
         return NULL;
-    mert_fill(m->ops, .to = (float *)(void *)m->squares, .n = 2);
-    mert_sum_squares(m->ops, .sum = m->squares, .x = m->features, .n = n * C);
+    mert_clear(m->ops, .to = m->squares, .bytes = sizeof *m->squares);
+    mert_sum_squares(m->ops, .sum = m->squares, .elements = m->features, .n = n * C);
     if (c->cqt_input) {
         mert_copy_2d(m->ops, .to = m->joined, .ldto = J, .from = m->features, .ldfrom = C, .rows = n, .columns = C);
-        mert_copy_2d(m->ops, .to = m->joined + C, .ldto = J, .from = cqt, .ldfrom = J - C, .rows = n, .columns = J - C);
+        mert_copy_2d(m->ops, .to = mert_at(m->ops, m->joined, C), .ldto = J, .from = cqt, .ldfrom = J - C, .rows = n,
+                     .columns = J - C);
     }
     mert_layer_norm(m->ops, .y = m->joined_norm, .x = m->joined, .w = mert_weight(m, m->feature_norm.w),
                     .b = mert_weight(m, m->feature_norm.b), .mean = m->feature_mean, .rstd = m->feature_rstd, .rows = n,
                     .columns = J, .eps = (float)c->eps);
-    mert_linear(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w),
-                mert_weight(m, m->projection.b), NULL, 0, NULL, m->projected.now);
+    mark = mert_arena_here(&m->memory);
+    if (!(w = mert_product_weight(m, m->projection.w, c->width * J)))
+        return NULL;
+    mert_linear(m->ops, n, J, c->width, m->joined_norm, w, mert_weight(m, m->projection.b), NULL, 0, NULL,
+                m->projected.now);
+    mert_arena_back(&m->memory, mark);
     if (dropping(m, m->options.input_dropout))
         mert_dropout(m->ops, .x = m->projected.now, .B = m->B, .n = m->T * c->width, .p = m->options.input_dropout,
                      .key = mert_encoder_key(m, SITE_FEATURES));
@@ -204,18 +230,20 @@ static float *projection_forward(mert_encoder *m, const float *cqt)
 }
 
 /* d [B*T, D]: gradient by the projected frames. pen: by features_pen. */
-static void projection_backward(mert_encoder *m, float *d, double pen)
+static void projection_backward(mert_encoder *m, mert_element *d, double pen)
 {
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs];
-    float *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C), mult = (float)m->options.feature_grad_mult;
+    mert_element *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C);
+    const mert_element *w = mert_product_weight(m, m->projection.w, c->width * J);
+    float mult = (float)m->options.feature_grad_mult;
     if (mert_corruption_backward(m, d) || m->memory.failed)
         return;
     if (dropping(m, m->options.input_dropout))
         mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->options.input_dropout,
                      .key = mert_encoder_key(m, SITE_FEATURES));
-    mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, mert_weight(m, m->projection.w), d,
-                         mert_gradient(m, m->projection.w), mert_gradient(m, m->projection.b), dj, 0);
+    mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, w, d, mert_gradient(m, m->projection.w),
+                         mert_gradient(m, m->projection.b), dj, 0);
     mert_layer_norm_backward(m->ops, .dx = dj, .dw = mert_gradient(m, m->feature_norm.w),
                              .db = mert_gradient(m, m->feature_norm.b), .dy = dj, .x = m->joined,
                              .w = mert_weight(m, m->feature_norm.w), .mean = m->feature_mean, .rstd = m->feature_rstd,
@@ -224,12 +252,13 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
     if (mult <= 0)
         return;
     /* by the extractor's own output: frames that were cut have gradient zero */
-    mert_fill(m->ops, .to = df, .n = m->B * conv_T * C);
+    mert_clear(m->ops, .to = df, .bytes = mert_element_bytes(m->ops, m->B * conv_T * C));
     for (int64_t b = 0; b < m->B; b++) {
-        mert_copy_2d(m->ops, .to = df + b * conv_T * C, .ldto = C, .from = dj + b * m->T * J, .ldfrom = J, .rows = m->T,
+        mert_element *to = mert_at(m->ops, df, b * conv_T * C);
+        mert_copy_2d(m->ops, .to = to, .ldto = C, .from = mert_at(m->ops, dj, b * m->T * J), .ldfrom = J, .rows = m->T,
                      .columns = C, .scale = mult);
         if (pen != 0)
-            mert_axpy(m->ops, .to = df + b * conv_T * C, .from = m->features + b * m->T * C,
+            mert_axpy(m->ops, .to = to, .from = mert_at(m->ops, m->features, b * m->T * C),
                       .alpha = (float)(mult * pen * 2.0 / (double)(n * C)), .n = m->T * C);
     }
     mert_extractor_backward(m, df);
@@ -238,17 +267,17 @@ static void projection_backward(mert_encoder *m, float *d, double pen)
 /* ---- step 5: position ---- */
 
 /* y = x + gelu(conv(x)), then (post-LN) LayerNorm and dropout. */
-static float *position_forward(mert_encoder *m, const float *x)
+static mert_element *position_forward(mert_encoder *m, const mert_element *x)
 {
     const mert_config *c = m->c;
     mert_arena_mark mark;
     int64_t n = m->B * m->T, D = c->width;
-    float *y, *sum;
-    mert_keep(m, &m->pos_pre, n * D, narrowing(m));
+    mert_element *y, *sum;
+    mert_keep(m, &m->pos_pre, n * D, mert_laid_aside(m));
     if (!c->pre_ln)
-        mert_keep(m, &m->pos_sum, n * D, narrowing(m));
-    m->encoder_mean = mert_take(m, n);
-    m->encoder_rstd = mert_take(m, n);
+        mert_keep(m, &m->pos_sum, n * D, mert_laid_aside(m));
+    m->encoder_mean = mert_take_floats(m, n);
+    m->encoder_rstd = mert_take_floats(m, n);
     y = mert_take(m, n * D);
     mark = mert_arena_here(&m->memory);
     mert_kept_open(m, &m->pos_pre);
@@ -256,9 +285,9 @@ static float *position_forward(mert_encoder *m, const float *x)
     sum = c->pre_ln ? y : m->pos_sum.now;
     if (m->memory.failed)
         return NULL;
-    mert_grouped_conv(m->ops, .y = m->pos_pre.now, .x = x, .w = m->pos_w, .bias = mert_weight(m, m->pos_bias),
-                      .B = m->B, .T = m->T, .D = D, .groups = c->pos_groups, .kernel = c->pos_kernel,
-                      .pad = c->pos_kernel / 2);
+    mert_grouped_conv(m->ops, .y = m->pos_pre.now, .x = x, .w = as_elements(m->pos_kernel, m->pos_w),
+                      .bias = mert_weight(m, m->pos_bias), .B = m->B, .T = m->T, .D = D, .groups = c->pos_groups,
+                      .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
     mert_gelu(m->ops, .y = sum, .x = m->pos_pre.now, .residual = x, .n = n * D);
     if (!c->pre_ln)
         mert_layer_norm(m->ops, .y = y, .x = sum, .w = mert_weight(m, m->encoder_norm.w),
@@ -273,12 +302,13 @@ static float *position_forward(mert_encoder *m, const float *x)
     return y;
 }
 
-static void position_backward(mert_encoder *m, float *d)
+static void position_backward(mert_encoder *m, mert_element *d)
 {
     const mert_config *c = m->c;
-    int64_t n = m->B * m->T, D = c->width, weights = D * (D / c->pos_groups) * c->pos_kernel;
+    int64_t n = m->B * m->T, D = c->width, weights = pos_weights(c);
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    float *dw = mert_take(m, weights), *dpre = mert_take(m, n * D);
+    float *dw = mert_take_floats(m, weights);
+    mert_element *dpre = mert_take(m, n * D);
     mert_kept_again(m, &m->projected);
     mert_kept_again(m, &m->pos_pre);
     if (!c->pre_ln)
@@ -295,10 +325,10 @@ static void position_backward(mert_encoder *m, float *d)
                                  .rstd = m->encoder_rstd, .rows = n, .columns = D);
     mert_gelu_backward(m->ops, .dx = dpre, .dy = d, .x = m->pos_pre.now, .n = n * D);
     mert_column_sum(m->ops, .sums = mert_gradient(m, m->pos_bias), .x = dpre, .rows = n, .columns = D, .ldx = D);
-    mert_fill(m->ops, .to = dw, .n = weights);
-    mert_grouped_conv_backward(m->ops, .dx = d, .dw = dw, .dy = dpre, .x = m->projected.now, .w = m->pos_w, .B = m->B,
-                               .T = m->T, .D = D, .groups = c->pos_groups, .kernel = c->pos_kernel,
-                               .pad = c->pos_kernel / 2);
+    mert_clear(m->ops, .to = dw, .bytes = (size_t)weights * sizeof *dw);
+    mert_grouped_conv_backward(m->ops, .dx = d, .dw = dw, .dy = dpre, .x = m->projected.now,
+                               .w = as_elements(m->pos_kernel, m->pos_w), .B = m->B, .T = m->T, .D = D,
+                               .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
     mert_weight_norm_backward(m->ops, .dg = mert_gradient(m, m->pos_g), .dv = mert_gradient(m, m->pos_v), .dw = dw,
                               .g = mert_weight(m, m->pos_g), .v = mert_weight(m, m->pos_v), .norm = m->pos_norm,
                               .out = D, .in = D / c->pos_groups, .kernel = c->pos_kernel);
@@ -327,10 +357,10 @@ static int prepare(mert_encoder *m, const mert_forward_options *r, int64_t B, in
 }
 
 /* One layer: y -> the sum of it all, in memory of its own where it stays for the backward pass. */
-static float *layer_forward(mert_encoder *m, int i, float *y)
+static mert_element *layer_forward(mert_encoder *m, int i, mert_element *y)
 {
     layer_record *r = &m->records[i];
-    float *out = m->turn[y == m->turn[0]];
+    mert_element *out = m->turn[y == m->turn[0]];
     r->before = mert_arena_here(&m->memory);
     r->skipped = mert_layer_dropped(m, i);
     if (r->skipped)
@@ -341,12 +371,12 @@ static float *layer_forward(mert_encoder *m, int i, float *y)
     return out;
 }
 
-const float *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L, int64_t T,
-                                  const float *x, const mert_corruption *corruption, const float *cqt,
-                                  const mert_layer_tap *tap, mert_error *e)
+const mert_element *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L,
+                                         int64_t T, const mert_element *x, const mert_corruption *corruption,
+                                         const mert_element *cqt, const mert_layer_tap *tap, mert_error *e)
 {
     const mert_config *c = m->c;
-    float *y;
+    mert_element *y;
     int64_t n;
     if (prepare(m, r, B, L, T, e))
         return NULL;
@@ -366,7 +396,7 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r
     if (!c->pre_ln)
         mert_parts_done(m->parts, mert_part_last(m->parts), 0);
     for (int i = 0; i < 2; i++) /* where inputs of layers stay, each has its own memory */
-        m->turn[i] = m->options.training && !m->options.narrow ? NULL : mert_take(m, n);
+        m->turn[i] = m->options.training && !mert_laid_aside(m) ? NULL : mert_take(m, n);
     for (int i = 0; i < c->layers; i++) {
         if (tap && tap->give(tap->self, i, y))
             return y;
@@ -378,7 +408,7 @@ const float *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r
     }
     m->final_in = y;
     if (c->pre_ln) {
-        float *out = mert_take(m, n);
+        mert_element *out = mert_take(m, n);
         if (!out)
             goto memory;
         mert_parts_need(m->parts, mert_part_last(m->parts), 0);
@@ -396,7 +426,7 @@ memory:
     return NULL;
 }
 
-int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e)
+int mert_encoder_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e)
 {
     const mert_config *c = m->c;
     if (c->pre_ln)

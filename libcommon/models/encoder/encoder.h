@@ -1,6 +1,7 @@
 /* The MERT encoder, forward and backward, over the tensor operations of nn/ops.h: man/model.md 2, step by step.
  * One object runs batches of clips of one length; weights and gradients are flat device arrays in the layout of
- * weights.h. */
+ * weights.h. What passes through is elements (nn/ops.h); the weights that products read are made of the flat array by
+ * each pass. */
 #ifndef MERT_ENCODER_H
 #define MERT_ENCODER_H
 
@@ -16,7 +17,7 @@ typedef struct mert_forward_options {
     double dropout, attention_dropout, activation_dropout, input_dropout, feature_dropout, layerdrop;
     double feature_grad_mult;     /* the extractor's gradient is multiplied by this */
     int recompute;                /* keep less: layers and extractor run again before their backward passes */
-    int narrow;                   /* what is kept is rounded to bfloat16 until it is used */
+    int narrow;                   /* what is kept is rounded to bfloat16 until it is used; float32 elements only */
     uint64_t seed, update, micro_batch; /* keys of random numbers (contract A4), with row, layer and place in it */
 } mert_forward_options;
 
@@ -41,7 +42,7 @@ typedef struct mert_corruption {
 /* Who wants hidden states as they come. give: hidden state `layer`, 0..N as HF numbers them, is y, device [B, T, D],
  * for operations that give itself queues. Not 0: no later one is wanted, and the forward pass ends. */
 typedef struct mert_layer_tap {
-    int (*give)(void *self, int layer, const float *y);
+    int (*give)(void *self, int layer, const mert_element *y);
     void *self;
 } mert_layer_tap;
 
@@ -49,9 +50,9 @@ typedef struct mert_layer_tap {
  * none; what it points to must stay until the backward pass. cqt: device [B, T, cqt_input_bins] for models with
  * cqt_input, else NULL. Returns the last hidden state, device [B, T, D] (owned by the encoder, valid until the next
  * call), NULL on error. tap: NULL, or who wants the hidden states. */
-const float *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L, int64_t T,
-                                  const float *x, const mert_corruption *corruption, const float *cqt,
-                                  const mert_layer_tap *tap, mert_error *e);
+const mert_element *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L,
+                                         int64_t T, const mert_element *x, const mert_corruption *corruption,
+                                         const mert_element *cqt, const mert_layer_tap *tap, mert_error *e);
 /* device [1]: sum of squares of the extractor's output [B, T, C] of the last forward; features_pen is its mean. */
 const double *mert_encoder_features_squares(const mert_encoder *m);
 /* device [1]: the largest attention logit, scale * q k, of any layer of the last forward (training; minus infinity
@@ -60,7 +61,7 @@ const float *mert_encoder_largest_logit(const mert_encoder *m);
 /* The backward pass of the last forward (training). dy: device [B, T, D], gradient of the loss by the last hidden state
  * (overwritten); pen: gradient of the loss by features_pen. Adds to the gradients. With parts of one's own, the last
  * one has been needed already. */
-int mert_encoder_backward(mert_encoder *m, float *dy, double pen, mert_error *e);
+int mert_encoder_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e);
 
 /* Bytes of device memory that passes have used at most. */
 size_t mert_encoder_memory(const mert_encoder *m);

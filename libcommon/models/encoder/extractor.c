@@ -14,8 +14,8 @@ static mert_conv_shape shape(const mert_encoder *m, int i, int64_t clips)
                              c->conv[i].dim, c->conv[i].kernel, c->conv[i].stride};
 }
 
-/* Floats of a clip that leave layer i. */
-static int64_t clip_floats(const mert_encoder *m, int i)
+/* Elements of a clip that leave layer i. */
+static int64_t clip_elements(const mert_encoder *m, int i)
 {
     return m->conv_T[i + 1] * m->c->conv[i].dim;
 }
@@ -34,7 +34,7 @@ static int over_time(const mert_encoder *m, int i)
 }
 
 /* Layer i's product for `clips` clips x: windows are rows that overlap, and one product takes them as they are. */
-static void product(mert_encoder *m, int i, int64_t clips, const float *x, float *y)
+static void product(mert_encoder *m, int i, int64_t clips, const mert_element *x, mert_element *y)
 {
     mert_conv_shape s = shape(m, i, clips);
     const float *bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL;
@@ -43,12 +43,13 @@ static void product(mert_encoder *m, int i, int64_t clips, const float *x, float
                   .a_step = s.T_in * s.C, .b = m->panels[i], .packed = MERT_PACKED_F32, .c = y, .ldc = s.O,
                   .c_step = s.T_out * s.O, .batch = clips, .bias = bias);
     else
-        mert_conv(m->ops, &s, x, i ? m->ordered[i] : mert_weight(m, m->conv[0].w), bias, NULL, 0, y);
+        mert_conv(m->ops, &s, x, mert_conv_kernel(m, i), bias, NULL, 0, y);
 }
 
 /* y = (gelu of) the norm of the product x, or x itself where there is none; y may be x. stats: room for mean and rstd
  * (NULL: not wanted). */
-static void activation(mert_encoder *m, int i, int64_t clips, const float *x, float *y, int gelu, float *stats)
+static void activation(mert_encoder *m, int i, int64_t clips, const mert_element *x, mert_element *y, int gelu,
+                       float *stats)
 {
     mert_conv_shape s = shape(m, i, clips);
     int64_t rows = clips * s.T_out, n = over_time(m, i) ? clips * s.O : rows;
@@ -69,32 +70,33 @@ static void activation(mert_encoder *m, int i, int64_t clips, const float *x, fl
 }
 
 /* Layer i's product for the clips from b on: where it stays, or (the first layer) made in `room`. */
-static float *product_again(mert_encoder *m, int i, int64_t b, int64_t clips, float *room)
+static mert_element *product_again(mert_encoder *m, int i, int64_t b, int64_t clips, mert_element *room)
 {
     if (i)
-        return m->conv_out[i].now + b * clip_floats(m, i);
-    product(m, 0, clips, m->audio + b * m->L, room);
+        return mert_at(m->ops, m->conv_out[i].now, b * clip_elements(m, i));
+    product(m, 0, clips, mert_const_at(m->ops, m->audio, b * m->L), room);
     return room;
 }
 
 /* Layers 1 and on, as products; *features (NULL: not wanted): [B, T, C] of the last one's output. */
-static void run(mert_encoder *m, float *features)
+static void run(mert_encoder *m, mert_element *features)
 {
     int last = m->c->convs - 1;
     mert_arena_mark mark = mert_arena_here(&m->memory);
     for (int i = 0; i < last + (features != NULL); i++) {
-        int64_t size = clip_floats(m, i), at_once = clips_at(m, i, 0);
-        float *y = mert_take(m, at_once * size);
+        int64_t size = clip_elements(m, i), at_once = clips_at(m, i, 0);
+        mert_element *y = mert_take(m, at_once * size);
         if (m->memory.failed)
             return;
         for (int64_t b = 0, n; b < m->B; b += n) {
             n = clips_at(m, i, b);
             activation(m, i, n, product_again(m, i, b, n, y), y, 1, NULL);
             if (i < last)
-                product(m, i + 1, n, y, m->conv_out[i + 1].now + b * clip_floats(m, i + 1));
+                product(m, i + 1, n, y, mert_at(m->ops, m->conv_out[i + 1].now, b * clip_elements(m, i + 1)));
             else
-                mert_copy_2d(m->ops, .to = features + b * m->T * m->c->conv[i].dim, .ldto = m->T * m->c->conv[i].dim,
-                             .from = y, .ldfrom = size, .rows = n, .columns = m->T * m->c->conv[i].dim);
+                mert_copy_2d(m->ops, .to = mert_at(m->ops, features, b * m->T * m->c->conv[i].dim),
+                             .ldto = m->T * m->c->conv[i].dim, .from = y, .ldfrom = size, .rows = n,
+                             .columns = m->T * m->c->conv[i].dim);
         }
         mert_arena_back(&m->memory, mark);
     }
@@ -103,14 +105,14 @@ static void run(mert_encoder *m, float *features)
 static void take(mert_encoder *m, int narrow)
 {
     for (int i = 1; i < m->c->convs; i++)
-        mert_keep(m, &m->conv_out[i], m->B * clip_floats(m, i), narrow);
+        mert_keep(m, &m->conv_out[i], m->B * clip_elements(m, i), narrow);
 }
 
-void mert_extractor_forward(mert_encoder *m, float *features)
+void mert_extractor_forward(mert_encoder *m, mert_element *features)
 {
     int stays = m->options.training && !m->options.recompute;
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    take(m, stays && m->options.narrow);
+    take(m, stays && mert_laid_aside(m));
     if (stays)
         mark = mert_arena_here(&m->memory);
     for (int i = 1; i < m->c->convs; i++)
@@ -125,17 +127,19 @@ void mert_extractor_forward(mert_encoder *m, float *features)
 
 /* d: gradient by layer i's output for the clips from b on, overwritten. That by its product takes the product's place;
  * the first layer's goes on into its parameters. room: for what leaves layer i. */
-static void activation_backward(mert_encoder *m, int i, int64_t b, int64_t clips, float *d, float *room)
+static void activation_backward(mert_encoder *m, int i, int64_t b, int64_t clips, mert_element *d,
+                                mert_element *room)
 {
     mert_conv_shape s = shape(m, i, clips);
     int64_t rows = clips * s.T_out, n = rows * s.O;
     int norm = over_time(m, i) || m->c->extractor_layer_norm;
     weight_bias p = m->conv_norm[i];
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    float *x = product_again(m, i, b, clips, room), *to = i ? x : d, *pre = x, *stats = NULL;
+    mert_element *x = product_again(m, i, b, clips, room), *to = i ? x : d, *pre = x;
+    float *stats = NULL;
     if (norm) {
         pre = i ? room : mert_take(m, n);
-        stats = mert_take(m, 2 * (over_time(m, i) ? clips * s.O : rows));
+        stats = mert_take_floats(m, 2 * (over_time(m, i) ? clips * s.O : rows));
         if (m->memory.failed)
             return;
         activation(m, i, clips, x, pre, 0, stats);
@@ -150,12 +154,13 @@ static void activation_backward(mert_encoder *m, int i, int64_t b, int64_t clips
                                  .x = x, .w = mert_weight(m, p.w), .mean = stats, .rstd = stats + rows, .rows = rows,
                                  .columns = s.O);
     if (i == 0) /* [O, 1, kernel]: taps before channels are the same */
-        mert_conv_backward(m->ops, &s, m->audio + b * m->L, NULL, to, mert_gradient(m, m->conv[0].w),
+        mert_conv_backward(m->ops, &s, mert_const_at(m->ops, m->audio, b * m->L), NULL, to,
+                           mert_gradient(m, m->conv[0].w),
                            m->conv[0].b >= 0 ? mert_gradient(m, m->conv[0].b) : NULL, NULL);
     mert_arena_back(&m->memory, mark);
 }
 
-void mert_extractor_backward(mert_encoder *m, float *d)
+void mert_extractor_backward(mert_encoder *m, mert_element *d)
 {
     int last = m->c->convs - 1;
     mert_arena_mark mark;
@@ -169,21 +174,22 @@ void mert_extractor_backward(mert_encoder *m, float *d)
     /* through layer i's norm and GELU, from the product after it, i + 1 */
     for (int i = last; i >= 0 && !m->memory.failed; i--) {
         mert_conv_shape s = i < last ? shape(m, i + 1, 1) : (mert_conv_shape){0};
-        int64_t size = clip_floats(m, i), at_once = clips_at(m, i, 0), weights = s.O * s.kernel * s.C;
-        float *room = mert_take(m, at_once * size), *dw = mert_take(m, weights);
-        float *dx = i < last ? mert_take(m, at_once * size) : NULL;
+        int64_t size = clip_elements(m, i), at_once = clips_at(m, i, 0), weights = s.O * s.kernel * s.C;
+        mert_element *room = mert_take(m, at_once * size);
+        float *dw = mert_take_floats(m, weights);
+        mert_element *dx = i < last ? mert_take(m, at_once * size) : NULL;
         if (m->memory.failed)
             return;
-        mert_fill(m->ops, .to = dw, .n = weights);
+        mert_clear(m->ops, .to = dw, .bytes = (size_t)weights * sizeof *dw);
         for (int64_t b = 0; b < m->B && !m->memory.failed; b += s.B) {
             s.B = clips_at(m, i, b);
             if (i < last) {
                 activation(m, i, s.B, product_again(m, i, b, s.B, room), room, 1, NULL);
-                mert_conv_backward(m->ops, &s, room, m->ordered[i + 1],
-                                   m->conv_out[i + 1].now + b * clip_floats(m, i + 1), dw,
+                mert_conv_backward(m->ops, &s, room, mert_conv_kernel(m, i + 1),
+                                   mert_at(m->ops, m->conv_out[i + 1].now, b * clip_elements(m, i + 1)), dw,
                                    m->conv[i + 1].b >= 0 ? mert_gradient(m, m->conv[i + 1].b) : NULL, dx);
             }
-            activation_backward(m, i, b, s.B, i < last ? dx : d + b * size, room);
+            activation_backward(m, i, b, s.B, i < last ? dx : mert_at(m->ops, d, b * size), room);
         }
         if (i < last)
             mert_swap_axes(m->ops, .to = mert_gradient(m, m->conv[i + 1].w), .from = dw, .n = s.O, .a = s.kernel,

@@ -12,17 +12,20 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
-static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *residual,
-                   float *y)
+static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const mert_element *x,
+                   const mert_element *residual, mert_element *y)
 {
     int64_t rows = m->B * m->T, packed = mert_ops_packed_floats(m->ops, rows, out, in, MERT_PACKED_F32);
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    float *panels;
+    mert_element *panels;
     if (!packed) {
-        mert_linear(m->ops, rows, in, out, x, mert_weight(m, p.w), mert_weight(m, p.b), NULL, 0, residual, y);
+        const mert_element *w = mert_product_weight(m, p.w, out * in);
+        if (w)
+            mert_linear(m->ops, rows, in, out, x, w, mert_weight(m, p.b), NULL, 0, residual, y);
+        mert_arena_back(&m->memory, mark);
         return;
     }
-    if (!(panels = mert_take(m, packed)))
+    if (!(panels = (mert_element *)(void *)mert_take_floats(m, packed)))
         return;
     mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in);
     mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = panels, .packed = MERT_PACKED_F32, .c = y,
@@ -30,36 +33,41 @@ static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, cons
     mert_arena_back(&m->memory, mark);
 }
 
-static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const float *x, const float *dy,
-                            float *dx, int add)
+static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const mert_element *x,
+                            const mert_element *dy, mert_element *dx, int add)
 {
-    mert_linear_backward(m->ops, m->B * m->T, in, out, x, mert_weight(m, p.w), dy, mert_gradient(m, p.w),
-                         mert_gradient(m, p.b), dx, add);
+    mert_arena_mark mark = mert_arena_here(&m->memory);
+    const mert_element *w = mert_product_weight(m, p.w, out * in);
+    if (w)
+        mert_linear_backward(m->ops, m->B * m->T, in, out, x, w, dy, mert_gradient(m, p.w), mert_gradient(m, p.b), dx,
+                             add);
+    mert_arena_back(&m->memory, mark);
 }
 
-static void norm(mert_encoder *m, weight_bias p, const float *x, float *y, float *mean, float *rstd)
+static void norm(mert_encoder *m, weight_bias p, const mert_element *x, mert_element *y, float *mean,
+                 float *rstd)
 {
     mert_layer_norm(m->ops, .y = y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = mean,
                     .rstd = rstd, .rows = m->B * m->T, .columns = m->c->width, .eps = (float)m->c->eps);
 }
 
-static void norm_backward(mert_encoder *m, weight_bias p, const float *x, const float *mean, const float *rstd,
-                          const float *dy, float *dx, int add)
+static void norm_backward(mert_encoder *m, weight_bias p, const mert_element *x, const float *mean,
+                          const float *rstd, const mert_element *dy, mert_element *dx, int add)
 {
     mert_layer_norm_backward(m->ops, .dx = dx, .dw = mert_gradient(m, p.w), .db = mert_gradient(m, p.b), .dy = dy,
                              .x = x, .w = mert_weight(m, p.w), .mean = mean, .rstd = rstd, .rows = m->B * m->T,
                              .columns = m->c->width, .add = add);
 }
 
-static void dropout(mert_encoder *m, float *x, int64_t width, double p, uint32_t where)
+static void dropout(mert_encoder *m, mert_element *x, int64_t width, double p, uint32_t where)
 {
     if (m->options.training && p > 0)
         mert_dropout(m->ops, .x = x, .B = m->B, .n = m->T * width, .p = p, .key = mert_encoder_key(m, where));
 }
 
 /* y = residual_scale * residual + dropout(linear(x)): one product where nothing stands between. */
-static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const float *x, const float *residual, double rate,
-                       uint32_t where, float *y)
+static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const mert_element *x,
+                       const mert_element *residual, double rate, uint32_t where, mert_element *y)
 {
     int64_t n = m->B * m->T * m->c->width;
     if (m->residual_scale == 1.0f && !(m->options.training && rate > 0)) {
@@ -86,7 +94,7 @@ int mert_layer_dropped(const mert_encoder *m, int i)
 static void take_kept(mert_encoder *m, layer_record *r, int narrow)
 {
     int64_t n = m->B * m->T, D = m->c->width;
-    r->lse = mert_take(m, n * m->c->heads);
+    r->lse = mert_take_floats(m, n * m->c->heads);
     mert_keep(m, &r->q, n * D, narrow);
     mert_keep(m, &r->k, n * D, narrow);
     mert_keep(m, &r->v, n * D, narrow);
@@ -108,12 +116,12 @@ static void take_rest(mert_encoder *m, layer_record *r)
 {
     int64_t n = m->B * m->T, D = m->c->width;
     if (m->c->pre_ln) {
-        r->mean_x = mert_take(m, n);
-        r->rstd_x = mert_take(m, n);
+        r->mean_x = mert_take_floats(m, n);
+        r->rstd_x = mert_take_floats(m, n);
         r->in1 = mert_take(m, n * D);
     }
-    r->mean_s1 = mert_take(m, n);
-    r->rstd_s1 = mert_take(m, n);
+    r->mean_s1 = mert_take_floats(m, n);
+    r->rstd_s1 = mert_take_floats(m, n);
     r->in2 = mert_take(m, n * D);
     r->h = mert_take(m, n * m->c->ffn);
 }
@@ -138,7 +146,7 @@ static void make_h(mert_encoder *m, int i, layer_record *r)
 }
 
 /* The layer, into memory that has been taken. out NULL: its output is not wanted. */
-static void run(mert_encoder *m, int i, layer_record *r, float *out)
+static void run(mert_encoder *m, int i, layer_record *r, mert_element *out)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t D = m->c->width, F = m->c->ffn, H = m->c->heads;
@@ -163,16 +171,16 @@ static void run(mert_encoder *m, int i, layer_record *r, float *out)
         norm(m, p->norm2, r->s2.now, out, r->mean_s2, r->rstd_s2);
 }
 
-void mert_layer_forward(mert_encoder *m, int i, float *x, layer_record *r, float *out)
+void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r, mert_element *out)
 {
     int64_t n = m->B * m->T;
-    int narrow = m->options.training && m->options.narrow, stays = m->options.training && !m->options.recompute;
+    int narrow = mert_laid_aside(m), stays = m->options.training && !m->options.recompute;
     mert_arena_mark mark;
     r->x = (mert_kept){.now = x};
     if (narrow)
         mert_keep(m, &r->x, n * m->c->width, 1);
-    r->mean_s2 = mert_take(m, n);
-    r->rstd_s2 = mert_take(m, n);
+    r->mean_s2 = mert_take_floats(m, n);
+    r->rstd_s2 = mert_take_floats(m, n);
     mark = mert_arena_here(&m->memory);
     take_kept(m, r, stays && narrow);
     if (stays)
@@ -212,27 +220,28 @@ static void bring_back(mert_encoder *m, int i, layer_record *r)
 
 /* The gradient that enters a branch: d, after the dropout at its end (a copy only where there is one; NULL: no
  * memory). */
-static float *branch_gradient(mert_encoder *m, float *d, uint32_t where)
+static mert_element *branch_gradient(mert_encoder *m, mert_element *d, uint32_t where)
 {
     int64_t n = m->B * m->T * m->c->width;
-    float *copy;
+    mert_element *copy;
     if (m->options.dropout <= 0)
         return d;
     copy = mert_take(m, n);
     if (!copy)
         return NULL;
-    mert_copy(m->ops, .to = copy, .from = d, .n = n);
+    mert_copy(m->ops, .to = copy, .from = d, .bytes = mert_element_bytes(m->ops, n));
     dropout(m, copy, m->c->width, m->options.dropout, where);
     return copy;
 }
 
 /* d [B*T, D]: gradient by the sum residual_scale * x1 + ffn(in) on entry, by x1 through the residual on return; dx
  * (add: +=) by `in`. */
-static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const float *in, float *d, float *dx, int add)
+static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const mert_element *in, mert_element *d,
+                         mert_element *dx, int add)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T, D = m->c->width, F = m->c->ffn;
-    float *dh = r->h, *end = branch_gradient(m, d, site(i, AFTER_FFN)); /* h is read before dh is written */
+    mert_element *dh = r->h, *end = branch_gradient(m, d, site(i, AFTER_FFN)); /* h is read before dh is written */
     if (!end)
         return;
     linear_backward(m, p->fc2, F, D, r->h, end, dh, 0);
@@ -241,14 +250,14 @@ static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const fl
     linear_backward(m, p->fc1, D, F, in, dh, dx, add);
 }
 
-static void attention_backward(mert_encoder *m, int i, const layer_record *r, const float *in, float *d, float *dx,
-                               int add)
+static void attention_backward(mert_encoder *m, int i, const layer_record *r, const mert_element *in,
+                               mert_element *d, mert_element *dx, int add)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T, D = m->c->width, H = m->c->heads;
-    float *end = branch_gradient(m, d, site(i, AFTER_ATTENTION));
-    float *da = mert_take(m, n * D), *dq = mert_take(m, n * D);
-    float *dk = mert_take(m, n * D), *dv = mert_take(m, n * D);
+    mert_element *end = branch_gradient(m, d, site(i, AFTER_ATTENTION));
+    mert_element *da = mert_take(m, n * D), *dq = mert_take(m, n * D);
+    mert_element *dk = mert_take(m, n * D), *dv = mert_take(m, n * D);
     if (m->memory.failed)
         return;
     linear_backward(m, p->out, D, D, r->attended.now, end, da, 0);
@@ -261,18 +270,18 @@ static void attention_backward(mert_encoder *m, int i, const layer_record *r, co
     linear_backward(m, p->v, D, D, in, dv, dx, 1);
 }
 
-static void scale_residual(mert_encoder *m, float *d)
+static void scale_residual(mert_encoder *m, mert_element *d)
 {
     if (m->residual_scale != 1.0f)
         mert_copy_2d(m->ops, .to = d, .from = d, .ldto = m->c->width, .ldfrom = m->c->width, .rows = m->B * m->T,
                      .columns = m->c->width, .scale = m->residual_scale);
 }
 
-void mert_layer_backward(mert_encoder *m, int i, layer_record *r, float *dy)
+void mert_layer_backward(mert_encoder *m, int i, layer_record *r, mert_element *dy)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T * m->c->width;
-    float *d;
+    mert_element *d;
     if (r->skipped)
         return;
     bring_back(m, i, r);
@@ -286,11 +295,11 @@ void mert_layer_backward(mert_encoder *m, int i, layer_record *r, float *dy)
         norm_backward(m, p->norm1, r->x.now, r->mean_x, r->rstd_x, d, dy, 1);
     } else {
         norm_backward(m, p->norm2, r->s2.now, r->mean_s2, r->rstd_s2, dy, d, 0);
-        mert_copy(m->ops, .to = dy, .from = d, .n = n);
+        mert_copy(m->ops, .to = dy, .from = d, .bytes = mert_element_bytes(m->ops, n));
         scale_residual(m, dy);
         ffn_backward(m, i, r, r->in2, d, dy, 1);
         norm_backward(m, p->norm1, r->s1.now, r->mean_s1, r->rstd_s1, dy, d, 0);
-        mert_copy(m->ops, .to = dy, .from = d, .n = n);
+        mert_copy(m->ops, .to = dy, .from = d, .bytes = mert_element_bytes(m->ops, n));
         scale_residual(m, dy);
         attention_backward(m, i, r, r->in1, d, dy, 1);
     }

@@ -18,11 +18,11 @@ typedef struct weight_bias { int64_t w, b; } weight_bias;
 
 typedef struct layer_parameters { weight_bias q, k, v, out, norm1, fc1, fc2, norm2; } layer_parameters;
 
-/* A tensor of the forward pass that stays for the backward pass: `now` as it is, or (options.narrow) as bfloat16, and
- * then `now` is there only while it is computed or used. */
+/* A tensor of the forward pass that stays for the backward pass: `now` as it is, or (options.narrow) laid aside as
+ * bfloat16, and then `now` is there only while it is computed or used. */
 typedef struct mert_kept {
-    float *now;
-    uint16_t *narrow;
+    mert_element *now;
+    uint16_t *aside;
     int64_t n;
 } mert_kept;
 
@@ -37,7 +37,8 @@ typedef struct layer_record {
     mert_kept q, k, v, attended, s1, pre, s2;
     float *lse;
     /* what follows from these */
-    float *in1, *in2, *h, *mean_x, *rstd_x, *mean_s1, *rstd_s1;
+    mert_element *in1, *in2, *h;
+    float *mean_x, *rstd_x, *mean_s1, *rstd_s1;
 } layer_record;
 
 struct mert_encoder {
@@ -53,9 +54,10 @@ struct mert_encoder {
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
 
     float *ordered[MERT_CONV_MAX]; /* conv weights tap before channel (not the first layer's) */
-    float *panels[MERT_CONV_MAX];  /* the same, packed; NULL: the backend does not */
     float *pos_w, *pos_norm;      /* the positional convolution's weights, and the norms they were made with */
-    int fresh;                    /* panels, ordered and pos_w hold the present weights */
+    mert_element *panels[MERT_CONV_MAX];  /* conv weights packed; NULL: the backend does not */
+    mert_element *kernels[MERT_CONV_MAX], *pos_kernel; /* as elements; NULL: they are float32 as they are */
+    int fresh;                    /* all of these hold the present weights */
     double *squares;
     float *largest;               /* score of any attention of the last forward pass (training) */
 
@@ -65,12 +67,14 @@ struct mert_encoder {
     /* the last forward pass */
     int64_t B, L, T, conv_T[MERT_CONV_MAX + 1];
     mert_corruption corruption;
-    const float *audio;
+    const mert_element *audio;
     mert_kept conv_out[MERT_CONV_MAX]; /* products of the extractor's layers but for the first */
-    float *features, *joined, *joined_norm, *feature_mean, *feature_rstd;
+    mert_element *features, *joined, *joined_norm;
+    float *feature_mean, *feature_rstd;
     mert_kept projected, pos_pre, pos_sum;
-    float *encoder_mean, *encoder_rstd, *turn[2];
-    const float *final_in;
+    float *encoder_mean, *encoder_rstd;
+    mert_element *turn[2];
+    const mert_element *final_in;
     layer_record *records;
 };
 
@@ -84,57 +88,45 @@ static inline mert_dropout_key mert_encoder_key(const mert_encoder *m, uint32_t 
 }
 
 /* x, d: [B*T, D], in place. -1: no memory. */
-int mert_corruption_forward(mert_encoder *m, float *x);
-int mert_corruption_backward(mert_encoder *m, float *d);
+int mert_corruption_forward(mert_encoder *m, mert_element *x);
+int mert_corruption_backward(mert_encoder *m, mert_element *d);
 
 /* The extractor: audio [B, L] -> features [B, T, C]. Memory that runs out shows in m->memory.failed, here and below. */
-void mert_extractor_forward(mert_encoder *m, float *features);
+void mert_extractor_forward(mert_encoder *m, mert_element *features);
 /* d [B, conv_T, C]: gradient by the extractor's output, overwritten. */
-void mert_extractor_backward(mert_encoder *m, float *d);
+void mert_extractor_backward(mert_encoder *m, mert_element *d);
+
+/* The weights of convolution i as elements, tap before channel. */
+const mert_element *mert_conv_kernel(const mert_encoder *m, int i);
 
 /* x [B*T, D] -> the layer's output: out, or x itself where LayerDrop leaves the layer out (mert_layer_dropped). */
 int mert_layer_dropped(const mert_encoder *m, int i);
-void mert_layer_forward(mert_encoder *m, int i, float *x, layer_record *r, float *out);
+void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r, mert_element *out);
 /* dy [B*T, D]: gradient by the layer's output in, by its input out. Takes the layer's memory off the stack. */
-void mert_layer_backward(mert_encoder *m, int i, layer_record *r, float *dy);
+void mert_layer_backward(mert_encoder *m, int i, layer_record *r, mert_element *dy);
 
-static inline float *mert_take(mert_encoder *m, int64_t n) { return mert_arena_floats(&m->memory, n); }
+static inline mert_element *mert_take(mert_encoder *m, int64_t n) { return mert_arena_elements(&m->memory, n); }
+static inline float *mert_take_floats(mert_encoder *m, int64_t n) { return mert_arena_floats(&m->memory, n); }
 
+/* Whether what stays is laid aside: there is nothing to save of what has 16 bits. */
+int mert_laid_aside(const mert_encoder *m);
 /* Takes the memory of what stays. */
-static inline void mert_keep(mert_encoder *m, mert_kept *k, int64_t n, int narrow)
-{
-    *k = (mert_kept){.n = n};
-    if (narrow)
-        k->narrow = (uint16_t *)(void *)mert_take(m, (n + 1) / 2);
-    else
-        k->now = mert_take(m, n);
-}
-
+void mert_keep(mert_encoder *m, mert_kept *k, int64_t n, int aside);
 /* From then on `now` can be written ... */
-static inline void mert_kept_open(mert_encoder *m, mert_kept *k)
-{
-    if (k->narrow)
-        k->now = mert_take(m, k->n);
-}
-
+void mert_kept_open(mert_encoder *m, mert_kept *k);
 /* ... and, if it does not stay, until then. */
-static inline void mert_kept_close(mert_encoder *m, mert_kept *k)
-{
-    if (k->narrow)
-        mert_narrow(m->ops, .to = k->narrow, .from = k->now, .n = k->n);
-}
-
+void mert_kept_close(mert_encoder *m, mert_kept *k);
 /* For the backward pass. */
-static inline void mert_kept_again(mert_encoder *m, mert_kept *k)
-{
-    mert_kept_open(m, k);
-    if (k->narrow && k->now)
-        mert_widen(m->ops, .to = k->now, .from = k->narrow, .n = k->n);
-}
+void mert_kept_again(mert_encoder *m, mert_kept *k);
 
 static inline const float *mert_weight(const mert_encoder *m, int64_t offset)
 {
     return mert_parts_weight(m->parts, offset);
+}
+/* n weights as a product reads them; where they are made for it, they are on the stack. */
+static inline const mert_element *mert_product_weight(mert_encoder *m, int64_t offset, int64_t n)
+{
+    return mert_arena_rounded(&m->memory, mert_weight(m, offset), n);
 }
 static inline float *mert_gradient(const mert_encoder *m, int64_t offset)
 {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct linear { const float *w, *b; mert_packing packing; } linear;
+typedef struct linear { const mert_element *w; const float *b; mert_packing packing; } linear;
 typedef struct norm { const float *w, *b; } norm;
 typedef struct layer { linear qkv, out, fc1, fc2; norm norm1, norm2; } layer;
 
@@ -23,7 +23,8 @@ struct mert_forward {
     layer *layers;
     /* group norm: the first convolution as it is, and with the norm of the present clip in it */
     const float *first;           /* [O, K] */
-    float *folded, *folded_packed, *folded_bias;
+    float *folded, *folded_bias;
+    mert_element *folded_packed;
     double *sums, *products;      /* of the clip's windows: [K], [K, K] */
     float *block;                 /* all the weights, one after the other in a fixed order; or: */
     const float *mapped;          /* the same, shared with the host (a packed file) */
@@ -94,7 +95,7 @@ __attribute__((format(printf, 3, 4))) static float *take(weight_loader *t, int64
     vsnprintf(name, sizeof name, format, ap);
     va_end(ap);
     if ((x = begin(t, &p, name))) {
-        mert_copy(t->f->ops, .to = to, .from = x, .n = n);
+        mert_copy(t->f->ops, .to = to, .from = x, .bytes = (size_t)n * sizeof *x);
         done(t, p, x);
     }
     return to;
@@ -115,27 +116,32 @@ static mert_packing packing_of(const mert_forward *f, int64_t n, int64_t k, mert
 static int64_t product_floats(const mert_forward *f, int64_t n, int64_t k, mert_packing as)
 {
     int64_t packed = mert_ops_packed_floats(f->ops, INT64_MAX, n, k, as);
-    return packed ? packed : n * k;
+    return packed ? packed : (int64_t)((mert_element_bytes(f->ops, n * k) + sizeof(float) - 1) / sizeof(float));
+}
+
+static mert_element *place_product(weight_loader *t, int64_t count, int64_t n, int64_t k, mert_packing as)
+{
+    return (mert_element *)(void *)place(t, count * product_floats(t->f, n, k, as));
 }
 
 /* `count` weights x [n, k], one after the other, to `to`, as products read them. */
-static void lay_out(const mert_forward *f, float *to, const float *x, int64_t n, int64_t k, int64_t count,
+static void lay_out(const mert_forward *f, mert_element *to, const float *x, int64_t n, int64_t k, int64_t count,
                     mert_packing as)
 {
     if (packing_of(f, n, k, as))
         mert_pack(f->ops, .to = to, .w = x, .ldw = k, .n = n, .k = k, .count = count,
                   .to_step = product_floats(f, n, k, as), .w_step = n * k, .as = as);
     else
-        mert_copy(f->ops, .to = to, .from = x, .n = count * n * k);
+        mert_to_elements(f->ops, .to = to, .from = x, .n = count * n * k);
 }
 
 /* Weights [n, k] of a product. */
-__attribute__((format(printf, 4, 5))) static float *take_product(weight_loader *t, int64_t n, int64_t k,
-                                                                 const char *format, ...)
+__attribute__((format(printf, 4, 5))) static mert_element *take_product(weight_loader *t, int64_t n, int64_t k,
+                                                                        const char *format, ...)
 {
     const mert_parameter *p;
     const float *x;
-    float *to = place(t, product_floats(t->f, n, k, t->f->packing));
+    mert_element *to = place_product(t, 1, n, k, t->f->packing);
     char name[128];
     va_list ap;
     va_start(ap, format);
@@ -150,7 +156,7 @@ __attribute__((format(printf, 4, 5))) static float *take_product(weight_loader *
 
 static linear take_linear(weight_loader *t, int64_t out, int64_t in, const char *name)
 {
-    const float *w = take_product(t, out, in, "%s.weight", name);
+    const mert_element *w = take_product(t, out, in, "%s.weight", name);
     return (linear){w, take(t, out, "%s.bias", name), packing_of(t->f, out, in, t->f->packing)};
 }
 
@@ -161,7 +167,7 @@ static void take_conv(weight_loader *t, int i)
     const mert_config *c = &f->c;
     int64_t O = c->conv[i].dim, C = i ? c->conv[i - 1].dim : 1, K = c->conv[i].kernel;
     const float *official;
-    float *to;
+    mert_element *to;
     char name[96];
     snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.2%s", i, c->extractor_layer_norm ? ".1" : "");
     if (c->extractor_layer_norm || i == 0)
@@ -174,12 +180,12 @@ static void take_conv(weight_loader *t, int i)
             f->first = official;
             return;
         }
-        to = place(t, product_floats(f, O, K, MERT_PACKED_F32));
+        to = place_product(t, 1, O, K, MERT_PACKED_F32);
         if (t->from)
             lay_out(f, to, official, O, K, 1, MERT_PACKED_F32);
     } else {
         const mert_parameter *p;
-        to = place(t, product_floats(f, O, C * K, f->packing));
+        to = place_product(t, 1, O, C * K, f->packing);
         snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.0.weight", i);
         if ((official = begin(t, &p, name))) {
             mert_swap_axes(f->ops, .to = t->ordered, .from = official, .n = O, .a = C, .b = K);
@@ -196,7 +202,8 @@ static void take_position(weight_loader *t)
     mert_forward *f = t->f;
     int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel;
     const float *b = take(t, D, "encoder.pos_conv.0.bias"), *g = take(t, K, "encoder.pos_conv.0.weight_g"), *v;
-    float *lengths = place(t, K), *to = place(t, G * product_floats(f, Cg, K * Cg, f->packing));
+    float *lengths = place(t, K);
+    mert_element *to = place_product(t, G, Cg, K * Cg, f->packing);
     const mert_parameter *p;
     f->position = (linear){to, b, packing_of(f, Cg, K * Cg, f->packing)};
     if (!(v = begin(t, &p, "encoder.pos_conv.0.weight_v")))
@@ -213,7 +220,7 @@ static void take_layer(weight_loader *t, int i)
     int64_t D = t->f->c.width, F = t->f->c.ffn;
     char name[96];
     for (int j = 0; j < 3; j++) { /* one after the other: a batch of three products */
-        const float *w = take_product(t, D, D, "encoder.layers.%d.self_attn.%s_proj.weight", i, parts[j]);
+        const mert_element *w = take_product(t, D, D, "encoder.layers.%d.self_attn.%s_proj.weight", i, parts[j]);
         l->qkv.w = j ? l->qkv.w : w;
     }
     for (int j = 0; j < 3; j++) {
@@ -302,7 +309,7 @@ static int make_first(mert_forward *f, mert_error *e)
 {
     int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel;
     f->folded = mert_arena_floats(&f->clip, O * K);
-    f->folded_packed = mert_arena_floats(&f->clip, product_floats(f, O, K, MERT_PACKED_F32));
+    f->folded_packed = (mert_element *)(void *)mert_arena_floats(&f->clip, product_floats(f, O, K, MERT_PACKED_F32));
     f->folded_bias = mert_arena_floats(&f->clip, O);
     f->sums = (double *)(void *)mert_arena_floats(&f->clip, 2 * K);
     f->products = (double *)(void *)mert_arena_floats(&f->clip, 2 * K * K);
@@ -355,25 +362,26 @@ void mert_forward_free(mert_forward *f)
 /* ---- the steps ---- */
 
 /* y[rows, out] = x[rows, in] w^T + b, then GELU, then + residual; row strides of x: ldx, of y: out */
-static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t out, const float *x, int64_t ldx,
-                  int gelu, const float *residual, float *y)
+static void apply(mert_forward *f, linear l, int64_t rows, int64_t in, int64_t out, const mert_element *x,
+                  int64_t ldx, int gelu, const mert_element *residual, mert_element *y)
 {
-    mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .ldb = in, .tb = 1, .packed = l.packing,
-              .c = y, .ldc = out, .bias = l.b, .gelu = gelu, .residual = residual);
+    mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .ldb = in, .tb = 1,
+              .packed = l.packing, .c = y, .ldc = out, .bias = l.b, .gelu = gelu, .residual = residual);
 }
 
-static void normalise_with(mert_forward *f, float eps, norm w, int64_t rows, int64_t columns, const float *x, float *y)
+static void normalise_with(mert_forward *f, float eps, norm w, int64_t rows, int64_t columns, const mert_element *x,
+                           mert_element *y)
 {
     mert_layer_norm(f->ops, .y = y, .x = x, .w = w.w, .b = w.b, .rows = rows, .columns = columns, .eps = eps);
 }
 
-static void normalise(mert_forward *f, norm w, int64_t rows, int64_t columns, const float *x, float *y)
+static void normalise(mert_forward *f, norm w, int64_t rows, int64_t columns, const mert_element *x, mert_element *y)
 {
     normalise_with(f, (float)f->c.eps, w, rows, columns, x, y);
 }
 
 /* What GroupNorm makes of this clip becomes part of the first convolution. */
-static void fold_first(mert_forward *f, const float *x, int64_t L)
+static void fold_first(mert_forward *f, const mert_element *x, int64_t L)
 {
     int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel, S = f->c.conv[0].stride, T = (L - K) / S + 1;
     mert_window_moments(f->ops, .sums = f->sums, .products = f->products, .x = x, .T = T, .kernel = K, .stride = S);
@@ -392,13 +400,13 @@ static void rows_for(const mert_config *c, int64_t n, int64_t rows[MERT_CONV_MAX
 }
 
 /* n frames of the extractor from x on -> y [n, C]; turn: room for the layers between. */
-static void extract(mert_forward *f, const float *x, int64_t n, float *const turn[2], float *y)
+static void extract(mert_forward *f, const mert_element *x, int64_t n, mert_element *const turn[2], mert_element *y)
 {
     const mert_config *c = &f->c;
     int64_t rows[MERT_CONV_MAX + 1], C = 1;
     rows_for(c, n, rows);
     for (int i = 0; i < c->convs; i++) {
-        float *to = i == c->convs - 1 ? y : turn[i % 2];
+        mert_element *to = i == c->convs - 1 ? y : turn[i % 2];
         int64_t O = c->conv[i].dim;
         mert_conv_shape s = {1, rows[i], rows[i + 1], C, O, c->conv[i].kernel, c->conv[i].stride};
         if (f->conv[i].packing)
@@ -420,40 +428,42 @@ static int64_t smaller(int64_t a, int64_t b)
 }
 
 /* Steps 1 to 3, in blocks of time: x [L] -> y [T, D]. */
-static void project(mert_forward *f, const float *x, const float *cqt, int64_t T, float *y)
+static void project(mert_forward *f, const mert_element *x, const mert_element *cqt, int64_t T, mert_element *y)
 {
     const mert_config *c = &f->c;
     mert_arena_mark mark = mert_arena_here(&f->scratch);
     int64_t rows[MERT_CONV_MAX + 1], room[2] = {0, 0}, C = c->conv[c->convs - 1].dim, J = mert_config_features(c),
                                      D = c->width;
     int64_t at_once = smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FRAMES));
-    float *turn[2], *features, *joined;
+    mert_element *turn[2], *features, *joined;
     rows_for(c, at_once, rows);
     for (int i = 0; i < c->convs - 1; i++)
         if (rows[i + 1] * c->conv[i].dim > room[i % 2])
             room[i % 2] = rows[i + 1] * c->conv[i].dim;
-    turn[0] = mert_arena_floats(&f->scratch, room[0]);
-    turn[1] = mert_arena_floats(&f->scratch, room[1]);
-    features = mert_arena_floats(&f->scratch, at_once * C);
-    joined = cqt ? mert_arena_floats(&f->scratch, at_once * J) : features;
+    turn[0] = mert_arena_elements(&f->scratch, room[0]);
+    turn[1] = mert_arena_elements(&f->scratch, room[1]);
+    features = mert_arena_elements(&f->scratch, at_once * C);
+    joined = cqt ? mert_arena_elements(&f->scratch, at_once * J) : features;
     if (f->scratch.failed)
         return;
     for (int64_t t = 0; t < T; t += at_once) {
         int64_t n = smaller(T - t, at_once);
-        extract(f, x + t * mert_config_stride(c), n, turn, features);
+        extract(f, mert_const_at(f->ops, x, t * mert_config_stride(c)), n, turn, features);
         if (cqt) {
             mert_copy_2d(f->ops, .to = joined, .ldto = J, .from = features, .ldfrom = C, .rows = n, .columns = C);
-            mert_copy_2d(f->ops, .to = joined + C, .ldto = J, .from = cqt + t * (J - C), .ldfrom = J - C, .rows = n,
+            mert_copy_2d(f->ops, .to = mert_at(f->ops, joined, C), .ldto = J,
+                         .from = mert_const_at(f->ops, cqt, t * (J - C)), .ldfrom = J - C, .rows = n,
                          .columns = J - C);
         }
         normalise(f, f->feature_norm, n, J, joined, joined);
-        apply(f, f->projection, n, J, D, joined, J, 0, NULL, y + t * D);
+        apply(f, f->projection, n, J, D, joined, J, 0, NULL, mert_at(f->ops, y, t * D));
     }
     mert_arena_back(&f->scratch, mark);
 }
 
 /* y = scale * residual + linear(x); the residual is overwritten where it must be scaled. */
-static void branch_end(mert_forward *f, linear l, int64_t rows, int64_t in, const float *x, float *residual, float *y)
+static void branch_end(mert_forward *f, linear l, int64_t rows, int64_t in, const mert_element *x,
+                       mert_element *residual, mert_element *y)
 {
     int64_t D = f->c.width;
     if (f->residual_scale != 1.0f)
@@ -463,13 +473,14 @@ static void branch_end(mert_forward *f, linear l, int64_t rows, int64_t in, cons
 }
 
 typedef struct room {
-    float *x, *qkv, *attended;    /* [T, D], [T, 3D], [T, D] */
-    float *mid, *normed, *h;      /* a block's: [rows, D], [rows, D], [rows, F] */
+    mert_element *x, *qkv, *attended;    /* [T, D], [T, 3D], [T, D] */
+    mert_element *mid, *normed, *h;      /* a block's: [rows, D], [rows, D], [rows, F] */
     int64_t rows;                 /* at most, of a block */
 } room;
 
 /* Everything after attention, for `rows` rows: x [rows, D] in place. */
-static void finish_layer(mert_forward *f, const layer *l, const room *r, const float *attended, float *x, int64_t rows)
+static void finish_layer(mert_forward *f, const layer *l, const room *r, const mert_element *attended, mert_element *x,
+                         int64_t rows)
 {
     int64_t D = f->c.width, F = f->c.ffn;
     branch_end(f, l->out, rows, D, attended, x, r->mid);
@@ -485,10 +496,17 @@ static void finish_layer(mert_forward *f, const layer *l, const room *r, const f
     }
 }
 
+/* From the query's weights to the key's: of packed ones, and of float32, in units of 4 bytes. */
+static int64_t qkv_step(const mert_forward *f)
+{
+    int64_t floats = placed(product_floats(f, f->c.width, f->c.width, f->packing));
+    return floats * (int64_t)sizeof(float) / (f->layers->qkv.packing ? 4 : (int64_t)mert_element_bytes(f->ops, 1));
+}
+
 static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
 {
     int64_t D = f->c.width, H = f->c.heads, blocks = (T + r->rows - 1) / r->rows, step = (T + blocks - 1) / blocks;
-    const float *in = r->x;
+    const mert_element *in = r->x;
     step = smaller((step + 23) / 24 * 24, r->rows); /* whole tiles of rows, where it does not matter */
     if (f->c.pre_ln) {
         normalise(f, l->norm1, T, D, r->x, r->attended);
@@ -496,15 +514,16 @@ static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
     }
     mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = in, .lda = D, .b = l->qkv.w, .packed = l->qkv.packing,
               .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b, .batch = 3, .ldb = D, .tb = 1,
-              .b_step = placed(product_floats(f, D, D, f->packing)), .c_step = D, .bias_step = placed(D));
-    mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = r->qkv + D, .v = r->qkv + 2 * D, .B = 1,
-                   .T = T, .H = H, .dh = D / H, .ld = 3 * D, .scale = (float)(1.0 / sqrt((double)(D / H))));
+              .b_step = qkv_step(f), .c_step = D, .bias_step = placed(D));
+    mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = mert_at(f->ops, r->qkv, D),
+                   .v = mert_at(f->ops, r->qkv, 2 * D), .B = 1, .T = T, .H = H, .dh = D / H, .ld = 3 * D,
+                   .scale = (float)(1.0 / sqrt((double)(D / H))));
     for (int64_t t = 0; t < T; t += step)
-        finish_layer(f, l, r, r->attended + t * D, r->x + t * D, smaller(T - t, step));
+        finish_layer(f, l, r, mert_at(f->ops, r->attended, t * D), mert_at(f->ops, r->x, t * D), smaller(T - t, step));
 }
 
-int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cqt, int last, mert_hidden_fn each,
-                     void *self, mert_error *e)
+int mert_forward_run(mert_forward *f, const mert_element *x, int64_t L, const mert_element *cqt, int last,
+                     mert_hidden_fn each, void *self, mert_error *e)
 {
     const mert_config *c = &f->c;
     int64_t T = mert_config_frames(c, L), D = c->width, rows;
@@ -515,9 +534,9 @@ int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cq
         return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)L,
                          mert_config_receptive_field(c));
     rows = smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FEED_FORWARD));
-    r = (room){mert_arena_floats(a, T * D),    mert_arena_floats(a, T * 3 * D),
-               mert_arena_floats(a, T * D),    mert_arena_floats(a, rows * D),
-               mert_arena_floats(a, rows * D), mert_arena_floats(a, rows * c->ffn), rows};
+    r = (room){mert_arena_elements(a, T * D),    mert_arena_elements(a, T * 3 * D),
+               mert_arena_elements(a, T * D),    mert_arena_elements(a, rows * D),
+               mert_arena_elements(a, rows * D), mert_arena_elements(a, rows * c->ffn), rows};
     if (a->failed)
         return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
     if (!c->extractor_layer_norm)

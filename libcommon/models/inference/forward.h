@@ -30,12 +30,12 @@ int64_t mert_forward_weights(const mert_forward *f, const float **block);
 /* One of the hidden states as HF numbers them: 0 the input of the first layer, N the last, for pre-LN after the final
  * norm; N + 1, of a pre-LN model, is the output of layer N before that norm, and comes before N. hidden: device [T, D];
  * operations on it may be queued, and it stays as it is until they have run. */
-typedef void (*mert_hidden_fn)(void *self, int index, const float *hidden);
+typedef void (*mert_hidden_fn)(void *self, int index, const mert_element *hidden);
 
 /* x: device [L] pcm, at least the receptive field long. cqt: device [T, cqt_input_bins] for models with cqt_input, else
  * NULL. Hands out hidden states 0 to `last` in order, and computes nothing behind it; with N that before the
  * final norm, too. */
-int mert_forward_run(mert_forward *f, const float *x, int64_t L, const float *cqt, int last, mert_hidden_fn each,
-                     void *self, mert_error *e);
+int mert_forward_run(mert_forward *f, const mert_element *x, int64_t L, const mert_element *cqt, int last,
+                     mert_hidden_fn each, void *self, mert_error *e);
 
 #endif

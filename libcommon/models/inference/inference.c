@@ -1,6 +1,7 @@
 #include "libcommon/models/inference/inference.h"
 
 #include "libcommon/models/cqt_input.h"
+#include "libcommon/nn/arena.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 
 /* A clip's answer. Not pooled, it lies on the device, and on the host as well where it cannot be read there. */
 struct answer {
-    float *device; /* [T, layers, D], or with --weights and pooling the sum that is pooled */
+    mert_element *device; /* [T, layers, D], or with --weights and pooling the sum that is pooled */
     float *host;   /* [rows, layers, D] */
     int64_t device_room, host_room;
 };
@@ -28,13 +29,15 @@ struct mert_inference {
 
     int64_t room_L, room_T;    /* what these hold: */
     float *pcm, *cqt_rows, *state; /* host: normalised clip, or one without its level; CQT; when pooling, one hidden state */
-    float *device_pcm, *device_cqt;
+    float *device_pcm, *device_cqt, *floats; /* floats: one hidden state, or the answer, where they are no elements */
+    int64_t floats_room;
+    mert_arena rounded;        /* what goes in as elements, where they are no float32 */
 
     struct answer answers[2];         /* one is read while the other comes into being */
     int turn;
 
     int64_t T, rows;           /* of the last clip */
-    int pooling_slot;
+    int pooling_slot, lacking; /* lacking: memory, for the hidden states of this clip */
     int64_t pooled_rows;
 };
 
@@ -49,6 +52,7 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_pa
     m->c = &w->layout.config;
     m->ops = ops;
     m->n_layers = n_layers;
+    mert_arena_open(&m->rounded, ops);
     for (int i = 0; i <= MERT_LAYERS_MAX + 1; i++)
         m->slot[i] = -1;
     for (int i = 0; i < n_layers; i++) {
@@ -101,6 +105,8 @@ void mert_inference_free(mert_inference *m)
     if (!m)
         return;
     free_buffers(m);
+    m->ops->release(m->ops, m->floats);
+    mert_arena_close(&m->rounded);
     for (int i = 0; i < 2; i++) {
         m->ops->release(m->ops, m->answers[i].device);
         free(m->answers[i].host);
@@ -128,7 +134,7 @@ static int device_room(mert_inference *m, int64_t n)
     if (n <= a->device_room)
         return 0;
     m->ops->release(m->ops, a->device);
-    a->device = mert_ops_floats(m->ops, n);
+    a->device = mert_ops_elements(m->ops, n);
     a->device_room = a->device ? n : 0;
     return a->device ? 0 : -1;
 }
@@ -223,10 +229,29 @@ static int take_span(void *self, const float *row, int64_t n, mert_error *e)
     return 0;
 }
 
-/* x: device [T, D] */
-static void pool_layer(mert_inference *m, const float *x, int slot)
+/* n elements to the host; to holds them after the next wait. -1: no memory. */
+static int download(mert_inference *m, float *to, const mert_element *x, int64_t n)
 {
-    m->ops->download(m->ops, m->state, x, (size_t)(m->T * m->c->width) * sizeof *x);
+    const void *from = x;
+    if (m->ops->type != MERT_ELEMENT_F32) {
+        if (n > m->floats_room) {
+            m->ops->release(m->ops, m->floats);
+            m->floats = mert_ops_floats(m->ops, n);
+            m->floats_room = m->floats ? n : 0;
+        }
+        if (!m->floats)
+            return -1;
+        mert_to_floats(m->ops, .to = m->floats, .from = x, .n = n);
+        from = m->floats;
+    }
+    m->ops->download(m->ops, to, from, (size_t)n * sizeof *to);
+    return 0;
+}
+
+/* x: device [T, D] */
+static void pool_layer(mert_inference *m, const mert_element *x, int slot)
+{
+    m->lacking |= download(m, m->state, x, m->T * m->c->width) != 0;
     m->ops->wait(m->ops, NULL); /* a failed queue says so at the run's last wait, too */
     m->pooling_slot = slot;
     m->pooled_rows = 0;
@@ -235,19 +260,19 @@ static void pool_layer(mert_inference *m, const float *x, int slot)
     mert_pooling_end(m->pooling, take_span, m, NULL);
 }
 
-static void give_layer(void *self, int layer, const float *y)
+static void give_layer(void *self, int layer, const mert_element *y)
 {
     mert_inference *m = self;
     int slot = m->slot[layer];
     int64_t D = m->c->width;
-    float *answer = m->answers[m->turn].device;
+    mert_element *answer = m->answers[m->turn].device;
     if (slot >= 0 && m->weighted) {
         if (m->factors[layer] != 0) /* to axpy, alpha 0 is 1 */
             mert_axpy(m->ops, .to = answer, .from = y, .alpha = m->factors[layer], .n = m->T * D);
     } else if (slot >= 0 && m->pooling)
         pool_layer(m, y, slot);
     else if (slot >= 0)
-        mert_copy_2d(m->ops, .to = answer + slot * D, .ldto = m->n_layers * D, .from = y, .ldfrom = D,
+        mert_copy_2d(m->ops, .to = mert_at(m->ops, answer, slot * D), .ldto = m->n_layers * D, .from = y, .ldfrom = D,
                      .rows = m->T, .columns = D);
 }
 
@@ -255,6 +280,7 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
 {
     int64_t T = mert_config_frames(m->c, n);
     const float *heard;
+    const mert_element *x, *cqt;
     if (T < 1)
         return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n,
                          mert_config_receptive_field(m->c));
@@ -275,8 +301,14 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
     }
     m->T = T;
     if (m->weighted)
-        mert_fill(m->ops, .to = m->answers[m->turn].device, .n = T * m->c->width);
-    if (mert_forward_run(m->encoder, m->device_pcm, n, m->cqt ? m->device_cqt : NULL, m->last, give_layer, m, e)) {
+        mert_clear(m->ops, .to = m->answers[m->turn].device, .bytes = mert_element_bytes(m->ops, T * m->c->width));
+    mert_arena_reset(&m->rounded);
+    x = mert_arena_rounded(&m->rounded, m->device_pcm, n);
+    cqt = m->cqt ? mert_arena_rounded(&m->rounded, m->device_cqt, T * m->c->cqt_input_bins) : NULL;
+    if (m->rounded.failed)
+        return out_of_memory(n, e);
+    m->lacking = 0;
+    if (mert_forward_run(m->encoder, x, n, cqt, m->last, give_layer, m, e)) {
         m->ops->wait(m->ops, NULL);
         return -1;
     }
@@ -284,6 +316,8 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
         pool_layer(m, m->answers[m->turn].device, 0);
     if (m->ops->wait(m->ops, e))
         return -1;
+    if (m->lacking)
+        return out_of_memory(n, e);
     *rows = m->rows = m->pooling ? m->pooled_rows : T;
     return 0;
 }
@@ -292,14 +326,17 @@ int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e)
 {
     struct answer *a = &m->answers[m->turn];
     int64_t n = m->rows * mert_inference_width(m);
-    *rows = m->pooling ? a->host : m->ops->host_memory ? a->device : NULL;
+    *rows = m->pooling ? a->host : NULL;
+    if (!m->pooling && m->ops->host_memory && m->ops->type == MERT_ELEMENT_F32)
+        *rows = (const float *)(const void *)a->device;
     if (*rows) { /* the next clip's comes elsewhere */
         m->turn = !m->turn;
         return 0;
     }
     if (host_room(m, n))
         return out_of_memory(m->T * mert_config_stride(m->c), e);
-    m->ops->download(m->ops, a->host, a->device, (size_t)n * sizeof(float));
+    if (download(m, a->host, a->device, n))
+        return out_of_memory(m->T * mert_config_stride(m->c), e);
     if (m->ops->wait(m->ops, e))
         return -1;
     *rows = a->host;

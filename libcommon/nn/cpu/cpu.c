@@ -36,10 +36,30 @@ static void in_pieces(int64_t n, void (*work)(const void *, int64_t, int64_t), c
     mert_pool_run((n + PIECE - 1) / PIECE, one_piece, &p);
 }
 
+/* Bytes go by words; the last may be a part of one. */
+enum { WORD = 4 };
+
+static int64_t words(size_t bytes)
+{
+    return (int64_t)(bytes / WORD + (bytes % WORD != 0));
+}
+
+static size_t bytes_of(size_t bytes, int64_t first, int64_t n)
+{
+    size_t rest = bytes - (size_t)first * WORD;
+    return rest < (size_t)n * WORD ? rest : (size_t)n * WORD;
+}
+
 static void copy_piece(const void *args, int64_t i, int64_t n)
 {
     const mert_copy_args *a = args;
-    memmove(a->to + i, a->from + i, (size_t)n * sizeof(float));
+    memmove((char *)a->to + WORD * i, (const char *)a->from + WORD * i, bytes_of(a->bytes, i, n));
+}
+
+static void clear_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_clear_args *a = args;
+    memset((char *)a->to + WORD * i, 0, bytes_of(a->bytes, i, n));
 }
 
 static void fill_piece(const void *args, int64_t i, int64_t n)
@@ -61,10 +81,29 @@ static void widen_piece(const void *args, int64_t i, int64_t n)
     MERT_VECTOR->widen(a->to + i, a->from + i, n);
 }
 
+/* Here both are float32. */
+static void to_elements_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_to_elements_args *a = args;
+    memmove(a->to + i, a->from + i, (size_t)n * sizeof *a->to);
+}
+
+static void to_floats_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_to_floats_args *a = args;
+    memmove(a->to + i, a->from + i, (size_t)n * sizeof *a->to);
+}
+
 static void axpy_piece(const void *args, int64_t i, int64_t n)
 {
     const mert_axpy_args *a = args;
     MERT_VECTOR->axpy(a->to + i, a->from + i, a->alpha == 0 ? 1.0f : a->alpha, n);
+}
+
+static void add_piece(const void *args, int64_t i, int64_t n)
+{
+    const mert_add_args *a = args;
+    MERT_VECTOR->axpy(a->to + i, a->from + i, 1.0f, n);
 }
 
 static void gelu_piece(const void *args, int64_t i, int64_t n)
@@ -196,18 +235,18 @@ static void mask_backward_block(void *arg, int64_t i, int worker)
         }
 }
 
-static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
+void mert_cpu_run(mert_op op, const void *args)
 {
-    (void)o;
-    (void)size;
     if (mert_cpu_failed(NULL))
         return;
     switch (op) {
-    case MERT_OP_COPY: in_pieces(((const mert_copy_args *)args)->n, copy_piece, args); break;
+    case MERT_OP_COPY: in_pieces(words(((const mert_copy_args *)args)->bytes), copy_piece, args); break;
+    case MERT_OP_CLEAR: in_pieces(words(((const mert_clear_args *)args)->bytes), clear_piece, args); break;
     case MERT_OP_FILL: in_pieces(((const mert_fill_args *)args)->n, fill_piece, args); break;
     case MERT_OP_COPY_2D:
         by_rows(((const mert_copy_2d_args *)args)->rows, ((const mert_copy_2d_args *)args)->columns, copy_2d_row, args);
         break;
+    case MERT_OP_ADD: in_pieces(((const mert_add_args *)args)->n, add_piece, args); break;
     case MERT_OP_AXPY: in_pieces(((const mert_axpy_args *)args)->n, axpy_piece, args); break;
     case MERT_OP_SWAP_AXES: {
         const mert_swap_axes_args *a = args;
@@ -270,6 +309,8 @@ static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
     case MERT_OP_ADAM: mert_cpu_adam(args); break;
     case MERT_OP_NARROW: in_pieces(((const mert_narrow_args *)args)->n, narrow_piece, args); break;
     case MERT_OP_WIDEN: in_pieces(((const mert_widen_args *)args)->n, widen_piece, args); break;
+    case MERT_OP_TO_ELEMENTS: in_pieces(((const mert_to_elements_args *)args)->n, to_elements_piece, args); break;
+    case MERT_OP_TO_FLOATS: in_pieces(((const mert_to_floats_args *)args)->n, to_floats_piece, args); break;
     case MERT_OPS_COUNT: break;
     }
 }
@@ -354,6 +395,14 @@ static void cpu_close(mert_ops *o)
     (void)o;
 }
 
+static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
+{
+    if (o->type == MERT_ELEMENT_F32)
+        mert_cpu_run(op, args);
+    else
+        mert_cpu_run_rounded(o->type, op, args, size);
+}
+
 /* What OpenBLAS itself calls before a fork; where another BLAS stands for it there is none. */
 extern int blas_thread_shutdown_(void) __attribute__((weak));
 
@@ -366,23 +415,24 @@ static void single_threaded_blas(void)
         blas_thread_shutdown_();
 }
 
-mert_ops *mert_ops_cpu(void)
+/* One for each type of elements; memory and failures are those of the process. */
+#define CPU(elements)                                                                                              \
+    {                                                                                                              \
+        .name = "cpu", .type = (elements), .host_memory = 1, .packed_bytes = cpu_packed_bytes,                     \
+        .rows_at_once = cpu_rows_at_once, .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_copy,          \
+        .download = cpu_copy, .share = cpu_share, .unshare = cpu_unshare, .wait = cpu_wait, .renew = cpu_renew,    \
+        .run = cpu_run, .close = cpu_close                                                                         \
+    }
+
+mert_ops *mert_ops_cpu_of(mert_element_type type)
 {
-    static mert_ops cpu = {.name = "cpu",
-                           .host_memory = 1,
-                           .packed_bytes = cpu_packed_bytes,
-                           .rows_at_once = cpu_rows_at_once,
-                           .alloc = cpu_alloc,
-                           .release = cpu_release,
-                           .upload = cpu_copy,
-                           .download = cpu_copy,
-                           .share = cpu_share,
-                           .unshare = cpu_unshare,
-                           .wait = cpu_wait,
-                           .renew = cpu_renew,
-                           .run = cpu_run,
-                           .close = cpu_close};
+    static mert_ops cpu[] = {CPU(MERT_ELEMENT_F32), CPU(MERT_ELEMENT_BF16), CPU(MERT_ELEMENT_F16)};
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, single_threaded_blas);
-    return &cpu;
+    return &cpu[type];
+}
+
+mert_ops *mert_ops_cpu(void)
+{
+    return mert_ops_cpu_of(MERT_ELEMENT_F32);
 }

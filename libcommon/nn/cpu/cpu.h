@@ -1,7 +1,11 @@
-/* The CPU backend's operations, one function per entry of mert_op; internal to nn/. */
+/* The CPU backend's operations, one function per entry of mert_op; internal to nn/cpu. Their elements are float32;
+ * those of 16 bits are rounded around them (rounded.c). */
 #ifndef MERT_CPU_OPS_H
 #define MERT_CPU_OPS_H
 
+#ifndef MERT_ELEMENT
+#define MERT_ELEMENT float
+#endif
 #include "libcommon/nn/ops.h"
 
 void mert_cpu_gemm(const void *args);
@@ -26,6 +30,11 @@ void mert_cpu_glu(const void *args);
 void mert_cpu_glu_backward(const void *args);
 void mert_cpu_sum_squares(const void *args);
 void mert_cpu_adam(const void *args);
+
+/* One operation on float32 elements. */
+void mert_cpu_run(mert_op op, const void *args);
+/* The same on elements of 16 bits. */
+void mert_cpu_run_rounded(mert_element_type type, mert_op op, const void *args, size_t size);
 
 /* Scratch of one pool worker, at least `floats` long, 64-byte aligned; keeps its size, grows on demand, freed at exit.
  * NULL: out of memory. The operation then returns with nothing of worth done, and those behind it do not run. */

@@ -115,8 +115,10 @@ void mert_cpu_pack(const void *args)
 
 void mert_cpu_gemm(const void *args)
 {
-    const mert_gemm_args *g = args;
+    mert_gemm_args own = *(const mert_gemm_args *)args;
+    const mert_gemm_args *g = &own;
     tiles t = {.g = g};
+    own.c = own.gradient ? own.gradient : own.c;
     if (g->M <= 0 || g->N <= 0)
         return;
     if (g->packed) {

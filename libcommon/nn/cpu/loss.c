@@ -56,7 +56,8 @@ static void normalize_backward_rows(void *arg, int64_t i, int worker)
     (void)worker;
     for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++) {
         const float *dy = a->dy + r * a->D, *y = a->y + r * a->ld;
-        float *dx = a->dx + r * a->ld, inner = (float)MERT_VECTOR->dot(dy, y, a->D), f = 1.0f / a->norm[r];
+        float *dx = (a->gradient ? a->gradient : a->dx) + r * a->ld;
+        float inner = (float)MERT_VECTOR->dot(dy, y, a->D), f = 1.0f / a->norm[r];
         if (a->add)
             for (int64_t d = 0; d < a->D; d++)
                 dx[d] += f * (dy[d] - y[d] * inner);
@@ -163,8 +164,9 @@ static void sum_squares_piece(void *arg, int64_t i, int worker)
     const blocks *w = arg;
     const mert_sum_squares_args *a = w->args;
     int64_t first = i * PIECE;
+    const float *x = (a->elements ? a->elements : a->x) + first;
     (void)worker;
-    w->sums[i][0] = MERT_VECTOR->dot(a->x + first, a->x + first, a->n - first < PIECE ? a->n - first : PIECE);
+    w->sums[i][0] = MERT_VECTOR->dot(x, x, a->n - first < PIECE ? a->n - first : PIECE);
 }
 
 void mert_cpu_sum_squares(const void *args)

@@ -1,11 +1,11 @@
 #include "libcommon/nn/cpu/product.h"
 
-#include <assert.h>
+#include "libcommon/nn/ops.h"
+
 #include <cblas.h>
 
-void mert_product_run(const mert_gemm_args *g)
+void mert_product_run(const mert_product_args *g)
 {
-    assert(!g->batch && !g->bias && !g->residual && !g->pre && !g->gelu);
     mert_ops_cpu(); /* holds OpenBLAS at one thread */
     if (g->M <= 0 || g->N <= 0)
         return;

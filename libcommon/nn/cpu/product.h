@@ -4,10 +4,19 @@
 #ifndef MERT_PRODUCT_H
 #define MERT_PRODUCT_H
 
-#include "libcommon/nn/ops.h"
+#include <stdint.h>
 
-/* c[M,N] = (add: c +) alpha * op(a) op(b); of mert_gemm_args, batch and what follows it must be 0. */
-void mert_product_run(const mert_gemm_args *g);
-#define mert_product(...) mert_product_run(&(mert_gemm_args){__VA_ARGS__})
+/* c[M,N] = (add: c +) alpha * op(a) op(b), as mert_gemm_args (nn/ops.h) has it. */
+typedef struct mert_product_args {
+    int64_t M, N, K;
+    const float *a, *b;
+    float *c;
+    int64_t lda, ldb, ldc;
+    int ta, tb, add;
+    float alpha;
+} mert_product_args;
+
+void mert_product_run(const mert_product_args *g);
+#define mert_product(...) mert_product_run(&(mert_product_args){__VA_ARGS__})
 
 #endif

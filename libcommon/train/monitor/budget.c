@@ -274,11 +274,12 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
 static int product_pace(double *pace, mert_ops *ops, double patience, mert_error *e)
 {
     const int64_t n = (int64_t)N * N, many = mert_pool_threads();
-    float *a = mert_ops_floats(ops, many * n), *b = mert_ops_floats(ops, many * n), *c = mert_ops_floats(ops, many * n);
+    mert_element *a = mert_ops_elements(ops, many * n), *b = mert_ops_elements(ops, many * n);
+    mert_element *c = mert_ops_elements(ops, many * n);
     double best = INFINITY, start = mert_seconds();
     int bad = !a || !b || !c ? mert_fail(e, "out of memory") : 0;
-    for (int i = 0; !bad && i < 2; i++)
-        mert_fill(ops, .to = i ? b : a, .value = 0.5f, .n = many * n);
+    for (int i = 0; !bad && i < 2; i++) /* how fast does not depend on the numbers */
+        mert_clear(ops, .to = i ? b : a, .bytes = mert_element_bytes(ops, many * n));
     for (int run = 0; !bad && run < 3 && (!run || mert_seconds() - start < patience); run++) {
         double began;
         bad = ops->wait(ops, e);

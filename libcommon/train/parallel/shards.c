@@ -177,7 +177,7 @@ int mert_shards_sum(mert_shards *s, double *squares, mert_error *e)
         mert_slots_settle(s);
     if (s->sharding == MERT_SHARD_FULL ? mert_shards_check(s, e) : s->queue ? arrive(s, e) : 0)
         return -1;
-    mert_fill(s->ops, .to = (float *)(void *)s->squares, .n = 2);
+    mert_clear(s->ops, .to = s->squares, .bytes = sizeof *s->squares);
     for (int i = 0; i < s->parts.n; i++)
         mert_sum_squares(s->ops, .sum = s->squares, .x = s->gradients + mert_shards_own(s, i), .n = s->piece[i].n);
     s->ops->download(s->ops, squares, s->squares, sizeof *squares);

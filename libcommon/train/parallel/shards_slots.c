@@ -135,7 +135,7 @@ static void take_in(mert_shards *s, mert_slot *slot)
         s->ops->upload(s->ops, s->arrived, from, (size_t)p->n * sizeof *from);
         from = s->arrived;
     }
-    mert_axpy(s->ops, .to = s->gradients + mert_shards_own(s, slot->part), .from = from, .n = p->n);
+    mert_add(s->ops, .to = s->gradients + mert_shards_own(s, slot->part), .from = from, .n = p->n);
     mert_shards_wait(s);
     slot->part = -1;
 }

@@ -1,0 +1,362 @@
+/* Elements of 16 bits on the CPU, the reference for devices: an operation's operands are widened to float32, it runs on
+ * those, and what it wrote is rounded to where it belongs. So it computes in float32 and rounds at each store of an
+ * element, as ops.h says, whatever the operation does inside.
+ *
+ * What an operand is: `count` matrices of rows, `step` apart, of which a copy with the same strides is made; rows that
+ * overlap (a convolution's windows) and matrices that do are one piece of memory, and stay so. */
+#include "libcommon/nn/cpu/cpu.h"
+
+#include "libcommon/base/half.h"
+#include "libcommon/base/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPERANDS_MAX = 8, ROOM_FOR_ARGS = 256, BLOCK = 1 << 14 };
+
+typedef struct operand {
+    float **at; /* in the copy of the arguments */
+    int64_t count, step, rows, ld, columns;
+    int written;
+    uint16_t *from; /* the elements */
+    float *copy;
+} operand;
+
+typedef struct operands {
+    operand of[OPERANDS_MAX];
+    int n;
+} operands;
+
+static void add(operands *s, int written, const void *field, int64_t count, int64_t step, int64_t rows, int64_t ld,
+                int64_t columns)
+{
+    operand o = {(float **)(uintptr_t)field, count, step, rows, ld, columns, written, NULL, NULL};
+    if (*o.at && count > 0 && rows > 0 && columns > 0)
+        s->of[s->n++] = o;
+}
+
+#define READS(field, ...) add(s, 0, &a->field, __VA_ARGS__)
+#define WRITES(field, ...) add(s, 1, &a->field, __VA_ARGS__)
+#define READS_FLAT(field, n) READS(field, 1, 0, 1, 0, n)
+#define WRITES_FLAT(field, n) WRITES(field, 1, 0, 1, 0, n)
+
+/* ---- the operands of each operation ---- */
+
+static void gemm_operands(operands *s, const mert_gemm_args *a)
+{
+    int64_t many = a->batch > 0 ? a->batch : 1, results = a->sum ? 1 : many;
+    READS(a, a->a_step ? many : 1, a->a_step, a->ta ? a->K : a->M, a->lda, a->ta ? a->M : a->K);
+    if (!a->packed)
+        READS(b, a->b_step ? many : 1, a->b_step, a->tb ? a->N : a->K, a->ldb, a->tb ? a->K : a->N);
+    WRITES(c, results, a->c_step, a->M, a->ldc, a->N);
+    READS(residual, results, a->c_step, a->M, a->ldc, a->N);
+    WRITES(pre, results, a->c_step, a->M, a->ldc, a->N);
+}
+
+static void attention_operands(operands *s, const mert_attention_args *a)
+{
+    int64_t rows = a->B * a->T, columns = a->H * a->dh;
+    WRITES(out, 1, 0, rows, a->ldout ? a->ldout : a->ld, columns);
+    READS(q, 1, 0, rows, a->ld, columns);
+    READS(k, 1, 0, rows, a->ld, columns);
+    READS(v, 1, 0, rows, a->ld, columns);
+}
+
+static void attention_backward_operands(operands *s, const mert_attention_backward_args *a)
+{
+    const void *const fields[] = {&a->dq, &a->dk, &a->dv, &a->dout, &a->out, &a->q, &a->k, &a->v};
+    for (int i = 0; i < OPERANDS_MAX; i++)
+        add(s, i < 3, fields[i], 1, 0, a->B * a->T, a->ld, a->H * a->dh);
+}
+
+static void norm_operands(operands *s, mert_op op, const void *args)
+{
+    if (op == MERT_OP_LAYER_NORM) {
+        const mert_layer_norm_args *a = args;
+        WRITES_FLAT(y, a->rows * a->columns);
+        READS_FLAT(x, a->rows * a->columns);
+    } else if (op == MERT_OP_LAYER_NORM_BACKWARD) {
+        const mert_layer_norm_backward_args *a = args;
+        WRITES_FLAT(dx, a->rows * a->columns);
+        READS_FLAT(dy, a->rows * a->columns);
+        READS_FLAT(x, a->rows * a->columns);
+    } else if (op == MERT_OP_TIME_NORM) {
+        const mert_time_norm_args *a = args;
+        WRITES_FLAT(y, a->B * a->T * a->C);
+        READS_FLAT(x, a->B * a->T * a->C);
+        WRITES_FLAT(pre, a->B * a->T * a->C);
+    } else {
+        const mert_time_norm_backward_args *a = args;
+        WRITES_FLAT(dx, a->B * a->T * a->C);
+        READS_FLAT(dy, a->B * a->T * a->C);
+        READS_FLAT(x, a->B * a->T * a->C);
+    }
+}
+
+static void conv_operands(operands *s, mert_op op, const void *args)
+{
+    if (op == MERT_OP_GROUPED_CONV) {
+        const mert_grouped_conv_args *a = args;
+        WRITES_FLAT(y, a->B * a->T * a->D);
+        READS_FLAT(x, a->B * a->T * a->D);
+        if (!a->packed)
+            READS_FLAT(w, a->D * a->kernel * (a->D / a->groups));
+        READS_FLAT(residual, a->B * a->T * a->D);
+    } else {
+        const mert_grouped_conv_backward_args *a = args;
+        WRITES_FLAT(dx, a->B * a->T * a->D);
+        READS_FLAT(dy, a->B * a->T * a->D);
+        READS_FLAT(x, a->B * a->T * a->D);
+        READS_FLAT(w, a->D * a->kernel * (a->D / a->groups));
+    }
+}
+
+static int64_t largest(const int32_t *index, int64_t n)
+{
+    int64_t most = -1;
+    for (int64_t i = 0; i < n; i++)
+        most = index[i] > most ? index[i] : most;
+    return most;
+}
+
+static void row_operands(operands *s, mert_op op, const void *args)
+{
+    if (op == MERT_OP_MASK) {
+        const mert_mask_args *a = args;
+        WRITES_FLAT(x, a->rows * a->D);
+    } else if (op == MERT_OP_MASK_BACKWARD) {
+        const mert_mask_backward_args *a = args;
+        WRITES_FLAT(dx, a->rows * a->D);
+    } else if (op == MERT_OP_ZERO) {
+        const mert_zero_args *a = args;
+        WRITES_FLAT(x, a->B * a->T * a->D);
+    } else if (op == MERT_OP_GATHER) {
+        const mert_gather_args *a = args;
+        WRITES_FLAT(to, a->n * a->D);
+        READS_FLAT(from, (largest(a->index, a->n) + 1) * a->D);
+    } else {
+        const mert_scatter_add_args *a = args;
+        WRITES_FLAT(to, (largest(a->index, a->n) + 1) * a->D);
+        READS_FLAT(from, a->n * a->D);
+    }
+}
+
+static void loss_operands(operands *s, mert_op op, const void *args)
+{
+    if (op == MERT_OP_NORMALIZE) {
+        const mert_normalize_args *a = args;
+        WRITES(y, 1, 0, a->rows, a->ld, a->D);
+        READS(x, 1, 0, a->rows, a->ld, a->D);
+    } else if (op == MERT_OP_NORMALIZE_BACKWARD) {
+        const mert_normalize_backward_args *a = args;
+        WRITES(dx, 1, 0, a->rows, a->ld, a->D);
+        READS_FLAT(dy, a->rows * a->D);
+        READS(y, 1, 0, a->rows, a->ld, a->D);
+    } else if (op == MERT_OP_CROSS_ENTROPY) {
+        const mert_cross_entropy_args *a = args;
+        WRITES_FLAT(logits, a->rows * a->V);
+    } else if (op == MERT_OP_SQUARED_ERROR) {
+        const mert_squared_error_args *a = args;
+        WRITES_FLAT(dx, a->n);
+        READS_FLAT(x, a->n);
+    } else if (op == MERT_OP_GLU) {
+        const mert_glu_args *a = args;
+        WRITES_FLAT(y, a->rows * a->D);
+        READS_FLAT(x, a->rows * 2 * a->D);
+    } else {
+        const mert_glu_backward_args *a = args;
+        WRITES_FLAT(dx, a->rows * 2 * a->D);
+        READS_FLAT(dy, a->rows * a->D);
+        READS_FLAT(x, a->rows * 2 * a->D);
+    }
+}
+
+static void simple_operands(operands *s, mert_op op, const void *args)
+{
+    if (op == MERT_OP_COPY_2D) {
+        const mert_copy_2d_args *a = args;
+        WRITES(to, 1, 0, a->rows, a->ldto, a->columns);
+        READS(from, 1, 0, a->rows, a->ldfrom, a->columns);
+    } else if (op == MERT_OP_AXPY) {
+        const mert_axpy_args *a = args;
+        WRITES_FLAT(to, a->n);
+        READS_FLAT(from, a->n);
+    } else if (op == MERT_OP_GELU) {
+        const mert_gelu_args *a = args;
+        WRITES_FLAT(y, a->n);
+        READS_FLAT(x, a->n);
+        READS_FLAT(residual, a->n);
+    } else if (op == MERT_OP_GELU_BACKWARD) {
+        const mert_gelu_backward_args *a = args;
+        WRITES_FLAT(dx, a->n);
+        READS_FLAT(dy, a->n);
+        READS_FLAT(x, a->n);
+    } else if (op == MERT_OP_COLUMN_SUM) {
+        const mert_column_sum_args *a = args;
+        READS(x, 1, 0, a->rows, a->ldx, a->columns);
+    } else if (op == MERT_OP_DROPOUT) {
+        const mert_dropout_args *a = args;
+        WRITES_FLAT(x, a->B * a->n);
+    } else if (op == MERT_OP_WINDOW_MOMENTS) {
+        const mert_window_moments_args *a = args;
+        READS(x, 1, 0, a->T, a->stride, a->kernel);
+    } else if (op == MERT_OP_SUM_SQUARES) {
+        const mert_sum_squares_args *a = args;
+        READS_FLAT(elements, a->n);
+    }
+}
+
+/* Everything else has no elements. */
+static void operands_of(operands *s, mert_op op, const void *args)
+{
+    switch (op) {
+    case MERT_OP_GEMM: gemm_operands(s, args); break;
+    case MERT_OP_ATTENTION: attention_operands(s, args); break;
+    case MERT_OP_ATTENTION_BACKWARD: attention_backward_operands(s, args); break;
+    case MERT_OP_LAYER_NORM:
+    case MERT_OP_LAYER_NORM_BACKWARD:
+    case MERT_OP_TIME_NORM:
+    case MERT_OP_TIME_NORM_BACKWARD: norm_operands(s, op, args); break;
+    case MERT_OP_GROUPED_CONV:
+    case MERT_OP_GROUPED_CONV_BACKWARD: conv_operands(s, op, args); break;
+    case MERT_OP_MASK:
+    case MERT_OP_MASK_BACKWARD:
+    case MERT_OP_ZERO:
+    case MERT_OP_GATHER:
+    case MERT_OP_SCATTER_ADD: row_operands(s, op, args); break;
+    case MERT_OP_NORMALIZE:
+    case MERT_OP_NORMALIZE_BACKWARD:
+    case MERT_OP_CROSS_ENTROPY:
+    case MERT_OP_SQUARED_ERROR:
+    case MERT_OP_GLU:
+    case MERT_OP_GLU_BACKWARD: loss_operands(s, op, args); break;
+    default: simple_operands(s, op, args);
+    }
+}
+
+/* ---- there and back ---- */
+
+static void widen(mert_element_type type, float *to, const uint16_t *from, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = type == MERT_ELEMENT_BF16 ? mert_from_bf16(from[i]) : mert_from_f16(from[i]);
+}
+
+static void round_to(mert_element_type type, uint16_t *to, const float *from, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = type == MERT_ELEMENT_BF16 ? mert_to_bf16(from[i]) : mert_to_f16(from[i]);
+}
+
+/* All that an operand takes up, with what lies between its rows. */
+static int64_t extent(const operand *o)
+{
+    return (o->count - 1) * o->step + (o->rows - 1) * o->ld + o->columns;
+}
+
+typedef struct moving {
+    mert_element_type type;
+    const operand *o;
+} moving;
+
+static void widen_block(void *arg, int64_t i, int worker)
+{
+    const moving *m = arg;
+    int64_t first = i * BLOCK, n = extent(m->o) - first;
+    (void)worker;
+    widen(m->type, m->o->copy + first, m->o->from + first, n < BLOCK ? n : BLOCK);
+}
+
+/* Rows alone: what lies between them may be another operand. */
+static void round_row(void *arg, int64_t i, int worker)
+{
+    const moving *m = arg;
+    int64_t at = i / m->o->rows * m->o->step + i % m->o->rows * m->o->ld;
+    (void)worker;
+    round_to(m->type, m->o->from + at, m->o->copy + at, m->o->columns);
+}
+
+/* A flat operand as rows, so that more than one thread has its share. */
+static void cut(operand *o)
+{
+    if (o->count == 1 && o->rows == 1 && o->columns % BLOCK == 0) {
+        o->rows = o->columns / BLOCK;
+        o->ld = o->columns = BLOCK;
+    }
+}
+
+static int take(mert_element_type type, operand *o)
+{
+    moving m = {type, o};
+    int64_t n = extent(o);
+    o->from = (uint16_t *)(void *)*o->at;
+    if (!(o->copy = malloc((size_t)n * sizeof *o->copy))) {
+        mert_cpu_fail((size_t)n * sizeof *o->copy);
+        return -1;
+    }
+    mert_pool_run((n + BLOCK - 1) / BLOCK, widen_block, &m);
+    *o->at = o->copy;
+    return 0;
+}
+
+static void give(mert_element_type type, operand *o)
+{
+    moving m = {type, o};
+    cut(o);
+    if (o->written)
+        mert_pool_run(o->count * o->rows, round_row, &m);
+}
+
+static void run_on_copies(mert_element_type type, mert_op op, const void *args, size_t size)
+{
+    _Alignas(16) unsigned char own[ROOM_FOR_ARGS];
+    operands s = {.n = 0};
+    int bad = 0;
+    memcpy(own, args, size);
+    operands_of(&s, op, own);
+    for (int i = 0; i < s.n; i++)
+        bad = bad || take(type, &s.of[i]);
+    if (!bad)
+        mert_cpu_run(op, own);
+    for (int i = 0; i < s.n; i++) {
+        if (!bad)
+            give(type, &s.of[i]);
+        free(s.of[i].copy);
+    }
+}
+
+/* Packed weights are float32 of the rounded numbers. */
+static void pack(mert_element_type type, const mert_pack_args *args)
+{
+    mert_pack_args a = *args;
+    int64_t count = a.count > 0 ? a.count : 1, n = (count - 1) * a.w_step + (a.n - 1) * a.ldw + a.k;
+    float *w = malloc((size_t)n * sizeof *w);
+    if (!w) {
+        mert_cpu_fail((size_t)n * sizeof *w);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t x;
+        round_to(type, &x, a.w + i, 1);
+        widen(type, w + i, &x, 1);
+    }
+    a.w = w;
+    mert_cpu_run(MERT_OP_PACK, &a);
+    free(w);
+}
+
+void mert_cpu_run_rounded(mert_element_type type, mert_op op, const void *args, size_t size)
+{
+    if (mert_cpu_failed(NULL))
+        return;
+    if (op == MERT_OP_PACK)
+        pack(type, args);
+    else if (op == MERT_OP_TO_ELEMENTS) {
+        const mert_to_elements_args *a = args;
+        round_to(type, (uint16_t *)(void *)a->to, a->from, a->n);
+    } else if (op == MERT_OP_TO_FLOATS) {
+        const mert_to_floats_args *a = args;
+        widen(type, a->to, (const uint16_t *)(const void *)a->from, a->n);
+    } else
+        run_on_copies(type, op, args, size);
+}
