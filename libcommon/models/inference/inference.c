@@ -28,7 +28,7 @@ struct mert_inference {
     mert_pooling *pooling;     /* one layer at a time */
 
     int64_t room_L, room_T;    /* what these hold: */
-    float *pcm, *cqt_rows, *state; /* host: normalised clip, or one without its level; CQT; when pooling, one hidden state */
+    float *pcm, *cqt_rows, *state; /* host: normalised clip, or one without its level; CQT; pooling: one hidden state */
     float *device_pcm, *device_cqt, *floats; /* floats: one hidden state, or the answer, where they are no elements */
     int64_t floats_room;
     mert_arena rounded;        /* what goes in as elements, where they are no float32 */
