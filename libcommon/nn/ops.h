@@ -99,7 +99,7 @@ typedef enum mert_op {
 typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16 } mert_packing;
 
 /* Where models take something in blocks, one operation after the other on a block, so that what passes between them is
- * still at hand. No result depends on how large the blocks are. */
+ * still at hand. How large the blocks are changes no result of inference, and of gradients the last bits. */
 typedef enum mert_block {
     MERT_BLOCK_EXTRACTOR,    /* training: frames of a layer of the extractor, through its norm and the next product */
     MERT_BLOCK_FRAMES,       /* inference: frames through the whole extractor */
