@@ -395,12 +395,16 @@ static void cpu_close(mert_ops *o)
     (void)o;
 }
 
+/* Scratch memory is the process's: of several threads that compute, one waits for the other. */
 static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
 {
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&one_at_a_time);
     if (o->type == MERT_ELEMENT_F32)
         mert_cpu_run(op, args);
     else
         mert_cpu_run_rounded(o->type, op, args, size);
+    pthread_mutex_unlock(&one_at_a_time);
 }
 
 /* What OpenBLAS itself calls before a fork; where another BLAS stands for it there is none. */
