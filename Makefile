@@ -198,9 +198,9 @@ probe: deps
 	@$(MAKE) --no-print-directory all $(OUT)/demo/score
 	@PATH="$(abspath $(OUT))/bin:$(abspath $(OUT))/demo:$$PATH" MERT_PROBE_RECIPE=pipelines/recipes/tiny sh pipelines/probe '$(OUT)/probe' $(MODELS)
 
-$(OUT)/demo/score: $(OUT)/pipelines/demo/score.o
+$(OUT)/demo/score: $(patsubst %.c,$(OUT)/%.o,$(wildcard pipelines/demo/*.c))
 	@mkdir -p $(@D)
-	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< -lm
+	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 
 # Passed by the environment, so that they may contain blanks and quotes.
 export DESTDIR BINDIR LIBDIR MANDIR DATADIR INCLUDEDIR ARCHIVEDIR VERSION
