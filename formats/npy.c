@@ -1,5 +1,6 @@
 #include "formats/npy.h"
 
+#include "formats/array.h"
 #include "formats/tensor.h"
 #include "formats/text.h"
 
@@ -145,7 +146,7 @@ static int turn(mert_npy *a, const char *path, mert_error *e)
 {
     const size_t size = types[a->type].size;
     int64_t index[MERT_NPY_NDIM_MAX] = {0}, stride[MERT_NPY_NDIM_MAX], from = 0;
-    if (!(a->turned = malloc((size_t)a->elements * size)))
+    if (!(a->turned = mert_array(a->elements, size)))
         return mert_fail(e, "%s: out of memory for turning it out of Fortran order", path);
     stride[0] = 1;
     for (int i = 1; i < a->ndim; i++)
@@ -261,7 +262,7 @@ int mert_npy_to_ints(const mert_npy *a, int64_t first, int64_t n, int64_t *to)
 
 float *mert_npy_floats(const mert_npy *a, mert_error *e)
 {
-    float *to = (uint64_t)a->elements < SIZE_MAX / sizeof *to ? malloc(((size_t)a->elements + 1) * sizeof *to) : NULL;
+    float *to = mert_array(a->elements, sizeof *to);
     if (!to) {
         mert_fail(e, "out of memory for %" PRId64 " numbers", a->elements);
         return NULL;

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "formats/file.h"
 
+#include "formats/array.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -60,7 +62,7 @@ static struct input {
     dev_t device;
     ino_t inode;
 } *inputs;
-static size_t ninputs, inputs_room;
+static int64_t ninputs, inputs_room;
 
 int mert_input_note(const char *path, mert_error *e)
 {
@@ -71,12 +73,9 @@ int mert_input_note(const char *path, mert_error *e)
         return mert_fail(e, "%s: is where standard output goes, too", strcmp(path, "-") ? path : "standard input");
     pthread_mutex_lock(&lock);
     if (ninputs == inputs_room) {
-        size_t room = inputs_room ? 2 * inputs_room : 16;
-        struct input *grown = realloc(inputs, room * sizeof *grown);
-        if (grown) {
+        struct input *grown = mert_array_grow(inputs, &inputs_room, ninputs + 1, sizeof *grown);
+        if (grown)
             inputs = grown;
-            inputs_room = room;
-        }
     }
     if (ninputs < inputs_room)
         inputs[ninputs++] = (struct input){s.st_dev, s.st_ino};
@@ -88,7 +87,7 @@ static int is_input(const struct stat *s)
 {
     int found = 0;
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < ninputs && !found; i++)
+    for (int64_t i = 0; i < ninputs && !found; i++)
         found = inputs[i].device == s->st_dev && inputs[i].inode == s->st_ino;
     pthread_mutex_unlock(&lock);
     return found;

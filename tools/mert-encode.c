@@ -12,6 +12,7 @@
  *
  * While a clip is computed, the answer to the one before is written: items are answered later than they end
  * (program/filter.h). */
+#include "formats/array.h"
 #include "formats/memory.h"
 #include "libcommon/base/fraction.h"
 #include "libcommon/base/half.h"
@@ -228,7 +229,7 @@ static int make_room(state *s, int64_t n, mert_error *e)
     if (n <= room)
         return 0;
     room = n > 2 * room ? n : 2 * room;
-    if (!(p = realloc(s->clips[s->turn].pcm, (size_t)room * sizeof *p)))
+    if (!(p = mert_array_resize(s->clips[s->turn].pcm, room, sizeof *p)))
         return mert_fail(e, "out of memory for a clip of %lld samples", (long long)n);
     s->clips[s->turn].pcm = p;
     s->clips[s->turn].room = room;
@@ -406,7 +407,7 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
             return -1;
     } else if (mert_inference_pool(s->inference, &plan, e))
         return -1;
-    s->rows = malloc((size_t)(BLOCK * width) * sizeof(uint16_t));
+    s->rows = mert_array(mert_array_count(BLOCK, width), sizeof(uint16_t));
     if (!s->rows)
         return mert_fail(e, "out of memory");
     s->async = mert_async_new(s->inference, mert_options.threads > 1, e);

@@ -4,6 +4,7 @@
  *     mert-decode --rate 16000 --manifest train.tsv | mert-mel --mfcc > mfcc.mts
  *     mert-kmeans train -k 500 -o mfcc500.safetensors mfcc.mts
  *     mert-kmeans assign -m mfcc500.safetensors --labels train.km mfcc.mts > codes.mts */
+#include "formats/array.h"
 #include "tools/mert-kmeans/commands.h"
 
 #include "libcommon/program/filter.h"
@@ -87,7 +88,7 @@ static int write_centroids(void *self, const mert_features *f, float *x, int64_t
     o.progress = show;
     if (k > n)
         return mert_fail(e, "%" PRId64 " clusters need at least as many frames, but %" PRId64 " came in", k, n);
-    book.codewords = malloc((size_t)(k * f->width) * sizeof(float));
+    book.codewords = mert_array(mert_array_count(k, f->width), sizeof(float));
     bad = !book.codewords ? mert_fail(e, "out of memory")
                           : mert_kmeans_train(&o, x, n, f->width, book.codewords, &r, e);
     if (!bad && r.empty)
@@ -174,8 +175,8 @@ static int assign_frames(void *self, const void *data, int64_t n, mert_sink *sin
         free(s->label);
         free(s->narrow);
         s->room = 0;
-        s->label = malloc((size_t)n * sizeof *s->label);
-        s->narrow = malloc((size_t)n * sizeof *s->narrow);
+        s->label = mert_array(n, sizeof *s->label);
+        s->narrow = mert_array(n, sizeof *s->narrow);
         if (!s->label || !s->narrow)
             return mert_fail(e, "out of memory");
         s->room = n;

@@ -9,6 +9,7 @@
  * Files that cannot be decoded are named and left out; the manifests are written all the same, and the exit status is
  * 1. Files of other endings are passed over, and counted (mert-manifest/endings.c). */
 #define _GNU_SOURCE
+#include "formats/array.h"
 #include "tools/mert-manifest/endings.h"
 #include "tools/mert-manifest/scan.h"
 
@@ -225,7 +226,7 @@ static int count_all(scan_list *l, const char *root, const char *remembered, mer
 static int write_half(const scan_list *l, int half, char *root, mert_error *e)
 {
     char name[16], *path;
-    mert_manifest m = {.root = root, .rows = malloc((size_t)(l->n + 1) * sizeof *m.rows)};
+    mert_manifest m = {.root = root, .rows = mert_array(l->n + 1, sizeof *m.rows)};
     int bad = 0;
     snprintf(name, sizeof name, "%s.tsv", scan_half_name[half]);
     path = join(out_dir, name);

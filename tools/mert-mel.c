@@ -6,6 +6,7 @@
  * --stats adds up mean and variance of what is computed, exactly, so that shards can be merged; --normalize-with
  * takes such files and writes (x - mean) / deviation. Without input and with --merge the program only merges;
  * standard input counts as input if it is a pipe, a socket or a file that holds something. */
+#include "formats/array.h"
 #include "libcommon/dsp/feature_stats.h"
 #include "libcommon/dsp/mel.h"
 #include "libcommon/dsp/pcm.h"
@@ -214,9 +215,9 @@ static int open_statistics(state *s, int width, mert_error *e)
         return -1;
     if (!s->normalizing)
         return 0;
-    s->mean = calloc((size_t)width, sizeof *s->mean);
-    s->scale = calloc((size_t)width, sizeof *s->scale);
-    s->rows = calloc((size_t)width * BLOCK, sizeof *s->rows);
+    s->mean = mert_array_zeroed(width, sizeof *s->mean);
+    s->scale = mert_array_zeroed(width, sizeof *s->scale);
+    s->rows = mert_array_zeroed(mert_array_count(width, BLOCK), sizeof *s->rows);
     if (!s->mean || !s->scale || !s->rows)
         return mert_fail(e, "out of memory");
     if (read_together(&s->given, &normalize_paths, s->of, width, e))

@@ -5,6 +5,7 @@
  *     mert-model convert --to hf -m checkpoint_best.pt -o DIR   our own directory, HF's, or fairseq's file
  *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and the answer
  */
+#include "formats/array.h"
 #include "formats/file.h"
 #include "formats/stream/mts.h"
 #include "libcommon/models/fairseq.h"
@@ -279,7 +280,7 @@ static int save_packed(const mert_weights *w, const char *dir, mert_error *e)
     mert_forward *f = mert_forward_new(w, ops, as, e);
     const float *block = NULL;
     int64_t n = f ? mert_forward_weights(f, &block) : 0;
-    float *host = f ? malloc((size_t)n * sizeof *host) : NULL;
+    float *host = f ? mert_array(n, sizeof *host) : NULL;
     int bad = !f ? -1 : !host ? mert_fail(e, "out of memory") : 0;
     if (!bad) {
         ops->download(ops, host, block, (size_t)n * sizeof *host);
@@ -396,7 +397,7 @@ static int all_finite(const mert_checkpoint *c, mert_error *e)
         const mert_tensor *t = mert_checkpoint_tensor(c, i);
         if (t->type == MERT_E_OTHER)
             continue;
-        if (!(more = realloc(to_read, (size_t)(t->elements + 1) * sizeof *more))) {
+        if (!(more = mert_array_resize(to_read, t->elements + 1, sizeof *more))) {
             bad = mert_fail(e, "%s: out of memory", t->name);
             break;
         }

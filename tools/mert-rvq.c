@@ -3,6 +3,7 @@
  *
  *     mert-decode --manifest train.tsv | mert-rvq encode -m encodec_24khz.th --labels 'train.encodec_%d' > codes.mts
  *     mert-rvq decode -m encodec_24khz.th codes.mts | zstd -dc | play -t f32 -r 24000 -c 1 - */
+#include "formats/array.h"
 #include "libcommon/program/filter.h"
 #include "libcommon/program/label_writer.h"
 #include "libcommon/program/log.h"
@@ -96,7 +97,7 @@ static int write_codebooks(void *self, const mert_features *f, float *x, int64_t
     if (normalise)
         bad = mert_codebook_normalise(&book, x, n * stack, e);
     if (!bad && method == RVQ) {
-        book.codewords = malloc((size_t)(codebooks * classes * f->width) * sizeof(float));
+        book.codewords = mert_array(mert_array_count(mert_array_count(codebooks, classes), f->width), sizeof(float));
         bad = book.codewords ? mert_rvq_train(&o, x, n, f->width, book.codewords, &r, e)
                              : mert_fail(e, "out of memory");
     } else if (!bad)

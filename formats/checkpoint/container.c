@@ -1,36 +1,25 @@
 /* What the reader of every container builds a checkpoint of. */
 #include "formats/checkpoint/container.h"
 
+#include "formats/array.h"
 #include "formats/bytes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int grow(void *array, size_t *room, size_t count, size_t size)
-{
-    size_t more = *room ? 2 * *room : 64;
-    void *p;
-    if (count < *room)
-        return 0;
-    if (more > SIZE_MAX / size || !(p = realloc(*(void **)array, more * size)))
-        return -1;
-    *(void **)array = p;
-    *room = more;
-    return 0;
-}
-
 void *mert_checkpoint_hold(mert_checkpoint *c, size_t size)
 {
-    void *p;
-    if (grow(&c->held, &c->held_room, c->nheld, sizeof *c->held) || !(p = malloc(size ? size : 1)))
+    void **held = mert_array_grow(c->held, &c->held_room, (int64_t)c->nheld + 1, sizeof *held), *p;
+    if (!held)
         return NULL;
-    return c->held[c->nheld++] = p;
+    c->held = held;
+    return (p = malloc(size ? size : 1)) ? held[c->nheld++] = p : NULL;
 }
 
 int mert_checkpoint_map(mert_checkpoint *c, const char *path, mert_mapping *m, mert_error *e)
 {
-    mert_mapping *more = realloc(c->mappings, (c->nmappings + 1) * sizeof *more);
+    mert_mapping *more = mert_array_resize(c->mappings, (int64_t)c->nmappings + 1, sizeof *more);
     if (!more)
         return mert_fail(e, "%s: out of memory", path);
     c->mappings = more;
@@ -50,7 +39,10 @@ int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, 
     char *copy;
     if (memchr(name, 0, name_size))
         return mert_fail(e, "%s: a tensor's name with a NUL byte in it", mert_show(name, name_size).text);
-    if (grow(&c->tensors, &c->room, c->count, sizeof *t) || !(copy = mert_checkpoint_hold(c, name_size + 1)))
+    if (!(t = mert_array_grow(c->tensors, &c->room, (int64_t)c->count + 1, sizeof *t)))
+        return mert_fail(e, "out of memory");
+    c->tensors = t;
+    if (!(copy = mert_checkpoint_hold(c, name_size + 1)))
         return mert_fail(e, "out of memory");
     memcpy(copy, name, name_size);
     copy[name_size] = 0;
@@ -78,7 +70,10 @@ int mert_checkpoint_add_checked(mert_checkpoint *c, const mert_checked *r, const
 {
     size_t room = strlen(path) + strlen(r->name) + 3;
     char *name = mert_checkpoint_hold(c, room);
-    if (!name || grow(&c->checked, &c->checked_room, c->nchecked, sizeof *r))
+    mert_checked *more = mert_array_grow(c->checked, &c->checked_room, (int64_t)c->nchecked + 1, sizeof *more);
+    if (more)
+        c->checked = more;
+    if (!name || !more)
         return mert_fail(e, "%s: out of memory", path);
     snprintf(name, room, "%s: %s", path, r->name);
     c->checked[c->nchecked] = *r;

@@ -19,14 +19,17 @@ typedef struct mert_checked {
 typedef struct mert_checkpoint {
     const char *container;
     mert_tensor *tensors;         /* in the order of the file */
-    size_t count, room;
+    size_t count;
+    int64_t room;
     const mert_tensor **sorted;   /* by name, made when all are there */
     mert_mapping *mappings;
     size_t nmappings;
     mert_checked *checked;
-    size_t nchecked, checked_room;
+    size_t nchecked;
+    int64_t checked_room;
     void **held;                  /* memory that lives as long as the checkpoint */
-    size_t nheld, held_room;
+    size_t nheld;
+    int64_t held_room;
     size_t gathered, gather_max;  /* bytes of non-contiguous tensors copied so far; at most what the files hold */
     mert_json *config, *preprocessor, *processor, *extras, *about; /* about: __metadata__ of a safetensors file */
 } mert_checkpoint;

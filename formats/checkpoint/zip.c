@@ -1,5 +1,6 @@
 #include "formats/checkpoint/zip.h"
 
+#include "formats/array.h"
 #include "formats/bytes.h"
 
 #include <inttypes.h>
@@ -208,7 +209,7 @@ int mert_zip_read(mert_zip *z, const mert_mapping *m, mert_error *e)
     *z = (mert_zip){0};
     if (read_end(m, &d, e))
         return -1;
-    if (!(z->entries = calloc((size_t)d.entries + 1, sizeof *z->entries)))
+    if (!(z->entries = mert_array_zeroed(d.entries + 1, sizeof *z->entries)))
         return mert_fail(e, "out of memory");
     for (at = d.offset; z->n < d.entries; z->n++)
         if (read_entry(m, &d, &at, &z->entries[z->n], e))

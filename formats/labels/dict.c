@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "formats/labels/dict.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "formats/stream/mts.h"
 #include "formats/text.h"
@@ -127,12 +128,10 @@ static int add_line(mert_label_dict *d, const char *line, size_t size, mert_erro
     if (is_fairseqs_own(line, size))
         return mert_fail(e, "%s:%" PRId64 ": %.*s is fairseq's own and no class", d->path, number, (int)size, line);
     if (d->n == d->room) {
-        int64_t room = d->room ? 2 * d->room : 1024;
-        word *grown = realloc(d->words, (size_t)room * sizeof *grown);
+        word *grown = mert_array_grow(d->words, &d->room, d->n + 1, sizeof *grown);
         if (!grown)
             return mert_fail(e, "%s: out of memory", d->path);
         d->words = grown;
-        d->room = room;
     }
     d->plain &= number_of(line, size) == d->n;
     d->words[d->n++] = (word){(size_t)(line - d->text), size};

@@ -1,5 +1,6 @@
 #include "formats/labels/export.h"
 
+#include "formats/array.h"
 #include "formats/labels/meta.h"
 
 #include <errno.h>
@@ -86,7 +87,7 @@ static int write_manifest(const char *path, const mert_manifest *m, const unsign
                           mert_error *e)
 {
     mert_manifest kept = *m, back;
-    if (!(kept.rows = malloc(((size_t)m->n + 1) * sizeof *kept.rows)))
+    if (!(kept.rows = mert_array(m->n, sizeof *kept.rows)))
         return mert_fail(e, "%s: out of memory", path);
     kept.n = 0;
     for (int64_t row = 0; row < m->n; row++)
@@ -154,7 +155,7 @@ static int write_set(const char *path, const mert_labels *l, const unsigned char
 int mert_labels_export(const char *manifest, const mert_manifest *m, const mert_labels *const *labels, int K,
                        const char *dir, int64_t *dropped, mert_error *e)
 {
-    unsigned char *keep = malloc((size_t)m->n + 1);
+    unsigned char *keep = mert_array(m->n, 1);
     char *path = NULL;
     int64_t kept;
     uint64_t hash = 0;

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "formats/labels/labels.h"
 
+#include "formats/array.h"
 #include "formats/labels/array.h"
 #include "formats/labels/meta.h"
 
@@ -91,12 +92,10 @@ static char *file_name(const mert_labels_writer *w, int k, mert_error *e)
 static int put_lengths(mert_labels_writer *w, int64_t next, int64_t frames, mert_error *e)
 {
     if (next > w->rows_room) {
-        int64_t room = next > 512 ? 2 * next : 1024;
-        int64_t *grown = realloc(w->lengths, (size_t)room * sizeof *grown);
+        int64_t *grown = mert_array_grow(w->lengths, &w->rows_room, next, sizeof *grown);
         if (!grown)
             return mert_fail(e, "%s: out of memory", w->pattern);
         w->lengths = grown;
-        w->rows_room = room;
     }
     while (w->next < next)
         w->lengths[w->next++] = frames;

@@ -1,5 +1,6 @@
 #include "formats/labels/manifest.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "formats/stream/mts.h"
 #include "formats/text.h"
@@ -100,12 +101,10 @@ static int parse(mert_manifest *m, size_t size, const char *path, mert_error *e)
             continue;
         }
         if (m->n == room) {
-            int64_t grown = room ? 2 * room : 64;
-            mert_manifest_row *rows = realloc(m->rows, (size_t)grown * sizeof *rows);
+            mert_manifest_row *rows = mert_array_grow(m->rows, &room, m->n + 1, sizeof *rows);
             if (!rows)
                 return mert_fail(e, "%s: out of memory", path);
             m->rows = rows;
-            room = grown;
         }
         switch (parse_row(&m->rows[m->n], line, &count)) {
         case -1:

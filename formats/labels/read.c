@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "formats/labels/labels.h"
 
+#include "formats/array.h"
 #include "formats/labels/array.h"
 #include "formats/labels/meta.h"
 #include "formats/text.h"
@@ -82,7 +83,7 @@ static int find_lines(mert_labels *l, size_t size, mert_error *e)
     for (const char *p = l->text + mark, *end = l->text + size; p < end; p = stop + 1, rows++)
         if (!(stop = memchr(p, '\n', (size_t)(end - p))))
             stop = end - 1;
-    if (!(l->offset = malloc((rows + 1) * sizeof *l->offset)))
+    if (!(l->offset = mert_array((int64_t)rows + 1, sizeof *l->offset)))
         return mert_fail(e, "%s: out of memory", l->path);
     for (l->rows = 0; at < size; l->rows++) {
         l->offset[l->rows] = (int64_t)at;

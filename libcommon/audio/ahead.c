@@ -1,5 +1,7 @@
 #include "libcommon/audio/ahead.h"
 
+#include "formats/array.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,7 +193,7 @@ mert_ahead *mert_ahead_new(int64_t n, char *(*path_of)(void *self, int64_t i), v
     mert_ahead *x = calloc(1, sizeof *x);
     if (x) {
         x->room = threads > 1 ? threads + 1 : 1;
-        x->items = calloc((size_t)x->room, sizeof *x->items);
+        x->items = mert_array_zeroed(x->room, sizeof *x->items);
     }
     if (!x || !x->items) {
         free(x);

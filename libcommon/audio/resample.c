@@ -1,5 +1,7 @@
 #include "libcommon/audio/resample.h"
 
+#include "formats/array.h"
+
 #include <libavutil/channel_layout.h>
 #include <libavutil/mathematics.h>
 #include <libavutil/opt.h>
@@ -24,7 +26,7 @@ int mert_samples_grow(mert_samples *s, int64_t room, mert_error *e)
     if (room <= s->room)
         return 0;
     room += room / 2;
-    if (!(grown = realloc(s->data, (size_t)room * sizeof *grown)))
+    if (!(grown = mert_array_resize(s->data, room, sizeof *grown)))
         return mert_fail(e, "out of memory");
     s->data = grown;
     s->room = room;
@@ -81,7 +83,7 @@ mert_resampler *mert_resampler_new(int from, int to, mert_error *e)
     /* Half a filter, whose taps are spaced by the lower rate; one filter and a little, to be on the safe side of its
      * padding. */
     r->reach = (int64_t)(TAPS * ((double)from / (cutoff * to) + 1)) + 64;
-    r->recent = calloc((size_t)r->reach, sizeof *r->recent);
+    r->recent = mert_array_zeroed(r->reach, sizeof *r->recent);
     r->swr = make_swr(from, to);
     if (!r->recent || !r->swr) {
         mert_fail(e, "cannot resample from %d Hz to %d Hz", from, to);
@@ -155,7 +157,7 @@ int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e)
     int bad = 0;
     if (!r->swr || !r->in)
         return 0;
-    if (!(tail = calloc((size_t)r->reach, sizeof *tail)))
+    if (!(tail = mert_array_zeroed(r->reach, sizeof *tail)))
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < r->reach && i < r->in; i++)
         tail[i] = r->recent[(r->in - 1 - i) % r->reach];

@@ -1,5 +1,6 @@
 #include "libcommon/dsp/cqt_batch.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 
 #include <stdlib.h>
@@ -31,7 +32,7 @@ mert_cqt_batch *mert_cqt_batch_new(const mert_cqt_config *c, mert_error *e)
 {
     mert_cqt_batch *b = calloc(1, sizeof *b);
     int workers = mert_pool_threads();
-    if (!b || !(b->worker = calloc((size_t)workers, sizeof *b->worker))) {
+    if (!b || !(b->worker = mert_array_zeroed(workers, sizeof *b->worker))) {
         mert_fail(e, "out of memory");
         goto fail;
     }
@@ -70,7 +71,7 @@ static void one_clip(void *arg, int64_t i, int worker)
         return;
     if (s->room < need) {
         free(s->rows);
-        s->rows = malloc((size_t)need * sizeof *s->rows);
+        s->rows = mert_array(need, sizeof *s->rows);
         s->room = s->rows ? need : 0;
     }
     if (!s->rows || mert_cqt_frames(c, j->L) < j->T)

@@ -2,6 +2,7 @@
  * against. */
 #include "libcommon/dsp/cqt.h"
 
+#include "formats/array.h"
 #include "libcommon/dsp/fft.h"
 
 #include <math.h>
@@ -40,7 +41,7 @@ int mert_cqt_direct(const mert_cqt_config *c, const float *pcm, int64_t n, int64
     double *h;
     if (mert_cqt_check(c, e))
         return -1;
-    h = calloc((size_t)mert_cqt_length(c, 0), 2 * sizeof *h);
+    h = mert_array_zeroed(mert_cqt_length(c, 0), 2 * sizeof *h);
     if (!h)
         return mert_fail(e, "out of memory");
     for (int k = 0; k < c->bins; k++) {

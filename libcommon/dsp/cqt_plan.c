@@ -1,5 +1,7 @@
 #include "libcommon/dsp/cqt_plan.h"
 
+#include "formats/array.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,7 +180,7 @@ static int make_group(const cqt_level *v, const mert_cqt_config *c, cqt_group *g
 static int make_groups(cqt_level *v, const mert_cqt_config *c, const int *place, int level, mert_error *e)
 {
     int last = 0;
-    v->group = calloc((size_t)c->bins, sizeof *v->group);
+    v->group = mert_array_zeroed(c->bins, sizeof *v->group);
     if (!v->group)
         return mert_fail(e, "out of memory");
     for (int odd = 0; odd < 2; odd++) {
@@ -313,7 +315,7 @@ mert_cqt_plan *mert_cqt_plan_new(const mert_cqt_config *c, mert_error *e)
     if (mert_cqt_check(c, e))
         return NULL;
     p = calloc(1, sizeof *p);
-    place = calloc((size_t)c->bins, sizeof *place);
+    place = mert_array_zeroed(c->bins, sizeof *place);
     if (!p || !place) {
         mert_fail(e, "out of memory");
         goto failed;

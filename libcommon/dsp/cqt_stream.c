@@ -1,5 +1,6 @@
 #include "libcommon/dsp/cqt_plan.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 
 #include <math.h>
@@ -94,7 +95,7 @@ mert_cqt *mert_cqt_new(const mert_cqt_plan *p, int pooled, mert_error *e)
         if (!s->in || !s->spectra)
             goto failed;
     }
-    q->scratch = calloc((size_t)q->workers, sizeof *q->scratch);
+    q->scratch = mert_array_zeroed(q->workers, sizeof *q->scratch);
     if (!q->scratch) {
         mert_fail(e, "out of memory");
         goto failed;
@@ -321,7 +322,7 @@ static int make_room_for_rows(mert_cqt *q, mert_error *e)
     last = last > q->total ? q->total : last;
     if (last - q->emitted <= q->rows_room)
         return 0;
-    more = realloc(q->rows, (size_t)(last - q->emitted) * width * sizeof *more);
+    more = mert_array_resize(q->rows, last - q->emitted, width * sizeof *more);
     if (!more)
         return mert_fail(e, "out of memory");
     q->rows = more;

@@ -1,5 +1,6 @@
 #include "libcommon/dsp/feature_stats.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "formats/memory.h"
 #include "formats/stream/mts.h"
@@ -18,8 +19,8 @@ int mert_feature_stats_new(mert_feature_stats *s, int width, const char *of, mer
 {
     memset(s, 0, sizeof *s);
     snprintf(s->of, sizeof s->of, "%s", of);
-    s->sum = calloc((size_t)width, sizeof *s->sum);
-    s->square = calloc((size_t)width, sizeof *s->square);
+    s->sum = mert_array_zeroed(width, sizeof *s->sum);
+    s->square = mert_array_zeroed(width, sizeof *s->square);
     s->width = width;
     if (s->sum && s->square)
         return 0;

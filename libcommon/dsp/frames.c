@@ -1,5 +1,6 @@
 #include "libcommon/dsp/frames.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 
 #include <math.h>
@@ -28,7 +29,7 @@ int mert_mel_prepare(mert_mel *m, int pooled, mert_error *e)
     m->room = m->window + (int64_t)GATHER * m->hop;
     m->in = mert_dsp_alloc((size_t)m->room, sizeof *m->in, e);
     m->rows = mert_dsp_alloc((size_t)(GATHER + KEPT) * (size_t)m->width, sizeof *m->rows, e);
-    m->scratch = calloc((size_t)m->workers, sizeof *m->scratch);
+    m->scratch = mert_array_zeroed(m->workers, sizeof *m->scratch);
     if (!m->in || !m->rows || !m->scratch)
         return mert_fail(e, "out of memory");
     for (int w = 0; w < m->workers; w++)
@@ -229,10 +230,10 @@ int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, 
     double m0 = to_mel(low), step = (to_mel(high) - m0) / (filters + 1), per_bin = top / (n_fft / 2);
     int bins = n_fft / 2 + 1, used = 0;
     b->filters = filters;
-    b->first = calloc((size_t)filters, sizeof *b->first);
-    b->start = calloc((size_t)filters + 1, sizeof *b->start);
+    b->first = mert_array_zeroed(filters, sizeof *b->first);
+    b->start = mert_array_zeroed(filters + 1, sizeof *b->start);
     /* A bin lies under at most two triangles. */
-    b->weight = calloc((size_t)bins * 2 + (size_t)filters, sizeof *b->weight);
+    b->weight = mert_array_zeroed(2 * bins + filters, sizeof *b->weight);
     if (!b->first || !b->start || !b->weight)
         return mert_fail(e, "out of memory");
     for (int m = 0; m < filters; m++) {

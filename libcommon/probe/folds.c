@@ -1,5 +1,6 @@
 #include "libcommon/probe/folds.h"
 
+#include "formats/array.h"
 #include "libcommon/base/random.h"
 
 #include <inttypes.h>
@@ -23,8 +24,8 @@ static int by_value(const void *pa, const void *pb)
 /* Numbers: the groups in the order of their mean (of the first number). */
 static int rank_means(int64_t *stratum, const mert_targets *g)
 {
-    ranked *r = calloc((size_t)g->groups, sizeof *r);
-    int64_t *count = calloc((size_t)g->groups, sizeof *count);
+    ranked *r = mert_array_zeroed(g->groups, sizeof *r);
+    int64_t *count = mert_array_zeroed(g->groups, sizeof *count);
     int bad = !r || !count;
     for (int64_t i = 0; !bad && i < g->n; i++) {
         r[g->group[i]].by += g->y[i * g->outputs];
@@ -46,8 +47,8 @@ static int rank_means(int64_t *stratum, const mert_targets *g)
 /* Classes: the most frequent one of the group. Labels: the one of the group's that is rarest in all; none: one more. */
 static int find_labels(int64_t *stratum, const mert_targets *g)
 {
-    int64_t C = g->outputs, *all = calloc((size_t)C, sizeof *all);
-    int32_t *own = calloc((size_t)(g->groups * C), sizeof *own);
+    int64_t C = g->outputs, *all = mert_array_zeroed(C, sizeof *all);
+    int32_t *own = mert_array_zeroed(mert_array_count(g->groups, C), sizeof *own);
     int bad = !all || !own, classes = g->task == MERT_PROBE_CLASSIFY;
     for (int64_t i = 0; !bad && i < g->n; i++)
         for (int64_t c = 0; c < C; c++)
@@ -89,8 +90,8 @@ static int deal(const mert_folds *f, uint64_t seed, mert_probe_part from, int32_
     const mert_targets *g = f->targets;
     mert_random order = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_ORDER);
     mert_random dealing = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_DEALING);
-    card *cards = malloc((size_t)g->groups * sizeof *cards);
-    int32_t *to = malloc((size_t)f->k * sizeof *to);
+    card *cards = mert_array(g->groups, sizeof *cards);
+    int32_t *to = mert_array(f->k, sizeof *to);
     int64_t n = 0;
     for (int64_t i = 0; cards && to && i < g->groups; i++) {
         fold[i] = -1;
@@ -117,7 +118,7 @@ static int deal(const mert_folds *f, uint64_t seed, mert_probe_part from, int32_
 int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_part *part, mert_error *e)
 {
     const mert_targets *g = f->targets;
-    int32_t *fold = malloc((size_t)g->groups * sizeof *fold);
+    int32_t *fold = mert_array(g->groups, sizeof *fold);
     int cut = !g->given || f->carved;
     if (!fold || (cut && deal(f, seed, g->given ? MERT_PROBE_TRAIN : MERT_PROBE_OUT, fold))) {
         free(fold);
@@ -150,7 +151,7 @@ int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e)
     if (f->carved && to_deal < k)
         return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be dealt to %d folds (see --folds)", to_deal,
                          to_deal == 1 ? "" : "s", to_deal == 1 ? "" : "s", g->given ? " to train on" : "", k);
-    f->stratum = malloc((size_t)g->groups * sizeof *f->stratum);
+    f->stratum = mert_array(g->groups, sizeof *f->stratum);
     if (!f->stratum || (g->task == MERT_PROBE_REGRESS ? rank_means : find_labels)(f->stratum, g)) {
         mert_folds_free(f);
         return mert_fail(e, "out of memory");
@@ -169,7 +170,7 @@ int64_t mert_folds_rare(const mert_folds *f)
     const mert_targets *g = f->targets;
     int64_t rare = 0, *seen = NULL;
     if (g->task != MERT_PROBE_REGRESS && !g->given)
-        seen = malloc((size_t)g->groups * sizeof *seen);
+        seen = mert_array(g->groups, sizeof *seen);
     if (!seen)
         return 0;
     for (int64_t i = 0; i < g->groups; i++)

@@ -1,5 +1,7 @@
 #include "libcommon/probe/instances.h"
 
+#include "formats/array.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -51,13 +53,13 @@ static int first_item(mert_instances *in, const mts_record *r, mert_error *e)
     in->layers = hidden ? r->shape[1] : 1;
     in->width = in->features.width / in->layers;
     free(in->marked);
-    in->marked = malloc((size_t)(in->features.width + MARK) * sizeof *in->marked);
-    in->came = in->came ? in->came : calloc((size_t)in->table->n, 1);
+    in->marked = mert_array(in->features.width + MARK, sizeof *in->marked);
+    in->came = in->came ? in->came : mert_array_zeroed(in->table->n, 1);
     if (in->frames && !in->sample)
         in->sample = mert_sample_new(in->features.width + MARK, in->max_frames, in->seed);
     if (!in->came || !in->marked || (in->frames && !in->sample))
         return mert_fail(e, "out of memory");
-    in->layer = calloc((size_t)in->layers, sizeof *in->layer);
+    in->layer = mert_array_zeroed(in->layers, sizeof *in->layer);
     if (!in->layer)
         return mert_fail(e, "out of memory");
     if (!hidden)
@@ -114,8 +116,8 @@ static int open_span(mert_instances *in, int64_t row, mert_error *e)
 {
     mert_open_span *s;
     if (in->n_open == in->open_room) {
-        int64_t room = in->open_room ? 2 * in->open_room : 4;
-        s = realloc(in->open, (size_t)room * sizeof *s);
+        int64_t room = in->open_room;
+        s = mert_array_grow(in->open, &room, in->n_open + 1, sizeof *s);
         if (!s)
             return mert_fail(e, "out of memory");
         memset(s + in->open_room, 0, (size_t)(room - in->open_room) * sizeof *s);
@@ -126,7 +128,7 @@ static int open_span(mert_instances *in, int64_t row, mert_error *e)
     s->row = row;
     s->frames = 0;
     if (!s->sum)
-        s->sum = malloc((size_t)in->features.width * sizeof *s->sum);
+        s->sum = mert_array(in->features.width, sizeof *s->sum);
     if (!s->sum)
         return mert_fail(e, "out of memory");
     memset(s->sum, 0, (size_t)in->features.width * sizeof *s->sum);
@@ -137,8 +139,8 @@ static int open_span(mert_instances *in, int64_t row, mert_error *e)
 static int grow(mert_instances *in, mert_error *e)
 {
     int64_t room = in->room ? 2 * in->room : 64;
-    float *x = realloc(in->x, (size_t)room * (size_t)in->features.width * sizeof *x);
-    int64_t *row = x ? realloc(in->row, (size_t)room * sizeof *row) : NULL;
+    float *x = mert_array_resize(in->x, mert_array_count(room, in->features.width), sizeof *x);
+    int64_t *row = x ? mert_array_resize(in->row, room, sizeof *row) : NULL;
     in->x = x ? x : in->x;
     if (!row)
         return mert_fail(e, "out of memory: %" PRId64 " instances of %" PRId64 " values do not fit", room,
@@ -249,7 +251,7 @@ static int take_sample(mert_instances *in, mert_error *e)
     float *x = mert_sample_finish(in->sample, &in->n, e);
     if (!x)
         return mert_fail(e, "no frame of an item with a label came in");
-    in->row = malloc((size_t)in->n * sizeof *in->row);
+    in->row = mert_array(in->n, sizeof *in->row);
     if (!in->row)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < in->n; i++) {
@@ -275,7 +277,7 @@ static int sort(mert_instances *in, mert_error *e)
 {
     int64_t values = in->features.width;
     size_t bytes = (size_t)values * sizeof(float);
-    place *to = malloc((size_t)in->n * sizeof *to);
+    place *to = mert_array(in->n, sizeof *to);
     float *x = in->marked;
     if (!to)
         return mert_fail(e, "out of memory");

@@ -1,5 +1,6 @@
 #include "libcommon/probe/linear.h"
 
+#include "formats/array.h"
 #include "libcommon/nn/cpu/product.h"
 #include "libcommon/nn/cpu/vector.h"
 
@@ -187,8 +188,8 @@ static int descend(walk *k)
 int mert_linear_fit(const mert_linear_data *data, double decay, float *w, mert_error *e)
 {
     walk k = {.data = data, .decay = decay, .size = data->outputs * (data->d + 1)};
-    size_t all = (size_t)k.size * (5 + 2 * MEMORY) + (size_t)(data->n * data->outputs);
-    float *room = malloc(all * sizeof *room), *at = room, **parts[] = {&k.w, &k.g, &k.next, &k.next_g, &k.direction};
+    int64_t all = k.size * (5 + 2 * MEMORY) + data->n * data->outputs;
+    float *room = mert_array(all, sizeof *room), *at = room, **parts[] = {&k.w, &k.g, &k.next, &k.next_g, &k.direction};
     int steps;
     if (!room)
         return mert_fail(e, "out of memory");

@@ -1,5 +1,6 @@
 #include "libcommon/probe/net.h"
 
+#include "formats/array.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/product.h"
 #include "libcommon/nn/cpu/vector.h"
@@ -62,10 +63,10 @@ static mert_net *net_new(const mert_net_data *data, int64_t hidden, int64_t rows
     n->size = n->weights + hidden + data->outputs + data->layers;
     n->rows = rows;
     all = rows * (data->layers * data->d + 2 * mixed + 3 * hidden + 2 * data->outputs);
-    n->w = calloc((size_t)(5 * n->size), sizeof *n->w);
-    n->z = malloc((size_t)all * sizeof *n->z);
-    n->label = malloc((size_t)rows * sizeof *n->label);
-    n->share = malloc(2 * (size_t)data->layers * sizeof *n->share);
+    n->w = mert_array_zeroed(n->size, 5 * sizeof *n->w);
+    n->z = mert_array(all, sizeof *n->z);
+    n->label = mert_array(rows, sizeof *n->label);
+    n->share = mert_array(data->layers, 2 * sizeof *n->share);
     if (!n->w || !n->z || !n->label || !n->share) {
         mert_net_free(n);
         return NULL;
@@ -272,7 +273,7 @@ mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, c
                          const int64_t *valid, int64_t n_valid, double *loss, mert_error *e)
 {
     mert_net *n = net_new(data, o->hidden, o->batch > BLOCK ? o->batch : BLOCK);
-    int64_t *order = malloc((size_t)n_train * sizeof *order);
+    int64_t *order = mert_array(n_train, sizeof *order);
     if (!n || !order) {
         mert_net_free(n);
         free(order);

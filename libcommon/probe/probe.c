@@ -1,5 +1,6 @@
 #include "libcommon/probe/probe.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/probe/folds.h"
 #include "libcommon/probe/net.h"
@@ -43,7 +44,7 @@ typedef struct task {
 static int deal(task *t)
 {
     const mert_targets *g = t->run->g;
-    mert_probe_part *part = malloc((size_t)g->n * sizeof *part);
+    mert_probe_part *part = mert_array(g->n, sizeof *part);
     int64_t *n[] = {&t->n_train, &t->n_valid, &t->n_test}, at = 0;
     int bad = !part || mert_folds_deal(&t->run->folds, t->run->o->seed + (uint64_t)t->seed, (int)t->round, part, NULL);
     for (int p = MERT_PROBE_TRAIN; !bad && p <= MERT_PROBE_TEST; p++)
@@ -173,11 +174,11 @@ static int train_linear(task *t)
     const mert_targets *g = r->g;
     int64_t C = g->outputs, size = C * (r->d + 1), asked = t->n_train + t->n_valid;
     int classify = g->task == MERT_PROBE_CLASSIFY;
-    float *x = malloc((size_t)(g->n * r->d) * sizeof *x);
-    float *w = calloc((size_t)(2 * size), sizeof *w), *best = w ? w + size : NULL;
-    int32_t *label = classify ? malloc((size_t)g->n * sizeof *label) : NULL;
+    float *x = mert_array(mert_array_count(g->n, r->d), sizeof *x);
+    float *w = mert_array_zeroed(size, 2 * sizeof *w), *best = w ? w + size : NULL;
+    int32_t *label = classify ? mert_array(g->n, sizeof *label) : NULL;
     int64_t targets = classify ? 0 : g->n * C;
-    float *y = malloc((size_t)(targets + t->n_valid * C + 1) * sizeof *y), *valid = y ? y + targets : NULL;
+    float *y = mert_array(targets + t->n_valid * C, sizeof *y), *valid = y ? y + targets : NULL;
     mert_linear_data data = {
         .task = g->task, .d = r->d, .outputs = C, .x = x, .label = label, .y = classify ? NULL : y};
     double decay = 0;
@@ -209,7 +210,7 @@ static int train_net(task *t)
     const mert_targets *g = r->g;
     int mixed = t->line > r->layers;
     int64_t layers = mixed ? r->layers : 1, values = layers * r->d, stride = r->layers * r->d;
-    float *norm = malloc((size_t)(2 * values) * sizeof *norm);
+    float *norm = mert_array(values, 2 * sizeof *norm);
     mert_net_data data = {.task = g->task,
                           .layers = layers,
                           .d = r->d,
@@ -312,9 +313,9 @@ static void work(void *arg, int64_t i, int worker)
               .round = i % r->folds.rounds};
     int64_t values = t.line > r->layers ? r->layers * r->d : r->d;
     int bad;
-    t.order = malloc((size_t)n * sizeof *t.order);
-    t.mean = malloc((size_t)(2 * values + 2 * C) * sizeof *t.mean);
-    t.scores = malloc((size_t)(2 * n * C) * sizeof *t.scores);
+    t.order = mert_array(n, sizeof *t.order);
+    t.mean = mert_array(2 * values + 2 * C, sizeof *t.mean);
+    t.scores = mert_array(mert_array_count(n, C), 2 * sizeof *t.scores);
     bad = !t.order || !t.mean || !t.scores || deal(&t);
     if (!bad) {
         t.scale = t.mean + values;
@@ -366,12 +367,13 @@ static int all_the_same(const float *x, int64_t n, int64_t values)
 static int compute(run *r, mert_error *e)
 {
     mert_probe_result *to = r->r;
-    int64_t seeds = to->seeds, n = r->g->n, per_line = seeds * n * (r->g->outputs + 1);
+    int64_t seeds = to->seeds, n = r->g->n, per_line = seeds * n * (r->g->outputs + 1), rows;
     r->block = ANSWERS_MAX / per_line < 1 ? 1 : ANSWERS_MAX / per_line < to->lines ? ANSWERS_MAX / per_line : to->lines;
-    to->value = malloc((size_t)(to->lines * to->scores * seeds) * sizeof *to->value);
-    r->answers = malloc((size_t)(r->block * seeds * n * r->g->outputs) * sizeof *r->answers);
-    r->round = malloc((size_t)(r->block * seeds * n) * sizeof *r->round);
-    r->mixtures = malloc((size_t)(seeds * r->folds.rounds * r->layers) * sizeof *r->mixtures);
+    rows = mert_array_count(mert_array_count(r->block, seeds), n);
+    to->value = mert_array(mert_array_count(mert_array_count(to->lines, to->scores), seeds), sizeof *to->value);
+    r->answers = mert_array(mert_array_count(rows, r->g->outputs), sizeof *r->answers);
+    r->round = mert_array(rows, sizeof *r->round);
+    r->mixtures = mert_array(mert_array_count(seeds * r->folds.rounds, r->layers), sizeof *r->mixtures);
     if (!to->value || !r->answers || !r->round || !r->mixtures)
         return mert_fail(e, "out of memory");
     for (r->first = 0; r->first < to->lines; r->first += r->block) {
@@ -387,7 +389,7 @@ static int compute(run *r, mert_error *e)
     to->unfinished = r->unfinished;
     if (!r->o->weighted)
         return 0;
-    to->mixture = calloc((size_t)r->layers, sizeof *to->mixture);
+    to->mixture = mert_array_zeroed(r->layers, sizeof *to->mixture);
     if (!to->mixture)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < seeds * r->folds.rounds * r->layers; i++)

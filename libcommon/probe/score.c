@@ -1,5 +1,7 @@
 #include "libcommon/probe/score.h"
 
+#include "formats/array.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,17 +199,17 @@ static void score_numbers(const mert_targets *g, const float *score, const int32
 int mert_score_all(const mert_targets *g, const float *score, const int32_t *round, int rounds, double *to,
                    mert_error *e)
 {
-    size_t C = (size_t)g->outputs, n = (size_t)g->n;
+    int64_t C = g->outputs;
     int bad = 0;
     if (g->task == MERT_PROBE_REGRESS) {
-        float *kept = malloc(2 * n * C * sizeof *kept);
+        float *kept = mert_array(mert_array_count(g->n, g->outputs), 2 * sizeof *kept);
         if (kept)
             score_numbers(g, score, round, kept, to);
         bad = !kept;
         free(kept);
     } else {
-        mert_scored *x = malloc(n * sizeof *x);
-        int64_t *k = calloc(3 * C, sizeof *k);
+        mert_scored *x = mert_array(g->n, sizeof *x);
+        int64_t *k = mert_array_zeroed(C, 3 * sizeof *k);
         counts all = {k, k ? k + C : NULL, k ? k + 2 * C : NULL};
         int classes = g->task == MERT_PROBE_CLASSIFY;
         if (x && k) {

@@ -1,5 +1,6 @@
 #include "libcommon/probe/table.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "formats/labels/manifest.h"
 #include "formats/text.h"
@@ -209,7 +210,7 @@ int mert_probe_table_read(mert_probe_table *t, const char *path, const char *col
         return -1;
     for (size_t i = 0; i < size; i++)
         lines += t->text[i] == '\n';
-    t->rows = malloc(lines * sizeof *t->rows);
+    t->rows = mert_array((int64_t)lines, sizeof *t->rows);
     if (t->rows ? read_lines(t, size, column, e) : mert_fail(e, "out of memory")) {
         mert_probe_table_free(t);
         return -1;

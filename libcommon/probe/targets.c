@@ -1,5 +1,7 @@
 #include "libcommon/probe/targets.h"
 
+#include "formats/array.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -19,10 +21,8 @@ static int by_bytes(const void *a, const void *b)
 static int names_add(names *s, const char *text, size_t length, mert_error *e)
 {
     char *copy = malloc(length + 1), **more = s->items;
-    if (copy && s->n == s->room) {
-        more = realloc(s->items, (size_t)(s->room ? 2 * s->room : 64) * sizeof *more);
-        s->room = more ? (s->room ? 2 * s->room : 64) : s->room;
-    }
+    if (copy)
+        more = mert_array_grow(s->items, &s->room, s->n + 1, sizeof *more);
     s->items = more ? more : s->items;
     if (!copy || !more) {
         free(copy);
@@ -135,8 +135,8 @@ static int make_classes(mert_targets *g, const mert_probe_table *t, const int64_
                               t->path, all.items[0]);
     if (!bad) {
         g->outputs = all.n;
-        g->label = multi ? NULL : malloc((size_t)g->n * sizeof *g->label);
-        g->y = multi ? calloc((size_t)(g->n * all.n), sizeof *g->y) : NULL;
+        g->label = multi ? NULL : mert_array(g->n, sizeof *g->label);
+        g->y = multi ? mert_array_zeroed(mert_array_count(g->n, all.n), sizeof *g->y) : NULL;
         bad = !(multi ? (void *)g->y : (void *)g->label) ? mert_fail(e, "out of memory") : 0;
     }
     for (int64_t i = 0; !bad && i < g->n; i++)
@@ -187,7 +187,7 @@ static int make_numbers(mert_targets *g, const mert_probe_table *t, const int64_
     g->outputs = 1;
     for (const char *s = t->rows[row[0]].label; *s; s++)
         g->outputs += *s == ',';
-    g->y = malloc((size_t)(g->n * g->outputs) * sizeof *g->y);
+    g->y = mert_array(mert_array_count(g->n, g->outputs), sizeof *g->y);
     if (!g->y)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < g->n; i++)
@@ -215,8 +215,8 @@ static int make_groups(mert_targets *g, const mert_probe_table *t, const int64_t
             bad = names_add(&all, t->rows[row[i]].group, strlen(t->rows[row[i]].group), e);
     names_settle(&all);
     g->groups = all.n;
-    g->group = malloc((size_t)g->n * sizeof *g->group);
-    g->part = malloc((size_t)all.n * sizeof *g->part);
+    g->group = mert_array(g->n, sizeof *g->group);
+    g->part = mert_array(all.n, sizeof *g->part);
     if (!bad && (!g->group || !g->part))
         bad = mert_fail(e, "out of memory");
     for (int64_t i = 0; !bad && i < all.n; i++)

@@ -1,5 +1,6 @@
 #include "libcommon/program/filter.h"
 
+#include "formats/array.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 #include "libcommon/program/read_ahead.h"
@@ -36,7 +37,7 @@ typedef struct output {
     waiting **queue;       /* [n], the oldest first */
     mts_dtype type;        /* of the open output record: */
     int64_t width, frames; /* values of a frame, frames that were written */
-    size_t n, room;
+    int64_t n, room;
 } output;
 
 enum { WAITING_MAX = 1024 };
@@ -128,11 +129,9 @@ static waiting *queue_push(output *s, mert_error *e)
 {
     waiting *w = calloc(1, sizeof *w);
     if (w && s->n == s->room) {
-        size_t room = s->room ? 2 * s->room : 16;
-        waiting **more = realloc(s->queue, room * sizeof *more);
+        waiting **more = mert_array_grow(s->queue, &s->room, s->n + 1, sizeof *more);
         if (more) {
             s->queue = more;
-            s->room = room;
         } else {
             free(w);
             w = NULL;
@@ -149,7 +148,7 @@ static waiting *queue_push(output *s, mert_error *e)
 static void queue_pop(output *s)
 {
     free(s->queue[0]);
-    memmove(s->queue, s->queue + 1, --s->n * sizeof *s->queue);
+    memmove(s->queue, s->queue + 1, (size_t)--s->n * sizeof *s->queue);
 }
 
 /* Failures whose turn has come. */

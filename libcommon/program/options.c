@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "libcommon/program/options.h"
 
+#include "formats/array.h"
 #include "libcommon/base/cpu.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/program/log.h"
@@ -180,7 +181,7 @@ static void store(const mert_option *o, const char *text)
         mert_usage_error("--%s: no such choice '%s'", o->name, text);
     case MERT_LIST:
         list = o->to;
-        list->items = realloc(list->items, (size_t)(list->n + 1) * sizeof *list->items);
+        list->items = mert_array_resize(list->items, list->n + 1, sizeof *list->items);
         if (!list->items)
             mert_no_memory();
         list->items[list->n++] = text;

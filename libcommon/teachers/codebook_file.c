@@ -1,5 +1,6 @@
 #include "libcommon/teachers/codebook_file.h"
 
+#include "formats/array.h"
 #include "formats/checkpoint/model_hash.h"
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
@@ -135,7 +136,7 @@ int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tens
         free(l);
         return -1;
     }
-    t = malloc((l->n + 1 + n_more) * sizeof *t);
+    t = mert_array((int64_t)(l->n + 1 + n_more), sizeof *t);
     config = config_text(b, type ? type : b->type);
     if (t && config) {
         memcpy(t, l->t, l->n * sizeof *t);
@@ -223,7 +224,7 @@ static int read_vector(const mert_checkpoint *c, const char *name, int64_t width
     if (t->ndim != 1 || t->elements != width)
         return mert_fail(e, "tensor %s does not have one value for each of the %lld of a frame", name,
                          (long long)width);
-    *to = malloc((size_t)width * sizeof **to);
+    *to = mert_array(width, sizeof **to);
     if (!*to)
         return mert_fail(e, "out of memory");
     return mert_tensor_read(t, *to, e) || all_finite(*to, width, name, e) ? -1 : 0;
@@ -245,7 +246,7 @@ static int read_codewords(mert_codebook *b, const mert_checkpoint *c, mert_error
             b->classes = t->shape[0];
             b->width = t->shape[1];
         }
-        float *more = realloc(b->codewords, (size_t)((b->count + 1) * t->elements) * sizeof *more);
+        float *more = mert_array_resize(b->codewords, mert_array_count(b->count + 1, t->elements), sizeof *more);
         if (!more)
             return mert_fail(e, "out of memory");
         b->codewords = more;
@@ -262,7 +263,7 @@ static int read_each(const mert_codebook *b, const mert_checkpoint *c, const cha
 {
     int64_t size = rows * (columns ? columns : 1);
     char name[NAME];
-    *to = b->count * size < INT64_C(1) << 31 ? malloc((size_t)(b->count * size) * sizeof **to) : NULL;
+    *to = b->count * size < INT64_C(1) << 31 ? mert_array(mert_array_count(b->count, size), sizeof **to) : NULL;
     if (!*to)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < b->count; i++) {
@@ -379,8 +380,8 @@ int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e)
 
 int mert_codebook_normalise(mert_codebook *b, float *x, int64_t n, mert_error *e)
 {
-    b->mean = malloc((size_t)b->features.width * sizeof *b->mean);
-    b->scale = malloc((size_t)b->features.width * sizeof *b->scale);
+    b->mean = mert_array(b->features.width, sizeof *b->mean);
+    b->scale = mert_array(b->features.width, sizeof *b->scale);
     if (!b->mean || !b->scale)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < b->features.width; i++) {

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/features.h"
 
+#include "formats/array.h"
 #include "formats/checkpoint/checkpoint.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/codes.h"
@@ -153,7 +154,7 @@ const float *mert_feature_input_floats(mert_feature_input *in, const void *data,
     if (!as_they_are && n > in->room) {
         free(in->values);
         in->room = 0;
-        in->values = malloc((size_t)n * sizeof *in->values);
+        in->values = mert_array(n, sizeof *in->values);
         if (!in->values) {
             mert_fail(e, "out of memory");
             return NULL;
@@ -206,7 +207,7 @@ const float *mert_stack_add(mert_stack *s, const float *x, int64_t frames, int64
     if (s->n == 1)
         return x;
     if (all > s->room || !s->rows) {
-        float *more = realloc(s->rows, (size_t)(all + s->n) * frame);
+        float *more = mert_array_resize(s->rows, all + s->n, frame);
         if (!more) {
             mert_fail(e, "out of memory");
             return NULL;

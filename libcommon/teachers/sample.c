@@ -1,5 +1,6 @@
 #include "libcommon/teachers/sample.h"
 
+#include "formats/array.h"
 #include "libcommon/base/random.h"
 
 #include <stdlib.h>
@@ -82,10 +83,10 @@ static int grow(mert_sample *s, mert_error *e)
     float *data;
     if (room > s->max)
         room = s->max;
-    entries = realloc(s->entries, (size_t)room * sizeof *entries);
+    entries = mert_array_resize(s->entries, room, sizeof *entries);
     if (entries)
         s->entries = entries;
-    data = entries ? realloc(s->data, (size_t)room * (size_t)s->d * sizeof *data) : NULL;
+    data = entries ? mert_array_resize(s->data, mert_array_count(room, s->d), sizeof *data) : NULL;
     if (!data)
         return mert_fail(e, "out of memory: a sample of %lld frames of %lld values does not fit (see --max-frames)",
                          (long long)room,
@@ -138,7 +139,7 @@ void mert_sample_drop(mert_sample *s)
         return;
     /* Rows beyond `kept` move into the rows that become free. by_slot: which entry owns a row, -1 for those that
      * leave. */
-    int64_t *by_slot = malloc((size_t)s->n * sizeof *by_slot);
+    int64_t *by_slot = mert_array(s->n, sizeof *by_slot);
     if (by_slot) {
         for (int64_t i = 0; i < s->n; i++)
             by_slot[s->entries[i].slot] = s->entries[i].item == s->item ? -1 : i;
@@ -167,7 +168,7 @@ int64_t mert_sample_seen(const mert_sample *s)
 
 float *mert_sample_finish(mert_sample *s, int64_t *n, mert_error *e)
 {
-    float *row = malloc((size_t)s->d * sizeof(float));
+    float *row = mert_array(s->d, sizeof(float));
     size_t bytes = (size_t)s->d * sizeof(float);
     if (!row) {
         mert_fail(e, "out of memory");

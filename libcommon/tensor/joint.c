@@ -1,5 +1,7 @@
 #include "libcommon/tensor/joint.h"
 
+#include "formats/array.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +55,7 @@ static int grow(mert_joint *j, mert_error *e)
     const int64_t bytes = whole ? (int64_t)(all * sizeof *j->table) : (int64_t)(room * sizeof *j->cells);
     if (bytes - j->taken > *j->budget)
         return mert_fail(e, "more pairs of labels occur than there is room to count");
-    int64_t *table = whole ? calloc((size_t)all, sizeof *table) : NULL;
+    int64_t *table = whole ? mert_array_zeroed(all, sizeof *table) : NULL;
     cell *cells = whole ? NULL : calloc(room, sizeof *cells);
     if (!table && !cells)
         return mert_fail(e, "out of memory");
@@ -155,8 +157,8 @@ static void add_up(const mert_joint *j, const margin *z, const margin *y, mert_j
 
 int mert_joint_measure(const mert_joint *j, mert_joint_measures *m, mert_error *e)
 {
-    margin z = {calloc((size_t)j->z, sizeof *z.count), calloc((size_t)j->z, sizeof *z.most)};
-    margin y = {calloc((size_t)j->y, sizeof *y.count), calloc((size_t)j->y, sizeof *y.most)};
+    margin z = {mert_array_zeroed(j->z, sizeof *z.count), mert_array_zeroed(j->z, sizeof *z.most)};
+    margin y = {mert_array_zeroed(j->y, sizeof *y.count), mert_array_zeroed(j->y, sizeof *y.most)};
     int rc = 0;
     *m = (mert_joint_measures){.pairs = j->pairs};
     if (!z.count || !z.most || !y.count || !y.most)

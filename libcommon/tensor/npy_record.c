@@ -1,5 +1,6 @@
 #include "libcommon/tensor/npy_record.h"
 
+#include "formats/array.h"
 #include "libcommon/tensor/finite.h"
 #include "libcommon/tensor/values.h"
 
@@ -163,7 +164,7 @@ int mert_npy_frames(const mert_npy *a, const mert_npy_meaning *m, const mts_reco
     const int64_t width = mts_record_width(r);
     /* Whole steps at a time; a step wider than a block is converted in parts. */
     const int64_t steps = width < MERT_VALUES_BLOCK ? MERT_VALUES_BLOCK / width : 1;
-    unsigned char *block = malloc((size_t)(steps * width) * mts_dtype_size(r->dtype));
+    unsigned char *block = mert_array(mert_array_count(steps, width), mts_dtype_size(r->dtype));
     int rc = 0;
     if (!block)
         return mert_fail(e, "out of memory");

@@ -1,5 +1,6 @@
 #include "libcommon/tensor/paste.h"
 
+#include "formats/array.h"
 #include "libcommon/tensor/statistics.h"
 #include "libcommon/tensor/values.h"
 
@@ -42,7 +43,7 @@ struct mert_paste {
 mert_paste *mert_paste_new(mert_inputs *inputs, int n, int64_t tolerance, mert_inputs_listener *report)
 {
     mert_paste *p = calloc(1, sizeof *p);
-    if (!p || !(p->sides = calloc((size_t)n, sizeof *p->sides))) {
+    if (!p || !(p->sides = mert_array_zeroed(n, sizeof *p->sides))) {
         free(p);
         return NULL;
     }

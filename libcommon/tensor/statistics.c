@@ -1,5 +1,7 @@
 #include "libcommon/tensor/statistics.h"
 
+#include "formats/array.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -81,7 +83,7 @@ static int grow(mert_code_counts *c, int k, int64_t code, mert_error *e)
     int64_t room = c->room[k] ? 2 * c->room[k] : 1024;
     while (room <= code)
         room *= 2;
-    int64_t *count = realloc(c->count[k], (size_t)room * sizeof *count);
+    int64_t *count = mert_array_resize(c->count[k], room, sizeof *count);
     if (!count)
         return mert_fail(e, "out of memory");
     memset(count + c->room[k], 0, (size_t)(room - c->room[k]) * sizeof *count);
@@ -168,12 +170,10 @@ int mert_row_set_add(mert_row_set *s, int64_t row)
         s->span[low][0]--;
     } else {
         if (s->n == s->room) {
-            int64_t room = s->room ? 2 * s->room : 16;
-            int64_t(*span)[2] = realloc(s->span, (size_t)room * sizeof *span);
+            int64_t(*span)[2] = mert_array_grow(s->span, &s->room, s->n + 1, sizeof *span);
             if (!span)
                 return -1;
             s->span = span;
-            s->room = room;
         }
         memmove(&s->span[low + 1], &s->span[low], (size_t)(s->n++ - low) * sizeof *s->span);
         s->span[low][0] = row;

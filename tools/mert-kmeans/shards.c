@@ -2,6 +2,7 @@
  * exact sums out. merge: the sums of all shards in, the next model out. */
 #include "tools/mert-kmeans/commands.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "libcommon/program/filter.h"
 #include "libcommon/program/log.h"
@@ -62,8 +63,8 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
         free(a->label);
         free(a->distance2);
         a->room = 0;
-        a->label = malloc((size_t)n * sizeof *a->label);
-        a->distance2 = malloc((size_t)n * sizeof *a->distance2);
+        a->label = mert_array(n, sizeof *a->label);
+        a->distance2 = mert_array(n, sizeof *a->distance2);
         if (!a->label || !a->distance2)
             return mert_fail(e, "out of memory");
         a->room = n;

@@ -1,5 +1,7 @@
 #include "tools/mert-manifest/endings.h"
 
+#include "formats/array.h"
+
 #include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,7 +40,7 @@ static int count_passed(const char *name)
             passed[i].files++;
             return 0;
         }
-    if (!(more = realloc(passed, (n_passed + 1) * sizeof *passed)))
+    if (!(more = mert_array_resize(passed, (int64_t)n_passed + 1, sizeof *passed)))
         return -1;
     passed = more;
     passed[n_passed++] = e;

@@ -1,6 +1,7 @@
 /* The list of files, and DIR/files.tsv, its memory from scan to scan. */
 #include "tools/mert-manifest/scan.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "formats/labels/manifest.h"
 
@@ -16,12 +17,10 @@ const char *const scan_half_name[SCAN_HALVES] = {"train", "valid"};
 int scan_add(scan_list *l, char *path, int64_t size, int64_t mtime)
 {
     if (l->n == l->room) {
-        int64_t room = l->room ? 2 * l->room : 256;
-        scan_file *more = realloc(l->files, (size_t)room * sizeof *more);
+        scan_file *more = mert_array_grow(l->files, &l->room, l->n + 1, sizeof *more);
         if (!more)
             return -1;
         l->files = more;
-        l->room = room;
     }
     l->files[l->n++] = (scan_file){.path = path, .size = size, .mtime = mtime, .samples = -1, .shard = -1};
     return 0;

@@ -1,6 +1,7 @@
 /* Shards that do not move: a file stays in the shard that it was dealt into, whatever comes and goes around it. */
 #include "tools/mert-manifest/scan.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "formats/labels/manifest.h"
 
@@ -74,7 +75,7 @@ static char *shard_path(const char *dir, const scan_file *f)
 /* Writes one shard's manifest unless it is there and says the same of unchanged files. */
 static int write_shard(const scan_file *const *files, int64_t n, char *root, const char *dir, mert_error *e)
 {
-    mert_manifest m = {.root = root, .rows = malloc((size_t)n * sizeof *m.rows)};
+    mert_manifest m = {.root = root, .rows = mert_array(n, sizeof *m.rows)};
     char *path = shard_path(dir, files[0]);
     int bad = 0, changed = 0;
     if (!m.rows || !path)
@@ -133,7 +134,7 @@ static int remove_others(const scan_file *const *files, int64_t n, const char *d
 
 int scan_write_shards(const scan_list *l, char *root, const char *dir, mert_error *e)
 {
-    const scan_file **files = malloc((size_t)(l->n + 1) * sizeof *files);
+    const scan_file **files = mert_array(l->n + 1, sizeof *files);
     int64_t n = 0;
     int bad = 0;
     if (!files)

@@ -6,6 +6,7 @@
  *       -> read the items in the manifest's order */
 #include "tools/mert-tensor/gather.h"
 
+#include "formats/array.h"
 #include "tools/mert-tensor/commands.h"
 
 #include "formats/file.h"
@@ -54,8 +55,8 @@ static int compare(const void *a, const void *b)
 static int make_places(gathering *g, mert_error *e)
 {
     const mert_manifest *m = &g->manifest;
-    g->by_key = malloc((size_t)(m->n + 1) * sizeof *g->by_key);
-    g->by_row = malloc((size_t)(m->n + 1) * sizeof *g->by_row);
+    g->by_key = mert_array(m->n + 1, sizeof *g->by_key);
+    g->by_row = mert_array(m->n + 1, sizeof *g->by_row);
     if (!g->by_key || !g->by_row) {
         free(g->by_key);
         g->by_key = NULL;

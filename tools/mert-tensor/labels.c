@@ -4,6 +4,7 @@
  * them. */
 #include "tools/mert-tensor/commands.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "formats/labels/export.h"
 #include "libcommon/program/log.h"
@@ -294,8 +295,8 @@ int tensor_from_labels_run(int argc, char **argv)
         for (int k = 0; k < r.K; k++)
             say_unverified(&r.all[k]);
         describe(&r);
-        r.column = malloc(FRAMES * sizeof *r.column);
-        r.block = malloc((size_t)FRAMES * mts_record_step(&r.record));
+        r.column = mert_array(FRAMES, sizeof *r.column);
+        r.block = mert_array(FRAMES, mts_record_step(&r.record));
         if (r.column && r.block)
             put_all(&r);
         else
@@ -354,9 +355,9 @@ typedef struct label_list {
 
 static int gather(label_list *x, int n, char **patterns)
 {
-    x->sets = calloc((size_t)n, sizeof *x->sets);
-    x->K = calloc((size_t)n, sizeof *x->K);
-    x->all = calloc((size_t)n * MTS_CODEBOOKS_MAX, sizeof *x->all);
+    x->sets = mert_array_zeroed(n, sizeof *x->sets);
+    x->K = mert_array_zeroed(n, sizeof *x->K);
+    x->all = mert_array_zeroed(n, MTS_CODEBOOKS_MAX * sizeof *x->all);
     if (!x->sets || !x->K || !x->all)
         return mert_fail(&tensor_error, "out of memory");
     for (; x->n < n; x->n++) {

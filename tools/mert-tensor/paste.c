@@ -1,6 +1,7 @@
 /* paste: codes of several teachers side by side. */
 #include "tools/mert-tensor/commands.h"
 
+#include "formats/array.h"
 #include "libcommon/program/report.h"
 #include "libcommon/tensor/paste.h"
 
@@ -72,7 +73,7 @@ int tensor_paste_run(int argc, char **argv)
     int event, rc = 0;
     check_operands(argc, argv);
     tensor_refuse_terminal();
-    mert_inputs *in = calloc((size_t)argc, sizeof *in);
+    mert_inputs *in = mert_array_zeroed(argc, sizeof *in);
     for (int i = 0; in && i < argc; i++)
         mert_inputs_open(&in[i], &argv[i], 1);
     mert_paste *p = in ? mert_paste_new(in, argc, tolerance, mert_inputs_report) : NULL;

@@ -2,6 +2,7 @@
  * training is paid for: how its classes are used, and what they tell of reference labels. */
 #include "tools/mert-tensor/commands.h"
 
+#include "formats/array.h"
 #include "libcommon/program/report.h"
 #include "libcommon/tensor/joint.h"
 #include "libcommon/tensor/paste.h"
@@ -171,7 +172,7 @@ static int joint_begin(const mert_paste *p)
         return 0;
     codebooks = own;
     references = theirs;
-    if (!(joint = calloc((size_t)(own * theirs), sizeof *joint)))
+    if (!(joint = mert_array_zeroed(mert_array_count(own, theirs), sizeof *joint)))
         return mert_fail(&tensor_error, "out of memory");
     for (int i = 0; i < own * theirs; i++)
         if (!(joint[i] = mert_joint_new(r->classes[i / theirs], r->classes[own + i % theirs], &budget))) {

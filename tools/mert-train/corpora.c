@@ -1,5 +1,6 @@
 #include "tools/mert-train/corpora.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/report.h"
@@ -30,7 +31,7 @@ static const char *valid_name(const char *name)
 
 static void add(mert_strings *list, const char *item)
 {
-    const char **grown = realloc(list->items, (size_t)(list->n + 1) * sizeof *grown);
+    const char **grown = mert_array_resize(list->items, list->n + 1, sizeof *grown);
     if (!grown || !item)
         mert_no_memory();
     list->items = grown;

@@ -1,5 +1,6 @@
 #include "tools/mert-train/processes.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
@@ -95,7 +96,7 @@ int processes_agree(mert_exchange *x, int bad, void *told, size_t size, mert_err
     int first = -1;
     if (x->ranks == 1)
         return bad;
-    if (!(all = malloc((size_t)x->ranks * sizeof *all)))
+    if (!(all = mert_array(x->ranks, sizeof *all)))
         return mert_fail(e, "out of memory");
     if (bad)
         memcpy(mine.text, e->text, sizeof mine.text);

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "libcommon/audio/container/ogg.h"
 
+#include "formats/array.h"
 #include "libcommon/audio/container/span.h"
 
 #include <errno.h>
@@ -327,7 +328,7 @@ static int begin_link(walk *w, mert_error *e)
 {
     mert_ogg *o = w->ogg;
     if (!(o->n & (o->n - 1))) { /* 0, 1, 2, 4, ... */
-        mert_ogg_link *more = realloc(o->links, (size_t)(o->n ? 2 * o->n : 1) * sizeof *more);
+        mert_ogg_link *more = mert_array_resize(o->links, o->n ? 2 * o->n : 1, sizeof *more);
         if (!more)
             return mert_fail(e, "out of memory");
         o->links = more;
@@ -350,7 +351,7 @@ static int stream_of(walk *w, const unsigned char *page, mert_error *e)
         i++;
     if (i < link->n || i == STREAMS_MAX)
         return i;
-    if (!(more = realloc(link->streams, (size_t)(i + 1) * sizeof *more)))
+    if (!(more = mert_array_resize(link->streams, i + 1, sizeof *more)))
         return mert_fail(e, "out of memory");
     link->streams = more;
     more[i] = (mert_ogg_stream){.serial = serial, .total = -1};

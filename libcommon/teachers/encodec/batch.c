@@ -1,5 +1,6 @@
 #include "libcommon/teachers/encodec/batch.h"
 
+#include "formats/array.h"
 #include "libcommon/teachers/encodec/seanet_lstm.h"
 
 #include <stdlib.h>
@@ -48,9 +49,9 @@ mert_encodec_batch *mert_encodec_batch_new(const mert_encodec *m, int decode, in
     at = mert_seanet_lstm_stage(b->net);
     b->first = mert_seanet_part_new(b->net, 0, at);
     b->last = mert_seanet_part_new(b->net, at < b->net->n ? at + 1 : at, b->net->n);
-    b->slots = calloc((size_t)items, sizeof *b->slots);
-    b->lane = malloc((size_t)items * sizeof *b->lane);
-    b->stretch = malloc((size_t)items * sizeof *b->stretch);
+    b->slots = mert_array_zeroed(items, sizeof *b->slots);
+    b->lane = mert_array(items, sizeof *b->lane);
+    b->stretch = mert_array(items, sizeof *b->stretch);
     if (!b->first || !b->last || !b->slots || !b->lane || !b->stretch)
         goto fail;
     b->width = mert_seanet_part_out(b->first);
@@ -94,7 +95,7 @@ void mert_encodec_batch_free(mert_encodec_batch *b)
 int mert_encodec_batch_begin(mert_encodec_batch *b, mert_error *e)
 {
     slot *s = &b->slots[b->n];
-    if (!s->state && !(s->state = malloc((size_t)(b->state + 1) * sizeof(float))))
+    if (!s->state && !(s->state = mert_array(b->state + 1, sizeof(float))))
         return mert_fail(e, "out of memory");
     memset(s->state, 0, (size_t)b->state * sizeof(float));
     s->in.before = s->in.n = s->in.gone = 0;
@@ -111,7 +112,7 @@ static int queue_room(queue *q, int64_t n, int64_t width, mert_error *e)
     float *more;
     if (need <= q->room)
         return 0;
-    more = realloc(q->x, (size_t)(room * width) * sizeof *more);
+    more = mert_array_resize(q->x, mert_array_count(room, width), sizeof *more);
     if (!more)
         return mert_fail(e, "out of memory");
     q->x = more;
@@ -189,7 +190,7 @@ static int prepare(mert_encodec_batch *b, mert_error *e)
         if (s->n_out > s->out_room) {
             free(s->out);
             s->out_room = 0;
-            s->out = malloc((size_t)(s->n_out * mert_seanet_out(b->net)) * sizeof *s->out);
+            s->out = mert_array(mert_array_count(s->n_out, mert_seanet_out(b->net)), sizeof *s->out);
             if (!s->out)
                 return mert_fail(e, "out of memory");
             s->out_room = s->n_out;

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/encodec/codec.h"
 
+#include "formats/array.h"
 #include "libcommon/dsp/pcm.h"
 #include "libcommon/teachers/encodec/batch.h"
 #include "libcommon/teachers/rvq/projected.h"
@@ -56,7 +57,7 @@ static int floats_for(mert_codec *c, int64_t n, mert_error *e)
         return 0;
     free(c->values);
     c->room = 0;
-    c->values = malloc((size_t)n * sizeof *c->values);
+    c->values = mert_array(n, sizeof *c->values);
     if (!c->values)
         return mert_fail(e, "out of memory");
     c->room = n;
@@ -69,7 +70,7 @@ static int codes_for(mert_codec *c, int64_t n, mert_error *e)
         return 0;
     free(c->codes);
     c->codes_room = 0;
-    c->codes = malloc((size_t)n * sizeof *c->codes);
+    c->codes = mert_array(n, sizeof *c->codes);
     if (!c->codes)
         return mert_fail(e, "out of memory");
     c->codes_room = n;

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/encodec/internal.h"
 
+#include "formats/array.h"
 #include "formats/stream/mts.h"
 
 #include <inttypes.h>
@@ -55,7 +56,7 @@ static int upsampler(mert_encodec_loader *l, const char *net, int layer, int64_t
         return mert_fail(l->e, "layer %s %d: kernel %" PRId64 " is not twice a stride", net, layer, shape[2]);
     *c = (mert_seanet_conv){.in = in, .out = out, .stride = 1, .up = r, .left = 1, .zero_past = 1};
     ordered = mert_encodec_room(l, 1, r * out * 2 * in);
-    biases = malloc((size_t)(r * out) * sizeof *biases);
+    biases = mert_array(mert_array_count(r, out), sizeof *biases);
     for (int64_t j = 0; ordered && biases && j < r; j++)
         for (int64_t o = 0; o < out; o++) {
             float *row = ordered + (j * out + o) * 2 * in;
@@ -141,7 +142,7 @@ static int add_lstm(mert_encodec_loader *l, mert_seanet *s, const char *net, int
             if (!v[i])
                 return -1;
         }
-        bias = malloc((size_t)(4 * width) * sizeof *bias);
+        bias = mert_array(width, 4 * sizeof *bias);
         for (int64_t i = 0; bias && i < 4 * width; i++)
             bias[i] = v[2][i] + v[3][i];
         g->input[g->layers] = bias ? mert_rows_new(v[0], width, 4 * width, width, bias) : NULL;

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/encodec/seanet_lstm.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/codes.h"
 
@@ -33,7 +34,6 @@ struct mert_seanet_lstm {
 mert_seanet_lstm *mert_seanet_lstm_new(const mert_seanet_stage *g, int64_t items)
 {
     mert_seanet_lstm *l = aligned_alloc(64, sizeof *l);
-    size_t W = (size_t)g->width;
     if (!l)
         return NULL;
     memset(l, 0, sizeof *l);
@@ -41,9 +41,9 @@ mert_seanet_lstm *mert_seanet_lstm_new(const mert_seanet_stage *g, int64_t items
     l->items = items;
     l->room = BLOCK_ROWS > 8 * items ? BLOCK_ROWS : 8 * items;
     for (int i = 0; i < 2; i++)
-        l->rows[i] = malloc((size_t)l->room * W * sizeof(float));
-    l->before = malloc((size_t)items * W * sizeof(float));
-    l->gates = malloc((size_t)l->room * 4 * W * sizeof(float));
+        l->rows[i] = mert_array(mert_array_count(l->room, g->width), sizeof(float));
+    l->before = mert_array(mert_array_count(items, g->width), sizeof(float));
+    l->gates = mert_array(mert_array_count(l->room, g->width), 4 * sizeof(float));
     if (l->rows[0] && l->rows[1] && l->before && l->gates)
         return l;
     mert_seanet_lstm_free(l);

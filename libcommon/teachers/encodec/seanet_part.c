@@ -1,5 +1,6 @@
 #include "libcommon/teachers/encodec/seanet.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/codes.h"
 
@@ -148,7 +149,7 @@ static int flows(mert_seanet_part *p)
     flow *more;
     if (workers <= p->workers)
         return 0;
-    more = realloc(p->flow, (size_t)workers * sizeof *more);
+    more = mert_array_resize(p->flow, workers, sizeof *more);
     if (!more)
         return -1;
     p->flow = more;

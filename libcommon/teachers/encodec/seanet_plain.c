@@ -1,5 +1,7 @@
 #include "libcommon/teachers/encodec/seanet.h"
 
+#include "formats/array.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +12,9 @@ static float *conv_plain(const mert_seanet_conv *c, const float *x, int64_t rows
 {
     int64_t W = c->in, right = (c->stride - rows % c->stride) % c->stride, most = c->left > right ? c->left : right;
     int64_t zeros = rows <= most ? most - rows + 1 : 0, extended = rows + zeros, steps = (rows + right) / c->stride;
-    float *long_x = calloc((size_t)(extended * W), sizeof(float));
-    float *padded = calloc((size_t)((c->left + extended + right) * W), sizeof(float));
-    float *y = malloc((size_t)(steps * c->product->n + 1) * sizeof(float));
+    float *long_x = mert_array_zeroed(mert_array_count(extended, W), sizeof(float));
+    float *padded = mert_array_zeroed(mert_array_count(c->left + extended + right, W), sizeof(float));
+    float *y = mert_array(mert_array_count(steps, c->product->n), sizeof(float));
     memcpy(long_x, x, (size_t)(rows * W) * sizeof(float));
     for (int64_t p = -c->left; p < extended + right; p++) {
         int64_t from = p < 0 ? -p : p >= extended ? 2 * (extended - 1) - p : p;
@@ -28,7 +30,7 @@ static float *conv_plain(const mert_seanet_conv *c, const float *x, int64_t rows
 
 static float *elu_plain(const float *x, int64_t n)
 {
-    float *y = malloc((size_t)n * sizeof *y + 1);
+    float *y = mert_array(n, sizeof *y);
     for (int64_t i = 0; i < n; i++)
         y[i] = x[i] > 0 ? x[i] : (float)expm1(x[i]);
     return y;
@@ -42,9 +44,9 @@ static double sigmoid(double x)
 /* One layer of an LSTM: y [rows, W]. */
 static float *lstm_plain(const mert_rows *input, const mert_rows *recurrent, const float *x, int64_t rows, int64_t W)
 {
-    float *y = malloc((size_t)(rows * W) * sizeof *y), *gates = malloc((size_t)(4 * W) * sizeof *gates);
-    float *h = calloc((size_t)W, sizeof *h);
-    double *c = calloc((size_t)W, sizeof *c);
+    float *y = mert_array(mert_array_count(rows, W), sizeof *y), *gates = mert_array(W, 4 * sizeof *gates);
+    float *h = mert_array_zeroed(W, sizeof *h);
+    double *c = mert_array_zeroed(W, sizeof *c);
     for (int64_t t = 0; t < rows; t++) {
         mert_rows_plain(input, x + t * W, W, 1, gates, 4 * W, 0);
         mert_rows_plain(recurrent, h, W, 1, gates, 4 * W, MERT_ROWS_ADD);
@@ -84,7 +86,7 @@ static float *stage_plain(const mert_seanet_stage *g, const float *x, int64_t *r
         free(b);
         return y;
     }
-    y = malloc((size_t)(n * g->width) * sizeof *y);
+    y = mert_array(mert_array_count(n, g->width), sizeof *y);
     memcpy(y, x, (size_t)(n * g->width) * sizeof *y);
     for (int l = 0; l < g->layers; l++) {
         a = lstm_plain(g->input[l], g->recurrent[l], y, n, g->width);
@@ -98,7 +100,7 @@ static float *stage_plain(const mert_seanet_stage *g, const float *x, int64_t *r
 
 float *mert_seanet_plain(const mert_seanet *s, const float *x, int64_t rows, int64_t *out_rows)
 {
-    float *now = malloc((size_t)(rows * mert_seanet_in(s)) * sizeof *now), *next;
+    float *now = mert_array(mert_array_count(rows, mert_seanet_in(s)), sizeof *now), *next;
     memcpy(now, x, (size_t)(rows * mert_seanet_in(s)) * sizeof *now);
     for (int i = 0; i < s->n; i++) {
         next = stage_plain(&s->stages[i], now, &rows);

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/encodec/internal.h"
 
+#include "formats/array.h"
 #include "libcommon/teachers/codes.h"
 
 #include <inttypes.h>
@@ -78,7 +79,7 @@ const float *mert_encodec_values(mert_encodec_loader *l, const char *name, const
     }
     v = own_bytes(t);
     if (!v) {
-        float *copy = l->read[l->n_named] = malloc((size_t)t->elements * sizeof *v);
+        float *copy = l->read[l->n_named] = mert_array(t->elements, sizeof *v);
         if (!copy)
             mert_fail(l->e, "out of memory");
         if (!copy || mert_tensor_read(t, copy, l->e)) {
@@ -100,7 +101,7 @@ float *mert_encodec_room(mert_encodec_loader *l, int which, int64_t n)
 {
     if (n > l->room_floats[which]) {
         free(l->room[which]);
-        l->room[which] = malloc((size_t)n * sizeof **l->room);
+        l->room[which] = mert_array(n, sizeof **l->room);
         l->room_floats[which] = l->room[which] ? n : 0;
     }
     if (!l->room[which])

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/kmeans/kmeans.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/features.h"
@@ -251,7 +252,7 @@ static int seed(training *t, mert_error *e)
     if (m >= t->n)
         pot = mert_kmeans_seed(t->o, t->x, t->n, t->d, t->centroids);
     else {
-        some = malloc((size_t)(m * t->d) * sizeof *some);
+        some = mert_array(mert_array_count(m, t->d), sizeof *some);
         if (!some)
             return mert_fail(e, "out of memory");
         for (int64_t i = 0; i < m; i++)
@@ -269,15 +270,15 @@ static int seed(training *t, mert_error *e)
 
 static int allocate(training *t, mert_error *e)
 {
-    size_t all = (size_t)(t->k * t->d);
+    int64_t all = mert_array_count(t->k, t->d);
     memset(t->centroids, 0, all * sizeof(float));
-    t->centre = calloc(all, sizeof(double));
-    t->weight = calloc((size_t)t->k, sizeof(double));
-    t->points = malloc((size_t)(t->batch * t->d) * sizeof(float));
-    t->label = malloc((size_t)t->batch * sizeof(int32_t));
-    t->distance2 = malloc((size_t)t->batch * sizeof(double));
+    t->centre = mert_array_zeroed(all, sizeof(double));
+    t->weight = mert_array_zeroed(t->k, sizeof(double));
+    t->points = mert_array(mert_array_count(t->batch, t->d), sizeof(float));
+    t->label = mert_array(t->batch, sizeof(int32_t));
+    t->distance2 = mert_array(t->batch, sizeof(double));
     t->nearest = mert_nearest_new(t->centroids, t->k, t->d);
-    t->start = malloc(all * sizeof *t->start);
+    t->start = mert_array(all, sizeof *t->start);
     if (!t->centre || !t->weight || !t->start || !t->points || !t->label || !t->distance2 || !t->nearest)
         return mert_fail(e, "out of memory");
     return mert_kmeans_pass_new(&t->pass, t->k, t->d, e);

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/kmeans/nearest.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/nn/cpu/rows.h"
 #include "libcommon/teachers/codes.h"
@@ -52,17 +53,17 @@ static void centre(mert_nearest *n, const float *codewords, float *bias)
 mert_nearest *mert_nearest_new(const float *codewords, int64_t k, int64_t d)
 {
     mert_nearest *n = calloc(1, sizeof *n);
-    size_t all = (size_t)k * (size_t)d;
-    float *bias = malloc((size_t)k * sizeof *bias);
+    int64_t all = mert_array_count(k, d);
+    float *bias = mert_array(k, sizeof *bias);
     if (n && bias) {
         n->k = k;
         n->d = d;
         /* Scores and shifted rows of a piece stay in the second-level cache where they can. */
         n->tile = k + d <= 2048 ? MERT_NEAREST_TILE_MAX : k + d <= 8192 ? 24 : 12;
-        n->codewords = malloc(all * sizeof(float));
-        n->shifted = malloc(all * sizeof(float));
-        n->centre = malloc((size_t)d * sizeof(float));
-        n->sum = malloc((size_t)d * sizeof *n->sum);
+        n->codewords = mert_array(all, sizeof(float));
+        n->shifted = mert_array(all, sizeof(float));
+        n->centre = mert_array(d, sizeof(float));
+        n->sum = mert_array(d, sizeof *n->sum);
         if (n->codewords && n->shifted && n->centre && n->sum) {
             centre(n, codewords, bias);
             n->product = mert_rows_new(n->shifted, d, k, d, bias);
@@ -188,7 +189,7 @@ int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t 
     if (workers > n->workers) {
         free(n->scratch);
         n->workers = 0;
-        n->scratch = malloc((size_t)workers * (size_t)mert_nearest_scratch(n) * sizeof(float));
+        n->scratch = mert_array(mert_array_count(workers, mert_nearest_scratch(n)), sizeof(float));
         if (!n->scratch)
             return -2;
         n->workers = workers;

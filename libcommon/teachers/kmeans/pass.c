@@ -1,5 +1,7 @@
 #include "libcommon/teachers/kmeans/pass.h"
 
+#include "formats/array.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +14,8 @@ int mert_kmeans_pass_new(mert_kmeans_pass *p, int64_t k, int64_t d, mert_error *
     p->d = d;
     most = most < 1 ? 1 : most > 256 ? 256 : most;
     p->far_max = most < k ? most : k;
-    p->far = malloc((size_t)p->far_max * sizeof *p->far);
-    p->far_points = malloc((size_t)(p->far_max * d) * sizeof *p->far_points);
+    p->far = mert_array(p->far_max, sizeof *p->far);
+    p->far_points = mert_array(mert_array_count(p->far_max, d), sizeof *p->far_points);
     if (p->far && p->far_points && !mert_kmeans_sums_new(&p->sums, k, d, e))
         return 0;
     mert_kmeans_pass_free(p);

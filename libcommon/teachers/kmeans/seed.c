@@ -1,5 +1,6 @@
 #include "libcommon/teachers/kmeans/kmeans.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/rows.h"
@@ -155,20 +156,20 @@ static void next_centre(seeding *s, int64_t at, uint64_t seed, int64_t *point)
 
 static int allocate(seeding *s)
 {
-    size_t columns = (size_t)(s->starts * s->trials), d = (size_t)s->d, starts = (size_t)s->starts, n = (size_t)s->n;
-    s->x2 = malloc(n * sizeof(float));
-    s->closest = malloc(n * starts * sizeof(float));
-    s->pot = malloc((size_t)s->tiles * starts * sizeof(double));
-    s->trial_pot = malloc((size_t)s->tiles * columns * sizeof(float));
-    s->candidate_rows = calloc(columns * d, sizeof(float));
-    s->chosen_rows = calloc(starts * d, sizeof(float));
-    s->candidate2 = malloc(columns * sizeof(float));
-    s->chosen2 = malloc(starts * sizeof(float));
-    s->candidate = malloc(columns * sizeof(int64_t));
-    s->centre = malloc(starts * (size_t)s->k * sizeof(int64_t));
-    s->scratch = malloc((size_t)mert_pool_threads() * (TILE + 1) * columns * sizeof(float));
+    int64_t columns = mert_array_count(s->starts, s->trials);
+    s->x2 = mert_array(s->n, sizeof(float));
+    s->closest = mert_array(mert_array_count(s->n, s->starts), sizeof(float));
+    s->pot = mert_array(mert_array_count(s->tiles, s->starts), sizeof(double));
+    s->trial_pot = mert_array(mert_array_count(s->tiles, columns), sizeof(float));
+    s->candidate_rows = mert_array_zeroed(mert_array_count(columns, s->d), sizeof(float));
+    s->chosen_rows = mert_array_zeroed(mert_array_count(s->starts, s->d), sizeof(float));
+    s->candidate2 = mert_array(columns, sizeof(float));
+    s->chosen2 = mert_array(s->starts, sizeof(float));
+    s->candidate = mert_array(columns, sizeof(int64_t));
+    s->centre = mert_array(mert_array_count(s->starts, s->k), sizeof(int64_t));
+    s->scratch = mert_array(mert_array_count(mert_pool_threads(), columns), (TILE + 1) * sizeof(float));
     if (s->candidate_rows && s->chosen_rows) {
-        s->candidates = mert_rows_new(s->candidate_rows, s->d, (int64_t)columns, s->d, NULL);
+        s->candidates = mert_rows_new(s->candidate_rows, s->d, columns, s->d, NULL);
         s->chosen = mert_rows_new(s->chosen_rows, s->d, s->starts, s->d, NULL);
     }
     return s->x2 && s->closest && s->pot && s->trial_pot && s->candidate2 && s->chosen2 && s->candidate && s->centre &&
@@ -196,8 +197,8 @@ static void release(seeding *s)
 /* x minus its mean: distances from products lose less to cancellation. Returns the copy. */
 static float *about_mean(const float *x, int64_t n, int64_t d)
 {
-    float *z = malloc((size_t)(n * d) * sizeof *z);
-    double *mean = calloc((size_t)d, sizeof *mean);
+    float *z = mert_array(mert_array_count(n, d), sizeof *z);
+    double *mean = mert_array_zeroed(d, sizeof *mean);
     if (z && mean) {
         for (int64_t r = 0; r < n; r++)
             for (int64_t i = 0; i < d; i++)
@@ -219,7 +220,7 @@ double mert_kmeans_seed(const mert_kmeans_options *o, const float *x, int64_t n,
                  .trials = 2 + (int64_t)log((double)o->k),
                  .tiles = (n + TILE - 1) / TILE};
     float *z = about_mean(x, n, d);
-    int64_t *point = malloc((size_t)s.starts * sizeof *point), best = 0;
+    int64_t *point = mert_array(s.starts, sizeof *point), best = 0;
     double least = INFINITY;
     mert_random key = mert_random_key(o->seed, MERT_FOR_KMEANS_SEED, 0, 1, 0);
     s.x = z;

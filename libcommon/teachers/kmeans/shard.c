@@ -1,5 +1,7 @@
 #include "libcommon/teachers/kmeans/shard.h"
 
+#include "formats/array.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -33,7 +35,7 @@ static int add_rows(mert_kmeans_shard *s, const mert_kmeans_rows *r, mert_error 
 {
     if (s->n_rows == s->room) {
         int64_t room = s->room ? 2 * s->room : 64;
-        mert_kmeans_rows *more = room <= ROWS_MAX ? realloc(s->rows, (size_t)room * sizeof *more) : NULL;
+        mert_kmeans_rows *more = room <= ROWS_MAX ? mert_array_resize(s->rows, room, sizeof *more) : NULL;
         if (!more)
             return mert_fail(e, "out of memory: too many separate rows");
         s->rows = more;
@@ -136,8 +138,8 @@ int mert_kmeans_shard_write(mert_kmeans_shard *s, const char *path, mert_error *
     mert_tensor_out t[TENSORS];
     char names[MERT_SUM_PLANES][NAME];
     mert_kmeans_pass *p = &s->pass;
-    double *distance2 = malloc((size_t)(p->far_n + 1) * sizeof *distance2);
-    float *points = malloc((size_t)(p->far_n * p->d + 1) * sizeof *points);
+    double *distance2 = mert_array(p->far_n, sizeof *distance2);
+    float *points = mert_array(mert_array_count(p->far_n, p->d), sizeof *points);
     size_t n = 0;
     int bad = -1;
     if (!distance2 || !points) {
@@ -229,7 +231,7 @@ static int read_far(mert_kmeans_pass *p, const mert_checkpoint *c, mert_error *e
     x = tensor(c, "far.points", MERT_E_F32, d->shape[0], p->d, 1, &bad, e);
     if (!x)
         return -1;
-    if (!(row = malloc((size_t)p->d * sizeof *row)))
+    if (!(row = mert_array(p->d, sizeof *row)))
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < d->shape[0] && !bad; i++) {
         double distance2;

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/kmeans/sums.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/codes.h"
 
@@ -14,7 +15,7 @@ int mert_kmeans_sums_new(mert_kmeans_sums *s, int64_t k, int64_t d, mert_error *
     memset(s, 0, sizeof *s);
     s->k = k;
     s->d = d;
-    s->count = calloc((size_t)k, sizeof *s->count);
+    s->count = mert_array_zeroed(k, sizeof *s->count);
     return s->count ? 0 : mert_fail(e, "out of memory");
 }
 
@@ -43,7 +44,7 @@ int mert_kmeans_sums_reach(mert_kmeans_sums *s, int lo, int hi, mert_error *e)
         hi = hi > s->hi ? hi : s->hi;
     }
     for (int p = lo; p < hi; p++)
-        if (!s->plane[p] && !(s->plane[p] = calloc((size_t)(s->k * s->d), sizeof(int64_t))))
+        if (!s->plane[p] && !(s->plane[p] = mert_array_zeroed(mert_array_count(s->k, s->d), sizeof(int64_t))))
             return mert_fail(e, "out of memory");
     s->lo = lo;
     s->hi = hi;

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/rvq/projected.h"
 
+#include "formats/array.h"
 #include "libcommon/nn/cpu/rows.h"
 #include "libcommon/teachers/kmeans/nearest.h"
 #include "libcommon/teachers/rvq/projected_internal.h"
@@ -63,9 +64,9 @@ static int make_room(mert_projected *q, int64_t n, mert_error *e)
     free(q->u);
     free(q->label);
     q->room = 0;
-    q->rest = malloc((size_t)(n * q->S) * sizeof *q->rest);
-    q->u = malloc((size_t)(n * q->b->width) * sizeof *q->u);
-    q->label = malloc((size_t)n * sizeof *q->label);
+    q->rest = mert_array(mert_array_count(n, q->S), sizeof *q->rest);
+    q->u = mert_array(mert_array_count(n, q->b->width), sizeof *q->u);
+    q->label = mert_array(n, sizeof *q->label);
     if (!q->rest || !q->u || !q->label)
         return mert_fail(e, "out of memory");
     q->room = n;

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/rvq/projected.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/rows.h"
@@ -17,12 +18,13 @@ enum { DIRECTIONS_ROWS = 32768, ITERATIONS = 8, BLOCK = 256, COLUMNS = 64 };
 /* Room for codewords and projections, zero. */
 static int allocate(mert_codebook *b, int with_out, mert_error *e)
 {
-    size_t K = (size_t)b->count, D = (size_t)b->width, S = (size_t)(b->stack * b->features.width);
-    b->codewords = calloc(K * (size_t)b->classes * D, sizeof(float));
-    b->project = calloc(K * D * S, sizeof(float));
-    b->project_bias = calloc(K * D, sizeof(float));
-    b->out = with_out ? calloc(K * S * D, sizeof(float)) : NULL;
-    b->out_bias = with_out ? calloc(K * S, sizeof(float)) : NULL;
+    int64_t S = mert_array_count(b->stack, b->features.width);
+    int64_t KD = mert_array_count(b->count, b->width), KS = mert_array_count(b->count, S);
+    b->codewords = mert_array_zeroed(mert_array_count(KD, b->classes), sizeof(float));
+    b->project = mert_array_zeroed(mert_array_count(KD, S), sizeof(float));
+    b->project_bias = mert_array_zeroed(KD, sizeof(float));
+    b->out = with_out ? mert_array_zeroed(mert_array_count(KS, b->width), sizeof(float)) : NULL;
+    b->out_bias = with_out ? mert_array_zeroed(KS, sizeof(float)) : NULL;
     if (!b->codewords || !b->project || !b->project_bias || (with_out && (!b->out || !b->out_bias)))
         return mert_fail(e, "out of memory");
     return 0;
@@ -140,7 +142,7 @@ static void set_projection(training *t, const double *directions, const double *
 static int find_directions(training *t, mert_error *e)
 {
     mert_random key = mert_random_key(t->o->seed, MERT_FOR_RVQ, (uint64_t)t->at, 0, 5);
-    double *to = malloc((size_t)(t->S * t->D) * sizeof *to), *mean = calloc((size_t)t->S, sizeof *mean);
+    double *to = mert_array(mert_array_count(t->S, t->D), sizeof *to), *mean = mert_array_zeroed(t->S, sizeof *mean);
     turning w = {t, mean, t->n < DIRECTIONS_ROWS ? t->n : DIRECTIONS_ROWS, to};
     int bad = !to || !mean;
     for (int64_t r = 0; !bad && r < t->n; r++)
@@ -216,7 +218,7 @@ static void cholesky(double *a, int64_t m)
 static int solve_out(training *t, mert_error *e)
 {
     int64_t m = t->D + 1;
-    double *a = calloc((size_t)(m * m), sizeof *a), *y = malloc((size_t)m * sizeof *y), trace = 0;
+    double *a = mert_array_zeroed(mert_array_count(m, m), sizeof *a), *y = mert_array(m, sizeof *y), trace = 0;
     int bad = !a || !y;
     for (int64_t v = 0; !bad && v < t->V; v++)
         for (int64_t i = 0; i < m; i++)
@@ -293,8 +295,8 @@ int mert_projected_train(mert_codebook *b, const mert_rvq_options *o, float *x, 
     if (allocate(b, 1, e))
         return -1;
     result->power = power(x, n, t.S);
-    t.u = malloc((size_t)(n * t.D) * sizeof *t.u);
-    t.label = malloc((size_t)n * sizeof *t.label);
+    t.u = mert_array(mert_array_count(n, t.D), sizeof *t.u);
+    t.label = mert_array(n, sizeof *t.label);
     if (!t.u || !t.label)
         bad = mert_fail(e, "out of memory");
     bad = bad || mert_kmeans_sums_new(&t.sums, t.V, t.S, e);

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/rvq/rvq.h"
 
+#include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/kmeans/nearest.h"
 
@@ -14,8 +15,8 @@ static mert_rvq *empty(int64_t count, int64_t classes, int64_t width)
     q->count = count;
     q->classes = classes;
     q->width = width;
-    q->codewords = malloc((size_t)(count * classes * width) * sizeof(float));
-    q->nearest = calloc((size_t)count, sizeof *q->nearest);
+    q->codewords = mert_array(mert_array_count(mert_array_count(count, classes), width), sizeof(float));
+    q->nearest = mert_array_zeroed(count, sizeof *q->nearest);
     if (q->codewords && q->nearest)
         return q;
     mert_rvq_free(q);
@@ -73,7 +74,7 @@ static int prepare(mert_rvq *q, int64_t use)
         return 0;
     free(q->scratch);
     q->workers = 0;
-    q->scratch = malloc((size_t)workers * (size_t)scratch_of(q) * sizeof *q->scratch);
+    q->scratch = mert_array(mert_array_count(workers, scratch_of(q)), sizeof *q->scratch);
     if (!q->scratch)
         return -1;
     q->workers = workers;

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/rvq/rvq.h"
 
+#include "formats/array.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/kmeans/kmeans.h"
 #include "libcommon/teachers/kmeans/nearest.h"
@@ -148,13 +149,13 @@ static int close_codebook(training *t, mert_error *e)
 
 static int allocate(training *t, mert_error *e)
 {
-    size_t all = (size_t)(t->V * t->d);
+    int64_t all = mert_array_count(t->V, t->d);
     memset(t->codewords, 0, all * sizeof(float));
-    t->share = calloc((size_t)t->V, sizeof(double));
-    t->sum = calloc(all, sizeof(double));
-    t->points = malloc((size_t)(t->batch * t->d) * sizeof(float));
-    t->label = malloc((size_t)t->batch * sizeof(int32_t));
-    t->distance2 = malloc((size_t)t->batch * sizeof(double));
+    t->share = mert_array_zeroed(t->V, sizeof(double));
+    t->sum = mert_array_zeroed(all, sizeof(double));
+    t->points = mert_array(mert_array_count(t->batch, t->d), sizeof(float));
+    t->label = mert_array(t->batch, sizeof(int32_t));
+    t->distance2 = mert_array(t->batch, sizeof(double));
     t->nearest = mert_nearest_new(t->codewords, t->V, t->d);
     if (!t->share || !t->sum || !t->points || !t->label || !t->distance2 || !t->nearest)
         return mert_fail(e, "out of memory");
