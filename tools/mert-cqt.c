@@ -6,6 +6,7 @@
  * T samples give T' = floor(T / hop) + 1 frames. Without settings of their own users get MERT's transform, which is
  * defined at 24 kHz and refuses other rates; a setting given on the command line is meant for any rate that it fits.
  * */
+#include "libcommon/base/integer.h"
 #include "libcommon/dsp/cqt.h"
 #include "libcommon/dsp/pcm.h"
 #include "libcommon/program/filter.h"
@@ -102,7 +103,7 @@ static int put(void *to, const float *rows, int64_t n, mert_error *e)
     if (!chroma)
         return mert_sink_write(s->sink, rows, n, e);
     for (int64_t at = 0; at < n; at += BLOCK) {
-        int64_t some = n - at < BLOCK ? n - at : BLOCK;
+        int64_t some = mert_smaller(n - at, BLOCK);
         mert_cqt_chroma(rows + at * bins, some, bins, chroma, s->classes);
         if (mert_sink_write(s->sink, s->classes, some, e))
             return -1;

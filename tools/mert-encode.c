@@ -16,6 +16,7 @@
 #include "formats/memory.h"
 #include "libcommon/base/fraction.h"
 #include "libcommon/base/half.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/dsp/pcm.h"
 #include "libcommon/models/inference/async.h"
 #include "libcommon/models/inference/layers.h"
@@ -106,7 +107,7 @@ static int write_rows(void *self, const float *rows, int64_t n, mert_error *e)
     if (dtype == 0)
         return mert_sink_write(s->sink, rows, n, e);
     for (int64_t t = 0; t < n; t += BLOCK) {
-        int64_t block = n - t < BLOCK ? n - t : BLOCK;
+        int64_t block = mert_smaller(n - t, BLOCK);
         for (int64_t i = 0; i < block * width; i++)
             half[i] = dtype == 1 ? mert_to_f16(rows[t * width + i]) : mert_to_bf16(rows[t * width + i]);
         if (mert_sink_write(s->sink, half, block, e))
@@ -228,7 +229,7 @@ static int make_room(state *s, int64_t n, mert_error *e)
     float *p;
     if (n <= room)
         return 0;
-    room = n > 2 * room ? n : 2 * room;
+    room = mert_larger(n, 2 * room);
     if (!(p = mert_array_resize(s->clips[s->turn].pcm, room, sizeof *p)))
         return mert_fail(e, "out of memory for a clip of %lld samples", (long long)n);
     s->clips[s->turn].pcm = p;

@@ -7,6 +7,7 @@
  * takes such files and writes (x - mean) / deviation. Without input and with --merge the program only merges;
  * standard input counts as input if it is a pipe, a socket or a file that holds something. */
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/dsp/feature_stats.h"
 #include "libcommon/dsp/mel.h"
 #include "libcommon/dsp/pcm.h"
@@ -129,7 +130,7 @@ static int put(void *to, const float *rows, int64_t n, mert_error *e)
     if (!s->normalizing)
         return mert_sink_write(s->sink, rows, n, e);
     for (int64_t at = 0; at < n; at += BLOCK) {
-        int64_t some = n - at < BLOCK ? n - at : BLOCK;
+        int64_t some = mert_smaller(n - at, BLOCK);
         for (int64_t t = 0; t < some; t++)
             for (int i = 0; i < width; i++)
                 s->rows[t * width + i] = (rows[(at + t) * width + i] - s->mean[i]) * s->scale[i];

@@ -3,6 +3,7 @@
  *
  *     mert-decode song.mp3 | mert-cqt | mert-tensor stat
  *     mert-tensor from-npy --kind mel --rate 24000 --frame-rate 75/1 a.npy | mert-tensor cmp --atol 1e-5 - b.mts */
+#include "libcommon/base/integer.h"
 #include "tools/mert-tensor/commands.h"
 #include "tools/mert-tensor/gather.h"
 
@@ -67,7 +68,7 @@ int tensor_each_block(int64_t first, int (*use)(const mts_record *r, const doubl
     const int64_t width = mts_record_width(r), n = mts_reader_frames(tensor_in.reader) * width;
     const int64_t block = width < MERT_VALUES_BLOCK ? MERT_VALUES_BLOCK / width * width : MERT_VALUES_BLOCK;
     for (int64_t at = 0, now; at < n; at += now) {
-        now = n - at < block ? n - at : block;
+        now = mert_smaller(n - at, block);
         mert_values_read(r->dtype, data + (size_t)at * mts_dtype_size(r->dtype), now, values);
         if (use(r, values, now, first + at))
             return -1;

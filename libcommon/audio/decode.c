@@ -2,6 +2,7 @@
 
 #include "libcommon/audio/input.h"
 #include "libcommon/audio/resample.h"
+#include "libcommon/base/integer.h"
 
 #include <libavutil/mathematics.h>
 #include <libswresample/swresample.h>
@@ -111,7 +112,7 @@ static int64_t finite(const float *x, int64_t n)
 {
     int64_t good = 0;
     while (good < n) {
-        int64_t some = n - good < 64 ? n - good : 64;
+        int64_t some = mert_smaller(n - good, 64);
         int odd = 0;
         for (int64_t i = 0; i < some; i++)
             odd |= !isfinite(x[good + i]);
@@ -204,10 +205,10 @@ void mert_audio_decode(mert_audio *a, mert_audio_piece *to)
 /* Of samples `at` and on keeps what lies in the segment. */
 static void keep_segment(mert_audio *a, mert_samples *s)
 {
-    int64_t n = s->n, before = a->first - a->at < n ? a->first - a->at : n;
+    int64_t n = s->n, before = mert_smaller(a->first - a->at, n);
     if (before < 0)
         before = 0;
-    s->n = (a->end - a->at < n ? a->end - a->at : n) - before;
+    s->n = mert_smaller(a->end - a->at, n) - before;
     if (s->n < 0)
         s->n = 0;
     if (before && s->n)

@@ -1,6 +1,7 @@
 #include "libcommon/audio/resample.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 
 #include <libavutil/channel_layout.h>
 #include <libavutil/mathematics.h>
@@ -143,7 +144,7 @@ int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samp
     remember(r, in, n);
     r->in += n;
     for (int64_t at = 0; at < n; at += PIECE)
-        if (convert(r, in + at, (int)(n - at < PIECE ? n - at : PIECE), out, e))
+        if (convert(r, in + at, (int)mert_smaller(n - at, PIECE), out, e))
             return -1;
     return 0;
 }

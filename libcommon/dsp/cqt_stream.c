@@ -1,6 +1,7 @@
 #include "libcommon/dsp/cqt_plan.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 
 #include <math.h>
@@ -140,11 +141,11 @@ static void keep_spectrum(const cqt_level *v, const cqt_vector *vector, const fl
     for (int i = 0, some; i < v->count; i += some, j = j + some == v->n ? 0 : j + some) {
         int left = v->count - i;
         if (j <= v->n / 2) {
-            some = v->n / 2 + 1 - j < left ? v->n / 2 + 1 - j : left;
+            some = mert_smaller(v->n / 2 + 1 - j, left);
             memcpy(even + 2 * i, x + 2 * j, (size_t)some * 2 * sizeof *even);
             continue;
         }
-        some = v->n - j < left ? v->n - j : left;
+        some = mert_smaller(v->n - j, left);
         for (int k = 0; k < some; k++) {
             even[2 * (i + k)] = x[2 * (v->n - j - k)];
             even[2 * (i + k) + 1] = -x[2 * (v->n - j - k) + 1];
@@ -339,7 +340,7 @@ static int transform_level(mert_cqt *q, int level)
     int64_t blocks = (s->first + s->have - v->n - s->origin) / step + 1 - s->next;
     if (s->first + s->have - v->n < s->origin)
         blocks = 0;
-    blocks = blocks > s->end - s->next ? s->end - s->next : blocks;
+    blocks = mert_smaller(blocks, s->end - s->next);
     s->ready = (int)(blocks < 0 ? 0 : blocks > s->ready_room ? s->ready_room : blocks);
     if (!s->ready)
         return 0;
@@ -421,7 +422,7 @@ int mert_cqt_push(mert_cqt *q, const float *pcm, int64_t n, mert_cqt_emit emit, 
 {
     level_state *s = &q->level[0];
     while (n > 0) {
-        int64_t take = s->room - s->have < n ? s->room - s->have : n;
+        int64_t take = mert_smaller(s->room - s->have, n);
         memcpy(s->in + s->have, pcm, (size_t)take * sizeof *pcm);
         s->have += take;
         q->samples += take;

@@ -1,6 +1,7 @@
 #include "libcommon/dsp/frames.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 
 #include <math.h>
@@ -161,7 +162,7 @@ int mert_mel_push(mert_mel *m, const float *pcm, int64_t n, mert_mel_emit emit, 
             n -= skip;
             continue;
         }
-        take = m->room - m->have < n ? m->room - m->have : n;
+        take = mert_smaller(m->room - m->have, n);
         memcpy(m->in + m->have, pcm, (size_t)take * sizeof *pcm);
         m->have += take;
         m->samples += take;

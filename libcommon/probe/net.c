@@ -1,6 +1,7 @@
 #include "libcommon/probe/net.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/product.h"
 #include "libcommon/nn/cpu/vector.h"
@@ -245,7 +246,7 @@ static void epoch(mert_net *n, const mert_net_data *data, const mert_net_options
     for (int64_t at = 0, rows; at < n_train; at += rows) {
         mert_random drop = mert_random_key(o->seed, MERT_FOR_PROBE, o->place, (uint32_t)n->step, FOR_DROPOUT);
         mert_linear_data batch;
-        rows = n_train - at < o->batch ? n_train - at : o->batch;
+        rows = mert_smaller(n_train - at, o->batch);
         load(n, data, order + at, rows);
         forward(n, n->w, rows, o->dropout > 0 ? &drop : NULL, o->dropout);
         batch = loss_of(n, data, rows);
@@ -260,7 +261,7 @@ static double loss_on(mert_net *n, const mert_net_data *data, const int64_t *whi
     double sum = 0;
     for (int64_t at = 0, rows; at < count; at += rows) {
         mert_linear_data part;
-        rows = count - at < n->rows ? count - at : n->rows;
+        rows = mert_smaller(count - at, n->rows);
         load(n, data, which + at, rows);
         forward(n, n->w, rows, NULL, 0);
         part = loss_of(n, data, rows);
@@ -272,7 +273,7 @@ static double loss_on(mert_net *n, const mert_net_data *data, const int64_t *whi
 mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, const int64_t *train, int64_t n_train,
                          const int64_t *valid, int64_t n_valid, double *loss, mert_error *e)
 {
-    mert_net *n = net_new(data, o->hidden, o->batch > BLOCK ? o->batch : BLOCK);
+    mert_net *n = net_new(data, o->hidden, mert_larger(o->batch, BLOCK));
     int64_t *order = mert_array(n_train, sizeof *order);
     if (!n || !order) {
         mert_net_free(n);
@@ -305,7 +306,7 @@ int mert_net_scores(const mert_net *trained, const mert_net_data *data, const in
     if (!n)
         return mert_fail(e, "out of memory");
     for (int64_t at = 0, rows; at < count; at += rows) {
-        rows = count - at < BLOCK ? count - at : BLOCK;
+        rows = mert_smaller(count - at, BLOCK);
         load(n, data, which + at, rows);
         forward(n, trained->best, rows, NULL, 0);
         memcpy(scores + at * n->outputs, n->s, (size_t)(rows * n->outputs) * sizeof *scores);

@@ -1,6 +1,7 @@
 #include "libcommon/probe/probe.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/probe/folds.h"
 #include "libcommon/probe/net.h"
@@ -368,7 +369,7 @@ static int compute(run *r, mert_error *e)
 {
     mert_probe_result *to = r->r;
     int64_t seeds = to->seeds, n = r->g->n, per_line = seeds * n * (r->g->outputs + 1), rows;
-    r->block = ANSWERS_MAX / per_line < 1 ? 1 : ANSWERS_MAX / per_line < to->lines ? ANSWERS_MAX / per_line : to->lines;
+    r->block = ANSWERS_MAX / per_line < 1 ? 1 : mert_smaller(ANSWERS_MAX / per_line, to->lines);
     rows = mert_array_count(mert_array_count(r->block, seeds), n);
     to->value = mert_array(mert_array_count(mert_array_count(to->lines, to->scores), seeds), sizeof *to->value);
     r->answers = mert_array(mert_array_count(rows, r->g->outputs), sizeof *r->answers);

@@ -1,5 +1,7 @@
 #include "libcommon/program/write_behind.h"
 
+#include "libcommon/base/integer.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,7 +209,7 @@ int mert_write_behind_frames(mert_write_behind *w, const void *data, int64_t fra
         int64_t n;
         if (!s || w->error || (!w->filling && begin_frames(w, s, most)))
             return -1;
-        n = most - s->frames < frames ? most - s->frames : frames;
+        n = mert_smaller(most - s->frames, frames);
         memcpy(s->data->data + (size_t)s->frames * w->step, from, (size_t)n * w->step);
         s->frames += n;
         s->size = (size_t)s->frames * w->step;

@@ -2,6 +2,7 @@
 
 #include "formats/array.h"
 #include "formats/checkpoint/checkpoint.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/codes.h"
 
@@ -140,7 +141,7 @@ typedef struct search {
 static void search_piece(void *arg, int64_t at, int worker)
 {
     search *s = arg;
-    int64_t first = at * SEARCHED, n = s->n - first < SEARCHED ? s->n - first : SEARCHED;
+    int64_t first = at * SEARCHED, n = mert_smaller(s->n - first, SEARCHED);
     int64_t bad = MERT_CODES_KERNELS->beyond(s->values + first, n, MERT_FEATURE_MOST);
     (void)worker;
     if (bad < n)

@@ -1,5 +1,6 @@
 #include "libcommon/tensor/compare.h"
 
+#include "libcommon/base/integer.h"
 #include "libcommon/tensor/values.h"
 
 #include <inttypes.h>
@@ -156,9 +157,9 @@ static int compare_frames(mert_comparison *c, mert_difference *d)
     const int64_t width = mts_record_width(&c->a.record);
     int a, b = 0;
     while ((a = next_frames(&c->a)) == 1 && (b = next_frames(&c->b)) == 1) {
-        int64_t frames = c->a.frames < c->b.frames ? c->a.frames : c->b.frames;
+        int64_t frames = mert_smaller(c->a.frames, c->b.frames);
         for (int64_t at = 0, n; at < frames * width; at += n) {
-            n = frames * width - at < MERT_VALUES_BLOCK ? frames * width - at : MERT_VALUES_BLOCK;
+            n = mert_smaller(frames * width - at, MERT_VALUES_BLOCK);
             mert_values_read(c->a.record.dtype, c->a.data + (size_t)at * mts_dtype_size(c->a.record.dtype), n, c->x);
             mert_values_read(c->b.record.dtype, c->b.data + (size_t)at * mts_dtype_size(c->b.record.dtype), n, c->y);
             compare_values(c, n, d->elements, width, d);

@@ -1,6 +1,7 @@
 #include "libcommon/tensor/npy_record.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/tensor/finite.h"
 #include "libcommon/tensor/values.h"
 
@@ -72,7 +73,7 @@ static int codes_of(const mert_npy *a, const mert_npy_meaning *m, mts_record *r,
     if (m->classes && classes_given(m->classes, r, e))
         return -1;
     for (int64_t at = 0, n; at < a->elements; at += n) {
-        n = a->elements - at < MERT_VALUES_BLOCK ? a->elements - at : MERT_VALUES_BLOCK;
+        n = mert_smaller(a->elements - at, MERT_VALUES_BLOCK);
         mert_npy_to_ints(a, at, n, block);
         for (int64_t i = 0; i < n; i++) {
             int k = (int)(m->transpose ? (at + i) / r->shape[0] : (at + i) % r->shape[1]);
@@ -169,9 +170,9 @@ int mert_npy_frames(const mert_npy *a, const mert_npy_meaning *m, const mts_reco
     if (!block)
         return mert_fail(e, "out of memory");
     for (int64_t at = 0, n; !rc && at < r->shape[0]; at += n) {
-        n = r->shape[0] - at < steps ? r->shape[0] - at : steps;
+        n = mert_smaller(r->shape[0] - at, steps);
         for (int64_t done = 0, part; !rc && done < n * width; done += part) {
-            part = n * width - done < MERT_VALUES_BLOCK ? n * width - done : MERT_VALUES_BLOCK;
+            part = mert_smaller(n * width - done, MERT_VALUES_BLOCK);
             rc = convert(a, m, r, at * width + done, part, block + (size_t)done * mts_dtype_size(r->dtype), e);
         }
         if (!rc && !m->nonfinite && mert_finite_check(r->dtype, block, n, width, at, e))
@@ -201,7 +202,7 @@ int mert_npy_append_frames(mert_npy_writer *w, const mts_record *r, const void *
     if (r->dtype != MTS_BF16)
         return mert_npy_append(w, data, elements, e);
     for (int64_t at = 0, n; at < elements; at += n) {
-        n = elements - at < MERT_VALUES_BLOCK ? elements - at : MERT_VALUES_BLOCK;
+        n = mert_smaller(elements - at, MERT_VALUES_BLOCK);
         mert_values_read(r->dtype, (const char *)data + 2 * at, n, wide);
         for (int64_t i = 0; i < n; i++)
             narrow[i] = (float)wide[i];

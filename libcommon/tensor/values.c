@@ -1,6 +1,7 @@
 #include "libcommon/tensor/values.h"
 
 #include "formats/checkpoint/checkpoint.h"
+#include "libcommon/base/integer.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -38,7 +39,7 @@ void mert_values_read(mts_dtype t, const void *data, int64_t n, double *to)
 {
     const unsigned char *p = data;
     for (int64_t at = 0, now; at < n; at += now) {
-        now = n - at < MERT_VALUES_BLOCK ? n - at : MERT_VALUES_BLOCK;
+        now = mert_smaller(n - at, MERT_VALUES_BLOCK);
         read_block(t, p + (size_t)at * mts_dtype_size(t), now, to + at);
     }
 }

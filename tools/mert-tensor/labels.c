@@ -7,6 +7,7 @@
 #include "formats/array.h"
 #include "formats/file.h"
 #include "formats/labels/export.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/report.h"
 #include "libcommon/tensor/paste.h"
@@ -213,7 +214,7 @@ static int put_frames(reading *r, int64_t row, int64_t count)
     for (int k = 0; k < r->K; k++)
         cursors[k].row = row;
     for (int64_t at = 0, n; at < count; at += n) {
-        n = count - at < FRAMES ? count - at : FRAMES;
+        n = mert_smaller(count - at, FRAMES);
         for (int k = 0; k < r->K; k++) {
             if (mert_labels_read_on(&r->all[k], &cursors[k], n, r->column, &tensor_error))
                 return 1;

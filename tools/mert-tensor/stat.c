@@ -3,6 +3,7 @@
 #include "tools/mert-tensor/commands.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/program/report.h"
 #include "libcommon/tensor/joint.h"
 #include "libcommon/tensor/paste.h"
@@ -190,7 +191,7 @@ static int joint_frames(const mert_paste *p)
     const int64_t frames = mert_paste_frames(p), block = MERT_VALUES_BLOCK / K;
     const char *data = mert_paste_data(p);
     for (int64_t at = 0, n; at < frames; at += n) {
-        n = frames - at < block ? frames - at : block;
+        n = mert_smaller(frames - at, block);
         mert_values_read(r->dtype, data + (size_t)at * mts_record_step(r), n * K, x);
         if (mert_code_counts_add(&counts, x, n, mert_paste_first(p) + at, &tensor_error))
             return -1;

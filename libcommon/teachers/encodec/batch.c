@@ -1,6 +1,7 @@
 #include "libcommon/teachers/encodec/batch.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/teachers/encodec/seanet_lstm.h"
 
 #include <stdlib.h>
@@ -108,7 +109,7 @@ int mert_encodec_batch_begin(mert_encodec_batch *b, mert_error *e)
 /* Room for n more rows of a width. */
 static int queue_room(queue *q, int64_t n, int64_t width, mert_error *e)
 {
-    int64_t need = q->before + q->n + n, room = 2 * q->room > need ? 2 * q->room : need;
+    int64_t need = q->before + q->n + n, room = mert_larger(2 * q->room, need);
     float *more;
     if (need <= q->room)
         return 0;

@@ -1,6 +1,7 @@
 #include "libcommon/teachers/encodec/codec.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/dsp/pcm.h"
 #include "libcommon/teachers/encodec/batch.h"
 #include "libcommon/teachers/rvq/projected.h"
@@ -348,7 +349,7 @@ static int decode_frames(void *self, const void *data, int64_t n, mert_sink *sin
     int64_t row = c->encodec ? c->rvq->width : c->stack.n * c->stack.width;
     c->sink = sink;
     for (int64_t at = 0; at < n; at += FRAMES) {
-        int64_t m = n - at < FRAMES ? n - at : FRAMES;
+        int64_t m = mert_smaller(n - at, FRAMES);
         if (read_codes(c, (const char *)data + (size_t)at * step, m, e) || floats_for(c, m * row, e))
             return -1;
         if (c->projected)

@@ -1,5 +1,7 @@
 #include "libcommon/teachers/encodec/batch.h"
 
+#include "libcommon/base/integer.h"
+
 #include <stdlib.h>
 
 void mert_encodec_free(mert_encodec *m)
@@ -64,7 +66,7 @@ int mert_encodec_item_run(mert_encodec_item *i, const float *x, int64_t n, int l
         return -1;
     i->open = 1;
     while (n > 0) {
-        int64_t m = n < FRAMES ? n : FRAMES;
+        int64_t m = mert_smaller(n, FRAMES);
         if (mert_encodec_batch_add(i->batch, x, m, e) ||
             (mert_encodec_batch_full(i->batch) && mert_encodec_batch_run(i->batch, give, ended, arg, e)))
             return -1;

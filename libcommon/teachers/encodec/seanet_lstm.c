@@ -1,6 +1,7 @@
 #include "libcommon/teachers/encodec/seanet_lstm.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/codes.h"
 
@@ -39,7 +40,7 @@ mert_seanet_lstm *mert_seanet_lstm_new(const mert_seanet_stage *g, int64_t items
     memset(l, 0, sizeof *l);
     l->g = g;
     l->items = items;
-    l->room = BLOCK_ROWS > 8 * items ? BLOCK_ROWS : 8 * items;
+    l->room = mert_larger(BLOCK_ROWS, 8 * items);
     for (int i = 0; i < 2; i++)
         l->rows[i] = mert_array(mert_array_count(l->room, g->width), sizeof(float));
     l->before = mert_array(mert_array_count(items, g->width), sizeof(float));
@@ -176,7 +177,7 @@ void mert_seanet_lstm_run(mert_seanet_lstm *l, mert_seanet_lane *lane, int64_t n
         if (!n)
             return;
         l->n = n;
-        l->steps = l->room / n < BLOCK_STEPS ? l->room / n : BLOCK_STEPS;
+        l->steps = mert_smaller(l->room / n, BLOCK_STEPS);
         if (l->steps > lane[n - 1].rows - l->at) /* a block ends where an item does */
             l->steps = lane[n - 1].rows - l->at;
         carry(l, 0);

@@ -1,6 +1,7 @@
 #include "libcommon/teachers/encodec/seanet.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/codes.h"
 
@@ -45,11 +46,6 @@ static int64_t out_of(const mert_seanet_stage *g)
     return g->kind == MERT_SEANET_RESIDUAL ? g->second.out : g->conv.out;
 }
 
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static int64_t up_to(int64_t n, int64_t step)
 {
     return (n + step - 1) / step * step;
@@ -69,7 +65,7 @@ mert_seanet_part *mert_seanet_part_new(const mert_seanet *s, int first, int end)
         const mert_seanet_conv *c = &p->stages[i].conv;
         p->past += (c->left * p->stride + p->up - 1) / p->up;
         if (!c->zero_past)
-            p->least = most(p->least, ((c->left + 1) * p->stride + p->up - 1) / p->up);
+            p->least = mert_larger(p->least, ((c->left + 1) * p->stride + p->up - 1) / p->up);
         p->stride *= c->stride;
         p->up *= c->up;
     }
@@ -122,12 +118,12 @@ static int flow_init(flow *f, const mert_seanet_part *p)
         place *s = &f->of[i];
         const mert_seanet_stage *g = &p->stages[i];
         const mert_seanet_conv *c = &g->conv;
-        int64_t wide = most(c->in, (out_of(g) * c->up + c->stride - 1) / c->stride);
+        int64_t wide = mert_larger(c->in, (out_of(g) * c->up + c->stride - 1) / c->stride);
         s->g = g;
         s->elu = g->elu || g->kind == MERT_SEANET_RESIDUAL;
         s->in = c->in;
         s->out = out_of(g);
-        s->want = up_to(most(most(BLOCK / wide, c->left + 1), STEPS * c->stride), c->stride);
+        s->want = up_to(mert_larger(mert_larger(BLOCK / wide, c->left + 1), STEPS * c->stride), c->stride);
         s->room = s->want + comes;
         comes = s->want / c->stride * c->up;
         s->padded = floats((c->left + s->room + c->stride) * s->in);
@@ -171,7 +167,7 @@ static int flows(mert_seanet_part *p)
  * too short for that is first extended with zeros (EnCodec's pad1d). NULL: zeros. first: p = 0. */
 static const float *reflected(const float *first, int64_t width, int64_t L, int64_t left, int64_t right, int64_t p)
 {
-    int64_t longest = left > right ? left : right, extended = L > longest ? L : longest + 1;
+    int64_t longest = mert_larger(left, right), extended = L > longest ? L : longest + 1;
     if (p < 0)
         p = -p;
     else if (p >= extended)
@@ -251,7 +247,7 @@ static void run_stage(place *s, place *next, int64_t rows)
 static void hand_over(flow *f)
 {
     place *s = &f->of[f->n];
-    int64_t drop = f->skip < s->n ? f->skip : s->n, n = (s->n - drop) * s->in;
+    int64_t drop = mert_smaller(f->skip, s->n), n = (s->n - drop) * s->in;
     memcpy(f->to, s->padded + drop * s->in, (size_t)n * sizeof *f->to);
     f->to += n;
     f->skip -= drop;
@@ -267,7 +263,7 @@ static void advance(flow *f, int i, int to_end)
         return;
     }
     while (s->n >= s->want || (to_end && s->n > 0)) {
-        run_stage(s, s + 1, s->n < s->want ? s->n : s->want);
+        run_stage(s, s + 1, mert_smaller(s->n, s->want));
         advance(f, i + 1, 0);
     }
     if (to_end)
@@ -289,7 +285,7 @@ static void piece_run(flow *f, const float *x, int64_t rows, int begins, int64_t
             memset(q->padded, 0, (size_t)(q->g->conv.left * q->in) * sizeof(float));
     }
     while (rows > 0) {
-        int64_t m = rows < s->want ? rows : s->want;
+        int64_t m = mert_smaller(rows, s->want);
         make_room(s);
         float *y = s->padded + (s->g->conv.left + s->n) * s->in;
         if (s->elu)
@@ -325,7 +321,7 @@ static void piece(void *arg, int64_t i, int worker)
     for (; i >= pieces_of(j, s); s++)
         i -= pieces_of(j, s);
     first = s->before + i * j->steps * p->stride;
-    end = first + j->steps * p->stride < s->before + s->rows ? first + j->steps * p->stride : s->before + s->rows;
+    end = mert_smaller(first + j->steps * p->stride, s->before + s->rows);
     from = first > p->past ? first - p->past : 0;
     piece_run(&p->flow[worker], s->x + from * p->in, end - from, s->begins && !from, (first - from) / p->stride * p->up,
               s->y + i * j->steps * p->up * p->out);
@@ -345,8 +341,9 @@ int mert_seanet_part_run(mert_seanet_part *p, const mert_seanet_stretch *s, int6
         return 0;
     }
     /* Some pieces for each thread, but long against the past that each computes once more. */
-    least = most(most(24 * past, p->least / p->stride + 1), PIECE_FLOATS / (p->stride * p->in + p->up * p->out));
-    j.steps = most(rows / p->stride / (PIECES * mert_pool_threads()), least);
+    least = mert_larger(mert_larger(24 * past, p->least / p->stride + 1),
+                        PIECE_FLOATS / (p->stride * p->in + p->up * p->out));
+    j.steps = mert_larger(rows / p->stride / (PIECES * mert_pool_threads()), least);
     for (int64_t i = 0; i < n; i++)
         pieces += pieces_of(&j, &s[i]);
     mert_pool_run(pieces, piece, &j);

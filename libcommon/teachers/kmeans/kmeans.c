@@ -1,6 +1,7 @@
 #include "libcommon/teachers/kmeans/kmeans.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/features.h"
@@ -184,7 +185,7 @@ static int pass(training *t, mert_error *e)
 {
     mert_kmeans_pass_clear(&t->pass);
     for (int64_t at = 0; at < t->n; at += t->batch) {
-        int64_t m = t->n - at < t->batch ? t->n - at : t->batch;
+        int64_t m = mert_smaller(t->n - at, t->batch);
         if (assign(t, t->x + at * t->d, m, e) ||
             mert_kmeans_pass_add(&t->pass, t->x + at * t->d, m, t->label, t->distance2, e))
             return -1;
@@ -287,7 +288,7 @@ static int allocate(training *t, mert_error *e)
 int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids,
                       mert_kmeans_result *result, mert_error *e)
 {
-    training t = {.o = o, .x = x, .n = n, .d = d, .k = o->k, .batch = o->batch < n ? o->batch : n,
+    training t = {.o = o, .x = x, .n = n, .d = d, .k = o->k, .batch = mert_smaller(o->batch, n),
                   .centroids = centroids, .result = result};
     int bad;
     memset(result, 0, sizeof *result);

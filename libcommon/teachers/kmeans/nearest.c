@@ -1,6 +1,7 @@
 #include "libcommon/teachers/kmeans/nearest.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/nn/cpu/rows.h"
 #include "libcommon/teachers/codes.h"
@@ -175,7 +176,7 @@ static void piece(void *arg, int64_t at, int worker)
 {
     job *j = arg;
     const mert_nearest *n = j->n;
-    int64_t first = at * j->tile, rows = j->rows - first < j->tile ? j->rows - first : j->tile;
+    int64_t first = at * j->tile, rows = mert_smaller(j->rows - first, j->tile);
     int64_t bad = mert_nearest_rows(n, n->scratch + worker * mert_nearest_scratch(n), j->x + first * j->ldx, j->ldx,
                                     rows, j->label + first, j->distance2 ? j->distance2 + first : NULL);
     if (bad >= 0)

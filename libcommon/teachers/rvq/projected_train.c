@@ -1,6 +1,7 @@
 #include "libcommon/teachers/rvq/projected.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/rows.h"
@@ -81,12 +82,12 @@ static void turn(void *arg, int64_t i, int worker)
 {
     const turning *w = arg;
     const training *t = w->t;
-    int64_t first = i * COLUMNS, m = t->S - first < COLUMNS ? t->S - first : COLUMNS;
+    int64_t first = i * COLUMNS, m = mert_smaller(t->S - first, COLUMNS);
     float sum[COLUMNS * 64];
     (void)worker;
     memset(w->to + first * t->D, 0, (size_t)(m * t->D) * sizeof *w->to);
     for (int64_t at = 0; at < w->n; at += BLOCK) {
-        int64_t end = at + BLOCK < w->n ? at + BLOCK : w->n;
+        int64_t end = mert_smaller(at + BLOCK, w->n);
         memset(sum, 0, (size_t)(m * t->D) * sizeof *sum);
         for (int64_t r = at; r < end; r++) {
             const float *u = t->u + r * t->D;
@@ -143,7 +144,7 @@ static int find_directions(training *t, mert_error *e)
 {
     mert_random key = mert_random_key(t->o->seed, MERT_FOR_RVQ, (uint64_t)t->at, 0, 5);
     double *to = mert_array(mert_array_count(t->S, t->D), sizeof *to), *mean = mert_array_zeroed(t->S, sizeof *mean);
-    turning w = {t, mean, t->n < DIRECTIONS_ROWS ? t->n : DIRECTIONS_ROWS, to};
+    turning w = {t, mean, mert_smaller(t->n, DIRECTIONS_ROWS), to};
     int bad = !to || !mean;
     for (int64_t r = 0; !bad && r < t->n; r++)
         for (int64_t i = 0; i < t->S; i++)
@@ -195,7 +196,7 @@ static int find_codewords(training *t, mert_error *e)
         return mert_fail(e, "out of memory");
     mert_kmeans_sums_clear(&t->sums);
     for (int64_t at = 0; at < t->n; at += batch)
-        if (mert_kmeans_sums_add(&t->sums, t->x + at * t->S, t->n - at < batch ? t->n - at : batch, t->label + at, NULL,
+        if (mert_kmeans_sums_add(&t->sums, t->x + at * t->S, mert_smaller(t->n - at, batch), t->label + at, NULL,
                                  e))
             return -1;
     return 0;

@@ -1,6 +1,7 @@
 #include "libcommon/teachers/rvq/rvq.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/teachers/kmeans/nearest.h"
 
@@ -94,7 +95,7 @@ static void piece(void *arg, int64_t at, int worker)
 {
     job *j = arg;
     const mert_rvq *q = j->q;
-    int64_t D = q->width, first = at * j->tile, rows = j->n - first < j->tile ? j->n - first : j->tile;
+    int64_t D = q->width, first = at * j->tile, rows = mert_smaller(j->n - first, j->tile);
     float *rest = q->scratch + worker * scratch_of(q), *scratch = rest + tile_of(q) * D;
     int32_t label[MERT_NEAREST_TILE_MAX];
     memcpy(rest, j->x + first * D, (size_t)(rows * D) * sizeof *rest);

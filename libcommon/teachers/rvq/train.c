@@ -1,6 +1,7 @@
 #include "libcommon/teachers/rvq/rvq.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/kmeans/kmeans.h"
 #include "libcommon/teachers/kmeans/nearest.h"
@@ -44,7 +45,7 @@ static int pass(training *t, int subtract, mert_error *e)
 {
     mert_kmeans_sums_clear(&t->sums);
     for (int64_t at = 0; at < t->n; at += t->batch) {
-        int64_t m = t->n - at < t->batch ? t->n - at : t->batch;
+        int64_t m = mert_smaller(t->n - at, t->batch);
         float *x = t->x + at * t->d;
         if (assign(t, x, m, e))
             return -1;

@@ -1,13 +1,9 @@
 #include "libcommon/train/data/mixture.h"
 
+#include "libcommon/base/integer.h"
 #include "libcommon/base/random.h"
 
 #include <string.h>
-
-static int64_t at_most(int64_t a, int64_t limit)
-{
-    return a < limit ? a : limit;
-}
 
 /* Uniform over [0, n), n up to 2^32 as the counter's numbers go; longer ranges take two of them. */
 static int64_t below(const mert_random *r, uint32_t *i, int64_t n)
@@ -16,14 +12,14 @@ static int64_t below(const mert_random *r, uint32_t *i, int64_t n)
     if (n <= UINT32_MAX)
         return mert_random_below(r, (*i)++, (uint32_t)n);
     wide = (uint64_t)(mert_random_uniform(r, (*i)++) * (double)n);
-    return at_most((int64_t)wide, n - 1);
+    return mert_smaller((int64_t)wide, n - 1);
 }
 
 /* audio[0..n) += volume * pool[from..from+n), the pool being all items but b, one behind the other. */
 static void add_piece(const float *clean, int64_t b, int64_t L, int64_t from, int64_t n, float volume, float *audio)
 {
     for (int64_t i = 0; i < n;) {
-        int64_t item = (from + i) / L, at = (from + i) % L, run = at_most(n - i, L - at);
+        int64_t item = (from + i) / L, at = (from + i) % L, run = mert_smaller(n - i, L - at);
         const float *source = clean + (item + (item >= b)) * L + at;
         for (int64_t j = 0; j < run; j++)
             audio[i + j] += volume * source[j];
@@ -34,8 +30,8 @@ static void add_piece(const float *clean, int64_t b, int64_t L, int64_t from, in
 int64_t mert_mixture_make(const mert_mixture_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
                           const int64_t *items, int64_t B, int64_t L, const float *clean, float *audio)
 {
-    int64_t mixed = 0, pool = (B - 1) * L, limit = at_most(pool, L);
-    int64_t shortest = at_most(c->length[0], limit), longest = at_most(c->length[1], limit);
+    int64_t mixed = 0, pool = (B - 1) * L, limit = mert_smaller(pool, L);
+    int64_t shortest = mert_smaller(c->length[0], limit), longest = mert_smaller(c->length[1], limit);
     memcpy(audio, clean, (size_t)(B * L) * sizeof *audio);
     if (B < 2 || L < 1 || !(c->prob > 0))
         return 0;
