@@ -1,5 +1,6 @@
 #include "formats/tensor.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -134,6 +135,6 @@ int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error
     if (t->type != MERT_E_F32 || mert_shape_elements(t->ndim, t->shape, &n))
         return 0;
     at = first_not_finite(x, n);
-    return at < n ? mert_fail(e, "tensor %s: value %lld is %g, and is not written", t->name, (long long)at, (double)x[at])
+    return at < n ? mert_fail(e, "tensor %s: value %" PRId64 " is %g, and is not written", t->name, at, (double)x[at])
                   : 0;
 }

@@ -12,6 +12,7 @@
 #include "libcommon/program/filter.h"
 #include "libcommon/program/options.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +78,7 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     if (mert_pcm_begin(&s->pcm, in, e))
         return -1;
     if (s->preset && in->sample_rate != mert_cqt_default.sample_rate)
-        return mert_fail(e, "sample rate is %lld Hz, this preset needs %d Hz", (long long)in->sample_rate,
+        return mert_fail(e, "sample rate is %" PRId64 " Hz, this preset needs %d Hz", in->sample_rate,
                          mert_cqt_default.sample_rate);
     if (prepare(s, in->sample_rate, e))
         return -1;

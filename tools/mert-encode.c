@@ -200,11 +200,10 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     if (strcmp(in->kind, "pcm"))
         return mert_fail(e, "%s comes in, and this program needs pcm", in->kind);
     if (in->sample_rate != c->sample_rate)
-        return mert_fail(e, "sample rate is %lld Hz, this model needs %d Hz", (long long)in->sample_rate,
-                         c->sample_rate);
+        return mert_fail(e, "sample rate is %" PRId64 " Hz, this model needs %d Hz", in->sample_rate, c->sample_rate);
     if (in->ndim != 1 && !(in->ndim == 2 && in->shape[1] == 1))
-        return mert_fail(e, "%lld channels at %lld Hz, this model needs 1 at %d Hz",
-                         (long long)(in->ndim == 2 ? in->shape[1] : -1), (long long)in->sample_rate, c->sample_rate);
+        return mert_fail(e, "%" PRId64 " channels at %" PRId64 " Hz, this model needs 1 at %d Hz",
+                         in->ndim == 2 ? in->shape[1] : -1, in->sample_rate, c->sample_rate);
     if (in->dtype != MTS_F32 && in->dtype != MTS_I16)
         return mert_fail(e, "pcm of type %s, this program needs f32 or i16", mts_dtype_name(in->dtype));
     s->from = in->dtype;
@@ -231,7 +230,7 @@ static int make_room(state *s, int64_t n, mert_error *e)
         return 0;
     room = mert_larger(n, 2 * room);
     if (!(p = mert_array_resize(s->clips[s->turn].pcm, room, sizeof *p)))
-        return mert_fail(e, "out of memory for a clip of %lld samples", (long long)n);
+        return mert_fail(e, "out of memory for a clip of %" PRId64 " samples", n);
     s->clips[s->turn].pcm = p;
     s->clips[s->turn].room = room;
     return 0;

@@ -87,7 +87,7 @@ static int prepare(state *s, int64_t rate, mert_error *e)
 static int begin_statistics(state *s, int64_t rate, mert_error *e)
 {
     char of[sizeof s->all.of];
-    snprintf(of, sizeof of, "%s%lld", s->of, (long long)rate);
+    snprintf(of, sizeof of, "%s%" PRId64, s->of, rate);
     if (s->normalizing && strcmp(of, s->given.of))
         return mert_fail(e, "'%s' comes in, and --normalize-with has '%s'", of, s->given.of);
     if (!s->measuring)
@@ -108,7 +108,7 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     if (mert_pcm_begin(&s->pcm, in, e) || prepare(s, in->sample_rate, e))
         return -1;
     if (mfcc && in->shape[0] >= 0 && !mert_mel_frames(s->mel, in->shape[0]))
-        return mert_fail(e, "%lld samples are shorter than one window of 25 ms", (long long)in->shape[0]);
+        return mert_fail(e, "%" PRId64 " samples are shorter than one window of 25 ms", in->shape[0]);
     if (begin_statistics(s, in->sample_rate, e))
         return -1;
     strcpy(out->kind, mfcc ? "mfcc" : "mel");
@@ -162,7 +162,7 @@ static int end(void *self, mert_sink *sink, mert_error *e)
     if (mert_pcm_end(&s->pcm, e))
         return -1;
     if (!mert_mel_frames(s->mel, s->pcm.samples))
-        return mert_fail(e, "%lld samples are shorter than one window of 25 ms", (long long)s->pcm.samples);
+        return mert_fail(e, "%" PRId64 " samples are shorter than one window of 25 ms", s->pcm.samples);
     if (mert_mel_finish(s->mel, put, s, e))
         return -1;
     return s->measuring ? mert_feature_stats_merge(&s->all, &s->item, e) : 0;

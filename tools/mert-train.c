@@ -16,6 +16,7 @@
 #include "tools/mert-train/processes.h"
 #include "tools/mert-train/watch.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,9 +206,9 @@ static int check_save(int64_t newest, mert_error *e)
     return newest < 0 || resume
                ? 0
                : mert_fail(e,
-                           "%s holds a run that has come to update %lld: --resume goes on with it; another one takes "
-                           "another --save, and begins with this one's model by --init %s/model",
-                           save, (long long)newest, save);
+                           "%s holds a run that has come to update %" PRId64 ": --resume goes on with it; another one "
+                           "takes another --save, and begins with this one's model by --init %s/model",
+                           save, newest, save);
 }
 
 /* One run at a time in SAVE. */
@@ -260,16 +261,16 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
         if (unverified < 0 || (!x->rank && mert_state_settle(save, newest, &s->recipe, e)))
             return -1;
         if (unverified && !x->rank)
-            mert_log_error("%s/checkpoint-%lld: unverified: it was written by a version that wrote no hashes", save,
-                           (long long)newest);
-        mert_log_note("going on after update %lld", (long long)newest);
+            mert_log_error("%s/checkpoint-%" PRId64 ": unverified: it was written by a version that wrote no hashes",
+                           save, newest);
+        mert_log_note("going on after update %" PRId64, newest);
     } else if (mert_recipe_pretrained(&s->recipe, &s->weights, e)) {
         return -1;
     } else if (init && take_weights(s, e)) {
         return -1;
     }
     if (x->ranks > 1)
-        mert_log_note("%d processes; an update is %lld batches", x->ranks, (long long)s->state.batches);
+        mert_log_note("%d processes; an update is %" PRId64 " batches", x->ranks, s->state.batches);
     if (!x->rank && (write_recipe(&s->recipe, e) || mert_session_neighbours(s, neighbours, e)))
         return -1;
     return mert_session_begin(s, ops, e);
@@ -349,11 +350,11 @@ static int one_update(mert_session *s, mert_train_row *row, int *stop, mert_erro
             return mert_fail(e, "stopped at the first failure (--fail-fast)");
     if (step.skipped) {
         if (*step.why)
-            mert_log_error("update %lld left out, not finite: %s", (long long)s->state.position.update, step.why);
+            mert_log_error("update %" PRId64 " left out, not finite: %s", s->state.position.update, step.why);
         same_failure = s->state.skipped_in_row >= SKIPS_MAX;
         if (same_failure)
-            return mert_fail(e, "%d updates in a row were not finite, the last is update %lld%s%s", SKIPS_MAX,
-                             (long long)s->state.position.update, *step.why ? " with " : "", step.why);
+            return mert_fail(e, "%d updates in a row were not finite, the last is update %" PRId64 "%s%s", SKIPS_MAX,
+                             s->state.position.update, *step.why ? " with " : "", step.why);
     }
     return 0;
 }
@@ -401,7 +402,7 @@ static int train(mert_session *s, mert_metrics *j, mert_error *e)
     if (saved != *update && mert_session_save(s, e))
         return -1;
     if (*update < last && !x->rank)
-        mert_log_note("stopped by a signal after update %lld, which is saved: --resume goes on", (long long)*update);
+        mert_log_note("stopped by a signal after update %" PRId64 ", which is saved: --resume goes on", *update);
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "formats/checkpoint/torch.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -107,7 +108,7 @@ static const char *key_text(const value *k, char buffer[32], size_t *size)
     case MERT_P_TEXT:
     case MERT_P_BYTES:
     case MERT_P_CLASS: *size = k->size; return k->text;
-    case MERT_P_INT: snprintf(buffer, 32, "%lld", (long long)k->number); break;
+    case MERT_P_INT: snprintf(buffer, 32, "%" PRId64, k->number); break;
     case MERT_P_FLOAT: snprintf(buffer, 32, "%.17g", k->real); break;
     case MERT_P_BOOL: snprintf(buffer, 32, "%s", k->number ? "True" : "False"); break;
     case MERT_P_NONE: snprintf(buffer, 32, "None"); break;

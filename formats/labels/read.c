@@ -66,11 +66,11 @@ static int bad_label(const mert_labels *l, int64_t row, const scan *s, const cha
 {
     int shown = (int)(stop - s->at > 40 ? 40 : stop - s->at);
     if (l->dict)
-        return mert_fail(e, "%s:%" PRId64 ":%lld: '%.*s' is none of the %" PRId64 " classes in %s", l->path, row + 1,
-                         (long long)(s->at - s->begin + 1), shown, s->at, mert_label_dict_classes(l->dict),
+        return mert_fail(e, "%s:%" PRId64 ":%" PRId64 ": '%.*s' is none of the %" PRId64 " classes in %s", l->path,
+                         row + 1, s->at - s->begin + 1, shown, s->at, mert_label_dict_classes(l->dict),
                          mert_label_dict_file(l->dict));
-    return mert_fail(e, "%s:%" PRId64 ":%lld: '%.*s' is no label (0 to %" PRId64 ")", l->path, row + 1,
-                     (long long)(s->at - s->begin + 1), shown, s->at, label_limit(l) - 1);
+    return mert_fail(e, "%s:%" PRId64 ":%" PRId64 ": '%.*s' is no label (0 to %" PRId64 ")", l->path, row + 1,
+                     s->at - s->begin + 1, shown, s->at, label_limit(l) - 1);
 }
 
 static int find_lines(mert_labels *l, size_t size, mert_error *e)

@@ -1,5 +1,6 @@
 #include "mts_frame.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -60,13 +61,13 @@ static int shape_check(const mts_record *r, mts_why *why)
         return mts_because(why, "%d axes, 1 to %d are possible", r->ndim, MTS_NDIM_MAX);
     for (int i = 1; i < r->ndim; i++) {
         if (r->shape[i] < 1)
-            return mts_because(why, "axis %d of length %lld", i, (long long)r->shape[i]);
+            return mts_because(why, "axis %d of length %" PRId64, i, r->shape[i]);
         if (r->shape[i] > MTS_CHUNK_MAX / step)
             return mts_because(why, "one time step is larger than %d bytes", MTS_CHUNK_MAX);
         step *= r->shape[i];
     }
     if (r->shape[0] < -1 || r->shape[0] > INT64_C(1) << MTS_STEPS_LOG || r->shape[0] > INT64_MAX / step)
-        return mts_because(why, "%lld time steps", (long long)r->shape[0]);
+        return mts_because(why, "%" PRId64 " time steps", r->shape[0]);
     return 0;
 }
 
@@ -84,7 +85,7 @@ static int classes_check(const mts_record *r, mts_why *why)
                            MTS_CODEBOOKS_MAX);
     for (int i = 0; i < r->ncodebooks; i++)
         if (r->classes[i] < 1 || r->classes[i] > INT32_MAX)
-            return mts_because(why, "codebook %d of %lld classes", i, (long long)r->classes[i]);
+            return mts_because(why, "codebook %d of %" PRId64 " classes", i, r->classes[i]);
     return 0;
 }
 
@@ -99,12 +100,12 @@ int mts_record_check(const mts_record *r, mts_why *why)
     if (shape_check(r, why))
         return -1;
     if (r->row < -1)
-        return mts_because(why, "row %lld", (long long)r->row);
+        return mts_because(why, "row %" PRId64, r->row);
     if (r->sample_rate < 0 || r->sample_rate > INT32_MAX)
-        return mts_because(why, "sample rate %lld", (long long)r->sample_rate);
+        return mts_because(why, "sample rate %" PRId64, r->sample_rate);
     if (r->frame_rate_num < 0 || r->frame_rate_den < 1 || r->frame_rate_num > INT32_MAX
         || r->frame_rate_den > INT32_MAX)
-        return mts_because(why, "frame rate %lld/%lld", (long long)r->frame_rate_num, (long long)r->frame_rate_den);
+        return mts_because(why, "frame rate %" PRId64 "/%" PRId64, r->frame_rate_num, r->frame_rate_den);
     return classes_check(r, why);
 }
 
@@ -125,8 +126,8 @@ int mts_begin_check(const mts_begin *b, mts_why *why)
     if (!ended(b->provenance, sizeof b->provenance))
         return mts_because(why, "provenance without an end");
     if (b->row_first < -1 || b->row_end < b->row_first || (b->row_first < 0) != (b->row_end < 0))
-        return mts_because(why, "rows %lld to %lld", (long long)b->row_first, (long long)b->row_end);
+        return mts_because(why, "rows %" PRId64 " to %" PRId64, b->row_first, b->row_end);
     if (b->rows_total < -1 || (b->rows_total >= 0 && b->row_end > b->rows_total))
-        return mts_because(why, "rows up to %lld of %lld", (long long)b->row_end, (long long)b->rows_total);
+        return mts_because(why, "rows up to %" PRId64 " of %" PRId64, b->row_end, b->rows_total);
     return 0;
 }

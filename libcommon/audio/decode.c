@@ -6,6 +6,7 @@
 
 #include <libavutil/mathematics.h>
 #include <libswresample/swresample.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,8 +99,8 @@ static int check_promise(mert_audio *a, mert_error *e)
     if (*a->in.whole.cut.text)
         mert_fail(&why, "the file ends here: %s", a->in.whole.cut.text);
     else if (n >= 0 && a->decoded < n - grace(a))
-        mert_fail(&why, "the file ends here: its header promises %lld samples, %lld are there%s", (long long)n,
-                  (long long)a->decoded, is_piece(a) ? piece : "");
+        mert_fail(&why, "the file ends here: its header promises %" PRId64 " samples, %" PRId64 " are there%s", n,
+                  a->decoded, is_piece(a) ? piece : "");
     else
         return 0;
     return fault(a, &why, e);
@@ -150,8 +151,7 @@ static int take_frame(mert_audio *a, mert_samples *to, mert_error *e)
     a->decoded += good;
     if (good == n)
         return 0;
-    mert_fail(&why, "sample %lld is no finite number (%s)", (long long)a->decoded,
-              isnan(mono[good]) ? "NaN" : "infinite");
+    mert_fail(&why, "sample %" PRId64 " is no finite number (%s)", a->decoded, isnan(mono[good]) ? "NaN" : "infinite");
     return fault(a, &why, e);
 }
 

@@ -3,6 +3,7 @@
 #include "libcommon/audio/container/pipe.h"
 #include "libcommon/audio/ff_error.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,7 +88,7 @@ static int end_or_fault(mert_input *in, int code, mert_error *e)
         return mert_ff_fail(e, 0, "what follows cannot be read");
     if (at_cut(in))
         return fail_cut(in, e);
-    return mert_ff_fail(e, code, "what follows byte %lld cannot be read", (long long)(in->base + at));
+    return mert_ff_fail(e, code, "what follows byte %" PRId64 " cannot be read", in->base + at);
 }
 
 int mert_input_packet(mert_input *in, mert_error *e)
@@ -151,8 +152,8 @@ static int fail_packet(mert_input *in, int code, mert_error *e)
         return fail_cut(in, e);
     if (in->drained || in->packet->pos < 0)
         return mert_ff_fail(e, code < 0 ? code : 0, "a packet does not decode");
-    return mert_ff_fail(e, code < 0 ? code : 0, "the packet at byte %lld does not decode",
-                        (long long)(in->base + in->packet->pos));
+    return mert_ff_fail(e, code < 0 ? code : 0, "the packet at byte %" PRId64 " does not decode",
+                        in->base + in->packet->pos);
 }
 
 int mert_input_next(mert_input *in, mert_error *e)

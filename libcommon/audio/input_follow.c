@@ -7,6 +7,7 @@
 #include "libcommon/audio/container/pipe.h"
 #include "libcommon/audio/container/riff.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -56,7 +57,7 @@ static int open_link(mert_input *in, mert_error *e)
 {
     const mert_ogg_link *l = in->pipe ? NULL : &in->ogg.links[in->link];
     if (l ? mert_input_open_span(in, l->begin, l->end, e) : open_next_of_pipe(in, e))
-        return mert_fail_in(e, "link %lld of an Ogg chain", (long long)in->link + 1);
+        return mert_fail_in(e, "link %" PRId64 " of an Ogg chain", in->link + 1);
     if (l)
         take_link(in);
     return 0;
@@ -96,8 +97,8 @@ int mert_input_next_link(mert_input *in, mert_error *e)
     if (in->pipe)
         mert_input_take_pipe(in);
     if (in->keep >= 0 && in->keep < INT64_MAX / 2 && in->ogg.n && in->given < in->skip + in->keep)
-        return mert_fail(e, "the Ogg pages count %lld samples, the decoder gives %lld",
-                         (long long)(in->skip + in->keep), (long long)in->given);
+        return mert_fail(e, "the Ogg pages count %" PRId64 " samples, the decoder gives %" PRId64, in->skip + in->keep,
+                         in->given);
     if (in->pipe ? !mert_ogg_pipe_more(in->pipe) : in->link + 1 >= in->ogg.n)
         return 0;
     in->link++;
@@ -124,8 +125,8 @@ static int follow_mp3(mert_input *in, mert_error *e)
     cut = m.frames < m.told && m.told_bytes > m.size - m.begin;
     few = (m.told - m.frames) * m.samples > m.rate / 4; /* more than what some encoders tell too much */
     if (cut || few)
-        mert_fail(&in->whole.cut, "the frame in front promises %lld frames, %lld are there", (long long)m.told,
-                  (long long)m.frames);
+        mert_fail(&in->whole.cut, "the frame in front promises %" PRId64 " frames, %" PRId64 " are there", m.told,
+                  m.frames);
     if ((m.begin != m.head || m.end != m.size) && mert_input_open_span(in, m.begin, cut ? m.size : m.end, e))
         return -1;
     length = m.told * m.samples;
@@ -198,8 +199,8 @@ void mert_input_say_better(mert_input *in, mert_error *e)
     else if (mert_mp3_is_free_format(in->path))
         mert_fail(e, "free-format MP3 is not read by FFmpeg");
     else if ((front = mert_front(in->path, &name)) > 0)
-        mert_fail_in(e, "%lld bytes of something else stand in front of %s (tail -c +%lld gives it)",
-                     (long long)front, name, (long long)front + 1);
+        mert_fail_in(e, "%" PRId64 " bytes of something else stand in front of %s (tail -c +%" PRId64 " gives it)",
+                     front, name, front + 1);
 }
 
 int64_t mert_input_total(const mert_input *in)

@@ -2,6 +2,7 @@
 
 #include "formats/array.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,8 +100,8 @@ static int choose_size(const geometry *g, const mert_cqt_config *c, cqt_level *v
             }
         }
     if (!frames)
-        return mert_fail(e, "no block size fits hop %d with kernels of %lld samples", c->hop,
-                         (long long)mert_cqt_length(c, 0));
+        return mert_fail(e, "no block size fits hop %d with kernels of %" PRId64 " samples", c->hop,
+                         mert_cqt_length(c, 0));
     v->frames = (int)frames;
     v->n = (int)(frames * c->hop / v->step);
     v->advance = (int)advance_of(g, frames);

@@ -1,5 +1,6 @@
 #include "libcommon/dsp/pcm.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -10,11 +11,11 @@ int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e)
     if (strcmp(in->kind, "pcm"))
         return mert_fail(e, "%s comes in, and this program needs pcm", in->kind);
     if (in->ndim != 1 && !(in->ndim == 2 && in->shape[1] == 1))
-        return mert_fail(e, "%lld channels come in, and this program needs 1", (long long)mts_record_width(in));
+        return mert_fail(e, "%" PRId64 " channels come in, and this program needs 1", mts_record_width(in));
     if (in->dtype != MTS_F32 && in->dtype != MTS_I16)
         return mert_fail(e, "pcm of type %s comes in, and this program needs f32 or i16", mts_dtype_name(in->dtype));
     if (in->sample_rate < 1 || in->sample_rate > 10000000)
-        return mert_fail(e, "sample rate is %lld Hz: must be 1 to 10000000", (long long)in->sample_rate);
+        return mert_fail(e, "sample rate is %" PRId64 " Hz: must be 1 to 10000000", in->sample_rate);
     if (in->shape[0] == 0)
         return no_samples(e);
     p->dtype = in->dtype;
@@ -36,7 +37,7 @@ const float *mert_pcm_read(mert_pcm *p, const void *data, int64_t *n, mert_error
         odd |= !(fabsf(x[i]) <= 1e15f);
     for (int64_t i = 0; odd && i < *n; i++)
         if (!(fabsf(x[i]) <= 1e15f)) {
-            mert_fail(e, "sample %lld is %g, not a sound", (long long)(p->samples + i), (double)x[i]);
+            mert_fail(e, "sample %" PRId64 " is %g, not a sound", p->samples + i, (double)x[i]);
             return NULL;
         }
     p->samples += *n;

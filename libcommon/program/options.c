@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <math.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -76,7 +77,7 @@ static void print_option(const mert_option *o)
              o->letter ? ", " : "  ", o->name, takes ? " " : "", takes ? (o->arg ? o->arg : "VALUE") : "");
     switch (o->type) {
     case MERT_INT: snprintf(value, sizeof value, "%d", *(int *)o->to); break;
-    case MERT_INT64: snprintf(value, sizeof value, "%lld", (long long)*(int64_t *)o->to); break;
+    case MERT_INT64: snprintf(value, sizeof value, "%" PRId64, *(int64_t *)o->to); break;
     case MERT_DOUBLE: snprintf(value, sizeof value, "%g", *(double *)o->to); break;
     case MERT_STRING: snprintf(value, sizeof value, "%s", *(const char **)o->to ? *(const char **)o->to : ""); break;
     case MERT_CHOICE: snprintf(value, sizeof value, "%s", o->choices[*(int *)o->to]); break;

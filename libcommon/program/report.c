@@ -4,6 +4,7 @@
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ void mert_report_item(double seconds)
 {
     items++;
     audio_seconds += seconds;
-    mert_log_progress("%lld items, %.0f s of audio, %.1f times real time", (long long)items, audio_seconds,
+    mert_log_progress("%" PRId64 " items, %.0f s of audio, %.1f times real time", items, audio_seconds,
                       audio_seconds / (mert_seconds() - started + 1e-9));
 }
 
@@ -64,7 +65,7 @@ static void tell_counts(void)
     for (int i = 0; i < nreasons; i++) {
         int64_t more = reasons[i].times - LINES;
         if (more > 0)
-            mert_log_error("and %lld more item%s failed for the same reason: %s", (long long)more, more == 1 ? "" : "s",
+            mert_log_error("and %" PRId64 " more item%s failed for the same reason: %s", more, more == 1 ? "" : "s",
                            reasons[i].text);
         free(reasons[i].text);
     }
@@ -122,12 +123,13 @@ int mert_report_finish(void)
     mert_log_progress_end();
     tell_counts();
     if (bad && !said && !broken && !in_a_pipe())
-        mert_log_error("%lld item%s had failed before", (long long)failed, failed == 1 ? "" : "s");
+        mert_log_error("%" PRId64 " item%s had failed before", failed, failed == 1 ? "" : "s");
     if (mert_options.verbose) {
         struct rusage u;
         getrusage(RUSAGE_SELF, &u);
-        mert_log_error("%lld items, %lld failed, %.1f s of audio in %.2f s, %.1f times real time, peak %.1f MB",
-                       (long long)items, (long long)failed, audio_seconds, seconds, audio_seconds / (seconds + 1e-9),
+        mert_log_error("%" PRId64 " items, %" PRId64 " failed, %.1f s of audio in %.2f s, %.1f times real time, "
+                       "peak %.1f MB",
+                       items, failed, audio_seconds, seconds, audio_seconds / (seconds + 1e-9),
                        (double)u.ru_maxrss / 1024);
     }
     return bad ? 1 : 0;

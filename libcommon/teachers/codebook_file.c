@@ -30,8 +30,8 @@ static int all_finite(const float *x, int64_t n, const char *name, mert_error *e
 {
     for (int64_t i = 0; i < n; i++)
         if (!(x[i] > -MERT_FEATURE_MOST && x[i] < MERT_FEATURE_MOST))
-            return mert_fail(e, "tensor %s holds a NaN, an infinity or a value beyond 1e18 at element %lld", name,
-                             (long long)i);
+            return mert_fail(e, "tensor %s holds a NaN, an infinity or a value beyond 1e18 at element %" PRId64, name,
+                             i);
     return 0;
 }
 
@@ -128,7 +128,7 @@ int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tens
     char *config;
     int bad;
     if (b->count < 1 || b->count > MTS_CODEBOOKS_MAX)
-        return mert_fail(e, "%lld codebooks: 1 to %d can be written", (long long)b->count, MTS_CODEBOOKS_MAX);
+        return mert_fail(e, "%" PRId64 " codebooks: 1 to %d can be written", b->count, MTS_CODEBOOKS_MAX);
     b->stack = b->stack ? b->stack : 1;
     if (set_hash(b, e) || !(l = list(b, e)))
         return -1;
@@ -212,8 +212,8 @@ static int tells_classes_apart(const mert_codebook *b, mert_error *e)
     for (int64_t v = 1; v < b->classes; v++)
         if (memcmp(b->codewords, b->codewords + v * b->width, (size_t)b->width * sizeof *b->codewords))
             return 0;
-    return b->classes == 1 ? 0 : mert_fail(e, "all %lld codewords are the same: every frame would get class 0",
-                                           (long long)b->classes);
+    return b->classes == 1 ? 0 : mert_fail(e, "all %" PRId64 " codewords are the same: every frame would get class 0",
+                                           b->classes);
 }
 
 static int read_vector(const mert_checkpoint *c, const char *name, int64_t width, float **to, mert_error *e)
@@ -222,8 +222,7 @@ static int read_vector(const mert_checkpoint *c, const char *name, int64_t width
     if (!t)
         return mert_fail(e, "tensor %s is missing", name);
     if (t->ndim != 1 || t->elements != width)
-        return mert_fail(e, "tensor %s does not have one value for each of the %lld of a frame", name,
-                         (long long)width);
+        return mert_fail(e, "tensor %s does not have one value for each of the %" PRId64 " of a frame", name, width);
     *to = mert_array(width, sizeof **to);
     if (!*to)
         return mert_fail(e, "out of memory");

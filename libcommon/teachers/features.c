@@ -57,7 +57,7 @@ int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, 
     f->frame_rate_den = r->frame_rate_den;
     f->model = r->model;
     if (f->width < 1 || f->width > 1 << 20)
-        return mert_fail(e, "frames of %lld values are no features", (long long)f->width);
+        return mert_fail(e, "frames of %" PRId64 " values are no features", f->width);
     if (b)
         features_recipe(f->recipe, b->provenance);
     return 0;
@@ -66,23 +66,20 @@ int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, 
 int mert_features_check(const mert_features *want, const mert_features *have, int any_recipe, mert_error *e)
 {
     if (want->width != have->width)
-        return mert_fail(e, "frames have %lld values (%s), this codebook is for %lld%s%s%s", (long long)have->width,
-                         have->kind,
-                         (long long)want->width, *want->kind ? " (" : "", want->kind, *want->kind ? ")" : "");
+        return mert_fail(e, "frames have %" PRId64 " values (%s), this codebook is for %" PRId64 "%s%s%s", have->width,
+                         have->kind, want->width, *want->kind ? " (" : "", want->kind, *want->kind ? ")" : "");
     if (!*want->kind)
         return 0;
     if (strcmp(want->kind, have->kind))
         return mert_fail(e, "features are %s, this codebook is for %s", have->kind, want->kind);
     if (want->sample_rate && have->sample_rate && want->sample_rate != have->sample_rate)
-        return mert_fail(e, "features are of audio at %lld Hz, this codebook is for %lld Hz",
-                         (long long)have->sample_rate,
-                         (long long)want->sample_rate);
+        return mert_fail(e, "features are of audio at %" PRId64 " Hz, this codebook is for %" PRId64 " Hz",
+                         have->sample_rate, want->sample_rate);
     if (want->frame_rate_num && have->frame_rate_num &&
         (__int128)want->frame_rate_num * have->frame_rate_den != (__int128)have->frame_rate_num * want->frame_rate_den)
-        return mert_fail(e, "features have %lld/%lld frames per second, this codebook is for %lld/%lld",
-                         (long long)have->frame_rate_num,
-                         (long long)have->frame_rate_den, (long long)want->frame_rate_num,
-                             (long long)want->frame_rate_den);
+        return mert_fail(e, "features have %" PRId64 "/%" PRId64 " frames per second, this codebook is for "
+                         "%" PRId64 "/%" PRId64,
+                         have->frame_rate_num, have->frame_rate_den, want->frame_rate_num, want->frame_rate_den);
     if (want->model && have->model && want->model != have->model)
         return mert_fail(e, "features are of model %016" PRIx64 ", this codebook is for model %016" PRIx64,
                          have->model, want->model);

@@ -1,5 +1,6 @@
 #include "libcommon/teachers/gather.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static int on_stream(void *self, const mts_begin *b, mert_error *e)
@@ -90,7 +91,7 @@ static int finish(void *self, mert_error *e)
     if (!g->sample || !mert_sample_seen(g->sample))
         return mert_fail(e, "no features to train on came in");
     if (x && n > 1 && g->least > 1 && all_the_same(x, n, g->rows.n * g->rows.width))
-        return mert_fail(e, "all %lld frames are the same: there is nothing to tell classes apart by", (long long)n);
+        return mert_fail(e, "all %" PRId64 " frames are the same: there is nothing to tell classes apart by", n);
     return x ? g->finish(g->finish_self, &g->features, x, n, mert_sample_seen(g->sample), e) : -1;
 }
 

@@ -3,6 +3,7 @@
 #include "formats/array.h"
 #include "libcommon/base/random.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,9 +89,9 @@ static int grow(mert_sample *s, mert_error *e)
         s->entries = entries;
     data = entries ? mert_array_resize(s->data, mert_array_count(room, s->d), sizeof *data) : NULL;
     if (!data)
-        return mert_fail(e, "out of memory: a sample of %lld frames of %lld values does not fit (see --max-frames)",
-                         (long long)room,
-                         (long long)s->d);
+        return mert_fail(e, "out of memory: a sample of %" PRId64 " frames of %" PRId64 " values does not fit "
+                         "(see --max-frames)",
+                         room, s->d);
     s->data = data;
     s->room = room;
     return 0;

@@ -3,7 +3,7 @@
 #include "formats/array.h"
 
 #include <ctype.h>
-#include <stdint.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,10 +81,10 @@ const char *endings_passed_over(void)
         if (i >= SHOWN)
             others += passed[i].files;
         else
-            at += (size_t)snprintf(line + at, sizeof line - at, "%s %lld %s", i ? "," : "", (long long)passed[i].files,
+            at += (size_t)snprintf(line + at, sizeof line - at, "%s %" PRId64 " %s", i ? "," : "", passed[i].files,
                                    *passed[i].name ? passed[i].name : "without an ending");
     }
     if (others)
-        snprintf(line + at, sizeof line - at, ", %lld of other endings", (long long)others);
+        snprintf(line + at, sizeof line - at, ", %" PRId64 " of other endings", others);
     return line;
 }

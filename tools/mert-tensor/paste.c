@@ -5,6 +5,7 @@
 #include "libcommon/program/report.h"
 #include "libcommon/tensor/paste.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +20,8 @@ static mts_writer *begin_stream(const mert_paste *p)
 {
     mts_begin b = *mert_paste_begin(p);
     size_t n = strlen(b.provenance);
-    int more = snprintf(b.provenance + n, sizeof b.provenance - n, "mert-tensor %s paste tolerance=%lld\n",
-                        mert_version(), (long long)tolerance);
+    int more = snprintf(b.provenance + n, sizeof b.provenance - n, "mert-tensor %s paste tolerance=%" PRId64 "\n",
+                        mert_version(), tolerance);
     if (n + (size_t)more >= sizeof b.provenance) {
         mert_fail(&tensor_error, "the streams say more of their origin than one can hold");
         return NULL;

@@ -6,6 +6,7 @@
 #include "libcommon/program/report.h"
 #include "libcommon/train/data/pack.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,18 +173,18 @@ static void describe(const char *what, const mert_corpus *c)
     size_t used = 0;
     for (int k = 0; k < c->K && used + 16 < sizeof bits; k++)
         used += (size_t)snprintf(bits + used, sizeof bits - used, " %.2f", mert_corpus_entropy(c, k));
-    mert_log_note("%s: %lld items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what,
-                  (long long)c->n, c->seconds, c->K, c->K == 1 ? "" : "s", bits);
+    mert_log_note("%s: %" PRId64 " items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what, c->n,
+                  c->seconds, c->K, c->K == 1 ? "" : "s", bits);
     for (int k = 0; k < c->K; k++)
         if (!c->codebooks[k].verified)
             mert_log_note("%s: unverified: no .meta file beside it", c->codebooks[k].path);
     if (c->failed_key)
-        mert_log_note("%s: %lld rows left out because they failed before (no labels or no audio), the first is %s; "
-                      "--max-failed says how many may",
-                      what, (long long)(c->failed - c->nabsent), c->failed_key);
+        mert_log_note("%s: %" PRId64 " rows left out because they failed before (no labels or no audio), the first is "
+                      "%s; --max-failed says how many may",
+                      what, c->failed - c->nabsent, c->failed_key);
     if (c->off_count)
-        mert_log_note("%s: %lld rows have another length in the manifest than in the packed audio, which counts", what,
-                      (long long)c->off_count);
+        mert_log_note("%s: %" PRId64 " rows have another length in the manifest than in the packed audio, which counts",
+                      what, c->off_count);
 }
 
 static int open_older(mert_session *s, const corpus_names *older, saying how, mert_error *e)

@@ -6,6 +6,7 @@
 #include "libcommon/program/options.h"
 #include "libcommon/train/state.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +62,7 @@ static mert_exchange *start_here(int wanted, const char *save, int *status)
         return x;
     newest = mert_state_newest(save);
     if (*e.text && newest >= 0)
-        mert_log_error("%s; %s/checkpoint-%lld is whole: --resume goes on from it", e.text, save, (long long)newest);
+        mert_log_error("%s; %s/checkpoint-%" PRId64 " is whole: --resume goes on from it", e.text, save, newest);
     else if (*e.text)
         mert_log_error("%s", e.text);
     return NULL;

@@ -4,6 +4,7 @@
 #include "libcommon/program/options.h"
 #include "libcommon/train/monitor/compare.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -25,26 +26,25 @@ static void say_corpus(const mert_session *s, const mert_budget *b)
     static const char *const names[] = {"training", "validation", "replay"};
     printf("corpus\n");
     for (int i = 0; i < (c->older ? 3 : 2); i++)
-        printf("    %-12s %8lld items  %10.3f hours%s\n", names[i], (long long)all[i]->n, all[i]->seconds / 3600,
+        printf("    %-12s %8" PRId64 " items  %10.3f hours%s\n", names[i], all[i]->n, all[i]->seconds / 3600,
                all[i]->config.unpacked ? "  (by the manifest: not packed yet)" : "");
     if (b->too_short)
-        printf("    %lld items are shorter than min_sample_size and left out\n", (long long)b->too_short);
+        printf("    %" PRId64 " items are shorter than min_sample_size and left out\n", b->too_short);
     for (int k = 0; k < c->K; k++)
-        printf("    codebook %-3d %8lld classes %8.3f per second, entropy %6.3f bits  %s\n", k,
-               (long long)c->codebooks[k].classes,
-               (double)c->codebooks[k].rate_num / (double)c->codebooks[k].rate_den, mert_corpus_entropy(c, k),
-               c->codebooks[k].path);
+        printf("    codebook %-3d %8" PRId64 " classes %8.3f per second, entropy %6.3f bits  %s\n", k,
+               c->codebooks[k].classes, (double)c->codebooks[k].rate_num / (double)c->codebooks[k].rate_den,
+               mert_corpus_entropy(c, k), c->codebooks[k].path);
 }
 
 static void say_batches(const mert_session *s, const mert_budget *b)
 {
     printf("batches\n");
-    printf("    an epoch     %8lld crops in %lld batches\n", (long long)b->crops, (long long)b->batches);
-    printf("    the largest  %8lld crops of %lld samples (%.2f s)\n", (long long)b->largest_B, (long long)b->largest_L,
+    printf("    an epoch     %8" PRId64 " crops in %" PRId64 " batches\n", b->crops, b->batches);
+    printf("    the largest  %8" PRId64 " crops of %" PRId64 " samples (%.2f s)\n", b->largest_B, b->largest_L,
            (double)b->largest_L / (double)s->recipe.sample_rate);
-    printf("    an update    %8lld batch%s, %.1f s of audio\n", (long long)b->per_update,
-           b->per_update == 1 ? "" : "es", b->audio);
-    printf("    the run      %8lld updates, %.2f epochs\n", (long long)b->updates, b->epochs);
+    printf("    an update    %8" PRId64 " batch%s, %.1f s of audio\n", b->per_update, b->per_update == 1 ? "" : "es",
+           b->audio);
+    printf("    the run      %8" PRId64 " updates, %.2f epochs\n", b->updates, b->epochs);
 }
 
 static void say_parameters(const mert_budget *b)
@@ -75,7 +75,7 @@ static void say_work(const mert_budget *b, const mert_pace *p)
     double pace = p->crop > 0 ? p->crop : USUAL_SHARE * p->product, seconds = b->total / pace;
     printf("work and time\n");
     printf("    %-28s %10.3f GFLOP\n", "an update", 1e-9 * b->update);
-    printf("    %-28s %10.3f GFLOP, %lld times\n", "a validation", 1e-9 * b->validation, (long long)b->validations);
+    printf("    %-28s %10.3f GFLOP, %" PRId64 " times\n", "a validation", 1e-9 * b->validation, b->validations);
     printf("    %-28s %10.1f GFLOP/s  measured now, %d threads\n", "products of 2048 x 2048", 1e-9 * p->product,
            mert_options.threads);
     if (p->crop > 0)
@@ -97,7 +97,7 @@ static void say_disk(const mert_session *s, const mert_budget *b)
     double pcm = to_pack(&s->train) + to_pack(&s->valid) + to_pack(&s->older);
     printf("disk\n");
     row_bytes("a checkpoint", b->checkpoint, "weights and optimiser");
-    printf("    %-28s %10lld\n", "of them at a time, at most", (long long)b->checkpoints);
+    printf("    %-28s %10" PRId64 "\n", "of them at a time, at most", b->checkpoints);
     if (pcm > 0)
         row_bytes("packed audio", pcm, "before compression");
     if (b->offloaded > 0)
@@ -140,14 +140,14 @@ int watch_compare(const char *save, const char *reference)
         mert_log_error("%s", e.text);
         return 1;
     }
-    printf("update %lld      this run    reference   band\n", (long long)c.last);
+    printf("update %" PRId64 "      this run    reference   band\n", c.last);
     for (int i = 0; i < c.n; i++)
         say_value(&c.columns[i]);
     if (c.left >= 0) {
-        printf("first outside of its band at update %lld:\n", (long long)c.left);
+        printf("first outside of its band at update %" PRId64 ":\n", c.left);
         say_value(&c.first);
     }
-    printf("%s: %lld of %lld rows within the bands, up to update %lld\n", c.left < 0 ? "on track" : "not on track",
-           (long long)c.within, (long long)c.rows, (long long)c.last);
+    printf("%s: %" PRId64 " of %" PRId64 " rows within the bands, up to update %" PRId64 "\n",
+           c.left < 0 ? "on track" : "not on track", c.within, c.rows, c.last);
     return mert_log_stdout() || c.left >= 0;
 }

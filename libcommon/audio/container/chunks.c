@@ -1,6 +1,7 @@
 /* AIFF, AU, CAF: chunks with big-endian sizes. */
 #include "libcommon/audio/container/bytes.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* Bytes of a frame of AIFF's or AIFC's plain samples; 0: compressed. */
@@ -37,8 +38,8 @@ void mert_walk_aiff(mert_bytes *b, mert_whole *w)
         }
     }
     if (!*w->cut.text && frame > 0 && samples >= 0 && (int64_t)frames > samples / frame)
-        mert_fail(&w->cut, "its COMM chunk promises %lld frames, its SSND chunk has %lld", (long long)frames,
-                  (long long)(samples / frame));
+        mert_fail(&w->cut, "its COMM chunk promises %" PRIu64 " frames, its SSND chunk has %" PRId64, frames,
+                  samples / frame);
 }
 
 void mert_walk_au(mert_bytes *b, mert_whole *w)

@@ -1,6 +1,7 @@
 /* ADTS, AC-3, E-AC-3: a row of frames and nothing else, each with its own size, between tags. */
 #include "libcommon/audio/container/bytes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,7 +55,7 @@ static void walk(mert_bytes *b, mert_whole *w, frame_size *size_of, unsigned cha
     int64_t at = 0;
     int size;
     while (mert_bytes_read(b, at, head, FRAME_HEAD) && (size = size_of(head)) > 0) {
-        snprintf(what, sizeof what, "its last frame, at byte %lld,", (long long)(b->base + at));
+        snprintf(what, sizeof what, "its last frame, at byte %" PRId64 ",", b->base + at);
         if (size > b->size - at)
             mert_whole_hold(w, b, what, at, (uint64_t)size);
         at += size;
@@ -62,8 +63,8 @@ static void walk(mert_bytes *b, mert_whole *w, frame_size *size_of, unsigned cha
     if (at == 0 || at >= b->size)
         return;
     if (b->size - at < FRAME_HEAD && mert_bytes_read(b, at, head, 1) && head[0] == sync)
-        mert_fail(&w->cut, "its last frame, at byte %lld, has a header of %d bytes, %lld are there",
-                  (long long)(b->base + at), FRAME_HEAD, (long long)(b->size - at));
+        mert_fail(&w->cut, "its last frame, at byte %" PRId64 ", has a header of %d bytes, %" PRId64 " are there",
+                  b->base + at, FRAME_HEAD, b->size - at);
     else if (!another(b, at, size_of)) /* tags, zeros, what else programs left there */
         w->end = b->base + at;
 }

@@ -8,6 +8,7 @@
 #include <libavcodec/vorbis_parser.h>
 #include <libavutil/error.h>
 #include <libavutil/mem.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -295,7 +296,7 @@ static int find_page(walk *w)
 static void fault(walk *w, const char *what)
 {
     w->ogg->fault_at = w->pos;
-    mert_fail(&w->ogg->fault, "%s at byte %lld", what, (long long)w->pos);
+    mert_fail(&w->ogg->fault, "%s at byte %" PRId64, what, w->pos);
 }
 
 /* ---- links ---- */

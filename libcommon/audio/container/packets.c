@@ -1,6 +1,7 @@
 /* ASF, FLV, Matroska, Musepack SV8: packets with their sizes, and a header that may know how many. */
 #include "libcommon/audio/container/bytes.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,8 +44,8 @@ void mert_walk_asf(mert_bytes *b, mert_whole *w)
     size = mert_little(head + 16, 8);
     packets = mert_little(head + 40, 8);
     if (packets < UINT64_C(1) << 40 && packets > (uint64_t)(b->size - at - ASF_DATA) / packet)
-        mert_fail(&w->cut, "its data object promises %lld packets of %lld bytes, %lld are there", (long long)packets,
-                  (long long)packet, (long long)((b->size - at - ASF_DATA) / (int64_t)packet));
+        mert_fail(&w->cut, "its data object promises %" PRIu64 " packets of %" PRIu64 " bytes, %" PRId64 " are there",
+                  packets, packet, (b->size - at - ASF_DATA) / (int64_t)packet);
     mert_whole_hold(w, b, "its data object", at, size);
 }
 
@@ -93,7 +94,7 @@ void mert_walk_flv(mert_bytes *b, mert_whole *w)
         at += FLV_TAG + (int64_t)size + 4;
     }
     if (!*w->cut.text && file_size > (double)b->size)
-        mert_fail(&w->cut, "its metadata promise a file of %.0f bytes, %lld are there", file_size, (long long)b->size);
+        mert_fail(&w->cut, "its metadata promise a file of %.0f bytes, %" PRId64 " are there", file_size, b->size);
     if (!*w->cut.text && !video && duration > last + 1)
         mert_fail(&w->cut, "its metadata promise %.3f s, its last tag begins at %.3f s", duration, last);
 }
@@ -227,5 +228,5 @@ void mert_walk_musepack(mert_bytes *b, mert_whole *w)
         }
     }
     if (!*w->cut.text && at + 2 > b->size)
-        mert_fail(&w->cut, "it has no last packet (SE): its bytes end at %lld", (long long)(b->base + b->size));
+        mert_fail(&w->cut, "it has no last packet (SE): its bytes end at %" PRId64, b->base + b->size);
 }

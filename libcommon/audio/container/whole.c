@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -121,7 +122,7 @@ uint64_t mert_big(const unsigned char *p, int n)
 void mert_whole_hold(mert_whole *w, const mert_bytes *b, const char *what, int64_t at, uint64_t size)
 {
     if (!*w->cut.text && size < UINT64_C(1) << 56 && (int64_t)size > b->size - at)
-        mert_fail(&w->cut, "%s promises %lld bytes, %lld are there", what, (long long)size, (long long)(b->size - at));
+        mert_fail(&w->cut, "%s promises %" PRIu64 " bytes, %" PRId64 " are there", what, size, b->size - at);
 }
 
 static const struct {

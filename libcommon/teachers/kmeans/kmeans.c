@@ -8,6 +8,7 @@
 #include "libcommon/teachers/kmeans/nearest.h"
 #include "libcommon/teachers/kmeans/pass.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,14 +294,13 @@ int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, i
     int bad;
     memset(result, 0, sizeof *result);
     if (o->k < 1 || o->k > n)
-        return mert_fail(e, "%lld clusters need at least as many frames, but there are %lld", (long long)o->k,
-                         (long long)n);
+        return mert_fail(e, "%" PRId64 " clusters need at least as many frames, but there are %" PRId64, o->k, n);
     for (int64_t i = 0; i < n * d; i++)
         if (!(x[i] > -MERT_FEATURE_MOST && x[i] < MERT_FEATURE_MOST))
-            return mert_fail(e, "frame %lld of the sample holds a NaN, an infinity or a value beyond 1e18",
-                             (long long)(i / d));
+            return mert_fail(e, "frame %" PRId64 " of the sample holds a NaN, an infinity or a value beyond 1e18",
+                             i / d);
     if (n > UINT32_MAX)
-        return mert_fail(e, "%lld frames are too many: at most 2^32 - 1", (long long)n);
+        return mert_fail(e, "%" PRId64 " frames are too many: at most 2^32 - 1", n);
     bad = allocate(&t, e) || seed(&t, e) || improve(&t, e);
     if (!bad) {
         result->inertia = mert_kmeans_sums_inertia(&t.pass.sums);

@@ -10,6 +10,7 @@
 #include "libcommon/teachers/kmeans/sums.h"
 #include "libcommon/teachers/rvq/projected_internal.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,10 +290,9 @@ int mert_projected_train(mert_codebook *b, const mert_rvq_options *o, float *x, 
     int bad = 0;
     memset(result, 0, sizeof *result);
     if (n < b->classes)
-        return mert_fail(e, "%lld classes need at least as many frames, but there are %lld", (long long)b->classes,
-                         (long long)n);
+        return mert_fail(e, "%" PRId64 " classes need at least as many frames, but there are %" PRId64, b->classes, n);
     if (b->width > 64)
-        return mert_fail(e, "codewords of %lld values: at most 64", (long long)b->width);
+        return mert_fail(e, "codewords of %" PRId64 " values: at most 64", b->width);
     if (allocate(b, 1, e))
         return -1;
     result->power = power(x, n, t.S);

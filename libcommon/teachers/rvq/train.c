@@ -7,6 +7,7 @@
 #include "libcommon/teachers/kmeans/nearest.h"
 #include "libcommon/teachers/kmeans/sums.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,8 +179,7 @@ int mert_rvq_train(const mert_rvq_options *o, float *x, int64_t n, int64_t d, fl
     int bad = 0;
     memset(result, 0, sizeof *result);
     if (n < o->classes)
-        return mert_fail(e, "%lld classes need at least as many frames, but there are %lld", (long long)o->classes,
-                         (long long)n);
+        return mert_fail(e, "%" PRId64 " classes need at least as many frames, but there are %" PRId64, o->classes, n);
     result->power = power(x, n, d);
     for (t.at = 0; !bad && t.at < o->count; t.at++) {
         t.codewords = codewords + t.at * o->classes * d;
