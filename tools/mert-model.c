@@ -215,16 +215,22 @@ static int info_one(const char *path, mert_error *e)
     return bad;
 }
 
-static int info(int argc, char **argv)
+/* One after the other; those that fail do not keep the others from their turn. */
+static int each(int argc, char **argv, int (*one)(const char *path, mert_error *e))
 {
     mert_error e;
     int status = 0;
-    if (!argc)
-        mert_usage_error("of which model?");
     for (int i = 0; i < argc; i++)
-        if (info_one(argv[i], &e))
+        if (one(argv[i], &e))
             status = failed(&e);
     return mert_log_stdout() || status;
+}
+
+static int info(int argc, char **argv)
+{
+    if (!argc)
+        mert_usage_error("of which model?");
+    return each(argc, argv, info_one);
 }
 
 /* ---- init ---- */
@@ -461,14 +467,9 @@ static int verify_one(const char *path, mert_error *e)
 
 static int verify(int argc, char **argv)
 {
-    mert_error e;
-    int status = 0;
     if (!argc)
         mert_usage_error("which model?");
-    for (int i = 0; i < argc; i++)
-        if (verify_one(argv[i], &e))
-            status = failed(&e);
-    return mert_log_stdout() || status;
+    return each(argc, argv, verify_one);
 }
 
 static const mert_command commands[] = {

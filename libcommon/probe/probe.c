@@ -5,6 +5,7 @@
 #include "libcommon/base/pool.h"
 #include "libcommon/probe/folds.h"
 #include "libcommon/probe/net.h"
+#include "libcommon/teachers/features.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -357,14 +358,6 @@ static void score(void *arg, int64_t i, int worker)
 
 /* ---- all of it ---- */
 
-static int all_the_same(const float *x, int64_t n, int64_t values)
-{
-    for (int64_t i = 1; i < n; i++)
-        if (memcmp(x, x + i * values, (size_t)values * sizeof *x))
-            return 0;
-    return 1;
-}
-
 static int compute(run *r, mert_error *e)
 {
     mert_probe_result *to = r->r;
@@ -404,7 +397,7 @@ int mert_probe_run(mert_probe_result *to, const mert_probe_options *o, const mer
     run r = {.o = o, .g = g, .x = x, .layers = layers, .d = d, .r = to};
     int bad;
     *to = (mert_probe_result){.lines = 1 + layers + (o->weighted ? 1 : 0), .seeds = o->seeds};
-    if (all_the_same(x, g->n, layers * d))
+    if (mert_features_same(x, g->n, layers * d))
         return mert_fail(e, "all features are the same: there is nothing to tell apart");
     if (mert_folds_make(&r.folds, g, o->folds, e))
         return -1;

@@ -91,6 +91,14 @@ int mert_features_check(const mert_features *want, const mert_features *have, in
     return 0;
 }
 
+int mert_features_same(const float *x, int64_t n, int64_t width)
+{
+    for (int64_t i = 1; i < n; i++)
+        if (memcmp(x, x + i * width, (size_t)width * sizeof *x))
+            return 0;
+    return 1;
+}
+
 uint64_t mert_features_item(const mts_begin *b, const mts_record *r)
 {
     mts_xxh64_state s;

@@ -26,6 +26,8 @@ int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, 
  * settings may differ. */
 int mert_features_check(const mert_features *want, const mert_features *have, int any_recipe, mert_error *e);
 
+/* 1: the rows of x [n, width] are all the same, bit for bit. */
+int mert_features_same(const float *x, int64_t n, int64_t width);
 
 /* What stands for the item in keyed random numbers: a hash of its key, which no shard or order changes, nor a manifest
  * that is cut into several or gets more rows. Items that come from no manifest may share a name: their row counts,

@@ -1,7 +1,6 @@
 #include "libcommon/teachers/gather.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 static int on_stream(void *self, const mts_begin *b, mert_error *e)
 {
@@ -75,14 +74,6 @@ static void drop(void *self)
     mert_sample_drop(((mert_gather *)self)->sample);
 }
 
-static int all_the_same(const float *x, int64_t n, int64_t width)
-{
-    for (int64_t i = 1; i < n; i++)
-        if (memcmp(x, x + i * width, (size_t)width * sizeof *x))
-            return 0;
-    return 1;
-}
-
 static int finish(void *self, mert_error *e)
 {
     mert_gather *g = self;
@@ -90,7 +81,7 @@ static int finish(void *self, mert_error *e)
     float *x = g->sample ? mert_sample_finish(g->sample, &n, e) : NULL;
     if (!g->sample || !mert_sample_seen(g->sample))
         return mert_fail(e, "no features to train on came in");
-    if (x && n > 1 && g->least > 1 && all_the_same(x, n, g->rows.n * g->rows.width))
+    if (x && n > 1 && g->least > 1 && mert_features_same(x, n, g->rows.n * g->rows.width))
         return mert_fail(e, "all %" PRId64 " frames are the same: there is nothing to tell classes apart by", n);
     return x ? g->finish(g->finish_self, &g->features, x, n, mert_sample_seen(g->sample), e) : -1;
 }

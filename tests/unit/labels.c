@@ -1,41 +1,14 @@
 #include "formats/file.h"
 #include "formats/labels/labels.h"
-#include "tests/test.h"
+#include "tests/unit/labels.h"
 
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-static mert_error err;
-
-static int says(const char *expected)
-{
-    if (strstr(err.text, expected))
-        return 1;
-    printf("# '%s' lacks '%s'\n", err.text, expected);
-    return 0;
-}
-
 static int exists(const char *path)
 {
     return access(path, F_OK) == 0;
-}
-
-static int holds(const char *path, const char *expected)
-{
-    char *text = mert_file_read(path, 1 << 20, NULL, &err);
-    int same = text && !strcmp(text, expected);
-    if (!same)
-        printf("# %s holds '%s'\n", path, text ? text : err.text);
-    free(text);
-    return same;
-}
-
-static void put_file(const char *path, const char *text)
-{
-    FILE *f = fopen(path, "wb");
-    if (!f || fputs(text, f) == EOF || fclose(f))
-        abort();
 }
 
 static mts_begin begin_of(int64_t first, int64_t end, int64_t total)

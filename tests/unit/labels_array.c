@@ -1,18 +1,8 @@
 /* The other form of label files: arrays [rows, T], each row filled up with -1. */
 #include "formats/labels/labels.h"
-#include "tests/test.h"
+#include "tests/unit/labels.h"
 
 #include <unistd.h>
-
-static mert_error err;
-
-static int says(const char *expected)
-{
-    if (strstr(err.text, expected))
-        return 1;
-    printf("# '%s' lacks '%s'\n", err.text, expected);
-    return 0;
-}
 
 static mts_record codes_of(int64_t row, int K, int64_t classes)
 {

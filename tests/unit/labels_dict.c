@@ -1,37 +1,10 @@
 /* dict.NAME.txt: found, read as fairseq reads it, written on demand; and what it means for the labels beside it. */
 #include "formats/file.h"
 #include "formats/labels/labels.h"
-#include "tests/test.h"
+#include "tests/unit/labels.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
-
-static mert_error err;
-
-static int says(const char *expected)
-{
-    if (strstr(err.text, expected))
-        return 1;
-    printf("# '%s' lacks '%s'\n", err.text, expected);
-    return 0;
-}
-
-static int holds(const char *path, const char *expected)
-{
-    char *text = mert_file_read(path, 1 << 20, NULL, &err);
-    int same = text && !strcmp(text, expected);
-    if (!same)
-        printf("# %s holds '%s'\n", path, text ? text : err.text);
-    free(text);
-    return same;
-}
-
-static void put_file(const char *path, const char *text)
-{
-    FILE *f = fopen(path, "wb");
-    if (!f || fputs(text, f) == EOF || fclose(f))
-        abort();
-}
 
 /* Whether dict.d.txt with this text is read; then *d is it. */
 static int reads(mert_label_dict **d, const char *text)
