@@ -1,6 +1,7 @@
 #include "libcommon/teachers/gather.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static int on_stream(void *self, const mts_begin *b, mert_error *e)
 {
