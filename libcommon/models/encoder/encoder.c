@@ -176,16 +176,6 @@ static void pack(mert_encoder *m)
     m->fresh = !m->options.training;
 }
 
-static const mert_element *as_elements(const mert_element *rounded, const float *w)
-{
-    return rounded ? rounded : (const mert_element *)(const void *)w;
-}
-
-const mert_element *mert_conv_kernel(const mert_encoder *m, int i)
-{
-    return as_elements(m->kernels[i], i ? m->ordered[i] : mert_weight(m, m->conv[0].w));
-}
-
 /* ---- steps 2 to 4: penalty, norm, projection, mask ---- */
 
 static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt)
@@ -285,7 +275,7 @@ static mert_element *position_forward(mert_encoder *m, const mert_element *x)
     sum = c->pre_ln ? y : m->pos_sum.now;
     if (m->memory.failed)
         return NULL;
-    mert_grouped_conv(m->ops, .y = m->pos_pre.now, .x = x, .w = as_elements(m->pos_kernel, m->pos_w),
+    mert_grouped_conv(m->ops, .y = m->pos_pre.now, .x = x, .w = mert_as_elements(m->pos_kernel, m->pos_w),
                       .bias = mert_weight(m, m->pos_bias), .B = m->B, .T = m->T, .D = D, .groups = c->pos_groups,
                       .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
     mert_gelu(m->ops, .y = sum, .x = m->pos_pre.now, .residual = x, .n = n * D);
@@ -327,7 +317,7 @@ static void position_backward(mert_encoder *m, mert_element *d)
     mert_column_sum(m->ops, .sums = mert_gradient(m, m->pos_bias), .x = dpre, .rows = n, .columns = D, .ldx = D);
     mert_clear(m->ops, .to = dw, .bytes = (size_t)weights * sizeof *dw);
     mert_grouped_conv_backward(m->ops, .dx = d, .dw = dw, .dy = dpre, .x = m->projected.now,
-                               .w = as_elements(m->pos_kernel, m->pos_w), .B = m->B, .T = m->T, .D = D,
+                               .w = mert_as_elements(m->pos_kernel, m->pos_w), .B = m->B, .T = m->T, .D = D,
                                .groups = c->pos_groups, .kernel = c->pos_kernel, .pad = c->pos_kernel / 2);
     mert_weight_norm_backward(m->ops, .dg = mert_gradient(m, m->pos_g), .dv = mert_gradient(m, m->pos_v), .dw = dw,
                               .g = mert_weight(m, m->pos_g), .v = mert_weight(m, m->pos_v), .norm = m->pos_norm,

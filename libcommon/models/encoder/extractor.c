@@ -33,6 +33,12 @@ static int over_time(const mert_encoder *m, int i)
     return i == 0 && !m->c->extractor_layer_norm;
 }
 
+/* The weights of convolution i as elements, tap before channel. */
+static const mert_element *conv_kernel(const mert_encoder *m, int i)
+{
+    return mert_as_elements(m->kernels[i], i ? m->ordered[i] : mert_weight(m, m->conv[0].w));
+}
+
 /* Layer i's product for `clips` clips x: windows are rows that overlap, and one product takes them as they are. */
 static void product(mert_encoder *m, int i, int64_t clips, const mert_element *x, mert_element *y)
 {
@@ -43,7 +49,7 @@ static void product(mert_encoder *m, int i, int64_t clips, const mert_element *x
                   .a_step = s.T_in * s.C, .b = m->panels[i], .packed = MERT_PACKED_F32, .c = y, .ldc = s.O,
                   .c_step = s.T_out * s.O, .batch = clips, .bias = bias);
     else
-        mert_conv(m->ops, &s, x, mert_conv_kernel(m, i), bias, NULL, 0, y);
+        mert_conv(m->ops, &s, x, conv_kernel(m, i), bias, NULL, 0, y);
 }
 
 /* y = (gelu of) the norm of the product x, or x itself where there is none; y may be x. stats: room for mean and rstd
@@ -185,7 +191,7 @@ void mert_extractor_backward(mert_encoder *m, mert_element *d)
             s.B = clips_at(m, i, b);
             if (i < last) {
                 activation(m, i, s.B, product_again(m, i, b, s.B, room), room, 1, NULL);
-                mert_conv_backward(m->ops, &s, room, mert_conv_kernel(m, i + 1),
+                mert_conv_backward(m->ops, &s, room, conv_kernel(m, i + 1),
                                    mert_at(m->ops, m->conv_out[i + 1].now, b * clip_elements(m, i + 1)), dw,
                                    m->conv[i + 1].b >= 0 ? mert_gradient(m, m->conv[i + 1].b) : NULL, dx);
             }

@@ -96,8 +96,11 @@ void mert_extractor_forward(mert_encoder *m, mert_element *features);
 /* d [B, conv_T, C]: gradient by the extractor's output, overwritten. */
 void mert_extractor_backward(mert_encoder *m, mert_element *d);
 
-/* The weights of convolution i as elements, tap before channel. */
-const mert_element *mert_conv_kernel(const mert_encoder *m, int i);
+/* Weights as elements: the rounded ones, or w itself where elements are float32. */
+static inline const mert_element *mert_as_elements(const mert_element *rounded, const float *w)
+{
+    return rounded ? rounded : (const mert_element *)(const void *)w;
+}
 
 /* x [B*T, D] -> the layer's output: out, or x itself where LayerDrop leaves the layer out (mert_layer_dropped). */
 int mert_layer_dropped(const mert_encoder *m, int i);

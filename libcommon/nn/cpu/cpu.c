@@ -1,16 +1,12 @@
-#define _DEFAULT_SOURCE /* madvise */
+/* One function for all operations on float32 elements, and the short ones themselves. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
-#include "libcommon/nn/cpu/rows_half.h"
 #include "libcommon/nn/cpu/vector.h"
 
-#include <cblas.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* ---- elementwise operations: pieces of fixed size over the pool ---- */
 
@@ -313,130 +309,4 @@ void mert_cpu_run(mert_op op, const void *args)
     case MERT_OP_TO_FLOATS: in_pieces(((const mert_to_floats_args *)args)->n, to_floats_piece, args); break;
     case MERT_OPS_COUNT: break;
     }
-}
-
-/* ---- the backend: operations run at once, so there is nothing to wait for ---- */
-
-enum { HUGE_PAGE = 1 << 21 };
-enum { PACKING_PAYS = 512 }; /* rows: making panels costs as much as they save of a product of some 400 */
-
-static size_t cpu_packed_bytes(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
-{
-    (void)o;
-    if (rows < PACKING_PAYS)
-        return 0;
-    return (size_t)(as == MERT_PACKED_BF16 ? mert_half_floats(n, k) : mert_packed_floats(n, k)) * sizeof(float);
-}
-
-static int64_t cpu_rows_at_once(const mert_ops *o, mert_block block)
-{
-    (void)o;
-    switch (block) {
-    case MERT_BLOCK_EXTRACTOR: return 1 << 13;
-    case MERT_BLOCK_FRAMES: return 64; /* the first layer's outputs are then 4096 rows */
-    case MERT_BLOCK_FEED_FORWARD: return 264; /* a multiple of 24: two register tiles of rows */
-    }
-    return INT64_MAX;
-}
-
-static void *cpu_alloc(mert_ops *o, size_t bytes)
-{
-    size_t align = bytes >= 16 * HUGE_PAGE ? HUGE_PAGE : 64; /* less would round small models up noticeably */
-    void *p = bytes > SIZE_MAX / 2 ? NULL : aligned_alloc(align, (bytes + align - 1) / align * align);
-    (void)o;
-#ifdef MADV_HUGEPAGE
-    if (p && align == HUGE_PAGE) /* a hint: fewer faults and TLB misses */
-        madvise(p, (bytes + align - 1) / align * align, MADV_HUGEPAGE);
-#endif
-    return p;
-}
-
-static void cpu_release(mert_ops *o, void *p)
-{
-    (void)o;
-    free(p);
-}
-
-static void cpu_copy(mert_ops *o, void *to, const void *from, size_t bytes)
-{
-    (void)o;
-    memcpy(to, from, bytes);
-}
-
-static const void *cpu_share(mert_ops *o, const void *host, size_t bytes)
-{
-    (void)o;
-    (void)bytes;
-    return host;
-}
-
-static void cpu_unshare(mert_ops *o, const void *shared)
-{
-    (void)o;
-    (void)shared;
-}
-
-static int cpu_wait(mert_ops *o, mert_error *e)
-{
-    (void)o;
-    return mert_cpu_failed(e);
-}
-
-static int cpu_renew(mert_ops *o, mert_error *e)
-{
-    (void)o;
-    (void)e;
-    mert_cpu_renew();
-    return 0;
-}
-
-static void cpu_close(mert_ops *o)
-{
-    (void)o;
-}
-
-/* Scratch memory is the process's: of several threads that compute, one waits for the other. */
-static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
-{
-    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&one_at_a_time);
-    if (o->type == MERT_ELEMENT_F32)
-        mert_cpu_run(op, args);
-    else
-        mert_cpu_run_rounded(o->type, op, args, size);
-    pthread_mutex_unlock(&one_at_a_time);
-}
-
-/* What OpenBLAS itself calls before a fork; where another BLAS stands for it there is none. */
-extern int blas_thread_shutdown_(void) __attribute__((weak));
-
-/* Our threads share the work out. OpenBLAS's own, which it starts when it is loaded, would spin beside them for their
- * first 30 ms, as long as a small job takes. */
-static void single_threaded_blas(void)
-{
-    openblas_set_num_threads(1);
-    if (blas_thread_shutdown_)
-        blas_thread_shutdown_();
-}
-
-/* One for each type of elements; memory and failures are those of the process. */
-#define CPU(elements)                                                                                              \
-    {                                                                                                              \
-        .name = "cpu", .type = (elements), .host_memory = 1, .packed_bytes = cpu_packed_bytes,                     \
-        .rows_at_once = cpu_rows_at_once, .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_copy,          \
-        .download = cpu_copy, .share = cpu_share, .unshare = cpu_unshare, .wait = cpu_wait, .renew = cpu_renew,    \
-        .run = cpu_run, .close = cpu_close                                                                         \
-    }
-
-mert_ops *mert_ops_cpu_of(mert_element_type type)
-{
-    static mert_ops cpu[] = {CPU(MERT_ELEMENT_F32), CPU(MERT_ELEMENT_BF16), CPU(MERT_ELEMENT_F16)};
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, single_threaded_blas);
-    return &cpu[type];
-}
-
-mert_ops *mert_ops_cpu(void)
-{
-    return mert_ops_cpu_of(MERT_ELEMENT_F32);
 }
