@@ -3,6 +3,8 @@
 #ifndef MERT_ERROR_H
 #define MERT_ERROR_H
 
+#include "formats/attributes.h"
+
 typedef struct mert_error {
     char text[1024]; /* one line, no newline, without the tool's name */
 } mert_error;
@@ -14,7 +16,7 @@ typedef struct mert_error {
 
 /* Macros, so that a compiler sees the -1 and does not warn of what is never used after it. */
 static inline int mert_minus_one(void) { return -1; }
-void mert_error_set(mert_error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void mert_error_set_in(mert_error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void mert_error_set(mert_error *e, const char *format, ...) MERT_PRINTF(2, 3);
+void mert_error_set_in(mert_error *e, const char *format, ...) MERT_PRINTF(2, 3);
 
 #endif

@@ -32,16 +32,16 @@ typedef struct mert_output {
 enum { MERT_FIFO_SECONDS = 10 };
 
 mert_output *mert_output_open(const char *path, mert_error *e); /* NULL on error */
-int mert_output_commit(mert_output *o, mert_error *e);
+int mert_output_commit(mert_output *o, mert_error *e) MERT_MUST_USE;
 void mert_output_abandon(mert_output *o); /* NULL is fine */
 /* Takes away what has the target's name, where that is a file: until the commit nothing is there. */
-int mert_output_clear(const mert_output *o, mert_error *e);
+int mert_output_clear(const mert_output *o, mert_error *e) MERT_MUST_USE;
 /* Before long work: whether mert_output_open would have a chance, and that none of the n files is the one that it would
  * replace ("-" is passed over). Nothing is made. */
-int mert_output_check(const char *path, char *const *inputs, int n, mert_error *e);
+int mert_output_check(const char *path, char *const *inputs, int n, mert_error *e) MERT_MUST_USE;
 /* This file is read ("-": standard input): no output of this process may replace it from now on. Refused where standard
  * output goes to the same file (cat x >> x). */
-int mert_input_note(const char *path, mert_error *e);
+int mert_input_note(const char *path, mert_error *e) MERT_MUST_USE;
 /* Removes the temporary files of this process that are on their way: for a signal's handler that then ends it. */
 void mert_outputs_unlink(void);
 
@@ -58,7 +58,7 @@ typedef struct mert_mapping {
     size_t size;
 } mert_mapping;
 
-int mert_mapping_open(mert_mapping *m, const char *path, mert_error *e);
+int mert_mapping_open(mert_mapping *m, const char *path, mert_error *e) MERT_MUST_USE;
 void mert_mapping_close(mert_mapping *m);
 /* All of it will be read: what the system has of it in memory is there at once, not fault by fault. */
 void mert_mapping_expect(const mert_mapping *m);
@@ -70,13 +70,13 @@ void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size);
 void mert_sync_folder(const char *path);
 
 /* mkdir -p. What stands in the way is named: a file, or a link that leads nowhere. */
-int mert_make_directory(const char *path, mert_error *e);
+int mert_make_directory(const char *path, mert_error *e) MERT_MUST_USE;
 
 /* What a st_mode is, in words: "a regular file", "a FIFO", "a folder", ... */
 const char *mert_file_kind(unsigned mode);
 /* Refuses what is no regular file (links followed), by what it is. Nothing is opened: a FIFO would wait for
  * its writer. */
-int mert_file_regular(const char *path, mert_error *e);
+int mert_file_regular(const char *path, mert_error *e) MERT_MUST_USE;
 
 /* dir + "/" + name, to be freed by the caller. */
 char *mert_path_join(const char *dir, const char *name);

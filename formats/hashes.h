@@ -23,16 +23,16 @@ typedef struct mert_hashes {
 } mert_hashes;
 
 /* One more file, whose hash is known because it was just written ... */
-int mert_hashes_add(mert_hashes *h, const char *name, uint64_t size, uint64_t hash, mert_error *e);
+int mert_hashes_add(mert_hashes *h, const char *name, uint64_t size, uint64_t hash, mert_error *e) MERT_MUST_USE;
 /* ... or is read for it. */
-int mert_hashes_add_file(mert_hashes *h, const char *dir, const char *name, mert_error *e);
+int mert_hashes_add_file(mert_hashes *h, const char *dir, const char *name, mert_error *e) MERT_MUST_USE;
 /* DIR/hashes, by contract F4. */
-int mert_hashes_write(const mert_hashes *h, const char *dir, mert_error *e);
+int mert_hashes_write(const mert_hashes *h, const char *dir, mert_error *e) MERT_MUST_USE;
 
 /* 0: *h is what DIR/hashes says; 1: there is none; -1: it is damaged. */
-int mert_hashes_read(mert_hashes *h, const char *dir, mert_error *e);
+int mert_hashes_read(mert_hashes *h, const char *dir, mert_error *e) MERT_MUST_USE;
 /* Reads all files that DIR/hashes names: 0: they are what was written; 1: there are no hashes; -1: the error names the
  * file that is another. */
-int mert_hashes_check(const char *dir, mert_error *e);
+int mert_hashes_check(const char *dir, mert_error *e) MERT_MUST_USE;
 
 #endif

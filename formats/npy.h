@@ -39,7 +39,7 @@ typedef struct mert_npy {
     unsigned char *turned;            /* what was in Fortran order, as data; else NULL */
 } mert_npy;
 
-int mert_npy_open(mert_npy *a, const char *path, mert_error *e);
+int mert_npy_open(mert_npy *a, const char *path, mert_error *e) MERT_MUST_USE;
 void mert_npy_close(mert_npy *a);
 
 /* Elements [first, first + n) as float32 (rounded to nearest), or as int64 (integers only: 0, or -1 for others). */
@@ -54,13 +54,14 @@ typedef struct mert_npy_writer mert_npy_writer;
 
 /* shape[0] may be -1: then it is counted from what is appended. */
 mert_npy_writer *mert_npy_create(const char *path, mert_npy_type type, int ndim, const int64_t *shape, mert_error *e);
-int mert_npy_append(mert_npy_writer *w, const void *data, int64_t elements, mert_error *e); /* of the type */
+/* of the type */
+int mert_npy_append(mert_npy_writer *w, const void *data, int64_t elements, mert_error *e) MERT_MUST_USE;
 /* Checks that the shape was filled, writes the header, renames into place. Frees w in any case. */
-int mert_npy_commit(mert_npy_writer *w, mert_error *e);
+int mert_npy_commit(mert_npy_writer *w, mert_error *e) MERT_MUST_USE;
 void mert_npy_abandon(mert_npy_writer *w); /* NULL is fine */
 
 /* The three in one. */
 int mert_npy_write(const char *path, mert_npy_type type, int ndim, const int64_t *shape, const void *data,
-                   mert_error *e);
+                   mert_error *e) MERT_MUST_USE;
 
 #endif

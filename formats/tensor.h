@@ -31,7 +31,7 @@ typedef struct mert_tensor {
 const char *mert_tensor_type(const mert_tensor *t);
 /* The tensor's values as float32 (from f32, f16, bf16, f64 and integers) into to[elements]. Those of type OTHER are
  * refused by name. */
-int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e);
+int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e) MERT_MUST_USE;
 
 /* A tensor to be written. */
 typedef struct mert_tensor_out {
@@ -43,7 +43,7 @@ typedef struct mert_tensor_out {
 } mert_tensor_out;
 
 /* -1: among its numbers, if they are F32, is one that is none, a NaN or an infinity. */
-int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error *e);
+int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error *e) MERT_MUST_USE;
 
 /* Number of elements, and bytes, of a shape; -1 if a dimension is negative or a product does not fit in 63 bits. */
 int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements);

@@ -32,16 +32,16 @@ enum { MERT_TEXT_WORDS = 128 };
 int mert_text_stands_in(const char *text, size_t size, char words[MERT_TEXT_WORDS]);
 /* How many bytes the byte order mark takes (0: there is none); -1: it is that of UTF-16 or UTF-32, there are two, or
  * the text stands in the place of another. */
-int mert_text_mark(const char *path, const char *text, size_t size, mert_error *e);
+int mert_text_mark(const char *path, const char *text, size_t size, mert_error *e) MERT_MUST_USE;
 
 /* 1: a file that begins with this text would be taken for another: by a byte order mark, or as what stands in. */
 int mert_text_misread(const char *text);
 
-int mert_text_open(mert_text *t, const char *path, const char *text, size_t size, mert_error *e);
+int mert_text_open(mert_text *t, const char *path, const char *text, size_t size, mert_error *e) MERT_MUST_USE;
 /* The next line without its end: 1, 0: there is none, -1: a NUL byte or a \r inside of it. */
-int mert_text_next(mert_text *t, const char **line, size_t *size, mert_error *e);
+int mert_text_next(mert_text *t, const char **line, size_t *size, mert_error *e) MERT_MUST_USE;
 /* The same for a text that is the caller's own, with a byte behind it: a NUL byte is put where the line ends. */
-int mert_text_line(mert_text *t, char **line, mert_error *e);
+int mert_text_line(mert_text *t, char **line, mert_error *e) MERT_MUST_USE;
 
 /* Cuts blanks off both ends, in place. */
 char *mert_text_trim(char *s);

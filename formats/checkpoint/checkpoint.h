@@ -38,8 +38,8 @@ const char *mert_checkpoint_container(const mert_checkpoint *c);
  * own: XXH64 of the whole) and compares; *checked_bytes: how much that was. Opening checks only what it must
  * understand, and that config.json and preprocessor_config.json are those that a model of our own was written with (an
  * object with "mert_edited": true was changed on purpose). */
-int mert_checkpoint_verify(const mert_checkpoint *c, int64_t *checked_bytes, mert_error *e);
+int mert_checkpoint_verify(const mert_checkpoint *c, int64_t *checked_bytes, mert_error *e) MERT_MUST_USE;
 /* The same of the files that are our own alone: for who reads all of them anyway. */
-int mert_checkpoint_check_own(const mert_checkpoint *c, mert_error *e);
+int mert_checkpoint_check_own(const mert_checkpoint *c, mert_error *e) MERT_MUST_USE;
 
 #endif

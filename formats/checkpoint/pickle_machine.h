@@ -27,11 +27,11 @@ typedef struct mert_pickle_machine {
 } mert_pickle_machine;
 
 /* m is to be freed whether or not this succeeds. Who keeps the pickle sets m->p to NULL before. */
-int mert_pickle_machine_init(mert_pickle_machine *m, size_t size, mert_error *e);
+int mert_pickle_machine_init(mert_pickle_machine *m, size_t size, mert_error *e) MERT_MUST_USE;
 void mert_pickle_machine_free(mert_pickle_machine *m);
 
 /* Fills the error; is -1. */
-int mert_pickle_fail(const mert_pickle_machine *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int mert_pickle_fail(const mert_pickle_machine *m, const char *format, ...) MERT_PRINTF(2, 3);
 
 /* A value that lives as long as the pickle, otherwise zero. */
 mert_pickle_value *mert_pickle_make(mert_pickle_machine *m, mert_pickle_type type);

@@ -24,18 +24,18 @@ typedef struct mert_storages {
 } mert_storages;
 
 /* All storages that the pickle refers to, as it describes them; data still NULL. */
-int mert_storages_list(mert_storages *s, const mert_pickle *p, mert_error *e);
+int mert_storages_list(mert_storages *s, const mert_pickle *p, mert_error *e) MERT_MUST_USE;
 mert_storage *mert_storages_find(const mert_storages *s, const char *key, size_t key_size);
 /* Bytes of a storage; -1: more than can be. */
 int mert_storage_bytes(const mert_storage *s, uint64_t *bytes);
 
 /* Adds the tensor that v = _rebuild_tensor*(...) describes, under this name. 0, -1, or 1: v is no tensor. */
 int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pickle_value *v, const char *name,
-                      size_t name_size, mert_error *e);
+                      size_t name_size, mert_error *e) MERT_MUST_USE;
 
 /* Walks all values from the root: tensors go to the checkpoint, the rest becomes its extras. pickle_size bounds the
  * work: values that are shared a thousandfold are not unfolded. Errors name the place by its path ("cfg.model"). */
 int mert_torch_collect(mert_checkpoint *c, const mert_pickle *p, const mert_storages *s, size_t pickle_size,
-                       mert_error *e);
+                       mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -22,7 +22,7 @@ typedef struct mert_zip {
 } mert_zip;
 
 /* Errors name the entry, not the file. */
-int mert_zip_read(mert_zip *z, const mert_mapping *m, mert_error *e);
+int mert_zip_read(mert_zip *z, const mert_mapping *m, mert_error *e) MERT_MUST_USE;
 void mert_zip_free(mert_zip *z);
 const mert_zip_entry *mert_zip_find(const mert_zip *z, const char *name, size_t name_size); /* NULL: none */
 

@@ -10,9 +10,10 @@ mert_npy_writer *mert_labels_array(const char *path, const char *from, const int
                                    mert_npy_type type, int64_t classes, mert_error *e);
 
 /* For mert_labels_open, _count and _read where l->npy is set. */
-int mert_labels_array_open(mert_labels *l, mert_error *e);
-int mert_labels_array_check(const mert_labels *l, int64_t *empty, mert_error *e); /* every label is one */
+int mert_labels_array_open(mert_labels *l, mert_error *e) MERT_MUST_USE;
+int mert_labels_array_check(const mert_labels *l, int64_t *empty, mert_error *e) MERT_MUST_USE; /* every label is one */
 int64_t mert_labels_array_count(const mert_labels *l, int64_t row);
-int mert_labels_array_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e);
+int mert_labels_array_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e)
+    MERT_MUST_USE;
 
 #endif

@@ -22,7 +22,7 @@ typedef struct mert_label_dict mert_label_dict;
  * NAME is what follows a dot of the file's name; if several could be meant, the longest that there is. Refused, as by
  * fairseq: no class at all, a line that is not "<class> <count>", a class that stands there twice, fairseq's own <s>,
  * <pad>, </s> and <unk>. */
-int mert_label_dict_find(mert_label_dict **d, const char *labels, mert_error *e);
+int mert_label_dict_find(mert_label_dict **d, const char *labels, mert_error *e) MERT_MUST_USE;
 void mert_label_dict_free(mert_label_dict *d); /* NULL is fine */
 
 const char *mert_label_dict_file(const mert_label_dict *d);
@@ -35,9 +35,9 @@ int64_t mert_label_dict_class(const mert_label_dict *d, const char *label, size_
 char *mert_label_dict_path(const char *labels, mert_error *e);
 /* Checks what is there already (0: nothing, or that very order; else an error that names both), and writes it if there
  * is nothing: classes 0 .. classes-1, called by their numbers. */
-int mert_label_dict_check(const char *labels, int64_t classes, mert_error *e);
-int mert_label_dict_write(const char *labels, int64_t classes, mert_error *e);
+int mert_label_dict_check(const char *labels, int64_t classes, mert_error *e) MERT_MUST_USE;
+int mert_label_dict_write(const char *labels, int64_t classes, mert_error *e) MERT_MUST_USE;
 /* The same with the classes of another dictionary. */
-int mert_label_dict_copy(const char *labels, const mert_label_dict *d, mert_error *e);
+int mert_label_dict_copy(const char *labels, const mert_label_dict *d, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -11,6 +11,6 @@
  * label files of one name, a folder in which a source would be replaced by its own export, no row left. The folder is
  * made; each file appears whole, .meta files last. */
 int mert_labels_export(const char *manifest, const mert_manifest *m, const mert_labels *const *labels, int K,
-                       const char *dir, int64_t *dropped, mert_error *e);
+                       const char *dir, int64_t *dropped, mert_error *e) MERT_MUST_USE;
 
 #endif

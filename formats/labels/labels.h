@@ -63,16 +63,16 @@ void mert_labels_npy_type(mert_labels_writer *w, mert_npy_type type);
  * both. Rows must come in order 0..N-1, each exactly once; a row out of place is an error that names it. An item that
  * failed with its record open takes back what was written of it. A failure whose row damage took (-1) stands for the
  * next row that turns out to be missing. */
-int mert_labels_stream(mert_labels_writer *w, const mts_begin *b, mert_error *e);
-int mert_labels_record(mert_labels_writer *w, const mts_record *r, mert_error *e);
+int mert_labels_stream(mert_labels_writer *w, const mts_begin *b, mert_error *e) MERT_MUST_USE;
+int mert_labels_record(mert_labels_writer *w, const mts_record *r, mert_error *e) MERT_MUST_USE;
 int mert_labels_frames(mert_labels_writer *w, const void *codes, int64_t frames,
-                       mert_error *e); /* dtype and K as the record's */
-int mert_labels_end(mert_labels_writer *w, mert_error *e);
-int mert_labels_failed(mert_labels_writer *w, const char *key, int64_t row, mert_error *e);
+                       mert_error *e) MERT_MUST_USE; /* dtype and K as the record's */
+int mert_labels_end(mert_labels_writer *w, mert_error *e) MERT_MUST_USE;
+int mert_labels_failed(mert_labels_writer *w, const char *key, int64_t row, mert_error *e) MERT_MUST_USE;
 /* Checks that rows 0..N-1 came (N from the stream's begin), writes .meta files, renames everything into place once all
  * of it is on the disk, and frees (on error, too: then nothing has appeared). Old .meta files go first and new ones
  * come last, so that labels never stand beside a .meta of others. */
-int mert_labels_commit(mert_labels_writer *w, mert_error *e);
+int mert_labels_commit(mert_labels_writer *w, mert_error *e) MERT_MUST_USE;
 void mert_labels_abandon(mert_labels_writer *w); /* NULL is fine */
 
 /* ---- reading ---- */
@@ -94,26 +94,28 @@ typedef struct mert_labels {
  * checked against them here: the file's bytes, the number of rows and of classes, and every label; an error names what
  * does not fit. A .meta without a hash comes from 0.1, whose files end every line: one whose last line has no end was
  * cut. Without a .meta such a file is read, and ->cut says so. */
-int mert_labels_open(mert_labels *l, const char *path, mert_error *e);
+int mert_labels_open(mert_labels *l, const char *path, mert_error *e) MERT_MUST_USE;
 void mert_labels_close(mert_labels *l);
 /* Number of labels in a row (0: failed), and the classes [first, first+n) of it into to[]. A token that is no class
  * (not in the dictionary; without one, no integer within [0, classes), or [0, 2^31) where classes is 0) is an error
  * naming file, line and column; for arrays row and place. */
 int64_t mert_labels_count(const mert_labels *l, int64_t row);
-int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e);
+int mert_labels_read(const mert_labels *l, int64_t row, int64_t first, int64_t n, int32_t *to, mert_error *e)
+    MERT_MUST_USE;
 /* The same bit by bit, each label looked at once: a cursor stands before a row's next label; zeroed but for the row,
  * before its first. Without `to` n labels are passed over. */
 typedef struct mert_labels_cursor {
     int64_t row, index;
     const char *at;
 } mert_labels_cursor;
-int mert_labels_read_on(const mert_labels *l, mert_labels_cursor *c, int64_t n, int32_t *to, mert_error *e);
+int mert_labels_read_on(const mert_labels *l, mert_labels_cursor *c, int64_t n, int32_t *to, mert_error *e)
+    MERT_MUST_USE;
 /* A row of a text file as it stands, without its line end; NULL for arrays. */
 const char *mert_labels_line(const mert_labels *l, int64_t row, size_t *size);
 
 /* All codebooks of a pattern, as far as there are files: K of them in new memory at *all, to be given to close_all.
  * They must have the same rows, frame rate and (where known) manifest. -1: error. */
-int mert_labels_open_all(mert_labels **all, const char *pattern, mert_error *e);
+int mert_labels_open_all(mert_labels **all, const char *pattern, mert_error *e) MERT_MUST_USE;
 void mert_labels_close_all(mert_labels *all, int K);
 
 /* Whether labels and manifest belong together: as many rows; the same manifest hash where the .meta knows it; and every
@@ -121,6 +123,6 @@ void mert_labels_close_all(mert_labels *all, int K);
  * `tolerance` (feature extractors differ by a frame or two at the edges). frame_rate_num 0: the .meta's rate; without
  * one, or with sample_rate 0, the counts are not checked. The error names the row, its key and both numbers. */
 int mert_labels_match(const mert_labels *l, const mert_manifest *m, int64_t sample_rate, int64_t frame_rate_num,
-                      int64_t frame_rate_den, int64_t tolerance, mert_error *e);
+                      int64_t frame_rate_den, int64_t tolerance, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -24,9 +24,9 @@ typedef struct mert_manifest {
 
 /* Refuses, naming file and line: no root, a row without a tab, a count that is no number, duplicate paths, paths that
  * leave the root. */
-int mert_manifest_read(mert_manifest *m, const char *path, mert_error *e);
+int mert_manifest_read(mert_manifest *m, const char *path, mert_error *e) MERT_MUST_USE;
 /* Writes by contract F4. Only root, rows and n are used. Refuses a root or path that would not read back as it is. */
-int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e);
+int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e) MERT_MUST_USE;
 /* The file that a row names, to be freed; NULL: no memory. */
 char *mert_manifest_item(const mert_manifest *m, int64_t row);
 /* Whether the file is there and reads as this root and these rows. */

@@ -6,11 +6,11 @@
 #include "formats/labels/labels.h"
 
 /* 1: read, 0: there is none, -1: error. */
-int mert_labels_meta_read(const char *labels, mert_labels_meta *m, mert_error *e);
+int mert_labels_meta_read(const char *labels, mert_labels_meta *m, mert_error *e) MERT_MUST_USE;
 /* Written but for the hash, not yet in place; NULL: error. */
 mert_output *mert_labels_meta_open(const char *labels, const mert_labels_meta *m, mert_error *e);
 
 /* Once the labels stand under their name: their hash is put into its .meta, and that in place. Frees o in any case. */
-int mert_labels_meta_commit(mert_output *o, const char *labels, mert_error *e);
+int mert_labels_meta_commit(mert_output *o, const char *labels, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -38,7 +38,7 @@ typedef struct mert_input {
 } mert_input;
 
 /* stream: which audio stream, from 0; negative: the best. On error nothing is left open. */
-int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e);
+int mert_input_open(mert_input *in, const char *path, int stream, mert_error *e) MERT_MUST_USE;
 void mert_input_close(mert_input *in);
 
 /* How many samples there are by the container's own count, at the stream's rate; -1: not told. */
@@ -50,12 +50,12 @@ void mert_input_say_better(mert_input *in, mert_error *e);
 void mert_input_say_empty(const mert_input *in, mert_error *e);
 
 /* 1: a frame, 0: the end, -1: a fault (without where it is: that is the caller's to say). */
-int mert_input_next(mert_input *in, mert_error *e);
+int mert_input_next(mert_input *in, mert_error *e) MERT_MUST_USE;
 /* After a fault, in files that are a row of frames and nothing else (MP3, AAC, PCM): 1 if not one more frame follows.
  * Then what does not decode are tags, zeros, a last frame cut off: remains, as many such files have them. */
 int mert_input_only_remains(mert_input *in);
 /* The next packet of the stream, with the same returns. */
-int mert_input_packet(mert_input *in, mert_error *e);
+int mert_input_packet(mert_input *in, mert_error *e) MERT_MUST_USE;
 
 /* Frames as one channel: the mean of all, as floats. to: frame->nb_samples. -1: a sample format that nobody knows. */
 int mert_frame_mean(const AVFrame *frame, float *to);

@@ -193,7 +193,7 @@ void mert_input_say_better(mert_input *in, mert_error *e)
     if (in->ogg.fault_at < 0 && (stat(in->path, &s) || !S_ISREG(s.st_mode)))
         return;
     if (in->ogg.fault_at < 0 && begins_as_ogg(in->path))
-        mert_ogg_read(in->path, &in->ogg, &why);
+        (void)!mert_ogg_read(in->path, &in->ogg, &why);
     if (in->ogg.fault_at >= 0)
         mert_fail(e, "%s", in->ogg.fault.text);
     else if (mert_mp3_is_free_format(in->path))

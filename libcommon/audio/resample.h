@@ -5,15 +5,15 @@
 #include "libcommon/audio/decode.h"
 
 int mert_samples_grow(mert_samples *s, int64_t room,
-                      mert_error *e); /* makes room for so many, keeping the n that are there */
+                      mert_error *e) MERT_MUST_USE; /* makes room for so many, keeping the n that are there */
 
 typedef struct mert_resampler mert_resampler;
 
 mert_resampler *mert_resampler_new(int from, int to, mert_error *e);
 /* Takes n samples in and appends to *out what is ready. */
-int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samples *out, mert_error *e);
+int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samples *out, mert_error *e) MERT_MUST_USE;
 /* Appends the rest: in all, mert_resampled_count of what was pushed. */
-int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e);
+int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e) MERT_MUST_USE;
 void mert_resampler_free(mert_resampler *r);
 int64_t mert_resampler_reach(const mert_resampler *r); /* so many samples further it has looked at the most */
 

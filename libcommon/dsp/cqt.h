@@ -53,7 +53,7 @@ int64_t mert_cqt_length(const mert_cqt_config *c, int k);   /* l_k */
 int64_t mert_cqt_frames(const mert_cqt_config *c, int64_t samples);
 int mert_cqt_width(const mert_cqt_config *c);               /* floats of one row */
 /* What plan_new refuses: ranges, a top bin at or above Nyquist. */
-int mert_cqt_check(const mert_cqt_config *c, mert_error *e);
+int mert_cqt_check(const mert_cqt_config *c, mert_error *e) MERT_MUST_USE;
 
 typedef struct mert_cqt_plan mert_cqt_plan;
 mert_cqt_plan *mert_cqt_plan_new(const mert_cqt_config *c, mert_error *e);
@@ -69,18 +69,18 @@ typedef int (*mert_cqt_emit)(void *to, const float *rows, int64_t n, mert_error 
 typedef struct mert_cqt mert_cqt;
 mert_cqt *mert_cqt_new(const mert_cqt_plan *plan, int pooled, mert_error *e);
 void mert_cqt_free(mert_cqt *q); /* NULL is fine */
-int mert_cqt_push(mert_cqt *q, const float *pcm, int64_t n, mert_cqt_emit emit, void *to, mert_error *e);
+int mert_cqt_push(mert_cqt *q, const float *pcm, int64_t n, mert_cqt_emit emit, void *to, mert_error *e) MERT_MUST_USE;
 /* The remaining rows. No samples pushed: one row of zeros, as T says. */
-int mert_cqt_finish(mert_cqt *q, mert_cqt_emit emit, void *to, mert_error *e);
+int mert_cqt_finish(mert_cqt *q, mert_cqt_emit emit, void *to, mert_error *e) MERT_MUST_USE;
 void mert_cqt_reset(mert_cqt *q); /* forgets what was pushed */
 
 /* A whole signal of n samples: out is [mert_cqt_frames(n), width]. Resets q before and after. */
-int mert_cqt_whole(mert_cqt *q, const float *pcm, int64_t n, float *out, mert_error *e);
+int mert_cqt_whole(mert_cqt *q, const float *pcm, int64_t n, float *out, mert_error *e) MERT_MUST_USE;
 
 /* The definition above, evaluated as it stands in double precision: the oracle. Frames first .. first + count - 1 of
  * a signal of n samples: out [count, width]. Slow. */
 int mert_cqt_direct(const mert_cqt_config *c, const float *pcm, int64_t n, int64_t first, int64_t count, float *out,
-                    mert_error *e);
+                    mert_error *e) MERT_MUST_USE;
 
 /* Chroma, ours: out[c] = the sum of the magnitudes of the bins c, c + classes, c + 2 classes ..., divided by the
  * largest of these sums in the frame; a frame of silence is all zeros. magnitudes [T, bins] -> out [T, classes]; out

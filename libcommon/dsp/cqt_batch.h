@@ -13,6 +13,6 @@ void mert_cqt_batch_free(mert_cqt_batch *b); /* NULL is fine */
 /* audio [B, L] -> rows [B, T, width]: the first T frames of each clip; T at most mert_cqt_frames(L). Clips are zero
  * outside. */
 int mert_cqt_batch_run(mert_cqt_batch *b, int64_t B, int64_t L, int64_t T, const float *audio, float *rows,
-                       mert_error *e);
+                       mert_error *e) MERT_MUST_USE;
 
 #endif

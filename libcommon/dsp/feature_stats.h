@@ -26,18 +26,18 @@ typedef struct mert_feature_stats {
     mert_exact *sum, *square;  /* [width] */
 } mert_feature_stats;
 
-int mert_feature_stats_new(mert_feature_stats *s, int width, const char *of, mert_error *e);
+int mert_feature_stats_new(mert_feature_stats *s, int width, const char *of, mert_error *e) MERT_MUST_USE;
 void mert_feature_stats_free(mert_feature_stats *s); /* a zeroed one is fine */
 void mert_feature_stats_clear(mert_feature_stats *s);
 /* rows [n, width]; -1 for a number that is not finite. */
-int mert_feature_stats_add(mert_feature_stats *s, const float *rows, int64_t n, mert_error *e);
+int mert_feature_stats_add(mert_feature_stats *s, const float *rows, int64_t n, mert_error *e) MERT_MUST_USE;
 /* s += t; -1 if they are of different things. */
-int mert_feature_stats_merge(mert_feature_stats *s, const mert_feature_stats *t, mert_error *e);
+int mert_feature_stats_merge(mert_feature_stats *s, const mert_feature_stats *t, mert_error *e) MERT_MUST_USE;
 /* Of the population (divided by rows); 0 and 0 for no rows. */
 void mert_feature_stats_of(const mert_feature_stats *s, int dimension, double *mean, double *std);
 
-int mert_feature_stats_write(mert_feature_stats *s, const char *path, mert_error *e);
-int mert_feature_stats_read(mert_feature_stats *s, const char *path, mert_error *e); /* s is made anew */
+int mert_feature_stats_write(mert_feature_stats *s, const char *path, mert_error *e) MERT_MUST_USE;
+int mert_feature_stats_read(mert_feature_stats *s, const char *path, mert_error *e) MERT_MUST_USE; /* s is made anew */
 uint64_t mert_feature_stats_hash(mert_feature_stats *s); /* of what is written; 0: out of memory */
 
 #endif

@@ -52,6 +52,6 @@ struct mert_mel {
 static inline size_t frames_part(int n_fft) { return ((size_t)n_fft + 2 + 15) & ~(size_t)15; }
 
 mert_mel *mert_mel_alloc(void); /* zeroed; NULL without memory */
-int mert_mel_prepare(mert_mel *m, int pooled, mert_error *e); /* buffers, once the kind is described */
+int mert_mel_prepare(mert_mel *m, int pooled, mert_error *e) MERT_MUST_USE; /* buffers, once the kind is described */
 
 #endif

@@ -54,11 +54,11 @@ void mert_mel_free(mert_mel *m); /* NULL is fine */
 int mert_mel_width(const mert_mel *m);
 int mert_mel_hop(const mert_mel *m);                  /* samples */
 int64_t mert_mel_frames(const mert_mel *m, int64_t samples); /* T; 0: shorter than one window (MFCC) */
-int mert_mel_push(mert_mel *m, const float *pcm, int64_t n, mert_mel_emit emit, void *to, mert_error *e);
+int mert_mel_push(mert_mel *m, const float *pcm, int64_t n, mert_mel_emit emit, void *to, mert_error *e) MERT_MUST_USE;
 /* The remaining rows; then the next signal may come. */
-int mert_mel_finish(mert_mel *m, mert_mel_emit emit, void *to, mert_error *e);
+int mert_mel_finish(mert_mel *m, mert_mel_emit emit, void *to, mert_error *e) MERT_MUST_USE;
 void mert_mel_reset(mert_mel *m);
 /* A whole signal of n samples: out is [mert_mel_frames(n), width]. Resets m before and after. */
-int mert_mel_whole(mert_mel *m, const float *pcm, int64_t n, float *out, mert_error *e);
+int mert_mel_whole(mert_mel *m, const float *pcm, int64_t n, float *out, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -22,7 +22,7 @@ static inline float mert_pcm_i16(const void *data, int64_t i)
 }
 
 /* Refuses another kind than pcm, several channels, other types, and records that say beforehand that they are empty. */
-int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e);
+int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e) MERT_MUST_USE;
 
 /* Some of the record's data -> float samples: *n on input how many there are at `data`, on return how many are
  * converted (the rest with the next call, data advanced by *n samples). The result, which may be `data` itself, is
@@ -30,6 +30,6 @@ int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e);
 const float *mert_pcm_read(mert_pcm *p, const void *data, int64_t *n, mert_error *e);
 
 /* -1 for a record that had no samples. */
-int mert_pcm_end(const mert_pcm *p, mert_error *e);
+int mert_pcm_end(const mert_pcm *p, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -55,15 +55,15 @@ mert_config mert_config_95m(void);
  * what this program computes (another activation, feat_proj_layer_norm false ...) is an error that names it.
  * `mert_pretraining` in it (ours) holds the heads. */
 int mert_config_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor,
-                        const mert_json *processor, mert_error *e);
+                        const mert_json *processor, mert_error *e) MERT_MUST_USE;
 /* The same as JSON text, to be freed by the caller. model_type is "hubert" where HuBERT's own code computes the same.
  */
 char *mert_config_to_hf(const mert_config *c);
 char *mert_config_to_preprocessor(const mert_config *c);
 /* The conv layers as fairseq's configurations write them: "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2". */
-int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e);
+int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e) MERT_MUST_USE;
 /* Sanity of every number and their relations. */
-int mert_config_check(const mert_config *c, mert_error *e);
+int mert_config_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
 
 int mert_config_stride(const mert_config *c);          /* samples per frame: 320 */
 int mert_config_receptive_field(const mert_config *c); /* 400 */

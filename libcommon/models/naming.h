@@ -16,7 +16,7 @@ typedef struct mert_naming {
 
 /* -1: the file holds no such model, or several of which none is the file's own ("" or "model.": fairseq keeps a moving
  * average beside it), which are named. */
-int mert_naming_find(mert_naming *n, const mert_checkpoint *c, mert_error *e);
+int mert_naming_find(mert_naming *n, const mert_checkpoint *c, mert_error *e) MERT_MUST_USE;
 /* The tensor that fairseq calls by this name; NULL: it has none. */
 const mert_tensor *mert_naming_tensor(const mert_naming *n, const mert_checkpoint *c, const char *name);
 /* That name as the file would spell it. -1: HF has no name for it. */

@@ -41,7 +41,8 @@ enum { MERT_PART_EXTRACTOR, MERT_PART_PROJECTION, MERT_PART_LAYERS };
 static inline int mert_part_last(const mert_parts *p) { return p->n - 1; }
 
 /* The parts of a layout, all there: weights and gradients are flat device arrays (NULL: none). */
-int mert_parts_make(mert_parts *p, const mert_layout *l, const float *weights, float *gradients, mert_error *e);
+int mert_parts_make(mert_parts *p, const mert_layout *l, const float *weights, float *gradients, mert_error *e)
+    MERT_MUST_USE;
 void mert_parts_free(mert_parts *p);
 
 /* The part that holds the offset, a float of the flat array. */

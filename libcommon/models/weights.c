@@ -44,7 +44,7 @@ static void add(maker *m, int ndim, const int64_t shape[], const char *format, v
     l->elements += p->n;
 }
 
-__attribute__((format(printf, 3, 4))) static void vector(maker *m, int64_t n, const char *format, ...)
+MERT_PRINTF(3, 4) static void vector(maker *m, int64_t n, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -52,7 +52,7 @@ __attribute__((format(printf, 3, 4))) static void vector(maker *m, int64_t n, co
     va_end(ap);
 }
 
-__attribute__((format(printf, 4, 5))) static void matrix(maker *m, int64_t rows, int64_t columns, const char *format,
+MERT_PRINTF(4, 5) static void matrix(maker *m, int64_t rows, int64_t columns, const char *format,
                                                          ...)
 {
     va_list ap;
@@ -61,7 +61,7 @@ __attribute__((format(printf, 4, 5))) static void matrix(maker *m, int64_t rows,
     va_end(ap);
 }
 
-__attribute__((format(printf, 5, 6))) static void cube(maker *m, int64_t a, int64_t b, int64_t c, const char *format,
+MERT_PRINTF(5, 6) static void cube(maker *m, int64_t a, int64_t b, int64_t c, const char *format,
                                                        ...)
 {
     va_list ap;

@@ -17,9 +17,9 @@ typedef struct mert_folds {
 } mert_folds;
 
 /* Refuses a split without train or test, and fewer groups than folds. k: 3 at least. */
-int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e);
+int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e) MERT_MUST_USE;
 /* part[n]: of each instance, in a round. A function of the seed and of the groups' names, labels and order alone. */
-int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_part *part, mert_error *e);
+int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_part *part, mert_error *e) MERT_MUST_USE;
 /* Classes or labels that occur in fewer groups than folds: some rounds have none to train on, or to ask. 0 with a given
  * split. */
 int64_t mert_folds_rare(const mert_folds *f);

@@ -23,7 +23,7 @@ enum { MERT_LINEAR_STEPS = 300 };
 
 /* w [outputs * d + outputs]: W, then b; in: where to start, out: the minimum, or where MERT_LINEAR_STEPS steps led.
  * The number of steps, -1: out of memory. */
-int mert_linear_fit(const mert_linear_data *data, double decay, float *w, mert_error *e);
+int mert_linear_fit(const mert_linear_data *data, double decay, float *w, mert_error *e) MERT_MUST_USE;
 
 /* scores [n, outputs] of x [n, d] */
 void mert_linear_scores(const float *x, int64_t n, int64_t d, int64_t outputs, const float *w, float *scores);

@@ -39,7 +39,7 @@ mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, c
                          const int64_t *valid, int64_t n_valid, double *loss, mert_error *e);
 /* scores [n, outputs] of the instances `which`; -1: out of memory */
 int mert_net_scores(const mert_net *net, const mert_net_data *data, const int64_t *which, int64_t n, float *scores,
-                    mert_error *e);
+                    mert_error *e) MERT_MUST_USE;
 void mert_net_mixture(const mert_net *net, double *share); /* softmax(a) [layers] */
 void mert_net_free(mert_net *net);                         /* NULL is fine */
 

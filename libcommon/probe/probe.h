@@ -37,7 +37,7 @@ typedef struct mert_probe_result {
 
 /* x [n, layers, d], n of the targets. */
 int mert_probe_run(mert_probe_result *r, const mert_probe_options *o, const mert_targets *g, const float *x,
-                   int64_t layers, int64_t d, mert_error *e);
+                   int64_t layers, int64_t d, mert_error *e) MERT_MUST_USE;
 void mert_probe_result_free(mert_probe_result *r);
 
 /* Over the seeds where it is defined. NAN: nowhere. */

@@ -34,6 +34,6 @@ int mert_score_names(const mert_targets *g, char names[MERT_SCORES_MAX][MERT_SCO
 
 /* to[] of those measures. score [n, C]; round[n]: in which of the rounds an instance was asked; -1: in none. */
 int mert_score_all(const mert_targets *g, const float *score, const int32_t *round, int rounds, double *to,
-                   mert_error *e);
+                   mert_error *e) MERT_MUST_USE;
 
 #endif

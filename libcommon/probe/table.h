@@ -34,11 +34,11 @@ typedef struct mert_probe_table {
 /* column: the labels' among those that the first line names; NULL: "label". Refuses, naming file and line: a line with
  * too few or many fields, a number that is none, a span that ends before it begins, a whole item that is there twice,
  * spans of one item with several groups or splits. */
-int mert_probe_table_read(mert_probe_table *t, const char *path, const char *column, mert_error *e);
+int mert_probe_table_read(mert_probe_table *t, const char *path, const char *column, mert_error *e) MERT_MUST_USE;
 void mert_probe_table_free(mert_probe_table *t);
 
 /* The items of the manifest `path` become that part of the given split. Refuses an item that has one already. */
-int mert_probe_table_assign(mert_probe_table *t, const char *path, mert_probe_part part, mert_error *e);
+int mert_probe_table_assign(mert_probe_table *t, const char *path, mert_probe_part part, mert_error *e) MERT_MUST_USE;
 /* After that: takes out the rows that are in no part; returns how many those were. */
 int64_t mert_probe_table_keep_parts(mert_probe_table *t);
 

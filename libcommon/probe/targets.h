@@ -26,7 +26,7 @@ typedef struct mert_targets {
 /* row[n]: of the table. Refuses what cannot be learned or judged, naming file and line: several labels where there is
  * to be one, an empty one, one class or value in all, a number that is none, a group on two sides of a split. */
 int mert_targets_make(mert_targets *g, mert_probe_task task, const mert_probe_table *t, const int64_t *row, int64_t n,
-                      mert_error *e);
+                      mert_error *e) MERT_MUST_USE;
 void mert_targets_free(mert_targets *g);
 
 #endif

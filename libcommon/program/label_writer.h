@@ -21,7 +21,7 @@ typedef struct mert_label_writer {
 extern const mert_observer mert_label_writer_calls; /* self: a mert_label_writer */
 
 /* pattern: a file name, with %d where there are several codebooks. */
-int mert_label_writer_open(mert_label_writer *t, const char *pattern, mert_error *e);
+int mert_label_writer_open(mert_label_writer *t, const char *pattern, mert_error *e) MERT_MUST_USE;
 /* Abandons what was not committed. */
 void mert_label_writer_close(mert_label_writer *t);
 

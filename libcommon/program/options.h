@@ -18,6 +18,8 @@
 #ifndef MERT_OPTIONS_H
 #define MERT_OPTIONS_H
 
+#include "formats/attributes.h"
+
 #include <stdint.h>
 
 typedef enum mert_option_type {
@@ -70,9 +72,9 @@ void mert_options_parse(const mert_tool *tool, int *argc, char ***argv);
 int mert_tool_main(const mert_tool *tool, int argc, char **argv);
 
 /* Says "NAME: text" and "try NAME --help", exit 2. */
-void mert_usage_error(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void mert_usage_error(const char *format, ...) MERT_NO_RETURN MERT_PRINTF(1, 2);
 /* Nothing was wrong with the use, and there is no memory to begin with: says so and exits with 1. */
-void mert_no_memory(void) __attribute__((noreturn));
+void mert_no_memory(void) MERT_NO_RETURN;
 
 /* "mert-cqt" -> what main's tool was called, for provenance and stages. */
 const char *mert_tool_name(void);

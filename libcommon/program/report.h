@@ -16,13 +16,13 @@ int mert_report_failed(const char *key, const char *reason, int here);
 int mert_report_all_failed(void);
 /* Something is wrong that is not an item's fault: the run fails whatever --max-failed allows. An empty text adds no
  * line to what has been said. */
-void mert_report_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void mert_report_broken(const char *format, ...) MERT_PRINTF(1, 2);
 /* Prints how many more failed for reasons that were told ten times, and the -v line, and returns the exit status: 0, or
  * 1 if more failed than allowed; where nothing has said why, and no program before this one can have, one line does. */
 int mert_report_finish(void);
 
 /* Reports and counts what goes wrong in the input: FAILED, DAMAGE, ERROR; and counts records. Other events pass.
  * 1: --fail-fast says to stop. */
-int mert_inputs_report(const mert_inputs *in, int event, const mert_error *e);
+int mert_inputs_report(const mert_inputs *in, int event, const mert_error *e) MERT_MUST_USE;
 
 #endif

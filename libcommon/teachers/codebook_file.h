@@ -30,20 +30,20 @@ typedef struct mert_codebook {
     uint64_t hash;          /* contract S9, over all tensors but config */
 } mert_codebook;
 
-int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e); /* sets the hash */
+int mert_codebook_write(mert_codebook *b, const char *path, mert_error *e) MERT_MUST_USE; /* sets the hash */
 /* With other tensors behind its own, under another type than its own, if not NULL: what is no codebook, but belongs to
  * one. */
 int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tensor_out *more, size_t n_more,
-                             const char *path, mert_error *e);
+                             const char *path, mert_error *e) MERT_MUST_USE;
 /* Refuses what is no codebook of ours, one that is not what its checksum says, shapes that differ, values that are not
  * finite, a codebook without classes, and one whose classes are all the same. */
-int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e);
+int mert_codebook_read(mert_codebook *b, const char *path, mert_error *e) MERT_MUST_USE;
 /* The same from an open checkpoint. */
-int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e);
+int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e) MERT_MUST_USE;
 void mert_codebook_free(mert_codebook *b);
 
 /* Sets mean and scale (1 / deviation; 1 where a dimension is constant) from x [n, width], and brings x there. */
-int mert_codebook_normalise(mert_codebook *b, float *x, int64_t n, mert_error *e);
+int mert_codebook_normalise(mert_codebook *b, float *x, int64_t n, mert_error *e) MERT_MUST_USE;
 /* Features normalised, and back (in place). */
 void mert_codebook_to_words(const mert_codebook *b, const float *x, int64_t n, float *z);
 void mert_codebook_from_words(const mert_codebook *b, float *z, int64_t n);

@@ -189,7 +189,7 @@ const float *mert_feature_input_read(mert_feature_input *in, const void *data, i
     mert_pool_run((n + SEARCHED - 1) / SEARCHED, search_piece, &s);
     if (s.bad == n)
         return values;
-    mert_feature_input_refuse(in, s.bad / in->features.width, e);
+    (void)!mert_feature_input_refuse(in, s.bad / in->features.width, e);
     return NULL;
 }
 

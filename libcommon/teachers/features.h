@@ -20,11 +20,12 @@ typedef struct mert_features {
 } mert_features;
 
 /* Describes a stream's record. Refuses what is no features: pcm, codes. */
-int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, mert_error *e);
+int mert_features_of(mert_features *f, const mts_begin *b, const mts_record *r, mert_error *e) MERT_MUST_USE;
 
 /* Refuses `have` where it is not what `want` says, naming both. What is not known fits everything. any_recipe:
  * settings may differ. */
-int mert_features_check(const mert_features *want, const mert_features *have, int any_recipe, mert_error *e);
+int mert_features_check(const mert_features *want, const mert_features *have, int any_recipe, mert_error *e)
+    MERT_MUST_USE;
 
 /* 1: the rows of x [n, width] are all the same, bit for bit. */
 int mert_features_same(const float *x, int64_t n, int64_t width);
@@ -45,13 +46,13 @@ typedef struct mert_feature_input {
 } mert_feature_input;
 
 void mert_feature_input_stream(mert_feature_input *in, const mts_begin *b);
-int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_error *e);
+int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_error *e) MERT_MUST_USE;
 /* The frames of a chunk as float32 [frames, width], the chunk itself where it is that, valid until the next call;
  * NULL where one holds a NaN, an infinity or a value beyond MERT_FEATURE_MOST: the error names the frame. */
 const float *mert_feature_input_read(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
 /* The same for a caller who finds such values himself (nearest.h), and what he then says of row `row` of this chunk. */
 const float *mert_feature_input_floats(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
-int mert_feature_input_refuse(const mert_feature_input *in, int64_t row, mert_error *e);
+int mert_feature_input_refuse(const mert_feature_input *in, int64_t row, mert_error *e) MERT_MUST_USE;
 void mert_feature_input_free(mert_feature_input *in);
 
 /* Frames side by side: rows of n frames each, none used twice; frames at the end that make no whole row are left out.

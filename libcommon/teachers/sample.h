@@ -18,7 +18,7 @@ void mert_sample_free(mert_sample *s); /* NULL is fine */
 /* item: a number of its own for every item, whatever the order (mert_features_item). Frames of an item come in
  * order. */
 void mert_sample_begin(mert_sample *s, uint64_t item);
-int mert_sample_add(mert_sample *s, const float *frames, int64_t n, mert_error *e);
+int mert_sample_add(mert_sample *s, const float *frames, int64_t n, mert_error *e) MERT_MUST_USE;
 /* The item failed: its frames leave the sample. (Frames that they had pushed out do not come back.) */
 void mert_sample_drop(mert_sample *s);
 

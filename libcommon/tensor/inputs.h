@@ -33,7 +33,7 @@ struct mert_inputs {
 void mert_inputs_open(mert_inputs *in, char **files, int n); /* n 0: standard input; "-" is standard input, too */
 /* An mts_event. MTS_ERROR: this input came to a bad end, e says how; the next call goes on with the next one. MTS_EOF:
  * all inputs are through. */
-int mert_inputs_next(mert_inputs *in, mert_error *e);
+int mert_inputs_next(mert_inputs *in, mert_error *e) MERT_MUST_USE;
 void mert_inputs_close(mert_inputs *in);
 
 double mert_record_seconds(const mts_record *r); /* of time steps; 0 where the rate is not known */

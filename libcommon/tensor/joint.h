@@ -31,8 +31,9 @@ typedef struct mert_joint mert_joint;
 /* budget: bytes that this and all others with the same budget may still take; it must outlive them. NULL: out of
  * memory. At most 2^31 - 1 classes each. */
 mert_joint *mert_joint_new(int64_t classes, int64_t reference_classes, int64_t *budget);
-int mert_joint_add(mert_joint *j, int64_t label, int64_t reference, mert_error *e); /* each within its classes */
-int mert_joint_measure(const mert_joint *j, mert_joint_measures *m, mert_error *e);
+/* each within its classes */
+int mert_joint_add(mert_joint *j, int64_t label, int64_t reference, mert_error *e) MERT_MUST_USE;
+int mert_joint_measure(const mert_joint *j, mert_joint_measures *m, mert_error *e) MERT_MUST_USE;
 void mert_joint_free(mert_joint *j); /* NULL is fine */
 
 #endif

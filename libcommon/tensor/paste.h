@@ -31,7 +31,7 @@ void mert_paste_free(mert_paste *p);
 /* BEGIN, RECORD, CHUNK, RECORD_END, FAILED as of a reader; MTS_EOF: all inputs are through; MTS_ERROR: cannot go on,
  * for the reason in e (empty: report stopped it). A new stream begins where one does in the first input.
  * Failed items are the caller's to report. */
-int mert_paste_next(mert_paste *p, mert_error *e);
+int mert_paste_next(mert_paste *p, mert_error *e) MERT_MUST_USE;
 const mts_begin *mert_paste_begin(const mert_paste *p);     /* without the caller's own line of provenance */
 const mts_record *mert_paste_record(const mert_paste *p);   /* u16, or i32 where an input has that */
 const void *mert_paste_data(const mert_paste *p);

@@ -29,14 +29,16 @@ typedef struct mert_code_counts {
 
 /* Codes [frames, codebooks] as doubles; one outside its codebook is an error that names frame `first` + i. */
 int mert_codes_check(int codebooks, const int64_t *classes, const double *x, int64_t frames, int64_t first,
-                     mert_error *e);
+                     mert_error *e) MERT_MUST_USE;
 
 enum { MERT_CODE_COUNTS_MAX = 1 << 22 }; /* classes of a codebook that can be counted */
 
-int mert_code_counts_begin(mert_code_counts *c, const mts_record *r, mert_error *e); /* r: of kind codes */
+/* r: of kind codes */
+int mert_code_counts_begin(mert_code_counts *c, const mts_record *r, mert_error *e) MERT_MUST_USE;
 int mert_code_counts_fit(const mert_code_counts *c, const mts_record *r);            /* 1: of the same codebooks */
 /* first: the number of the first of these frames within its record. */
-int mert_code_counts_add(mert_code_counts *c, const double *x, int64_t frames, int64_t first, mert_error *e);
+int mert_code_counts_add(mert_code_counts *c, const double *x, int64_t frames, int64_t first, mert_error *e)
+    MERT_MUST_USE;
 void mert_code_counts_free(mert_code_counts *c);
 
 /* Of one codebook. */

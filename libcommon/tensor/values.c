@@ -22,7 +22,7 @@ static void read_block(mts_dtype t, const unsigned char *p, int64_t n, double *t
     float block[MERT_VALUES_BLOCK];
     mert_tensor all = {.type = types[t].element, .ndim = 1, .shape = {n}, .elements = n, .data = p};
     if (!types[t].integer)
-        mert_tensor_read(&all, block, NULL);
+        (void)!mert_tensor_read(&all, block, NULL);
     for (int64_t i = 0; i < n; i++) {
         int16_t narrow;
         int32_t wide;

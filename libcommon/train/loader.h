@@ -43,7 +43,8 @@ typedef struct mert_plan {
 
 enum { MERT_VALIDATION = -1 }; /* the epoch whose crops and masks never change */
 
-int mert_plan_make(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e);
+int mert_plan_make(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
+    MERT_MUST_USE;
 void mert_plan_free(mert_plan *p);
 
 /* A batch in host memory and where it came from. */
@@ -70,11 +71,12 @@ void mert_load_free(mert_load *l); /* the buffers of a zeroed or filled one */
 /* Fills *l with batch `index` of plan p: audio, labels, mask and, unless the epoch is MERT_VALIDATION, the mixture.
  * -1: memory, or not one crop could be read. */
 int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
-                   int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e);
+                   int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e) MERT_MUST_USE;
 
 /* The same batch without its audio: labels and mask alone. */
 int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
-                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, mert_error *e);
+                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, mert_error *e)
+                          MERT_MUST_USE;
 
 /* Where a run stands: `update` updates are done, and the next batch is `index` of `epoch`. */
 typedef struct mert_position {

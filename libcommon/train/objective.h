@@ -35,13 +35,13 @@ typedef struct mert_chosen {
 } mert_chosen;
 
 int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const mert_parts *parts,
-                        const mert_objective_config *config, mert_error *e);
+                        const mert_objective_config *config, mert_error *e) MERT_MUST_USE;
 void mert_objective_close(mert_objective *o);
 
 /* hidden: device [rows, D]. Adds to o->sums, and (dhidden not NULL) to dhidden, device [rows, D], the gradient of
  * weight * (sum of cross entropies) + sample_size * (cqt_weight * mean squared error + ...), and to the parameters'
  * gradients. */
 int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const mert_element *hidden,
-                       mert_element *dhidden, mert_error *e);
+                       mert_element *dhidden, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -24,15 +24,16 @@ typedef struct mert_run_inputs {
 } mert_run_inputs;
 
 /* Adds those of a corpus. of: "train", "valid", "replay". */
-int mert_run_inputs_add(mert_run_inputs *in, const char *of, const mert_corpus *c, mert_error *e);
+int mert_run_inputs_add(mert_run_inputs *in, const char *of, const mert_corpus *c, mert_error *e) MERT_MUST_USE;
 void mert_run_inputs_free(mert_run_inputs *in);
 
 /* {"train.manifest.0": "0123456789abcdef", ...}, a line for each, and the same read back (paths NULL). A json of NULL:
  * none are known. */
 void mert_run_inputs_write(const mert_run_inputs *in, FILE *f);
-int mert_run_inputs_read(mert_run_inputs *in, const mert_json *json, mert_error *e);
+int mert_run_inputs_read(mert_run_inputs *in, const mert_json *json, mert_error *e) MERT_MUST_USE;
 /* Whether those that a run has now are those it was begun with; the error names the file and both hashes. partly: now
  * need not have all of them yet. */
-int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *now, int partly, mert_error *e);
+int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *now, int partly, mert_error *e)
+    MERT_MUST_USE;
 
 #endif

@@ -36,18 +36,18 @@ typedef struct mert_session {
 
 /* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of
  * each process. */
-int mert_session_model(mert_session *s, mert_error *e);
+int mert_session_model(mert_session *s, mert_error *e) MERT_MUST_USE;
 /* Instead of random weights: where checkpoint `update` of SAVE stands (its inputs and recipe must be the session's). An
  * update stays as many batches as it was, however many processes share them. Returns 1 where it went well with a
  * checkpoint that has no hashes. */
-int mert_session_resume(mert_session *s, int64_t update, mert_error *e);
+int mert_session_resume(mert_session *s, int64_t update, mert_error *e) MERT_MUST_USE;
 /* Before the long work, with corpora that may not be packed yet: whether they make a model of the recipe, and where
  * there is a checkpoint `update` (-1: none), whether it is whole and the run's. */
-int mert_session_check(const mert_session *s, int64_t update, mert_error *e);
+int mert_session_check(const mert_session *s, int64_t update, mert_error *e) MERT_MUST_USE;
 /* The batches of validation; refuses to have none. */
-int mert_session_plan_validation(mert_session *s, mert_error *e);
+int mert_session_plan_validation(mert_session *s, mert_error *e) MERT_MUST_USE;
 /* Trainer and loader, from the present weights and state on. */
-int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e);
+int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e) MERT_MUST_USE;
 void mert_session_end(mert_session *s); /* a session in any state */
 
 int64_t mert_session_last(const mert_session *s); /* the update after which it stops */
@@ -64,17 +64,17 @@ typedef struct mert_step {
 
 /* One update: state.batches batches, dealt out. Sums are those of all processes. The number of the update, and with it
  * the schedule, goes on when it is left out. */
-int mert_session_update(mert_session *s, mert_step *step, mert_error *e);
+int mert_session_update(mert_session *s, mert_step *step, mert_error *e) MERT_MUST_USE;
 
 /* Before mert_session_begin: what the two nearest unmasked labels (neighbours.h) tell of the masked ones that
  * mert_session_validate asks for, learnt from crops of the training corpus. bits [K]: per masked frame. */
-int mert_session_neighbours(mert_session *s, double *bits, mert_error *e);
+int mert_session_neighbours(mert_session *s, double *bits, mert_error *e) MERT_MUST_USE;
 
 /* The loss on the validation corpus, always on the same crops with the same masks. */
-int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e);
+int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e) MERT_MUST_USE;
 
 /* Writes a checkpoint and removes old ones: process 0 does, the others help. */
-int mert_session_save(mert_session *s, mert_error *e);
+int mert_session_save(mert_session *s, mert_error *e) MERT_MUST_USE;
 
 void mert_sums_add(mert_sums *to, const mert_sums *from);
 

@@ -39,33 +39,34 @@ typedef struct mert_moment_source {
  * logs, lock, checkpoints, model, last) can be what it has to be: a file, a folder of files, a link. A FIFO would be
  * waited for; what a save or a clean-up could not replace would be found by the first of them, after hours. No SAVE:
  * fine. */
-int mert_state_check_names(const char *save, mert_error *e);
+int mert_state_check_names(const char *save, mert_error *e) MERT_MUST_USE;
 /* Writes checkpoint s->position.update; then SAVE/model and SAVE/last are its, what runs that died have left half
  * written goes, and so do the checkpoints that the recipe does not keep: one stays that is among the newest `keep`,
  * whose update is a multiple of keep_interval, or that was written in the last keep_hours (one dated in the future
  * was); the newest always does. All three 0: all stay. */
 int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
-                    const mert_weights *w, const mert_moment_source *moments, mert_error *e);
+                    const mert_weights *w, const mert_moment_source *moments, mert_error *e) MERT_MUST_USE;
 /* The second half of that, for a run that may have been killed in it; but no checkpoint is too old. */
-int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, mert_error *e);
+int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, mert_error *e) MERT_MUST_USE;
 char *mert_state_path(const char *save, int64_t update); /* SAVE/checkpoint-N, to be freed; NULL: no memory */
 /* The largest N of SAVE/checkpoint-N, and the largest below `update`; -1: there is none. */
 int64_t mert_state_newest(const char *save);
 int64_t mert_state_before(const char *save, int64_t update);
 /* Reads all of checkpoint `update` and holds it against its hashes. 0: it is what was written; 1: it has none (version
  * 0.1 wrote none); -1: damaged: the error names the file, and which older checkpoint is whole. */
-int mert_state_verify(const char *save, int64_t update, mert_error *e);
+int mert_state_verify(const char *save, int64_t update, mert_error *e) MERT_MUST_USE;
 /* The same for whatever --init may name: 1 for everything that has no hashes beside it. */
-int mert_state_verify_model(const char *from, mert_error *e);
+int mert_state_verify_model(const char *from, mert_error *e) MERT_MUST_USE;
 /* Reads checkpoint `update` into *s, *r, and, as far as they are not NULL, begun (zeroed: what it was begun with), w
  * (allocated, of the same configuration), m and v. */
 int mert_state_load(const char *save, int64_t update, mert_state *s, mert_run_inputs *begun, mert_recipe *r,
-                    mert_weights *w, float *m, float *v, mert_error *e);
+                    mert_weights *w, float *m, float *v, mert_error *e) MERT_MUST_USE;
 /* Copies what `from` (of any run or publication) has in common with w, name by name; returns how many tensors were
  * taken, in *fresh how many of w's keep their random values, and in names, with blanks between, which (as many as there
  * is room for). A tensor outside of the heads that is missing or of another shape is an error. */
-int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, size_t size, mert_error *e);
+int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, size_t size, mert_error *e)
+    MERT_MUST_USE;
 /* Whether `from` is a model of which it could take the encoder of one of that configuration: before the long work. */
-int mert_state_init_check(const char *from, const mert_config *model, mert_error *e);
+int mert_state_init_check(const char *from, const mert_config *model, mert_error *e) MERT_MUST_USE;
 
 #endif

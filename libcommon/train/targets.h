@@ -15,6 +15,6 @@ void mert_train_targets_free(mert_train_targets *t);
  * normalised to mean 0 and standard deviation 1 over the whole batch (all its L / hop + 1 frames, as the official code
  * does before it cuts). What the model has no head for is left alone (may be NULL). */
 int mert_train_targets_compute(mert_train_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt,
-                               float *mel, mert_error *e);
+                               float *mel, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -35,29 +35,31 @@ void mert_trainer_free(mert_trainer *t);
 
 /* Forward and backward of a micro-batch: adds to the gradients (not yet divided by the sample size) and to *sums. */
 int mert_trainer_accumulate(mert_trainer *t, const mert_forward_options *r, const mert_batch *b, mert_sums *sums,
-                            mert_error *e);
+                            mert_error *e) MERT_MUST_USE;
 /* Before a micro-batch. last: it is this process's last of the update, whose gradients set out during its backward
  * pass; silent: it adds nothing (mert_trainer_together). Never said: every gradient sets out at the update. */
 void mert_trainer_batch(mert_trainer *t, int last, int silent);
 /* Whether every process must pass equally often: one without a batch passes another one silently. */
 int mert_trainer_together(const mert_trainer *t);
 /* Forward only, no dropout: adds to *sums. */
-int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums, mert_error *e);
+int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums, mert_error *e) MERT_MUST_USE;
 /* After the last micro-batch: sums the gradients over all processes. mert_trainer_update does, if need be; to be called
  * before anything else is exchanged. */
-int mert_trainer_sum(mert_trainer *t, mert_error *e);
+int mert_trainer_sum(mert_trainer *t, mert_error *e) MERT_MUST_USE;
 /* Divides the gradients by sample_size (of all processes), clips, updates with learning rate lr (update counts from 1),
  * clears the gradients. *norm: the gradients' norm before clipping. A norm that is not finite leaves everything as it
  * was, clears, and returns 1. */
-int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e);
+int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
+    MERT_MUST_USE;
 
 /* The state, to and from host arrays in the layout: shards.h. Gradients: of all processes, not divided. */
-int mert_trainer_get(mert_trainer *t, const mert_shards_arrays *to, int here, mert_error *e);
+int mert_trainer_get(mert_trainer *t, const mert_shards_arrays *to, int here, mert_error *e) MERT_MUST_USE;
 const float *mert_trainer_weights(const mert_trainer *t);
-int mert_trainer_moment(mert_trainer *t, int which, int part, float *to, mert_error *e);
+int mert_trainer_moment(mert_trainer *t, int which, int part, float *to, mert_error *e) MERT_MUST_USE;
 const mert_parts *mert_trainer_parts(const mert_trainer *t);
 /* NULL: stays as it is. */
-int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, const float *v, mert_error *e);
+int mert_trainer_set(mert_trainer *t, const float *weights, const float *m, const float *v, mert_error *e)
+    MERT_MUST_USE;
 
 /* Bytes of device memory that batches have taken at most, beside the model's own. */
 size_t mert_trainer_memory(const mert_trainer *t);

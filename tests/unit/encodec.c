@@ -81,7 +81,7 @@ static rows run(const mert_encodec *m, int decode, const float *x, int64_t n, in
     int64_t in = decode ? m->quantiser->width : 1;
     for (int64_t at = 0; at < n; at += chunk) {
         int64_t k = n - at < chunk ? n - at : chunk;
-        mert_encodec_item_run(i, x + at * in, k, at + k == n, collect, &r, &e);
+        (void)!mert_encodec_item_run(i, x + at * in, k, at + k == n, collect, &r, &e);
     }
     mert_encodec_item_free(i);
     return r;

@@ -94,7 +94,7 @@ static int one_dies(mert_exchange *x)
     mert_error e;
     if (x->rank == 1)
         raise(SIGKILL);
-    mert_exchange_barrier(x, &e);
+    (void)!mert_exchange_barrier(x, &e);
     return 0;
 }
 
@@ -103,7 +103,7 @@ static int one_leaves(mert_exchange *x)
     mert_error e;
     if (x->rank == 1)
         return 0;
-    mert_exchange_barrier(x, &e);
+    (void)!mert_exchange_barrier(x, &e);
     return 0;
 }
 
@@ -114,7 +114,7 @@ static int one_gives_up(mert_exchange *x)
         x->abandon(x);
         return 1;
     }
-    mert_exchange_barrier(x, &e);
+    (void)!mert_exchange_barrier(x, &e);
     return 0;
 }
 

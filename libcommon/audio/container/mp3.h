@@ -22,7 +22,7 @@ typedef struct mert_mp3 {
 enum { MERT_MP3_DECODER_DELAY = 529 };
 
 /* 1: read; 0: not one frame that others follow; -1: cannot read. */
-int mert_mp3_read(const char *path, mert_mp3 *to, mert_error *e);
+int mert_mp3_read(const char *path, mert_mp3 *to, mert_error *e) MERT_MUST_USE;
 
 /* Whether the frames in front have no bit rate, only a common distance (ISO 11172-3, 2.4.2.3), which FFmpeg does not
  * read. */

@@ -35,7 +35,7 @@ typedef struct mert_ogg {
 
 /* Walks the pages of a file: checksums, page numbers, a last page of each audio stream. -1: the file cannot be read,
  * or there is no memory. Free it in any case. */
-int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e);
+int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e) MERT_MUST_USE;
 void mert_ogg_free(mert_ogg *o);
 
 /* The same of a pipe, while FFmpeg reads it: *to grows with the pages that pass, and is ahead of what FFmpeg has. */

@@ -31,6 +31,6 @@ typedef struct mert_whole {
 
 /* demuxer: FFmpeg's name for the container. One that is not known here, or what is no regular file, promises nothing.
  * -1: the file cannot be opened, or there is no memory. */
-int mert_whole_check(const char *demuxer, const char *path, mert_whole *w, mert_error *e);
+int mert_whole_check(const char *demuxer, const char *path, mert_whole *w, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -61,7 +61,7 @@ const float *mert_encoder_largest_logit(const mert_encoder *m);
 /* The backward pass of the last forward (training). dy: device [B, T, D], gradient of the loss by the last hidden state
  * (overwritten); pen: gradient of the loss by features_pen. Adds to the gradients. With parts of one's own, the last
  * one has been needed already. */
-int mert_encoder_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e);
+int mert_encoder_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e) MERT_MUST_USE;
 
 /* Bytes of device memory that passes have used at most. */
 size_t mert_encoder_memory(const mert_encoder *m);

@@ -27,7 +27,7 @@ void mert_async_submit(mert_async *a, const float *pcm, int64_t n);
 int mert_async_ready(mert_async *a); /* 1: take will not wait */
 /* The answer [n_rows, mert_inference_width], valid until release, which must come before the next take. -1: it failed;
  * nothing to release. */
-int mert_async_take(mert_async *a, const float **rows, int64_t *n_rows, mert_error *e);
+int mert_async_take(mert_async *a, const float **rows, int64_t *n_rows, mert_error *e) MERT_MUST_USE;
 void mert_async_release(mert_async *a);
 
 #endif

@@ -84,7 +84,7 @@ static void done(weight_loader *t, const mert_parameter *p, const float *x)
 }
 
 /* n numbers as they are. */
-__attribute__((format(printf, 3, 4))) static float *take(weight_loader *t, int64_t n, const char *format, ...)
+MERT_PRINTF(3, 4) static float *take(weight_loader *t, int64_t n, const char *format, ...)
 {
     const mert_parameter *p;
     const float *x;
@@ -136,7 +136,7 @@ static void lay_out(const mert_forward *f, mert_element *to, const float *x, int
 }
 
 /* Weights [n, k] of a product. */
-__attribute__((format(printf, 4, 5))) static mert_element *take_product(weight_loader *t, int64_t n, int64_t k,
+MERT_PRINTF(4, 5) static mert_element *take_product(weight_loader *t, int64_t n, int64_t k,
                                                                         const char *format, ...)
 {
     const mert_parameter *p;

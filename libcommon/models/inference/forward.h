@@ -36,6 +36,6 @@ typedef void (*mert_hidden_fn)(void *self, int index, const mert_element *hidden
  * NULL. Hands out hidden states 0 to `last` in order, and computes nothing behind it; with N that before the
  * final norm, too. */
 int mert_forward_run(mert_forward *f, const mert_element *x, int64_t L, const mert_element *cqt, int last,
-                     mert_hidden_fn each, void *self, mert_error *e);
+                     mert_hidden_fn each, void *self, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -256,8 +256,8 @@ static void pool_layer(mert_inference *m, const mert_element *x, int slot)
     m->pooling_slot = slot;
     m->pooled_rows = 0;
     mert_pooling_begin(m->pooling);
-    mert_pooling_add(m->pooling, m->state, m->T, take_span, m, NULL);
-    mert_pooling_end(m->pooling, take_span, m, NULL);
+    (void)!mert_pooling_add(m->pooling, m->state, m->T, take_span, m, NULL);
+    (void)!mert_pooling_end(m->pooling, take_span, m, NULL);
 }
 
 static void give_layer(void *self, int layer, const mert_element *y)

@@ -28,18 +28,18 @@ void mert_inference_free(mert_inference *m); /* NULL is fine */
  * (no softmax). */
 void mert_inference_weigh(mert_inference *m, const float *factors);
 /* Before the first clip: pooled over time, per layer. */
-int mert_inference_pool(mert_inference *m, const mert_pooling_plan *plan, mert_error *e);
+int mert_inference_pool(mert_inference *m, const mert_pooling_plan *plan, mert_error *e) MERT_MUST_USE;
 /* Floats of a row of the answer: D times the layers that come out. */
 int64_t mert_inference_width(const mert_inference *m);
 
 /* One clip of n samples at the model's rate. *rows: the answer's length in time. Memory grows linearly with n. The
  * answer is a function of the clip alone (contract A1). Fewer samples than the receptive field are an error. */
-int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e);
+int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e) MERT_MUST_USE;
 /* The last clip's answer [rows, width], once. It is the object's, and stays as it is until the next call of this
  * function: while the next clip is computed, this one can be read. -1: out of memory. */
-int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e);
+int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e) MERT_MUST_USE;
 /* Both. */
 int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows,
-                       mert_error *e);
+                       mert_error *e) MERT_MUST_USE;
 
 #endif

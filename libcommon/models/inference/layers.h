@@ -14,10 +14,10 @@ typedef struct mert_layers {
 
 /* For a model of N layers; in a list may also stand last and, of a pre-LN model, last-raw. Not more than one of
  * each. */
-int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e);
+int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e) MERT_MUST_USE;
 /* One factor per layer of l: numbers joined by commas, or else the name of a file that has them, with commas, blanks or
  * newlines between. They are taken as they are: no softmax. */
-int mert_layers_weigh(mert_layers *l, const char *list, mert_error *e);
+int mert_layers_weigh(mert_layers *l, const char *list, mert_error *e) MERT_MUST_USE;
 /* "layers=0,6 weights=0.5,0.5": the same for the same choice (contract S3), to be freed by the caller; NULL: out of
  * memory. */
 char *mert_layers_print(const mert_layers *l, int N);

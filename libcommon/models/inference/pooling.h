@@ -30,8 +30,9 @@ void mert_pooling_free(mert_pooling *p); /* NULL is fine */
 /* An item begins: what there was of another is forgotten. */
 void mert_pooling_begin(mert_pooling *p);
 /* The next n frames [n, width]; spans that are whole go to `take`, one by one. */
-int mert_pooling_add(mert_pooling *p, const float *frames, int64_t n, mert_take_rows *take, void *self, mert_error *e);
+int mert_pooling_add(mert_pooling *p, const float *frames, int64_t n, mert_take_rows *take, void *self, mert_error *e)
+    MERT_MUST_USE;
 /* The item ends: the last span. */
-int mert_pooling_end(mert_pooling *p, mert_take_rows *take, void *self, mert_error *e);
+int mert_pooling_end(mert_pooling *p, mert_take_rows *take, void *self, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -20,11 +20,11 @@
 
 /* Computes it on the CPU and writes it by contract F4. A model that answers with something else than finite numbers is
  * refused. */
-int mert_self_test_save(const mert_weights *w, const char *dir, mert_error *e);
+int mert_self_test_save(const mert_weights *w, const char *dir, mert_error *e) MERT_MUST_USE;
 /* 1: the model answers as it did; *worst: the largest difference, relative. 0: there is none. -1: another answer, other
  * weights, or a file that makes no sense. */
-int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, mert_error *e);
+int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, mert_error *e) MERT_MUST_USE;
 /* Without a file: whether the model answers the same input with finite numbers. -1: it does not. */
-int mert_self_test_sane(const mert_weights *w, mert_error *e);
+int mert_self_test_sane(const mert_weights *w, mert_error *e) MERT_MUST_USE;
 
 #endif

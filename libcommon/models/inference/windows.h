@@ -51,8 +51,8 @@ void mert_overlap_free(mert_overlap *j); /* NULL is fine */
 void mert_overlap_begin(mert_overlap *j); /* a clip begins: what there was of another is forgotten */
 /* The next window's n rows, from frame `first` on. Rows that no later window can change go to `take`. */
 int mert_overlap_add(mert_overlap *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self,
-                    mert_error *e);
+                    mert_error *e) MERT_MUST_USE;
 /* The clip ends: the rest. */
-int mert_overlap_end(mert_overlap *j, mert_take_rows *take, void *self, mert_error *e);
+int mert_overlap_end(mert_overlap *j, mert_take_rows *take, void *self, mert_error *e) MERT_MUST_USE;
 
 #endif

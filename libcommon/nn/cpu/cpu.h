@@ -44,7 +44,7 @@ float *mert_cpu_shared_scratch(size_t floats);
 
 /* There is no memory for `bytes` bytes that an operation needs. */
 void mert_cpu_fail(size_t bytes);
-int mert_cpu_failed(mert_error *e); /* -1: so it is, since the last renew; e may be NULL */
+int mert_cpu_failed(mert_error *e) MERT_MUST_USE; /* -1: so it is, since the last renew; e may be NULL */
 void mert_cpu_renew(void);
 
 #endif

@@ -17,9 +17,9 @@ mert_encodec_batch *mert_encodec_batch_new(const mert_encodec *m, int decode, in
 void mert_encodec_batch_free(mert_encodec_batch *b); /* NULL is fine */
 
 /* A next item; the one before it has ended. There must be room: not full. */
-int mert_encodec_batch_begin(mert_encodec_batch *b, mert_error *e);
+int mert_encodec_batch_begin(mert_encodec_batch *b, mert_error *e) MERT_MUST_USE;
 /* n rows of the item that began last. */
-int mert_encodec_batch_add(mert_encodec_batch *b, const float *x, int64_t n, mert_error *e);
+int mert_encodec_batch_add(mert_encodec_batch *b, const float *x, int64_t n, mert_error *e) MERT_MUST_USE;
 void mert_encodec_batch_end(mert_encodec_batch *b);
 void mert_encodec_batch_drop(mert_encodec_batch *b); /* the item that began last, ended or not, is forgotten */
 
@@ -30,6 +30,6 @@ int mert_encodec_batch_full(const mert_encodec_batch *b);
  * called with what came out of it, and `ended` behind that for an item that has ended (it is then forgotten). -1
  * from either ends the run. */
 int mert_encodec_batch_run(mert_encodec_batch *b, mert_encodec_give give, int (*ended)(void *arg, mert_error *e),
-                           void *arg, mert_error *e);
+                           void *arg, mert_error *e) MERT_MUST_USE;
 
 #endif

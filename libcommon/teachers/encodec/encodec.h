@@ -36,6 +36,6 @@ void mert_encodec_item_reset(mert_encodec_item *i);
  * each frame). */
 typedef int (*mert_encodec_give)(void *arg, const float *rows, int64_t n, mert_error *e);
 int mert_encodec_item_run(mert_encodec_item *i, const float *x, int64_t n, int last, mert_encodec_give give, void *arg,
-                          mert_error *e);
+                          mert_error *e) MERT_MUST_USE;
 
 #endif

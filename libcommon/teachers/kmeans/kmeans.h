@@ -43,7 +43,7 @@ typedef struct mert_kmeans_result {
 
 /* x [n, d] must be finite and below 1e18. Fills centroids [k, d]. Errors: k > n, out of memory. */
 int mert_kmeans_train(const mert_kmeans_options *o, const float *x, int64_t n, int64_t d, float *centroids,
-                      mert_kmeans_result *result, mert_error *e);
+                      mert_kmeans_result *result, mert_error *e) MERT_MUST_USE;
 
 /* k-means++ alone (Arthur & Vassilvitskii 2007, with 2 + ln k local trials): centroids [k, d] are rows of x. Returns
  * their inertia on x, or -1 when out of memory. (seed.c) */

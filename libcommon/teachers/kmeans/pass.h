@@ -32,12 +32,12 @@ typedef struct mert_kmeans_step {
     double moved;                 /* largest distance that a centroid moved; 0: nothing changed */
 } mert_kmeans_step;
 
-int mert_kmeans_pass_new(mert_kmeans_pass *p, int64_t k, int64_t d, mert_error *e);
+int mert_kmeans_pass_new(mert_kmeans_pass *p, int64_t k, int64_t d, mert_error *e) MERT_MUST_USE;
 void mert_kmeans_pass_free(mert_kmeans_pass *p);
 void mert_kmeans_pass_clear(mert_kmeans_pass *p);
 int mert_kmeans_pass_add(mert_kmeans_pass *p, const float *x, int64_t n, const int32_t *label, const double *distance2,
-                         mert_error *e);
-int mert_kmeans_pass_merge(mert_kmeans_pass *p, const mert_kmeans_pass *q, mert_error *e);
+                         mert_error *e) MERT_MUST_USE;
+int mert_kmeans_pass_merge(mert_kmeans_pass *p, const mert_kmeans_pass *q, mert_error *e) MERT_MUST_USE;
 /* One point for the list of far ones alone (of which pass_add keeps the farthest of its points). */
 void mert_kmeans_pass_far(mert_kmeans_pass *p, const float *x, double distance2);
 /* centroids [k, d] -> the next ones. */

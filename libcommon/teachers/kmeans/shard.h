@@ -27,18 +27,18 @@ typedef struct mert_kmeans_shard {
 } mert_kmeans_shard;
 
 /* Takes the book over, in any case. */
-int mert_kmeans_shard_new(mert_kmeans_shard *s, mert_codebook *book, mert_error *e);
+int mert_kmeans_shard_new(mert_kmeans_shard *s, mert_codebook *book, mert_error *e) MERT_MUST_USE;
 void mert_kmeans_shard_free(mert_kmeans_shard *s);
 
 /* A row of a manifest has come, well or not. Of items that have none nothing is remembered. */
-int mert_kmeans_shard_row(mert_kmeans_shard *s, const mts_begin *b, int64_t row, mert_error *e);
+int mert_kmeans_shard_row(mert_kmeans_shard *s, const mts_begin *b, int64_t row, mert_error *e) MERT_MUST_USE;
 /* s += t. Refuses what began with other centroids or features, and rows that both have seen. */
-int mert_kmeans_shard_merge(mert_kmeans_shard *s, const mert_kmeans_shard *t, mert_error *e);
+int mert_kmeans_shard_merge(mert_kmeans_shard *s, const mert_kmeans_shard *t, mert_error *e) MERT_MUST_USE;
 /* Refuses a manifest of which rows are missing. */
-int mert_kmeans_shard_complete(mert_kmeans_shard *s, mert_error *e);
+int mert_kmeans_shard_complete(mert_kmeans_shard *s, mert_error *e) MERT_MUST_USE;
 
 /* Refuses a row that came twice. */
-int mert_kmeans_shard_write(mert_kmeans_shard *s, const char *path, mert_error *e);
-int mert_kmeans_shard_read(mert_kmeans_shard *s, const char *path, mert_error *e);
+int mert_kmeans_shard_write(mert_kmeans_shard *s, const char *path, mert_error *e) MERT_MUST_USE;
+int mert_kmeans_shard_read(mert_kmeans_shard *s, const char *path, mert_error *e) MERT_MUST_USE;
 
 #endif

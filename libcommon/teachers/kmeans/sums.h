@@ -25,16 +25,16 @@ typedef struct mert_kmeans_sums {
     int64_t pending;                 /* additions since the last carry */
 } mert_kmeans_sums;
 
-int mert_kmeans_sums_new(mert_kmeans_sums *s, int64_t k, int64_t d, mert_error *e);
+int mert_kmeans_sums_new(mert_kmeans_sums *s, int64_t k, int64_t d, mert_error *e) MERT_MUST_USE;
 void mert_kmeans_sums_free(mert_kmeans_sums *s);
 void mert_kmeans_sums_clear(mert_kmeans_sums *s);
 /* Planes [lo, hi) shall be there. -1: out of memory. */
-int mert_kmeans_sums_reach(mert_kmeans_sums *s, int lo, int hi, mert_error *e);
+int mert_kmeans_sums_reach(mert_kmeans_sums *s, int lo, int hi, mert_error *e) MERT_MUST_USE;
 /* Adds points x [n, d], all below 1e18, with their labels and squared distances (NULL: not counted). By the pool. */
 int mert_kmeans_sums_add(mert_kmeans_sums *s, const float *x, int64_t n, const int32_t *label, const double *distance2,
-                         mert_error *e);
+                         mert_error *e) MERT_MUST_USE;
 /* s += t of the same k and d. */
-int mert_kmeans_sums_merge(mert_kmeans_sums *s, const mert_kmeans_sums *t, mert_error *e);
+int mert_kmeans_sums_merge(mert_kmeans_sums *s, const mert_kmeans_sums *t, mert_error *e) MERT_MUST_USE;
 /* Carries: equal sums in equal planes are then equal numbers, digits in [0, 2^32) but for the last plane's. */
 void mert_kmeans_sums_carry(mert_kmeans_sums *s);
 

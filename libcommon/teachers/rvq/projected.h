@@ -31,14 +31,14 @@ void mert_projected_free(mert_projected *q); /* NULL is fine */
 
 /* x [n, S] -> codes [n, use]; the first row that is not finite in *bad. */
 int mert_projected_encode(mert_projected *q, const float *x, int64_t n, int64_t use, int32_t *codes, int64_t *bad,
-                          mert_error *e);
+                          mert_error *e) MERT_MUST_USE;
 /* codes [n, use] -> x [n, S]. Only where the model has O. */
 void mert_projected_decode(const mert_projected *q, const int32_t *codes, int64_t n, int64_t use, float *x);
 
 /* Fill the codebook's codewords and projections, which this makes room for: count, classes, width, stack and
  * features.width say the sizes. x [n, S], normalised, is overwritten with what is left over. */
 int mert_projected_train(mert_codebook *b, const mert_rvq_options *o, float *x, int64_t n, mert_rvq_result *result,
-                         mert_error *e);
-int mert_projected_random(mert_codebook *b, uint64_t seed, mert_error *e);
+                         mert_error *e) MERT_MUST_USE;
+int mert_projected_random(mert_codebook *b, uint64_t seed, mert_error *e) MERT_MUST_USE;
 
 #endif

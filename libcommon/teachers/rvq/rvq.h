@@ -22,7 +22,8 @@ void mert_rvq_free(mert_rvq *q); /* NULL is fine */
 
 /* x [n, D] -> codes [n, use] of the first `use` codebooks. By the pool. The index of the first vector that is not
  * finite in *bad. */
-int mert_rvq_encode(mert_rvq *q, const float *x, int64_t n, int64_t use, int32_t *codes, int64_t *bad, mert_error *e);
+int mert_rvq_encode(mert_rvq *q, const float *x, int64_t n, int64_t use, int32_t *codes, int64_t *bad, mert_error *e)
+    MERT_MUST_USE;
 /* codes [n, use], each in [0, V) -> x [n, D]: the sum of the codewords, codebook after codebook. */
 void mert_rvq_decode(const mert_rvq *q, const int32_t *codes, int64_t n, int64_t use, float *x);
 
@@ -53,6 +54,6 @@ typedef struct mert_rvq_result {
 
 /* x [n, d], finite, is overwritten with what is left over at the end. codewords [count, classes, d]. */
 int mert_rvq_train(const mert_rvq_options *o, float *x, int64_t n, int64_t d, float *codewords,
-                   mert_rvq_result *result, mert_error *e);
+                   mert_rvq_result *result, mert_error *e) MERT_MUST_USE;
 
 #endif

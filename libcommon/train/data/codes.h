@@ -30,13 +30,14 @@ typedef struct mert_codes {
 int mert_codes_is_stream(const char *name); /* 1: it ends in .mts */
 
 /* Refuses records of another kind, and those that differ from the first in classes, rate or model. */
-int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mert_error *e);
+int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mert_error *e) MERT_MUST_USE;
 void mert_codes_close(mert_codes *c); /* a zeroed one is fine */
 
 int64_t mert_codes_count(const mert_codes *c, int64_t row);
 int mert_codes_absent(const mert_codes *c, int64_t row); /* 1: neither there nor among what failed */
 /* Codes first .. first + n - 1 of codebook k; other codebooks of the same frames cost nothing more. One thread at a
  * time. A code beyond its classes, damage and the like: an error that names file and item; c stays usable. */
-int mert_codes_read(mert_codes *c, int64_t row, int k, int64_t first, int64_t n, int32_t *to, mert_error *e);
+int mert_codes_read(mert_codes *c, int64_t row, int k, int64_t first, int64_t n, int32_t *to, mert_error *e)
+    MERT_MUST_USE;
 
 #endif

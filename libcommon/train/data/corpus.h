@@ -60,13 +60,13 @@ typedef struct mert_corpus {
  * pcm: packed audio files, which together hold the manifests' rows, each under its path as key; what
  * else they hold is passed over. */
 int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels,
-                     int nlabels, const char *const *pcm, int npcm, mert_error *e);
+                     int nlabels, const char *const *pcm, int npcm, mert_error *e) MERT_MUST_USE;
 void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */
 
 /* From now on c's items are its own n and, numbered from n on, those of `older`: an old corpus that training goes back
  * to now and then, as often as plans (train/loader.h) say. Its labels must be c's codebooks'; the frequencies of
  * labels, n and seconds stay those of c alone. older stays the caller's, open as long as c. */
-int mert_corpus_join(mert_corpus *c, mert_corpus *older, mert_error *e);
+int mert_corpus_join(mert_corpus *c, mert_corpus *older, mert_error *e) MERT_MUST_USE;
 /* Of any item: whose it is, and by which number. */
 static inline const mert_corpus *mert_corpus_owner(const mert_corpus *c, int64_t *item)
 {
@@ -83,7 +83,7 @@ uint64_t mert_corpus_hash(const mert_corpus *c); /* of the manifests and of what
 void mert_corpus_metas(const mert_corpus *c, mert_labels_meta *metas);
 
 /* Whether b can be used to validate what learns from a: as many codebooks, of the same classes, rate and hash. */
-int mert_corpus_fits(const mert_corpus *a, const mert_corpus *b, mert_error *e);
+int mert_corpus_fits(const mert_corpus *a, const mert_corpus *b, mert_error *e) MERT_MUST_USE;
 
 /* Bits per label that a guess by frequency costs: the entropy of codebook k ... */
 double mert_corpus_entropy(const mert_corpus *c, int k);
@@ -96,9 +96,11 @@ double mert_corpus_cross_entropy(const mert_corpus *model, const mert_corpus *on
 /* Frames of the item from there on for which every codebook has a label; 0 or less: none. */
 int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start);
 /* The labels of T frames (there must be so many) of codebook k. One thread at a time. */
-int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start, int64_t T, int32_t *to, mert_error *e);
+int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start, int64_t T, int32_t *to, mert_error *e)
+    MERT_MUST_USE;
 /* Samples first .. first + n - 1, i16 scaled by 2^-15. -1: damaged or unreadable; the corpus stays usable. One thread
  * at a time. */
-int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e);
+int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
+    MERT_MUST_USE;
 
 #endif

@@ -26,10 +26,10 @@ typedef struct mert_mask_config {
 /* mask [B, T] of 0/1. A row's numbers are keyed by (seed, update, micro_batch, items[b]): contract A4. Only memory can
  * fail. */
 int mert_mask_make(const mert_mask_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
-                   const int64_t *items, int64_t B, int64_t T, uint8_t *mask, mert_error *e);
+                   const int64_t *items, int64_t B, int64_t T, uint8_t *mask, mert_error *e) MERT_MUST_USE;
 /* channels [B, D] of 0/1 */
 int mert_mask_channels(const mert_mask_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
-                       const int64_t *items, int64_t B, int64_t D, uint8_t *channels, mert_error *e);
+                       const int64_t *items, int64_t B, int64_t D, uint8_t *channels, mert_error *e) MERT_MUST_USE;
 
 /* What stands in the place of a masked frame (MERT's compute_replace_mask): with probability `replace` another frame,
  * else with probability `origin` itself, else mask_emb. The n frames to be replaced of a crop (in_batch: of the batch)
@@ -44,6 +44,7 @@ typedef struct mert_replace_config {
 /* mask [B, T] -> source [B, T]: MERT_MASK_EMBEDDING (-1) or a row b * T + t of the batch; that of an unmasked frame is
  * its own. Keyed as above, in_batch by (seed, update, micro_batch) alone. */
 int mert_mask_replace(const mert_replace_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
-                      const int64_t *items, int64_t B, int64_t T, const uint8_t *mask, int32_t *source, mert_error *e);
+                      const int64_t *items, int64_t B, int64_t T, const uint8_t *mask, int32_t *source, mert_error *e)
+                      MERT_MUST_USE;
 
 #endif

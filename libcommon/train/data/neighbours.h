@@ -24,7 +24,7 @@ void mert_neighbours_free(mert_neighbours *n); /* NULL is fine */
 
 /* One crop of codebook k: labels [T] within its classes, mask [T] of 0/1. */
 int mert_neighbours_learn(mert_neighbours *n, int k, const int32_t *labels, const uint8_t *mask, int64_t T,
-                          mert_error *e);
+                          mert_error *e) MERT_MUST_USE;
 /* Cross entropy summed over masked frames, in nats; *frames += their number. Every label has a probability, seen or
  * not. */
 double mert_neighbours_cost(const mert_neighbours *n, int k, const int32_t *labels, const uint8_t *mask, int64_t T,

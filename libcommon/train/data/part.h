@@ -57,12 +57,12 @@ int mert_shards_apart(const char *manifest, int shards); /* 1: the shards have m
  * [MERT_CODEBOOKS_MAX] and *K: where *K is 0 this part says what the codebooks are, else it must have the same. */
 int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config, const char *manifest,
                           const char *const *labels, int nlabels, int shard, mert_codebook_labels *codebooks, int *K,
-                          mert_error *e);
+                          mert_error *e) MERT_MUST_USE;
 void mert_corpus_part_close(mert_corpus_part *p);
 
 /* Labels of a row as they stand: how many (0: it failed), and some of them. */
 int64_t mert_corpus_part_count(const mert_corpus_part *p, int k, int64_t row);
 int mert_corpus_part_read(const mert_corpus_part *p, int k, int64_t row, int64_t first, int64_t n, int32_t *to,
-                          mert_error *e);
+                          mert_error *e) MERT_MUST_USE;
 
 #endif

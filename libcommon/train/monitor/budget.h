@@ -38,7 +38,8 @@ typedef struct mert_budget {
 
 /* ops: what the run will compute on; ranks: processes; offload: as of a session. c and v: opened. */
 int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c, const mert_corpus *v,
-                     const mert_ops *ops, int ranks, mert_sharding sharding, const char *offload, mert_error *e);
+                     const mert_ops *ops, int ranks, mert_sharding sharding, const char *offload, mert_error *e)
+                     MERT_MUST_USE;
 
 /* How fast the device is, in multiplications and additions per second: products of 2048^3, and, unless that would
  * take more than about `patience` seconds, one crop of the largest size forward and backward (0: not tried). */
@@ -46,6 +47,6 @@ typedef struct mert_pace {
     double product, crop;
 } mert_pace;
 int mert_budget_pace(mert_pace *p, const mert_budget *b, const mert_recipe *r, mert_ops *ops, double patience,
-                     mert_error *e);
+                     mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -35,6 +35,6 @@ typedef struct mert_log_comparison {
 
 /* reference: the log.tsv or valid.tsv of a run; lines that begin with # say what it is. It is held against the file of
  * that kind in SAVE. Logs without an update in common are an error. */
-int mert_compare(mert_log_comparison *c, const char *save, const char *reference, mert_error *e);
+int mert_compare(mert_log_comparison *c, const char *save, const char *reference, mert_error *e) MERT_MUST_USE;
 
 #endif

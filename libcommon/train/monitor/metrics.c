@@ -273,7 +273,7 @@ int mert_metrics_open(mert_metrics *j, const char *save, int K, int64_t update, 
         !open_file(&j->valid, save, "valid.tsv", &valid, update, e) &&
         !open_file(&j->json, save, "log.jsonl", NULL, update, e))
         return 0;
-    mert_metrics_close(j, NULL);
+    (void)!mert_metrics_close(j, NULL);
     return -1;
 }
 
@@ -309,7 +309,7 @@ typedef struct text {
     size_t size, used;
 } text;
 
-static void add(text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(text *t, const char *format, ...) MERT_PRINTF(2, 3);
 
 static void add(text *t, const char *format, ...)
 {

@@ -32,8 +32,8 @@ typedef struct mert_metrics {
 
 /* Opens the files in SAVE and drops rows after `update` (a resumed run writes them again; 0: all but the names). A file
  * whose columns have other names is an error. */
-int mert_metrics_open(mert_metrics *j, const char *save, int K, int64_t update, mert_error *e);
-int mert_metrics_close(mert_metrics *j, mert_error *e);
+int mert_metrics_open(mert_metrics *j, const char *save, int K, int64_t update, mert_error *e) MERT_MUST_USE;
+int mert_metrics_close(mert_metrics *j, mert_error *e) MERT_MUST_USE;
 
 typedef struct mert_train_row {
     int64_t update, epoch;
@@ -46,7 +46,7 @@ typedef struct mert_train_row {
 
 /* Writes the row and puts the line for people (K up to 8 codebooks one by one) into line[0..size). */
 int mert_metrics_train(mert_metrics *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
-                       mert_error *e);
+                       mert_error *e) MERT_MUST_USE;
 
 typedef struct mert_valid_row {
     int64_t update;
@@ -54,7 +54,7 @@ typedef struct mert_valid_row {
     const double *entropy, *unigram, *neighbours; /* [K] */
 } mert_valid_row;
 
-int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, size_t size, mert_error *e);
+int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, size_t size, mert_error *e) MERT_MUST_USE;
 
 
 #endif

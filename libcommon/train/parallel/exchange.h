@@ -38,7 +38,7 @@ mert_exchange *mert_exchange_alone(void);
  * *status is what it should exit with, or minus the signal it should die by, and e->text, where not empty, says which
  * process died. -1: error. */
 enum { MERT_LOCAL_MAX = 256 };
-int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e);
+int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e) MERT_MUST_USE;
 
 /* How many processes mpirun or srun have started of this program, by the environment that they leave; 1: just this. */
 int mert_exchange_launched(void);
@@ -55,11 +55,11 @@ static inline int64_t mert_exchange_piece(int64_t n, int ranks, int r, int64_t *
 
 /* x [n] becomes the sum over all processes, in their order. n at most MERT_SUM_MAX. */
 enum { MERT_SUM_MAX = 256 };
-int mert_exchange_sum(mert_exchange *x, double *data, int n, mert_error *e);
+int mert_exchange_sum(mert_exchange *x, double *data, int n, mert_error *e) MERT_MUST_USE;
 /* What process 0 has as data, to all; at most MERT_BROADCAST_MAX bytes. */
 enum { MERT_BROADCAST_MAX = 2048 };
-int mert_exchange_broadcast(mert_exchange *x, void *data, size_t bytes, mert_error *e);
-int mert_exchange_barrier(mert_exchange *x, mert_error *e);
+int mert_exchange_broadcast(mert_exchange *x, void *data, size_t bytes, mert_error *e) MERT_MUST_USE;
+int mert_exchange_barrier(mert_exchange *x, mert_error *e) MERT_MUST_USE;
 
 /* ---- the plugin's side ---- */
 

@@ -20,6 +20,6 @@ void mert_exchange_queue_free(mert_exchange_queue *q); /* does what is in it fir
 /* data [n], host memory, is the queue's until it is done. Returns a number to wait for. */
 int64_t mert_exchange_queue_put(mert_exchange_queue *q, mert_exchange_what what, float *data, int64_t n);
 /* Until that one, and all put before it, are done. -1: one of them has failed; nothing is done any more. */
-int mert_exchange_queue_wait(mert_exchange_queue *q, int64_t number, mert_error *e);
+int mert_exchange_queue_wait(mert_exchange_queue *q, int64_t number, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -15,10 +15,11 @@ void mert_moments_free(mert_moments *m); /* NULL is fine */
 
 /* The update of n of them from `at` on: `how` without pointers and n; w and g: device [n]. */
 int mert_moments_update(mert_moments *m, int64_t at, int64_t n, float *w, const float *g, const mert_adam_args *how,
-                        mert_error *e);
+                        mert_error *e) MERT_MUST_USE;
 
 /* To and from host arrays of n floats each; NULL: not wanted. */
-int mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, float *second, mert_error *e);
-int mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first, const float *second, mert_error *e);
+int mert_moments_get(mert_moments *m, int64_t at, int64_t n, float *first, float *second, mert_error *e) MERT_MUST_USE;
+int mert_moments_set(mert_moments *m, int64_t at, int64_t n, const float *first, const float *second, mert_error *e)
+    MERT_MUST_USE;
 
 #endif

@@ -45,23 +45,23 @@ void mert_shards_batch(mert_shards *s, int last, int silent);
 /* Whether all processes must run equally many passes. */
 int mert_shards_together(const mert_shards *s);
 /* After the passes: whether something went wrong on the way. */
-int mert_shards_check(mert_shards *s, mert_error *e);
+int mert_shards_check(mert_shards *s, mert_error *e) MERT_MUST_USE;
 
 /* After the last batch of the update: all gradients come together. *squares: of the sums, all of them. */
-int mert_shards_sum(mert_shards *s, double *squares, mert_error *e);
+int mert_shards_sum(mert_shards *s, double *squares, mert_error *e) MERT_MUST_USE;
 /* `how` without pointers and n; NULL: no update. The gradients are zero afterwards. */
-int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e);
+int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e) MERT_MUST_USE;
 
 /* Host arrays in the layout, [layout->size] each; NULL: not wanted. All processes call it; only where `here` is set
  * must pointers be valid: elsewhere they say what is wanted. Gradients are those of mert_shards_sum. */
 typedef struct mert_shards_arrays {
     float *weights, *gradients;
 } mert_shards_arrays;
-int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert_error *e);
+int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert_error *e) MERT_MUST_USE;
 /* All weights, where the host can read them as they are, until the next update; NULL: it cannot. */
 const float *mert_shards_weights(const mert_shards *s);
 /* The first (0) or second (1) moments of a part of the model, to host [n of the part]. All processes call it. */
-int mert_shards_moment(mert_shards *s, int which, int part, float *to, mert_error *e);
-int mert_shards_set(mert_shards *s, const float *weights, const float *m, const float *v, mert_error *e);
+int mert_shards_moment(mert_shards *s, int which, int part, float *to, mert_error *e) MERT_MUST_USE;
+int mert_shards_set(mert_shards *s, const float *weights, const float *m, const float *v, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -72,7 +72,7 @@ static inline int64_t mert_shards_own(const mert_shards *s, int part)
 }
 
 /* MERT_SHARD_FULL */
-int mert_slots_open(mert_shards *s, mert_error *e);
+int mert_slots_open(mert_shards *s, mert_error *e) MERT_MUST_USE;
 void mert_slots_close(mert_shards *s);
 void mert_slots_settle(mert_shards *s);               /* all gradients come together, or the pass has failed */
 void mert_slots_forget(mert_shards *s);               /* the weights have changed */

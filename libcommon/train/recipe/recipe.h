@@ -100,11 +100,11 @@ void mert_recipe_defaults(mert_recipe *r);
 /* Sets what the file says, on top of what *r holds. name: a file, or one of the recipes that came with the program: in
  * DATADIR, or in the source tree where it was built or that one stands in (base/install_paths.h). Errors name file and
  * line: an unknown name, a name that comes twice, a value that is none or lies outside its range. */
-int mert_recipe_read(mert_recipe *r, const char *name, mert_error *e);
+int mert_recipe_read(mert_recipe *r, const char *name, mert_error *e) MERT_MUST_USE;
 /* "name=value", as --set has it. */
-int mert_recipe_set(mert_recipe *r, const char *assignment, mert_error *e);
+int mert_recipe_set(mert_recipe *r, const char *assignment, mert_error *e) MERT_MUST_USE;
 /* How values fit together; call after the last of the above. */
-int mert_recipe_check(const mert_recipe *r, mert_error *e);
+int mert_recipe_check(const mert_recipe *r, mert_error *e) MERT_MUST_USE;
 
 /* The whole recipe as text that mert_recipe_read reads back to the same values, to be freed by the caller; NULL: no
  * memory. comments: each value with its explanation, range and default. */
@@ -117,15 +117,16 @@ const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);
 /* The model that the recipe describes. labels: what the K codebooks' label files say of themselves (classes 0: not
  * known, then the recipe's `classes` counts); K = 0: the recipe's own `codebooks` and `classes`, both 0 for a model
  * without heads. */
-int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e);
+int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e)
+    MERT_MUST_USE;
 
 /* The recipe's first weights of that model, without its pretrained_weights ... */
-int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e);
+int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e) MERT_MUST_USE;
 /* ... and these: the extractor (convolutions and norms, nothing else) of the model of that name, if the recipe has one.
  * For where a run begins, not where it goes on. Tensors that are missing or of another shape are an error. */
-int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e);
+int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e) MERT_MUST_USE;
 /* Whether it could, for a model of that configuration. */
-int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e);
+int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e) MERT_MUST_USE;
 
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
 /* Samples of a crop in the epoch (counted from 0; MERT_VALIDATION: max_sample_size), at most. */

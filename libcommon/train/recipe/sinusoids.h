@@ -17,6 +17,6 @@
 #include "libcommon/models/weights.h"
 
 /* Overwrites feature_extractor.conv_layers.0.0.weight. A kernel below 32 samples is an error. */
-int mert_filters_sinusoids(mert_weights *w, mert_error *e);
+int mert_filters_sinusoids(mert_weights *w, mert_error *e) MERT_MUST_USE;
 
 #endif
