@@ -1,4 +1,4 @@
-/* Audio files of any kind that FFmpeg knows, as one channel of floats at one rate: the only place of the house that
+/* Audio files of any kind that FFmpeg knows, as one channel of floats at one rate: the only part of the library that
  * decodes. This is one file, in two halves that may run on two threads; ahead.h is their driver, for many files.
  *
  *     mert_audio_settings s = {.rate = 24000, .duration = -1, .stream = -1};
