@@ -86,9 +86,10 @@ $(LIBS):
 # DESTDIR, and after the whole installation is moved.
 $(OUT)/places.h: FORCE
 	@mkdir -p $(OUT)
-	@for d in "LIBDIR $$LIBDIR" "DATADIR $$DATADIR"; do \
+	@{ for d in "LIBDIR $$LIBDIR" "DATADIR $$DATADIR"; do \
 	  echo "#define MERT_$${d%% *} \"$$(realpath -sm --relative-to="$$BINDIR" -- "$${d#* }" | sed 's/["\\]/\\&/g')\""; \
-	done > $@.new
+	done; \
+	echo "#define MERT_TREE \"$$(realpath -m --relative-to='$(OUT)/bin' . | sed 's/["\\]/\\&/g')\""; } > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi
 $(OUT)/libcommon/base/install_paths.o: $(OUT)/places.h
 $(OUT)/libcommon/base/install_paths.o: CPPFLAGS_ALL += -include $(OUT)/places.h

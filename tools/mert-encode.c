@@ -487,7 +487,7 @@ int main(int argc, char **argv)
     state s = {.fresh = 1};
     mert_error e;
     mert_ops *ops;
-    char *settings;
+    char *settings = NULL;
     int status = 1;
     mert_options_parse(&tool, &argc, &argv);
     check_options();
@@ -515,8 +515,7 @@ int main(int argc, char **argv)
         mert_usage_error("--weights: %s", e.text);
     if (set_up_and_hash(&s, ops, &e)) {
         mert_log_error("%s", e.text);
-        mert_weights_free(&s.weights);
-        return 1;
+        goto done;
     }
     mert_weights_drop(&s.weights); /* the device has them */
     if ((settings = settings_text(&s)))
@@ -524,6 +523,7 @@ int main(int argc, char **argv)
     else
         mert_log_error("out of memory");
     known_whole(&s, &e);
+done:
     mert_async_free(s.async);
     mert_inference_free(s.inference);
     mert_weights_free(&s.weights);

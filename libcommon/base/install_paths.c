@@ -41,7 +41,7 @@ char *mert_plugin_path(const char *name)
 
 char *mert_pipeline_path(const char *name)
 {
-    static const char *const beside[] = {MERT_DATADIR "/pipelines", "../../pipelines"};
+    static const char *const beside[] = {MERT_DATADIR "/pipelines", MERT_TREE "/pipelines"};
     char *path;
     for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
         path = beside_program(beside[i], name);

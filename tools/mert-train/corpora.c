@@ -58,6 +58,15 @@ void corpora_default_names(const corpus_names *train, corpus_names *valid)
 
 /* ---- packed audio ---- */
 
+/* A list, and of its names those from number `given` on, which corpora_pack made. */
+static void forget(mert_strings *list, int given)
+{
+    for (int i = given; i < list->n; i++)
+        free((char *)list->items[i]);
+    free(list->items);
+    *list = (mert_strings){0};
+}
+
 /* Without packed audio: SAVE/NAME, packed now unless it is there already. */
 static int pack_one(mert_strings *list, const char *name, const char *of, int64_t rate, const char *save,
                     corpora_packing packing, mert_error *e)
@@ -111,6 +120,8 @@ static int pack_training(corpus_names *train, const mert_recipe *r, const char *
     }
     if (!bad && all.n == shards) /* some of them alone are no corpus */
         train->pcm = all;
+    else
+        forget(&all, 0);
     return bad;
 }
 
@@ -249,8 +260,8 @@ int corpora_check(const mert_recipe *r, const char *save, int64_t newest, const 
     if (!bad && (!t.pcm.n || !v.pcm.n || (o.manifest && !o.pcm.n)))
         bad = open_all(&s, &t, &v, &o, SILENTLY, e) || mert_session_check(&s, newest, e);
     mert_session_end(&s);
-    free(t.pcm.items);
-    free(v.pcm.items);
-    free(o.pcm.items);
+    forget(&t.pcm, train->pcm.n);
+    forget(&v.pcm, valid->pcm.n);
+    forget(&o.pcm, older->pcm.n);
     return bad ? -1 : 0;
 }
