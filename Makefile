@@ -153,7 +153,7 @@ lint_programs: $(BENCH_BIN) $(OUT)/demo/score
 asan: deps
 	@OUT='$(OUT)/asan' $(MAKE) --no-print-directory OUT='$(OUT)/asan' \
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
-	@OUT='$(OUT)/asan' MERT_SANITIZED=1 sh tests/run
+	@OUT='$(OUT)/asan' MERT_SANITIZED=1 ASAN_OPTIONS=allocator_may_return_null=1 sh tests/run
 
 # Checks that every stage gives the same bytes with other threads, shards, chunks, batches and orders.
 check-invariance: deps
