@@ -1,7 +1,9 @@
 #include "formats/tensor.h"
 
+#include "formats/finite.h"
+#include "formats/half.h"
+
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -59,26 +61,6 @@ int mert_shape_bytes(int ndim, const int64_t *shape, mert_dtype type, uint64_t *
     return 0;
 }
 
-static float float_of_bits(uint32_t bits)
-{
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-/* IEEE 754 binary16, exactly; subnormals are multiples of 2^-24. */
-static float float_of_half(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
-    if (exponent == 0) {
-        float f = (float)fraction * 0x1p-24f;
-        return sign ? -f : f;
-    }
-    if (exponent == 31)
-        return float_of_bits(sign | 0x7f800000u | fraction << 13);
-    return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
 /* Elements may lie at any address: each is copied out before it is looked at. */
 #define EACH(type, expression)                                             \
     for (int64_t i = 0; i < t->elements; i++) {                            \
@@ -95,8 +77,8 @@ int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
         if (t->elements)
             memcpy(to, t->data, (size_t)t->elements * sizeof *to);
         break;
-    case MERT_E_F16: EACH(uint16_t, float_of_half(v));
-    case MERT_E_BF16: EACH(uint16_t, float_of_bits((uint32_t)v << 16));
+    case MERT_E_F16: EACH(uint16_t, mert_from_f16(v));
+    case MERT_E_BF16: EACH(uint16_t, mert_from_bf16(v));
     case MERT_E_F64: EACH(double, (float)v);
     case MERT_E_I64: EACH(int64_t, (float)v);
     case MERT_E_I32: EACH(int32_t, (float)v);
@@ -109,32 +91,13 @@ int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
     return 0;
 }
 
-/* In blocks that compilers turn into vectors; the bits of infinities and NaNs have all ones in the exponent. */
-static int64_t first_not_finite(const float *x, int64_t n)
-{
-    enum { BLOCK = 1024 };
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        int64_t end = n - i < BLOCK ? n : i + BLOCK;
-        uint32_t bad = 0;
-        for (int64_t k = i; k < end; k++) {
-            uint32_t bits;
-            memcpy(&bits, x + k, sizeof bits);
-            bad |= (bits & 0x7f800000u) == 0x7f800000u;
-        }
-        for (; bad && i < end; i++)
-            if (!isfinite(x[i]))
-                return i;
-    }
-    return n;
-}
-
 int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error *e)
 {
     const float *x = data;
     int64_t n, at;
     if (t->type != MERT_E_F32 || mert_shape_elements(t->ndim, t->shape, &n))
         return 0;
-    at = first_not_finite(x, n);
-    return at < n ? mert_fail(e, "tensor %s: value %" PRId64 " is %g, and is not written", t->name, at, (double)x[at])
+    at = mert_not_finite(MTS_F32, x, n);
+    return at >= 0 ? mert_fail(e, "tensor %s: value %" PRId64 " is %g, and is not written", t->name, at, (double)x[at])
                   : 0;
 }

@@ -13,9 +13,9 @@
  * While a clip is computed, the answer to the one before is written: items are answered later than they end
  * (program/filter.h). */
 #include "formats/array.h"
+#include "formats/half.h"
 #include "formats/memory.h"
 #include "libcommon/base/fraction.h"
-#include "libcommon/base/half.h"
 #include "libcommon/base/integer.h"
 #include "libcommon/dsp/pcm.h"
 #include "libcommon/models/inference/async.h"

@@ -4,7 +4,7 @@
 #include "libcommon/models/fairseq.h"
 #include "libcommon/models/naming.h"
 
-#include "libcommon/tensor/finite.h"
+#include "formats/finite.h"
 
 #include "formats/bytes.h"
 #include "formats/checkpoint/model_hash.h"

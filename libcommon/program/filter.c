@@ -1,13 +1,13 @@
 #include "libcommon/program/filter.h"
 
 #include "formats/array.h"
+#include "formats/finite.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 #include "libcommon/program/read_ahead.h"
 #include "libcommon/program/report.h"
 #include "libcommon/program/signals.h"
 #include "libcommon/program/write_behind.h"
-#include "libcommon/tensor/finite.h"
 
 #include "formats/file.h"
 

@@ -1,8 +1,8 @@
 #include "libcommon/tensor/npy_record.h"
 
 #include "formats/array.h"
+#include "formats/finite.h"
 #include "libcommon/base/integer.h"
-#include "libcommon/tensor/finite.h"
 #include "libcommon/tensor/values.h"
 
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* Beginning with somebody else's weights. */
 #include "libcommon/train/state.h"
 
-#include "libcommon/tensor/finite.h"
+#include "formats/finite.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* What is no finite number is found, wherever it stands, in every type of a stream. */
-#include "libcommon/base/half.h"
-#include "libcommon/tensor/finite.h"
+#include "formats/finite.h"
+#include "formats/half.h"
 #include "tests/test.h"
 
 #include <float.h>

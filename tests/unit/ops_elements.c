@@ -3,7 +3,7 @@
  * bit for bit. And against nn/reference: within half a unit of the format's last place, and float32's own rounding. */
 #include "tests/unit/nn.h"
 
-#include "libcommon/base/half.h"
+#include "formats/half.h"
 #include "libcommon/nn/conv.h"
 #include "libcommon/nn/reference.h"
 

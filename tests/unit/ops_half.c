@@ -3,7 +3,7 @@
  * And all instruction sets, AMX with them, give the same bytes. */
 #include "tests/unit/nn.h"
 
-#include "libcommon/base/half.h"
+#include "formats/half.h"
 #include "libcommon/nn/cpu/rows_half.h"
 #include "libcommon/nn/reference.h"
 

@@ -1,9 +1,9 @@
 /* check: is the input whole? cmp: are two inputs the same, and if not, where and by how much? */
 #include "tools/mert-tensor/commands.h"
 
+#include "formats/finite.h"
 #include "libcommon/program/report.h"
 #include "libcommon/tensor/compare.h"
-#include "libcommon/tensor/finite.h"
 #include "libcommon/tensor/statistics.h"
 
 #include <inttypes.h>

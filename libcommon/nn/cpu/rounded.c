@@ -6,7 +6,7 @@
  * overlap (a convolution's windows) and matrices that do are one piece of memory, and stay so. */
 #include "libcommon/nn/cpu/cpu.h"
 
-#include "libcommon/base/half.h"
+#include "formats/half.h"
 #include "libcommon/base/pool.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 #include "libcommon/nn/cpu/rows_half.h"
 
-#include "libcommon/base/half.h"
+#include "formats/half.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/nn/cpu/cpu.h"
 

@@ -1,6 +1,6 @@
 #include "libcommon/nn/cpu/rows_half.h"
 
-#include "libcommon/base/half.h"
+#include "formats/half.h"
 #include "libcommon/nn/cpu/rows_finish.h"
 
 enum { PANEL = MERT_HALF_PANEL, STEP = MERT_HALF_STEP };

@@ -1,6 +1,6 @@
 #include "libcommon/nn/cpu/vector.h"
 
-#include "libcommon/base/half.h"
+#include "formats/half.h"
 #include "libcommon/nn/cpu/inline_math.h"
 
 enum { LANES = 16 };

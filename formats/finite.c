@@ -1,4 +1,4 @@
-#include "libcommon/tensor/finite.h"
+#include "formats/finite.h"
 
 #include <inttypes.h>
 #include <string.h>
