@@ -4,6 +4,7 @@
 #include "formats/half.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -100,4 +101,13 @@ int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error
     at = mert_not_finite(MTS_F32, x, n);
     return at >= 0 ? mert_fail(e, "tensor %s: value %" PRId64 " is %g, and is not written", t->name, at, (double)x[at])
                   : 0;
+}
+
+void mert_shape_text(char to[MERT_SHAPE_TEXT], int ndim, const int64_t *shape)
+{
+    enum { ONE = 23 }; /* ", " and an int64_t, and the bracket at the end */
+    int n = snprintf(to, MERT_SHAPE_TEXT, "[");
+    for (int i = 0; i < ndim && n + ONE < MERT_SHAPE_TEXT; i++)
+        n += snprintf(to + n, MERT_SHAPE_TEXT - (size_t)n, "%s%" PRId64, i ? ", " : "", shape[i]);
+    snprintf(to + n, MERT_SHAPE_TEXT - (size_t)n, "]");
 }

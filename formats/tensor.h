@@ -49,4 +49,8 @@ int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error
 int mert_shape_elements(int ndim, const int64_t *shape, int64_t *elements);
 int mert_shape_bytes(int ndim, const int64_t *shape, mert_dtype type, uint64_t *bytes);
 
+/* "[2, 3]"; dimensions at the end for which there is no room are left out. */
+enum { MERT_SHAPE_TEXT = 96 };
+void mert_shape_text(char to[MERT_SHAPE_TEXT], int ndim, const int64_t *shape);
+
 #endif

@@ -4,6 +4,7 @@
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -324,20 +325,25 @@ const float *mert_weights_values(const mert_weights *w, const mert_parameter *p)
     return w->views ? w->views[p - w->layout.parameters] : w->values + p->offset;
 }
 
-int mert_weights_check_taps(const mert_weights *w, mert_error *e)
+int64_t mert_tap_without_length(const mert_parameter *p, const float *v, int64_t from)
 {
-    const mert_parameter *p = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
-    const float *v = mert_weights_values(w, p);
     int64_t K = p->shape[2];
-    for (int64_t k = 0; k < K; k++) {
+    for (int64_t k = from; k < K; k++) {
         int64_t i = k;
         while (i < p->n && v[i] == 0)
             i += K;
         if (i >= p->n)
-            return mert_fail(e, "tensor %s: all weights of tap %lld are zero, and weight norm divides by their length",
-                             p->name, (long long)k);
+            return k;
     }
-    return 0;
+    return -1;
+}
+
+int mert_weights_check_taps(const mert_weights *w, const char *name, mert_error *e)
+{
+    const mert_parameter *p = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
+    int64_t k = mert_tap_without_length(p, mert_weights_values(w, p), 0);
+    return k < 0 ? 0 : mert_fail(e, "tensor %s: all weights of tap %" PRId64 " are zero, and weight norm divides by their"
+                                 " length", name ? name : p->name, k);
 }
 
 void mert_weights_forget(const mert_weights *w, const mert_parameter *p)

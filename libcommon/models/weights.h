@@ -84,8 +84,12 @@ const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *nam
 /* The positional convolution's gain, made the norm of its direction for each tap: the weight is then the direction
  * itself. */
 void mert_weights_positional_gain(mert_weights *w);
-/* Weight norm divides each tap of the positional convolution by its length: -1 names the first that has none. */
-int mert_weights_check_taps(const mert_weights *w, mert_error *e) MERT_MUST_USE;
+/* The first tap of v, from number `from` on, whose weights are all zero; -1: none. p: the positional convolution's
+ * direction, [O, C, K]. */
+int64_t mert_tap_without_length(const mert_parameter *p, const float *v, int64_t from);
+/* Weight norm divides each tap of the positional convolution by its length: -1 names the first that has none. name: of
+ * the tensor, NULL: as fairseq has it. */
+int mert_weights_check_taps(const mert_weights *w, const char *name, mert_error *e) MERT_MUST_USE;
 /* The first number that is not finite, in a tensor that inference needs or, with `training`, in any: an error that
  * names it as c does, the file that they are from. */
 int mert_weights_check_finite(const mert_weights *w, const mert_checkpoint *c, int training, mert_error *e)

@@ -26,14 +26,6 @@ const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *nam
 
 /* ---- loading ---- */
 
-static void print_shape(char to[96], int ndim, const int64_t *shape)
-{
-    int n = snprintf(to, 96, "[");
-    for (int i = 0; i < ndim && n < 80; i++)
-        n += snprintf(to + n, 96 - (size_t)n, "%s%lld", i ? ", " : "", (long long)shape[i]);
-    snprintf(to + n, 96 - (size_t)n, "]");
-}
-
 /* What is read of a file, and what of it. */
 typedef struct weight_loader {
     mert_weights *w;
@@ -91,7 +83,7 @@ static int take_one(weight_loader *t, int i, mert_error *e)
     const mert_parameter *p = &w->layout.parameters[i];
     int direction = !strcmp(p->name, "encoder.pos_conv.0.weight_v");
     const mert_tensor *x = mert_naming_tensor(&t->naming, t->c, t->folded && direction ? position : p->name);
-    char have[96], want[96];
+    char have[MERT_SHAPE_TEXT], want[MERT_SHAPE_TEXT];
     if (!x) {
         if (t->identity && !strncmp(p->name, "post_extract_proj.", 18))
             put_identity(w->values + p->offset, p);
@@ -101,8 +93,8 @@ static int take_one(weight_loader *t, int i, mert_error *e)
         return 0;
     }
     if (!mert_parameter_has_shape(p, x->ndim, x->shape)) {
-        print_shape(have, x->ndim, x->shape);
-        print_shape(want, p->ndim, p->shape);
+        mert_shape_text(have, x->ndim, x->shape);
+        mert_shape_text(want, p->ndim, p->shape);
         return mert_fail(e, "tensor %s is %s, and the configuration makes it %s", x->name, have, want);
     }
     if (!mert_dtype_is_real(x->type))
@@ -125,19 +117,13 @@ static int taps_have_length(weight_loader *t, mert_error *e)
     const float *v = mert_weights_values(w, p);
     float *own = w->values + p->offset;
     int64_t K = p->shape[2];
-    for (int64_t k = 0; k < K; k++) {
-        int64_t i = k;
-        while (i < p->n && v[i] == 0)
-            i += K;
-        if (i < p->n)
-            continue;
-        if (!t->folded)
-            return mert_fail(e, "tensor %s: all weights of tap %lld are zero, and weight norm divides by their length",
-                             mert_naming_tensor(&t->naming, t->c, p->name)->name, (long long)k);
+    if (!t->folded)
+        return mert_weights_check_taps(w, mert_naming_tensor(&t->naming, t->c, p->name)->name, e);
+    for (int64_t k = -1; (k = mert_tap_without_length(p, v, k + 1)) >= 0;) {
         if (v != own)
             memcpy(own, v, (size_t)p->n * sizeof *own);
         v = own;
-        for (i = k; i < p->n; i += K)
+        for (int64_t i = k; i < p->n; i += K)
             own[i] = 1;
         if (w->views)
             w->views[p - w->layout.parameters] = own;

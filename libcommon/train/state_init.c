@@ -6,27 +6,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static void print_shape(char to[96], const mert_parameter *p)
-{
-    int n = snprintf(to, 96, "[");
-    for (int i = 0; i < p->ndim && n < 80; i++)
-        n += snprintf(to + n, 96 - (size_t)n, "%s%lld", i ? ", " : "", (long long)p->shape[i]);
-    snprintf(to + n, 96 - (size_t)n, "]");
-}
-
 /* A parameter of the encoder, which must be there: where `source` has it. NULL: it does not fit. */
 static const mert_parameter *find_encoder(const mert_parameter *to, const mert_layout *source, mert_error *e)
 {
     const mert_parameter *have = mert_layout_find(source, to->name);
-    char is[96], wanted[96];
+    char is[MERT_SHAPE_TEXT], wanted[MERT_SHAPE_TEXT];
     if (have && mert_parameter_has_shape(to, have->ndim, have->shape))
         return have;
-    print_shape(wanted, to);
+    mert_shape_text(wanted, to->ndim, to->shape);
     if (!have) {
         mert_fail(e, "tensor %s is missing, the recipe makes it %s", to->name, wanted);
         return NULL;
     }
-    print_shape(is, have);
+    mert_shape_text(is, have->ndim, have->shape);
     mert_fail(e, "tensor %s is %s, the recipe makes it %s: --init takes a model of the recipe's shape", to->name, is,
               wanted);
     return NULL;

@@ -345,6 +345,25 @@ TEST(what_is_no_part_of_the_encoder_has_a_name)
     mert_checkpoint_close(m);
 }
 
+/* Shapes of forged files: with a dimension of 0 the others may be anything. */
+TEST(a_shape_as_text)
+{
+    static const int64_t plain[] = {2, 3}, big = 100000000000000000;
+    const int64_t giant[8] = {big, big, big, big, INT64_MAX, INT64_MIN, 0, 0};
+    char text[MERT_SHAPE_TEXT + 8];
+    memset(text, '!', sizeof text);
+    mert_shape_text(text, 2, plain);
+    CHECK(!strcmp(text, "[2, 3]"));
+    mert_shape_text(text, 0, plain);
+    CHECK(!strcmp(text, "[]"));
+    for (int n = 0; n <= 8; n++) {
+        mert_shape_text(text, n, giant);
+        CHECK(strlen(text) < MERT_SHAPE_TEXT && text[strlen(text) - 1] == ']');
+    }
+    for (int i = MERT_SHAPE_TEXT; i < (int)sizeof text; i++)
+        CHECK(text[i] == '!');
+}
+
 int main(void)
 {
     RUN(hubert_bare_and_under_a_head);
@@ -353,6 +372,7 @@ int main(void)
     RUN(what_is_no_weight_is_no_obstacle);
     RUN(integers_are_no_weights);
     RUN(weight_norm_that_was_folded);
+    RUN(a_shape_as_text);
     RUN(a_tap_of_zeros);
     RUN(no_number_is_not_written);
     RUN(a_number_that_no_float_holds);

@@ -288,7 +288,7 @@ static int take_all(mert_forward *f, const mert_weights *w, mert_error *e)
         t.base = (float *)(uintptr_t)f->mapped; /* read alone: there is nothing to take */
         load_all(&t);
         t.bad = !f->mapped;
-    } else if (mert_weights_check_taps(w, e)) {
+    } else if (mert_weights_check_taps(w, NULL, e)) {
         return -1;
     } else {
         t.from = w;
