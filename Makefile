@@ -128,7 +128,7 @@ $(OUT)/tests/%: $(OUT)/tests/programs/%.o $(LIBS) $(OUT)/link-flags
 # Loaded before a program, it takes memory from it.
 $(OUT)/tests/fail-nth.so: tests/programs/fail-nth.c
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -O1 -g $(WARN) -fPIC -shared -pthread -o $@ $< -ldl
+	$(call say,LD)$(CC) -std=c11 -O1 -g $(WARN) -fPIC -shared -pthread -o $@ $< -ldl
 
 .SECONDARY:
 

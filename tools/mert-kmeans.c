@@ -222,24 +222,24 @@ int kmeans_open(mert_codebook *book, mert_nearest **nearest, const char *path, m
 static int assign(int argc, char **argv)
 {
     static assigning s;
-    mert_label_writer tap = {0};
+    mert_label_writer writer = {0};
     mert_error e;
     char settings[64];
     mert_filter f = {.stage = &assign_stage, .self = &s, .settings = settings};
     int status = 1;
     if (!model)
         mert_usage_error("with which codebook? -m MODEL");
-    if (kmeans_open(&s.book, &s.nearest, model, &e) || (labels && mert_label_writer_open(&tap, labels, &e))) {
+    if (kmeans_open(&s.book, &s.nearest, model, &e) || (labels && mert_label_writer_open(&writer, labels, &e))) {
         mert_log_error("%s", e.text);
     } else {
         snprintf(settings, sizeof settings, "assign model=%016" PRIx64, s.book.hash);
         if (labels) {
-            f.tap = &mert_label_writer_calls;
-            f.tap_self = &tap;
+            f.observer = &mert_label_writer_calls;
+            f.observer_self = &writer;
         }
         status = mert_filter_run(&f, argv, argc);
     }
-    mert_label_writer_close(&tap);
+    mert_label_writer_close(&writer);
     mert_codebook_free(&s.book);
     mert_nearest_free(s.nearest);
     mert_feature_input_free(&s.input);

@@ -143,7 +143,7 @@ static int train(int argc, char **argv)
 
 static int run(int decode, int argc, char **argv)
 {
-    mert_label_writer tap = {0};
+    mert_label_writer writer = {0};
     mert_error e;
     char settings[96];
     mert_filter f = {.settings = settings};
@@ -152,7 +152,7 @@ static int run(int decode, int argc, char **argv)
     if (!model)
         mert_usage_error("with which model? -m MODEL");
     c = mert_codec_open(model, codebooks, decode, any_settings, items, &e);
-    if (!c || (labels && mert_label_writer_open(&tap, labels, &e))) {
+    if (!c || (labels && mert_label_writer_open(&writer, labels, &e))) {
         mert_log_error("%s", e.text);
     } else {
         if (decode)
@@ -163,12 +163,12 @@ static int run(int decode, int argc, char **argv)
         f.stage = mert_codec_stage(c);
         f.self = c;
         if (labels) {
-            f.tap = &mert_label_writer_calls;
-            f.tap_self = &tap;
+            f.observer = &mert_label_writer_calls;
+            f.observer_self = &writer;
         }
         status = mert_filter_run(&f, argv, argc);
     }
-    mert_label_writer_close(&tap);
+    mert_label_writer_close(&writer);
     mert_codec_free(c);
     return status;
 }

@@ -30,8 +30,8 @@ typedef struct waiting {
 typedef struct output {
     mert_sink sink;            /* what the stage sees: first, so that a sink leads back to its output */
     mert_write_behind *writer; /* NULL: nothing is written */
-    const mert_observer *tap;   /* NULL: none */
-    void *tap_self;
+    const mert_observer *observer;   /* NULL: none */
+    void *observer_self;
     int broken;            /* writing failed: the run's fault, not the item's */
     int later;             /* the stage answers later: */
     waiting **queue;       /* [n], the oldest first */
@@ -73,7 +73,7 @@ static int sink_write(mert_sink *sink, const void *data, int64_t frames, mert_er
     if (mert_finite_check(s->type, data, frames, s->width, s->frames, e))
         return s->later ? spoil(s->queue[0], e) : -1;
     s->frames += frames;
-    if (s->tap && s->tap->frames && s->tap->frames(s->tap_self, data, frames, e)) {
+    if (s->observer && s->observer->frames && s->observer->frames(s->observer_self, data, frames, e)) {
         s->broken = 1;
         return -1;
     }
@@ -101,14 +101,14 @@ static int put_record(output *s, const mts_record *out, mert_error *e)
     s->type = out->dtype;
     s->width = mts_record_width(out);
     s->frames = 0;
-    if (s->tap && s->tap->record && s->tap->record(s->tap_self, out, e))
+    if (s->observer && s->observer->record && s->observer->record(s->observer_self, out, e))
         return -1;
     return s->writer ? written(s, mert_write_behind_record(s->writer, out), e) : 0;
 }
 
 static int put_end(output *s, double seconds, mert_error *e)
 {
-    if (s->tap && s->tap->end && s->tap->end(s->tap_self, e))
+    if (s->observer && s->observer->end && s->observer->end(s->observer_self, e))
         return -1;
     if (s->writer && written(s, mert_write_behind_end(s->writer), e))
         return -1;
@@ -118,7 +118,7 @@ static int put_end(output *s, double seconds, mert_error *e)
 
 static int put_failed(output *s, const char *key, int64_t row, const char *stage, const char *reason, mert_error *e)
 {
-    if (s->tap && s->tap->failed && s->tap->failed(s->tap_self, key, row, e))
+    if (s->observer && s->observer->failed && s->observer->failed(s->observer_self, key, row, e))
         return -1;
     return s->writer ? written(s, mert_write_behind_failed(s->writer, key, row, stage, reason), e) : 0;
 }
@@ -275,7 +275,7 @@ static int stream_begin(run *r, const mts_begin *in, mert_error *e)
             goto done;
         }
     }
-    if (r->f->tap && r->f->tap->stream && r->f->tap->stream(r->f->tap_self, out, e))
+    if (r->f->observer && r->f->observer->stream && r->f->observer->stream(r->f->observer_self, out, e))
         goto done;
     bad = 0;
 done:
@@ -443,12 +443,12 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
     mert_error e = {{0}}, closing = {{0}};
     int bad;
     r.out.sink = (mert_sink){.write = sink_write, .done = sink_done, .fail = sink_fail};
-    r.out.tap = f->tap;
-    r.out.tap_self = f->tap_self;
+    r.out.observer = f->observer;
+    r.out.observer_self = f->observer_self;
     r.out.later = f->stage->flush != NULL;
     r.to_stdout = !f->no_output;
     if (r.to_stdout && isatty(STDOUT_FILENO)) {
-        if (!f->tap)
+        if (!f->observer)
             mert_usage_error("a tensor stream is not written to a terminal: redirect it, or pipe it into mert-tensor");
         r.to_stdout = 0;
     }
@@ -472,7 +472,7 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
         bad = -1;
         mert_report_broken("%s", closing.text);
     }
-    if (!bad && f->tap && f->tap->commit && f->tap->commit(f->tap_self, &closing))
+    if (!bad && f->observer && f->observer->commit && f->observer->commit(f->observer_self, &closing))
         mert_report_broken("%s", closing.text);
     return mert_report_finish();
 }

@@ -27,8 +27,8 @@ typedef struct mert_filter {
     const char *settings; /* provenance after tool and version: "bins=336 hop=320"; NULL: no settings */
     int no_output;        /* 1: nothing is written to stdout (training) */
     const char *output;   /* a file that the stage writes at the end: refused before anything is read; NULL: none */
-    const mert_observer *tap;
-    void *tap_self;
+    const mert_observer *observer;
+    void *observer_self;
 } mert_filter;
 
 /* Runs over the files named (standard input if there are none; "-" is standard input) and returns the exit status.

@@ -2,11 +2,11 @@
  * names when all input came through and all output is written; items that failed are empty lines (contract F2). A run
  * that breaks leaves nothing.
  *
- *     mert_label_writer tap = {0};
- *     if (pattern && mert_label_writer_open(&tap, pattern, &e)) ...
- *     filter.tap = pattern ? &mert_label_writer_calls : NULL; filter.tap_self = &tap;
+ *     mert_label_writer writer = {0};
+ *     if (pattern && mert_label_writer_open(&writer, pattern, &e)) ...
+ *     filter.observer = pattern ? &mert_label_writer_calls : NULL; filter.observer_self = &writer;
  *     status = mert_filter_run(&filter, ...);
- *     mert_label_writer_close(&tap); */
+ *     mert_label_writer_close(&writer); */
 #ifndef MERT_LABEL_WRITER_H
 #define MERT_LABEL_WRITER_H
 

@@ -1,6 +1,5 @@
 #include "libcommon/tensor/inputs.h"
 
-
 #include "formats/file.h"
 
 #include <errno.h>

@@ -106,7 +106,7 @@ static int on_failed(void *self, const char *key, int64_t row, mert_error *e)
 
 static const mert_stage stage = {
     .stream = on_stream, .begin = begin, .frames = frames, .end = end, .finish = finish};
-static const mert_observer tap = {.failed = on_failed};
+static const mert_observer observer = {.failed = on_failed};
 
 static int open_model(accumulating *a, mert_error *e)
 {
@@ -121,7 +121,7 @@ static int open_model(accumulating *a, mert_error *e)
 int kmeans_accumulate(int argc, char **argv)
 {
     static accumulating a;
-    mert_filter f = {.stage = &stage, .self = &a, .no_output = 1, .tap = &tap, .tap_self = &a};
+    mert_filter f = {.stage = &stage, .self = &a, .no_output = 1, .observer = &observer, .observer_self = &a};
     mert_error e;
     int status = 1;
     if (!model)

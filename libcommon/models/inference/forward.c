@@ -1,5 +1,6 @@
 #include "libcommon/models/inference/forward.h"
 
+#include "libcommon/base/integer.h"
 #include "libcommon/nn/arena.h"
 #include "libcommon/nn/conv.h"
 
@@ -422,11 +423,6 @@ static void extract(mert_forward *f, const mert_element *x, int64_t n, mert_elem
     }
 }
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Steps 1 to 3, in blocks of time: x [L] -> y [T, D]. */
 static void project(mert_forward *f, const mert_element *x, const mert_element *cqt, int64_t T, mert_element *y)
 {
@@ -434,7 +430,7 @@ static void project(mert_forward *f, const mert_element *x, const mert_element *
     mert_arena_mark mark = mert_arena_here(&f->scratch);
     int64_t rows[MERT_CONV_MAX + 1], room[2] = {0, 0}, C = c->conv[c->convs - 1].dim, J = mert_config_features(c),
                                      D = c->width;
-    int64_t at_once = smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FRAMES));
+    int64_t at_once = mert_smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FRAMES));
     mert_element *turn[2], *features, *joined;
     rows_for(c, at_once, rows);
     for (int i = 0; i < c->convs - 1; i++)
@@ -447,7 +443,7 @@ static void project(mert_forward *f, const mert_element *x, const mert_element *
     if (f->scratch.failed)
         return;
     for (int64_t t = 0; t < T; t += at_once) {
-        int64_t n = smaller(T - t, at_once);
+        int64_t n = mert_smaller(T - t, at_once);
         extract(f, mert_const_at(f->ops, x, t * mert_config_stride(c)), n, turn, features);
         if (cqt) {
             mert_copy_2d(f->ops, .to = joined, .ldto = J, .from = features, .ldfrom = C, .rows = n, .columns = C);
@@ -507,7 +503,7 @@ static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
 {
     int64_t D = f->c.width, H = f->c.heads, blocks = (T + r->rows - 1) / r->rows, step = (T + blocks - 1) / blocks;
     const mert_element *in = r->x;
-    step = smaller((step + 23) / 24 * 24, r->rows); /* whole tiles of rows, where it does not matter */
+    step = mert_smaller((step + 23) / 24 * 24, r->rows); /* whole tiles of rows, where it does not matter */
     if (f->c.pre_ln) {
         normalise(f, l->norm1, T, D, r->x, r->attended);
         in = r->attended;
@@ -519,7 +515,7 @@ static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
                    .v = mert_at(f->ops, r->qkv, 2 * D), .B = 1, .T = T, .H = H, .dh = D / H, .ld = 3 * D,
                    .scale = (float)(1.0 / sqrt((double)(D / H))));
     for (int64_t t = 0; t < T; t += step)
-        finish_layer(f, l, r, mert_at(f->ops, r->attended, t * D), mert_at(f->ops, r->x, t * D), smaller(T - t, step));
+        finish_layer(f, l, r, mert_at(f->ops, r->attended, t * D), mert_at(f->ops, r->x, t * D), mert_smaller(T - t, step));
 }
 
 int mert_forward_run(mert_forward *f, const mert_element *x, int64_t L, const mert_element *cqt, int last,
@@ -533,7 +529,7 @@ int mert_forward_run(mert_forward *f, const mert_element *x, int64_t L, const me
     if (T < 1)
         return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)L,
                          mert_config_receptive_field(c));
-    rows = smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FEED_FORWARD));
+    rows = mert_smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FEED_FORWARD));
     r = (room){mert_arena_elements(a, T * D),    mert_arena_elements(a, T * 3 * D),
                mert_arena_elements(a, T * D),    mert_arena_elements(a, rows * D),
                mert_arena_elements(a, rows * D), mert_arena_elements(a, rows * c->ffn), rows};

@@ -3,6 +3,7 @@
  */
 #include "libcommon/nn/cpu/cpu.h"
 
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/rows.h"
@@ -13,11 +14,6 @@
 #include <string.h>
 
 enum { QUERIES = 120, KEYS = 256 }; /* 120: ten register tiles of rows */
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* c[m,n] = (add: +) alpha a[m,k] b(^T)[k,n] */
 static void multiply(int ta, int tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
@@ -61,10 +57,10 @@ static void pack_head(void *arg, int64_t i, int worker)
     float *k = all->packed + i * (all->keys + all->values), *v = k + all->keys;
     (void)worker;
     for (int64_t t = 0; t < a->T; t += MERT_PANEL) /* panel by panel: their width is the same, whatever T is */
-        mert_pack_panels(k + t * a->dh, a->k + at + t * a->ld, a->ld, smaller(a->T - t, MERT_PANEL), a->dh, 0, 1);
+        mert_pack_panels(k + t * a->dh, a->k + at + t * a->ld, a->ld, mert_smaller(a->T - t, MERT_PANEL), a->dh, 0, 1);
     for (int64_t c = 0; c < a->dh; c += W, v += a->T * W)
         for (int64_t t = 0; t < a->T; t++) {
-            int64_t n = smaller(a->dh - c, W);
+            int64_t n = mert_smaller(a->dh - c, W);
             memcpy(v + t * W, a->v + at + t * a->ld + c, (size_t)n * sizeof(float));
             if (n < W)
                 memset(v + t * W + n, 0, (size_t)(W - n) * sizeof(float));
@@ -78,7 +74,7 @@ static void forward_tile(void *arg, int64_t i, int worker)
     const mert_attention_args *a = all->a;
     int64_t tiles = (a->T + QUERIES - 1) / QUERIES, t0 = i % tiles * QUERIES, head = i / tiles, h = head % a->H,
             b = head / a->H;
-    int64_t n = smaller(a->T - t0, QUERIES), ldout = a->ldout ? a->ldout : a->ld, W = mert_panel_width(a->dh);
+    int64_t n = mert_smaller(a->T - t0, QUERIES), ldout = a->ldout ? a->ldout : a->ld, W = mert_panel_width(a->dh);
     const float *keys = all->packed + head * (all->keys + all->values), *values = keys + all->keys;
     float *s = mert_cpu_scratch(worker, QUERIES * KEYS), *out = a->out + (b * a->T + t0) * ldout + h * a->dh;
     float top[QUERIES];
@@ -91,7 +87,7 @@ static void forward_tile(void *arg, int64_t i, int worker)
         memset(out + r * ldout, 0, (size_t)a->dh * sizeof(float));
     }
     for (int64_t k0 = 0; k0 < a->T; k0 += KEYS) {
-        int64_t m = smaller(a->T - k0, KEYS);
+        int64_t m = mert_smaller(a->T - k0, KEYS);
         mert_panel_product score = {.panels = keys + k0 * a->dh,
                                     .n = m,
                                     .k = a->dh,
@@ -168,13 +164,13 @@ static void backward_head(void *arg, int64_t i, int worker)
         memset(a->dv + at + t * a->ld, 0, (size_t)a->dh * sizeof(float));
     }
     for (int64_t t0 = 0; t0 < a->T; t0 += QUERIES) {
-        int64_t n = smaller(a->T - t0, QUERIES);
+        int64_t n = mert_smaller(a->T - t0, QUERIES);
         const float *q = a->q + at + t0 * a->ld, *dout = a->dout + at + t0 * a->ld;
         float *dq = a->dq + at + t0 * a->ld, d[QUERIES];
         for (int64_t r = 0; r < n; r++)
             d[r] = (float)MERT_VECTOR->dot(dout + r * a->ld, a->out + at + (t0 + r) * a->ld, a->dh);
         for (int64_t k0 = 0; k0 < a->T; k0 += KEYS) {
-            int64_t m = smaller(a->T - k0, KEYS);
+            int64_t m = mert_smaller(a->T - k0, KEYS);
             const float *k = a->k + at + k0 * a->ld;
             multiply(0, 1, n, m, a->dh, a->scale, q, a->ld, k, a->ld, 0, s, KEYS);
             multiply(0, 1, n, m, a->dh, 1, dout, a->ld, a->v + at + k0 * a->ld, a->ld, 0, ds, KEYS);

@@ -56,5 +56,4 @@ typedef struct mert_valid_row {
 
 int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, size_t size, mert_error *e) MERT_MUST_USE;
 
-
 #endif

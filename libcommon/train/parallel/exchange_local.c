@@ -5,6 +5,8 @@
 #define _GNU_SOURCE
 #include "libcommon/train/parallel/exchange.h"
 
+#include "libcommon/base/integer.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -52,11 +54,6 @@ static void next(local *l)
     l->turn = !l->turn;
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int reduce_scatter(mert_exchange *x, float *data, int64_t n, mert_error *e)
 {
     local *l = (local *)x;
@@ -65,12 +62,12 @@ static int reduce_scatter(mert_exchange *x, float *data, int64_t n, mert_error *
     (void)e;
     longest = mert_exchange_piece(n, x->ranks, 0, &from);
     for (int64_t at = 0; at < longest; at += block) { /* so much of every piece at once: all have the same to add */
-        int64_t mine = own_n > at ? least(block, own_n - at) : 0;
+        int64_t mine = own_n > at ? mert_smaller(block, own_n - at) : 0;
         for (int r = 0; r < x->ranks; r++) {
             int64_t piece = mert_exchange_piece(n, x->ranks, r, &from);
             float *room = window(l, x->rank) + r * block;
             if (piece > at)
-                memcpy(room, data + from + at, (size_t)least(block, piece - at) * sizeof *data);
+                memcpy(room, data + from + at, (size_t)mert_smaller(block, piece - at) * sizeof *data);
         }
         meet(l);
         for (int r = 0; r < x->ranks && mine; r++) {
@@ -95,12 +92,12 @@ static int all_gather(mert_exchange *x, float *data, int64_t n, mert_error *e)
     (void)e;
     for (int64_t at = 0; at < longest; at += WINDOW) {
         if (own_n > at)
-            memcpy(window(l, x->rank), data + own + at, (size_t)least(WINDOW, own_n - at) * sizeof *data);
+            memcpy(window(l, x->rank), data + own + at, (size_t)mert_smaller(WINDOW, own_n - at) * sizeof *data);
         meet(l);
         for (int r = 0; r < x->ranks; r++) {
             int64_t piece = mert_exchange_piece(n, x->ranks, r, &from);
             if (r != x->rank && piece > at)
-                memcpy(data + from + at, window(l, r), (size_t)least(WINDOW, piece - at) * sizeof *data);
+                memcpy(data + from + at, window(l, r), (size_t)mert_smaller(WINDOW, piece - at) * sizeof *data);
         }
         next(l);
     }
