@@ -92,6 +92,12 @@ typedef enum mert_op {
     MERT_OP_WIDEN,
     MERT_OP_TO_ELEMENTS,
     MERT_OP_TO_FLOATS,
+    MERT_OP_DEPTHWISE_CONV,
+    MERT_OP_DEPTHWISE_CONV_BACKWARD,
+    MERT_OP_TIME_SQUARES,
+    MERT_OP_RESPONSE_NORM,
+    MERT_OP_RESPONSE_NORM_BACKWARD,
+    MERT_OP_ROTARY,
     MERT_OPS_COUNT
 } mert_op;
 
@@ -345,6 +351,64 @@ typedef struct {
     mert_dropout_key key;
 } mert_attention_backward_args;
 
+/* Rotary positions, in place: of each head's dh numbers in row t of an item, the first half x1 and the second x2 become
+ * x1 c - x2 s and x2 c + x1 s, with c and s of row t of the tables [T, dh / 2]. x: rows of [B, T] with stride ld.
+ * inverse: the rotation back, which is the backward pass. dh is even. */
+typedef struct {
+    mert_element *x;
+    const float *cosines, *sines;
+    int64_t B, T, H, dh, ld;
+    int inverse;
+} mert_rotary_args;
+
+/* ---- depthwise convolution, and the norm of responses ---- */
+
+/* y[b, t, c] = (bias[c] +) sum over k of w[c, k] x[b, t + k - pad, c], t < frames (0: T), x [B, T, C] being 0 beyond its
+ * ends; y [B, frames, C]. w [C, kernel] as torch stores it: float32, like a norm's. The frames from t0 on of a longer
+ * clip are those with pad - t0 in pad's place, with the same bits. */
+typedef struct {
+    mert_element *y;
+    const mert_element *x;
+    const float *w, *bias;
+    int64_t B, T, C, kernel, pad, frames;
+} mert_depthwise_conv_args;
+/* dx (add: +=), dw +=, of as many frames as x has; the bias's gradient is a column sum. dx is neither dy nor x. */
+typedef struct {
+    mert_element *dx;
+    float *dw;
+    const mert_element *dy, *x;
+    const float *w;
+    int64_t B, T, C, kernel, pad;
+    int add;
+} mert_depthwise_conv_backward_args;
+
+/* squares[b, c] += sum over t of x[b, t, c]^2, in double, one frame after the other: a clip's squares are the same
+ * however it is cut into calls. x [B, T, C] */
+typedef struct { double *squares; const mert_element *x; int64_t B, T, C; } mert_time_squares_args;
+/* Global response norm over the time of each item (Woo et al. 2023): with m = sqrt(squares[b, c]) of the whole clip,
+ * n = m / (mean over c of m + eps), y = w[c] (x n) + b[c] + x. x [B, T, C], which may be some frames of the clip; y may
+ * be x. */
+typedef struct {
+    mert_element *y;
+    const mert_element *x;
+    const double *squares;
+    const float *w, *b;
+    int64_t B, T, C;
+    double eps;
+} mert_response_norm_args;
+/* dx (add: +=), dw +=, db +=, of whole clips, through m as well; dx may be dy, or (without add) x. Where a channel is 0
+ * at all times m has no derivative, and 0 counts. */
+typedef struct {
+    mert_element *dx;
+    float *dw, *db;
+    const mert_element *dy, *x;
+    const double *squares;
+    const float *w;
+    int64_t B, T, C;
+    double eps;
+    int add;
+} mert_response_norm_backward_args;
+
 /* ---- masking, and choosing rows ---- */
 
 /* x[row] = e where mask[row] != 0. x [rows, D] */
@@ -468,6 +532,14 @@ typedef struct {
 #define mert_widen(ops, ...) MERT_RUN(ops, MERT_OP_WIDEN, mert_widen_args, __VA_ARGS__)
 #define mert_to_elements(ops, ...) MERT_RUN(ops, MERT_OP_TO_ELEMENTS, mert_to_elements_args, __VA_ARGS__)
 #define mert_to_floats(ops, ...) MERT_RUN(ops, MERT_OP_TO_FLOATS, mert_to_floats_args, __VA_ARGS__)
+#define mert_depthwise_conv(ops, ...) MERT_RUN(ops, MERT_OP_DEPTHWISE_CONV, mert_depthwise_conv_args, __VA_ARGS__)
+#define mert_depthwise_conv_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_DEPTHWISE_CONV_BACKWARD, mert_depthwise_conv_backward_args, __VA_ARGS__)
+#define mert_time_squares(ops, ...) MERT_RUN(ops, MERT_OP_TIME_SQUARES, mert_time_squares_args, __VA_ARGS__)
+#define mert_response_norm(ops, ...) MERT_RUN(ops, MERT_OP_RESPONSE_NORM, mert_response_norm_args, __VA_ARGS__)
+#define mert_response_norm_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_RESPONSE_NORM_BACKWARD, mert_response_norm_backward_args, __VA_ARGS__)
+#define mert_rotary(ops, ...) MERT_RUN(ops, MERT_OP_ROTARY, mert_rotary_args, __VA_ARGS__)
 
 /* Shorthands. */
 static inline int64_t mert_ops_packed_floats(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)

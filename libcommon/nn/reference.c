@@ -268,6 +268,59 @@ void mert_reference_attention(const mert_reference_attention_args *a)
             }
 }
 
+void mert_reference_rotary(double *x, const double *cosines, const double *sines, int64_t B, int64_t T, int64_t H,
+                           int64_t dh, int64_t ld, int inverse)
+{
+    for (int64_t r = 0; r < B * T; r++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t i = 0; i < dh / 2; i++) {
+                double *x1 = &x[r * ld + h * dh + i], *x2 = x1 + dh / 2, first = *x1;
+                double c = cosines[r % T * (dh / 2) + i], s = sines[r % T * (dh / 2) + i] * (inverse ? -1 : 1);
+                *x1 = first * c - *x2 * s;
+                *x2 = *x2 * c + first * s;
+            }
+}
+
+/* ---- depthwise convolution, and the norm of responses ---- */
+
+void mert_reference_depthwise_conv(double *y, const double *x, const double *w, const double *bias, int64_t B,
+                                   int64_t T, int64_t C, int64_t kernel, int64_t pad, int64_t frames)
+{
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < frames; t++)
+            for (int64_t c = 0; c < C; c++) {
+                double sum = bias ? bias[c] : 0;
+                for (int64_t k = 0; k < kernel; k++)
+                    if (t + k - pad >= 0 && t + k - pad < T)
+                        sum += w[c * kernel + k] * x[(b * T + t + k - pad) * C + c];
+                y[(b * frames + t) * C + c] = sum;
+            }
+}
+
+void mert_reference_time_squares(double *squares, const double *x, int64_t B, int64_t T, int64_t C)
+{
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t c = 0; c < C; c++)
+                squares[b * C + c] += x[(b * T + t) * C + c] * x[(b * T + t) * C + c];
+}
+
+void mert_reference_response_norm(double *y, const double *x, const double *squares, const double *w, const double *b,
+                                  int64_t B, int64_t T, int64_t C, double eps)
+{
+    for (int64_t i = 0; i < B; i++) {
+        double mean = 0;
+        for (int64_t c = 0; c < C; c++)
+            mean += sqrt(squares[i * C + c]) / (double)C;
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t c = 0; c < C; c++) {
+                int64_t at = (i * T + t) * C + c;
+                double n = sqrt(squares[i * C + c]) / (mean + eps);
+                y[at] = w[c] * (x[at] * n) + b[c] + x[at];
+            }
+    }
+}
+
 /* ---- masking, and choosing rows ---- */
 
 void mert_reference_mask(double *x, const double *e, const float *mask, int64_t rows, int64_t D)

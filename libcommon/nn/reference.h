@@ -89,6 +89,21 @@ typedef struct mert_reference_attention_args {
  * m the dropout's factors: row b H + h, element t T' + u, T' being T rounded up to a multiple of 4. */
 void mert_reference_attention(const mert_reference_attention_args *a);
 
+/* x [B * T rows of stride ld]: x1 = x1 c - x2 s, x2 = x2 c + x1 s for the halves of each head; inverse: s negated */
+void mert_reference_rotary(double *x, const double *cosines, const double *sines, int64_t B, int64_t T, int64_t H,
+                           int64_t dh, int64_t ld, int inverse);
+
+/* ---- depthwise convolution, and the norm of responses ---- */
+
+/* y[b, t, c] = bias[c] + sum over k of w[c, k] x[b, t + k - pad, c], t < frames, x [B, T, C] being 0 beyond its ends */
+void mert_reference_depthwise_conv(double *y, const double *x, const double *w, const double *bias, int64_t B,
+                                   int64_t T, int64_t C, int64_t kernel, int64_t pad, int64_t frames);
+/* squares[b, c] += sum over t of x[b, t, c]^2 */
+void mert_reference_time_squares(double *squares, const double *x, int64_t B, int64_t T, int64_t C);
+/* y = w (x n) + b + x, n[b, c] = m / (mean over c of m + eps), m[b, c] = sqrt(squares[b, c]) */
+void mert_reference_response_norm(double *y, const double *x, const double *squares, const double *w, const double *b,
+                                  int64_t B, int64_t T, int64_t C, double eps);
+
 /* ---- masking, and choosing rows ---- */
 
 /* x[r] = e where mask[r] */

@@ -442,6 +442,67 @@ static void attention_backward(void)
                             .dh = D / H, .ld = D, .scale = 0.05f, .p = 0.1, .key = {1, 2, 3});
 }
 
+static void depthwise_conv(void)
+{
+    int64_t n = B * T * C;
+    float *x = values(n, 1), *w = numbers(C * TAPS, 2), *b = numbers(C, 3);
+    mert_element *dx = put_values(x, n), *y = elements(n, 4);
+    mert_reference_depthwise_conv(expect(n), wide(x, n), wide(w, C * TAPS), wide(b, C), B, T, C, TAPS, 4, T);
+    mert_depthwise_conv(ops, .y = y, .x = dx, .w = put(w, C * TAPS), .bias = put(b, C), .B = B, .T = T, .C = C,
+                        .kernel = TAPS, .pad = 4);
+}
+
+static void depthwise_conv_backward(void)
+{
+    int64_t n = B * T * C;
+    mert_element *dy = elements(n, 1), *x = elements(n, 2), *dx = elements(n, 3);
+    mert_depthwise_conv_backward(ops, .dx = dx, .dw = floats(C * TAPS, 4), .dy = dy, .x = x, .w = floats(C * TAPS, 5),
+                                 .B = B, .T = T, .C = C, .kernel = TAPS, .pad = 4, .add = 1);
+}
+
+static void response_norm(void)
+{
+    int64_t n = B * T * C;
+    float *x = values(n, 1), *w = numbers(C, 2), *b = numbers(C, 3);
+    double *exact, *sums = zeros(B * C);
+    mert_element *dx = put_values(x, n);
+    void *squares = doubles(B * C);
+    mert_element *y = elements(n, 4);
+    exact = expect(n);
+    mert_reference_time_squares(sums, wide(x, n), B, T, C);
+    mert_reference_response_norm(exact, wide(x, n), sums, wide(w, C), wide(b, C), B, T, C, 1e-6);
+    mert_time_squares(ops, .squares = squares, .x = dx, .B = B, .T = T, .C = C);
+    mert_response_norm(ops, .y = y, .x = dx, .squares = squares, .w = put(w, C), .b = put(b, C), .B = B, .T = T,
+                       .C = C, .eps = 1e-6);
+}
+
+static void response_norm_backward(void)
+{
+    int64_t n = B * T * C;
+    mert_element *dy = elements(n, 1), *x = elements(n, 2);
+    void *squares = doubles(B * C);
+    mert_time_squares(ops, .squares = squares, .x = x, .B = B, .T = T, .C = C);
+    mert_response_norm_backward(ops, .dx = dy, .dw = floats(C, 3), .db = floats(C, 4), .dy = dy, .x = x,
+                                .squares = squares, .w = floats(C, 5), .B = B, .T = T, .C = C, .eps = 1e-6);
+}
+
+static void rotary(void)
+{
+    int64_t n = B * T * (D + 3);
+    float *x = values(n, 1), *c = numbers(T * 4, 2), *s = numbers(T * 4, 3);
+    mert_element *dx = put_values(x, n);
+    double *exact = expect(n);
+    memcpy(exact, wide(x, n), (size_t)n * sizeof *exact);
+    mert_reference_rotary(exact, wide(c, T * 4), wide(s, T * 4), B, T, GROUPS, 8, D + 3, 0);
+    mert_rotary(ops, .x = dx, .cosines = put(c, T * 4), .sines = put(s, T * 4), .B = B, .T = T, .H = GROUPS, .dh = 8,
+                .ld = D + 3);
+}
+
+TEST(operations_of_a_conformer)
+{
+    EACH(depthwise_conv, depthwise_conv_backward, response_norm, response_norm_backward, rotary);
+}
+
 TEST(norms_convolution_attention)
 {
     EACH(layer_norm, layer_norm_backward, time_norm, time_norm_backward, window_moments, grouped_conv,
@@ -566,6 +627,7 @@ TEST(all_numbers_of_16_bits)
 int main(int argc, char **argv)
 {
     static const nn_test tests[] = {NN_TEST(products), NN_TEST(elementwise), NN_TEST(norms_convolution_attention),
+                                    NN_TEST(operations_of_a_conformer),
                                     NN_TEST(rows_and_losses), NN_TEST(all_numbers_of_16_bits)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));

@@ -201,6 +201,15 @@ static void scatter_add_row(const void *args, int64_t i)
     MERT_VECTOR->axpy(a->to + (int64_t)a->index[i] * a->D, a->from + i * a->D, 1.0f, a->D);
 }
 
+static void rotary_row(const void *args, int64_t row)
+{
+    const mert_rotary_args *a = args;
+    int64_t half = a->dh / 2, at = row % a->T * half;
+    float *x = a->x + row * a->ld;
+    for (int64_t h = 0; h < a->H; h++, x += a->dh)
+        MERT_VECTOR->rotate(x, x + half, a->cosines + at, a->sines + at, a->inverse ? -1.0f : 1.0f, half);
+}
+
 /* ---- sums over rows: column blocks over the pool, rows in order ---- */
 
 enum { COLUMNS = 128 };
@@ -307,6 +316,16 @@ void mert_cpu_run(mert_op op, const void *args)
     case MERT_OP_WIDEN: in_pieces(((const mert_widen_args *)args)->n, widen_piece, args); break;
     case MERT_OP_TO_ELEMENTS: in_pieces(((const mert_to_elements_args *)args)->n, to_elements_piece, args); break;
     case MERT_OP_TO_FLOATS: in_pieces(((const mert_to_floats_args *)args)->n, to_floats_piece, args); break;
+    case MERT_OP_DEPTHWISE_CONV: mert_cpu_depthwise_conv(args); break;
+    case MERT_OP_DEPTHWISE_CONV_BACKWARD: mert_cpu_depthwise_conv_backward(args); break;
+    case MERT_OP_TIME_SQUARES: mert_cpu_time_squares(args); break;
+    case MERT_OP_RESPONSE_NORM: mert_cpu_response_norm(args); break;
+    case MERT_OP_RESPONSE_NORM_BACKWARD: mert_cpu_response_norm_backward(args); break;
+    case MERT_OP_ROTARY: {
+        const mert_rotary_args *a = args;
+        by_rows(a->B * a->T, a->H * a->dh, rotary_row, args);
+        break;
+    }
     case MERT_OPS_COUNT: break;
     }
 }

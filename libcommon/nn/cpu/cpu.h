@@ -30,6 +30,11 @@ void mert_cpu_glu(const void *args);
 void mert_cpu_glu_backward(const void *args);
 void mert_cpu_sum_squares(const void *args);
 void mert_cpu_adam(const void *args);
+void mert_cpu_depthwise_conv(const void *args);
+void mert_cpu_depthwise_conv_backward(const void *args);
+void mert_cpu_time_squares(const void *args);
+void mert_cpu_response_norm(const void *args);
+void mert_cpu_response_norm_backward(const void *args);
 
 /* One operation on float32 elements. */
 void mert_cpu_run(mert_op op, const void *args);

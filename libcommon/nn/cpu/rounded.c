@@ -171,6 +171,35 @@ static void loss_operands(operands *s, mert_op op, const void *args)
     }
 }
 
+static void conformer_operands(operands *s, mert_op op, const void *args)
+{
+    if (op == MERT_OP_DEPTHWISE_CONV) {
+        const mert_depthwise_conv_args *a = args;
+        WRITES_FLAT(y, a->B * (a->frames ? a->frames : a->T) * a->C);
+        READS_FLAT(x, a->B * a->T * a->C);
+    } else if (op == MERT_OP_DEPTHWISE_CONV_BACKWARD) {
+        const mert_depthwise_conv_backward_args *a = args;
+        WRITES_FLAT(dx, a->B * a->T * a->C);
+        READS_FLAT(dy, a->B * a->T * a->C);
+        READS_FLAT(x, a->B * a->T * a->C);
+    } else if (op == MERT_OP_TIME_SQUARES) {
+        const mert_time_squares_args *a = args;
+        READS_FLAT(x, a->B * a->T * a->C);
+    } else if (op == MERT_OP_RESPONSE_NORM) {
+        const mert_response_norm_args *a = args;
+        WRITES_FLAT(y, a->B * a->T * a->C);
+        READS_FLAT(x, a->B * a->T * a->C);
+    } else if (op == MERT_OP_RESPONSE_NORM_BACKWARD) {
+        const mert_response_norm_backward_args *a = args;
+        WRITES_FLAT(dx, a->B * a->T * a->C);
+        READS_FLAT(dy, a->B * a->T * a->C);
+        READS_FLAT(x, a->B * a->T * a->C);
+    } else {
+        const mert_rotary_args *a = args;
+        WRITES(x, 1, 0, a->B * a->T, a->ld, a->H * a->dh);
+    }
+}
+
 static void simple_operands(operands *s, mert_op op, const void *args)
 {
     if (op == MERT_OP_COPY_2D) {
@@ -230,6 +259,12 @@ static void operands_of(operands *s, mert_op op, const void *args)
     case MERT_OP_SQUARED_ERROR:
     case MERT_OP_GLU:
     case MERT_OP_GLU_BACKWARD: loss_operands(s, op, args); break;
+    case MERT_OP_DEPTHWISE_CONV:
+    case MERT_OP_DEPTHWISE_CONV_BACKWARD:
+    case MERT_OP_TIME_SQUARES:
+    case MERT_OP_RESPONSE_NORM:
+    case MERT_OP_RESPONSE_NORM_BACKWARD:
+    case MERT_OP_ROTARY: conformer_operands(s, op, args); break;
     default: simple_operands(s, op, args);
     }
 }

@@ -41,6 +41,11 @@ typedef struct mert_vector {
     void (*glu_backward)(float *da, float *dg, const float *dy, const float *a, const float *g, int64_t n);
     void (*narrow)(uint16_t *y, const float *x, int64_t n); /* to bfloat16 and back */
     void (*widen)(float *y, const uint16_t *x, int64_t n);
+    /* by element: sum += x y; y = a x + b; z = a x + b y; (x1, x2) turned by the angle of cosine c and sine (sign s) */
+    void (*add_products)(double *sum, const float *x, const float *y, int64_t n);
+    void (*scale_shift)(float *y, const float *x, const float *a, const float *b, int64_t n);
+    void (*combine)(float *z, const float *x, const float *a, const float *y, const float *b, int64_t n);
+    void (*rotate)(float *x1, float *x2, const float *c, const float *s, float sign, int64_t n);
 } mert_vector;
 
 MERT_KERNEL_DECLARE(mert_vector, mert_vector)

@@ -285,6 +285,33 @@ static void widen(float *y, const uint16_t *x, int64_t n)
     }
 }
 
+static void add_products(double *s, const float *x, const float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        s[i] += (double)x[i] * (double)y[i];
+}
+
+static void scale_shift(float *y, const float *x, const float *a, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = a[i] * x[i] + b[i];
+}
+
+static void combine(float *z, const float *x, const float *a, const float *y, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        z[i] = a[i] * x[i] + b[i] * y[i];
+}
+
+static void rotate(float *x1, float *x2, const float *c, const float *s, float sign, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float a = x1[i], b = x2[i], turn = sign * s[i];
+        x1[i] = a * c[i] - b * turn;
+        x2[i] = b * c[i] + a * turn;
+    }
+}
+
 const mert_vector MERT_KERNEL(mert_vector) = {gelu,
                                               gelu_backward,
                                               epilogue,
@@ -305,4 +332,8 @@ const mert_vector MERT_KERNEL(mert_vector) = {gelu,
                                               glu,
                                               glu_backward,
                                               narrow,
-                                              widen};
+                                              widen,
+                                              add_products,
+                                              scale_shift,
+                                              combine,
+                                              rotate};
