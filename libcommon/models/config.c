@@ -1,200 +1,88 @@
-#include "libcommon/models/config.h"
+/* What both kinds of model have in common. */
+#include "libcommon/models/config_kinds.h"
 
 #include "formats/memory.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <inttypes.h>
 #include <string.h>
 
-mert_config mert_config_95m(void)
+const char *mert_config_yes_no(int v)
 {
-    mert_config c = {.sample_rate = 24000,
-                     .convs = 7,
-                     .width = 768,
-                     .layers = 12,
-                     .heads = 12,
-                     .ffn = 3072,
-                     .pos_kernel = 128,
-                     .pos_groups = 16,
-                     .eps = 1e-5,
-                     .normalize_eps = MERT_NORMALIZE_EPS_HF,
-                     .cqt_input_bins = 336,
-                     .attention_relax = -1,
-                     .special_rows = 4,
-                     .untied = 1};
-    for (int i = 0; i < 7; i++) {
-        c.conv[i].dim = 512;
-        c.conv[i].kernel = i == 0 ? 10 : i < 5 ? 3 : 2;
-        c.conv[i].stride = i == 0 ? 5 : 2;
-    }
-    return c;
+    return v ? "true" : "false";
 }
+
+/* ---- time ---- */
 
 int mert_config_stride(const mert_config *c)
 {
-    int64_t s = 1;
-    for (int i = 0; i < c->convs && s < 1 << 20; i++)
-        s *= c->conv[i].stride;
-    return (int)s;
+    return c->kind == MERT_CONFORMER ? mert_conformer_stride(c) : mert_hubert_stride(c);
 }
 
 int mert_config_receptive_field(const mert_config *c)
 {
-    int64_t n = 1;
-    for (int i = c->convs - 1; i >= 0 && n < 1 << 20; i--)
-        n = (n - 1) * c->conv[i].stride + c->conv[i].kernel;
-    return (int)n;
+    return c->kind == MERT_CONFORMER ? mert_conformer_field(c) : mert_hubert_receptive_field(c);
 }
 
 int64_t mert_config_frames(const mert_config *c, int64_t samples)
 {
-    for (int i = 0; i < c->convs; i++) {
-        if (samples < c->conv[i].kernel)
-            return 0;
-        samples = (samples - c->conv[i].kernel) / c->conv[i].stride + 1;
-    }
-    return samples;
+    return c->kind == MERT_CONFORMER ? mert_conformer_frames(c, samples) : mert_hubert_frames(c, samples);
 }
 
-int mert_config_features(const mert_config *c)
+int64_t mert_config_shortest(const mert_config *c)
 {
-    return c->conv[c->convs - 1].dim + (c->cqt_input ? c->cqt_input_bins : 0);
+    return c->kind == MERT_CONFORMER ? mert_conformer_shortest(c) : mert_hubert_receptive_field(c);
+}
+
+int mert_config_check_length(const mert_config *c, int64_t samples, mert_error *e)
+{
+    if (mert_config_frames(c, samples) > 0)
+        return 0;
+    return c->kind == MERT_CONFORMER
+               ? mert_fail(e, "%" PRId64 " samples give no frame: this model needs at least %" PRId64, samples,
+                           mert_config_shortest(c))
+               : mert_fail(e, "%" PRId64 " samples are shorter than the model's receptive field of %" PRId64, samples,
+                           mert_config_shortest(c));
 }
 
 /* ---- sanity ---- */
 
-static int within(int64_t v, int64_t low, int64_t high, const char *what, mert_error *e)
-{
-    return v < low || v > high ? mert_fail(e, "%s is %lld, which is outside %lld to %lld", what, (long long)v,
-                                           (long long)low, (long long)high)
-                               : 0;
-}
-
 static int check_heads(const mert_config *c, mert_error *e)
 {
     int64_t rows = 0;
-    if (within(c->codebooks, 0, MERT_CODEBOOKS_MAX, "the number of codebooks", e) ||
-        within(c->cqt_target_bins, 0, 65536, "cqt_target_bins", e) ||
-        within(c->mel_target_bins, 0, 65536, "mel_target_bins", e))
+    if (mert_config_within(c->codebooks, 0, MERT_CODEBOOKS_MAX, "the number of codebooks", e) ||
+        mert_config_within(c->cqt_target_bins, 0, 65536, "cqt_target_bins", e) ||
+        mert_config_within(c->mel_target_bins, 0, 65536, "mel_target_bins", e))
         return -1;
     if (!c->codebooks)
         return 0;
-    if (within(c->final_dim, 1, 65536, "final_dim", e) || within(c->special_rows, 0, 65536, "special_rows", e))
+    if (mert_config_within(c->final_dim, 1, 65536, "final_dim", e) || mert_config_within(c->special_rows, 0, 65536, "special_rows", e))
         return -1;
     for (int k = 0; k < c->codebooks; k++) {
-        if (within(c->classes[k], 1, 1 << 24, "the number of classes of a codebook", e))
+        if (mert_config_within(c->classes[k], 1, 1 << 24, "the number of classes of a codebook", e))
             return -1;
         rows += c->classes[k] + c->special_rows;
     }
-    return within(rows * c->final_dim, 1, (int64_t)1 << 32, "the size of the label embeddings", e);
+    return mert_config_within(rows * c->final_dim, 1, (int64_t)1 << 32, "the size of the label embeddings", e);
 }
 
 int mert_config_check(const mert_config *c, mert_error *e)
 {
-    if (within(c->sample_rate, 1000, 768000, "sample_rate", e) ||
-        within(c->convs, 1, MERT_CONV_MAX, "the number of conv layers", e) ||
-        within(c->width, 1, 65536, "hidden_size", e) || within(c->layers, 1, MERT_LAYERS_MAX, "num_hidden_layers", e) ||
-        within(c->heads, 1, 1024, "num_attention_heads", e) || within(c->ffn, 1, 1 << 20, "intermediate_size", e) ||
-        within(c->pos_kernel, 1, 4096, "num_conv_pos_embeddings", e) ||
-        within(c->pos_groups, 1, 65536, "num_conv_pos_embedding_groups", e))
+    if (mert_config_within(c->sample_rate, 1000, 768000, "sample_rate", e) ||
+        mert_config_within(c->width, 1, 65536, "hidden_size", e) ||
+        mert_config_within(c->layers, 1, MERT_LAYERS_MAX, "num_hidden_layers", e) ||
+        mert_config_within(c->heads, 1, 1024, "num_attention_heads", e) ||
+        mert_config_within(c->ffn, 1, 1 << 20, "intermediate_size", e))
         return -1;
-    for (int i = 0; i < c->convs; i++)
-        if (within(c->conv[i].dim, 1, 65536, "conv_dim", e) || within(c->conv[i].kernel, 1, 1024, "conv_kernel", e) ||
-            within(c->conv[i].stride, 1, 1024, "conv_stride", e))
-            return -1;
-    if (mert_config_stride(c) > 1 << 16 || mert_config_receptive_field(c) > 1 << 18)
-        return mert_fail(e, "the conv layers span more than %d samples", 1 << 18);
     if (c->width % c->heads)
         return mert_fail(e, "hidden_size %d is not a multiple of num_attention_heads %d", c->width, c->heads);
-    if (c->width % c->pos_groups)
-        return mert_fail(e, "hidden_size %d is not a multiple of num_conv_pos_embedding_groups %d", c->width,
-                         c->pos_groups);
     if (!(c->eps > 0 && c->eps < 1))
         return mert_fail(e, "layer_norm_eps %g is outside 0 to 1", c->eps);
-    if (!(c->normalize_eps > 0 && c->normalize_eps < 1))
-        return mert_fail(e, "normalize_eps %g is outside 0 to 1", c->normalize_eps);
-    if (c->cqt_input && within(c->cqt_input_bins, 1, 65536, "feature_extractor_cqt_bins", e))
+    if (c->kind == MERT_CONFORMER ? mert_conformer_check(c, e) : mert_hubert_check(c, e))
         return -1;
     return check_heads(c, e);
 }
 
-/* ---- from config.json ---- */
-
-static int take_int(const mert_json *j, const char *key, int *to, mert_error *e)
-{
-    int64_t v = *to;
-    if (!mert_json_get(j, key))
-        return 0;
-    if (mert_json_int(j, key, &v) || v < -(1 << 30) || v > 1 << 30)
-        return mert_fail(e, "%s is not a whole number of a sane size", key);
-    *to = (int)v;
-    return 0;
-}
-
-static int take_bool(const mert_json *j, const char *key, int *to, mert_error *e)
-{
-    return mert_json_get(j, key) && mert_json_bool(j, key, to) ? mert_fail(e, "%s is neither true nor false", key) : 0;
-}
-
-/* Given, and not as null, which stands for the default. */
-static int given(const mert_json *j, const char *key)
-{
-    const mert_json *v = mert_json_get(j, key);
-    return v && !mert_json_is_null(v);
-}
-
-static int take_double(const mert_json *j, const char *key, double *to, mert_error *e)
-{
-    return given(j, key) && mert_json_double(j, key, to) ? mert_fail(e, "%s is not a number", key) : 0;
-}
-
-static int take_string(const mert_json *j, const char *key, const char **to, mert_error *e)
-{
-    *to = mert_json_string(j, key);
-    return given(j, key) && !*to ? mert_fail(e, "%s is not a string", key) : 0;
-}
-
-/* These must have the one value that is computed here, where they are given at all. */
-static int must_be(const mert_json *j, const char *key, const char *value, mert_error *e)
-{
-    const char *s;
-    if (take_string(j, key, &s, e))
-        return -1;
-    return s && strcmp(s, value) ? mert_fail(e, "%s is '%s', and only '%s' is computed here", key, s, value) : 0;
-}
-
-static int must_not(const mert_json *j, const char *key, int value, mert_error *e)
-{
-    int v = !value;
-    if (given(j, key) && mert_json_bool(j, key, &v))
-        return mert_fail(e, "%s is neither true nor false", key);
-    return v == value ? mert_fail(e, "%s is %s, which is not computed here", key, value ? "true" : "false") : 0;
-}
-
-static int take_convs(mert_config *c, const mert_json *j, mert_error *e)
-{
-    const mert_json *dim = mert_json_get(j, "conv_dim"), *kernel = mert_json_get(j, "conv_kernel"),
-                    *stride = mert_json_get(j, "conv_stride");
-    int64_t d, k, s;
-    if (!dim && !kernel && !stride)
-        return 0;
-    if (!mert_json_size(dim) || mert_json_size(dim) != mert_json_size(kernel) ||
-        mert_json_size(dim) != mert_json_size(stride) || mert_json_size(dim) > MERT_CONV_MAX)
-        return mert_fail(e, "conv_dim, conv_kernel and conv_stride are not lists of one length (1 to %d)",
-                         MERT_CONV_MAX);
-    c->convs = (int)mert_json_size(dim);
-    for (int i = 0; i < c->convs; i++) {
-        if (mert_json_as_int(mert_json_at(dim, (size_t)i), &d) ||
-            mert_json_as_int(mert_json_at(kernel, (size_t)i), &k) ||
-            mert_json_as_int(mert_json_at(stride, (size_t)i), &s) || d < 0 || k < 0 || s < 0 || d > 1 << 30 ||
-            k > 1 << 30 || s > 1 << 30)
-            return mert_fail(e, "conv_dim, conv_kernel or conv_stride holds something else than sane whole numbers");
-        c->conv[i].dim = (int)d;
-        c->conv[i].kernel = (int)k;
-        c->conv[i].stride = (int)s;
-    }
-    return 0;
-}
+/* ---- config.json ---- */
 
 static int take_heads(mert_config *c, const mert_json *j, mert_error *e)
 {
@@ -207,213 +95,54 @@ static int take_heads(mert_config *c, const mert_json *j, mert_error *e)
     for (int k = 0; k < c->codebooks; k++)
         if (mert_json_as_int(mert_json_at(classes, (size_t)k), &c->classes[k]))
             return mert_fail(e, "mert_pretraining: classes holds something else than whole numbers");
-    return take_int(h, "special_rows", &c->special_rows, e) || take_int(h, "final_dim", &c->final_dim, e) ||
-                   take_bool(h, "untied", &c->untied, e) ||
-                   take_bool(h, "learnable_temperature", &c->learnable_temperature, e) ||
-                   take_bool(h, "target_glu", &c->target_glu, e) ||
-                   take_int(h, "cqt_target_bins", &c->cqt_target_bins, e) ||
-                   take_int(h, "mel_target_bins", &c->mel_target_bins, e)
+    return mert_config_take_int(h, "special_rows", &c->special_rows, e) || mert_config_take_int(h, "final_dim", &c->final_dim, e) ||
+                   mert_config_take_bool(h, "untied", &c->untied, e) ||
+                   mert_config_take_bool(h, "learnable_temperature", &c->learnable_temperature, e) ||
+                   mert_config_take_bool(h, "target_glu", &c->target_glu, e) ||
+                   mert_config_take_int(h, "cqt_target_bins", &c->cqt_target_bins, e) ||
+                   mert_config_take_int(h, "mel_target_bins", &c->mel_target_bins, e)
                ? -1
-               : 0;
-}
-
-/* What a file says of the audio that the model hears: its own words, or the defaults of their class. */
-typedef struct hearing {
-    const char *file;
-    int rate, normalize, says_rate, says_normalize;
-    double normalize_eps;
-} hearing;
-
-static int take_hearing(hearing *h, const mert_json *j, const char *file, mert_error *e)
-{
-    const char *type;
-    *h = (hearing){.file = file, .rate = 16000, .normalize = 1, .normalize_eps = MERT_NORMALIZE_EPS_HF,
-                   .says_rate = mert_json_get(j, "sampling_rate") != NULL,
-                   .says_normalize = mert_json_get(j, "do_normalize") != NULL};
-    if (!mert_json_is_object(j))
-        return mert_fail(e, "%s: no object", file);
-    if (take_string(j, "feature_extractor_type", &type, e) || take_int(j, "sampling_rate", &h->rate, e) ||
-        take_bool(j, "do_normalize", &h->normalize, e) || take_double(j, "normalize_eps", &h->normalize_eps, e))
-        return mert_fail_in(e, "%s", file);
-    return !type || !strcmp(type, "Wav2Vec2FeatureExtractor") ? 0
-               : mert_fail(e, "%s: feature_extractor_type is '%.60s', and only 'Wav2Vec2FeatureExtractor' is computed "
-                              "here", file, type);
-}
-
-static const char *by_default(int says)
-{
-    return says ? "" : " (its default)";
-}
-
-/* The model's audio, from whichever of three files say something of it; they must agree. */
-static int take_audio(mert_config *c, const mert_json *j, const mert_json *preprocessor, const mert_json *processor,
-                      mert_error *e)
-{
-    const mert_json *inside = mert_json_get(processor, "feature_extractor");
-    hearing h[2];
-    int n = 0;
-    if (preprocessor && take_hearing(&h[n++], preprocessor, "preprocessor_config.json", e))
-        return -1;
-    if (inside && take_hearing(&h[n++], inside, "processor_config.json: feature_extractor", e))
-        return -1;
-    if (n == 2 && h[0].normalize != h[1].normalize)
-        return mert_fail(e, "do_normalize is %s%s in %s and %s%s in %s", h[0].normalize ? "true" : "false",
-                         by_default(h[0].says_normalize), h[0].file, h[1].normalize ? "true" : "false",
-                         by_default(h[1].says_normalize), h[1].file);
-    if (n == 2 && h[0].rate != h[1].rate)
-        return mert_fail(e, "sampling_rate is %d Hz%s in %s and %d Hz%s in %s", h[0].rate, by_default(h[0].says_rate),
-                         h[0].file, h[1].rate, by_default(h[1].says_rate), h[1].file);
-    c->sample_rate = n ? h[0].rate : 16000; /* HuBERT's and wav2vec2's, whose configuration does not say */
-    c->normalize = n ? h[0].normalize : 0;
-    c->normalize_eps = n ? h[0].normalize_eps : MERT_NORMALIZE_EPS_HF;
-    if (take_int(j, "sample_rate", &c->sample_rate, e))
-        return -1;
-    return n && h[0].rate != c->sample_rate
-               ? mert_fail(e, "sample_rate is %d Hz in config.json, but sampling_rate is %d Hz%s in %s", c->sample_rate,
-                           h[0].rate, by_default(h[0].says_rate), h[0].file)
                : 0;
 }
 
 int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *preprocessor,
                         const mert_json *processor, mert_error *e)
 {
-    const char *norm;
-    int count;
-    *c = mert_config_95m();
-    if (take_audio(c, j, preprocessor, processor, e) || take_convs(c, j, e) ||
-        take_bool(j, "conv_bias", &c->conv_bias, e) || take_int(j, "hidden_size", &c->width, e) ||
-        take_int(j, "num_hidden_layers", &c->layers, e) || take_int(j, "num_attention_heads", &c->heads, e) ||
-        take_int(j, "intermediate_size", &c->ffn, e) || take_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) ||
-        take_int(j, "num_conv_pos_embedding_groups", &c->pos_groups, e) ||
-        take_bool(j, "do_stable_layer_norm", &c->pre_ln, e) || take_bool(j, "deepnorm", &c->deepnorm, e) ||
-        take_bool(j, "feature_extractor_cqt", &c->cqt_input, e) ||
-        take_int(j, "feature_extractor_cqt_bins", &c->cqt_input_bins, e) || take_heads(c, j, e))
+    const char *type;
+    if (mert_config_take_string(j, "model_type", &type, e))
         return -1;
-    if (take_double(j, "layer_norm_eps", &c->eps, e) || take_double(j, "attention_relax", &c->attention_relax, e) ||
-        take_string(j, "feat_extract_norm", &norm, e))
+    if (type && !strcmp(type, "mert2") ? mert_conformer_from_hf(c, j, preprocessor, processor, e)
+                                       : mert_hubert_from_hf(c, j, preprocessor, processor, e))
         return -1;
-    if (norm && strcmp(norm, "group") && strcmp(norm, "layer"))
-        return mert_fail(e, "feat_extract_norm is '%s': neither group nor layer", norm);
-    c->extractor_layer_norm = norm && !strcmp(norm, "layer");
-    count = c->convs;
-    if (must_be(j, "hidden_act", "gelu", e) || must_be(j, "feat_extract_activation", "gelu", e) ||
-        must_not(j, "feat_proj_layer_norm", 0, e) || must_not(j, "conv_pos_batch_norm", 1, e) ||
-        take_int(j, "num_feat_extract_layers", &count, e))
-        return -1;
-    if (count != c->convs)
-        return mert_fail(e, "num_feat_extract_layers is %d, but conv_dim has %d entries", count, c->convs);
-    return mert_config_check(c, e);
+    return take_heads(c, j, e) ? -1 : mert_config_check(c, e);
 }
 
-/* A sum of lists of triples, each list with an optional factor. */
-int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e)
+static void put_heads(FILE *f, const mert_config *c)
 {
-    const char *p = text;
-    c->convs = 0;
-    for (;;) {
-        int first = c->convs, n, dim, kernel, stride, times = 1, used = 0;
-        if (sscanf(p, " [%n", &used), !used)
-            goto wrong;
-        p += used;
-        do {
-            used = 0;
-            if (sscanf(p, " ( %d , %d , %d )%n", &dim, &kernel, &stride, &used) != 3 || !used ||
-                c->convs == MERT_CONV_MAX)
-                goto wrong;
-            p += used;
-            c->conv[c->convs].dim = dim;
-            c->conv[c->convs].kernel = kernel;
-            c->conv[c->convs++].stride = stride;
-            used = 0;
-            sscanf(p, " ,%n", &used);
-            p += used;
-        } while (used);
-        if (sscanf(p, " ]%n", &used), !used)
-            goto wrong;
-        p += used;
-        used = 0;
-        if (sscanf(p, " * %d%n", &times, &used) == 1 && used)
-            p += used;
-        n = c->convs - first;
-        if (times < 1 || times > MERT_CONV_MAX || first + n * times > MERT_CONV_MAX)
-            goto wrong;
-        for (int i = n; i < n * times; i++)
-            c->conv[c->convs++] = c->conv[first + i % n];
-        used = 0;
-        sscanf(p, " +%n", &used);
-        if (!used)
-            break;
-        p += used;
-    }
-    if (p[strspn(p, " ")])
-        goto wrong;
-    return 0;
-wrong:
-    return mert_fail(e, "conv_feature_layers '%s': neither a list of (width, kernel, stride) nor a sum of such lists",
-                     text);
-}
-
-/* ---- to config.json ---- */
-
-static const char *yes_no(int v)
-{
-    return v ? "true" : "false";
-}
-
-static void put_convs(FILE *f, const mert_config *c, const char *name, int field)
-{
-    fprintf(f, "  \"%s\": [", name);
-    for (int i = 0; i < c->convs; i++)
-        fprintf(f, "%s%d", i ? ", " : "",
-                field == 0   ? c->conv[i].dim
-                : field == 1 ? c->conv[i].kernel
-                             : c->conv[i].stride);
-    fprintf(f, "],\n");
+    if (!c->codebooks)
+        return;
+    fprintf(f, "  \"mert_pretraining\": {\n    \"classes\": [");
+    for (int k = 0; k < c->codebooks; k++)
+        fprintf(f, "%s%lld", k ? ", " : "", (long long)c->classes[k]);
+    fprintf(f, "],\n    \"special_rows\": %d,\n    \"final_dim\": %d,\n    \"untied\": %s,\n", c->special_rows,
+            c->final_dim, mert_config_yes_no(c->untied));
+    fprintf(f, "    \"learnable_temperature\": %s,\n    \"target_glu\": %s,\n", mert_config_yes_no(c->learnable_temperature),
+            mert_config_yes_no(c->target_glu));
+    fprintf(f, "    \"cqt_target_bins\": %d,\n    \"mel_target_bins\": %d\n  },\n", c->cqt_target_bins,
+            c->mel_target_bins);
 }
 
 char *mert_config_to_hf(const mert_config *c)
 {
     mert_memory m;
     FILE *f = mert_memory_open(&m);
-    int hubert = !c->cqt_input && !c->deepnorm;
     if (!f)
         return NULL;
-    fprintf(f, "{\n  \"model_type\": \"%s\",\n  \"architectures\": [\"%s\"],\n", hubert ? "hubert" : "mert_model",
-            hubert ? "HubertModel" : "MERTModel");
-    fprintf(f, "  \"sample_rate\": %d,\n", c->sample_rate);
-    put_convs(f, c, "conv_dim", 0);
-    put_convs(f, c, "conv_kernel", 1);
-    put_convs(f, c, "conv_stride", 2);
-    fprintf(f, "  \"conv_bias\": %s,\n  \"num_feat_extract_layers\": %d,\n", yes_no(c->conv_bias), c->convs);
-    fprintf(
-        f,
-        "  \"feat_extract_norm\": \"%s\",\n  \"feat_extract_activation\": \"gelu\",\n  \"feat_proj_layer_norm\": true,\n",
-        c->extractor_layer_norm ? "layer" : "group");
-    fprintf(
-        f,
-        "  \"hidden_act\": \"gelu\",\n  \"hidden_size\": %d,\n  \"num_hidden_layers\": %d,\n  \"num_attention_heads\": %d,\n",
-        c->width, c->layers, c->heads);
-    fprintf(
-        f,
-        "  \"intermediate_size\": %d,\n  \"num_conv_pos_embeddings\": %d,\n  \"num_conv_pos_embedding_groups\": %d,\n",
-        c->ffn, c->pos_kernel, c->pos_groups);
-    fprintf(
-        f,
-        "  \"do_stable_layer_norm\": %s,\n  \"layer_norm_eps\": %.9g,\n  \"deepnorm\": %s,\n  \"attention_relax\": %.9g,\n",
-        yes_no(c->pre_ln), c->eps, yes_no(c->deepnorm), c->attention_relax);
-    fprintf(f, "  \"feature_extractor_cqt\": %s,\n  \"feature_extractor_cqt_bins\": %d,\n", yes_no(c->cqt_input),
-            c->cqt_input ? c->cqt_input_bins : 336);
-    if (c->codebooks) {
-        fprintf(f, "  \"mert_pretraining\": {\n    \"classes\": [");
-        for (int k = 0; k < c->codebooks; k++)
-            fprintf(f, "%s%lld", k ? ", " : "", (long long)c->classes[k]);
-        fprintf(f, "],\n    \"special_rows\": %d,\n    \"final_dim\": %d,\n    \"untied\": %s,\n", c->special_rows,
-                c->final_dim, yes_no(c->untied));
-        fprintf(f, "    \"learnable_temperature\": %s,\n    \"target_glu\": %s,\n", yes_no(c->learnable_temperature),
-                yes_no(c->target_glu));
-        fprintf(f, "    \"cqt_target_bins\": %d,\n    \"mel_target_bins\": %d\n  },\n", c->cqt_target_bins,
-                c->mel_target_bins);
-    }
+    if (c->kind == MERT_CONFORMER)
+        mert_conformer_put(f, c);
+    else
+        mert_hubert_put(f, c);
+    put_heads(f, c);
     fprintf(f, "  \"torch_dtype\": \"float32\"\n}\n");
     return mert_memory_close(f, &m);
 }
@@ -427,12 +156,12 @@ char *mert_config_to_preprocessor(const mert_config *c)
     fprintf(
         f,
         "{\n  \"do_normalize\": %s,\n  \"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\",\n  \"feature_size\": 1,\n",
-        yes_no(c->normalize));
+        mert_config_yes_no(c->normalize));
     if (c->normalize && c->normalize_eps != MERT_NORMALIZE_EPS_HF) /* transformers has no such setting and passes it over */
         fprintf(f, "  \"normalize_eps\": %.9g,\n", c->normalize_eps);
     fprintf(
         f,
         "  \"padding_side\": \"right\",\n  \"padding_value\": 0.0,\n  \"return_attention_mask\": %s,\n  \"sampling_rate\": %d\n}\n",
-        yes_no(c->extractor_layer_norm), c->sample_rate);
+        mert_config_yes_no(c->extractor_layer_norm), c->sample_rate);
     return mert_memory_close(f, &m);
 }

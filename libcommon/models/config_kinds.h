@@ -1,0 +1,32 @@
+/* Inside of config.c: what each kind of model has of its own. */
+#ifndef MERT_CONFIG_KINDS_H
+#define MERT_CONFIG_KINDS_H
+
+#include "libcommon/models/config.h"
+#include "libcommon/models/config_json.h"
+
+#include <stdio.h>
+
+const char *mert_config_yes_no(int v); /* "true" or "false" */
+
+/* Relations among the numbers that only this kind has. */
+int mert_hubert_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
+int mert_conformer_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
+/* Everything but the heads. */
+int mert_hubert_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor,
+                        const mert_json *processor, mert_error *e) MERT_MUST_USE;
+int mert_conformer_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor,
+                           const mert_json *processor, mert_error *e) MERT_MUST_USE;
+/* config.json from its opening brace on, without heads and end. */
+void mert_hubert_put(FILE *f, const mert_config *c);
+void mert_conformer_put(FILE *f, const mert_config *c);
+
+int mert_hubert_stride(const mert_config *c);
+int mert_hubert_receptive_field(const mert_config *c);
+int64_t mert_hubert_frames(const mert_config *c, int64_t samples);
+int mert_conformer_stride(const mert_config *c);
+int mert_conformer_field(const mert_config *c);
+int64_t mert_conformer_frames(const mert_config *c, int64_t samples);
+int64_t mert_conformer_shortest(const mert_config *c);
+
+#endif
