@@ -4,7 +4,7 @@
 include config.mk
 
 OUT ?= build
-PKGS       = fftw3f openblas libzstd jansson
+PKGS       = fftw3f fftw3 openblas libzstd jansson
 PKGS_AUDIO = libavformat libavcodec libavutil libswresample
 # Only targets that compile need the list of libraries. The others work on a machine where nothing is installed yet.
 ifneq ($(filter-out check check-invariance soak asan fuzz lint demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)

@@ -72,3 +72,43 @@ void mert_rfft_backward(const mert_rfft *f, float *in, float *out)
 {
     fftwf_execute_dft_c2r(f->backward, (fftwf_complex *)in, out);
 }
+
+struct mert_rfft64 {
+    fftw_plan forward;
+};
+
+mert_rfft64 *mert_rfft64_new(int n, mert_error *e)
+{
+    mert_rfft64 *f = calloc(1, sizeof *f);
+    double *time = mert_dsp_alloc((size_t)n, sizeof *time, e);
+    double *spectrum = mert_dsp_alloc((size_t)n + 2, sizeof *spectrum, e);
+    if (f && time && spectrum) {
+        pthread_mutex_lock(&planner);
+        f->forward = fftw_plan_dft_r2c_1d(n, time, (fftw_complex *)spectrum, FFTW_ESTIMATE | FFTW_PRESERVE_INPUT);
+        pthread_mutex_unlock(&planner);
+    }
+    free(time);
+    free(spectrum);
+    if (!f || !f->forward) {
+        mert_rfft64_free(f);
+        mert_fail(e, "no memory for a Fourier transform of %d points", n);
+        return NULL;
+    }
+    return f;
+}
+
+void mert_rfft64_free(mert_rfft64 *f)
+{
+    if (!f)
+        return;
+    pthread_mutex_lock(&planner);
+    if (f->forward)
+        fftw_destroy_plan(f->forward);
+    pthread_mutex_unlock(&planner);
+    free(f);
+}
+
+void mert_rfft64_forward(const mert_rfft64 *f, const double *in, double *out)
+{
+    fftw_execute_dft_r2c(f->forward, (double *)(uintptr_t)in, (fftw_complex *)out);
+}

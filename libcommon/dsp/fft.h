@@ -22,6 +22,13 @@ void mert_rfft_forward(const mert_rfft *f, const float *in, float *out);
 /* in[n/2 + 1][2] -> out[n]: the sum without 1/n. `in` is destroyed. */
 void mert_rfft_backward(const mert_rfft *f, float *in, float *out);
 
+/* The forward transform in double precision: in[n] -> out[n/2 + 1][2]. `in` is kept. For numbers that a logarithm
+ * follows: single precision loses the quiet bins beside loud ones. */
+typedef struct mert_rfft64 mert_rfft64;
+mert_rfft64 *mert_rfft64_new(int n, mert_error *e);
+void mert_rfft64_free(mert_rfft64 *f); /* NULL is fine */
+void mert_rfft64_forward(const mert_rfft64 *f, const double *in, double *out);
+
 /* count elements of `size` bytes at a 64-byte boundary, zeroed; NULL with the error set when there is no memory or
  * the product does not fit. Freed with free(). */
 void *mert_dsp_alloc(size_t count, size_t size, mert_error *e);

@@ -40,7 +40,7 @@ int mert_mel_prepare(mert_mel *m, int pooled, mert_error *e)
     return 0;
 }
 
-static void bank_free(mel_bank *b)
+void mel_bank_free(mel_bank *b)
 {
     free(b->first);
     free(b->start);
@@ -58,8 +58,11 @@ void mert_mel_free(mert_mel *m)
     free(m->rows);
     free(m->shape);
     free(m->dct);
-    bank_free(&m->bank);
+    free(m->mean);
+    free(m->scale);
+    mel_bank_free(&m->bank);
     mert_rfft_free(m->dft);
+    mert_rfft64_free(m->dft64);
     free(m);
 }
 
@@ -68,6 +71,8 @@ int mert_mel_hop(const mert_mel *m) { return m->hop; }
 
 int64_t mert_mel_frames(const mert_mel *m, int64_t samples)
 {
+    if (m->reflect) /* a mirror needs as many samples beside the last one as it shows */
+        return samples < m->before + 1 ? 0 : samples / m->hop;
     if (!m->whole_only)
         return samples / m->hop + 1;
     return samples < m->window ? 0 : (samples - m->window) / m->hop + 1;
@@ -137,10 +142,10 @@ static int make_rows(mert_mel *m, int64_t end, int64_t last, mert_mel_emit emit,
     return 0;
 }
 
-/* The samples before the next row's window are not needed any more. */
+/* The samples before the next row's window are not needed any more, but one: the mirror behind the signal may show it. */
 static void forget(mert_mel *m)
 {
-    int64_t gone = m->done[0] * m->hop - m->before - m->first;
+    int64_t gone = m->done[0] * m->hop - m->before - m->first - m->reflect;
     if (gone > m->have)
         gone = m->have;
     if (gone > 0) {
@@ -148,6 +153,23 @@ static void forget(mert_mel *m)
         m->first += gone;
         m->have -= gone;
     }
+}
+
+/* Sample -i is sample i. */
+static void mirror_front(mert_mel *m)
+{
+    for (int i = 1; m->reflect && m->first == -m->before && i <= m->before; i++)
+        m->in[m->before - i] = m->in[m->before + i];
+}
+
+/* What lies behind the signal, up to `have` samples of the buffer: zeros, or sample L - 1 + i is sample L - 1 - i. */
+static void add_behind(mert_mel *m, int64_t have)
+{
+    for (int64_t i = m->have; i < have; i++) {
+        int64_t mirrored = 2 * (m->samples - 1) - (m->first + i) - m->first;
+        m->in[i] = m->reflect && mirrored >= 0 ? m->in[mirrored] : 0;
+    }
+    m->have = have > m->have ? have : m->have;
 }
 
 int mert_mel_push(mert_mel *m, const float *pcm, int64_t n, mert_mel_emit emit, void *to, mert_error *e)
@@ -170,6 +192,7 @@ int mert_mel_push(mert_mel *m, const float *pcm, int64_t n, mert_mel_emit emit, 
         n -= take;
         if (m->have == m->room) {
             int64_t end = (m->first + m->have + m->before - m->window) / m->hop + 1;
+            mirror_front(m);
             if (make_rows(m, end, INT64_MAX, emit, to, e))
                 return -1;
             forget(m);
@@ -183,16 +206,13 @@ int mert_mel_finish(mert_mel *m, mert_mel_emit emit, void *to, mert_error *e)
     int64_t frames = mert_mel_frames(m, m->samples);
     int bad = 0;
     while (!bad && m->done[0] < frames) {
-        /* Behind the signal are zeros. */
         int64_t end = frames, have = (frames - 1) * m->hop - m->before + m->window - m->first;
         if (have > m->room) {
             have = m->room;
             end = (m->first + have + m->before - m->window) / m->hop + 1;
         }
-        if (have > m->have) {
-            memset(m->in + m->have, 0, (size_t)(have - m->have) * sizeof *m->in);
-            m->have = have;
-        }
+        mirror_front(m);
+        add_behind(m, have);
         bad = make_rows(m, end, end == frames ? frames - 1 : INT64_MAX, emit, to, e);
         forget(m);
     }

@@ -19,11 +19,16 @@ typedef struct mel_bank {
  * or in mel. top: the frequency of bin n_fft / 2, Hz. */
 int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, double top,
                   double (*to_mel)(double), double (*to_hz)(double), int linear_in_mel, mert_error *e);
+/* On HTK's scale, linear in Hz, as torchaudio has them. */
+int mel_bank_htk(mel_bank *b, int filters, double low, double high, int n_fft, double top, mert_error *e);
+void mel_bank_free(mel_bank *b);
 
 struct mert_mel {
     /* What a kind of row is. */
     int window, hop, before;  /* samples; row t looks at samples t * hop - before .. + window - 1 */
     int whole_only;           /* 1: rows only where the window lies inside of the signal; 0: one for each hop */
+    int reflect;              /* 1: beyond both ends the signal is mirrored instead of zero, and the row behind the
+                                 last whole hop is left out */
     int width, base, orders;  /* base numbers computed from the window, then `orders` times as many deltas */
     void (*row)(const mert_mel *m, const float *samples, float *scratch, float *out);
     size_t scratch_size;      /* floats */
@@ -31,10 +36,12 @@ struct mert_mel {
     /* Tables. */
     int n_fft;
     mert_rfft *dft;
+    mert_rfft64 *dft64;
     float *shape;             /* [window] */
     mel_bank bank;
     int log;
     float floor;
+    float *mean, *scale;      /* [base]: log-mel rows are (x - mean) * scale */
     float *dct;               /* [base][filters], lifter included */
 
     /* The signal on its way. */

@@ -11,6 +11,11 @@ const mert_mel_config mert_mel_default = {
 static double htk_mel(double hz) { return 2595 * log10(1 + hz / 700); }
 static double htk_hz(double mel) { return 700 * (pow(10, mel / 2595) - 1); }
 
+int mel_bank_htk(mel_bank *b, int filters, double low, double high, int n_fft, double top, mert_error *e)
+{
+    return mel_bank_make(b, filters, low, high, n_fft, top, htk_mel, htk_hz, 0, e);
+}
+
 static void mel_row(const mert_mel *m, const float *samples, float *scratch, float *out)
 {
     float *spectrum = scratch + frames_part(m->n_fft), *power = scratch;
@@ -70,7 +75,7 @@ mert_mel *mert_mel_new(const mert_mel_config *c, int pooled, mert_error *e)
     m->shape = mert_dsp_alloc((size_t)c->n_fft, sizeof *m->shape, e);
     m->dft = mert_rfft_new(c->n_fft, MERT_RFFT_FORWARD, e);
     if (!m->shape || !m->dft ||
-        mel_bank_make(&m->bank, c->mels, c->f_min, f_max, c->n_fft, c->sample_rate / 2, htk_mel, htk_hz, 0, e) ||
+        mel_bank_htk(&m->bank, c->mels, c->f_min, f_max, c->n_fft, c->sample_rate / 2, e) ||
         mert_mel_prepare(m, pooled, e)) {
         mert_mel_free(m);
         return NULL;
