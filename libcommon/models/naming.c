@@ -59,18 +59,21 @@ static int new_weight_norm_name(const char *name, char to[128])
     return 0;
 }
 
-/* The length of what stands before the first convolution's weight in this name; -1: it is another tensor. */
-static int prefix_of(const char *name, int *hf)
+/* The tensors by which models are found: fairseq's, HF's, a Conformer's. */
+enum { FAIRSEQ, HF, CONFORMER, SPELLINGS };
+static const char *const first[] = {"feature_extractor.conv_layers.0.0.weight",
+                                    "feature_extractor.conv_layers.0.conv.weight", "layers.0.attn.query_proj.weight"};
+
+/* The length of what stands before one of these in this name; -1: it is another tensor. */
+static int prefix_of(const char *name, int *spelling)
 {
-    static const char *const first[] = {"feature_extractor.conv_layers.0.0.weight",
-                                        "feature_extractor.conv_layers.0.conv.weight"};
     size_t n = strlen(name);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SPELLINGS; i++) {
         size_t m = strlen(first[i]);
         if (n < m || strcmp(name + n - m, first[i]) || (n > m && name[n - m - 1] != '.') ||
             n - m >= MERT_NAMING_PREFIX)
             continue;
-        *hf = i;
+        *spelling = i;
         return (int)(n - m);
     }
     return -1;
@@ -85,11 +88,11 @@ static int rank(const char *prefix, int n)
 int mert_naming_find(mert_naming *to, const mert_checkpoint *c, mert_error *e)
 {
     const char *best = NULL, *other = NULL;
-    int best_n = 0, other_n = 0, hf;
+    int best_n = 0, other_n = 0, spelling;
     *to = (mert_naming){.hf = 0};
     for (size_t i = 0; i < mert_checkpoint_count(c); i++) {
         const char *name = mert_checkpoint_tensor(c, i)->name;
-        int n = prefix_of(name, &hf);
+        int n = prefix_of(name, &spelling);
         if (strstr(name, ".parametrizations."))
             to->newer = 1;
         if (n < 0)
@@ -101,13 +104,15 @@ int mert_naming_find(mert_naming *to, const mert_checkpoint *c, mert_error *e)
         }
         best = name;
         best_n = n;
-        to->hf = hf;
+        to->hf = spelling == HF;
+        to->kind = spelling == CONFORMER ? MERT_CONFORMER : MERT_HUBERT;
         other = NULL;
     }
     if (!best)
-        return mert_fail(e, "no MERT model in it: there is no feature_extractor.conv_layers.0 weight");
+        return mert_fail(e, "no MERT model in it: there is neither a feature_extractor.conv_layers.0 weight (MERT-v1) nor "
+                            "a layers.0.attn.query_proj weight (MERT-v2)");
     if (other && other_n == best_n && !strncmp(best, other, (size_t)best_n))
-        return mert_fail(e, "the first convolution is in it by two names: %s and %s", mert_show(best, strlen(best)).text,
+        return mert_fail(e, "a model's first tensor is in it by two names: %s and %s", mert_show(best, strlen(best)).text,
                          mert_show(other, strlen(other)).text);
     if (other)
         return mert_fail(e, "several models in it: behind %s and behind %s", mert_show(best, (size_t)best_n).text,
@@ -119,7 +124,7 @@ int mert_naming_find(mert_naming *to, const mert_checkpoint *c, mert_error *e)
 int mert_naming_spell(const mert_naming *n, const char *name, char to[MERT_NAMING_NAME])
 {
     char own[128], newer[128];
-    if (!n->hf)
+    if (!n->hf || n->kind == MERT_CONFORMER)
         snprintf(own, sizeof own, "%s", name);
     else if (mert_name_to_hf(name, own))
         return -1;

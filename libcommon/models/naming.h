@@ -1,14 +1,17 @@
 /* What a file calls the tensors of a model: fairseq's names or HF's, old or new weight norm, all behind one prefix,
  * which is whatever stands before the first convolution of the extractor ("", "model.", "module.hubert.",
- * "w2v_encoder.w2v_model." ...). */
+ * "w2v_encoder.w2v_model." ...). A Conformer's tensors have one spelling; its prefix is what stands before the first
+ * block's query projection. */
 #ifndef MERT_NAMING_H
 #define MERT_NAMING_H
 
 #include "formats/checkpoint/checkpoint.h"
+#include "libcommon/models/config.h"
 
 enum { MERT_NAMING_PREFIX = 512, MERT_NAMING_NAME = MERT_NAMING_PREFIX + 160 };
 
 typedef struct mert_naming {
+    mert_model_kind kind;
     char prefix[MERT_NAMING_PREFIX];
     int hf;    /* HF's names behind it */
     int newer; /* weight norm as newer torch stores it */

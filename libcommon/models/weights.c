@@ -1,197 +1,15 @@
-/* The list of parameters, and random weights. */
+/* Random weights, and a model in memory. */
 #include "libcommon/models/weights.h"
 
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
+#include "libcommon/dsp/log_mel.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct maker {
-    mert_layout *l;
-    int room, bad, training_only;
-} maker;
-
-static void add(maker *m, int ndim, const int64_t shape[], const char *format, va_list ap)
-{
-    mert_layout *l = m->l;
-    mert_parameter *p;
-    if (l->count == m->room) {
-        int room = m->room ? 2 * m->room : 64;
-        p = realloc(l->parameters, (size_t)room * sizeof *p);
-        if (!p) {
-            m->bad = 1;
-            return;
-        }
-        l->parameters = p;
-        m->room = room;
-    }
-    p = &l->parameters[l->count++];
-    memset(p, 0, sizeof *p);
-    vsnprintf(p->name, sizeof p->name, format, ap);
-    p->ndim = ndim;
-    p->n = 1;
-    for (int i = 0; i < ndim; i++) {
-        p->shape[i] = shape[i];
-        p->n *= shape[i];
-    }
-    p->offset = l->size;
-    p->training_only = m->training_only;
-    l->size += (p->n + 15) / 16 * 16;
-    l->elements += p->n;
-}
-
-MERT_PRINTF(3, 4) static void vector(maker *m, int64_t n, const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    add(m, 1, (int64_t[]){n}, format, ap);
-    va_end(ap);
-}
-
-MERT_PRINTF(4, 5) static void matrix(maker *m, int64_t rows, int64_t columns, const char *format,
-                                                         ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    add(m, 2, (int64_t[]){rows, columns}, format, ap);
-    va_end(ap);
-}
-
-MERT_PRINTF(5, 6) static void cube(maker *m, int64_t a, int64_t b, int64_t c, const char *format,
-                                                       ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    add(m, 3, (int64_t[]){a, b, c}, format, ap);
-    va_end(ap);
-}
-
-static void norm(maker *m, int64_t n, const char *name)
-{
-    vector(m, n, "%s.weight", name);
-    vector(m, n, "%s.bias", name);
-}
-
-static void linear(maker *m, int64_t in, int64_t out, const char *name)
-{
-    matrix(m, out, in, "%s.weight", name);
-    vector(m, out, "%s.bias", name);
-}
-
-static void transformer_layer(maker *m, const mert_config *c, int i)
-{
-    static const char *const projections[] = {"k_proj", "v_proj", "q_proj", "out_proj"};
-    char name[80];
-    for (int j = 0; j < 4; j++) {
-        snprintf(name, sizeof name, "encoder.layers.%d.self_attn.%s", i, projections[j]);
-        linear(m, c->width, c->width, name);
-    }
-    snprintf(name, sizeof name, "encoder.layers.%d.self_attn_layer_norm", i);
-    norm(m, c->width, name);
-    snprintf(name, sizeof name, "encoder.layers.%d.fc1", i);
-    linear(m, c->width, c->ffn, name);
-    snprintf(name, sizeof name, "encoder.layers.%d.fc2", i);
-    linear(m, c->ffn, c->width, name);
-    snprintf(name, sizeof name, "encoder.layers.%d.final_layer_norm", i);
-    norm(m, c->width, name);
-}
-
-static void heads(maker *m, const mert_config *c)
-{
-    int64_t rows = 0;
-    if (!c->codebooks)
-        return;
-    m->training_only = 1;
-    for (int k = 0; k < c->codebooks; k++)
-        rows += c->classes[k] + c->special_rows;
-    matrix(m, rows, c->final_dim, "label_embs_concat");
-    linear(m, c->width, (int64_t)c->final_dim * (c->untied ? c->codebooks : 1), "final_proj");
-    if (c->learnable_temperature)
-        vector(m, c->codebooks, "logit_temp_list");
-    if (c->target_glu)
-        linear(m, c->final_dim, 2 * (int64_t)c->final_dim, "target_glu.0");
-    if (c->cqt_target_bins)
-        linear(m, c->width, c->cqt_target_bins, "encoder_cqt_model.fc");
-    if (c->mel_target_bins)
-        linear(m, c->width, c->mel_target_bins, "encoder_mel_model.fc");
-}
-
-int mert_parameter_has_shape(const mert_parameter *p, int ndim, const int64_t *shape)
-{
-    return p->ndim == ndim && !memcmp(p->shape, shape, (size_t)ndim * sizeof *shape);
-}
-
-int mert_layout_make(mert_layout *l, const mert_config *c, mert_error *e)
-{
-    maker m = {.l = l};
-    int64_t in = 1;
-    char name[80];
-    memset(l, 0, sizeof *l);
-    l->config = *c;
-    if (mert_config_check(c, e))
-        return -1;
-    m.training_only = 1;
-    vector(&m, c->width, "mask_emb");
-    m.training_only = 0;
-    for (int i = 0; i < c->convs; i++) {
-        cube(&m, c->conv[i].dim, in, c->conv[i].kernel, "feature_extractor.conv_layers.%d.0.weight", i);
-        if (c->conv_bias)
-            vector(&m, c->conv[i].dim, "feature_extractor.conv_layers.%d.0.bias", i);
-        if (c->extractor_layer_norm || i == 0) {
-            snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.2%s", i, c->extractor_layer_norm ? ".1" : "");
-            norm(&m, c->conv[i].dim, name);
-        }
-        in = c->conv[i].dim;
-    }
-    norm(&m, mert_config_features(c), "layer_norm");
-    linear(&m, mert_config_features(c), c->width, "post_extract_proj");
-    vector(&m, c->width, "encoder.pos_conv.0.bias");
-    cube(&m, 1, 1, c->pos_kernel, "encoder.pos_conv.0.weight_g");
-    cube(&m, c->width, c->width / c->pos_groups, c->pos_kernel, "encoder.pos_conv.0.weight_v");
-    for (int i = 0; i < c->layers; i++)
-        transformer_layer(&m, c, i);
-    norm(&m, c->width, "encoder.layer_norm");
-    heads(&m, c);
-    if (m.bad || l->size > (int64_t)1 << 36) {
-        mert_layout_free(l);
-        return mert_fail(e, "no memory for a model of this size");
-    }
-    return 0;
-}
-
-void mert_layout_free(mert_layout *l)
-{
-    free(l->parameters);
-    l->parameters = NULL;
-    l->count = 0;
-}
-
-const mert_parameter *mert_layout_find(const mert_layout *l, const char *name)
-{
-    for (int i = 0; i < l->count; i++)
-        if (!strcmp(l->parameters[i].name, name))
-            return &l->parameters[i];
-    return NULL;
-}
-
-int64_t mert_layout_offset(const mert_layout *l, const char *format, ...)
-{
-    char name[128];
-    const mert_parameter *p;
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(name, sizeof name, format, ap);
-    va_end(ap);
-    p = mert_layout_find(l, name);
-    if (!p)
-        abort(); /* a name that the layout's own maker does not know is a mistake in the program */
-    return p->offset;
-}
 
 /* ---- initialisation (man/model.md 6.1) ---- */
 
@@ -212,6 +30,15 @@ static int ends(const char *name, const char *tail)
 {
     size_t n = strlen(name), t = strlen(tail);
     return n >= t && !strcmp(name + n - t, tail);
+}
+
+/* A Conformer: products and convolutions normal, biases and what the response norms add zero, norms neutral. */
+static start conformer_start(const mert_parameter *p, const mert_config *c)
+{
+    int weight = ends(p->name, ".weight"), response = has(p->name, ".pointwise_block.3.");
+    if (ends(p->name, "mel_std") || (weight && p->ndim == 1))
+        return (start){ONE, 0, 0};
+    return weight && !response ? (start){NORMAL, c->conformer.initializer_range, 0} : (start){ZERO, 0, 0};
 }
 
 static start start_of(const mert_parameter *p, const mert_config *c)
@@ -255,18 +82,19 @@ static void fill(void *arg, int64_t i, int worker)
     const mert_layout *l = &f->w->layout;
     const mert_parameter *p = &l->parameters[i];
     mert_random r = mert_random_key(f->seed, MERT_FOR_INIT, (uint64_t)i, 0, 0);
-    start s = start_of(p, &l->config);
+    int conformer = l->config.kind == MERT_CONFORMER && !p->training_only;
+    start s = conformer ? conformer_start(p, &l->config) : start_of(p, &l->config);
     float *to = f->w->values + p->offset;
     (void)worker;
     /* biases of the other linears: uniform by the fan-in of the weight before them */
-    if (s.law == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name, "encoder.layers.") &&
+    if (!conformer && s.law == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name, "encoder.layers.") &&
         !has(p->name, "norm")) {
         const mert_parameter *weight = &l->parameters[i - 1];
         double half = weight->ndim == 2 && ends(weight->name, ".weight") ? 1 / sqrt((double)weight->shape[1]) : 0;
         if (half > 0)
             s = (start){UNIFORM, 2 * half, -half};
     }
-    if (has(p->name, "feature_extractor") && ends(p->name, ".0.bias")) {
+    if (!conformer && has(p->name, "feature_extractor") && ends(p->name, ".0.bias")) {
         const mert_parameter *weight = &l->parameters[i - 1];
         double half = 1 / sqrt((double)(weight->shape[1] * weight->shape[2]));
         s = (start){UNIFORM, 2 * half, -half};
@@ -305,13 +133,28 @@ static int allocate(mert_weights *w, const mert_config *c, mert_error *e)
     return 0;
 }
 
+/* The usual tables of the front end; mean 0 and deviation 1 are there already. */
+static int fill_front_end(mert_weights *w, mert_error *e)
+{
+    const mert_config *c = &w->layout.config;
+    mert_log_mel_window(w->values + mert_layout_offset(&w->layout, "feature_extractor.spectrogram.window"),
+                        c->conformer.win_length);
+    return mert_log_mel_filters(w->values + mert_layout_offset(&w->layout, "feature_extractor.mel_scale.fb"),
+                                c->sample_rate, c->conformer.n_fft, c->conformer.mels, e);
+}
+
 int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert_error *e)
 {
     filling f = {w, seed};
     if (allocate(w, c, e))
         return -1;
     mert_pool_run(w->layout.count, fill, &f);
-    mert_weights_positional_gain(w);
+    if (c->kind == MERT_HUBERT)
+        mert_weights_positional_gain(w);
+    else if (fill_front_end(w, e)) {
+        mert_weights_free(w);
+        return -1;
+    }
     return 0;
 }
 

@@ -1,7 +1,8 @@
 /* The parameters of a model as one flat float32 array, and where each tensor lies in it. Gradients and optimiser
  * moments have the same layout, so that summing, clipping, updating and sharding are loops over flat ranges. Names are
- * fairseq's (they exist for every tensor, heads included): "encoder.layers.0.fc1.weight". Tensors keep the official
- * shapes: linear [out, in], conv [out, in, kernel]. */
+ * fairseq's (they exist for every tensor, heads included): "encoder.layers.0.fc1.weight"; those of a Conformer are the
+ * published checkpoints': "layers.0.ffn1.w_1.weight". Tensors keep the official shapes: linear [out, in], conv
+ * [out, in, kernel]. */
 #ifndef MERT_WEIGHTS_H
 #define MERT_WEIGHTS_H
 
@@ -24,6 +25,7 @@ typedef struct mert_layout {
     mert_parameter *parameters;
     int count;
     int64_t size;        /* floats of the flat array, padding (always zero) included */
+    int64_t constants;   /* the first so many floats are never trained: a Conformer's window, filters, mean, deviation */
     int64_t elements;    /* without padding: what papers count */
 } mert_layout;
 

@@ -46,7 +46,7 @@ static int needs_no_projection(const weight_loader *t)
 {
     const mert_config *c = &t->w->layout.config;
     const mert_json *extras = mert_checkpoint_extras(t->c);
-    return !t->naming.hf && mert_config_features(c) == c->width &&
+    return c->kind == MERT_HUBERT && !t->naming.hf && mert_config_features(c) == c->width &&
            (mert_json_get(extras, "cfg") || mert_json_get(extras, "args")) &&
            !mert_naming_tensor(&t->naming, t->c, "post_extract_proj.weight") &&
            !mert_naming_tensor(&t->naming, t->c, "post_extract_proj.bias");
@@ -54,7 +54,7 @@ static int needs_no_projection(const weight_loader *t)
 
 static int is_folded(const weight_loader *t)
 {
-    return mert_naming_tensor(&t->naming, t->c, position) &&
+    return t->w->layout.config.kind == MERT_HUBERT && mert_naming_tensor(&t->naming, t->c, position) &&
            !mert_naming_tensor(&t->naming, t->c, "encoder.pos_conv.0.weight_g") &&
            !mert_naming_tensor(&t->naming, t->c, "encoder.pos_conv.0.weight_v");
 }
@@ -142,7 +142,7 @@ static int take_all(weight_loader *t, mert_error *e)
         return mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is", t->missing);
     if (t->folded)
         mert_weights_positional_gain(t->w);
-    return taps_have_length(t, e);
+    return t->w->layout.config.kind == MERT_HUBERT ? taps_have_length(t, e) : 0;
 }
 
 /* Tensors that training leaves in checkpoints and that the model itself does not need. */
@@ -233,6 +233,21 @@ static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
     return mert_fail(e, "no memory for %lld parameters", (long long)w->layout.elements);
 }
 
+/* Of a packed model, the tables that the host needs: its first numbers (forward_conformer.c). */
+static int view_constants(mert_weights *w, mert_error *e)
+{
+    const mert_layout *l = &w->layout;
+    if (!l->constants)
+        return 0;
+    if (w->packed_size < l->constants)
+        return mert_fail(e, "%" PRId64 " packed weights are fewer than this architecture has", w->packed_size);
+    if (!(w->views = calloc((size_t)l->count, sizeof *w->views)))
+        return mert_fail(e, "out of memory");
+    for (int i = 0; i < l->count && l->parameters[i].offset < l->constants; i++)
+        w->views[i] = w->packed + l->parameters[i].offset;
+    return 0;
+}
+
 /* "mert_packed" of config.json: {"version": 1, "hash": in hex (contract S9), "xxh64": of the bytes of the one tensor
  * "packed"}, and "precision": "bf16" where the products are to be so; then some of the tensor's float32 are pairs of
  * bfloat16. */
@@ -259,7 +274,7 @@ static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_jso
     w->packed = t->data;
     w->packed_size = t->elements;
     w->packed_as = precision ? MERT_PACKED_BF16 : MERT_PACKED_F32;
-    return 0;
+    return view_constants(w, e);
 }
 
 /* No memory for what a configuration claims and the file cannot hold (contract F3). A model that is merely another than
@@ -281,6 +296,11 @@ static int holds_as_much(const mert_checkpoint *c, const mert_config *config, me
                : 0;
 }
 
+static const char *kind_name(mert_model_kind kind)
+{
+    return kind == MERT_CONFORMER ? "MERT-v2 model (model_type mert2)" : "HuBERT or MERT-v1 model";
+}
+
 static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views, mert_error *e)
 {
     const mert_json *about = mert_json_get(mert_checkpoint_config(c), "mert_packed");
@@ -288,8 +308,12 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
     weight_loader t = {.w = w, .c = c};
     int bad;
     memset(w, 0, sizeof *w);
+    if (about && views && open_packed(w, c, about, e)) {
+        mert_weights_free(w);
+        return -1;
+    }
     if (about)
-        return views ? open_packed(w, c, about, e)
+        return views ? 0
                      : mert_fail(e, "packed for mert-encode: there are no single tensors in it");
     if (mert_naming_find(&t.naming, c, e))
         return -1;
@@ -302,6 +326,9 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
             return mert_fail_in(e, "its configuration");
     } else
         return mert_fail(e, "no config.json beside it: the model's architecture is not known");
+    if (config.kind != t.naming.kind)
+        return mert_fail(e, "config.json describes a %s, and the tensors are those of a %s", kind_name(config.kind),
+                         kind_name(t.naming.kind));
     if (!heads)
         config.codebooks = 0;
     if (holds_as_much(c, &config, e) ||
@@ -434,7 +461,9 @@ static int save(const mert_weights *w, const char *dir, int hf, mert_error *e)
     int bad = !out || !names ? mert_fail(e, "%s: out of memory", dir) : 0;
     for (int i = 0; !bad && i < l->count; i++) {
         const mert_parameter *p = &l->parameters[i];
-        if (!hf)
+        if (hf && config.kind == MERT_CONFORMER && p->training_only)
+            continue;
+        if (!hf || config.kind == MERT_CONFORMER)
             snprintf(names[n], sizeof names[n], "%s", p->name);
         else if (mert_name_to_hf(p->name, names[n]))
             continue;
@@ -490,7 +519,7 @@ int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t
 
 uint64_t mert_weights_hash(const mert_weights *w)
 {
-    enum { MOST = 4 * MERT_CONV_MAX + 16 * MERT_LAYERS_MAX + 16 }; /* what inference needs: weights.c */
+    enum { MOST = 4 * MERT_CONV_MAX + 40 * MERT_LAYERS_MAX + 16 + MERT_STAGES_MAX * (4 + 10 * MERT_LAYERS_MAX) };
     const mert_layout *l = &w->layout;
     mert_named_values v[MOST]; /* here, since there is no way to say that memory is out */
     size_t n = 0;
