@@ -117,7 +117,7 @@ static void one_length(const mert_weights *w, mert_forward *f, int64_t L, int la
     oracle(w, x, L, cqt, exact, n);
     if (test_bad)
         return;
-    CHECK(!mert_forward_run(f, x, L, cqt, last, keep_state, &s, &e));
+    CHECK(!mert_forward_run(f, &(mert_forward_input){.samples = L, .pcm = x, .cqt = cqt}, last, keep_state, &s, &e));
     CHECK(s.seen == last + 1);
     for (int i = 0; i <= last; i++)
         CHECK_APART(get(s.state[i], n), exact[i], n, tolerance);
@@ -168,7 +168,7 @@ TEST(offset)
     CHECK((f = mert_forward_new(&w, ops, MERT_PACKED_F32, &e)));
     dx = put(x, L);
     oracle(&w, dx, L, NULL, exact, n);
-    CHECK(!mert_forward_run(f, dx, L, NULL, LAYERS, keep_state, &s, &e));
+    CHECK(!mert_forward_run(f, &(mert_forward_input){.samples = L, .pcm = dx}, LAYERS, keep_state, &s, &e));
     for (int i = 0; i <= LAYERS; i++)
         CHECK_APART(get(s.state[i], n), exact[i], n, 1e-4);
     mert_forward_free(f);
@@ -183,7 +183,7 @@ TEST(too_short)
     mert_forward *f;
     CHECK(!mert_weights_init(&w, &c, 5, &e));
     CHECK((f = mert_forward_new(&w, ops, MERT_PACKED_F32, &e)));
-    CHECK(mert_forward_run(f, put(numbers(20, 1), 20), 20, NULL, LAYERS, keep_state, NULL, &e));
+    CHECK(mert_forward_run(f, &(mert_forward_input){.samples = 20, .pcm = put(numbers(20, 1), 20)}, LAYERS, keep_state, NULL, &e));
     CHECK(strstr(e.text, "20 samples are shorter than the model's receptive field"));
     mert_forward_free(f);
     mert_weights_free(&w);
@@ -211,8 +211,8 @@ static void one_packed(const kind *k, mert_packing packing)
     CHECK(!mert_forward_new(&p, ops, packing == MERT_PACKED_F32 ? MERT_PACKED_BF16 : MERT_PACKED_F32, &e));
     CHECK(strstr(e.text, "--precision"));
     CHECK((g = mert_forward_new(&p, ops, packing, &e)));
-    CHECK(!mert_forward_run(f, x, L, cqt, LAYERS, keep_state, &a, &e));
-    CHECK(!mert_forward_run(g, x, L, cqt, LAYERS, keep_state, &b, &e));
+    CHECK(!mert_forward_run(f, &(mert_forward_input){.samples = L, .pcm = x, .cqt = cqt}, LAYERS, keep_state, &a, &e));
+    CHECK(!mert_forward_run(g, &(mert_forward_input){.samples = L, .pcm = x, .cqt = cqt}, LAYERS, keep_state, &b, &e));
     for (int l = 0; l <= LAYERS; l++)
         CHECK(!memcmp(get(a.state[l], n), get(b.state[l], n), (size_t)n * sizeof(float)));
     mert_forward_free(f);

@@ -1,6 +1,7 @@
 #include "libcommon/models/inference/inference.h"
 
 #include "libcommon/models/cqt_input.h"
+#include "libcommon/models/mel_input.h"
 #include "libcommon/nn/arena.h"
 
 #include <math.h>
@@ -19,6 +20,7 @@ struct mert_inference {
     mert_ops *ops;
     mert_forward *encoder;
     mert_cqt_batch *cqt;       /* models with CQT input */
+    mert_mel *mel;             /* Conformers */
 
     int slot[MERT_LAYERS_MAX + 2]; /* of hidden state i: its place in the answer, -1: not wanted */
     int n_layers, last;        /* last: the highest wanted */
@@ -28,8 +30,9 @@ struct mert_inference {
     mert_pooling *pooling;     /* one layer at a time */
 
     int64_t room_L, room_T;    /* what these hold: */
-    float *pcm, *cqt_rows, *state; /* host: normalised clip, or one without its level; CQT; pooling: one hidden state */
-    float *device_pcm, *device_cqt, *floats; /* floats: one hidden state, or the answer, where they are no elements */
+    float *pcm, *spectrum, *state; /* host: normalised clip, or one without its level; CQT or mel; pooling: one hidden
+                                      state */
+    float *device_pcm, *device_spectrum, *floats; /* floats: one hidden state, or the answer, where they are no elements */
     int64_t floats_room;
     mert_arena rounded;        /* what goes in as elements, where they are no float32 */
 
@@ -61,6 +64,7 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_pa
     }
     m->last = m->last > m->c->layers ? m->c->layers : m->last;
     if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) ||
+        (m->c->kind == MERT_CONFORMER && !(m->mel = mert_mel_input_new(w, 1, e))) ||
         !(m->encoder = mert_forward_new(w, ops, packing, e))) {
         mert_inference_free(m);
         return NULL;
@@ -92,11 +96,11 @@ int64_t mert_inference_width(const mert_inference *m)
 static void free_buffers(mert_inference *m)
 {
     free(m->pcm);
-    free(m->cqt_rows);
+    free(m->spectrum);
     free(m->state);
     m->ops->release(m->ops, m->device_pcm);
-    m->ops->release(m->ops, m->device_cqt);
-    m->pcm = m->cqt_rows = m->state = m->device_pcm = m->device_cqt = NULL;
+    m->ops->release(m->ops, m->device_spectrum);
+    m->pcm = m->spectrum = m->state = m->device_pcm = m->device_spectrum = NULL;
     m->room_L = m->room_T = 0;
 }
 
@@ -114,6 +118,7 @@ void mert_inference_free(mert_inference *m)
     mert_pooling_free(m->pooling);
     mert_forward_free(m->encoder);
     mert_cqt_batch_free(m->cqt);
+    mert_mel_free(m->mel);
     free(m);
 }
 
@@ -150,9 +155,18 @@ static int host_room(mert_inference *m, int64_t n)
     return a->host ? 0 : -1;
 }
 
+/* Numbers of the spectrum that goes in beside the samples or, of a Conformer, in their place. */
+static int64_t spectrum_size(const mert_inference *m, int64_t L)
+{
+    const mert_config *c = m->c;
+    return m->mel ? mert_config_mel_frames(c, L) * c->conformer.mels
+           : m->cqt ? mert_config_frames(c, L) * c->cqt_input_bins
+                    : 0;
+}
+
 static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
 {
-    int64_t D = m->c->width, width = mert_inference_width(m), bins = m->cqt ? m->c->cqt_input_bins : 0;
+    int64_t D = m->c->width, width = mert_inference_width(m), spectrum = spectrum_size(m, L);
     int whole = !m->pooling || m->weighted; /* all frames of the answer stand on the device */
     if ((whole && device_room(m, T * width)) || (m->pooling && host_room(m, mert_pooling_rows(&m->plan, T) * width)))
         return out_of_memory(L, e);
@@ -160,11 +174,11 @@ static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
         return 0;
     free_buffers(m);
     m->pcm = host_floats(m->c->normalize ? L : 0);
-    m->cqt_rows = host_floats(T * bins);
+    m->spectrum = host_floats(spectrum);
     m->state = host_floats(m->pooling ? T * D : 0);
-    m->device_pcm = mert_ops_floats(m->ops, L);
-    m->device_cqt = mert_ops_floats(m->ops, T * bins);
-    if (!m->pcm || !m->cqt_rows || !m->state || !m->device_pcm || !m->device_cqt) {
+    m->device_pcm = mert_ops_floats(m->ops, m->mel ? 0 : L);
+    m->device_spectrum = mert_ops_floats(m->ops, spectrum);
+    if (!m->pcm || !m->spectrum || !m->state || !m->device_pcm || !m->device_spectrum) {
         free_buffers(m);
         return out_of_memory(L, e);
     }
@@ -276,39 +290,52 @@ static void give_layer(void *self, int layer, const mert_element *y)
                      .rows = m->T, .columns = D);
 }
 
-int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
+/* The clip as it is computed with, to the device; *heard, where the host reads it, stays until the next wait. */
+static int put_samples(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
 {
-    int64_t T = mert_config_frames(m->c, n);
-    const float *heard;
-    const mert_element *x, *cqt;
-    if (T < 1)
-        return mert_fail(e, "%lld samples are shorter than the model's receptive field of %d", (long long)n,
-                         mert_config_receptive_field(m->c));
-    if (m->ops->renew(m->ops, e) || make_room(m, n, T, e))
-        return -1;
     if (m->c->normalize) {
         normalise(m->pcm, pcm, n, m->c->normalize_eps);
         pcm = m->pcm;
     }
-    heard = pcm;
-    if (take_level(m, &heard, n, e))
+    if (m->cqt && mert_cqt_batch_run(m->cqt, 1, n, mert_config_frames(m->c, n), pcm, m->spectrum, e))
         return -1;
-    m->ops->upload(m->ops, m->device_pcm, heard, (size_t)n * sizeof(float));
-    if (m->cqt) {
-        if (mert_cqt_batch_run(m->cqt, 1, n, T, pcm, m->cqt_rows, e))
-            return -1;
-        m->ops->upload(m->ops, m->device_cqt, m->cqt_rows, (size_t)(T * m->c->cqt_input_bins) * sizeof(float));
+    if (take_level(m, &pcm, n, e))
+        return -1;
+    m->ops->upload(m->ops, m->device_pcm, pcm, (size_t)n * sizeof(float));
+    in->pcm = mert_arena_rounded(&m->rounded, m->device_pcm, n);
+    return 0;
+}
+
+/* What the encoder takes of this clip, on its way to the device. */
+static int put_input(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
+{
+    int64_t size = spectrum_size(m, n);
+    const mert_element *spectrum;
+    *in = (mert_forward_input){.samples = n};
+    mert_arena_reset(&m->rounded);
+    if (m->mel ? mert_mel_whole(m->mel, pcm, n, m->spectrum, e) : put_samples(m, pcm, n, in, e))
+        return -1;
+    if (size) {
+        m->ops->upload(m->ops, m->device_spectrum, m->spectrum, (size_t)size * sizeof(float));
+        spectrum = mert_arena_rounded(&m->rounded, m->device_spectrum, size);
+        in->mel = m->mel ? spectrum : NULL;
+        in->cqt = m->mel ? NULL : spectrum;
     }
+    return m->rounded.failed ? out_of_memory(n, e) : 0;
+}
+
+int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
+{
+    int64_t T = mert_config_frames(m->c, n);
+    mert_forward_input in;
+    if (mert_config_check_length(m->c, n, e) || m->ops->renew(m->ops, e) || make_room(m, n, T, e) ||
+        put_input(m, pcm, n, &in, e))
+        return -1;
     m->T = T;
     if (m->weighted)
         mert_clear(m->ops, .to = m->answers[m->turn].device, .bytes = mert_element_bytes(m->ops, T * m->c->width));
-    mert_arena_reset(&m->rounded);
-    x = mert_arena_rounded(&m->rounded, m->device_pcm, n);
-    cqt = m->cqt ? mert_arena_rounded(&m->rounded, m->device_cqt, T * m->c->cqt_input_bins) : NULL;
-    if (m->rounded.failed)
-        return out_of_memory(n, e);
     m->lacking = 0;
-    if (mert_forward_run(m->encoder, x, n, cqt, m->last, give_layer, m, e)) {
+    if (mert_forward_run(m->encoder, &in, m->last, give_layer, m, e)) {
         m->ops->wait(m->ops, NULL);
         return -1;
     }

@@ -1,0 +1,40 @@
+/* Inside of forward.h: what a kind of model has to do. */
+#ifndef MERT_FORWARD_KINDS_H
+#define MERT_FORWARD_KINDS_H
+
+#include "libcommon/models/inference/forward.h"
+#include "libcommon/models/inference/weight_block.h"
+#include "libcommon/nn/arena.h"
+
+typedef struct mert_forward_kind {
+    /* Makes f->own and f->weights, from weights of this kind. */
+    int (*open)(mert_forward *f, const mert_weights *w, mert_packing packing, mert_error *e);
+    void (*close)(mert_forward *f); /* f->own, which may be NULL */
+    int (*run)(mert_forward *f, const mert_forward_input *in, int last, mert_hidden_fn each, void *self, mert_error *e);
+} mert_forward_kind;
+
+extern const mert_forward_kind mert_forward_hubert, mert_forward_conformer;
+
+struct mert_forward {
+    const mert_forward_kind *kind;
+    mert_config c;
+    mert_ops *ops;
+    mert_weight_block weights;
+    mert_arena scratch; /* what a run needs */
+    void *own;          /* of the kind */
+};
+
+/* ---- steps that both kinds take ---- */
+
+/* y[rows, out] = x[rows, in] w^T + b, then GELU, then + residual; row strides of x: ldx, of y: out */
+void mert_forward_linear(mert_forward *f, mert_linear_weights l, int64_t rows, int64_t in, int64_t out,
+                         const mert_element *x, int64_t ldx, int gelu, const mert_element *residual, mert_element *y);
+/* LayerNorm of rows; y may be x. */
+void mert_forward_norm(mert_forward *f, double eps, mert_norm_weights w, int64_t rows, int64_t columns,
+                       const mert_element *x, mert_element *y);
+/* Rows of a block, of T in all, such that blocks are about equal and, where it does not matter, whole tiles: at most
+ * `most`. */
+int64_t mert_forward_block(int64_t T, int64_t most);
+int mert_forward_no_memory(int64_t samples, mert_error *e);
+
+#endif
