@@ -18,6 +18,7 @@
 #include "libcommon/base/fraction.h"
 #include "libcommon/base/integer.h"
 #include "libcommon/dsp/pcm.h"
+#include "libcommon/models/adapter.h"
 #include "libcommon/models/inference/async.h"
 #include "libcommon/models/inference/layers.h"
 #include "libcommon/models/inference/windows.h"
@@ -32,7 +33,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *model_path, *layer_list = "all", *factors, *device = "cpu", *span_text, *window_text, *hop_text;
+static const char *model_path, *layer_list = "all", *factors, *device = "cpu", *span_text, *window_text, *hop_text,
+    *adapter;
+static double adapter_alpha;
 static int pool, dtype, join, precision, normalize = -1;
 static const char *const pools[] = {"none", "mean", "max", NULL};
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
@@ -42,6 +45,10 @@ static const char *const precisions[] = {"f32", "bf16", NULL};
 static const mert_option options[] = {
     {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL,
      "the model: Hugging Face directory, safetensors, torch file, or native directory"},
+    {"adapter", 0, MERT_STRING, &adapter, "FILE", 0, 0, NULL,
+     "low-rank adapter (LoRA) that is merged into the model's weights"},
+    {"adapter-alpha", 0, MERT_DOUBLE, &adapter_alpha, "X", 0, 1e6, NULL,
+     "--adapter: its alpha (0: as adapter_config.json says, else 128)"},
     {"layers", 0, MERT_STRING, &layer_list, "LIST", 0, 0, NULL,
      "hidden states to write: all, or a list of last, last-raw and numbers (0: input of layer 1)"},
     {"weights", 0, MERT_STRING, &factors, "LIST|FILE", 0, 0, NULL,
@@ -297,9 +304,8 @@ static int end(void *self, mert_sink *sink, mert_error *e)
     const mert_config *c = &s->weights.layout.config;
     int64_t n = s->chunker ? mert_chunker_samples(s->chunker) : s->clips[s->turn].n;
     s->sink = sink;
-    if (mert_config_frames(c, n) < 1)
-        return mert_fail(e, "%" PRId64 " samples are shorter than the model's receptive field of %d", n,
-                         mert_config_receptive_field(c));
+    if (mert_config_check_length(c, n, e))
+        return -1;
     if (s->chunker ? submit_windows(s, 1, e) : submit(s, 0, e))
         return -1;
     if (!s->computed.there) /* the last window was written before it was known to be the last */
@@ -481,6 +487,17 @@ static char *settings_text(const state *s)
     return mert_memory_close(f, &m);
 }
 
+static int merge_adapter(state *s, mert_error *e)
+{
+    mert_adapter about;
+    char text[512];
+    if (mert_adapter_merge(&s->weights, adapter, adapter_alpha, &about, e))
+        return -1;
+    mert_adapter_text(&about, text, sizeof text);
+    mert_log_note("%s: %s", adapter, text);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const mert_stage stage = {.begin = begin, .frames = frames, .end = end, .drop = drop, .flush = flush};
@@ -503,6 +520,13 @@ int main(int argc, char **argv)
         mert_log_error("%s", e.text);
         return 1;
     }
+    if (adapter && merge_adapter(&s, &e)) {
+        mert_log_error("%s", e.text);
+        mert_weights_free(&s.weights);
+        return 1;
+    }
+    if (normalize >= 0 && s.weights.layout.config.kind == MERT_CONFORMER)
+        mert_usage_error("--normalize: a MERT-v2 model takes samples as they are");
     if (normalize >= 0)
         s.weights.layout.config.normalize = normalize;
     if (mert_layers_parse(&s.layers, layer_list, s.weights.layout.config.layers, &e))

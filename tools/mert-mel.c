@@ -2,15 +2,18 @@
  *
  *   in    pcm [T], mono, f32 or i16
  *   out   mel [T', bins], T' = floor(T / hop) + 1; mfcc [T', 39], T' = whole 25 ms windows every 10 ms
+ *         --preset mert2: the log-mel spectrum that a MERT-v2 model takes, T' = floor(T / hop)
  *
  * --stats adds up mean and variance of what is computed, exactly, so that shards can be merged; --normalize-with
  * takes such files and writes (x - mean) / deviation. Without input and with --merge the program only merges;
  * standard input counts as input if it is a pipe, a socket or a file that holds something. */
 #include "formats/array.h"
+#include "formats/stream/mts.h"
 #include "libcommon/base/integer.h"
 #include "libcommon/dsp/feature_stats.h"
 #include "libcommon/dsp/mel.h"
 #include "libcommon/dsp/pcm.h"
+#include "libcommon/models/mel_input.h"
 #include "libcommon/program/filter.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
@@ -22,14 +25,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int mfcc, bins = 229, n_fft = 2048, hop = 320, power, logarithm, normalized, deltas = 2;
+enum { USUAL_BINS = 229, USUAL_N_FFT = 2048, USUAL_HOP = 320 };
+static int mfcc, bins = USUAL_BINS, n_fft = USUAL_N_FFT, hop = USUAL_HOP, power, logarithm, normalized, deltas = 2, preset;
+static const char *const presets[] = {"none", "mert2", NULL};
 static double fmin_hz = 32.7, fmax_hz, log_floor = 1e-5;
-static const char *stats_path;
+static const char *stats_path, *model_path;
 static mert_strings merge_paths, normalize_paths;
 
 static const mert_option options[] = {
     {"mfcc", 0, MERT_FLAG, &mfcc, NULL, 0, 0, NULL,
      "13 MFCC as in Kaldi, with deltas and delta-deltas, as HuBERT uses them"},
+    {"preset", 0, MERT_CHOICE, &preset, "NAME", 0, 0, presets,
+     "mert2: the log-mel spectrum that a MERT-v2 model takes"},
+    {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL,
+     "--preset: window, filters, mean and deviation of this model (default: the usual ones, mean 0, deviation 1)"},
     {"bins", 0, MERT_INT, &bins, "N", 1, 4096, NULL, "mel bins"},
     {"power", 0, MERT_FLAG, &power, NULL, 0, 0, NULL, "write power (the default)"},
     {"log", 0, MERT_FLAG, &logarithm, NULL, 0, 0, NULL, "write ln(power + floor)"},
@@ -53,6 +62,8 @@ enum { BLOCK = 64 };
 
 typedef struct state {
     char settings[512], of[560];           /* what is computed; as statistics have it, with the program's name */
+    mert_weights model;                    /* --preset: only its front end is read */
+    mert_config config;
     mert_pcm pcm;
     mert_mel *mel;
     int rate;                              /* of mel */
@@ -65,6 +76,9 @@ typedef struct state {
 /* The transform for this sample rate: made at the first item, kept while the rate stays. */
 static int prepare(state *s, int64_t rate, mert_error *e)
 {
+    if (preset && rate != s->config.sample_rate)
+        return mert_fail(e, "sample rate is %" PRId64 " Hz, this preset needs %d Hz (mert-decode --rate %d)", rate,
+                         s->config.sample_rate, s->config.sample_rate);
     if (s->mel && s->rate == rate) {
         mert_mel_reset(s->mel);
         return 0;
@@ -76,6 +90,8 @@ static int prepare(state *s, int64_t rate, mert_error *e)
         c.sample_rate = (int)rate;
         c.orders = deltas;
         s->mel = mert_mfcc_new(&c, 1, e);
+    } else if (preset) {
+        s->mel = model_path ? mert_mel_input_new(&s->model, 1, e) : mert_mel_input_plain(&s->config, 1, e);
     } else {
         mert_mel_config c = {(int)rate, n_fft, hop, bins, fmin_hz, fmax_hz, normalized, logarithm, log_floor};
         s->mel = mert_mel_new(&c, 1, e);
@@ -162,7 +178,9 @@ static int end(void *self, mert_sink *sink, mert_error *e)
     if (mert_pcm_end(&s->pcm, e))
         return -1;
     if (!mert_mel_frames(s->mel, s->pcm.samples))
-        return mert_fail(e, "%" PRId64 " samples are shorter than one window of 25 ms", s->pcm.samples);
+        return preset ? mert_fail(e, "%" PRId64 " samples give no frame: this preset needs at least %d", s->pcm.samples,
+                                  s->config.conformer.n_fft / 2 + 1)
+                      : mert_fail(e, "%" PRId64 " samples are shorter than one window of 25 ms", s->pcm.samples);
     if (mert_mel_finish(s->mel, put, s, e))
         return -1;
     return s->measuring ? mert_feature_stats_merge(&s->all, &s->item, e) : 0;
@@ -234,10 +252,44 @@ static int open_statistics(state *s, int width, mert_error *e)
     return 0;
 }
 
+/* --preset: the model's front end, or the usual one. */
+static int open_preset(state *s, mert_error *e)
+{
+    s->config = mert_config_mert2();
+    if (model_path && mert_weights_open(&s->model, model_path, e))
+        return -1;
+    if (model_path && s->model.layout.config.kind != MERT_CONFORMER)
+        return mert_fail(e, "%s: not a MERT-v2 model: it has no front end for --preset mert2", model_path);
+    if (model_path)
+        s->config = s->model.layout.config;
+    bins = s->config.conformer.mels;
+    n_fft = s->config.conformer.n_fft;
+    hop = s->config.conformer.hop;
+    return 0;
+}
+
+/* Of the model's tables. */
+static uint64_t hash_tables(const state *s)
+{
+    const mert_layout *l = &s->model.layout;
+    uint64_t hash = 0;
+    for (int i = 0; i < l->count && l->parameters[i].offset < l->constants; i++)
+        hash = mts_xxh64(mert_weights_values(&s->model, &l->parameters[i]), (size_t)l->parameters[i].n * sizeof(float),
+                         hash);
+    return hash;
+}
+
 static void describe(state *s)
 {
     size_t size = sizeof s->settings;
     int n;
+    if (preset) {
+        n = snprintf(s->settings, size, "preset=%s bins=%d n-fft=%d window=%d hop=%d", presets[preset], bins, n_fft,
+                     s->config.conformer.win_length, hop);
+        if (model_path)
+            snprintf(s->settings + n, size - (size_t)n, " tables=%016" PRIx64, hash_tables(s));
+        return;
+    }
     if (mfcc) {
         snprintf(s->settings, size, "mfcc deltas=%d", deltas);
         return;
@@ -270,6 +322,14 @@ int main(int argc, char **argv)
         mert_usage_error("--n-fft %d is odd", n_fft);
     if (merge_paths.n && !stats_path)
         mert_usage_error("--merge needs --stats FILE to write to");
+    if (preset && (mfcc + power + logarithm + normalized || bins != USUAL_BINS || n_fft != USUAL_N_FFT || hop != USUAL_HOP))
+        mert_usage_error("--preset says all of the spectrum: no --mfcc, --log, --bins, --n-fft, --hop beside it");
+    if (model_path && !preset)
+        mert_usage_error("-m MODEL is for --preset mert2");
+    if (preset && open_preset(&s, &e)) {
+        mert_log_error("%s", e.text);
+        return 1;
+    }
     f.output = stats_path;
     describe(&s);
     snprintf(s.of, sizeof s.of, "mert-mel %s rate=", s.settings);

@@ -8,6 +8,7 @@
 #include "formats/array.h"
 #include "formats/file.h"
 #include "formats/stream/mts.h"
+#include "libcommon/models/adapter.h"
 #include "libcommon/models/fairseq.h"
 #include "libcommon/models/inference/forward.h"
 #include "libcommon/models/inference/self_test.h"
@@ -28,7 +29,8 @@ enum { TO_HF, TO_FAIRSEQ, TO_NATIVE, TO_PACKED };
 
 static int list_tensors, show_extras, precision, to = TO_HF;
 static int64_t seed;
-static const char *recipe, *model, *output;
+static double adapter_alpha;
+static const char *recipe, *model, *output, *adapter;
 static mert_strings settings;
 static const char *const layouts[] = {"hf", "fairseq", "native", "packed", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
@@ -49,6 +51,10 @@ static const mert_option convert_options[] = {
     {"precision", 0, MERT_CHOICE, &precision, "TYPE", 0, 0, precisions,
      "--to packed: for mert-encode with this --precision"},
     {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "model to read: a directory, .safetensors, or torch file"},
+    {"adapter", 0, MERT_STRING, &adapter, "FILE", 0, 0, NULL,
+     "low-rank adapter (LoRA) that is merged into the model's weights"},
+    {"adapter-alpha", 0, MERT_DOUBLE, &adapter_alpha, "X", 0, 1e6, NULL,
+     "--adapter: its alpha (0: as adapter_config.json says, else 128)"},
     {"output", 'o', MERT_STRING, &output, "DIR", 0, 0, NULL, "directory to write"},
     {0}};
 static const mert_option verify_options[] = {{0}};
@@ -73,13 +79,14 @@ static const mert_json *packed(const mert_checkpoint *c)
     return mert_json_get(mert_checkpoint_config(c), "mert_packed");
 }
 
-/* Only MERT's, HuBERT's and wav2vec2's encoders have these. */
+/* Only encoders of MERT, HuBERT and wav2vec2 have these. */
 static int is_encoder(const mert_checkpoint *c)
 {
+    static const char *const first[] = {"feature_extractor.conv_layers.0.", "layers.0.attn.query_proj.weight"};
     if (packed(c))
         return 1;
-    for (size_t i = 0; i < mert_checkpoint_count(c); i++)
-        if (strstr(mert_checkpoint_tensor(c, i)->name, "feature_extractor.conv_layers.0."))
+    for (size_t i = 0; i < 2 * mert_checkpoint_count(c); i++)
+        if (strstr(mert_checkpoint_tensor(c, i / 2)->name, first[i % 2]))
             return 1;
     return 0;
 }
@@ -144,11 +151,8 @@ static void print_heads(const mert_config *c)
     printf("\n");
 }
 
-static void print_model(const mert_weights *w, const mert_checkpoint *from)
+static void print_hubert(const mert_config *c)
 {
-    const mert_config *c = &w->layout.config;
-    mert_error e;
-    int stride = mert_config_stride(c), field = mert_config_receptive_field(c);
     printf("architecture: %d layers, %s, width %d, %d heads, feed-forward %d%s\n", c->layers,
            c->pre_ln ? "pre-LN" : "post-LN", c->width, c->heads, c->ffn, c->deepnorm ? ", deepnorm" : "");
     printf("extractor:    ");
@@ -170,10 +174,36 @@ static void print_model(const mert_weights *w, const mert_checkpoint *from)
                                                                 : "an eps of its own");
     else
         printf("not normalised");
-    printf("; at least %d samples\n", field);
+    printf("; at least %" PRId64 " samples\n", mert_config_shortest(c));
     if (c->cqt_input)
         printf("              CQT of %d bins, hop %d, beside the extractor's channels\n", c->cqt_input_bins,
                c->sample_rate / 50);
+}
+
+static void print_conformer(const mert_config *c)
+{
+    const mert_conformer_config *f = &c->conformer;
+    printf("architecture: MERT-v2, %d Conformer blocks, width %d, %d heads, feed-forward %d, convolution of %d\n",
+           c->layers, c->width, c->heads, c->ffn, f->kernel);
+    printf("subsampler:  ");
+    for (int i = 0; i < f->stages; i++)
+        printf("%s %d ConvNeXt layers of %d channels", i ? "," : "", f->stage[i].depth, f->stage[i].channels);
+    printf("\n");
+    printf("input:        mono float at %d Hz, not normalised, at least %" PRId64 " samples; log-mel spectrum of %d "
+           "bins, n_fft %d, window %d, hop %d\n", c->sample_rate, mert_config_shortest(c), f->mels, f->n_fft,
+           f->win_length, f->hop);
+    printf("context:      variant %s, trained on %g s\n", f->variant, f->context);
+}
+
+static void print_model(const mert_weights *w, const mert_checkpoint *from)
+{
+    const mert_config *c = &w->layout.config;
+    mert_error e;
+    int stride = mert_config_stride(c), field = mert_config_receptive_field(c);
+    if (c->kind == MERT_CONFORMER)
+        print_conformer(c);
+    else
+        print_hubert(c);
     printf("output:       %d hidden states [T, %d], T = floor((samples - %d) / %d) + 1, %.6g frames per second\n",
            c->layers + 1, c->width, field, stride, (double)c->sample_rate / stride);
     print_heads(c);
@@ -316,8 +346,10 @@ static void say_what_differs(const mert_weights *w)
 {
     const mert_config *c = &w->layout.config;
     const mert_parameter *mask = mert_layout_find(&w->layout, "mask_emb");
-    const float *values = mert_weights_values(w, mask);
+    const float *values = mask ? mert_weights_values(w, mask) : NULL;
     int64_t zeros = 0;
+    if (c->kind == MERT_CONFORMER)
+        return;
     if (to == TO_HF && (c->deepnorm || c->cqt_input))
         mert_log_note("%s: %s: HuBERT's code does not compute that, what is written needs MERT's own", model,
                       c->deepnorm ? "deepnorm" : "feature_extractor_cqt");
@@ -350,6 +382,17 @@ static int check_elsewhere(mert_error *e)
     return same ? mert_fail(e, "%s: is the model itself, which what is made of it would replace", output) : 0;
 }
 
+static int merge_adapter(mert_weights *w, mert_error *e)
+{
+    mert_adapter about;
+    char text[512];
+    if (mert_adapter_merge(w, adapter, adapter_alpha, &about, e))
+        return -1;
+    mert_adapter_text(&about, text, sizeof text);
+    mert_log_note("%s: %s", adapter, text);
+    return 0;
+}
+
 static int convert(int argc, char **argv)
 {
     mert_checkpoint *c;
@@ -379,6 +422,15 @@ static int convert(int argc, char **argv)
     mert_checkpoint_close(c);
     if (bad) {
         mert_fail_in(&e, "%s", model);
+        return failed(&e);
+    }
+    if (adapter && merge_adapter(&w, &e)) {
+        mert_weights_free(&w);
+        return failed(&e);
+    }
+    if (w.layout.config.kind == MERT_CONFORMER && to == TO_FAIRSEQ) {
+        mert_weights_free(&w);
+        mert_fail(&e, "%s: a MERT-v2 model, which fairseq's code does not have: --to hf, native or packed", model);
         return failed(&e);
     }
     say_what_differs(&w);
