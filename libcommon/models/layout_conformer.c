@@ -85,6 +85,7 @@ void mert_layout_conformer(mert_layout_maker *m, const mert_config *c)
 {
     front_end(m, c);
     m->l->constants = m->l->size;
+    m->l->elements = 0; /* papers count what is trained */
     subsampler(m, c);
     for (int i = 0; i < c->layers; i++)
         block(m, c, i);

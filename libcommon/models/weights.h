@@ -26,7 +26,7 @@ typedef struct mert_layout {
     int count;
     int64_t size;        /* floats of the flat array, padding (always zero) included */
     int64_t constants;   /* the first so many floats are never trained: a Conformer's window, filters, mean, deviation */
-    int64_t elements;    /* without padding: what papers count */
+    int64_t elements;    /* without padding and constants: what papers count */
 } mert_layout;
 
 int mert_layout_make(mert_layout *l, const mert_config *c, mert_error *e) MERT_MUST_USE;

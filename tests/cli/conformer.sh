@@ -31,7 +31,7 @@ m=$golden/mert2-small a=$t/mert2-small.mts
 fact() { mert-model info "$2" | sed -n "s/^$1: *//p"; }
 described() {
     [ "$(fact architecture "$m")" = "MERT-v2, 3 Conformer blocks, width 48, 4 heads, feed-forward 96, convolution of 7" ] &&
-        [ "$(fact parameters "$m")" -eq 179192 ] && fact output "$m" | grep -q '^4 hidden states \[T, 48\].* 25 frames per second$' &&
+        [ "$(fact parameters "$m")" -eq 170392 ] && fact output "$m" | grep -q '^4 hidden states \[T, 48\].* 25 frames per second$' &&
         fact input "$m" | grep -q 'not normalised, at least 960 samples; log-mel spectrum of 32 bins, n_fft 512'
 }
 check "info describes a model" described
