@@ -3,6 +3,7 @@
  *     audio SECONDS FILE.wav            music of a kind: notes with overtones and noise, stereo, 44100 Hz, 16 bit
  *     features FRAMES WIDTH FILE.npy    [FRAMES, WIDTH] around 300 centres
  *     codebooks K V WIDTH FILE          random residual codebooks for log-mel of 24 kHz, 75 frames a second
+ *     mert2 DIR                         MERT-v2 at full size, random weights
  *     encodec DIR                       EnCodec 24 kHz at full size, random weights, HF layout; prints the GFLOP that
  *                                       encoding a second of audio with 8 codebooks takes */
 #include "formats/checkpoint/checkpoint.h"
@@ -10,6 +11,7 @@
 #include "formats/file.h"
 #include "formats/npy.h"
 #include "libcommon/base/random.h"
+#include "libcommon/models/weights.h"
 #include "libcommon/teachers/codebook_file.h"
 
 #include <math.h>
@@ -206,6 +208,18 @@ static int write_text(const char *path, const char *text, mert_error *e)
     return mert_output_commit(o, e);
 }
 
+static int mert2(char **argv, mert_error *e)
+{
+    mert_config c = mert_config_mert2();
+    mert_weights w;
+    int bad;
+    if (mert_weights_init(&w, &c, 1, e))
+        return -1;
+    bad = mert_weights_save(&w, argv[0], e);
+    mert_weights_free(&w);
+    return bad;
+}
+
 /* SEANet's encoder and the quantiser (man/model.md 12); layers without tensors (ELU) are counted, too. */
 static int encodec(char **argv, mert_error *e)
 {
@@ -244,7 +258,8 @@ int main(int argc, char **argv)
         const char *name;
         int arguments;
         int (*make)(char **, mert_error *);
-    } what[] = {{"audio", 2, audio}, {"features", 3, features}, {"codebooks", 4, codebooks}, {"encodec", 1, encodec}};
+    } what[] = {{"audio", 2, audio}, {"features", 3, features}, {"codebooks", 4, codebooks}, {"encodec", 1, encodec},
+              {"mert2", 1, mert2}};
     mert_error e = {{0}};
     for (size_t i = 0; i < sizeof what / sizeof *what; i++)
         if (argc > 1 && !strcmp(argv[1], what[i].name) && argc == 2 + what[i].arguments) {
@@ -254,6 +269,6 @@ int main(int argc, char **argv)
             return 1;
         }
     fprintf(stderr, "usage: inputs audio SECONDS FILE.wav | features FRAMES WIDTH FILE.npy | codebooks K V WIDTH FILE |"
-                    " encodec DIR\n");
+                    " encodec DIR | mert2 DIR\n");
     return 2;
 }

@@ -12,9 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIRST_CONV, CONVS, PROJECTION, POSITION, LINEARS, ATTENTION, FFN, REST, STAGES };
-static const char *const stage_names[STAGES] = {"conv 1 and its GroupNorm", "other convs", "projection",
-                                                "positional conv", "q, k, v, out", "attention", "feed-forward", "rest"};
+/* The second kind of model has a subsampler and convolution modules in place of the first five. */
+enum { FIRST_CONV, CONVS, PROJECTION, POSITION, SUBSAMPLER, CONV_MODULE, DEPTHWISE, LINEARS, ATTENTION, FFN, REST,
+       STAGES };
+static const char *const stage_names[STAGES] = {
+    "conv 1 and its GroupNorm", "other convs", "projection", "positional conv", "subsampler's products",
+    "products of the convolution modules", "depthwise convolutions", "q, k, v, out", "attention", "feed-forward", "rest"};
 
 static int runs = 3;
 static double audio_seconds = 5;
@@ -33,13 +36,17 @@ typedef struct spent {
 static const mert_config *config;
 static void (*run_operation)(mert_ops *, mert_op, const void *, size_t);
 static spent now_spent[STAGES];
-static int last_stage = REST;
+static int last_stage = REST, subsampling; /* until the first norm of a block */
 
 static int stage_of_product(const mert_gemm_args *g)
 {
     const mert_config *c = config;
+    if (c->kind == MERT_CONFORMER && subsampling)
+        return SUBSAMPLER;
     if (g->N == c->ffn || g->K == c->ffn)
         return FFN;
+    if (c->kind == MERT_CONFORMER)
+        return g->bias ? LINEARS : CONV_MODULE;
     if (g->N % c->width == 0 && g->K == c->width)
         return LINEARS;
     if (g->N == c->width && g->K == mert_config_features(c))
@@ -67,6 +74,14 @@ static int stage_of(mert_op op, const void *args, double *work)
         return ATTENTION;
     }
     case MERT_OP_TIME_NORM: return FIRST_CONV;
+    case MERT_OP_DEPTHWISE_CONV: {
+        const mert_depthwise_conv_args *d = args;
+        *work = 2.0 * (double)(d->B * d->T * d->kernel) * (double)d->C;
+        return DEPTHWISE;
+    }
+    case MERT_OP_LAYER_NORM: /* those of the blocks have another eps */
+        subsampling &= ((const mert_layer_norm_args *)args)->eps != (float)config->eps;
+        return REST;
     case MERT_OP_GELU: return last_stage; /* of what was computed just before */
     default: return REST;
     }
@@ -110,6 +125,7 @@ static int measure(mert_inference *m, const float *x, int64_t n, one_run *r, mer
     double start;
     for (int i = 0; i < STAGES; i++)
         now_spent[i] = (spent){0, 0};
+    subsampling = 1;
     start = bench_now();
     if (mert_inference_forward(m, x, n, &T, e))
         return -1;
@@ -128,7 +144,8 @@ static void print(one_run *r, double whole_work)
     r->stages[REST].seconds = r->whole - timed;
     printf("whole\t%.5f\t%.3f\t%ld\n", r->whole, 1e-9 * whole_work, bench_peak());
     for (int i = 0; i < STAGES; i++)
-        printf("%s\t%.5f\t%.3f\n", stage_names[i], r->stages[i].seconds, 1e-9 * r->stages[i].work);
+        if (r->stages[i].work > 0 || i == REST)
+            printf("%s\t%.5f\t%.3f\n", stage_names[i], r->stages[i].seconds, 1e-9 * r->stages[i].work);
 }
 
 int main(int argc, char **argv)
