@@ -7,7 +7,7 @@ OUT ?= build
 PKGS       = fftw3f fftw3 openblas libzstd jansson
 PKGS_AUDIO = libavformat libavcodec libavutil libswresample
 # Only targets that compile need the list of libraries. The others work on a machine where nothing is installed yet.
-ifneq ($(filter-out check check-invariance soak asan fuzz lint demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check check-invariance soak asan tsan fuzz lint demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
 
@@ -155,6 +155,17 @@ asan: deps
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
 	@OUT='$(OUT)/asan' MERT_SANITIZED=1 ASAN_OPTIONS=allocator_may_return_null=1 sh tests/run
 
+# The programs and modules that have threads, with ThreadSanitizer of clang.
+TSAN_TESTS = tests/unit/forward.c tests/unit/cqt.c tests/unit/mel.c tests/unit/log_mel.c tests/unit/kmeans.c tests/unit/rvq.c \
+             tests/unit/encodec.c tests/unit/windows.c tests/unit/guard.c tests/unit/train_data.c tests/unit/exchange.c \
+             tests/unit/probe.c tests/cli/encode.sh tests/cli/conformer.sh tests/cli/rvq.sh tests/cli/kmeans.sh \
+             tests/cli/decode.sh tests/cli/dsp.sh tests/cli/train_again.sh tests/cli/train_processes.sh
+tsan: deps
+	@sh pipelines/deps '$(DEPS)' $(DEPS_FUZZ)
+	@$(MAKE) --no-print-directory OUT='$(OUT)/tsan' CC='$(CLANG)' \
+	  CFLAGS='-O1 -g -fsanitize=thread -fno-omit-frame-pointer' tests
+	@OUT='$(OUT)/tsan' MERT_SANITIZED=1 TSAN_OPTIONS=allocator_may_return_null=1 sh tests/run $(TSAN_TESTS)
+
 # Checks that every stage gives the same bytes with other threads, shards, chunks, batches and orders.
 check-invariance: deps
 	@$(MAKE) --no-print-directory tests
@@ -221,6 +232,7 @@ help:
 	@echo 'make check      installs packages, builds, runs all tests; the last line is "N passed, N failed, N skipped"'
 	@echo 'make asan       runs the same tests with AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make lint       builds everything with clang, where a warning is an error, and checks the manual pages'
+	@echo 'make tsan       runs the tests of programs that have threads with ThreadSanitizer'
 	@echo 'make check-invariance  checks that other threads, shards, chunks, batches and orders give the same bytes'
 	@echo 'make soak       runs all stages in a loop with injected faults, for MINUTES=60; memory and descriptors must not grow'
 	@echo 'make fuzz       runs the parsers under libFuzzer (clang), TIME=60 seconds each, TARGETS="stream npy ..."'
@@ -231,5 +243,5 @@ help:
 	@echo 'make install    installs into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall removes the files'
 	@echo 'make CC=clang CFLAGS=... OUT=...   uses another compiler, flags or build folder'
 
-.PHONY: FORCE all check check-invariance soak tests asan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall clean help
--include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)
+.PHONY: FORCE all check check-invariance soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall clean help
+-include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/tsan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)
