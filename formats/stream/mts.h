@@ -1,17 +1,16 @@
 /* mts.h - the mert tensor stream: labelled tensors in ordinary zstd frames.
  *
  * A stream is a begin frame, records, and an end frame. A record is a named tensor whose first axis is time; it comes
- * in chunks along time, so neither side ever needs a whole one. What describes things is short readable text in zstd
- * skippable frames; the tensors themselves are ordinary zstd frames, so `zstd -dc` of any stream yields exactly the raw
- * tensors. The format itself is written down in SPECIFICATION.md beside this file; mert-stream(5) has a complete
- * filter.
+ * in chunks along time, so neither side ever needs a whole one. Descriptions are short readable text in zstd skippable
+ * frames; the tensors are ordinary zstd frames, so `zstd -dc` of a stream gives exactly the raw tensors. The format is
+ * specified in SPECIFICATION.md; mert-stream(5) has a complete filter.
  *
  * This library needs libc and libzstd, nothing else. It never prints and never exits. Functions return 0 or a positive
- * event when all went well and -1 on error, with the text in mts_writer_error() / mts_reader_error(). A handle that has
- * failed stays failed. Handles are not shared between threads without a lock (but for mts_reader_stop); different
- * handles are independent.
+ * event on success and -1 on error, with the text in mts_writer_error() / mts_reader_error(). A handle that has failed
+ * stays failed. Sharing a handle between threads needs a lock (except for mts_reader_stop); different handles are
+ * independent.
  *
- * Reading, the smallest use:
+ * A minimal reader:
  *
  *     mts_reader *r = mts_reader_open(stdin, "<stdin>");
  *     for (int event; (event = mts_next(r)) != MTS_EOF; ) switch (event) {
@@ -39,9 +38,10 @@ enum {
     MTS_REASON_MAX = 1024,
     MTS_NDIM_MAX = 4,
     MTS_CODEBOOKS_MAX = 64,
-    MTS_PROVENANCE_MAX = 16384, /* bytes of the whole chain of provenance lines */
-    MTS_STEPS_LOG = 40,        /* a record has at most 2^40 time steps: products with widths and hops do not overflow */
-    MTS_CHUNK_MAX = 1 << 24    /* raw bytes of one chunk: what a reader must be ready to hold */
+    MTS_PROVENANCE_MAX = 16384, /* bytes of all provenance lines together */
+    MTS_STEPS_LOG = 40,        /* a record has at most 2^40 time steps, so that products with widths and hops do not
+                                  overflow */
+    MTS_CHUNK_MAX = 1 << 24    /* raw bytes of one chunk: a reader must be able to hold as many */
 };
 
 typedef enum mts_dtype { MTS_F32, MTS_F16, MTS_BF16, MTS_I16, MTS_U16, MTS_I32, MTS_DTYPES } mts_dtype;
@@ -50,27 +50,27 @@ size_t mts_dtype_size(mts_dtype t);          /* bytes of one element */
 const char *mts_dtype_name(mts_dtype t);     /* "f32" */
 int mts_dtype_parse(const char *name);       /* the type, or -1 */
 
-/* What a stream says of itself before its first record. */
+/* The begin frame: describes the stream, before its first record. */
 typedef struct mts_begin {
     uint64_t manifest;               /* XXH64 of the manifest's bytes; 0: none */
-    uint64_t input;                  /* without a manifest: a hash of what the items come from, so that streams of
-                                        different inputs are different streams; 0: not known, or not needed */
+    uint64_t input;                  /* without a manifest: a hash of the input files, so that streams of different
+                                        inputs have different ids; 0: not known, or not needed */
     int64_t row_first, row_end;      /* the manifest rows that this stream covers: [first, end); -1, -1: not known */
     int64_t rows_total;              /* rows of the whole manifest; -1: not known */
-    char provenance[MTS_PROVENANCE_MAX]; /* a line per program that the data passed, oldest first:
-                                        "mert-cqt 0.1.0 bins=336 hop=320\n": tool, version and the settings that change
-                                        the payload; hashes of models; never paths, times, threads or shard numbers */
+    char provenance[MTS_PROVENANCE_MAX]; /* one line per program that processed the data, oldest first: "mert-cqt 0.1.0
+                                            bins=336 hop=320\n": tool, version and the settings that change the payload;
+                                            hashes of models; never paths, times, threads or shard numbers */
 } mts_begin;
 
 /* One tensor. Shapes: pcm [T] or [T, channels]; cqt, mel, mfcc, chroma [T, bins] (complex: [T, bins, 2]);
  * hidden [T, layers, D]; codes [T, K]. */
 typedef struct mts_record {
     char kind[MTS_KIND_MAX];         /* pcm, cqt, mel, mfcc, chroma, hidden, codes, or another word [a-z0-9_-]+ */
-    char key[MTS_KEY_MAX];           /* which item: the manifest's relative path, or the file's name as given */
+    char key[MTS_KEY_MAX];           /* the item: its path in the manifest, or the file's name as given */
     int64_t row;                     /* manifest row from 0; -1: none */
     mts_dtype dtype;
     int ndim;                        /* 1..MTS_NDIM_MAX */
-    int64_t shape[MTS_NDIM_MAX];     /* shape[0] is time; -1 until the record's end where it is not known before */
+    int64_t shape[MTS_NDIM_MAX];     /* shape[0] is time; -1: not known before the record's end */
     int64_t sample_rate;             /* of the audio that this came from, Hz; 0: not audio */
     int64_t frame_rate_num, frame_rate_den; /* steps of shape[0] per second: 24000/320 (pcm: 24000/1); 0/1: none */
     int ncodebooks;                  /* codes: entries of classes[], equal to shape[1]; else 0 */
@@ -80,7 +80,7 @@ typedef struct mts_record {
 
 int64_t mts_record_width(const mts_record *r); /* elements of one time step: product of shape[1..] */
 size_t mts_record_step(const mts_record *r);   /* bytes of one time step */
-/* Whether it can be: what mts_write_record refuses but for the stream that it is in. 0, or -1 with a clause in why. */
+/* Checks the fields of a record like mts_write_record, but without a stream. 0, or -1 with the reason in why. */
 int mts_record_possible(const mts_record *r, char *why, size_t size);
 
 /* ---- writing ---- */
@@ -89,45 +89,48 @@ typedef struct mts_writer mts_writer;
 
 enum { MTS_LEVEL_DEFAULT = 1 };
 
-/* Writes and flushes the begin frame to f, which stays the caller's. `name` is for messages. NULL only when out of
- * memory. */
+/* Writes and flushes the begin frame to f. The caller closes f, after the writer. `name` is for messages. NULL only
+ * when out of memory. */
 mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, int level);
-/* Opens a record; r is copied. shape[0] may be -1 (then the end says it). What cannot be is refused: no kind, axes of
- * length 0 but the first, a time step beyond MTS_CHUNK_MAX, codes without their classes, classes without codes. A frame
- * rate of 0/0 is 0/1. */
+/* Opens a record; r is copied. shape[0] may be -1: then the number of frames written counts. Errors: no kind, an axis
+ * of length 0 other than the first, a time step of more than MTS_CHUNK_MAX bytes, codes without classes, classes
+ * without codes. A frame rate of 0/0 is taken as 0/1. */
 int mts_write_record(mts_writer *w, const mts_record *r);
-/* `frames` time steps, little endian, row major. Any number: the writer cuts and gathers them into chunks of its own
- * fixed size, so that the bytes of a stream do not depend on how its data arrived. */
+/* `frames` time steps, little endian, row major. Any number per call: the writer collects them into chunks of a fixed
+ * size, so that the bytes of a stream do not depend on how the calls are divided. */
 int mts_write_frames(mts_writer *w, const void *data, int64_t frames);
-/* Closes the open record and flushes. Fewer or more frames than a shape[0] given beforehand is an error. */
+/* Closes the open record and flushes. If shape[0] was given, another number of frames is an error. */
 int mts_write_record_end(mts_writer *w);
-/* An item that failed (contract S7). With a record open: that record is void, whatever key and row say. Otherwise they
- * say which one it was. Texts that are too long are cut. */
+/* Reports an item that failed (contract S7). If a record is open, it is that one, and it becomes void; key and row are
+ * ignored. Otherwise key and row name the item. Texts that are too long are cut. */
 int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *stage, const char *reason);
-/* Writes the end frame (ok != 0), flushes and frees. With ok == 0 no end is written: whoever reads on will notice.
- * The handle is freed in any case (NULL is fine); on error -1 and, where `error` is not NULL, the text in
- * error[0..size); errno is then EPIPE if whoever reads us has gone, which is no reason for a message. */
+/* Writes the end frame (ok != 0), flushes and frees. With ok == 0 no end frame is written, which readers report as an
+ * error. The handle is freed in any case (NULL is fine). On error -1 and, if `error` is not NULL, the text in
+ * error[0..size); errno is EPIPE if the reader of our output has ended, which needs no message. */
 int mts_writer_close(mts_writer *w, int ok, char *error, size_t size);
-const char *mts_writer_error(const mts_writer *w); /* "" while all is well */
-int mts_writer_pipe_closed(const mts_writer *w);   /* the error is EPIPE: whoever reads us has gone, end quietly */
+const char *mts_writer_error(const mts_writer *w); /* "": no error */
+int mts_writer_pipe_closed(const mts_writer *w);   /* the error is EPIPE: the reader of our output has ended; exit
+                                                      without a message */
 
 /* ---- reading ---- */
 
 typedef struct mts_reader mts_reader;
 
-/* What comes when: BEGIN, then for each item RECORD, CHUNK..., RECORD_END or FAILED (or FAILED alone), then END; any
- * number of such streams; then EOF. DAMAGE may come anywhere. One damaged byte costs at most one record, and something
- * is always said of it. A stream without its end (its writer was killed, its last bytes are damaged, another stream
- * begins in it) delivers what was whole; the input then closes with ERROR instead of EOF. A filter therefore ends its
- * own output not at END but when it knows what follows: another BEGIN, or EOF. Then its reader notices, too, if this
- * filter or any before it was killed. */
+/* Order of events: BEGIN, then for each item RECORD, CHUNK..., RECORD_END or FAILED (or FAILED alone), then END; any
+ * number of such streams; then EOF. DAMAGE may come anywhere. One damaged byte costs at most one record, and is always
+ * reported. If a stream has no end (its writer was killed, its last bytes are damaged, another stream begins in it),
+ * its whole records are delivered, and the input ends with ERROR instead of EOF. A filter therefore must not end its
+ * own output at END, but when it knows what follows: another BEGIN, or EOF. So the next reader also notices if this
+ * filter or one before it was killed. */
 typedef enum mts_event {
-    MTS_ERROR = -1,  /* cannot go on (read error, no end, not a stream): mts_reader_error(). It stays so */
-    MTS_EOF = 0,     /* the end of well-formed input: every stream in it was ended */
-    MTS_BEGIN,       /* a stream begins: mts_reader_begin(); all "not known" where its begin frame was lost (DAMAGE) */
+    MTS_ERROR = -1,  /* cannot continue (read error, no end, not a stream): mts_reader_error(). All further calls return
+                        it */
+    MTS_EOF = 0,     /* the end of the input; every stream in it has its end */
+    MTS_BEGIN,       /* a stream begins: mts_reader_begin(); all fields "not known" if its begin frame was lost
+                        (DAMAGE) */
     MTS_RECORD,      /* a record begins: mts_reader_record() */
     MTS_CHUNK,       /* some of its frames: mts_reader_data(), mts_reader_frames() */
-    MTS_RECORD_END,  /* it is whole; shape[0] is now known */
+    MTS_RECORD_END,  /* the record is complete; shape[0] is now known */
     MTS_FAILED,      /* an item failed upstream, or was lost to damage here: mts_reader_failure(). If a record was open,
                         it is void */
     MTS_DAMAGE,      /* damage that cost no record (a begin or end frame): mts_reader_failure(), row -1, no key */
@@ -142,25 +145,27 @@ typedef struct mts_failure {
     int here;                        /* 1: found by this reader; 0: reported by the stream */
 } mts_failure;
 
-mts_reader *mts_reader_open(FILE *f, const char *name); /* f stays the caller's; NULL only when out of memory */
+mts_reader *mts_reader_open(FILE *f, const char *name); /* the caller closes f; NULL only if out of memory */
 int mts_next(mts_reader *r);                            /* an mts_event */
-/* Passes over the rest of the open record without decompressing (its bytes are still checked): the next event is its
+/* Skips the rest of the open record without decompressing it (its bytes are still checked): the next event is its
  * RECORD_END or FAILED. */
 int mts_skip(mts_reader *r);
-/* Passes over those chunks of the open record that end at or before `frame` in the same way: the next CHUNK holds that
+/* Skips the chunks of the open record that end at or before `frame` in the same way: the next CHUNK contains that
  * frame, and perhaps some before it (mts_reader_first). */
 int mts_skip_to(mts_reader *r, int64_t frame);
 const mts_begin *mts_reader_begin(const mts_reader *r);
 const mts_record *mts_reader_record(const mts_reader *r);
 const void *mts_reader_data(const mts_reader *r);       /* of the last CHUNK, valid until the next call */
-/* The same, now the caller's, to be freed with free(). In exchange the reader takes the next chunk into `memory`, which
- * has `*room` bytes and came from here or from malloc(); NULL, 0: none. *room becomes the size of what is returned. */
+/* The same, and the caller now owns it and frees it with free(). In exchange the reader owns `memory`, of `*room` bytes
+ * (from this function or from malloc(); NULL, 0: none), and reads the next chunk into it. *room becomes the size of the
+ * returned memory. */
 void *mts_reader_take(mts_reader *r, void *memory, size_t *room);
 int64_t mts_reader_frames(const mts_reader *r);
 int64_t mts_reader_first(const mts_reader *r);          /* number, in the record, of the first of these frames */
 const mts_failure *mts_reader_failure(const mts_reader *r);
 const char *mts_reader_error(const mts_reader *r);
-/* From another thread, while mts_next runs: it ends soon, with an error. A read of the file that waits is not woken. */
+/* May be called by another thread while mts_next runs: mts_next then ends soon, with an error. A read() that is waiting
+ * is not interrupted. */
 void mts_reader_stop(mts_reader *r);
 void mts_reader_close(mts_reader *r);                   /* NULL is fine */
 
@@ -170,27 +175,26 @@ typedef struct mts_entry {
     int64_t offset;                  /* of the record's first frame */
     int64_t stream;                  /* which of the concatenated streams, from 0 */
     mts_record record;               /* shape[0] known */
-    uint64_t payload;                /* XXH64 of its raw bytes, as its end says it */
+    uint64_t payload;                /* XXH64 of its raw bytes, from its end */
 } mts_entry;
 
 typedef struct mts_index {
     mts_entry *entries;
     size_t n;
-    int64_t failed;                  /* items that the streams themselves report as failed ... */
+    int64_t failed;                  /* number of items that the streams report as failed */
     struct mts_failed_item {
         char key[MTS_KEY_MAX];       /* "" where damage took the name */
         int64_t row;                 /* -1: not known */
-    } *failures;                     /* [failed]: ... which */
-    int64_t damaged;                 /* findings of damage in headers; error[] then names the first */
+    } *failures;                     /* [failed]: these items */
+    int64_t damaged;                 /* number of damaged headers; error[] then describes the first */
 } mts_index;
 
-/* Whole records only; rewinds f. -1: not seekable, not a stream, or one without its end. The data frames themselves are
- * not looked at: damage in them shows when they are read. */
+/* Lists complete records only; rewinds f. -1: not seekable, not a stream, or a stream without its end. The data frames
+ * are not read: damage in them is found when they are read. */
 int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size);
 void mts_index_free(mts_index *x);
-/* Puts the reader at a record of the index: the next event is its MTS_RECORD; from there it reads on in order. f must
- * be the seekable file it was opened on. mts_reader_begin() stays what was read last. A reader that has failed stays
- * failed. */
+/* Moves the reader to a record of the index: the next event is its MTS_RECORD, and reading continues in order. The
+ * reader's file must be seekable. mts_reader_begin() does not change. A reader that has failed stays failed. */
 int mts_reader_seek(mts_reader *r, const mts_entry *entry); /* only entry->offset counts */
 
 /* XXH64 (Collet), the checksum of the format and the hash of manifests, codebooks and models. */

@@ -1,11 +1,11 @@
-/* Finding the frames of an input: the next one where it must stand, or, where bytes are wrong, wherever it is. */
+/* Finds the frames of an input: the next one at its expected place or, if bytes are damaged, by searching. */
 #include "mts_reader.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 
-enum { SEARCH = 1 << 20 }; /* where something that is a stream at all must have its first whole descriptive frame */
+enum { SEARCH = 1 << 20 }; /* a stream has its first undamaged descriptive frame within so many bytes */
 
 int mts_fatal(mts_reader *r, const char *format, ...)
 {
@@ -89,7 +89,7 @@ int mts_fatal_end(mts_reader *r)
                      r->in.offset + (int64_t)r->in.n);
 }
 
-/* Looks for the next descriptive frame that is whole. 1: pending; -1: there is none. */
+/* Searches for the next undamaged descriptive frame. 1: pending; -1: there is none. */
 static int resync(mts_reader *r)
 {
     const int64_t from = r->in.offset;
@@ -128,7 +128,8 @@ int mts_fetch(mts_reader *r)
     return resync(r);
 }
 
-/* Is there a whole descriptive frame right behind the data frame? Then the data's place was right, if not its bytes. */
+/* Whether an undamaged descriptive frame follows the data frame. Then the data frame is at the right place, but its
+ * bytes are damaged. */
 static int frame_behind(mts_reader *r, size_t size)
 {
     int version;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* In the order in which they are written. */
+/* In the order of writing. */
 enum field {
     F_STREAM, F_RECORD, F_ROW, F_KEY, F_KIND, F_DTYPE, F_SHAPE, F_SAMPLE_RATE, F_FRAME_RATE, F_CLASSES, F_MODEL,
     F_CHUNK, F_FRAMES, F_RAW, F_SIZE, F_DATA, F_CHUNKS, F_PAYLOAD, F_STAGE, F_REASON, F_COPY, F_RECORDS, F_FAILED,
@@ -20,8 +20,8 @@ static const char *const names[FIELDS] = {
     "chunk", "frames", "raw", "size", "data", "chunks", "payload", "stage", "reason", "copy", "records", "failed",
     "manifest", "input", "first", "end", "total", "via"};
 
-/* Of the fields a type has, `optional` may be missing (only codes have classes, only streams without a manifest an
- * input) and via may come several times. */
+/* All fields of a type are required, except the `optional` ones (only codes have classes, only streams without a
+ * manifest have an input). via may be there several times. */
 static const uint32_t optional = BIT(F_CLASSES) | BIT(F_INPUT) | BIT(F_VIA);
 static const struct {
     const char *word;
@@ -38,13 +38,13 @@ static const struct {
 
 static const char sum_line[] = "xxh64=0123456789abcdef\n";
 enum { SUM_LINE = sizeof sum_line - 1 };
-#define COUNT_MAX (INT64_MAX / 4) /* sums of counts stay far from overflow */
+#define COUNT_MAX (INT64_MAX / 4) /* so that sums of counts do not overflow */
 
 /* ---- writing ---- */
 
 typedef struct text {
     char *at;
-    size_t n; /* beyond MTS_TEXT_MAX: did not fit */
+    size_t n; /* > MTS_TEXT_MAX: did not fit */
 } text;
 
 static void add(text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -219,7 +219,7 @@ static int number(const char *s, int64_t min, int64_t max, int64_t *to)
     return number_parse(s, &end, to) || *end || *to < min || *to > max ? -1 : 0;
 }
 
-/* "12,-1,7": how many, or -1. */
+/* Parses "12,-1,7" and returns the number of values, or -1. */
 static int numbers(const char *s, int64_t *to, int max)
 {
     for (int n = 0; n < max;) {
@@ -339,7 +339,7 @@ static int type_find(const char *word, size_t size)
     return -1;
 }
 
-/* What the fields of a frame must be to each other. */
+/* Checks the fields of a frame against each other. */
 static int check(const mts_frame *f, mts_why *why)
 {
     switch (f->type) {
@@ -368,7 +368,7 @@ int mts_frame_parse(mts_frame *f, const char *s, size_t size, mts_why *why)
         const char *equals = memchr(line, '=', (size_t)(newline - line));
         int field = equals ? field_find(line, (size_t)(equals - line)) : -1;
         if (field < 0 || !(types[type].fields & BIT(field)))
-            continue; /* a later writer's addition */
+            continue; /* a field of a later version */
         size_t n = (size_t)(newline - equals - 1);
         if (n < sizeof value) {
             memcpy(value, equals + 1, n);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for one more behind n; -1: none. */
+/* Makes room for one more element after n; -1: out of memory. */
 static int grow(void **list, size_t *room, size_t n, size_t size)
 {
     void *grown;
@@ -22,7 +22,7 @@ static int out_of_memory(const mts_reader *r, char *error, size_t size)
     return snprintf(error, size, "%s: out of memory for the index", r->name), -1;
 }
 
-/* The reader itself does the work, with data frames passed over by seeking. */
+/* Uses a reader that skips data frames by seeking. */
 static int collect(mts_index *x, mts_reader *r, char *error, size_t size)
 {
     size_t room = 0, failures_room = 0;

@@ -6,7 +6,7 @@
 
 enum { SMALLEST = 1 << 16 };
 
-/* Makes room behind data[n): first by moving to the front of the buffer, then by doubling it. */
+/* Makes room after data[n): first by moving the data to the front of the buffer, then by doubling it. */
 static int make_room(mts_input *in, size_t want)
 {
     size_t room = in->room ? 2 * in->room : SMALLEST;
@@ -68,7 +68,7 @@ int mts_input_jump(mts_input *in, int64_t n)
     n -= (int64_t)have;
     if (!n)
         return 0;
-    /* A seek passes the end without a word; the last byte has to be read to know. */
+    /* Seeking beyond the end is no error, so the last byte is read. */
     if (fseeko(in->f, (off_t)(n - 1), SEEK_CUR)) {
         in->error = errno;
         return -1;

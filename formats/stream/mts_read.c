@@ -1,14 +1,14 @@
-/* What the frames of an input mean, one after the other. Finding them is in mts_find.c. */
+/* Interprets the frames of an input, one after the other. mts_find.c finds them. */
 #include "mts_reader.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP_MAX = 1 << 16 }; /* records that may be missing in a row, each of which is reported; beyond, the number is
+enum { GAP_MAX = 1 << 16 }; /* most missing records that are reported one by one; a larger gap means that the number is
                                wrong */
 
-/* ---- what went wrong ---- */
+/* ---- damage ---- */
 
 static int report_damage(mts_reader *r)
 {
@@ -24,15 +24,15 @@ static int report_damage(mts_reader *r)
     return MTS_DAMAGE;
 }
 
-/* Whether the stream covers this row, as far as its begin says so. */
+/* Whether the stream covers this row, if its begin frame says which rows it covers. */
 static int covers(const mts_reader *r, int64_t row)
 {
     const int64_t end = r->begin.row_end < 0 ? r->begin.rows_total : r->begin.row_end;
     return r->stream != r->begin_id || row < 0 || ((end < 0 || row < end) && row >= r->begin.row_first);
 }
 
-/* A record is lost: by the damage noted last or, where there is none, for the reason given. A row that the stream does
- * not cover is none. */
+/* Reports a lost record. The reason is the damage noted last or, without any, `why`. A row that the stream does not
+ * cover becomes -1. */
 static int report_lost(mts_reader *r, int64_t number, const char *key, int64_t row, const char *why)
 {
     mts_failure *x = &r->failure;
@@ -49,7 +49,7 @@ static int report_lost(mts_reader *r, int64_t number, const char *key, int64_t r
     return MTS_FAILED;
 }
 
-/* ---- what the pending frame means ---- */
+/* ---- handling the pending frame ---- */
 
 static void enter_stream(mts_reader *r)
 {
@@ -61,7 +61,7 @@ static void enter_stream(mts_reader *r)
     r->current = MTS_CURRENT_NONE;
 }
 
-/* "row 5 (song.mp3)", of what frames say that an item is. */
+/* "row 5 (song.mp3)": the name of an item for messages. */
 static void item_name(int64_t row, const char *key, char *to, size_t size)
 {
     size_t n = (size_t)snprintf(to, size, row < 0 ? "no row" : "row %" PRId64, row);
@@ -69,7 +69,7 @@ static void item_name(int64_t row, const char *key, char *to, size_t size)
         snprintf(to + n, size - n, " (%.200s)", key);
 }
 
-/* Why the pending frame, by what it says of its item, cannot be of the current record; else 0. */
+/* 1, with why, if the row or key in the pending frame is not that of the current record; otherwise 0. */
 static int other_item(const mts_reader *r, mts_why *why)
 {
     const mts_frame *f = &r->frame;
@@ -86,7 +86,8 @@ static int other_item(const mts_reader *r, mts_why *why)
                        its, own);
 }
 
-/* The pending frame's row is none of the stream's: its record is of no use, nor what it says of the item. */
+/* Reports that the stream does not cover the row of the pending frame. Its record is lost, and its row and key are not
+ * used. */
 static int report_row(mts_reader *r)
 {
     mts_why why;
@@ -96,7 +97,7 @@ static int report_row(mts_reader *r)
     return report_lost(r, r->expected - 1, r->record.key, -1, why.text);
 }
 
-/* If the current record has no end and cannot get one any more, it is lost. */
+/* Reports the current record as lost if it has no end and cannot get one. */
 static int lose_current(mts_reader *r)
 {
     mts_current was = r->current;
@@ -115,8 +116,8 @@ static int lose_current(mts_reader *r)
     return 0;
 }
 
-/* The records between the last one and number `next` are gone without a trace. Their rows are known where the rows on
- * both sides are as far apart as the numbers. */
+/* Reports the records between the last one and number `next` as lost. Their rows are known if the rows on both sides
+ * have the same distance as the numbers. */
 static int lose_gap(mts_reader *r, int64_t next, int64_t next_row)
 {
     int64_t row = -1;
@@ -156,7 +157,7 @@ static int handle_begin(mts_reader *r)
     return MTS_BEGIN;
 }
 
-/* A frame of a stream that did not begin. */
+/* Handles a frame of a stream without a begin frame. */
 static int handle_stranger(mts_reader *r)
 {
     if (r->in_stream)
@@ -193,7 +194,7 @@ static int handle_end(mts_reader *r)
     return MTS_END;
 }
 
-/* Of a record that is over. */
+/* Handles a frame of an earlier record. */
 static int handle_old(mts_reader *r)
 {
     int said = r->repeating;
@@ -215,7 +216,7 @@ static uint64_t hash_of_reason(const mts_frame *f)
     return mts_xxh64(f->reason, strlen(f->reason), mts_xxh64(f->stage, strlen(f->stage), 0));
 }
 
-/* The item of the pending failed frame. What took its first copy has just been reported, or will be. */
+/* Reports the item of the pending failed frame. If its first copy was damaged, that is reported separately. */
 static int report_upstream(mts_reader *r)
 {
     mts_failure *x = &r->failure;
@@ -251,7 +252,7 @@ static int open_record(mts_reader *r)
     return report_row(r);
 }
 
-/* The first frame of the next record, or of a later one. */
+/* Handles the first frame of the next record, or of a later one. */
 static int handle_new(mts_reader *r)
 {
     const mts_frame *f = &r->frame;
@@ -274,7 +275,7 @@ static int handle_new(mts_reader *r)
     return f->type == MTS_FRAME_FAILED ? report_upstream(r) : 0;
 }
 
-/* The rest of the open record is of no use. */
+/* Reports the open record as lost; the rest of it is not used. */
 static int void_current(mts_reader *r, const char *why)
 {
     r->current = MTS_CURRENT_VOID;
@@ -360,7 +361,7 @@ static int open_done(mts_reader *r)
     return MTS_RECORD_END;
 }
 
-/* One more frame of a record that is of no use: passed over until its end. */
+/* Skips one frame of a record that was lost. */
 static int pass_over(mts_reader *r)
 {
     const mts_frame *f = &r->frame;
@@ -384,12 +385,12 @@ static int pass_over(mts_reader *r)
     if (f->type == MTS_FRAME_FAILED) {
         r->copies = (int)f->copy;
         r->reason = hash_of_reason(f);
-        r->record = f->record; /* what its other copy must say */
+        r->record = f->record; /* its other copy must be the same */
     }
     return 0;
 }
 
-/* The other copy of a failed frame. */
+/* Handles the other copy of a failed frame. */
 static int take_copy(mts_reader *r)
 {
     const mts_frame *f = &r->frame;

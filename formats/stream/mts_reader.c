@@ -1,4 +1,4 @@
-/* The reader's handle: opening, closing, and what can be asked of it. What it does is in mts_read.c. */
+/* Opens and closes a reader, and returns its fields. The reading itself is in mts_read.c. */
 #include "mts_reader.h"
 
 #include <stdlib.h>
@@ -16,8 +16,8 @@ mts_reader *mts_reader_open(FILE *f, const char *name)
         mts_reader_close(r);
         return NULL;
     }
-    /* zstd's checksum would be the third over the same numbers: `data` covers the frame, that checksum included, before
-     * it is decompressed, and `payload` what comes out of it. */
+    /* zstd's own checksum is not needed: `data` covers the compressed frame, and `payload` covers the decompressed
+     * bytes. */
     ZSTD_DCtx_setParameter(r->zstd, ZSTD_d_forceIgnoreChecksum, ZSTD_d_ignoreChecksum);
     return r;
 }

@@ -12,14 +12,14 @@ struct mts_writer {
     char *name;
     ZSTD_CCtx *zstd;
     unsigned char head[MTS_FRAME_HEAD + MTS_TEXT_MAX];
-    mts_frame frame;               /* what is written next; its record is the open one */
+    mts_frame frame;               /* the frame being written; its record is the open one */
     uint64_t stream;
-    int open;                      /* a record is */
+    int open;                      /* a record is open */
     size_t step;                   /* its bytes per frame */
-    int64_t chunk_frames, frames;  /* frames of a full chunk; frames taken so far */
-    unsigned char *held;           /* frames that do not fill a chunk yet */
+    int64_t chunk_frames, frames;  /* frames of a full chunk; frames of the record so far */
+    unsigned char *held;           /* frames of a chunk that is not full yet */
     size_t held_size, held_room;
-    int level, plain;              /* plain: chunks to come that are not worth compressing */
+    int level, plain;              /* plain: how many of the next chunks are not worth compressing */
     unsigned char *packed;
     size_t packed_room;
     mts_xxh64_state payload;
@@ -72,8 +72,8 @@ static int put_frame(mts_writer *w, mts_frame_type type)
     return put(w, w->head, n);
 }
 
-/* Once per record, so that whoever reads gets whole records without waiting, and a full disk is noticed where it
- * happens. */
+/* Called once per record, so that a reader gets whole records without waiting, and a full disk is reported with the
+ * right record. */
 static int flush(mts_writer *w)
 {
     errno = 0;
@@ -92,7 +92,7 @@ static int room(unsigned char **buffer, size_t *have, size_t need)
     return 0;
 }
 
-/* ZSTD_c_windowLog is a ceiling here: zstd lowers it to what a chunk needs, and contract S1 forbids more than 23. */
+/* ZSTD_c_windowLog is a maximum here: zstd lowers it to what a chunk needs. Contract S1 allows at most 23. */
 static int set_up_zstd(mts_writer *w, int level)
 {
     if (level < ZSTD_minCLevel() || level > ZSTD_maxCLevel())
@@ -100,7 +100,7 @@ static int set_up_zstd(mts_writer *w, int level)
     w->level = level;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_contentSizeFlag, 1);
-    if (level > 8) /* only from here on could a window of a 16 MiB chunk pass 2^23 */
+    if (level > 8) /* at lower levels the window of a 16 MiB chunk is at most 2^23 */
         ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_windowLog, 23);
     return 0;
 }
@@ -126,12 +126,12 @@ mts_writer *mts_writer_open(FILE *f, const char *name, const mts_begin *begin, i
     }
     w->frame.begin = *begin;
     if (!put_frame(w, MTS_FRAME_BEGIN))
-        flush(w); /* from now on whoever reads us waits for an end */
+        flush(w); /* from now on a reader expects an end frame */
     w->stream = w->frame.sum;
     return w;
 }
 
-/* As the begin says: a reader would refuse the others. */
+/* Checks that the stream covers the row: readers refuse others. */
 static int check_row(mts_writer *w, int64_t row)
 {
     const mts_begin *b = &w->frame.begin;
@@ -169,8 +169,8 @@ int mts_write_record(mts_writer *w, const mts_record *r)
     return put_frame(w, MTS_FRAME_RECORD);
 }
 
-/* Sound and spectra as floats hardly shrink, and trying costs more than much of the work that makes them and reads
- * them. At the default level a chunk that saved less than an eighth says so of the seven behind it in its record. */
+/* Floating-point samples and spectra hardly compress, and trying to can cost more than computing them. At the default
+ * level, if a chunk shrinks by less than an eighth, the next seven chunks of its record are not compressed. */
 static int level_of_chunk(mts_writer *w)
 {
     if (!w->plain || w->level > MTS_LEVEL_DEFAULT)
@@ -257,7 +257,7 @@ int mts_write_record_end(mts_writer *w)
     return flush(w);
 }
 
-/* Texts from elsewhere (file names, system messages) are cut to their bounds rather than refused. */
+/* Texts from outside (file names, system messages) are cut to their maximum size, not refused. */
 static void copy_text(char *to, size_t size, const char *from)
 {
     size_t n = from ? strlen(from) : 0;
@@ -281,7 +281,8 @@ int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *st
     }
     copy_text(f->stage, sizeof f->stage, stage);
     copy_text(f->reason, sizeof f->reason, reason);
-    /* Nothing else tells of this item: two copies, so that its name survives a flipped byte. */
+    /* This frame is the only trace of the item. It is written twice, so that one damaged byte does not lose the
+     * name. */
     for (f->copy = 1; f->copy <= 2; f->copy++)
         if (put_frame(w, MTS_FRAME_FAILED))
             return -1;

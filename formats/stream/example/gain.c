@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int status; /* what we exit with */
+static int status; /* our exit status */
 
 static void complain(const char *key, const char *what)
 {
@@ -12,7 +12,7 @@ static void complain(const char *key, const char *what)
     status = 1;
 }
 
-/* Says of the stream what became of it, and begins ours. */
+/* Begins our stream: the provenance of the input, then our own line. */
 static mts_writer *begin(const mts_begin *from, double factor)
 {
     static mts_begin b;
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
     mts_reader *r = mts_reader_open(stdin, "standard input");
     mts_writer *w = NULL;
     char error[MTS_REASON_MAX] = "out of memory";
-    int event = MTS_ERROR, open = 0, bad = !r; /* cannot write */
+    int event = MTS_ERROR, open = 0, bad = !r; /* bad: cannot write */
 
     while (!bad && (event = mts_next(r)) != MTS_EOF) {
         const mts_record *x = mts_reader_record(r);
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
             if (open)
                 bad = mts_write_record_end(w);
             break;
-        case MTS_FAILED: /* pass it on; say it if we found it */
+        case MTS_FAILED: /* pass it on; print it if we found it */
             bad = mts_write_failed(w, f->key, f->row, f->stage,
                                    f->reason);
             if (f->here)
@@ -82,7 +82,7 @@ int main(int argc, char **argv)
         case MTS_DAMAGE:
             complain("", f->reason);
             break;
-        case MTS_END: /* ours ends when we know what follows */
+        case MTS_END: /* we end ours when we know what follows */
             break;
         }
     }
@@ -96,7 +96,7 @@ int main(int argc, char **argv)
         complain("", error);
     if (r && *mts_reader_error(r))
         complain("", mts_reader_error(r));
-    mts_writer_close(w, 0, NULL, 0); /* without an end */
+    mts_writer_close(w, 0, NULL, 0); /* writes no end frame */
     mts_reader_close(r);
     return bad ? 1 : status;
 }
