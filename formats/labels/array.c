@@ -14,7 +14,7 @@ static int64_t largest_of(mert_npy_type t)
     return t == MERT_NPY_I16 ? INT16_MAX : t == MERT_NPY_I32 ? INT32_MAX : INT64_MAX;
 }
 
-/* n labels as the type. */
+/* Converts n labels to the type. */
 static void as_type(const int32_t *from, int64_t n, mert_npy_type t, unsigned char *to)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -56,7 +56,7 @@ mert_npy_writer *mert_labels_array(const char *path, const char *from, const int
     int bad = 0;
     for (int64_t i = 0; i < rows; i++)
         shape[1] = lengths[i] > shape[1] ? lengths[i] : shape[1];
-    if (!shape[1]) { /* and a reader could not tell how many rows are meant from how many a header claims */
+    if (!shape[1]) { /* an array without columns has no data to check the number of rows against */
         mert_fail(e, "%s: no row has a label", path);
         return NULL;
     }

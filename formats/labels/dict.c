@@ -20,7 +20,7 @@ struct mert_label_dict {
     char *path, *text;
     word *words;           /* [n] */
     int64_t n, room;
-    int plain;             /* word n is the number n: no table is needed */
+    int plain;             /* the name of class n is the number n: no table is needed */
     int64_t *table;        /* [slots]: class + 1, 0: free; at most half full */
     size_t slots;
 };
@@ -35,7 +35,7 @@ static const char *base_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* "DIR/dict.REST.txt" for what stands behind a dot of DIR/BASE; NULL: out of memory. */
+/* "DIR/dict.REST.txt", where REST follows a dot of DIR/BASE; NULL: out of memory. */
 static char *beside(const char *labels, const char *rest)
 {
     size_t n = strlen(rest);
@@ -62,7 +62,7 @@ char *mert_label_dict_path(const char *labels, mert_error *e)
 
 /* ---- reading ---- */
 
-/* The number that a word is in its plain form, or -1. */
+/* The value of a word that is a decimal number without leading zeros, or -1. */
 static int64_t number_of(const char *s, size_t size)
 {
     int64_t v = 0;
@@ -97,7 +97,7 @@ static int is_fairseqs_own(const char *s, size_t size)
     return 0;
 }
 
-/* Without the blanks around it. */
+/* Removes the blanks around it. */
 static size_t trim(const char **s, size_t size)
 {
     while (size && (**s == ' ' || **s == '\t')) {
@@ -156,7 +156,7 @@ static int make_table(mert_label_dict *d, mert_error *e)
     return 0;
 }
 
-/* Takes path. */
+/* Takes ownership of path. */
 static mert_label_dict *read_dict(char *path, mert_error *e)
 {
     mert_label_dict *d = calloc(1, sizeof *d);
@@ -240,7 +240,7 @@ int64_t mert_label_dict_class(const mert_label_dict *d, const char *label, size_
 
 /* ---- writing ---- */
 
-/* Where `d` calls its classes otherwise than `like` does (NULL: by their numbers), or -1: nowhere. */
+/* The first class whose name differs in `d` and `like` (NULL: the names are numbers), or -1: none. */
 static int64_t differs_at(const mert_label_dict *d, const mert_label_dict *like)
 {
     for (int64_t i = 0; like && i < d->n; i++) {
@@ -254,7 +254,7 @@ static int64_t differs_at(const mert_label_dict *d, const mert_label_dict *like)
     return -1;
 }
 
-/* 1: it stands there already, 0: nothing does, -1: something else does, or an error. */
+/* 1: this dictionary exists already, 0: there is none, -1: there is a different one, or an error. */
 static int is_there(const char *path, int64_t classes, const mert_label_dict *like, mert_error *e)
 {
     int64_t at;

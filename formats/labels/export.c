@@ -46,7 +46,7 @@ static int check_target(const char *source, const char *dir, mert_error *e)
     return bad;
 }
 
-/* SPLIT.tsv and SPLIT.NAME: fairseq finds them by their names. */
+/* fairseq finds the files by their names: SPLIT.tsv and SPLIT.NAME. */
 static int check_names(const char *manifest, const mert_labels *const *labels, int K, const char *dir, mert_error *e)
 {
     const char *split = base_of(manifest), *dot = strrchr(split, '.');
@@ -82,7 +82,7 @@ static int64_t keep_rows(const mert_manifest *m, const mert_labels *const *label
     return kept;
 }
 
-/* The manifest of the rows that stay; *hash: of the new file. */
+/* Writes the manifest of the rows that are kept; *hash: of the new file. */
 static int write_manifest(const char *path, const mert_manifest *m, const unsigned char *keep, uint64_t *hash,
                           mert_error *e)
 {
@@ -102,7 +102,7 @@ static int write_manifest(const char *path, const mert_manifest *m, const unsign
     return 0;
 }
 
-/* Classes that have names keep them; the others are written as plain numbers. */
+/* Classes with names in the dictionary are written by name, others as numbers. */
 static int write_row(FILE *f, const mert_labels *l, int64_t row, mert_error *e)
 {
     int32_t block[BLOCK];
@@ -134,7 +134,7 @@ static int write_labels(const char *path, const mert_labels *l, const unsigned c
     return o ? mert_output_commit(o, e) : -1;
 }
 
-/* One label set whole: what an earlier export said of it goes first, what this one says comes last. */
+/* Writes one label set. The .meta of an earlier export is removed first, the new one is written last. */
 static int write_set(const char *path, const mert_labels *l, const unsigned char *keep, int64_t rows, uint64_t manifest,
                      mert_error *e)
 {

@@ -15,19 +15,19 @@ struct mert_labels_writer {
     char *pattern;
     const char *number;      /* the %d in it, or NULL */
     int K;                   /* 0: no record has come yet */
-    mert_output *out[MTS_CODEBOOKS_MAX]; /* text; for arrays the numbers as int32, laid out when all rows are known */
-    off_t line[MTS_CODEBOOKS_MAX]; /* where the open row began, in case it fails */
-    mts_record first;        /* what later records are held against */
+    mert_output *out[MTS_CODEBOOKS_MAX]; /* text; for arrays all labels as int32, converted at the commit */
+    off_t line[MTS_CODEBOOKS_MAX]; /* where the open row begins, in case it fails */
+    mts_record first;        /* later records must agree with it */
     mts_dtype dtype;         /* of the open record */
-    int open, begun;         /* a record is open, its line has labels already */
+    int open, begun;         /* a record is open; its line has labels already */
     char key[MTS_KEY_MAX];   /* of the open record */
     uint64_t manifest;
     int64_t total;           /* rows of the manifest; -1: not known */
     int64_t next;            /* the row that comes next */
     int64_t failed;
-    int64_t nameless;        /* failures whose row is not known and not yet found */
+    int64_t nameless;        /* failures without a row, not yet assigned to a missing row */
     int dict;
-    int npy, npy_typed;      /* arrays: the form asked for, a type was asked for */
+    int npy, npy_typed;      /* the output is arrays; their type was given */
     mert_npy_type npy_type;
     int64_t *lengths, rows_room; /* arrays: labels of each row */
     int64_t frames;          /* of the open record */
@@ -88,7 +88,7 @@ static char *file_name(const mert_labels_writer *w, int k, mert_error *e)
 
 /* ---- rows: in order, each once ---- */
 
-/* The rows from w->next on, until `next`: none of them has labels, or the one has `frames`. */
+/* Sets the lengths of rows [w->next, next) to `frames`: one row with labels, or any number of rows with 0. */
 static int put_lengths(mert_labels_writer *w, int64_t next, int64_t frames, mert_error *e)
 {
     if (next > w->rows_room) {
@@ -115,7 +115,8 @@ static int put_empty_lines(mert_labels_writer *w, int64_t n, mert_error *e)
     return 0;
 }
 
-/* Brings w->next to `row`: rows between are missing, unless as many failures without a name are still to be placed. */
+/* Advances w->next to `row`. Rows in between are missing, which is an error unless there are as many failures without a
+ * row. */
 static int expect_row(mert_labels_writer *w, int64_t row, const char *what, mert_error *e)
 {
     int64_t gap = row - w->next;
@@ -165,7 +166,7 @@ static int open_files(mert_labels_writer *w, const mts_record *r, mert_error *e)
         w->K = k + 1;
     }
     w->first = *r;
-    /* Rows that failed before anybody knew how many codebooks there are. */
+    /* Rows that failed before the first record, when K was not known. */
     int64_t failed = w->next;
     w->next = w->failed = 0;
     return put_empty_lines(w, failed, e);
@@ -230,7 +231,7 @@ static int64_t code_at(const void *codes, mts_dtype t, int64_t i)
     }
 }
 
-/* A label as it stands in the file, of at most 16 bytes: the number after a blank, or 32 bits. */
+/* Formats a label, at most 16 bytes: a blank and the number, or 32 bits. */
 static size_t put_label(const mert_labels_writer *w, int64_t v, int first, char *to)
 {
     char digits[12], *p = digits + sizeof digits;
@@ -248,7 +249,7 @@ static size_t put_label(const mert_labels_writer *w, int64_t v, int first, char 
     return (size_t)(digits + sizeof digits - p) + !first;
 }
 
-/* One codebook's labels of these frames, gathered in pieces. */
+/* Writes the labels of one codebook for these frames, through a buffer. */
 static int put_column(mert_labels_writer *w, int k, const void *codes, int64_t frames, mert_error *e)
 {
     char text[8192];
@@ -316,7 +317,7 @@ int mert_labels_failed(mert_labels_writer *w, const char *key, int64_t row, mert
     return expect_row(w, row, what, e) || put_empty_lines(w, 1, e) ? -1 : 0;
 }
 
-/* ---- putting everything into place ---- */
+/* ---- commit ---- */
 
 static mert_output *write_meta(const mert_labels_writer *w, int k, mert_error *e)
 {
@@ -329,7 +330,7 @@ static mert_output *write_meta(const mert_labels_writer *w, int k, mert_error *e
     return o;
 }
 
-/* The dictionary of codebook k: written, or only looked at whether what is there will do. */
+/* Calls `how` (write, or only check) for the dictionary of codebook k. */
 static int dictionary(const mert_labels_writer *w, int k, int (*how)(const char *, int64_t, mert_error *),
                       mert_error *e)
 {
@@ -339,7 +340,7 @@ static int dictionary(const mert_labels_writer *w, int k, int (*how)(const char 
     return bad;
 }
 
-/* What can fail by the size of the files happens here, while nothing has its name yet. */
+/* Flushes and syncs, so that a full disk is an error before any file has its final name. */
 static int settle(mert_output *o, mert_error *e)
 {
     if (fflush(o->stream) || ferror(o->stream) || fsync(fileno(o->stream)))
@@ -361,7 +362,7 @@ static int whole(mert_labels_writer *w, mert_error *e)
     return 0;
 }
 
-/* What stands under the final name of codebook k: text as it was written, an array as it is laid out now. */
+/* The output of codebook k at the commit: the text file, or the array that is made of the int32 file. */
 typedef struct finished {
     mert_output *meta;
     mert_npy_writer *array;

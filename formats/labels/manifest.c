@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { COUNT_DIGITS_MAX = 15 }; /* samples beyond that are no audio file, and doubles would not hold them */
+enum { COUNT_DIGITS_MAX = 15 }; /* no audio file has more samples, and a double holds such numbers exactly */
 static const size_t file_max = (size_t)1 << 34;
 
 static int leaves_root(const char *path)
@@ -166,7 +166,7 @@ int mert_manifest_is(const mert_manifest *m, const char *path)
     mert_error e;
     struct stat s;
     int same;
-    if (stat(path, &s) || !S_ISREG(s.st_mode) || mert_manifest_read(&there, path, &e)) /* a FIFO would be waited for */
+    if (stat(path, &s) || !S_ISREG(s.st_mode) || mert_manifest_read(&there, path, &e)) /* opening a FIFO would wait */
         return 0;
     same = there.n == m->n && !strcmp(there.root, m->root);
     for (int64_t i = 0; i < m->n && same; i++)

@@ -1,6 +1,6 @@
-/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. A text as
- * text.h says: root and paths are taken exactly as they stand, blanks and all. A path that begins with a slash stands
- * for itself, whatever the root is, as Python's os.path.join has it. An item's path is its key in streams, hence
+/* HuBERT manifests: the first line is the root folder, then one line per item: relative/path<TAB>samples. The rules of
+ * text.h hold; root and paths are taken exactly as written, with their blanks. A path that begins with a slash is
+ * absolute and does not use the root, as in Python's os.path.join. An item's path is its key in streams, so it must be
  * shorter than MTS_KEY_MAX. */
 #ifndef MERT_MANIFEST_H
 #define MERT_MANIFEST_H
@@ -18,22 +18,22 @@ typedef struct mert_manifest {
     char *root;
     mert_manifest_row *rows;
     int64_t n;
-    uint64_t hash; /* XXH64 of the file's bytes: what streams and labels carry */
-    char *text;    /* holds what the rows point into */
+    uint64_t hash; /* XXH64 of the file's bytes; streams and labels store it */
+    char *text;    /* the memory that the rows point into */
 } mert_manifest;
 
-/* Refuses, naming file and line: no root, a row without a tab, a count that is no number, duplicate paths, paths that
- * leave the root. */
+/* Refuses, naming file and line: no root, a row without a tab, a count that is not a number, duplicate paths, paths
+ * that leave the root. */
 int mert_manifest_read(mert_manifest *m, const char *path, mert_error *e) MERT_MUST_USE;
 /* Writes by contract F4. Only root, rows and n are used. Refuses a root or path that would not read back as it is. */
 int mert_manifest_write(const mert_manifest *m, const char *path, mert_error *e) MERT_MUST_USE;
-/* The file that a row names, to be freed; NULL: no memory. */
+/* The path of a row's file, to be freed; NULL: out of memory. */
 char *mert_manifest_item(const mert_manifest *m, int64_t row);
-/* Whether the file is there and reads as this root and these rows. */
+/* Whether the file exists and has this root and these rows. */
 int mert_manifest_is(const mert_manifest *m, const char *path);
 void mert_manifest_free(mert_manifest *m);
 
-/* Why a path cannot stand in a manifest ("has a tab or a line end", ...), or NULL if it can. */
+/* Why a path cannot be in a manifest ("has a tab or a line end", ...), or NULL if it can. */
 const char *mert_manifest_path_fault(const char *path);
 
 /* Rows of shard r of n, [first, end): round(N/n*r) .. round(N/n*(r+1)), as HuBERT's scripts cut (halves to even). */

@@ -42,7 +42,7 @@ static int parse_rate(char *s, mert_labels_meta *m)
     return parse_int(s, 0, INT32_MAX, &m->frame_rate_num) || parse_int(slash + 1, 1, INT32_MAX, &m->frame_rate_den);
 }
 
-/* Which field a key is, and its value read; 0: another key, -1: a value that cannot be. */
+/* Reads the value of a key. Returns the key's flag (HAS_...), 0: unknown key, -1: bad value. */
 static int parse_field(mert_labels_meta *m, uint64_t *lines, const char *key, char *value)
 {
     static const char *const keys[] = {"classes",  "frame_rate", "codebook",    "codebook_index", "manifest",
@@ -66,7 +66,8 @@ static int parse_field(mert_labels_meta *m, uint64_t *lines, const char *key, ch
     return bad ? -1 : 1 << i;
 }
 
-/* What meta= holds: all lines but itself and hash=, which is held against the labels, and may be taken out alone. */
+/* meta= is the hash of all lines except meta= and hash=. The line hash= is checked against the labels, and users may
+ * remove it. */
 static void add_line(mts_xxh64_state *s, const char *key, const char *value)
 {
     if (!strcmp(key, "hash") || !strcmp(key, "meta"))
@@ -156,13 +157,13 @@ mert_output *mert_labels_meta_open(const char *labels, const mert_labels_meta *m
     return o;
 }
 
-/* In the place of the zeros: the disk has room for it already. */
+/* Overwrites the zeros, for which the disk has space already. */
 int mert_labels_meta_commit(mert_output *o, const char *labels, mert_error *e)
 {
     mert_mapping map;
     struct stat there;
     int bad;
-    if (!stat(labels, &there) && !S_ISREG(there.st_mode)) { /* a device or a FIFO: nobody opens that again */
+    if (!stat(labels, &there) && !S_ISREG(there.st_mode)) { /* a device or a FIFO: it cannot be read again */
         mert_output_abandon(o);
         return 0;
     }

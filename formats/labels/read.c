@@ -15,7 +15,7 @@
 /* ---- lines and labels ---- */
 
 typedef struct scan {
-    const char *at, *end, *begin; /* within one line, its line end left out */
+    const char *at, *end, *begin; /* within one line, without its line end */
 } scan;
 
 static scan scan_row(const mert_labels *l, int64_t row)
@@ -114,7 +114,7 @@ static mert_mapping *mapping_of(const mert_labels *l)
     return l->npy ? &l->npy->mapping : l->mapping;
 }
 
-/* The file's bytes against what its .meta says of them. */
+/* Compares the file's bytes with the hash in its .meta. */
 static int check_bytes(const mert_labels *l, mert_error *e)
 {
     const mert_mapping *map = mapping_of(l);
@@ -133,7 +133,7 @@ static int check_bytes(const mert_labels *l, mert_error *e)
     return 0;
 }
 
-/* The file against what stands beside it. */
+/* Compares the file with its .meta and dictionary. */
 static int check(const mert_labels *l, mert_error *e)
 {
     int64_t empty = 0;
@@ -144,7 +144,8 @@ static int check(const mert_labels *l, mert_error *e)
                          l->npy ? "rows" : "lines", l->meta.rows);
     if (l->npy ? mert_labels_array_check(l, &empty, e) : check_lines(l, &empty, e))
         return -1;
-    /* An item shorter than a frame has no labels either: there may be more empty lines than failures, not fewer. */
+    /* Items shorter than a frame have no labels either, so there can be more empty lines than failures, but not
+     * fewer. */
     if (empty < l->meta.failed_rows)
         return mert_fail(e, "%s: has %" PRId64 " empty %s, but its .meta says that %" PRId64 " rows failed", l->path,
                          empty, l->npy ? "rows" : "lines", l->meta.failed_rows);
@@ -165,7 +166,7 @@ static int map_text(mert_labels *l, mert_error *e)
     return find_lines(l, map->size, e);
 }
 
-/* The dictionary, where there is one; it and the .meta must speak of the same classes. */
+/* Reads the dictionary, if there is one; it and the .meta must have the same number of classes. */
 static int find_dict(mert_labels *l, mert_error *e)
 {
     if (mert_label_dict_find(&l->dict, l->path, e) < 0)
