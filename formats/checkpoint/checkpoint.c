@@ -1,5 +1,5 @@
-/* Finds the files of a model, knows their containers apart, finds tensors by name. What is inside a container is
- * read by safetensors.c, torch_zip.c and torch_legacy.c. */
+/* Finds the files of a model, recognises their containers, and finds tensors by name. The containers are read by
+ * safetensors.c, torch_zip.c and torch_legacy.c. */
 #include "formats/checkpoint/checkpoint.h"
 
 #include "formats/bytes.h"
@@ -21,9 +21,9 @@ static int open_file(mert_checkpoint *c, const char *path, mert_error *e)
     size_t n = strlen(path);
     if (mert_checkpoint_map(c, path, &m, e))
         return -1;
-    /* A safetensors file begins with a number, which may look like the two others: it is looked for first. They have
-     * something else at offset 8: what torch.save wrote has 0 (a method of compression), or a byte of its magic
-     * number. */
+    /* A safetensors file begins with a number that may look like one of the two other containers, so it is tested
+     * first. The others never have '{' at offset 8: torch.save wrote 0 there (a method of compression), or a byte of
+     * its magic number. */
     if (m.size > 8 && m.data[8] == '{')
         return mert_safetensors_open(c, path, &m, e);
     if (m.size >= 4 && !memcmp(m.data, "PK\3\4", 4))
@@ -31,13 +31,13 @@ static int open_file(mert_checkpoint *c, const char *path, mert_error *e)
     if (m.size >= 2 && m.data[0] == 0x80 && m.data[1] >= 2 && m.data[1] <= 5)
         return mert_torch_legacy_open(c, path, &m, e);
     if (n > 12 && !strcmp(path + n - 12, ".safetensors") && m.size >= 8 && mert_le(m.data, 8) <= m.size - 8)
-        return mert_safetensors_open(c, path, &m, e); /* says what is wrong with its header */
+        return mert_safetensors_open(c, path, &m, e); /* reports what is wrong with its header */
     return mert_checkpoint_identify(path, &m, e);
 }
 
 /* ---- directories ---- */
 
-/* 0 with errno: no such file (ENOENT), or no memory for its name (ENOMEM). */
+/* 0 with errno: no such file (ENOENT), or out of memory (ENOMEM). */
 static int exists(const char *dir, const char *name, char **path)
 {
     if (!(*path = mert_path_join(dir, name))) {
@@ -85,7 +85,7 @@ static int check_shards(mert_checkpoint *c, const mert_json *map, const char **f
     return 0;
 }
 
-/* Who has the index alone is told of all that is missing at once. */
+/* Reports all missing files at once, for users who have only the index. */
 static int check_there(const char *dir, const char **files, size_t n, const char *index, mert_error *e)
 {
     char names[256] = "", *path;
@@ -132,7 +132,7 @@ static int open_shards(mert_checkpoint *c, const char *dir, const char *index, m
         free(path);
         if (rc)
             goto out;
-        mert_json_free(c->extras); /* a shard's own (its list of weights) is no configuration */
+        mert_json_free(c->extras); /* those of a shard (its list of weights) are not a configuration */
         mert_json_free(c->about);
         c->extras = c->about = NULL;
     }
@@ -163,7 +163,7 @@ static int open_directory(mert_checkpoint *c, const char *dir, mert_error *e)
                      dir);
 }
 
-/* `about`: the name in a model's metadata of this file's XXH64, as it was when both were written. */
+/* about: the key in the model's metadata that has this file's XXH64 at the time when both were written. */
 static int read_beside(const mert_checkpoint *c, const char *dir, const char *name, const char *about, mert_json **to,
                        mert_error *e)
 {
@@ -186,7 +186,7 @@ static int read_beside(const mert_checkpoint *c, const char *dir, const char *na
     return bad;
 }
 
-/* ---- the whole ---- */
+/* ---- opening and closing ---- */
 
 static int by_tensor_name(const void *a, const void *b)
 {

@@ -1,4 +1,4 @@
-/* What the reader of every container builds a checkpoint of. */
+/* Functions by which the container readers fill a checkpoint. */
 #include "formats/checkpoint/container.h"
 
 #include "formats/array.h"

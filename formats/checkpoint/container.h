@@ -1,4 +1,4 @@
-/* What the readers of the containers share: a checkpoint while it is being filled. */
+/* The structure that all container readers fill. Internal to this folder. */
 #ifndef MERT_CONTAINER_H
 #define MERT_CONTAINER_H
 
@@ -6,13 +6,13 @@
 #include "formats/json.h"
 #include "formats/tensor.h"
 
-/* A piece of a file with the checksum that the file says it has: the CRC-32 of a torch zip's records, or the XXH64 of
- * a safetensors file of our own (safetensors.c). */
+/* A part of a file and the checksum that the file has for it: the CRC-32 of a torch zip's record, or the XXH64 of a
+ * safetensors file written by mert (safetensors.c). */
 typedef struct mert_checked {
     const unsigned char *data;
     size_t size;
     uint64_t sum;
-    int ours;         /* XXH64 of a file of our own */
+    int ours;         /* 1: XXH64 of a file written by mert */
     const char *name; /* "model.bin: archive/data/17" */
 } mert_checked;
 
@@ -21,7 +21,7 @@ typedef struct mert_checkpoint {
     mert_tensor *tensors;         /* in the order of the file */
     size_t count;
     int64_t room;
-    const mert_tensor **sorted;   /* by name, made when all are there */
+    const mert_tensor **sorted;   /* by name; made after the last one is added */
     mert_mapping *mappings;
     size_t nmappings;
     mert_checked *checked;
@@ -42,18 +42,19 @@ void *mert_checkpoint_hold(mert_checkpoint *c, size_t size);
  * representable and that the data are there (mert_shape_bytes). */
 int mert_checkpoint_add(mert_checkpoint *c, const char *name, size_t name_size, mert_dtype type, int ndim,
                         const int64_t *shape, const void *data, mert_error *e) MERT_MUST_USE;
-/* Likewise one of elements that are not read, whose type is called this (copied). */
+/* The same for a tensor whose element type is not supported; type: the file's name of it (copied). */
 int mert_checkpoint_add_other(mert_checkpoint *c, const char *name, size_t name_size, const char *type, int ndim,
                               const int64_t *shape, mert_error *e) MERT_MUST_USE;
 int mert_checkpoint_add_checked(mert_checkpoint *c, const mert_checked *r, const char *path, mert_error *e)
     MERT_MUST_USE;
 
-/* A file that none of them is, refused: a git-lfs pointer, a web page, an archive are named as such. -1 always. */
+/* Fills the error for a file that is not a model file: the message names a git-lfs pointer, a web page or an archive.
+ * Always -1. */
 int mert_checkpoint_identify(const char *path, const mert_mapping *m, mert_error *e) MERT_MUST_USE;
-/* The sum that a safetensors file of our own should say of itself. */
+/* The checksum that a safetensors file written by mert must contain. */
 uint64_t mert_safetensors_sum(const unsigned char *data, size_t size);
 
-/* The containers: what they find in the file goes into the checkpoint. */
+/* The containers: each adds the contents of the file to the checkpoint. */
 int mert_safetensors_open(mert_checkpoint *c, const char *path, const mert_mapping *m, mert_error *e) MERT_MUST_USE;
 int mert_torch_zip_open(mert_checkpoint *c, const char *path, const mert_mapping *m, mert_error *e) MERT_MUST_USE;
 int mert_torch_legacy_open(mert_checkpoint *c, const char *path, const mert_mapping *m, mert_error *e) MERT_MUST_USE;

@@ -1,4 +1,4 @@
-/* What stands where a model file should: told by its first bytes, so that the refusal says what to do. */
+/* Recognises files that are not model files by their first bytes, so that the error says what to do. */
 #include "formats/checkpoint/container.h"
 
 #include "formats/bytes.h"

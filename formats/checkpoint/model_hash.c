@@ -10,7 +10,7 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
-/* Sorting needs room for n pointers. Where there is none, the next name is searched for: slow, and the same hash. */
+/* Sorting needs memory for n pointers. Without it, each next name is searched for: slower, with the same hash. */
 static const mert_named_values *next_after(const mert_named_values *tensors, size_t n, const mert_named_values *last)
 {
     const mert_named_values *best = NULL;

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* Contract S9: XXH64 over the tensors' canonical names (sorted bytewise) and their float32 values: each name with its
- * NUL, then the values little endian. The same for every container of the same model. */
+ * NUL, then the values little endian. It does not depend on the container of the model. */
 typedef struct mert_named_values {
     const char *name;
     const float *values;

@@ -14,7 +14,7 @@ enum { PICKLE_MAX = 64 << 20 };
 typedef struct reader {
     const unsigned char *data;
     size_t size, at;
-    int cut;              /* size is PICKLE_MAX, there is more */
+    int cut;              /* size is PICKLE_MAX, and there is more data */
     machine m;
 } reader;
 
@@ -54,7 +54,7 @@ static int line(reader *r, const char **text, size_t *n)
     return 0;
 }
 
-/* ---- opcodes; each group returns 1: done, 0: not one of mine, -1: error ---- */
+/* ---- opcodes; the function of each group returns 1: done, 0: not in this group, -1: error ---- */
 
 static int done(int rc)
 {
@@ -74,7 +74,7 @@ static int push_float(reader *r)
     const unsigned char *p = bytes(r, 8);
     value *v = p ? mert_pickle_make(&r->m, MERT_P_FLOAT) : NULL;
     uint64_t bits = 0;
-    for (int i = 0; p && i < 8; i++) /* the one big-endian number of the format */
+    for (int i = 0; p && i < 8; i++) /* the only big-endian number of the format */
         bits = bits << 8 | p[i];
     if (v)
         memcpy(&v->real, &bits, sizeof bits);
@@ -178,8 +178,8 @@ static int step_stack(reader *r, int op)
     return 0;
 }
 
-/* 'c', and 'i' of the oldest protocols, which torch never wrote but attackers write by hand: it is worth saying what it
- * asked for. */
+/* 'c', and 'i' of the oldest protocols. torch never wrote 'i', but attackers do: reading it lets the error name the
+ * class. */
 static int read_class(reader *r)
 {
     const char *module = NULL, *name = NULL;

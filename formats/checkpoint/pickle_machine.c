@@ -64,7 +64,7 @@ value *mert_pickle_make(machine *m, mert_pickle_type type)
     return v;
 }
 
-/* Doubling from the arena leaves at most as much behind as it holds. */
+/* The capacity doubles, so the old arrays that stay in the arena are together no larger than the new one. */
 static int append(machine *m, value *list, value *const *items, size_t n)
 {
     if (n > list->room - list->size) {
@@ -96,14 +96,14 @@ int mert_pickle_stack_grow(machine *m)
     return 0;
 }
 
-/* Nothing may be taken from below the last mark. */
+/* Checks that `count` values are above the last mark. */
 static int has(const machine *m, size_t count)
 {
     size_t floor = m->nmarks ? m->marks[m->nmarks - 1] : 0;
     return m->n - floor >= count ? 1 : (mert_pickle_fail(m, "takes more from the stack than there is"), 0);
 }
 
-/* n values leave the stack: items[0..n), valid until the next push. */
+/* Removes n values from the stack: items[0..n), valid until the next push. */
 static int pop(machine *m, size_t n, value ***items)
 {
     if (!has(m, n))
@@ -113,14 +113,14 @@ static int pop(machine *m, size_t n, value ***items)
     return 0;
 }
 
-/* Everything above the last mark leaves the stack: items[0..n), valid until the next push. */
+/* Removes the last mark and everything above it: items[0..n), valid until the next push. */
 static int pop_mark(machine *m, value ***items, size_t *n)
 {
     size_t from;
     if (!m->nmarks)
         return mert_pickle_fail(m, "no mark on the stack");
     from = m->marks[--m->nmarks];
-    *items = m->stack ? m->stack + from : NULL; /* a mark may be all there ever was */
+    *items = m->stack ? m->stack + from : NULL; /* NULL if no value was ever pushed */
     *n = m->n - from;
     m->n = from;
     return 0;
@@ -167,7 +167,7 @@ int mert_pickle_memo_get(machine *m, uint64_t i)
     return mert_pickle_push(m, m->memo[i]);
 }
 
-/* A pickle of n bytes cannot set n memos: an index beyond is a lie, and decides no allocation. */
+/* A pickle of n bytes cannot set n memos. A larger index is an error, so it cannot cause a large allocation. */
 int mert_pickle_memo_put(machine *m, uint64_t i)
 {
     value **more;
@@ -281,7 +281,7 @@ static int is_class(const value *v, const char *name)
     return v->type == MERT_P_CLASS && !strcmp(v->text, name);
 }
 
-/* What calling `of` with args gives: dictionaries that start empty are dictionaries, all else stays opaque. */
+/* The value of calling `of` with args: an empty DICT for dictionary classes, otherwise an opaque OBJECT. */
 static int call(machine *m, value *of, value *args, value *keywords)
 {
     value *v;
@@ -323,15 +323,15 @@ int mert_pickle_build(machine *m)
     state = m->stack[--m->n];
     to = m->stack[m->n - 1];
     if (to->type == MERT_P_DICT)
-        return 0; /* attributes of an OrderedDict: torch's _metadata, of no use here */
+        return 0; /* attributes of an OrderedDict: torch's _metadata, not used here */
     if (to->type != MERT_P_OBJECT)
         return mert_pickle_fail(m, "attributes for something that is no object");
     to->state = state;
     return 0;
 }
 
-/* Old torch files wrap the class of a whole module, to carry its source text: ("module", class, file, text). It stays a
- * name. */
+/* Old torch files store the class of a whole module with its source text: ("module", class, file, text). Only the class
+ * is kept, as a name. */
 static value *wrapped_class(const value *id)
 {
     int is = id->type == MERT_P_TUPLE && id->size >= 2 && mert_pickle_is_text(id->items[0], "module") &&

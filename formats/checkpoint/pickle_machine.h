@@ -1,6 +1,7 @@
-/* The machine that a pickle is a program for: a stack with marks on it, a memo, and the values that it makes. It reads
- * no bytes: pickle.c does, and calls here what each opcode does. Opcodes and their effects: the comments of CPython's
- * pickletools.py. What can fail returns -1 (or NULL) with the error filled: it names the offset of the opcode. */
+/* The stack machine that a pickle is a program for: a stack with marks, a memo, and the values that it creates.
+ * pickle.c reads the bytes and calls one of these functions for each opcode. Opcodes and their effects: the comments of
+ * CPython's pickletools.py. Functions that can fail return -1 (or NULL) and fill the error, which has the offset of the
+ * opcode. */
 #ifndef MERT_PICKLE_MACHINE_H
 #define MERT_PICKLE_MACHINE_H
 
@@ -12,7 +13,7 @@ struct mert_pickle {
     mert_pickle_value **persistents;
     size_t npersistents;
     int64_t persistents_room;
-    mert_pickle_value none, no, yes, nothing; /* None, False, True, (): immutable, so one of each will do */
+    mert_pickle_value none, no, yes, nothing; /* None, False, True, (): immutable, so one of each is enough */
 };
 
 typedef struct mert_pickle_machine {
@@ -22,25 +23,25 @@ typedef struct mert_pickle_machine {
     size_t n, nmemo, nmarks;
     int64_t room, memo_room, marks_room;
     size_t at;          /* offset of the opcode that runs */
-    size_t size;        /* of the pickle: it sets fewer memos than this */
+    size_t size;        /* size of the pickle: the number of memos is smaller */
     mert_error *e;
 } mert_pickle_machine;
 
-/* m is to be freed whether or not this succeeds. Who keeps the pickle sets m->p to NULL before. */
+/* m must be freed whether or not this succeeds. To keep the pickle, set m->p to NULL before. */
 int mert_pickle_machine_init(mert_pickle_machine *m, size_t size, mert_error *e) MERT_MUST_USE;
 void mert_pickle_machine_free(mert_pickle_machine *m);
 
 /* Fills the error; is -1. */
 int mert_pickle_fail(const mert_pickle_machine *m, const char *format, ...) MERT_PRINTF(2, 3);
 
-/* A value that lives as long as the pickle, otherwise zero. */
+/* A new value of this type, the rest zero, that lives as long as the pickle. */
 mert_pickle_value *mert_pickle_make(mert_pickle_machine *m, mert_pickle_type type);
-/* The end of the stack's room: push calls it. */
+/* Called by push when the stack is full. */
 int mert_pickle_stack_grow(mert_pickle_machine *m);
 
 /* ---- the stack: nothing is taken from below the last mark ---- */
 
-/* v may be NULL: its making has failed, and said why. */
+/* v may be NULL: then making it failed, and the error is set already. */
 static inline int mert_pickle_push(mert_pickle_machine *m, mert_pickle_value *v)
 {
     if (!v || ((int64_t)m->n == m->room && mert_pickle_stack_grow(m)))
@@ -67,11 +68,11 @@ int mert_pickle_extend_marked(mert_pickle_machine *m, int pairs);
 
 /* ---- names and calls ---- */
 
-/* The class or function module.name. Neither has an end but its size. */
+/* The class or function module.name. The strings have no NUL. */
 int mert_pickle_push_class(mert_pickle_machine *m, const char *module, size_t module_size, const char *name,
                            size_t name_size);
 int mert_pickle_take_class(mert_pickle_machine *m); /* the same with its two names from the stack */
-/* What calling a class (n values from the stack: it, its arguments, n = 3: keywords) would give. */
+/* Replaces n values of the stack (a class, its arguments, and for n = 3 its keywords) by an OBJECT: a call. */
 int mert_pickle_call(mert_pickle_machine *m, size_t n);
 int mert_pickle_build(mert_pickle_machine *m); /* the value on top is the state of the object below it */
 int mert_pickle_persistent(mert_pickle_machine *m);

@@ -1,18 +1,18 @@
-/* Which names a pickle may mention. Nothing is executed either way; the question is whether the file should be trusted
- * at all. Unknown classes of third-party packages are carried as opaque values (checkpoints are full of them: fairseq's
- * enums, omegaconf's nodes, an argparse.Namespace). What starts processes, opens files or sockets, evaluates code,
- * imports, or reaches into other objects is refused by name. */
+/* Which names a pickle may contain. Nothing is executed in any case; this decides whether the file can be trusted at
+ * all. Unknown classes of third-party packages are kept as opaque values, because checkpoints have many of them
+ * (fairseq's enums, omegaconf's nodes, an argparse.Namespace). Names that start processes, open files or sockets,
+ * evaluate code, import, or access attributes of other objects are refused. */
 #include "formats/checkpoint/pickle.h"
 
 #include <string.h>
 
-/* Of builtins (Python 2: __builtin__) only types of plain values. */
+/* Allowed names of builtins (Python 2: __builtin__): the types of plain values. */
 static const char *const plain_builtins[] = {"set", "frozenset", "list", "dict", "tuple", "slice", "complex",
                                              "bytearray", "bytes", "object", "int", "float", "str", "bool", "long",
                                              "unicode", "range", "xrange", "Ellipsis", "NotImplemented", "type",
                                              "Exception", NULL};
 
-/* Of these modules only the names given. */
+/* Modules of which only these names are allowed. */
 static const struct { const char *module; const char *names[8]; } parts[] = {
     {"types", {"SimpleNamespace", "NoneType", "GenericAlias", "MappingProxyType"}},
     {"functools", {"partial"}},
@@ -26,7 +26,7 @@ static const struct { const char *module; const char *names[8]; } parts[] = {
     {"torch.serialization", {"_get_layout"}},
 };
 
-/* Whole modules, with what is below them. */
+/* Modules that are refused whole, with their submodules. */
 static const char *const refused_modules[] = {"os", "posix", "nt", "posixpath", "ntpath", "genericpath", "subprocess",
                                               "_posixsubprocess", "commands", "popen2", "sys", "importlib",
                                               "_frozen_importlib", "_frozen_importlib_external", "imp", "_imp",
@@ -49,7 +49,7 @@ static const char *const refused_modules[] = {"os", "posix", "nt", "posixpath", 
                                               "numpy.testing", "numpy.distutils", "numpy.f2py", "torch.hub",
                                               "torch.utils.cpp_extension", "torch._inductor", NULL};
 
-/* Whatever module they are said to be in, as a name or part of a dotted one. */
+/* Names that are refused in every module, also as a part of a dotted name. */
 static const char *const refused_names[] = {"eval", "exec", "execfile", "compile", "open", "system", "popen",
                                             "getattr", "setattr", "delattr", "globals", "locals", "vars", "breakpoint",
                                             "input", "raw_input", "os", "sys", "subprocess", "builtins", "importlib",

@@ -2,9 +2,10 @@
  * "data_offsets": [begin, end]}, ...}, offsets counted from the end of the header; every byte of the data belongs to
  * exactly one tensor.
  *
- * What is written here begins with the metadata {"format": "pt", "mert_xxh64": "..."}: XXH64 of the header, without
- * blanks behind it and with zeros in the place of its 16 digits, and of the data. All zero: not known, as in what went
- * into a pipe. Other programs pass it over. Opening does not check it: mert_checkpoint_check_own. */
+ * Files written here begin with the metadata {"format": "pt", "mert_xxh64": "..."}: XXH64 of the header (without the
+ * blanks after it, and with zeros in place of these 16 digits) and of the data. All zeros: not known, for example in
+ * files that were written into a pipe. Other programs ignore it. Opening does not check it; mert_checkpoint_check_own
+ * does. */
 #include "formats/bytes.h"
 #include "formats/checkpoint/container.h"
 #include "formats/checkpoint/write.h"
@@ -28,12 +29,12 @@ static int element_named(const char *name, mert_dtype *t)
     return -1;
 }
 
-/* ---- the sum of our own ---- */
+/* ---- our checksum ---- */
 
 enum { DIGITS = 16 };
 static const char ours[] = "{\"__metadata__\":{\"format\":\"pt\",\"mert_xxh64\":\"", zeros[] = "0000000000000000";
 
-/* Of the header without the blanks behind it and with zeros for the digits, and of the data. */
+/* Adds the header, without the blanks after it and with zeros in place of the digits. */
 static void sum_header(mts_xxh64_state *s, const char *header, size_t size)
 {
     size_t at = sizeof ours - 1;
@@ -56,7 +57,7 @@ uint64_t mert_safetensors_sum(const unsigned char *data, size_t size)
     return mts_xxh64_end(&s, 0);
 }
 
-/* Bits of the header's beginning that are not ours. */
+/* The number of bits in which the beginning of the header differs from ours. */
 static int other_bits(const unsigned char *header)
 {
     int n = 0;
@@ -65,7 +66,8 @@ static int other_bits(const unsigned char *header)
     return n;
 }
 
-/* A file of our own says its sum; one that says it almost is one that was damaged there. */
+/* Finds the checksum in a file written by mert. If the beginning of the header is almost ours, it was damaged: an
+ * error. */
 static int take_sum(mert_checkpoint *c, const char *path, const mert_mapping *m, uint64_t header, mert_error *e)
 {
     const unsigned char *p = m->data + 8;
@@ -134,7 +136,7 @@ static int by_begin(const void *a, const void *b)
     return x->end < y->end ? -1 : x->end > y->end;
 }
 
-/* Every byte belongs to exactly one tensor. */
+/* Checks that every byte belongs to exactly one tensor. */
 static int check_cover(const char *path, span *spans, size_t n, uint64_t data_size, mert_error *e)
 {
     uint64_t at = 0;
@@ -240,7 +242,7 @@ static const void *its_own(void *arg, size_t i, mert_error *e)
     return ((const mert_tensor_out *)arg)[i].data;
 }
 
-/* A file under way, and the sum of what is in it by now. */
+/* A file that is being written, and the checksum of its contents so far. */
 typedef struct writing {
     mert_output *o;
     const char *path;
@@ -263,7 +265,7 @@ static int put_data(writing *w, const mert_tensor_out *t, const void *data, mert
     return bytes ? put(w, data, (size_t)bytes, e) : 0;
 }
 
-/* The whole header, blanks behind the JSON put the data on a multiple of 64; to be freed by the caller. */
+/* The whole header; blanks after the JSON align the data to 64 bytes. To be freed by the caller. */
 static char *make_header(const char *path, const mert_tensor_out *tensors, size_t n, const char *const (*about)[2],
                          size_t n_about, size_t *length, mert_error *e)
 {
@@ -320,7 +322,7 @@ static int write_all(const char *path, const mert_tensor_out *tensors, size_t n,
         mert_output_abandon(w.o);
         return -1;
     }
-    if (!fseek(w.o->stream, (long)(8 + sizeof ours - 1), SEEK_SET)) /* a pipe: the sum stays unknown */
+    if (!fseek(w.o->stream, (long)(8 + sizeof ours - 1), SEEK_SET)) /* fails on a pipe: the checksum stays unknown */
         fprintf(w.o->stream, "%016" PRIx64, mts_xxh64_end(&w.sum, 0));
     return mert_output_commit(w.o, e);
 }

@@ -13,16 +13,16 @@ enum { DEPTH_MAX = 200, WORK_PER_BYTE = 8, WORK_FREE = 1 << 16, WORK_MAX = 1 << 
 typedef struct walk {
     mert_checkpoint *c;
     const mert_storages *storages;
-    char *path;               /* "cfg.model": where the walk is */
+    char *path;               /* of the current value: "cfg.model" */
     size_t path_size, path_room;
     int depth;
-    uint64_t work;            /* what is left of it */
+    uint64_t work;            /* how much more may be done */
     mert_error *e;
 } walk;
 
 static int visit(walk *w, value *v, json_t **to);
 
-/* Errors end with the place where they happened put before them. */
+/* Puts the path of the current value before the error's text. */
 static int fail_here(walk *w)
 {
     mert_shown at = mert_show(w->path, w->path_size);
@@ -35,7 +35,7 @@ static int fail(walk *w, const char *text)
     return fail_here(w);
 }
 
-/* Every value, every byte of text and of names that is emitted has its price. */
+/* Each value and each byte of text or names in the output costs work. */
 static int pay(walk *w, uint64_t price)
 {
     if (w->work < price)
@@ -67,12 +67,12 @@ static int enter(walk *w, const char *name, size_t size, size_t *back)
 static json_t *text_json(const char *text, size_t size)
 {
     json_t *j = json_stringn(text, size);
-    if (!j) /* bytes that are no UTF-8: Python 2 kept them in the same type */
+    if (!j) /* not UTF-8: Python 2 used the same type for bytes */
         j = json_string(mert_show(text, size).text);
     return j;
 }
 
-/* More than 64 bits: hexadecimal, as a string. Negative ones as they stand, in two's complement. */
+/* Integers of more than 64 bits: hexadecimal, as a string; negative ones in two's complement. */
 static json_t *big_json(const value *v)
 {
     char text[2 + 2 * 64 + 1] = "0x", *p = text + 2;
@@ -101,7 +101,7 @@ static json_t *plain_json(const value *v)
     }
 }
 
-/* What stands for a key of a dictionary in names and in JSON. */
+/* The text of a dictionary's key in names and in JSON. */
 static const char *key_text(const value *k, char buffer[32], size_t *size)
 {
     switch (k->type) {
@@ -122,7 +122,7 @@ static int set(walk *w, json_t *object, const char *key, size_t size, json_t *j)
 {
     mert_shown shown;
     if (memchr(key, 0, size) || json_object_setn_new(object, key, size, json_incref(j))) {
-        shown = mert_show(key, size); /* no UTF-8 */
+        shown = mert_show(key, size); /* not UTF-8 */
         if (json_object_set(object, shown.text, j)) {
             json_decref(j);
             return fail(w, "out of memory");
@@ -132,9 +132,9 @@ static int set(walk *w, json_t *object, const char *key, size_t size, json_t *j)
     return 0;
 }
 
-/* ---- containers: what held only tensors leaves nothing behind (*to NULL) ---- */
+/* ---- containers: *to is NULL if they hold only tensors ---- */
 
-/* One entry under a name, into `object` where it leaves something. */
+/* Visits one entry; its JSON, if any, is added to `object`. */
 static int visit_entry(walk *w, const value *key, value *v, json_t *object)
 {
     char buffer[32];
@@ -209,7 +209,7 @@ static int visit_attributes(walk *w, const value *state, json_t *object)
     return visit_pairs(w, state, object);
 }
 
-/* omegaconf wraps every value in a node that also knows its parent, its type and its flags: only the value counts. */
+/* omegaconf wraps every value in a node with its parent, type and flags: only the value is used. */
 static value *unwrapped(const value *v)
 {
     value *inner = NULL;
@@ -223,7 +223,7 @@ static value *unwrapped(const value *v)
     return inner;
 }
 
-/* Calls that stand for their first argument. */
+/* For calls whose result is their first argument: that argument. */
 static value *stands_for(const value *v)
 {
     static const char *const same[] = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state",
@@ -295,7 +295,7 @@ static int visit_object(walk *w, const value *v, json_t **to)
     return 0;
 }
 
-/* *to: the value as JSON, or NULL where it leaves nothing. */
+/* *to: the value as JSON, or NULL if it holds only tensors. */
 static int visit(walk *w, value *v, json_t **to)
 {
     int rc;
@@ -309,7 +309,7 @@ static int visit(walk *w, value *v, json_t **to)
         *to = plain_json(v);
         return *to ? 0 : fail(w, "out of memory");
     }
-    if (v->visiting) { /* a child that knows its parent */
+    if (v->visiting) { /* a cycle: a child that refers to its parent */
         *to = json_null();
         return 0;
     }

@@ -1,5 +1,5 @@
-/* What torch.save wrote before 1.6: pickles one after the other (a magic number, the protocol, facts about the system,
- * the values, the list of storage keys), then for each key the number of elements (i64) and the elements. */
+/* The container of torch.save before 1.6: pickles one after the other (a magic number, the protocol, facts about the
+ * system, the values, the list of storage keys), then for each key the number of elements (i64) and the elements. */
 #include "formats/checkpoint/torch.h"
 
 #include <inttypes.h>
@@ -11,7 +11,7 @@ static const unsigned char magic[10] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a
 
 enum { PROTOCOL = 1001, PARTS = 5 };
 
-/* Gives the storages their data; *at is behind the pickles. */
+/* Finds the data of the storages; at: the end of the pickles. */
 static int locate(const mert_mapping *m, size_t at, const mert_pickle_value *keys, mert_storages *s, mert_error *e)
 {
     if (keys->type != MERT_P_LIST)

@@ -22,8 +22,8 @@ static const struct { const char *storage, *dtype; int element; size_t size; } t
 
 /* ---- storages ---- */
 
-/* The id of a storage: ("storage", class, key, location, numel), and in old files a sixth, None unless it is a piece of
- * another. */
+/* The id of a storage: ("storage", class, key, location, numel), and in old files a sixth, which is None unless the
+ * storage is a part of another. */
 static int read_storage(const value *id, mert_storage *s, mert_error *e)
 {
     const value *class, *key, *numel;
@@ -112,8 +112,8 @@ typedef struct view {
     int64_t numel, offset;     /* in elements of the type */
     size_t ndim;
     int64_t shape[MERT_TENSOR_NDIM_MAX], stride[MERT_TENSOR_NDIM_MAX];
-    int negated;               /* torch's neg bit: the values are those of the storage times -1 */
-    char other[200];           /* not empty: it is not read, and what its elements are called */
+    int negated;               /* torch's neg bit: the values are those of the storage, times -1 */
+    char other[200];           /* name of a type that is not supported; otherwise empty */
 } view;
 
 static int is_contiguous(const view *t)
@@ -134,8 +134,8 @@ static void negate(unsigned char *numbers, int64_t n, size_t size)
         numbers[(size_t)(i + 1) * size - 1] ^= 0x80;
 }
 
-/* Copies the elements of a view in row-major order into memory of the checkpoint's. Never more than the files
- * themselves hold. */
+/* Copies the elements of a view in row-major order into memory of the checkpoint. All copies together may not be larger
+ * than the files. */
 static const void *gather(mert_checkpoint *c, const view *t, int64_t elements, mert_error *e)
 {
     size_t size = mert_dtype_size(t->type), bytes = (size_t)elements * size;
@@ -165,7 +165,7 @@ static const void *gather(mert_checkpoint *c, const view *t, int64_t elements, m
     return to;
 }
 
-/* The last element lies inside the storage; strides of dimensions that have one index do not matter. */
+/* Checks that the last element is inside the storage. The stride of a dimension of size 1 is not used. */
 static int check_reach(const view *t, mert_error *e)
 {
     int64_t last = t->offset, step;
@@ -191,7 +191,7 @@ static int add_view(mert_checkpoint *c, view *t, const char *name, size_t name_s
         return -1;
     for (size_t i = 0; i < t->ndim; i++)
         if (t->shape[i] == 1)
-            t->stride[i] = 0; /* whatever it says it is never used */
+            t->stride[i] = 0; /* not used */
     if (!elements || (is_contiguous(t) && !t->negated))
         data = elements ? t->data + (size_t)t->offset * mert_dtype_size(t->type) : t->data;
     else if (!(data = gather(c, t, elements, e)))
@@ -199,7 +199,7 @@ static int add_view(mert_checkpoint *c, view *t, const char *name, size_t name_s
     return mert_checkpoint_add(c, name, name_size, t->type, (int)t->ndim, t->shape, data, e);
 }
 
-/* v3 gives bytes and the type apart from them. */
+/* _rebuild_tensor_v3: the storage has bytes, the element type is a separate argument. */
 static int type_view(view *t, const mert_storage *s, const value *v, mert_error *e)
 {
     const char *type = s->type;
@@ -224,8 +224,8 @@ static int type_view(view *t, const mert_storage *s, const value *v, mert_error 
     return 0;
 }
 
-/* What torch keeps of a tensor beside its storage, the last argument: {"neg": True} for values that are to be negated
- * when they are read, {"conj": True} for the conjugate; and what extensions put there. */
+/* Reads the metadata of a tensor, the last argument: {"neg": True}: the values are to be negated, {"conj": True}: the
+ * conjugate is meant; extensions may add other keys. */
 static void take_metadata(view *t, const value *metadata)
 {
     if (*t->other || !metadata || metadata->type == MERT_P_NONE)
@@ -246,7 +246,7 @@ static void take_metadata(view *t, const value *metadata)
     }
 }
 
-/* 0: v is no tensor. Otherwise the place of the metadata among the arguments, and whether it is one of quantised
+/* 0: v is not a tensor. Otherwise the index of the metadata among the arguments. *quantised: a tensor of quantised
  * numbers, which has none. */
 static size_t metadata_of(const value *v, int *quantised)
 {
@@ -281,7 +281,7 @@ int mert_torch_tensor(mert_checkpoint *c, const mert_storages *s, const mert_pic
         strides != t.ndim)
         return mert_fail(e, "a tensor whose shape and strides are not two tuples of as many numbers, at most %d",
                          MERT_TENSOR_NDIM_MAX);
-    id = args->items[0]->items[0]; /* looked at by mert_storages_list */
+    id = args->items[0]->items[0]; /* checked by mert_storages_list */
     storage = mert_storages_find(s, id->items[2]->text, id->items[2]->size);
     if (!storage)
         return mert_fail(e, "its storage is not in the file");

@@ -1,5 +1,5 @@
-/* torch files: a pickle of protocol 2 that describes the values, in a zip file of stored entries whose data lie on
- * multiples of 64 bytes, as torch itself writes them, so that they can be mapped. */
+/* Writes torch files: a pickle of protocol 2 describes the values, in a zip file of stored entries. Their data are
+ * aligned to 64 bytes, as in torch's own files, so that they can be mapped. */
 #include "formats/bytes.h"
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
@@ -76,7 +76,7 @@ static void put_json(FILE *f, const json_t *j)
         break;
     case JSON_OBJECT:
         fputs("}(", f);
-        json_object_foreach((json_t *)j, key, v) { /* the macro wants it without const and changes nothing */
+        json_object_foreach((json_t *)j, key, v) { /* the macro takes no const, but changes nothing */
             put_text(f, key, strlen(key));
             put_json(f, v);
         }
@@ -156,7 +156,7 @@ static void put_header(FILE *f, const entry *z, int central)
     put_le(f, 0, central ? 4 : 2); /* versions */
     put_le(f, 1 << 11, 2);         /* names are UTF-8 */
     put_le(f, 0, 2);               /* stored */
-    put_le(f, 0, 4);               /* no time: the same model gives the same file */
+    put_le(f, 0, 4);               /* no time, so that the same model gives the same file */
     put_le(f, z->crc, 4);
     put_le(f, z->size, 4);
     put_le(f, z->size, 4);
@@ -173,7 +173,7 @@ static int put_entry(FILE *f, entry *z, const void *data, uint64_t *at, const ch
     put_header(f, z, 0);
     put_le(f, 4 + pad, 2);
     fwrite(z->name, 1, name, f);
-    fputs("FB", f); /* the extra field that torch pads with */
+    fputs("FB", f); /* the extra field that torch uses for padding */
     put_le(f, pad, 2);
     for (uint64_t i = 0; i < pad; i++)
         putc('Z', f);

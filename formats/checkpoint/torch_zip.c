@@ -1,5 +1,5 @@
-/* The container that torch.save writes since 1.6: a zip file of stored entries, ARCHIVE/data.pkl (the values, with
- * references to storages), ARCHIVE/data/KEY (the storages), ARCHIVE/byteorder and ARCHIVE/version. */
+/* The container of torch.save since 1.6: a zip file of stored entries, ARCHIVE/data.pkl (the values, with references to
+ * storages), ARCHIVE/data/KEY (the storages), ARCHIVE/byteorder and ARCHIVE/version. */
 #include "formats/checkpoint/torch.h"
 #include "formats/checkpoint/zip.h"
 
@@ -80,7 +80,7 @@ static int read_archive(mert_checkpoint *c, const char *path, const mert_zip *z,
         const mert_zip_entry *t = &z->entries[i];
         mert_shown name = mert_show(t->name, t->name_size);
         mert_checked r = {t->data, t->size, t->crc, 0, name.text};
-        if (t->crc && mert_checkpoint_add_checked(c, &r, path, e)) /* torch can be told to leave them out */
+        if (t->crc && mert_checkpoint_add_checked(c, &r, path, e)) /* 0: torch has an option to leave them out */
             return -1;
     }
     if (!(p = mert_pickle_read(pkl->data, pkl->size, &used, e)))

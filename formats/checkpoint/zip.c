@@ -17,7 +17,7 @@ typedef struct directory {
     uint64_t entries, offset, size;
 } directory;
 
-/* The end record is the one whose comment reaches exactly to the end of the file. */
+/* Finds the end record: its comment ends exactly at the end of the file. */
 static int find_end(const mert_mapping *m, size_t *at)
 {
     if (m->size < END_SIZE)
@@ -65,7 +65,7 @@ static int read_end(const mert_mapping *m, directory *d, mert_error *e)
     return 0;
 }
 
-/* Fields of 0xffffffff have their value in the zip64 extra field (4.5.3), in this order. */
+/* If a field is 0xffffffff, its value is in the zip64 extra field (4.5.3), in this order. */
 static int read_zip64(const unsigned char *extra, size_t size, uint64_t *raw, uint64_t *packed, uint64_t *local)
 {
     uint64_t *wanted[3] = {raw, packed, local};
@@ -88,8 +88,7 @@ static int read_zip64(const unsigned char *extra, size_t size, uint64_t *raw, ui
     return 0;
 }
 
-/* Behind the data, where the local header gave no sizes: [signature], CRC-32, and the sizes in 4 or 8 bytes each
- * (4.3.9). */
+/* After the data, if the local header has no sizes: [signature], CRC-32, and the sizes in 4 or 8 bytes each (4.3.9). */
 static int has_descriptor(const mert_zip_entry *z, const unsigned char *end)
 {
     const unsigned char *p = z->data + z->size;
@@ -133,7 +132,7 @@ static int check_local(const mert_mapping *m, const directory *d, mert_zip_entry
     return 0;
 }
 
-/* One entry at *at of the directory; moves *at behind it. */
+/* Reads the directory's entry at *at; moves *at to its end. */
 static int read_entry(const mert_mapping *m, const directory *d, uint64_t *at, mert_zip_entry *z, mert_error *e)
 {
     const unsigned char *p = m->data + *at;

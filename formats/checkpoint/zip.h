@@ -1,6 +1,6 @@
-/* The directory of a zip file as torch.save writes it: entries that are stored, not compressed, with or without zip64
- * records and data descriptors. Strict: every number that the directory gives is held against the file, the local
- * headers and the other entries before it is believed. */
+/* Reads the directory of a zip file of torch.save: entries are stored, not compressed, with or without zip64 records
+ * and data descriptors. Strict: every number in the directory is checked against the file, the local headers and the
+ * other entries before it is used. */
 #ifndef MERT_ZIP_H
 #define MERT_ZIP_H
 
