@@ -2,14 +2,14 @@
 
 #include <stdlib.h>
 
-enum { FIRST = 16 }; /* elements of an array that begins to grow */
+enum { FIRST = 16 }; /* the smallest capacity of a growing array, in elements */
 
 int64_t mert_array_count(int64_t rows, int64_t width)
 {
     return rows < 0 || width < 0 || (width && rows > INT64_MAX / width) ? -1 : rows * width;
 }
 
-/* The size in bytes, at least 1; 0: none. Nothing may be larger than what a ptrdiff_t spans. */
+/* The size in bytes, at least 1; 0: not possible. No object may be larger than PTRDIFF_MAX. */
 static size_t bytes(int64_t n, size_t size)
 {
     if (n < 0 || (size && (uint64_t)n > PTRDIFF_MAX / size))

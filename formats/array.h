@@ -1,5 +1,5 @@
-/* Memory for arrays whose length comes from data: what is negative, or too many bytes to count, is refused as memory
- * that there is not. All are released by free().
+/* Memory for arrays whose length comes from data. A length that is negative, or too large to count in bytes, is treated
+ * as out of memory. The caller frees all of them by free().
  *
  *     float *x = mert_array(mert_array_count(frames, width), sizeof *x);   // NULL: out of memory
  *
@@ -13,16 +13,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* rows * width; -1: either is negative, or the product is beyond an int64_t. */
+/* rows * width; -1: one of them is negative, or the product does not fit in an int64_t. */
 int64_t mert_array_count(int64_t rows, int64_t width);
 
-/* n elements of size bytes; no elements are an array, too. NULL: n < 0, beyond what can be counted, or out of memory. */
+/* n elements of size bytes; n may be 0. NULL: n < 0, too many bytes to count, or out of memory. */
 void *mert_array(int64_t n, size_t size);
 void *mert_array_zeroed(int64_t n, size_t size);
-/* `old` (or NULL) with n elements, the first of them kept; on NULL old is as it was, and still to be freed. */
+/* Resizes `old` (or NULL) to n elements and keeps the first ones. On NULL, old is unchanged and must still be freed. */
 void *mert_array_resize(void *old, int64_t n, size_t size);
-/* `old`, which has room for *room elements, with room for `need`: at least twice as much where it has too little. On
- * NULL old and *room are as they were. */
+/* Makes `old`, which has room for *room elements, large enough for `need`: at least twice as large if it has to grow.
+ * On NULL, old and *room are unchanged. */
 void *mert_array_grow(void *old, int64_t *room, int64_t need, size_t size);
 
 #endif

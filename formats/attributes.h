@@ -1,5 +1,5 @@
-/* What compilers are told of functions: MERT_PRINTF(f, a) of the format, parameter f, of arguments from a on (as printf
- * has them); MERT_MUST_USE of a result that must not be passed over, since it says whether the call failed. */
+/* Function attributes for the compiler. MERT_PRINTF(f, a): parameter f is a printf format, its arguments begin at
+ * parameter a. MERT_MUST_USE: the result says whether the call failed, so the caller must not ignore it. */
 #ifndef MERT_ATTRIBUTES_H
 #define MERT_ATTRIBUTES_H
 

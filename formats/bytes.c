@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 /* CRC-32 of zip and zlib (reflected polynomial 0xedb88320), eight bytes per step by eight tables: table[k][b] is the
- * register after byte b and k zero bytes behind it. */
+ * register after byte b and k zero bytes after it. */
 static uint32_t table[8][256];
 static pthread_once_t made = PTHREAD_ONCE_INIT;
 

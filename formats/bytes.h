@@ -1,11 +1,11 @@
-/* Bytes of a file that nobody has vouched for. */
+/* Reading bytes of files that are not trusted. */
 #ifndef MERT_BYTES_H
 #define MERT_BYTES_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* A number of 1 to 8 bytes, little endian. */
+/* An unsigned number of 1 to 8 bytes, little endian. */
 static inline uint64_t mert_le(const unsigned char *p, int bytes)
 {
     uint64_t v = 0;
@@ -14,10 +14,10 @@ static inline uint64_t mert_le(const unsigned char *p, int bytes)
     return v;
 }
 
-/* A name, fit for a message: printable and of bounded length. */
+/* A name made fit for a message: printable and of bounded length. */
 typedef struct mert_shown { char text[160]; } mert_shown;
 mert_shown mert_show(const char *name, size_t size);
 
-uint32_t mert_crc32(uint32_t crc, const unsigned char *data, size_t size); /* start with 0 (zip's polynomial) */
+uint32_t mert_crc32(uint32_t crc, const unsigned char *data, size_t size); /* start with crc = 0 (zip's polynomial) */
 
 #endif

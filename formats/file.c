@@ -57,7 +57,7 @@ fail:
     return NULL;
 }
 
-/* A FIFO is not even opened: its writer would take that for its reader, and be done before that comes. */
+/* A FIFO is not opened: its writer would take this for the real reader, and could finish before that one opens it. */
 static void add_file(mts_xxh64_state *hash, const char *path)
 {
     enum { ENDS = 4096 };
@@ -146,7 +146,7 @@ void mert_mapping_expect(const mert_mapping *m)
 {
 #ifdef MADV_POPULATE_READ
     if (m->data)
-        madvise((void *)(uintptr_t)m->data, m->size, MADV_POPULATE_READ); /* a hint: what fails shows when it is read */
+        madvise((void *)(uintptr_t)m->data, m->size, MADV_POPULATE_READ); /* a hint: errors appear at the read */
 #else
     (void)m;
 #endif
@@ -173,7 +173,7 @@ void mert_sync_folder(const char *path)
     close(fd);
 }
 
-/* mkdir of the folder named by the whole of `at`, which is path up to some slash. */
+/* mkdir of `at`, which is path up to one of its slashes. */
 static int make_one(const char *path, const char *at, mert_error *e)
 {
     char target[PATH_MAX];
@@ -182,7 +182,7 @@ static int make_one(const char *path, const char *at, mert_error *e)
     ssize_t n;
     if (mert_path_is_directory(at) || !mkdir(at, 0777))
         return 0;
-    there = errno == EEXIST; /* another process may have made it meanwhile */
+    there = errno == EEXIST; /* another process may have made it in the meantime */
     if (there && mert_path_is_directory(at))
         return 0;
     why = errno;

@@ -5,7 +5,8 @@
 
 enum { AT_ONCE = 4096 };
 
-/* Both in whole pieces without a branch inside, for the compiler to make vectors of: exponents of ones alone. */
+/* Whether any element has an exponent of all ones. No branches inside the loops, so that the compiler vectorises
+ * them. */
 static int any32(const unsigned char *p, int64_t n)
 {
     uint32_t bits, any = 0;

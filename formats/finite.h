@@ -1,4 +1,4 @@
-/* Numbers that are none: a NaN or an infinity among what is written. Integers are all numbers. */
+/* The search for NaN and infinity in output. Integers are always finite. */
 #ifndef MERT_FINITE_H
 #define MERT_FINITE_H
 
@@ -7,9 +7,11 @@
 
 #include <stdint.h>
 
-/* The first of n elements that is no finite number; -1: all are. Tens of GB/s, so that every stage can afford it. */
+/* The index of the first of n elements that is not finite; -1: all are finite. It runs at tens of GB/s, so every stage
+ * can use it. */
 int64_t mert_not_finite(mts_dtype type, const void *data, int64_t n);
-/* 0, or -1 with "frame 12, value 3 is nan: ...", for frames of `width` values of which the first is number `first`. */
+/* Checks frames of `width` values; the first frame has the number `first`. 0, or -1 with "frame 12, value 3 is nan:
+ * ...". */
 int mert_finite_check(mts_dtype type, const void *data, int64_t frames, int64_t width, int64_t first, mert_error *e)
     MERT_MUST_USE;
 

@@ -1,11 +1,11 @@
-/* float32 to the two 16-bit formats, rounded to nearest, ties to even; and back, exactly. */
+/* Conversion of float32 to the two 16-bit formats, rounded to nearest, ties to even; and back, which is exact. */
 #ifndef MERT_HALF_H
 #define MERT_HALF_H
 
 #include <stdint.h>
 #include <string.h>
 
-/* IEEE 754 binary16; beyond 65504 becomes infinity. */
+/* IEEE 754 binary16; values beyond its range become infinity. */
 static inline uint16_t mert_to_f16(float x)
 {
     uint32_t b, sign, mantissa, shift, half;
@@ -18,7 +18,7 @@ static inline uint16_t mert_to_f16(float x)
         return (uint16_t)(sign | 0x7c00 | (mantissa ? 0x200 : 0));
     if (exponent > 15)
         return (uint16_t)(sign | 0x7c00);
-    if (exponent >= -14) { /* the carry of rounding may walk into the exponent: as it should */
+    if (exponent >= -14) { /* a carry of the rounding into the exponent gives the right result */
         half = (uint32_t)(exponent + 15) << 10 | mantissa >> 13;
         return (uint16_t)(sign | (half + ((mantissa & 0x1fff) + (half & 1) > 0x1000)));
     }
@@ -33,7 +33,7 @@ static inline uint16_t mert_to_f16(float x)
 
 static inline uint16_t mert_to_bf16(float x)
 {
-    uint32_t b, rounded, quiet; /* both are made, so that loops over this have no branches */
+    uint32_t b, rounded, quiet; /* both are computed, so that loops over this have no branches */
     memcpy(&b, &x, sizeof b);
     rounded = (b + 0x7fff + (b >> 16 & 1)) >> 16;
     quiet = b >> 16 | 0x40;
@@ -52,7 +52,7 @@ static inline float mert_from_f16(uint16_t x)
 {
     uint32_t magnitude = x & 0x7fff, b;
     float y;
-    if (magnitude < 0x400) { /* subnormal: so many times 2^-24 */
+    if (magnitude < 0x400) { /* subnormal: a multiple of 2^-24 */
         y = (float)magnitude * 0x1p-24f;
         return x & 0x8000 ? -y : y;
     }

@@ -25,7 +25,7 @@ int mert_hashes_add(mert_hashes *h, const char *name, uint64_t size, uint64_t ha
     return 0;
 }
 
-/* Read, not mapped: what is looked at once need not count as this process's memory. */
+/* Read, not mapped: a mapping would count as memory of this process. */
 static int hash_file(const char *path, uint64_t *size, uint64_t *hash, mert_error *e)
 {
     int fd = mert_file_regular(path, e) ? -2 : open(path, O_RDONLY | O_CLOEXEC), bad = 0;
@@ -81,7 +81,7 @@ int mert_hashes_write(const mert_hashes *h, const char *dir, mert_error *e)
     return mert_output_commit(o, e);
 }
 
-/* The text as it must have been written: every byte counts. */
+/* Strict: accepts only the exact text that mert_hashes_write produces. */
 static int parse(mert_hashes *h, const char *text, size_t size)
 {
     char expected[64];

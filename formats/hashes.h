@@ -1,5 +1,5 @@
-/* The file "hashes" of a folder: size and XXH64 of the files beside it, so that whoever reads them months later knows
- * whether they are what was written.
+/* The file "hashes" of a folder: size and XXH64 of the other files in it. A later reader can check that they are
+ * unchanged.
  *
  *     mert-hashes 1
  *     0123456789abcdef 123456 model.safetensors      (a line for each file)
@@ -22,17 +22,17 @@ typedef struct mert_hashes {
     int n;
 } mert_hashes;
 
-/* One more file, whose hash is known because it was just written ... */
+/* Adds a file whose hash the caller knows. */
 int mert_hashes_add(mert_hashes *h, const char *name, uint64_t size, uint64_t hash, mert_error *e) MERT_MUST_USE;
-/* ... or is read for it. */
+/* Adds a file and reads it to compute its hash. */
 int mert_hashes_add_file(mert_hashes *h, const char *dir, const char *name, mert_error *e) MERT_MUST_USE;
-/* DIR/hashes, by contract F4. */
+/* Writes DIR/hashes, by contract F4. */
 int mert_hashes_write(const mert_hashes *h, const char *dir, mert_error *e) MERT_MUST_USE;
 
-/* 0: *h is what DIR/hashes says; 1: there is none; -1: it is damaged. */
+/* 0: *h has the contents of DIR/hashes; 1: there is no such file; -1: it is damaged. */
 int mert_hashes_read(mert_hashes *h, const char *dir, mert_error *e) MERT_MUST_USE;
-/* Reads all files that DIR/hashes names: 0: they are what was written; 1: there are no hashes; -1: the error names the
- * file that is another. */
+/* Reads and checks all files that DIR/hashes names. 0: unchanged; 1: there is no DIR/hashes; -1: the error names the
+ * file that differs. */
 int mert_hashes_check(const char *dir, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -11,8 +11,8 @@
 
 enum { JSON_FILE_MAX = 64 << 20 };
 
-/* Without memory jansson's parser ends the process (2.14, in strings). So it is left there and then; what it holds of
- * the document is lost. */
+/* Out of memory, jansson's parser aborts the process (2.14, in strings). So a failed allocation leaves the parser by
+ * longjmp; the memory that the parser holds is leaked. */
 static _Thread_local jmp_buf *leave_parser;
 
 static void *parser_alloc(size_t n)
@@ -28,7 +28,7 @@ static void set_parser_alloc(void)
     json_set_alloc_funcs(parser_alloc, free);
 }
 
-/* NULL with *lacking 0: not JSON. */
+/* NULL with *lacking 0: not JSON; with 1: out of memory. */
 static json_t *parse(const char *text, size_t size, json_error_t *why, int *lacking)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -55,7 +55,7 @@ mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert
         return NULL;
     }
     if (!j) {
-        /* The parser quotes what it stumbled over; the message stays one line of printable text. */
+        /* The parser's message quotes the input; this makes it one line of printable text. */
         for (char *p = why.text; *p; p++)
             if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
                 *p = '?';
@@ -182,7 +182,7 @@ const char *mert_json_string(const mert_json *object, const char *key)
 
 const char *mert_json_next(mert_json_walk *w, const mert_json **value)
 {
-    json_t *object = (json_t *)w->object; /* jansson's iterators want it without const and change nothing */
+    json_t *object = (json_t *)w->object; /* jansson's iterators take no const, but change nothing */
     if (!object)
         return NULL;
     w->at = w->at ? json_object_iter_next(object, w->at) : json_object_iter(object);

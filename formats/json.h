@@ -1,4 +1,4 @@
-/* JSON by jansson, behind one header. Values are read-only and belong to the document they came from. */
+/* JSON, parsed by jansson. Values are read-only and belong to their document. */
 #ifndef MERT_JSON_H
 #define MERT_JSON_H
 
@@ -9,34 +9,35 @@
 
 typedef struct json_t mert_json;
 
-/* Strict: duplicate keys, trailing text, too deep nesting and invalid UTF-8 are errors that name `name`, line and
- * column. */
+/* Strict: duplicate keys, trailing text, too deep nesting and invalid UTF-8 are errors. Messages contain `name`, line
+ * and column. */
 mert_json *mert_json_parse(const char *text, size_t size, const char *name, mert_error *e);
 mert_json *mert_json_read(const char *path, mert_error *e); /* a file of at most 64 MiB */
-/* The text of such a file, without a byte order mark (text.h), to be freed by the caller. */
+/* The text of such a file without its byte order mark (text.h), to be freed by the caller. */
 char *mert_json_file(const char *path, size_t *size, mert_error *e);
-void mert_json_free(mert_json *j);                          /* documents, and what was kept, only */
-mert_json *mert_json_keep(const mert_json *j);              /* a value that outlives its document; NULL of NULL */
+void mert_json_free(mert_json *j);                          /* only for documents and results of mert_json_keep */
+mert_json *mert_json_keep(const mert_json *j);              /* a reference that outlives its document; NULL gives
+                                                               NULL */
 
 const mert_json *mert_json_get(const mert_json *object, const char *key); /* NULL: absent, or not an object */
-const mert_json *mert_json_at(const mert_json *array, size_t i);          /* NULL: beyond, or not an array */
+const mert_json *mert_json_at(const mert_json *array, size_t i);          /* NULL: i too large, or not an array */
 size_t mert_json_size(const mert_json *array_or_object);                  /* 0 for anything else */
 
-/* 0, or -1 if absent or of another type (then *to is left alone): defaults stand before the call. */
+/* 0, or -1 if absent or of another type. Then *to is unchanged, so set the default before the call. */
 int mert_json_int(const mert_json *object, const char *key, int64_t *to);
 int mert_json_double(const mert_json *object, const char *key, double *to); /* integers are numbers too */
 int mert_json_bool(const mert_json *object, const char *key, int *to);
-const char *mert_json_string(const mert_json *object, const char *key);     /* NULL if absent or no string */
+const char *mert_json_string(const mert_json *object, const char *key);     /* NULL: absent, or not a string */
 
 /* The same for values themselves, for arrays. */
 int mert_json_as_int(const mert_json *j, int64_t *to);
 int mert_json_as_double(const mert_json *j, double *to);
-const char *mert_json_as_string(const mert_json *j); /* NULL if it is no string */
+const char *mert_json_as_string(const mert_json *j); /* NULL: not a string */
 int mert_json_is_object(const mert_json *j);
 int mert_json_is_array(const mert_json *j);
-int mert_json_is_null(const mert_json *j);                 /* the value null; a missing one is not */
+int mert_json_is_null(const mert_json *j);                 /* 1: the value null; 0 for a missing value (NULL) */
 
-/* Walks an object in its order; index from 0. Returns the key or NULL at the end. O(1) per step. */
+/* Iterates over an object in its order. Returns the key, or NULL at the end. O(1) per step. */
 typedef struct mert_json_walk {
     const mert_json *object;
     void *at;

@@ -15,19 +15,19 @@
 
 struct mert_lock {
     char *path;
-    int fd; /* flock's; -1: by name */
+    int fd; /* the descriptor with the flock; -1: locked by name */
     pid_t owner;
 };
 
 typedef struct owner {
     long process;
     char host[256];
-    unsigned long long started; /* in the clock of /proc: another process of the same number is another one */
+    unsigned long long started; /* start time from /proc: tells apart processes that had the same number */
 } owner;
 
 static const char form[] = "process %ld on %255s started %llu\n";
 
-/* When a process of this machine began; 0: it does not run, or nobody knows. */
+/* The start time of a process of this machine; 0: it does not run, or not known. */
 static unsigned long long start_of(long process)
 {
     char name[64], text[1024], *at;
@@ -62,7 +62,7 @@ static int same(const owner *a, const owner *b)
     return a->process == b->process && a->started == b->started && !strcmp(a->host, b->host);
 }
 
-/* Whom the file names; -1: nobody (yet). */
+/* Reads the owner that the file names; -1: none (yet). */
 static int read_owner(const char *path, owner *o)
 {
     char text[512];
@@ -117,7 +117,7 @@ static mert_lock *give_up(const char *path, mert_error *e)
     return NULL;
 }
 
-/* Whether something else than a file has the name: a link's target is somebody's file, a FIFO would be waited for. */
+/* Refuses a path that exists and is not a regular file: a link may point to another file, and opening a FIFO waits. */
 static int is_no_file(const char *path, mert_error *e)
 {
     struct stat there;
@@ -129,7 +129,7 @@ static int is_no_file(const char *path, mert_error *e)
 
 /* ---- flock ---- */
 
-/* Whether the open file is still the one of that name. */
+/* Whether the path still refers to the open file. */
 static int still_there(int fd, const char *path)
 {
     struct stat open_file, named;
@@ -162,7 +162,7 @@ mert_lock *mert_lock_take(const char *path, mert_error *e)
                 unlink(path);
             return mert_lock_take_by_name(path, e);
         }
-        if (!still_there(fd, path)) { /* its owner removed it meanwhile */
+        if (!still_there(fd, path)) { /* its owner removed it in the meantime */
             close(fd);
             continue;
         }
@@ -178,7 +178,7 @@ mert_lock *mert_lock_take(const char *path, mert_error *e)
 
 /* ---- by name ---- */
 
-/* What an owner left who no longer runs is moved away; unless it has become another's meanwhile. */
+/* Moves away the lock file of a process that has ended, unless another process has taken it in the meantime. */
 static void take_away(const char *path, const owner *dead)
 {
     char aside[4096];
@@ -186,11 +186,12 @@ static void take_away(const char *path, const owner *dead)
     if (snprintf(aside, sizeof aside, "%s.%ld", path, (long)getpid()) >= (int)sizeof aside || rename(path, aside))
         return;
     if (!read_owner(aside, &moved) && !same(&moved, dead) && link(aside, path))
-        return; /* a third one has come: the one that was moved finds out at its end, and removes nothing */
+        return; /* a third process took the name: the owner of the moved file will see that at its release, and remove
+                   nothing */
     unlink(aside);
 }
 
-/* An owner on this machine. */
+/* Whether the owner, a process of this machine, still runs. */
 static int runs(const owner *o)
 {
     unsigned long long started;

@@ -7,11 +7,11 @@
 static ssize_t take(void *to, const char *data, size_t n)
 {
     mert_memory *m = to;
-    if (m->room - m->size <= n) { /* a byte stays for the NUL */
+    if (m->room - m->size <= n) { /* keeps one byte for the NUL */
         size_t room = 2 * m->room + n + 1;
         char *grown = room > n ? realloc(m->data, room) : NULL;
         if (!grown)
-            return 0; /* nothing was taken: the stream then has an error */
+            return 0; /* nothing written: stdio then reports an error */
         m->data = grown;
         m->room = room;
     }

@@ -1,5 +1,5 @@
-/* A stream into memory. open_memstream would do, but where there is no memory glibc's loses what was written, and
- * neither ferror nor fclose says so.
+/* A FILE that writes into memory. It replaces open_memstream: out of memory, glibc's loses data without an error from
+ * ferror or fclose.
  *
  *     mert_memory m;
  *     FILE *f = mert_memory_open(&m);
@@ -16,8 +16,8 @@ typedef struct mert_memory {
     size_t size, room; /* size: bytes written, after fflush */
 } mert_memory;
 
-FILE *mert_memory_open(mert_memory *m); /* NULL: out of memory; m is to live until it is closed */
-/* What was written, m->size bytes and a NUL byte behind them, to be freed by the caller. f may be NULL. */
+FILE *mert_memory_open(mert_memory *m); /* NULL: out of memory; m must exist until the close */
+/* What was written: m->size bytes, followed by a NUL byte; to be freed by the caller. f may be NULL. */
 char *mert_memory_close(FILE *f, mert_memory *m);
 
 #endif

@@ -13,7 +13,7 @@ static const struct {
     const char *descr, *name;
     size_t size;
     int integer;
-    mert_dtype element; /* the same type in checkpoints; there is none for uint16 */
+    mert_dtype element; /* the same type in checkpoints, which have no uint16 */
 } types[MERT_NPY_TYPES] = {
     {"<f4", "float32", 4, 0, MERT_E_F32}, {"<f2", "float16", 2, 0, MERT_E_F16}, {"<f8", "float64", 8, 0, MERT_E_F64},
     {"<i2", "int16", 2, 1, MERT_E_I16},   {"<u2", "uint16", 2, 1, MERT_E_I16},  {"<i4", "int32", 4, 1, MERT_E_I32},
@@ -38,7 +38,7 @@ int mert_npy_type_is_integer(mert_npy_type t)
     return types[t].integer;
 }
 
-/* ---- the header: a Python dictionary of three names ---- */
+/* ---- the header: a Python dictionary with three keys ---- */
 
 typedef struct cursor {
     const char *p, *end;
@@ -69,7 +69,7 @@ static int word(cursor *c, const char *wanted)
     return 1;
 }
 
-/* 'text' or "text" into to[]. */
+/* Reads 'text' or "text" into to[]. */
 static int quoted(cursor *c, char *to, size_t size)
 {
     char quote = sign(c, '\'') ? '\'' : sign(c, '"') ? '"' : 0;
@@ -141,7 +141,7 @@ static int header_parse(mert_npy *a, cursor c, int *fortran, const char *path, m
     return 0;
 }
 
-/* From first axis fastest to last axis fastest. */
+/* Converts Fortran order to row-major order. */
 static int turn(mert_npy *a, const char *path, mert_error *e)
 {
     const size_t size = types[a->type].size;
@@ -279,7 +279,7 @@ struct mert_npy_writer {
     mert_npy_type type;
     int ndim;
     int64_t shape[MERT_NPY_NDIM_MAX], elements;
-    size_t head; /* bytes before the data, a multiple of 64 as NumPy has it */
+    size_t head; /* bytes before the data, a multiple of 64 as in NumPy's files */
 };
 
 /* The text of the header, without its padding, with shape[0] = first. */
@@ -321,7 +321,7 @@ mert_npy_writer *mert_npy_create(const char *path, mert_npy_type type, int ndim,
     w->ndim = ndim;
     if (ndim)
         memcpy(w->shape, shape, (size_t)ndim * sizeof *shape);
-    /* Room for any length that shape[0] may come to. */
+    /* Leaves room for the longest possible shape[0]. */
     w->head = (10 + header_text(w, INT64_MAX, text, sizeof text) + 1 + 63) / 64 * 64;
     if (!(w->path = strdup(path)) || !(w->out = mert_output_open(path, e)) || write_header(w, 0, e)) {
         if (!w->path)

@@ -1,4 +1,4 @@
-/* Files on their way (file.h): where they will be, what is there already, and what becomes of them. */
+/* Output files (file.h). */
 #define _GNU_SOURCE
 #include "formats/file.h"
 
@@ -16,13 +16,13 @@
 
 /* ---- for the handler of a signal ----
  *
- * Temporary names once more, in places that can be read at any moment. One that finds no place stays behind if the
- * process is ended. */
+ * A second list of the temporary names, in a static array that a handler can read at any moment. A name that does not
+ * fit into it is not removed if a signal ends the process. */
 enum { PLACES = 256 };
 enum { FREE, CLAIMED, THERE };
 static struct place {
     int state;
-    pid_t owner; /* a child that was forked meanwhile is not */
+    pid_t owner; /* a forked child must not remove them */
     char name[PATH_MAX];
 } places[PLACES];
 
@@ -54,7 +54,7 @@ void mert_outputs_unlink(void)
             unlink(places[i].name);
 }
 
-/* ---- what is read, and what is being written: neither may be replaced ---- */
+/* ---- files that are read or being written: they must not be replaced ---- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static mert_output *on_their_way;
@@ -99,14 +99,14 @@ static const char *last_part(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* "": the current one. To be freed. */
+/* "": the current folder. To be freed. */
 static char *folder_of(const char *path)
 {
     size_t n = (size_t)(last_part(path) - path);
     return n ? strndup(path, n) : strdup("./");
 }
 
-/* why: errno. Where the name is a link, it is what that leads to that cannot be made. */
+/* why: errno. For a link, the message names the target that cannot be created. */
 static int cannot_create(const mert_output *o, int why, mert_error *e)
 {
     if (o->target && strcmp(o->path, o->target))
@@ -147,10 +147,10 @@ static void leave(const mert_output *o)
     pthread_mutex_unlock(&lock);
 }
 
-/* ---- where it will be ---- */
+/* ---- the target ---- */
 
-/* Follows the links of a path. *by_number: one of them was a file that is open (/dev/stdout), which has no name of its
- * own. To be freed; NULL with errno. */
+/* Resolves the links of a path. *by_number: one of them refers to an open descriptor (/dev/stdout), which has no name
+ * of its own. To be freed; NULL with errno. */
 static char *follow(const char *path, int *by_number)
 {
     char link[PATH_MAX], *at = strdup(path), *folder, *next;
@@ -169,7 +169,7 @@ static char *follow(const char *path, int *by_number)
     return at;
 }
 
-/* Fills in target and special; *s is what is there, st_mode 0: nothing. */
+/* Fills in target and special. *s: the file that exists there; st_mode 0: none. */
 static int find_target(mert_output *o, struct stat *s, mert_error *e)
 {
     struct stat named;
@@ -221,8 +221,8 @@ int mert_output_check(const char *path, char *const *files, int n, mert_error *e
 
 /* ---- the temporary ---- */
 
-/* x.tmp-HOST-PROCESS-N beside x. A name that is taken was left by a process that was killed, or put there by somebody
- * else: it is let be, and the next one tried. Returns the descriptor, -1 with errno. */
+/* Creates x.tmp-HOST-PROCESS-N beside x. If the name is taken (by a process that was killed, or by another user), the
+ * next N is tried. Returns the descriptor, or -1 with errno. */
 static int open_beside(mert_output *o, mode_t mode)
 {
     enum { BASE = 128, HOST = 64, TRIES = 10000 };
@@ -277,7 +277,7 @@ static int open_aside(mert_output *o)
     return -1;
 }
 
-/* As the file that it replaces. Whose it is can only be kept by those who may give files away. */
+/* Gives the file the mode and owner of the file that it replaces. Only a privileged process can keep the owner. */
 static int keep_mode(int fd, const struct stat *s)
 {
     struct stat now;
@@ -336,9 +336,9 @@ void mert_output_abandon(mert_output *o)
     output_free(o);
 }
 
-/* ---- into place ---- */
+/* ---- commit ---- */
 
-/* The rename itself must survive a power cut, too. */
+/* Makes the rename itself survive a power cut. */
 static void sync_folder_of(const char *path)
 {
     char *folder = folder_of(path);
@@ -354,7 +354,7 @@ int mert_output_clear(const mert_output *o, mert_error *e)
     return 0;
 }
 
-/* A FIFO opens when somebody reads it. */
+/* Opening a FIFO succeeds only when it has a reader. */
 static int open_special(const char *path)
 {
     struct timespec pause = {0, 20 * 1000 * 1000};

@@ -62,7 +62,7 @@ int mert_shape_bytes(int ndim, const int64_t *shape, mert_dtype type, uint64_t *
     return 0;
 }
 
-/* Elements may lie at any address: each is copied out before it is looked at. */
+/* Elements may be unaligned, so each is copied before use. */
 #define EACH(type, expression)                                             \
     for (int64_t i = 0; i < t->elements; i++) {                            \
         type v;                                                            \
@@ -105,7 +105,7 @@ int mert_tensor_out_check(const mert_tensor_out *t, const void *data, mert_error
 
 void mert_shape_text(char to[MERT_SHAPE_TEXT], int ndim, const int64_t *shape)
 {
-    enum { ONE = 23 }; /* ", " and an int64_t, and the bracket at the end */
+    enum { ONE = 23 }; /* the length of ", ", an int64_t and the closing bracket */
     int n = snprintf(to, MERT_SHAPE_TEXT, "[");
     for (int i = 0; i < ndim && n + ONE < MERT_SHAPE_TEXT; i++)
         n += snprintf(to + n, MERT_SHAPE_TEXT - (size_t)n, "%s%" PRId64, i ? ", " : "", shape[i]);

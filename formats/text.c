@@ -5,16 +5,16 @@
 #include <string.h>
 #include <strings.h>
 
-/* ---- what stands in the place of a file ---- */
+/* ---- git-lfs pointers and web pages ---- */
 
-/* Whatever case it is written in. */
+/* Ignores case. */
 static int begins(const char *text, size_t size, const char *with)
 {
     size_t n = strlen(with);
     return size >= n && !strncasecmp(text, with, n);
 }
 
-/* https://git-lfs.github.com/spec/v1: lines of "key value", among them "size N". 0: it is none. */
+/* https://git-lfs.github.com/spec/v1: lines of "key value", one of them "size N". 0: not a pointer. */
 static int is_pointer(const char *bytes, size_t size, char words[MERT_TEXT_WORDS])
 {
     static const char first[] = "version https://git-lfs.github.com/spec/";
@@ -50,7 +50,7 @@ int mert_text_stands_in(const char *text, size_t size, char words[MERT_TEXT_WORD
 
 /* ---- lines ---- */
 
-/* The name of the byte order mark that a text begins with, and its bytes; NULL: with none. */
+/* The name of the byte order mark at the beginning of the text, and its size in bytes; NULL: none. */
 static const char *mark_of(const char *text, size_t size, int *bytes)
 {
     static const struct { const char *name; int n; char bytes[4]; } marks[] = {
