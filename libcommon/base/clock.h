@@ -1,6 +1,6 @@
 #ifndef MERT_CLOCK_H
 #define MERT_CLOCK_H
 
-double mert_seconds(void); /* since some moment in the past; never runs back (CLOCK_MONOTONIC) */
+double mert_seconds(void); /* seconds since a fixed time in the past (CLOCK_MONOTONIC) */
 
 #endif

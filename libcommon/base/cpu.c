@@ -28,7 +28,7 @@ static mert_isa best(void)
 
 mert_isa mert_cpu_isa(void)
 {
-    static int chosen = -1; /* every thread would choose the same */
+    static int chosen = -1; /* no lock needed: every thread finds the same value */
     int now = __atomic_load_n(&chosen, __ATOMIC_RELAXED);
     if (now < 0) {
         const char *wish = getenv("MERT_ISA");
@@ -55,7 +55,7 @@ const char *mert_cpu_isa_name(void)
 }
 
 #ifdef MERT_HAVE_AMX
-/* The tiles' state is large, so Linux wants to be asked for it, once per process; else it refuses. */
+/* The state of the tiles is large, so Linux needs a request for it, once per process. */
 static int have_amx(void)
 {
     enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
@@ -69,7 +69,7 @@ static int have_amx(void)
 
 int mert_cpu_amx(void)
 {
-    static int known = -1; /* every thread would find the same */
+    static int known = -1; /* no lock needed: every thread finds the same value */
     int now = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (now < 0) {
         now = have_amx();

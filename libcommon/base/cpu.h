@@ -1,16 +1,17 @@
 /* Which copy of the vectorised loops runs. Files named *.kernels.c are compiled once per instruction set with MERT_ISA
  * set to its name; each defines MERT_KERNEL(name) functions and one table of them, and the caller picks a table by
- * mert_cpu_isa(). $MERT_ISA (generic, avx2, avx512) pins the choice, as $OPENBLAS_CORETYPE does for products (contract
- * A1). */
+ * mert_cpu_isa(). $MERT_ISA (generic, avx2, avx512) limits the choice, as $OPENBLAS_CORETYPE does for OpenBLAS
+ * (contract A1). */
 #ifndef MERT_CPU_H
 #define MERT_CPU_H
 
 typedef enum mert_isa { MERT_ISA_GENERIC, MERT_ISA_AVX2, MERT_ISA_AVX512 } mert_isa;
 
-mert_isa mert_cpu_isa(void);            /* the best that this machine and this build have, or what $MERT_ISA asks for */
+mert_isa mert_cpu_isa(void);            /* the best of this machine and this build, or that of $MERT_ISA */
 const char *mert_cpu_isa_name(void);
-int mert_cpu_isa_known(const char *name); /* 1: one of the names above, whether or not this machine has it */
-/* Matrix tiles of bfloat16 (AMX): build, machine and kernel have them, and $MERT_ISA is not set to a name above. */
+int mert_cpu_isa_known(const char *name); /* 1: one of the names above, even if this machine does not have it */
+/* 1: bfloat16 matrix tiles (AMX) can be used: compiler, processor and operating system support them, and $MERT_ISA is
+ * not set to a name above. */
 int mert_cpu_amx(void);
 
 #define MERT_KERNEL_JOIN2(a, b) a##_##b

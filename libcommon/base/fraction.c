@@ -14,7 +14,7 @@ static mert_fraction lowest(int64_t num, int64_t den)
     return (mert_fraction){num / a, den / a};
 }
 
-/* Up to six digits: how many; -1: none, or more. */
+/* Reads up to six digits and returns their number; -1: none, or more. */
 static int digits(const char **p, int64_t *value)
 {
     int n = 0;
@@ -51,7 +51,7 @@ int mert_fraction_parse(mert_fraction *f, const char *text)
 
 mert_fraction mert_fraction_times(mert_fraction f, int64_t num, int64_t den)
 {
-    return lowest(f.num * num, f.den * den); /* below 10^12 * 2^20 */
+    return lowest(f.num * num, f.den * den); /* fits: below 10^12 * 2^20 */
 }
 
 const char *mert_fraction_print(char to[48], mert_fraction f)

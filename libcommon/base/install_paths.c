@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* FOLDER/BESIDE/NAME, the folder that of this program's file. To be freed; NULL: not known, or out of memory. */
+/* FOLDER/BESIDE/NAME, where FOLDER has this program's file. To be freed; NULL: not known, or out of memory. */
 static char *beside_program(const char *beside, const char *name)
 {
     char program[4096], *path;
@@ -32,7 +32,7 @@ char *mert_plugin_path(const char *name)
     char *path = folder ? NULL : beside_program(MERT_LIBDIR, name);
     if (folder)
         return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
-    if (path && access(path, F_OK)) { /* where it was built */
+    if (path && access(path, F_OK)) { /* not installed: in the build folder */
         free(path);
         path = beside_program("../lib/mert", name);
     }

@@ -1,4 +1,4 @@
-/* The smaller and the larger of two lengths, each written once. */
+/* The smaller and the larger of two lengths. */
 #ifndef MERT_INTEGER_H
 #define MERT_INTEGER_H
 

@@ -4,14 +4,14 @@
 #include <stdlib.h>
 
 static struct {
-    pthread_mutex_t caller; /* held by whoever has work done */
+    pthread_mutex_t caller; /* held by the caller of mert_pool_run */
     pthread_mutex_t lock;
     pthread_cond_t start, done;
     pthread_t *threads;
-    int wanted;            /* workers, as it was set */
-    int n;                 /* workers there are, the caller included; 0: not started */
-    uint64_t generation;   /* counts jobs, so that a worker takes part in each once */
-    int stop, working;     /* working: workers that have joined the present job */
+    int wanted;            /* number of workers that was set */
+    int n;                 /* number of workers that exist, with the caller; 0: not started */
+    uint64_t generation;   /* counts jobs, so that a worker joins each only once */
+    int stop, working;     /* working: workers that have joined the current job */
     void (*task)(void *, int64_t, int);
     void *arg;
     int64_t next, end;
@@ -39,7 +39,8 @@ static void *worker_main(void *p)
         if (pool.stop)
             break;
         seen = pool.generation;
-        /* One that wakes late finds nothing left to do. Nobody has waited for it. */
+        /* A worker that wakes up after the job has ended does not join it; the caller does not wait for such
+         * workers. */
         if (__atomic_load_n(&pool.next, __ATOMIC_RELAXED) >= pool.end)
             continue;
         pool.working++;
@@ -76,12 +77,12 @@ static void start_workers(void)
     if (!pool.threads)
         n = 1;
     pool.n = 1;
-    /* A thread that cannot be had is done without: the caller works, too. */
+    /* If a thread cannot be created, fewer are used: the caller works, too. */
     while (pool.n < n && !pthread_create(&pool.threads[pool.n], NULL, worker_main, (void *)(intptr_t)pool.n))
         pool.n++;
 }
 
-/* The caller holds the lock of that name. */
+/* Called with pool.caller held. */
 static int workers(void)
 {
     if (!pool.n)

@@ -27,8 +27,8 @@ static void philox(uint32_t c[4], uint32_t k0, uint32_t k1)
 mert_random mert_random_key(uint64_t seed, mert_purpose purpose, uint64_t a, uint32_t b, uint32_t c)
 {
     mert_random r;
-    /* Five words name the place and four fit beside the index: seed and purpose are folded into the key by the cipher
-     * itself. */
+    /* The position has more words than fit beside the index, so seed, purpose and a part of a are hashed into the key
+     * by the cipher itself. */
     uint32_t fold[4] = {(uint32_t)seed, (uint32_t)(seed >> 32), (uint32_t)purpose, (uint32_t)(a >> 32)};
     philox(fold, 0x6D657274u, (uint32_t)purpose);
     r.key[0] = fold[0];
@@ -55,7 +55,8 @@ uint32_t mert_random_u32(const mert_random *r, uint32_t i)
     return block[i & 3];
 }
 
-/* Wide numbers take a block of their own each; bit 31 of the index keeps these blocks apart from those of _u32. */
+/* A double or normal number takes one block of its own; bit 31 of the index separates these blocks from those of
+ * _u32. */
 static void wide(const mert_random *r, uint32_t i, uint32_t out[4])
 {
     mert_random_block(r, i | 0x80000000u, out);

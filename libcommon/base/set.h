@@ -1,4 +1,4 @@
-/* A set of 64-bit numbers that are spread well (hashes), to find out what came before. Zeroed before the first use. */
+/* A set of 64-bit hashes (the numbers must be evenly distributed). Zero the structure before the first use. */
 #ifndef MERT_SET_H
 #define MERT_SET_H
 
@@ -11,7 +11,7 @@ typedef struct mert_set {
     int has_zero;
 } mert_set;
 
-/* 1: x was not in it, and is now; 0: it was; -1: out of memory. */
+/* 1: x is new and was added; 0: it was in the set already; -1: out of memory. */
 int mert_set_add(mert_set *s, uint64_t x);
 void mert_set_free(mert_set *s);
 
