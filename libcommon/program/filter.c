@@ -17,26 +17,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* An item that a stage answers later, or one that failed behind such an item. */
+/* An item whose output the stage returns later, or one that failed after such an item. */
 typedef struct waiting {
     mts_record out;
     double seconds;
-    int opened, failed;    /* the output record is open; it failed, to be said in its turn */
-    int spoilt;            /* what was to be written is no number: it fails when it is done, for `reason` */
+    int opened, failed;    /* opened: the output record is open; failed: to be reported in order */
+    int spoilt;            /* its output has a NaN or infinity: it fails when it is done, with `reason` */
     char stage[MTS_STAGE_MAX], reason[MTS_REASON_MAX];
 } waiting;
 
-/* Where the stage's output goes on. */
+/* The output of the stage. */
 typedef struct output {
-    mert_sink sink;            /* what the stage sees: first, so that a sink leads back to its output */
-    mert_write_behind *writer; /* NULL: nothing is written */
+    mert_sink sink;            /* the interface for the stage; first, so that a sink pointer can be cast to output */
+    mert_write_behind *writer; /* NULL: no output */
     const mert_observer *observer;   /* NULL: none */
     void *observer_self;
-    int broken;            /* writing failed: the run's fault, not the item's */
-    int later;             /* the stage answers later: */
+    int broken;            /* writing failed: an error of the run, not of the item */
+    int later;             /* the stage returns output later: */
     waiting **queue;       /* [n], the oldest first */
-    mts_dtype type;        /* of the open output record: */
-    int64_t width, frames; /* values of a frame, frames that were written */
+    mts_dtype type;        /* the open output record: */
+    int64_t width, frames; /* values per frame, frames written so far */
     int64_t n, room;
 } output;
 
@@ -47,13 +47,13 @@ typedef struct run {
     output out;
     int to_stdout;
     int item_open, streams;
-    int in_record;         /* between a record and its end or failure, whatever became of the item here */
+    int in_record;         /* the input is inside a record, even if the item failed here */
     double seconds;        /* of the open item */
 } run;
 
 static int open_oldest(output *s, mert_error *e);
 
-/* A stage that answers later is at another item by now: this one fails in its turn (mert_sink_done). */
+/* For a stage that returns output later: the item fails when its turn comes (mert_sink_done). */
 static int spoil(waiting *w, const mert_error *why)
 {
     w->spoilt = 1;
@@ -94,7 +94,7 @@ static int written(output *s, int result, mert_error *e)
     return mert_fail(e, "%s", mert_write_behind_error(s->writer));
 }
 
-/* ---- what of an item goes out: its record, its end, its failure ---- */
+/* ---- the output of an item: its record, its end, its failure ---- */
 
 static int put_record(output *s, const mts_record *out, mert_error *e)
 {
@@ -123,7 +123,7 @@ static int put_failed(output *s, const char *key, int64_t row, const char *stage
     return s->writer ? written(s, mert_write_behind_failed(s->writer, key, row, stage, reason), e) : 0;
 }
 
-/* ---- items that are answered later ---- */
+/* ---- items whose output comes later ---- */
 
 static waiting *queue_push(output *s, mert_error *e)
 {
@@ -151,7 +151,7 @@ static void queue_pop(output *s)
     memmove(s->queue, s->queue + 1, (size_t)--s->n * sizeof *s->queue);
 }
 
-/* Failures whose turn has come. */
+/* Writes the failures whose turn has come. */
 static int settle(output *s, mert_error *e)
 {
     while (s->n && s->queue[0]->failed) {
@@ -283,7 +283,8 @@ done:
     return bad;
 }
 
-/* The open item, or one that was never opened, failed: void it, pass it on, count it. -1: the run ends. */
+/* The open item, or one that was never opened, has failed: voids its record, writes the failure, counts it. -1: the run
+ * ends. */
 static int item_failed(run *r, const char *key, int64_t row, const char *stage, const char *reason, int here,
                        mert_error *e)
 {
@@ -334,7 +335,7 @@ static int item_begin(run *r, const mts_record *in, mert_error *e)
         r->item_open = 1;
         if (r->out.later)
             w->out = *out;
-        /* What would come of it has no place in a stream: the item's fault, not the run's. */
+        /* A stream cannot have such a record: this fails the item, not the run. */
         if (!bad && !r->f->no_output && mts_record_possible(out, why.text, sizeof why.text))
             bad = item_failed_here(r, in, &why, e);
         else if (!bad && !r->out.later)
@@ -347,7 +348,7 @@ static int item_begin(run *r, const mts_record *in, mert_error *e)
 static int item_frames(run *r, const mts_record *in, const void *data, int64_t n, mert_error *e)
 {
     mert_error why;
-    if (!r->item_open) /* it failed: what still comes of it is passed over */
+    if (!r->item_open) /* it failed: the rest of its input is skipped */
         return 0;
     if (in->frame_rate_num > 0)
         r->seconds += (double)n * (double)in->frame_rate_den / (double)in->frame_rate_num;
@@ -390,7 +391,7 @@ static int input_run(run *r, FILE *f, const char *name, mert_error *e)
         const int failed_twice = r->in_record && !r->item_open && event->type == MTS_FAILED;
         if (event->type != MTS_CHUNK && event->type != MTS_DAMAGE)
             r->in_record = event->type == MTS_RECORD;
-        if (failed_twice) /* here, which was said, and then it did not come whole either */
+        if (failed_twice) /* it failed here, which was reported, and then also in the input */
             continue;
         switch (event->type) {
         case MTS_BEGIN: bad = stream_begin(r, event->begin, e); break;
@@ -455,19 +456,20 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
     bad = (f->output && mert_output_check(f->output, files, nfiles, &e)) || all_inputs(&r, files, nfiles, &e);
     if (bad && r.item_open && f->stage->drop)
         f->stage->drop(f->self);
-    if (bad && r.item_open && r.out.later && !r.out.broken) /* it waits as the last; broken: it may have gone */
+    if (bad && r.item_open && r.out.later && !r.out.broken) /* it is the last in the queue; broken: the queue may be
+                                                               empty */
         free(r.out.queue[--r.out.n]);
-    /* What is whole goes out, however the input ended. */
+    /* Complete records are written, even if the input ended with an error. */
     if (!r.out.broken && flush(&r, bad ? &closing : &e))
         bad = -1;
     if (!bad && f->stage->finish && (bad = f->stage->finish(f->self, &e)) && mert_report_all_failed())
-        *e.text = 0; /* each item's line has said why nothing came of them */
+        *e.text = 0; /* the lines of the items have the reasons */
     if (bad)
         mert_report_broken("%s", e.text);
     while (r.out.n)
         free(r.out.queue[--r.out.n]);
     free(r.out.queue);
-    /* Without an end record whoever reads on notices that this run did not come through. */
+    /* Without an end frame the next reader notices that this run failed. */
     if (stream_close(&r, !bad, &closing) && !bad) {
         bad = -1;
         mert_report_broken("%s", closing.text);

@@ -1,6 +1,6 @@
-/* --labels: HuBERT label files (formats/labels/labels.h) beside the codes that a filter writes. The files take their
- * names when all input came through and all output is written; items that failed are empty lines (contract F2). A run
- * that breaks leaves nothing.
+/* --labels: HuBERT label files (formats/labels/labels.h) beside the codes that a filter writes. The files appear when
+ * all input was read and all output is written; failed items are empty lines (contract F2). A run that fails leaves no
+ * files.
  *
  *     mert_label_writer writer = {0};
  *     if (pattern && mert_label_writer_open(&writer, pattern, &e)) ...
@@ -15,14 +15,14 @@
 
 typedef struct mert_label_writer {
     mert_labels_writer *writer; /* NULL: none, or committed */
-    int begun;                  /* a record came */
+    int begun;                  /* there was a record */
 } mert_label_writer;
 
 extern const mert_observer mert_label_writer_calls; /* self: a mert_label_writer */
 
-/* pattern: a file name, with %d where there are several codebooks. */
+/* pattern: a file name, with %d if there are several codebooks. */
 int mert_label_writer_open(mert_label_writer *t, const char *pattern, mert_error *e) MERT_MUST_USE;
-/* Abandons what was not committed. */
+/* Abandons files that are not committed. */
 void mert_label_writer_close(mert_label_writer *t);
 
 #endif

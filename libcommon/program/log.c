@@ -19,8 +19,8 @@ void mert_log_name(const char *name)
     snprintf(program, sizeof program, "%s", name);
 }
 
-/* One write(2) for the whole line, so that parallel jobs do not interleave; control characters of odd file names are
- * shown as '?', so that one message stays one line. */
+/* One write(2) for the whole line, so that parallel jobs do not interleave; control characters (from file names) are
+ * shown as '?', so that a message is one line. */
 static void write_line(const char *format, va_list ap)
 {
     char line[4096];
@@ -35,7 +35,7 @@ static void write_line(const char *format, va_list ap)
     line[n++] = '\n';
     progress_shown = 0;
     if (write(STDERR_FILENO, line, (size_t)n) < 0)
-        return; /* nowhere left to say so */
+        return; /* stderr is the only place for messages */
 }
 
 void mert_log_error(const char *format, ...)
@@ -87,7 +87,7 @@ void mert_log_progress_end(void)
 
 int mert_log_stdout(void)
 {
-    int why = ferror(stdout) ? errno : 0; /* of a print that did not fit the buffer */
+    int why = ferror(stdout) ? errno : 0; /* from an earlier write */
     errno = 0;
     if (!fflush(stdout) && !ferror(stdout))
         return 0;

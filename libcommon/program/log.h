@@ -1,4 +1,4 @@
-/* One line on stderr, in one write, with the program's name before it; nothing else ever prints there. */
+/* Messages: one line on stderr, in one write, after the program's name. Nothing else prints there. */
 #ifndef MERT_LOG_H
 #define MERT_LOG_H
 
@@ -7,13 +7,14 @@
 void mert_log_name(const char *program); /* once, in main */
 /* "mert-cqt: track07.mp3: sample rate is 16000 Hz, ...": errors, always shown. */
 void mert_log_error(const char *format, ...) MERT_PRINTF(1, 2);
-/* Things a person may want to know; not shown with -q. */
+/* Information for the user; not shown with -q. */
 void mert_log_note(const char *format, ...) MERT_PRINTF(1, 2);
-/* The progress line: shown only when asked for or when stderr is a terminal, after a second, a few times per second. */
+/* The progress line: shown only with --progress or if stderr is a terminal, after a second, a few times per second. */
 void mert_log_progress(const char *format, ...) MERT_PRINTF(1, 2);
-void mert_log_progress_end(void); /* wipes the line */
+void mert_log_progress_end(void); /* erases the line */
 
-/* At once when all is printed on standard output: 0; where it could not be written, says why, and 1. */
+/* To be called right after printing on standard output: flushes it. Returns 0, or 1 with a message if it could not be
+ * written. */
 int mert_log_stdout(void);
 
 #endif

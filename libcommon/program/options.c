@@ -203,10 +203,10 @@ static const mert_option *lookup(const mert_option *table, const char *name, siz
     return o ? o : find(common_options, name, n, letter);
 }
 
-/* "12": so many items; "2.5%": a share of them, which may be all. */
+/* "12": a number of items; "2.5%": a percentage of them, at most 100%. */
 static void take_max_failed(void)
 {
-    const double most = 9e15; /* a double counts as far without gaps */
+    const double most = 9e15; /* doubles represent all integers up to this */
     char *end;
     double p = strtod(max_failed_text, &end);
     int share = !strcmp(end, "%");
@@ -229,7 +229,7 @@ static void finish_common(void)
     mert_pool_set_threads(mert_options.threads);
 }
 
-/* A word that starts with a dash and is an option: takes it (and its value) and returns how many words it was. */
+/* Parses an option (and its value) at argv[0] and returns the number of words it took. */
 static int take(const mert_option *table, char **argv, int left)
 {
     const char *a = argv[0], *eq;
@@ -300,8 +300,8 @@ static void parse(const mert_option *table, int *argc, char ***argv)
     *argv = v + 1;
 }
 
-/* A standard file that is closed would lend its number to the next file that is opened, and what is meant for standard
- * output would end up there. Closed ones are held by something on which the wrong use fails. */
+/* If standard input, output or error is closed, the next opened file would get its number, and output could go into
+ * that file. So closed ones are opened on a file that allows only the wrong direction: using them fails. */
 static void hold_standard_files(void)
 {
     for (int fd = 0; fd <= 2; fd++)

@@ -1,4 +1,4 @@
-/* One option table per program: parsing, --help and the check of the man page come from it.
+/* One option table per program is used for parsing, for --help and for the check of the man page.
  *
  *     static int bins = 336; static double fmin = 32.7;
  *     static const mert_option options[] = {
@@ -8,13 +8,12 @@
  *     static const mert_tool tool = {"mert-cqt", "constant-Q transform of pcm streams", "[options] [FILE...]",
  *                                    "reads pcm, writes cqt [T, bins]", options, NULL};
  *     int main(int argc, char **argv) {
- *         int n = mert_options_parse(&tool, &argc, &argv);   // exits by itself for --help, --version and wrong use (2)
+ *         int n = mert_options_parse(&tool, &argc, &argv);   // exits for --help, --version and wrong use (2)
  *         ...
  *
- * A variable's value before parsing is its default, and is what --help shows. The common options (contract P4) are
- * added to every table. Options may stand anywhere; "--" ends them; "--name=value" and "--name value" are the same; a
- * flag --x also has
- * --no-x. This is the one part of libcommon that exits, and only on the tools' behalf. */
+ * A variable's value before parsing is its default, which --help shows. The common options (contract P4) are added to
+ * every table. Options may be anywhere in the command line; "--" ends them; "--name=value" and "--name value" are the
+ * same; a flag --x also has --no-x. This is the only part of libcommon that exits. */
 #ifndef MERT_OPTIONS_H
 #define MERT_OPTIONS_H
 
@@ -42,8 +41,8 @@ typedef struct mert_option {
     char letter;      /* short form, 0: none */
     mert_option_type type;
     void *to;
-    const char *arg;  /* what --help calls the argument: "N", "HZ", "FILE" */
-    double min, max;  /* legal range of numbers; both 0: any */
+    const char *arg;  /* the name of the argument in --help: "N", "HZ", "FILE" */
+    double min, max;  /* allowed range of numbers; both 0: any */
     const char *const *choices; /* MERT_CHOICE: NULL-terminated */
     const char *help; /* one clause, no full stop */
 } mert_option;
@@ -60,7 +59,7 @@ typedef struct mert_command {
 typedef struct mert_tool {
     const char *name, *summary;
     const char *usage;        /* operands and options, after the name */
-    const char *about;        /* some lines for --help: what flows in and out; may be NULL */
+    const char *about;        /* some lines for --help: what it reads and writes; may be NULL */
     const mert_option *options;   /* NULL with commands */
     const mert_command *commands; /* NULL without */
 } mert_tool;
@@ -71,25 +70,25 @@ void mert_options_parse(const mert_tool *tool, int *argc, char ***argv);
 /* main of a program with commands: picks the command, parses, runs it and returns its status. */
 int mert_tool_main(const mert_tool *tool, int argc, char **argv);
 
-/* Says "NAME: text" and "try NAME --help", exit 2. */
+/* Prints "NAME: text" and "try NAME --help", and exits with 2. */
 void mert_usage_error(const char *format, ...) MERT_NO_RETURN MERT_PRINTF(1, 2);
-/* Nothing was wrong with the use, and there is no memory to begin with: says so and exits with 1. */
+/* Out of memory while the program starts: prints that and exits with 1. */
 void mert_no_memory(void) MERT_NO_RETURN;
 
-/* "mert-cqt" -> what main's tool was called, for provenance and stages. */
+/* The name of the program, "mert-cqt", for provenance and failures. */
 const char *mert_tool_name(void);
 const char *mert_version(void);
 
 /* The options that every program has. */
 typedef struct mert_common {
     int verbose, quiet;
-    int threads;             /* always >= 1 after parsing; default: the CPUs this process may use */
-    int threads_given;       /* by --threads */
+    int threads;             /* >= 1 after parsing; default: the number of CPUs that this process may use */
+    int threads_given;       /* --threads was given */
     int progress;            /* -1: if stderr is a terminal */
-    int64_t max_failed;      /* -1: percent counts */
+    int64_t max_failed;      /* -1: use percent */
     double max_failed_percent;
     int fail_fast;
-    int level;               /* zstd level of streams written */
+    int level;               /* zstd level of output streams */
 } mert_common;
 
 extern mert_common mert_options;

@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Events that wait at most, and bytes of data in them beyond which no more is read. */
+/* The most events in the queue, and the number of data bytes in it at which reading pauses. */
 enum { SLOTS = 16, BYTES = 4 << 20 };
 
-/* Memory of a chunk's data: the reader's own, exchanged for one that is not in use. Those are a stack, so that the same
- * few are used and stay in the cache. */
+/* Memory for a chunk's data: taken from the reader in exchange for an unused buffer. Unused buffers are a stack, so
+ * that the same few are used and stay in the cache. */
 typedef struct buffer {
     void *data;
     size_t room;
@@ -21,7 +21,7 @@ typedef struct buffer {
 
 typedef struct slot {
     int type;
-    void *said;           /* a begin, a record, a failure, a text: as the type has it */
+    void *said;           /* an mts_begin, mts_record, mts_failure or text, by the type */
     buffer data;
     size_t size;
     int64_t frames;
@@ -29,20 +29,20 @@ typedef struct slot {
 
 struct mert_read_ahead {
     mts_reader *reader;
-    mert_event event;     /* what the caller looks at */
-    slot *now;            /* and where that lies; NULL: without a thread */
-    mts_record *record;   /* of the chunks that come */
+    mert_event event;     /* the event that the caller sees */
+    slot *now;            /* its slot; NULL: without a thread */
+    mts_record *record;   /* of the next chunks */
     int threaded;
     pthread_t thread;
-    FILE *file;           /* what the thread reads: the caller's, through `take` */
-    int fd, wake[2];      /* wake[1] is closed when the thread is to end */
+    FILE *file;           /* the thread's FILE, which reads the caller's file by `take` */
+    int fd, wake[2];      /* wake[1] is closed to stop the thread */
     pthread_mutex_t lock;
     pthread_cond_t some, space;
     slot slots[SLOTS];
     buffer unused[SLOTS];
-    int spare;            /* how many of these there are */
-    int first, n;         /* waiting: slots[first] .. + n - 1 */
-    int stop;             /* the thread is to end */
+    int spare;            /* number of unused buffers */
+    int first, n;         /* the queue: slots[first] .. slots[first + n - 1], modulo SLOTS */
+    int stop;             /* the thread must stop */
     size_t bytes;
 };
 
@@ -67,7 +67,7 @@ static void describe(mert_event *to, int type, const mts_reader *r)
 
 /* ---- the thread ---- */
 
-/* read(2) that also ends when the thread is to: a pipe may stay silent for ever. */
+/* read(2) that also returns when the thread must stop, because a pipe may never send more. */
 static ssize_t take(void *cookie, char *to, size_t size)
 {
     mert_read_ahead *r = cookie;
@@ -106,7 +106,7 @@ static int copy_said(slot *s, const void *from, size_t size)
     return 0;
 }
 
-/* An event without memory for it becomes an error without a text. */
+/* Out of memory, the event becomes an error without a text. */
 static void fill(mert_read_ahead *r, slot *s, const mert_event *from)
 {
     int bad = 0;
@@ -165,7 +165,7 @@ static void give_up_file(mert_read_ahead *r)
             close(r->wake[i]);
 }
 
-/* A file is there as a whole: a read of it waits for nobody. */
+/* Only reads of regular files never wait. */
 static int may_wait(int fd)
 {
     struct stat st;
@@ -193,12 +193,12 @@ mert_read_ahead *mert_read_ahead_open(FILE *f, const char *name, int threaded)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->some, NULL);
     pthread_cond_init(&r->space, NULL);
-    /* A thread that cannot be had is done without. */
+    /* Without a thread if it cannot be created. */
     r->threaded = threaded && !pthread_create(&r->thread, NULL, read_main, r);
     return r;
 }
 
-/* The event that the caller has seen makes room for another. */
+/* Frees the slot of the event that the caller has seen. */
 static void give_back(mert_read_ahead *r)
 {
     slot *s = r->now;

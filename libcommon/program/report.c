@@ -35,16 +35,16 @@ void mert_report_item(double seconds)
                       audio_seconds / (mert_seconds() - started + 1e-9));
 }
 
-/* ---- the same reason, again and again ---- */
+/* ---- repeated reasons ---- */
 
 enum { LINES = 10, REASONS = 1000 };
 static struct reason {
     char *text;
     int64_t times;
-} *reasons; /* [REASONS]; one that finds no place is always told */
+} *reasons; /* [REASONS]; if it is full, further reasons are always printed */
 static int nreasons;
 
-/* Whether this is to be told now, or counted for the end. */
+/* Whether this reason was printed often enough: then it is only counted, for the line at the end. */
 static int told_often(const char *reason)
 {
     int i = 0;
@@ -105,7 +105,7 @@ void mert_report_broken(const char *format, ...)
         mert_log_error("%s", text);
 }
 
-/* Is there a program before this one in a pipe, which has said what failed in it? */
+/* Whether standard input is a pipe: then the program before this one has reported its failures. */
 static int in_a_pipe(void)
 {
     struct stat st;

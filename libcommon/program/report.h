@@ -1,5 +1,5 @@
-/* What happened to the items: one line for each that failed, the count, the exit status (contracts F1, F2), and the
- * closing line (contract P4). */
+/* The report of a run: one line for each failed item, the counts, the exit status (contracts F1, F2), and the last line
+ * (contract P4). */
 #ifndef MERT_REPORT_H
 #define MERT_REPORT_H
 
@@ -8,21 +8,21 @@
 #include <stdint.h>
 
 void mert_report_item(double audio_seconds); /* one more item done */
-/* One more item failed. here: it failed in this program, so its line is printed (after ten of the same reason they are
- * counted, for one line at the end); otherwise it was said upstream.
- * Returns 1 if --fail-fast says to stop now. */
+/* Counts a failed item. here: it failed in this program, so its line is printed (after ten lines with the same reason,
+ * further ones are only counted, for one line at the end). Otherwise the program before this one has printed it.
+ * Returns 1 if the run must stop now (--fail-fast). */
 int mert_report_failed(const char *key, const char *reason, int here);
-/* There were items, and each failed here: why nothing came of them has been said. */
+/* 1: there were items, and all of them failed here, so their reasons have been printed. */
 int mert_report_all_failed(void);
-/* Something is wrong that is not an item's fault: the run fails whatever --max-failed allows. An empty text adds no
- * line to what has been said. */
+/* An error of the run, not of an item: the run fails regardless of --max-failed. An empty text prints no line. */
 void mert_report_broken(const char *format, ...) MERT_PRINTF(1, 2);
-/* Prints how many more failed for reasons that were told ten times, and the -v line, and returns the exit status: 0, or
- * 1 if more failed than allowed; where nothing has said why, and no program before this one can have, one line does. */
+/* Prints the numbers of further failures with reasons that were printed ten times, and the -v line. Returns the exit
+ * status: 0, or 1 if the run or more items than allowed failed. If no line has said why, and no program before this one
+ * can have, it prints one. */
 int mert_report_finish(void);
 
-/* Reports and counts what goes wrong in the input: FAILED, DAMAGE, ERROR; and counts records. Other events pass.
- * 1: --fail-fast says to stop. */
+/* Reports and counts FAILED, DAMAGE and ERROR of the input, and counts records. Ignores other events. 1: the run must
+ * stop (--fail-fast). */
 int mert_inputs_report(const mert_inputs *in, int event, const mert_error *e) MERT_MUST_USE;
 
 #endif

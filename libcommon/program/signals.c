@@ -8,15 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *program = "mert"; /* its name, for the line */
+static const char *program = "mert"; /* for the message */
 
 static void on_end(int signal_number)
 {
     mert_outputs_unlink();
-    raise(signal_number); /* SA_RESETHAND: it ends the process as if there were no handler */
+    raise(signal_number); /* SA_RESETHAND: now the default action ends the process */
 }
 
-/* All signals do, but those that stop, go on, or tell; SIGBUS and SIGXFSZ have their own ways. */
+/* Excludes the signals that stop or continue a process, or are ignored by default; SIGBUS and SIGXFSZ have their own
+ * handlers. */
 static int ends_by_default(int signal_number)
 {
     static const int others[] = {SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGCHLD, SIGURG, SIGWINCH,
@@ -27,7 +28,7 @@ static int ends_by_default(int signal_number)
     return 1;
 }
 
-/* Models are read where they are mapped. */
+/* A mapped file, such as a model, was cut short. */
 static void on_bus_error(int signal_number)
 {
     static const char text[] = ": bus error: was a file cut short while it was in use?\n";
@@ -36,7 +37,7 @@ static void on_bus_error(int signal_number)
     size_t n = strlen(program);
     (void)signal_number;
     while (__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED))
-        pause(); /* another thread says it, and ends the process */
+        pause(); /* another thread prints the message and ends the process */
     mert_outputs_unlink();
     memcpy(line, program, n);
     memcpy(line + n, text, sizeof text - 1);
@@ -50,12 +51,12 @@ void mert_signals_prepare(const char *name)
     struct sigaction bus = {.sa_handler = on_bus_error};
     program = name;
     for (int i = 1; i <= SIGRTMAX; i++)
-        if (ends_by_default(i) && !sigaction(i, NULL, &now) && now.sa_handler == SIG_DFL) /* nohup's stays */
+        if (ends_by_default(i) && !sigaction(i, NULL, &now) && now.sa_handler == SIG_DFL) /* keeps SIG_IGN */
             sigaction(i, &on, NULL);
     if (!sigaction(SIGBUS, NULL, &now) && now.sa_handler == SIG_DFL)
         sigaction(SIGBUS, &bus, NULL);
     signal(SIGXFSZ, SIG_IGN);
-    atexit(mert_outputs_unlink); /* what an early end leaves open */
+    atexit(mert_outputs_unlink); /* for an exit before the commit */
 }
 
 void mert_end_by_sigpipe(void)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Calls that wait at most, and bytes of frames in them; GATHER: frames are handed over in portions of about this, as
- * the writer's own chunks are, which then need no copying there. */
+/* The most calls in the queue, and the most bytes of frames in them. GATHER: frames are passed on in blocks of about
+ * this size, that of the writer's chunks, so that the writer need not copy them. */
 enum { SLOTS = 16, BYTES = 4 << 20, GATHER = 1 << 20 };
 
 enum call { RECORD, FRAMES, END, FAILED };
@@ -17,7 +17,7 @@ typedef struct failure {
     char key[MTS_KEY_MAX], stage[MTS_STAGE_MAX], reason[MTS_REASON_MAX];
 } failure;
 
-/* Memory for frames; those not in use are a stack, so that the same few are used and stay in the cache. */
+/* Memory for frames. Unused buffers are a stack, so that the same few are used and stay in the cache. */
 typedef struct buffer {
     struct buffer *below;
     size_t room;
@@ -26,7 +26,7 @@ typedef struct buffer {
 
 typedef struct slot {
     enum call call;
-    void *said;            /* RECORD, FAILED: its record, its failure */
+    void *said;            /* RECORD: mts_record; FAILED: the failure */
     buffer *data;          /* FRAMES */
     size_t size;
     int64_t frames;
@@ -40,12 +40,13 @@ struct mert_write_behind {
     pthread_cond_t some, space;
     slot slots[SLOTS];
     buffer *unused;
-    int first, n;          /* waiting: slots[first] .. + n - 1; the one behind them is the caller's to fill */
+    int first, n;          /* the queue: slots[first] .. slots[first + n - 1], modulo SLOTS; the caller fills the next
+                              one */
     size_t bytes;
-    int closing, broken;   /* broken: a call failed; the thread passes over what follows */
-    int filling;           /* the caller gathers frames in its slot */
+    int closing, broken;   /* broken: a call failed; the thread ignores further calls */
+    int filling;           /* the caller is collecting frames in its slot */
     size_t step;           /* of the open record */
-    const char *error;     /* the caller's own trouble */
+    const char *error;     /* an error in the caller's thread */
 };
 
 /* ---- the thread ---- */
@@ -110,12 +111,12 @@ mert_write_behind *mert_write_behind_open(FILE *f, const char *name, const mts_b
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->some, NULL);
     pthread_cond_init(&w->space, NULL);
-    /* A thread that cannot be had is done without. */
+    /* Without a thread if it cannot be created. */
     w->threaded = threaded && !*mts_writer_error(w->writer) && !pthread_create(&w->thread, NULL, write_main, w);
     return w;
 }
 
-/* The slot to fill next, when there is room for it; NULL: the stream is broken. */
+/* Waits for the next slot to fill; NULL: a call failed. */
 static slot *next_slot(mert_write_behind *w)
 {
     slot *s;
