@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Pieces of an item that wait at most behind each of its halves. */
+/* The most pieces in each of an item's two queues. */
 enum { WAITING = 4 };
 
-/* A queue of pieces, their memory used again; the reader or resampler may still look at the first. */
+/* A queue of pieces, whose memory is reused; the reader or resampler may still use the first one. */
 typedef struct queue {
     mert_audio_piece piece[WAITING];
     int first, n;
@@ -21,24 +21,24 @@ typedef struct item {
     int64_t index;
     mert_audio *audio;
     mert_error why;            /* why it could not be opened */
-    int opened, failed;        /* opened: that was tried */
-    int opening, decoding, resampling;       /* a thread is at it */
+    int opened, failed;        /* opened: opening was tried */
+    int opening, decoding, resampling;       /* a thread is doing this */
     int all_decoded, all_ready; /* the last piece is in the queue */
     queue decoded, ready;
 } item;
 
 struct mert_ahead {
-    int64_t n, next;           /* items; the next to be taken up */
+    int64_t n, next;           /* number of items; the next one to start */
     char *(*path_of)(void *, int64_t);
     void *self;
     mert_audio_settings settings;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int stop, users;           /* users: the threads, and the reader */
-    item *items;               /* a ring; the first is the reader's */
+    item *items;               /* a ring; the first is the one that the reader has */
     int room, first, count;
-    int abandoned;             /* the reader is done with the first: no more steps of it */
-    int looked_at;             /* the reader has seen the first ready piece of it */
+    int abandoned;             /* the reader has closed the first one: no more steps for it */
+    int looked_at;             /* the reader has got its first ready piece */
 };
 
 static mert_audio_piece *queue_end(queue *q) { return &q->piece[(q->first + q->n) % WAITING]; }
@@ -49,7 +49,7 @@ static void queue_drop(queue *q)
     q->n--;
 }
 
-/* ---- steps: what a thread does at a time, without the lock ---- */
+/* ---- steps: units of work, done without the lock ---- */
 
 static step step_of(const item *i)
 {
@@ -59,15 +59,15 @@ static step step_of(const item *i)
         return NOTHING;
     if (i->decoded.n && !i->resampling && i->ready.n < WAITING && !i->all_ready)
         return RESAMPLE;
-    /* Beyond what the segment needs nothing is decoded, unless resampling has seen it all and asks for more. */
+    /* Decodes no more than the segment needs, unless all of that was resampled and was not enough. */
     if (!i->decoding && !i->all_decoded && !i->all_ready && i->decoded.n < WAITING &&
         (!mert_audio_enough(i->audio) || (!i->decoded.n && !i->resampling)))
         return DECODE;
     return NOTHING;
 }
 
-/* The first step that can be done, of the earliest of the first `most` items; *of: whose. New items are taken up as
- * there is room. */
+/* Chooses the next step: the first possible one of the first `most` items, earliest item first; *of: the item. Starts
+ * new items while there is room. */
 static step choose(mert_ahead *x, int most, item **of)
 {
     for (int k = 0; k < most && !x->stop; k++) {
@@ -132,8 +132,7 @@ static void forget(item *i)
     i->decoded.n = i->ready.n = 0;
 }
 
-/* Called with the lock held. Threads are not waited for, as one may be in a read that never ends: the last to leave
- * frees. */
+/* Called with the lock held. Does not wait for threads, because a read may never end: the last one to leave frees. */
 static void leave(mert_ahead *x)
 {
     int last = --x->users == 0;
@@ -207,7 +206,7 @@ mert_ahead *mert_ahead_new(int64_t n, char *(*path_of)(void *self, int64_t i), v
     x->settings = *s;
     pthread_mutex_init(&x->lock, NULL);
     pthread_cond_init(&x->changed, NULL);
-    /* No more than two threads find work in one item. A thread that cannot be had is done without. */
+    /* One item has work for at most two threads. If a thread cannot be created, fewer are used. */
     for (int t = 0; threads > 1 && t < threads && t < 2 * n && !start_thread(x); t++)
         ;
     return x;
@@ -223,8 +222,8 @@ void mert_ahead_free(mert_ahead *x)
     leave(x);
 }
 
-/* Waits, and works where nobody else does, until `there` holds of the first item. It works on no other: that might be
- * a pipe that gives nothing before the first is read. Called with the lock held. */
+/* Waits until `there` is true for the first item, and does its steps if no thread does. It does not work on other
+ * items: another one may be a pipe that sends nothing before the first is read. Called with the lock held. */
 static item *wait_for(mert_ahead *x, int (*there)(const item *))
 {
     for (;;) {
@@ -261,7 +260,7 @@ int64_t mert_ahead_read(mert_ahead *x, const float **samples, mert_error *e)
     item *i = &x->items[x->first];
     pthread_mutex_lock(&x->lock);
     while (!p || (p->how == MERT_PIECE_MORE && !p->samples.n)) {
-        if (x->looked_at && i->ready.n == 1 && i->all_ready) { /* the end, seen before */
+        if (x->looked_at && i->ready.n == 1 && i->all_ready) { /* the end, returned before */
             pthread_mutex_unlock(&x->lock);
             return 0;
         }

@@ -15,20 +15,21 @@
 struct mert_audio {
     mert_input in;
     mert_resampler *resampler;
-    int native, rate;        /* Hz: of the file, of what is read */
+    int native, rate;        /* Hz: of the file; of the output */
     /* Decoding's. */
     int64_t decoded;         /* samples at the native rate so far */
-    int64_t enough;          /* and how many the segment can need */
+    int64_t enough;          /* how many the segment can need at most */
     int have_frame, ended, salvage;
-    int moved;               /* packets were read out of order: fit for nothing more */
+    int moved;               /* packets were read out of order: cannot be used further */
     mert_error salvaged;
     /* Resampling's. */
     int64_t first, end;      /* the segment, in samples of the output; end INT64_MAX: to the end */
     int64_t at;              /* samples of the output so far */
-    int complete;            /* all that was decoded is in them */
+    int complete;            /* all decoded samples are resampled */
 };
 
-/* Decoded at a time, and made of it at most: enough to be worth a change of threads, and to stay in the cache. */
+/* Samples decoded at a time, and the most output at a time: large enough for passing between threads, small enough for
+ * the cache. */
 enum { PIECE = 1 << 16 };
 
 void mert_audio_segment(const mert_audio_settings *s, int rate, int64_t *first, int64_t *count)
@@ -56,7 +57,7 @@ void mert_audio_versions(char *to, size_t size)
 
 /* ---- faults ---- */
 
-/* A fault behind the first samples: the end of the item, or with --salvage of what is kept of it. */
+/* Handles a fault after the first samples: the item fails or, with --salvage, ends here. */
 static int fault(mert_audio *a, const mert_error *why, mert_error *e)
 {
     mert_error said = *why;
@@ -68,7 +69,7 @@ static int fault(mert_audio *a, const mert_error *why, mert_error *e)
     return 0;
 }
 
-/* What the header promises, at the native rate; -1: nothing. */
+/* The number of samples in the header, at the native rate; -1: not known. */
 static int64_t promised(const mert_audio *a)
 {
     if (a->in.keep >= 0 && !a->in.ogg.n)
@@ -78,19 +79,20 @@ static int64_t promised(const mert_audio *a)
     return av_rescale_q(a->in.promised, a->in.stream->time_base, (AVRational){1, a->native});
 }
 
-/* A header's count of samples is exact, except that MP3's and Musepack's count whole frames, padding included. */
+/* By how much the count in the header may be too large: 0, but MP3 and Musepack count whole frames, with padding. */
 static int64_t grace(const mert_audio *a)
 {
     return a->in.loose ? a->native / 4 : !strcmp(a->in.format->iformat->name, "mpc") ? 1152 : 0;
 }
 
-/* FLAC that ends between two frames: programs cut a file into pieces and leave each the header of the whole. */
+/* Whether a FLAC file ends between two frames: some programs cut a file into parts, and each part keeps the header of
+ * the whole. */
 static int is_piece(const mert_audio *a)
 {
     return !strcmp(a->in.format->iformat->name, "flac") && !a->in.unreadable;
 }
 
-/* Whether all is there at the end: by the container's own word, else by the count of its header. */
+/* Checks at the end that nothing is missing: by the sizes in the container, otherwise by the count in its header. */
 static int check_promise(mert_audio *a, mert_error *e)
 {
     static const char piece[] = " (a piece of a longer file, with its header? --salvage takes what is there)";
@@ -108,7 +110,7 @@ static int check_promise(mert_audio *a, mert_error *e)
 
 /* ---- from frames to samples ---- */
 
-/* How many of n samples are finite numbers, from the first on. */
+/* The number of finite samples before the first one that is not. */
 static int64_t finite(const float *x, int64_t n)
 {
     int64_t good = 0;
@@ -126,7 +128,7 @@ static int64_t finite(const float *x, int64_t n)
     return good;
 }
 
-/* in.frame, mixed, behind what `to` holds. */
+/* Appends in.frame, mixed to one channel, to `to`. */
 static int take_frame(mert_audio *a, mert_samples *to, mert_error *e)
 {
     const AVFrame *f = a->in.frame;
@@ -155,7 +157,7 @@ static int take_frame(mert_audio *a, mert_samples *to, mert_error *e)
     return fault(a, &why, e);
 }
 
-/* One more frame, or the end. */
+/* Decodes one frame, or finds the end. */
 static int advance(mert_audio *a, mert_samples *to, mert_error *e)
 {
     mert_error why = {{0}};
@@ -163,11 +165,11 @@ static int advance(mert_audio *a, mert_samples *to, mert_error *e)
     if (!a->have_frame)
         got = mert_input_next(&a->in, &why);
     a->have_frame = 0;
-    /* What follows the last sample that the header counts is not the item's. */
+    /* Errors after the last sample that the header counts are ignored. */
     if (got < 0 && !a->in.no_memory && ((promised(a) > 0 && a->decoded >= promised(a)) || mert_input_only_remains(&a->in)))
         got = 0;
-    /* Where reading fails because the file ends, what is missing says more. A link that cannot be opened leaves nothing
-     * open. */
+    /* If reading fails at the end of the file, a message about missing bytes is better. in.format is NULL if a link
+     * could not be opened. */
     if (got < 0 && a->in.unreadable && a->in.format && avio_feof(a->in.format->pb) && check_promise(a, e))
         return -1;
     if (got < 0)
@@ -176,7 +178,7 @@ static int advance(mert_audio *a, mert_samples *to, mert_error *e)
         return take_frame(a, to, e);
     if (check_promise(a, e))
         return -1;
-    a->ended = 1; /* perhaps cut short by that check */
+    a->ended = 1; /* the check may have ended it (--salvage) */
     return 0;
 }
 
@@ -202,7 +204,7 @@ void mert_audio_decode(mert_audio *a, mert_audio_piece *to)
 
 /* ---- the output ---- */
 
-/* Of samples `at` and on keeps what lies in the segment. */
+/* s begins at sample `at` of the output: keeps only the part inside the segment. */
 static void keep_segment(mert_audio *a, mert_samples *s)
 {
     int64_t n = s->n, before = mert_smaller(a->first - a->at, n);
@@ -223,7 +225,7 @@ void mert_audio_resample(mert_audio *a, const mert_audio_piece *decoded, mert_au
     to->samples.n = 0;
     bad = mert_resampler_push(a->resampler, in->data, in->n, &to->samples, &to->why);
     to->how = decoded->how;
-    if (!bad && a->at + to->samples.n >= a->end) { /* what comes behind the segment, be it a fault, is not the item's */
+    if (!bad && a->at + to->samples.n >= a->end) { /* what follows the segment is ignored, even a fault */
         to->how = MERT_PIECE_LAST;
     } else if (!bad && decoded->how == MERT_PIECE_LAST) {
         bad = mert_resampler_finish(a->resampler, &to->samples, &to->why);
@@ -295,8 +297,8 @@ void mert_audio_close(mert_audio *a)
 
 /* ---- counting ---- */
 
-/* Seeks to the last sample that the header promises and reads on: the last packet must end exactly there. (The time
- * base of the containers that come here is the sample.) */
+/* Seeks to the last sample that the header counts and reads on: the last packet must end exactly there. (The time base
+ * of these containers is one sample.) */
 static int ends_where_promised(mert_audio *a)
 {
     mert_input *in = &a->in;
@@ -310,7 +312,8 @@ static int ends_where_promised(mert_audio *a)
     return got == 0 && end == in->promised;
 }
 
-/* Whether a header's count is as good as counting: one packet per frame, stamped with its place. */
+/* Whether the header's count can be trusted after that check: formats with one packet per frame and exact time
+ * stamps. */
 static int header_is_exact(const mert_input *in)
 {
     const char *container = in->format->iformat->name;
@@ -324,7 +327,7 @@ static int header_is_exact(const mert_input *in)
     }
 }
 
-/* The length at the native rate by the header, or -1. */
+/* The length at the native rate, from the header, or -1. */
 static int64_t header_count(mert_audio *a, mert_audio_count_how how)
 {
     const mert_input *in = &a->in;
@@ -333,7 +336,7 @@ static int64_t header_count(mert_audio *a, mert_audio_count_how how)
         return -1;
     if (how == MERT_COUNT_HEADER && total >= 0)
         return total;
-    if (header_is_exact(in) && in->frame->pts != 0) /* a piece of a longer file, with its header */
+    if (header_is_exact(in) && in->frame->pts != 0) /* a part of a longer file, with the header of the whole */
         return -1;
     if (how == MERT_COUNT_HEADER && in->stream->duration != AV_NOPTS_VALUE)
         return av_rescale_q(in->stream->duration, in->stream->time_base, (AVRational){1, a->native});

@@ -41,8 +41,8 @@ const char *mert_ff_said(void)
     return said;
 }
 
-/* Codes that are the system's, and mean what they say. FFmpeg's demuxers return others (EPERM, which is -1, and EIO)
- * for no reason in particular. */
+/* errno codes that can be trusted. FFmpeg's demuxers return others (EPERM, which is -1, and EIO) for unrelated
+ * reasons. */
 static int is_of_the_system(int code)
 {
     switch (-code) {
@@ -52,7 +52,7 @@ static int is_of_the_system(int code)
     }
 }
 
-/* Its words for a code; 0: it has none, or none that mean something. */
+/* FFmpeg's text for a code; 0: none, or one without information. */
 static int words(int code, char *to, size_t size)
 {
     if (!code || code == AVERROR(EPERM) || code == AVERROR_UNKNOWN || code == AVERROR_BUG || code == AVERROR_BUG2)

@@ -47,7 +47,7 @@ void mert_input_close(mert_input *in)
 
 /* ---- packets and frames ---- */
 
-/* Whether reading has come to where the file was cut off: that is why then, whatever FFmpeg makes of it. */
+/* Whether reading has reached the place where the file is cut off: that is then the reason, not FFmpeg's error. */
 static int at_cut(const mert_input *in)
 {
     return *in->whole.cut.text && avio_feof(in->format->pb);
@@ -58,14 +58,14 @@ static int fail_cut(const mert_input *in, mert_error *e)
     return mert_fail(e, "the file ends here: %s", in->whole.cut.text);
 }
 
-/* Whether reading has come to where the audio ends, with something behind it. */
+/* Whether reading has reached the end of the audio, and other bytes follow. */
 static int at_end(const mert_input *in, int64_t at)
 {
     return in->whole.end >= 0 && at >= in->whole.end;
 }
 
-/* A WAV header written into a pipe knows no length, that of a WAV cut off says too much: their last packet is short,
- * hence called corrupt, but what it has is good. */
+/* The header of a WAV written into a pipe has no length, that of a truncated WAV has a larger one. The last packet is
+ * then short and marked as corrupt, but its samples are good. */
 static int is_short_only(const mert_input *in)
 {
     if (!mert_input_counts_samples(in->format->iformat) && strcmp(in->format->iformat->name, "caf"))
@@ -73,7 +73,7 @@ static int is_short_only(const mert_input *in)
     return in->promised == AV_NOPTS_VALUE || *in->whole.cut.text;
 }
 
-/* Nothing more can be read. Returns 0: it is the end, -1: a fault. */
+/* Called when reading has failed or ended. Returns 0: the end, -1: a fault. */
 static int end_or_fault(mert_input *in, int code, mert_error *e)
 {
     int64_t at = avio_tell(in->format->pb);
@@ -107,7 +107,7 @@ int mert_input_packet(mert_input *in, mert_error *e)
             continue;
         if (at_end(in, p->pos))
             return 0;
-        if (p->pos >= 0 && at_end(in, p->pos + p->size)) /* a tag hangs on the last frame */
+        if (p->pos >= 0 && at_end(in, p->pos + p->size)) /* a tag follows the last frame in the same packet */
             av_shrink_packet(p, (int)(in->whole.end - p->pos));
         if (in->fault_at >= 0 && p->pos >= in->fault_at)
             return mert_fail(e, "%s", in->ogg.fault.text);
@@ -117,7 +117,7 @@ int mert_input_packet(mert_input *in, mert_error *e)
     }
 }
 
-/* Of in->frame what counts; 0: nothing. */
+/* Cuts in->frame to the samples that are kept; 0: none. */
 static int cut_frame(mert_input *in)
 {
     AVFrame *f = in->frame;
@@ -125,7 +125,7 @@ static int cut_frame(mert_input *in)
     int planar = av_sample_fmt_is_planar(f->format), channels = f->ch_layout.nb_channels;
     if (in->pipe)
         mert_input_take_pipe(in);
-    /* The first packet of Vorbis only begins the overlap: FFmpeg 7 gives a frame of it all the same. */
+    /* The first packet of Vorbis gives no samples, but FFmpeg 7 returns a frame for it. */
     if (in->keep >= 0 && in->packets == 1 && in->codec->codec_id == AV_CODEC_ID_VORBIS)
         return 0;
     begin = in->skip - in->given;
@@ -144,7 +144,7 @@ static int cut_frame(mert_input *in)
     return end > begin;
 }
 
-/* Why the decoder does not take what was read last. */
+/* Fills the error: the decoder refused the last packet. */
 static int fail_packet(mert_input *in, int code, mert_error *e)
 {
     in->no_memory |= code == AVERROR(ENOMEM);
@@ -202,7 +202,7 @@ int mert_input_only_remains(mert_input *in)
 
 /* ---- one channel ---- */
 
-/* `count` and `planar` as constants where files mostly have them: then it is a loop of vectors. */
+/* `count` and `planar` are constants in the most frequent cases, so that the compiler vectorises the loop. */
 #define MIX(type, value, count, planar)                                                                                \
     for (int t = 0; t < frame->nb_samples; t++) {                                                                      \
         double sum = 0;                                                                                                \

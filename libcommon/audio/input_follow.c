@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* FFmpeg's own count of the samples to drop at both ends is left aside. */
+/* Sets the samples to keep; FFmpeg's own trimming at both ends is switched off. */
 static void keep_only(mert_input *in, int64_t skip, int64_t keep)
 {
     in->skip = skip;
@@ -22,7 +22,7 @@ static void keep_only(mert_input *in, int64_t skip, int64_t keep)
 
 /* ---- Ogg ---- */
 
-/* Of the link at hand: which of the samples count, and whether the fault lies in it. */
+/* Sets, for the current link, which samples are kept, and whether the fault is in it. */
 static void take_link(mert_input *in)
 {
     const mert_ogg_link *l = &in->ogg.links[in->link];
@@ -33,7 +33,7 @@ static void take_link(mert_input *in)
         keep_only(in, s->skip, s->total);
 }
 
-/* Of a pipe, the end is known when its page has passed: before the frames on it are decoded. */
+/* For a pipe, the end of a link is known when its last page was read, which is before its frames are decoded. */
 void mert_input_take_pipe(mert_input *in)
 {
     const mert_ogg_link *l = in->ogg.n ? &in->ogg.links[in->ogg.n - 1] : NULL;
@@ -77,8 +77,8 @@ int mert_input_look_into_pipe(mert_input *in, mert_error *e)
     return in->io ? 0 : -1;
 }
 
-/* FFmpeg passes over damaged Ogg pages with nothing but a message, decodes the links of a chain with the state of the
- * one before, and cuts some streams of few pages in the wrong place. */
+/* Needed because FFmpeg skips damaged Ogg pages with only a message, decodes the links of a chained file with the state
+ * of the previous link, and trims some streams of few pages wrongly. */
 static int follow_ogg(mert_input *in, mert_error *e)
 {
     if (mert_ogg_read(in->path, &in->ogg, e))
@@ -105,14 +105,15 @@ int mert_input_next_link(mert_input *in, mert_error *e)
     if (!open_link(in, &why))
         return 1;
     in->unreadable = 1;
-    /* Damage in it says more. */
+    /* If the link is damaged, that is the better message. */
     return mert_fail(e, "%s", in->ogg.fault_at >= 0 && in->link == in->ogg.n - 1 ? in->ogg.fault.text : why.text);
 }
 
 /* ---- MP3 ---- */
 
-/* FFmpeg finds the frame that tells only right behind the tags, and does not believe it where much lies behind the last
- * frame. So it is given nothing but the frames, unless they are others than was told: then the file may be several. */
+/* FFmpeg finds the info frame only directly after the tags, and ignores it if many bytes follow the last frame. So
+ * FFmpeg gets only the frames, unless their number differs from the info frame: then the file may be several files,
+ * joined. */
 static int follow_mp3(mert_input *in, mert_error *e)
 {
     mert_mp3 m;
@@ -123,7 +124,7 @@ static int follow_mp3(mert_input *in, mert_error *e)
     if (!got || m.told < 1 || m.frames > m.told)
         return 0;
     cut = m.frames < m.told && m.told_bytes > m.size - m.begin;
-    few = (m.told - m.frames) * m.samples > m.rate / 4; /* more than what some encoders tell too much */
+    few = (m.told - m.frames) * m.samples > m.rate / 4; /* some encoders declare up to a quarter of a second too much */
     if (cut || few)
         mert_fail(&in->whole.cut, "the frame in front promises %" PRId64 " frames, %" PRId64 " are there", m.told,
                   m.frames);
@@ -141,7 +142,7 @@ static int follow_mp3(mert_input *in, mert_error *e)
 
 /* ---- all ---- */
 
-/* Packets that an index counts, but that lie beyond the end of the file. */
+/* Looks for packets of the index that are beyond the end of the file. */
 static void check_index(mert_input *in, int64_t size)
 {
     int n = avformat_index_get_entries_count(in->stream), beyond = 0;
@@ -153,7 +154,7 @@ static void check_index(mert_input *in, int64_t size)
         mert_fail(&in->whole.cut, "its index promises %d packets, %d are there", n, n - beyond);
 }
 
-/* FFmpeg reads most files that were cut off as if they were whole. */
+/* Needed because FFmpeg reads most truncated files without an error. */
 int mert_input_follow(mert_input *in, mert_error *e)
 {
     const char *name = in->format->iformat->name;

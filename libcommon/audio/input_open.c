@@ -29,7 +29,7 @@ int mert_input_open_io(mert_input *in, const char *path, mert_error *e)
         in->io = in->from = mert_pipe_open(path, e);
         return in->io ? 0 : -1;
     }
-    /* With "file:" before it a name is nothing but a name, whatever it looks like. */
+    /* "file:" prevents that a name is taken for a URL. */
     if (asprintf(&url, "file:%s", path) < 0)
         return mert_fail(e, "out of memory");
     code = avio_open2(&in->io, url, AVIO_FLAG_READ, NULL, NULL);
@@ -37,7 +37,7 @@ int mert_input_open_io(mert_input *in, const char *path, mert_error *e)
     return code < 0 ? mert_ff_fail(e, code, "cannot be opened") : 0;
 }
 
-/* What stands under a name where audio was to come to; 1: words say what. */
+/* Whether the file is a git-lfs pointer or a web page instead of audio; 1: `words` describes it. */
 static int stands_in(const char *path, char words[MERT_TEXT_WORDS])
 {
     char head[1024];
@@ -53,11 +53,11 @@ static int open_format(mert_input *in, const char *path, const AVInputFormat *kn
     AVDictionary *options = NULL;
     char words[MERT_TEXT_WORDS];
     int code;
-    /* A file may name others (playlists, references in MP4): with no protocol allowed, they stay closed. */
+    /* A file may refer to others (playlists, references in MP4). No protocol is allowed, so they are not opened. */
     if (!(in->format = avformat_alloc_context()) || av_dict_set(&options, "protocol_whitelist", "none", 0) < 0)
         return mert_fail(e, "out of memory");
     in->format->pb = in->io;
-    /* The name serves to tell formats that look alike; what is read is io. Frees the context when it fails. */
+    /* FFmpeg uses the name only to distinguish similar formats; it reads io. On failure it frees the context. */
     code = avformat_open_input(&in->format, path, known, &options);
     av_dict_free(&options);
     if (code >= 0)
@@ -69,7 +69,7 @@ static int open_format(mert_input *in, const char *path, const AVInputFormat *kn
     return mert_ff_fail(e, code, "cannot be opened as audio");
 }
 
-/* Containers of nothing but one audio stream, whose header counts its samples. */
+/* Containers with one audio stream only, whose header has the number of samples. */
 int mert_input_counts_samples(const AVInputFormat *f)
 {
     static const char *const names[] = {"wav", "w64", "flac", "mp3", "aiff", "au", "ape", "wv", "tta", "mpc"};
@@ -79,7 +79,7 @@ int mert_input_counts_samples(const AVInputFormat *f)
     return 0;
 }
 
-/* Before FFmpeg looks further and estimates what the header does not say. */
+/* Reads the length in the header, before FFmpeg analyses the file and replaces missing values by estimates. */
 static void note_promise(mert_input *in)
 {
     in->promised = AV_NOPTS_VALUE;
@@ -128,7 +128,7 @@ static int open_codec(mert_input *in, const AVCodec *decoder, mert_error *e)
     if ((code = avcodec_parameters_to_context(in->codec, in->stream->codecpar)) < 0)
         return mert_ff_fail(e, code, "its stream cannot be set up");
     in->codec->thread_count = 1;
-    in->codec->pkt_timebase = in->stream->time_base; /* by which encoder delay and padding are cut */
+    in->codec->pkt_timebase = in->stream->time_base; /* needed to trim encoder delay and padding */
     if (is_checked_codec(decoder->id))
         in->codec->err_recognition = AV_EF_CRCCHECK | AV_EF_EXPLODE;
     code = avcodec_open2(in->codec, decoder, NULL);
@@ -149,7 +149,7 @@ void mert_input_close_streams(mert_input *in)
     in->is_span = 0;
 }
 
-/* How samples of WAV and W64 lie: before FFmpeg looks at the first of them. */
+/* Sets the layout of WAV and W64 samples, before FFmpeg reads the first of them. */
 static int settle_samples(mert_input *in, mert_error *e)
 {
     const char *name = in->format->iformat->name;
@@ -160,23 +160,23 @@ static int settle_samples(mert_input *in, mert_error *e)
         (guess != AV_CODEC_ID_NONE && av_get_exact_bits_per_sample(guess) <= 0))
         return 0;
     changed = mert_wav_settle(in->path, in->from, in->format->streams[0]->codecpar, &frames, e);
-    /* FFmpeg counted with the wrong width, or, in a pipe, believed a count beside the size of the samples. */
+    /* FFmpeg counted with a wrong width or, in a pipe, used a count other than the size of the samples. */
     if (changed > 0 || (in->from && frames >= 0))
         in->promised = in->format->streams[0]->duration = frames < 0 ? AV_NOPTS_VALUE : frames;
     return changed < 0 ? -1 : 0;
 }
 
-/* Of a pipe nothing more is read than its header, where that says all: FFmpeg would look some seconds ahead, which may
- * never come. */
+/* For a pipe whose header is complete, FFmpeg must read no more than the header: otherwise it waits for some seconds of
+ * audio. */
 static void look_no_further(AVFormatContext *f)
 {
     if (f->pb->seekable & AVIO_SEEKABLE_NORMAL)
         return;
     if (mert_input_counts_samples(f->iformat) || !strcmp(f->iformat->name, "ogg") || !strcmp(f->iformat->name, "aac"))
-        f->probesize = 32; /* bytes, the least that it takes: it ends with the first packet */
+        f->probesize = 32; /* bytes, the minimum: the analysis ends with the first packet */
 }
 
-/* The streams of what in->io reads. */
+/* Opens the streams of in->io. */
 int mert_input_open_streams(mert_input *in, const AVInputFormat *known, mert_error *e)
 {
     const AVCodec *decoder;
@@ -197,7 +197,7 @@ int mert_input_open_streams(mert_input *in, const AVInputFormat *known, mert_err
     return pick_stream(in, in->wanted, &decoder, e) || open_codec(in, decoder, e) ? -1 : 0;
 }
 
-/* Opens some bytes of the file instead of what was open, as the format that it was. */
+/* Reopens a part of the file, with the same format. */
 int mert_input_open_span(mert_input *in, int64_t begin, int64_t end, mert_error *e)
 {
     const AVInputFormat *known = in->format->iformat;

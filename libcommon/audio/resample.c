@@ -16,8 +16,8 @@ static const double cutoff = 0.97, kaiser_beta = 9;
 struct mert_resampler {
     SwrContext *swr;    /* NULL: the rates are equal */
     int from, to;
-    int64_t in, out;    /* samples taken and given */
-    float *recent;      /* the last `reach` samples, a ring: what the mirror image at the end is made of */
+    int64_t in, out;    /* number of input and output samples so far */
+    float *recent;      /* a ring of the last `reach` samples, for the mirror image at the end */
     int64_t reach;
 };
 
@@ -39,8 +39,8 @@ int64_t mert_resampled_count(int64_t n, int from, int to)
     return av_rescale_rnd(n, to, from, AV_ROUND_UP);
 }
 
-/* libswresample keeps 2^phase_shift filters and, told to be exact, uses the largest multiple of the ratio's phases
- * below that: the smallest sufficient power makes it one filter per phase, and interpolation has nothing to do. */
+/* libswresample has at most 2^phase_shift filters; with exact_rational it uses the largest multiple of the ratio's
+ * number of phases below that. The smallest sufficient power gives one filter per phase, so nothing is interpolated. */
 static int phase_bits(int from, int to)
 {
     int phases = to / (int)av_gcd(from, to), bits = 0;
@@ -81,7 +81,7 @@ mert_resampler *mert_resampler_new(int from, int to, mert_error *e)
     r->to = to;
     if (from == to)
         return r;
-    /* Half a filter, whose taps are spaced by the lower rate; one filter and a little, to be on the safe side of its
+    /* Half a filter would do (its taps are spaced by the lower rate); this is one filter and 64 more, because of its
      * padding. */
     r->reach = (int64_t)(TAPS * ((double)from / (cutoff * to) + 1)) + 64;
     r->recent = mert_array_zeroed(r->reach, sizeof *r->recent);
@@ -108,7 +108,7 @@ int64_t mert_resampler_reach(const mert_resampler *r)
     return r->reach;
 }
 
-/* Through libswresample, which holds back what it has no right context for yet. */
+/* Runs libswresample, which holds back samples until their right context is there. */
 static int convert(mert_resampler *r, const float *in, int n, mert_samples *out, mert_error *e)
 {
     const uint8_t *from = (const uint8_t *)in;
@@ -149,8 +149,8 @@ int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samp
     return 0;
 }
 
-/* libswresample's own way of ending gives a sample less at some lengths and nothing at all for signals shorter than its
- * filter. So the mirror image is appended here, then silence until all is out, and the end is cut where it belongs. */
+/* Flushing libswresample gives one sample less at some lengths, and nothing for signals shorter than its filter. So the
+ * mirror image is appended here, then silence until all samples are out, and the output is cut to its length. */
 int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e)
 {
     float *tail;

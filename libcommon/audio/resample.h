@@ -1,21 +1,21 @@
-/* One channel from one rate to another, in pieces, with the settings that decode.h states. Internal to audio. */
+/* Resamples one channel, in pieces, with the settings that decode.h describes. Internal to audio. */
 #ifndef MERT_AUDIO_RESAMPLE_H
 #define MERT_AUDIO_RESAMPLE_H
 
 #include "libcommon/audio/decode.h"
 
 int mert_samples_grow(mert_samples *s, int64_t room,
-                      mert_error *e) MERT_MUST_USE; /* makes room for so many, keeping the n that are there */
+                      mert_error *e) MERT_MUST_USE; /* makes room, and keeps the n samples */
 
 typedef struct mert_resampler mert_resampler;
 
 mert_resampler *mert_resampler_new(int from, int to, mert_error *e);
-/* Takes n samples in and appends to *out what is ready. */
+/* Adds n input samples, and appends the samples that are ready to *out. */
 int mert_resampler_push(mert_resampler *r, const float *in, int64_t n, mert_samples *out, mert_error *e) MERT_MUST_USE;
-/* Appends the rest: in all, mert_resampled_count of what was pushed. */
+/* Appends the rest: in total mert_resampled_count of the input. */
 int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e) MERT_MUST_USE;
 void mert_resampler_free(mert_resampler *r);
-int64_t mert_resampler_reach(const mert_resampler *r); /* so many samples further it has looked at the most */
+int64_t mert_resampler_reach(const mert_resampler *r); /* the filter's longest reach in input samples */
 
 int64_t mert_resampled_count(int64_t n, int from, int to); /* ceil(n * to / from) */
 

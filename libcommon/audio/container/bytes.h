@@ -1,5 +1,4 @@
-/* A file read here and there, as those who walk through a container do, or the first bytes of a pipe. Internal to
- * audio. */
+/* Random access to the bytes of a file, for parsing containers, or to the first bytes of a pipe. Internal to audio. */
 #ifndef MERT_AUDIO_BYTES_H
 #define MERT_AUDIO_BYTES_H
 
@@ -11,32 +10,32 @@
 typedef struct mert_bytes {
     int fd;
     AVIOContext *pipe;  /* instead of fd */
-    int64_t base;       /* bytes of ID3v2 tags before the container: places count from behind them */
-    int64_t size;       /* without these; of a pipe, greater than any place */
-    int64_t from;       /* of what is in `window` */
+    int64_t base;       /* bytes of ID3v2 tags before the container; positions count from their end */
+    int64_t size;       /* without the tags; for a pipe, larger than any position */
+    int64_t from;       /* position of the bytes in `window` */
     size_t n;
     unsigned char window[1 << 16];
 } mert_bytes;
 
-/* NULL: it is no regular file, or cannot be opened. */
+/* NULL: not a regular file, or cannot be opened. */
 mert_bytes *mert_bytes_open(const char *path);
-/* Of what mert_pipe_open opened, before it is read. NULL: no memory. */
+/* For a pipe of mert_pipe_open that has not been read. NULL: out of memory. */
 mert_bytes *mert_bytes_of_pipe(AVIOContext *pipe);
 void mert_bytes_close(mert_bytes *b);
-/* n bytes at `at`; 0 if not all of them are there. n: at most the window's size. */
+/* Copies n bytes at `at`; n is at most the window's size. 0: the file has fewer bytes. */
 int mert_bytes_read(mert_bytes *b, int64_t at, void *to, size_t n);
-/* The same bytes without a copy, valid until the next call; NULL if not all of them are there. */
+/* The same without a copy: a pointer, valid until the next call; NULL: the file has fewer bytes. */
 const unsigned char *mert_bytes_at(mert_bytes *b, int64_t at, size_t n);
 
 /* Numbers of n <= 8 bytes. */
 uint64_t mert_little(const unsigned char *p, int n);
 uint64_t mert_big(const unsigned char *p, int n);
 
-/* What goes beyond the end of the file: fills w->cut with "WHAT promises N bytes, M are there" if it does. `at`: where
- * it begins; sizes that no file has are taken for "not known". */
+/* Checks a part of the file that begins at `at` and has `size` bytes: if it goes beyond the end of the file, fills
+ * w->cut with "WHAT promises N bytes, M are there". Impossibly large sizes mean "not known". */
 void mert_whole_hold(mert_whole *w, const mert_bytes *b, const char *what, int64_t at, uint64_t size);
 
-/* The containers, one function each. */
+/* One function for each container. */
 typedef void mert_walk(mert_bytes *b, mert_whole *w);
 mert_walk mert_walk_wav, mert_walk_w64, mert_walk_avi, mert_walk_aiff, mert_walk_au, mert_walk_caf, mert_walk_mp4,
     mert_walk_asf, mert_walk_flv, mert_walk_matroska, mert_walk_real, mert_walk_musepack, mert_walk_adts,

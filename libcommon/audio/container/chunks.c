@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Bytes of a frame of AIFF's or AIFC's plain samples; 0: compressed. */
+/* Bytes per frame of uncompressed samples in AIFF or AIFC; 0: compressed. */
 static int64_t aiff_frame(const unsigned char *comm, uint64_t size, int is_aifc)
 {
     static const struct { char type[5]; int width; } plain[] = {
@@ -50,7 +50,7 @@ void mert_walk_au(mert_bytes *b, mert_whole *w)
     if (!size || size == 0xffffffff) /* written into a pipe */
         return;
     mert_whole_hold(w, b, "its header", data, size);
-    w->end = b->base + data + (int64_t)size; /* FFmpeg reads on, be it tags */
+    w->end = b->base + data + (int64_t)size; /* FFmpeg would read on, even tags */
 }
 
 void mert_walk_caf(mert_bytes *b, mert_whole *w)

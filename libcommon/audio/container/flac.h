@@ -1,8 +1,8 @@
-/* What a FLAC file says of itself that FFmpeg does not pass on. Internal to audio. */
+/* A field of FLAC files that FFmpeg does not report. Internal to audio. */
 #ifndef MERT_AUDIO_FLAC_H
 #define MERT_AUDIO_FLAC_H
 
-/* Bits of a sample by a native FLAC file's STREAMINFO, also behind ID3v2 tags; 0: not to be had. */
+/* Bits per sample in the STREAMINFO of a native FLAC file, also after ID3v2 tags; 0: not known. */
 int mert_flac_bits(const char *path);
 
 #endif

@@ -1,4 +1,4 @@
-/* ADTS, AC-3, E-AC-3: a row of frames and nothing else, each with its own size, between tags. */
+/* ADTS, AC-3, E-AC-3: a sequence of frames, each with its own size, and tags before and after. */
 #include "libcommon/audio/container/bytes.h"
 
 #include <inttypes.h>
@@ -7,7 +7,7 @@
 
 enum { FRAME_HEAD = 7 };
 
-/* The size of a frame by its header of FRAME_HEAD bytes; 0: none begins here. */
+/* The size of a frame, from its header of FRAME_HEAD bytes; 0: not a frame. */
 typedef int frame_size(const unsigned char *p);
 
 static int adts_size(const unsigned char *p)
@@ -36,7 +36,7 @@ static int ac3_size(const unsigned char *p)
     }
 }
 
-/* Whether one more frame begins at `at` or behind, with another or the end of the file right after it. */
+/* Whether there is another frame at or after `at`, followed directly by a frame or the end of the file. */
 static int another(mert_bytes *b, int64_t at, frame_size *size_of)
 {
     const unsigned char *p;
@@ -65,7 +65,7 @@ static void walk(mert_bytes *b, mert_whole *w, frame_size *size_of, unsigned cha
     if (b->size - at < FRAME_HEAD && mert_bytes_read(b, at, head, 1) && head[0] == sync)
         mert_fail(&w->cut, "its last frame, at byte %" PRId64 ", has a header of %d bytes, %" PRId64 " are there",
                   b->base + at, FRAME_HEAD, b->size - at);
-    else if (!another(b, at, size_of)) /* tags, zeros, what else programs left there */
+    else if (!another(b, at, size_of)) /* tags, zeros, or other bytes that programs append */
         w->end = b->base + at;
 }
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* By their first bytes, of which those at the dots may be any. */
+/* The first bytes of containers; a dot matches any byte. */
 static const struct {
     char first[29];
     int n;

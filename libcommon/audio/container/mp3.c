@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 enum {
-    ID3V2 = 10, ID3V1 = 128, ID3V1_EXTENDED = 227, APE = 32, /* bytes: of headers; of whole tags; of a footer */
-    JUNK_MAX = 1 << 20,  /* so far the first frame is looked for behind the tags, and the next behind a damaged one */
-    FREE_MAX = 8192,     /* bytes from one free-format frame to the next at most */
+    ID3V2 = 10, ID3V1 = 128, ID3V1_EXTENDED = 227, APE = 32, /* bytes of: the header; the whole tags; the footer */
+    JUNK_MAX = 1 << 20,  /* the first frame is searched for within so many bytes after the tags, the next one after a
+                            damaged one */
+    FREE_MAX = 8192,     /* most bytes from one free-format frame to the next */
     WINDOW = 1 << 16
 };
 
@@ -28,11 +29,11 @@ static uint32_t little(const unsigned char *p)
 
 typedef struct reader {
     int fd, failed;
-    int64_t size, pos, n;      /* of the file; data are its bytes pos to pos + n */
+    int64_t size, pos, n;      /* size: of the file; data: its bytes [pos, pos + n) */
     unsigned char data[WINDOW];
 } reader;
 
-/* n (at most half a window) bytes at a place, NULL if they are not all there. */
+/* n bytes at `at` (n: at most half a window); NULL if the file has fewer. */
 static const unsigned char *bytes(reader *r, int64_t at, int64_t n)
 {
     if (at < 0 || n > r->size - at)
@@ -82,7 +83,7 @@ typedef struct frame {
     int64_t size;   /* bytes; 0: free format */
 } frame;
 
-/* Version, layer and sample rate: what all frames of a file have in common. */
+/* Version, layer and sample rate, which are equal in all frames of a file. */
 enum { COMMON = 0xfffe0c00 };
 
 static int parse_frame(uint32_t h, frame *f)
@@ -108,7 +109,7 @@ static int parse_frame(uint32_t h, frame *f)
     return 1;
 }
 
-/* A frame at a place, whose bytes are all there, with a bit rate. */
+/* Whether a complete frame with a bit rate is at `at`. */
 static int frame_at(reader *r, int64_t at, int64_t end, uint32_t like, frame *f)
 {
     const unsigned char *p = bytes(r, at, 4);
@@ -121,7 +122,8 @@ static uint32_t common_at(reader *r, int64_t at)
     return p ? big(p) & COMMON : 0;
 }
 
-/* The first place from `at` on with a frame that another follows, or the end; -1: none within JUNK_MAX. */
+/* The first position from `at` on of a frame that is followed by another one or by the end; -1: none within
+ * JUNK_MAX. */
 static int64_t find_frame(reader *r, int64_t at, int64_t end, uint32_t like)
 {
     frame f, next;
@@ -149,7 +151,7 @@ static int64_t behind_id3v2(reader *r)
     return at < r->size ? at : r->size;
 }
 
-/* Bytes of the tag that ends at `end`, 0: none. */
+/* The size of the tag that ends at `end`; 0: none. */
 static int64_t tag_before(reader *r, int64_t end)
 {
     const unsigned char *p;
@@ -158,7 +160,7 @@ static int64_t tag_before(reader *r, int64_t end)
         return ID3V1;
     if ((p = bytes(r, end - ID3V1_EXTENDED, 4)) && !memcmp(p, "TAG+", 4))
         return ID3V1_EXTENDED;
-    if ((p = bytes(r, end - APE, APE)) && !memcmp(p, "APETAGEX", 8)) /* bit 31: it has a header, too */
+    if ((p = bytes(r, end - APE, APE)) && !memcmp(p, "APETAGEX", 8)) /* bit 31: the tag also has a header */
         return (int64_t)little(p + 12) + (little(p + 20) >> 31 ? APE : 0);
     if ((p = bytes(r, end - 15, 15)) && !memcmp(p + 6, "LYRICS200", 9)) {
         for (int i = 0; i < 6; i++)
@@ -178,9 +180,9 @@ static int64_t before_tags(reader *r, int64_t head)
     return end;
 }
 
-/* ---- the frame that tells ---- */
+/* ---- the info frame ---- */
 
-/* Xing or Info: flags, then what they announce; behind that LAME's tag, which others write, too. */
+/* Xing or Info: flags, then the fields that the flags select, then LAME's tag, which other encoders also write. */
 static void take_xing(const unsigned char *p, int64_t left, mert_mp3 *to)
 {
     uint32_t flags = big(p + 4);
@@ -200,7 +202,7 @@ static void take_xing(const unsigned char *p, int64_t left, mert_mp3 *to)
     to->padding = (p[at + 22] & 15) << 8 | p[at + 23];
 }
 
-/* Whether the first frame is one that tells, at the places where FFmpeg looks for it. */
+/* Whether the first frame is an info frame: looks for its marks where FFmpeg does. */
 static int take_telling(reader *r, const frame *f, mert_mp3 *to)
 {
     int xing = 4 + (f->mpeg2 ? (f->mono ? 9 : 17) : f->mono ? 17 : 32), vbri = 36;
@@ -260,7 +262,7 @@ int mert_mp3_read(const char *path, mert_mp3 *to, mert_error *e)
 
 /* ---- free format ---- */
 
-/* Three headers at one distance, but for the byte of padding. */
+/* Looks for three headers at equal distances, apart from the byte of padding. */
 static int is_free(reader *r)
 {
     int64_t at = behind_id3v2(r), distance = 0;

@@ -1,10 +1,10 @@
-/* MP4 and its relatives: boxes. What the index of an MP4 says of its packets is FFmpeg's to read (input.c). */
+/* MP4 and related containers: boxes. FFmpeg reads the index of packets (input.c checks it). */
 #include "libcommon/audio/container/bytes.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Where the segments end that an index of segments counts: it begins to count behind itself. */
+/* Finds the end of the segments in an index of segments (sidx), whose offsets count from its own end. */
 static void hold_segments(mert_bytes *b, mert_whole *w, int64_t at, int64_t end)
 {
     unsigned char head[12], entry[4];

@@ -15,10 +15,10 @@
 enum {
     HEAD = 27,
     PAGE_MAX = HEAD + 255 + 255 * 255,
-    CONTINUED = 1, FIRST = 2, LAST = 4, /* flags of a page */
-    STREAMS_MAX = 64,                   /* in a link: those behind are not looked at */
-    SETUP_MAX = 1 << 20,                /* bytes of Vorbis headers; longer ones tell nothing */
-    PADDING = 64,                       /* zeros behind what FFmpeg parses */
+    CONTINUED = 1, FIRST = 2, LAST = 4, /* page flags */
+    STREAMS_MAX = 64,                   /* in a link: further ones are ignored */
+    SETUP_MAX = 1 << 20,                /* bytes of Vorbis headers; longer ones are not parsed */
+    PADDING = 64,                       /* zeros that FFmpeg's parser needs after its input */
     WINDOW = 1 << 18
 };
 
@@ -34,24 +34,24 @@ static int64_t granule_of(const unsigned char *page)
 
 /* ---- packets ---- */
 
-typedef enum codec { OTHER, VORBIS, OPUS, AUDIO } codec; /* AUDIO: audio whose packets are not looked into */
+typedef enum codec { OTHER, VORBIS, OPUS, AUDIO } codec; /* AUDIO: another audio codec, whose packets are not parsed */
 
-/* What is known of a stream on the way. A packet may lie on several pages; of an audio packet only its first bytes
- * matter, of Vorbis headers all. */
+/* The state of a stream while parsing. A packet may span several pages. Only the first bytes of an audio packet are
+ * kept, and all bytes of Vorbis headers. */
 typedef struct track {
     codec codec;
-    uint32_t next;                /* the number of its next page */
-    int64_t packets;              /* that began, headers included */
-    int open;                     /* the last one goes on on the next page */
+    uint32_t next;                /* the expected number of its next page */
+    int64_t packets;              /* packets so far, with headers */
+    int open;                     /* the last packet continues on the next page */
     unsigned char first[2 + PADDING];
-    int64_t size;                 /* of the packet at hand, so far */
-    unsigned char *setup;         /* Vorbis: its first and third header, for FFmpeg's parser */
+    int64_t size;                 /* bytes of the current packet so far */
+    unsigned char *setup;         /* Vorbis: the first and third header, for FFmpeg's parser */
     int64_t setup_size, ident_size;
     AVVorbisParseContext *parser;
-    int lacking;                  /* no memory for that */
-    int primed;                   /* Vorbis: a first audio packet, which gives no samples, was there */
-    int64_t raw;                  /* samples that the packets so far decode to */
-    int64_t at, raw_at;           /* the last granule position and `raw` there; at -1: none yet */
+    int lacking;                  /* out of memory for setup */
+    int primed;                   /* Vorbis: the first audio packet, which gives no samples, was read */
+    int64_t raw;                  /* number of samples in the packets so far */
+    int64_t at, raw_at;           /* the last granule position, and `raw` at it; at -1: none yet */
 } track;
 
 static int frame_of_opus(int config)
@@ -73,7 +73,7 @@ int mert_opus_samples(const unsigned char *packet, int64_t size)
     return count <= 5760 ? count : 0;
 }
 
-/* The two headers as FFmpeg keeps them: three packets behind their sizes, of which the second may be empty. */
+/* Builds FFmpeg's extradata: the sizes of three packets, then the packets; the second one may be empty. */
 static AVVorbisParseContext *parser_of(track *t)
 {
     AVVorbisParseContext *parser = NULL;
@@ -96,7 +96,7 @@ static int is_vorbis_header(const track *t)
     return t->codec == VORBIS && t->packets <= 3;
 }
 
-/* Some bytes of the packet at hand. */
+/* Adds bytes to the current packet. */
 static int add_bytes(track *t, const unsigned char *p, int64_t n, mert_error *e)
 {
     int64_t room = 2 - t->size;
@@ -118,7 +118,7 @@ static int add_bytes(track *t, const unsigned char *p, int64_t n, mert_error *e)
     return 0;
 }
 
-/* The packet at hand is whole. Returns whether it is one of audio. */
+/* Ends the current packet. Returns 1 if it is an audio packet. */
 static int end_packet(track *t)
 {
     int n;
@@ -139,11 +139,12 @@ static int end_packet(track *t)
     return 1;
 }
 
-/* The packets of a page. Returns how many of audio end on it, -1: no memory. */
+/* Reads the packets of a page. Returns the number of audio packets that end on it, -1: out of memory. */
 static int take_packets(track *t, const unsigned char *page, mert_error *e)
 {
     const unsigned char *size = page + HEAD, *p = size + page[26];
-    int ended = 0, lost = page[5] & CONTINUED && !t->open; /* the rest of a packet whose beginning is not there */
+    int ended = 0, lost = page[5] & CONTINUED && !t->open; /* lost: the page continues a packet whose beginning is
+                                                              missing */
     if (!(page[5] & CONTINUED))
         t->open = 0;
     for (int i = 0; i < page[26]; p += size[i++]) {
@@ -166,16 +167,17 @@ static int take_packets(track *t, const unsigned char *page, mert_error *e)
     return ended;
 }
 
-/* ---- granule positions: what of the decoded samples counts ---- */
+/* ---- granule positions: which decoded samples belong to the stream ---- */
 
 static int64_t between(int64_t x, int64_t low, int64_t high)
 {
     return x < low ? low : x > high ? high : x;
 }
 
-/* The first position tells where the stream begins: in front of zero, then the samples there are dropped; or later, as
- * in what was cut out of a longer stream, which plays at once all the same. A stream of one page begins at zero, and
- * its position tells where it ends (Vorbis I, A.2). The last position tells how much of the last page counts. */
+/* The first granule position gives the beginning of the stream: if that is negative, the samples before zero are
+ * dropped; if it is positive, as in a part of a longer stream, nothing is dropped or inserted. A stream of one page
+ * begins at zero, and its position gives its end (Vorbis I, A.2). The last position says how many samples of the last
+ * page are used. */
 static void take_granule(mert_ogg_stream *s, track *t, const unsigned char *page, int audio_packets)
 {
     int64_t granule = granule_of(page);
@@ -210,7 +212,8 @@ static codec codec_of(const unsigned char *packet, size_t size, mert_ogg_stream 
 
 /* ---- pages ---- */
 
-/* CRC-32 with polynomial 0x04c11db7, most significant bit first, beginning with zero; its own field counts as zeros. */
+/* CRC-32 with polynomial 0x04c11db7, most significant bit first, initial value zero; the checksum's own field counts as
+ * zeros. */
 static uint32_t page_crc(const uint32_t table[256], const unsigned char *page, size_t size)
 {
     uint32_t crc = 0;
@@ -228,7 +231,7 @@ static void make_crc_table(uint32_t table[256])
     }
 }
 
-/* Bytes of a page, whose head and sizes are there. */
+/* The size of a page; p has its header and segment table. */
 static size_t page_size(const unsigned char *p)
 {
     size_t size = HEAD + p[26];
@@ -237,24 +240,25 @@ static size_t page_size(const unsigned char *p)
     return size;
 }
 
-/* A walk: what was read and not yet passed, and the link at hand. */
+/* The state of the parser: bytes that are read and not yet parsed, and the current link. */
 typedef struct walk {
     AVIOContext *io;
-    int failed;                   /* FFmpeg's code, if reading did */
-    int one_link;                 /* the end is in front of the next link's first page, too */
-    size_t given;                 /* of a pipe: the page before data[at] is to be given from here on */
+    int failed;                   /* FFmpeg's error code of a failed read */
+    int one_link;                 /* stop at the first page of the next link */
+    size_t given;                 /* for a pipe: the next byte to return, of the page before data[at] */
     mert_ogg *ogg;
-    mert_ogg_link *link;          /* the last one */
-    track tracks[STREAMS_MAX];    /* of its streams */
-    int begun;                    /* it has more than first pages */
-    int last;                     /* its latest page was a last one */
-    int64_t pos;                  /* in the file, of data[at] */
+    mert_ogg_link *link;          /* the current one */
+    track tracks[STREAMS_MAX];    /* the streams of the current link */
+    int begun;                    /* the link has pages after the first pages of its streams */
+    int last;                     /* its latest page is the last page of a stream */
+    int64_t pos;                  /* position of data[at] in the file */
     size_t at, n;
     uint32_t table[256];
     unsigned char data[WINDOW];
 } walk;
 
-/* Reads until n bytes are there, of a pipe no more; returns how many there are, fewer only at the end. */
+/* Reads until n bytes are available (from a pipe no more than these). Returns their number; fewer than n only at the
+ * end. */
 static size_t look(walk *w, size_t n)
 {
     int got;
@@ -279,8 +283,8 @@ static void pass(walk *w, size_t n)
     w->pos += (int64_t)n;
 }
 
-/* To the next page. Tags or zeros between pages or behind the last one do no harm; a missing page shows by its number.
- * 0: none. */
+/* Finds the next page. Tags or zeros between pages or after the last one are allowed; a missing page is found by the
+ * page numbers. 0: none. */
 static int find_page(walk *w)
 {
     size_t left;
@@ -310,8 +314,8 @@ static void forget_tracks(walk *w)
     memset(w->tracks, 0, sizeof w->tracks);
 }
 
-/* Where the link at hand ends, be it by the next one's beginning: its audio streams have their last pages, or, if it
- * has no audio that is known here, its latest page is one. */
+/* Checks the end of the current link: each audio stream must have its last page. If the link has no known audio stream,
+ * its latest page must be a last page. */
 static void end_link(walk *w)
 {
     int audio = 0, open = 0;
@@ -341,7 +345,7 @@ static int begin_link(walk *w, mert_error *e)
     return 0;
 }
 
-/* The stream of a page, if need be a new one; n if there are too many. -1: no memory. */
+/* The index of a page's stream, which is added if it is new; n if there are too many. -1: out of memory. */
 static int stream_of(walk *w, const unsigned char *page, mert_error *e)
 {
     mert_ogg_link *link = w->link;
@@ -369,7 +373,7 @@ static int begins_link(const walk *w, const unsigned char *page)
     return page[5] & FIRST && w->begun;
 }
 
-/* A whole page with the right checksum. */
+/* Handles a complete page with a correct checksum. */
 static int take_page(walk *w, const unsigned char *page, mert_error *e)
 {
     int i, packets;
@@ -399,7 +403,7 @@ static int take_page(walk *w, const unsigned char *page, mert_error *e)
     return 0;
 }
 
-/* The page at hand; 0 if it is cut off. */
+/* Reads the current page and returns its size; 0 if it is cut off. */
 static size_t look_at_page(walk *w)
 {
     size_t size;
@@ -409,7 +413,8 @@ static size_t look_at_page(walk *w)
     return look(w, size) < size ? 0 : size;
 }
 
-/* One page further, or over what is none. 0: there is more, 1: the end or a fault, -1: no memory. */
+/* Advances by one page, or over bytes that are not a page. 0: there is more, 1: the end or a fault, -1: out of
+ * memory. */
 static int step(walk *w, mert_error *e)
 {
     size_t left = look(w, 4), size;
@@ -475,7 +480,7 @@ int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e)
         how = step(w, e);
     if (how > 0 && w->failed)
         how = mert_fail(e, "cannot read: %s", strerror(AVUNERROR(w->failed)));
-    if (to->n) /* what is behind it all is the last link's */
+    if (to->n) /* bytes after the last page belong to the last link */
         to->links[to->n - 1].end = INT64_MAX;
     walk_free(w);
     mert_span_close(&io);
@@ -486,12 +491,12 @@ int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e)
 
 struct mert_ogg_pipe {
     walk *walk;
-    AVIOContext *link;   /* what FFmpeg reads of the link at hand */
+    AVIOContext *link;   /* through which FFmpeg reads the current link */
     mert_error why;
-    int broken;          /* no memory: why */
+    int broken;          /* out of memory: the error */
 };
 
-/* Whole pages, each walked over before the first byte of it is given. */
+/* FFmpeg's read function: returns bytes of whole pages, each parsed before its first byte is returned. */
 static int give(void *self, uint8_t *to, int n)
 {
     mert_ogg_pipe *p = self;
@@ -537,7 +542,7 @@ AVIOContext *mert_ogg_pipe_next(mert_ogg_pipe *p, mert_error *e)
         mert_fail(e, "out of memory");
         return NULL;
     }
-    /* The page that ended the link before begins this one. */
+    /* The page that ended the previous link is the first of this one. */
     p->walk->one_link = 0;
     if (p->walk->ogg->n && step(p->walk, e) < 0) {
         close_link(p);

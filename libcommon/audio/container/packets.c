@@ -1,4 +1,4 @@
-/* ASF, FLV, Matroska, Musepack SV8: packets with their sizes, and a header that may know how many. */
+/* ASF, FLV, Matroska, Musepack SV8: packets with sizes, and a header that may have their number. */
 #include "libcommon/audio/container/bytes.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@ static const unsigned char asf_data[16] = {0x36, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0
 
 enum { ASF_OBJECT = 24, ASF_HEADER = 30, ASF_PROPERTIES = 104, ASF_DATA = 50, ASF_BROADCAST = 1 };
 
-/* The size of its packets; 0: not known, or written as a broadcast, which knows no sizes. */
+/* The size of its packets; 0: not known, or a broadcast, which has no sizes. */
 static uint64_t asf_packet_size(mert_bytes *b, int64_t end)
 {
     unsigned char head[ASF_PROPERTIES];
@@ -49,11 +49,11 @@ void mert_walk_asf(mert_bytes *b, mert_whole *w)
     mert_whole_hold(w, b, "its data object", at, size);
 }
 
-/* ---- FLV: tags, each behind the size of the one before; the first has metadata ---- */
+/* ---- FLV: tags, each after the size of the previous one; the first has metadata ---- */
 
 enum { FLV_TAG = 11, FLV_AUDIO = 8, FLV_VIDEO = 9, FLV_SCRIPT = 18 };
 
-/* A number of the metadata, by its name; 0: it is not there. */
+/* A number in the metadata, by its name; 0: missing. */
 static double flv_number(mert_bytes *b, int64_t at, uint64_t size, const char *name)
 {
     size_t n = strlen(name), room = size < sizeof b->window ? size : sizeof b->window;
@@ -79,7 +79,8 @@ void mert_walk_flv(mert_bytes *b, mert_whole *w)
     at = (int64_t)mert_big(head + 5, 4) + 4;
     while (mert_bytes_read(b, at, head, FLV_TAG)) {
         uint64_t size = mert_big(head + 1, 3);
-        if (head[0] != FLV_AUDIO && head[0] != FLV_VIDEO && head[0] != FLV_SCRIPT) { /* a tag of others, zeros */
+        if (head[0] != FLV_AUDIO && head[0] != FLV_VIDEO && head[0] != FLV_SCRIPT) { /* a tag of another kind, or
+                                                                                        zeros */
             w->end = b->base + at;
             break;
         }
@@ -103,7 +104,7 @@ void mert_walk_flv(mert_bytes *b, mert_whole *w)
 
 enum { EBML_HEAD = 0x1a45dfa3, MATROSKA_SEGMENT = 0x18538067 };
 
-/* What may lie in a segment. */
+/* Whether an element can be in a segment. */
 static int is_of_segment(uint64_t id)
 {
     static const uint32_t ids[] = {0x1f43b675, 0x1c53bb6b, 0x114d9b74, 0x1549a966, 0x1654ae6b, 0x1254c367,
@@ -114,7 +115,7 @@ static int is_of_segment(uint64_t id)
     return 0;
 }
 
-/* An element's name and size; bytes of both, 0: there is none. Unknown sizes: UINT64_MAX. */
+/* Reads an element's id and size (UINT64_MAX: unknown). Returns the bytes of both, 0: not an element. */
 static int ebml_element(mert_bytes *b, int64_t at, uint64_t *id, uint64_t *size)
 {
     unsigned char p[8];
@@ -150,13 +151,13 @@ void mert_walk_matroska(mert_bytes *b, mert_whole *w)
         if (id == MATROSKA_SEGMENT && size != UINT64_MAX)
             return;
         if (id == MATROSKA_SEGMENT)
-            size = 0; /* into it */
+            size = 0; /* descend into it */
         if (size > (uint64_t)b->size)
             return;
     }
 }
 
-/* ---- RealMedia: chunks, whose sizes count their heads; some programs count DATA's twice ---- */
+/* ---- RealMedia: chunks, whose sizes include their headers; some programs count that of DATA twice ---- */
 
 enum { REAL_SLACK = 18 };
 
@@ -176,11 +177,12 @@ void mert_walk_real(mert_bytes *b, mert_whole *w)
     }
 }
 
-/* ---- Musepack SV8: packets with two letters and a size that counts these, the last is SE ---- */
+/* ---- Musepack SV8: packets: two letters, a size that includes these bytes; the last packet is SE ---- */
 
-enum { MUSEPACK_DELAY = 481 }; /* samples that its decoder gives before the first one; the header does not count them */
+enum { MUSEPACK_DELAY = 481 }; /* delay of the decoder in samples, which the header does not count */
 
-/* A number of 7 bits a byte, most significant ones first, the last byte below 128; returns where it ends. */
+/* Reads a number with 7 bits per byte, most significant first, the last byte below 128. Returns the position of its
+ * end. */
 static int64_t musepack_number(mert_bytes *b, int64_t at, uint64_t *x)
 {
     unsigned char byte = 0;
@@ -194,8 +196,8 @@ static int64_t musepack_number(mert_bytes *b, int64_t at, uint64_t *x)
     return at;
 }
 
-/* The stream header: a checksum and a version, then the samples, and how many of them are silence in front that is not
- * to be played. */
+/* The stream header: checksum, version, number of samples, and how many samples of silence at the beginning must not be
+ * played. */
 static void take_musepack_header(mert_bytes *b, mert_whole *w, int64_t at)
 {
     uint64_t samples, silence;

@@ -12,13 +12,13 @@ enum { BUFFER = 1 << 15 };
 
 typedef struct source {
     int fd;
-    unsigned char *first;    /* what was looked at, and of it what was given */
+    unsigned char *first;    /* the bytes that were looked at, and how many of them were returned */
     size_t n, given;
-    int begun;               /* something behind them was given */
-    int lacking;             /* there was no memory to look further: who reads it is told */
+    int begun;               /* bytes after them were returned */
+    int lacking;             /* out of memory while looking: the next read returns the error */
 } source;
 
-/* As read(2), and FFmpeg's code instead of -1. */
+/* read(2), with FFmpeg's error code instead of -1. */
 static ssize_t get(int fd, void *to, size_t n)
 {
     ssize_t got;
@@ -44,7 +44,7 @@ static int read_some(void *self, uint8_t *to, int n)
     return got ? (int)got : AVERROR_EOF;
 }
 
-/* Its size is asked for all the same: FFmpeg's own readers of pipes say 0, and its demuxers expect that. */
+/* Only answers the question for the size, with 0, as FFmpeg's own pipe protocol does; demuxers expect that. */
 static int64_t seek(void *self, int64_t offset, int whence)
 {
     (void)self, (void)offset;

@@ -6,15 +6,15 @@
 #include <string.h>
 
 enum {
-    PIPE_SIZE_MIN = 0x7ffff000,    /* programs that write into a pipe put such sizes, or 0 */
+    PIPE_SIZE_MIN = 0x7ffff000,    /* sizes from here on, and 0, are written by programs that write into a pipe */
     TAG_PCM = 1, TAG_FLOAT = 3, TAG_ALAW = 6, TAG_MULAW = 7, TAG_EXTENSIBLE = 0xfffe
 };
 
 typedef struct wav {
     int big;               /* RIFX */
-    int tag, channels, block, bits, valid;   /* valid: 0 where the header has no such field; tag 0: no format chunk */
-    int64_t data;          /* where its samples begin; 0: not found */
-    uint64_t size;         /* and how many bytes they are; UINT64_MAX: not known */
+    int tag, channels, block, bits, valid;   /* valid 0: the header has no such field; tag 0: no format chunk */
+    int64_t data;          /* position of the samples; 0: not found */
+    uint64_t size;         /* their size in bytes; UINT64_MAX: not known */
 } wav;
 
 static uint64_t number(const wav *v, const unsigned char *p, int n)
@@ -33,7 +33,7 @@ static void take_format(wav *v, mert_bytes *b, int64_t at, uint64_t size)
     v->bits = size < 16 ? 8 : (int)number(v, p + 14, 2);
     if (v->tag == TAG_EXTENSIBLE && size >= 40) {
         v->valid = (int)number(v, p + 18, 2);
-        v->tag = (int)number(v, p + 24, 4); /* the first field of the subformat is the tag of old */
+        v->tag = (int)number(v, p + 24, 4); /* the first field of the subformat is the classic format tag */
     }
 }
 
@@ -62,7 +62,7 @@ static void read_riff(wav *v, mert_bytes *b)
     }
 }
 
-/* W64: as RIFF, but names are of 16 bytes, sizes of 8 and count the 24, and chunks begin at multiples of 8. */
+/* W64: like RIFF, but names have 16 bytes, sizes have 8 and include these 24, and chunks are aligned to 8 bytes. */
 static void read_w64(wav *v, mert_bytes *b)
 {
     unsigned char chunk[24];
@@ -101,7 +101,8 @@ static void hold_data(mert_bytes *b, mert_whole *w)
 void mert_walk_wav(mert_bytes *b, mert_whole *w) { hold_data(b, w); }
 void mert_walk_w64(mert_bytes *b, mert_whole *w) { hold_data(b, w); }
 
-/* A row of RIFF chunks, each with a list named "movi" of its packets. RIFF's own size is often wrong by a few bytes. */
+/* A sequence of RIFF chunks, each with a list "movi" of packets. The size of RIFF itself is often wrong by a few
+ * bytes. */
 void mert_walk_avi(mert_bytes *b, mert_whole *w)
 {
     unsigned char head[12];
@@ -115,7 +116,7 @@ void mert_walk_avi(mert_bytes *b, mert_whole *w)
     }
 }
 
-/* ---- how samples lie ---- */
+/* ---- the layout of samples ---- */
 
 static enum AVCodecID pcm_codec(const wav *v, int width)
 {

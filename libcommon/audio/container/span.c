@@ -13,7 +13,7 @@ enum { BUFFER = 1 << 15 };
 
 typedef struct span {
     int fd;
-    int64_t begin, size, at; /* of the file; of the span */
+    int64_t begin, size, at; /* begin: in the file; size and at: of the span */
 } span;
 
 static int read_some(void *self, uint8_t *to, int n)

@@ -1,4 +1,4 @@
-/* Some bytes of a file as if they were all of it, for FFmpeg to read. Internal to audio. */
+/* Presents a part of a file to FFmpeg as a whole file. Internal to audio. */
 #ifndef MERT_AUDIO_SPAN_H
 #define MERT_AUDIO_SPAN_H
 
@@ -7,7 +7,7 @@
 #include <libavformat/avio.h>
 #include <stdint.h>
 
-/* Bytes begin to end (or to the file's own, where that is before) of a file that can be sought in. NULL on error. */
+/* Bytes [begin, end) of a seekable file; end may be beyond the file's end. NULL on error. */
 AVIOContext *mert_span_open(const char *path, int64_t begin, int64_t end, mert_error *e);
 void mert_span_close(AVIOContext **io); /* NULL is fine */
 

@@ -56,7 +56,8 @@ mert_bytes *mert_bytes_open(const char *path)
     struct stat s;
     if (!b)
         return NULL;
-    /* A FIFO is not even opened: its writer would take that for its reader, and be done before that comes. */
+    /* A FIFO is not opened: its writer would take this for the real reader, and could finish before that one opens
+     * it. */
     b->fd = !stat(path, &s) && S_ISREG(s.st_mode) ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
     if (b->fd < 0 || fstat(b->fd, &s) || !S_ISREG(s.st_mode)) {
         mert_bytes_close(b);
