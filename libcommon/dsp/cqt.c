@@ -8,7 +8,7 @@ const mert_cqt_config mert_cqt_default = {
     .form = MERT_CQT_MAGNITUDE, .log_floor = 1e-5,
 };
 
-/* The order of operations in these two is nnAudio's, so that the ceil falls on the same side. */
+/* These two compute in nnAudio's order of operations, so that the ceil gives the same length. */
 double mert_cqt_frequency(const mert_cqt_config *c, int k)
 {
     return c->fmin * pow(2.0, (double)k / c->bins_per_octave);
@@ -62,7 +62,7 @@ void mert_cqt_chroma(const float *magnitudes, int64_t frames, int bins, int clas
     for (int64_t t = 0; t < frames; t++) {
         const float *in = magnitudes + t * bins;
         float *row = out + t * classes, largest = 0;
-        /* Class by class: with out == magnitudes, what is overwritten has been read. */
+        /* One class after the other: with out == magnitudes, only values that were read already are overwritten. */
         for (int c = 0; c < classes; c++) {
             float sum = 0;
             for (int k = c; k < bins; k += classes)

@@ -8,17 +8,18 @@
  * L samples give T = floor(L / hop) + 1 frames; L may be shorter than any kernel. Rows are [bins] floats, or [bins, 2]
  * (real, imaginary) for the complex form.
  *
- * How: cqt_plan.h. Magnitudes differ from the definition by less than 2e-5 of the largest one plus 4e-6 of the largest
- * sample (tests/unit/cqt.c: music, noise, sines and impulses, an offset, tones beside all bins). The second part is
- * what single precision leaves; it shows where hardly anything reaches a bin, as of a tone far above all of them. The
- * logarithm magnifies what is lost beside loud bins: for MERT_CQT_LOG responses are kept much longer (three times the
- * cost) and values that rounding hides are computed by the definition, so that ln(|Y| + 1e-5) keeps to 0.1 beside tones
- * of amplitude 0.9 within the range of the bins, and 0.5 above it (of 0.9 at 11.5 kHz: 0.13). The same bytes come out
- * for every way of cutting the input and every number of threads (contract A1).
+ * Method: cqt_plan.h. Magnitudes differ from the definition by less than 2e-5 of the largest one plus 4e-6 of the
+ * largest sample (tests/unit/cqt.c: music, noise, sines and impulses, an offset, tones outside of all bins). The second
+ * term is the rounding of single precision; it matters if almost no energy is in a bin, for example of a tone far above
+ * all bins. A logarithm magnifies the errors near loud bins. For MERT_CQT_LOG, responses are therefore kept much longer
+ * (three times the cost), and values that are smaller than the rounding errors are computed by the definition. So the
+ * error of ln(|Y| + 1e-5) stays within 0.1 beside tones of amplitude 0.9 in the range of the bins, or of 0.5 above that
+ * range (0.13 for amplitude 0.9 at 11.5 kHz). The output is the same bytes for every division of the input and every
+ * number of threads (contract A1).
  *
  *     mert_cqt_plan *plan = mert_cqt_plan_new(&mert_cqt_default, &e);   // tables; immutable, shared by all threads
  *     mert_cqt *cqt = mert_cqt_new(plan, 1, &e);                        // one signal at a time
- *     mert_cqt_push(cqt, pcm, n, emit, to, &e); ...                     // any pieces; emit receives finished rows
+ *     mert_cqt_push(cqt, pcm, n, emit, to, &e); ...                     // any division; emit receives finished rows
  *     mert_cqt_finish(cqt, emit, to, &e);                               // the remaining rows; then the next signal */
 #ifndef MERT_CQT_H
 #define MERT_CQT_H
@@ -41,8 +42,8 @@ typedef struct mert_cqt_config {
     double fmin;          /* Hz; the longest kernel is at most 2^22 samples */
     mert_cqt_form form;
     double log_floor;     /* for MERT_CQT_LOG */
-    int precise;          /* 1: differs from the definition by less than 2e-6 of the largest magnitude, at about
-                             twice the cost: for models that have the CQT among their inputs */
+    int precise;          /* 1: error below 2e-6 of the largest magnitude, at about twice the cost: for models with the
+                             CQT as an input */
 } mert_cqt_config;
 
 /* MERT's own: 24000 Hz, hop 320, 336 bins, 48 per octave, from 32.7 Hz, magnitude (man/model.md 8.2). */
@@ -52,7 +53,7 @@ double mert_cqt_frequency(const mert_cqt_config *c, int k); /* f_k */
 int64_t mert_cqt_length(const mert_cqt_config *c, int k);   /* l_k */
 int64_t mert_cqt_frames(const mert_cqt_config *c, int64_t samples);
 int mert_cqt_width(const mert_cqt_config *c);               /* floats of one row */
-/* What plan_new refuses: ranges, a top bin at or above Nyquist. */
+/* The checks of plan_new: ranges; the top bin must be below Nyquist. */
 int mert_cqt_check(const mert_cqt_config *c, mert_error *e) MERT_MUST_USE;
 
 typedef struct mert_cqt_plan mert_cqt_plan;
@@ -63,28 +64,28 @@ const mert_cqt_config *mert_cqt_plan_config(const mert_cqt_plan *p);
 /* Receives n rows; -1 stops the transform, which then returns -1 with that error. */
 typedef int (*mert_cqt_emit)(void *to, const float *rows, int64_t n, mert_error *e);
 
-/* The state of one signal on its way. pooled: work is spread over mert_pool_run (base/pool.h); 0 for objects that are
- * used inside of a pool's task, one per worker. Memory depends on the configuration only (MERT's: about 10 MB), not
- * on the signal's length. The plan must outlive the object. */
+/* The state of one signal. pooled: work is distributed by mert_pool_run (base/pool.h); 0 for objects that are used
+ * inside a task of the pool, one per worker. Memory depends on the configuration only (MERT's: about 10 MB), not on the
+ * signal's length. The plan must outlive the object. */
 typedef struct mert_cqt mert_cqt;
 mert_cqt *mert_cqt_new(const mert_cqt_plan *plan, int pooled, mert_error *e);
 void mert_cqt_free(mert_cqt *q); /* NULL is fine */
 int mert_cqt_push(mert_cqt *q, const float *pcm, int64_t n, mert_cqt_emit emit, void *to, mert_error *e) MERT_MUST_USE;
-/* The remaining rows. No samples pushed: one row of zeros, as T says. */
+/* Emits the remaining rows. Without any samples this is one row of zeros (T = 1). */
 int mert_cqt_finish(mert_cqt *q, mert_cqt_emit emit, void *to, mert_error *e) MERT_MUST_USE;
-void mert_cqt_reset(mert_cqt *q); /* forgets what was pushed */
+void mert_cqt_reset(mert_cqt *q); /* discards the samples that were pushed */
 
 /* A whole signal of n samples: out is [mert_cqt_frames(n), width]. Resets q before and after. */
 int mert_cqt_whole(mert_cqt *q, const float *pcm, int64_t n, float *out, mert_error *e) MERT_MUST_USE;
 
-/* The definition above, evaluated as it stands in double precision: the oracle. Frames first .. first + count - 1 of
- * a signal of n samples: out [count, width]. Slow. */
+/* The definition above, computed directly in double precision, for tests. Frames first .. first + count - 1 of a signal
+ * of n samples: out [count, width]. Slow. */
 int mert_cqt_direct(const mert_cqt_config *c, const float *pcm, int64_t n, int64_t first, int64_t count, float *out,
                     mert_error *e) MERT_MUST_USE;
 
-/* Chroma, ours: out[c] = the sum of the magnitudes of the bins c, c + classes, c + 2 classes ..., divided by the
- * largest of these sums in the frame; a frame of silence is all zeros. magnitudes [T, bins] -> out [T, classes]; out
- * may be the same memory as magnitudes. */
+/* Chroma (our definition): out[c] = the sum of the magnitudes of the bins c, c + classes, c + 2 classes ..., divided by
+ * the largest of these sums in the frame; a frame of silence is all zeros. magnitudes [T, bins] -> out [T, classes];
+ * out may be the same memory as magnitudes. */
 void mert_cqt_chroma(const float *magnitudes, int64_t frames, int bins, int classes, float *out);
 
 #endif

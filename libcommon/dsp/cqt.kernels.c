@@ -3,15 +3,16 @@
 #include <math.h>
 #include <string.h>
 
-/* A vector type of the compilers', not of one instruction set: each lowers it to what it has. */
+/* The compiler's portable vector type, which becomes instructions of the selected instruction set. */
 typedef float lanes __attribute__((vector_size(4 * CQT_LANES), may_alias));
 
 typedef struct point {
     lanes re, im;
 } point;
 
-/* One point's sums, and FOLDS: as many spectra at a time as there are registers for two points of each. A row of the
- * response times a complex number: with vectors of 64 bytes it is one product, (re, im) of each lane side by side. */
+/* The sums of one point. FOLDS: number of spectra at a time, so that two points of each fit into registers. A row of
+ * the response is multiplied by a complex number: with 64-byte vectors this is one product, with (re, im) of each lane
+ * side by side. */
 #if defined __AVX512F__ && defined __has_builtin
 #if __has_builtin(__builtin_shufflevector)
 #define WIDE 1
@@ -44,8 +45,8 @@ typedef point sums;
 #define NOTHING {{0}, {0}}
 #endif
 
-/* Two points of each of a constant number of spectra: so many chains of sums keep the units busy, and each row of the
- * response serves all spectra. */
+/* Two points of each of a constant number of spectra: enough independent sums to keep the arithmetic units busy, and
+ * each row of the response is loaded once for all spectra. */
 static inline __attribute__((always_inline)) void fold_some(const lanes *h, const float *spectrum, size_t stride,
                                                             int blocks, int rows, int frames, int first, point *z)
 {
@@ -88,8 +89,8 @@ static void advance(const float *spectrum, const float *w, int count, float *out
     }
 }
 
-/* Of points y, a, b in the stages below; macros because functions that take vectors by value are not the same in
- * every compiler. TURNED: y = (re + i im) * w. */
+/* Operations on the points y, a, b in the stages below. They are macros because compilers differ in passing vectors by
+ * value. TURNED: y = (re + i im) * w. */
 #define SUM(y, a, b) (y.re = a.re + b.re, y.im = a.im + b.im)
 #define DIFFERENCE(y, a, b) (y.re = a.re - b.re, y.im = a.im - b.im)
 #define TURNED(y, real, imaginary, w)           \
@@ -99,7 +100,7 @@ static void advance(const float *spectrum, const float *w, int count, float *out
         (y).im = re * (w)[1] + im * (w)[0];     \
     } while (0)
 
-/* One stage of Stockham's algorithm: n points are left of each of `stride` interleaved transforms.
+/* One stage of Stockham's algorithm, for `stride` interleaved transforms of n points.
  *     y[radix * p + k] = exp(2 pi i p k / n) * sum_j x[p + j * n/radix] exp(2 pi i j k / radix) */
 static void stage2(int n, int stride, const float *w, const point *x, point *y)
 {
@@ -148,7 +149,7 @@ static float *inverse(const cqt_lane_fft *f, float *x, float *y)
     return x;
 }
 
-/* The arithmetic is written in whole vectors, so that a row's bits do not depend on how many rows there are. */
+/* All arithmetic is in whole vectors, so that the bits of a row do not depend on the number of rows. */
 static void magnitude(const float *z, int n, float *out)
 {
     const point *in = (const point *)z;

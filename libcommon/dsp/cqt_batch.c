@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One worker's own: a transform, room for all frames of a clip, and what went wrong. */
+/* The state of one worker: a transform, memory for all frames of a clip, and an error. */
 typedef struct worker_state {
     mert_cqt *cqt;
     float *rows;

@@ -1,5 +1,5 @@
-/* The CQT of many clips of one length, one clip per task of the pool: what a model is to predict, or hears beside the
- * waveform. */
+/* The CQT of many clips of equal length, one clip per task of the pool: for the training target, or as a second input
+ * of a model. */
 #ifndef MERT_CQT_BATCH_H
 #define MERT_CQT_BATCH_H
 

@@ -1,5 +1,5 @@
-/* The transform as its definition in cqt.h stands, kernel by kernel and sample by sample: what the fast one is tested
- * against. */
+/* The transform by its definition in cqt.h, kernel by kernel and sample by sample. Tests compare the fast one with
+ * it. */
 #include "libcommon/dsp/cqt.h"
 
 #include "formats/array.h"

@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a kernel's response is cut, in units of rate / l (cqt_plan.h): on either side for the shortest kernel, for any,
- * and below 0 Hz; the passband and the beginning of the stopband of the decimation filter, as shares of the next
- * level's rate. */
+/* Where a kernel's response is cut, in units of rate / l (cqt_plan.h): above and below f_k for the shortest kernel
+ * (CUT_ABOVE, CUT_BELOW), the minimum for any kernel, and below 0 Hz. PASS and STOP: ends of the decimation filter's
+ * bands, relative to the next level's rate. */
 static const double CUT_ABOVE = 150, CUT_BELOW = 128, CUT_LEAST = 48, CUT_ZERO = 40, PASS = 0.35, STOP = 0.65;
 
-/* A logarithm shows the tail of a loud bin in empty ones: ln(|Y| + 1e-5) to 0.1 asks for 1e-6 beside |Y| of 30. */
+/* With a logarithm the error that a loud bin causes in empty ones is visible: ln(|Y| + 1e-5) to 0.1 needs an error of
+ * 1e-6 beside |Y| of 30. */
 static double reach(const mert_cqt_config *c, int k, double top)
 {
     double shortest = (double)mert_cqt_length(c, c->bins - 1), l = (double)mert_cqt_length(c, k);
@@ -21,7 +22,8 @@ static double reach(const mert_cqt_config *c, int k, double top)
 
 static double reach_above(const mert_cqt_config *c, int k) { return reach(c, k, CUT_ABOVE); }
 
-/* What lies about 0 Hz has the same distance from all bins, and is kept whole unless that distance is long. */
+/* 0 Hz has the same distance from all bins (in these units). The response is kept down to it, unless that distance is
+ * long. */
 static double reach_below(const mert_cqt_config *c, int k)
 {
     double zero = 1 / (pow(2.0, 1.0 / c->bins_per_octave) - 1);
@@ -40,7 +42,8 @@ static int64_t gcd(int64_t a, int64_t b)
 
 static int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
-/* The fewest frames that are a whole number of samples where one sample is `step` of level 0. */
+/* The smallest number of frames that is a whole number of samples at a level whose sample is `step` samples of level
+ * 0. */
 static int64_t unit_frames(const mert_cqt_config *c, int64_t step) { return step / gcd(c->hop, step); }
 
 static int level_of(const mert_cqt_config *c, int k)
@@ -59,9 +62,10 @@ static int level_of(const mert_cqt_config *c, int k)
 /* ---- the size of a level's blocks ---- */
 
 typedef struct geometry {
-    int64_t unit, left, right, fir; /* frames; right, fir: what the kernels and the filter need behind the last frame */
+    int64_t unit, left, right, fir; /* frames; right, fir: needed after the last frame by the kernels and by the
+                                       filter */
     int bins, last;
-    double rows;                    /* of all bins together, per sample of the block */
+    double rows;                    /* sum over all bins, per sample of the block */
 } geometry;
 
 static int64_t advance_of(const geometry *g, int64_t frames)
@@ -72,8 +76,8 @@ static int64_t advance_of(const geometry *g, int64_t frames)
     return a > 0 ? a / g->unit * g->unit : 0;
 }
 
-/* Nanoseconds per frame, roughly: transforms at 6 to 20 flops per nanosecond, products at 25. Only proportions
- * matter, and only for speed. */
+/* An estimate in nanoseconds per frame: transforms at 6 to 20 flops per nanosecond, products at 25. It only affects
+ * speed, and only ratios matter. */
 static double cost_of(const geometry *g, int64_t frames, double n, int64_t advance)
 {
     double forward = (g->last ? 2.5 : 3.0) * n * log2(n) / 6, fold = 4 * g->rows * n / 25;
@@ -81,12 +85,12 @@ static double cost_of(const geometry *g, int64_t frames, double n, int64_t advan
     return (1000 + forward + fold + inverse) / (double)advance;
 }
 
-/* A power of two of frames: FFTW plans n = hop * 2^i quickly, and levels share sizes. */
+/* Frames are a power of two: FFTW plans n = hop * 2^i quickly, and levels have equal sizes. */
 static int choose_size(const geometry *g, const mert_cqt_config *c, cqt_level *v, mert_error *e)
 {
     double best = INFINITY;
     int64_t frames = 0;
-    for (int pass = 0; pass < 2; pass++) /* the cheapest; then the smallest that costs hardly more */
+    for (int pass = 0; pass < 2; pass++) /* finds the lowest cost, then the smallest size with nearly that cost */
         for (int64_t m = 4 * g->unit; m < (int64_t)1 << 40; m *= 2) {
             int64_t advance = advance_of(g, m), n = m * c->hop / v->step;
             double cost = cost_of(g, m, (double)n, advance > 0 ? advance : 1);
@@ -111,7 +115,7 @@ static int choose_size(const geometry *g, const mert_cqt_config *c, cqt_level *v
 
 /* ---- tables ---- */
 
-/* Rows of bin k's response on either side of f_k: together no more than all points. */
+/* Rows of bin k's response below and above f_k; together at most n. */
 static double width_below(const cqt_level *v, const mert_cqt_config *c, int k)
 {
     return fmin(reach_below(c, k) * v->n * v->step / (double)mert_cqt_length(c, k), v->n / 2.0);
@@ -125,7 +129,8 @@ static double width_above(const cqt_level *v, const mert_cqt_config *c, int k)
 /* The spectrum of Hann's window of l samples about its middle, at 2u radians per sample, times 2 / sqrt(l) / n: with
  * b = pi / l,
  *     sum_m (1 + cos(2 pi m / l)) / 2 exp(-2 i u m) = sin(l u) cos(u) sin(b)^2 / (2 sin(u) (sin(b)^2 - sin(u)^2)).
- * Sines of the evenly spaced u come from rotations, begun anew every 32 rows so that rounding does not add up. */
+ * The sines of the evenly spaced u are computed by rotations, restarted every 32 rows, so that rounding errors do not
+ * accumulate. */
 static void fill_response(const cqt_level *v, const mert_cqt_config *c, int k, int first, int rows, float *response)
 {
     double l = (double)mert_cqt_length(c, k), points = (double)v->n * v->step;
@@ -177,7 +182,7 @@ static int make_group(const cqt_level *v, const mert_cqt_config *c, cqt_group *g
     return 0;
 }
 
-/* Eight neighbouring bins of the same parity to a group. `place[k]`: the level of bin k. */
+/* Makes groups of eight neighbouring bins of equal parity. place[k]: the level of bin k. */
 static int make_groups(cqt_level *v, const mert_cqt_config *c, const int *place, int level, mert_error *e)
 {
     int last = 0;
@@ -273,7 +278,7 @@ static int make_lane_fft(cqt_lane_fft *f, int n, mert_error *e)
     return 0;
 }
 
-/* ---- the whole ---- */
+/* ---- plans ---- */
 
 static int make_level(mert_cqt_plan *p, int level, const int *place, int64_t step, mert_error *e)
 {

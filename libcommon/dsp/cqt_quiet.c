@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-enum { ANEW = 32 }; /* samples after which rotations begin anew, so that rounding does not add up */
+enum { ANEW = 32 }; /* rotations are restarted after so many samples, so that rounding errors do not accumulate */
 
 double cqt_magnitude_at(const mert_cqt_config *c, int k, int step, const float *x, int64_t n, double centre)
 {

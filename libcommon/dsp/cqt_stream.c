@@ -8,19 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Blocks of level 0 that are gathered before work begins, and of which one task makes rows. */
+/* GATHER: blocks of level 0 that are collected before they are computed. RUN: blocks per task. */
 enum { GATHER = 16, RUN = 4 };
 
-/* More frames or blocks than there will ever be, with room to count on. */
+/* Larger than any number of frames or blocks, and sums with it do not overflow. */
 static const int64_t UNKNOWN = INT64_MAX / 2;
 
-/* One level's signal on its way. Positions count in the level's samples; block 0 begins at `origin`. */
+/* The state of one level. Positions are in the level's samples; block 0 begins at `origin`. */
 typedef struct level_state {
     float *in;
-    int64_t origin, first, have, room; /* in[0] is sample `first`; `have` samples are there */
+    int64_t origin, first, have, room; /* in[0] is sample `first`; `have` samples are in it */
     int64_t next;                      /* the first block not done */
-    int64_t end;                       /* blocks that are wanted at all; UNKNOWN until the signal's end */
-    int ready, ready_room;             /* blocks whose spectra are made and not yet used */
+    int64_t end;                       /* number of blocks needed; UNKNOWN until the signal's end */
+    int ready, ready_room;             /* blocks whose spectra are computed and not yet used */
     float *spectra;                    /* [ready_room][even, odd][count][2] */
 } level_state;
 
@@ -29,7 +29,7 @@ struct mert_cqt {
     int pooled, workers;
     level_state level[CQT_LEVELS];
     float **scratch;          /* one per worker */
-    float *rows;              /* [rows_room][width]: frames from `emitted` on, not all bins there yet */
+    float *rows;              /* [rows_room][width]: frames from `emitted` on, some bins still missing */
     int64_t rows_room, emitted, samples, total; /* total: frames; UNKNOWN until the end */
 };
 
@@ -54,7 +54,8 @@ void mert_cqt_reset(mert_cqt *q)
 {
     for (int i = 0; i < q->plan->levels; i++) {
         level_state *s = &q->level[i];
-        /* What lies before the signal is zero: level 0 begins with that; the others receive it from the level above. */
+        /* Before the signal there are zeros: level 0 begins with them; the other levels get them from the level
+         * above. */
         s->origin = s->first = origin_of(q->plan, &q->plan->level[i]);
         s->have = i == 0 ? -s->origin : 0;
         if (i > 0) {
@@ -87,7 +88,8 @@ mert_cqt *mert_cqt_new(const mert_cqt_plan *p, int pooled, mert_error *e)
         const cqt_level *v = &p->level[i];
         level_state *s = &q->level[i];
         int64_t step = (int64_t)v->advance * p->config.hop / v->step;
-        /* What is left of the last time is less than a block and a step; all ready blocks above add to it. */
+        /* The samples left from before are fewer than a block and a step; the ready blocks of the level above add to
+         * them. */
         s->room = v->n + step + incoming;
         s->ready_room = (int)(s->room / step + 1);
         incoming = s->ready_room * step / 4;
@@ -126,15 +128,15 @@ void mert_cqt_free(mert_cqt *q)
     free(q);
 }
 
-/* ---- from samples to spectra and to the next level's samples ---- */
+/* ---- samples to spectra, and to the next level's samples ---- */
 
 typedef struct transform_job {
     mert_cqt *q;
     int level;
 } transform_job;
 
-/* The part of the spectrum that this level's groups look at, periodically continued, as it is and advanced by half a
- * sample. x has the points 0 .. n/2; those from there to n are their mirror image. */
+/* Copies the part of the spectrum that this level's groups use, periodically continued: unchanged, and advanced by half
+ * a sample. x has the points 0 .. n/2; the others are their mirror image. */
 static void keep_spectrum(const cqt_level *v, const cqt_vector *vector, const float *x, float *even)
 {
     int j = (v->first % v->n + v->n) % v->n;
@@ -155,8 +157,8 @@ static void keep_spectrum(const cqt_level *v, const cqt_vector *vector, const fl
         vector->advance(even, v->half, v->count, even + 2 * (size_t)v->count);
 }
 
-/* X * lowpass folded to a quarter of its points; the filter lets nothing through beyond n/4, so only the mirror image
- * at n/4 folds in. */
+/* X * lowpass, folded to a quarter of its points. The filter is zero beyond n/4, so only the mirror image at n/4 is
+ * added. */
 static void decimate(const cqt_level *v, const float *x, float *folded)
 {
     int quarter = v->n / 4;
@@ -168,7 +170,7 @@ static void decimate(const cqt_level *v, const float *x, float *folded)
     }
 }
 
-/* Block i of those that are ready to be transformed. */
+/* Task i: transforms the i-th block that is complete. */
 static void transform_block(void *arg, int64_t i, int worker)
 {
     const transform_job *job = arg;
@@ -194,7 +196,7 @@ static void transform_block(void *arg, int64_t i, int worker)
     }
 }
 
-/* ---- from spectra to rows ---- */
+/* ---- spectra to rows ---- */
 
 static void put_magnitudes(const mert_cqt *q, const cqt_group *g, const float *m, int64_t frames, float *out)
 {
@@ -213,9 +215,9 @@ static void put_complex(const mert_cqt *q, const cqt_group *g, const float *z, i
         }
 }
 
-/* A block's values of one bin carry rounding of about 1e-7 of the largest among them, which a logarithm shows where the
- * sound has stopped or not begun: such values are computed again by their definition. z: all frames of the block;
- * m: magnitudes of `count` frames from the block's frame `first` on. */
+/* A bin's values in a block have rounding errors of about 1e-7 of the largest value, which are visible in a logarithm
+ * before a sound begins or after it ends. Such values are computed again by their definition. z: all frames of the
+ * block; m: magnitudes of `count` frames from the block's frame `first` on. */
 static void hear_quiet_frames(const mert_cqt *q, const cqt_level *v, const cqt_group *g, int64_t block, const float *z,
                               float *m, int first, int64_t count)
 {
@@ -237,7 +239,7 @@ static void hear_quiet_frames(const mert_cqt *q, const cqt_level *v, const cqt_g
     }
 }
 
-/* Block number `block` of those ready, folded at z: its rows. spare: frames * 3 lanes. */
+/* Computes the rows of ready block `block`, which is folded at z. spare: frames * 3 lanes. */
 static void finish_block(mert_cqt *q, const cqt_level *v, const cqt_group *g, int64_t block, float *z, float *spare)
 {
     const cqt_vector *vector = q->plan->vector;
@@ -262,7 +264,7 @@ static void finish_block(mert_cqt *q, const cqt_level *v, const cqt_group *g, in
     }
 }
 
-/* Task i: one group and up to RUN blocks of one level, for which its table is read once. */
+/* Task i: one group and up to RUN blocks of one level, so that the group's table is read once for all of them. */
 static void run_group(void *arg, int64_t i, int worker)
 {
     mert_cqt *q = arg;
@@ -296,9 +298,9 @@ static void run(const mert_cqt *q, int64_t n, void (*task)(void *, int64_t, int)
             task(arg, i, 0);
 }
 
-/* ---- the stream ---- */
+/* ---- streaming ---- */
 
-/* Frames of which every bin is there. */
+/* The number of frames whose bins are all computed. */
 static int64_t complete_frames(const mert_cqt *q)
 {
     int64_t least = q->total;
@@ -331,7 +333,7 @@ static int make_room_for_rows(mert_cqt *q, mert_error *e)
     return 0;
 }
 
-/* Makes the spectra of every block whose samples are there; returns how many. */
+/* Transforms every block whose samples are complete; returns their number. */
 static int transform_level(mert_cqt *q, int level)
 {
     const cqt_level *v = &q->plan->level[level];
@@ -352,7 +354,7 @@ static int transform_level(mert_cqt *q, int level)
     return s->ready;
 }
 
-/* The signal's end is known: behind the last block that is wanted of a level, the next one sees zeros. */
+/* When the signal's end is known: appends the zeros that the level's last block needs. */
 static void pad_level(mert_cqt *q, int level)
 {
     const cqt_level *v = &q->plan->level[level];
@@ -370,7 +372,7 @@ static void pad_level(mert_cqt *q, int level)
     }
 }
 
-/* Samples before the next block are not needed any more. */
+/* Removes samples before the next block. */
 static void forget(mert_cqt *q, int level)
 {
     const cqt_level *v = &q->plan->level[level];
@@ -388,7 +390,7 @@ static void forget(mert_cqt *q, int level)
     }
 }
 
-/* Everything that can be done with the samples at hand. */
+/* Computes everything that is possible with the samples so far. */
 static int advance(mert_cqt *q, mert_cqt_emit emit, void *to, mert_error *e)
 {
     size_t width = (size_t)mert_cqt_width(&q->plan->config);
@@ -434,7 +436,8 @@ int mert_cqt_push(mert_cqt *q, const float *pcm, int64_t n, mert_cqt_emit emit, 
     return 0;
 }
 
-/* How many blocks each level still owes: those that hold frames, and those whose samples the levels below need. */
+/* Sets how many blocks each level must still compute: those that contain frames, and those whose samples the levels
+ * below need. */
 static void find_ends(mert_cqt *q)
 {
     int64_t hop = q->plan->config.hop;
@@ -445,7 +448,7 @@ static void find_ends(mert_cqt *q)
         int64_t frames = v->groups ? q->total + v->lead : 1;
         if (v->quarter) {
             const cqt_level *w = v + 1;
-            /* What level i + 1 looks at, as far as it is not zero. */
+            /* The end of the samples that level i + 1 uses, as far as they are not zero. */
             int64_t seen = s[1].origin + (s[1].end - 1) * w->advance * hop / w->step + w->n;
             int64_t sounds = (q->samples + w->extent) / w->step + 1;
             int64_t needed = (seen < sounds ? seen : sounds) * w->step / hop + 1 + v->lead;

@@ -9,16 +9,16 @@
 enum { CQT_LANES = 8, CQT_STAGES = 24 };
 
 /* Inverse Fourier transform of `n` points, a power of two, in CQT_LANES independent lanes: radix (4 or 2) of each
- * stage, and its twiddle factors exp(2 pi i p k / n_s), p = 0 .. n_s/radix - 1, k = 1 .. radix - 1 (n_s: points that
- * are left at stage s). */
+ * stage, and its twiddle factors exp(2 pi i p k / n_s), p = 0 .. n_s/radix - 1, k = 1 .. radix - 1 (n_s: number of
+ * points at stage s). */
 typedef struct cqt_lane_fft {
     int n, stages;
     int radix[CQT_STAGES];
     float *twiddle[CQT_STAGES]; /* [n_s / radix][radix - 1][2] */
 } cqt_lane_fft;
 
-/* Where row r of a group's response lies: rows that fold to one point, and those of its neighbour, stand in the order
- * in which fold reads them. rows and frames are multiples of 4. */
+/* The index of row r of a group's response in memory: rows that fold to one point, and those of the next point, are
+ * stored in the order in which fold reads them. rows and frames are multiples of 4. */
 static inline int cqt_response_place(int r, int rows, int frames)
 {
     int q = r % frames & ~1, whole = rows / frames, rest = rows % frames;
@@ -26,9 +26,8 @@ static inline int cqt_response_place(int r, int rows, int frames)
 }
 
 typedef struct cqt_vector {
-    /* Of `blocks` spectra, `stride` floats from one to the next, while a row of the response is at hand:
-     * z[block][(first + q) mod frames][re, im][lane] = sum_p response[q + p * frames][lane] * spectrum[q + p * frames],
-     * q = 0 .. frames - 1. */
+    /* Folds `blocks` spectra, which are `stride` floats apart: z[block][(first + q) mod frames][re, im][lane] = sum_p
+     * response[q + p * frames][lane] * spectrum[q + p * frames], q = 0 .. frames - 1. */
     void (*fold)(const float *response, const float *spectrum, size_t stride, int blocks, int rows, int frames,
                  int first, float *z);
     /* spectrum[count][2] times the complex w[count][2]. */

@@ -53,7 +53,7 @@ static void exact_add(mert_exact *x, int64_t m, int at)
         d[i] += m < 0 ? -(int64_t)(uint32_t)v : (int64_t)(uint32_t)v;
 }
 
-/* Digits 0 .. 2^32 - 1 again; the highest one keeps the sign. */
+/* Carries: all digits become 0 .. 2^32 - 1, except the highest one, which has the sign. */
 static void exact_carry(mert_exact *x)
 {
     for (int i = 0; i + 1 < MERT_EXACT_DIGITS; i++) {
@@ -63,7 +63,7 @@ static void exact_carry(mert_exact *x)
     }
 }
 
-/* |x|, carried; returns the sign. */
+/* *to = |x|, carried; returns the sign. */
 static int exact_magnitude(const mert_exact *x, mert_exact *to)
 {
     *to = *x;
@@ -97,7 +97,7 @@ static void exact_print(const mert_exact *x, char text[HEX_MAX])
         n += snprintf(text + n, HEX_MAX - (size_t)n, "%08" PRIx64, (uint64_t)m.digit[top]);
 }
 
-/* Reads what exact_print wrote; the end of it, or NULL. */
+/* Reads the output of exact_print; returns its end, or NULL. */
 static const char *exact_parse(mert_exact *x, const char *text)
 {
     static const char hex[] = "0123456789abcdef";
@@ -111,7 +111,7 @@ static const char *exact_parse(mert_exact *x, const char *text)
     for (size_t i = 0; i < n; i++) {
         size_t place = (n - 1 - i) / 8, shift = (n - 1 - i) % 8;
         int64_t nibble = strchr(hex, text[i]) - hex;
-        if (place >= MERT_EXACT_DIGITS) /* the highest digit is longer than the others */
+        if (place >= MERT_EXACT_DIGITS) /* the highest digit has more bits than the others */
             place = MERT_EXACT_DIGITS - 1, shift += 8;
         x->digit[place] += (negative ? -nibble : nibble) * ((int64_t)1 << 4 * shift);
     }
@@ -240,7 +240,7 @@ static int parse(mert_feature_stats *s, const char *text, mert_error *e)
     for (int i = 0; i < width; i++) {
         const char *q;
         p += strspn(p, "\n");
-        p += strcspn(p, " \n"); /* the mean and the deviation are for people */
+        p += strcspn(p, " \n"); /* skips mean and deviation, which are for users only */
         p += *p == ' ';
         p += strcspn(p, " \n");
         if (*p != ' ' || !(q = exact_parse(&s->sum[i], p + 1)) || *q != ' ' ||

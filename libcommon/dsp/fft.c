@@ -64,7 +64,7 @@ void mert_rfft_free(mert_rfft *f)
 
 void mert_rfft_forward(const mert_rfft *f, const float *in, float *out)
 {
-    /* FFTW_PRESERVE_INPUT: the cast takes nothing away from the caller. */
+    /* With FFTW_PRESERVE_INPUT the input is not changed, so the cast is safe. */
     fftwf_execute_dft_r2c(f->forward, (float *)(uintptr_t)in, (fftwf_complex *)out);
 }
 

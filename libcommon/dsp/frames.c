@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows that are computed at a time, and in one task of the pool; rows that deltas look back and ahead. */
+/* GATHER: rows computed at a time; TASK: rows per task of the pool; REACH: rows that deltas use before and after each
+ * row. */
 enum { GATHER = 512, TASK = 32, REACH = 2, KEPT = 8 };
 
 mert_mel *mert_mel_alloc(void) { return calloc(1, sizeof(mert_mel)); }
@@ -95,7 +96,7 @@ static void row_task(void *arg, int64_t i, int worker)
 }
 
 /* Deltas of order s from those of order s - 1: d[t] = sum_{i=1,2} i (x[t + i] - x[t - i]) / 10, the rows at the ends
- * repeated. `last`: the signal's last row, INT64_MAX while it is not known. */
+ * repeated. last: the signal's last row, INT64_MAX: not known yet. */
 static void add_deltas(mert_mel *m, int s, int64_t last)
 {
     int64_t end = last == INT64_MAX ? m->done[s - 1] - REACH : m->done[s - 1];
@@ -112,7 +113,7 @@ static void add_deltas(mert_mel *m, int s, int64_t last)
     m->done[s] = end > m->done[s] ? end : m->done[s];
 }
 
-/* Rows up to `end`, of which the samples are all there; `last` as above. */
+/* Computes rows up to `end`, whose samples must be complete; last: as above. */
 static int make_rows(mert_mel *m, int64_t end, int64_t last, mert_mel_emit emit, void *to, mert_error *e)
 {
     do {
@@ -142,7 +143,7 @@ static int make_rows(mert_mel *m, int64_t end, int64_t last, mert_mel_emit emit,
     return 0;
 }
 
-/* The samples before the next row's window are not needed any more, but one: the mirror behind the signal may show it. */
+/* Removes samples before the next row's window. One more is kept for the mirror at the end of the signal. */
 static void forget(mert_mel *m)
 {
     int64_t gone = m->done[0] * m->hop - m->before - m->first - m->reflect;
@@ -176,7 +177,7 @@ int mert_mel_push(mert_mel *m, const float *pcm, int64_t n, mert_mel_emit emit, 
 {
     while (n > 0) {
         int64_t skip = m->done[0] * m->hop - m->before - (m->first + m->have), take;
-        if (m->have == 0 && skip > 0) { /* hops longer than the window: samples that no row looks at */
+        if (m->have == 0 && skip > 0) { /* hop longer than the window: samples that no row uses */
             skip = skip < n ? skip : n;
             m->first += skip;
             m->samples += skip;
@@ -216,7 +217,7 @@ int mert_mel_finish(mert_mel *m, mert_mel_emit emit, void *to, mert_error *e)
         bad = make_rows(m, end, end == frames ? frames - 1 : INT64_MAX, emit, to, e);
         forget(m);
     }
-    if (!bad && m->emitted < frames) /* all samples were in, but the deltas of the last rows waited for more */
+    if (!bad && m->emitted < frames) /* only the deltas of the last rows are missing */
         bad = make_rows(m, frames, frames - 1, emit, to, e);
     mert_mel_reset(m);
     return bad;
@@ -253,7 +254,7 @@ int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, 
     b->filters = filters;
     b->first = mert_array_zeroed(filters, sizeof *b->first);
     b->start = mert_array_zeroed(filters + 1, sizeof *b->start);
-    /* A bin lies under at most two triangles. */
+    /* A bin is inside at most two triangles. */
     b->weight = mert_array_zeroed(2 * bins + filters, sizeof *b->weight);
     if (!b->first || !b->start || !b->weight)
         return mert_fail(e, "out of memory");

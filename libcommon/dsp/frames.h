@@ -1,13 +1,13 @@
-/* Inside of mel.h: the stream of overlapping windows that spectrogram-like transforms share. A window of samples
- * becomes a row by itself, so rows are computed in any order by any thread; deltas, which look at neighbouring rows,
- * follow on the calling thread. */
+/* Internal to mel.h: the stream of overlapping windows, common to mel spectra and MFCC. Each row depends on one window
+ * of samples, so rows can be computed in any order by any thread; deltas, which use neighbouring rows, follow on the
+ * calling thread. */
 #ifndef MERT_FRAMES_H
 #define MERT_FRAMES_H
 
 #include "libcommon/dsp/fft.h"
 #include "libcommon/dsp/mel.h"
 
-/* Triangular filters over the DFT's bins, only what is not zero: filter m weighs power[first[m]] .. with
+/* Triangular filters over the DFT's bins, stored without zeros: filter m weights power[first[m]] .. with
  * weight[start[m]] .. weight[start[m + 1] - 1]. */
 typedef struct mel_bank {
     int filters;
@@ -24,12 +24,12 @@ int mel_bank_htk(mel_bank *b, int filters, double low, double high, int n_fft, d
 void mel_bank_free(mel_bank *b);
 
 struct mert_mel {
-    /* What a kind of row is. */
-    int window, hop, before;  /* samples; row t looks at samples t * hop - before .. + window - 1 */
-    int whole_only;           /* 1: rows only where the window lies inside of the signal; 0: one for each hop */
-    int reflect;              /* 1: beyond both ends the signal is mirrored instead of zero, and the row behind the
-                                 last whole hop is left out */
-    int width, base, orders;  /* base numbers computed from the window, then `orders` times as many deltas */
+    /* The description of a row. */
+    int window, hop, before;  /* samples; row t uses samples t * hop - before .. + window - 1 */
+    int whole_only;           /* 1: only rows whose window is inside the signal; 0: one for each hop */
+    int reflect;              /* 1: the signal is mirrored at both ends, not extended by zeros, and there are floor(L /
+                                 hop) rows */
+    int width, base, orders;  /* `base` values computed from the window, then `orders` times as many deltas */
     void (*row)(const mert_mel *m, const float *samples, float *scratch, float *out);
     size_t scratch_size;      /* floats */
 
@@ -44,21 +44,22 @@ struct mert_mel {
     float *mean, *scale;      /* [base]: log-mel rows are (x - mean) * scale */
     float *dct;               /* [base][filters], lifter included */
 
-    /* The signal on its way. */
+    /* The state of the signal. */
     int pooled, workers;
     float **scratch;
-    float *in;                /* sample `first` and on; `have` of them, room for `room` */
+    float *in;                /* samples from `first` on; `have` of them, capacity `room` */
     int64_t first, have, room;
-    float *rows;              /* row `row_first` and on */
+    float *rows;              /* rows from `row_first` on */
     int64_t row_first;
-    int64_t done[4];          /* rows whose base, deltas, delta-deltas are there */
+    int64_t done[4];          /* number of rows whose base, deltas, delta-deltas are computed */
     int64_t emitted, samples;
 };
 
-/* A row's scratch is the window, then its spectrum, each this many floats: aligned as FFTW's plans expect. */
+/* A row's scratch is the window, then its spectrum, each this many floats: keeps FFTW's alignment. */
 static inline size_t frames_part(int n_fft) { return ((size_t)n_fft + 2 + 15) & ~(size_t)15; }
 
-mert_mel *mert_mel_alloc(void); /* zeroed; NULL without memory */
-int mert_mel_prepare(mert_mel *m, int pooled, mert_error *e) MERT_MUST_USE; /* buffers, once the kind is described */
+mert_mel *mert_mel_alloc(void); /* zeroed; NULL: out of memory */
+int mert_mel_prepare(mert_mel *m, int pooled, mert_error *e) MERT_MUST_USE; /* allocates the buffers, after the
+                                                                               description is set */
 
 #endif

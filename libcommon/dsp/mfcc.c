@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Kaldi's constants (feature-window.h, mel-computations.h, feature-mfcc.h), as torchaudio.compliance.kaldi.mfcc has
- * them. */
+/* Kaldi's constants (feature-window.h, mel-computations.h, feature-mfcc.h), as in torchaudio.compliance.kaldi.mfcc. */
 static const double PREEMPHASIS = 0.97, POVEY = 0.85, LIFTER = 22;
 
 const mert_mfcc_config mert_mfcc_default = {
@@ -46,7 +45,7 @@ static void mfcc_row(const mert_mel *m, const float *samples, float *scratch, fl
     }
 }
 
-/* Whole samples, rounded down, but not for want of a last bit. */
+/* Rounded down to whole samples, but not because of a rounding error. */
 static int samples_of(int rate, double seconds) { return (int)(rate * seconds + 1e-6); }
 
 static int check(const mert_mfcc_config *c, mert_error *e)
@@ -74,7 +73,7 @@ static int make_tables(mert_mel *m, const mert_mfcc_config *c, mert_error *e)
     m->shape = mert_dsp_alloc((size_t)m->window, sizeof *m->shape, e);
     m->dct = mert_dsp_alloc((size_t)c->ceps * (size_t)c->mels, sizeof *m->dct, e);
     m->dft = mert_rfft_new(m->n_fft, MERT_RFFT_FORWARD, e);
-    /* Kaldi gives the bin at Nyquist no weight; the last triangle ends there anyway. */
+    /* In Kaldi the bin at Nyquist has no weight; here, too, because the last triangle ends there. */
     if (!m->shape || !m->dct || !m->dft ||
         mel_bank_make(&m->bank, c->mels, c->f_min, c->sample_rate / 2.0, m->n_fft, c->sample_rate / 2.0, kaldi_mel, NULL, 1,
                       e))
