@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One of the two: where its reader stands. Chunks of the two sides need not be of the same size. */
+/* One of the two inputs and its position. The chunk sizes of the two sides may differ. */
 typedef struct side {
     mert_inputs *in;
     mert_inputs_listener *report;
     mts_record record;      /* the open one */
     mts_failure failure;
-    const unsigned char *data; /* what is left of the chunk */
+    const unsigned char *data; /* the rest of the chunk */
     int64_t frames;
 } side;
 
@@ -45,7 +45,7 @@ void mert_comparison_free(mert_comparison *c)
     free(c);
 }
 
-/* The next record or failed item. */
+/* Advances to the next record or failed item. */
 static found next_item(side *s)
 {
     mert_error e;
@@ -65,7 +65,8 @@ static found next_item(side *s)
     return NOTHING;
 }
 
-/* Makes frames ready. 1: there are; 0: the record has ended (then shape[0] is known); -1: it failed; -2: stop. */
+/* Reads until frames are available. 1: they are; 0: the record has ended (shape[0] is known); -1: it failed; -2:
+ * stop. */
 static int next_frames(side *s)
 {
     mert_error e;
@@ -104,7 +105,7 @@ static int rates_differ(const mts_record *a, const mts_record *b)
            && a->frame_rate_num * b->frame_rate_den != b->frame_rate_num * a->frame_rate_den; /* each below 2^31 */
 }
 
-/* What makes two records incomparable from the start; their lengths show only at the end. */
+/* 1: the records cannot be compared. Lengths may be known only at the end. */
 static int differ(const mts_record *a, const mts_record *b, mert_difference *d)
 {
     char x[128], y[128];
@@ -133,9 +134,9 @@ static void compare_values(mert_comparison *c, int64_t n, int64_t first, int64_t
         if (a == b || (isnan(a) && isnan(b)))
             continue;
         d->unequal++;
-        int odd = isnan(apart) || isinf(apart); /* a NaN or an infinity on one side: beyond any tolerance */
+        int odd = isnan(apart) || isinf(apart); /* a NaN or infinity on one side: outside of any tolerance */
         if (odd || (!isnan(d->largest) && apart > d->largest)) {
-            if (!isnan(d->largest)) { /* the first odd one is the one to show */
+            if (!isnan(d->largest)) { /* keeps the first odd one */
                 d->largest = odd ? NAN : apart;
                 d->a = a;
                 d->b = b;
@@ -151,7 +152,7 @@ static void compare_values(mert_comparison *c, int64_t n, int64_t first, int64_t
     }
 }
 
-/* 0: both ended; 1: one ended before the other; -1: one of them failed; -2: stop. */
+/* 0: both have ended; 1: one has ended before the other; -1: one of them failed; -2: stop. */
 static int compare_frames(mert_comparison *c, mert_difference *d)
 {
     const int64_t width = mts_record_width(&c->a.record);
@@ -172,7 +173,7 @@ static int compare_frames(mert_comparison *c, mert_difference *d)
     }
     if (a == 1) {
         if (b == 0)
-            a = pass_rest(&c->a); /* for its length */
+            a = pass_rest(&c->a); /* to know its length */
     } else {
         b = a == -2 ? a : pass_rest(&c->b);
     }

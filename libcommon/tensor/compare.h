@@ -1,4 +1,4 @@
-/* Two streams side by side: records in pairs, by their order. */
+/* Compares two streams: their records in pairs, by order. */
 #ifndef MERT_COMPARE_H
 #define MERT_COMPARE_H
 
@@ -11,25 +11,25 @@ typedef struct mert_tolerance {
 } mert_tolerance;
 
 typedef struct mert_difference {
-    int a_there, b_there;        /* 0: this side has no such record (or it failed there) */
-    char key[MTS_KEY_MAX];       /* of A, or of B where A has none */
+    int a_there, b_there;        /* 0: there is no such record on this side, or it failed */
+    char key[MTS_KEY_MAX];       /* of A, or of B if there is none in A */
     int64_t row;
-    char what[256];              /* why they cannot be compared: kinds, shapes, lengths; "" if they could be */
-    int64_t elements;            /* compared */
-    double largest, a, b;        /* the largest |a - b| (NaN where one of them is), and the two values there */
-    int64_t at_frame, at_element; /* where: time step, and element within it */
-    double relative;             /* the largest |a - b| / |b| where b is not 0 */
+    char what[256];              /* why they cannot be compared: kinds, shapes, lengths; "": they were compared */
+    int64_t elements;            /* number compared */
+    double largest, a, b;        /* the largest |a - b| (NaN if one of them is), and the two values */
+    int64_t at_frame, at_element; /* its position: time step, and element within it */
+    double relative;             /* the largest |a - b| / |b| with b != 0 */
     double peak;                 /* the largest |b| */
-    int64_t unequal;             /* elements that are not equal */
-    int beyond;                  /* 1: does not agree within the tolerance, or cannot be compared */
+    int64_t unequal;             /* number of elements that are not equal */
+    int beyond;                  /* 1: outside of the tolerance, or cannot be compared */
 } mert_difference;
 
 typedef struct mert_comparison mert_comparison;
 
-/* The inputs stay the caller's. report: told of every event of both; not 0: stop. NULL: out of memory. */
+/* The caller closes the inputs. report: called for every event of both; not 0: stop. NULL: out of memory. */
 mert_comparison *mert_comparison_new(mert_inputs *a, mert_inputs *b, const mert_tolerance *t,
                                      mert_inputs_listener *report);
-/* The next pair. 1: d is filled; 0: both are through; -1: stopped by report. */
+/* Compares the next pair. 1: d is filled; 0: both inputs have ended; -1: stopped by report. */
 int mert_comparison_next(mert_comparison *c, mert_difference *d);
 void mert_comparison_free(mert_comparison *c);
 

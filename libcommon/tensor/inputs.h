@@ -1,5 +1,4 @@
-/* The streams of a command line, one after the other, as one sequence of events: files named last, or standard input
- * (contract P3).
+/* Reads the streams of a command line (files, or standard input: contract P3) as one sequence of events.
  *
  *     mert_inputs in;
  *     mert_error e;
@@ -18,24 +17,24 @@
 #include <stdio.h>
 
 typedef struct mert_inputs mert_inputs;
-/* Who is told of what comes in (program/report.h has one): every event; for MTS_ERROR, e says how. Not 0: stop. */
+/* Called for every event of the input (program/report.h has one); for MTS_ERROR, e is the error. Not 0: stop. */
 typedef int mert_inputs_listener(const mert_inputs *in, int event, const mert_error *e);
 
 struct mert_inputs {
     char **files;
     int n, at;
     FILE *f;
-    mts_reader *reader; /* of the event last given */
+    mts_reader *reader; /* of the last event */
     const char *name;   /* "standard input", or the file's name */
-    int64_t records;    /* ended well so far */
+    int64_t records;    /* complete records so far */
 };
 
-void mert_inputs_open(mert_inputs *in, char **files, int n); /* n 0: standard input; "-" is standard input, too */
-/* An mts_event. MTS_ERROR: this input came to a bad end, e says how; the next call goes on with the next one. MTS_EOF:
- * all inputs are through. */
+void mert_inputs_open(mert_inputs *in, char **files, int n); /* n 0: standard input; so is "-" */
+/* Returns an mts_event. MTS_ERROR: this input ended with the error e; the next call continues with the next input.
+ * MTS_EOF: all inputs have ended. */
 int mert_inputs_next(mert_inputs *in, mert_error *e) MERT_MUST_USE;
 void mert_inputs_close(mert_inputs *in);
 
-double mert_record_seconds(const mts_record *r); /* of time steps; 0 where the rate is not known */
+double mert_record_seconds(const mts_record *r); /* duration; 0: rate not known */
 
 #endif

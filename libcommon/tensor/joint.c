@@ -12,12 +12,12 @@ typedef struct cell {
 } cell;
 
 struct mert_joint {
-    int64_t z, y;   /* classes of the label, of the reference */
+    int64_t z, y;   /* number of classes of the label and of the reference */
     int64_t *budget, taken;
     int64_t pairs;
-    cell *cells;    /* open addressing, at most half full, until a table of all pairs takes no more */
+    cell *cells;    /* open addressing, at most half full; replaced by `table` when that needs no more memory */
     size_t room;    /* a power of 2 */
-    int64_t *table; /* [z, y]; then there are no cells */
+    int64_t *table; /* [z, y], in place of cells */
 };
 
 mert_joint *mert_joint_new(int64_t classes, int64_t reference_classes, int64_t *budget)
@@ -40,7 +40,7 @@ void mert_joint_free(mert_joint *j)
 
 static cell *find(cell *cells, size_t room, uint64_t pair)
 {
-    uint64_t h = pair * 0x9e3779b97f4a7c15u; /* Knuth's multiplicative hash; its high bits are the mixed ones */
+    uint64_t h = pair * 0x9e3779b97f4a7c15u; /* Knuth's multiplicative hash; the high bits are well mixed */
     size_t i = (size_t)(h >> 20) & (room - 1);
     while (cells[i].count && cells[i].pair != pair)
         i = (i + 1) & (room - 1);
@@ -93,12 +93,12 @@ int mert_joint_add(mert_joint *j, int64_t label, int64_t reference, mert_error *
 
 /* ---- measures ---- */
 
-/* Of one side: how often each class came, and its largest count together with one class of the other side. */
+/* For one side: how often each class occurs, and its largest count together with a class of the other side. */
 typedef struct margin {
     int64_t *count, *most;
 } margin;
 
-/* The next pair that occurs from *at on; 0: no more. */
+/* Returns the count of the next pair that occurs, from *at on; 0: no more. */
 static int64_t next_pair(const mert_joint *j, size_t *at, uint64_t *pair)
 {
     const size_t end = j->table ? (size_t)j->z * (size_t)j->y : j->room;
@@ -147,7 +147,7 @@ static void add_up(const mert_joint *j, const margin *z, const margin *y, mert_j
         const double a = (double)z->count[pair / (uint64_t)j->y], b = (double)y->count[pair % (uint64_t)j->y];
         m->mutual += (double)n / frames * log2((double)n * frames / (a * b));
     }
-    m->mutual = m->mutual > 0 ? m->mutual : 0; /* of independent labels, but for rounding */
+    m->mutual = m->mutual > 0 ? m->mutual : 0; /* may be negative by rounding */
     m->entropy = entropy_of(z, j->z, frames);
     m->reference_entropy = entropy_of(y, j->y, frames);
     m->phone_purity = purity_of(z, j->z, frames);

@@ -63,7 +63,7 @@ static int classes_given(const char *text, mts_record *r, mert_error *e)
     return 0;
 }
 
-/* One pass over all codes: their range decides classes and type before the first of them is written. */
+/* One pass over all codes: their range gives classes and type, which are needed before the first one is written. */
 static int codes_of(const mert_npy *a, const mert_npy_meaning *m, mts_record *r, mert_error *e)
 {
     int64_t block[MERT_VALUES_BLOCK], largest[MTS_CODEBOOKS_MAX] = {0}, most = 0;
@@ -124,7 +124,7 @@ int mert_npy_record(const mert_npy *a, const mert_npy_meaning *m, mts_record *r,
     return !strcmp(m->kind, "codes") ? codes_of(a, m, r, e) : dtype_of(a, m, r, e);
 }
 
-/* `n` elements from element `first` of the record (row major over [T, ...]) as its type. */
+/* Converts n elements from element `first` of the record (row major over [T, ...]) to its type. */
 static int convert(const mert_npy *a, const mert_npy_meaning *m, const mts_record *r, int64_t first, int64_t n,
                    void *to, mert_error *e)
 {
@@ -155,7 +155,7 @@ static int convert(const mert_npy *a, const mert_npy_meaning *m, const mts_recor
                 return mert_fail(e, "element %" PRId64 ": %" PRId64 " does not fit 32 bits", first + i, ints[i]);
             ((int32_t *)to)[i] = (int32_t)ints[i];
         } else {
-            ((uint16_t *)to)[i] = (uint16_t)ints[i]; /* i16 has the same bits */
+            ((uint16_t *)to)[i] = (uint16_t)ints[i]; /* the same bits for i16 */
         }
     return 0;
 }
@@ -163,7 +163,7 @@ static int convert(const mert_npy *a, const mert_npy_meaning *m, const mts_recor
 int mert_npy_frames(const mert_npy *a, const mert_npy_meaning *m, const mts_record *r, mts_writer *w, mert_error *e)
 {
     const int64_t width = mts_record_width(r);
-    /* Whole steps at a time; a step wider than a block is converted in parts. */
+    /* Whole steps at a time; a step that is larger than a block is converted in parts. */
     const int64_t steps = width < MERT_VALUES_BLOCK ? MERT_VALUES_BLOCK / width : 1;
     unsigned char *block = mert_array(mert_array_count(steps, width), mts_dtype_size(r->dtype));
     int rc = 0;
@@ -215,7 +215,7 @@ int mert_npy_append_frames(mert_npy_writer *w, const mts_record *r, const void *
 void mert_npy_file_name(char *to, size_t size, const char *key)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+ ";
-    /* File systems allow 255 bytes; a hash and .npy must fit, too. */
+    /* File systems allow 255 bytes, with the hash and .npy. */
     const size_t most = (size < 256 ? size : 256) - 32;
     size_t n = 0;
     for (const char *p = key; *p; p++) {

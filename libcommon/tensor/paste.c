@@ -8,20 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAMES_MAX = 1024 }; /* in one chunk of ours */
+enum { FRAMES_MAX = 1024 }; /* frames per output chunk */
 
 typedef enum item { NOTHING, RECORD, FAILED_ITEM } item;
 
-/* One input: where its reader stands. Chunks of the inputs need not be of the same size. */
+/* One input and its position. The chunk sizes of the inputs may differ. */
 typedef struct side {
     mert_inputs *in;
     mert_inputs_listener *report;
-    item item;             /* the one at hand */
+    item item;             /* the current item */
     int ended;             /* it has no more frames */
     mts_begin begin;
     mts_record record;
     mts_failure failure;
-    const unsigned char *data; /* what is left of the chunk */
+    const unsigned char *data; /* the rest of the chunk */
     int64_t frames;
 } side;
 
@@ -30,7 +30,7 @@ struct mert_paste {
     int n;
     int64_t tolerance;
     enum { BETWEEN, ITEM, FRAMES, DONE } state;
-    int begin_due;         /* the first input has begun a stream */
+    int begin_due;         /* the first input began a stream; BEGIN is still to be returned */
     mts_begin begin;
     mts_record record;
     mts_failure failure;
@@ -103,7 +103,7 @@ uint64_t mert_paste_model(const mert_paste_part *parts, int n)
 
 /* ---- one input ---- */
 
-/* To the next record or failed item, or the end. */
+/* Advances to the next record or failed item, or to the end. */
 static int advance(mert_paste *p, side *s, mert_error *e)
 {
     for (;;) {
@@ -133,7 +133,7 @@ static int advance(mert_paste *p, side *s, mert_error *e)
     }
 }
 
-/* Frames at hand, or the end of the item. */
+/* Reads until frames are available, or the item ends. */
 static int look_ahead(side *s, mert_error *e)
 {
     while (!s->frames && !s->ended) {
@@ -163,7 +163,7 @@ static int look_ahead(side *s, mert_error *e)
     return 0;
 }
 
-/* Passes over the rest of the item. */
+/* Skips the rest of the item. */
 static int drain(mert_paste *p, mert_error *e)
 {
     for (side *s = p->sides; s < p->sides + p->n; s++) {
@@ -202,7 +202,7 @@ static int same_manifest(const side *a, const side *b, mert_error *e)
     return 0;
 }
 
-/* A failure whose name damage took pairs with whatever stands in its place. */
+/* A failure whose name was lost by damage matches any item. */
 static int same_item(const side *a, const side *b, mert_error *e)
 {
     if ((a->item == NOTHING) != (b->item == NOTHING)) {
@@ -241,7 +241,7 @@ static int join_provenance(mert_paste *p, mert_error *e)
     return 0;
 }
 
-/* The next item of every input, which must be one. */
+/* Advances all inputs; they must have the same next item. */
 static int advance_all(mert_paste *p, mert_error *e)
 {
     for (side *s = p->sides; s < p->sides + p->n; s++)
@@ -267,7 +267,7 @@ static int fits(const side *a, const side *b, mert_error *e)
     return 0;
 }
 
-/* The record that goes out. */
+/* Makes the output record. */
 static int describe(mert_paste *p, mert_error *e)
 {
     const side *s = p->sides;
@@ -296,7 +296,7 @@ static int describe(mert_paste *p, mert_error *e)
     return 0;
 }
 
-/* The item at hand fails: here for the reason in `why`, or (NULL) as the inputs say. */
+/* Fails the current item, with the reason `why`, or (NULL) with that of the input that failed. */
 static int fail_item(mert_paste *p, const mert_error *why, mert_error *e)
 {
     mts_failure *to = &p->failure;
@@ -353,7 +353,7 @@ static int interleave(mert_paste *p, int64_t n, mert_error *e)
     return 0;
 }
 
-/* The shortest has ended: are the others not much longer? */
+/* When the shortest input has ended: checks that the others are not much longer. */
 static int check_lengths(const mert_paste *p, mert_error *e)
 {
     const side *shortest = p->sides, *longest = p->sides;

@@ -16,7 +16,7 @@ void mert_moments_begin(mert_moments *m)
     m->max = -INFINITY;
 }
 
-/* Two passes over what is at hand, then merged: no cancellation however far the mean is from zero. */
+/* Two passes over these values, then merged: no cancellation, even if the mean is far from zero. */
 void mert_moments_add(mert_moments *m, const double *x, int64_t n)
 {
     mert_moments block;
@@ -151,7 +151,7 @@ mert_code_use mert_code_counts_use(const mert_code_counts *c, int k)
 int mert_row_set_add(mert_row_set *s, int64_t row)
 {
     int64_t low = 0, high = s->n;
-    while (low < high) { /* the first span that ends behind row */
+    while (low < high) { /* the first span that ends after row */
         int64_t mid = low + (high - low) / 2;
         if (s->span[mid][1] > row)
             high = mid;
