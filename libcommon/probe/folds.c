@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOR_ORDER, FOR_DEALING }; /* the last word of a random key */
+enum { FOR_ORDER, FOR_DEALING }; /* the last part of a random key */
 
-/* ---- what groups are alike in ---- */
+/* ---- strata: groups that are similar ---- */
 
 typedef struct ranked { double by; int64_t group; } ranked;
 
@@ -21,7 +21,7 @@ static int by_value(const void *pa, const void *pb)
     return (a->group > b->group) - (a->group < b->group);
 }
 
-/* Numbers: the groups in the order of their mean (of the first number). */
+/* Regression: ranks the groups by their mean (of the first number). */
 static int rank_means(int64_t *stratum, const mert_targets *g)
 {
     ranked *r = mert_array_zeroed(g->groups, sizeof *r);
@@ -44,7 +44,8 @@ static int rank_means(int64_t *stratum, const mert_targets *g)
     return bad;
 }
 
-/* Classes: the most frequent one of the group. Labels: the one of the group's that is rarest in all; none: one more. */
+/* Classes: the most frequent one of the group. Labels: the group's label that is rarest overall; no label: a stratum of
+ * its own. */
 static int find_labels(int64_t *stratum, const mert_targets *g)
 {
     int64_t C = g->outputs, *all = mert_array_zeroed(C, sizeof *all);
@@ -69,7 +70,7 @@ static int find_labels(int64_t *stratum, const mert_targets *g)
     return bad;
 }
 
-/* ---- dealing ---- */
+/* ---- assignment to folds ---- */
 
 typedef struct card { int64_t stratum, group; uint32_t order; } card;
 
@@ -83,8 +84,8 @@ static int by_stratum(const void *pa, const void *pb)
     return (a->group > b->group) - (a->group < b->group);
 }
 
-/* fold[groups]: of each group for which `from` is OUT or the group's given part; -1: of the others. Groups that are
- * alike lie side by side, in random order, and each k in a row go to k different folds, in random order. */
+/* fold[groups]: the fold of each group if `from` is OUT or equals the group's given part; otherwise -1. Groups are
+ * sorted by stratum, in random order within it; each k consecutive groups go to k different folds, in random order. */
 static int deal(const mert_folds *f, uint64_t seed, mert_probe_part from, int32_t *fold)
 {
     const mert_targets *g = f->targets;

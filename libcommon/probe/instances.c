@@ -7,13 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A span whose frames are coming in. */
+/* An open span. */
 typedef struct mert_open_span {
     int64_t row, frames;
     double *sum; /* [layers * width] */
 } mert_open_span;
 
-enum { MARK = sizeof(int64_t) / sizeof(float) }; /* floats that hold a row's number, behind a frame in the sample */
+enum { MARK = sizeof(int64_t) / sizeof(float) }; /* floats after each frame of the sample; they store the row's
+                                                    number */
 
 static int on_stream(void *self, const mts_begin *b, mert_error *e)
 {
@@ -22,9 +23,9 @@ static int on_stream(void *self, const mts_begin *b, mert_error *e)
     return 0;
 }
 
-/* ---- what the first item decides ---- */
+/* ---- what the first item sets ---- */
 
-/* mert-encode says which layers it wrote: "layers=0,6,12". */
+/* Reads the names of the layers from the provenance of mert-encode: "layers=0,6,12". */
 static int named_layers(mert_instances *in, const char *recipe)
 {
     const char *p = strncmp(recipe, "mert-encode ", 12) ? NULL : strstr(recipe, " layers=");
@@ -150,7 +151,7 @@ static int grow(mert_instances *in, mert_error *e)
     return 0;
 }
 
-/* The span is over: its mean becomes an instance. Its place among the open ones is taken by the last. */
+/* Ends a span: its mean becomes an instance. The last open span takes its place in the list. */
 static int close_span(mert_instances *in, int64_t at, mert_error *e)
 {
     mert_open_span s = in->open[at];
@@ -242,9 +243,9 @@ static void drop(void *self)
         mert_sample_drop(in->sample);
 }
 
-/* ---- all came in ---- */
+/* ---- the end of the input ---- */
 
-/* The sample [n, values + mark] becomes x [n, values] where it lies, and row. */
+/* Converts the sample [n, values + mark] in place to x [n, values], and to row. */
 static int take_sample(mert_instances *in, mert_error *e)
 {
     int64_t values = in->features.width;
@@ -272,7 +273,7 @@ static int by_row(const void *pa, const void *pb)
     return (a->at > b->at) - (a->at < b->at);
 }
 
-/* Instances in the order of the table: each cycle of the permutation is walked once. */
+/* Sorts instances by row: follows each cycle of the permutation once. */
 static int sort(mert_instances *in, mert_error *e)
 {
     int64_t values = in->features.width;

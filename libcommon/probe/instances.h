@@ -1,10 +1,10 @@
-/* Features meet labels: streams of features flow in (a stage of program/filter.h), and what stays is one vector per
- * layer for each row of the table: the mean over the item, or over the frames whose middle lies in the span. Or
- * (frames) frames themselves, a bounded uniform sample that does not depend on the order of items. Memory: instances x
- * layers x width floats, and the sums of the spans that are open at one time.
+/* A stage that reads streams of features and collects instances for a table of labels. An instance is one vector per
+ * layer for each row of the table: the mean over the item, or over the frames whose middle is inside the span. Or, with
+ * `frames`, it is a single frame: a bounded uniform sample that does not depend on the order of items. Memory:
+ * instances x layers x width floats, plus the sums of the spans that are open at the same time.
  *
- * hidden [T, layers, D] has so many layers; any other features [T, ...] count as one. Items must be of one kind, width
- * and making: one that is not, or that came before, fails as an item. Items without a row are passed over. */
+ * hidden [T, layers, D] has several layers; other features [T, ...] have one. All items must have the same kind, width
+ * and provenance; an item that differs, or that came before, fails. Items without a row are skipped. */
 #ifndef MERT_PROBE_INSTANCES_H
 #define MERT_PROBE_INSTANCES_H
 
@@ -14,34 +14,34 @@
 #include "libcommon/tensor/stage.h"
 
 typedef struct mert_instances {
-    /* the caller's, before the run */
+    /* set by the caller */
     const mert_probe_table *table;
-    int frames;                 /* instances are frames */
-    int64_t max_frames;         /* of these at most */
-    uint64_t seed;              /* of their choice */
-    /* All came in. -1: the run is broken. */
+    int frames;                 /* 1: instances are frames */
+    int64_t max_frames;         /* the most frames */
+    uint64_t seed;              /* of the sample */
+    /* Called at the end of the input. -1: the run fails. */
     int (*finish)(void *self, struct mert_instances *in, mert_error *e);
     void *finish_self;
-    /* what came of it, for finish */
+    /* the result, for finish */
     int64_t n, layers, width;   /* width: of one layer */
     float *x;                   /* [n, layers, width] */
-    int64_t *row;               /* [n], of the table; ascending, so that the order of streams does not matter */
-    char (*layer)[MTS_KIND_MAX]; /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind where there is one */
-    int64_t unknown;            /* items without a row */
-    int64_t empty;              /* spans of items that came, without a frame in them */
-    int64_t missing;            /* rows whose item did not come */
+    int64_t *row;               /* [n] row of the table; ascending, so that the order of streams does not matter */
+    char (*layer)[MTS_KIND_MAX]; /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind if there is one layer */
+    int64_t unknown;            /* number of items without a row */
+    int64_t empty;              /* number of spans without a frame, in items that came */
+    int64_t missing;            /* number of rows whose item did not come */
     char first_unknown[MTS_KEY_MAX];
-    /* its own */
+    /* private */
     mert_features features;
     mert_feature_input input;
     mert_sample *sample;
     int64_t room;
-    int64_t first, count, next; /* rows of the open item; the next to open */
-    int64_t kept, kept_empty;   /* n and empty when it began */
+    int64_t first, count, next; /* rows of the open item; the next row to open */
+    int64_t kept, kept_empty;   /* n and empty at its beginning */
     struct mert_open_span *open;
     int64_t n_open, open_room;
-    float *marked;              /* a frame with its row behind it, for the sample */
-    char *came;                 /* by row of the table */
+    float *marked;              /* a frame followed by its row, for the sample */
+    char *came;                 /* [rows of the table] */
 } mert_instances;
 
 extern const mert_stage mert_instances_stage;

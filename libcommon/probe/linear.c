@@ -73,9 +73,9 @@ double mert_linear_loss(const mert_linear_data *data, const float *scores, float
 typedef struct walk {
     const mert_linear_data *data;
     double decay;
-    int64_t size;                 /* of w */
+    int64_t size;                 /* length of w */
     float *scores, *w, *g, *next, *next_g, *direction;
-    float *s[MEMORY], *y[MEMORY]; /* the last steps, and what they changed in the gradient; a ring */
+    float *s[MEMORY], *y[MEMORY]; /* a ring of the last steps and the changes of the gradient */
     double sy[MEMORY];
     int held, last;
 } walk;
@@ -99,7 +99,7 @@ static double objective(walk *k, const float *w, float *g)
     return loss + 0.5 * k->decay * MERT_VECTOR->dot(w, w, weights);
 }
 
-/* direction = -(approximate inverse Hessian) g: the two loops. */
+/* direction = -(approximate inverse Hessian) g: the two-loop recursion. */
 static void find_direction(walk *k)
 {
     const mert_vector *v = MERT_VECTOR;
@@ -119,7 +119,7 @@ static void find_direction(walk *k)
     }
 }
 
-/* Remembers the step from (w, g) to (next, next_g), unless the curvature along it drowns in rounding. */
+/* Stores the step from (w, g) to (next, next_g), unless the curvature along it is below the rounding error. */
 static void remember(walk *k)
 {
     int at = (k->last + 1) % MEMORY;
@@ -137,7 +137,7 @@ static void remember(walk *k)
     k->held += k->held < MEMORY;
 }
 
-/* Halves the step until it gains as much as the slope promises (Armijo). -1: no step gains anything. */
+/* Halves the step until it satisfies Armijo's condition. -1: no step decreases the loss. */
 static int search(walk *k, double f, double *next_f)
 {
     double slope = MERT_VECTOR->dot(k->g, k->direction, k->size), step = 1;
@@ -173,7 +173,7 @@ static int descend(walk *k)
         if (search(k, f, &next_f)) {
             if (!k->held)
                 return step;
-            k->held = 0; /* what was remembered misleads: once more, downhill */
+            k->held = 0; /* discards the stored steps and tries again along the gradient */
             continue;
         }
         remember(k);

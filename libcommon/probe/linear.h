@@ -4,13 +4,13 @@
  *
  * loss: cross entropy of the softmax (classify), the sum over labels of the binary cross entropy (multilabel), half the
  * sum of squares (regress). The problem is convex; L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5)
- * walks to its one minimum in the calling thread. */
+ * finds its minimum, in the calling thread. */
 #ifndef MERT_PROBE_LINEAR_H
 #define MERT_PROBE_LINEAR_H
 
 #include "libcommon/probe/targets.h"
 
-/* What is learned from: x [n, d] whose columns are of about one size, and targets as in mert_targets. */
+/* Training data: x [n, d], with columns of similar scale, and targets as in mert_targets. */
 typedef struct mert_linear_data {
     mert_probe_task task;
     int64_t n, d, outputs;
@@ -21,14 +21,15 @@ typedef struct mert_linear_data {
 
 enum { MERT_LINEAR_STEPS = 300 };
 
-/* w [outputs * d + outputs]: W, then b; in: where to start, out: the minimum, or where MERT_LINEAR_STEPS steps led.
- * The number of steps, -1: out of memory. */
+/* w [outputs * d + outputs]: W, then b; on input the start, on return the minimum, or the point after MERT_LINEAR_STEPS
+ * steps. Returns the number of steps, -1: out of memory. */
 int mert_linear_fit(const mert_linear_data *data, double decay, float *w, mert_error *e) MERT_MUST_USE;
 
 /* scores [n, outputs] of x [n, d] */
 void mert_linear_scores(const float *x, int64_t n, int64_t d, int64_t outputs, const float *w, float *scores);
 
-/* The mean loss of scores [n, outputs]. grad (may be NULL, may be `scores`): its gradient by them. n 0: 0. */
+/* The mean loss of scores [n, outputs]. grad (may be NULL, may be `scores`): its gradient with respect to the scores. n
+ * 0: 0. */
 double mert_linear_loss(const mert_linear_data *data, const float *scores, float *grad);
 
 #endif

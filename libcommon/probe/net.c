@@ -10,29 +10,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOR_WEIGHTS = 2, FOR_BATCHES, FOR_DROPOUT }; /* the last word of a random key; 0 and 1: folds.c */
+enum { FOR_WEIGHTS = 2, FOR_BATCHES, FOR_DROPOUT }; /* the last part of a random key; 0 and 1: folds.c */
 enum { BLOCK = 256 };                               /* instances that are scored at a time */
-/* The mixture's few numbers have far to go in few steps. */
+/* A higher learning rate for the mixture, whose few values must change much in few steps. */
 static const double mixture_speed = 10;
 
-/* All parameters in one array: W1 [hidden, d], W2 [outputs, inner], then what does not decay: b1, b2, a. inner: hidden,
- * or d. */
+/* All parameters are in one array: W1 [hidden, d], W2 [outputs, inner], then those without decay: b1, b2, a. inner:
+ * hidden, or d. */
 struct mert_net {
     int64_t hidden, d, outputs, layers, inner, weights, size;
     float *w, *m, *v, *g, *best; /* [size] */
-    /* of a batch */
+    /* a batch */
     int64_t rows;
     float *z;                    /* [rows, layers, d] */
-    float *x, *dx;               /* [rows, d]; x is z where there is one layer */
+    float *x, *dx;               /* [rows, d]; with one layer x is z */
     float *h, *dh;               /* [rows, hidden] */
-    float *keep;                 /* [rows, hidden] of dropout: 0 or 1 / (1 - p) */
+    float *keep;                 /* [rows, hidden] dropout: 0 or 1 / (1 - p) */
     float *s, *y;                /* [rows, outputs] */
     int32_t *label;              /* [rows] */
     double *share, *dshare;      /* [layers] */
     int64_t step;
 };
 
-/* Where its parts begin in an array of parameters; W1 is first. */
+/* Positions of the parts in an array of parameters; W1 is at 0. */
 static float *w2(const mert_net *n, float *of) { return of + n->hidden * n->d; }
 static float *b1(const mert_net *n, float *of) { return of + n->weights; }
 static float *b2(const mert_net *n, float *of) { return b1(n, of) + n->hidden; }
@@ -87,7 +87,7 @@ static mert_net *net_new(const mert_net_data *data, int64_t hidden, int64_t rows
     return n;
 }
 
-/* Weights as torch.nn.Linear draws them: uniform within 1 / sqrt(inputs). The mixture begins even. */
+/* Initial weights as in torch.nn.Linear: uniform within 1 / sqrt(inputs). The mixture begins with equal weights. */
 static void draw(mert_net *n, const mert_net_options *o)
 {
     mert_random r = mert_random_key(o->seed, MERT_FOR_PROBE, o->place, 0, FOR_WEIGHTS);
@@ -115,7 +115,7 @@ void mert_net_mixture(const mert_net *n, double *share)
     find_shares(n, n->best, share);
 }
 
-/* The features of `rows` instances, and what is to be said of them. */
+/* Copies features and targets of `rows` instances. */
 static void load(mert_net *n, const mert_net_data *data, const int64_t *which, int64_t rows)
 {
     int64_t values = n->layers * n->d, C = n->outputs;
@@ -149,7 +149,7 @@ static void hidden_forward(mert_net *n, const float *of, int64_t rows, const mer
         n->h[i] *= n->keep[i];
 }
 
-/* s = scores of what was loaded, by the parameters `of`. dropout NULL: none. */
+/* s = scores of the loaded instances with the parameters `of`. dropout NULL: none. */
 static void forward(mert_net *n, float *of, int64_t rows, const mert_random *dropout, double p)
 {
     int64_t d = n->d, H = n->hidden, C = n->outputs;
@@ -181,7 +181,7 @@ static void column_sums(float *to, const float *x, int64_t rows, int64_t columns
         MERT_VECTOR->axpy(to, x + r * columns, 1, columns);
 }
 
-/* The mixture: dx [rows, d] to the gradient of a. */
+/* Computes the gradient of a from dx [rows, d]. */
 static void mixture_backward(mert_net *n, int64_t rows)
 {
     double mean = 0;
@@ -195,7 +195,7 @@ static void mixture_backward(mert_net *n, int64_t rows)
         mix(n, n->g)[l] = (float)(n->share[l] * (n->dshare[l] - mean));
 }
 
-/* g = gradient of the mean loss of the batch by w; s holds its gradient by the scores. */
+/* g = gradient of the batch's mean loss with respect to w; s has the gradient with respect to the scores. */
 static void backward(mert_net *n, int64_t rows)
 {
     int64_t d = n->d, H = n->hidden, C = n->outputs;
@@ -233,7 +233,7 @@ static void update(mert_net *n, const mert_net_options *o)
                           (float)(mixture_speed * step), beta, eps);
 }
 
-/* Batches of one epoch, in an order of its own. */
+/* Trains on the batches of one epoch, in the epoch's own random order. */
 static void epoch(mert_net *n, const mert_net_data *data, const mert_net_options *o, int number, int64_t *order,
                   int64_t n_train)
 {

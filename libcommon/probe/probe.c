@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWERS_MAX = 1 << 26 }; /* floats of answers that are held at a time, but those of one line at least */
+enum { ANSWERS_MAX = 1 << 26 }; /* the most floats of answers in memory at a time, but at least those of one line */
 
 typedef struct run {
     const mert_probe_options *o;
@@ -21,7 +21,7 @@ typedef struct run {
     const float *x;
     int64_t layers, d;
     mert_probe_result *r;
-    int64_t first, block;   /* the lines that are being computed */
+    int64_t first, block;   /* the lines being computed */
     float *answers;         /* [block, seeds, n, outputs] */
     int32_t *round;         /* [block, seeds, n] */
     double *mixtures;       /* [seeds, rounds, layers] */
@@ -29,19 +29,19 @@ typedef struct run {
     int failed;
 } run;
 
-/* One task: a line, a seed, a round. */
+/* One task: a line, a seed and a round. */
 typedef struct task {
     run *run;
     int64_t line, seed, round;
-    int64_t *order;         /* [n] instances: those to train on, to choose by, to ask */
+    int64_t *order;         /* [n] instances: training part, valid part, test part */
     int64_t n_train, n_valid, n_test;
-    double *mean, *scale;   /* [d] of one layer, or of all of them */
+    double *mean, *scale;   /* [d] of one layer, or of all layers */
     double *y_mean, *y_size; /* [outputs] regress */
-    float *y;               /* [n, outputs] regress: brought to mean 0 and variance 1, by instance */
+    float *y;               /* [n, outputs] regress: scaled to mean 0 and variance 1; by instance */
     float *scores;          /* [n_test, outputs] */
 } task;
 
-/* ---- what a task works on ---- */
+/* ---- data of a task ---- */
 
 static int deal(task *t)
 {
@@ -59,7 +59,7 @@ static int deal(task *t)
     return bad;
 }
 
-/* Mean, and 1 / standard deviation (0 where there is none but rounding), of d columns over instances order[0..m), in
+/* Mean, and 1 / standard deviation (0 if the deviation is only rounding), of d columns over instances order[0..m), in
  * double. */
 static void statistics(const float *x, int64_t stride, const int64_t *order, int64_t m, int64_t d, double *mean,
                        double *scale)
@@ -82,7 +82,7 @@ static void statistics(const float *x, int64_t stride, const int64_t *order, int
     }
 }
 
-/* Numbers to regress on, by those of order[0..m). */
+/* Scales the numbers to predict, by mean and deviation over order[0..m). */
 static void scale_targets(task *t, int64_t m)
 {
     const mert_targets *g = t->run->g;
@@ -96,7 +96,7 @@ static void scale_targets(task *t, int64_t m)
         t->y_size[c] = t->y_size[c] > 0 ? 1 / t->y_size[c] : 0;
 }
 
-/* ---- a guess ---- */
+/* ---- the prior ---- */
 
 static void guess(task *t)
 {
@@ -117,7 +117,8 @@ static void guess(task *t)
 
 /* ---- linear ---- */
 
-/* Rows in the order of the parts: x [n, d] brought to scale by the first m of them, and their targets. */
+/* Copies the rows in the order of the parts: x [n, d], scaled by the statistics of the first m of them, and their
+ * targets. */
 static void gather(task *t, int64_t m, float *x, int32_t *label, float *y)
 {
     const run *r = t->run;
@@ -145,7 +146,7 @@ static int fit(task *t, const mert_linear_data *data, double decay, float *w)
     return steps < 0;
 }
 
-/* The decays from strong to weak, each from where the one before it arrived. valid: room for its scores. */
+/* Trains with each decay, from strong to weak; each starts from the previous result. valid: memory for its scores. */
 static int choose(task *t, mert_linear_data data, float *w, float *best, double *decay, float *valid)
 {
     int64_t size = data.outputs * (data.d + 1);
@@ -203,7 +204,7 @@ static int train_linear(task *t)
     return bad;
 }
 
-/* ---- by gradient steps ---- */
+/* ---- networks ---- */
 
 static int train_net(task *t)
 {
@@ -223,7 +224,7 @@ static int train_net(task *t)
                           .scale = norm ? norm + values : NULL,
                           .label = g->label,
                           .y = g->task == MERT_PROBE_REGRESS ? t->y : g->y};
-    /* Few instances make few steps an epoch: with batches of an eighth, at least 8. */
+    /* A batch is at most an eighth of the training part, so that an epoch has at least 8 steps. */
     int batch = t->n_train / 8 >= o->batch ? o->batch : t->n_train < 8 ? 1 : (int)(t->n_train / 8);
     mert_net *best = NULL;
     double least = INFINITY;
@@ -277,7 +278,7 @@ static void log_odds(const float *s, int64_t C, float *to)
         sum += exp(s[c] - top);
     for (int64_t c = 0; c < C; c++) {
         double others = sum - exp(s[c] - top);
-        if (others < 1e-3 * sum) { /* a difference that drowns in rounding is summed anew */
+        if (others < 1e-3 * sum) { /* the difference is mostly rounding error: sums again */
             others = 0;
             for (int64_t k = 0; k < C; k++)
                 others += k == c ? 0 : exp(s[k] - top);
@@ -286,7 +287,7 @@ static void log_odds(const float *s, int64_t C, float *to)
     }
 }
 
-/* What the probe said, as score.h wants it. The guess is in log-odds already. */
+/* Converts the probe's scores to answers for score.h. Those of the prior are log-odds already. */
 static void answer(task *t)
 {
     run *r = t->run;
@@ -356,7 +357,7 @@ static void score(void *arg, int64_t i, int worker)
         to->value[((r->first + i / to->seeds) * to->scores + k) * to->seeds + i % to->seeds] = value[k];
 }
 
-/* ---- all of it ---- */
+/* ---- the run ---- */
 
 static int compute(run *r, mert_error *e)
 {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- of ranks ---- */
+/* ---- measures of ranks ---- */
 
 static int descending(const void *pa, const void *pb)
 {
@@ -15,7 +15,7 @@ static int descending(const void *pa, const void *pb)
     return (a->score < b->score) - (a->score > b->score);
 }
 
-/* The end of the run of equal scores that begins at i. */
+/* The end of the run of equal scores that begins at i; *high: number of true ones in it. */
 static int64_t run_end(const mert_scored *x, int64_t n, int64_t i, int64_t *high)
 {
     int64_t end = i;
@@ -27,7 +27,7 @@ static int64_t run_end(const mert_scored *x, int64_t n, int64_t i, int64_t *high
 
 double mert_score_auc(mert_scored *x, int64_t n)
 {
-    int64_t above = 0, high; /* how many that should be high lie above the run */
+    int64_t above = 0, high; /* number of true ones above the run */
     double won = 0;
     qsort(x, (size_t)n, sizeof *x, descending);
     for (int64_t i = 0, end; i < n; i = end, above += high) {
@@ -53,7 +53,7 @@ double mert_score_ap(mert_scored *x, int64_t n)
 double mert_score_r2(const float *y, const float *p, int64_t n, int64_t stride)
 {
     double mean = 0, total = 0, left = 0;
-    int constant = 1; /* asked of the numbers: their sum's rounding would leave something to explain */
+    int constant = 1; /* tested directly, because the rounding of the sum could hide it */
     for (int64_t i = 0; i < n; i++) {
         mean += y[i * stride];
         constant &= y[i * stride] == y[0];
@@ -67,7 +67,7 @@ double mert_score_r2(const float *y, const float *p, int64_t n, int64_t stride)
     return !constant && total > 0 ? 1 - left / total : NAN;
 }
 
-/* ---- all of a task ---- */
+/* ---- all measures of a task ---- */
 
 enum { ACCURACY, BALANCED, CLASS_F1, CLASS_AUC, CLASS_AP };
 enum { LABEL_AUC, LABEL_AP, LABEL_F1, LABEL_F1_MICRO };
@@ -90,7 +90,7 @@ static int is_high(const mert_targets *g, int64_t i, int64_t c)
     return g->task == MERT_PROBE_CLASSIFY ? g->label[i] == c : g->y[i * g->outputs + c] > 0;
 }
 
-/* A mean of what is defined. */
+/* A mean over the defined values. */
 typedef struct mean { double sum; int64_t n; } mean;
 
 static void mean_add(mean *m, double x)
@@ -127,7 +127,7 @@ static void rank(const mert_targets *g, const float *score, const int32_t *round
     *ap = mean_of(&aps);
 }
 
-/* right, wrong, missed [C]: answers that were right, that were not, and labels that were not answered. */
+/* right, wrong, missed [C]: true positives, false positives, false negatives. */
 typedef struct counts { int64_t *right, *wrong, *missed; } counts;
 
 static void count(const mert_targets *g, const float *score, const int32_t *round, const counts *k)

@@ -12,12 +12,12 @@
 
 enum { FIELDS_MAX = 256, FILE_MAX = 1 << 30 };
 
-/* Which field of a line holds what; -1: none. */
+/* The numbers of the fields in a line; -1: none. */
 typedef struct columns {
     int n, key, start, end, label, split, group;
 } columns;
 
-/* Cuts a line at its tabs. The number of fields, FIELDS_MAX + 1 if there are more. */
+/* Splits a line at its tabs. Returns the number of fields, FIELDS_MAX + 1 if there are more. */
 static int cut(char *line, char *field[FIELDS_MAX])
 {
     for (int n = 0; n < FIELDS_MAX;) {
@@ -50,7 +50,7 @@ static int name_columns(columns *c, char **field, int n, const char *label, cons
     return 0;
 }
 
-/* What the first line says of all. *header: it is a line of names. */
+/* Finds the columns from the first line. *header: it is a line of names. */
 static int find_columns(columns *c, char **field, int n, const char *column, int *header, const char *path,
                         mert_error *e)
 {
@@ -150,7 +150,7 @@ static int compare(const void *pa, const void *pb)
     return (a->line > b->line) - (a->line < b->line);
 }
 
-/* Rows of one item stand together now, and must agree. */
+/* Checks that the rows of each item, which are adjacent now, agree. */
 static int check_items(const mert_probe_table *t, mert_error *e)
 {
     for (int64_t i = 1; i < t->n; i++) {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Distinct texts, in the order of their bytes. */
+/* A set of texts, sorted bytewise. */
 typedef struct names {
     char **items;
     int64_t n, room;
@@ -60,7 +60,7 @@ static void names_free(names *s)
     free(s->items);
 }
 
-/* The next of the labels between commas, without blanks around it; NULL at the end. */
+/* The next of the comma-separated labels, without blanks around it; NULL at the end. */
 static const char *next_label(const char **at, size_t *length)
 {
     const char *s = *at;
