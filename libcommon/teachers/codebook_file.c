@@ -35,14 +35,14 @@ static int all_finite(const float *x, int64_t n, const char *name, mert_error *e
     return 0;
 }
 
-/* The tensors of a codebook: names, shapes and values, in the order of the file. */
+/* The tensors of a codebook, in the order of the file. */
 typedef struct listing {
     mert_tensor_out t[TENSORS];
     char names[TENSORS][NAME];
     size_t n;
 } listing;
 
-/* name.0 ... of a [count, rows, columns]; columns 0: [count, rows]. */
+/* Adds name.0, name.1 ... of values [count, rows, columns]; columns 0: [count, rows]. */
 static void list_each(listing *l, const mert_codebook *b, const char *name, const float *values, int64_t rows,
                       int64_t columns)
 {
@@ -104,7 +104,7 @@ static char *config_text(const mert_codebook *b, const char *type)
     return text;
 }
 
-/* What could not be read again is not written. */
+/* A file with values that are not finite would be refused by the reader. */
 static int listed_finite(const listing *l, const char *path, mert_error *e)
 {
     for (size_t i = 0; i < l->n; i++) {
@@ -206,7 +206,7 @@ done:
     return bad;
 }
 
-/* Only the first: later ones are of what is left over, which may be nothing. */
+/* Checks only the first codebook: the residuals that later ones quantise may be zero. */
 static int tells_classes_apart(const mert_codebook *b, mert_error *e)
 {
     for (int64_t v = 1; v < b->classes; v++)
@@ -256,7 +256,7 @@ static int read_codewords(mert_codebook *b, const mert_checkpoint *c, mert_error
     return b->count ? tells_classes_apart(b, e) : mert_fail(e, "tensor codebooks.0 is missing");
 }
 
-/* name.0 ... of shape [rows, columns] (columns 0: [rows]) each, one behind the other. */
+/* Reads name.0, name.1 ... of shape [rows, columns] (columns 0: [rows]) into one array. */
 static int read_each(const mert_codebook *b, const mert_checkpoint *c, const char *what, int64_t rows, int64_t columns,
                      float **to, mert_error *e)
 {
@@ -279,7 +279,7 @@ static int read_each(const mert_codebook *b, const mert_checkpoint *c, const cha
     return 0;
 }
 
-/* Projections: the first one's shape says how wide frames are. */
+/* Reads projections: the shape of the first one gives the width of frames. */
 static int read_projections(mert_codebook *b, const mert_checkpoint *c, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(c, "project.0");
@@ -304,7 +304,7 @@ int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e
 {
     const mert_tensor *config = mert_checkpoint_find(c, "config");
     memset(b, 0, sizeof *b);
-    if (mert_checkpoint_check_own(c, NULL)) /* whoever opened it names the file */
+    if (mert_checkpoint_check_own(c, NULL)) /* the caller adds the file name */
         return mert_fail(e, "the checksum does not fit: the file is damaged");
     if (!config)
         return mert_fail(e, "not a codebook of this program: tensor config is missing");
@@ -333,7 +333,7 @@ fail:
     return -1;
 }
 
-/* Plain centroids [V, D]. */
+/* Reads plain centroids [V, D]. */
 static int read_npy(mert_codebook *b, const char *path, mert_error *e)
 {
     mert_npy a;

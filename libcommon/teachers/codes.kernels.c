@@ -41,8 +41,8 @@ static float centred(float *z, const float *x, const float *centre, int64_t n)
     return s;
 }
 
-/* The largest of each of LANES columns, 4 vectors at a time: one would wait for itself. The comparisons are between
- * whole vectors, which no compiler makes of a loop that keeps its largest in an array. */
+/* The largest score of each of LANES columns, 4 vectors at a time, because a single chain would be limited by latency.
+ * Written with vector comparisons, because compilers do not vectorise a loop that keeps its maxima in an array. */
 enum { LANES = 16, VECTORS = 4 };
 typedef float vec __attribute__((vector_size(LANES * 4), aligned(4)));
 typedef int32_t mask __attribute__((vector_size(LANES * 4), aligned(4)));
@@ -70,7 +70,7 @@ static void column_most(const float *x, int64_t n, float most[LANES])
         most[i % LANES] = x[i] > most[i % LANES] ? x[i] : most[i % LANES];
 }
 
-/* Into index[0..n), ascending, of which the largest is let go where there is no room. */
+/* Inserts into index[0..n), ascending; if it is full, the largest index is dropped. */
 static void insert(int32_t *index, int64_t n, int64_t max, int32_t what)
 {
     int64_t at = n < max ? n : max;
@@ -81,7 +81,7 @@ static void insert(int32_t *index, int64_t n, int64_t max, int32_t what)
         index[at] = what;
 }
 
-/* Only columns whose largest comes up to the limit, one as a rule, are looked at again. */
+/* Searches again only in columns whose largest score reaches the limit, usually one. */
 static int64_t best(const float *score, int64_t n, double slack, int32_t *index, int64_t max)
 {
     float column[LANES], most = -INFINITY, limit;
@@ -144,7 +144,8 @@ static void add_nearer(float *restrict pot, const float *restrict dot, float x2,
     }
 }
 
-/* From the top down, what is left of x is a whole number of units and a rest: exact in double precision. */
+/* From the top digit down: the rest of x is divided into a whole number of units and a new rest, exactly, in double
+ * precision. */
 static void add_digits(int64_t *const plane[], int lo, int top, int unit, int64_t at, const float *x, int64_t n)
 {
     enum { BLOCK = 64 };

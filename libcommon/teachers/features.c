@@ -20,8 +20,8 @@ static int ignored(const char *word, size_t n)
     return 0;
 }
 
-/* The line of a provenance that made the features, without the version: the last one that is not mert-tensor's,
- * which only carries things, and without the settings that do not matter (dtype, device). */
+/* The line of the provenance that describes how the features were made, without the version and without settings that
+ * do not matter (dtype, device): the last line that is not of mert-tensor, which only copies. */
 static void features_recipe(char recipe[MERT_RECIPE_MAX], const char *provenance)
 {
     const char *line = provenance, *last = NULL;
@@ -135,12 +135,12 @@ static int to_floats(const mts_record *r, const void *data, int64_t n, float *to
     return mert_tensor_read(&t, to, e);
 }
 
-/* Large chunks are looked through by all threads: the values are then where they are used next. */
-enum { SEARCHED = 1 << 15 }; /* values of one piece */
+/* Large chunks are checked by all threads: the values are then in the caches where they are used next. */
+enum { SEARCHED = 1 << 15 }; /* values per task */
 
 typedef struct search {
     const float *values;
-    int64_t n, bad; /* bad: the first that is beyond; n: none */
+    int64_t n, bad; /* bad: the first bad value; n: none */
 } search;
 
 static void search_piece(void *arg, int64_t at, int worker)
@@ -221,7 +221,7 @@ const float *mert_stack_add(mert_stack *s, const float *x, int64_t frames, int64
         s->rows = more;
         s->room = all + s->n;
     }
-    /* What was held back lies behind the rows that the last call gave. */
+    /* The frames that were kept are after the rows that the last call returned. */
     if (s->held)
         memmove(s->rows, s->rows + s->kept * s->width, (size_t)s->held * frame);
     memcpy(s->rows + s->held * s->width, x, (size_t)frames * frame);

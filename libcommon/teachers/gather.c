@@ -10,7 +10,7 @@ static int on_stream(void *self, const mts_begin *b, mert_error *e)
     return 0;
 }
 
-/* Where streams do not say what they come from, nothing tells two of them apart. */
+/* Streams without a manifest and without an input hash cannot be told apart. */
 static int came_before(mert_gather *g, const mts_record *in, mert_error *e)
 {
     const mts_begin *b = &g->input.stream;

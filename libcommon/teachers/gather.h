@@ -1,6 +1,6 @@
-/* A stage that gathers: features flow in, a bounded uniform sample of their frames (sample.h) is what training then
- * works on. All items must be of one kind, width, rate and making; one that is not fails as an item, and so does one
- * that came before: the same row of the same manifest, or of the same input.
+/* A stage that collects a bounded uniform sample of feature frames (sample.h) for training. All items must have the
+ * same kind, width, rate and provenance; an item that differs fails, and so does one that came before (the same row of
+ * the same manifest, or of the same input).
  *
  *     mert_gather g = {.seed = seed, .finish = train, .finish_self = &mine};
  *     mert_filter f = {.stage = &mert_gather_stage, .self = &g, .no_output = 1};
@@ -16,13 +16,14 @@
 
 typedef struct mert_gather {
     uint64_t seed;
-    int64_t stack;      /* frames that make one row of the sample; 0: 1 */
-    int64_t max_frames; /* rows kept; 0: what 1 GiB holds */
-    int64_t least;      /* but at least so many; beyond 1, frames that are all the same are refused */
-    /* All came in: x [n, stack * width] of `seen` rows, may be overwritten. -1: the run is broken. */
+    int64_t stack;      /* frames per row of the sample; 0: 1 */
+    int64_t max_frames; /* the most rows; 0: as many as fit in 1 GiB */
+    int64_t least;      /* the fewest rows; > 1: a sample of equal frames is refused */
+    /* Called at the end of the input: x [n, stack * width], a sample of `seen` rows; may be overwritten. -1: the run
+     * fails. */
     int (*finish)(void *self, const mert_features *f, float *x, int64_t n, int64_t seen, mert_error *e);
     void *finish_self;
-    /* its own */
+    /* private */
     mert_features features;
     mert_feature_input input;
     mert_stack rows;

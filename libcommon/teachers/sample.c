@@ -16,11 +16,11 @@ typedef struct entry {
 struct mert_sample {
     int64_t d, max, n, room;
     uint64_t seed;
-    entry *entries;    /* a heap with the highest priority on top while `heap` */
+    entry *entries;    /* while `heap`: a heap, the highest priority on top */
     float *data;
     int heap;
     uint64_t item;
-    int64_t frame;     /* next frame of the open item */
+    int64_t frame;     /* number of the open item's next frame */
     int64_t seen;
 };
 
@@ -138,8 +138,7 @@ void mert_sample_drop(mert_sample *s)
         kept += s->entries[i].item != s->item;
     if (kept == s->n)
         return;
-    /* Rows beyond `kept` move into the rows that become free. by_slot: which entry owns a row, -1 for those that
-     * leave. */
+    /* Moves rows after `kept` into free rows. by_slot: the entry of each row, -1: dropped. */
     int64_t *by_slot = mert_array(s->n, sizeof *by_slot);
     if (by_slot) {
         for (int64_t i = 0; i < s->n; i++)
@@ -177,7 +176,7 @@ float *mert_sample_finish(mert_sample *s, int64_t *n, mert_error *e)
     }
     if (s->n)
         qsort(s->entries, (size_t)s->n, sizeof *s->entries, compare);
-    /* Row i shall be what lies in slot entries[i].slot: walk each cycle of that permutation once. */
+    /* Moves slot entries[i].slot to row i, following each cycle of the permutation once. */
     for (int64_t start = 0; start < s->n; start++) {
         int64_t to = start, from = s->entries[start].slot;
         if (from == start)

@@ -7,19 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Frames of one item that are enough: a long one does not wait for its end, so that memory does not grow with its
- * length. */
+/* An item with so many frames does not wait for its end, so that memory does not grow with its length. */
 enum { LONG = 4096 };
 
-/* Rows [before + n, width]: what is remembered of those that went through, and those that wait. */
+/* Rows [before + n, width]: past rows that are still needed, and waiting rows. */
 typedef struct queue {
     float *x;
     int64_t before, n, room;
-    int64_t gone;          /* rows before x[0] */
+    int64_t gone;          /* number of rows before x[0] */
 } queue;
 
 typedef struct slot {
-    queue in, middle;      /* the item's rows; those before, and then behind, the LSTM */
+    queue in, middle;      /* the item's input rows; rows before, and later after, the LSTM */
     float *out, *state;
     int64_t n_out, out_room;
     int ended;
@@ -27,13 +26,13 @@ typedef struct slot {
 
 struct mert_encodec_batch {
     const mert_seanet *net;
-    mert_seanet_part *first, *last; /* before and behind the LSTM */
-    mert_seanet_lstm *lstm;         /* or NULL: the net has none */
-    int64_t width, state;           /* of the LSTM: channels; floats that it remembers of an item */
-    slot *slots;                    /* [items], the first n in use */
+    mert_seanet_part *first, *last; /* before and after the LSTM */
+    mert_seanet_lstm *lstm;         /* NULL: the net has none */
+    int64_t width, state;           /* of the LSTM: channels; floats of state per item */
+    slot *slots;                    /* [items], the first n are used */
     mert_seanet_lane *lane;         /* [items] */
     mert_seanet_stretch *stretch;   /* [items] */
-    int64_t items, n, frames, waiting; /* waiting: rows of the first part */
+    int64_t items, n, frames, waiting; /* waiting: input rows of the first part */
 };
 
 mert_encodec_batch *mert_encodec_batch_new(const mert_encodec *m, int decode, int64_t items, int64_t frames,
@@ -106,7 +105,7 @@ int mert_encodec_batch_begin(mert_encodec_batch *b, mert_error *e)
     return 0;
 }
 
-/* Room for n more rows of a width. */
+/* Makes room for n more rows. */
 static int queue_room(queue *q, int64_t n, int64_t width, mert_error *e)
 {
     int64_t need = q->before + q->n + n, room = mert_larger(2 * q->room, need);
@@ -156,7 +155,8 @@ int mert_encodec_batch_full(const mert_encodec_batch *b)
 
 /* ---- a run ---- */
 
-/* Rows of an item that go through now: whole steps, and enough for both parts to begin with, unless it has ended. */
+/* How many rows of an item are processed now: whole steps, and enough for both parts to begin, unless the item has
+ * ended. */
 static int64_t rows_now(const mert_encodec_batch *b, const slot *s)
 {
     int64_t stride = mert_seanet_part_stride(b->first), up = mert_seanet_part_up(b->first);
@@ -167,7 +167,7 @@ static int64_t rows_now(const mert_encodec_batch *b, const slot *s)
     return s->in.gone + s->in.before == 0 && whole < (least > more ? least : more) ? 0 : whole;
 }
 
-/* n rows of a queue have gone through: of all that did, as many stay as the part looks back to. */
+/* Marks n rows of a queue as processed; keeps as many processed rows as the part needs as its past. */
 static void used(queue *q, int64_t n, int64_t width, int64_t past)
 {
     int64_t drop = q->before + n - past;
@@ -179,7 +179,7 @@ static void used(queue *q, int64_t n, int64_t width, int64_t past)
     q->n -= n;
 }
 
-/* What goes through the first part now, and room for all that comes of it. */
+/* Prepares the input of the first part, and room for its output. */
 static int prepare(mert_encodec_batch *b, mert_error *e)
 {
     for (int64_t i = 0; i < b->n; i++) {
@@ -236,12 +236,12 @@ int mert_encodec_batch_run(mert_encodec_batch *b, mert_encodec_give give, int (*
             return -1;
         if (!s->ended)
             break;
-        if (s->middle.room > LONG) /* or the longest item that each slot ever had would stay */
+        if (s->middle.room > LONG) /* otherwise each slot would keep the memory of its longest item */
             slot_free(s);
         if (ended(arg, e))
             return -1;
     }
-    if (done && done < b->n) { /* the open item becomes the first */
+    if (done && done < b->n) { /* moves the open item to the first slot */
         slot open = b->slots[done];
         b->slots[done] = b->slots[0];
         b->slots[0] = open;

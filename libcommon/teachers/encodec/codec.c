@@ -14,32 +14,32 @@
 #include <string.h>
 
 enum {
-    FRAMES = 4096,           /* of own codes that are decoded at a time */
-    WAITING_BYTES = 1 << 27  /* before the LSTM, of all items together in a batch */
+    FRAMES = 4096,           /* decoded at a time, for our own codebooks */
+    WAITING_BYTES = 1 << 27  /* the most waiting bytes before the LSTM, of all items in a batch */
 };
 
 struct mert_codec {
-    mert_encodec *encodec;      /* or NULL: */
+    mert_encodec *encodec;      /* or NULL */
     mert_codebook book;
     mert_rvq *own;
-    mert_rvq *rvq;              /* of either; or, of one's own: */
+    mert_rvq *rvq;              /* the quantiser of EnCodec or of our own codebooks; or NULL: */
     mert_projected *projected;
     mert_stack stack;
     int64_t count, classes;     /* codebooks, classes of each */
     uint64_t hash;
-    int64_t use;                /* codebooks: of the option; decoding: of the open record */
+    int64_t use;                /* codebooks used: the option; decoding: those of the open record */
     int any_settings, decode;
-    mert_encodec_batch *batch;  /* encoding: items on their way through the network */
-    mert_encodec_item *item;    /* decoding: the open one */
-    mert_error failed;          /* why the oldest of them fails; empty: it does not */
+    mert_encodec_batch *batch;  /* encoding: the items in the network */
+    mert_encodec_item *item;    /* decoding: the open item */
+    mert_error failed;          /* why the oldest item fails; empty: it does not */
     mert_feature_input input;
-    mts_record record;          /* the open record as it came in */
-    int64_t position;           /* samples or frames of it so far */
+    mts_record record;          /* the open input record */
+    int64_t position;           /* its samples or frames so far */
     int64_t out_frame;
     float *values;              /* [room] */
     int32_t *codes;
     int64_t room, codes_room;
-    mert_sink *sink;            /* while frames are on their way */
+    mert_sink *sink;            /* set while frames are being processed */
 };
 
 uint64_t mert_codec_hash(const mert_codec *c)
@@ -138,19 +138,19 @@ static int encode_begin(void *self, const mts_record *in, mts_record *out, mert_
     return 0;
 }
 
-/* Codes of n frames in c->codes go out. */
+/* Writes the n frames of codes in c->codes. */
 static int write_codes(mert_codec *c, int64_t n, mert_error *e)
 {
     c->out_frame += n;
     if (c->classes <= 65535)
-        for (int64_t i = 0; i < n * c->use; i++) { /* in place: the smaller follows the larger */
+        for (int64_t i = 0; i < n * c->use; i++) { /* in place: the narrower value never overtakes the wider one */
             uint16_t v = (uint16_t)c->codes[i];
             memcpy((char *)c->codes + i * 2, &v, sizeof v);
         }
     return mert_sink_write(c->sink, c->codes, n, e);
 }
 
-/* Vectors [n, D] -> codes, written. */
+/* Encodes vectors [n, D] and writes the codes. */
 static int put_codes(void *self, const float *x, int64_t n, mert_error *e)
 {
     mert_codec *c = self;
@@ -163,7 +163,7 @@ static int put_codes(void *self, const float *x, int64_t n, mert_error *e)
     return write_codes(c, n, e);
 }
 
-/* Samples as float32 in c->values; NaN and infinities are refused. */
+/* Reads samples as float32 into c->values; NaN and infinity are refused. */
 static int read_samples(mert_codec *c, const void *data, int64_t n, mert_error *e)
 {
     if (floats_for(c, n, e))
@@ -208,7 +208,7 @@ static int encode_end(void *self, mert_sink *sink, mert_error *e)
 
 /* ---- encoding many items at a time ---- */
 
-/* Embeddings of the oldest item. What is wrong with them is that item's fault, and said when it ends. */
+/* Receives embeddings of the oldest item. An error fails that item, when it ends. */
 static int put_oldest(void *self, const float *x, int64_t n, mert_error *e)
 {
     mert_codec *c = self;

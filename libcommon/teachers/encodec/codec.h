@@ -1,9 +1,8 @@
-/* A residual quantiser as a stage between streams, whichever model it is: EnCodec (pcm <-> codes) or codebooks of our
- * own (features <-> codes). Codes are [T, K] u16 (i32 beyond 65535 classes), and carry classes, frame rate and the
- * model's hash.
+/* A residual quantiser as a stage: EnCodec (pcm <-> codes) or our own codebooks (features <-> codes). Codes are [T, K]
+ * u16 (i32 for more than 65535 classes), with classes, frame rate and the model's hash.
  *
- * Decoding gives whole frames back: the audio is a multiple of hop samples (320), up to hop - 1 longer than what was
- * encoded, since codes do not say how long that was. */
+ * Decoding gives whole frames: the audio is a multiple of hop samples (320), up to hop - 1 longer than the original,
+ * whose length the codes do not contain. */
 #ifndef MERT_CODEC_H
 #define MERT_CODEC_H
 
@@ -12,8 +11,8 @@
 
 typedef struct mert_codec mert_codec;
 
-/* path: a MODEL (contract P2). codebooks: how many of them encoding uses; 0: 8 of EnCodec's (or all where there are
- * fewer), all of one's own. any_settings: as in mert_features_check. batch: EnCodec encodes so many items in lock-step
+/* path: a MODEL (contract P2). codebooks: how many are used for encoding; 0: 8 of EnCodec (or all if there are fewer),
+ * or all of our own. any_settings: as in mert_features_check. batch: number of items that EnCodec encodes in lock-step
  * (batch.h); 0 or 1: one after the other. */
 mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int any_settings, int64_t batch,
                             mert_error *e);

@@ -91,7 +91,7 @@ static int add_conv(mert_encodec_loader *l, mert_seanet *s, const char *net, int
     return conv(l, net, layer, "", in, down, 1, &g->conv);
 }
 
-/* All residual blocks from `layer` on; the number of the layer behind them, or -1. */
+/* Adds all residual blocks from `layer` on; returns the number of the layer after them, or -1. */
 static int add_residuals(mert_encodec_loader *l, mert_seanet *s, const char *net, int layer, int64_t width)
 {
     int64_t dilation = 1;
@@ -149,14 +149,14 @@ static int add_lstm(mert_encodec_loader *l, mert_seanet *s, const char *net, int
         g->recurrent[g->layers] = bias ? mert_rows_new(v[1], width, 4 * width, width, NULL) : NULL;
         free(bias);
         if (!g->input[g->layers] || !g->recurrent[g->layers]) {
-            g->layers++; /* what was made is freed with the stage */
+            g->layers++; /* so that everything is freed with the stage */
             return mert_fail(l->e, "out of memory");
         }
     }
     return g->layers ? 0 : mert_fail(l->e, "tensor %s.weight_ih_l0 is missing", base);
 }
 
-/* The first tensor of the encoder with this in its name; NULL: none. */
+/* The name of the first encoder tensor that contains `part`; NULL: none. */
 static const char *any_with(const mert_encodec_loader *l, const char *part)
 {
     for (size_t i = 0; i < mert_checkpoint_count(l->c); i++) {
@@ -167,7 +167,7 @@ static const char *any_with(const mert_encodec_loader *l, const char *part)
     return NULL;
 }
 
-/* Models of other kinds are told by their tensors, before a shape that does not fit would be all that is said. */
+/* Recognises other kinds of models by their tensors, so that the message is better than a wrong shape. */
 static int check_kind(const mert_encodec_loader *l)
 {
     static const char *const first[] = {".conv.weight_v", ".conv.parametrizations.weight.original1", ".conv.weight",
@@ -267,7 +267,7 @@ static int quantiser(mert_encodec_loader *l)
     return l->m->quantiser ? 0 : mert_fail(l->e, "out of memory");
 }
 
-/* Nothing may be left over but what only training needs. */
+/* All tensors must be used, except those that only training needs. */
 static int all_used(const mert_encodec_loader *l)
 {
     static const char *const training[] = {".inited", ".cluster_size", ".embed_avg"};
@@ -285,7 +285,7 @@ static int all_used(const mert_encodec_loader *l)
     return 0;
 }
 
-/* ---- config.json, where there is one, must say what the tensors say ---- */
+/* ---- config.json, if there is one, must agree with the tensors ---- */
 
 static int expect_int(const mert_encodec_loader *l, const mert_json *j, const char *key, int64_t is)
 {
@@ -310,8 +310,8 @@ static int expect_bool(const mert_encodec_loader *l, const mert_json *j, const c
         : mert_fail(l->e, "config.json: %s %s is not known", key, says ? "true" : "false");
 }
 
-/* Codes of a file cut into chunks are other codes, and so are those of a file that was padded to whole chunks; `means`
- * says which. `overlap` says nothing without a chunk's length. */
+/* Dividing a file into chunks, or padding it to whole chunks, changes its codes; `means` says which one it is.
+ * `overlap` has no effect without a chunk length. */
 static int expect_whole(const mert_encodec_loader *l, const mert_json *j, const char *file, const char *means)
 {
     const mert_json *length = mert_json_get(j, "chunk_length_s");
@@ -324,7 +324,7 @@ static int expect_whole(const mert_encodec_loader *l, const mert_json *j, const 
                            "files, which are other codes", file, seconds, means);
 }
 
-/* What transformers' feature extractor would do to the audio first. */
+/* Refuses settings by which transformers' feature extractor would change the audio first. */
 static int expect_heard(const mert_encodec_loader *l, const mert_json *j, const char *file)
 {
     int64_t channels = 1, rate = l->m->sample_rate;

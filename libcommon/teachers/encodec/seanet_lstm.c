@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows of a block, all lanes together, and steps of it at most. Looks around before a thread does another's share,
- * and before it lets others run. */
+/* BLOCK_ROWS: rows of a block, of all lanes together; BLOCK_STEPS: the most steps. PATIENCE: how often a waiting thread
+ * checks before it computes another thread's share; LONG_PATIENCE: before it yields the processor. */
 enum { BLOCK_ROWS = 512, BLOCK_STEPS = 128, SHARES = 64, PATIENCE = 64, LONG_PATIENCE = 2048 };
 
-/* The next step of a share that nobody has begun; on a cache line of its own, as every thread looks at its own. */
+/* The next step of a share that no thread has begun; on a cache line of its own. */
 typedef struct share {
     _Alignas(64) int64_t next;
 } share;
@@ -21,15 +21,15 @@ typedef struct share {
 struct mert_seanet_lstm {
     const mert_seanet_stage *g;
     int64_t items, room;  /* lanes; rows of a block */
-    float *rows[2];       /* [steps][lanes, W]: a layer's input and output, in turns */
-    float *before;        /* [lanes, W] h before the block */
+    float *rows[2];       /* [steps][lanes, W]: a layer's input and output, exchanged for each layer */
+    float *before;        /* [lanes, W] h at the beginning of the block */
     float *gates;         /* [steps][lanes, 4 W] */
-    /* the block in work */
+    /* the current block */
     mert_seanet_lane *lane;
     int64_t n, steps, at; /* lanes, steps, first row */
     int layer, shares;
     share of[SHARES];
-    _Alignas(64) int64_t done; /* shares of steps, in all */
+    _Alignas(64) int64_t done; /* number of finished shares of all steps */
 };
 
 mert_seanet_lstm *mert_seanet_lstm_new(const mert_seanet_stage *g, int64_t items)
@@ -64,7 +64,7 @@ void mert_seanet_lstm_free(mert_seanet_lstm *l)
 
 /* ---- steps ---- */
 
-/* Units of share s at step t, for all lanes: their columns of the recurrent product, the gates. */
+/* Computes the units of share s at step t, for all lanes: their columns of the recurrent product, then the gates. */
 static void do_share(const mert_seanet_lstm *l, int64_t s, int64_t t)
 {
     const mert_seanet_stage *g = l->g;
@@ -75,7 +75,7 @@ static void do_share(const mert_seanet_lstm *l, int64_t s, int64_t t)
     mert_panel_product p = mert_rows_product(g->recurrent[l->layer], h, W, n, gates, 4 * W, MERT_ROWS_ADD);
     if (l->shares == 1)
         mert_panels_run(&p);
-    else { /* a share begins and ends with a panel */
+    else { /* shares are divided at panels */
         unit = unit / width * width;
         end = end == W ? W : end / width * width;
         for (int64_t i = 0; i < 4; i++)
@@ -101,8 +101,8 @@ static void look_again(int64_t looks)
 #endif
 }
 
-/* A thread's way through all steps: its own share of each; and another's, when that one's thread does not come (it has
- * no processor at the time), so that steps wait for nobody who has not begun. */
+/* A thread's loop over all steps: it computes its own share of each, and the share of another thread that is late (has
+ * no processor at the time), so that a step never waits for a share that was not begun. */
 static void steps(void *arg, int64_t own, int worker)
 {
     mert_seanet_lstm *l = arg;
@@ -128,7 +128,7 @@ static void steps(void *arg, int64_t own, int worker)
 
 /* ---- blocks ---- */
 
-/* Rows of the block, time by time, lanes side by side; or, `back`, the results into the lanes. */
+/* Copies the rows of the block, grouped by time step; or, with `back`, the results into the lanes. */
 static void carry(mert_seanet_lstm *l, int back)
 {
     int64_t W = l->g->width;
@@ -178,7 +178,7 @@ void mert_seanet_lstm_run(mert_seanet_lstm *l, mert_seanet_lane *lane, int64_t n
             return;
         l->n = n;
         l->steps = mert_smaller(l->room / n, BLOCK_STEPS);
-        if (l->steps > lane[n - 1].rows - l->at) /* a block ends where an item does */
+        if (l->steps > lane[n - 1].rows - l->at) /* a block ends when an item ends */
             l->steps = lane[n - 1].rows - l->at;
         carry(l, 0);
         for (l->layer = 0; l->layer < l->g->layers; l->layer++)

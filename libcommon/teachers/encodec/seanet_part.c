@@ -8,27 +8,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A stage takes as many rows at a time as keep what it reads and writes within BLOCK floats (a fifth of a megabyte:
- * a cache), but STEPS at least, since its weights must come from further away than that. Pieces: steps of the whole
- * part. */
+/* BLOCK: a stage processes as many rows at a time as keep its input and output within this number of floats (0.2 MB: a
+ * cache), but at least STEPS, because its weights are in a slower cache. PIECE_FLOATS, PIECES: size and number of
+ * pieces. */
 enum { BLOCK = 49152, STEPS = 48, PIECE_FLOATS = 1 << 14, PIECES = 8 };
 
-/* One stage on its way along time, in one thread: its input comes to stand behind what it remembers of the past. */
+/* The state of a stage in one thread. New input is placed after the past rows that are kept. */
 typedef struct place {
     const mert_seanet_stage *g;
-    int elu;           /* it sees ELU of its input */
-    float *padded;     /* [left + room + stride, in]: the past, rows that wait, what completes the last step */
+    int elu;           /* its input gets ELU first */
+    float *padded;     /* [left + room + stride, in]: past rows, waiting rows, rows that complete the last step */
     float *raw;        /* residual: [room, in], the same rows before ELU */
     float *hidden;     /* residual: [want, between its two convs] */
     int64_t in, out, room, want;
-    int64_t at, n;     /* the first row that waits, and how many do */
+    int64_t at, n;     /* the first waiting row, and the number of waiting rows */
     int started;
 } place;
 
 typedef struct flow {
-    place of[MERT_SEANET_STAGES + 1]; /* the last: where outputs arrive */
+    place of[MERT_SEANET_STAGES + 1]; /* the last one collects the output */
     int n;
-    int64_t skip;      /* outputs that are still to be dropped */
+    int64_t skip;      /* output rows that are still to be dropped */
     float *to;
 } flow;
 
@@ -69,7 +69,7 @@ mert_seanet_part *mert_seanet_part_new(const mert_seanet *s, int first, int end)
         p->stride *= c->stride;
         p->up *= c->up;
     }
-    /* the mirror at an item's end looks back by less than a step */
+    /* the mirror image at an item's end needs less than a step of past rows */
     p->past = up_to(p->past, p->stride) + p->stride;
     p->least = up_to(p->least, p->stride);
     return p;
@@ -112,7 +112,7 @@ static float *floats(int64_t n)
 
 static int flow_init(flow *f, const mert_seanet_part *p)
 {
-    int64_t comes = 0; /* rows that the stage before hands on at a time */
+    int64_t comes = 0; /* rows that the previous stage passes on at a time */
     f->n = p->n;
     for (int i = 0; i < p->n; i++) {
         place *s = &f->of[i];
@@ -163,8 +163,8 @@ static int flows(mert_seanet_part *p)
 
 /* ---- a stage ---- */
 
-/* Row p of an item's L rows as its conv sees them, p in [-left, L + right): reflected at both ends; an item that is
- * too short for that is first extended with zeros (EnCodec's pad1d). NULL: zeros. first: p = 0. */
+/* Row p of an item's L padded rows, p in [-left, L + right): reflected at both ends; an item that is too short for that
+ * is first extended by zeros (EnCodec's pad1d). NULL: zeros. first: the row p = 0. */
 static const float *reflected(const float *first, int64_t width, int64_t L, int64_t left, int64_t right, int64_t p)
 {
     int64_t longest = mert_larger(left, right), extended = L > longest ? L : longest + 1;
@@ -183,7 +183,8 @@ static void put_row(float *to, const float *row, int64_t width)
         memset(to, 0, (size_t)width * sizeof *to);
 }
 
-/* Rows that are mirrored at the beginning and, where the item ends within a step, at the end. Returns the steps. */
+/* Adds the mirrored rows at the beginning and, if the item ends inside a step, at the end. Returns the number of
+ * steps. */
 static int64_t complete(const place *s, float *now, int64_t rows)
 {
     const mert_seanet_conv *c = &s->g->conv;
@@ -191,15 +192,14 @@ static int64_t complete(const place *s, float *now, int64_t rows)
     if (!s->started && !c->zero_past)
         for (int64_t p = -c->left; p < 0; p++)
             put_row(now + p * s->in, reflected(now, s->in, rows, c->left, more, p), s->in);
-    /* Later blocks have their past before them, so the rows that are mirrored at the end exist: as if the item began
-     * there. */
+    /* Later blocks have past rows, so the rows to mirror at the end exist; they are taken as the item's beginning. */
     for (int64_t p = rows; p < rows + more; p++)
         put_row(now + p * s->in, s->started ? now + (2 * rows - 2 - p) * s->in
                                             : reflected(now, s->in, rows, c->left, more, p), s->in);
     return (rows + more) / c->stride;
 }
 
-/* Room behind the rows that wait: what was used is let go of, but for the past. */
+/* Makes room after the waiting rows: drops used rows, but not the past that is needed. */
 static void make_room(place *s)
 {
     int64_t left = s->g ? s->g->conv.left : 0;
@@ -211,7 +211,7 @@ static void make_room(place *s)
     s->at = 0;
 }
 
-/* The next `rows` rows that wait, through a stage, to where the next one waits for them. */
+/* Runs a stage on its next `rows` waiting rows; the output is added to the waiting rows of the next stage. */
 static void run_stage(place *s, place *next, int64_t rows)
 {
     const mert_seanet_stage *g = s->g;
@@ -243,7 +243,7 @@ static void run_stage(place *s, place *next, int64_t rows)
     s->n -= rows;
 }
 
-/* What has arrived behind the last stage goes to the caller. */
+/* Copies the output of the last stage to the caller. */
 static void hand_over(flow *f)
 {
     place *s = &f->of[f->n];
@@ -254,7 +254,7 @@ static void hand_over(flow *f)
     s->n = 0;
 }
 
-/* All whole blocks that wait at stage i; to_end: everything, the piece has no more. */
+/* Processes all whole waiting blocks of stage i; to_end: all rows, because the piece has no more. */
 static void advance(flow *f, int i, int to_end)
 {
     place *s = &f->of[i];
@@ -304,7 +304,7 @@ static void piece_run(flow *f, const float *x, int64_t rows, int begins, int64_t
 typedef struct job {
     mert_seanet_part *p;
     const mert_seanet_stretch *s;
-    int64_t steps;     /* of a piece */
+    int64_t steps;     /* per piece */
 } job;
 
 static int64_t pieces_of(const job *j, const mert_seanet_stretch *s)
@@ -340,7 +340,7 @@ int mert_seanet_part_run(mert_seanet_part *p, const mert_seanet_stretch *s, int6
             memcpy(s[i].y, s[i].x + s[i].before * p->in, (size_t)(s[i].rows * p->in) * sizeof(float));
         return 0;
     }
-    /* Some pieces for each thread, but long against the past that each computes once more. */
+    /* Several pieces per thread, but each must be long compared with the past that it computes again. */
     least = mert_larger(mert_larger(24 * past, p->least / p->stride + 1),
                         PIECE_FLOATS / (p->stride * p->in + p->up * p->out));
     j.steps = mert_larger(rows / p->stride / (PIECES * mert_pool_threads()), least);

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One conv over a whole signal, padded as EnCodec's pad1d does it: zeros behind a signal too short to mirror, then
- * mirrors at both ends, then as many rows cut off again as zeros were put. Returns [steps * up, out]. */
+/* One conv over a whole signal, padded as by EnCodec's pad1d: a signal that is too short for reflection gets zeros at
+ * its end, then both ends are reflected, then as many rows as there were zeros are removed. Returns [steps * up,
+ * out]. */
 static float *conv_plain(const mert_seanet_conv *c, const float *x, int64_t rows, int64_t *out_rows)
 {
     int64_t W = c->in, right = (c->stride - rows % c->stride) % c->stride, most = c->left > right ? c->left : right;

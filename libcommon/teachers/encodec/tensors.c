@@ -42,7 +42,7 @@ static const mert_tensor *find(const mert_encodec_loader *l, const char *name)
     return t;
 }
 
-/* A tensor's values where they lie in the file, if they are float32 already; NULL: not so. */
+/* A tensor's values in the mapped file, if they are float32; otherwise NULL. */
 static const float *own_bytes(const mert_tensor *t)
 {
     return t->type == MERT_E_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? t->data : NULL;
@@ -123,8 +123,8 @@ static double squares(const float *v, int64_t n)
     return sum;
 }
 
-/* A conv's weight [a, b, kernel] with weight norm folded in (norm over dims 1 and 2), until the next call; shape as
- * in mert_encodec_values(). */
+/* A conv's weight [a, b, kernel] with weight norm folded in (norm over dims 1 and 2), valid until the next call; shape
+ * as in mert_encodec_values(). */
 static float *weight(mert_encodec_loader *l, const char *base, const char *own, int64_t *shape)
 {
     static const char *const g_names[] = {"weight_g", "parametrizations.weight.original0"};

@@ -21,16 +21,16 @@ typedef struct training {
     const float *x;
     int64_t n, d, k, batch;
     double *centre;       /* [k, d] */
-    double *weight;       /* [k] points that each centroid has received */
-    float *centroids;     /* [k, d] the same as float: what points are compared with */
+    double *weight;       /* [k] number of points of each centroid so far */
+    float *centroids;     /* [k, d] the same as float, for the comparison with points */
     mert_nearest *nearest;
     mert_kmeans_pass pass;
     float *points;        /* [batch, d] */
     int32_t *label;       /* [batch] */
     double *distance2;
-    float *start;         /* [k, d] k-means++'s centroids, whose inertia on all points is: */
+    float *start;         /* [k, d] k-means++'s centroids, with their inertia on all points: */
     double start_inertia;
-    int keeps_empty;      /* clusters without weight stay where they are */
+    int keeps_empty;      /* clusters without points are not moved */
     mert_kmeans_result *result;
 } training;
 
@@ -90,7 +90,8 @@ static void update(training *t)
     }
 }
 
-/* A point of the n last assigned, drawn by its squared distance, which then counts as 0; -1: all distances are 0. */
+/* Draws one of the n last assigned points, with probability proportional to its squared distance, which is then set to
+ * 0; -1: all distances are 0. */
 static int64_t draw_far_point(training *t, int64_t n, double u)
 {
     double sum = 0, left;
@@ -111,7 +112,7 @@ static int64_t draw_far_point(training *t, int64_t n, double u)
     return last;
 }
 
-/* Clusters that have no weight go to points of the batch. */
+/* Moves clusters without points to points of the batch. */
 static void place_anew(training *t, uint64_t step)
 {
     mert_random key = mert_random_key(t->o->seed, MERT_FOR_KMEANS_BATCH, step, 1, 0);
@@ -128,10 +129,10 @@ static void place_anew(training *t, uint64_t step)
     }
 }
 
-/* When to stop: scikit-learn's rule. The smoothed inertia's weight is that of the batch in a pass over the data. */
+/* scikit-learn's stopping rule. The inertia is smoothed exponentially, with the weight 2 * batch / (n + 1). */
 typedef struct smoothing {
     double mean, least;
-    int64_t since; /* mini-batches since the least */
+    int64_t since; /* mini-batches since the minimum */
 } smoothing;
 
 static int no_improvement(const training *t, smoothing *s, int64_t step, double inertia)
@@ -140,7 +141,7 @@ static int no_improvement(const training *t, smoothing *s, int64_t step, double 
     if (alpha > 1)
         alpha = 1;
     if (step == 0)
-        return 0; /* the first inertia is that of the start */
+        return 0; /* the first value is the inertia of the start */
     s->mean = step == 1 ? inertia : s->mean * (1 - alpha) + inertia * alpha;
     if (step == 1 || s->mean < s->least) {
         s->least = s->mean;
@@ -166,7 +167,8 @@ static int mini_batches(training *t, mert_error *e)
         inertia = mert_kmeans_sums_inertia(&t->pass.sums) / (double)t->batch;
         update(t);
         since += t->batch;
-        if (since >= 10 * t->k && !t->keeps_empty) { /* every cluster had its chance: ten points each, on average */
+        if (since >= 10 * t->k && !t->keeps_empty) { /* every cluster could have received points: ten each, on
+                                                        average */
             place_anew(t, (uint64_t)step);
             since = 0;
         }
@@ -181,7 +183,7 @@ static int mini_batches(training *t, mert_error *e)
 
 /* ---- full iterations ---- */
 
-/* All points, in pieces of a batch's size. */
+/* One pass over all points, a batch at a time. */
 static int pass(training *t, mert_error *e)
 {
     mert_kmeans_pass_clear(&t->pass);
@@ -211,9 +213,9 @@ static int full_iterations(training *t, mert_error *e)
     return 0;
 }
 
-/* ---- all of it ---- */
+/* ---- the training ---- */
 
-/* Everything as k-means++ left it. */
+/* Resets everything to the result of k-means++. */
 static void begin_at_start(training *t)
 {
     memset(t->result, 0, sizeof *t->result);
@@ -224,9 +226,9 @@ static void begin_at_start(training *t)
     mert_nearest_set(t->nearest, t->centroids);
 }
 
-/* Where tails are heavy, k-means++ rightly sits on points that no mini-batch draws: what places such a cluster anew
- * then loses more than it wins. So the end is held against the start; a second try leaves these clusters where they
- * are, and where that does not help either, the start itself is the answer. */
+/* With heavy tails, k-means++ has good centroids at points that no mini-batch draws; moving these clusters then makes
+ * the result worse. So the result is compared with the start. If it is worse, a second run does not move these
+ * clusters; if that is worse, too, the start is the result. */
 static int improve(training *t, mert_error *e)
 {
     if (pass(t, e))

@@ -18,15 +18,15 @@ struct mert_nearest {
     float *codewords;   /* [k, d] as given */
     float *shifted;     /* [k, d] minus the centre */
     float *centre;      /* [d] */
-    double *sum;        /* [d]: room to make it */
+    double *sum;        /* [d]: scratch for it */
     float reach;        /* largest |c - centre| */
-    mert_rows *product; /* z . (c - centre) - |c - centre|^2 / 2: half of what is nearer, by its sign */
-    int64_t tile;       /* rows of one piece of work, at most */
+    mert_rows *product; /* z . (c - centre) - |c - centre|^2 / 2: the larger, the nearer */
+    int64_t tile;       /* the most rows per task */
     float *scratch;     /* [workers][tile * (d + k)] */
     int workers;
 };
 
-/* Takes the codewords; bias [k] becomes -|c - centre|^2 / 2. */
+/* Copies the codewords; bias [k] becomes -|c - centre|^2 / 2. */
 static void centre(mert_nearest *n, const float *codewords, float *bias)
 {
     double *sum = n->sum, reach2 = 0;
@@ -59,7 +59,7 @@ mert_nearest *mert_nearest_new(const float *codewords, int64_t k, int64_t d)
     if (n && bias) {
         n->k = k;
         n->d = d;
-        /* Scores and shifted rows of a piece stay in the second-level cache where they can. */
+        /* So that scores and shifted rows of a task fit in the second-level cache, if possible. */
         n->tile = k + d <= 2048 ? MERT_NEAREST_TILE_MAX : k + d <= 8192 ? 24 : 12;
         n->codewords = mert_array(all, sizeof(float));
         n->shifted = mert_array(all, sizeof(float));
@@ -96,7 +96,7 @@ void mert_nearest_set(mert_nearest *n, const float *codewords)
     mert_rows_set(n->product, n->shifted, n->d);
 }
 
-/* Least true distance among the candidates (all codewords if count < 0). */
+/* The candidate with the smallest exact distance (count < 0: of all codewords). */
 static int32_t decide(const mert_nearest *n, const mert_codes_kernels *v, const float *x, const int32_t *candidate,
                       int64_t count, double *d2)
 {
@@ -168,8 +168,8 @@ typedef struct job {
     int64_t ldx, rows;
     int32_t *label;
     double *distance2;
-    int64_t tile; /* rows of one piece */
-    int64_t bad;  /* first row that is none; rows: all are sound */
+    int64_t tile; /* rows per task */
+    int64_t bad;  /* first row with a bad value; rows: none */
 } job;
 
 static void piece(void *arg, int64_t at, int worker)
@@ -195,7 +195,7 @@ int64_t mert_nearest_find(mert_nearest *n, const float *x, int64_t ldx, int64_t 
             return -2;
         n->workers = workers;
     }
-    while (j.tile > 12 && rows < 2 * workers * j.tile) /* a few rows: something for every thread */
+    while (j.tile > 12 && rows < 2 * workers * j.tile) /* few rows: smaller tasks, for all threads */
         j.tile /= 2;
     mert_pool_run((rows + j.tile - 1) / j.tile, piece, &j);
     return j.bad < rows ? j.bad : -1;

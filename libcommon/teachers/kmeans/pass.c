@@ -36,7 +36,7 @@ void mert_kmeans_pass_clear(mert_kmeans_pass *p)
     p->far_n = 0;
 }
 
-/* < 0: a comes first. 0: the same point at the same distance. */
+/* < 0: a comes first. 0: equal point and distance. */
 static int order(const mert_kmeans_pass *p, const mert_kmeans_far *a, double distance2, const float *x)
 {
     if (a->distance2 != distance2)

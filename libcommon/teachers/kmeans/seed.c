@@ -12,15 +12,15 @@
 
 enum { TILE = 192 };
 
-/* All starts side by side. Columns of the product are the candidates of every start: column l * starts + s is trial
- * l of start s. */
+/* All starts are computed together. The columns of the product are the candidates of all starts: column l * starts + s
+ * is trial l of start s. */
 typedef struct seeding {
     const float *x;        /* [n, d] minus the mean */
     float *x2;             /* [n] */
     int64_t n, d, k, starts, trials, tiles;
     float *closest;        /* [n, starts] squared distance to the nearest centre so far */
-    double *pot;           /* [tiles, starts] sums of it */
-    float *trial_pot;      /* [tiles, starts * trials] what the sums would become */
+    double *pot;           /* [tiles, starts] its sums */
+    float *trial_pot;      /* [tiles, starts * trials] the sums with each candidate */
     mert_rows *candidates, *chosen;
     float *candidate_rows; /* [starts * trials, d] */
     float *chosen_rows;    /* [starts, d] */
@@ -109,7 +109,7 @@ static int64_t draw(const seeding *s, int64_t j, double pot, double u)
             return r;
         left -= c;
     }
-    return last >= 0 ? last : s->n - 1; /* rounding carried it over the end */
+    return last >= 0 ? last : s->n - 1; /* after the end because of rounding */
 }
 
 static void choose(seeding *s, int64_t at, const int64_t *point)
@@ -194,7 +194,7 @@ static void release(seeding *s)
     mert_rows_free(s->chosen);
 }
 
-/* x minus its mean: distances from products lose less to cancellation. Returns the copy. */
+/* Returns a copy of x minus its mean: this reduces cancellation in distances that are computed by products. */
 static float *about_mean(const float *x, int64_t n, int64_t d)
 {
     float *z = mert_array(mert_array_count(n, d), sizeof *z);

@@ -68,7 +68,7 @@ static int compare_rows(const void *pa, const void *pb)
     return (a->end > b->end) - (a->end < b->end);
 }
 
-/* In order, neighbours joined. */
+/* Sorts the ranges of rows and joins adjacent ones. */
 static int settle_rows(mert_kmeans_shard *s, mert_error *e)
 {
     int64_t n = 0;
@@ -172,7 +172,7 @@ done:
     return bad;
 }
 
-/* NULL with *bad 0: there is none and there need be none. */
+/* NULL with *bad 0: an optional tensor that is not there. */
 static const mert_tensor *tensor(const mert_checkpoint *c, const char *name, mert_dtype type, int64_t rows,
                                  int64_t width, int needed, int *bad, mert_error *e)
 {
@@ -216,7 +216,7 @@ static int read_sums(mert_kmeans_sums *s, const mert_checkpoint *c, mert_error *
     for (int i = 0; i < MERT_INERTIA_DIGITS; i++)
         if (s->inertia[i] < 0 || s->inertia[i] > INT64_C(1) << 45)
             return mert_fail(e, "tensor sums.inertia holds %" PRId64 ", which no sum has", s->inertia[i]);
-    s->pending = 1 << 14; /* as large as the bounds above allow digits to be */
+    s->pending = 1 << 14; /* for the largest digits that the checks above allow */
     return 0;
 }
 

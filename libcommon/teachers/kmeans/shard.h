@@ -1,7 +1,7 @@
-/* What one shard of a corpus adds to a full iteration of k-means, as a file: for `mert-kmeans accumulate` and `merge`.
+/* The file with one shard's part of a full k-means iteration, for `mert-kmeans accumulate` and `merge`.
  *
- * The file is a .safetensors with the centroids that the iteration starts from as a codebook file has them (config's
- * type: "kmeans-sums"), and
+ * It is a .safetensors with the centroids at the start of the iteration, as in a codebook file (config's type:
+ * "kmeans-sums"), and
  *     sums.count     [K] I64        points of each cluster
  *     sums.P         [K, D] I64     plane P of the exact sums (sums.h), carried; only planes that are in use
  *     sums.inertia   [12] I64       digits of the sum of squared distances
@@ -26,15 +26,15 @@ typedef struct mert_kmeans_shard {
     int64_t n_rows, room;
 } mert_kmeans_shard;
 
-/* Takes the book over, in any case. */
+/* Takes ownership of the book, even on error. */
 int mert_kmeans_shard_new(mert_kmeans_shard *s, mert_codebook *book, mert_error *e) MERT_MUST_USE;
 void mert_kmeans_shard_free(mert_kmeans_shard *s);
 
-/* A row of a manifest has come, well or not. Of items that have none nothing is remembered. */
+/* Notes a row of a manifest, also of a failed item. Items without a row are ignored. */
 int mert_kmeans_shard_row(mert_kmeans_shard *s, const mts_begin *b, int64_t row, mert_error *e) MERT_MUST_USE;
-/* s += t. Refuses what began with other centroids or features, and rows that both have seen. */
+/* s += t. Refuses different centroids or features, and rows that are in both. */
 int mert_kmeans_shard_merge(mert_kmeans_shard *s, const mert_kmeans_shard *t, mert_error *e) MERT_MUST_USE;
-/* Refuses a manifest of which rows are missing. */
+/* Refuses a manifest with missing rows. */
 int mert_kmeans_shard_complete(mert_kmeans_shard *s, mert_error *e) MERT_MUST_USE;
 
 /* Refuses a row that came twice. */

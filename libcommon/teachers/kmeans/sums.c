@@ -53,7 +53,7 @@ int mert_kmeans_sums_reach(mert_kmeans_sums *s, int lo, int hi, mert_error *e)
 
 /* ---- adding ---- */
 
-/* The planes that the bits of x[n] fall into, and one for their carries. */
+/* The planes of the bits of x[n], and one for carries. */
 static void planes_of(const float *x, int64_t n, int *lo, int *hi)
 {
     float most = 0, least = INFINITY;
@@ -80,10 +80,10 @@ typedef struct job {
     const float *x;
     const int32_t *label;
     int64_t n, clusters; /* of one piece */
-    int lo, top;         /* planes that these points reach */
+    int lo, top;         /* planes that these points use */
 } job;
 
-/* A piece owns some clusters and passes over all labels: nobody else writes there. */
+/* Each task owns some clusters and reads all labels, so no other task writes to the same sums. */
 static void piece(void *arg, int64_t at, int worker)
 {
     const job *j = arg;
@@ -100,7 +100,7 @@ static void piece(void *arg, int64_t at, int worker)
     }
 }
 
-/* A number that is not negative, cut off below the unit. */
+/* Adds a non-negative number, truncated to the unit. */
 static void add_distance(int64_t *digit, double distance2)
 {
     int exponent, at;
@@ -175,7 +175,8 @@ int mert_kmeans_sums_merge(mert_kmeans_sums *s, const mert_kmeans_sums *t, mert_
 
 /* ---- reading ---- */
 
-/* Digits from 2^unit upwards, each any int64, as a double: a function of the sum alone, not of how it is spread. */
+/* Converts digits, from 2^unit upwards, to a double. Digits can be any int64; the result depends only on the sum, not
+ * on its representation. */
 static double to_double(const int64_t *digits, int n, int unit)
 {
     uint32_t clean[MERT_INERTIA_DIGITS];

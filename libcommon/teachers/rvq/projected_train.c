@@ -17,7 +17,7 @@
 
 enum { DIRECTIONS_ROWS = 32768, ITERATIONS = 8, BLOCK = 256, COLUMNS = 64 };
 
-/* Room for codewords and projections, zero. */
+/* Allocates codewords and projections, zeroed. */
 static int allocate(mert_codebook *b, int with_out, mert_error *e)
 {
     int64_t S = mert_array_count(b->stack, b->features.width);
@@ -57,8 +57,8 @@ typedef struct training {
     mert_codebook *b;
     const mert_rvq_options *o;
     float *x, *u;             /* [n, S], [n, D] */
-    int64_t n, S, D, V, at;   /* at: this codebook */
-    float *codewords, *project, *project_bias, *out, *out_bias; /* of this codebook */
+    int64_t n, S, D, V, at;   /* at: the current codebook */
+    float *codewords, *project, *project_bias, *out, *out_bias; /* of the current codebook */
     int32_t *label;
     mert_rows *product;
     mert_kmeans_sums sums;    /* of x, by code */
@@ -71,7 +71,7 @@ static void tell(void *self, const char *what, int64_t step, int64_t steps, doub
         t->o->progress(t->o->progress_self, t->at, what, step, steps, error);
 }
 
-/* Columns [64 i, ...) of directions += x' u over rows, in blocks whose sums are single precision. */
+/* directions += x' u for columns [64 i, ...), summed over rows in blocks, each in single precision. */
 typedef struct turning {
     const training *t;
     const double *mean;
@@ -103,7 +103,7 @@ static void turn(void *arg, int64_t i, int worker)
     }
 }
 
-/* Columns of to [S, D] made orthonormal (Gram-Schmidt, twice); a column that vanishes becomes zero. */
+/* Makes the columns of to [S, D] orthonormal (Gram-Schmidt, twice); a dependent column becomes zero. */
 static void orthonormal(double *to, int64_t S, int64_t D)
 {
     for (int64_t j = 0; j < D; j++) {
@@ -125,7 +125,7 @@ static void orthonormal(double *to, int64_t S, int64_t D)
     }
 }
 
-/* P, p from directions [S, D]: u = directions' (x - mean). */
+/* Sets P, p from directions [S, D]: u = directions' (x - mean). */
 static void set_projection(training *t, const double *directions, const double *mean)
 {
     for (int64_t j = 0; j < t->D; j++) {
@@ -140,7 +140,7 @@ static void set_projection(training *t, const double *directions, const double *
     t->product = mert_rows_new(t->project, t->S, t->D, t->S, t->project_bias);
 }
 
-/* The principal directions, by subspace iteration on at most 32768 rows (the sample is in random order). */
+/* Finds the principal directions by subspace iteration on at most 32768 rows (the sample is in random order). */
 static int find_directions(training *t, mert_error *e)
 {
     mert_random key = mert_random_key(t->o->seed, MERT_FOR_RVQ, (uint64_t)t->at, 0, 5);
@@ -169,7 +169,7 @@ static int find_directions(training *t, mert_error *e)
     return bad ? mert_fail(e, "out of memory") : 0;
 }
 
-/* Unit codewords on unit vectors, labels of all rows, and the sums of x by label. */
+/* Finds unit codewords for unit vectors, labels of all rows, and the sums of x by label. */
 static int find_codewords(training *t, mert_error *e)
 {
     mert_random key = mert_random_key(t->o->seed, MERT_FOR_RVQ, (uint64_t)t->at, 0, 0);
@@ -216,7 +216,8 @@ static void cholesky(double *a, int64_t m)
     }
 }
 
-/* O, o = argmin of the sum of |x - O c - o|^2: the normal equations over (c, 1), whose right sides are sums by code. */
+/* O, o = argmin of the sum of |x - O c - o|^2: the normal equations for (c, 1), whose right sides are the sums by
+ * code. */
 static int solve_out(training *t, mert_error *e)
 {
     int64_t m = t->D + 1;
@@ -230,7 +231,7 @@ static int solve_out(training *t, mert_error *e)
     for (int64_t i = 0; !bad && i < m; i++)
         trace += a[i * m + i];
     for (int64_t i = 0; !bad && i < m; i++)
-        a[i * m + i] += 1e-9 * trace; /* directions that no codeword has */
+        a[i * m + i] += 1e-9 * trace; /* regularises directions without codewords */
     if (!bad)
         cholesky(a, m);
     for (int64_t s = 0; !bad && s < t->S; s++) {

@@ -52,7 +52,7 @@ void mert_rvq_free(mert_rvq *q)
     free(q);
 }
 
-/* Rows of one piece of work, and the floats that it works in: what is left over of them, and the search's own. */
+/* Rows per task, and its scratch in floats: the residuals and the scratch of the search. */
 static int64_t tile_of(const mert_rvq *q)
 {
     return mert_nearest_tile(q->nearest[0]);
@@ -63,7 +63,7 @@ static int64_t scratch_of(const mert_rvq *q)
     return tile_of(q) * q->width + mert_nearest_scratch(q->nearest[0]);
 }
 
-/* What `use` codebooks need, of all threads. */
+/* Allocates the searches of `use` codebooks, and scratch for all threads. */
 static int prepare(mert_rvq *q, int64_t use)
 {
     int workers = mert_pool_threads();
@@ -90,7 +90,7 @@ typedef struct job {
     int64_t bad; /* the first vector that is not finite; n: none */
 } job;
 
-/* A few vectors through all codebooks. */
+/* Encodes some vectors with all codebooks. */
 static void piece(void *arg, int64_t at, int worker)
 {
     job *j = arg;
@@ -125,7 +125,7 @@ int mert_rvq_encode(mert_rvq *q, const float *x, int64_t n, int64_t use, int32_t
     if (prepare(q, use))
         return mert_fail(e, "out of memory");
     j.tile = tile_of(q);
-    while (j.tile > 12 && n < 2 * mert_pool_threads() * j.tile) /* a few vectors: something for every thread */
+    while (j.tile > 12 && n < 2 * mert_pool_threads() * j.tile) /* few vectors: smaller tasks, for all threads */
         j.tile /= 2;
     mert_pool_run((n + j.tile - 1) / j.tile, piece, &j);
     if (j.bad == n)

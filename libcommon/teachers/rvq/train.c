@@ -15,9 +15,9 @@ const mert_rvq_options mert_rvq_defaults = {.batch = 10000, .passes = 5, .decay 
 
 typedef struct training {
     const mert_rvq_options *o;
-    float *x;             /* [n, d] what is left over so far */
-    int64_t n, d, V, batch, at; /* at: this codebook */
-    float *codewords;     /* [V, d] of this codebook */
+    float *x;             /* [n, d] residuals so far */
+    int64_t n, d, V, batch, at; /* at: the current codebook */
+    float *codewords;     /* [V, d] of the current codebook */
     double *share;        /* [V] running number of vectors per batch */
     double *sum;          /* [V, d] running sum of them */
     mert_nearest *nearest;
@@ -41,7 +41,7 @@ static int assign(training *t, const float *x, int64_t n, mert_error *e)
     return bad == -1 ? 0 : mert_fail(e, bad == -2 ? "out of memory" : "the features hold a NaN or an infinity");
 }
 
-/* Sums over all vectors; then, if `subtract`, each vector loses its codeword. */
+/* Sums over all vectors; then, if `subtract`, subtracts from each vector its codeword. */
 static int pass(training *t, int subtract, mert_error *e)
 {
     mert_kmeans_sums_clear(&t->sums);
@@ -137,7 +137,7 @@ static int running_means(training *t, mert_error *e)
     return 0;
 }
 
-/* Every codeword becomes the mean of all vectors that choose it; then all vectors lose their codewords. */
+/* Sets every codeword to the mean of its vectors; then subtracts from all vectors their codewords. */
 static int close_codebook(training *t, mert_error *e)
 {
     if (pass(t, 0, e))
