@@ -1,4 +1,4 @@
-/* What one pass of the model is trained on. */
+/* A batch: the input of one pass in training. */
 #ifndef MERT_BATCH_H
 #define MERT_BATCH_H
 
@@ -9,16 +9,16 @@ enum { MERT_MASK_EMBEDDING = -1 };
 /* A batch in host memory: B clips of one length. */
 typedef struct mert_batch {
     int64_t B, L;
-    int64_t T;              /* frames that take part: mert_config_frames(L), or fewer where the labels end before */
+    int64_t T;              /* number of frames: mert_config_frames(L), or fewer if the labels are shorter */
     int K;
-    const float *clean;     /* [B, L]: what the regression targets are computed from */
-    const float *audio;     /* [B, L]: what the model hears (with the mixture); may be == clean */
+    const float *clean;     /* [B, L]: for the regression targets */
+    const float *audio;     /* [B, L]: the model's input (with the mixture); may be == clean */
     const int32_t *labels;  /* [K, B, T]: class of each frame, 0..V-1 */
-    const uint8_t *mask;    /* [B, T]: 1 where masked: what is to be predicted */
-    /* [B, T]: what stands in the place of a masked frame: MERT_MASK_EMBEDDING, or the row b * T + t of a frame, its own
-     * (it stays) or another (each at most once); NULL: MERT_MASK_EMBEDDING everywhere */
+    const uint8_t *mask;    /* [B, T]: 1: masked, to be predicted */
+    /* [B, T]: what replaces a masked frame: MERT_MASK_EMBEDDING, or the row b * T + t of a frame: its own (unchanged)
+     * or another one (each at most once); NULL: MERT_MASK_EMBEDDING everywhere */
     const int32_t *source;
-    const uint8_t *channels; /* [B, D]: 1 where a channel is silent in all frames of its clip; NULL: none */
+    const uint8_t *channels; /* [B, D]: 1: the channel is zero in all frames of the clip; NULL: none */
     const int64_t *items;   /* [B]: global item numbers, for keys of random numbers and messages */
 } mert_batch;
 

@@ -12,7 +12,7 @@ int mert_codes_is_stream(const char *name)
     return n > 4 && !strcmp(name + n - 4, ".mts");
 }
 
-/* ---- what there is ---- */
+/* ---- opening ---- */
 
 typedef struct named_row {
     const char *key;
@@ -34,7 +34,7 @@ static named_row *name_rows(const mert_manifest *m)
     return names;
 }
 
-/* The first record says what all are. */
+/* Checks a record; the first one sets classes, rate and model. */
 static int check_record(mert_codes *c, const mts_record *r, mert_error *e)
 {
     if (strcmp(r->kind, "codes") || r->ncodebooks < 1)
@@ -108,7 +108,7 @@ int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mer
     c->held_row = -1;
     c->path = strdup(path);
     c->places = calloc((size_t)m->n + 1, sizeof *c->places);
-    bad = mert_file_regular(path, e); /* labels are sought in it */
+    bad = mert_file_regular(path, e); /* the reader seeks in it */
     if (!bad && !(c->stream = fopen(path, "rb")))
         bad = mert_fail(e, "%s: %s", path, strerror(errno));
     else if (!bad && (!c->path || !c->places || !(c->reader = mts_reader_open(c->stream, path))))
@@ -151,7 +151,7 @@ static int32_t code_at(const mts_record *r, const void *data, int64_t i)
                                  : ((const int16_t *)data)[i];
 }
 
-/* Frames first .. first + n - 1 of the record at hand into held. */
+/* Reads frames [first, first + n) of the current record into held. */
 static int read_frames(mert_codes *c, int64_t first, int64_t n, mert_error *e)
 {
     mts_reader *r = c->reader;
@@ -193,7 +193,7 @@ static int hold(mert_codes *c, int64_t row, int64_t first, int64_t n, mert_error
         bad = mert_fail(e, "%s: %s", c->path, mts_reader_error(c->reader));
     else
         bad = read_frames(c, first, n, e);
-    if (bad) { /* a reader that failed stays failed */
+    if (bad) { /* a failed reader cannot be used again */
         mts_reader_close(c->reader);
         c->reader = mts_reader_open(c->stream, c->path);
         return -1;

@@ -38,7 +38,7 @@ static int open_parts(mert_corpus *c, const char *manifest, const char *const *l
     return bad;
 }
 
-/* Which shard a row belongs to: its part, or its place in the one manifest. */
+/* The shard of a row: its part or, with a single manifest, by its position. */
 static int shard_of(const mert_corpus *c, int part, int64_t row)
 {
     int64_t first, end;
@@ -72,7 +72,7 @@ static int check_pcm(const mert_corpus *c, const char *file, const mts_record *r
 
 typedef struct named_row {
     const char *key;
-    int64_t row; /* over all parts */
+    int64_t row; /* number of the row over all parts */
 } named_row;
 
 static int by_key(const void *a, const void *b)
@@ -80,8 +80,7 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const named_row *)a)->key, ((const named_row *)b)->key);
 }
 
-/* The row of a record, by its key: packed audio may hold more than the manifest, and in another order. -1:
- * none. */
+/* Finds the row of a record by its key, because packed audio may have other items, too, in another order. -1: none. */
 static int64_t row_of(const mert_corpus *c, const named_row *names, const char *key)
 {
     named_row wanted = {key, 0}, *found = bsearch(&wanted, names, (size_t)c->rows, sizeof *names, by_key);
@@ -102,7 +101,7 @@ static int add_way_on(mert_error *e)
     return -1;
 }
 
-enum { ABSENT = -1, FAILED = -2 }; /* samples of a place: nothing was found yet; the stream says that it failed */
+enum { ABSENT = -1, FAILED = -2 }; /* values of `samples`: not found yet; reported as failed */
 
 /* places: [rows of all manifests]. */
 static int index_file(mert_corpus *c, int number, const named_row *names, mert_corpus_item *places, mert_error *e)
@@ -143,7 +142,7 @@ static int index_file(mert_corpus *c, int number, const named_row *names, mert_c
 static int open_file(mert_corpus *c, const char *name, mert_error *e)
 {
     struct mert_corpus_file *f = &c->files[c->nfiles];
-    if (mert_file_regular(name, e)) /* crops are sought in it */
+    if (mert_file_regular(name, e)) /* the reader seeks in it */
         return -1;
     if (!(f->stream = fopen(name, "rb")))
         return mert_fail(e, "%s: %s", name, strerror(errno));
@@ -153,7 +152,7 @@ static int open_file(mert_corpus *c, const char *name, mert_error *e)
     return f->name && f->reader ? 0 : mert_fail(e, "%s: out of memory", name);
 }
 
-/* The part that has a row, counted over all. */
+/* The part of a row, which is numbered over all parts. */
 static int part_with(const mert_corpus *c, int64_t row)
 {
     int p = c->nparts - 1;
@@ -162,7 +161,7 @@ static int part_with(const mert_corpus *c, int64_t row)
     return p;
 }
 
-/* All rows by their names, each of which must be there once. NULL: error. */
+/* All rows, sorted by name; a name that is there twice is an error. NULL: error. */
 static named_row *name_rows(const mert_corpus *c, mert_error *e)
 {
     named_row *names = calloc((size_t)c->rows + 1, sizeof *names);
@@ -201,7 +200,7 @@ static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, mert_cor
     return bad;
 }
 
-/* ---- labels and audio together ---- */
+/* ---- joining labels and audio ---- */
 
 static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int32_t **room, int64_t *size,
                         mert_error *e)
@@ -248,8 +247,8 @@ static int row_failed(const mert_corpus *c, const mert_corpus_item *place)
     return failed;
 }
 
-/* A row is left out: because it failed before, which its empty labels or a stream say, or because a stream that has the
- * others knows nothing of it. */
+/* Counts a row that is left out: it failed before (empty labels, or a failed record), or the streams have no record of
+ * it. */
 static int leave_out(mert_corpus *c, const mert_corpus_item *place, mert_error *e)
 {
     const mert_corpus_part *p = &c->parts[place->part];
@@ -270,7 +269,7 @@ static int leave_out(mert_corpus *c, const mert_corpus_item *place, mert_error *
         c->failed_key = c->failed_key ? c->failed_key : key;
         return 0;
     }
-    if (!(c->nabsent & (c->nabsent - 1))) { /* doubles at powers of two */
+    if (!(c->nabsent & (c->nabsent - 1))) { /* grows at powers of two */
         void *grown = realloc(c->absent, (size_t)(c->nabsent ? 2 * c->nabsent : 1) * sizeof *c->absent);
         if (!grown)
             return mert_fail(e, "out of memory");
@@ -280,7 +279,7 @@ static int leave_out(mert_corpus *c, const mert_corpus_item *place, mert_error *
     return 0;
 }
 
-/* Keeps the rows that have both, checks them, and counts their labels. */
+/* Keeps and checks the rows that have labels and audio, and counts their labels. */
 static int gather(mert_corpus *c, mert_error *e)
 {
     int32_t *room = NULL;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Moves n elements, chosen at random without replacement, to the front (Fisher and Yates, stopped after n). */
+/* Moves n randomly chosen elements to the front, without replacement (Fisher-Yates, stopped after n). */
 static void choose(const mert_random *r, uint32_t *i, int32_t *v, int64_t size, int64_t n)
 {
     for (int64_t k = 0; k < n; k++) {
@@ -16,8 +16,8 @@ static void choose(const mert_random *r, uint32_t *i, int32_t *v, int64_t size, 
     }
 }
 
-/* One row before the reduction; returns how many frames it masks. u: what rounds the number of spans. next: the index
- * of the first random number not used, in and out. */
+/* Masks one row, before the reduction; returns the number of masked frames. u: random rounding of the number of spans.
+ * next: index of the next random number, in and out. */
 static int64_t mask_row(const mert_mask_config *c, const mert_random *r, double u, int64_t T, int32_t *scratch,
                         uint8_t *row, uint32_t *next)
 {
@@ -63,7 +63,7 @@ static mert_random row_key(const place *p, int64_t b)
     return mert_random_key(p->seed, p->purpose, p->update, p->micro_batch, (uint32_t)p->items[b]);
 }
 
-/* What is the batch's own: items are numbered up to INT32_MAX. */
+/* The key of the batch: items have numbers below INT32_MAX. */
 static mert_random batch_key(const place *p)
 {
     return mert_random_key(p->seed, p->purpose, p->update, p->micro_batch, UINT32_MAX);
@@ -122,7 +122,7 @@ int mert_mask_channels(const mert_mask_config *c, uint64_t seed, uint64_t update
     return make(c, &p, &u, B, D, channels, e);
 }
 
-/* ---- what stands in the place of masked frames ---- */
+/* ---- replacement of masked frames ---- */
 
 static int ascending(const void *a, const void *b)
 {
@@ -132,7 +132,7 @@ static int ascending(const void *a, const void *b)
 
 enum { TO_BE_REPLACED = -2 };
 
-/* Gives the frames marked so among rows first .. first + n - 1 distinct ones of these. scratch [n] */
+/* Assigns to each marked frame in rows [first, first + n) a different row of these. scratch [n] */
 static void replace_among(const mert_random *r, uint32_t next, int64_t first, int64_t n, int32_t *scratch,
                           int32_t *source)
 {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* Uniform over [0, n), n up to 2^32 as the counter's numbers go; longer ranges take two of them. */
+/* Uniform over [0, n); one random number for n up to 2^32, two for larger n. */
 static int64_t below(const mert_random *r, uint32_t *i, int64_t n)
 {
     uint64_t wide;
@@ -15,7 +15,7 @@ static int64_t below(const mert_random *r, uint32_t *i, int64_t n)
     return mert_smaller((int64_t)wide, n - 1);
 }
 
-/* audio[0..n) += volume * pool[from..from+n), the pool being all items but b, one behind the other. */
+/* audio[0..n) += volume * pool[from..from+n); the pool is all items except b, concatenated. */
 static void add_piece(const float *clean, int64_t b, int64_t L, int64_t from, int64_t n, float volume, float *audio)
 {
     for (int64_t i = 0; i < n;) {

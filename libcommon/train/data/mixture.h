@@ -1,12 +1,12 @@
-/* In-batch noise mixture (MERT): with probability `prob`, an item hears, on top of itself, a few pieces cut from the
- * other items of its batch. The targets stay those of the clean item.
+/* In-batch noise mixture (MERT): with probability `prob`, some segments of the other items of the batch are added to an
+ * item. The targets stay those of the clean item.
  *
- * The other items, one behind the other, are the pool; a piece has a length within length[0..1], begins anywhere in the
- * pool and is added anywhere in the item; number[0] to number[1] pieces, all ranges inclusive. Lengths beyond the clip
- * or the pool are cut down to it.
+ * The pool is the concatenation of the other items. A segment has a length in length[0..1], begins anywhere in the pool
+ * and is added anywhere in the item; number[0] to number[1] segments; all ranges are inclusive. Lengths are limited to
+ * that of the clip and of the pool.
  *
- * The official code mixes when u > prob, so that its real probability is 1 - prob: the same at the published 0.5. Here
- * prob is what its name says. */
+ * The official code mixes if u > prob, so its actual probability is 1 - prob, which is the same at the published 0.5.
+ * Here prob is the probability. */
 #ifndef MERT_MIXTURE_H
 #define MERT_MIXTURE_H
 
@@ -20,7 +20,7 @@ typedef struct mert_mixture_config {
 } mert_mixture_config;
 
 /* clean [B, L] -> audio [B, L], which must not overlap. Keyed by (seed, update, micro_batch, items[b]): contract A4.
- * Returns how many of the items were mixed. */
+ * Returns the number of mixed items. */
 int64_t mert_mixture_make(const mert_mixture_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
                           const int64_t *items, int64_t B, int64_t L, const float *clean, float *audio);
 

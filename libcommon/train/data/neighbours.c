@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a count is of: a context, and (or not) a label in it. Labels are counted from 1; NOTHING stands where there is
- * none. */
+/* The key of a count: a context, with or without a label in it. Labels are numbered from 1; NOTHING: no label. */
 enum { NOTHING = 0, ANY = -1 };
 typedef enum level { UNIGRAM, LEFT, RIGHT, BOTH, NEARER, LEVELS } level;
 
@@ -13,8 +12,8 @@ typedef struct context { int32_t codebook, a, b, nearer; level level; } context;
 
 typedef struct cell {
     context of;
-    int32_t label;      /* ANY: of the context as a whole */
-    int32_t kinds;      /* different labels in it */
+    int32_t label;      /* ANY: the count of the context */
+    int32_t kinds;      /* number of different labels in it */
     int64_t count;      /* 0: free */
 } cell;
 

@@ -31,7 +31,7 @@ int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate)
     return fits;
 }
 
-/* Exit status of the child; -1: it could not be started, or was killed. */
+/* Returns the exit status of the child; -1: it could not be started, or was killed. */
 static int run_decoder(const char *manifest, int64_t sample_rate, int out, mert_error *e)
 {
     char rate[32], *decoder = mert_program_path("mert-decode");
@@ -62,7 +62,7 @@ static int run_decoder(const char *manifest, int64_t sample_rate, int out, mert_
                              : mert_fail(e, "mert-decode was ended by signal %d", WTERMSIG(status));
 }
 
-/* Whole, which is what counts: with exit status 1 some items failed, and the stream says which. */
+/* Checks that the stream is complete: with exit status 1 it may still be, with some failed items. */
 static int check_whole(const char *path, mert_error *e)
 {
     FILE *f = fopen(path, "rb");

@@ -31,10 +31,10 @@ typedef struct opening {
     const mert_corpus_config *config;
     mert_codebook_labels *codebooks;
     int *K;
-    int first; /* it says what the codebooks are */
+    int first; /* the first part: sets the codebooks */
 } opening;
 
-/* The name itself, or with .npy behind it if only that is there; takes the name. */
+/* Returns the name, or with .npy appended if only that file exists. Takes ownership of the name. */
 static char *labels_file(char *name)
 {
     char *array = name && access(name, F_OK) ? malloc(strlen(name) + sizeof ".npy") : NULL;
@@ -50,7 +50,7 @@ static char *labels_file(char *name)
     return array;
 }
 
-/* Classes and rate of a codebook by its first file. */
+/* Sets classes and rate of a codebook from its first file. */
 static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, mert_codebook_labels *b, mert_error *e)
 {
     const mert_labels_meta *m = &l->meta;
@@ -81,7 +81,7 @@ static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, 
     return b->counts ? 0 : mert_fail(e, "%s: out of memory", l->path);
 }
 
-/* A further part's file of a codebook. */
+/* Checks a codebook's file of a further part. */
 static int check_same(const mert_labels *l, mert_codebook_labels *b, mert_error *e)
 {
     const mert_labels_meta *m = &l->meta;
@@ -108,8 +108,8 @@ static int take_codebook(const opening *o, const mert_labels *l, int k, mert_err
     return describe_codebook(o->config, l, &o->codebooks[k], e);
 }
 
-/* As many codebooks of a stream of codes, from the part's `found` on, as there are, or are wanted (most, 0: all).
- * Returns how many; -1: error. */
+/* Opens the codebooks of a stream of codes, as the part's codebooks from `found` on; at most `most` (0: all). Returns
+ * their number; -1: error. */
 static int open_codes(const opening *o, int found, int most, const char *name, mert_error *e)
 {
     mert_corpus_part *p = o->p;
@@ -141,7 +141,7 @@ static int open_codes(const opening *o, int found, int most, const char *name, m
     return n;
 }
 
-/* Codebook k of a part. */
+/* Opens codebook k of a part. */
 static int open_codebook(const opening *o, int k, const char *name, mert_error *e)
 {
     const mert_corpus_part *p = o->p;

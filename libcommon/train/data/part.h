@@ -1,5 +1,5 @@
-/* A part of a corpus: a manifest and the labels of its rows, and what its codebooks are. A corpus has one, or one for
- * each of its shards. */
+/* A part of a corpus: a manifest, the labels of its rows, and the description of its codebooks. A corpus has one part,
+ * or one for each shard. */
 #ifndef MERT_CORPUS_PART_H
 #define MERT_CORPUS_PART_H
 
@@ -15,52 +15,54 @@
 
 typedef struct mert_corpus_config {
     int64_t sample_rate, stride;
-    int codebooks;          /* how many to take; 0: all there are */
-    int64_t classes;        /* of labels that have no .meta file; 0: then they are refused */
-    double label_rate;      /* 0: what the .meta files say, else sample_rate / stride */
-    double label_tolerance; /* seconds by which an item's labels and audio may differ in length */
-    int jitter;             /* crops begin at any sample, not on the grid of frames */
-    int shards;             /* above 1: every item belongs to one of so many shards */
-    int unpacked;           /* there is no packed audio yet: lengths are the manifest's, and nothing can be heard */
+    int codebooks;          /* how many to use; 0: all */
+    int64_t classes;        /* of labels without a .meta file; 0: such labels are refused */
+    double label_rate;      /* 0: from the .meta files, or else sample_rate / stride */
+    double label_tolerance; /* the largest difference in length between an item's labels and audio, in seconds */
+    int jitter;             /* 1: crops begin at any sample, not only at multiples of the stride */
+    int shards;             /* > 1: number of shards of the items */
+    int unpacked;           /* 1: there is no packed audio yet: lengths are those of the manifest, and audio cannot be
+                               read */
 } mert_corpus_config;
 
 /* A manifest and its labels. */
 typedef struct mert_corpus_part {
     mert_manifest manifest;
-    char *path; /* the manifest's */
-    mert_labels *labels; /* [K]; of codebooks in a stream of codes no more than name and meta ... */
+    char *path; /* of the manifest */
+    mert_labels *labels; /* [K]; only name and meta for codebooks in a stream of codes */
     struct mert_corpus_column {
-        mert_codes *codes; /* ... and where they are; NULL: in labels */
-        int column, owner; /* owner: it is the first column's to close */
-        mts_xxh64_state sum; /* of the items' labels, as classes (mert_run_inputs) */
+        mert_codes *codes; /* the stream of codes; NULL: in labels */
+        int column, owner; /* owner: this column closes the stream */
+        mts_xxh64_state sum; /* hash of the items' labels as classes (mert_run_inputs) */
     } *columns;              /* [K] */
-    int64_t first;       /* rows of the parts before */
+    int64_t first;       /* number of rows in earlier parts */
 } mert_corpus_part;
 
 typedef struct mert_codebook_labels {
-    const char *path; /* of its (first) label file */
-    int verified;     /* a .meta stood beside each of its files */
+    const char *path; /* path of its (first) label file */
+    int verified;     /* each of its files has a .meta */
     mert_labels_meta meta;
     int64_t classes;
     int64_t rate_num, rate_den; /* labels per second */
-    int64_t *counts;            /* [classes]: how often each label occurs in the items */
-    int64_t total;              /* of counts */
+    int64_t *counts;            /* [classes]: number of occurrences in the items */
+    int64_t total;              /* sum of counts */
 } mert_codebook_labels;
 
-/* The name with _shard_shards behind the last "train" of its file name, to be freed. NULL: it has none, or no
- * memory. */
+/* The name with _shard_shards after the last "train" of its file name, to be freed. NULL: there is no "train", or out
+ * of memory. */
 char *mert_shard_name(const char *name, int shard, int shards);
-int mert_shards_apart(const char *manifest, int shards); /* 1: the shards have manifests of their own */
+int mert_shards_apart(const char *manifest, int shards); /* 1: each shard has its own manifest */
 
-/* Reads the manifest, opens its labels and checks that they are its. p: zeroed, to be closed in any case. labels: as
- * mert_corpus_open has them; shard: which of the shards' files; -1: those of the names as they are. codebooks
- * [MERT_CODEBOOKS_MAX] and *K: where *K is 0 this part says what the codebooks are, else it must have the same. */
+/* Reads the manifest, opens its labels and checks that they belong to it. p: zeroed; must be closed in any case.
+ * labels: as in mert_corpus_open; shard: number of the shard whose files are opened; -1: the names are used unchanged.
+ * codebooks [MERT_CODEBOOKS_MAX] and *K: if *K is 0 they are set by this part, otherwise it must have the same
+ * codebooks. */
 int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config, const char *manifest,
                           const char *const *labels, int nlabels, int shard, mert_codebook_labels *codebooks, int *K,
                           mert_error *e) MERT_MUST_USE;
 void mert_corpus_part_close(mert_corpus_part *p);
 
-/* Labels of a row as they stand: how many (0: it failed), and some of them. */
+/* The number of labels of a row (0: it failed), and its labels [first, first + n). */
 int64_t mert_corpus_part_count(const mert_corpus_part *p, int k, int64_t row);
 int mert_corpus_part_read(const mert_corpus_part *p, int k, int64_t row, int64_t first, int64_t n, int32_t *to,
                           mert_error *e) MERT_MUST_USE;

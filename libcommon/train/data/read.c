@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what guesses score ---- */
+/* ---- costs of guesses ---- */
 
 double mert_corpus_entropy(const mert_corpus *c, int k)
 {
@@ -36,7 +36,7 @@ static int64_t round_half_even(__int128 over, __int128 under)
     return (int64_t)(whole + (twice > under || (twice == under && whole % 2)));
 }
 
-/* Label of frame t of a crop that begins at sample `start`. */
+/* The index of the label for frame t of a crop that begins at sample `start`. */
 static int64_t label_at(const mert_corpus *c, const mert_codebook_labels *b, int64_t start, int64_t t)
 {
     __int128 per_sample = (__int128)c->config.sample_rate * b->rate_den;
@@ -83,8 +83,8 @@ int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start,
     if (n > T && !(room = malloc((size_t)n * sizeof *room)))
         return mert_fail(e, "%s: out of memory", b->path);
     bad = mert_corpus_part_read(part_of(c, item), k, c->items[item].row, begin, n, room, e);
-    /* From the end if labels are sparser than frames, so that spreading them in place overwrites none that is still
-     * needed. */
+    /* If there are fewer labels than frames, spreads them in place from the end, so that no label is overwritten before
+     * it is used. */
     if (!bad && room == to)
         for (int64_t t = T - 1; t >= 0; t--)
             to[t] = to[label_at(c, b, start, t) - begin];
@@ -106,7 +106,7 @@ static void samples_from(const mts_record *r, const void *data, int64_t skip, in
         to[i] = mert_pcm_i16(data, skip + i);
 }
 
-/* The open record's samples from `first` on; what comes before is not even decompressed. */
+/* Reads the open record's samples from `first` on; earlier chunks are not decompressed. */
 static int read_chunks(mts_reader *r, int64_t first, int64_t n, float *to, mert_error *e)
 {
     int64_t done = 0;
@@ -155,7 +155,7 @@ int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t
         bad = mert_fail(e, "%s: %s", mert_corpus_key(c, item), mts_reader_error(f->reader));
     else
         bad = read_chunks(f->reader, first, n, to, e) || check_finite(to, first, n, e);
-    /* A reader that failed stays failed: the next item gets a new one. */
+    /* A failed reader cannot be used again: the next item gets a new one. */
     if (bad) {
         mts_reader_close(f->reader);
         f->reader = mts_reader_open(f->stream, f->name);
