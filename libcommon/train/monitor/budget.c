@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 2048, LOADS = 4 }; /* side of the measured products; batches of a loader (train/loader.c) */
+enum { N = 2048, LOADS = 4 }; /* size of the measured products; batches in a loader (train/loader.c) */
 
 /* ---- batches ---- */
 
@@ -26,7 +26,7 @@ static void larger(shape *s, const mert_plan *p)
     }
 }
 
-/* Frames that the heads look at, of B clips of T frames: masked ones (spans that overlap), or all. */
+/* The number of frames for the heads, for B clips of T frames: masked ones (spans overlap), or all. */
 static double heads_frames(const mert_recipe *r, double B, double T)
 {
     mert_mask_config m = mert_recipe_mask(r, MERT_LAST_UPDATE);
@@ -39,13 +39,13 @@ static double batch_work(const mert_budget *b, const mert_recipe *r, int64_t B, 
     return mert_forward_flops(&b->model, B, L) + mert_heads_flops(&b->model, llround(heads_frames(r, (double)B, T)));
 }
 
-/* Forward passes that an update's work is counted as: a backward pass is two, and recomputing is one more. */
+/* The cost of a pass in forward passes: a backward pass costs two, recomputing one more. */
 static double passes(const mert_recipe *r)
 {
     return r->recompute ? 4 : 3;
 }
 
-/* The first epoch of each crop length; what an update hears and costs is that of the first. */
+/* Plans the first epoch of each crop length; audio and cost of an update are those of the first one. */
 static int plan_training(mert_budget *b, const mert_recipe *r, const mert_corpus *c, shape *largest, mert_error *e)
 {
     double samples = 0, work = 0;
@@ -87,7 +87,7 @@ static int plan_validation(mert_budget *b, const mert_recipe *r, const mert_corp
     return 0;
 }
 
-/* ---- a batch of silence ---- */
+/* ---- a silent batch ---- */
 
 typedef struct silence {
     mert_batch batch;
@@ -105,7 +105,7 @@ static void silence_free(silence *s)
     free(s->items);
 }
 
-/* Of so many clips; noise: of quiet noise, rather, for what is timed. */
+/* Makes a batch of this shape; noise: quiet noise instead of silence, for timing. */
 static int silence_make(silence *s, const mert_recipe *r, const mert_config *c, shape of, int noise, mert_error *e)
 {
     mert_mask_config mask = mert_recipe_mask(r, MERT_LAST_UPDATE);
@@ -153,7 +153,7 @@ static int dry_run(mert_trainer *t, const mert_recipe *r, const mert_config *c, 
     return bad;
 }
 
-/* What the CPU's attention packs: keys and values of all heads of the batch. */
+/* The CPU backend's memory for attention: packed keys and values of all heads of the batch. */
 static double packed_attention(const mert_config *c, shape s)
 {
     return 2.0 * sizeof(float) * (double)s.B * (double)mert_config_frames(c, s.L) * c->width;
@@ -189,7 +189,7 @@ static int batch_memory(mert_budget *b, const mert_recipe *r, const mert_layout 
     return bad ? -1 : 0;
 }
 
-/* The samples twice (with the mixture), labels, masks. */
+/* Samples twice (with the mixture), labels, masks. */
 static double loader_memory(const mert_config *c, shape s)
 {
     double samples = (double)s.B * (double)s.L, frames = (double)s.B * (double)mert_config_frames(c, s.L);
@@ -204,18 +204,18 @@ static void model_memory(mert_budget *b, const mert_layout *l, int ranks, mert_s
     b->weights = b->gradients = bytes;
     moments = 2 * bytes * (sharding == MERT_SHARD_NONE ? 1 : own);
     if (ranks > 1 && sharding == MERT_SHARD_FULL) {
-        double layer = fmax(part, bytes / (b->model.layers + 2)); /* the parts that are there at a time (shards.h) */
+        double layer = fmax(part, bytes / (b->model.layers + 2)); /* the parts in memory at a time (shards.h) */
         b->weights = fmin(bytes, bytes * own + 5 * layer);
         b->gradients = fmin(bytes, bytes * own + 4 * layer);
     }
     *(offload && strcmp(offload, "host") ? &b->offloaded : &b->moments) = moments;
-    b->begin = 3 * bytes;  /* what a checkpoint held, before the trainer has it */
-    b->saving = 2 * bytes; /* the model, packed for the known answer (models/inference/self_test.h), and what it writes */
+    b->begin = 3 * bytes;  /* the contents of a checkpoint, until the trainer has them */
+    b->saving = 2 * bytes; /* the packed model for the self-test (models/inference/self_test.h), and its weights */
     b->peak = b->now + b->weights + b->gradients + b->moments +
               fmax(b->begin, b->activations + b->loader + b->saving);
 }
 
-/* ---- the whole ---- */
+/* ---- the budget ---- */
 
 static void count_parameters(mert_budget *b, const mert_layout *l)
 {
@@ -228,7 +228,8 @@ static void count_parameters(mert_budget *b, const mert_layout *l)
     }
 }
 
-/* Weights and two moments; how many of them at a time, with the one that is being written. */
+/* The size of a checkpoint (weights and two moments), and the most checkpoints at a time, with the one being
+ * written. */
 static void disk(mert_budget *b, const mert_layout *l, const mert_recipe *r)
 {
     int64_t saved = r->save_interval ? (b->updates + r->save_interval - 1) / r->save_interval : 1, kept = saved;
@@ -270,7 +271,7 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
 
 /* ---- how fast ---- */
 
-/* Three runs, the first of which warms up; fewer where they take longer than `patience` seconds. */
+/* Three runs, the first for warming up; fewer if they take longer than `patience` seconds. */
 static int product_pace(double *pace, mert_ops *ops, double patience, mert_error *e)
 {
     const int64_t n = (int64_t)N * N, many = mert_pool_threads();
@@ -278,7 +279,7 @@ static int product_pace(double *pace, mert_ops *ops, double patience, mert_error
     mert_element *c = mert_ops_elements(ops, many * n);
     double best = INFINITY, start = mert_seconds();
     int bad = !a || !b || !c ? mert_fail(e, "out of memory") : 0;
-    for (int i = 0; !bad && i < 2; i++) /* how fast does not depend on the numbers */
+    for (int i = 0; !bad && i < 2; i++) /* the speed does not depend on the values */
         mert_clear(ops, .to = i ? b : a, .bytes = mert_element_bytes(ops, many * n));
     for (int run = 0; !bad && run < 3 && (!run || mert_seconds() - start < patience); run++) {
         double began;

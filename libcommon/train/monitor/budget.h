@@ -1,9 +1,8 @@
-/* What a run will take, said before it begins (mert-train --plan): its corpus as batches, its parameters, memory, work,
- * time and disk.
+/* Estimates the cost of a run (mert-train --plan): batches, parameters, memory, operations, time and disk space.
  *
- * Memory is not guessed: forward and backward pass of the largest batch run as they are, on a backend that computes
- * nothing (nn/dry.c), and are asked what they took. What the CPU backend keeps for itself (packed keys and values) is
- * added by formula. Work is that of models/flops.h, a backward pass counted as two forward passes, recomputing as one.
+ * Memory is measured: forward and backward pass of the largest batch are run on a backend that computes nothing but
+ * counts allocations (nn/dry.c). The CPU backend's own memory (packed keys and values) is added by a formula.
+ * Operations are those of models/flops.h; a backward pass counts as two forward passes, recomputing as one.
  */
 #ifndef MERT_BUDGET_H
 #define MERT_BUDGET_H
@@ -13,19 +12,19 @@
 
 typedef struct mert_budget {
     mert_config model;
-    int64_t parameters, extractor, heads; /* elements: of all, of the feature extractor, of what only training needs */
+    int64_t parameters, extractor, heads; /* number of elements: all, of the feature extractor, of the heads */
     /* the first epoch, and the largest batch of any kind of epoch */
     int64_t crops, batches, too_short, largest_B, largest_L;
-    double audio;            /* seconds heard in an update, on the mean */
-    int64_t per_update;      /* batches of an update */
+    double audio;            /* mean seconds of audio per update */
+    int64_t per_update;      /* batches per update */
     int64_t updates;
     double epochs;
-    /* bytes, of each process */
+    /* bytes per process */
     double weights, gradients, moments; /* here */
-    double offloaded;                   /* moments that are elsewhere */
-    double activations, loader;         /* of a batch; batches read ahead */
-    double begin, saving;               /* what is held beside that for a while, when it begins and saves */
-    double now;                         /* the program, its tables, and what it knows of the corpus, as it is */
+    double offloaded;                   /* moments that are stored elsewhere (--offload) */
+    double activations, loader;         /* of a batch; of the batches that are loaded ahead */
+    double begin, saving;               /* additional memory for a short time, at the beginning and when saving */
+    double now;                         /* the current size: program, tables, corpus */
     double peak;
     /* multiplications and additions */
     double forward, update, validation; /* of one crop of the largest size; of an update; of a validation */
@@ -33,16 +32,16 @@ typedef struct mert_budget {
     double total;
     /* bytes on disk */
     double checkpoint;
-    int64_t checkpoints; /* that there are at most at a time, one being written */
+    int64_t checkpoints; /* the most at a time, with the one being written */
 } mert_budget;
 
-/* ops: what the run will compute on; ranks: processes; offload: as of a session. c and v: opened. */
+/* ops: the backend of the run; ranks: number of processes; offload: as in a session. c and v: open. */
 int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c, const mert_corpus *v,
                      const mert_ops *ops, int ranks, mert_sharding sharding, const char *offload, mert_error *e)
                      MERT_MUST_USE;
 
-/* How fast the device is, in multiplications and additions per second: products of 2048^3, and, unless that would
- * take more than about `patience` seconds, one crop of the largest size forward and backward (0: not tried). */
+/* The speed of the device in multiplications and additions per second: of products of 2048^3 and, unless that would
+ * take more than about `patience` seconds, of one crop of the largest size, forward and backward (0: not measured). */
 typedef struct mert_pace {
     double product, crop;
 } mert_pace;

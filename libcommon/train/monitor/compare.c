@@ -9,7 +9,7 @@
 enum { FILE_MAX = 1 << 30, COLUMNS_MAX = 1024 };
 
 static const struct {
-    const char *name; /* "ce" stands for ce_0, ce_1 ..., too */
+    const char *name; /* "ce" is also for ce_0, ce_1 ... */
     double absolute, relative;
 } bands[] = {{"loss", 0.3, 0.1}, {"ce", 0.3, 0.1}, {"cqt_mse", 0, 0.25}, {"mel_mse", 0, 0.25}, {"grad_norm", 0, 3}};
 
@@ -21,7 +21,7 @@ typedef struct table {
     int64_t rows;
 } table;
 
-/* The band that belongs to a column; -1: it is not compared. */
+/* The tolerance band of a column; -1: it is not compared. */
 static int band_of(const char *column)
 {
     for (int i = 0; i < (int)(sizeof bands / sizeof *bands); i++) {
@@ -41,14 +41,14 @@ static void table_free(table *t)
 
 /* ---- reading ---- */
 
-/* Cuts the next line off, in place; comments are passed over. NULL: there is none. number: of lines so far. */
+/* Returns the next line, cut off in place; skips comments. NULL: none. number: line number. */
 static char *next_line(char **text, int64_t *number)
 {
     while (*text && **text) {
         char *line = *text, *end = strchr(line, '\n');
         *text = end ? end + 1 : NULL;
         if (!end)
-            return NULL; /* still being written */
+            return NULL; /* not written completely yet */
         *end = 0;
         ++*number;
         if (*line != '#')
@@ -124,7 +124,7 @@ static int column_of(const table *t, const char *name)
     return -1;
 }
 
-/* All that a has bands for is there in b, too. */
+/* Checks that b has all columns of a that are compared. */
 static int covers(const table *a, const char *a_path, const table *b, const char *b_path, mert_error *e)
 {
     for (int i = 0; i < a->columns; i++)
@@ -140,7 +140,7 @@ static mert_compared compare_value(const char *column, double own, double refere
     mert_compared v = {.own = own, .reference = reference};
     strncpy(v.column, column, sizeof v.column - 1);
     v.band = fmax(bands[band].absolute, bands[band].relative * fabs(reference));
-    v.outside = !isnan(reference) && !(fabs(own - reference) <= v.band); /* a codebook that had no turn: NaN in both */
+    v.outside = !isnan(reference) && !(fabs(own - reference) <= v.band); /* a codebook that was not used: NaN in both */
     return v;
 }
 

@@ -24,7 +24,7 @@ static double share(int64_t part, int64_t whole)
     return whole ? (double)part / (double)whole : NAN;
 }
 
-/* Mean over codebooks of the cross entropy, in bits per masked frame and codebook. */
+/* Mean cross entropy over the codebooks, in bits per masked frame and codebook. */
 static double sums_bits(const mert_sums *s, int K)
 {
     double sum = 0;
@@ -56,8 +56,8 @@ static double mean(double sum, int64_t batches)
 
 typedef struct column {
     const char *name;
-    int k;      /* its codebook; -1: it is of none */
-    int digits; /* 0: a whole number */
+    int k;      /* its codebook; -1: none */
+    int digits; /* 0: an integer */
     double value;
 } column;
 
@@ -153,7 +153,7 @@ static void write_tsv(FILE *f, const row *r)
     fputc('\n', f);
 }
 
-/* {"update":50,"kind":"train",...,"ce":4.2,"ce_k":[4.1,4.3],...}: what JSON has no number for is null. */
+/* {"update":50,"kind":"train",...,"ce":4.2,"ce_k":[4.1,4.3],...}; NaN and infinity are null. */
 static void write_json(FILE *f, const row *r, const char *kind)
 {
     for (int i = 0; i < r->n; i++) {
@@ -184,7 +184,7 @@ static int64_t tabs(const char *line, const char *end)
     return n;
 }
 
-/* The update of a row, line to its newline; -1: it is none. names: as of rewrite. */
+/* The update of a row (from `line` to its newline); -1: not a row. names: as in rewrite. */
 static int64_t update_of(const char *line, const char *newline, const char *names)
 {
     static const char before[] = "{\"update\":";
@@ -199,7 +199,7 @@ static int64_t update_of(const char *line, const char *newline, const char *name
     return end != line + skip && (*end == '\t' || *end == ',') && n >= 0 ? n : -1;
 }
 
-/* Of text[0..size) the rows up to `update`, but for a last one that was cut short by whatever ended the run. */
+/* Copies the rows of text[0..size) up to `update`, without an incomplete last row. */
 static int copy_rows(const char *text, size_t size, const char *path, const char *names, int64_t update, FILE *to,
                      mert_error *e)
 {
@@ -216,14 +216,14 @@ static int copy_rows(const char *text, size_t size, const char *path, const char
     return 0;
 }
 
-/* The names (NULL: JSON), and of what is there already the rows up to `update`. */
+/* Writes the names (NULL: JSON) and the existing rows up to `update`. */
 static int rewrite(const char *path, const char *names, int64_t update, mert_error *e)
 {
     size_t size = 0;
     char *text = NULL;
     mert_output *o;
     if (update > 0 && (!access(path, F_OK) || errno != ENOENT) && !(text = mert_file_read(path, FILE_MAX, &size, e)))
-        return -1; /* its rows are not to be lost */
+        return -1; /* its rows must not be lost */
     if (text && names && *text && strncmp(text, names, strlen(names))) {
         free(text);
         return mert_fail(e, "%s: other columns than this version writes: move it away, and the run goes on", path);
@@ -302,7 +302,7 @@ static int write_row(mert_metrics *j, const mert_metrics_file *tsv, const row *r
     return flush(tsv, e) || flush(&j->json, e) ? -1 : 0;
 }
 
-/* ---- the line for people ---- */
+/* ---- the line for users ---- */
 
 typedef struct text {
     char *to;
@@ -323,7 +323,7 @@ static void add(text *t, const char *format, ...)
     t->used += n > 0 ? (size_t)n : 0;
 }
 
-/* "5.21 bits (4.90 5.52) of 7.93 (7.81 8.05), 12.3% right": reference: what a guess would score; NULL: not said. */
+/* "5.21 bits (4.90 5.52) of 7.93 (7.81 8.05), 12.3% right": reference: the cost of a guess; NULL: none. */
 static void add_losses(text *t, const mert_sums *s, int K, const double *reference)
 {
     double sum = 0;
