@@ -95,7 +95,7 @@ int mert_exchange_barrier(mert_exchange *x, mert_error *e)
 
 int mert_exchange_launched(void)
 {
-    /* Open MPI and everything with PMIx under it; MPICH and its kin; a step of Slurm whatever MPI it has */
+    /* Open MPI and others with PMIx; MPICH and its derivatives; a step of Slurm, with any MPI */
     static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *value = getenv(names[i]);
@@ -109,7 +109,7 @@ int mert_exchange_launched(void)
 mert_exchange *mert_exchange_mpi(mert_error *e)
 {
     char *path = mert_plugin_path("exchange-mpi.so");
-    /* global: what MPI itself loads later looks for MPI's names */
+    /* global, because libraries that MPI loads later need MPI's symbols */
     void *handle = path ? dlopen(path, RTLD_NOW | RTLD_GLOBAL) : NULL;
     mert_exchange_plugin *open;
     mert_exchange *x = NULL;

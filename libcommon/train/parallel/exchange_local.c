@@ -1,7 +1,7 @@
-/* Processes of one machine over shared memory. Each has two windows, used in turn, into which it puts what the others
- * shall see: after a barrier all read, and the window is free again two steps later, since nobody passes the barrier
- * between before having read. Whoever waits sleeps. A process that dies would keep the others waiting: the one that
- * started them watches, and ends them. */
+/* Processes of one machine with shared memory. Each process has two windows, used alternately, for its outgoing data.
+ * After a barrier all processes read it. A window can be written again two steps later, because a process passes the
+ * barrier in between only after reading. Waiting processes sleep. If a process dies, the others would wait for ever; so
+ * the process that started them watches and ends them. */
 #define _GNU_SOURCE
 #include "libcommon/train/parallel/exchange.h"
 
@@ -43,7 +43,7 @@ static float *window(const local *l, int rank)
     return l->s->window + ((size_t)l->turn * (size_t)l->x.ranks + (size_t)rank) * WINDOW;
 }
 
-/* The windows are written: everyone may read them. */
+/* The barrier after writing the windows. */
 static void meet(const local *l)
 {
     pthread_barrier_wait(&l->s->barrier);
@@ -61,7 +61,8 @@ static int reduce_scatter(mert_exchange *x, float *data, int64_t n, mert_error *
     int64_t block = WINDOW / x->ranks / 16 * 16;
     (void)e;
     longest = mert_exchange_piece(n, x->ranks, 0, &from);
-    for (int64_t at = 0; at < longest; at += block) { /* so much of every piece at once: all have the same to add */
+    for (int64_t at = 0; at < longest; at += block) { /* a block of every piece at a time, so that all processes have
+                                                         equal work */
         int64_t mine = own_n > at ? mert_smaller(block, own_n - at) : 0;
         for (int r = 0; r < x->ranks; r++) {
             int64_t piece = mert_exchange_piece(n, x->ranks, r, &from);
@@ -142,8 +143,8 @@ static void to_all(int number)
             kill(children[i], number);
 }
 
-/* What asks this process to end, asks them; they are in a process group of their own, so that a terminal asks once. A
- * second signal counts only after a second: timeout(1) sends every one twice. */
+/* Forwards a signal that ends this process to the children. They are in their own process group, so that a terminal
+ * signals them only once. A second signal is ignored within one second, because timeout(1) sends each one twice. */
 static void pass_on(int number)
 {
     static struct timespec last;
@@ -154,13 +155,13 @@ static void pass_on(int number)
     last = now;
 }
 
-/* One process has ended: what that says of the whole run. 1: the others had to be ended; e->text is why, unless the
- * process has said so itself. */
+/* Handles the end of one process. 1: the others had to be ended; e->text is the reason, unless the process has printed
+ * it. */
 static int one_ended(const shared *s, int rank, int how, int *status, mert_error *e)
 {
     int closed = __atomic_load_n(&s->closed[rank], __ATOMIC_SEQ_CST);
     int abandoned = __atomic_load_n(&s->abandoned, __ATOMIC_SEQ_CST);
-    if (closed) { /* it went to its end: an exit status, or the signal that had asked for it */
+    if (closed) { /* it had closed its exchange: a normal exit status, or the signal that was forwarded to it */
         if (WIFSIGNALED(how))
             *status = -WTERMSIG(how);
         else if (*status >= 0 && WEXITSTATUS(how) > *status)
@@ -232,7 +233,7 @@ int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e)
         }
         if (!pid) {
             setpgid(0, i ? children[0] : 0);
-            prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would end it */
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* otherwise nobody would end it */
             if (getppid() != parent)
                 _exit(1);
             *l = (local){.x = {.name = "local",

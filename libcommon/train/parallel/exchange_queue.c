@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { ROOM = 256 }; /* a put waits while so many are in the queue */
+enum { ROOM = 256 }; /* put waits if the queue has so many entries */
 
 struct mert_exchange_queue {
     mert_exchange *x;

@@ -9,19 +9,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BLOCK = 1 << 20, PAGE = 1 << 12 }; /* floats that visit the device at once; bytes */
+enum { BLOCK = 1 << 20, PAGE = 1 << 12 }; /* BLOCK: floats copied to the device at a time; PAGE: bytes */
 
 struct mert_moments {
     mert_ops *ops;
     int64_t n;
-    float *device[2];  /* all of them; or [BLOCK], where they visit */
-    float *host[2];    /* NULL: they are on the device */
+    float *device[2];  /* all of them, or [BLOCK] as a buffer */
+    float *host[2];    /* NULL: they are in device memory */
     void *mapped;      /* the file; NULL: none */
-    size_t bytes;      /* of each moment, in whole pages */
-    int direct;        /* the device computes in host memory: nothing has to visit */
+    size_t bytes;      /* size of each moment, in whole pages */
+    int direct;        /* the device uses host memory: no copies */
 };
 
-/* The file's room is taken now: a disk that is full later would end the program by SIGBUS. */
+/* Allocates the disk space now: with a mapped file, a full disk later would end the program by SIGBUS. */
 static int map_file(mert_moments *m, const char *folder, mert_error *e)
 {
     char *path;
@@ -99,7 +99,7 @@ void mert_moments_free(mert_moments *m)
     free(m);
 }
 
-/* What has been used of the file may leave memory. */
+/* Lets the system drop pages of the file that were used. */
 static void let_go(mert_moments *m, int64_t at, int64_t n)
 {
     size_t from = (size_t)at * sizeof(float) / PAGE * PAGE, to = (size_t)(at + n) * sizeof(float) / PAGE * PAGE;
@@ -124,7 +124,7 @@ static int update_block(mert_moments *m, int64_t at, const mert_adam_args *how, 
     ops->run(ops, MERT_OP_ADAM, &a, sizeof a);
     if (!m->host[0] || m->direct)
         return 0;
-    if (ops->wait(ops, e)) /* until here the uploads read what the downloads write */
+    if (ops->wait(ops, e)) /* the uploads must have read the memory before the downloads write it */
         return -1;
     for (int i = 0; i < 2; i++)
         ops->download(ops, m->host[i] + at, m->device[i], bytes);

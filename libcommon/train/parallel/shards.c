@@ -22,7 +22,7 @@ static int cut(mert_shards *s, mert_error *e)
 
 static void part_done(void *keeper, int part, int backward);
 
-/* What is kept flat: pointers into it, and the hooks. */
+/* Allocates the flat arrays, and sets pointers into them and the hooks. */
 static int lay_out(mert_shards *s, const char *offload, mert_error *e)
 {
     int full = s->sharding == MERT_SHARD_FULL;
@@ -100,7 +100,7 @@ int mert_shards_check(mert_shards *s, mert_error *e)
     return s->failed ? -1 : 0;
 }
 
-/* ---- gradients set out during the backward pass (MERT_SHARD_NONE, MERT_SHARD_OPTIMIZER) ---- */
+/* ---- gradients are sent during the backward pass (MERT_SHARD_NONE, MERT_SHARD_OPTIMIZER) ---- */
 
 void mert_shards_batch(mert_shards *s, int last, int silent)
 {
@@ -132,7 +132,7 @@ static void part_done(void *keeper, int part, int backward)
         set_out(s, part);
 }
 
-/* What a process without a last batch still has to send, in the order of a backward pass. */
+/* Sends what a process without a last batch has not sent yet, in the order of a backward pass. */
 static void send_rest(mert_shards *s)
 {
     int last = s->parts.n - 1;
@@ -188,7 +188,7 @@ int mert_shards_sum(mert_shards *s, double *squares, mert_error *e)
     return 0;
 }
 
-/* Each process's pieces of the weights to all. */
+/* Sends each process's pieces of the weights to all. */
 static int spread(mert_shards *s, mert_error *e)
 {
     int64_t number = 0;
@@ -234,7 +234,8 @@ int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e)
 
 /* ---- to and from the host ---- */
 
-/* A part of a flat array of which this process has its own floats on the device, to `to` (host, the part alone). */
+/* Collects a part of a flat array, of which each process has its own floats on the device, into `to` (host, only this
+ * part). */
 static int bring(mert_shards *s, int part, const float *own, float *to, mert_error *e)
 {
     const mert_piece *p = &s->piece[part];
@@ -242,7 +243,7 @@ static int bring(mert_shards *s, int part, const float *own, float *to, mert_err
     return s->ops->wait(s->ops, e) ? -1 : s->x->all_gather(s->x, to, s->parts.part[part].n, e);
 }
 
-/* All parts: to `to`, a flat array, or (NULL) to nobody. */
+/* Collects all parts into `to`, a flat array (NULL: this process only takes part). */
 static int bring_all(mert_shards *s, const float *own, float *to, mert_error *e)
 {
     int64_t most = 0;

@@ -1,5 +1,6 @@
-/* MERT_SHARD_FULL: parts of the model that come when they are needed and go when they are done. Which part is in which
- * slot follows from the order of the calls alone, so that all processes exchange the same parts at the same time. */
+/* MERT_SHARD_FULL: slots in memory for parts of the model, which are fetched when they are needed and dropped
+ * afterwards. Which part is in which slot depends only on the order of the calls, so that all processes exchange the
+ * same parts at the same time. */
 #include "libcommon/train/parallel/shards_state.h"
 
 #include <stdlib.h>
@@ -30,7 +31,7 @@ void mert_slots_close(mert_shards *s)
     s->ops->release(s->ops, s->arrived);
 }
 
-/* Until the slot's exchange is done. */
+/* Waits until the slot's exchange is done. */
 static void wait_for(mert_shards *s, mert_slot *slot)
 {
     mert_error e;
@@ -39,7 +40,7 @@ static void wait_for(mert_shards *s, mert_slot *slot)
     slot->number = 0;
 }
 
-/* The slot that holds the part; else NULL. */
+/* The slot with the part, or NULL. */
 static mert_slot *holder(mert_slot *slots, int n, int part)
 {
     for (int i = 0; i < n; i++)
@@ -48,7 +49,7 @@ static mert_slot *holder(mert_slot *slots, int n, int part)
     return NULL;
 }
 
-/* A slot that is not in use: an empty one, or the one that was used longest ago. */
+/* A slot that is not busy: an empty one, or the least recently used one. */
 static mert_slot *oldest(mert_slot *slots, int n)
 {
     mert_slot *found = NULL;
@@ -76,7 +77,7 @@ static mert_slot *fetch(mert_shards *s, int part)
     return slot;
 }
 
-/* The part that will be needed after this one, -1: that is not known. */
+/* The part that is needed after this one; -1: not known. */
 static int following(const mert_shards *s, int part, int backward)
 {
     if (backward)
@@ -89,7 +90,7 @@ static void need_weights(mert_shards *s, int part, int backward)
     mert_slot *slot = holder(s->slot, WEIGHT_SLOTS, part);
     int next = following(s, part, backward);
     if (!slot && !(slot = fetch(s, part)))
-        abort(); /* more parts at once than models/parameter_groups.h says is a mistake in the program */
+        abort(); /* a programming error: more parts at a time than models/parameter_groups.h allows */
     slot->busy++;
     slot->used = ++s->clock;
     if (slot->number) {
@@ -121,7 +122,7 @@ void mert_slots_forget(mert_shards *s)
 
 /* ---- gradients ---- */
 
-/* The sum of own gradients has arrived in the slot: added to those of the batches before, and the slot is free. */
+/* The slot has the sum of own gradients: adds it to those of earlier batches, and frees the slot. */
 static void take_in(mert_shards *s, mert_slot *slot)
 {
     const mert_piece *p;
@@ -144,7 +145,7 @@ static void need_gradients(mert_shards *s, int part)
 {
     mert_slot *slot = oldest(s->gradient_slot, GRADIENT_SLOTS);
     if (!slot)
-        abort(); /* likewise */
+        abort(); /* the same error */
     take_in(s, slot);
     slot->part = part;
     slot->busy = 1;
