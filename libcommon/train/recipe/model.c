@@ -1,4 +1,4 @@
-/* What a recipe means to the parts that compute: the model, the objective, the optimiser, masks and mixture. */
+/* Converts a recipe to the settings of the model, the objective, the optimiser, masks and mixture. */
 #include "libcommon/train/recipe/recipe.h"
 
 #include "libcommon/base/random.h"
@@ -28,7 +28,7 @@ static int check_rising(const mert_list *l, const char *name, mert_error *e)
     return 0;
 }
 
-/* n steps change between n + 1 values; no step, no values. */
+/* n steps need n + 1 values; without steps there are no values. */
 static int check_stages(const mert_list *steps, const mert_list *values, const char *name, mert_error *e)
 {
     if (values->n != (steps->n ? steps->n + 1 : 0))
@@ -101,7 +101,7 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
     if (r->warmup_updates >= r->total_updates)
         return mert_fail(e, "warmup_updates %lld leaves nothing of total_updates %lld", (long long)r->warmup_updates,
                          (long long)r->total_updates);
-    /* The labels are not known here: any will do. */
+    /* The labels are not known here: any number of codebooks is valid. */
     heads.codebooks = r->codebooks ? r->codebooks : 1;
     heads.classes = r->classes ? r->classes : 2;
     if (mert_recipe_model(&heads, NULL, 0, &c, e))
@@ -193,7 +193,8 @@ int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights
     return -1;
 }
 
-/* The extractor of the model that the recipe names, held against the layout `to`; into values, unless they are NULL. */
+/* Reads the extractor of the recipe's pretrained model and compares it with the layout `to`; values: where it is
+ * copied, or NULL. */
 static int pretrained(const mert_recipe *r, const mert_layout *to, float *values, mert_error *e)
 {
     static const char extractor[] = "feature_extractor.";
@@ -233,7 +234,7 @@ int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mer
     return bad;
 }
 
-/* ---- what changes while it runs ---- */
+/* ---- settings that change during the run ---- */
 
 int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch)
 {
@@ -253,7 +254,7 @@ int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch)
                                      : epoch % r->sharding_data;
 }
 
-/* The value that counts after `done` updates. */
+/* The value of a setting after `done` updates. */
 static double stage(const mert_list *steps, const mert_list *values, int64_t done, double otherwise)
 {
     int64_t i = 0;
@@ -284,7 +285,7 @@ mert_replace_config mert_recipe_replace(const mert_recipe *r)
         .replace = r->mask_replace, .origin = r->mask_origin, .in_batch = r->mask_replace_type};
 }
 
-/* ---- what it means to the parts that compute ---- */
+/* ---- settings of the modules ---- */
 
 mert_objective_config mert_recipe_objective(const mert_recipe *r)
 {

@@ -114,7 +114,7 @@ static int choice(const mert_setting *s, const char *text, int *to, mert_error *
     return mert_fail(e, "'%s' is none of: %s", text, all);
 }
 
-/* "512x10/5 512x3/2*4": a word is channels x kernel / stride, with * times where a layer comes again. */
+/* "512x10/5 512x3/2*4": a word is channels x kernel / stride, with * and the number of equal layers. */
 static int convs(const char *text, mert_convs *to, mert_error *e)
 {
     mert_convs c = {0};
@@ -177,7 +177,7 @@ void mert_recipe_defaults(mert_recipe *r)
 
 /* ---- lines ---- */
 
-/* Cuts blanks off both ends, in place. */
+/* Removes blanks from both ends, in place. */
 static char *trim(char *s)
 {
     char *end;
@@ -188,7 +188,7 @@ static char *trim(char *s)
     return s;
 }
 
-/* Takes "name = value" apart, in place. */
+/* Parses "name = value", in place. */
 static const mert_setting *assignment(char *line, char **value, mert_error *e)
 {
     char *equals = strchr(line, '='), *name;
@@ -221,7 +221,7 @@ int mert_recipe_set(mert_recipe *r, const char *text, mert_error *e)
     return bad ? -1 : 0;
 }
 
-/* The file that a user means by this name, to be freed; NULL: no memory. */
+/* The path of the recipe with this name, to be freed; NULL: out of memory. */
 static char *find_recipe(const char *name)
 {
     char in[1024], *path = NULL;
@@ -235,7 +235,7 @@ static int visible(const struct dirent *entry)
     return entry->d_name[0] != '.';
 }
 
-/* Adds to an error that there is no recipe of that name which there are. */
+/* Adds the list of recipes to the error that there is no recipe of that name. */
 static void list_recipes(const char *name, mert_error *e)
 {
     char all[600] = "", *folder = strchr(name, '/') ? NULL : mert_pipeline_path("recipes");

@@ -1,6 +1,7 @@
-/* Recipes: what a training run is, as a readable file of `name = value` lines (mert-recipe(5)). One table of names
- * gives parsing, --set, the effective recipe written beside the checkpoints and the man page's list. Names are
- * fairseq's and MERT's where they have one; every default is the 95M model's (man/model.md 7).
+/* Recipes: the settings of a training run, as a text file of `name = value` lines (mert-recipe(5)). One table is used
+ * for parsing, for --set, for the effective recipe that is written beside the checkpoints, and for the list in the man
+ * page. Names are those of fairseq and MERT, if they have one; the defaults are those of the 95M model (man/model.md
+ * 7).
  *
  *     mert_recipe r;
  *     mert_recipe_defaults(&r);
@@ -34,8 +35,8 @@ typedef struct mert_list {
     double value[MERT_LIST_MAX]; /* the rest is 0 */
 } mert_list;
 
-/* The values. What each means stands in the table (settings.c) and nowhere else. Lengths are samples unless the
- * name says frames. */
+/* The values. Their descriptions are in the table (settings.c). Lengths are in samples, unless the name contains
+ * `frames`. */
 typedef struct mert_recipe {
     /* model */
     int64_t sample_rate;
@@ -63,7 +64,7 @@ typedef struct mert_recipe {
     int audio_mel_loss_m;
     int64_t audio_mel_bins;
     double mel_loss_weight;
-    /* what is taken away from the model while it learns */
+    /* masks and dropout */
     double dropout, attention_dropout, activation_dropout, dropout_input, dropout_features, encoder_layerdrop,
         feature_grad_mult;
     double mask_prob;
@@ -90,55 +91,54 @@ typedef struct mert_recipe {
     double adam_betas[2], adam_eps, weight_decay, clip_norm;
     int64_t seed;
     int recompute, activations; /* 0 f32, 1 bf16 */
-    /* seeing and keeping */
+    /* logs and checkpoints */
     int64_t log_interval, validate_interval, save_interval, keep, keep_interval;
     double keep_hours;
 } mert_recipe;
 
 void mert_recipe_defaults(mert_recipe *r);
 
-/* Sets what the file says, on top of what *r holds. name: a file, or one of the recipes that came with the program: in
- * DATADIR, or in the source tree where it was built or that one stands in (base/install_paths.h). Errors name file and
- * line: an unknown name, a name that comes twice, a value that is none or lies outside its range. */
+/* Sets the values in the file; other values of *r do not change. name: a file, or one of the recipes of the program,
+ * which are in DATADIR or in the source tree (base/install_paths.h). Errors name file and line: an unknown name, a name
+ * that is there twice, a value that is invalid or out of range. */
 int mert_recipe_read(mert_recipe *r, const char *name, mert_error *e) MERT_MUST_USE;
-/* "name=value", as --set has it. */
+/* "name=value", as in --set. */
 int mert_recipe_set(mert_recipe *r, const char *assignment, mert_error *e) MERT_MUST_USE;
-/* How values fit together; call after the last of the above. */
+/* Checks combinations of values; to be called after the last of the above. */
 int mert_recipe_check(const mert_recipe *r, mert_error *e) MERT_MUST_USE;
 
-/* The whole recipe as text that mert_recipe_read reads back to the same values, to be freed by the caller; NULL: no
- * memory. comments: each value with its explanation, range and default. */
+/* The recipe as text, to be freed by the caller; mert_recipe_read reads the same values from it. NULL: out of memory.
+ * comments: with explanation, range and default of each value. */
 char *mert_recipe_text(const mert_recipe *r, int comments);
 
-/* What a resumed run may change: how often it is watched and saved, and where it stops. The name of the first other
- * setting in which the two differ; NULL if there is none. */
+/* The name of the first setting in which the two differ and that a resumed run may not change; NULL: none. It may
+ * change how often it logs, validates and saves, and when it stops. */
 const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);
 
-/* The model that the recipe describes. labels: what the K codebooks' label files say of themselves (classes 0: not
- * known, then the recipe's `classes` counts); K = 0: the recipe's own `codebooks` and `classes`, both 0 for a model
- * without heads. */
+/* The model that the recipe describes. labels: the .meta of the K codebooks (classes 0: not known, then the recipe's
+ * `classes` is used); K = 0: the recipe's own `codebooks` and `classes`, both 0 for a model without heads. */
 int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e)
     MERT_MUST_USE;
 
-/* The recipe's first weights of that model, without its pretrained_weights ... */
+/* Sets the initial weights of that model, without pretrained_weights. */
 int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e) MERT_MUST_USE;
-/* ... and these: the extractor (convolutions and norms, nothing else) of the model of that name, if the recipe has one.
- * For where a run begins, not where it goes on. Tensors that are missing or of another shape are an error. */
+/* Copies the extractor (convolutions and norms only) of the model `pretrained_weights`, if the recipe has one. For the
+ * beginning of a run, not for a resumed one. A tensor that is missing or of another shape is an error. */
 int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e) MERT_MUST_USE;
-/* Whether it could, for a model of that configuration. */
+/* Only checks that this is possible for a model of that configuration. */
 int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e) MERT_MUST_USE;
 
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
-/* Samples of a crop in the epoch (counted from 0; MERT_VALIDATION: max_sample_size), at most. */
+/* The largest crop of an epoch in samples (epochs are counted from 0; MERT_VALIDATION: max_sample_size). */
 int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch);
-/* Which of the sharding_data shards the epoch hears. */
+/* The shard (of sharding_data) that an epoch uses. */
 int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch);
 
 mert_objective_config mert_recipe_objective(const mert_recipe *r);
 mert_adam_config mert_recipe_adam(const mert_recipe *r);
-/* Seed and dropouts; update and micro_batch are the caller's. */
+/* Seed and dropouts; the caller sets update and micro_batch. */
 mert_forward_options mert_recipe_forward_options(const mert_recipe *r);
-/* During the update (counted from 1); MERT_LAST_UPDATE: what validation has, the same at any time. */
+/* Values during an update (counted from 1). MERT_LAST_UPDATE: those of validation, which never change. */
 enum { MERT_LAST_UPDATE = -1 };
 mert_mask_config mert_recipe_mask(const mert_recipe *r, int64_t update);
 mert_mask_config mert_recipe_channel_mask(const mert_recipe *r);

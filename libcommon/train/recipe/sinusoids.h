@@ -1,8 +1,8 @@
-/* A first guess for the extractor's first layer (recipe: extractor_init = sinusoids): instead of random kernels,
- * windowed sinusoids at frequencies spread evenly in pitch, in threes of one frequency a third of a period apart. The
- * rectified outputs of such three add up to the magnitude at that frequency, within 7 % whatever the phase: the layer
- * begins as a filter bank, and is trained from there. A large model on much music finds its own filters from random
- * ones; a small one on little music has no time for it.
+/* Initial weights for the extractor's first layer (recipe: extractor_init = sinusoids): instead of random kernels,
+ * windowed sinusoids at frequencies that are evenly spaced in pitch, in triples of one frequency and phases a third of
+ * a period apart. The rectified outputs of a triple add up to the magnitude at that frequency, within 7 % for any
+ * phase. So the layer begins as a filter bank, and is trained from there. Large models with much music learn such
+ * filters from random ones; small ones with little music do not.
  *
  * With n triples, sample rate sr and kernel k, triple i has
  *
@@ -10,7 +10,7 @@
  *     h_ij[t] = hann(t; l_i) * cos(2 pi (f_i (t - k/2) / sr + j/3)),  j = 0, 1, 2
  *     l_i = min(k, 16 sr / f_i) samples around k/2
  *
- * each with sum h^2 = 2, as random ones have it. Channels that make no triple stay random. */
+ * each with sum h^2 = 2, like random ones. Channels that do not fill a triple stay random. */
 #ifndef MERT_FILTERS_H
 #define MERT_FILTERS_H
 
