@@ -3,8 +3,8 @@
  *   in    pcm [T], mono, f32 or i16
  *   out   cqt [T', bins] magnitudes or logarithms, or [T', bins, 2] complex; chroma [T', classes] with --chroma
  *
- * T samples give T' = floor(T / hop) + 1 frames. Without settings of their own users get MERT's transform, which is
- * defined at 24 kHz and refuses other rates; a setting given on the command line is meant for any rate that it fits.
+ * T samples give T' = floor(T / hop) + 1 frames. Without settings this is MERT's transform, which is defined at 24 kHz;
+ * other rates are refused. With settings on the command line, every rate that is possible with them is accepted.
  * */
 #include "libcommon/base/integer.h"
 #include "libcommon/dsp/cqt.h"
@@ -41,17 +41,17 @@ static const mert_tool tool = {"mert-cqt", "constant-Q transform of pcm streams"
 
 typedef struct state {
     mert_pcm pcm;
-    mert_cqt_config config; /* of the plan */
+    mert_cqt_config config; /* the configuration of the plan */
     mert_cqt_plan *plan;
     mert_cqt *cqt;
     int preset;             /* no setting was given */
     int in_crop;            /* samples of the open crop */
-    int64_t rows_left;      /* rows that the open crop may still write */
+    int64_t rows_left;      /* rows still to be written for the open crop */
     mert_sink *sink;
-    float classes[BLOCK * CLASSES_MAX]; /* --chroma: rows on their way out */
+    float classes[BLOCK * CLASSES_MAX]; /* --chroma: a block of output rows */
 } state;
 
-/* The plan for this sample rate: made at the first item, kept while the rate stays. */
+/* Makes the plan for this sample rate, if the rate has changed. */
 static int prepare(state *s, int64_t rate, mert_error *e)
 {
     if (s->plan && s->config.sample_rate == rate) {
@@ -119,7 +119,8 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
     while (n > 0) {
         int64_t some = n;
         const float *x;
-        if (per_crop && s->in_crop == per_crop) { /* only now: the last crop also has the frame at its very end */
+        if (per_crop && s->in_crop == per_crop) { /* only when more samples follow: the last crop also has the frame at
+                                                     its end */
             if (mert_cqt_finish(s->cqt, put, s, e))
                 return -1;
             s->in_crop = 0;
@@ -150,7 +151,7 @@ static void drop(void *self)
     mert_cqt_reset(((state *)self)->cqt);
 }
 
-/* Whether the transform's own settings were named; the parser only leaves values. */
+/* Whether settings of the transform were given; the parser stores only the values. */
 static int settings_given(int argc, char **argv, const char *name)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {

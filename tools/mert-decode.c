@@ -1,11 +1,11 @@
 /* mert-decode: audio files in, one pcm record [T] each out: one channel, 24000 Hz, float32.
  *
  *     FILE...  or  rows of a manifest (all, or a shard of them)
- *       -> mert_ahead (decode, mean of the channels, resample, cut the segment; the next files meanwhile)
+ *       -> mert_ahead (decode, mean of the channels, resample, cut the segment; next files in parallel)
  *       -> records: key = the path as given or as in the manifest, row = operand or manifest row;
  *                   or "failed" with the reason
  *
- * This is the only program that resamples: all others refuse what does not fit them. */
+ * This is the only program that resamples; the others refuse unsuitable rates. */
 #include "formats/file.h"
 #include "formats/labels/manifest.h"
 #include "formats/stream/mts.h"
@@ -50,15 +50,16 @@ static const mert_tool tool = {
     "Reads audio files that FFmpeg knows; writes one pcm record [T] per file: the mean of its channels at --rate.",
     options, NULL};
 
-/* One item's way through. */
+/* The processing of one item. */
 typedef struct run {
     mts_writer *writer;
     mert_ahead *ahead;
-    const char *key, *root; /* root: the folder that the key is relative to; NULL: it is the path */
-    int64_t row, expected; /* samples by the manifest; -1: not known */
+    const char *key, *root; /* root: the folder to which the key is relative; NULL: the key is the path */
+    int64_t row, expected; /* expected: samples in the manifest; -1: not known */
 } run;
 
-/* A write that failed: because nobody reads any more, which ends the program quietly, or for a reason to be told. */
+/* Handles a failed write: if the reader has ended, the program ends without a message; otherwise the reason is
+ * printed. */
 static int write_failed(const run *r)
 {
     if (mts_writer_pipe_closed(r->writer))
@@ -67,7 +68,8 @@ static int write_failed(const run *r)
     return -1;
 }
 
-/* Nearest integer (halves to even) of 32768 times the sample, within the type: 16-bit files come out as they are. */
+/* Nearest integer (halves to even) of 32768 times the sample, limited to the type; the samples of 16-bit files are
+ * unchanged. */
 static int16_t to_i16(float x)
 {
     double v = rint((double)x * 32768);
@@ -139,7 +141,7 @@ static int decode_item(const run *r, double *seconds, mert_error *e)
     return bad;
 }
 
-/* 0, or -1: the run ends here. */
+/* 0, or -1: the run must end. */
 static int run_item(run *r)
 {
     mert_error e = {{0}};
@@ -192,10 +194,10 @@ static int close_stream(run *r, int bad)
     return mert_report_finish();
 }
 
-/* What is to be decoded: files as named, or rows of a manifest. */
+/* The items to decode: files, or rows of a manifest. */
 typedef struct work {
     const mert_manifest *manifest;
-    char **files;         /* NULL: the manifest's */
+    char **files;         /* NULL: the rows of the manifest */
     int64_t first, end;
 } work;
 

@@ -38,7 +38,7 @@ static const mert_option train_options[] = {
      "frames kept in memory, as a uniform sample (0: as many as fit into 1 GiB)"},
     {0}};
 
-/* The same without what moves the centroids afterwards. */
+/* The same without the options of the iterations. */
 static const mert_option init_options[] = {
     {"clusters", 'k', MERT_INT64, &k, "K", 1, 1 << 24, NULL, "number of clusters (classes)"},
     {"output", 'o', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
@@ -70,7 +70,7 @@ static void show(void *self, const char *what, int64_t step, int64_t steps, doub
                           inertia);
 }
 
-/* All features are in: the sample x [n, width] becomes the codebook file. */
+/* Called at the end of the input: trains on the sample x [n, width] and writes the codebook file. */
 static int write_centroids(void *self, const mert_features *f, float *x, int64_t n, int64_t seen, mert_error *e)
 {
     mert_kmeans_options o = mert_kmeans_defaults;

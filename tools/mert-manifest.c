@@ -1,13 +1,13 @@
 /* mert-manifest: a folder of audio in, DIR/train.tsv and DIR/valid.tsv out, as HuBERT has them.
  *
- *     walk ROOT (names sorted bytewise, links followed, loops left)
+ *     walk ROOT (names sorted bytewise, links followed, loops skipped)
  *       -> count each file's samples at --rate, several files at a time: mert-decode's own count
- *       -> a file is for validation if the hash of seed and relative path says so: what is added later moves nothing
- *       -> with --shards: files that have no shard yet go into new ones (mert-manifest/shards.c), and what was counted
- *          is remembered in DIR/files.tsv (mert-manifest/files.c)
+ *       -> the hash of seed and relative path decides which files are for validation, so new files change nothing
+ *       -> with --shards: files without a shard are put into new ones (mert-manifest/shards.c), and the counts
+ *          are stored in DIR/files.tsv (mert-manifest/files.c)
  *
- * Files that cannot be decoded are named and left out; the manifests are written all the same, and the exit status is
- * 1. Files of other endings are passed over, and counted (mert-manifest/endings.c). */
+ * Files that cannot be decoded are named and left out; the manifests are written, and the exit status is 1. Files with
+ * other endings are skipped and counted (mert-manifest/endings.c). */
 #define _GNU_SOURCE
 #include "formats/array.h"
 #include "tools/mert-manifest/endings.h"
@@ -31,7 +31,7 @@
 
 static mert_audio_settings settings = {.rate = 24000, .duration = -1, .stream = -1};
 static const char *out_dir;
-static const char *extensions; /* NULL: those known */
+static const char *extensions; /* NULL: endings_known */
 static double valid_percent = 1, shard_hours = 8;
 static int64_t seed, shards;
 static int from_headers, verify;
@@ -61,9 +61,9 @@ static const mert_tool tool = {
     "mert-manifest", "list the audio files of a folder as train.tsv and valid.tsv", "[options] --out DIR ROOT",
     "Each row is the path relative to ROOT, a tab, and the number of samples at --rate.", options, NULL};
 
-/* ---- what lies under the root ---- */
+/* ---- the files below the root ---- */
 
-/* The folders from the root down to where the walk is. */
+/* The folders from the root to the current one. */
 typedef struct folder {
     const struct folder *above;
     dev_t device;
@@ -109,7 +109,7 @@ static void walk(scan_list *l, const char *root, const char *relative, const fol
     here.inode = s.st_ino;
     for (const folder *f = above; f; f = f->above)
         if (f->device == s.st_dev && f->inode == s.st_ino) {
-            closedir(d); /* a link back up: all of it is being walked already */
+            closedir(d); /* a link to a parent folder: it is being walked already */
             free(dir);
             return;
         }
@@ -119,7 +119,7 @@ static void walk(scan_list *l, const char *root, const char *relative, const fol
             continue;
         path = join(relative, entry->d_name);
         full = join(dir, entry->d_name);
-        /* What cannot be looked at (a link into nowhere) is left for the counting to complain about. */
+        /* If stat fails (a dangling link), the count reports the error. */
         int known = stat(full, &s) == 0;
         if (known && S_ISDIR(s.st_mode))
             walk(l, root, path, &here);
@@ -135,9 +135,9 @@ static void walk(scan_list *l, const char *root, const char *relative, const fol
     free(dir);
 }
 
-/* ---- how long each is ---- */
+/* ---- counting samples ---- */
 
-enum { BLOCK = 256, SAVE_SECONDS = 60 }; /* files counted before the next look at what came of them; between saves */
+enum { BLOCK = 256, SAVE_SECONDS = 60 }; /* BLOCK: files counted at a time; SAVE_SECONDS: between saves */
 
 typedef struct counting {
     mert_audio_count_how how;
@@ -171,7 +171,7 @@ static int is_valid(const char *path)
     return (double)(h >> 11) * 0x1p-53 * 100 < valid_percent;
 }
 
-/* What DIR/files.tsv begins with: that on which counts depend. */
+/* The first line of DIR/files.tsv: the settings that the counts depend on. */
 static const char *count_settings(void)
 {
     static char text[96];
@@ -180,7 +180,7 @@ static const char *count_settings(void)
     return text;
 }
 
-/* A block of those that are not counted yet, from *next on; the number of files in it. */
+/* Fills a block with the next files that are not counted yet, from *next on; returns their number. */
 static int64_t fill_block(counting *c, const scan_list *l, int64_t *next)
 {
     int64_t n = 0;
@@ -192,7 +192,8 @@ static int64_t fill_block(counting *c, const scan_list *l, int64_t *next)
     return n;
 }
 
-/* remembered: where to write down what is known so far, now and then; NULL: nowhere. -1: stopped, e says why. */
+/* remembered: the file in which the counts so far are saved from time to time; NULL: none. -1: stopped, for the reason
+ * in e. */
 static int count_all(scan_list *l, const char *root, const char *remembered, mert_error *e)
 {
     counting *c = malloc(sizeof *c);
@@ -220,9 +221,9 @@ static int count_all(scan_list *l, const char *root, const char *remembered, mer
     return bad;
 }
 
-/* ---- what is written ---- */
+/* ---- writing ---- */
 
-/* The manifest of one half, unless it is there as it is to be: whoever goes by its time has nothing to do then. */
+/* Writes the manifest of one half, unless it has the right contents already: make then sees no newer file. */
 static int write_half(const scan_list *l, int half, char *root, mert_error *e)
 {
     char name[16], *path;
@@ -242,7 +243,7 @@ static int write_half(const scan_list *l, int half, char *root, mert_error *e)
     return bad;
 }
 
-/* What is remembered comes last: a run that ends before begins again from what was so far. */
+/* files.tsv is written last: a run that ends before that is repeated from the previous state. */
 static int write_all(scan_list *l, char *root, const char *remembered, mert_error *e)
 {
     char *dir = join(out_dir, "shards");

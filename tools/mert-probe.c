@@ -1,6 +1,6 @@
-/* What a model has learned, layer by layer: probes on frozen features.
+/* Measures how well labels can be predicted from frozen features, layer by layer.
  *
- *   in    features: hidden [T, layers, D] (pooled or not), or any others [T, D], of one kind and making
+ *   in    features: hidden [T, layers, D] (pooled or not), or any others [T, D], all of the same kind and provenance
  *   out   a table: layer, metric, mean, min, max, n (over seeds)
  *
  * The streams become one vector per layer and labelled item, span or frame (probe/instances.h), the table's labels
@@ -144,9 +144,9 @@ static int print_json(const mert_instances *in, const mert_targets *g, const mer
     return 0;
 }
 
-static const char *const outputs_are[] = {"classes", "labels", "numbers"}; /* of each task */
+static const char *const outputs_are[] = {"classes", "labels", "numbers"}; /* by task */
 
-/* For people: the best layer by the task's first measure. */
+/* A note for the user: the best layer by the task's first measure. */
 static void say_best(const mert_instances *in, const mert_targets *g, const mert_probe_result *r)
 {
     mert_probe_range best = mert_probe_result_range(r, 1, 0), guess = mert_probe_result_range(r, 0, 0);
@@ -174,7 +174,7 @@ static void say_best(const mert_instances *in, const mert_targets *g, const mert
     }
 }
 
-/* What did not meet, once, with counts. */
+/* Notes, with counts: items without labels, labels without items, spans without frames. */
 static void say_unmatched(const mert_instances *in)
 {
     char text[2 * MTS_KEY_MAX] = "", what[3][128] = {"", "", ""};
@@ -191,7 +191,7 @@ static void say_unmatched(const mert_instances *in)
         mert_log_note("%s: %.*s", in->table->path, (int)strlen(text) - 2, text);
 }
 
-/* ---- all features came in ---- */
+/* ---- the end of the input ---- */
 
 static void show(int64_t done, int64_t all)
 {
@@ -277,7 +277,7 @@ static int read_decays(const char *list, double *to)
     return n;
 }
 
-/* The table, and the split that manifests give. */
+/* Reads the table, and the split from manifests. */
 static int read_table(mert_probe_table *t, mert_error *e)
 {
     int64_t out;
@@ -306,7 +306,8 @@ int main(int argc, char **argv)
     mert_error e;
     int status = 1;
     mert_options_parse(&tool, &argc, &argv);
-    signal(SIGPIPE, SIG_DFL); /* when the reader of our text has gone we end quietly, even if a parent ignored it */
+    signal(SIGPIPE, SIG_DFL); /* if the reader of our output has ended, we end without a message, even if the parent
+                                 ignored SIGPIPE */
     if (!labels)
         mert_usage_error("which labels? --labels FILE");
     if (!manifests[MERT_PROBE_TRAIN] != !manifests[MERT_PROBE_TEST] ||

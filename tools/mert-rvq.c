@@ -76,7 +76,7 @@ static void show(void *self, int64_t codebook, const char *what, int64_t step, i
                           ", mean squared distance %.6g", codebook + 1, codebooks, what, step, steps, error);
 }
 
-/* All features are in: the sample x [n, width] becomes the codebook file. */
+/* Called at the end of the input: trains on the sample x [n, width] and writes the codebook file. */
 static int write_codebooks(void *self, const mert_features *f, float *x, int64_t n, int64_t seen, mert_error *e)
 {
     mert_rvq_options o = mert_rvq_defaults;

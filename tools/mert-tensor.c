@@ -1,5 +1,5 @@
-/* Looks into streams, converts and compares them. Everything flows: no command holds more than a chunk. This file has
- * what the commands share, the two that pass streams on as they are, and the table; the others stand in mert-tensor/.
+/* Lists, converts and compares streams. All commands stream: none keeps more than a chunk in memory. This file has
+ * shared functions, ls and cat, and the table of commands; the other commands are in mert-tensor/.
  *
  *     mert-decode song.mp3 | mert-cqt | mert-tensor stat
  *     mert-tensor from-npy --kind mel --rate 24000 --frame-rate 75/1 a.npy | mert-tensor cmp --atol 1e-5 - b.mts */
@@ -21,7 +21,7 @@ mert_inputs tensor_in;
 mert_error tensor_error;
 static double values[MERT_VALUES_BLOCK];
 
-/* What is printed must have arrived. */
+/* Checks that standard output was written. */
 int tensor_finish(void)
 {
     errno = 0;
@@ -138,8 +138,9 @@ static const mert_option cat_options[] = {
     {"raw", 0, MERT_FLAG, &raw, NULL, 0, 0, NULL, "write the raw numbers, as zstd -dc does"},
     {0}};
 
-/* One event on. -1: it could not be written. An output stream is ended when it is known what follows its input's end:
- * another begin, or the end of all input. So it has no end if we are killed, even between two streams. */
+/* Copies one event. -1: it could not be written. The output stream is ended only when it is known what follows the end
+ * of the input stream: another begin, or the end of all input. So it has no end if we are killed, even between two
+ * streams. */
 static int pass_on(mts_writer **w, int event)
 {
     const mts_record *r = event > 0 ? mts_reader_record(tensor_in.reader) : NULL;
@@ -182,11 +183,11 @@ static int cat_run(int argc, char **argv)
         stop = mert_inputs_report(&tensor_in, event, &tensor_error) || event == MTS_ERROR;
         if (!stop && (raw ? put_raw(event) : pass_on(&w, event))) {
             mert_report_broken("%s", w ? mts_writer_error(w) : tensor_error.text);
-            clearerr(stdout); /* said */
+            clearerr(stdout); /* reported already */
             stop = 1;
         }
     } while (!stop && event != MTS_EOF);
-    mts_writer_close(w, 0, NULL, 0); /* without an end record: whoever reads on notices */
+    mts_writer_close(w, 0, NULL, 0); /* without an end frame, so that the next reader notices */
     return tensor_finish();
 }
 
@@ -226,6 +227,7 @@ static const mert_tool tool = {
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_DFL); /* when the reader of our text has gone we end quietly, even if a parent ignored it */
+    signal(SIGPIPE, SIG_DFL); /* if the reader of our output has ended, we end without a message, even if the parent
+                                 ignored SIGPIPE */
     return mert_tool_main(&tool, argc, argv);
 }

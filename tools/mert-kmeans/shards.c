@@ -1,4 +1,4 @@
-/* One full iteration of k-means over a corpus that many jobs read. accumulate: features of a shard and the model in,
+/* One full iteration of k-means over a corpus, divided among jobs. accumulate: features of a shard and the model in,
  * exact sums out. merge: the sums of all shards in, the next model out. */
 #include "tools/mert-kmeans/commands.h"
 
@@ -33,7 +33,7 @@ const mert_option kmeans_merge_options[] = {
 
 typedef struct accumulating {
     mert_kmeans_shard shard;
-    mert_kmeans_pass item;      /* of the open item, which may still fail */
+    mert_kmeans_pass item;      /* sums of the open item, which may still fail */
     mert_nearest *nearest;
     mert_feature_input input;
     int32_t *label;             /* [room] */
@@ -96,7 +96,7 @@ static int on_stream(void *self, const mts_begin *b, mert_error *e)
     return 0;
 }
 
-/* Rows that failed, here or before, have been seen all the same. */
+/* Failed rows, too, count as seen. */
 static int on_failed(void *self, const char *key, int64_t row, mert_error *e)
 {
     accumulating *a = self;

@@ -18,7 +18,7 @@ const char *const endings_known =
 enum { SHOWN = 12, ENDING_MAX = 16 };
 
 typedef struct ending {
-    char name[ENDING_MAX]; /* "": without one */
+    char name[ENDING_MAX]; /* "": no ending */
     int64_t files;
 } ending;
 
@@ -29,7 +29,7 @@ static int count_passed(const char *name)
 {
     ending e = {"", 1}, *more;
     for (size_t i = 0; name[i]; i++) {
-        if (i == ENDING_MAX - 1 || !isgraph((unsigned char)name[i])) { /* a name with a dot in it, and no ending */
+        if (i == ENDING_MAX - 1 || !isgraph((unsigned char)name[i])) { /* a dot in the name, but not an ending */
             e.name[0] = 0;
             break;
         }

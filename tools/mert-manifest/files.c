@@ -1,4 +1,4 @@
-/* The list of files, and DIR/files.tsv, its memory from scan to scan. */
+/* The list of files, and DIR/files.tsv, which stores it between scans. */
 #include "tools/mert-manifest/scan.h"
 
 #include "formats/array.h"
@@ -47,7 +47,7 @@ void scan_free(scan_list *l)
 
 /* ---- reading ---- */
 
-/* The number in a column, and what lies behind its tab; NULL: there is none. */
+/* Reads the number in a column; returns the text after its tab, NULL: not a number. */
 static char *number(char *s, int64_t *to)
 {
     char *end;

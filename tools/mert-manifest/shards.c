@@ -1,4 +1,4 @@
-/* Shards that do not move: a file stays in the shard that it was dealt into, whatever comes and goes around it. */
+/* Stable shards: a file stays in its shard when other files are added or removed. */
 #include "tools/mert-manifest/scan.h"
 
 #include "formats/array.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- dealing ---- */
+/* ---- assignment ---- */
 
 static void deal_half(scan_list *l, int half, int64_t shards, double most)
 {
@@ -32,7 +32,7 @@ static void deal_half(scan_list *l, int half, int64_t shards, double most)
         shards = (int64_t)ceil(total / most);
     if (shards > n)
         shards = n;
-    /* A file belongs where its middle lies; a shard that no middle lies in gets no number. */
+    /* A file belongs to the shard that contains its middle; a shard without files gets no number. */
     for (int64_t i = 0; i < l->n; i++) {
         scan_file *f = &l->files[i];
         double middle = before + 0.5 * (double)f->samples;
@@ -72,7 +72,7 @@ static char *shard_path(const char *dir, const scan_file *f)
     return mert_path_join(dir, name);
 }
 
-/* Writes one shard's manifest unless it is there and says the same of unchanged files. */
+/* Writes the manifest of one shard, unless it exists with the same contents and no file has changed. */
 static int write_shard(const scan_file *const *files, int64_t n, char *root, const char *dir, mert_error *e)
 {
     mert_manifest m = {.root = root, .rows = mert_array(n, sizeof *m.rows)};
@@ -101,8 +101,8 @@ static int known_name(const scan_file *const *files, int64_t n, const char *name
             break;
     if (wanted.half == SCAN_HALVES || sscanf(name + 5, ".%9" SCNd64 ".tsv%n", &wanted.shard, &digits) != 1 || !digits ||
         name[5 + digits])
-        return 1; /* not ours */
-    while (low < high) { /* the first file that is not before the shard's first */
+        return 1; /* not one of our files */
+    while (low < high) { /* the first file that is not before the shard's first one */
         int64_t middle = low + (high - low) / 2;
         const scan_file *p = &wanted;
         if (by_shard(&files[middle], &p) < 0)

@@ -1,4 +1,5 @@
-/* check: is the input whole? cmp: are two inputs the same, and if not, where and by how much? */
+/* check: checks that streams are complete and undamaged. cmp: compares two inputs, and prints where and by how much
+ * they differ. */
 #include "tools/mert-tensor/commands.h"
 
 #include "formats/finite.h"
@@ -23,7 +24,7 @@ static int64_t rows_total = -1;
 static uint64_t manifest;
 static int streams;
 
-/* The first stream says what all of them must belong to. */
+/* All streams must have the manifest of the first one. */
 static void check_begin(const mts_begin *b)
 {
     if (!streams++) {
@@ -61,7 +62,7 @@ static void check_missing(void)
     }
 }
 
-static int codes_bad; /* of the open record, and said */
+static int codes_bad; /* the open record has bad codes, which is reported */
 
 static int check_codes(const mts_record *r, const double *x, int64_t n, int64_t first)
 {
@@ -72,7 +73,7 @@ static int check_codes(const mts_record *r, const double *x, int64_t n, int64_t 
 int tensor_check_run(int argc, char **argv)
 {
     int64_t element = 0;
-    int stop = 0, spoilt = 0; /* spoilt: a value of the open record is no number, and that is said */
+    int stop = 0, spoilt = 0; /* spoilt: the open record has a NaN or infinity, which is reported */
     mert_inputs_open(&tensor_in, argv, argc);
     for (int event; !stop && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
         const mts_record *r = event == MTS_ERROR ? NULL : mts_reader_record(tensor_in.reader);

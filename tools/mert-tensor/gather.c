@@ -1,9 +1,8 @@
-/* gather: records in the order of a manifest, from files that hold them in any other. An item is found by its key,
- * takes the number of its row here, and the stream says which manifest that is; what the manifest does not have is left
- * out.
+/* gather: writes records in the order of a manifest, from files that have them in any order. Items are found by their
+ * keys and get the row numbers of the manifest; items that are not in the manifest are left out.
  *
- *     pass over everything once: where does each item lie, and which ones failed?
- *       -> read the items in the manifest's order */
+ *     first pass: find the position of each item, and the failed items
+ *       second pass: read the items in the order of the manifest, and write them */
 #include "tools/mert-tensor/gather.h"
 
 #include "formats/array.h"
@@ -28,21 +27,21 @@ const mert_option tensor_gather_options[] = {
 typedef struct place {
     const char *key;
     int64_t row;
-    int file;             /* its number; -1: not found */
+    int file;             /* number of its file; -1: not found */
     int64_t offset;
-    mts_failure *failure; /* it failed; else NULL */
+    mts_failure *failure; /* if it failed, else NULL */
 } place;
 
 typedef struct gathering {
     mert_manifest manifest;
-    place *by_key;   /* [rows of the manifest], in the order of the keys */
-    place **by_row;  /* the same places, in the manifest's */
+    place *by_key;   /* [rows of the manifest], sorted by key */
+    place **by_row;  /* the same, in the order of the manifest */
     char **files;
     int nfiles;
-    int open;        /* number of the file that is open; -1: none */
+    int open;        /* number of the open file; -1: none */
     FILE *f;
     mts_reader *reader;
-    mts_begin begin; /* what the first stream says of itself */
+    mts_begin begin; /* the begin of the first stream */
     int begun;
     mts_writer *writer;
 } gathering;
@@ -70,7 +69,7 @@ static int make_places(gathering *g, mert_error *e)
     return 0;
 }
 
-/* *p: the item's place, NULL if the manifest does not have it. -1: it came before. */
+/* Finds the place of an item that was read: *p, or NULL if it is not in the manifest. -1: the item is there twice. */
 static int take_place(gathering *g, const char *key, int file, place **p, mert_error *e)
 {
     place wanted = {.key = key};
@@ -83,7 +82,7 @@ static int take_place(gathering *g, const char *key, int file, place **p, mert_e
     return 0;
 }
 
-/* ---- where everything is ---- */
+/* ---- first pass ---- */
 
 static void close_file(gathering *g)
 {
@@ -124,7 +123,7 @@ static int keep_failure(gathering *g, int i, mert_error *e)
     return 0;
 }
 
-/* The items of one file that failed. Everything is passed over, so that damage and a missing end are found now. */
+/* Finds the failed items of a file. Reads over all records, so that damage and a missing end are found now. */
 static int find_failed(gathering *g, int i, mert_error *e)
 {
     if (open_file(g, i, e))
@@ -159,7 +158,7 @@ static int find_records(gathering *g, int i, mert_error *e)
     return bad;
 }
 
-/* ---- in the manifest's order ---- */
+/* ---- second pass: writing ---- */
 
 static int written(gathering *g, int result, mert_error *e)
 {
@@ -258,7 +257,7 @@ int tensor_gather_run(int argc, char **argv)
     bad = gather(&g, &tensor_error);
     if (bad)
         mert_report_broken("%s", tensor_error.text);
-    /* Without an end record whoever reads on notices that this did not come through. */
+    /* Without an end frame the next reader notices that this run failed. */
     if (g.writer && mts_writer_close(g.writer, !bad, why, sizeof why) && !bad)
         mert_report_broken("%s", why);
     close_file(&g);

@@ -1,7 +1,6 @@
-/* Label files, in either of their forms (formats/labels/labels.h), and code streams: labels writes the one from the
- * other, from-labels reads them back. Codes that were made in shards become the files that one run over everything
- * would have written with --labels. dict and to-fairseq make of label files what fairseq wants beside or instead of
- * them. */
+/* Label files (text or arrays: formats/labels/labels.h) and streams of codes: labels converts a stream to label files,
+ * from-labels converts them back. From codes that were made in shards it writes the same files as a single run with
+ * --labels. dict and to-fairseq write files for fairseq. */
 #include "tools/mert-tensor/commands.h"
 
 #include "formats/array.h"
@@ -44,7 +43,7 @@ static int take(mert_labels_writer *w, int event)
     }
 }
 
-/* All of the input in its order. -1: the labels are not to be written, which has been said. */
+/* Reads all input in order. -1: labels cannot be written; the reason has been printed. */
 static int take_all(mert_labels_writer *w, int argc, char **argv)
 {
     mert_inputs_open(&tensor_in, argv, argc);
@@ -74,13 +73,13 @@ int tensor_labels_run(int argc, char **argv)
     if (npy_type)
         mert_labels_npy_type(w, types[npy_type]);
     if (take_all(w, argc, argv))
-        mert_labels_abandon(w); /* what stands under the final names stays */
+        mert_labels_abandon(w); /* existing files are not changed */
     else if (mert_labels_commit(w, &tensor_error))
         mert_report_broken("%s", tensor_error.text);
     return tensor_finish();
 }
 
-/* ---- label files on the way in ---- */
+/* ---- reading label files ---- */
 
 static const char *manifest_name, *frame_rate, *folder;
 static mert_manifest manifest;
@@ -89,7 +88,7 @@ static int64_t classes, sample_rate, rate_num, rate_den = 1;
 static const char not_known[]
     = "the number of classes is not known: there is no .meta and no dictionary (see --classes)";
 
-/* What the command line knows of labels that do not say it themselves. */
+/* Fills missing properties of labels from the command line. */
 static int complete(mert_labels *l, mert_error *e)
 {
     mert_labels_meta *m = &l->meta;
@@ -108,7 +107,7 @@ static int complete(mert_labels *l, mert_error *e)
     return 0;
 }
 
-/* fairseq only warns where a tenth of a second is missing; here it is an error. */
+/* A difference of a tenth of a second is only a warning in fairseq; here it is an error. */
 static int match(const mert_labels *l, mert_error *e)
 {
     const mert_labels_meta *m = &l->meta;
@@ -116,7 +115,7 @@ static int match(const mert_labels *l, mert_error *e)
            && mert_labels_match(l, &manifest, sample_rate, 0, 1, 1 + m->frame_rate_num / (10 * m->frame_rate_den), e);
 }
 
-/* Once nothing else is wrong with them. */
+/* Printed only if there is no other error. */
 static void say_unverified(const mert_labels *l)
 {
     if (!l->verified)
@@ -155,14 +154,14 @@ enum { FRAMES = 16384 };
 typedef struct reading {
     mert_labels *all;
     int K;
-    int empty_is_failed; /* a row without labels is one that failed, not one that is too short for any */
+    int empty_is_failed; /* 1: a row without labels failed; 0: it is too short to have any */
     int32_t *column;     /* [FRAMES] */
     void *block;         /* [FRAMES, K] of the record's type */
     mts_writer *out;
     mts_record record;
 } reading;
 
-/* Whose codes these are: runs of codebooks of one model. */
+/* The model hash for these codebooks: consecutive codebooks of a model are a part. */
 static uint64_t model_of(const mert_labels *all, int K)
 {
     mert_paste_part parts[MTS_CODEBOOKS_MAX];
@@ -189,7 +188,7 @@ static void describe(reading *r)
         most = r->all[k].meta.classes > most ? r->all[k].meta.classes : most;
     }
     r->record.dtype = most > 65536 ? MTS_I32 : MTS_U16;
-    /* Unverified labels do not say why a row is empty. */
+    /* Without a .meta, it is not known why a row is empty. */
     r->empty_is_failed = !r->all[0].verified || m->failed_rows > 0;
 }
 
@@ -207,7 +206,7 @@ static int check_row(const reading *r, int64_t row, int64_t count)
     return 0;
 }
 
-/* 0; 1: a label that cannot be; -1: it could not be written. */
+/* 0; 1: invalid label; -1: cannot write. */
 static int put_frames(reading *r, int64_t row, int64_t count)
 {
     mert_labels_cursor cursors[MTS_CODEBOOKS_MAX] = {{0}};
@@ -230,13 +229,13 @@ static int put_frames(reading *r, int64_t row, int64_t count)
     return 0;
 }
 
-/* 0, 1: --fail-fast, -1: it could not be written. */
+/* 0; 1: stop (--fail-fast); -1: cannot write. */
 static int put_row(reading *r, int64_t row)
 {
     mts_record *x = &r->record;
     const int64_t count = mert_labels_count(&r->all[0], row);
     int bad = check_row(r, row, count);
-    const int before = !bad && !count && r->empty_is_failed; /* and said where it failed */
+    const int before = !bad && !count && r->empty_is_failed; /* it was reported where it failed */
     x->row = row;
     x->shape[0] = count;
     if (manifest_name)
@@ -277,7 +276,7 @@ static void put_all(reading *r)
         mert_fail(&tensor_error, "%s", mts_writer_error(r->out));
     if (!r->out || mts_writer_close(r->out, !rc, rc ? NULL : tensor_error.text, sizeof tensor_error.text) || rc < 0) {
         mert_report_broken("%s", r->out ? tensor_error.text : "out of memory");
-        clearerr(stdout); /* said */
+        clearerr(stdout); /* reported already */
     }
 }
 
@@ -323,7 +322,7 @@ int tensor_dict_run(int argc, char **argv)
     for (int i = 0; i < argc; i++) {
         mert_labels *all;
         int K = open_labels(&all, argv[i], &tensor_error), bad = K < 0;
-        for (int k = 0; k < K && !bad; k++) /* a dictionary that is there was checked against the labels just now */
+        for (int k = 0; k < K && !bad; k++) /* an existing dictionary was compared with the labels above */
             bad = !all[k].dict && mert_label_dict_write(all[k].path, all[k].meta.classes, &tensor_error);
         for (int k = 0; k < K && !bad; k++)
             say_unverified(&all[k]);
@@ -346,7 +345,7 @@ const mert_option tensor_to_fairseq_options[] = {
      "number of classes, for labels without a .meta and a dictionary"},
     {0}};
 
-/* All patterns' label files, as one list. */
+/* The label files of all patterns. */
 typedef struct label_list {
     mert_labels **sets;
     int *K, n;

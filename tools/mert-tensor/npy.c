@@ -1,4 +1,4 @@
-/* from-npy, to-npy: NumPy's arrays as records, and back. */
+/* from-npy, to-npy: convert NumPy arrays to records, and back. */
 #include "tools/mert-tensor/commands.h"
 
 #include "formats/file.h"
@@ -33,7 +33,7 @@ const mert_option tensor_from_options[] = {
      "one record for each row of a manifest, from a folder that to-npy -d has written"},
     {0}};
 
-/* 0; 1: this file failed, with e; -1: the writer did. */
+/* 0; 1: this file failed, for the reason in tensor_error; -1: cannot write. */
 static int import_file(mts_writer *w, const char *path, mts_record *r)
 {
     mert_npy a;
@@ -52,7 +52,7 @@ static int import_file(mts_writer *w, const char *path, mts_record *r)
     return mts_writer_error(w)[0] ? -1 : rc;
 }
 
-/* Where the records come from: the files of the command line, or for each row of the manifest a file of the folder. */
+/* The input: the files of the command line, or a file in the folder for each row of the manifest. */
 static mert_manifest manifest;
 static char **operands;
 
@@ -65,7 +65,7 @@ static char *file_of(int64_t row)
     return mert_path_join(operands[0], name);
 }
 
-/* 0; 1: --fail-fast; -1: it could not be written, for the reason in tensor_error. */
+/* 0; 1: stop (--fail-fast); -1: cannot write, for the reason in tensor_error. */
 static int import_row(mts_writer *w, int64_t row)
 {
     mts_record r = {.row = row};
@@ -125,7 +125,7 @@ int tensor_from_run(int argc, char **argv)
         rc = -1;
     if (rc < 0) {
         mert_report_broken("%s", tensor_error.text);
-        clearerr(stdout); /* said */
+        clearerr(stdout); /* reported already */
     }
     mert_manifest_free(&manifest);
     return tensor_finish();
@@ -140,7 +140,7 @@ const mert_option tensor_to_options[] = {
     {"dir", 'd', MERT_STRING, &folder, "DIR", 0, 0, NULL, "the folder for one file per record, named by its key"},
     {0}};
 
-/* Hashes of the keys whose files were written: the second of two equal keys must not replace the first. */
+/* Hashes of the keys that were written: an equal key must not replace the file of the first one. */
 static uint64_t *taken;
 static size_t ntaken, taken_room;
 
@@ -162,7 +162,7 @@ static int take_name(const char *key)
         free(old);
         taken_room = room;
     }
-    hash += !hash; /* 0 marks a free place */
+    hash += !hash; /* 0 marks a free slot */
     for (i = hash % taken_room; taken[i]; i = (i + 1) % taken_room)
         if (taken[i] == hash)
             return mert_fail(&tensor_error, "a second record of this name; its file exists");

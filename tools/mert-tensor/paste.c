@@ -1,4 +1,4 @@
-/* paste: codes of several teachers side by side. */
+/* paste: joins the codes of several teachers. */
 #include "tools/mert-tensor/commands.h"
 
 #include "formats/array.h"
@@ -32,7 +32,7 @@ static mts_writer *begin_stream(const mert_paste *p)
     return w;
 }
 
-/* One event of the inputs written. 1: stop, -1: it could not be written. */
+/* Writes one event. 1: stop, -1: cannot write. */
 static int put(mts_writer **w, const mert_paste *p, int event)
 {
     const mts_record *r = mert_paste_record(p);
@@ -89,10 +89,10 @@ int tensor_paste_run(int argc, char **argv)
         }
         if ((rc = put(&w, p, event)) < 0) {
             mert_report_broken("%s", w ? mts_writer_error(w) : tensor_error.text);
-            clearerr(stdout); /* said */
+            clearerr(stdout); /* reported already */
         }
     }
-    mts_writer_close(w, 0, NULL, 0); /* without an end record, if it is still open: whoever reads on notices */
+    mts_writer_close(w, 0, NULL, 0); /* if it is still open: without an end frame, so that the next reader notices */
     mert_paste_free(p);
     for (int i = 0; in && i < argc; i++)
         mert_inputs_close(&in[i]);

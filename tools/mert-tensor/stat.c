@@ -1,5 +1,5 @@
-/* stat: the numbers of the numbers. Of features their moments; of codes what there is to know of a teacher before a
- * training is paid for: how its classes are used, and what they tell of reference labels. */
+/* stat: statistics. For features their moments; for codes measures of a teacher, before a model is trained with it: how
+ * its classes are used, and how they relate to reference labels. */
 #include "tools/mert-tensor/commands.h"
 
 #include "formats/array.h"
@@ -41,12 +41,12 @@ static void print_moments(const char *row, const char *key, const char *kind, co
            m->n ? m->min : NAN, m->n ? m->max : NAN, m->n ? m->mean : NAN, mert_moments_std(m), m->nan, m->inf);
 }
 
-/* ---- how classes are used ---- */
+/* ---- use of classes ---- */
 
 static mert_code_counts counts;
 static int counting;
 
-/* What there is to say of a codebook in words. */
+/* Prints the result for a codebook in words. */
 static void print_verdict(int k, const mert_code_use *u)
 {
     const int64_t classes = counts.classes[k], unused = classes - u->used;
@@ -88,7 +88,7 @@ static void print_counts(int codebooks)
         print_each(k);
 }
 
-/* 0, or -1 with the error: this record cannot be counted with the others. */
+/* 0, or -1 with the error: this record cannot be counted together with the others. */
 static int count_with(const mts_record *r)
 {
     if (counting)
@@ -147,9 +147,9 @@ static int stat_alone(int argc, char **argv)
     return tensor_finish();
 }
 
-/* ---- against a reference: both side by side, each codebook of the one with each of the other ---- */
+/* ---- comparison with reference labels: each codebook with each codebook of the reference ---- */
 
-static int64_t budget = (int64_t)1 << 30; /* bytes of joint counts */
+static int64_t budget = (int64_t)1 << 30; /* the most bytes of joint counts */
 static mert_joint **joint;                /* [codebooks, references] */
 static int codebooks, references;
 
@@ -222,7 +222,7 @@ static void print_joint(void)
     }
 }
 
-/* One event of the pair. 1: stop. */
+/* Handles one event of the joined inputs. 1: stop. */
 static int take_pair(const mert_paste *p, int event, int *bad)
 {
     const mts_record *r = mert_paste_record(p);

@@ -1,4 +1,4 @@
-/* text: the numbers themselves. */
+/* text: prints the values. */
 #include "tools/mert-tensor/commands.h"
 
 #include "libcommon/program/report.h"
@@ -18,13 +18,13 @@ const mert_option tensor_text_options[] = {
      "print codes of this codebook as label lines, one per record"},
     {0}};
 
-/* Codes of one codebook are label lines, as HuBERT has them: one per record. */
+/* Codes of one codebook are printed as HuBERT's label lines, one per record. */
 static int as_labels(const mts_record *r)
 {
     return r->ncodebooks == 1 || (r->ncodebooks && codebook >= 0);
 }
 
-/* A label line is printed when its record has come whole; until then it waits in a file of its own, of any length. */
+/* A label line is printed when its record is complete; until then it is kept in a temporary file. */
 static FILE *line;
 
 static int line_begin(void)
@@ -63,7 +63,7 @@ static int text_values(const mts_record *r, const double *x, int64_t n, int64_t 
     return 0;
 }
 
-/* 0, or -1 with tensor_error: nothing can be printed of this record. */
+/* 0, or -1 with tensor_error: this record cannot be printed. */
 static int text_begin(const mts_record *r)
 {
     if (codebook >= 0 && codebook >= r->ncodebooks)
@@ -96,10 +96,10 @@ int tensor_text_run(int argc, char **argv)
                 bad = line_print();
         }
         if (labels && (event == MTS_RECORD_END || event == MTS_FAILED))
-            putchar('\n'); /* also of a row that failed: the lines are the rows */
+            putchar('\n'); /* an empty line for a failed row, because each line is a row */
         if (bad < 0) {
             stop = mert_report_failed(r->key, tensor_error.text, 1);
-            bad = 1; /* said */
+            bad = 1; /* reported already */
         } else if (!bad || event != MTS_RECORD_END) {
             stop = mert_inputs_report(&tensor_in, event, &tensor_error);
         }

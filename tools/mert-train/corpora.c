@@ -15,7 +15,7 @@
 
 /* ---- names ---- */
 
-/* The name with `valid` for the last `train` in its file name, for the program's life; NULL: there is none. */
+/* The name with `valid` in place of the last `train` in its file name; never freed; NULL: there is no `train`. */
 static const char *valid_name(const char *name)
 {
     const char *base = strrchr(name, '/'), *at = NULL;
@@ -58,7 +58,7 @@ void corpora_default_names(const corpus_names *train, corpus_names *valid)
 
 /* ---- packed audio ---- */
 
-/* A list, and of its names those from number `given` on, which corpora_pack made. */
+/* Frees a list, and its names from number `given` on, which corpora_pack made. */
 static void forget(mert_strings *list, int given)
 {
     for (int i = given; i < list->n; i++)
@@ -67,7 +67,7 @@ static void forget(mert_strings *list, int given)
     *list = (mert_strings){0};
 }
 
-/* Without packed audio: SAVE/NAME, packed now unless it is there already. */
+/* If there is no packed audio: uses SAVE/NAME, and packs it now unless it exists. */
 static int pack_one(mert_strings *list, const char *name, const char *of, int64_t rate, const char *save,
                     corpora_packing packing, mert_error *e)
 {
@@ -77,7 +77,7 @@ static int pack_one(mert_strings *list, const char *name, const char *of, int64_
     int there;
     if (list->n)
         return 0;
-    if (mert_file_regular(of, e) || mert_manifest_read(&m, of, e)) /* mert-decode will read it, too */
+    if (mert_file_regular(of, e) || mert_manifest_read(&m, of, e)) /* mert-decode reads it again */
         return -1;
     hash = m.hash;
     mert_manifest_free(&m);
@@ -99,7 +99,7 @@ static int pack_one(mert_strings *list, const char *name, const char *of, int64_
     return 0;
 }
 
-/* The training's: one file, or one for each shard that has a manifest of its own. */
+/* Packs the audio of training: one file, or one for each shard with its own manifest. */
 static int pack_training(corpus_names *train, const mert_recipe *r, const char *save,
                          corpora_packing packing, mert_error *e)
 {
@@ -118,7 +118,7 @@ static int pack_training(corpus_names *train, const mert_recipe *r, const char *
         free(name);
         free(of);
     }
-    if (!bad && all.n == shards) /* some of them alone are no corpus */
+    if (!bad && all.n == shards) /* only all of them are a corpus */
         train->pcm = all;
     else
         forget(&all, 0);
@@ -138,9 +138,10 @@ int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, 
 
 /* ---- corpora ---- */
 
-typedef enum saying { ALOUD, ELSEWHERE, SILENTLY } saying; /* ELSEWHERE: process 0 says it, and counts what failed */
+typedef enum saying { ALOUD, ELSEWHERE, SILENTLY } saying; /* whether to print notes; ELSEWHERE: process 0 prints them,
+                                                              and counts the failed items */
 
-/* Rows that failed before have been said by whatever they failed in; those that nobody knows of are said here. */
+/* Rows that failed before were reported by the program in which they failed; missing rows are reported here. */
 static int report(const mert_corpus *c, mert_error *e)
 {
     char reason[sizeof e->text];
@@ -171,7 +172,7 @@ static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, con
                                  .jitter = r->crop_jitter,
                                  .shards = (int)shards,
                                  .unpacked = !n->pcm.n};
-    if (how == SILENTLY) /* a manifest may count samples of another rate: the audio itself decides, when it is there */
+    if (how == SILENTLY) /* the manifest may count samples at another rate: the packed audio is checked later */
         config.label_tolerance = INFINITY;
     if (mert_corpus_open(c, &config, n->manifest, n->labels.items, n->labels.n, n->pcm.items, n->pcm.n, e))
         return -1;
@@ -238,7 +239,7 @@ int corpora_open(mert_session *s, const corpus_names *train, const corpus_names 
     return open_all(s, train, valid, older, s->sharing.exchange && s->sharing.exchange->rank ? ELSEWHERE : ALOUD, e);
 }
 
-/* The list without its memory: what is added to it is not added to the other. */
+/* A copy of the list, so that adding to it does not change the original. */
 static mert_strings copy_of(const mert_strings *list)
 {
     mert_strings copy = {0};

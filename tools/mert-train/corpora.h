@@ -1,5 +1,5 @@
-/* What mert-train reads: names by the user and by default, packed audio that is made if need be, corpora opened and
- * described. */
+/* The input of mert-train: names from the user and defaults, packed audio that is made if necessary, corpora that are
+ * opened and described. */
 #ifndef MERT_TRAIN_CORPORA_H
 #define MERT_TRAIN_CORPORA_H
 
@@ -11,23 +11,25 @@ typedef struct corpus_names {
     mert_strings labels, pcm;
 } corpus_names;
 
-/* Names of validation that were not given: 'valid' for 'train' in those of training. Ends the program as wrong use. */
+/* Sets the names of validation that were not given: those of training, with 'valid' in place of 'train'. Ends the
+ * program (wrong use) if that is not possible. */
 void corpora_default_names(const corpus_names *train, corpus_names *valid);
 
-/* Training's audio where none was named: SAVE/train.pcm.mts (one for each shard that has a manifest of its own), and
- * likewise that of validation and (older->manifest not NULL) of the old corpus. What is not there yet is packed now
- * from the manifest, or named all the same (another process packs it), or stays unnamed. */
+/* Sets the names of packed audio that were not given: SAVE/train.pcm.mts (one for each shard with its own manifest),
+ * and in the same way for validation and, if older->manifest is not NULL, for the old corpus. If a file does not exist,
+ * PACK_NOW packs it from the manifest, PACK_ELSEWHERE sets its name (another process packs it), PACK_NOT sets no
+ * name. */
 typedef enum corpora_packing { PACK_NOW, PACK_ELSEWHERE, PACK_NOT } corpora_packing;
 int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, const mert_recipe *r, const char *save,
                  corpora_packing packing, mert_error *e);
 
-/* Opens s->train and s->valid, and s->older if there is a name for it. Corpora without packed audio count as not packed
- * yet (corpus.h). Says on stderr what they are. */
+/* Opens s->train and s->valid, and s->older if it has a name. Corpora without packed audio are opened as `unpacked`
+ * (part.h). Describes them on stderr. */
 int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
                  mert_error *e);
 
-/* What is wrong with names, labels and the run in s->save (checkpoint `newest`; -1: none) and can be said before the
- * audio is packed. Where it is all there already, corpora_open says so as soon, and this does nothing. */
+/* Checks names, labels and the run in `save` (checkpoint `newest`; -1: none) as far as possible before the audio is
+ * packed. If everything is packed already this does nothing, because corpora_open makes the same checks. */
 int corpora_check(const mert_recipe *r, const char *save, int64_t newest, const corpus_names *train,
                   const corpus_names *valid, const corpus_names *older, mert_error *e);
 

@@ -14,7 +14,7 @@
 
 enum { TEXT_MAX = 1024 };
 
-/* How many of the processes are on this machine. */
+/* The number of processes on this machine. */
 static int neighbours(const mert_exchange *x)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"};
@@ -26,8 +26,8 @@ static int neighbours(const mert_exchange *x)
     return strcmp(x->name, "local") ? 1 : x->ranks;
 }
 
-/* Threads, unless they were asked for: this process's share of the cores, where the launcher has not bound it to its
- * own. */
+/* Sets the number of threads, if it was not given: this process's share of the cores, unless the launcher has bound it
+ * to some. */
 static void share_cores(const mert_exchange *x)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN), share = cores / neighbours(x);
@@ -37,7 +37,7 @@ static void share_cores(const mert_exchange *x)
     }
 }
 
-/* Process 0 speaks for all; the others speak of what is wrong with themselves. */
+/* Only process 0 prints notes; the other processes print only their own errors. */
 static void take_a_name(const mert_exchange *x)
 {
     char name[64];
@@ -113,7 +113,7 @@ int processes_agree(mert_exchange *x, int bad, void *told, size_t size, mert_err
     if (first < 0 && told)
         memcpy(told, all[0].text, size < sizeof mine.text ? size : sizeof mine.text);
     if (first >= 0 && first != x->rank)
-        e->text[0] = 0; /* that one says it */
+        e->text[0] = 0; /* that process prints it */
     free(all);
     return first >= 0 ? -1 : 0;
 }

@@ -8,13 +8,14 @@
 #include <math.h>
 #include <stdio.h>
 
-/* What training is expected to reach of the rate of products where no crop was timed: measured for the 95M model. */
+/* The expected speed of training relative to that of products, used if no crop was timed; measured for the 95M
+ * model. */
 static const double USUAL_SHARE = 0.65;
 static const double PATIENCE = 3; /* seconds for timing crops */
 
 /* ---- --plan ---- */
 
-/* MB are 2^20 bytes, as in the closing line of -v. */
+/* MB are 2^20 bytes, as in the last line of -v. */
 static void row_bytes(const char *what, double bytes, const char *note)
 {
     printf("    %-28s %10.1f MB%s%s\n", what, bytes / (1 << 20), *note ? "  " : "", note);
