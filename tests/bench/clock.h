@@ -1,4 +1,4 @@
-/* What the bench programs share: the clock, the median, the peak of memory. */
+/* Shared by the bench programs: clock, median, peak of memory. */
 #ifndef MERT_BENCH_CLOCK_H
 #define MERT_BENCH_CLOCK_H
 

@@ -1,6 +1,6 @@
-/* inputs WHAT ...: everything that the bench computes on, made from nothing and the same every time.
+/* inputs WHAT ...: makes the input files of the bench, always the same.
  *
- *     audio SECONDS FILE.wav            music of a kind: notes with overtones and noise, stereo, 44100 Hz, 16 bit
+ *     audio SECONDS FILE.wav            synthetic music: notes with overtones and noise, stereo, 44100 Hz, 16 bit
  *     features FRAMES WIDTH FILE.npy    [FRAMES, WIDTH] around 300 centres
  *     codebooks K V WIDTH FILE          random residual codebooks for log-mel of 24 kHz, 75 frames a second
  *     mert2 DIR                         MERT-v2 at full size, random weights
@@ -29,7 +29,7 @@ static float *floats(int64_t n)
     return x;
 }
 
-/* Uniform in [-scale, scale), numbered by what they are for. */
+/* n random numbers, uniform in [-scale, scale); what: the number of the sequence. */
 static float *uniform(int64_t n, double scale, uint32_t what)
 {
     mert_random r = mert_random_key(1, MERT_FOR_TEST, what, 0, 0);
@@ -151,7 +151,7 @@ typedef struct model {
     mert_tensor_out tensors[TENSORS];
     char names[TENSORS][96];
     size_t n;
-    double rate; /* output rows per second of the layer being made */
+    double rate; /* output rows per second of the current layer */
     double work; /* multiplications and additions per second of audio */
 } model;
 

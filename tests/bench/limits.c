@@ -1,5 +1,5 @@
-/* limits [--threads N] [--runs R] WHAT: what this machine reaches at most, on as many cores as --threads; prints the
- * median of R runs.
+/* limits [--threads N] [--runs R] WHAT: measures the limits of this machine, on --threads cores; prints the median of R
+ * runs.
  *
  *     sgemm    GFLOP/s of 2048^3 products, each worker its own single-threaded one (contracts A1, M2)
  *     blas     GFLOP/s of one 2048^3 product on OpenBLAS's own threads
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 2048, COPY = 128 << 20 }; /* COPY: bytes of each worker */
+enum { N = 2048, COPY = 128 << 20 }; /* COPY: bytes per worker */
 
 static int runs = 5;
 static const mert_option options[] = {
@@ -22,7 +22,7 @@ static const mert_tool tool = {
     "limits", "what this machine reaches at most", "[options] sgemm|blas|copy", NULL, options, NULL};
 
 typedef struct matrices {
-    float *a, *b, *c; /* of each worker N * N; copy: COPY bytes from a to c, no b */
+    float *a, *b, *c; /* N * N per worker; copy: COPY bytes from a to c, without b */
 } matrices;
 
 static float *filled(size_t n)
@@ -56,7 +56,7 @@ static void own_copy(void *arg, int64_t i, int worker)
     memcpy((char *)m->c + i * COPY, (const char *)m->a + i * COPY, COPY);
 }
 
-/* Seconds of the median run; the first, which warms up, does not count. */
+/* Seconds of the median run; the first run is for warming up and does not count. */
 static double median_time(int workers, void (*task)(void *, int64_t, int), matrices *m)
 {
     double t[BENCH_RUNS_MAX];

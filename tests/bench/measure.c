@@ -1,6 +1,6 @@
-/* measure [-n RUNS] COMMAND [ARG...]: runs the command RUNS times (1), its standard output thrown away, and prints
- * "WALL CPU KIB": the median wall time in seconds, the processor time of that run, and the largest resident set of all
- * runs, where a command that starts others counts the largest of them. The first run that fails ends it: exit 1. */
+/* measure [-n RUNS] COMMAND [ARG...]: runs the command RUNS times (1), discards its standard output, and prints "WALL
+ * CPU KIB": the median wall time in seconds, the processor time of that run, and the largest resident set of all runs,
+ * of the largest process if the command starts others. If a run fails, exits with 1. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ static double seconds(struct timeval t)
     return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
 }
 
-/* Of all children so far, and what they waited for. */
+/* Processor time of all children so far, and of their children. */
 static double cpu_of_children(void)
 {
     struct rusage u;

@@ -1,8 +1,7 @@
-/* profile [--threads N] [--runs R] [--seconds S] MODEL: where the time of mert-encode's forward pass goes. The encoder
- * runs as it is; every operation it asks of the CPU backend is timed and put under a stage by what its shape says it
- * is. Prints, separated by tabs, "whole seconds GFLOP KIB" of the run with the median time, then "STAGE seconds GFLOP"
- * for each stage of it. The GFLOP of the whole are the formula's (models/flops.h), those of a stage what its operations
- * say. */
+/* profile [--threads N] [--runs R] [--seconds S] MODEL: profiles mert-encode's forward pass. It times every operation
+ * of the CPU backend, and assigns it to a stage by its shape. Prints, separated by tabs, "whole seconds GFLOP KIB" of
+ * the run with the median time, then "STAGE seconds GFLOP" for each stage of it. The GFLOP of the whole are those of
+ * models/flops.h, those of a stage the sum over its operations. */
 #include "libcommon/models/flops.h"
 #include "libcommon/models/inference/inference.h"
 #include "libcommon/program/log.h"
@@ -32,7 +31,7 @@ typedef struct spent {
     double seconds, work;
 } spent;
 
-/* The backend has no place for a user's pointer, so what is being measured is the file's own. */
+/* The backend has no user pointer, so the state of the measurement is in static variables. */
 static const mert_config *config;
 static void (*run_operation)(mert_ops *, mert_op, const void *, size_t);
 static spent now_spent[STAGES];
@@ -82,7 +81,7 @@ static int stage_of(mert_op op, const void *args, double *work)
     case MERT_OP_LAYER_NORM: /* those of the blocks have another eps */
         subsampling &= ((const mert_layer_norm_args *)args)->eps != (float)config->eps;
         return REST;
-    case MERT_OP_GELU: return last_stage; /* of what was computed just before */
+    case MERT_OP_GELU: return last_stage; /* belongs to the previous operation */
     default: return REST;
     }
 }
@@ -107,7 +106,7 @@ static int by_time(const void *a, const void *b)
     return bench_ascending(&((const one_run *)a)->whole, &((const one_run *)b)->whole);
 }
 
-/* Deterministic noise around a tone: what the values are does not matter, that they are ordinary does. */
+/* Deterministic noise with a tone: typical values, because unusual ones could change the speed. */
 static float *clip(int64_t n)
 {
     float *x = malloc((size_t)n * sizeof *x);
@@ -135,7 +134,7 @@ static int measure(mert_inference *m, const float *x, int64_t n, one_run *r, mer
     return 0;
 }
 
-/* What no operation accounts for is part of the rest. */
+/* Time outside of operations is part of the rest. */
 static void print(one_run *r, double whole_work)
 {
     double timed = 0;
@@ -173,7 +172,7 @@ int main(int argc, char **argv)
     cpu->run = timed_run;
     x = clip(n);
     m = x ? mert_inference_new(&w, cpu, MERT_PACKED_F32, layers, config->layers + 1, &e) : NULL;
-    for (int i = runs > 1 ? -1 : 0; m && i < runs; i++) /* one more before: it asks for memory */
+    for (int i = runs > 1 ? -1 : 0; m && i < runs; i++) /* an additional first run, which allocates memory */
         if (measure(m, x, n, &r[i < 0 ? 0 : i], &e)) {
             mert_inference_free(m);
             m = NULL;

@@ -1,8 +1,8 @@
-/* train [--threads N] [--runs R] [--clips B] [--samples L] [--set NAME=VALUE] RECIPE: one update of the recipe's model
- * on B clips of L samples (0: the recipe's own), everything that mert-train does between batch and batch: regression
- * targets, forward, backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds", separated by
- * tabs; the GFLOP are three times those of a forward pass (models/flops.h). LayerDrop is off, so that the work is what
- * the formula says. */
+/* train [--threads N] [--runs R] [--clips B] [--samples L] [--set NAME=VALUE] RECIPE: measures one update of the
+ * recipe's model on B clips of L samples (0: from the recipe), with everything that mert-train does per batch:
+ * regression targets, forward, backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds",
+ * separated by tabs; the GFLOP are three times those of a forward pass (models/flops.h). LayerDrop is off, so that the
+ * formula holds. */
 #include "libcommon/base/random.h"
 #include "libcommon/models/flops.h"
 #include "libcommon/program/log.h"
@@ -62,7 +62,7 @@ static int measure(mert_trainer *t, const mert_recipe *r, const mert_config *c, 
 {
     double accumulate[BENCH_RUNS_MAX], update[BENCH_RUNS_MAX], norm, work = 0;
     mert_forward_options how = mert_recipe_forward_options(r);
-    for (int i = -1; i < runs; i++) { /* the first asks for memory and does not count */
+    for (int i = -1; i < runs; i++) { /* the first run allocates memory and does not count */
         mert_sums sums = {0};
         double start = bench_now(), between;
         how.update = (uint64_t)(i + 2);

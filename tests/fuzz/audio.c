@@ -1,5 +1,5 @@
-/* Audio files as those who walk through containers see them: each walker sees every input, whatever it is, as a file,
- * and where it reads pipes as one. What is read both ways is the same. */
+/* Parsers of audio containers: each parser gets every input as a file and, if it reads pipes, as a pipe. Both results
+ * must be equal. */
 #include "tests/fuzz/fuzz.h"
 
 #include "libcommon/audio/container/bytes.h"

@@ -1,12 +1,12 @@
-/* Audio files as they are decoded: some packets, or all there are of a small file. What is counted without decoding is
- * what decoding gives. */
+/* Decodes audio files: some packets, or all of a small file. A count without decoding must equal the number of decoded
+ * samples. */
 #include "tests/fuzz/fuzz.h"
 
 #include "libcommon/audio/decode.h"
 
 enum { PIECES = 8 };
 
-/* How many samples, and whether that is all. */
+/* Returns the number of samples; *how: how it ended. */
 static int64_t decode(mert_audio *a, mert_piece_how *how)
 {
     mert_audio_piece decoded = {0}, ready = {0};

@@ -1,4 +1,4 @@
-/* Codebooks of ours, sums of k-means, EnCodec's checkpoints: one file, asked by each of its readers. */
+/* Codebook files, sums of k-means, EnCodec's checkpoints: each reader gets the file. */
 #include "tests/fuzz/fuzz.h"
 
 #include "libcommon/teachers/encodec/encodec.h"

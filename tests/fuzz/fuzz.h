@@ -1,8 +1,8 @@
-/* What the fuzz targets share. A target is one file, tests/fuzz/NAME.c: a parser of bytes from outside, called with
- * whatever bytes. With libFuzzer (`make fuzz`) it is a fuzzer; with replay.c it reads the inputs of its corpus again
+/* Shared by the fuzz targets. A target is one file, tests/fuzz/NAME.c, which calls a parser of foreign bytes with
+ * arbitrary bytes. With libFuzzer (`make fuzz`) it is a fuzzer; with replay.c it reads the inputs of its corpus again
  * (`make check`), under the sanitizers too (`make asan`).
  *
- * Parsers that want files get them in a folder of the process's own. */
+ * Parsers that read files get them in a temporary folder of the process. */
 #ifndef MERT_FUZZ_H
 #define MERT_FUZZ_H
 
@@ -17,7 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What cannot be: the target was right to stop. */
+/* A condition that must hold; otherwise the target aborts. */
 #define FUZZ_CHECK(condition)                                                      \
     do {                                                                           \
         if (!(condition)) {                                                        \
@@ -36,7 +36,7 @@ static inline void fuzz_clean(void)
         fprintf(stderr, "%s: cannot be removed\n", fuzz_dir);
 }
 
-/* A path in the process's own folder; good until the eighth call from here. */
+/* A path in the process's folder; valid for the next seven calls. */
 static inline const char *fuzz_path(const char *name)
 {
     static char path[8][256];
@@ -59,13 +59,13 @@ static inline const char *fuzz_file(const char *name, const uint8_t *data, size_
     return path;
 }
 
-/* One input for several files: divided at lines "--"; a part that is missing or says "none" is no file. */
+/* Divides an input at lines "--" into several files; a part that is missing or "none" gives no file. */
 static inline void fuzz_files(const char *const *names, const uint8_t *data, size_t size)
 {
     static const char line[] = "\n--\n";
     for (; *names; names++) {
         const uint8_t *end = size ? memmem(data, size, line, 4) : NULL;
-        size_t n = end ? (size_t)(end - data) + 1 : size, used = end ? n + 3 : n; /* the newline is the file's */
+        size_t n = end ? (size_t)(end - data) + 1 : size, used = end ? n + 3 : n; /* the newline belongs to the file */
         if (!n || (n >= 4 && !memcmp(data, "none", 4)))
             unlink(fuzz_path(*names));
         else

@@ -1,4 +1,4 @@
-/* JSON documents; what is read is written and read again. */
+/* JSON documents; a valid one is written and read again. */
 #include "tests/fuzz/fuzz.h"
 
 #include "formats/json.h"

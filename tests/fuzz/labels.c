@@ -1,4 +1,4 @@
-/* A label file with what may stand beside it: the labels, their .meta, a dictionary. */
+/* A label file, its .meta and a dictionary. */
 #include "tests/fuzz/fuzz.h"
 
 #include "formats/labels/labels.h"

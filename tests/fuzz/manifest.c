@@ -1,4 +1,4 @@
-/* Manifests; what is read is written and read again to the same. */
+/* Manifests; a valid one is written and read again, and must be the same. */
 #include "tests/fuzz/fuzz.h"
 
 #include "formats/labels/manifest.h"

@@ -1,4 +1,4 @@
-/* A model directory: its JSON files are what the fuzzer changes most, so they come first. */
+/* A model directory; its JSON files come first in the input, because the fuzzer changes them most. */
 #include "tests/fuzz/fuzz.h"
 
 #include <sys/stat.h>

@@ -1,11 +1,11 @@
-/* Pages of Ogg: as they are, and with their checksums mended; as a file and as a pipe, which come to the same. */
+/* Ogg pages: unchanged, and with corrected checksums; as a file and as a pipe, which must give the same. */
 #include "tests/fuzz/fuzz.h"
 
 #include "libcommon/audio/container/ogg.h"
 #include "libcommon/audio/container/pipe.h"
 #include "tests/fuzz/ogg_pages.h"
 
-/* All links of a pipe, as FFmpeg would read them. Returns the bytes that there were. */
+/* Reads all links of a pipe, as FFmpeg does. Returns the number of bytes. */
 static int64_t read_pipe(mert_ogg_pipe *pipe)
 {
     static unsigned char some[4096];

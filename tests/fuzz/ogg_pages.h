@@ -1,5 +1,4 @@
-/* Ogg pages whose checksums are right whatever was changed in them: without these nothing else of a page is looked
- * at. */
+/* Corrects the checksums of changed Ogg pages, because a page with a wrong checksum is not parsed further. */
 #ifndef MERT_FUZZ_OGG_PAGES_H
 #define MERT_FUZZ_OGG_PAGES_H
 
@@ -7,7 +6,7 @@
 
 enum { OGG_HEAD = 27, OGG_CRC = 22 };
 
-/* Bytes of the page at p, of which n are there; 0: it is cut off. */
+/* The size of the page at p, where n bytes are available; 0: it is cut off. */
 static inline size_t ogg_page_size(const uint8_t *p, size_t n)
 {
     size_t size = OGG_HEAD;
@@ -31,7 +30,7 @@ static inline void ogg_mend_page(uint8_t *p, size_t size)
         p[OGG_CRC + i] = (uint8_t)(crc >> 8 * i);
 }
 
-/* A file with the input, its Ogg pages mended; NULL: it has none. */
+/* A file with the input, with corrected checksums; NULL: there are no Ogg pages. */
 static inline const char *ogg_mended(const char *name, const uint8_t *data, size_t size)
 {
     uint8_t *copy = size ? malloc(size) : NULL, *page = copy;

@@ -1,9 +1,9 @@
-/* Pickles, as the reader's machine sees them. */
+/* Pickles. */
 #include "tests/fuzz/fuzz.h"
 
 #include "formats/checkpoint/pickle.h"
 
-/* As deep as a walk may go here; values may be shared and form cycles. */
+/* Visits values to a bounded depth, because they may be shared and form cycles. */
 static int64_t walk(mert_pickle_value *v, int depth, int64_t budget)
 {
     if (!v || depth > 64 || v->visiting || budget <= 0)

@@ -1,4 +1,4 @@
-/* Recipes; a recipe that is read and fits together says so again of its own text. */
+/* Recipes; the text of a valid recipe must be valid again. */
 #include "tests/fuzz/fuzz.h"
 
 #include "libcommon/train/recipe/recipe.h"

@@ -1,4 +1,4 @@
-/* The inputs of a corpus once more, without a fuzzer: replay CORPUS... (files, or folders of them). */
+/* Runs a target on the inputs of a corpus, without a fuzzer: replay CORPUS... (files, or folders of them). */
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>

@@ -1,4 +1,4 @@
-/* The checkpoint of a run: where it stands, its recipe, the hashes of its files. */
+/* The checkpoint of a run: its progress, recipe, and hashes of files. */
 #include "tests/fuzz/fuzz.h"
 
 #include "libcommon/train/state.h"

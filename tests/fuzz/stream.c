@@ -1,4 +1,4 @@
-/* Streams as they come: damage is what most inputs are. */
+/* Streams; most inputs are damaged. */
 #include "tests/fuzz/stream_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

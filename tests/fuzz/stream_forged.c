@@ -1,5 +1,5 @@
-/* Streams whose checksums are put right first, so that what is forged comes through to what believes it: the fields of
- * descriptive frames. */
+/* Streams with corrected checksums, so that the fuzzer reaches the code that checks the fields of descriptive
+ * frames. */
 #include "tests/fuzz/stream_read.h"
 
 static void put_hash(uint8_t *to, uint64_t hash)
@@ -31,7 +31,7 @@ static void repair(uint8_t *data, size_t size)
         hash = text + n - 17;
         if (!memcmp(text + 5, "begin", 5))
             id = mts_xxh64(text, n - 23, 0);
-        else if (id && (value = field(text, n, "\nstream="))) /* without a begin they keep theirs */
+        else if (id && (value = field(text, n, "\nstream="))) /* without a begin frame the ids are unchanged */
             put_hash(value, id);
         if (!memcmp(text + 5, "chunk", 5) && (value = field(text, n, "\ndata=")) && (number = field(text, n, "\nsize="))) {
             size_t bytes = strtoull((const char *)number, NULL, 10), rest = size - i - 8 - n;

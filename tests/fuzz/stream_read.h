@@ -1,4 +1,4 @@
-/* Reads a stream from memory to its end, in all ways that there are. */
+/* Reads a stream from memory to its end, in all possible ways. */
 #ifndef MERT_FUZZ_STREAM_READ_H
 #define MERT_FUZZ_STREAM_READ_H
 
@@ -6,7 +6,7 @@
 
 #include "formats/stream/mts.h"
 
-/* every: after every so many records the rest is skipped; 0: never. Returns how many records ended well. */
+/* every: skips the rest of every n-th record; 0: never. Returns the number of complete records. */
 static inline int fuzz_read(FILE *f, int every)
 {
     mts_reader *r = mts_reader_open(f, "x");
@@ -51,7 +51,7 @@ static inline void fuzz_stream(const uint8_t *data, size_t size)
     whole = fuzz_read(f, 0);
     for (int every = 1; every <= 2; every++) {
         rewind(f);
-        FUZZ_CHECK(fuzz_read(f, every) >= whole); /* what is passed over is not decompressed */
+        FUZZ_CHECK(fuzz_read(f, every) >= whole); /* skipped data is not decompressed, so its damage is not found */
     }
     rewind(f);
     if (!mts_index_make(&x, f, "x", error, sizeof error))

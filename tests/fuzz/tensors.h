@@ -1,4 +1,4 @@
-/* Reads everything that an opened checkpoint holds. */
+/* Reads everything in an open checkpoint. */
 #ifndef MERT_FUZZ_TENSORS_H
 #define MERT_FUZZ_TENSORS_H
 
@@ -13,7 +13,7 @@ static inline void fuzz_tensors(const mert_checkpoint *c, size_t size)
     for (size_t i = 0; i < mert_checkpoint_count(c); i++) {
         const mert_tensor *t = mert_checkpoint_tensor(c, i);
         float *x;
-        FUZZ_CHECK(t->elements >= 0 && (size_t)t->elements <= 64 * (size + 1)); /* views may share what is there */
+        FUZZ_CHECK(t->elements >= 0 && (size_t)t->elements <= 64 * (size + 1)); /* views may share storage */
         FUZZ_CHECK(mert_checkpoint_find(c, t->name) && (x = malloc((size_t)t->elements * sizeof *x + 1)));
         if (!mert_tensor_read(t, x, &e))
             for (int64_t k = 0; k < t->elements; k++)

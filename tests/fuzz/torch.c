@@ -1,4 +1,4 @@
-/* Files of torch: zip, or the older single pickle. */
+/* torch files: zip, or the older single pickle. */
 #include "tests/fuzz/tensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,16 +1,14 @@
-/* damage SEED TRIALS FILE...: streams are cut, flipped and spliced TRIALS times each, in memory, and read. Whatever
- * comes must be said (contracts S5, S6):
+/* damage SEED TRIALS FILE...: cuts, flips and splices streams in memory, TRIALS times each, and reads them. All damage
+ * must be reported (contracts S5, S6). Failures are
  *
- * silent nothing was said, but the items are not those of the sound stream; or an item came as sound that is none of
- * the
- *               sound streams'
- * unnamed it was said, and the input and all of its streams ended well, but an item that is missing was not named: not
- * its key,
- *               row, or number
+ *     silent   nothing was reported, but the items are not those of the undamaged stream; or a complete item is none of
+ *              the undamaged streams'
+ *     unnamed  damage was reported, and the input and all of its streams ended well, but no report has the key, row or
+ *              number of a missing item
  *
- * Cuts between two streams that were joined are no damage: what is left is a stream. Nor does one lend its frames to
- * another that says to be the same stream, as samples do that were made without a manifest and an input: nothing tells
- * them apart. Prints a line for each sort; exit status 1 if something was silent or unnamed. */
+ * A cut between two concatenated streams is not damage, because the rest is a valid stream. Frames are not spliced from
+ * a stream with the same id (samples that were made without a manifest and an input), because these cannot be
+ * distinguished. Prints a line for each kind of damage; exit status 1 if something was silent or unnamed. */
 #include "tests/unit/stream.h"
 
 #include <stdlib.h>
@@ -22,8 +20,8 @@ typedef struct sound {
     const char *name;
     bytes b;
     seen items;
-    size_t at[FRAMES_MAX + 1]; /* frames with their data begin here; the last is the size */
-    int frames, end[FRAMES_MAX + 1]; /* the frame behind which a stream ends */
+    size_t at[FRAMES_MAX + 1]; /* where each frame (with its data) begins; the last one is the size */
+    int frames, end[FRAMES_MAX + 1]; /* the frames after which a stream ends */
 } sound;
 
 static sound all[FILES_MAX];
@@ -44,7 +42,7 @@ static void die(const char *what)
     exit(2);
 }
 
-/* ---- sound streams ---- */
+/* ---- undamaged streams ---- */
 
 static void find_frames(sound *s)
 {
@@ -81,7 +79,7 @@ static void load(const char *name)
         die("the sound stream does not read, or is too long");
 }
 
-/* Whether frames of both say to be of one stream. */
+/* Whether frames of both have the same stream id. */
 static int same_stream(const sound *a, const sound *b)
 {
     for (int i = 0; i < a->frames; i++)
@@ -93,7 +91,7 @@ static int same_stream(const sound *a, const sound *b)
     return 0;
 }
 
-/* ---- what came of a damaged one ---- */
+/* ---- the result of reading a damaged stream ---- */
 
 static int is_item(const seen *of, const seen *s, int i)
 {
@@ -117,8 +115,8 @@ static int same_items(const seen *a, const seen *b)
     return 1;
 }
 
-/* Sound or failed, an item of the sound stream is there, or something here names it; a failure that gives a number only
- * may be it. */
+/* Whether every item of the undamaged stream is there, complete or failed, or is named by a failure; a failure with
+ * only a number can be any item. */
 static int all_named(const seen *then, const seen *now)
 {
     char name[MTS_KEY_MAX + 2];
@@ -147,7 +145,7 @@ typedef struct tally {
     int trials, whole, between, said, silent, unnamed;
 } tally;
 
-/* between: whole streams may have been taken out */
+/* between: whole streams may be missing */
 static void judge(tally *t, const sound *s, const char *data, size_t size, int between, const char *what)
 {
     static seen now;
@@ -177,7 +175,7 @@ static void judge(tally *t, const sound *s, const char *data, size_t size, int b
         t->whole++;
 }
 
-/* ---- the three sorts of damage ---- */
+/* ---- the three kinds of damage ---- */
 
 static int boundary(const sound *s, size_t at)
 {
@@ -189,7 +187,7 @@ static int boundary(const sound *s, size_t at)
     return 0;
 }
 
-/* The end, the beginning, or a piece in between; half of the time where a frame begins. */
+/* Removes the end, the beginning, or a part in between; half of the time at the beginning of a frame. */
 static void cut(tally *t, const sound *s)
 {
     char *to = malloc(s->b.size + 1), what[128];
@@ -209,7 +207,7 @@ static void cut(tally *t, const sound *s)
     free(to);
 }
 
-/* One to three bytes changed, or a block of zeros. */
+/* Changes one to three bytes, or writes a block of zeros. */
 static void flip(tally *t, const sound *s)
 {
     char *to = malloc(s->b.size), what[128];
@@ -227,7 +225,7 @@ static void flip(tally *t, const sound *s)
     free(to);
 }
 
-/* Whether each of its streams has a frame left among these. */
+/* Whether each of its streams still has a frame among these. */
 static int all_left(const sound *s, const sound *const *of, const int *frame, int n)
 {
     for (int first = 0, last; first < s->frames; first = last + 1) {
@@ -242,7 +240,7 @@ static int all_left(const sound *s, const sound *const *of, const int *frame, in
     return 1;
 }
 
-/* One or two times: frames are dropped, doubled, moved, exchanged, or come from another stream. */
+/* Once or twice: drops, doubles, moves or exchanges frames, or inserts some of another stream. */
 static void splice(tally *t, const sound *s)
 {
     const sound *of[2 * FRAMES_MAX];
@@ -262,13 +260,13 @@ static void splice(tally *t, const sound *s)
         size_t used = strlen(what);
         snprintf(what + used, sizeof what - used, "%s %d frames of %s from %d at %d (%d);",
                  (const char *[]){"dropped", "inserted", "replaced", "exchanged"}[how], count, donor->name, from, at, other);
-        if (how == 0 || how == 2) { /* out */
+        if (how == 0 || how == 2) { /* remove */
             int out = count < n - at ? count : n - at;
             memmove(of + at, of + at + out, (size_t)(n - at - out) * sizeof *of);
             memmove(frame + at, frame + at + out, (size_t)(n - at - out) * sizeof *frame);
             n -= out;
         }
-        if (how == 1 || how == 2) { /* in */
+        if (how == 1 || how == 2) { /* insert */
             memmove(of + at + count, of + at, (size_t)(n - at) * sizeof *of);
             memmove(frame + at + count, frame + at, (size_t)(n - at) * sizeof *frame);
             for (int i = 0; i < count; i++)

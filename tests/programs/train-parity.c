@@ -1,9 +1,12 @@
-/* train-parity DIR [--device cpu|guard] [--threads N] [--processes N [--shard WHAT]] [--recompute]: replays
- * a folder of reference training (tests/golden/README.md: init.safetensors,
- * audio.npy, labels.npy, mask.npy, expect.json, grads_step1.safetensors, after.safetensors) through the trainer's own
- * code, prints the largest deviations of losses, gradients and final parameters, and exits 1 beyond the bounds: losses
- * 1e-5 relative gradients     |difference| <= 1e-4 of the tensor's norm + 1e-6 of the global norm parameters    1e-5
- * absolute where the clipped gradient of update 1 is at least 1e-5, else 2 * lr * updates (k_proj.bias excepted) */
+/* train-parity DIR [--device cpu|guard] [--threads N] [--processes N [--shard WHAT]] [--recompute]: replays a folder of
+ * reference training (tests/golden/README.md: init.safetensors, audio.npy, labels.npy, mask.npy, expect.json,
+ * grads_step1.safetensors, after.safetensors) with the trainer's code. Prints the largest deviations of losses,
+ * gradients and final parameters, and exits with 1 if one is beyond its bound:
+ *
+ *     losses      1e-5 relative
+ *     gradients   |difference| <= 1e-4 of the tensor's norm + 1e-6 of the global norm
+ *     parameters  1e-5 absolute if the clipped gradient of update 1 is at least 1e-5, else 2 * lr * updates
+ *                 (k_proj.bias excepted) */
 #include "formats/checkpoint/checkpoint.h"
 #include "formats/file.h"
 #include "formats/json.h"
