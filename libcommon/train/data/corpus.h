@@ -18,7 +18,7 @@
 typedef struct mert_corpus_item {
     int64_t row;     /* in its part's manifest */
     int part, shard; /* the recipe decides which shard an epoch uses */
-    int64_t samples; /* of the packed audio */
+    int64_t samples; /* in the packed audio */
     int64_t offset;  /* of its record in the file */
     uint64_t sound;  /* XXH64 of its packed samples */
     int file;

@@ -269,7 +269,7 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
     return bad ? -1 : 0;
 }
 
-/* ---- how fast ---- */
+/* ---- speed ---- */
 
 /* Three runs, the first for warming up; fewer if they take longer than `patience` seconds. */
 static int product_pace(double *pace, mert_ops *ops, double patience, mert_error *e)

@@ -131,7 +131,7 @@ static void close_local(mert_exchange *x)
     free(l);
 }
 
-/* ---- the process that started them ---- */
+/* ---- the parent process ---- */
 
 static pid_t children[MERT_LOCAL_MAX];
 static int children_n;
