@@ -1,10 +1,10 @@
-/* The whole test framework: a test program prints TAP, lines "ok - NAME" or "not ok - NAME" and the plan last;
- * tests/run counts them.
+/* The test framework. A test program prints TAP: lines "ok - NAME" or "not ok - NAME", and the plan last. tests/run
+ * counts them.
  *
  *     TEST(reads_back_what_it_wrote) { CHECK(f() == 0); CHECK_NEAR(x, y, 1e-6); }
  *     int main(void) { RUN(reads_back_what_it_wrote); return test_done(); }
  *
- * A CHECK that fails says where and what, and ends that test. */
+ * A CHECK that fails prints its line and condition, and ends that test. */
 #ifndef MERT_TEST_H
 #define MERT_TEST_H
 
@@ -15,7 +15,7 @@
 
 static int test_bad, test_ran, test_failures;
 
-/* One line of the outcome; `detail` stands behind the name in brackets, NULL: none. */
+/* Prints the result of a test; detail: printed in brackets after the name; NULL: none. */
 static inline void test_report(const char *name, const char *detail)
 {
     printf("%sok - %s%s%s%s\n", test_bad ? "not " : "", name, detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
@@ -24,11 +24,20 @@ static inline void test_report(const char *name, const char *detail)
     test_failures += test_bad;
 }
 
-/* What cannot be tested here is said, and counted as skipped. */
+/* Prints that a test was skipped, and why. */
 static inline void test_skip(const char *name, const char *why)
 {
     printf("ok - %s # SKIP %s\n", name, why);
     test_ran++;
+}
+
+/* 1: the text (of an error) contains `expected`; otherwise prints both. */
+static inline int test_says(const char *text, const char *expected)
+{
+    if (strstr(text, expected))
+        return 1;
+    printf("# '%s' lacks '%s'\n", text, expected);
+    return 0;
 }
 
 #define TEST(name) static void test_##name(void)
@@ -63,7 +72,7 @@ static inline int test_done(void)
     return test_failures != 0;
 }
 
-/* The reference vectors: $MERT_GOLDEN, or the subset that is kept in the repository. Tests run from the repository's
+/* The path of a reference vector: in $MERT_GOLDEN, or in the subset in the repository. Tests run in the repository's
  * root. */
 static inline const char *test_golden(const char *name)
 {
@@ -75,7 +84,7 @@ static inline const char *test_golden(const char *name)
     return path[turn];
 }
 
-/* A folder of this test's own, emptied by tests/run: $TEST_TMP. */
+/* A path in the test's own folder, $TEST_TMP, which tests/run empties. */
 static inline const char *test_tmp(const char *name)
 {
     static char path[8][1024];

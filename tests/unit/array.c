@@ -24,7 +24,7 @@ TEST(what_cannot_be_counted_is_no_memory)
 {
     CHECK(refused(-1, 1) && refused(INT64_MIN, 8) && refused(-1, 0));
     CHECK(refused(INT64_MAX, 2) && refused(INT64_MAX, 8) && refused(2, SIZE_MAX / 2 + 1) && refused(1, SIZE_MAX));
-    CHECK(refused((INT64_C(1) << 61) + 1, 8)); /* 2^64 + 8 bytes: 8 of them, if nobody counts */
+    CHECK(refused((INT64_C(1) << 61) + 1, 8)); /* 2^64 + 8 bytes, which overflows to 8 */
 }
 
 TEST(nothing_is_an_array)

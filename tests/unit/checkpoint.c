@@ -1,11 +1,11 @@
-/* Model files that are as they should be. Hostile and damaged ones: checkpoint_hostile.c. */
+/* Valid model files. Hostile and damaged ones: checkpoint_hostile.c. */
 #include "tests/unit/model_file.h"
 
 #include "formats/checkpoint/model_hash.h"
 #include "formats/checkpoint/write.h"
 #include "formats/stream/mts.h"
 
-/* fairseq's name of a tensor as transformers calls it; man/model.md 13.3. "": transformers has none. */
+/* Converts fairseq's name of a tensor to that of transformers; man/model.md 13.3. "": there is none. */
 static void hf_name(const char *fairseq, char to[200])
 {
     static const char *const whole[][2] = {{"post_extract_proj.", "feature_projection.projection."},
@@ -369,7 +369,7 @@ TEST(values_beside_tensors_become_json)
     mert_error e;
     mert_checkpoint *c;
     char *text;
-    /* a cycle, an opaque object, numbers that JSON does not have, keys that are no text, tensors between values */
+    /* a cycle, an opaque object, numbers that JSON does not have, keys that are not text, tensors between values */
     pickle(&pkl,
            "}( %s }q%b( %s h%b %i %s N %s u %s %f %s %f %s \x8a%b\1\2\3\4\5\6\7\x08\x09 %s %c ) R } %s %i s b %s ]( %p "
            "%i e %s %c (%s tR %s %c ]( %i e \x85R u.",
@@ -421,7 +421,8 @@ TEST(zip64_entries_and_sizes_in_local_headers)
     }
 }
 
-/* Our own torch files: what went in comes out, data on multiples of 64 bytes, the same bytes every time. */
+/* torch files that we write: the same values are read back, data are aligned to 64 bytes, and the bytes are the same
+ * every time. */
 TEST(torch_files_written)
 {
     static const char text[] = "{\"args\": null, \"cfg\": {\"model\": {\"lr\": 0.1, \"n\": -3, \"big\": 4294967296, "
@@ -450,7 +451,7 @@ TEST(torch_files_written)
         memcpy(expect.shape, t[i].shape, sizeof expect.shape);
         expect.elements = r->elements;
         CHECK(same_tensor(r, &expect));
-        CHECK((uintptr_t)r->data % 64 == 0); /* mappings begin on pages */
+        CHECK((uintptr_t)r->data % 64 == 0); /* mappings are aligned to pages */
     }
     CHECK((back = mert_json_text(mert_checkpoint_extras(c), 0)));
     CHECK(strstr(back, "\"n\": -3, \"big\": 4294967296, \"on\": true, \"list\": [1, \"x\", []]") &&

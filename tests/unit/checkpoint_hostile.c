@@ -1,5 +1,5 @@
-/* Model files that lie, are damaged, or attack: each is refused in one line that says what is wrong; none crashes,
- * hangs, or takes memory because a header says so. */
+/* Inconsistent, damaged and hostile model files: each is refused with one line that says what is wrong. None crashes,
+ * hangs, or allocates memory because a header says so. */
 #include "tests/unit/model_file.h"
 
 #include <fcntl.h>
@@ -158,7 +158,7 @@ TEST(entries_that_overlap)
     zip_part parts[] = {{.name = "m/data.pkl", .data = pkl.p, .size = pkl.n},
                         {.name = "m/data/k", .data = numbers, .size = sizeof numbers},
                         {.name = "m/data/j", .data = numbers, .size = sizeof numbers}};
-    /* The first entry is said to reach into the next one's header. */
+    /* The size of the first entry reaches into the header of the next one. */
     parts[1].size_more = 20;
     parts[1].no_descriptor = parts[1].agree = 1;
     b = zip_file(parts, 3, NULL);
@@ -218,7 +218,7 @@ TEST(names_that_collide)
     free(t.p);
 }
 
-/* ---- pickles that attack ---- */
+/* ---- hostile pickles ---- */
 
 TEST(attacks_are_named)
 {
@@ -233,7 +233,7 @@ TEST(attacks_are_named)
 TEST(values_that_unfold_a_thousandfold)
 {
     bytes pkl = {0}, deep = {0}, t = tensor_opcodes("torch FloatStorage", "k", 6, 0, 1, six, unit);
-    /* Ten references to a list of ten references to ... thirty times over. */
+    /* Ten references to a list of ten references to ..., thirty levels. */
     pickle(&pkl, "](%se q%b", "laugh", 0);
     for (int i = 1; i < 30; i++) {
         put_text(&pkl, "0](");
@@ -269,7 +269,7 @@ TEST(values_that_unfold_a_thousandfold)
     CHECK(refused("deep.pt", torch_zip(&deep, numbers, sizeof numbers), "nested too deeply"));
 }
 
-/* ---- damage everywhere ---- */
+/* ---- damage ---- */
 
 static bytes legacy_file(void)
 {
@@ -291,7 +291,7 @@ static bytes legacy_file(void)
     return b;
 }
 
-/* Reads all that an accepted file claims to have, so that a sanitizer sees a claim too many. */
+/* Reads all data of an accepted file, so that a sanitizer finds sizes that are too large. */
 static int use(const char *path)
 {
     mert_error e;
@@ -311,7 +311,7 @@ static int use(const char *path)
     return 1;
 }
 
-/* Every byte of a small file, with some patterns, and every length. */
+/* Changes every byte of a small file, with several patterns, and cuts it at every length. */
 static int damage(const char *name, bytes b)
 {
     static const unsigned char patterns[] = {1, 4, 0x80, 0xff, 0x20};
@@ -362,7 +362,7 @@ TEST(damage_to_real_files)
         CHECK(!mert_mapping_open(&m, test_golden(from), &e));
         snprintf(to, sizeof to, "%s", file_of(files[f], m.data, m.size));
         CHECK((fd = open(to, O_WRONLY)) >= 0);
-        /* where the structure lies: the first and the last 24 KB */
+        /* more densely in the first and last 24 KB, which have the structure */
         for (size_t i = 3; i < m.size; i += i < 24000 || i + 24000 > m.size ? 97 : 40961) {
             unsigned char x = m.data[i] ^ 0x10;
             CHECK(pwrite(fd, &x, 1, (off_t)i) == 1);
@@ -381,8 +381,8 @@ TEST(damage_to_real_files)
 
 int main(void)
 {
-    /* Nothing here needs more than a few megabytes; a size that is believed before it is checked does. (A sanitizer
-     * reserves terabytes of addresses.) */
+    /* No test needs more than a few megabytes, unless a size is used before it is checked. (Sanitizers reserve
+     * terabytes of addresses.) */
     struct rlimit limit = {1u << 30, 1u << 30};
     if (!getenv("MERT_SANITIZED"))
         setrlimit(RLIMIT_AS, &limit);

@@ -1,4 +1,4 @@
-/* A run's log against another's. */
+/* Comparison of the logs of two runs. */
 #include "libcommon/train/monitor/compare.h"
 
 #include "tests/test.h"
@@ -20,13 +20,7 @@ static int compare(void)
     return mert_compare(&c, test_tmp(""), test_tmp("reference"), &e);
 }
 
-static int says(const char *expected)
-{
-    if (strstr(e.text, expected))
-        return 1;
-    printf("# '%s' lacks '%s'\n", e.text, expected);
-    return 0;
-}
+static int says(const char *expected) { return test_says(e.text, expected); }
 
 TEST(rows_of_the_same_update)
 {

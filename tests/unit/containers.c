@@ -1,4 +1,4 @@
-/* What Ogg pages and MP3 headers say, by files made here byte by byte; and that damaged ones end every walk. */
+/* Ogg pages and MP3 headers, in files that are made here byte by byte; and that parsers end on damaged files. */
 #include "libcommon/audio/container/flac.h"
 #include "libcommon/audio/container/mp3.h"
 #include "libcommon/audio/container/ogg.h"
@@ -31,7 +31,7 @@ static void put(const void *bytes, size_t n)
 
 static uint32_t page_number;
 
-/* A page of packets of at most 254 bytes each. Polynomial division bit by bit: the oracle of the checksum. */
+/* A page of packets of at most 254 bytes each. The checksum by polynomial division, bit by bit. */
 static void put_page(uint32_t serial, int flags, int64_t granule, int n, const int *sizes, const unsigned char *bytes)
 {
     unsigned char *p = file + size;
@@ -107,7 +107,7 @@ TEST(the_last_granule_is_the_end)
 {
     begin();
     put_audio(7, 0, 10 * FRAME, 10);
-    put_audio(7, 4, 15 * FRAME - 1500, 5); /* more than the last packet is cut */
+    put_audio(7, 4, 15 * FRAME - 1500, 5); /* cuts more than the last packet */
     CHECK(!read_ogg() && ogg.n == 1 && ogg.fault_at == -1 && is(0, PRE_SKIP, 15 * FRAME - 1500 - PRE_SKIP));
 }
 
@@ -117,7 +117,7 @@ TEST(one_page_is_cut_at_its_end)
     put_audio(7, 4, 1000, 3);
     CHECK(!read_ogg() && ogg.fault_at == -1 && is(0, PRE_SKIP, 1000 - PRE_SKIP));
     begin();
-    put_audio(7, 4, 5 * FRAME, 3); /* and has no more than its packets have */
+    put_audio(7, 4, 5 * FRAME, 3); /* no more samples than in its packets */
     CHECK(!read_ogg() && is(0, PRE_SKIP, 3 * FRAME - PRE_SKIP));
 }
 
@@ -128,7 +128,7 @@ TEST(the_first_granule_is_the_start)
     put_audio(7, 4, 4 * FRAME - 100, 2);
     CHECK(!read_ogg() && is(0, PRE_SKIP + 100, 4 * FRAME - 100 - PRE_SKIP));
     begin();
-    put_audio(7, 0, 1000000, 2); /* out of a longer stream: no silence, and nothing lost */
+    put_audio(7, 0, 1000000, 2); /* from a longer stream: no silence is added, nothing is dropped */
     put_audio(7, 4, 1000000 + 2 * FRAME - 60, 2);
     CHECK(!read_ogg() && is(0, PRE_SKIP, 4 * FRAME - 60 - PRE_SKIP));
 }
@@ -173,7 +173,7 @@ TEST(a_stream_beside_the_audio)
     put_opus_head(7);
     put_audio(7, 4, 2 * FRAME, 2);
     page_number = 1;
-    put_page(5, 0, 0, 1, (int[]){8}, (const unsigned char *)"fisbone"); /* its last page is not missed */
+    put_page(5, 0, 0, 1, (int[]){8}, (const unsigned char *)"fisbone"); /* a last page is not needed */
     CHECK(!read_ogg() && ogg.n == 1 && ogg.fault_at == -1 && ogg.links[0].n == 2);
     CHECK(!ogg.links[0].streams[0].audio && ogg.links[0].streams[1].total == 2 * FRAME - PRE_SKIP);
 }
@@ -201,7 +201,7 @@ static void put_frames(int n)
     }
 }
 
-/* Info: so many frames and bytes; LAME: 576 samples of delay, 1000 of padding. */
+/* An Info frame with these numbers of frames and bytes; LAME: 576 samples of delay, 1000 of padding. */
 static void put_info(uint32_t frames, uint32_t bytes)
 {
     unsigned char *p = file + size + 4 + 17;
@@ -266,7 +266,7 @@ TEST(free_format)
     CHECK(!mert_mp3_is_free_format(write_file()));
 }
 
-/* The frames that the header counts, as a file and as a pipe; -2: not the same. */
+/* The number of frames in the header, read as a file and as a pipe; -2: these differ. */
 static int64_t frames_of_wav(int how)
 {
     AVCodecParameters *p = avcodec_parameters_alloc(), *q = avcodec_parameters_alloc();
@@ -297,7 +297,7 @@ TEST(frames_of_wav_and_w64)
     size = 0;
     put("RIFF\0\0\0\0WAVEfmt \20\0\0", 20);
     put_format();
-    CHECK(frames_of_wav(1) == -1); /* no samples: nothing is counted, which is not the same as none */
+    CHECK(frames_of_wav(1) == -1); /* no samples: the count is not known, which is not 0 */
     put("data", 4), put_little(6, 4), put("......", 6);
     CHECK(frames_of_wav(1) == 3);
     size = 0;
@@ -329,7 +329,7 @@ static uint32_t random_state = 1;
 
 static uint32_t next_random(void) { return random_state = random_state * 1664525 + 1013904223; }
 
-/* Bytes changed, and the file cut, 400 times: every walk ends, what it says lies within the file. */
+/* Changes bytes and cuts the file, 400 times: every parser ends, and its positions are inside the file. */
 TEST(damage_ends_every_walk)
 {
     static unsigned char good[2][ROOM];

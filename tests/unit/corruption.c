@@ -1,6 +1,6 @@
-/* What training does to the projected frames, masks, replacement, channel masks: against a readable version of MERT's
- * apply_mask in double precision, and its backward pass against central differences of that; on the CPU and on the
- * guard backend, all results with the same bytes. Then through the whole trainer: the loss moves as the gradient says.
+/* Masking in training (masks, replacement, channel masks), compared with a readable version of MERT's apply_mask in
+ * double precision, and its backward pass compared with central differences of that; on the CPU and on the guard
+ * backend, with the same bytes. Then through the whole trainer: the change of the loss agrees with the gradient.
  */
 #include "tests/unit/nn.h"
 
@@ -29,7 +29,8 @@ typedef struct corruption {
     int64_t replaced;
 } corruption;
 
-/* Frame 4 gets what is frame 2, which itself gets frame 9; frame 15 what is hidden by the embedding, 20 itself. */
+/* Frame 4 is replaced by frame 2, which is replaced by frame 9; frame 15 by a frame that is masked by the embedding; 20
+ * by itself. */
 static void fill(corruption *k, int masks, int moves, int channels)
 {
     static const int32_t to[] = {2, 4, 15, 20}, from[] = {9, 2, 6, 20};
@@ -72,7 +73,7 @@ static double loss(void)
     return sum;
 }
 
-/* The largest difference of gradient v from central differences by x[n]. */
+/* The largest difference of the gradient v from central differences with respect to x[n]. */
 static double gradient_off(double *x, const float *v, const float *before, int64_t n)
 {
     double worst = 0;
@@ -161,7 +162,7 @@ static mert_batch batch(int kind)
     return b;
 }
 
-/* Loss of the weights moved by h along `direction`; gradients (NULL: not wanted) of the weights as they are. */
+/* The loss with the weights moved by h along `direction`; gradients (NULL: not needed) of the unchanged weights. */
 static double trained_loss(const mert_weights *w, const float *direction, double h, int kind, float *gradients,
                            mert_sums *sums, int random_codebook)
 {
@@ -187,7 +188,7 @@ static double trained_loss(const mert_weights *w, const float *direction, double
     return sums->loss;
 }
 
-/* float32 and a whole model in between: some tenths of a percent. */
+/* A whole model in float32: accurate to some tenths of a percent. */
 TEST(the_loss_moves_as_the_gradient_says)
 {
     mert_config c = tiny();
@@ -212,7 +213,7 @@ TEST(the_loss_moves_as_the_gradient_says)
     }
     for (int i = 0; i < 4; i++)
         for (int j = 0; j < i; j++)
-            CHECK(fabs(losses[i] - losses[j]) > 1e-3); /* each of them does something */
+            CHECK(fabs(losses[i] - losses[j]) > 1e-3); /* each of them has an effect */
     mert_weights_free(&w);
 }
 

@@ -114,8 +114,8 @@ TEST(complex_and_log_forms)
     CHECK_NEAR(oracle_difference(&c, 20000), 0, 2e-5);
 }
 
-/* Sounds that leave most bins empty beside loud ones, where a logarithm shows every fault: the largest difference;
- * largest: the largest value, NULL is fine. */
+/* The largest difference for sounds with loud and almost empty bins, whose errors a logarithm magnifies. largest: the
+ * largest value, or NULL. */
 static double tone_difference(const mert_cqt_config *c, int sound, int64_t n, double *largest)
 {
     int64_t frames = mert_cqt_frames(c, n), step = frames / 3;
@@ -127,7 +127,7 @@ static double tone_difference(const mert_cqt_config *c, int sound, int64_t n, do
         case 0: x[i] = i < n * 2 / 3 ? (float)(0.9 * sin(440 * at)) : 0; break; /* a tone that stops */
         case 1: x[i] = (float)(0.3 * (sin(261.6 * at) + sin(329.6 * at) + sin(392 * at))); break;
         case 2: x[i] = 0.5f; break;
-        case 3: x[i] = (float)(0.5 * sin(11500 * at)); break; /* above all bins: rounding of the FFT, which grows with it */
+        case 3: x[i] = (float)(0.5 * sin(11500 * at)); break; /* above all bins: shows the rounding of the FFT */
         case 4: x[i] = i > n / 2 ? (float)(0.9 * sin(55 * at)) : 0; break;
         case 5: x[i] = (float)(0.9 * sin(3520.7 * at)); break;
         case 6: x[i] = (float)(0.9 * sin(20 * at)); break;                      /* below all bins */
@@ -170,7 +170,7 @@ TEST(logarithms_of_tones_are_those_of_the_definition)
         }
 }
 
-/* All but the tones far above all bins to 2e-5 of the largest value alone. */
+/* Within 2e-5 of the largest value, except for tones far above all bins. */
 TEST(magnitudes_beside_an_offset_and_tones_outside)
 {
     for (int sound = 2; sound < 9; sound++) {
@@ -224,7 +224,7 @@ TEST(a_sine_peaks_at_its_bin)
             x[i] = (float)(0.5 * sin(2 * 3.141592653589793 * f * i / 24000));
         got = whole(&c, x, N);
         CHECK(got);
-        /* The negative frequency adds next to nothing: a quarter of sqrt(l) (amplitude 0.5, half of it at +f). */
+        /* A quarter of sqrt(l) (amplitude 0.5, half of it at +f); the negative frequency adds almost nothing. */
         CHECK_NEAR(got[187 * 336 + k], 0.25 * sqrt((double)mert_cqt_length(&c, k)), 1e-3);
         for (int j = 0; j < 336; j++)
             CHECK(got[187 * 336 + j] <= got[187 * 336 + k]);
@@ -266,7 +266,7 @@ TEST(same_bytes_however_cut_and_by_any_number_of_threads)
     free(x);
 }
 
-/* What came before, whole or broken off, leaves no trace. */
+/* Earlier signals, complete or broken off, have no effect. */
 TEST(an_object_serves_many_signals)
 {
     mert_cqt_config c = {16000, 320, 84, 12, 32.7, MERT_CQT_MAGNITUDE, 0, 0};

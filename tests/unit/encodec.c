@@ -1,5 +1,5 @@
-/* EnCodec: against the reference from both containers and both namings, in any chunks, at any length, and what it
- * refuses. */
+/* EnCodec, compared with the reference, for both containers and both namings, any chunks and any length; and
+ * refusals. */
 #include "tests/test.h"
 
 #include "formats/checkpoint/write.h"
@@ -164,8 +164,7 @@ TEST(chunks_and_threads_change_no_bit)
     mert_encodec_free(m);
 }
 
-/* Around every place where padding changes its form: the reflection's reach in each layer, whole frames, whole
- * blocks. */
+/* Lengths around every change of the padding: the reach of the reflection in each layer, whole frames, whole blocks. */
 TEST(every_length_agrees_with_the_plain_version)
 {
     static const int64_t lengths[] = {1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 39, 40, 41, 79, 319, 320, 321, 640, 1919,
@@ -196,7 +195,7 @@ TEST(every_length_agrees_with_the_plain_version)
 
 /* ---- other files made from the reference's ---- */
 
-/* Copies the model; `without` (or NULL) is left out; new_names: today's names of weight norm. */
+/* Copies the model; `without` (or NULL) is left out; new_names: the newer names of weight norm. */
 static int copy_model(const char *to, const char *without, const char *extra, int new_names)
 {
     mert_error e = {{0}};
@@ -305,8 +304,8 @@ TEST(a_config_that_contradicts_the_tensors_is_refused)
     }
 }
 
-/* Items in lock-step are the items one by one: any number together, any number of frames that may wait (so that items
- * go through in parts), lengths that differ, one dropped in between, any threads. */
+/* Items in lock-step give the same as one by one: any number of items, any number of waiting frames (so that items are
+ * processed in parts), different lengths, one item dropped, any number of threads. */
 enum { ITEMS = 7 };
 static const int64_t lengths[ITEMS] = {30000, 3, 64 * 320, 45001, 320, 12345, 64 * 640 + 1};
 
@@ -361,7 +360,7 @@ TEST(items_in_lock_step_are_items_one_by_one)
                 a.of[i].width = m->quantiser->width;
             mert_pool_set_threads(1 + (int)(items + frames) % 4);
             for (int i = 0; i < ITEMS; i++) {
-                if (i == 3 && frames > 1000) { /* nothing of it went through yet, and nothing of it shall stay */
+                if (i == 3 && frames > 1000) { /* not processed yet; must be removed completely */
                     CHECK(!add_in_chunks(b, x, 20000, &a, &e));
                     mert_encodec_batch_drop(b);
                 }
@@ -383,7 +382,7 @@ TEST(items_in_lock_step_are_items_one_by_one)
     free(x);
 }
 
-/* What stands before the LSTM, in stretches: each only needs to see as much of the past as the part says. */
+/* The stages before the LSTM, in stretches: each needs only as much past as mert_seanet_part_past says. */
 TEST(a_stretch_needs_no_more_than_its_past)
 {
     enum { N = 320 * 200 + 77 };

@@ -1,5 +1,5 @@
-/* Processes that share memory: sums, pieces, the queue, and what the one that started them says of their end. Moments
- * that are kept elsewhere. */
+/* Processes with shared memory: sums, pieces, the queue, and the report of the parent process about their end. Moments
+ * in host memory and files. */
 #include "libcommon/train/parallel/exchange.h"
 #include "libcommon/train/parallel/exchange_queue.h"
 #include "libcommon/train/parallel/moments.h"
@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* What process r has at i: of sizes so different that the order of a sum shows. */
+/* The value of process r at i. Magnitudes differ so much that a sum depends on its order. */
 static float value(int r, int64_t i)
 {
     return (float)((i * 7919 + r * 104729) % 1000 - 500) * (r % 2 ? 1e-4f : 1e3f);
@@ -22,7 +22,7 @@ static float sum(int ranks, int64_t i)
     return s;
 }
 
-/* In a child: 0 if all is as it should be. */
+/* Runs in a child; 0: correct. */
 static int sums_of(mert_exchange *x, int64_t n)
 {
     float *data = malloc((size_t)n * sizeof *data + 1);
@@ -125,7 +125,7 @@ static int one_fails_at_the_end(mert_exchange *x)
     return rank == 2 ? 3 : 0;
 }
 
-/* Runs it in n processes; what the one that started them is told. */
+/* Runs it in n processes; returns the result of the parent process. */
 static int in_processes(int n, int (*what)(mert_exchange *), mert_error *e)
 {
     mert_exchange *x;

@@ -25,7 +25,7 @@ TEST(sums_are_exact)
     CHECK(!mert_feature_stats_new(&s, 1, "x", &e));
     CHECK(!mert_feature_stats_add(&s, huge, 4, &e));
     mert_feature_stats_of(&s, 0, &mean, &std);
-    CHECK(mean == (double)FLT_TRUE_MIN / 2); /* nothing was lost beside the huge ones */
+    CHECK(mean == (double)FLT_TRUE_MIN / 2); /* nothing was lost by adding huge numbers */
     CHECK_NEAR(std / ((double)FLT_MAX / sqrt(2)), 1, 1e-12);
     mert_feature_stats_clear(&s);
     CHECK(!mert_feature_stats_add(&s, same, 3, &e));
@@ -72,7 +72,7 @@ TEST(merging_is_associative)
     for (int cut = 1; cut < N; cut += 83) {
         CHECK(!mert_feature_stats_new(&a, D, "of these", &e) && !mert_feature_stats_new(&b, D, "of these", &e));
         CHECK(!mert_feature_stats_add(&a, x[0], cut, &e) && !mert_feature_stats_add(&b, x[cut], N - cut, &e));
-        snprintf(name, sizeof name, "b%d.stats", cut); /* what was read is not written over */
+        snprintf(name, sizeof name, "b%d.stats", cut); /* does not overwrite a file that was read */
         CHECK(!mert_feature_stats_write(&b, test_tmp(name), &e));
         CHECK(!mert_feature_stats_read(&read, test_tmp(name), &e));
         CHECK(mert_feature_stats_write(&b, test_tmp(name), &e) && strstr(e.text, name));

@@ -1,4 +1,4 @@
-/* Files on their way (formats/file.h): what becomes of what is there already. */
+/* Output files (formats/file.h), and existing files of the same name. */
 #define _GNU_SOURCE
 #include "formats/file.h"
 #include "formats/memory.h"
@@ -17,14 +17,9 @@
 
 static mert_error err;
 
-static int says(const char *what)
-{
-    if (!strstr(err.text, what))
-        printf("# said: %s\n", err.text);
-    return strstr(err.text, what) != NULL;
-}
+static int says(const char *expected) { return test_says(err.text, expected); }
 
-/* A folder of each test's own. */
+/* A new folder for each test. */
 static const char *fresh(const char *name)
 {
     static char folder[1024];
@@ -112,7 +107,7 @@ TEST(links_stay_and_what_they_lead_to_is_replaced)
     CHECK(mert_output_check(in(d, "lost"), NULL, 0, &err) && says("lost: cannot create: it is a link to "));
 }
 
-/* Another process reads it: what it read is its standard output, a file. */
+/* A child that reads the FIFO and writes the bytes into a file. */
 static pid_t reader_of(const char *fifo, const char *into)
 {
     pid_t child = fork();
@@ -149,7 +144,7 @@ TEST(a_device_is_written_into)
     /* as links, where nodes cannot be made or do not work */
     if (mknod(null, S_IFCHR | 0666, 1 << 8 | 3) || mknod(full, S_IFCHR | 0666, 1 << 8 | 7) || access("/dev/full", W_OK))
         CHECK((unlink(null), unlink(full), !symlink("/dev/null", null)) && !symlink("/dev/full", full));
-    int there = open(full, O_WRONLY); /* not where the file system allows no nodes */
+    int there = open(full, O_WRONLY); /* fails if the file system does not allow device nodes */
     if (there < 0)
         CHECK(!unlink(null) && !unlink(full) && !symlink("/dev/null", null) && !symlink("/dev/full", full));
     else
@@ -231,7 +226,7 @@ TEST(an_input_is_not_replaced)
     mert_output *o = mert_output_open(in(d, "z"), &err);
     CHECK(o && !mert_input_note(in(d, "z"), &err));
     CHECK(mert_output_commit(o, &err) && says("z: is an input") && holds(in(d, "z"), "z") && entries(d) == 3);
-    /* before anything is done */
+    /* mert_output_check */
     char *files[] = {"-", (char *)in(d, "w"), (char *)in(d, "none")};
     CHECK(!put(in(d, "w"), "w") && !mert_output_check(in(d, "w"), files, 1, &err));
     CHECK(mert_output_check(in(d, "w"), files, 3, &err) && says("w: is an input"));
@@ -239,7 +234,7 @@ TEST(an_input_is_not_replaced)
     CHECK(mert_output_check(in(d, "no/new"), files, 3, &err) && says("no/new: cannot create"));
 }
 
-/* What a killed process of the same number left, and what somebody put there. */
+/* Files of a killed process with the same number, and files of others. */
 TEST(names_that_are_taken_are_let_be)
 {
     const char *d = fresh("taken");

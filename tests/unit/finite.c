@@ -1,4 +1,4 @@
-/* What is no finite number is found, wherever it stands, in every type of a stream. */
+/* NaN and infinity are found at any position, in every type of a stream. */
 #include "formats/finite.h"
 #include "formats/half.h"
 #include "tests/test.h"

@@ -1,6 +1,6 @@
-/* The encoder for inference (models/inference/forward.h) against the one for training, whose every step the reference's
- * vectors confirm: all architectures, lengths around the blocks of time and of rows, from the weights and from a packed
- * file, on both backends. */
+/* Compares the encoder for inference (models/inference/forward.h) with that for training, which is tested by reference
+ * vectors: all architectures, lengths around the blocks of time and of rows, from the weights and from a packed file,
+ * on both backends. */
 #include "tests/unit/nn.h"
 
 #include "libcommon/models/cqt_input.h"
@@ -47,7 +47,7 @@ static mert_config config_of(const kind *k)
     return c;
 }
 
-/* Norms that are not 1 and 0, so that each is seen. */
+/* Sets the parameters of norms to values other than 1 and 0, so that each has an effect. */
 static void roughen(mert_weights *w)
 {
     for (int i = 0; i < w->layout.count; i++) {
@@ -100,7 +100,7 @@ static void oracle(const mert_weights *w, const float *x, int64_t L, const float
     for (int i = 0; i <= LAYERS; i++) {
         uint64_t before = nn_digest;
         exact[i] = wide(get(s.state[i], n), n);
-        nn_digest = before; /* other sums than the ones under test */
+        nn_digest = before; /* results of the reference are not part of the digest */
     }
     mert_encoder_free(m);
 }
@@ -150,8 +150,8 @@ TEST(all_kinds_and_lengths)
     }
 }
 
-/* A clip whose offset is fifty times its variation, most of which GroupNorm takes away: both ways are left with float's
- * rounding of the larger numbers, and no more. */
+/* A clip whose offset is fifty times its variation. GroupNorm removes most of it; the remaining error may only be the
+ * rounding of the larger numbers in float. */
 TEST(offset)
 {
     mert_config c = config_of(&kinds[0]);
@@ -189,7 +189,7 @@ TEST(too_short)
     mert_weights_free(&w);
 }
 
-/* Packed by one, read by another: the same bytes come out. For another precision it is not taken. */
+/* A packed file gives the same bytes. With another precision it is not used. */
 static void one_packed(const kind *k, mert_packing packing)
 {
     mert_config c = config_of(k);
@@ -228,7 +228,7 @@ TEST(packed)
     }
 }
 
-/* Every product sees its weights, each rounded to 8 bits. */
+/* Every product uses its weights, rounded to 8 bits. */
 TEST(bf16)
 {
     for (int i = 0; i < KINDS && !test_bad; i++) {
@@ -238,7 +238,7 @@ TEST(bf16)
     }
 }
 
-/* ---- a backend with other answers: it packs nothing, and takes everything at once ---- */
+/* ---- a backend with other properties: it does not pack, and processes all rows at once ---- */
 
 static size_t packs_nothing(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
 {

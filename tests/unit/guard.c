@@ -1,5 +1,5 @@
-/* The guard backend (contract B2): that it computes what the CPU backend computes, and that it notices every breach of
- * the rules that it is there to notice. Breaches that end in a signal happen in a child. */
+/* The guard backend (contract B2): it computes the same as the CPU backend, and detects every violation of the rules.
+ * Violations that end in a signal run in a child. */
 #include "tests/unit/nn.h"
 
 #include "libcommon/nn/conv.h"
@@ -12,8 +12,8 @@
 
 enum { B = 2, T = 45, D = 24, H = 3, V = 11, RESULT = D * 2 * 3 + B * T * V };
 
-/* A small model's step: convolution, norm, attention, losses, all the way back, and the update. Queued without one
- * wait; result: the new weights of the convolution, and the gradients of the logits. */
+/* A training step of a small model: convolution, norm, attention, losses, backward pass and update, queued without a
+ * wait. result: the new weights of the convolution, and the gradients of the logits. */
 static void one_step(float result[RESULT], double numbers_for_people[4])
 {
     mert_conv_shape s = {B, 2 * T, T, 3, D, 2, 2};
@@ -89,7 +89,7 @@ TEST(a_step_has_the_bytes_of_the_cpu)
     CHECK(!memcmp(at_once, late, sizeof late) && !memcmp(counted[0], counted[1], sizeof counted[0]));
 }
 
-/* ---- late: nothing happens before the wait ---- */
+/* ---- delayed: nothing happens before the wait ---- */
 
 TEST(a_download_holds_poison_until_the_wait)
 {
@@ -149,7 +149,7 @@ TEST(close_runs_what_is_queued)
     mine->download(mine, y, d, sizeof y);
     mine->close(mine); /* with a block that was not released */
     CHECK(y[0] == 1 && y[1] == 2);
-    mine = mert_ops_guard(mert_ops_cpu()); /* at once, with nothing done */
+    mine = mert_ops_guard(mert_ops_cpu()); /* closed at once, unused */
     CHECK(mine);
     mine->close(mine);
 }
@@ -178,7 +178,7 @@ TEST(fresh_memory_is_poison)
     CHECK(!ops->alloc(ops, SIZE_MAX) && !ops->alloc(ops, SIZE_MAX - 4000) && !ops->alloc(ops, SIZE_MAX / 4));
 }
 
-/* What was never written ends up in the result as NaN, through products and softmax, too. */
+/* Memory that was never written becomes NaN in the result, also through products and softmax. */
 TEST(poison_spreads)
 {
     int64_t n = 6 * 4;
@@ -198,9 +198,9 @@ TEST(poison_spreads)
         CHECK(out[i] != out[i]); /* even where the factor is 0 */
 }
 
-/* ---- breaches that end a process ---- */
+/* ---- violations that end a process ---- */
 
-/* The signal that ends a child which does this; 0: it lives. */
+/* The signal that ends a child that does this; 0: none. */
 static int signal_of(void (*breach)(float *device), float *device)
 {
     int status = 0;
@@ -242,7 +242,7 @@ static void releases_twice(float *device)
     ops->release(ops, device);
 }
 
-/* ---- failing: no room to work in ---- */
+/* ---- errors: out of memory ---- */
 
 static void refuses_after_a_failure(mert_ops *o)
 {
@@ -260,7 +260,7 @@ static void refuses_after_a_failure(mert_ops *o)
     mert_axpy(o, .to = d, .from = d, .n = 3);
     o->download(o, y, d, sizeof y);
     CHECK(!o->wait(o, &e) && y[0] == 2 && y[2] == 6);
-    CHECK(mert_cpu_scratch(0, 1000) && mert_cpu_shared_scratch(1000)); /* what was there before is not lost for good */
+    CHECK(mert_cpu_scratch(0, 1000) && mert_cpu_shared_scratch(1000)); /* can be allocated again */
     o->release(o, d);
 }
 

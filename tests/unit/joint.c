@@ -1,4 +1,4 @@
-/* What one label stream says about another: HuBERT's measures against a table worked out by hand, and the counting. */
+/* Joint counts of labels: HuBERT's measures for a small table, computed by hand, and the counting. */
 #include "libcommon/tensor/joint.h"
 #include "tests/test.h"
 
@@ -82,7 +82,7 @@ TEST(extremes)
     mert_joint_free(empty);
 }
 
-/* Pairs come and are found again while cells grow and give way to a table: the sums are those of plain arrays. */
+/* Counts stay correct while the cells grow and are replaced by a table; compared with plain arrays. */
 TEST(counts_survive_growing)
 {
     enum { Z = 300, Y = 200, N = 300000 };

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE /* memmem */
-/* k-means: against scikit-learn's result, its sample, its exact sums, its file. */
+/* k-means: comparison with scikit-learn's result; the sample, exact sums, and the file. */
 #include "tests/test.h"
 
 #include "formats/npy.h"
@@ -76,7 +76,7 @@ TEST(training_reaches_the_reference_s_inertia_whatever_the_threads)
     free(x), free(one), free(two);
 }
 
-/* Far-apart groups with a rare one: every group must get its centre, and centres come from different groups. */
+/* Separate groups, one of them rare: every group must get a centre. */
 TEST(seeding_finds_separate_groups)
 {
     enum { GROUPS = 20, N = 4000, D = 3 };
@@ -125,7 +125,7 @@ TEST(few_different_points_and_bad_ones)
     CHECK(mert_kmeans_train(&o, x, 30, 2, centres, &r, &e) == -1 && strstr(e.text, "frame 10"));
 }
 
-/* Contract A3: any split and order of the points gives the same bytes, and the sums are the true ones. */
+/* Contract A3: any division and order of the points gives the same bytes, and the sums are exact. */
 TEST(sums_do_not_depend_on_order_or_split)
 {
     enum { N = 500, D = 5, K = 7 };
@@ -179,8 +179,8 @@ TEST(sums_do_not_depend_on_order_or_split)
     mert_kmeans_sums_free(&a), mert_kmeans_sums_free(&b), mert_kmeans_sums_free(&c);
 }
 
-/* Far points: the farthest of all, each once, whatever the split; empty clusters take them in order; the next
- * centroids are the means. */
+/* Far points are the farthest of all, each once, for any division; empty clusters get them in order; the next centroids
+ * are the means. */
 TEST(a_pass_does_not_depend_on_order_or_split)
 {
     enum { N = 900, D = 2, K = 4 };
@@ -260,7 +260,7 @@ TEST(a_sample_does_not_depend_on_how_it_came)
         CHECK(sample_of(1, 7, max, 1, -1, b) == max && !memcmp(a, b, (size_t)max * sizeof *a));
         CHECK(sample_of(0, 1, max, 2, -1, b) == max && memcmp(a, b, (size_t)max * sizeof *a));
     }
-    for (int64_t i = 0; i < 600; i++) /* all there, each once */
+    for (int64_t i = 0; i < 600; i++) /* all frames are in the sample, each once */
         for (int64_t j = 0; j < i; j++)
             CHECK(a[i] != a[j]);
     CHECK(sample_of(0, 50, 100, 1, -1, a) == 100);
@@ -272,7 +272,7 @@ TEST(a_sample_does_not_depend_on_how_it_came)
         CHECK(b[i] < 4000 || b[i] >= 5000);
 }
 
-/* Puts `to` in the place of each float `from` of a file that stands on a multiple of four; how many. */
+/* Replaces each float `from` in a file, at multiples of four bytes, by `to`; returns their number. */
 static int replace_float(const char *path, float from, float to)
 {
     FILE *f = fopen(path, "r+b");
@@ -288,7 +288,7 @@ static int replace_float(const char *path, float from, float to)
     return n;
 }
 
-/* Zeros instead of the file's own checksum: not known. */
+/* Replaces the file's checksum by zeros: not known. */
 static int forget_sum(const char *path)
 {
     static const char name[] = "\"mert_xxh64\":\"";
@@ -330,7 +330,7 @@ TEST(a_codebook_file_says_what_it_belongs_to)
     CHECK(mert_features_check(&r.features, &f, 0, &e) && strstr(e.text, "16000/320") && strstr(e.text, "16000/160"));
     f.frame_rate_num = 100;
     f.frame_rate_den = 1;
-    CHECK(!mert_features_check(&r.features, &f, 0, &e)); /* the same rate in other words */
+    CHECK(!mert_features_check(&r.features, &f, 0, &e)); /* the same rate as another fraction */
     f = b.features;
     f.sample_rate = 24000;
     CHECK(mert_features_check(&r.features, &f, 0, &e) && strstr(e.text, "24000") && strstr(e.text, "16000"));
@@ -356,7 +356,7 @@ TEST(a_codebook_file_says_what_it_belongs_to)
     CHECK(mert_codebook_read(&r, test_tmp("none.safetensors"), &e));
 }
 
-/* The same centroids over other features are another model's sums. */
+/* Sums for the same centroids, but for other features, are refused. */
 TEST(sums_over_other_features_do_not_merge)
 {
     float words[] = {0, 0, 1, 1};
@@ -379,7 +379,7 @@ TEST(sums_over_other_features_do_not_merge)
         mert_kmeans_shard_free(&s[i]);
 }
 
-/* Cauchy and lognormal points: k-means++ sits on far points that mini-batches seldom draw. */
+/* Cauchy and lognormal points: k-means++ has centroids at far points that mini-batches rarely draw. */
 TEST(training_never_ends_above_its_start)
 {
     enum { N = 1500, D = 3, K = 30 };

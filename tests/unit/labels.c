@@ -302,7 +302,7 @@ TEST(a_damaged_file_is_found)
     mert_labels_close(&l);
 }
 
-/* Refused, or as good as whole: the same values, and the labels' hash known. */
+/* Refused, or equal to the undamaged one: the same values, with the labels' hash. */
 static int meta_found(const char *meta, const mert_labels_meta *whole)
 {
     mert_labels l;
@@ -348,7 +348,7 @@ TEST(a_damaged_meta_is_found)
     CHECK(found == size - 9);
     CHECK(open_with_meta("1\n", "classes=4\nrows=1\nmeta=0123456789abcdef\n"));
     CHECK(says("m.km.meta: damaged: the hash of its lines is") && says("take the line meta= out"));
-    /* Whoever takes hash= out, as mert(7) says, need not know of meta=. */
+    /* mert(7) tells users to remove hash=; meta= must allow that. */
     *strstr(good, "hash=") = 0;
     CHECK(!open_with_meta("2 4\n\n7 3\n", good));
 }

@@ -1,4 +1,4 @@
-/* What the tests of label files share: the error of the last call, and small files. */
+/* Shared by the tests of label files: the error of the last call, and small files. */
 #ifndef TESTS_UNIT_LABELS_H
 #define TESTS_UNIT_LABELS_H
 
@@ -7,14 +7,7 @@
 
 static mert_error err;
 
-/* 1: the error holds these words. */
-static inline int says(const char *expected)
-{
-    if (strstr(err.text, expected))
-        return 1;
-    printf("# '%s' lacks '%s'\n", err.text, expected);
-    return 0;
-}
+static inline int says(const char *expected) { return test_says(err.text, expected); }
 
 /* 1: the file is this text. */
 static inline int holds(const char *path, const char *expected)

@@ -1,4 +1,4 @@
-/* The other form of label files: arrays [rows, T], each row filled up with -1. */
+/* Label files that are arrays [rows, T], each row padded with -1. */
 #include "formats/labels/labels.h"
 #include "tests/unit/labels.h"
 
@@ -57,7 +57,7 @@ TEST(rows_are_filled_up)
     CHECK(row_is(&a, 0, 1, 11, 21, -1, -1) && row_is(&a, 1, -1, -1, -1, -1, -1) && row_is(&a, 2, 1, 11, 21, 31, 41)
           && row_is(&a, 3, -1, -1, -1, -1, -1) && row_is(&a, 4, -1, -1, -1, -1, -1));
     mert_npy_close(&a);
-    CHECK(access(test_tmp("a.q_0.npy.rows"), F_OK)); /* nothing stays of what was gathered */
+    CHECK(access(test_tmp("a.q_0.npy.rows"), F_OK)); /* the temporary file is removed */
 }
 
 TEST(types)
@@ -143,7 +143,7 @@ TEST(what_cannot_be_is_refused)
     mert_labels_close(&l);
 }
 
-/* A header alone, of as many rows as it likes, must not be believed; so nothing like it is written. */
+/* The number of rows in a header without data cannot be checked, so such files are refused, and not written. */
 TEST(arrays_without_a_label_are_refused)
 {
     const int64_t shape[] = {(int64_t)1 << 40, 0};

@@ -1,4 +1,4 @@
-/* dict.NAME.txt: found, read as fairseq reads it, written on demand; and what it means for the labels beside it. */
+/* dict.NAME.txt: finding it, reading it like fairseq, writing it on demand, and its effect on the labels. */
 #include "formats/file.h"
 #include "formats/labels/labels.h"
 #include "tests/unit/labels.h"
@@ -77,7 +77,7 @@ TEST(it_stands_beside_its_labels)
     CHECK(mert_label_dict_find(&d, test_tmp("valid.two.three"), &err) == 1 && mert_label_dict_classes(d) == 3);
     CHECK(!strcmp(mert_label_dict_file(d), test_tmp("dict.three.txt")));
     mert_label_dict_free(d);
-    put_file(test_tmp("dict.two.three.txt"), "0 1\n1 1\n"); /* the longer name is nearer */
+    put_file(test_tmp("dict.two.three.txt"), "0 1\n1 1\n"); /* the longer name is preferred */
     CHECK(mert_label_dict_find(&d, test_tmp("valid.two.three"), &err) == 1 && mert_label_dict_classes(d) == 2);
     mert_label_dict_free(d);
     CHECK(mert_label_dict_find(&d, test_tmp("valid.two"), &err) == 0 && !d);
@@ -90,7 +90,7 @@ TEST(written_where_nothing_else_stands)
     unlink(dict);
     CHECK(!mert_label_dict_check(labels, 3, &err) && access(dict, F_OK));
     CHECK(!mert_label_dict_write(labels, 3, &err) && holds(dict, "0 1\n1 1\n2 1\n"));
-    put_file(dict, "0 17\n1 4\n2 9\n"); /* counts are fairseq's affair */
+    put_file(dict, "0 17\n1 4\n2 9\n"); /* counts are not used */
     CHECK(!mert_label_dict_write(labels, 3, &err) && holds(dict, "0 17\n1 4\n2 9\n"));
     CHECK(mert_label_dict_check(labels, 4, &err)
           && says("dict.w.txt: is there and lists 3 classes, these labels have 4"));

@@ -1,4 +1,4 @@
-/* A lock file: who has it, who has lost it, and what a child of its owner may do. */
+/* Lock files: the owner, a dead owner, and children of the owner. */
 #define _GNU_SOURCE
 #include "formats/lock.h"
 
@@ -27,7 +27,7 @@ static void put(const char *name, const char *text)
         abort();
 }
 
-/* A child that takes the lock, tells, and waits to be killed. */
+/* A child that takes the lock, reports that, and waits to be killed. */
 static pid_t start_owner(taker take, const char *path)
 {
     int ready[2];
@@ -62,7 +62,7 @@ TEST(one_at_a_time_and_the_other_is_named)
         CHECK(strstr(e.text, expected));
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
-        CHECK(!access(path, F_OK)); /* it could not remove it */
+        CHECK(!access(path, F_OK)); /* the child could not remove it */
         CHECK((l = takers[i](path, &e)) != NULL);
         mert_lock_release(l);
         CHECK(access(path, F_OK));
@@ -130,7 +130,7 @@ TEST(a_folder_that_is_not_there)
         CHECK(!takers[i](test_tmp("nowhere/lock"), &e) && strstr(e.text, "nowhere/lock: cannot lock: No such file"));
 }
 
-/* Neither opened, which a FIFO would never come back from, nor touched; what a link leads to is somebody's file. */
+/* Files that are not regular are not opened (a FIFO would block) and not changed; a link may point to another file. */
 TEST(what_is_no_file_is_no_lock)
 {
     static const char *const kinds[] = {"a FIFO", "a folder", "a link", "a socket", "a device"};
@@ -143,7 +143,7 @@ TEST(what_is_no_file_is_no_lock)
             CHECK(!mkdir(path, 0777));
         else if (k == 2)
             CHECK(!symlink("far", path));
-        else if (mknod(path, mode[k] | 0666, 1 << 8 | 3)) /* devices are not for everybody */
+        else if (mknod(path, mode[k] | 0666, 1 << 8 | 3)) /* creating devices may not be allowed */
             continue;
         CHECK(!lstat(path, &before));
         for (int i = 0; i < 2; i++) {

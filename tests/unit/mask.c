@@ -72,7 +72,7 @@ static int compare(const char *name, const mert_json *reference)
     mean = t.sum / n;
     std = sqrt(t.squares / n - mean * mean);
     good = !t.uneven && near("mean", mean, field(reference, "mean_masked_frames_per_row"), reference_std, n);
-    /* The spread of a spread: std / sqrt(2 n) for a distribution about as round as this one. */
+    /* The standard error of a standard deviation: std / sqrt(2 n) for a nearly normal distribution. */
     good &= near("std", std, reference_std, reference_std / sqrt(2), n);
     p = field(reference, "mean_at_first_frame");
     good &= near("first frame", t.first / rows, p, sqrt(p * (1 - p)), rows);
@@ -101,8 +101,8 @@ TEST(masks_are_distributed_as_the_reference_s)
     mert_json_free(j);
 }
 
-/* What fairseq's compute_mask_indices gives for (B, C), no padding mask, min_masks 0, over so many batches: as MERT's
- * apply_mask calls it for channels. In the last case a count per row would leave 3.2 channels of a row. */
+/* Results of fairseq's compute_mask_indices for (B, C), no padding mask, min_masks 0, over many batches, as MERT's
+ * apply_mask calls it for channels. In the last case a count per row would give 3.2 channels per row. */
 static const struct {
     int64_t B, C;
     double prob;
@@ -146,19 +146,19 @@ TEST(channel_masks_differ_between_items_and_may_be_empty)
     CHECK(!mert_mask_channels(&c, 1, 5, 3, items, 2, 64, a, NULL) && memcmp(a, a + 64, 64));
     CHECK(!mert_mask_channels(&c, 1, 5, 3, items, 2, 64, b, NULL) && !memcmp(a, b, sizeof a));
     CHECK(!mert_mask_channels(&c, 1, 5, 4, items, 2, 64, b, NULL) && memcmp(a, b, sizeof a));
-    CHECK(!mert_mask_make(&c, 1, 5, 3, items, 2, 64, b, NULL) && memcmp(a, b, sizeof a)); /* not the frames' numbers */
+    CHECK(!mert_mask_make(&c, 1, 5, 3, items, 2, 64, b, NULL) && memcmp(a, b, sizeof a)); /* not those of frames */
     CHECK(!mert_mask_channels(&none, 1, 5, 3, items, 2, 64, a, NULL));
     for (int i = 0; i < 2 * 64; i++)
         CHECK(!a[i]);
 }
 
-/* ---- what stands in the place of masked frames ---- */
+/* ---- replacement of masked frames ---- */
 
 enum { RB = 3, RT = 60 };
 
 static const int64_t replaced_items[RB] = {4, 2, 11};
 
-/* Replaced frames of rows [first, first + n): their sources lie there, rise with them, and come once each. */
+/* Replaced frames of rows [first, first + n): their sources are in these rows, ascending, each at most once. */
 static int in_order(const int32_t *source, const uint8_t *mask, int64_t first, int64_t n)
 {
     int32_t last = -1;
@@ -226,7 +226,7 @@ TEST(replaced_frames_get_frames_of_their_own_sample)
         least = fmin(least, r.sources[i]);
         most = fmax(most, r.sources[i]);
     }
-    CHECK(least > 0.5 * most); /* any frame is as good as another */
+    CHECK(least > 0.5 * most); /* all frames are equally likely */
 }
 
 TEST(replaced_frames_get_frames_of_the_batch)
@@ -235,7 +235,7 @@ TEST(replaced_frames_get_frames_of_the_batch)
     replaced r;
     CHECK(tally_replaced(&c, &r));
     CHECK(r.embedded == 0 && r.other_row > 0 && r.other > 0.9 * r.masked);
-    c = (mert_replace_config){.origin = 1}; /* all stay as they are */
+    c = (mert_replace_config){.origin = 1}; /* all frames are unchanged */
     CHECK(tally_replaced(&c, &r) && r.itself == r.masked);
     c = (mert_replace_config){0};
     CHECK(tally_replaced(&c, &r) && r.embedded == r.masked);

@@ -5,7 +5,7 @@
 
 static mert_error e;
 
-/* Frees m. 1: it makes `expected` of `sound`, both golden. */
+/* 1: the result for `sound` is `expected`, both golden vectors. Frees m. */
 static int equals(mert_mel *m, const char *sound, const char *expected)
 {
     int64_t n[2], t[2];
@@ -153,7 +153,7 @@ TEST(same_bytes_however_cut_and_by_any_number_of_threads)
     free(x);
 }
 
-/* However few rows there are, the deltas see the first and last ones repeated. */
+/* For any number of rows, deltas use the first and last ones repeated. */
 TEST(short_signals)
 {
     float *x = signal_music(4000, 16000), got[20 * 39];

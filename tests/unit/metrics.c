@@ -1,4 +1,4 @@
-/* The rows of a run, in both forms, and what is left of them when it is resumed. */
+/* The rows of a run, in both forms, and the rows that are kept when it is resumed. */
 #include "libcommon/train/monitor/metrics.h"
 
 #include "formats/file.h"
@@ -19,7 +19,7 @@ static mert_train_row a_row(int64_t update)
                         .audio_seconds = 8, .skipped = 1};
     r.sums = (mert_sums){.loss = 640 * log(2), .masked = 100, .batches = 4, .features_pen = 2, .cqt_mse = 1,
                          .largest_logit = -3.25};
-    for (int k = 0; k < K - 1; k++) { /* the last had no turn */
+    for (int k = 0; k < K - 1; k++) { /* the last codebook was not used */
         r.sums.ce[k] = 100 * (k + 3) * log(2);
         r.sums.counted[k] = 100;
         r.sums.correct[k] = 25 * (k + 1);
@@ -133,7 +133,7 @@ TEST(a_resumed_run_writes_what_comes_after)
     }
 }
 
-/* One wrong byte at the first place of `at` in a file; what was there, or -1. */
+/* Changes the byte at the first occurrence of `at` in a file; returns the old byte, or -1. */
 static int spoil(const char *name, const char *at, int byte)
 {
     char *text = read_file(name), *place = text ? strstr(text, at) : NULL;
@@ -145,7 +145,7 @@ static int spoil(const char *name, const char *at, int byte)
     return was;
 }
 
-/* A row that is none is not left out in silence, and what stands behind a zero byte is not lost. */
+/* An invalid row is an error, and text after a zero byte is not lost. */
 TEST(a_damaged_row_is_named)
 {
     static const struct { const char *name, *at; int byte; } damage[] = {
@@ -179,7 +179,7 @@ TEST(a_log_of_other_columns_is_left_alone)
     CHECK(before && after && is(after, before));
     free(before);
     free(after);
-    CHECK(!mert_metrics_open(&j, test_tmp(""), K + 1, 0, &e) && !mert_metrics_close(&j, &e)); /* a run that begins */
+    CHECK(!mert_metrics_open(&j, test_tmp(""), K + 1, 0, &e) && !mert_metrics_close(&j, &e)); /* a new run */
 }
 
 TEST(a_log_that_cannot_be_read_is_not_begun_anew)
@@ -188,7 +188,7 @@ TEST(a_log_that_cannot_be_read_is_not_begun_anew)
     CHECK(!write_both(0, 3) && !remove(test_tmp("log.tsv")) && !mkdir(test_tmp("log.tsv"), 0777));
     CHECK(mert_metrics_open(&j, test_tmp(""), K, 3, &e) == -1 && strstr(e.text, "log.tsv: cannot read: "));
     CHECK(!rmdir(test_tmp("log.tsv")));
-    CHECK(!mert_metrics_open(&j, test_tmp(""), K, 3, &e) && !mert_metrics_close(&j, &e)); /* one that is gone is */
+    CHECK(!mert_metrics_open(&j, test_tmp(""), K, 3, &e) && !mert_metrics_close(&j, &e)); /* a missing file */
 }
 
 int main(void)

@@ -7,15 +7,15 @@ enum { B = 6, L = 1000 };
 static float clean[B * L], audio[B * L];
 static const int64_t items[B] = {10, 11, 12, 13, 14, 15};
 
-/* Every sample of the batch is another whole number, and the target's own are recognisable. */
+/* Every sample of the batch is a different integer, so that added samples can be identified. */
 static void fill(void)
 {
     for (int i = 0; i < B * L; i++)
         clean[i] = (float)(i + 1);
 }
 
-/* What item b hears on top of itself is one run of the pool (the other items, one behind the other). Its length; -1: it
- * is not. */
+/* Checks that one segment of the pool (the other items, concatenated) was added to item b. Returns its length; -1:
+ * wrong. */
 static int64_t one_piece(int b, int64_t *from, int64_t *to)
 {
     int64_t n = 0;

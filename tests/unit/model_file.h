@@ -1,4 +1,4 @@
-/* Model files made byte by byte: pickles, zip files with or without lies in their directory, safetensors. */
+/* Makes model files byte by byte: pickles, zip files with correct or wrong directories, safetensors. */
 #ifndef MODEL_FILE_H
 #define MODEL_FILE_H
 
@@ -37,8 +37,8 @@ static inline void put_le(bytes *b, uint64_t v, int width)
 
 static inline void put_text(bytes *b, const char *s) { put(b, s, strlen(s)); }
 
-/* A pickle in a notation of its own: %c class "module name", %s text, %i integer, %f float, %b byte and %w 32-bit word
- * as they stand, %p other bytes; any other character is an opcode (blanks are left out). */
+/* Makes a pickle from a format: %c class "module name", %s text, %i integer, %f float, %b byte, %w 32-bit word, %p
+ * other bytes; any other character is an opcode (blanks are ignored). */
 static inline void pickle(bytes *b, const char *format, ...)
 {
     va_list ap;
@@ -120,9 +120,9 @@ typedef struct zip_part {
     const char *name;
     const void *data;
     size_t size;
-    /* lies and variants, 0: none */
+    /* errors and variants, 0: none */
     int method, zip64, no_descriptor, local_name, wrong_crc,
-        agree; /* agree: the local header tells the same lie about the size */
+        agree; /* agree: the local header has the same wrong size */
     int64_t size_more, offset_more;
 } zip_part;
 

@@ -1,11 +1,12 @@
-/* The predictor that sees the two nearest unmasked labels: by hand, as a distribution, and on sequences whose answer is
- * known. */
+/* The predictor from the two nearest unmasked labels: values by hand, sums of probabilities, and sequences with known
+ * answers. */
 #include "libcommon/train/data/neighbours.h"
 #include "tests/test.h"
 
 static const int64_t classes[] = {3, 4};
 
-/* One frame between 0 and 2, seen once as 1: unigram (1 + 1/3) / 2, either side alone the same by its own count, ... */
+/* One frame between 0 and 2, counted once as 1: unigram (1 + 1/3) / 2, each side alone the same with its own count,
+ * ... */
 TEST(one_count_by_hand)
 {
     mert_neighbours *n = mert_neighbours_new(1, classes);
@@ -20,8 +21,7 @@ TEST(one_count_by_hand)
     mert_neighbours_free(n);
 }
 
-/* Whatever was learnt: the probabilities of all labels at one place sum to 1, at places seen and unseen, and at the
- * ends. */
+/* The probabilities of all labels of a frame add up to 1, in known and unknown contexts, and at the ends. */
 TEST(probabilities_sum_to_one)
 {
     mert_neighbours *n = mert_neighbours_new(2, classes);
@@ -51,8 +51,7 @@ TEST(probabilities_sum_to_one)
     mert_neighbours_free(n);
 }
 
-/* A label is the one before it plus the one after it, modulo 3: neither side alone tells it, both do. And codebooks do
- * not mix. */
+/* A label is the sum of the previous and the next one, modulo 3: it depends on both. And codebooks are independent. */
 TEST(learns_what_both_sides_tell)
 {
     mert_neighbours *n = mert_neighbours_new(2, classes);

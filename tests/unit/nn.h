@@ -1,9 +1,9 @@
-/* For the tests of nn/: numbers, arrays that are given back at the end of each test, the way to a backend and back, and
- * a loop over backends and thread counts that holds the bytes of every result against each other (contracts A1, B2). */
+/* For the tests of nn/: random numbers, arrays that are freed at the end of each test, copies to a backend and back,
+ * and a loop over backends and thread counts that compares the bytes of all results (contracts A1, B2). */
 #ifndef TEST_NN_H
 #define TEST_NN_H
 
-#define MERT_ELEMENT float /* what these tests put and get */
+#define MERT_ELEMENT float /* the type that these tests copy to and from a backend */
 #include "libcommon/base/cpu.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/nn/ops.h"
@@ -14,7 +14,7 @@
 
 static mert_ops *ops;        /* the backend under test */
 static uint64_t nn_digest;   /* of all results of the running test */
-static int nn_again;         /* the test runs once more: its results are held against the first's, byte for byte */
+static int nn_again;         /* the test runs again: its results are compared with the first ones, byte for byte */
 static void *nn_host[1 << 12], *nn_device[1 << 12];
 static int nn_hosts, nn_devices;
 
@@ -110,7 +110,7 @@ static inline void forget(void)
     nn_devices = nn_hosts = 0;
 }
 
-/* The largest difference, as a share of the largest magnitude; NaN counts as infinite. */
+/* The largest difference, relative to the largest magnitude; NaN counts as infinite. */
 static inline double apart(const float *y, const double *exact, int64_t n)
 {
     double difference = 0, magnitude = 1e-300;
@@ -134,7 +134,7 @@ typedef struct nn_test {
 } nn_test;
 #define NN_TEST(name) {#name, test_##name}
 
-/* Each test on the CPU backend with 1 and 3 threads and on the guard backend; all results must have the same bytes.
+/* Runs each test on the CPU backend with 1 and 3 threads and on the guard backend; all results must be the same bytes.
  * With $MERT_ISA set (below) only with 3 threads. */
 static inline void run_everywhere(const nn_test *tests, int n)
 {
@@ -166,7 +166,7 @@ static inline void run_everywhere(const nn_test *tests, int n)
     mert_pool_set_threads(1);
 }
 
-/* Runs this program again for every lesser instruction set of this machine: the choice is made once per process. */
+/* Runs this program again for every smaller instruction set, because the choice is made once per process. */
 static inline void run_lesser_sets(char **argv)
 {
     static const char *const names[] = {"generic", "avx2", "avx512"};

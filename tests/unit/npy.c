@@ -1,4 +1,4 @@
-/* .npy files: what NumPy wrote is read, what we write NumPy's rules allow, what lies is refused. */
+/* .npy files: NumPy's files are read, ours follow NumPy's rules, invalid ones are refused. */
 #include "formats/npy.h"
 #include "tests/test.h"
 
@@ -9,7 +9,7 @@ static int save(const char *path, const void *data, size_t size)
     return (f && fclose(f)) || bad;
 }
 
-/* A version 1.0 file with this header text and so many bytes 0, 1, 2, ... behind it. */
+/* Makes a version 1.0 file with this header text, followed by bytes 0, 1, 2, ... */
 static const char *forge(const char *header, size_t bytes)
 {
     static unsigned char file[4096];
@@ -147,7 +147,7 @@ TEST(the_shape_must_be_filled)
     CHECK(w && !mert_npy_append(w, data, 5, &e) && mert_npy_commit(w, &e) == -1
           && strstr(e.text, "do not fill its shape"));
     FILE *f = fopen(test_tmp("short.npy"), "rb");
-    CHECK(!f); /* contract F4: nothing half is left under the name */
+    CHECK(!f); /* contract F4: no incomplete file has the name */
 }
 
 static int refuses(const char *header, size_t bytes, const char *why)

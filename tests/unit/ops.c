@@ -1,6 +1,6 @@
-/* Every forward operation against nn/reference, on shapes that do not fit the tiles, on both backends, with 1 and 3
- * threads, with every instruction set. (Backward operations: ops_gradients.c; contract A1 by items: ops_alone.c; the
- * vectorised loops: vector.c.) */
+/* Compares every forward operation with nn/reference, on shapes that are not multiples of the tiles, on both backends,
+ * with 1 and 3 threads, with every instruction set. (Backward operations: ops_gradients.c; contract A1 by items:
+ * ops_alone.c; the vectorised loops: vector.c.) */
 #include "tests/unit/nn.h"
 
 #include "libcommon/nn/conv.h"
@@ -24,7 +24,7 @@ static const product products[] = {{1, 1, 1}, {1, 5, 3}, {7, 1, 9}, {3, 17, 1}, 
                                    {130, 129, 7}, {515, 33, 19}, {5, 300, 12}, {513, 257, 5}, {40, 530, 21},
                                    {1025, 3, 4}};
 
-/* One product with the flags that the bits of `how` choose, and gaps at the ends of rows, which must stay. */
+/* One product with the flags in the bits of `how`, and gaps after rows, which must not change. */
 static void one_product(const product *p, uint32_t how)
 {
     static const float alphas[] = {0, 1, 0.5f, -1.25f};
@@ -227,7 +227,7 @@ TEST(dropout)
     CHECK_NEAR((double)zero / (double)(B * n), 0.1, 5 * sqrt(0.09 / (double)(B * n)));
     for (int64_t i = 0; i < n; i++)
         same += (y[i] == 0) == (y[n + i] == 0);
-    /* rows have masks of their own: 0.82 of their elements agree by chance */
+    /* rows have different masks: 0.82 of the elements agree by chance */
     CHECK_NEAR((double)same / (double)n, 0.82, 0.02);
     other[0].seed++;
     other[1].place++;
@@ -253,7 +253,7 @@ TEST(layer_norm)
         float *rstd = room(rows), *y = room(n);
         double *ey = zeros(n), *emean = zeros(rows), *erstd = zeros(rows);
         for (int64_t k = 0; k < n; k++)
-            x[k] = 2 * x[k] + 3; /* a mean that must go */
+            x[k] = 2 * x[k] + 3; /* a mean, which must be removed */
         float *dx = put(x, n), *dw = put(w, columns), *db = put(b, columns);
         mert_layer_norm(ops, .y = y, .x = dx, .w = dw, .b = db, .mean = mean, .rstd = rstd, .rows = rows,
                         .columns = columns, .eps = 1e-5f);
@@ -356,19 +356,19 @@ TEST(attention)
         double *eout = wide(v, n), *else_ = zeros(heads);
         mert_reference_attention_args exact = {eout, else_, wide(q, n), wide(k, n), wide(v, n), B, T, H, s[3], s[4],
                                                0.7f, i % 2 ? 0.3 : 0, {9, 8, 7}};
-        for (int again = 0; again < 2; again++) /* the second has seen larger ones */
+        for (int again = 0; again < 2; again++) /* the second run uses memory that was used for larger ones */
             mert_attention(ops, .out = out, .lse = lse, .largest = largest + again, .q = put(q, n), .k = put(k, n),
                            .v = put(v, n), .B = B, .T = T, .H = H, .dh = s[3], .ld = s[4], .scale = 0.7f,
                            .p = exact.p, .key = exact.key);
         mert_reference_attention(&exact);
         CHECK_NEAR(get(largest, 2)[0], largest_score(&exact), 1e-5);
         CHECK(get(largest, 2)[1] == 100);
-        CHECK_APART(get(out, n), eout, n, SUM); /* the gaps between rows included, which stay what they were */
+        CHECK_APART(get(out, n), eout, n, SUM); /* with the gaps between rows, which must not change */
         CHECK_APART(get(lse, heads), else_, heads, SUM);
     }
 }
 
-/* Scores of many hundreds: the running maximum has to hold them, first rising from tile to tile, then falling. */
+/* Scores of many hundreds, ascending from tile to tile, then descending: tests the running maximum. */
 TEST(attention_of_large_scores)
 {
     int64_t T = 300, dh = 4, n = T * dh;
@@ -381,7 +381,7 @@ TEST(attention_of_large_scores)
     mert_attention(ops, .out = out, .q = put(q, n), .k = put(k, n), .v = put(v, n), .B = 1, .T = T, .H = 1, .dh = dh,
                    .ld = dh, .scale = 1);
     mert_reference_attention(&exact);
-    CHECK_APART(get(out, n), exact_out, n, 1e-4); /* a score of 500 has an error of 3e-5 itself */
+    CHECK_APART(get(out, n), exact_out, n, 1e-4); /* a score of 500 has a rounding error of 3e-5 */
 }
 
 /* ---- masking, and choosing rows ---- */
@@ -441,7 +441,7 @@ TEST(normalize)
         float *x = numbers(n, 1), *y, *norm = room(rows);
         double *ey, *enorm = zeros(rows);
         if (i == 2)
-            memset(x + D, 0, (size_t)D * sizeof *x); /* a row of zeros stays one */
+            memset(x + D, 0, (size_t)D * sizeof *x); /* a row of zeros stays zero */
         y = put(x, n);
         ey = wide(x, n);
         mert_normalize(ops, .y = y, .norm = norm, .x = put(x, n), .rows = rows, .D = D, .ld = ld);
@@ -478,7 +478,7 @@ TEST(cross_entropy)
         CHECK_NEAR(sums[0] - 3, loss, 1e-6 * (fabs(loss) + (double)rows));
         CHECK(sums[1] == 5 + (double)correct);
         CHECK(V == 1 || correct < rows);
-        CHECK(!memcmp(get(logits, n), cosine, (size_t)n * sizeof *cosine)); /* without grad they stay */
+        CHECK(!memcmp(get(logits, n), cosine, (size_t)n * sizeof *cosine)); /* unchanged without grad */
     }
 }
 
@@ -567,8 +567,8 @@ TEST(narrow_and_widen)
     }
 }
 
-/* At the start of the warm-up lr times decay is less than 1 - lr decay can hold in a float: the weight lost must be
- * right all the same. */
+/* At the start of the warm-up, lr * decay is too small for 1 - lr * decay in float: the decay must be right
+ * nevertheless. */
 TEST(adam_decays_slowly)
 {
     int64_t n = 1000;

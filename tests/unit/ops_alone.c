@@ -1,12 +1,12 @@
 /* Contract A1 on the operations between pcm and codes or hidden states: an item has the same bytes alone, in a batch,
- * and at another address. (That they do not depend on threads: every test of run_everywhere.) And the arena that models
- * take their memory from. */
+ * and at another address. (run_everywhere tests that results do not depend on threads.) And the arena, from which
+ * models allocate memory. */
 #include "tests/unit/nn.h"
 
 #include "libcommon/nn/arena.h"
 #include "libcommon/nn/conv.h"
 
-enum { ITEMS = 3, AT = 3 }; /* AT: floats that the second placement is away from an aligned one */
+enum { ITEMS = 3, AT = 3 }; /* AT: offset of the second placement from an aligned address, in floats */
 
 /* Whether y, of all items together, has item b's n floats where it should. */
 static int same_item(const float *together, const float *alone, int64_t b, int64_t n)
@@ -98,7 +98,7 @@ TEST(arena)
     mert_arena_mark mark;
     float *p[3000];
     int again = 1, aligned = 1;
-    mert_arena_open(&a, mert_ops_cpu()); /* whose memory costs nothing until it is touched */
+    mert_arena_open(&a, mert_ops_cpu()); /* its memory is not committed until it is used */
     p[0] = mert_arena_floats(&a, 5);
     mark = mert_arena_here(&a);
     p[1] = mert_arena_floats(&a, 100);
@@ -118,9 +118,9 @@ TEST(arena)
     mert_arena_reset(&a);
     for (int i = 0; i < 3000; i++)
         again &= mert_arena_floats(&a, 60000) == p[i];
-    CHECK(again); /* the second batch of a shape takes what the first took */
+    CHECK(again); /* the second batch of a shape uses the memory of the first */
     CHECK(!mert_arena_floats(&a, INT64_MAX / 2) && a.failed);
-    CHECK(!mert_arena_floats(&a, 1)); /* until the reset */
+    CHECK(!mert_arena_floats(&a, 1)); /* fails until the reset */
     mert_arena_reset(&a);
     CHECK(mert_arena_floats(&a, 1) == p[0]);
     mert_arena_close(&a);

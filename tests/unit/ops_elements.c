@@ -1,6 +1,7 @@
-/* Elements of 16 bits on the CPU (nn/cpu/rounded.c): every operation on bfloat16 and float16, from numbers that the
- * format has. What is stored as an element is what float32 gives, rounded once; what is float32 or double stays so,
- * bit for bit. And against nn/reference: within half a unit of the format's last place, and float32's own rounding. */
+/* Elements of 16 bits on the CPU (nn/cpu/rounded.c): every operation on bfloat16 and float16, with inputs that are
+ * exact in the format. Stored elements are the float32 results, rounded once; results that are float32 or double are
+ * the same bits. And compared with nn/reference: within half a unit of the format's last place, plus float32's
+ * rounding. */
 #include "tests/unit/nn.h"
 
 #include "formats/half.h"
@@ -16,12 +17,12 @@ static float rounded(float x)
     return format == MERT_ELEMENT_BF16 ? mert_from_bf16(mert_to_bf16(x)) : mert_from_f16(mert_to_f16(x));
 }
 
-/* ---- arrays that stay until the operation has run ---- */
+/* ---- arrays that live until the operation has run ---- */
 
 typedef struct array {
-    int elements; /* else bytes as they are */
+    int elements; /* 0: plain bytes */
     void *device, *result;
-    const void *exact; /* doubles, of elements; NULL: no reference */
+    const void *exact; /* doubles, for elements; NULL: no reference */
     int64_t n;         /* numbers, or bytes */
 } array;
 
@@ -41,7 +42,7 @@ static void *add(int elements, void *device, int64_t n)
     return device;
 }
 
-/* Numbers of the format. */
+/* Random numbers that are exact in the format. */
 static float *values(int64_t n, uint32_t seed)
 {
     float *x = numbers(n, seed);
@@ -76,7 +77,7 @@ static void *doubles(int64_t n)
     return add(0, put_bytes(zeros(n), (size_t)n * sizeof(double)), n * (int64_t)sizeof(double));
 }
 
-/* What the array that was made last becomes. */
+/* The expected values of the last array. */
 static double *expect(int64_t n)
 {
     double *x = zeros(n);
@@ -131,7 +132,7 @@ static void compare(void)
     }
 }
 
-/* On float32, then on 16 bits of both formats; on the backend under test and its guard alike. */
+/* On float32, then on both 16-bit formats; on the backend under test and on its guard. */
 static void on_both(void (*operation)(void))
 {
     mert_ops *tested = ops;
@@ -214,7 +215,7 @@ static void gemm_packed(void)
               .c = y, .ldc = N, .c_step = M * N, .batch = 2);
 }
 
-/* Windows that overlap; between products, the sum so far is rounded, as by any device. */
+/* Overlapping windows; between products, the partial sum is rounded, as on any device. */
 static void conv(void)
 {
     mert_conv_shape s = {2, 41, 20, 6, 5, 3, 2};
@@ -281,7 +282,7 @@ static void axpy(void)
     mert_axpy(ops, .to = to, .from = from, .alpha = -0.75f, .n = LONG);
 }
 
-/* Columns of two matrices that lie in each other. */
+/* Columns of two interleaved matrices. */
 static void copy_2d(void)
 {
     mert_element *to = elements(ROWS * 2 * COLUMNS, 1), *from = elements(ROWS * WIDE, 2);
@@ -416,7 +417,7 @@ static void grouped_conv_backward(void)
 
 enum { H = 3 };
 
-/* q, k and v lie in each other, as inference has them. */
+/* q, k and v are interleaved, as in inference. */
 static void attention(void)
 {
     int64_t n = B * T * D;
@@ -595,9 +596,9 @@ TEST(rows_and_losses)
          cross_entropy);
 }
 
-/* ---- there and back ---- */
+/* ---- conversions ---- */
 
-/* Every number of 16 bits comes back as it went. */
+/* Every 16-bit number is unchanged after both conversions. */
 static void all_numbers(mert_element_type type)
 {
     mert_ops *cpu = mert_ops_cpu_of(type);
@@ -609,7 +610,7 @@ static void all_numbers(mert_element_type type)
     mert_to_elements(cpu, .to = (mert_element *)(void *)y, .from = full, .n = 1 << 16);
     CHECK(!cpu->wait(cpu, NULL));
     for (int i = 0; i < 1 << 16; i++)
-        CHECK(x[i] == y[i] || (full[i] != full[i] && (x[i] ^ y[i]) < 0x400)); /* a NaN stays one */
+        CHECK(x[i] == y[i] || (full[i] != full[i] && (x[i] ^ y[i]) < 0x400)); /* NaN stays NaN */
     CHECK(full[type == MERT_ELEMENT_BF16 ? 0x3f80 : 0x3c00] == 1 && full[0x8000] == 0 && signbit(full[0x8000]));
     if (type == MERT_ELEMENT_F16)
         CHECK(full[1] == 0x1p-24f && full[0x3ff] == 1023 * 0x1p-24f && full[0x400] == 0x1p-14f &&

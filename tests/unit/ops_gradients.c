@@ -1,12 +1,12 @@
-/* Every backward operation against central differences of the readable forward operation (nn/reference) in double
- * precision. The loss is the sum of dy[i] y[i] over the result y, so that its gradient by the result is dy, as random
- * as everything else. */
+/* Compares every backward operation with central differences of the readable forward operation (nn/reference) in double
+ * precision. The loss is the sum of dy[i] y[i] over the result y, so its gradient with respect to y is dy, which is
+ * random. */
 #include "tests/unit/gradients.h"
 
 #include "libcommon/nn/conv.h"
 #include "libcommon/nn/reference.h"
 
-/* ---- what the losses below are functions of ---- */
+/* ---- arguments of the losses below ---- */
 
 static struct {
     double *x, *w, *b, *y, *dy; /* y: where the forward operation leaves its result; n elements, as dy */
@@ -277,7 +277,7 @@ static double time_norm_loss(void)
     return projected();
 }
 
-/* With the GELU behind it, as the extractor has it. */
+/* With the GELU after it, as in the extractor. */
 TEST(time_norm_gradient)
 {
     static const int64_t shapes[][3] = {{1, 2, 1}, {2, 5, 3}, {2, 300, 67}, {1, 1025, 2}};
@@ -337,8 +337,8 @@ static double attention_loss(void)
     return projected();
 }
 
-/* Twice into the same place: what is overwritten must not add up. The gaps between rows (ld) stay 0, as their
- * derivatives are. */
+/* Runs twice into the same memory: results that are overwritten must not be added. The gaps between rows (ld) stay 0,
+ * like their derivatives. */
 TEST(attention_gradient)
 {
     static const int64_t shapes[][5] = {{1, 1, 1, 1, 1}, {2, 3, 2, 2, 5}, {1, 129, 2, 1, 2}, {1, 257, 1, 1, 2}};
@@ -353,7 +353,7 @@ TEST(attention_gradient)
         float *d[3] = {room(n), room(n), room(n)};
         for (int64_t j = 0; j < n; j++)
             if (j % ld >= H * dh)
-                dout[j] = 0; /* nothing comes from the gaps */
+                dout[j] = 0; /* no gradient from the gaps */
         f.dy = wide(dout, n), f.y = zeros(n);
         f.attention = (mert_reference_attention_args){f.y, NULL, wide(q, n), wide(k, n), wide(v, n), B, T, H, dh, ld,
                                                       0.8f, p, key};
@@ -391,7 +391,7 @@ TEST(normalize_gradient)
         float *x = numbers(n, 1), *dy = numbers(rows * D, 2), *before = numbers(n, 3), *y = put(x, n);
         float *norm = room(rows), *dx;
         if (i % 2 == 0)
-            memset(before, 0, (size_t)n * sizeof *before); /* so that the gaps are 0; run twice it must not add up */
+            memset(before, 0, (size_t)n * sizeof *before); /* so that the gaps are 0; a second run must not add */
         dx = put(before, n);
         f.x = wide(x, n), f.dy = wide(dy, rows * D), f.y = zeros(n);
         mert_normalize(ops, .y = y, .norm = norm, .x = put(x, n), .rows = rows, .D = D, .ld = ld);
@@ -410,7 +410,7 @@ static double cross_entropy_loss(void)
 TEST(cross_entropy_gradient)
 {
     static const int64_t shapes[][2] = {{1, 2}, {3, 5}, {37, 131}};
-    /* none; log 10; lower; above the cap at 100, where nothing depends on it */
+    /* none; log 10; lower; above the limit of 100, where the result does not depend on it */
     static const float temperatures[] = {0, 2.302585f, 1.5f, 5};
     for (int i = 0; i < 12; i++) {
         int64_t rows = f.rows = shapes[i / 4][0], V = f.C = shapes[i / 4][1], n = rows * V;

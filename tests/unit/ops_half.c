@@ -1,6 +1,6 @@
-/* Products in bfloat16 (nn/cpu/rows_half.h) against nn/reference on the same rounded numbers, on shapes that do not fit
- * the panels and tiles, on both backends, with 1 and 3 threads. A1: a row's bits do not depend on where it stands.
- * And all instruction sets, AMX with them, give the same bytes. */
+/* Products in bfloat16 (nn/cpu/rows_half.h) compared with nn/reference on the same rounded numbers, on shapes that are
+ * not multiples of panels and tiles, on both backends, with 1 and 3 threads. A1: a row's bits do not depend on its
+ * position. And all instruction sets, with AMX, give the same bytes. */
 #include "tests/unit/nn.h"
 
 #include "formats/half.h"
@@ -9,7 +9,7 @@
 
 #define SUM 3e-6
 
-/* The same numbers rounded: what the products are of. */
+/* The rounded numbers, which the products use. */
 static double *rounded(const float *x, int64_t n)
 {
     double *y = zeros(n);
@@ -31,7 +31,7 @@ static float *packed(const float *w, int64_t n, int64_t k, int64_t count)
     return to;
 }
 
-/* how: add, gelu, bias, pre, residual, three products at once, and these of rows of their own. */
+/* how: add, gelu, bias, pre, residual, three products at once, and these with different rows. */
 static void one_product(int64_t M, int64_t N, int64_t K, int64_t lda, int how)
 {
     int add = how & 1, gelu = how >> 1 & 1, bias = how >> 2 & 1, pre = how >> 3 & 1, residual = how >> 4 & 1;
@@ -60,8 +60,8 @@ static void one_product(int64_t M, int64_t N, int64_t K, int64_t lda, int how)
 
 TEST(gemm)
 {
-    /* M, N, K, rows apart: one tile and several, both ways, with something left; rows that overlap, with padding and
-     * without; more rows than one block (2^19 numbers) holds */
+    /* M, N, K, distance of rows: one tile and several, in both directions, with a rest; overlapping rows, with padding
+     * and without; more rows than fit in one block (2^19 numbers) */
     static const int64_t shapes[][4] = {
         {1, 1, 1, 1},         {1, 200, 9, 10},     {5, 31, 3, 3},      {33, 17, 64, 64}, {16, 16, 32, 32},
         {17, 48, 40, 40},     {31, 33, 31, 35},    {70, 96, 96, 32},   {45, 20, 50, 20}, {300, 70, 128, 64},
@@ -75,7 +75,7 @@ TEST(gemm)
         }
 }
 
-/* Rows alone, in pairs, from the middle: the bits of all at once, even beside a row of no numbers. */
+/* Rows alone, in pairs, from the middle have the same bits as all at once, even beside a row of NaN. */
 TEST(rows_do_not_see_each_other)
 {
     static const int64_t widths[] = {5, 48, 160};
@@ -134,7 +134,7 @@ TEST(grouped_conv)
 
 /* ---- one instruction set against another ---- */
 
-/* y [M, N] = x [M, K] w^T by one table; numbers of sizes that lose bits in every order but one. */
+/* y [M, N] = x [M, K] w^T with one table; the magnitudes differ so much that the sum depends on its order. */
 static float *by(const mert_half_kernels *k, int64_t M, int64_t N, int64_t K)
 {
     int64_t depth = mert_half_depth(K), rows = (M + 15) / 16 * 16;

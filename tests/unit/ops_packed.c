@@ -1,6 +1,6 @@
-/* Operations on packed weights, and GroupNorm folded into the convolution before it: against nn/reference, on shapes
- * that do not fit the panels (32 and 48 outputs), on both backends, with 1 and 3 threads, with every instruction set.
- * And A1: a row's bits do not depend on where it stands. */
+/* Operations on packed weights, and GroupNorm folded into the convolution before it: compared with nn/reference, on
+ * shapes that are not multiples of the panels (32 and 48 outputs), on both backends, with 1 and 3 threads, with every
+ * instruction set. And A1: a row's bits do not depend on its position. */
 #include "tests/unit/nn.h"
 
 #include "libcommon/nn/cpu/rows.h"
@@ -72,7 +72,7 @@ TEST(gemm)
         }
 }
 
-/* Rows alone, in pairs, from the middle: the bits of all at once. */
+/* Rows alone, in pairs, from the middle have the same bits as all at once. */
 TEST(rows_do_not_see_each_other)
 {
     static const int64_t widths[] = {5, 48, 160};
@@ -115,7 +115,8 @@ TEST(grouped_conv)
     }
 }
 
-/* conv, then GroupNorm over time, both by the reference; by us the waveform's moments, and one convolution. */
+/* The reference runs conv, then GroupNorm over time; the operation under test uses the waveform's moments and one
+ * convolution. */
 TEST(fold_norm)
 {
     static const int64_t shapes[][4] = {{7, 3, 3, 1},
@@ -142,7 +143,7 @@ TEST(fold_norm)
     }
 }
 
-/* Queries, keys and values side by side in rows, the answer in rows of another length. */
+/* Queries, keys and values are side by side in rows; the output has rows of another length. */
 TEST(attention_of_joined_rows)
 {
     int64_t T = 150, H = 3, dh = 20, D = H * dh, n = T * D;

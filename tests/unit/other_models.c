@@ -1,5 +1,5 @@
-/* Checkpoints of the same shape by other names: HuBERT's and wav2vec2's, bare or under a head, old and new weight norm;
- * and what only looks like them is refused by name. */
+/* Checkpoints of the same architecture with other names: HuBERT's and wav2vec2's, with or without a head, old and new
+ * weight norm; similar models that are not supported are refused by name. */
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
 #include "libcommon/models/fairseq.h"
@@ -15,13 +15,13 @@ enum { EXTRA_MAX = 8 };
 
 typedef struct change {
     const char *prefix;                  /* before HF's names */
-    int new_norm;                        /* weight norm by newer torch's names */
+    int new_norm;                        /* weight norm with the names of newer torch versions */
     int folded;                          /* no weight norm: the weight itself */
     int silent;                          /* all weights of the positional convolution's tap 0 are zero */
     int integers;                        /* extra tensors are of I32, not F32 */
     const char *extra[EXTRA_MAX];        /* tensors beside the model, [2] each */
     const char *drop, *rename, *reshape; /* a tensor by HF's name */
-    const char *beyond;                  /* one as F64, whose number 3 no float holds */
+    const char *beyond;                  /* a tensor as F64, whose value 3 is too large for float */
     const char *from, *to;               /* in config.json */
 } change;
 
@@ -34,7 +34,7 @@ static int put_text(const char *dir, const char *name, const char *text)
     return f && fputs(text, f) >= 0 && !fclose(f) ? 0 : -1;
 }
 
-/* `from`, once, becomes `to`; -1: it is not there, or the result is too long. */
+/* Replaces `from` once by `to`; -1: not found, or the result is too long. */
 static int replace(char text[8192], const char *from, const char *to)
 {
     char out[8192], *at = strstr(text, from);
@@ -44,7 +44,7 @@ static int replace(char text[8192], const char *from, const char *to)
     return 0;
 }
 
-/* The reference's config.json as the other models have it: without a sample rate, which their preprocessor says. */
+/* The reference's config.json as in the other models: the sample rate is in the preprocessor's file. */
 static int put_config(const char *dir, const char *type, const change *c)
 {
     char text[8192], path[1200];
@@ -58,11 +58,11 @@ static int put_config(const char *dir, const char *type, const change *c)
     free(file);
     if (replace(text, "mert_model", type) || (c->from && replace(text, c->from, c->to)))
         return -1;
-    replace(text, "\"sample_rate\": 24000,", ""); /* a change may have been made to it */
+    replace(text, "\"sample_rate\": 24000,", ""); /* the change may have altered it */
     return put_text(dir, "config.json", text);
 }
 
-/* A copy of a tensor whose last dimension has a first element of zero everywhere; for free(). */
+/* A copy of a tensor with zeros at index 0 of the last dimension; for free(). */
 static float *silence_first(const mert_tensor *t)
 {
     float *x = malloc((size_t)t->elements * sizeof *x);
@@ -214,7 +214,7 @@ TEST(integers_are_no_weights)
                                      .extra = {"encoder.layers.1.layer_norm.bias"}}, "encoder.layers.1.layer_norm.bias is"));
 }
 
-/* The gain becomes the direction's length for each tap: the product is what it was. */
+/* The gain is set to the norm of the direction of each tap: the product is unchanged. */
 TEST(weight_norm_that_was_folded)
 {
     change c = {.prefix = "", .folded = 1};
@@ -235,7 +235,7 @@ TEST(weight_norm_that_was_folded)
     mert_weights_free(&w);
 }
 
-/* Its length is zero, and nothing can be divided by that: refused by the file's own name, unless it was folded. */
+/* Its norm is zero, which cannot be divided by: refused with the file's tensor name, unless it was folded. */
 TEST(a_tap_of_zeros)
 {
     change c = {.prefix = "", .folded = 1, .silent = 1};
@@ -256,7 +256,7 @@ TEST(a_tap_of_zeros)
                   "are zero"));
 }
 
-/* What is written is numbers, in either layout. */
+/* A NaN is refused when writing, in either layout. */
 TEST(no_number_is_not_written)
 {
     mert_error e;
@@ -273,7 +273,7 @@ TEST(no_number_is_not_written)
     mert_weights_free(&w);
 }
 
-/* Read for training, it is refused at once; read for use, when the numbers are looked at. */
+/* Refused at once when read for training; for inference, when the values are converted. */
 TEST(a_number_that_no_float_holds)
 {
     change c = {.prefix = "module.", .beyond = "encoder.layers.1.attention.k_proj.bias"};
@@ -345,7 +345,7 @@ TEST(what_is_no_part_of_the_encoder_has_a_name)
     mert_checkpoint_close(m);
 }
 
-/* Shapes of forged files: with a dimension of 0 the others may be anything. */
+/* Shapes of forged files: if one dimension is 0, the others may have any value. */
 TEST(a_shape_as_text)
 {
     static const int64_t plain[] = {2, 3}, big = 100000000000000000;

@@ -1,6 +1,5 @@
-/* A gradient that is not finite: the update leaves weights and moments as they were and says so, and what was added up
- * is forgotten, so that the next update is that of its own batch. And what frames that are not masked add to the
- * loss. */
+/* A gradient that is not finite: the update does not change weights and moments, reports that, and discards the
+ * gradient, so that the next update uses only its own batch. And the loss of frames that are not masked. */
 #include "tests/unit/nn.h"
 
 #include "libcommon/train/trainer.h"
@@ -19,7 +18,7 @@ static mert_config tiny(void)
     return c;
 }
 
-/* One update with a clip that holds `sample`; what it returned. */
+/* One update with a clip that contains `sample`; returns its result. */
 static int update(mert_trainer *t, int64_t number, float sample, double *norm)
 {
     static int32_t labels[CLIPS * FRAMES_MAX];
@@ -85,7 +84,7 @@ TEST(an_update_that_is_not_finite_is_left_out)
     mert_weights_free(&w);
 }
 
-/* What training makes of a batch, every frame heard as it is, whether it is to be predicted or not. */
+/* The sums of a training pass without replacing masked frames in the input. */
 static int pass(const mert_weights *w, double nomask_weight, int inverted, mert_sums *sums)
 {
     mert_objective_config o = {.nomask_weight = nomask_weight, .logit_temperature = 0.1};
@@ -123,8 +122,8 @@ TEST(unmasked_frames_have_their_weight_in_the_loss)
     CHECK(masked.loss > 0 && others.loss > 0 && masked.masked > others.masked && others.masked > 0);
     CHECK_NEAR(both.loss, masked.loss + 0.25 * others.loss, 1e-5 * both.loss);
     CHECK(both.masked == masked.masked && masked.sample_size == masked.masked);
-    CHECK(both.sample_size == masked.masked + others.masked); /* what gradients are divided by: all frames */
-    CHECK_NEAR(both.ce[0], masked.ce[0], 1e-6 * masked.ce[0]); /* what the log says is of masked frames alone */
+    CHECK(both.sample_size == masked.masked + others.masked); /* the divisor of gradients: all frames */
+    CHECK_NEAR(both.ce[0], masked.ce[0], 1e-6 * masked.ce[0]); /* the log has only masked frames */
     mert_weights_free(&w);
 }
 

@@ -1,5 +1,5 @@
-/* Reading ahead and writing behind: the bytes and events of the stream library itself, whichever thread does the work;
- * an end when it is asked for; errors that arrive. */
+/* read_ahead and write_behind: the same bytes and events as the stream library, with or without a thread; stopping;
+ * errors. */
 #include "libcommon/base/pool.h"
 #include "libcommon/program/read_ahead.h"
 #include "libcommon/program/write_behind.h"
@@ -12,7 +12,8 @@
 
 enum { RECORDS = 9, WIDTH = 1000 };
 
-/* More chunks than wait at once, records without frames, one that fails in its middle, one that failed before. */
+/* More chunks than the queue has slots, records without frames, one that fails in its middle, one that failed
+ * before. */
 static int64_t frames_of(int i) { return i == 3 ? 9000 : i == 5 ? 0 : 7 + 100 * i; }
 
 static void write_all(FILE *f, int behind, int threaded, const float *x, int64_t piece)
@@ -71,7 +72,7 @@ TEST(written_behind_is_the_same_stream)
     free(x);
 }
 
-/* As memory, as a file, through a pipe; NULL: cannot be had. */
+/* The source: memory, a file, or a pipe; NULL: not possible. */
 enum source { MEMORY, PLAIN_FILE, PIPE, SOURCES };
 
 static FILE *source_open(const bytes *b, enum source from, pid_t *writer)
@@ -124,7 +125,7 @@ static char *events(const char *name, const bytes *b, enum source from, int thre
                     e->failure->reason, e->failure->here);
         fprintf(out, " %s\n", e->error ? e->error : "");
     }
-    mert_read_ahead_next(r); /* stays at the end */
+    mert_read_ahead_next(r); /* the end is repeated */
     mert_read_ahead_close(r);
     fclose(f);
     fclose(out);
@@ -170,7 +171,7 @@ TEST(reading_ends_although_more_may_come)
     mert_read_ahead *r;
     write_all(f, 0, 0, x, 9000);
     fclose(f);
-    /* The writer sends a beginning and keeps the pipe open: the thread waits in a read when it is to end. */
+    /* The writer sends the first bytes and keeps the pipe open: the thread is waiting in a read when it must stop. */
     CHECK(!pipe(ends) && write(ends[1], b.data, 5000) == 5000);
     f = fdopen(ends[0], "rb");
     r = mert_read_ahead_open(f, "pipe", 1);
@@ -179,7 +180,7 @@ TEST(reading_ends_although_more_may_come)
     mert_read_ahead_close(r);
     fclose(f);
     close(ends[1]);
-    /* Nobody asks for the rest: the thread waits for room. */
+    /* The rest is not read: the thread is waiting for a free slot. */
     f = fmemopen(b.data, b.size, "rb");
     r = mert_read_ahead_open(f, "x", 1);
     CHECK(mert_read_ahead_next(r)->type == MTS_BEGIN);
@@ -189,7 +190,7 @@ TEST(reading_ends_although_more_may_come)
     free(x);
 }
 
-/* Calls after a failed write fail, close too, and all with the writer's own reason. */
+/* After a failed write, all calls and close fail with the writer's reason. */
 TEST(what_cannot_be_written_is_said)
 {
     mts_begin begin = plain_begin();
@@ -241,7 +242,7 @@ static void count_task(void *arg, int64_t i, int worker)
     __atomic_fetch_add(&done[i], 1, __ATOMIC_RELAXED);
 }
 
-/* Small jobs end before the last thread has woken up; none may miss a task or take one of the next job's. */
+/* Small jobs end before the last thread has woken up; no task may be lost or run in the wrong job. */
 TEST(the_pool_runs_each_task_once)
 {
     enum { JOBS = 3000, TASKS = 7 };

@@ -1,4 +1,4 @@
-/* Codes of several teachers side by side: over chunks of any length, with what fails on the way. */
+/* Joining the codes of several teachers: chunks of any length, and failures. */
 #include "libcommon/tensor/paste.h"
 #include "tests/unit/stream.h"
 
@@ -95,7 +95,7 @@ static int unheard(const mert_inputs *in, int event, const mert_error *e)
     return 0;
 }
 
-/* Whatever comes, and whether every code is where it belongs. */
+/* Reads everything, and checks the position of every code. */
 static void read_pasted(pasted *x, int n, int64_t tolerance)
 {
     static char path[INPUTS][1200];
@@ -138,7 +138,7 @@ static void read_pasted(pasted *x, int n, int64_t tolerance)
         mert_inputs_close(&in[i]);
 }
 
-/* A chunk is a mebibyte: those of the three inputs end at other frames. */
+/* A chunk has 1 MiB, so the chunks of the three inputs end at different frames. */
 TEST(three_teachers_of_any_chunks)
 {
     enum { FRAMES = 300001 };

@@ -190,7 +190,8 @@ TEST(damage_never_does_harm)
     CHECK((p = read_bytes(&b, &e)));
     mert_pickle_free(p);
     for (size_t n = 0; n < b.n; n++) {
-        unsigned char *cut = malloc(n ? n : 1); /* its own allocation, so that a sanitizer sees the first byte beyond */
+        unsigned char *cut = malloc(n ? n : 1); /* a separate allocation, so that a sanitizer detects reads after the
+                                                   end */
         CHECK(cut);
         memcpy(cut, b.p, n);
         mert_pickle_free(mert_pickle_read(cut, n, &used, &e));

@@ -1,6 +1,6 @@
-/* Probes: measures against values by hand, folds that never leak, the linear probe against its own conditions for a
- * minimum and the closed form, nets against what a linear probe can and cannot do, the same answer on any number of
- * threads. */
+/* Probes: measures compared with values by hand; groups are never divided between folds; the linear probe compared with
+ * the conditions for a minimum and the closed form; nets on problems that a linear probe can and cannot solve; the same
+ * results with any number of threads. */
 #include "tests/test.h"
 
 #include "libcommon/base/pool.h"
@@ -41,7 +41,7 @@ TEST(r2_by_hand)
     float y[] = {1, 9, 2, 9, 3, 9, 4, 9}, p[] = {1.5, 9, 2, 9, 2.5, 9, 4, 9};
     CHECK_NEAR(mert_score_r2(y, p, 4, 2), 1 - 0.5 / 5, 1e-12);
     CHECK(isnan(mert_score_r2(y + 1, p + 1, 4, 2)));
-    float tenths[1000], wrong[1000]; /* whose mean in float64 need not be the number */
+    float tenths[1000], wrong[1000]; /* whose mean in float64 may differ from the value */
     for (int n = 1; n <= 1000; n++) {
         tenths[n - 1] = 0.1f;
         wrong[n - 1] = 0.2f;
@@ -163,7 +163,7 @@ TEST(no_group_is_on_two_sides_and_each_is_asked_once)
         }
         mert_folds_free(&f);
     }
-    CHECK(differ == 38); /* every seed deals anew */
+    CHECK(differ == 38); /* every seed gives other folds */
 }
 
 TEST(a_given_split_is_kept_and_its_valid_part_carved_from_train)
@@ -219,7 +219,7 @@ static void make_rows(float *x, int32_t *label, float *y, mert_probe_task task)
         double s[C];
         int best = 0;
         for (int d = 0; d < D; d++)
-            x[i * D + d] = (float)(normal(1, i * D + d) + 0.6 * normal(2, i)); /* columns that go together */
+            x[i * D + d] = (float)(normal(1, i * D + d) + 0.6 * normal(2, i)); /* correlated columns */
         for (int c = 0; c < C; c++) {
             s[c] = normal(3, i * C + c);
             for (int d = 0; d < D; d++)
@@ -446,7 +446,7 @@ TEST(a_mixture_turns_to_the_layer_that_knows)
     }
 }
 
-/* ---- all of it ---- */
+/* ---- whole runs ---- */
 
 static double first_score(const mert_probe_result *r, int64_t line)
 {
@@ -488,14 +488,14 @@ TEST(the_same_numbers_on_any_number_of_threads)
         CHECK(first_score(&one, 2) > 0.97 && first_score(&one, 3) > 0.97);
         CHECK(first_score(&one, 1) > 0.12 && first_score(&one, 1) < 0.38);
         CHECK(first_score(&one, 0) > 0.1 &&
-              first_score(&one, 0) <= 0.25); /* a guess goes with what is more frequent outside */
+              first_score(&one, 0) <= 0.25); /* the prior predicts the class that is more frequent in training */
         mert_probe_result_free(&one);
         mert_probe_result_free(&three);
     }
 }
 
-/* Each group has a mark of its own in the features, and a label drawn for the group: who has seen a group can name its
- * label, and who has not cannot. With groups on both sides of a split this would score near 1. */
+/* Each group has its own mark in the features, and a random label. The label can only be predicted for groups in the
+ * training part. If groups were in several parts, the score would be near 1. */
 TEST(marks_of_a_group_do_not_help)
 {
     static world w;
@@ -511,7 +511,7 @@ TEST(marks_of_a_group_do_not_help)
     CHECK(!mert_probe_run(&r, &o, &w.g, x, 1, GROUPS, &e));
     CHECK(first_score(&r, 1) < 0.4);
     mert_probe_result_free(&r);
-    for (int i = 0; i < N; i++) /* the control: were each instance its own group, the marks would help */
+    for (int i = 0; i < N; i++) /* control: with each instance as its own group, the marks help */
         w.group[i] = i;
     w.g.groups = N;
     w.g.part = calloc(N, sizeof *w.g.part);
@@ -535,7 +535,7 @@ TEST(a_given_split_leaves_nothing_to_chance_for_a_linear_probe)
         w.part[i] = (mert_probe_part)(i % 3);
     for (int i = 0; i < N; i++) {
         x[2 * i] = (float)(1e4 + 3 * w.y[i] + normal(10, i));
-        x[2 * i + 1] = 5; /* a column that says nothing */
+        x[2 * i + 1] = 5; /* a constant column */
     }
     CHECK(!mert_probe_run(&r, &o, &w.g, x, 1, 2, &e));
     CHECK(r.seeds == 1 && r.rounds == 1 && first_score(&r, 1) > 0.98 && first_score(&r, 1) < 1);

@@ -1,4 +1,4 @@
-/* Quantisers with projections: against the definition in double, trained and random ones, their file, stacked frames.
+/* Quantisers with projections, trained and random, compared with the definition in double; their file; stacked frames.
  */
 #include "tests/test.h"
 
@@ -116,7 +116,7 @@ TEST(mel_rvq_learns_and_codes_are_those_of_the_definition)
         CHECK(!mert_projected_encode(q, x + i * S, 1, K, one, &bad, &e));
         CHECK(!memcmp(one, codes + i * K, sizeof one));
     }
-    for (int k = 1; k <= K; k++) { /* each codebook brings what is decoded closer, as training said */
+    for (int k = 1; k <= K; k++) { /* each codebook reduces the error, as reported by training */
         double error = 0;
         int32_t *some = malloc((size_t)(N * k) * sizeof *some);
         CHECK(!mert_projected_encode(q, x, N, k, some, &bad, &e));
@@ -176,7 +176,7 @@ TEST(frames_side_by_side_however_they_come)
         for (int64_t chunk = 1; chunk <= 101; chunk += 9) {
             mert_stack s = {.n = n, .width = 3};
             int64_t at = 0, rows_given;
-            for (int twice = 0; twice < 2; twice++) { /* the second item knows nothing of the first */
+            for (int twice = 0; twice < 2; twice++) { /* the second item does not depend on the first */
                 at = 0;
                 mert_stack_reset(&s);
                 for (int64_t f = 0; f < 101; f += chunk) {

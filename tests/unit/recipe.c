@@ -4,13 +4,7 @@
 
 static mert_error e;
 
-static int says(const char *expected)
-{
-    if (strstr(e.text, expected))
-        return 1;
-    printf("# '%s' lacks '%s'\n", e.text, expected);
-    return 0;
-}
+static int says(const char *expected) { return test_says(e.text, expected); }
 
 static int read_text(mert_recipe *r, const char *text)
 {
@@ -34,7 +28,7 @@ TEST(reads_what_is_written)
           r.conv_feature_layers.layer[0].kernel == 10);
     CHECK(r.conv_feature_layers.layer[3].dim == 32 && r.conv_feature_layers.layer[3].stride == 2 &&
           mert_recipe_stride(&r) == 40);
-    CHECK(r.encoder_embed_dim == 768); /* left alone: the default */
+    CHECK(r.encoder_embed_dim == 768); /* not set: the default */
 }
 
 TEST(its_own_text_says_the_same)
@@ -213,7 +207,7 @@ TEST(an_extractor_of_another_model)
     CHECK(!mert_recipe_model(&small, NULL, 0, &c, &e) && !mert_recipe_weights(&small, &c, &from, &e) &&
           !mert_weights_save(&from, path, &e));
     snprintf(set, sizeof set, "pretrained_weights=%s", path);
-    /* another width: all but the extractor is of another shape, and not looked at */
+    /* another width: all tensors but those of the extractor have other shapes, and are not used */
     CHECK(!mert_recipe_set(&r, set, &e) && !mert_recipe_set(&r, "encoder_embed_dim=32", &e));
     CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && !mert_recipe_weights(&r, &c, &w, &e) &&
           !mert_recipe_weights(&r, &c, &random, &e));
@@ -298,8 +292,8 @@ TEST(heads_come_from_the_labels)
     CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && c.codebooks == 3 && c.classes[2] == 200);
 }
 
-/* libcommon/train/recipe/sinusoids.h: three channels of one frequency; their rectified answers add up to about the same
- * at every phase, and the frequency that a triple answers to most is its own. */
+/* libcommon/train/recipe/sinusoids.h: three channels of one frequency; the sum of their rectified outputs is about the
+ * same for every phase, and largest at the triple's own frequency. */
 static double answer(const mert_weights *w, int triple, double f, double phase)
 {
     const mert_config *c = &w->layout.config;
@@ -353,9 +347,9 @@ TEST(sinusoids_answer_to_their_frequency)
             most = fmax(most, a);
         }
         CHECK(least > 0.8 * most);
-        CHECK(f < 200 || answer(&w, i, f / 1.5, 0.3) < 0.5 * least); /* lower ones have too few periods to tell */
+        CHECK(f < 200 || answer(&w, i, f / 1.5, 0.3) < 0.5 * least); /* lower ones have too few periods */
     }
-    /* the last channel makes no triple: it stays as it was, as does all else */
+    /* the last channel is not part of a triple: it does not change, nor does anything else */
     {
         int64_t at = mert_layout_offset(&w.layout, "feature_extractor.conv_layers.0.0.weight");
         CHECK(!memcmp(w.values + at + 120 * 1024, again.values + at + 120 * 1024, 1024 * sizeof(float)));

@@ -1,15 +1,16 @@
-/* What training keeps between the forward and the backward pass: all that the backward pass needs, inputs of layers
- * alone (the rest run again), or all of it as bfloat16. The gradients of the first two are the same bit for bit, and
- * say how the loss moves; those of the third are off by no more than the bound below. Small models of every kind, with
- * every dropout, LayerDrop, masks; clips so short that the extractor takes them all at once, and so long that it takes
- * one, then two at a time. */
+/* The memory of training between forward and backward pass: everything that the backward pass needs, only inputs of
+ * layers (the rest is recomputed), or everything in bfloat16. The gradients of the first two are the same bit for bit
+ * and agree with the change of the loss; the error of the third is within the bound below. Small models of every kind,
+ * with every dropout, LayerDrop and masks; clips so short that the extractor processes all at once, and so long that it
+ * processes one or two at a time. */
 #include "tests/unit/nn.h"
 
 #include "libcommon/train/trainer.h"
 
 enum { CLIPS = 3, CODEBOOKS = 2, KINDS = 5, LONGEST = 9000 };
 
-/* Of the norm of all gradients: storage that is rounded to 8 significant bits, each value off by 2^-9 at most. */
+/* Relative to the norm of all gradients: stored values are rounded to 8 significant bits, with an error of at most
+ * 2^-9. */
 static const double bf16_bound = 0x1p-8;
 
 typedef struct kind {
@@ -43,7 +44,7 @@ static mert_config config(const kind *k)
 
 typedef struct pass {
     double loss;
-    float *gradients; /* kept by the test */
+    float *gradients; /* owned by the test */
     size_t memory;
     int64_t masked;
 } pass;
@@ -91,7 +92,7 @@ static pass run(const kind *k, const mert_weights *w, const float *direction, do
     for (int64_t i = 0; i < CLIPS * T; i++)
         mask[i] = i % 5 < 3;
     t = mert_trainer_new(&moved, ops, &o, &a, NULL, &e);
-    /* twice: the second pass meets the memory of the first */
+    /* twice: the second pass reuses the memory of the first */
     if (!t || mert_trainer_accumulate(t, &options, &b, &(mert_sums){0}, &e) ||
         mert_trainer_accumulate(t, &options, &b, &sums, &e) ||
         mert_trainer_get(t, &(mert_shards_arrays){.gradients = p.gradients}, 1, &e))
@@ -158,7 +159,7 @@ TEST(bfloat16_between_the_passes)
         exact = run(k, &w, NULL, 0, 0, 0);
         rounded = run(k, &w, NULL, 0, 0, 1);
         again = run(k, &w, NULL, 0, 1, 1);
-        CHECK(exact.loss == rounded.loss && exact.loss == again.loss); /* the forward pass computes with what it has */
+        CHECK(exact.loss == rounded.loss && exact.loss == again.loss); /* the forward pass uses unrounded values */
         off = norm(rounded.gradients, exact.gradients, w.layout.size) / norm(exact.gradients, NULL, w.layout.size);
         CHECK(off > 1e-6 && off < bf16_bound);
         if (!nn_again)
@@ -171,7 +172,7 @@ TEST(bfloat16_between_the_passes)
     }
 }
 
-/* float32 and a whole model in between: some tenths of a percent. */
+/* A whole model in float32: accurate to some tenths of a percent. */
 TEST(the_loss_moves_as_the_gradient_says)
 {
     for (const kind *k = kinds; k < kinds + KINDS && !nn_again; k++) {

@@ -1,4 +1,4 @@
-/* The pieces under all quantisers: row-invariant products and their nonlinearities, nearest codewords, residual
+/* Components of all quantisers: products whose rows are independent, nonlinearities, nearest codewords, residual
  * quantisation. */
 #include "tests/test.h"
 
@@ -42,7 +42,7 @@ TEST(products_are_those_of_the_plain_version)
     }
 }
 
-/* A row's bits must not depend on how many rows are computed with it, where it stands, or who computes it. */
+/* A row's bits must not depend on the number of rows, its position, or the thread. */
 TEST(a_row_is_the_same_alone_in_a_batch_and_by_the_pool)
 {
     enum { M = 117, N = 75, K = 130 };
@@ -118,10 +118,9 @@ TEST(nonlinearities_are_within_a_few_ulp)
     CHECK_NEAR(worst_sigmoid, 0, 4);
 }
 
-/* Offsets far from zero, codewords that are equal, and points half way between two are where single precision would
- * err. */
-/* Against a look at every score: few and many, below and above the blocks that it goes by, equal ones, all that
- * there are. */
+/* Cases in which single precision is wrong: offsets far from zero, equal codewords, points half way between two
+ * codewords. */
+/* Compared with a linear search: few and many scores, fewer and more than a block, equal ones, all of them. */
 TEST(best_scores_and_values_beyond_a_limit_are_found)
 {
     enum { N = 40000, MAX = 64 };
@@ -217,7 +216,7 @@ TEST(codes_are_residuals_and_decode_to_their_sum)
     free(c), free(x), free(back), free(z);
 }
 
-/* Training: every codebook takes away error, threads change nothing, another seed does. */
+/* Training: every codebook reduces the error; threads do not change the result, another seed does. */
 TEST(training_lowers_the_error_and_repeats)
 {
     enum { N = 3000, D = 6, K = 3, V = 32 };

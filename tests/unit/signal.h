@@ -1,4 +1,4 @@
-/* For tests of transforms: reference vectors, made-up signals, and what differs most. */
+/* For tests of transforms: reference vectors, synthetic signals, and the largest difference. */
 #ifndef TEST_SIGNAL_H
 #define TEST_SIGNAL_H
 
@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* The float32 numbers of a version 1 .npy file of at most two axes, row major whatever the order in the file; freed
- * by the caller. Ends the program when there is no such file: nothing can be tested then. */
+/* The float32 values of a version 1 .npy file of at most two axes, in row-major order; freed by the caller. Ends the
+ * program if there is no such file. */
 static inline float *signal_npy(const char *path, int64_t shape[2])
 {
     FILE *f = fopen(path, "rb");
@@ -37,7 +37,7 @@ static inline float *signal_npy(const char *path, int64_t shape[2])
     return out;
 }
 
-/* Tones that come and go, noise, and a click now and then; repeatable. */
+/* Tones with changing amplitude, noise and clicks; deterministic. */
 static inline float *signal_music(int64_t n, double rate)
 {
     float *x = calloc((size_t)n + 1, sizeof *x);
@@ -66,7 +66,7 @@ static inline double signal_difference(const float *a, const float *b, int64_t n
     return largest > 0 ? most / largest : most;
 }
 
-/* Rows that a transform emits, gathered. */
+/* Collects the rows that a transform emits. */
 typedef struct rows {
     float *data;
     int64_t n, room, width;

@@ -1,5 +1,5 @@
-/* The stream library on sound streams: what is written is read, the bytes depend on the content alone, zstd reads them
- * too. */
+/* The stream library on undamaged streams: what is written is read back, the bytes depend only on the contents, and
+ * zstd can read them. */
 #include "tests/unit/stream.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ static unsigned char *make_data(size_t size)
     return data;
 }
 
-/* One stream of one record, its data given in pieces of `piece` frames (0: all at once). */
+/* One stream of one record, written in parts of `piece` frames (0: all at once). */
 static bytes write_one(const mts_record *r, const void *data, int64_t frames, int64_t piece, int level)
 {
     bytes b = {NULL, 0};
@@ -209,8 +209,8 @@ TEST(zstd_reads_it)
     free(data);
 }
 
-/* At the default level a chunk that hardly shrinks speaks for seven more: here noise for bytes with half a byte's worth
- * in each, which other levels halve. */
+/* At the default level, a chunk that hardly shrinks stops compression for the next seven. Data: noise, and bytes with 4
+ * bits of information each, which other levels halve. */
 TEST(what_does_not_shrink_is_stored)
 {
     enum { CHUNK = 1 << 20, CHUNKS = 16 };
@@ -305,7 +305,7 @@ TEST(taken_memory_is_the_callers)
     CHECK(mts_next(reader) == MTS_BEGIN && mts_next(reader) == MTS_RECORD);
     for (; n < 3 && mts_next(reader) == MTS_CHUNK; n++) {
         size[n] = 4 * (size_t)mts_reader_frames(reader);
-        room[n] = n == 1 ? 5 : 0; /* too little is as good as none */
+        room[n] = n == 1 ? 5 : 0; /* too small, so it is not used */
         taken[n] = mts_reader_take(reader, n == 1 ? malloc(5) : NULL, &room[n]);
         CHECK(taken[n] && room[n] >= size[n]);
     }
@@ -387,7 +387,7 @@ TEST(an_index_finds_every_record)
     CHECK(!ftruncate(fileno(f), ftell(f) - 1));
     CHECK(mts_index_make(&x, f, "rows.mts", error, sizeof error) == -1
           && strstr(error, "rows.mts: stops without an end record"));
-    CHECK(!ftruncate(fileno(f), 300000)); /* in the middle of a data frame, which is passed by seeking */
+    CHECK(!ftruncate(fileno(f), 300000)); /* in the middle of a data frame, which is skipped by seeking */
     CHECK(mts_index_make(&x, f, "rows.mts", error, sizeof error) == -1
           && strstr(error, "rows.mts: stops without an end record"));
     fclose(f);
@@ -495,7 +495,7 @@ TEST(a_full_disk_and_a_closed_pipe_are_told_apart)
             strstr(error, pipe_end ? "<stdout>: cannot write: Broken pipe" : "<stdout>: cannot write: No space left"));
         fclose(f);
     }
-    /* A short stream is still in the buffer when it is closed: the flush must tell. */
+    /* A short stream is still in the buffer at the close: the error of the flush must be returned. */
     FILE *f = fopen("/dev/full", "wb");
     mts_writer *w = mts_writer_open(f, "<stdout>", &begin, MTS_LEVEL_DEFAULT);
     CHECK(w && mts_writer_close(w, 1, error, sizeof error) == -1 && strstr(error, "No space left"));
@@ -503,7 +503,8 @@ TEST(a_full_disk_and_a_closed_pipe_are_told_apart)
     free(data);
 }
 
-/* A reader must not wait for more than it was sent: the end of a record is seen while the pipe is still open. */
+/* A reader must not wait for more bytes than it needs: it must return the end of a record while the pipe is still
+ * open. */
 TEST(a_pipe_that_flows_is_not_waited_for)
 {
     int ends[2];

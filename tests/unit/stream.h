@@ -32,7 +32,7 @@ static inline mts_record plain_record(const char *key, int64_t row, int64_t fram
     return r;
 }
 
-/* What a reading came to. */
+/* The result of reading a stream. */
 enum { SEEN_MAX = 64 };
 typedef struct seen {
     int begins, ends, records, failures, damages, final; /* final: MTS_EOF or MTS_ERROR */
@@ -40,11 +40,11 @@ typedef struct seen {
         mts_record record;
         uint64_t hash;
         int64_t frames;
-    } record[SEEN_MAX]; /* those that ended well */
+    } record[SEEN_MAX]; /* complete records */
     mts_failure failure[SEEN_MAX], damage[SEEN_MAX];
     mts_begin begin;
     char error[MTS_REASON_MAX];
-    int order; /* events that must not come: chunks without a record, ends without one */
+    int order; /* events in a wrong order: chunks or ends without a record */
 } seen;
 
 static inline void read_file(FILE *f, const char *name, seen *s, int skip)
@@ -60,7 +60,7 @@ static inline void read_file(FILE *f, const char *name, seen *s, int skip)
         case MTS_ERROR:
         case MTS_EOF:
             s->final = event;
-            s->order += mts_next(r) != event; /* it stays so */
+            s->order += mts_next(r) != event; /* must be repeated */
             snprintf(s->error, sizeof s->error, "%s", mts_reader_error(r));
             s->order += (event == MTS_ERROR) != (s->error[0] != 0);
             mts_reader_close(r);

@@ -84,7 +84,7 @@ static bytes make_chunked(void)
     return b;
 }
 
-/* Every record of `now` is one of `then`, whole and in order; at most one is missing, and that one is named. */
+/* Every record of `now` is a complete record of `then`, in order; at most one is missing, and that one is reported. */
 static int lost_at_most_one(const seen *now, const seen *then)
 {
     int i = 0, lost = 0, named = 0;
@@ -103,7 +103,7 @@ static int lost_at_most_one(const seen *now, const seen *then)
     return i == now->records && lost <= 1 && named == lost;
 }
 
-/* Items that failed upstream are still known, by their own report or, once, as lost here. */
+/* Items that failed upstream are still reported, as such or, at most once, as lost here. */
 static int failures_known(const seen *now, const seen *then)
 {
     for (int j = 0; j < then->failures; j++) {
@@ -154,7 +154,7 @@ TEST(a_flipped_byte_among_many_chunks)
     free(b.data);
 }
 
-/* Tensors may look like streams: their bytes, stored as they are because they do not compress, hold whole frames. */
+/* A tensor may look like a stream: its bytes, which are stored because they do not compress, contain whole frames. */
 TEST(a_flipped_byte_before_a_stream_within_a_tensor)
 {
     static seen s;
@@ -205,7 +205,7 @@ TEST(a_cut_is_always_an_error)
     static seen s;
     bytes b = make(0);
     for (size_t n = 0; n < b.size; n++) {
-        char *exact = malloc(n + 1); /* so that a sanitizer sees what reads beyond */
+        char *exact = malloc(n + 1); /* so that a sanitizer detects reads after the end */
         memcpy(exact, b.data, n);
         read_bytes(exact, n, &s, 0);
         free(exact);
@@ -232,7 +232,7 @@ TEST(a_missing_piece_is_named)
             CHECK(!now.order);
             CHECK(now.final == MTS_ERROR || now.damages || now.failures > then.failures
                   || now.records == then.records); /* exactly one copy of a failed frame may be gone */
-            if (now.final == MTS_EOF) /* every one of the six is accounted for */
+            if (now.final == MTS_EOF) /* all six items are reported */
                 CHECK(now.records + now.failures == 6);
         }
     free(b.data);
@@ -318,7 +318,7 @@ TEST(what_is_no_stream_gets_one_clear_line)
     CHECK(s.final == MTS_ERROR && strstr(s.error, "x.mts: not a tensor stream: it begins with \"RIFF\\x01"));
     read_bytes(zeros, sizeof zeros, &s, 0);
     CHECK(s.final == MTS_ERROR && strstr(s.error, "not a tensor stream") && !s.damages);
-    /* What begins with megabytes of something else is something else, whatever comes later. */
+    /* Input that begins with megabytes of other data is not a stream, even if a stream follows. */
     bytes b = make(0);
     memcpy(zeros + sizeof zeros - b.size, b.data, b.size);
     read_bytes(zeros, sizeof zeros, &s, 0);
@@ -334,7 +334,7 @@ TEST(random_garbage_is_survived)
         size_t n = 1 + seed * 977 % b.size;
         char *junk = malloc(n);
         fill((unsigned char *)junk, n, seed);
-        if (seed % 3) /* with pieces of the real thing in it */
+        if (seed % 3) /* with parts of a real stream */
             for (unsigned k = 0; k < 4; k++) {
                 size_t from = seed * 7919 * (k + 1) % b.size, to = seed * 104729 * (k + 3) % n;
                 size_t len = seed * 31 * (k + 1) % 700;
@@ -349,7 +349,7 @@ TEST(random_garbage_is_survived)
     free(b.data);
 }
 
-/* A header whose checksum holds but whose numbers are absurd. */
+/* A header with a correct checksum and absurd numbers. */
 static size_t forge(char *to, const char *text)
 {
     char all[4096];

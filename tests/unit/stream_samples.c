@@ -1,4 +1,4 @@
-/* Replays formats/stream/valid and invalid against the tables in their READMEs, the tried half of the specification. */
+/* Reads formats/stream/valid and invalid, and compares the results with the tables in their READMEs. */
 #include "tests/unit/stream.h"
 
 #include <dirent.h>
@@ -78,7 +78,7 @@ TEST(valid_samples_read_as_their_table_says) { CHECK(!replay(SAMPLES "valid/", 1
 
 TEST(invalid_samples_fail_as_their_table_says) { CHECK(!replay(SAMPLES "invalid/", 0)); }
 
-/* Who passes over the tensors still notices what is missing of them. */
+/* Missing bytes of tensors are found even if the tensors are skipped. */
 TEST(skipping_notices_what_is_missing)
 {
     static const char *const names[] = {"short-record.mts", "long-record.mts", "chunk-numbers.mts",
@@ -95,7 +95,7 @@ TEST(skipping_notices_what_is_missing)
     }
 }
 
-/* The numbers themselves, not only their count: 0 to 23 in each of the six types. */
+/* The values: 0 to 23 in each of the six types. */
 TEST(sample_values_are_right)
 {
     FILE *f = fopen(SAMPLES "valid/types-and-shapes.mts", "rb");

@@ -1,4 +1,4 @@
-/* What mert-tensor is made of: moments, counts, sets of rows, comparison, names of files. */
+/* The modules of mert-tensor: moments, counts, sets of rows, comparison, file names. */
 #include "libcommon/tensor/compare.h"
 #include "libcommon/tensor/npy_record.h"
 #include "libcommon/tensor/statistics.h"
@@ -62,9 +62,9 @@ TEST(code_counts)
     CHECK_NEAR(even.entropy, 2, 1e-12); /* bits */
     CHECK_NEAR(uneven.entropy, -0.25 * log2(0.25) - 0.75 * log2(0.75), 1e-12);
     CHECK(even.run == 1 && uneven.run == 2 && uneven.commonest == 5);
-    CHECK(!mert_code_counts_add(&c, x + 6, 1, 4, &e)); /* goes on where it stopped: no new stretch */
+    CHECK(!mert_code_counts_add(&c, x + 6, 1, 4, &e)); /* continues the record: no new run */
     CHECK_NEAR(mert_code_counts_use(&c, 1).run, 5 / 2., 1e-12);
-    CHECK(!mert_code_counts_add(&c, x + 6, 1, 0, &e)); /* another record: a new stretch */
+    CHECK(!mert_code_counts_add(&c, x + 6, 1, 0, &e)); /* another record: a new run */
     CHECK_NEAR(mert_code_counts_use(&c, 1).run, 6 / 3., 1e-12);
     x[4] = 4; /* frame 2 */
     CHECK(mert_code_counts_add(&c, x, 4, 100, &e) == -1
@@ -87,7 +87,7 @@ TEST(row_sets_hold_what_was_added)
         int row = (int)(seed >> 16) % N;
         CHECK(mert_row_set_add(&s, row) == !there[row]);
         there[row] = 1;
-        for (int64_t i = 0; i < s.n; i++) /* in order, never touching */
+        for (int64_t i = 0; i < s.n; i++) /* sorted, not adjacent */
             CHECK(s.span[i][0] < s.span[i][1] && (i == 0 || s.span[i - 1][1] < s.span[i][0]));
     }
     for (int64_t i = 0, row = 0; row < N; row++) {
@@ -120,7 +120,7 @@ TEST(values_of_every_type)
     CHECK(x[0] == 0 && x[1] == 1 && x[2] == -0x1.fep127 && x[3] == 0x1p-133);
 }
 
-/* Printed numbers are the same numbers when they are read: every half, every bfloat16, some floats. */
+/* Printed values are the same when they are read back: every half, every bfloat16, some floats. */
 TEST(text_brings_back_the_number)
 {
     char text[40];
@@ -149,7 +149,7 @@ TEST(text_brings_back_the_number)
     }
 }
 
-/* The writer gathers 1 MiB, so f16 and f32 of the same numbers come in chunks of different lengths. */
+/* Chunks have 1 MiB, so f16 and f32 of the same values have chunks of different lengths. */
 static FILE *numbers(mts_dtype t, int64_t frames, int64_t width, int64_t wrong)
 {
     FILE *f = tmpfile();
@@ -221,7 +221,7 @@ TEST(comparing_over_chunks_of_other_lengths)
     CHECK(!d.beyond && d.elements == 0);
 }
 
-/* What a faulty program might write: sound as a stream, but its codes do not keep to their classes. */
+/* Output of a faulty program: a valid stream, but with codes outside their classes. */
 TEST(check_finds_codes_outside_their_classes)
 {
     mts_record r = codes_record(10, 5);
@@ -261,7 +261,7 @@ TEST(file_names_stay_in_their_folder)
     memset(key, '/', sizeof key - 1);
     key[sizeof key - 1] = 0;
     mert_npy_file_name(name, sizeof name, key);
-    key[sizeof key - 2] = 'x'; /* names that differ behind the cut differ */
+    key[sizeof key - 2] = 'x'; /* keys that differ only after the cut have different names */
     mert_npy_file_name(other, sizeof other, key);
     CHECK(strlen(name) < 256 && !strchr(name, '/') && strcmp(name, other) && !strcmp(name + strlen(name) - 4, ".npy"));
 }

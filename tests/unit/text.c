@@ -3,7 +3,7 @@
 
 static mert_error err;
 
-/* The lines, each between brackets; or the error. */
+/* The lines, each in brackets; or the error. */
 static const char *lines(const char *bytes, size_t size)
 {
     static char to[400];
@@ -11,7 +11,7 @@ static const char *lines(const char *bytes, size_t size)
     mert_text t;
     int got;
     memcpy(own, bytes, size);
-    own[size] = 'x'; /* where a NUL byte may be put */
+    own[size] = 'x'; /* the byte after the end, which may become a NUL byte */
     *to = 0;
     if ((got = mert_text_open(&t, "f", own, size, &err)) == 0)
         while ((got = mert_text_line(&t, &line, &err)) > 0)

@@ -1,5 +1,4 @@
-/* For the tests of corpora and batches: a corpus on audio whose every sample says which item it belongs to and where it
- * lies in it. */
+/* For the tests of corpora and batches: a corpus whose samples encode their item and position. */
 #ifndef TEST_TRAIN_CORPUS_H
 #define TEST_TRAIN_CORPUS_H
 
@@ -11,13 +10,7 @@ enum { ITEMS = 40, CLASSES = 97, STRIDE = 320, ROW = 200000 };
 
 static mert_error e;
 
-static inline int says(const char *expected)
-{
-    if (strstr(e.text, expected))
-        return 1;
-    printf("# '%s' lacks '%s'\n", e.text, expected);
-    return 0;
-}
+static inline int says(const char *expected) { return test_says(e.text, expected); }
 
 /* ---- a corpus ---- */
 
@@ -31,7 +24,7 @@ typedef struct spec {
     int bare; /* no .meta */
     int64_t pcm_rate;
     int flat; /* all labels are 5 */
-    int64_t poisoned; /* the row whose middle sample is no number; 0: none */
+    int64_t poisoned; /* the row whose middle sample is NaN; 0: none */
 } spec;
 
 static const spec usual = {"usual", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0, 0};

@@ -5,7 +5,7 @@
 
 /* ---- batches ---- */
 
-/* Whether every row of the batch is audio of one item from a frame on, with that item's labels at the given rate. */
+/* Checks that every row of the batch is consecutive audio of one item, with the item's labels at the given rate. */
 static int rows_are_right(const mert_load *l, const mert_corpus *c, const spec *s)
 {
     const mert_batch *b = &l->batch;
@@ -26,7 +26,7 @@ static int rows_are_right(const mert_load *l, const mert_corpus *c, const spec *
     return 1;
 }
 
-/* An epoch: right rows, sizes within the limits, every item that is long enough once. */
+/* Checks an epoch: correct rows, sizes within the limits, every item that is long enough once. */
 static int epoch_is_right(mert_corpus *c, const spec *s, const mert_recipe *r, int64_t epoch, int64_t *batches)
 {
     mert_plan p;
@@ -187,7 +187,7 @@ TEST(validation_never_changes)
     mert_corpus_close(&c);
 }
 
-/* One flipped byte in the packed audio costs the item, and is named. */
+/* One flipped byte in the packed audio makes the item fail, with a message. */
 TEST(unreadable_audio_costs_its_item_only)
 {
     spec s = usual;
@@ -228,7 +228,7 @@ TEST(samples_that_are_no_numbers_cost_their_item_only)
     char expected[64];
     int64_t failed = 0, heard = 0;
     s.name = "poisoned";
-    s.poisoned = 5; /* longer than a crop, but by so little that each holds its middle */
+    s.poisoned = 5; /* only a little longer than a crop, so every crop contains the middle */
     snprintf(expected, sizeof expected, "sample %d is not a finite number", (int)samples_of(5) / 2);
     CHECK(!make(&c, &s) && !mert_plan_make(&p, &c, &r, 0, &e));
     for (int64_t i = 0; i < p.n; i++) {
@@ -244,7 +244,7 @@ TEST(samples_that_are_no_numbers_cost_their_item_only)
     mert_corpus_close(&c);
 }
 
-/* Of an item that is a little longer than the crop: every place on the grid, the last one included, and none beyond. */
+/* For an item that is a little longer than the crop: every position on the grid, with the last one, and no others. */
 TEST(crops_reach_the_last_position)
 {
     enum { ITEM = 4, PLACES = (49328 - 48000) / STRIDE + 1 };
@@ -254,7 +254,7 @@ TEST(crops_reach_the_last_position)
     mert_load l = {0};
     int seen[PLACES] = {0}, all = 0;
     CHECK(samples_of(ITEM) == 49328 && PLACES == 5);
-    r.max_tokens = 48000; /* batches of one crop, none cut by another */
+    r.max_tokens = 48000; /* batches of one crop, so that no crop is shortened */
     CHECK(!open_files(&c, &usual, &config));
     for (int64_t epoch = 0; epoch < 60; epoch++) {
         mert_plan p;
@@ -277,7 +277,7 @@ TEST(crops_reach_the_last_position)
     mert_corpus_close(&c);
 }
 
-/* Off the grid, a crop that begins half way between two labels begins with the even one. */
+/* With jitter, a crop that begins half way between two labels has the even one first. */
 TEST(ties_of_the_jitter_are_even)
 {
     static const struct { int64_t start, label; } cases[] = {
@@ -294,7 +294,7 @@ TEST(ties_of_the_jitter_are_even)
     mert_corpus_close(&c);
 }
 
-/* ---- what a run was begun with ---- */
+/* ---- the inputs of a run ---- */
 
 static uint64_t input(const mert_run_inputs *in, const char *name)
 {
@@ -345,7 +345,7 @@ TEST(inputs_are_labels_and_samples_however_they_are_kept)
     mert_corpus_close(&b);
 }
 
-/* ---- what guesses score ---- */
+/* ---- costs of guesses ---- */
 
 TEST(entropies)
 {

@@ -1,4 +1,4 @@
-/* Corpora of shards and of arrays, crops that begin anywhere or whose length changes, masks as the recipe says. */
+/* Corpora of shards and of arrays, crops with jitter or changing length, masks of the recipe. */
 #include "tests/unit/train_corpus.h"
 
 #include <unistd.h>
@@ -11,7 +11,7 @@ static int64_t half_even(int64_t over, int64_t under)
     return (int64_t)nearbyint(x); /* to even: the default rounding */
 }
 
-/* As rows_are_right, for crops that begin anywhere, labels at 100/s. */
+/* Like rows_are_right, for crops that begin anywhere, labels at 100/s. */
 static int jittered_rows_are_right(const mert_load *l, int64_t *off_grid, int *ties)
 {
     const mert_batch *b = &l->batch;
@@ -85,13 +85,13 @@ TEST(crop_lengths_change_by_epoch)
             CHECK(p.batches[i].B * p.batches[i].L <= r.max_tokens);
         }
         CHECK(most == (epoch == MERT_VALIDATION ? 48000 : longest[epoch]));
-        CHECK(items == ITEMS - 1); /* min_sample_size is about items, not crops */
+        CHECK(items == ITEMS - 1); /* min_sample_size is for items, not for crops */
         mert_plan_free(&p);
     }
     mert_corpus_close(&c);
 }
 
-/* A record of several chunks (of 1 MiB, as the writer cuts): crops before, across and behind their borders. */
+/* A record of several chunks (of 1 MiB): crops before, across and after their borders. */
 TEST(crops_out_of_a_long_record)
 {
     enum { LONG = 1500000, CHUNK = 1 << 19, N = 2000 };
@@ -134,7 +134,7 @@ TEST(crops_out_of_a_long_record)
 
 /* ---- shards ---- */
 
-/* Items that an epoch hears, as bits by row of the whole corpus; labels must fit. 0: they do not. */
+/* The items of an epoch as bits, by row of the whole corpus; 0: wrong labels. */
 static uint64_t heard_in(mert_corpus *c, const mert_recipe *r, int64_t epoch)
 {
     mert_plan p;
@@ -159,7 +159,7 @@ static uint64_t heard_in(mert_corpus *c, const mert_recipe *r, int64_t epoch)
     return good ? rows : 0;
 }
 
-/* The rows that are r modulo 3, as train_r_3.tsv with labels of their own. classes: what the .meta says. */
+/* Writes the rows r modulo 3 as train_r_3.tsv, with their labels. classes: in the .meta. */
 static void write_shard(int r, int64_t classes, uint64_t codebook)
 {
     static char keys[ITEMS][32];
@@ -352,8 +352,8 @@ TEST(arrays_of_labels_give_the_batches_of_text)
     mert_corpus_close(&text);
 }
 
-/* The text labels of `usual` as a packed stream, written in another order, with a stranger among them. wrong: what is
- * not right with the record of row 14. */
+/* The text labels of `usual` as a packed stream, in another order, with an item that is not in the manifest. wrong: the
+ * error in the record of row 14. */
 enum { ALL_RIGHT, OTHER_CLASSES, OTHER_MODEL, OTHER_KIND, CODE_TOO_LARGE };
 
 static const char *write_codes(const char *name, mts_dtype dtype, int wrong)
@@ -367,7 +367,7 @@ static const char *write_codes(const char *name, mts_dtype dtype, int wrong)
         int is = row == 14 ? wrong : ALL_RIGHT;
         int32_t codes[2 * (ROW / STRIDE + 1)];
         mts_record r = record_of(&usual, row, is == OTHER_KIND ? "mel" : "codes");
-        if (row == 11) { /* it failed, or nobody knows of it */
+        if (row == 11) { /* failed, or missing */
             bad = dtype == MTS_I32 && mts_write_failed(w, r.key, i, "mert-kmeans", "made to fail") < 0;
             continue;
         }
@@ -439,7 +439,7 @@ TEST(streams_of_codes_that_do_not_fit_are_refused)
     }
 }
 
-/* ---- what makes it hard ---- */
+/* ---- masks and mixture ---- */
 
 TEST(masks_of_a_batch_follow_the_recipe)
 {

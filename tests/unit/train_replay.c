@@ -1,5 +1,5 @@
-/* An old corpus beside the new one: how much of it is heard, that it is what it says, and that it is the same however
- * one comes there. */
+/* Repeating crops of an old corpus: their number, their contents, and that they do not depend on where a run was
+ * resumed. */
 #include "tests/unit/train_corpus.h"
 
 static const spec new_one = {"new", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0, 0};
@@ -18,7 +18,8 @@ static void close_both(void)
     mert_corpus_close(&older);
 }
 
-/* Crops of an epoch of the old corpus, and of all; count [2 * ITEMS]: += how often each item is heard. */
+/* Returns the number of crops of the old corpus in an epoch; *all: of both; count [2 * ITEMS]: += number of crops of
+ * each item. */
 static int64_t replayed(const mert_recipe *r, int64_t epoch, int64_t *all, int64_t *count)
 {
     mert_plan p;
@@ -32,7 +33,7 @@ static int64_t replayed(const mert_recipe *r, int64_t epoch, int64_t *all, int64
         old += p.crops[i].item >= c.n;
         count[p.crops[i].item]++;
         if (p.crops[i].number < 0 || p.crops[i].number >= p.crops_n || seen[p.crops[i].number]++)
-            good = 0; /* numbers are what random numbers are keyed by */
+            good = 0; /* item numbers are keys of random numbers */
     }
     good = good && old == p.replayed;
     *all = p.crops_n;
@@ -78,15 +79,15 @@ TEST(every_item_has_its_turn)
             most = count[i] > most ? count[i] : most;
         } else
             CHECK(count[i] == 0);
-    CHECK(fewest > 70 && most < 150); /* 108 on the mean, standard deviation 9 */
+    CHECK(fewest > 70 && most < 150); /* mean 108, standard deviation 9 */
     CHECK(replayed(&r, 0, &all, first) == 10 && replayed(&r, 1, &all, second) == 10);
-    CHECK(memcmp(first, second, sizeof first)); /* drawn anew */
+    CHECK(memcmp(first, second, sizeof first)); /* drawn again */
     for (int64_t i = c.n; i < c.n + older.n; i++)
-        CHECK(first[i] <= 1); /* without putting back */
+        CHECK(first[i] <= 1); /* without replacement */
     close_both();
 }
 
-/* Replayed crops are audio and labels of the old corpus, and messages name its items. */
+/* Repeated crops have audio and labels of the old corpus, and messages name its items. */
 TEST(crops_are_of_the_old_corpus)
 {
     mert_recipe r = recipe();
@@ -123,7 +124,7 @@ TEST(crops_are_of_the_old_corpus)
     close_both();
 }
 
-/* The batches of a run that begins at `from`; digests [n], of updates 1 .. n. */
+/* Digests of the batches of a run that begins at `from`; digests [n], of updates 1 .. n. */
 static int digests_from(const mert_recipe *r, mert_position from, uint64_t *digests, mert_position *after, int64_t n)
 {
     mert_config m = model();

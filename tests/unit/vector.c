@@ -1,5 +1,5 @@
-/* The vectorised loops of every instruction set that this machine has, against double precision; how exact gelu, exp
- * and the sigmoid are. */
+/* The vectorised loops of every instruction set of this machine, compared with double precision; the accuracy of gelu,
+ * exp and the sigmoid. */
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/vector.h"
 #include "libcommon/nn/reference.h"
@@ -121,7 +121,7 @@ TEST(sums_and_maxima)
         }
         CHECK_NEAR(vector->sum(x, n), sum, 1e-6 * size);
         CHECK_NEAR(vector->dot(x, y, n), dot, 1e-6 * dot_size);
-        for (int at = 0; at < n; at += n < 40 ? 1 : n / 7 + 1) { /* wherever the largest stands */
+        for (int at = 0; at < n; at += n < 40 ? 1 : n / 7 + 1) { /* the largest at any position */
             float before = x[at];
             x[at] = 9;
             CHECK(vector->max(x, n) == 9);
@@ -135,7 +135,7 @@ TEST(sums_and_maxima)
     CHECK(vector->max(z, 40) == -1e30f);
 }
 
-/* One sum, wherever it lies: the same bits at all addresses. */
+/* A sum has the same bits at all addresses. */
 TEST(sums_do_not_depend_on_alignment)
 {
     double first = 0, second = 0;
@@ -154,7 +154,7 @@ TEST(sums_do_not_depend_on_alignment)
     }
 }
 
-/* What is elementwise, by number: n elements of x, from element i on. */
+/* The elementwise functions, by number: for n elements of x from element i on. */
 enum { ELEMENTWISE = 8 };
 static void elementwise(int which, float *to, int i, int n)
 {
@@ -171,7 +171,7 @@ static void elementwise(int which, float *to, int i, int n)
     }
 }
 
-/* An element's bits do not depend on its place in the vector, so not on the items before it (contract A1). */
+/* An element's bits do not depend on its position in the vector, so not on the items before it (contract A1). */
 TEST(elements_do_not_depend_on_place)
 {
     float whole[200], part[200];

@@ -1,5 +1,4 @@
-/* What containers promise of themselves: right answers on small ones made here, and none but an answer on damaged
- * bytes. */
+/* Checks of truncated containers: correct results for small files that are made here; no crash on damaged ones. */
 #include "tests/test.h"
 
 #include "libcommon/audio/container/whole.h"
@@ -33,7 +32,7 @@ static void put_zeros(size_t size)
     n += size;
 }
 
-/* The verdict on the first `size` bytes. */
+/* The result for the first `size` bytes. */
 static mert_whole check(const char *demuxer, size_t size)
 {
     mert_whole w;
@@ -45,7 +44,7 @@ static mert_whole check(const char *demuxer, size_t size)
     return w;
 }
 
-/* ---- one of each, 200 bytes of samples or what stands for them ---- */
+/* ---- one file of each kind, with 200 bytes of samples ---- */
 
 static void make_wav(void)
 {
@@ -112,8 +111,8 @@ static void make_real(void)
 static const struct {
     const char *demuxer;
     void (*make)(void);
-    size_t tail;   /* of its bytes hold nothing that would be missed */
-    const char *says; /* of a file without its last 30 bytes and the tail */
+    size_t tail;   /* bytes at the end that can be removed without being missed */
+    const char *says; /* the message for a file without the tail and 30 more bytes */
 } kinds[] = {{"wav", make_wav, 0, "its data chunk promises 200 bytes, 170 are there"},
              {"aiff", make_aiff, 0, "its SSND chunk promises 208 bytes, 178 are there"},
              {"au", make_au, 0, "its header promises 200 bytes, 170 are there"},
@@ -139,7 +138,7 @@ TEST(what_is_whole_misses_nothing)
     for (int i = 0; i < KINDS; i++) {
         make(i);
         CHECK(!*check(kinds[i].demuxer, n).cut.text);
-        put_zeros(100); /* nor with zeros behind it */
+        put_zeros(100); /* not cut, with zeros after it */
         CHECK(!*check(kinds[i].demuxer, n).cut.text);
     }
 }
@@ -192,7 +191,7 @@ TEST(audio_ends_before_what_others_put_behind_it)
     CHECK(check("mpc8", n).end == (int64_t)whole);
 }
 
-/* 300 samples, 20 of them silence in front; 481 more are the decoder's. */
+/* 300 samples, the first 20 are silence; the decoder adds 481. */
 TEST(musepack_says_which_samples_count)
 {
     mert_whole w;

@@ -1,11 +1,10 @@
-/* Windows, pooling and the lengths of time they are asked for in, held against what their headers say, written down
- * plainly. */
+/* Windows, pooling and durations, compared with plain versions of the definitions in their headers. */
 #include "libcommon/base/fraction.h"
 #include "libcommon/models/inference/layers.h"
 #include "libcommon/models/inference/windows.h"
 #include "tests/test.h"
 
-/* ---- lengths of time ---- */
+/* ---- durations ---- */
 
 TEST(fractions_are_exact)
 {
@@ -35,7 +34,7 @@ static int64_t frames_of(int64_t samples)
     return samples < FIELD ? 0 : (samples - FIELD) / STRIDE + 1;
 }
 
-/* Sample i of every clip is i: a window's contents say where it was cut. */
+/* Sample i of every clip is i, so the contents of a window give its position. */
 static int is_window(const mert_window *w, int64_t first, int64_t n)
 {
     if (w->first != first || w->n != n)
@@ -46,7 +45,7 @@ static int is_window(const mert_window *w, int64_t first, int64_t n)
     return 1;
 }
 
-/* Feeds L samples, `step` at a time, and holds each window against the header's rule. */
+/* Feeds L samples, `step` at a time, and checks each window by the rule in the header. */
 static int cut(mert_chunker *c, int64_t W, int64_t H, int64_t L, int64_t step)
 {
     int64_t T = frames_of(L), next = 0, given_to = 0, whole = (W - 1) * STRIDE + FIELD;
@@ -67,7 +66,7 @@ static int cut(mert_chunker *c, int64_t W, int64_t H, int64_t L, int64_t step)
             given_to = next + W;
             next += H;
         }
-        if (at >= (next + W) * STRIDE + FIELD) /* a window that is whole was kept back */
+        if (at >= (next + W) * STRIDE + FIELD) /* a complete window was not returned */
             return 0;
     }
     if (mert_chunker_samples(c) != L)
@@ -110,7 +109,7 @@ static int take(void *self, const float *rows, int64_t n, mert_error *e)
     return 0;
 }
 
-/* What window number k says of frame t. */
+/* The value of window k at frame t. */
 static float said(int64_t k, int64_t t, int64_t d)
 {
     return (float)(100 * k + t) + 0.25f * (float)d;
