@@ -1,5 +1,5 @@
-# What the Makefile decides: what is compiled again, what it prints, and what is left out where FFmpeg is missing. Only one small file
-# is compiled here: for the rest `make -n` says what it would do.
+# The Makefile: what it compiles again, what it prints, and what it leaves out without FFmpeg. Only one small file is
+# compiled here; the rest is tested by `make -n`.
 . tests/shell
 unset MAKEFLAGS MAKELEVEL MFLAGS
 dir=$TEST_TMP/all
@@ -9,7 +9,7 @@ says() { grep -q -- "$1" "$TEST_TMP/said"; }
 whole() { dry && says 'libcommon/audio/decode.c' && says 'bin/mert-decode' && ! says 'without FFmpeg'; }
 check "everything" whole
 
-# A pkg-config that knows no FFmpeg.
+# A pkg-config without FFmpeg.
 mkdir "$TEST_TMP/bin"
 cat > "$TEST_TMP/bin/pkg-config" <<END
 #!/bin/sh

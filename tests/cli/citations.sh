@@ -1,18 +1,18 @@
-# Documents that are cited exist: a contract that is cited ("contract A1", "contracts A1, B2") has an entry in man/contracts.md, and a section
-# of the model ("man/model.md 3.2") is one; every contract names test files that exist and have the cases named; links in documents,
-# and names of source files, lead to files.
+# Citations are valid: a cited contract ("contract A1", "contracts A1, B2") has an entry in man/contracts.md; a cited
+# section ("man/model.md 3.2") exists; the test files and cases of every contract exist; links in documents and names of
+# source files refer to existing files.
 . tests/shell
 
-# The text files of the rooms below a folder. Sample streams, reference vectors and fuzz corpora cite nothing.
+# The text files to check below a folder: all but sample streams, reference vectors and fuzz corpora.
 texts() {
     (cd "$1" && find ./*.md Makefile config.mk formats libcommon tools plugins pipelines man tests -type d \( -name golden -o -name corpus -o -name valid -o -name invalid \) -prune \
         -o -type f -print 2> /dev/null | sed 's,^\./,,' | sort)
 }
 
-# What does not resolve below a folder: FILE: WHAT.
+# Prints the invalid citations below a folder: FILE: WHAT.
 dangling() {
     (cd "$1" && { printf '%s\n' man/contracts.md man/model.md; texts . | grep -vxE 'man/(contracts|model)\.md'; } | xargs awk '
-    # contracts and sections that there are; the two documents come first
+    # existing contracts and sections; the two documents come first
     FILENAME == "man/contracts.md" && /^### / { define($2, "contract") }
     FILENAME == "man/model.md" && /^##+ [0-9]/ { sub(/\.$/, "", $2); define($2, "section") }
     function define(id, kind) {
@@ -20,7 +20,7 @@ dangling() {
         if ((kind, id) in there) print FILENAME ": " id " comes twice"
         there[kind, id] = 1
     }
-    # A citation may go over the end of a line, and comments begin each with a mark of their own.
+    # A citation may continue on the next line, after the mark of a comment.
     function cited(    rest, list, n, part, i) {
         for (rest = text; match(rest, /[Cc]ontracts? [A-Z][0-9][0-9]?((,| and|, and) [A-Z][0-9][0-9]?)*/); rest = substr(rest, RSTART + RLENGTH)) {
             list = substr(rest, RSTART, RLENGTH)
@@ -42,7 +42,7 @@ dangling() {
     END { cited() }')
 }
 
-# Contracts without a test, and tests and cases that are not there: "Held by: `tests/cli/x.sh` (`a case`, `another`), `tests/...`."
+# Contracts without a test, and missing tests and cases: "Held by: `tests/cli/x.sh` (`a case`, `another`), `tests/...`."
 unheld() {
     (cd "$1" && awk '
     function entry() { if (id != "" && !files) print "man/contracts.md: " id " names no test" }
@@ -98,7 +98,7 @@ check "every source file that is named is there" none lost_files .
 cites() { [ "$(texts . | xargs grep -lE 'contracts? [A-Z][0-9]' | wc -l)" -gt 40 ] && [ "$(texts . | xargs grep -lE 'model\.md [0-9]' | wc -l)" -gt 15 ]; }
 check "(there is something to find)" cites
 
-# The rules are tried on a tree that breaks each of them.
+# Each rule is tested with a tree that breaks it.
 word=contract
 tree() { # FILE TEXT...: of one sound contract, one section, and a file that has this text
     rm -rf "$TEST_TMP/tree"; mkdir -p "$TEST_TMP/tree/man" "$TEST_TMP/tree/tests/unit" "$TEST_TMP/tree/libcommon"
@@ -109,7 +109,7 @@ tree() { # FILE TEXT...: of one sound contract, one section, and a file that has
     printf "$@" >> "$TEST_TMP/tree/$file"
 }
 all_rules() { dangling "$1"; unheld "$1"; broken_links "$1"; lost_files "$1"; }
-# FILE LINE PATTERN: what comes of that line in that file
+# FILE LINE PATTERN: checks the result for that line in that file
 finds() { tree "$1" '%b\n' "$2"; all_rules "$TEST_TMP/tree" > "$TEST_TMP/said"; grep -qE "$3" "$TEST_TMP/said" || { cat "$TEST_TMP/said"; return 1; }; }
 silent() { tree "$1" '%b\n' "$2"; all_rules "$TEST_TMP/tree" > "$TEST_TMP/said"; cat "$TEST_TMP/said"; [ ! -s "$TEST_TMP/said" ]; }
 check "a sound tree is sound" silent libcommon/a.h "/* ($word A1), ${word}s A1 and A1; man/model.md 1.2, man/model.md 1. */"

@@ -1,8 +1,9 @@
-# Streams of every kind, as the programs make them, cut, flipped and spliced at random (tests/programs/damage.c): what came of it is said.
-# MERT_DAMAGE: how many of each sort, 2000 if it is not set.
+# Streams of every kind from the programs, cut, flipped and spliced at random (tests/programs/damage.c): all damage must
+# be reported. MERT_DAMAGE: number of trials of each kind, default 2000.
 . tests/shell
 t=$TEST_TMP
-# Two of each kind, of other items, the second of three joined: with items that failed, and without a manifest, so that rows and settings meet.
+# Two of each kind, of different items; the second one is three streams joined, with failed items and without a
+# manifest.
 mkdir -p "$t/music"
 wavs "$t/music" 0 6
 for f in "$t"/music/*/*.wav; do mv "$f" "$t/music/"; done

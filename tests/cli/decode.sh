@@ -1,4 +1,5 @@
-# mert-decode: the samples that the ffmpeg program gives, segments that are slices, faults that are named, shards that are the whole.
+# mert-decode: the same samples as the ffmpeg program; segments are slices of the whole; faults are named; shards
+# together give all items.
 . tests/shell
 t=$TEST_TMP
 make_audio() { ffmpeg -nostdin -v error -y "$@"; }
@@ -9,14 +10,14 @@ make_audio -i "$t/a.wav" "$t/a.flac" -c:a libmp3lame "$t/a.mp3" -c:a libvorbis "
     -c:a aac -movflags faststart "$t/a.fast.m4a"
 six="wav flac mp3 ogg opus m4a"
 
-# ---- the same samples as the ffmpeg program's, told to do what decode.h says ----
+# ---- the same samples as the ffmpeg program, with the settings of decode.h ----
 
 mean='aformat=flt,pan=mono|c0=0.5*c0+0.5*c1'
 reference() { make_audio -i "$1" -map 0:a:0 -af "$2" -f f32le "$t/reference.raw"; }
 equals_reference() { samples "$@" > "$t/x.raw" && cmp "$t/x.raw" "$t/reference.raw"; }
 for f in $six; do
     reference "$t/a.$f" "$mean,aresample=24000"
-    # The program rounds the resampled length otherwise, by a sample: both are cut to the shorter.
+    # The length may differ by one sample because of rounding: both are cut to the shorter one.
     common() {
         samples "$t/a.$f" > "$t/whole.$f" || return
         a=$(wc -c < "$t/whole.$f") b=$(wc -c < "$t/reference.raw")
@@ -177,7 +178,8 @@ for n in 1 4 7; do
 done
 twice() { mert-decode --manifest "$t/m/train.tsv" > "$t/1.mts" && mert-decode --threads 3 --manifest "$t/m/train.tsv" > "$t/2.mts" && cmp "$t/1.mts" "$t/2.mts"; }
 check "the same work gives the same bytes" twice
-# Good files and bad ones, longer and shorter than what waits at a time: bytes, messages and exit status for any number of threads.
+# Good and bad files, longer and shorter than the queues: the same bytes, messages and exit status for any number of
+# threads.
 make_audio -stream_loop 12 -i "$t/a.wav" -ar 22050 "$t/long.flac"
 mixed() { mert-decode "$@" "$t/long.flac" "$t/a.mp3" "$t/cut.flac" "$t/absent.wav" "$t/nan.wav" "$t/long.flac" "$t/flip.ogg" "$t/a.opus" "$t/cover.png" "$t/2.wav"; }
 for settings in "" --salvage "--start 0.4 --duration 1.1" "--duration 0" "--start 3.4 --rate 48000 --dtype i16" --fail-fast; do
@@ -191,7 +193,7 @@ for settings in "" --salvage "--start 0.4 --duration 1.1" "--duration 0" "--star
     }
     check "any number of threads: ${settings:-as it is}" same
 done
-# Pipes: what is behind the segment is not waited for, nor what is behind the first failure.
+# Pipes: the program does not wait for input after the segment, or after the first failure.
 mkfifo "$t/pipe"
 piped() { # FEED COMMAND...: while the writer of the pipe stays
     { sh -c "$1"; exec sleep 30; } > "$t/pipe" & feeder=$!

@@ -1,4 +1,5 @@
-# Sample counts follow the container's own truth: granules and links of Ogg, what is told in front of MP3, FLAC cut out of a longer file; also through pipes.
+# Sample counts from containers: granule positions and links of Ogg, info frames of MP3, FLAC cut out of a longer file;
+# also through pipes.
 . tests/shell
 t=$TEST_TMP
 make_audio() { ffmpeg -nostdin -v error -y "$@" < /dev/null; }
@@ -8,7 +9,7 @@ counts() { # FILE N
     [ "$(count "$1")" -eq "$2" ]
 }
 fails() { check_fails "$1" 1 "$2" sh -c "mert-decode '$3' > '$t/x'"; }
-# Noise, whose bytes are all over a frame: N samples at a rate.
+# N samples of noise, so that frames are full, at a rate.
 outputs=
 lengths="1 2 150 804 4907 22050 44100 70000"
 for n in $lengths; do outputs="$outputs -af atrim=end_sample=$n $t/$n.wav"; done
@@ -69,7 +70,7 @@ tag() { printf 'ID3\3\0\0\0\0\0\12----------'; }
 check "MP3 with bytes between tag and frames" same_mp3 "$t/off.mp3"
 head -c $(($(wc -c < "$t/off.mp3") / 2)) "$t/off.mp3" > "$t/off.cut.mp3"
 fails "and cut off" 'off.cut.mp3: fault at 0\..* s: the file ends here: the frame in front promises [0-9]* frames, [0-9]* are there' "$t/off.cut.mp3"
-# A frame of 417 or 418 bytes less: seen by the bytes that were told.
+# One frame of 417 or 418 bytes less: detected by the declared number of bytes.
 head -c $(($(wc -c < "$t/a.mp3") - 300)) "$t/a.mp3" > "$t/end.mp3"
 fails "cut off in its last frame" 'end.mp3: fault at 0.9.* s: the file ends here: the frame in front promises [0-9]* frames, [0-9]* are there' "$t/end.mp3"
 check_fails "and by headers alone" 1 'mert-manifest: off.cut.mp3: fault at 0\..* s: the file ends here: the frame in front promises' \
@@ -91,7 +92,7 @@ make_audio -i "$t/70000.wav" "$t/70000.flac"
 n=$(($(wc -c < "$t/70000.flac") - 2))
 { head -c $n "$t/70000.flac"; printf '\0\0'; } > "$t/crc.flac"
 fails "FLAC, only the checksum of its last frame wrong" 'crc.flac: fault at 1.* s: .*(CRC|[Cc]hecksum)' "$t/crc.flac"
-# A byte turned round in the middle: the frame that it is in, and where.
+# One byte inverted in the middle: the error names the frame and its position.
 { head -c $((n / 2)) "$t/70000.flac"; tail -c +$((n / 2 + 1)) "$t/70000.flac" | head -c 1 | tr '\000-\377' '\200-\377\000-\177'; tail -c +$((n / 2 + 2)) "$t/70000.flac"; } > "$t/flip.flac"
 fails "FLAC, a byte in the middle wrong" 'flip.flac: fault at 0\..* s: the packet at byte [0-9]* does not decode' "$t/flip.flac"
 check_fails "which mert-manifest --verify names, too" 1 'mert-manifest: flip.flac: fault at 0\..* s: the packet at byte [0-9]* does not decode' \
@@ -113,7 +114,7 @@ check "FLAC of unknown length, and behind a tag" unknown
 
 # ---- Musepack ----
 
-# A tone of 1,500 samples, as mpcenc has it: its decoder gives 481 samples before the first, and whole frames.
+# A tone of 1,500 samples, encoded by mpcenc: the decoder gives 481 samples before the first one, and whole frames.
 base64 -d > "$t/tone.mpc" << END
 TVBDS1NIDfDZP5oIi1wABQtSRwwBAAAAAAAAAABFSQdRAR4BU08IgiMAAABBUIIb4Bt2mfSCSSRwGpwBw1QABLgB1QFArwB/v9/z9f/mmatHIi3EKIYNzwK86JDgjwKqkD1zg4oblYEU
 GOTQSUmIyRFLUg3xyOWB8+/fulhNs6j2xHTdfR2rQxHzhBYVX+AmWToBbvGAHfxCh4vQGm9AAPVOfsW0GwMB2XupH1vrnZF3gEFH8dXQCYlfYy2vx0IgGU60DwDRNlE5T/ic/Opx880R
@@ -139,7 +140,7 @@ through_pipe() { # what a file gives it gives through a pipe
 for f in 44100.ogg 804.ogg 44100.oga chain.ogg chain.opus a.opus a.mp3 70000.flac 70000.wav; do check "$f through a pipe" through_pipe $f; done
 mkfifo "$t/pipe"
 check_fails "damage that comes through a pipe" 1 'pipe: fault at [01]\..* s: an Ogg stream without its last page' sh -c "cat '$t/gap.ogg' > '$t/pipe' & mert-decode '$t/pipe' > '$t/x'"
-# Of a pipe that stays open a segment does not wait for more than is there.
+# A segment of a pipe that stays open does not wait for more data.
 make_audio -stream_loop 1 -i "$t/44100.wav" -t 0.95 -ac 2 "$t/short.wav"
 open_pipe() {
     { cat "$t/short.wav"; exec sleep 60; } > "$t/pipe" & feeder=$!

@@ -1,4 +1,5 @@
-# mert-decode and mert-manifest on containers: whole files play, whole ones from a pipe, too; cut ones are found, with both figures; both programs have one verdict.
+# mert-decode and mert-manifest on containers: whole files can be decoded, also from a pipe; truncated ones are
+# detected, with both sizes; both programs agree.
 . tests/shell
 t=$TEST_TMP
 k=$t/kinds
@@ -7,7 +8,8 @@ make_audio() { ffmpeg -nostdin -v error -y "$@"; }
 samples() { mert-decode --rate 0 "$@" | zstd -dcq; }
 count() { samples "$@" | wc -c; }
 make_audio -f lavfi -i 'aevalsrc=0.3*sin(2*PI*(200+400*t)*t)|0.2*sin(2*PI*(900-90*t)*t):s=44100:d=1.5' "$t/source.wav"
-# NAME and what ffmpeg is told; each is written into a file and, as pipe-NAME, into a pipe. What this ffmpeg cannot write is left out.
+# NAME and ffmpeg's options; each is written into a file and, as pipe-NAME, into a pipe. Formats that this ffmpeg cannot
+# write are left out.
 make_kind() {
     name=$1; shift
     ffmpeg -nostdin -v error -y -i "$t/source.wav" "$@" "$k/$name" 2> /dev/null || rm -f "$k/$name"
@@ -69,7 +71,7 @@ done
 
 # ---- cut ----
 
-# In the middle of the file, and by little: 100 bytes before the end, which in those that keep an index there is nothing but that.
+# Cut in the middle, and 100 bytes before the end, where some formats have only their index.
 for kind in s16.wav s24.wav f64.wav mulaw.wav adpcm.wav long.wav s16.w64 s24.aiff f32.aifc s16.au s16.caf alac.caf aac.m4a fast.m4a frag.m4a pcm.mov a.wma pcm.avi aac.flv \
     opus.webm flac.mka a.ac3 a.eac3 a.aac a.tta a.wv ac3.rm; do
     [ -f "$k/$kind" ] || continue
@@ -116,9 +118,9 @@ salvaged() {
 }
 check "--salvage keeps what is there, and says so" salvaged
 
-# ---- how samples lie in a WAV ----
+# ---- the layout of samples in WAV ----
 
-# 24-bit samples at the top of 4 bytes, as WAVEFORMATEXTENSIBLE has them; RIFX; and headers that contradict themselves.
+# 24-bit samples in the upper part of 4 bytes (WAVEFORMATEXTENSIBLE); RIFX; and headers that contradict themselves.
 number4() { awk -v n="$1" 'BEGIN { for (i = 0; i < 4; i++) { printf "\\%03o", n % 256; n = int(n / 256) } }'; }
 wav() { # FORMAT-CHUNK-AS-OCTAL LENGTH-OF-IT < SAMPLES
     cat > "$t/samples"
@@ -158,7 +160,7 @@ contradicts 40in32.wav '40 valid bits in samples of 32 bits'
 contradicts 24-4.wav 'samples of 24 bits, but 4 bytes for a frame of 1 channel'
 contradicts 16-3.wav 'samples of 16 bits, but 3 bytes for a frame of 1 channel'
 contradicts half.wav 'samples of 16 bits that are floats'
-# The same header read through a pipe, be it that it comes byte by byte; then the rate of the samples is no guess either.
+# The same header read through a pipe, also byte by byte.
 piped() { dd bs=1 if="$t/odd/$1" 2> /dev/null | mert-decode --rate 0 /dev/stdin > "$t/x.mts" && zstd -dcq "$t/x.mts" | cmp - "$t/plain.raw"; }
 for odd in plain 24in32 20in32 12bit rifx; do check "$odd.wav through a pipe" piped $odd.wav; done
 check_fails "a header that contradicts itself, through a pipe" 1 'stdin: .*samples of 24 bits, but 4 bytes' sh -c "cat '$t/odd/24-4.wav' | mert-decode --rate 0 /dev/stdin > '$t/x.mts'"
@@ -202,7 +204,7 @@ for kind in a.ac3 a.eac3 a.aac a.wv a.tta s16.wav s24.aiff s16.au s16.caf aac.fl
     check "tags and zeros at either end: $kind" tagged
 done
 
-# ---- the manifest has the decoder's verdict ----
+# ---- mert-manifest agrees with mert-decode ----
 
 c=$t/corpus
 mkdir -p "$c"

@@ -1,4 +1,4 @@
-# What computes, by name: those that every build has, and plugins. A test's plugin is the backend that computes nothing (nn/dry.c).
+# --device: the backends of every build, and plugins. The plugin of this test is the dry backend (nn/dry.c).
 . tests/shell
 root=$PWD
 . tests/training

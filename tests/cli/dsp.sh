@@ -1,4 +1,4 @@
-# mert-cqt and mert-mel: the reference's values through real pipes, the same answer however they are run, and what they refuse.
+# mert-cqt and mert-mel: reference values through real pipes, the same bytes however they are run, and refusals.
 . tests/shell
 t=$TEST_TMP
 
@@ -40,7 +40,7 @@ mfccs() {
 check "mel: power agrees with the reference" mels
 check "mel: MFCC agree with the reference" mfccs
 
-# ---- the same answer however it is run ----
+# ---- the same bytes however it is run ----
 
 pcm 24000 b "$golden/features/audio_24k.npy" > "$t/b.mts"
 for command in mert-cqt "mert-cqt --chroma 12" "mert-mel --log" "mert-mel --mfcc"; do
@@ -100,7 +100,7 @@ check "chroma: silence is all zeros" largest "$t/silence.mts" 0
 short() { printf '\000\000\000\077' | npy '<f4' 1, > "$t/short.npy" && pcm 24000 s "$t/short.npy" | mert-cqt | mert-tensor ls | grep -qF '[1,336]'; }
 check "cqt: one sample gives one frame" short
 
-# ---- what is refused ----
+# ---- refusals ----
 
 fails() { name=$1 pattern=$2 command=$3; check_fails "$name" 1 "$pattern" sh -c "$command > $t/refused.mts"; }
 fails "cqt: the preset refuses 16 kHz, both rates named" 'a: sample rate is 16000 Hz, this preset needs 24000 Hz' "mert-cqt $t/a16.mts"

@@ -1,4 +1,4 @@
-# mert-encode: the reference's hidden states, the same answer however it is run, and what it refuses.
+# mert-encode: the reference's hidden states, the same bytes however it is run, and refusals.
 . tests/shell
 t=$TEST_TMP
 pcm() { mert-tensor from-npy --kind pcm --rate "$1" --key "$3" "$2"; }
@@ -61,7 +61,7 @@ normalised() { mert-encode -m "$m" --normalize "$t/a.mts" | zstd -dcq > "$t/n.ra
     ! cmp -s "$t/n.raw" "$t/a.raw"; }
 check "--normalize changes the input" normalised
 
-# A clip around a level, which GroupNorm takes away again: none of it may be left as rounding of its product with large weights.
+# A clip with an offset, which GroupNorm removes: the rounding error of its product with large weights must not remain.
 npy() { printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': ($1,), }"; cat; }
 fill() { awk -v n="$1" -v x="$2" 'BEGIN { while (n--) printf "%s", x }'; } # the text x, n times
 hear() { pcm 24000 "$1" a | mert-encode -m tests/golden/mert-post-ln | mert-tensor to-npy -o "$2"; }

@@ -1,4 +1,5 @@
-# mert-encode --precision bf16: how far from the reference, the same answer however it is run, packed models, refusals.
+# mert-encode --precision bf16: the error against the reference, the same bytes however it is run, packed models,
+# refusals.
 . tests/shell
 t=$TEST_TMP
 pcm() { mert-tensor from-npy --kind pcm --rate "$1" --key "$3" "$2"; }

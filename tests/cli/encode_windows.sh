@@ -1,4 +1,5 @@
-# mert-encode: windows, weighted sums, pooling over spans: what they are made of, the same answer however they are run.
+# mert-encode: windows, weighted sums and pooling over spans, compared with their definitions; the same bytes however
+# they are run.
 . tests/shell
 t=$TEST_TMP
 m=$golden/mert-post-ln
@@ -75,7 +76,7 @@ normalised() {
 }
 check "as it is" normalised
 
-# The second item of three fails under way, when windows of it were already computed: the others come through, in order.
+# The second of three items fails after some of its windows were computed: the others are complete and in order.
 broken() {
     { samples 0 25000; printf '\000\000\300\177'; samples 0 4000; } | clip bad > "$t/bad.mts"
     { encode --threads "$1" --window 1/3 "$t/a.mts" "$t/bad.mts" "$t/b.mts" > "$t/out.mts";

@@ -1,4 +1,4 @@
-# What many failed items come to: lines, counts, exit status.
+# Many failed items: lines, counts, exit status.
 . tests/shell
 t=$TEST_TMP
 piped() { sh -c "$*"; }
@@ -7,7 +7,7 @@ wavs "$t/music" 0 4
 mv "$t"/music/*/*.wav "$t/music/"
 cd "$t/music" || exit 1
 
-# ---- the same reason, again and again ----
+# ---- repeated reasons ----
 many=$(seq -f '%02g.wav' 25)
 # shellcheck disable=SC2086
 ten_and_a_count() {
@@ -27,7 +27,7 @@ check ten_are_ten_lines ten
 eleven() { mert-decode -q $(seq -f '%02g.wav' 11) > /dev/null 2> ../said; [ "$(wc -l < ../said)" -eq 11 ] && grep -q 'and 1 more item failed for the same reason' ../said; }
 check the_eleventh_is_a_count eleven
 
-# ---- how many may fail: here one of four, then two of five ----
+# ---- --max-failed: one of four, then two of five ----
 share() { mert-decode -q --max-failed "$1" 0000.wav 0001.wav 0002.wav $2 > ../share.mts 2> ../said; }
 check a_quarter_of_four share 25% none.wav
 less() { share 24.9% none.wav; [ $? -eq 1 ]; }
@@ -55,7 +55,7 @@ check a_share_of_more_than_all more_than_all
 none_wrong() { mert-decode -q --max-failed 0% 0000.wav > ../x.mts; }
 check none_of_none none_wrong
 
-# ---- what -v ends with (contract P4): of three items one failed, and the others last 0.1 s or more each ----
+# ---- the last line of -v (contract P4): one of three items fails, and the others have 0.1 s or more each ----
 closing() {
     mert-decode -v --max-failed 1 0000.wav none.wav 0001.wav > ../x.mts 2> ../said &&
         tail -n 1 ../said | grep -qxE 'mert-decode: 3 items, 1 failed, [0-9]+\.[0-9] s of audio in [0-9]+\.[0-9]+ s, [0-9.]+ times real time, peak [1-9][0-9.]* MB'

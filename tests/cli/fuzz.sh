@@ -1,4 +1,4 @@
-# Every input in the corpora of the fuzz targets once more: valid ones, damaged ones, and what fuzzing has found.
+# Runs the fuzz targets on their corpora: valid and damaged inputs, and inputs that fuzzing has found.
 . tests/shell
 for target in tests/fuzz/*.c; do
     name=$(basename "$target" .c) samples=

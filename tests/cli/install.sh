@@ -1,10 +1,10 @@
-# make install puts programs, pages and pipelines under DESTDIR; make uninstall takes away just that.
+# make install puts programs, pages and pipelines under DESTDIR; make uninstall removes exactly these.
 . tests/shell
 dest=$TEST_TMP/dest
 piped() { sh -c "$*"; }
 files() { (cd "$1" && find . | LC_ALL=C sort); }
 
-# -o all: what is built is taken as it is; the flags of the make that may have called us are none of our business.
+# -o all: uses the existing build; the flags of a make that called this test are not used.
 run_make() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -o all OUT="$OUT" DESTDIR="$dest" PREFIX=/usr "$@"; }
 check install run_make install
 
@@ -28,7 +28,7 @@ check recipes_are_known_by_name knows "$dest/usr/bin"
 moved() { mv "$dest/usr" "$dest/moved" && knows "$dest/moved/bin" && mv "$dest/moved" "$dest/usr"; }
 check recipes_are_known_where_it_was_moved_to moved
 
-# The stream library, for a program outside the tree: pkg-config says how.
+# The stream library, used by a program outside the tree with pkg-config.
 example() {
     alone=$TEST_TMP/alone
     run_make DESTDIR='' PREFIX="$alone" install || return
@@ -47,7 +47,7 @@ check uninstall run_make uninstall
 nothing() { [ ! -e "$dest/usr" ] || { find "$dest"; return 1; }; }
 check uninstall_leaves_nothing nothing
 
-# What others have there stays, and so does a folder that was there before, even an empty one.
+# Files of others stay, and so do folders that existed before, even empty ones.
 mkdir -p "$dest/usr/bin" "$dest/usr/lib/mert" "$dest/usr/share/mert/pipelines/recipes" "$dest/usr/share/man/man1"
 echo mine > "$dest/usr/lib/mert/mine.so"; echo mine > "$dest/usr/share/mert/pipelines/recipes/mine"; echo ls > "$dest/usr/bin/ls"
 files "$dest" > "$TEST_TMP/before"
@@ -56,7 +56,7 @@ check uninstall_beside_others run_make uninstall
 as_before() { files "$dest" | diff "$TEST_TMP/before" -; }
 check what_others_have_stays as_before
 
-# LIBDIR as the system's own: nothing of it goes.
+# LIBDIR is the system's folder: nothing else in it is removed.
 mkdir -p "$dest/usr/lib"; echo libc > "$dest/usr/lib/libc.so"
 files "$dest" > "$TEST_TMP/before"
 shared() { run_make LIBDIR=/usr/lib DATADIR=/usr/share "$@"; }
@@ -71,7 +71,8 @@ check recipes_beside_a_blank knows "$dest/opt/a user's mert/bin"
 check uninstall_with_a_blank odd uninstall
 check blanks_leave_nothing piped "[ ! -e '$dest/opt' ]"
 
-# Other odd names: all of it works, and goes again; a foreign file stays. Relative ones are of the working directory, which is the tree.
+# Other odd names: install and uninstall work; a file of others stays. Relative names are below the working directory,
+# which is the tree.
 there_and_back() { # WHERE-THE-PROGRAMS-COME-TO-BE MAKE-WORD...
     bin=$1; shift
     put() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -o all OUT="$OUT" TOOLS="mert-train mert-tensor" "$@"; }
@@ -104,7 +105,8 @@ check_fails "a link away from the data" 2 "^install: LIBDIR=$o/lib/mert: program
 none_made() { [ -z "$(ls -A "$o/far/away/bin")" ] && [ ! -e "$o/sub" ] && [ ! -e "$o/subusr" ] && [ ! -e "$o/lib" ]; }
 check "and nothing was made" none_made
 
-# Other folders than programs know by themselves: compiled in, as the way from BINDIR. A build of its own, of what is needed.
+# Folders other than the defaults are compiled in, relative to BINDIR. This makes a separate build of the parts that are
+# needed.
 if [ -z "${MERT_SANITIZED:-}" ]; then
     mine=$TEST_TMP/build; at=$dest/elsewhere
     other() {
@@ -112,14 +114,14 @@ if [ -z "${MERT_SANITIZED:-}" ]; then
             DESTDIR="$at" "$@"
     }
     mkdir -p "$mine" && cp -a "$OUT/features.mk" "$OUT"/bin "$OUT"/formats "$OUT"/libcommon "$OUT"/tools "$OUT"/*.a "$mine/" && [ ! -e "$OUT/lib" ] || cp -a "$OUT/lib" "$mine/"
-    # only what depends on the folders is made anew
+    # only files that depend on the folders are compiled again
     for f in $(find "$mine" -name '*.d'); do rm -f "$f"; done
     check build_for_other_folders other "$mine/bin/mert-train"
     check install_to_other_folders other -o all install
     check recipes_in_another_folder knows "$at/opt/mert/tools"
     plugin() {
         [ -e "$at/srv/plug ins/exchange-mpi.so" ] || return 0
-        # what stands there is loaded: something that is no plugin says so
+        # the plugin there is loaded; this file is not a plugin, which is the error
         echo none > "$at/srv/plug ins/exchange-mpi.so"
         (cd "$TEST_TMP" && env -u MERT_PLUGINS OMPI_COMM_WORLD_SIZE=2 "$at/opt/mert/tools/mert-train" --recipe tiny --manifest train.tsv --labels train.km --save refused 2>&1) | grep 'srv/plug ins/exchange-mpi.so'
     }

@@ -1,4 +1,5 @@
-# mert-kmeans through real pipes: the reference's labels, models that do not depend on threads or order, label files, and what is refused.
+# mert-kmeans through real pipes: the reference's labels, models that do not depend on threads or order, label files,
+# and refusals.
 . tests/shell
 t=$TEST_TMP
 k=$golden/kmeans
@@ -91,7 +92,7 @@ check "what stays is the sample of the items alone" once
 check_fails "nor a model" 1 'cut.mts' mert-kmeans train -k 3 -o "$t/cut.safetensors" "$t/cut.mts"
 check "(none)" [ ! -e "$t/cut.safetensors" ]
 
-# ---- what does not fit ----
+# ---- refusals ----
 
 refused() { # NAME PATTERN: assign of $t/odd.mts
     check_fails "$1" 1 "$2" sh -c "mert-kmeans assign -m $t/a.safetensors $t/odd.mts > $t/out.mts"

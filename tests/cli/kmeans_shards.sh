@@ -1,4 +1,5 @@
-# One model trained by many jobs: mert-kmeans accumulate and merge give the bytes of `train --lloyd`, however the corpus is split.
+# Training one model by many jobs: mert-kmeans accumulate and merge give the bytes of `train --lloyd`, for every
+# division of the corpus.
 . tests/shell
 t=$TEST_TMP
 mkdir -p "$t/music" "$t/data"
@@ -16,7 +17,7 @@ seeded() { mert-kmeans init -k 12 --seed 5 -o "$t/m0" "$whole" && mert-kmeans tr
 check "init is train without iterations" seeded
 mert-kmeans train -k 12 --seed 5 --max-iter 0 --lloyd 3 -o "$t/lloyd" "$whole"
 
-# ---- any split, any order, any number of threads ----
+# ---- any division, any order, any number of threads ----
 
 iterate() { # N ORDER: three iterations over N shards
     cp "$t/m0" "$t/model"
@@ -37,7 +38,7 @@ check "seven shards, merged in no order" iterate 7 -R
 moved() { ! cmp -s "$t/m0" "$t/lloyd"; }
 check "(the iterations did something)" moved
 
-# Centroids that nothing is near: they are placed on far points, the same ones for every split.
+# Empty centroids are moved to far points, the same ones for every division.
 npy() { printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': ($1), }"; cat; }
 { head -c $((39 * 4)) /dev/zero; for v in 110 111 112; do for i in $(seq 39); do printf '\000\000\000\'$v; done; done; } | npy '4, 39' > "$t/far.npy"
 empties() {
@@ -48,7 +49,7 @@ empties() {
 }
 check "empty clusters go to the same far frames" empties
 
-# ---- what does not belong together ----
+# ---- refusals ----
 
 for r in 0 1 2; do mert-kmeans accumulate -m "$t/m0" -o "$t/s$r" "$t/$r-of-3.mts"; done
 check_fails "a shard that is missing" 1 'row 2 of 7 is missing' mert-kmeans merge -o "$t/n" "$t/s0" "$t/s2"
@@ -72,7 +73,7 @@ npy '0, 39' < /dev/null > "$t/empty.npy"
 check_fails "an empty codebook" 1 'empty.npy: .*no codewords|empty.npy: centroids have the shape' sh -c "mert-kmeans assign -m $t/empty.npy $whole > $t/out"
 check "none of these left a model" [ ! -e "$t/n" ]
 
-# A shard in which an item fails is made of the others, and says so; the rows count as seen.
+# A shard with a failed item has the sums of the others, and reports the failure; all rows count as seen.
 { head -c $((39 * 4 * 20)) /dev/zero; printf '\000\000\300\177'; head -c $((39 * 4 - 4)) /dev/zero; } | npy '21, 39' > "$t/nan.npy"
 mert-tensor from-npy --allow-nonfinite --kind mfcc --rate 16000 --frame-rate 16000/160 "$t/nan.npy" > "$t/nan.mts"
 check_fails "NaN is an item that failed, by frame" 1 'nan.npy: frame 20 holds a NaN' mert-kmeans accumulate --any-settings -m "$t/m0" -o "$t/sn" "$t/0-of-3.mts" "$t/nan.mts"

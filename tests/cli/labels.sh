@@ -1,11 +1,11 @@
-# Labels both ways, dictionaries, what fairseq takes, teachers side by side, and what a teacher is worth.
+# Conversion of labels in both directions, dictionaries, export to fairseq, joining teachers, and measures of a teacher.
 . tests/shell
 t=$TEST_TMP
 tab=$(printf '\t')
 is() { printf '%s\n' "$1" > "$t/expected"; shift; "$@" > "$t/is" && diff "$t/expected" "$t/is"; }
 says() { pattern=$1; shift; "$@" > "$t/says"; grep -qE -- "$pattern" "$t/says" || { cat "$t/says"; return 1; }; }
 piped() { sh -c "$*"; }
-# Metas that a test wrote know no hash.
+# .meta files that are written by a test have no hash.
 same_meta() { grep -v -e ^hash= -e ^meta= "$1" > "$t/meta.1"; grep -v -e ^hash= -e ^meta= "$2" > "$t/meta.2"; cmp "$t/meta.1" "$t/meta.2"; }
 all() { for f in $2; do case $f in *.meta) same_meta "$1/$f" "$3/$f" ;; *) cmp "$1/$f" "$3/$f" ;; esac || return 1; done; }
 
@@ -25,7 +25,7 @@ from() { mert-tensor from-labels --max-failed 1 "$@"; }
 labels() { mert-tensor labels --max-failed 1 "$@"; }
 read_back() { from --rate 24000 --manifest "$t/a/train.tsv" "$t/a/train.q_%d" > "$t/codes.mts"; }
 
-# ---- both ways ----
+# ---- both directions ----
 check text_to_codes read_back
 check codes_say_what_labels_said is "# rows 0 to 5 of 5, manifest $manifest
 # via mert-tensor $(mert-tensor --version | sed -n '1s/.* //p') from-labels
@@ -36,7 +36,7 @@ check codes_say_what_labels_said is "# rows 0 to 5 of 5, manifest $manifest
 4${tab}e.wav${tab}codes${tab}u16${tab}[1,2]${tab}24000${tab}24000/320${tab}model=00000000000c0de5${tab}classes=4,20" mert-tensor ls -l --max-failed 1 "$t/codes.mts"
 text_again() { labels -o "$t/b/train.q_%d" "$t/codes.mts" && all "$t/a" "$files" "$t/b"; }
 check text_codes_text_is_byte_equal text_again
-# What was written is held against its hash: one label, ten bytes, one bit of an array.
+# Label files are checked by their hash: one label, ten bytes, or one bit of an array changed.
 changed() { # COMMAND...: on a copy of what labels wrote
     rm -rf "$t/h"; mkdir "$t/h"; cp "$t/b/train.q_0" "$t/b/train.q_0.meta" "$t/h"; "$@" "$t/h/train.q_0"
     mert-tensor from-labels --max-failed 1 "$t/h/train.q_0" > /dev/null
@@ -91,7 +91,7 @@ short() { # nothing failed: rows without labels are items too short for any
 check a_row_that_is_too_short_is_an_empty_item short
 check keys_without_a_manifest says '^4.row-4.codes' piped "mert-tensor from-labels --max-failed 1 $t/a/train.q_0 | mert-tensor ls --max-failed 1"
 
-# ---- what does not fit ----
+# ---- refusals ----
 refuses() { name=$1 pattern=$2; shift 2; check_fails "$name" 1 "$pattern" piped "cd $t/r && mert-tensor from-labels $* > $t/refused.mts"; }
 fresh() { rm -rf "$t/r"; cp -r "$t/a" "$t/r"; }
 fresh; rm "$t/r/train.q_0.meta"
@@ -189,7 +189,7 @@ printf '\n\n\n\n\n' > "$t/r/train.none"; sed s/failed_rows=1/failed_rows=5/ "$t/
 check_fails fairseq_nothing_left 1 'none of its 5 rows has labels' mert-tensor to-fairseq --manifest "$t/r/train.tsv" -o "$t/fs4" "$t/r/train.none"
 check fairseq_refused_writes_nothing piped "[ ! -e $t/fs4 ]"
 
-# ---- side by side ----
+# ---- joining ----
 from "$t/a/train.q_0" > "$t/p0.mts"; from "$t/a/train.q_1" > "$t/p1.mts"
 paste_two() { mert-tensor paste --max-failed 1 "$t/p0.mts" "$t/p1.mts" > "$t/p.mts" && labels -o "$t/c/p_%d" "$t/p.mts" && cmp "$t/a/train.q_0" "$t/c/p_0" && cmp "$t/a/train.q_1" "$t/c/p_1"; }
 check paste_puts_codebooks_side_by_side paste_two
@@ -222,8 +222,7 @@ paste_fails paste_takes_codes_only 'is pcm of f32; codes \[T, K\] can be pasted'
 check_fails paste_two_at_least 2 'at least two streams' mert-tensor paste "$t/p0.mts"
 check_fails paste_one_stdin 2 'standard input can be one' mert-tensor paste - -
 
-# ---- what a teacher is worth ----
-# The table of tests/unit/joint.c: z of eight frames, and y
+# ---- measures of a teacher ---- The table of tests/unit/joint.c: z of eight frames, and y
 printf '0 0 0 0 1\n1 2 2\n' > "$t/z.km"; printf 'classes=3\nrows=2\n' > "$t/z.km.meta"
 printf '0 0 0 1 1\n1 0 1\n' > "$t/y.km"; printf 'classes=2\nrows=2\n' > "$t/y.km.meta"
 mert-tensor from-labels "$t/z.km" > "$t/z.mts"; mert-tensor from-labels "$t/y.km" > "$t/y.mts"

@@ -1,9 +1,10 @@
-# The one direction: tools -> libcommon -> formats, and inside them as the numbers below say: a room knows what is lower. Rooms of the
-# same ten do not know each other (models and teachers, train and probe), but the sub-rooms of one do, downwards.
-# Each library from outside is known to one room only, and a program links FFmpeg only if it opens audio files.
+# Which folder may include which: tools -> libcommon -> formats, and within them by the numbers below: a folder may
+# include folders with lower numbers. Folders with the same tens digit (models and teachers, train and probe) may not
+# include each other, but sub-folders of one folder may include lower ones. Each external library may be used by one
+# folder only, and a program links FFmpeg only if it opens audio files.
 . tests/shell
 
-# Prints what breaks the rules below a root folder: FILE: includes WHAT (WHY).
+# Prints the violations below a root folder: FILE: includes WHAT (WHY).
 violations() {
     (cd "$1" && find formats libcommon tools -name '*.[ch]' 2>/dev/null | sort | xargs awk '
     BEGIN {
@@ -50,7 +51,7 @@ violations() {
 check_none() { violations . > "$TEST_TMP/found"; cat "$TEST_TMP/found"; [ ! -s "$TEST_TMP/found" ]; }
 check includes_go_one_way check_none
 
-# The rules hold themselves to account: each line is a file and an include that must be found out.
+# Tests of the rules: each line is a file and an include that must be a violation.
 found_out() {
     rm -rf "$TEST_TMP/house"; mkdir -p "$TEST_TMP/house/$(dirname "$1")"
     printf '#include <stdio.h>\n%s\n' "$2" > "$TEST_TMP/house/$1"
@@ -81,7 +82,7 @@ check downwards_is_fine allowed libcommon/train/a.c '#include "formats/labels/la
 check down_within_a_room_is_fine allowed libcommon/train/monitor/a.c '#include "libcommon/train/trainer.h"'
 check ones_own_room_is_fine allowed libcommon/nn/a.c '#include "libcommon/nn/ops.h"'
 
-# What the linker took: FFmpeg only where audio files are opened.
+# Linked libraries: FFmpeg only in programs that open audio files.
 links_ffmpeg() { ldd "$OUT/bin/$1" | grep -qE 'libav(codec|format|util)|libswresample'; }
 check_links() {
     for tool in tools/mert-*.c; do

@@ -1,4 +1,4 @@
-# The libraries in another program: one that encodes a clip, on two threads of its own at once. It is compiled here, outside the tree.
+# The libraries in another program, which is compiled outside the tree and encodes a clip on two threads of its own.
 . tests/shell
 cat > "$TEST_TMP/clip.c" <<'END'
 #include "libcommon/base/pool.h"

@@ -1,4 +1,5 @@
-# mert-manifest: rows that mert-decode agrees with, an order and a choice that nothing disturbs, and what is left out, by name.
+# mert-manifest: lengths agree with mert-decode; order and choice of files are stable; files that are left out are
+# named.
 . tests/shell
 t=$TEST_TMP
 m=$t/music
@@ -37,7 +38,7 @@ check "--from-headers estimates, and says so" headers
 ext() { mert-manifest --out "$t/e" --ext .FLAC,mp3 --valid-percent 0 "$m" && [ "$(sed 1d "$t/e/train.tsv" | cut -f 1 | tr '\n' ' ')" = 'a b/3.MP3 b/deep/2.flac c/deep/2.flac low.flac ' ]; }
 check "--ext chooses by ending, in any case" ext
 
-# ---- the share for validation ----
+# ---- the fraction for validation ----
 
 mkdir -p "$t/many"
 i=0; while [ $i -lt 200 ]; do ln -s "$m/low.flac" "$t/many/$i.flac"; i=$((i + 1)); done
@@ -56,7 +57,7 @@ stable() {
 }
 check "files that are added move none" stable
 
-# ---- what is left out ----
+# ---- files that are left out ----
 
 faulty=$t/faulty
 mkdir -p "$faulty"

@@ -1,8 +1,8 @@
-# Every program has a page, and --help and the page name the same options. The options of every program stand in mert(7).
+# Every program has a page, and --help and the page have the same options. The common options are in mert(7).
 . tests/shell
 t=$TEST_TMP
 
-# Long options as --help lists them, of the program and of each of its commands: its own, and those of every program.
+# Long options in --help, of the program and of each of its commands: its own, and the common ones.
 commands() { "$1" --help | sed -n '/^commands/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p'; }
 helps() {
     "$1" --help || return
@@ -11,7 +11,7 @@ helps() {
 listed() { sed -n 's/^  \(   \|-.,\) --\([a-z][a-z0-9-]*\).*/\2/p' | sort -u; }
 own_options() { helps "$1" | sed '/^options of every program/,/--help, --version$/d' | listed; }
 common_options() { helps "$1" | sed -n '/^options of every program/,/--help, --version$/p' | listed; }
-# Long options that a page documents: ".It Fl Fl name", ".It Fl x , Fl Fl name Ar N".
+# Long options in a page: ".It Fl Fl name", ".It Fl x , Fl Fl name Ar N".
 documented() { sed -n 's/^\.It //p' "$1" | grep -oE 'Fl Fl [a-z][a-z0-9-]*' | sed 's/Fl Fl //' | sort -u; }
 
 same_options() { # PROGRAM PAGE
@@ -44,7 +44,7 @@ for tool in tools/mert-*.c; do
     check "${tool}_version_names_licences" licences "$tool"
 done
 
-# A page that lacks an option, or has one too many, is noticed.
+# A page without an option, or with an extra one, is an error.
 cat > "$t/fake" <<'END'
 #!/bin/sh
 printf 'usage: fake\n\noptions:\n  -k, --bins N   bins\n      --log      log\n\n'
@@ -60,7 +60,7 @@ dreams() { same_options "$t/fake" "$t/dreams.1" | grep -q 'does not know: fancy'
 check a_missing_option_is_noticed lacks
 check an_invented_option_is_noticed dreams
 
-# Pages refer to pages that exist, and are well-formed where mandoc can tell.
+# Pages refer to existing pages, and mandoc finds no errors.
 references() {
     grep -hoE '^\.Xr mert[a-z-]* [157]|\.Xr mert[a-z-]* [157]' man/*.[157] | sort -u | while read -r _ name section; do
         [ -f "man/$name.$section" ] || echo "no such page: $name($section)"

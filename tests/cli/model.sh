@@ -1,4 +1,5 @@
-# mert-model: what a model is, from every container; random models; layouts and back; damage and attacks in one line.
+# mert-model: information from every container; random models; conversion of layouts; damaged and hostile files give one
+# line.
 . tests/shell
 t=$TEST_TMP
 m=$golden/mert-post-ln
@@ -185,7 +186,7 @@ check "and nothing ran" untouched
 full() { mert-model info "$m" > /dev/full 2> "$t/err"; [ $? -eq 1 ] && grep -qx 'mert-model: cannot write to standard output: No space left on device' "$t/err"; }
 check "a full disk behind info" full
 
-# ---- known answers ----
+# ---- self-test ----
 
 knows() { mert-model verify "$1" > "$t/out" && grep -q ': sound: .*, its known answer within ' "$t/out"; }
 check "a new model knows what it answers" knows "$t/a"

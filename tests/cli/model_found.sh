@@ -1,11 +1,12 @@
-# Model files as they are found: what several files say of one model, what stands where a file should, one flipped bit.
+# Model files from various sources: several files that describe one model, pointers and web pages in place of a file,
+# one flipped bit.
 . tests/shell
 t=$TEST_TMP
 m=$golden/mert-post-ln
 fact() { mert-model info "$2" 2>> "$t/notes" | sed -n "s/^$1: *//p"; }
 hash=$(fact hash "$m")
 
-# ---- what the model hears ----
+# ---- the input of the model ----
 
 mkdir -p "$t/said"; cp "$m/config.json" "$m/model.safetensors" "$t/said/"
 say() { rm -f "$t"/said/p*.json; [ -z "$1" ] || printf '%s' "$1" > "$t/said/preprocessor_config.json"; [ -z "$2" ] || printf '%s' "$2" > "$t/said/processor_config.json"; }
@@ -38,7 +39,7 @@ not_the_extractors() { # with no layers behind it, only the projection's norm he
 }
 check "layer_norm_eps goes out as it came in" not_the_extractors
 
-# ---- right answers (tests/golden/found) ----
+# ---- correct results (tests/golden/found) ----
 
 right() { # every value within 2e-5 of the largest
     d=tests/golden/found/$1
@@ -63,7 +64,7 @@ check "in HF's, where it is said that transformers differs" said_so
 back() { mert-model convert --to fairseq -m tests/golden/found/fairseq-no-post-extract-proj/checkpoint.pt -o "$t/thin" && [ "$(fact hash "$t/thin/checkpoint.pt")" = "$(fact hash tests/golden/found/fairseq-no-post-extract-proj/checkpoint.pt)" ]; }
 check "no projection goes back to fairseq as none" back
 
-# ---- what stands where a model should ----
+# ---- other files in place of a model ----
 
 printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 377552312\n' 0 > "$t/pytorch_model.bin"
 check_fails "a git-lfs pointer" 1 'pytorch_model.bin: this is a git-lfs pointer of 377552312 bytes; fetch the file with git lfs pull' mert-model info "$t/pytorch_model.bin"
@@ -83,7 +84,7 @@ blanks() { # a header of 640 bytes, modulo 65536, begins with 80 02, as a pickle
 }
 check "a safetensors file that begins like a pickle" blanks
 
-# ---- EnCodec: what is not computed ----
+# ---- EnCodec: settings that are not implemented ----
 
 mkdir -p "$t/codec"; cp "$golden"/encodec-tiny/*.safetensors "$golden"/encodec-tiny/config.json "$t/codec/"
 codec() { # NAME PATTERN CONFIG-EDIT [PREPROCESSOR]

@@ -1,6 +1,6 @@
-# No memory, or no thread more: every program then fails its item or its run with a line, or does without; nothing of it is half there.
-# Walks the n-th call of each program that asks for either, and lets it fail (tests/programs/fail-nth.c); of many a few.
-# MERT_NO_MEMORY: how many calls of each (default 3); 1000000 is every one. MERT_NO_MEMORY_CASES: of which.
+# Out of memory, or no more threads: every program fails the item or the run with one line, or continues without; no
+# incomplete file remains. Lets the n-th such call of each program fail (tests/programs/fail-nth.c), for some n.
+# MERT_NO_MEMORY: number of calls per program (default 3); 1000000: all. MERT_NO_MEMORY_CASES: which cases.
 . tests/shell
 few=${MERT_NO_MEMORY:-3}
 if [ -n "${MERT_SANITIZED:-}" ]; then skip "programs without memory" "the sanitizer has its own malloc"; exit; fi
@@ -37,7 +37,7 @@ awk '{ print $1 "\t" (NR % 2 ? "odd" : "even") }' items > classes
 
 # ---- the walk ----
 
-# PROGRAM ... that does not get the call numbered $nth, nor with $on any after it; with $nth 0 it gets all it asks for.
+# Runs PROGRAM so that call number $nth fails and, with $on, all calls after it; with $nth 0 none fails.
 lacking() { timeout 100 env FAIL_CALL="$asked" FAIL_AT="$nth" FAIL_ON="$on" FAIL_SEEN="$t/seen" LD_PRELOAD="$shim" "$@"; }
 
 readable() { # what a program wrote to stdout, in lines
@@ -45,7 +45,7 @@ readable() { # what a program wrote to stdout, in lines
     else while read -r line; do printf '%s\n' "$line"; done < "$1"; fi # without a last line that has no end
 }
 
-# What is in made/ (its stdout in made/stdout) is what is in whole/; or STATUS is 1, there is a line, and nothing is wrong or half.
+# made/ (stdout in made/stdout) equals whole/; or STATUS is 1, there is one line, and no file is wrong or incomplete.
 right() {
     case $1 in
     0) diff -r whole made ;;
@@ -139,7 +139,7 @@ tensor_to_fairseq() { lacking mert-tensor to-fairseq --manifest train.tsv -o mad
 tensor_from_npy() { lacking mert-tensor from-npy --kind pcm --rate 24000 a.npy b.npy; }
 tensor_to_npy() { lacking mert-tensor to-npy -d made/d two.mts; }
 
-# Training, whose run then goes on from what is there to the same end.
+# Training: the run is then resumed and ends with the same result.
 more() { "$@" --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save run --set max_update=2 --set save_interval=1 -q; }
 to_the_end() {
     more lacking mert-train "$@"; was=$?

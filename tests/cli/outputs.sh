@@ -1,4 +1,4 @@
-# What the programs write to: devices, links, inputs; and that no signal leaves a half-written file.
+# Outputs of the programs: devices, links, inputs; and no signal leaves an incomplete file.
 . tests/shell
 t=$TEST_TMP
 piped() { sh -c "$*"; }
@@ -6,7 +6,7 @@ mert-tensor from-npy --kind mfcc $golden/kmeans/features.npy > "$t/features.mts"
 mert-kmeans train -q -k 4 -o "$t/km" "$t/features.mts"
 mert-kmeans assign -m "$t/km" "$t/features.mts" > "$t/codes.mts"
 
-# ---- what is there already ----
+# ---- existing files ----
 mkfifo "$t/fifo"
 reads_fifo() {
     cat "$t/fifo" > "$t/read" &
@@ -50,13 +50,13 @@ check_fails a_stream_onto_itself 1 'own.mts: is where standard output goes' pipe
 unchanged() { cmp "$t/own.mts" "$t/features.mts" && cmp "$t/own-codes.mts" "$t/codes.mts" && cmp "$t/km" "$t/far/real"; }
 check none_of_them_changed unchanged
 
-# ---- no room, no right ----
+# ---- full disk, no permission ----
 mkdir "$t/small"
 check_fails too_large 1 'km: cannot write: File too large' piped "ulimit -f 1; mert-kmeans train -q -k 100 -o $t/small/km $t/features.mts"
 empty() { [ -z "$(ls -A "$t/small")" ]; }
 check too_large_leaves_nothing empty
 
-# What is printed, and the reason why it is not.
+# Printed output, and the error if it cannot be written.
 unprinted() { check_fails "$1 onto a full disk" 1 '^mert-[a-z]*: cannot write to standard output: No space left on device$' piped "$1 > /dev/full"; }
 if : 2> /dev/null > /dev/full; then
     mert-model init -q --recipe tiny -o "$t/model"
@@ -72,9 +72,9 @@ else
     skip printed_onto_a_full_disk "no device /dev/full here"
 fi
 
-# ---- signals: a writer of labels waits with its file half written, and ends as the signal says ----
+# ---- signals: a program waits with an incomplete label file, and ends by the signal ----
 mkfifo "$t/in"
-# what runs in the background ignores SIGINT and SIGQUIT otherwise
+# otherwise a background process ignores SIGINT and SIGQUIT
 ends_by() { # SIGNAL NUMBER
     mkdir -p "$t/signal"
     sh -c 'ulimit -c 0; echo $$ > "$1/pid"; exec env --default-signal mert-kmeans assign -m "$1/km" --labels "$1/signal/x.km" "$1/in" > /dev/null' - "$t" 2> "$t/said" &

@@ -1,5 +1,5 @@
-# The trainer against reference training: both norm orders, on the CPU and on the guard backend, on one process and on two; and
-# that the comparison can fail.
+# The trainer compared with reference training: both norm orders, CPU and guard backend, one process and two; and that
+# the comparison can fail.
 . tests/shell
 for d in train-post-ln train-pre-ln; do
     check "$d" train-parity "$golden/$d"

@@ -1,4 +1,4 @@
-# pipelines/train: a recipe's labels and its training in one command, stopped and given again.
+# pipelines/train: labels and training of a recipe in one command, interrupted and run again.
 . tests/shell
 t=$TEST_TMP
 encodec=tests/golden/encodec-tiny/encodec.th
@@ -46,7 +46,7 @@ more='K=16'
 mine() { cp pipelines/recipes/small "$t/mine" && go "$t/mine" && [ -s "$t/d/train.rvq_1" ] && [ -d "$t/d/mine/model" ]; }
 check "small, as a file of one's own" mine
 
-# ---- what it refuses ----
+# ---- refusals ----
 
 check_fails "no such recipe" 1 'no such recipe; there are MERT_KMEANS_CHROMA_95M MERT_RVQ-VAE_CQT_330M MERT_RVQ-VAE_CQT_95M small tiny$' go MERT
 check_fails "no DATA" 2 'usage: pipelines/train RECIPE DATA' pipelines/train small

@@ -1,5 +1,6 @@
-# pipelines/prepare.mk on a corpus of a thousand files: the same labels from one job and from four, and ten more files cost what ten files cost.
-# What else may happen to a corpus is in prepare_changes.sh, the teachers in prepare_teachers.sh.
+# pipelines/prepare.mk on a corpus of a thousand files: the same labels from one job and from four, and ten more files
+# cause work for ten files only. Other changes of a corpus are in prepare_changes.sh, the teachers in
+# prepare_teachers.sh.
 . tests/shell
 t=$TEST_TMP
 prepare() { env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -f pipelines/prepare.mk AUDIO="$t/music of 1,000" VALID=20 K=16 TRAIN.kmeans='--n-init 1 --max-iter 3' FEATURES='mert-mel --bins 16 --n-fft 512 --hop 960 --log' "$@"; }
@@ -24,7 +25,7 @@ only() { find "$t/four" -type f -newer "$t/mark" | sed "s,^$t/four/,," | grep -v
 check and_nothing_else_is_touched only
 kept() { head -n 20 "$t/one/train.km" > "$t/a" && head -n 20 "$t/four/train.km" | cmp - "$t/a" && cmp "$t/one/kmeans.safetensors" "$t/four/kmeans.safetensors"; }
 check labels_that_were_there_keep_their_meaning kept
-# What one run over everything writes, with the same alphabet.
+# The labels of one run over everything, with the same codebook.
 direct() {
     mert-decode --dtype i16 --manifest "$t/four/train.tsv" | mert-mel --bins 16 --n-fft 512 --hop 960 --log |
         mert-kmeans assign -m "$t/four/kmeans.safetensors" --labels "$t/direct.km" > "$t/x.mts" && cmp "$t/direct.km" "$t/four/train.km" &&

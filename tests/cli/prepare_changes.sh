@@ -1,5 +1,6 @@
-# pipelines/prepare.mk when a corpus changes: files that change or go, interrupted runs, other settings, an alphabet that is trained anew. Each costs what
-# it must, and the labels are always those of one run over what is there.
+# pipelines/prepare.mk when a corpus changes: files that are changed or removed, interrupted runs, other settings, a
+# codebook that is trained again. Only the necessary work is done, and the labels are always those of one run over all
+# files.
 . tests/shell
 t=$TEST_TMP
 prepare() { env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -f pipelines/prepare.mk AUDIO="$t/it's music" VALID=20 K=8 FEATURES='mert-mel --bins 16 --n-fft 512 --log' "$@"; }
@@ -54,7 +55,7 @@ check and_so_are_the_labels same one d $all
 
 cut_short() { rm -f "$t"/d/codes/kmeans/train.0000[12].mts "$t/d/train.km" && does 'mert-kmeans 2, mert-tensor 1' OUT="$t/d" && same one d $all; }
 check an_interrupted_run_goes_on cut_short
-# Killed where it is at after some tenths of a second, again and again, until a run comes through.
+# Killed after some tenths of a second, repeatedly, until a run is complete.
 free() { # waits until what lives on of a killed run has ended: a lock that goes by itself
     n=0; until flock -n "$t/$1/.lock" true; do sleep 0.2; n=$((n + 1)); [ $n -lt 600 ] || return 1; done
 }
@@ -64,14 +65,14 @@ killed() {
     mkdir -p "$t/k" && free k && prepare OUT="$t/k" SHARDS=3 && same one k $all && [ -z "$(find "$t/k" -name '*.part*')" ]
 }
 check killed_runs_leave_nothing_wrong killed
-# (A manifest that was killed while it wrote may have left its temporary file beside these.)
+# (A killed mert-manifest may have left its temporary file beside these.)
 scan_lost() { rm "$t/k/files.tsv" && prepare OUT="$t/k" SHARDS=2 && [ "$(ls "$t"/k/shards/*.tsv | wc -l)" -eq 4 ] && same one k $all; }
 check without_its_memory_all_is_dealt_anew scan_lost
 damaged() { printf 'a\tb\n' >> "$t/k/files.tsv"; }
 damaged
 check_fails a_damaged_memory_is_refused 1 'files.tsv:42: no list of files' mert-manifest --out "$t/k" --shards 1 "$music"
 
-# ---- settings, and what is deleted ----
+# ---- settings, and deleted files ----
 
 less() { rm -r "$t/d/pcm" "$t/d/features" && does '' OUT="$t/d"; }
 check samples_and_features_may_be_deleted less
@@ -96,7 +97,7 @@ check dealt_anew_when_asked_and_back share
 anew() { wavs "$music" 40 60 && prepare OUT="$t/d" -j2 && same one d kmeans.safetensors && prepare OUT="$t/d" retrain -j2 && prepare OUT="$t/fresh" SHARDS=2 -j2 && same fresh d $all && ! cmp -s "$t/one/kmeans.safetensors" "$t/d/kmeans.safetensors"; }
 check an_alphabet_is_trained_anew_when_asked anew
 
-# ---- putting parts in order, by hand ----
+# ---- joining shards by hand ----
 
 codes="$t/d/codes/kmeans/train.*.mts"
 gather() { mert-tensor gather --manifest "$t/d/train.tsv" "$@"; }
@@ -117,7 +118,7 @@ check_fails a_part_cut_short 1 'cut.mts: .*end' gather_to "$t/y.mts" "$t/cut.mts
 check_fails a_part_that_is_not_there 1 'absent.mts: No such file' gather_to "$t/y.mts" "$@" "$t/absent.mts"
 check_fails standard_input_cannot 2 'name files' gather_to "$t/y.mts"
 check_fails no_manifest 2 'manifest' mert-tensor gather "$1"
-# An item that failed keeps its line, empty, and goes on as such; so does one whose bytes are damaged.
+# A failed item keeps its line, which is empty, and is passed on as failed; so does an item with damaged bytes.
 row_of() { sed 1d "$t/d/train.tsv" | grep -n "^$1" | cut -d: -f1; }
 failed() {
     mv "$music/00/0003.wav" "$t/hidden.wav"

@@ -1,5 +1,5 @@
-# pipelines/prepare.mk and pipelines/train with names and values that make or sh would take apart: they work, or are refused before the first
-# command, and nothing in a value is run.
+# pipelines/prepare.mk and pipelines/train with names and values that make or sh would interpret: they work, or are
+# refused before the first command, and nothing in a value is executed.
 . tests/shell
 t=$TEST_TMP
 raw() { env -u MAKEFLAGS -u MAKELEVEL make -s --no-print-directory -f "${mk:-pipelines/prepare.mk}" "$@"; }
@@ -88,7 +88,7 @@ check "PREPARE is not expanded" glob
 crlf() { sed 's/$/\r/' pipelines/recipes/tiny > "$t/crlf"; sed -n "s/\r\$//; s/^# prepare: //p" "$t/crlf" | grep -q TEACHERS; AUDIO='' pipelines/train "$t/crlf" "$t/new"; }
 check_fails "line ends of another system" 2 'AUDIO=FOLDER' crlf
 
-# ---- three thousand parts: more names than one command of make can hold ----
+# ---- three thousand shards: more names than one command of make can have ----
 
 many() {
     d=$t/many/$(printf '%060d' 1)

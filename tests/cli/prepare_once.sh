@@ -1,4 +1,4 @@
-# pipelines/prepare.mk: one run at a time, whatever was killed; dates in the future; SALVAGE and MAX_FAILED.
+# pipelines/prepare.mk: one run at a time, even after kills; dates in the future; SALVAGE and MAX_FAILED.
 . tests/shell
 t=$TEST_TMP
 prepare() {
@@ -19,7 +19,7 @@ sh pipelines/hold prepare "$t/d" sh -c 'echo > "$1/is"; read -r _ < "$1/hold"' -
 check held within test -e "$t/is"
 second() { prepare OUT="$t/d" > /dev/null 2> "$t/said"; [ $? -eq 2 ] && grep -qx "prepare: $t/d: in use by process $holder on $(uname -n): wait for it, or end it" "$t/said" && [ "$(ls -A "$t/d")" = .lock ]; }
 check a_second_run_is_refused_and_does_nothing second
-# The first is killed; what it started still runs, and is named.
+# The first run is killed; a process that it started still runs, and is named.
 echo > "$t/hold"; wait $holder
 sh pipelines/hold prepare "$t/d" sh -c 'sh -c "echo \$\$ > \"\$1/child\"; read -r _ < \"\$1/hold\"" - "$1"; :' - "$t" & holder=$!
 check held_again within test -s "$t/child"
@@ -48,7 +48,7 @@ check all_of_it_dated_in_the_future once "$t/d"
 check parts_dated_so once "$t/d/shards"
 check samples_dated_so once "$t/d/pcm"
 check an_alphabet_dated_so once "$t/d/kmeans.safetensors"
-# Features from after tomorrow do not hide that a file has changed.
+# Features with a time in the future do not hide a changed file.
 stale() {
     wavs "$t/other" 20 30 && for f in 0 1 2 3 4 5 6 7 8 9; do cp "$t/other/02/002$f.wav" "$t/music/00/000$f.wav"; done && find "$t/d/features" "$t/d/codes" "$t"/d/*.km -type f -exec touch -d '+2 days' {} + &&
         prepare OUT="$t/d" && cp "$t/d/kmeans.safetensors" "$t/kept" && prepare OUT="$t/new" > /dev/null && mkdir -p "$t/new2" && cp "$t/kept" "$t/new/kmeans.safetensors" && rm -r "$t/new/codes" "$t"/new/*.km && prepare OUT="$t/new" > "$t/did" &&

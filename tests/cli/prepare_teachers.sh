@@ -1,11 +1,11 @@
-# pipelines/prepare.mk: every teacher by its name, several in one run, k-means over parts.
+# pipelines/prepare.mk: every teacher, several in one run, k-means over shards.
 . tests/shell
 t=$TEST_TMP
 prepare() { env -u MAKEFLAGS -u MAKELEVEL make -s --no-print-directory -f pipelines/prepare.mk AUDIO="$t/music" OUT="$t/d" VALID=30 SHARDS=2 -j2 "$@"; }
 wavs "$t/music" 0 24
 golden_encodec=$golden/encodec-tiny/encodec.th
 
-# LABELS CLASSES RATE: the train and valid files are there, and fit their manifests.
+# LABELS CLASSES RATE: the train and valid files exist, and agree with their manifests.
 labels() {
     for h in train valid; do
         f=$t/d/$h.$1

@@ -1,8 +1,8 @@
-# mert-probe: features with known contents score as they must, whoever is asked, however it is run; and what is refused.
+# mert-probe: correct scores for features with known contents, with every kind of probe and however it is run; refusals.
 . tests/shell
 t=$TEST_TMP
 
-# Sums of three uniform numbers: about normal, deviation 1/2. Every item draws its own.
+# Sums of three uniform numbers: about normal, deviation 1/2. Different for every item.
 awk -v t="$t" '
 function noise() { return rand() + rand() + rand() - 1.5 }
 function short(x) { return int(x * 1024) / 1024 } # exact as float32, and so are sums
@@ -10,7 +10,8 @@ BEGIN {
     srand(7)
     for (i = 0; i < 96; i++) {
         c = i % 4; n = 4 + i % 3; key = sprintf("a b/%02d%%25.wav", i); raw = sprintf("a_b/%02d.wav", i)
-        # three layers of eight: noise, a weak trace of the class, the class; column 7 of all is the number i but for noise
+        # three layers of eight columns: noise, the class with much noise, the class; column 7 of all is the number i
+        # with noise
         line = ""
         for (f = 0; f < n; f++) for (l = 0; l < 3; l++) for (d = 0; d < 8; d++)
             line = line sprintf(" %.10f", short(100 * (d == 6) + noise() + (d == c) * (l == 1 ? 0.6 : l == 2 ? 6 : 0) + (d == 7) * i / 10))
@@ -36,7 +37,7 @@ hidden "$t/items" > "$t/items.mts"
 text-stream mfcc 1 4 10 < "$t/long" > "$t/long.mts"
 probe() { mert-probe -q "$@"; }
 
-# value LAYER METRIC [COLUMN]: of the table last made.
+# value LAYER METRIC [COLUMN]: from the last table.
 value() { awk -F'\t' -v l="$1" -v m="$2" -v c="${3:-mean}" 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } $1 == l && $2 == m { print $at[c] }' "$t/table"; }
 within() { # LOW HIGH LAYER METRIC
     awk -v low="$1" -v high="$2" -v v="$(value "$3" "$4")" 'BEGIN { if (v == "" || v + 0 < low || v + 0 > high) { print "is " v; exit 1 } }'
@@ -100,12 +101,12 @@ overlapping() { # the whole item as one more span of its own class
         grep -q '"classes": \["all", "span 0", "span 1", "span 2", "span 3"\]' "$t/json"
 }
 check "spans may overlap" overlapping
-# The mean over an item is what a pooled stream has: the same table, in its order of layers.
+# The mean over an item equals a pooled stream: the same table, in its order of layers.
 awk '{ n = (NF - 1) / 24; printf "%s", $1; for (k = 0; k < 24; k++) { s = 0; for (f = 0; f < n; f++) s += $(2 + f * 24 + k); printf " %.17g", s / n }; print "" }' "$t/items" > "$t/pooled"
 pooled() { text-stream hidden 3 8 0 < "$t/pooled" | probe -l "$t/classes" > "$t/table" && cmp "$t/table" "$t/expected"; }
 check "pooled features" pooled
 
-# ---- the same answer however it is run ----
+# ---- the same result however it is run ----
 
 threads() { # OPTIONS
     probe --threads 1 "$@" "$t/items.mts" --json > "$t/one" && probe --threads 2 "$@" "$t/items.mts" --json > "$t/two" && cmp "$t/one" "$t/two"
@@ -138,7 +139,7 @@ carved() { probe -l "$t/plain" --train "$t/train.tsv" --test "$t/test.tsv" "$t/i
 check "without a valid part one is taken from train" carved
 column() { probe -l "$t/columns" --column other --task regress "$t/items.mts" > "$t/table" && within 0 0.2 2 mae; }
 check "another column holds the labels" column
-# A column that tells groups apart, and labels that belong to groups: worth nothing where groups stay together.
+# A column that identifies groups, and labels by group: useless if groups are not divided.
 awk -v t="$t" 'BEGIN { srand(3); for (g = 0; g < 16; g++) { c = g % 2; for (i = 0; i < 6; i++) {
     printf "g%d-%d", g, i > (t "/marks"); for (d = 0; d < 16; d++) printf " %.4f", (d == g) + 0.02 * rand() > (t "/marks"); print "" > (t "/marks")
     printf "g%d-%d\tc%d\tgroup %d\n", g, i, c, g > (t "/grouped") } } }'
@@ -178,7 +179,7 @@ json() { probe -l "$t/classes" --json "$t/items.mts" > "$t/json" && grep -c '"va
 check "JSON has every seed" json
 check_fails "a full disk" 1 'standard output: No space' sh -c "mert-probe -q -l '$t/classes' '$t/items.mts' > /dev/full"
 
-# ---- what is refused ----
+# ---- refusals ----
 
 refused() { # NAME PATTERN TABLE [OPTIONS]: the table's text
     name=$1 pattern=$2; printf "$3" > "$t/bad"; shift 3
@@ -219,7 +220,7 @@ check_fails "no table is wrong use" 2 'which labels' mert-probe "$t/items.mts"
 check_fails "train without test is wrong use" 2 'go together' mert-probe -l "$t/classes" --train "$t/train.tsv" "$t/items.mts"
 check_fails "a decay that is none is wrong use" 2 'no list of numbers' mert-probe -l "$t/classes" --decay 1,x "$t/items.mts"
 
-# Items that fail are named, and the others make the table.
+# Failed items are named, and the table is made from the others.
 awk 'NR == 5 { $9 = "nan" } 1' "$t/items" > "$t/nan"
 hidden "$t/nan" > "$t/nan.mts"
 check_fails "NaN is an item that failed" 1 'a_b/04.wav: frame 0 holds a NaN' sh -c "mert-probe -q -l '$t/classes' '$t/nan.mts' > '$t/table'"

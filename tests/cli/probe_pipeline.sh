@@ -1,4 +1,5 @@
-# pipelines/probe on a folder that has its music already: the tables of labels, the scores of all features and models, and what is refused.
+# pipelines/probe on a folder that has music already: the tables of labels, the scores of all features and models, and
+# refusals.
 . tests/shell
 t=$TEST_TMP
 here=$PWD

@@ -1,4 +1,5 @@
-# What no teacher takes, for every program that makes or uses one: one clear line, exit 1, and no file left.
+# Input that every teacher refuses, for every program that makes or uses one: one clear line, exit status 1, and no
+# output file.
 . tests/shell
 t=$TEST_TMP
 npy() { # SHAPE: float32 from stdin
@@ -8,7 +9,7 @@ features() { name=$1; shift; mert-tensor from-npy --allow-nonfinite --kind "${ki
 zeros() { head -c $((4 * $1)) /dev/zero; }
 nan='\000\000\300\177' infinity='\000\000\200\377'
 
-# 16,000 frames of 12 values, and what is wrong with others.
+# 16,000 frames of 12 values, and bad variants of them.
 cp "$golden/kmeans/features.npy" "$t/good.npy"
 values() { tail -c +129 "$t/good.npy"; }
 features good
@@ -29,7 +30,7 @@ mert-rvq train --codebooks 2 --classes 8 --passes 1 -o "$t/rvq" "$t/good.mts"
 mert-rvq train --method melrvq --codebooks 2 --classes 8 --width 4 --passes 1 -o "$t/melrvq" "$t/good.mts"
 mert-rvq train --method random --classes 8 --width 4 -o "$t/random" "$t/good.mts"
 
-# train NAME METHOD...: what makes a teacher of 8 classes in $t/new
+# train NAME METHOD...: the command that makes a teacher of 8 classes in $t/new
 train() {
     case $1 in
     kmeans|init) [ "$1" = init ] || set -- train; mert-kmeans "$1" -k 8 -o "$t/new" "$t/$input.mts" ;;
@@ -37,7 +38,7 @@ train() {
     *) mert-rvq train --method "$1" --codebooks 1 --classes 8 --width 4 -o "$t/new" "$t/$input.mts" ;;
     esac
 }
-# use PROGRAM MODEL: what asks a teacher about $t/$input.mts
+# use PROGRAM MODEL: applies a teacher to $t/$input.mts
 use() {
     case $1 in
     accumulate) mert-kmeans accumulate -m "$2" -o "$t/new" "$t/$input.mts" ;;
@@ -47,7 +48,7 @@ use() {
 }
 nothing_left() { [ -z "$(ls "$t" | grep '^new')" ] || { ls "$t" | grep '^new'; rm -f "$t"/new*; return 1; }; }
 refused() { check_fails "$@"; check "$1: nothing is left" nothing_left; }
-# An item is refused, not a run: labels have its line, empty, if there are others.
+# The item fails, not the run: if there are other items, its line of labels is empty.
 refused_item() { check_fails "$@"; rm -f "$t"/new*; }
 for input in nan infinity; do
     frame=7000 what='NaN'; [ $input = nan ] || frame=0
@@ -79,9 +80,9 @@ done
 
 # ---- files of codebooks ----
 
-# Where the values of a tensor begin in a safetensors file, and the file with a float written over one of them.
+# The offset of a tensor's values in a safetensors file, and the file with one of them replaced.
 begins() { header=$(od -An -tu8 -N8 "$1" | tr -d ' '); echo $((8 + header + $(head -c $((header + 8)) "$1" | tail -c +9 | grep -oE "\"$2\": *\{[^}]*" | sed 's/.*\[\([0-9]*\), *[0-9]*\]$/\1/'))); }
-# What is changed below has no checksum of its own any more: what stands behind that refusal is tried here.
+# The checksum is removed from the files that are changed below, so that later checks are tested.
 unsummed() { LC_ALL=C sed 's/"mert_xxh64":"[0-9a-f]*"/"mert_xxh64":"0000000000000000"/' "$t/$1" > "$t/$2"; }
 spoilt() { # MODEL TENSOR ELEMENT FLOAT: $t/spoilt.MODEL
     unsummed "$1" "spoilt.$1" && printf "$4" | dd of="$t/spoilt.$1" bs=1 seek=$(($(begins "$t/$1" "$2") + 4 * $3)) conv=notrunc 2> /dev/null
@@ -116,7 +117,7 @@ refused "accumulate: a codebook that holds a NaN" 1 'spoilt.kmeans: tensor codeb
 refused "assign: codebooks of another kind" 1 'rvq: is a codebook of kind rvq' use assign "$t/rvq"
 refused "encode: centroids" 1 'kmeans: .*k-?means' use encode "$t/kmeans"
 
-# An EnCodec model, whose codebooks are tensors among many.
+# An EnCodec model, whose codebooks are some of its tensors.
 cp "$golden/encodec-tiny/model.safetensors" "$t/encodec"
 cp "$golden/encodec-tiny/config.json" "$t/"
 zeros 4000 | npy '4000,' > "$t/silence.npy"

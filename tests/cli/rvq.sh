@@ -1,4 +1,4 @@
-# mert-rvq through real pipes: the reference's codes and audio, items that do not know of each other, own codebooks, and what is refused.
+# mert-rvq through real pipes: the reference's codes and audio, independence of items, our own codebooks, and refusals.
 . tests/shell
 t=$TEST_TMP
 g=$golden/encodec-tiny
@@ -33,7 +33,8 @@ no_direction; cp "$g/config.json" "$t/config.json"
 check_fails "a direction of zeros" 1 'flat.safetensors: tensor encoder.layers.0.conv.weight_v: row 0 of [0-9]* is all zero' \
     sh -c "mert-rvq encode -m $t/flat.safetensors $t/music.mts > $t/flat.mts"
 
-# Three items of different length, the shortest of three samples, in one stream; then one by one, by other numbers of threads.
+# Three items of different length, the shortest has three samples, in one stream; then one by one, with other numbers of
+# threads.
 head -c 12 < "$g/audio.npy" | npy '3,' > "$t/tiny.npy"
 tail -c 40000 "$g/audio.npy" | npy '10000,' > "$t/part.npy"
 pcm "$t/part.npy" "$g/audio.npy" "$t/tiny.npy" > "$t/three.mts"
@@ -46,7 +47,7 @@ one_by_one() {
     cmp "$t/single.txt" "$t/train.encodec_3"
 }
 check "items are the same alone, in a stream, with 1, 2, 3 threads" one_by_one
-# --fail-fast: the first item that fails is the last that is looked at, and the stream has no end.
+# --fail-fast: the first item that fails is the last that is processed, and the stream has no end.
 head -c 12 < "$g/audio.npy" | npy '3,' > "$t/ok.npy"; printf '\000\000\300\177' | npy '1,' > "$t/bad.npy"
 { pcm --key ok "$t/ok.npy"; pcm --key bad "$t/bad.npy"; pcm --key late "$t/ok.npy"; } > "$t/fast.mts"
 fail_fast() {
@@ -56,7 +57,7 @@ fail_fast() {
 }
 check "--fail-fast" fail_fast
 
-# Side by side or one by one: the same stream, byte for byte; and with items among them that fail, the same labels.
+# In a batch or one by one: the same stream, byte for byte; and the same labels if some items fail.
 { tail -c 40000 "$g/audio.npy"; printf '\000\000\300\177'; } | npy '10001,' > "$t/nan.npy"
 npy '0,' < /dev/null > "$t/none.npy"
 pcm "$t/nan.npy" "$t/part.npy" "$t/none.npy" "$g/audio.npy" "$t/nan.npy" "$t/tiny.npy" "$t/part.npy" "$t/none.npy" > "$t/mixed.mts"
@@ -118,7 +119,7 @@ refused "a model that lacks a tensor" 'lacks.safetensors: tensor encoder.layers.
 mert-tensor from-npy --kind codes --rate 24000 --frame-rate 75 --transpose --classes 70 "$g/codes.npy" > "$t/odd.mts"
 refused "codes of other classes" 'codebook 0 has 70 classes, this model.s have 64' "mert-rvq decode -m $m"
 
-# ---- own codebooks on features ----
+# ---- our own codebooks on features ----
 
 features() { mert-tensor from-npy --allow-nonfinite --kind "${kind:-mel}" --rate 24000 --frame-rate 24000/320 --key f "$@"; }
 features "$golden/kmeans/features.npy" > "$t/features.mts"

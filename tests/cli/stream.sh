@@ -1,10 +1,11 @@
-# Streams in real pipes: the example filter of mert-stream(5), writers that are killed, readers that go away, disks that are full.
+# Streams in real pipes: the example filter of mert-stream(5), writers that are killed, readers that end early, full
+# disks.
 . tests/shell
 t=$TEST_TMP
 valid=formats/stream/valid
 piped() { sh -c "$*"; }
 
-# ---- the filter in the manual page compiles against the one header and the one library, and does what it says ----
+# ---- the filter in the manual page compiles with one header and one library, and works ----
 sed -n '/^\.\\" gain.c begins/,/^\.\\" gain.c ends/p' man/mert-stream.5 | sed '/^\./d; s/\\e/\\/g' > "$t/gain.c"
 is_the_file() { diff "$t/gain.c" formats/stream/example/gain.c; }
 check manual_filter_is_the_example is_the_file
@@ -32,15 +33,15 @@ check long_stream_is_sound mert-tensor check "$t/long.mts"
 check zstd_tests_it zstd -tq "$t/long.mts"
 check joined_streams_are_a_stream piped "[ \$(mert-tensor ls $t/long.mts | wc -l) -eq 8 ]"
 
-# ---- whoever reads goes away: quiet, and dead by SIGPIPE as any filter would be ----
+# ---- the reader ends: no message, and the writer ends by SIGPIPE ----
 quiet_end() { { mert-tensor cat "$t/long.mts" 2> "$t/said"; echo $? > "$t/rc"; } | head -c 1000 > /dev/null; [ ! -s "$t/said" ] && [ "$(cat "$t/rc")" -eq 141 ]; }
 check closed_pipe_ends_quietly quiet_end
 
 # ---- the disk is full ----
 check_fails full_disk 1 'standard output.*No space left' piped "mert-tensor cat $t/long.mts > /dev/full"
 
-# ---- a writer killed half way is noticed by every program after it, without pipefail ----
-# The writer waits for more input when it is killed; by then the first of its records have come through.
+# ---- every program after a killed writer fails, without pipefail ---- The writer is waiting for more input when it is
+# killed; its first records have been passed on by then.
 killed_writer() { # what comes after it in the pipe
     rm -f "$t/in" "$t/mid" "$t/copy"; mkfifo "$t/in" "$t/mid"
     mert-tensor cat < "$t/in" > "$t/mid" & writer=$!
@@ -59,7 +60,7 @@ check killed_writer_delivered_what_was_whole grep -q 'features.npy.mfcc' "$t/tol
 check killed_writer_is_noticed_by_the_second_program killed_writer 'mert-tensor cat 2> /dev/null | mert-tensor ls'
 check killed_writer_is_noticed_by_the_third_program killed_writer 'mert-tensor cat 2> /dev/null | mert-tensor cat 2> /dev/null | mert-tensor check'
 
-# ---- one flipped byte: found, named, and the rest is used ----
+# ---- one flipped byte: it is reported with its item, and the rest is used ----
 flip() { # FILE OFFSET: that byte becomes another
     old=$(od -An -tu1 -j "$2" -N 1 "$1")
     printf "$(printf '\\%03o' $(((old + 1) % 256)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2> /dev/null
@@ -75,7 +76,7 @@ found_and_named() {
 }
 check flipped_byte_is_found_and_named found_and_named
 
-# ---- memory does not follow the length: 256 MB of tensor within 120 MB of address space ----
+# ---- memory does not grow with the length: a tensor of 256 MB within 120 MB of address space ----
 if ! grep -q asan_init "$OUT/libmts.a"; then
     printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': (67108864,), }" > "$t/zeros.npy"
     dd if=/dev/null of="$t/zeros.npy" bs=1 seek=$((128 + 4 * 67108864)) 2> /dev/null
@@ -84,7 +85,7 @@ if ! grep -q asan_init "$OUT/libmts.a"; then
     rm -f "$t/zeros.npy"
 else skip bounded_memory "sanitizers take more"; fi
 
-# ---- what a header claims costs its own item: 2^40 time steps, and a sound stream behind ----
+# ---- a forged header makes only its own item fail: 2^40 time steps, followed by a good stream ----
 if ! grep -q asan_init "$OUT/libmts.a"; then
     claims() {
         cat formats/stream/invalid/huge-shape.mts formats/stream/valid/pcm.mts | (ulimit -v 2000000; "$@" --max-failed 1 2> "$t/said") > "$t/claims.mts" &&

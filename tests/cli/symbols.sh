@@ -1,5 +1,5 @@
-# What a library's file shows to others is used by others: a function that only its own file calls is static, and one that nobody calls is
-# not there. (The tests count as callers: they hold readable versions against fast ones.)
+# Every function of a library that is not static is called from another file, and there are no unused functions. (Tests
+# count as callers, because they compare readable versions with fast ones.)
 . tests/shell
 nm -A --defined-only "$OUT"/libmert.a "$OUT"/libmertformats.a 2> /dev/null | awk '$2 == "T" {print $3}' | grep -v _kernels_ | sort > "$TEST_TMP/shown"
 find "$OUT" -name '*.o' ! -path "$OUT/asan/*" ! -path "$OUT/fuzz/*" ! -path "$OUT/lint/*" ! -path "$OUT/test-work/*" > "$TEST_TMP/objects"

@@ -30,7 +30,7 @@ check ls_goes_on_after_a_bad_file goes_on
 check cat_joins says '^3.d.flac' piped "mert-tensor cat $valid/three.mts $valid/joined.mts | mert-tensor ls"
 check cat_raw_is_what_zstd_says piped "zstd -dcq $valid/types-and-shapes.mts > $t/raw && mert-tensor cat --raw $valid/types-and-shapes.mts | cmp - $t/raw"
 check cat_keeps_everything piped "mert-tensor cat $valid/codes.mts | mert-tensor ls -l > $t/a && mert-tensor ls -l $valid/codes.mts | cmp - $t/a"
-# The writer's bytes depend on the content alone: a copy of a copy is the copy.
+# The bytes depend only on the contents: a copy of a copy equals the copy.
 check cat_repeats piped "mert-tensor cat $valid/*s.mts > $t/1.mts; mert-tensor cat $t/1.mts > $t/2.mts; cmp $t/1.mts $t/2.mts"
 cat_levels() { mert-tensor cat --level 19 $valid/types-and-shapes.mts | mert-tensor cmp - $valid/types-and-shapes.mts; }
 check cat_levels cat_levels
@@ -141,7 +141,7 @@ refuses npy_not_a_npy 'three.mts: not a npy file' --kind mel $valid/three.mts
 check npy_failed_file_is_in_the_stream says '^0.*failed.mert-tensor: .*not a npy file' piped "mert-tensor ls $t/refused.mts || true"
 goes_on_npy() { mert-tensor from-npy --kind mel none.npy "$t/a.npy" 2> /dev/null > "$t/two.mts"; [ $? -eq 1 ] && mert-tensor ls --max-failed 1 "$t/two.mts" | grep -q '^1.*a.npy.mel'; }
 check npy_goes_on_after_a_bad_file goes_on_npy
-# The frame that begins a stream tells inputs apart, and nothing of where and how they were read (contract S3).
+# The begin frame depends on the inputs, but not on how and from where they were read (contract S3).
 begin_of() { (cd "$1" && mert-tensor from-npy --kind mel --rate 24000 --key k in.npy) | head -c 1000 | strings | sed '/^xxh64=/q'; }
 mkdir "$t/here" "$t/there" "$t/elsewhere"
 cp "$t/a.npy" "$t/here/in.npy"; cp "$t/a.npy" "$t/elsewhere/in.npy"; cp "$t/b.npy" "$t/there/in.npy"

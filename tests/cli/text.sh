@@ -1,4 +1,4 @@
-# Text files as editors and other programs leave them: byte order marks, line ends, blanks, absolute paths.
+# Text files of various editors and programs: byte order marks, line ends, blanks, absolute paths.
 . tests/shell
 t=$TEST_TMP
 tab=$(printf '\t')
@@ -41,7 +41,7 @@ edited() {
 }
 check blanks_make_no_class_of_their_own edited
 
-# ---- what stands in the place of a file that was to be fetched ----
+# ---- git-lfs pointers and web pages in place of a file ----
 
 printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 12345\n' 0 > "$t/pointer"
 printf '\n<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head></html>\n' > "$t/page"
@@ -69,9 +69,9 @@ check "as labels" as "$t/x.labels" mert-tensor from-labels "$t/x.labels"
 check "as a table" as "$t/x.table" mert-probe -q --labels "$t/x.table" "$t/items.mts"
 check "as a recipe" as "$t/x.recipe" mert-train --print-recipe --recipe "$t/x.recipe"
 
-# ---- every kind of text, every way in which editors leave one ----
+# ---- every kind of text, every variant ----
 
-# The same content: a byte order mark, lines that end in CR LF, no end of the last line, all of these; blanks where they do not count.
+# Equal contents: with a byte order mark, with CR LF, without the last line end, with all of these; with ignored blanks.
 alike() { # HOW < plain
     case $1 in
     mark) printf %s "$mark"; cat ;;
@@ -81,7 +81,7 @@ alike() { # HOW < plain
     blanks) sed 's/^/ /; s/$/ \t/' ;;
     esac
 }
-# Another content: UTF-16 and 32 with their marks, a CR or a NUL byte inside of the second line.
+# Different contents: UTF-16 and UTF-32 with their marks, a CR or a NUL byte inside the second line.
 unlike() { # HOW < plain
     case $1 in
     utf16le) printf '\377\376'; sed 's/./&@/g; s/$/\r@/' | tr '@\n' '\0\n' ;;
@@ -92,7 +92,8 @@ unlike() { # HOW < plain
     nul) sed '2s/./&@/' | tr @ '\0' ;;
     esac
 }
-# KIND FILE 'WAYS THAT ARE THE SAME' 'WAYS THAT ARE REFUSED' COMMAND...: what the command prints of each, or one line that names the file
+# KIND FILE 'EQUAL VARIANTS' 'REFUSED VARIANTS' COMMAND...: compares the command's output for each, or expects one line
+# that names the file
 grid() {
     kind=$1 file=$2 same=$3 refused=$4; shift 4
     cp "$file" "$t/plain.text"

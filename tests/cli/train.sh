@@ -1,8 +1,8 @@
-# mert-train through the real programs: a micro model on generated audio, resumed by every means, and what it refuses.
+# mert-train with the real programs: a very small model on generated audio, resumed in every way, and refusals.
 . tests/shell
 . tests/training
 
-# ---- it runs, and leaves what it says ----
+# ---- a run and its files ----
 
 check "a run" train whole
 rows() { [ "$(wc -l < whole/log.tsv)" -eq 6 ] && [ "$(wc -l < whole/valid.tsv)" -eq 4 ] && [ "$(cut -f 1 whole/valid.tsv | tr '\n' ' ')" = 'update 0 5 10 ' ]; }
@@ -18,7 +18,7 @@ check "and so does the checkpoint" opens_checkpoint
 again() { mert-train --print-recipe --recipe whole/recipe > printed && cmp printed whole/recipe; }
 check "the effective recipe reads back" again
 
-# ---- however it is interrupted, it ends the same ----
+# ---- an interrupted run has the same result ----
 
 same() { # the run in $1 ended as the undisturbed one, and its last validation says so (rows of intervals that were cut differ)
     for f in model.safetensors optimizer.safetensors state.json; do cmp "whole/checkpoint-10/$f" "$1/checkpoint-10/$f" || return; done
@@ -81,7 +81,7 @@ fast() { moved --fail-fast; [ $? -eq 1 ] && [ ! -d some/model ] && grep -qxF "me
 check "and ends the run at once where that is wanted" fast
 check "and --max-failed allows it, too" moved --max-failed 1
 
-# ---- what it refuses, in one line ----
+# ---- refusals, in one line ----
 
 bad() { mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save refused "$@"; }
 other() { # files of the run in another folder, to be spoilt there
@@ -121,7 +121,7 @@ check_fails "a validation set without items" 1 'the validation set is empty' bad
 refused() { [ ! -e refused/checkpoint-0 ] && [ ! -e refused/model ]; }
 check "and nothing was begun" refused
 
-# ---- numbers that run away ----
+# ---- divergence ----
 
 runaway() {
     mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save away --set lr=1000 --set clip_norm=0 --set total_updates=60 2> said
@@ -129,7 +129,7 @@ runaway() {
 }
 check "updates that are not finite are left out and named, ten in a row end it" runaway
 
-# ---- the page says what the program knows ----
+# ---- the page agrees with the program ----
 
 cd - > /dev/null || exit 1
 page() { mert-train --print-recipe | grep ' = ' | sort > "$t/settings"; sed -n 's/^\.It Ic //p' man/mert-recipe.5 | sort | cmp - "$t/settings"; }

@@ -1,5 +1,5 @@
-# mert-train going on from other models and with other music: --init from what is published, an old corpus beside the new one, and which
-# checkpoints stay.
+# mert-train starting from other models and with other music: --init from published models, an old corpus beside the new
+# one, and which checkpoints are kept.
 . tests/shell
 . tests/training
 
@@ -75,7 +75,7 @@ check_fails "labels of another codebook" 1 'old/train.q_1: made by codebook 0000
 sed -i 's/bad00/c0de5/' old/train.q_1.meta
 check_fails "going on without it" 1 'resumed: the run was begun with another replay_share' train resumed --resume --set required_batch_size_multiple=1
 
-# ---- which checkpoints stay ----
+# ---- which checkpoints are kept ----
 
 checkpoints() { ls "$1" | sed -n 's/^checkpoint-//p' | sort -n | tr '\n' ' '; }
 stay() { # NAME EXPECTED SETTING...: of ten

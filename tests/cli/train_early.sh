@@ -1,5 +1,5 @@
-# mert-train: mistakes are found before the long work. Nothing is packed here before names, recipe, settings, labels and models are
-# right, and --plan refuses what the run would refuse, in the same words.
+# mert-train: errors are found before long work. Nothing is packed before names, recipe, settings, labels and models are
+# checked, and --plan gives the same errors as the run.
 . tests/shell
 . tests/training
 
@@ -49,7 +49,7 @@ early "--init of nothing" 'nowhere: No such file' --init nowhere
 early "pretrained_weights of another architecture" 'pretrained_weights: wide: tensor feature_extractor.* is of another shape' --set pretrained_weights=wide --set 'conv_feature_layers=8x10/5 16x3/2*4 16x2/2*2'
 check_fails "a recipe that fits the model and no data: --check" 1 "extractor_mode: 'group' is none of" mert-train --check --recipe micro --init wide --set extractor_mode=group
 
-# ---- a run that is there already ----
+# ---- an existing run ----
 
 check "a run" train whole --set max_update=2
 one_label() { sed -i '2s/^[0-9]*/3/' other/train.q_1; sed -i '/^hash=/d' other/train.q_1.meta; }

@@ -1,5 +1,5 @@
-# mert-train, killed at random moments and resumed each time; and with no room left while it saves: it ends the same.
-# MERT_KILLS: how often it is killed (default 4).
+# mert-train, killed at random times and resumed each time; and with a full disk while it saves: the result is the same.
+# MERT_KILLS: number of kills (default 4).
 . tests/shell
 . tests/training
 kills=${MERT_KILLS:-4}
@@ -13,8 +13,8 @@ check "an undisturbed run" train whole
 took=$((($(now) - began) / 1000000))
 same() { for f in model.safetensors optimizer.safetensors state.json; do cmp "whole/checkpoint-$updates/$f" "$1/checkpoint-$updates/$f" || return; done; }
 
-# Moments: uniform from 0 to what it takes to begin and to make twice its share of the updates; the sequence is always the same. One
-# that came to its end before its moment begins anew, and the moments come sooner.
+# Times are uniform from 0 to the time for starting and for twice its share of the updates; the sequence is always the
+# same. If a run ends before it is killed, it begins again, with shorter times.
 killed() {
     most=$((200 + 2 * took / kills)) hit=0 n=0
     while [ $hit -lt "$kills" ] && [ $n -lt $((10 * kills)) ]; do
@@ -34,7 +34,7 @@ check "killed at $kills random moments" killed
 left() { ! ls -d killed/*.new killed/*.old 2> ls.err && [ "$(ls -d killed/checkpoint-* | wc -l)" -eq 2 ]; }
 check "and nothing half written is left" left
 
-# ---- no room ----
+# ---- full disk ----
 
 # A limit on the size of files, then none: the model still fits, the optimiser's state does not.
 limited() {

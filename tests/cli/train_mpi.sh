@@ -1,4 +1,4 @@
-# mert-train and train-parity under mpirun, where there is one and the plugin was built.
+# mert-train and train-parity under mpirun, if it is installed and the plugin was built.
 . tests/shell
 . tests/training
 sed -i 's/^total_updates.*/total_updates = 6/; s/^validate_interval.*/validate_interval = 3/' micro
@@ -8,7 +8,7 @@ children() { cat /proc/[0-9]*/stat 2> stat.err | awk -v p="$1" '{sub(/^.*\) /, $
 no_plugin() { env -u MERT_PLUGINS OMPI_COMM_WORLD_SIZE=2 MERT_PLUGINS=nowhere mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --save refused; }
 check_fails "without the plugin" 1 '2 processes were started, but the MPI plugin cannot be loaded: nowhere/exchange-mpi.so' no_plugin
 if command -v mpirun > found && [ -e "$OUT/lib/mert/exchange-mpi.so" ]; then
-    # in a container: root, fewer cores than processes, no reading of each other's memory
+    # for containers: root, fewer cores than processes, no access to each other's memory
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
     [ -z "${MERT_SANITIZED:-}" ] || export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 # MPI's own
     mpi() { mpirun --oversubscribe -n "$@"; } # the option, not a variable: 4 and 5 name that differently

@@ -1,5 +1,6 @@
-# mert-train: the names that a run writes in SAVE, where something of another kind stands there already. A FIFO would be waited for, a folder
-# would be found by the first save: both are found before anything is opened or packed, by the run and by its plan.
+# mert-train: the names that a run writes in SAVE exist already, as something else than a file. Opening a FIFO would
+# wait, and a folder would make the first save fail: both are errors before anything is opened or packed, in the run and
+# in its plan.
 . tests/shell
 . tests/training
 
@@ -40,7 +41,7 @@ for kind in FIFO file folder; do
 done
 check "last.new: a folder" refused folder last.new 'a folder, where a run has a temporary file'
 
-# ---- inside of what is there ----
+# ---- inside an existing SAVE ----
 
 inside() { # NAME
     mkdir -p "run/${1%/*}" && refused FIFO "$1" 'a FIFO, where a run has a regular file'
@@ -55,7 +56,7 @@ check_fails "SAVE is a file" 1 'file: cannot make the folder: file is a regular 
 check_fails "SAVE below a file" 1 'file/run: cannot make the folder: file is a regular file$' try --save file/run
 check_fails "SAVE is a link that leads nowhere" 1 'link: cannot make the folder: link is a link to nowhere/at/all: No such file or directory$' try --save link
 
-# ---- what is only read ----
+# ---- files that are only read ----
 
 check_fails "packed audio: a FIFO" 1 'fifo: is a FIFO, not a regular file$' try --pcm fifo
 check_fails "packed audio of validation: a FIFO" 1 'fifo: is a FIFO, not a regular file$' try --pcm train.mts --valid-pcm fifo
@@ -64,7 +65,7 @@ mkfifo train.f_0 codes.mts
 check_fails "labels that are a FIFO" 1 'train.f_0: is a FIFO, not a regular file$' try --labels 'train.f_%d' --valid-labels 'valid.q_%d'
 check_fails "codes that are a FIFO" 1 'codes.mts: is a FIFO, not a regular file$' try --labels codes.mts --valid-labels 'valid.q_%d'
 
-# ---- links that lead somewhere are as good as what they lead to; nothing behind them is lost ----
+# ---- valid links are followed; their targets are not lost ----
 
 elsewhere() {
     train run --set max_update=1 --set save_interval=1 --set keep=1 && mkdir far && mv run/log.tsv run/model run/checkpoint-1 far/ &&

@@ -1,4 +1,5 @@
-# mert-train's settings through the real program: each one changes what is learned, or how the data may be stored without changing it.
+# mert-train's settings with the real program: each one changes the model, or only the storage of the data and not the
+# model.
 . tests/shell
 t=$TEST_TMP
 cd "$t" || exit 1
@@ -51,7 +52,7 @@ log() { awk -F'\t' -v name="$2" 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == na
 
 check "as it is" train plain
 
-# ---- each setting makes another model of the same data ----
+# ---- each setting gives a different model from the same data ----
 
 number=0
 changes() { # settings...
@@ -79,9 +80,9 @@ check "--recompute" recomputed
 midway() { train again2 --set recompute=yes --set max_update=3 && train again2 --resume && same plain again2; }
 check "and from one to the other at a checkpoint" midway
 
-# ---- what changes while it runs: a codebook at a time, masks, crops ----
+# ---- settings that change during the run: one codebook at a time, masks, crops ----
 
-# one of the two codebooks has a loss in each update, and both have their turn
+# one of the two codebooks has a loss in each update, and both are used
 one_each() { log other1 ce_0 > a; log other1 ce_1 > b; [ "$(tr ' ' '\n' < a | grep -c nan)" -gt 0 ] && [ "$(tr ' ' '\n' < b | grep -c nan)" -gt 0 ] &&
     awk 'NR == FNR {for (i = 1; i <= NF; i++) x[i] = $i; next} {for (i = 1; i <= NF; i++) if ((x[i] ~ /nan/) == ($i ~ /nan/)) exit 1}' a b; }
 check "a random codebook at a time" one_each
@@ -107,7 +108,7 @@ crops_resumed() { train crops2 --set min_sample_size=12000 --set 'dynamic_crops=
     train crops2 --set min_sample_size=12000 --set 'dynamic_crops=1 0.5 0.9' --set 'dynamic_crops_epoches=1 2 4' --resume && same crops crops2; }
 check "dynamic_crops, resumed" crops_resumed
 
-# ---- an extractor from elsewhere ----
+# ---- an extractor from another model ----
 
 pretrained() { train from --set pretrained_weights=plain/model --set encoder_embed_dim=16 --set total_updates=2; }
 check "pretrained_weights, into a model of another width" pretrained
@@ -116,7 +117,8 @@ kept() {
         train "frozen-${init%/*}" --set "pretrained_weights=$init" --set feature_grad_mult=0 --set weight_decay=0 --set lr=0 --set total_updates=2 || return
     done
     mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save init --init plain/model --set lr=0 --set total_updates=2 || return
-    # features_pen is the mean square of what the extractor gives: with lr 0 it is plain's own where plain's extractor is
+    # features_pen is the mean square of the extractor's output: with lr 0 and the extractor of `plain` it equals that
+    # of `plain`
     log frozen-plain features_pen > a; log init features_pen > b; log frozen-none features_pen > c
     cmp a b && ! cmp -s a c
 }

@@ -1,4 +1,4 @@
-# mert-train --plan and --compare: what a run would take, and whether it is on track.
+# mert-train --plan and --compare: the cost of a run, and the comparison with a reference run.
 . tests/shell
 . tests/training
 
@@ -6,7 +6,7 @@ threads='--threads 1' # measuring how fast the machine is costs less
 plan() { mert-train -q --plan $threads --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts "$@"; }
 has() { grep -qE -- "$1" plan || { echo "no line like '$1' in"; cat plan; return 1; }; }
 
-# ---- what it says ----
+# ---- the output of --plan ----
 
 says() {
     plan > plan || return
@@ -46,7 +46,7 @@ check "checkpoints that are kept, and the one being written" kept
 dynamic() { plan --set min_sample_size=12000 --set 'dynamic_crops=0.5 1' --set 'dynamic_crops_epoches=1 3' > plan && has 'an epoch +8 crops in 1 batches' && has 'the largest +4 crops of 24000 samples'; }
 check "the largest batch of any epoch" dynamic
 
-# ---- what is seen of a run ----
+# ---- audio, batches and updates ----
 
 column() { awk -F'\t' -v name="$2" 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == name) c = i; next} {printf "%s ", $c}' "$1"; }
 logits() { column run/log.tsv attention_logit > a && awk '{exit !(NF == 5 && $1 > 0 && $5 > $1)}' a; }
@@ -64,9 +64,9 @@ again() { cp run/log.jsonl before && train parts_of --set max_update=4 && train 
     grep -c . parts_of/log.jsonl > lines && [ "$(sed 's/^{"update":\([0-9]*\).*/\1/' parts_of/log.jsonl | sort -n | uniq | tr '\n' ' ')" = '0 2 4 5 6 8 10 ' ]; }
 check "none is lost or doubled when a run goes on" again
 
-# ---- memory, against what runs take ----
+# ---- memory, compared with real runs ----
 
-# Within a fifth, and 4 MB for what a program takes more or less of from day to day.
+# Within 20% plus 4 MB of variation between runs.
 predicted() {
     threads=
     plan "$@" > plan && rm -rf memory && mert-train -v --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save memory "$@" 2> said || { cat said; return 1; }
@@ -84,7 +84,7 @@ else
     check "memory: mostly the model" predicted --set encoder_layers=6 --set encoder_embed_dim=256 --set encoder_ffn_embed_dim=1024 --set max_tokens=24000 --set total_updates=3
 fi
 
-# ---- what it refuses ----
+# ---- refusals ----
 
 bad() { plan "$@"; }
 unlabelled() { mert-train -q --plan --recipe micro --manifest train.tsv --labels 'absent/train.q_%d' --pcm train.mts; }
@@ -93,7 +93,7 @@ check_fails "a recipe that does not fit" 1 'lr: 2000 is outside' bad --set lr=20
 check_fails "items that are too short" 1 'none of its 2 items is as long as min_sample_size' bad --set min_sample_size=96000 --set max_sample_size=96000
 check_fails "no manifest" 2 'are needed' mert-train -q --plan --recipe micro --labels 'train.q_%d'
 
-# ---- is it on track? ----
+# ---- --compare ----
 
 compare() { mert-train --compare "$1" --save "$2" > compared; }
 with_itself() { compare run/log.tsv run && tail -n 1 compared | grep -q '^on track: 5 of 5 rows within the bands, up to update 10$'; }
@@ -119,7 +119,7 @@ if : 2> /dev/null > /dev/full; then
     done
 fi
 
-# ---- the package's own ----
+# ---- the reference log of the package ----
 
 cd - > /dev/null || exit 1
 reference() { # reads, and is of the recipe tiny: its updates

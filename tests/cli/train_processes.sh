@@ -1,10 +1,10 @@
-# mert-train on many processes: the same as one with more accumulation, the same bytes however the state is kept, and what
-# happens when one of them dies. (With MPI: train_mpi.sh.)
+# mert-train with many processes: the same as one process with more accumulation, the same bytes for every sharding of
+# the state, and the end of the run if a process dies. (With MPI: train_mpi.sh.)
 . tests/shell
 . tests/training
 sed -i 's/^total_updates.*/total_updates = 6/; s/^validate_interval.*/validate_interval = 3/' micro
 run() { processes=$1; shift; train "$@" --processes "$processes" --threads 1; }
-# the last validation, and what the models make of the same audio
+# the last validation, and the models' outputs for the same audio
 numbers() { tail -n 1 "$1/valid.tsv" | cut -f 2-5; }
 near() {
     { numbers "$1"; numbers "$2"; } | awk '{for (i = 1; i <= NF; i++) if (NR == 1) a[i] = $i; else if ((a[i] - $i) ^ 2 > 1e-8 * a[i] ^ 2) bad = 1} END {exit bad || NR != 2}' || return
@@ -25,7 +25,7 @@ check "and once more, to the same bytes" again
 check "four processes, a batch each" run 4 four --set update_freq=1
 check "come to the same, too" near one four
 
-# ---- what is kept where ----
+# ---- sharding of the state ----
 
 sharded() { run 4 "four-$1" --set update_freq=1 --shard "$1" && same four "four-$1"; }
 check "the optimiser's state in pieces: the same bytes" sharded optimizer
@@ -49,7 +49,7 @@ uneven() { run 2 uneven --set max_update=2 && run 3 uneven --resume --shard full
 check "with three, everything in pieces and on disk" uneven
 check_fails "but not with more than an update has batches" 1 'an update of this run is 4 batches: too few for 5 processes' run 5 two --resume --set max_update=7
 
-# ---- what goes wrong ----
+# ---- errors ----
 
 check_fails "what is wrong for all is said once" 1 'absent/train.q_0: No such file' run 3 refused --labels absent/train.q_0
 check_fails "a folder that is none" 1 'nowhere: cannot make a file for the optimiser' run 2 refused --offload nowhere

@@ -1,6 +1,6 @@
-# What a run depends on for months: its checkpoints, labels and audio are what they were, or it refuses by name; one run at a time in
-# its folder; and killed before any system call of a save, it is whole when it is resumed.
-# MERT_KILLS: every system call of a save, not every third.
+# Integrity of long runs: changed checkpoints, labels and audio are refused by name; one run at a time in a folder; a
+# run that is killed before any system call of a save can be resumed. MERT_KILLS: tests every system call of a save, not
+# every third.
 . tests/shell
 . tests/training
 sed -i 's/^total_updates.*/total_updates = 6/; s/^save_interval.*/save_interval = 2/' micro

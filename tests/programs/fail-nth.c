@@ -1,4 +1,4 @@
-/* LD_PRELOAD=fail-nth.so PROGRAM ...: one call for memory, or for a thread, does not get what it asks for.
+/* LD_PRELOAD=fail-nth.so PROGRAM ...: makes one allocation, or one start of a thread, fail.
  *
  * FAIL_CALL malloc, calloc, realloc, aligned_alloc, posix_memalign, mmap or pthread_create; memory (the default): any
  *                  of the first six
@@ -7,9 +7,8 @@
  *     FAIL_SEEN    a file that is told at the end how many calls there were
  *     FAIL_TRACE   set: who made the call that fails, on stderr
  *
- * Calls count from main's beginning on, by whoever makes them, but for the dynamic linker, OpenBLAS, FFTW and FFmpeg:
- * without memory they end the process, or lose a packet without a word (FFmpeg 5.1, while it looks for streams),
- * whatever we do. For glibc. */
+ * All calls after the beginning of main are counted, except those of the dynamic linker, OpenBLAS, FFTW and FFmpeg: out
+ * of memory, these end the process, or lose a packet silently (FFmpeg 5.1, while it looks for streams). For glibc. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -56,7 +55,7 @@ static int note_other(struct dl_phdr_info *info, size_t size, void *arg)
     return 0;
 }
 
-/* This call, made from there, fails. */
+/* 1: this call, made from this address, must fail. */
 static int fails(const char *name, const void *from)
 {
     long n;
@@ -70,7 +69,7 @@ static int fails(const char *name, const void *from)
         return 0;
     if (trace) {
         void *stack[32];
-        started = 0; /* the trace's own calls are not ours */
+        started = 0; /* the calls of the trace do not count */
         backtrace_symbols_fd(stack, backtrace(stack, 32), 2);
         started = 1;
     }
@@ -97,7 +96,7 @@ static int counted_main(int argc, char **argv, char **environment)
     trace = getenv("FAIL_TRACE") != NULL;
     call = getenv("FAIL_CALL") ? getenv("FAIL_CALL") : call;
     process = getpid();
-    unsetenv("LD_PRELOAD"); /* of what it starts */
+    unsetenv("LD_PRELOAD"); /* not in child processes */
     dl_iterate_phdr(note_other, NULL);
     if (atexit(tell))
         return 3;

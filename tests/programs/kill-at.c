@@ -1,8 +1,8 @@
-/* kill-at N MARK COMMAND...: runs the command and ends it, as kill -9 does, before the N-th system call of its first
- * thread that changes a file or a folder, counted from the first one whose path holds MARK (writes in a row to the same
- * file count once): every state of the disk that a killed process can leave lies between two of these, but for how much
- * of a file was written. Exit status 137 then; else the command's own, and how many calls there were is printed. 77:
- * nothing can be traced here. */
+/* kill-at N MARK COMMAND...: runs the command and kills it, like kill -9, before the N-th system call of its first
+ * thread that changes a file or a folder. Calls are counted from the first one whose path contains MARK; consecutive
+ * writes to the same file count once. So all states of the disk that a killed process can leave are covered, except how
+ * much of a file was written. Exit status 137 if it was killed; otherwise that of the command, and the number of calls
+ * is printed. 77: ptrace is not possible here. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The calls, and which of their arguments is a path (-1: none; a second path follows at `second`). */
+/* The calls, and the number of the argument that is a path (-1: none; a second path at `second`). */
 static const struct call { long number; int path, second; } calls[] = {
 #ifdef SYS_open
     {SYS_open, 0, -1},      {SYS_mkdir, 0, -1}, {SYS_rename, 0, 1}, {SYS_unlink, 0, -1},
@@ -50,7 +50,7 @@ static int names(pid_t pid, uint64_t address, const char *mark)
 {
     char text[4096];
     size_t n = 0;
-    for (; n < sizeof text - 1; n++) { /* a byte at a time: what lies behind its end may not be there */
+    for (; n < sizeof text - 1; n++) { /* byte by byte: memory after the end may not be mapped */
         struct iovec to = {text + n, 1}, from = {(void *)(uintptr_t)(address + n), 1};
         if (process_vm_readv(pid, &to, 1, &from, 1, 0) != 1 || !text[n])
             break;
@@ -110,7 +110,7 @@ int main(int argc, char **argv)
             continue;
         marked |= holds(pid, &info, c, mark);
         if (c->number == SYS_write && (long)info.entry.args[0] == last_file)
-            continue; /* more of the same */
+            continue; /* another write to the same file */
         last_file = c->number == SYS_write ? (long)info.entry.args[0] : -1;
         if (marked && ++count == wanted) {
             kill(pid, SIGKILL);
