@@ -133,13 +133,13 @@ BIN      ?=#                folder of the programs; empty: PATH
 unknown := $(filter-out $(teachers),$(TEACHERS))
 $(if $(unknown),$(error TEACHERS: $(unknown): there are $(teachers)))
 
-looks.kmeans = features
-looks.mfcc   = mfcc
-looks.chroma = chroma
-looks.hubert = hubert
-looks.rvq    = features
-looks.melrvq = mel
-looks.random = mel
+features_of.kmeans = features
+features_of.mfcc   = mfcc
+features_of.chroma = chroma
+features_of.hubert = hubert
+features_of.rvq    = features
+features_of.melrvq = mel
+features_of.random = mel
 
 FEATURES.features ?= $(FEATURES)
 FEATURES.mfcc     ?= mert-mel --mfcc
@@ -164,7 +164,7 @@ train.rvq     = mert-rvq train --method $(1) --classes $(call classes,$(1)) --co
 encode.kmeans = mert-kmeans assign
 encode.rvq    = mert-rvq encode $(if $(filter encodec,$(1)),--codebooks $(call codebooks,$(1)))
 codebook      = $(if $(filter encodec,$(1)),$(ENCODEC),$(OUT)/$(1).safetensors)
-source        = $(OUT)/$(if $(filter encodec,$(1)),pcm,features/$(looks.$(1)))
+source        = $(OUT)/$(if $(filter encodec,$(1)),pcm,features/$(features_of.$(1)))
 
 # ---- what the two halves of this file share ----
 
@@ -188,15 +188,15 @@ looked_at = $(shell find -L $(call quoted,$(1)) -type f -printf '%P %s %T@,' 2>&
 settings.pcm      = $(RATE) $(SALVAGED)
 settings.features = $(FEATURES.$(1)) $(if $(filter hubert,$(1)),$(call looked_at,$(HUBERT)))
 settings.encodec  = $(call codebooks,encodec) $(call looked_at,$(ENCODEC))
-settings.trained  = $(RATE) $(call train.$(call family,$(1)),$(1)) $(call settings.features,$(looks.$(1))) \
+settings.trained  = $(RATE) $(call train.$(call family,$(1)),$(1)) $(call settings.features,$(features_of.$(1))) \
                         $(if $(filter kmeans,$(call family,$(1))),lloyd=$(LLOYD))
 settings = $(strip $(if $(filter features-%,$(1)),$(call settings.features,$(1:features-%=%)),\
                $(if $(filter pcm encodec,$(1)),$(settings.$(1)),$(call settings.trained,$(1)))))
 
-needed := $(sort $(foreach t,$(filter-out encodec,$(TEACHERS)),$(looks.$(t))))
+needed := $(sort $(foreach t,$(filter-out encodec,$(TEACHERS)),$(features_of.$(t))))
 way_on = prepare: MAX_FAILED=N or N% leaves out files that fail, by name; SALVAGE=yes takes of them what plays before the fault
 
-# ---- what stays with OUT ----
+# ---- settings that are stored in OUT ----
 
 stored := $(if $(wildcard $(OUT)/train.tsv $(OUT)/files.tsv),$(file <$(OUT)/.split))
 kept    = $(patsubst $(1)=%,%,$(filter $(1)=%,$(stored)))
@@ -207,7 +207,7 @@ keep    = $(if $(filter $(1)=%,$(stored)),$(if $(filter $(1),$(given)),$(if $(fi
 $(foreach v,VALID SEED EXT,$(call keep,$(v)))
 
 ifndef HELD
-# Samples a second of a model, as mert-model says, or an EnCodec's own configuration.
+# The sample rate of a model, from mert-model, or from an EnCodec's configuration.
 rate_of = $(or $(shell $(bin)mert-model info $(call quoted,$(1)) 2> /dev/null | sed -n 's/^input:.* at \([0-9]*\) Hz.*/\1/p'),$(shell \
     sed -n 's/.*"sampling_rate": *\([0-9]*\).*/\1/p' $(call quoted,$(1)/config.json) 2> /dev/null | head -n 1),$(2))
 encodec_rate := $(if $(filter encodec,$(TEACHERS)),$(call rate_of,$(ENCODEC),24000))
@@ -221,7 +221,7 @@ endif
 override RATE := $(or $(RATE),$(model_rate),$(call kept,RATE),24000)
 
 ifndef HELD
-# ---- one at a time ----
+# ---- locking ----
 
 dry  = $(findstring n,$(firstword -$(MAKEFLAGS)))
 no_goal := $(filter-out all pcm retrain anew hold,$(MAKECMDGOALS))
@@ -234,7 +234,7 @@ hold:
 .PHONY: all pcm retrain anew hold
 
 else ifndef SCANNED
-# ---- first half: what is there, and what was asked for ----
+# ---- first half: existing files, and settings ----
 
 all anew: scan $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEACHERS))
 	@$(MAKE) $(self) SCANNED=yes labels
@@ -243,7 +243,8 @@ all anew: scan $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEAC
 pcm: all
 	@$(MAKE) $(self) SCANNED=yes pcm
 
-# Silent where nothing changed. What is left of parts that are no more goes, too, and of programs that were killed.
+# Prints nothing if nothing changed. Removes files of shards that no longer exist, and temporary files of killed
+# programs.
 part  = [0-9][0-9][0-9][0-9][0-9]
 parts = for d in '$(OUT)'/pcm '$(OUT)'/features/* '$(OUT)'/codes/*; do for f in "$$d"/train.$(part).mts$(1) "$$d"/valid.$(part).mts$(1); do
 split = $(foreach v,VALID SEED EXT RATE,$(v)=$($(v)))
@@ -263,13 +264,14 @@ scan:
 	    --seed $(SEED) --rate $(RATE) $(if $(EXT),--ext $(EXT)) $(call quoted,$(AUDIO)) || { s=$$?; echo "$(way_on)" >&2; exit $$s; }
 	@$(call parts) n=$${f##*/}; [ ! -f "$$f" ] || [ -e "$(OUT)/shards/$${n%.mts}.tsv" ] || rm -f "$$f"; done; done
 
-# What was asked for, a file for each stage: rewritten only when it differs. An alphabet that was made otherwise goes.
+# The settings, in a file for each stage, which is written only if they differ. A codebook that was made with other
+# settings is removed.
 $(OUT)/.settings.%: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call quoted,$(call settings,$*)) | cmp -s - $@ || { rm -rf $(OUT)/$*.safetensors $(OUT)/lloyd/$*; \
 	    printf '%s\n' $(call quoted,$(call settings,$*)) > $@; }
 
-# As if their settings had changed.
+# The same effect as changed settings.
 retrain:
 	rm -f $(patsubst %,$(OUT)/.settings.%,$(filter-out encodec,$(TEACHERS)))
 	@$(MAKE) $(self) all
@@ -278,7 +280,7 @@ FORCE:
 .PHONY: all pcm scan retrain anew FORCE
 
 else
-# ---- second half: the parts are known ----
+# ---- second half: the shards are known ----
 
 parts  := $(filter train.% valid.%,$(patsubst $(OUT)/shards/%.tsv,%,$(sort $(wildcard $(OUT)/shards/*.tsv))))
 halves := $(sort $(foreach p,$(parts),$(firstword $(subst ., ,$(p)))))
@@ -286,14 +288,14 @@ of      = $(filter $(1).%,$(parts))
 $(if $(filter yes,$(VALIDATES)),$(if $(filter valid,$(halves)),,$(error nothing is held out to validate with: a new OUT with \
     VALID=PERCENT takes more, or VALID=PERCENT and the goal 'anew')))
 
-# No two runs write into one file, not even where locks do not work.
+# A name of its own for each run, because locks may not work.
 new := part.$(shell uname -n).$(shell echo $$PPID)
 dry := $(findstring n,$(firstword -$(MAKEFLAGS)))
-# Those prerequisites that are named so, for a command: through a file, since a command of make is 128 KiB at most.
+# A list of prerequisites in a file, because a command of make can have at most 128 KiB.
 list   = $(OUT)/.list.$(subst /,.,$(@:$(OUT)/%=%))
 listed = $(if $(dry),,$(file >$(list),$(filter $(1),$^)))$$(cat $(list))
 
-# With a %d in its name one file stands for the set: it appears last.
+# If a name has %d, the first file stands for the set; it is written last.
 labels: $(foreach t,$(TEACHERS),$(foreach h,$(halves),$(OUT)/$(h).$(subst %d,0,$(call ending,$(t)))))
 	@:
 pcm: $(parts:%=$(OUT)/pcm/%.mts)
@@ -303,12 +305,12 @@ pcm: $(parts:%=$(OUT)/pcm/%.mts)
 $(sort $(OUT)/pcm $(needed:%=$(OUT)/features/%) $(TEACHERS:%=$(OUT)/codes/%)):
 	mkdir -p $@
 
-# As old as what it is made of: made again, it is no news to its features.
+# Gets the time of its manifest: if it is made again, its features are not.
 $(OUT)/pcm/%.mts: $(OUT)/shards/%.tsv $(OUT)/.settings.pcm | $(OUT)/pcm
 	$(bin)mert-decode $(ONE) $(SALVAGED) --rate $(RATE) --dtype i16 --manifest $< > $@.$(new) || { echo "$(way_on)" >&2; exit 1; }
 	@touch -r "$$(ls -t $^ | head -n 1)" $@.$(new) && mv $@.$(new) $@
 
-# 1: what is looked at
+# 1: the features
 define make_features
 $(OUT)/features/$(1)/%.mts: $(OUT)/pcm/%.mts $(OUT)/.settings.features-$(1) | $(OUT)/features/$(1)
 	$$(bin)$$(FEATURES.$(1)) $(ONE) $$< > $$@.$(new)
@@ -316,7 +318,7 @@ $(OUT)/features/$(1)/%.mts: $(OUT)/pcm/%.mts $(OUT)/.settings.features-$(1) | $(
 endef
 $(foreach f,$(needed),$(eval $(call make_features,$(f))))
 
-# 1: teacher. An alphabet that is there needs nothing.
+# 1: teacher. An existing codebook has no prerequisites.
 define make_codebook
 $(call codebook,$(1)): $(if $(wildcard $(call codebook,$(1))),,$(if $(filter-out 0,$(call iterations,$(1))),\
         $(OUT)/lloyd/$(1)/$(LLOYD).safetensors,$(patsubst %,$(call source,$(1))/%.mts,$(call of,train))))
@@ -327,8 +329,8 @@ endef
 iterations = $(if $(filter kmeans,$(call family,$(1))),$(LLOYD),0)
 $(foreach t,$(filter-out encodec,$(TEACHERS)),$(eval $(call make_codebook,$(t))))
 
-# Full iterations of k-means: exact sums of each part, so that any number of jobs make one alphabet.
-# 1: teacher, 2: iteration, 3: the next
+# Full iterations of k-means, by exact sums of each shard: any number of jobs makes the same codebook. 1: teacher, 2:
+# iteration, 3: the next
 define make_iteration
 $(OUT)/lloyd/$(1)/$(2)/%.sums: $(call source,$(1))/%.mts $(OUT)/lloyd/$(1)/$(2).safetensors
 	@mkdir -p $$(@D)
@@ -354,7 +356,7 @@ $(OUT)/codes/$(1)/%.mts: $(call source,$(1))/%.mts $(call trained,$(1)) $(OUT)/.
 endef
 $(foreach t,$(TEACHERS),$(eval $(call make_codes,$(t))))
 
-# 1: teacher, 2: train or valid. Made in a folder of their own; the target comes out of it last, so that a set is whole.
+# 1: teacher, 2: train or valid. Made in a separate folder; the target is moved last, so that the set is complete.
 define make_labels
 $(OUT)/$(2).$(subst %d,0,$(call ending,$(1))): $(OUT)/$(2).tsv $(patsubst %,$(OUT)/codes/$(1)/%.mts,$(call of,$(2)))
 	@rm -rf $(OUT)/codes/$(1)/labels-$(2) && mkdir $(OUT)/codes/$(1)/labels-$(2)
