@@ -241,9 +241,8 @@ void mert_npy_to_floats(const mert_npy *a, int64_t first, int64_t n, float *to)
 {
     size_t size = types[a->type].size;
     const unsigned char *p = n ? a->data + (size_t)first * size : NULL;
-    mert_tensor t = {.type = types[a->type].element, .ndim = 1, .shape = {n}, .elements = n, .data = p};
     if (a->type != MERT_NPY_U16)
-        (void)!mert_tensor_read(&t, to, NULL);
+        mert_elements_to_floats(types[a->type].element, p, n, to);
     else
         for (int64_t i = 0; i < n; i++)
             to[i] = (float)load_int(p + (size_t)i * size, a->type);

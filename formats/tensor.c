@@ -64,19 +64,19 @@ int mert_shape_bytes(int ndim, const int64_t *shape, mert_dtype type, uint64_t *
 
 /* Elements may be unaligned, so each is copied before use. */
 #define EACH(type, expression)                                             \
-    for (int64_t i = 0; i < t->elements; i++) {                            \
-        type v;                                                            \
-        memcpy(&v, (const char *)t->data + (size_t)i * sizeof v, sizeof v); \
-        to[i] = (expression);                                              \
-    }                                                                      \
+    for (int64_t i = 0; i < n; i++) {                                    \
+        type v;                                                          \
+        memcpy(&v, (const char *)data + (size_t)i * sizeof v, sizeof v); \
+        to[i] = (expression);                                            \
+    }                                                                    \
     break
 
-int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
+void mert_elements_to_floats(mert_dtype type, const void *data, int64_t n, float *to)
 {
-    switch (t->type) {
+    switch (type) {
     case MERT_E_F32:
-        if (t->elements)
-            memcpy(to, t->data, (size_t)t->elements * sizeof *to);
+        if (n)
+            memcpy(to, data, (size_t)n * sizeof *to);
         break;
     case MERT_E_F16: EACH(uint16_t, mert_from_f16(v));
     case MERT_E_BF16: EACH(uint16_t, mert_from_bf16(v));
@@ -87,8 +87,15 @@ int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
     case MERT_E_I8: EACH(int8_t, (float)v);
     case MERT_E_U8: EACH(uint8_t, (float)v);
     case MERT_E_BOOL: EACH(uint8_t, v ? 1.0f : 0.0f);
-    default: return mert_fail(e, "%s: its elements are of type %s, which is not read", t->name, t->other);
+    case MERT_E_OTHER: break;
     }
+}
+
+int mert_tensor_read(const mert_tensor *t, float *to, mert_error *e)
+{
+    if (t->type == MERT_E_OTHER)
+        return mert_fail(e, "%s: its elements are of type %s, which is not read", t->name, t->other);
+    mert_elements_to_floats(t->type, t->data, t->elements, to);
     return 0;
 }
 

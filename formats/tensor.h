@@ -17,6 +17,8 @@ typedef enum mert_dtype {
 size_t mert_dtype_size(mert_dtype t);       /* OTHER: 0 */
 const char *mert_dtype_name(mert_dtype t); /* "F32", as safetensors writes it */
 int mert_dtype_is_real(mert_dtype t);      /* F32, F16, BF16, F64: the types that weights can have */
+/* Converts n elements, which may be unaligned, of any type except OTHER to float32. */
+void mert_elements_to_floats(mert_dtype type, const void *data, int64_t n, float *to);
 
 /* A tensor of an open file. */
 typedef struct mert_tensor {

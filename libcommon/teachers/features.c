@@ -123,16 +123,17 @@ int mert_feature_input_begin(mert_feature_input *in, const mts_record *r, mert_e
 
 static int to_floats(const mts_record *r, const void *data, int64_t n, float *to, mert_error *e)
 {
-    mert_tensor t = {.name = r->key, .ndim = 1, .shape = {n}, .elements = n, .data = data};
+    mert_dtype type;
     switch (r->dtype) {
-    case MTS_F32: memcpy(to, data, (size_t)n * sizeof *to); return 0;
-    case MTS_F16: t.type = MERT_E_F16; break;
-    case MTS_BF16: t.type = MERT_E_BF16; break;
-    case MTS_I16: t.type = MERT_E_I16; break;
-    case MTS_I32: t.type = MERT_E_I32; break;
+    case MTS_F32: type = MERT_E_F32; break;
+    case MTS_F16: type = MERT_E_F16; break;
+    case MTS_BF16: type = MERT_E_BF16; break;
+    case MTS_I16: type = MERT_E_I16; break;
+    case MTS_I32: type = MERT_E_I32; break;
     default: return mert_fail(e, "features cannot be %s", mts_dtype_name(r->dtype));
     }
-    return mert_tensor_read(&t, to, e);
+    mert_elements_to_floats(type, data, n, to);
+    return 0;
 }
 
 /* Large chunks are checked by all threads: the values are then in the caches where they are used next. */
@@ -189,7 +190,7 @@ const float *mert_feature_input_read(mert_feature_input *in, const void *data, i
     mert_pool_run((n + SEARCHED - 1) / SEARCHED, search_piece, &s);
     if (s.bad == n)
         return values;
-    (void)!mert_feature_input_refuse(in, s.bad / in->features.width, e);
+    mert_feature_input_refuse(in, s.bad / in->features.width, e);
     return NULL;
 }
 

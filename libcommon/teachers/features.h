@@ -53,7 +53,7 @@ const float *mert_feature_input_read(mert_feature_input *in, const void *data, i
 /* _floats: the same without the check, for callers that find such values themselves (nearest.h); _refuse: the error for
  * row `row` of this chunk. */
 const float *mert_feature_input_floats(mert_feature_input *in, const void *data, int64_t frames, mert_error *e);
-int mert_feature_input_refuse(const mert_feature_input *in, int64_t row, mert_error *e) MERT_MUST_USE;
+int mert_feature_input_refuse(const mert_feature_input *in, int64_t row, mert_error *e); /* is -1 */
 void mert_feature_input_free(mert_feature_input *in);
 
 /* Concatenates frames to rows of n frames each, without overlap; an incomplete row at the end is dropped. Before the

@@ -20,9 +20,8 @@ int mert_dtype_is_integer(mts_dtype t)
 static void read_block(mts_dtype t, const unsigned char *p, int64_t n, double *to)
 {
     float block[MERT_VALUES_BLOCK];
-    mert_tensor all = {.type = types[t].element, .ndim = 1, .shape = {n}, .elements = n, .data = p};
     if (!types[t].integer)
-        (void)!mert_tensor_read(&all, block, NULL);
+        mert_elements_to_floats(types[t].element, p, n, block);
     for (int64_t i = 0; i < n; i++) {
         int16_t narrow;
         int32_t wide;

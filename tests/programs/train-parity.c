@@ -16,6 +16,7 @@
 #include "libcommon/train/session.h"
 #include "libcommon/train/trainer.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,7 +148,7 @@ static int take_weights(const mert_layout *l, const mert_checkpoint *c, float *t
         const mert_parameter *p = &l->parameters[i];
         const mert_tensor *t = mert_checkpoint_find(c, p->name);
         if (!t || t->elements != p->n)
-            return mert_fail(e, "no tensor %s of %lld elements", p->name, (long long)p->n);
+            return mert_fail(e, "no tensor %s of %" PRId64 " elements", p->name, p->n);
         if (mert_tensor_read(t, to + p->offset, e))
             return -1;
     }
@@ -162,7 +163,7 @@ static void compare_loss(replay *r, int64_t update, const char *what, double got
     if (d > r->worst_loss || isnan(d))
         r->worst_loss = d;
     if (!(d <= 1e-5)) {
-        printf("update %lld: %s is %.9g, the reference has %.9g\n", (long long)update, what, got, want);
+        printf("update %" PRId64 ": %s is %.9g, the reference has %.9g\n", update, what, got, want);
         r->bad = 1;
     }
 }
@@ -186,8 +187,8 @@ static void compare_sums(replay *r, int64_t update, const mert_sums *s, double n
         mert_json_as_int(mert_json_at(correct, (size_t)k), &right);
         compare_loss(r, update, "cross entropy", s->ce[k], want);
         if (right != s->correct[k]) {
-            printf("update %lld: codebook %d: %lld correct, the reference has %lld\n", (long long)update, k,
-                   (long long)s->correct[k], (long long)right);
+            printf("update %" PRId64 ": codebook %d: %" PRId64 " correct, the reference has %" PRId64 "\n", update, k,
+                   s->correct[k], right);
             r->bad = 1;
         }
     }
@@ -239,8 +240,8 @@ static void compare_parameters(replay *r, const mert_layout *l, const float *got
                 r->worst_parameter = d;
             if (!(d <= allowed)) {
                 if (r->bad < 20)
-                    printf("%s[%lld] is %.9g, the reference has %.9g (gradient %.3g)\n", p->name,
-                           (long long)(j - p->offset), got[j], want[j], gradient[j]);
+                    printf("%s[%" PRId64 "] is %.9g, the reference has %.9g (gradient %.3g)\n", p->name,
+                           j - p->offset, got[j], want[j], gradient[j]);
                 r->bad++;
             }
         }
@@ -369,7 +370,7 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
             compare_gradients(r, &w.layout, gradients, want_gradients);
         }
         if (mert_trainer_update(t, u, r->lr, (double)sums.sample_size, &norm, e))
-            return mert_fail(e, "update %lld: the gradient is not finite", (long long)u);
+            return mert_fail(e, "update %" PRId64 ": the gradient is not finite", u);
         compare_sums(r, u, &sums, norm);
     }
     if (mert_trainer_get(t, &(mert_shards_arrays){.weights = w.values}, 1, e))

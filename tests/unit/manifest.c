@@ -2,6 +2,8 @@
 #include "formats/stream/mts.h"
 #include "tests/test.h"
 
+#include <inttypes.h>
+
 static const char *file_with(const char *text, size_t size)
 {
     const char *path = test_tmp("m.tsv");
@@ -179,8 +181,8 @@ TEST(cuts_shards_as_python_rounds)
         for (int r = 0; r < cases[c].shards; r++) {
             mert_shard_rows(cases[c].rows, r, cases[c].shards, &first, &end);
             if (first != cases[c].edges[r] || end != cases[c].edges[r + 1])
-                printf("# %lld rows, shard %d/%d: %lld..%lld\n", (long long)cases[c].rows, r, cases[c].shards,
-                       (long long)first, (long long)end);
+                printf("# %" PRId64 " rows, shard %d/%d: %" PRId64 "..%" PRId64 "\n", cases[c].rows, r, cases[c].shards,
+                       first, end);
             CHECK(first == cases[c].edges[r] && end == cases[c].edges[r + 1]);
         }
 }

@@ -2,7 +2,7 @@
  * keys and get the row numbers of the manifest; items that are not in the manifest are left out.
  *
  *     first pass: find the position of each item, and the failed items
- *       second pass: read the items in the order of the manifest, and write them */
+ *     second pass: read the items in the order of the manifest, and write them */
 #include "tools/mert-tensor/gather.h"
 
 #include "formats/array.h"

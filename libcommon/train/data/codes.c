@@ -1,8 +1,10 @@
 #include "libcommon/train/data/codes.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +28,7 @@ static int by_key(const void *a, const void *b)
 
 static named_row *name_rows(const mert_manifest *m)
 {
-    named_row *names = calloc((size_t)m->n + 1, sizeof *names);
+    named_row *names = mert_array(m->n, sizeof *names);
     for (int64_t i = 0; names && i < m->n; i++)
         names[i] = (named_row){m->rows[i].path, i};
     if (names)
@@ -54,14 +56,14 @@ static int check_record(mert_codes *c, const mts_record *r, mert_error *e)
     }
     if (r->ncodebooks != c->K || r->model != c->meta[0].codebook ||
         r->frame_rate_num * c->meta[0].frame_rate_den != c->meta[0].frame_rate_num * r->frame_rate_den)
-        return mert_fail(e, "%s: %s: %d codebooks of %016llx at %lld/%lld, those before had %d of %016llx at %lld/%lld",
-                         c->path, r->key, r->ncodebooks, (unsigned long long)r->model, (long long)r->frame_rate_num,
-                         (long long)r->frame_rate_den, c->K, (unsigned long long)c->meta[0].codebook,
-                         (long long)c->meta[0].frame_rate_num, (long long)c->meta[0].frame_rate_den);
+        return mert_fail(e, "%s: %s: %d codebooks of %016" PRIx64 " at %" PRId64 "/%" PRId64
+                         ", those before had %d of %016" PRIx64 " at %" PRId64 "/%" PRId64, c->path, r->key,
+                         r->ncodebooks, r->model, r->frame_rate_num, r->frame_rate_den, c->K, c->meta[0].codebook,
+                         c->meta[0].frame_rate_num, c->meta[0].frame_rate_den);
     for (int k = 0; k < c->K; k++)
         if (r->classes[k] != c->meta[k].classes)
-            return mert_fail(e, "%s: %s: codebook %d has %lld classes, it had %lld before", c->path, r->key, k,
-                             (long long)r->classes[k], (long long)c->meta[k].classes);
+            return mert_fail(e, "%s: %s: codebook %d has %" PRId64 " classes, it had %" PRId64 " before", c->path,
+                             r->key, k, r->classes[k], c->meta[k].classes);
     return 0;
 }
 
@@ -95,7 +97,7 @@ static int find_places(mert_codes *c, const mert_manifest *m, const mts_index *x
     }
     free(names);
     if (!bad && !c->K)
-        bad = mert_fail(e, "%s: codes of none of the manifest's %lld rows", c->path, (long long)m->n);
+        bad = mert_fail(e, "%s: codes of none of the manifest's %" PRId64 " rows", c->path, m->n);
     return bad;
 }
 
@@ -107,7 +109,7 @@ int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mer
     c->rows = m->n;
     c->held_row = -1;
     c->path = strdup(path);
-    c->places = calloc((size_t)m->n + 1, sizeof *c->places);
+    c->places = mert_array_zeroed(m->n, sizeof *c->places);
     bad = mert_file_regular(path, e); /* the reader seeks in it */
     if (!bad && !(c->stream = fopen(path, "rb")))
         bad = mert_fail(e, "%s: %s", path, strerror(errno));
@@ -168,9 +170,9 @@ static int read_frames(mert_codes *c, int64_t first, int64_t n, mert_error *e)
             for (int k = 0; k < c->K; k++) {
                 int32_t v = code_at(mts_reader_record(r), mts_reader_data(r), t * c->K + k);
                 if (v < 0 || v >= c->meta[k].classes)
-                    return mert_fail(e, "%s: %s: frame %lld: code %d of codebook %d is not below its %lld classes",
-                                     c->path, mts_reader_record(r)->key, (long long)(first + done), (int)v, k,
-                                     (long long)c->meta[k].classes);
+                    return mert_fail(e, "%s: %s: frame %" PRId64 ": code %d of codebook %d is not below its %" PRId64
+                                     " classes", c->path, mts_reader_record(r)->key, first + done, (int)v, k,
+                                     c->meta[k].classes);
                 c->held[done * c->K + k] = v;
             }
     }
@@ -184,7 +186,7 @@ static int hold(mert_codes *c, int64_t row, int64_t first, int64_t n, mert_error
     c->held_row = -1;
     if (n * c->K > c->room) {
         free(c->held);
-        c->held = malloc((size_t)(n * c->K) * sizeof *c->held);
+        c->held = mert_array(n * c->K, sizeof *c->held);
         c->room = c->held ? n * c->K : 0;
     }
     if (!c->held || !c->reader)
@@ -207,8 +209,8 @@ static int hold(mert_codes *c, int64_t row, int64_t first, int64_t n, mert_error
 int mert_codes_read(mert_codes *c, int64_t row, int k, int64_t first, int64_t n, int32_t *to, mert_error *e)
 {
     if (first < 0 || first + n > mert_codes_count(c, row))
-        return mert_fail(e, "%s: row %lld has %lld codes, %lld to %lld were wanted", c->path, (long long)row,
-                         (long long)mert_codes_count(c, row), (long long)first, (long long)(first + n - 1));
+        return mert_fail(e, "%s: row %" PRId64 " has %" PRId64 " codes, %" PRId64 " to %" PRId64 " were wanted",
+                         c->path, row, mert_codes_count(c, row), first, first + n - 1);
     if ((row != c->held_row || first < c->held_first || first + n > c->held_first + c->held_n) &&
         hold(c, row, first, n, e))
         return -1;

@@ -1,8 +1,10 @@
 #include "libcommon/train/data/corpus.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +26,8 @@ static int open_part(mert_corpus *c, const char *manifest, const char *const *la
 static int open_parts(mert_corpus *c, const char *manifest, const char *const *labels, int nlabels, mert_error *e)
 {
     int shards = c->config.shards > 1 ? c->config.shards : 1, bad = 0;
-    c->parts = calloc((size_t)shards, sizeof *c->parts);
-    c->codebooks = calloc(MERT_CODEBOOKS_MAX, sizeof *c->codebooks);
+    c->parts = mert_array_zeroed(shards, sizeof *c->parts);
+    c->codebooks = mert_array_zeroed(MERT_CODEBOOKS_MAX, sizeof *c->codebooks);
     if (!c->parts || !c->codebooks)
         return mert_fail(e, "%s: out of memory", manifest);
     if (!mert_shards_apart(manifest, shards))
@@ -60,11 +62,11 @@ static int check_pcm(const mert_corpus *c, const char *file, const mts_record *r
         return mert_fail(e, "%s: %s: a record of kind %s, pcm is needed: audio goes through mert-decode", file,
                          r->key, r->kind);
     if (r->sample_rate != c->config.sample_rate)
-        return mert_fail(e, "%s: %s: sample rate is %lld Hz, the recipe needs %lld Hz: mert-decode --rate %lld", file,
-                         r->key, (long long)r->sample_rate, (long long)c->config.sample_rate,
-                         (long long)c->config.sample_rate);
+        return mert_fail(e, "%s: %s: sample rate is %" PRId64 " Hz, the recipe needs %" PRId64
+                         " Hz: mert-decode --rate %" PRId64, file, r->key, r->sample_rate, c->config.sample_rate,
+                         c->config.sample_rate);
     if (mts_record_width(r) != 1)
-        return mert_fail(e, "%s: %s: %lld channels, one is needed", file, r->key, (long long)mts_record_width(r));
+        return mert_fail(e, "%s: %s: %" PRId64 " channels, one is needed", file, r->key, mts_record_width(r));
     if (r->dtype != MTS_F32 && r->dtype != MTS_I16)
         return mert_fail(e, "%s: %s: samples are %s, f32 or i16 are needed", file, r->key, mts_dtype_name(r->dtype));
     return 0;
@@ -164,7 +166,7 @@ static int part_with(const mert_corpus *c, int64_t row)
 /* All rows, sorted by name; a name that is there twice is an error. NULL: error. */
 static named_row *name_rows(const mert_corpus *c, mert_error *e)
 {
-    named_row *names = calloc((size_t)c->rows + 1, sizeof *names);
+    named_row *names = mert_array(c->rows, sizeof *names);
     if (!names) {
         mert_fail(e, "out of memory");
         return NULL;
@@ -189,7 +191,7 @@ static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, mert_cor
     int bad = 0;
     if (!names)
         return -1;
-    c->files = calloc((size_t)npcm + 1, sizeof *c->files);
+    c->files = mert_array_zeroed(npcm, sizeof *c->files);
     if (!c->files)
         bad = mert_fail(e, "out of memory");
     for (int64_t row = 0; !bad && c->config.unpacked && row < c->rows; row++)
@@ -211,18 +213,18 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int
     double audio = (double)item->samples / (double)c->config.sample_rate,
            labels = (double)n * (double)b->rate_den / (double)b->rate_num;
     if (fabs(audio - labels) > c->config.label_tolerance)
-        return mert_fail(e, "%s: line %lld (%s): %lld labels cover %.2f s, the audio lasts %.2f s%s", l->path,
-                         (long long)item->row + 1, c->parts[item->part].manifest.rows[item->row].path, (long long)n,
-                         labels, audio, c->config.unpacked ? " if the manifest was made for the recipe's rate" : "");
+        return mert_fail(e, "%s: line %" PRId64 " (%s): %" PRId64 " labels cover %.2f s, the audio lasts %.2f s%s",
+                         l->path, item->row + 1, c->parts[item->part].manifest.rows[item->row].path, n, labels, audio,
+                         c->config.unpacked ? " if the manifest was made for the recipe's rate" : "");
     if (n > *size) {
-        int32_t *grown = realloc(*room, (size_t)n * sizeof *grown);
+        int32_t *grown = mert_array_resize(*room, n, sizeof *grown);
         if (!grown)
             return mert_fail(e, "%s: out of memory", l->path);
         *room = grown;
         *size = n;
     }
     if (n > INT32_MAX)
-        return mert_fail(e, "%s: line %lld: %lld labels: at most %d", l->path, (long long)item->row + 1, (long long)n,
+        return mert_fail(e, "%s: line %" PRId64 ": %" PRId64 " labels: at most %d", l->path, item->row + 1, n,
                          INT32_MAX);
     c->labelled[(c->n - 1) * c->K + k] = (int32_t)n;
     if (mert_corpus_part_read(&c->parts[item->part], k, item->row, 0, n, *room, e))
@@ -231,8 +233,8 @@ static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int
     mts_xxh64_add(&c->parts[item->part].columns[k].sum, *room, (size_t)n * sizeof **room);
     for (int64_t i = 0; i < n; i++) {
         if ((*room)[i] < 0 || (*room)[i] >= b->classes)
-            return mert_fail(e, "%s: line %lld: label %d is not below the %lld classes", l->path,
-                             (long long)item->row + 1, (int)(*room)[i], (long long)b->classes);
+            return mert_fail(e, "%s: line %" PRId64 ": label %d is not below the %" PRId64 " classes", l->path,
+                             item->row + 1, (int)(*room)[i], b->classes);
         b->counts[(*room)[i]]++;
     }
     b->total += n;
@@ -270,7 +272,7 @@ static int leave_out(mert_corpus *c, const mert_corpus_item *place, mert_error *
         return 0;
     }
     if (!(c->nabsent & (c->nabsent - 1))) { /* grows at powers of two */
-        void *grown = realloc(c->absent, (size_t)(c->nabsent ? 2 * c->nabsent : 1) * sizeof *c->absent);
+        void *grown = mert_array_resize(c->absent, c->nabsent ? 2 * c->nabsent : 1, sizeof *c->absent);
         if (!grown)
             return mert_fail(e, "out of memory");
         c->absent = grown;
@@ -285,8 +287,8 @@ static int gather(mert_corpus *c, mert_error *e)
     int32_t *room = NULL;
     int64_t size = 0;
     int bad = 0;
-    if (!(c->labelled = malloc(((size_t)c->rows * (size_t)c->K + 1) * sizeof *c->labelled)))
-        return mert_fail(e, "out of memory for %lld rows", (long long)c->rows);
+    if (!(c->labelled = mert_array(mert_array_count(c->rows, c->K), sizeof *c->labelled)))
+        return mert_fail(e, "out of memory for %" PRId64 " rows", c->rows);
     for (int64_t row = 0; !bad && row < c->rows; row++) {
         mert_corpus_item item = c->items[row];
         const mert_manifest_row *listed = &c->parts[item.part].manifest.rows[item.row];
@@ -306,9 +308,9 @@ static int gather(mert_corpus *c, mert_error *e)
 
 static int name_items(mert_corpus *c, mert_error *e)
 {
-    c->items = malloc((size_t)(c->rows + 1) * sizeof *c->items);
+    c->items = mert_array(c->rows, sizeof *c->items);
     if (!c->items)
-        return mert_fail(e, "out of memory for %lld rows", (long long)c->rows);
+        return mert_fail(e, "out of memory for %" PRId64 " rows", c->rows);
     for (int p = 0; p < c->nparts; p++)
         for (int64_t i = 0; i < c->parts[p].manifest.n; i++)
             c->items[c->parts[p].first + i] =
@@ -325,12 +327,12 @@ int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const cha
         gather(c, e))
         goto fail;
     if (!c->n && c->nabsent && c->absent->file) {
-        mert_fail(e, "%s: none of its %lld rows has both labels and audio: %s is not in %s", manifest, (long long)c->rows,
+        mert_fail(e, "%s: none of its %" PRId64 " rows has both labels and audio: %s is not in %s", manifest, c->rows,
                   c->absent->key, c->absent->file);
         goto fail;
     }
     if (!c->n) {
-        mert_fail(e, "%s: none of its %lld rows has both labels and audio", manifest, (long long)c->rows);
+        mert_fail(e, "%s: none of its %" PRId64 " rows has both labels and audio", manifest, c->rows);
         goto fail;
     }
     return 0;
@@ -409,16 +411,14 @@ int mert_corpus_fits(const mert_corpus *a, const mert_corpus *b, mert_error *e)
         const mert_codebook_labels *x = &a->codebooks[k], *y = &b->codebooks[k];
         const mert_labels_meta *mx = &x->meta, *my = &y->meta;
         if (x->classes != y->classes)
-            return mert_fail(e, "%s: %lld classes, %s has %lld", y->path, (long long)y->classes, x->path,
-                             (long long)x->classes);
+            return mert_fail(e, "%s: %" PRId64 " classes, %s has %" PRId64, y->path, y->classes, x->path, x->classes);
         if (x->rate_num * y->rate_den != y->rate_num * x->rate_den)
             return mert_fail(e, "%s: %g labels per second, %s has %g", y->path,
                              (double)y->rate_num / (double)y->rate_den, x->path,
                              (double)x->rate_num / (double)x->rate_den);
         if (mx->codebook && my->codebook && (mx->codebook != my->codebook || mx->codebook_index != my->codebook_index))
-            return mert_fail(e, "%s: made by codebook %016llx:%lld, %s by %016llx:%lld", y->path,
-                             (unsigned long long)my->codebook, (long long)my->codebook_index, x->path,
-                             (unsigned long long)mx->codebook, (long long)mx->codebook_index);
+            return mert_fail(e, "%s: made by codebook %016" PRIx64 ":%" PRId64 ", %s by %016" PRIx64 ":%" PRId64,
+                             y->path, my->codebook, my->codebook_index, x->path, mx->codebook, mx->codebook_index);
     }
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "libcommon/train/data/mask.h"
 
+#include "formats/array.h"
 #include "libcommon/base/random.h"
 
 #include <stdlib.h>
@@ -81,8 +82,8 @@ static int make(const mert_mask_config *c, const place *p, const double *shared,
     int64_t fewest = T, most_spans = (int64_t)(c->prob * (double)T / (double)c->length) + 1 + c->min_spans;
     if (!T || !B)
         return 0;
-    scratch = malloc((size_t)(T + most_spans + 1) * sizeof *scratch);
-    row = malloc((size_t)B * sizeof *row);
+    scratch = mert_array(T + most_spans + 1, sizeof *scratch);
+    row = mert_array(B, sizeof *row);
     if (!scratch || !row) {
         free(scratch);
         free(row);
@@ -152,7 +153,7 @@ int mert_mask_replace(const mert_replace_config *c, uint64_t seed, uint64_t upda
                       const int64_t *items, int64_t B, int64_t T, const uint8_t *mask, int32_t *source, mert_error *e)
 {
     place p = {seed, update, micro_batch, items, MERT_FOR_REPLACE};
-    int32_t *scratch = malloc((size_t)(B * T + 1) * sizeof *scratch);
+    int32_t *scratch = mert_array(mert_array_count(B, T), sizeof *scratch);
     mert_random batch = batch_key(&p);
     if (!scratch)
         return mert_fail(e, "out of memory");

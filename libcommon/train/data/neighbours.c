@@ -1,5 +1,7 @@
 #include "libcommon/train/data/neighbours.h"
 
+#include "formats/array.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +33,8 @@ mert_neighbours *mert_neighbours_new(int codebooks, const int64_t *classes)
         return NULL;
     n->codebooks = codebooks;
     n->room = 1 << 12;
-    n->classes = malloc((size_t)codebooks * sizeof *classes);
-    n->cells = calloc(n->room, sizeof *n->cells);
+    n->classes = mert_array(codebooks, sizeof *classes);
+    n->cells = mert_array_zeroed((int64_t)n->room, sizeof *n->cells);
     if (!n->classes || !n->cells) {
         mert_neighbours_free(n);
         return NULL;
@@ -71,7 +73,7 @@ static cell *find(cell *cells, size_t room, context c, int32_t label)
 static int grow(mert_neighbours *n, mert_error *e)
 {
     size_t room = 2 * n->room;
-    cell *cells = calloc(room, sizeof *cells);
+    cell *cells = mert_array_zeroed((int64_t)room, sizeof *cells);
     if (!cells)
         return mert_fail(e, "out of memory for counts of neighbouring labels");
     for (size_t i = 0; i < n->room; i++)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +42,7 @@ static int run_decoder(const char *manifest, int64_t sample_rate, int out, mert_
     int status, bad;
     if (!decoder)
         return mert_fail(e, "out of memory");
-    snprintf(rate, sizeof rate, "%lld", (long long)sample_rate);
+    snprintf(rate, sizeof rate, "%" PRId64, sample_rate);
     if (posix_spawn_file_actions_init(&actions)) {
         free(decoder);
         return mert_fail(e, "out of memory");

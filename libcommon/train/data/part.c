@@ -1,5 +1,7 @@
+#include "formats/array.h"
 #include "libcommon/train/data/part.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,10 +65,9 @@ static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, 
             e, "%s: the number of classes is not known: there is no .meta file, and the recipe's classes is 0",
             l->path);
     if (b->classes > 1 << 24)
-        return mert_fail(e, "%s: %lld classes: at most %d", l->path, (long long)b->classes, 1 << 24);
+        return mert_fail(e, "%s: %" PRId64 " classes: at most %d", l->path, b->classes, 1 << 24);
     if (c->classes && b->classes != c->classes)
-        return mert_fail(e, "%s: %lld classes, the recipe says %lld", l->path, (long long)b->classes,
-                         (long long)c->classes);
+        return mert_fail(e, "%s: %" PRId64 " classes, the recipe says %" PRId64, l->path, b->classes, c->classes);
     b->rate_num = m->frame_rate_num;
     b->rate_den = m->frame_rate_den;
     if (b->rate_num <= 0 || b->rate_den <= 0) {
@@ -77,7 +78,7 @@ static int describe_codebook(const mert_corpus_config *c, const mert_labels *l, 
         return mert_fail(e, "%s: %g labels per second, the recipe says %g", l->path,
                          (double)b->rate_num / (double)b->rate_den, c->label_rate);
     }
-    b->counts = calloc((size_t)b->classes, sizeof *b->counts);
+    b->counts = mert_array_zeroed(b->classes, sizeof *b->counts);
     return b->counts ? 0 : mert_fail(e, "%s: out of memory", l->path);
 }
 
@@ -87,16 +88,14 @@ static int check_same(const mert_labels *l, mert_codebook_labels *b, mert_error 
     const mert_labels_meta *m = &l->meta;
     b->verified &= l->verified;
     if (m->classes && m->classes != b->classes)
-        return mert_fail(e, "%s: %lld classes, %s has %lld", l->path, (long long)m->classes, b->path,
-                         (long long)b->classes);
+        return mert_fail(e, "%s: %" PRId64 " classes, %s has %" PRId64, l->path, m->classes, b->path, b->classes);
     if (m->frame_rate_num > 0 && m->frame_rate_num * b->rate_den != b->rate_num * m->frame_rate_den)
         return mert_fail(e, "%s: %g labels per second, %s has %g", l->path,
                          (double)m->frame_rate_num / (double)m->frame_rate_den, b->path,
                          (double)b->rate_num / (double)b->rate_den);
     if (m->codebook != b->meta.codebook || m->codebook_index != b->meta.codebook_index)
-        return mert_fail(e, "%s: made by codebook %016llx:%lld, %s by %016llx:%lld", l->path,
-                         (unsigned long long)m->codebook, (long long)m->codebook_index, b->path,
-                         (unsigned long long)b->meta.codebook, (long long)b->meta.codebook_index);
+        return mert_fail(e, "%s: made by codebook %016" PRIx64 ":%" PRId64 ", %s by %016" PRIx64 ":%" PRId64, l->path,
+                         m->codebook, m->codebook_index, b->path, b->meta.codebook, b->meta.codebook_index);
     return 0;
 }
 
@@ -151,11 +150,11 @@ static int open_codebook(const opening *o, int k, const char *name, mert_error *
     if (mert_labels_open(l, name, e))
         return -1;
     if (l->rows != p->manifest.n)
-        return mert_fail(e, "%s: %lld lines for the %lld rows of the manifest", l->path, (long long)l->rows,
-                         (long long)p->manifest.n);
+        return mert_fail(e, "%s: %" PRId64 " lines for the %" PRId64 " rows of the manifest", l->path, l->rows,
+                         p->manifest.n);
     if (l->meta.manifest && l->meta.manifest != p->manifest.hash)
-        return mert_fail(e, "%s: made for another manifest (hash %016llx, this one has %016llx)", l->path,
-                         (unsigned long long)l->meta.manifest, (unsigned long long)p->manifest.hash);
+        return mert_fail(e, "%s: made for another manifest (hash %016" PRIx64 ", this one has %016" PRIx64 ")", l->path,
+                         l->meta.manifest, p->manifest.hash);
     return take_codebook(o, l, k, e);
 }
 
@@ -197,8 +196,8 @@ int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config,
                           mert_error *e)
 {
     opening o = {p, config, codebooks, K, *K == 0};
-    p->labels = calloc(MERT_CODEBOOKS_MAX, sizeof *p->labels);
-    p->columns = calloc(MERT_CODEBOOKS_MAX, sizeof *p->columns);
+    p->labels = mert_array_zeroed(MERT_CODEBOOKS_MAX, sizeof *p->labels);
+    p->columns = mert_array_zeroed(MERT_CODEBOOKS_MAX, sizeof *p->columns);
     p->path = strdup(manifest);
     if (!p->labels || !p->columns || !p->path)
         return mert_fail(e, "%s: out of memory", manifest);

@@ -1,7 +1,9 @@
 #include "libcommon/train/data/corpus.h"
 
+#include "formats/array.h"
 #include "libcommon/dsp/pcm.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +82,7 @@ int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start,
     b = &c->codebooks[k];
     begin = label_at(c, b, start, 0);
     n = label_at(c, b, start, T - 1) - begin + 1;
-    if (n > T && !(room = malloc((size_t)n * sizeof *room)))
+    if (n > T && !(room = mert_array(n, sizeof *room)))
         return mert_fail(e, "%s: out of memory", b->path);
     bad = mert_corpus_part_read(part_of(c, item), k, c->items[item].row, begin, n, room, e);
     /* If there are fewer labels than frames, spreads them in place from the end, so that no label is overwritten before
@@ -135,7 +137,7 @@ static int check_finite(const float *x, int64_t first, int64_t n, mert_error *e)
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
-            return mert_fail(e, "sample %lld is not a finite number", (long long)(first + i));
+            return mert_fail(e, "sample %" PRId64 " is not a finite number", first + i);
     return 0;
 }
 

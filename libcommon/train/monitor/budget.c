@@ -1,10 +1,12 @@
 #include "libcommon/train/monitor/budget.h"
 
+#include "formats/array.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/models/flops.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +69,7 @@ static int plan_training(mert_budget *b, const mert_recipe *r, const mert_corpus
         mert_plan_free(&p);
     }
     if (!b->batches)
-        return mert_fail(e, "no item is as long as min_sample_size (%lld samples)", (long long)r->min_sample_size);
+        return mert_fail(e, "no item is as long as min_sample_size (%" PRId64 " samples)", r->min_sample_size);
     b->audio = (double)b->per_update * samples / (double)b->batches / (double)r->sample_rate;
     b->update = (double)b->per_update * work / (double)b->batches;
     b->epochs = (double)b->updates * (double)b->per_update / (double)b->batches;
@@ -111,10 +113,10 @@ static int silence_make(silence *s, const mert_recipe *r, const mert_config *c, 
     mert_mask_config mask = mert_recipe_mask(r, MERT_LAST_UPDATE);
     mert_random key = mert_random_key(1, MERT_FOR_TEST, 0, 0, 0);
     int64_t T = mert_config_frames(c, of.L), samples = of.B * of.L;
-    *s = (silence){.audio = calloc((size_t)samples, sizeof *s->audio),
-                   .labels = calloc((size_t)(of.B * T * c->codebooks), sizeof *s->labels),
-                   .mask = calloc((size_t)(of.B * T), 1),
-                   .items = calloc((size_t)of.B, sizeof *s->items)};
+    *s = (silence){.audio = mert_array_zeroed(samples, sizeof *s->audio),
+                   .labels = mert_array_zeroed(of.B * T * c->codebooks, sizeof *s->labels),
+                   .mask = mert_array_zeroed(of.B * T, 1),
+                   .items = mert_array_zeroed(of.B, sizeof *s->items)};
     if (!s->audio || !s->labels || !s->mask || !s->items) {
         silence_free(s);
         return mert_fail(e, "out of memory");
@@ -161,11 +163,11 @@ static double packed_attention(const mert_config *c, shape s)
 
 static int64_t resident(void)
 {
-    long long pages = 0;
+    int64_t pages = 0;
     FILE *f = fopen("/proc/self/statm", "r");
     if (!f)
         return 0;
-    if (fscanf(f, "%*d %lld", &pages) != 1)
+    if (fscanf(f, "%*d %" SCNd64, &pages) != 1)
         pages = 0;
     fclose(f);
     return pages * 4096;
@@ -242,7 +244,7 @@ static void disk(mert_budget *b, const mert_layout *l, const mert_recipe *r)
 int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c, const mert_corpus *v,
                      const mert_ops *ops, int ranks, mert_sharding sharding, const char *offload, mert_error *e)
 {
-    mert_labels_meta *metas = calloc((size_t)c->K + 1, sizeof *metas);
+    mert_labels_meta *metas = mert_array_zeroed(c->K, sizeof *metas);
     mert_layout l = {0};
     shape train = {0}, valid = {0};
     int bad;

@@ -1,7 +1,9 @@
 #include "libcommon/train/monitor/compare.h"
 
+#include "formats/array.h"
 #include "formats/file.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +89,8 @@ static int read_rows(table *t, char *text, int64_t *number, mert_error *e)
     int64_t room = 0;
     for (char *line; (line = next_line(&text, number)); t->rows++) {
         if (t->rows == room) {
-            double *grown = realloc(t->values, (size_t)(room = 2 * room + 64) * (size_t)t->columns * sizeof *grown);
+            int64_t n = mert_array_count(room = 2 * room + 64, t->columns);
+            double *grown = mert_array_resize(t->values, n, sizeof *grown);
             if (!grown)
                 return mert_fail(e, "out of memory");
             t->values = grown;
@@ -109,7 +112,7 @@ static int table_read(table *t, const char *path, mert_error *e)
     line = next_line(&text, &number);
     if (line ? !read_names(t, line, e) && !read_rows(t, text, &number, e) : !mert_fail(e, "empty"))
         return 0;
-    mert_fail_in(e, "%s: line %lld", path, (long long)number);
+    mert_fail_in(e, "%s: line %" PRId64, path, number);
     table_free(t);
     return -1;
 }

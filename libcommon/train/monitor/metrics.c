@@ -4,6 +4,7 @@
 #include "formats/memory.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -349,12 +350,12 @@ int mert_metrics_train(mert_metrics *j, const mert_train_row *r, int64_t last_up
     text t = {line, size, 0};
     row columns;
     train_row(&columns, r, j->K);
-    add(&t, "update %lld of %lld: ", (long long)r->update, (long long)last_update);
+    add(&t, "update %" PRId64 " of %" PRId64 ": ", r->update, last_update);
     add_losses(&t, &r->sums, j->K, NULL);
     add(&t, ", norm %.3g, logit %.3g, lr %.3g, %.3g s/s, %.1f%% waiting", r->grad_norm, r->sums.largest_logit, r->lr,
         per_second(r->audio_seconds, r), 100 * per_second(r->waited, r));
     if (r->skipped)
-        add(&t, ", %lld skipped", (long long)r->skipped);
+        add(&t, ", %" PRId64 " skipped", r->skipped);
     return write_row(j, &j->log, &columns, "train", e);
 }
 
@@ -363,7 +364,7 @@ int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, siz
     text t = {line, size, 0};
     row columns;
     valid_row(&columns, r, j->K);
-    add(&t, "update %lld, validation: ", (long long)r->update);
+    add(&t, "update %" PRId64 ", validation: ", r->update);
     add_losses(&t, &r->sums, j->K, r->entropy);
     add(&t, ", neighbours");
     for (int k = 0; k < j->K && k < 8; k++)

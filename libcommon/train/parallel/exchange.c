@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "libcommon/train/parallel/exchange.h"
 
+#include "formats/array.h"
 #include "libcommon/base/install_paths.h"
 
 #include <dlfcn.h>
@@ -53,7 +54,7 @@ int mert_exchange_sum(mert_exchange *x, double *data, int n, mert_error *e)
     double *all;
     if (x->ranks == 1)
         return 0;
-    all = n <= MERT_SUM_MAX ? malloc((size_t)x->ranks * (size_t)n * sizeof *all) : NULL;
+    all = n <= MERT_SUM_MAX ? mert_array(mert_array_count(x->ranks, n), sizeof *all) : NULL;
     if (!all)
         return mert_fail(e, "out of memory");
     if (x->collect(x, data, all, (size_t)n * sizeof *data, e)) {
@@ -75,7 +76,7 @@ int mert_exchange_broadcast(mert_exchange *x, void *data, size_t bytes, mert_err
     int bad;
     if (x->ranks == 1)
         return 0;
-    all = bytes <= MERT_BROADCAST_MAX ? malloc((size_t)x->ranks * bytes) : NULL;
+    all = bytes <= MERT_BROADCAST_MAX ? mert_array(x->ranks, bytes) : NULL;
     if (!all)
         return mert_fail(e, "out of memory");
     bad = x->collect(x, data, all, bytes, e);

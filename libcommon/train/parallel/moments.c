@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,7 @@ mert_moments *mert_moments_new(mert_ops *ops, int64_t n, const char *where, mert
         goto fail;
     return m;
 memory:
-    mert_fail(e, "out of memory for the optimiser's state of %lld parameters", (long long)n);
+    mert_fail(e, "out of memory for the optimiser's state of %" PRId64 " parameters", n);
 fail:
     mert_moments_free(m);
     return NULL;
@@ -136,7 +137,7 @@ int mert_moments_update(mert_moments *m, int64_t at, int64_t n, float *w, const 
 {
     int64_t block = m->host[0] ? BLOCK : n;
     if (at < 0 || n < 0 || at + n > m->n)
-        return mert_fail(e, "no moments from %lld to %lld", (long long)at, (long long)(at + n));
+        return mert_fail(e, "no moments from %" PRId64 " to %" PRId64, at, at + n);
     for (int64_t i = 0; i < n; i += block) {
         mert_adam_args a = *how;
         a.n = n - i < block ? n - i : block;

@@ -1,5 +1,7 @@
+#include "formats/array.h"
 #include "libcommon/train/parallel/shards_state.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,8 +9,8 @@
 
 static int cut(mert_shards *s, mert_error *e)
 {
-    s->piece = calloc((size_t)s->parts.n, sizeof *s->piece);
-    s->number = calloc((size_t)s->parts.n, sizeof *s->number);
+    s->piece = mert_array_zeroed(s->parts.n, sizeof *s->piece);
+    s->number = mert_array_zeroed(s->parts.n, sizeof *s->number);
     if (!s->piece || !s->number)
         return mert_fail(e, "out of memory");
     for (int i = 0; i < s->parts.n; i++) {
@@ -29,7 +31,7 @@ static int lay_out(mert_shards *s, const char *offload, mert_error *e)
     int64_t kept = full ? s->own : s->layout->size;
     if (!(s->weights = mert_ops_floats(s->ops, kept)) || !(s->gradients = mert_ops_floats(s->ops, kept)) ||
         !(s->squares = s->ops->alloc(s->ops, sizeof *s->squares)))
-        return mert_fail(e, "no memory for the state of %lld parameters", (long long)s->layout->elements);
+        return mert_fail(e, "no memory for the state of %" PRId64 " parameters", s->layout->elements);
     s->moments = mert_moments_new(s->ops, s->sharding == MERT_SHARD_NONE ? s->layout->size : s->own, offload, e);
     if (!s->moments)
         return -1;
@@ -43,8 +45,8 @@ static int lay_out(mert_shards *s, const char *offload, mert_error *e)
     if (s->x->ranks == 1)
         return 0;
     s->parts.done = part_done;
-    if (!s->direct && !(s->staged = malloc((size_t)s->layout->size * sizeof *s->staged)))
-        return mert_fail(e, "no memory for the gradients of %lld parameters", (long long)s->layout->elements);
+    if (!s->direct && !(s->staged = mert_array(s->layout->size, sizeof *s->staged)))
+        return mert_fail(e, "no memory for the gradients of %" PRId64 " parameters", s->layout->elements);
     return 0;
 }
 
@@ -251,7 +253,7 @@ static int bring_all(mert_shards *s, const float *own, float *to, mert_error *e)
     int bad = 0;
     for (int i = 0; i < s->parts.n; i++)
         most = s->parts.part[i].n > most ? s->parts.part[i].n : most;
-    if (!to && !(room = malloc((size_t)most * sizeof *room)))
+    if (!to && !(room = mert_array(most, sizeof *room)))
         return mert_fail(e, "out of memory");
     for (int i = 0; !bad && i < s->parts.n; i++)
         bad = bring(s, i, own + mert_shards_own(s, i), to ? to + s->parts.part[i].from : room, e);

@@ -3,6 +3,8 @@
  * same parts at the same time. */
 #include "libcommon/train/parallel/shards_state.h"
 
+#include "formats/array.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@ static int open_slot(mert_shards *s, mert_slot *slot, int64_t n)
     slot->part = -1;
     if (!(slot->device = mert_ops_floats(s->ops, n)))
         return -1;
-    slot->host = s->direct ? slot->device : malloc((size_t)n * sizeof *slot->host);
+    slot->host = s->direct ? slot->device : mert_array(n, sizeof *slot->host);
     return slot->host ? 0 : -1;
 }
 

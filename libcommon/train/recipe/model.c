@@ -4,6 +4,7 @@
 #include "libcommon/base/random.h"
 #include "libcommon/train/recipe/sinusoids.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@ int64_t mert_recipe_stride(const mert_recipe *r)
 
 static int check_range(const int64_t v[2], const char *name, mert_error *e)
 {
-    return v[0] <= v[1] ? 0 : mert_fail(e, "%s: %lld is more than %lld", name, (long long)v[0], (long long)v[1]);
+    return v[0] <= v[1] ? 0 : mert_fail(e, "%s: %" PRId64 " is more than %" PRId64, name, v[0], v[1]);
 }
 
 static int check_rising(const mert_list *l, const char *name, mert_error *e)
@@ -32,8 +33,8 @@ static int check_rising(const mert_list *l, const char *name, mert_error *e)
 static int check_stages(const mert_list *steps, const mert_list *values, const char *name, mert_error *e)
 {
     if (values->n != (steps->n ? steps->n + 1 : 0))
-        return mert_fail(e, "%s: %lld values for %lld steps, there must be one more than steps", name,
-                         (long long)values->n, (long long)steps->n);
+        return mert_fail(e, "%s: %" PRId64 " values for %" PRId64 " steps, there must be one more than steps", name,
+                         values->n, steps->n);
     return check_rising(steps, name, e);
 }
 
@@ -43,8 +44,8 @@ static int check_changes(const mert_recipe *r, mert_error *e)
         check_stages(&r->mask_dynamic_len_step, &r->mask_dynamic_len, "mask_dynamic_len", e))
         return -1;
     if (r->dynamic_crops.n != r->dynamic_crops_epoches.n)
-        return mert_fail(e, "dynamic_crops: %lld lengths for the %lld epochs of dynamic_crops_epoches",
-                         (long long)r->dynamic_crops.n, (long long)r->dynamic_crops_epoches.n);
+        return mert_fail(e, "dynamic_crops: %" PRId64 " lengths for the %" PRId64 " epochs of dynamic_crops_epoches",
+                         r->dynamic_crops.n, r->dynamic_crops_epoches.n);
     if (r->dynamic_crops.n && r->dynamic_crops_epoches.value[0] != 1)
         return mert_fail(e, "dynamic_crops_epoches: the first epoch must be 1");
     return check_rising(&r->dynamic_crops_epoches, "dynamic_crops_epoches", e);
@@ -80,11 +81,11 @@ static int check_batches(const mert_recipe *r, mert_error *e)
     if (stride > 1 << 20)
         return mert_fail(e, "conv_feature_layers: %.0f samples per frame", stride);
     if (r->min_sample_size > r->max_sample_size)
-        return mert_fail(e, "min_sample_size %lld is more than max_sample_size %lld", (long long)r->min_sample_size,
-                         (long long)r->max_sample_size);
+        return mert_fail(e, "min_sample_size %" PRId64 " is more than max_sample_size %" PRId64, r->min_sample_size,
+                         r->max_sample_size);
     if (r->max_tokens < longest)
-        return mert_fail(e, "max_tokens %lld: not even one crop of %s %lld fits a batch", (long long)r->max_tokens,
-                         longest > r->max_sample_size ? "dynamic_crops," : "max_sample_size", (long long)longest);
+        return mert_fail(e, "max_tokens %" PRId64 ": not even one crop of %s %" PRId64 " fits a batch", r->max_tokens,
+                         longest > r->max_sample_size ? "dynamic_crops," : "max_sample_size", longest);
     return check_range(r->mixture_length, "inbatch_noise_augment_len_range", e) ||
                    check_range(r->mixture_number, "inbatch_noise_augment_number_range", e)
                ? -1
@@ -99,8 +100,8 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
     if (check_changes(r, e) || check_batches(r, e))
         return -1;
     if (r->warmup_updates >= r->total_updates)
-        return mert_fail(e, "warmup_updates %lld leaves nothing of total_updates %lld", (long long)r->warmup_updates,
-                         (long long)r->total_updates);
+        return mert_fail(e, "warmup_updates %" PRId64 " leaves nothing of total_updates %" PRId64, r->warmup_updates,
+                         r->total_updates);
     /* The labels are not known here: any number of codebooks is valid. */
     heads.codebooks = r->codebooks ? r->codebooks : 1;
     heads.classes = r->classes ? r->classes : 2;
@@ -108,12 +109,12 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
         return -1;
     crop_range(r, &shortest, &longest);
     if (mert_config_frames(&c, shortest) < longest_mask(r) + 1)
-        return mert_fail(e, "%s %lld: %lld frames have no room for mask_length %lld",
-                         shortest < r->min_sample_size ? "dynamic_crops," : "min_sample_size", (long long)shortest,
-                         (long long)mert_config_frames(&c, shortest), (long long)longest_mask(r));
+        return mert_fail(e, "%s %" PRId64 ": %" PRId64 " frames have no room for mask_length %" PRId64,
+                         shortest < r->min_sample_size ? "dynamic_crops," : "min_sample_size", shortest,
+                         mert_config_frames(&c, shortest), longest_mask(r));
     if (r->mask_channel_prob > 0 && r->mask_channel_length >= r->encoder_embed_dim)
-        return mert_fail(e, "mask_channel_length %lld: the width is %lld", (long long)r->mask_channel_length,
-                         (long long)r->encoder_embed_dim);
+        return mert_fail(e, "mask_channel_length %" PRId64 ": the width is %" PRId64, r->mask_channel_length,
+                         r->encoder_embed_dim);
     return 0;
 }
 
@@ -131,12 +132,11 @@ static int heads(const mert_recipe *r, const mert_labels_meta *labels, int K, me
                 "classes is 0",
                 k);
         if (r->classes && c->classes[k] != r->classes)
-            return mert_fail(e, "codebook %d has %lld classes, the recipe says %lld", k, (long long)c->classes[k],
-                             (long long)r->classes);
+            return mert_fail(e, "codebook %d has %" PRId64 " classes, the recipe says %" PRId64, k, c->classes[k],
+                             r->classes);
     }
     if (c->codebooks && r->random_codebook > c->codebooks)
-        return mert_fail(e, "random_codebook %lld: there are %d codebooks", (long long)r->random_codebook,
-                         c->codebooks);
+        return mert_fail(e, "random_codebook %" PRId64 ": there are %d codebooks", r->random_codebook, c->codebooks);
     if (!c->codebooks)
         return 0;
     c->special_rows = (int)r->special_rows;

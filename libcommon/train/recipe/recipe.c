@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,7 +314,7 @@ static void write_convs(FILE *f, const mert_convs *c)
             same++;
         fprintf(f, "%s%dx%d/%d", i ? " " : "", c->layer[i].dim, c->layer[i].kernel, c->layer[i].stride);
         if (same > 1)
-            fprintf(f, "*%lld", (long long)same);
+            fprintf(f, "*%" PRId64, same);
     }
 }
 
@@ -337,8 +338,8 @@ static void write_value(FILE *f, const mert_recipe *r, const mert_setting *s)
     const double *real = from;
     switch (s->kind) {
     case HEADING: break;
-    case WHOLE: fprintf(f, "%lld", (long long)whole[0]); break;
-    case WHOLES: fprintf(f, "%lld %lld", (long long)whole[0], (long long)whole[1]); break;
+    case WHOLE: fprintf(f, "%" PRId64, whole[0]); break;
+    case WHOLES: fprintf(f, "%" PRId64 " %" PRId64, whole[0], whole[1]); break;
     case REAL: write_real(f, real[0]); break;
     case REALS:
         write_real(f, real[0]);
