@@ -1,11 +1,11 @@
 #!/bin/sh
-# install.sh install|uninstall: what goes where, for the Makefile, whose variables come by the environment. The folders bindir, libdir,
-# mandir, datadir, includedir and archivedir stand under DESTDIR here.
+# install.sh install|uninstall: installs all files, or removes them. Called by the Makefile, with its variables in the
+# environment.
 #
-# Uninstall takes away what install puts there: the files by their names; then the folders that install had to make, if nothing else
-# has come to be in them. Which ones those are stands in a file of datadir, so that the same is known later.
+# Uninstall removes the files by their names, then the folders that install created, if they are empty. Install stores
+# the names of these folders in a file in datadir.
 #
-# A relative folder is one of the working directory, unless there is a DESTDIR: what would it be relative to then?
+# A relative folder is relative to the working directory. With a DESTDIR it is refused.
 set -eu
 what=$1
 refuse() { echo "$what: $*" >&2; exit 2; }
@@ -24,12 +24,13 @@ INCLUDEDIR=$(absolute INCLUDEDIR "$INCLUDEDIR")
 ARCHIVEDIR=$(absolute ARCHIVEDIR "$ARCHIVEDIR")
 case $DESTDIR in "" | /*) ;; *) DESTDIR=$PWD/$DESTDIR ;; esac
 while :; do case $DESTDIR in */) DESTDIR=${DESTDIR%/} ;; *) break ;; esac; done
+# With DESTDIR: where files are put.
 bindir=$DESTDIR$BINDIR libdir=$DESTDIR$LIBDIR mandir=$DESTDIR$MANDIR datadir=$DESTDIR$DATADIR
 includedir=$DESTDIR$INCLUDEDIR archivedir=$DESTDIR$ARCHIVEDIR
 note=$datadir/.mert-folders
 made=
 
-folder() { # with all those above it
+folder() { # creates it and its parents
     at=$1
     while [ ! -d "$at" ] && [ "$at" != "$DESTDIR" ]; do
         made=$made${at#"$DESTDIR"}'
@@ -44,21 +45,18 @@ put() { # MODE FILE FOLDER
     install -m "$1" -- "$2" "$3/"
 }
 
-# Programs know the way from their own folder (libcommon/base/install_paths.c). Where that is reached by a link, the way leads elsewhere.
-leads_to() { # NAME FOLDER: the folder as it was given
+# Programs find folders by a path relative to their own (libcommon/base/install_paths.c). If BINDIR is below a link, that
+# path can be wrong.
+leads_to() { # NAME FOLDER: the folder as given
     way=$(realpath -sm --relative-to="$BINDIR" -- "$2")
     looked=$(realpath -m -- "$bindir") && looked=$(realpath -m -- "$looked/$way")
     [ "$looked" = "$(realpath -m -- "$DESTDIR$2")" ] ||
         refuse "$1=$2: programs in $BINDIR, which a link leads to, would look for it in $looked: name BINDIR, or PREFIX, without the link"
 }
 
-# What another program needs to read and write streams.
-put_library() {
-    put 644 formats/stream/mts.h "$includedir"
-    put 644 "$OUT/libmts.a" "$archivedir"
-    for f in SPECIFICATION.md example/gain.c; do put 644 "formats/stream/$f" "$datadir/stream"; done
+pc() { printf '%s\n' "$1" | sed 's/[ "'\''\\$#]/\\&/g'; } # quoted for pkg-config
+put_pkgconfig() {
     folder "$archivedir/pkgconfig"
-    pc() { printf '%s\n' "$1" | sed 's/[ "'\''\\$#]/\\&/g'; } # as pkg-config reads it
     cat > "$archivedir/pkgconfig/mts.pc" <<END
 includedir=$(pc "$INCLUDEDIR")
 libdir=$(pc "$ARCHIVEDIR")
@@ -72,39 +70,41 @@ Libs: -L\${libdir} -lmts
 END
 }
 
-pipelines() { find pipelines -type f | LC_ALL=C sort; }
+# All files but mts.pc: calls COMMAND MODE FILE FOLDER for each.
+each() { # COMMAND
+    for f in $TOOLS; do "$1" 755 "${OUT-}/bin/$f" "$bindir"; done
+    for f in $PLUGINS; do "$1" 644 "${OUT-}/lib/mert/$f.so" "$libdir"; done
+    for f in $MAN; do "$1" 644 "$f" "$mandir/man${f##*.}"; done
+    "$1" 644 formats/stream/mts.h "$includedir"
+    "$1" 644 "${OUT-}/libmts.a" "$archivedir"
+    for f in SPECIFICATION.md example/gain.c; do "$1" 644 "formats/stream/$f" "$datadir/stream"; done
+    for f in $(find pipelines -type f | LC_ALL=C sort); do
+        mode=644
+        [ ! -x "$f" ] || mode=755
+        "$1" $mode "$f" "$datadir/$(dirname "$f")"
+    done
+}
 
 install_all() {
     leads_to LIBDIR "$LIBDIR"
     leads_to DATADIR "$DATADIR"
     folder "$datadir"
-    for f in $TOOLS; do put 755 "$OUT/bin/$f" "$bindir"; done
-    for f in $PLUGINS; do put 644 "$OUT/lib/mert/$f.so" "$libdir"; done
-    for f in $MAN; do put 644 "$f" "$mandir/man${f##*.}"; done
-    put_library
-    pipelines | { # a shell of its own: it writes the note
-        while read -r f; do
-            mode=644
-            [ -x "$f" ] && mode=755
-            put $mode "$f" "$datadir/$(dirname "$f")"
-        done
-        if [ -n "$made" ]; then
-            { [ -f "$note" ] && cat "$note"; printf '%s' "$made"; } | LC_ALL=C sort -ru > "$note.new"
-            mv -- "$note.new" "$note"
-        fi
-    }
+    each put
+    put_pkgconfig
+    [ -n "$made" ] || return 0
+    { [ ! -f "$note" ] || cat "$note"; printf '%s' "$made"; } | LC_ALL=C sort -ru > "$note.new"
+    mv -- "$note.new" "$note"
 }
 
+remove() { rm -f -- "$3/${2##*/}"; } # MODE FILE FOLDER
+
 uninstall_all() {
-    for f in $TOOLS; do rm -f -- "$bindir/$f"; done
-    for f in $PLUGINS; do rm -f -- "$libdir/$f.so"; done
-    for f in $MAN; do rm -f -- "$mandir/man${f##*.}/${f##*/}"; done
-    rm -f -- "$includedir/mts.h" "$archivedir/libmts.a" "$archivedir/pkgconfig/mts.pc" "$datadir/stream/SPECIFICATION.md" "$datadir/stream/gain.c"
-    pipelines | while read -r f; do rm -f -- "$datadir/$f"; done
+    each remove
+    rm -f -- "$archivedir/pkgconfig/mts.pc"
     [ -f "$note" ] || return 0
     folders=$(cat "$note")
     rm -f -- "$note"
-    # the deepest first: the note is sorted that way
+    # the note is sorted so that the deepest folders come first
     printf '%s\n' "$folders" | while read -r d; do rmdir -- "$DESTDIR$d" 2> /dev/null || true; done
 }
 
