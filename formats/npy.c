@@ -368,17 +368,3 @@ void mert_npy_abandon(mert_npy_writer *w)
     free(w->path);
     free(w);
 }
-
-int mert_npy_write(const char *path, mert_npy_type type, int ndim, const int64_t *shape, const void *data,
-                   mert_error *e)
-{
-    int64_t elements = 1;
-    mert_npy_writer *w = mert_npy_create(path, type, ndim, shape, e);
-    for (int i = 0; i < ndim; i++)
-        elements *= shape[i];
-    if (!w || mert_npy_append(w, data, elements, e)) {
-        mert_npy_abandon(w);
-        return -1;
-    }
-    return mert_npy_commit(w, e);
-}

@@ -60,8 +60,4 @@ int mert_npy_append(mert_npy_writer *w, const void *data, int64_t elements, mert
 int mert_npy_commit(mert_npy_writer *w, mert_error *e) MERT_MUST_USE;
 void mert_npy_abandon(mert_npy_writer *w); /* NULL is fine */
 
-/* Create, append and commit in one call. */
-int mert_npy_write(const char *path, mert_npy_type type, int ndim, const int64_t *shape, const void *data,
-                   mert_error *e) MERT_MUST_USE;
-
 #endif

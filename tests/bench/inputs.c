@@ -9,10 +9,10 @@
 #include "formats/checkpoint/checkpoint.h"
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
-#include "formats/npy.h"
 #include "libcommon/base/random.h"
 #include "libcommon/models/weights.h"
 #include "libcommon/teachers/codebook_file.h"
+#include "tests/npy.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -124,7 +124,7 @@ static int features(char **argv, mert_error *e)
         for (int64_t d = 0; d < width; d++)
             x[i * width + d] += c[d];
     }
-    bad = mert_npy_write(argv[2], MERT_NPY_F32, 2, shape, x, e);
+    bad = put_npy(argv[2], MERT_NPY_F32, 2, shape, x, e);
     free(centres);
     free(x);
     return bad;

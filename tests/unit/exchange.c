@@ -44,12 +44,9 @@ static int sums_of(mert_exchange *x, int64_t n)
 static int small_things(mert_exchange *x)
 {
     double d[2] = {x->rank + 1, 0.5};
-    char word[8] = "others";
     mert_error e;
-    if (!x->rank)
-        memcpy(word, "first", 6);
     return mert_exchange_sum(x, d, 2, &e) || d[0] != x->ranks * (x->ranks + 1) / 2 || d[1] != 0.5 * x->ranks ||
-           mert_exchange_broadcast(x, word, sizeof word, &e) || strcmp(word, "first") || mert_exchange_barrier(x, &e);
+           mert_exchange_barrier(x, &e);
 }
 
 static int queued(mert_exchange *x)

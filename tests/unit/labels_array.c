@@ -1,5 +1,6 @@
 /* Label files that are arrays [rows, T], each row padded with -1. */
 #include "formats/labels/labels.h"
+#include "tests/npy.h"
 #include "tests/unit/labels.h"
 
 #include <unistd.h>
@@ -96,7 +97,7 @@ static int open_array(mert_labels *l, mert_npy_type type, int64_t rows, int64_t 
 {
     const int64_t shape[] = {rows, width};
     FILE *f;
-    if (mert_npy_write(test_tmp("x.npy"), type, width ? 2 : 1, shape, data, &err))
+    if (put_npy(test_tmp("x.npy"), type, width ? 2 : 1, shape, data, &err))
         abort();
     unlink(test_tmp("x.npy.meta"));
     if (meta && (!(f = fopen(test_tmp("x.npy.meta"), "wb")) || fputs(meta, f) == EOF || fclose(f)))
@@ -150,7 +151,7 @@ TEST(arrays_without_a_label_are_refused)
     mert_labels l;
     mert_labels_writer *w = mert_labels_create(test_tmp("none.npy"), &err);
     mts_record r = codes_of(0, 1, 5);
-    CHECK(!mert_npy_write(test_tmp("claims.npy"), MERT_NPY_I16, 2, shape, "", &err));
+    CHECK(!put_npy(test_tmp("claims.npy"), MERT_NPY_I16, 2, shape, "", &err));
     CHECK(mert_labels_open(&l, test_tmp("claims.npy"), &err) && says("claims.npy: no row has a label"));
     CHECK(!mert_labels_record(w, &r, &err) && !mert_labels_end(w, &err));
     CHECK(mert_labels_commit(w, &err) && says("none.npy: no row has a label") && access(test_tmp("none.npy"), F_OK));

@@ -1,5 +1,6 @@
 /* .npy files: NumPy's files are read, ours follow NumPy's rules, invalid ones are refused. */
 #include "formats/npy.h"
+#include "tests/npy.h"
 #include "tests/test.h"
 
 static int save(const char *path, const void *data, size_t size)
@@ -92,7 +93,7 @@ TEST(halves_are_exact)
     float back[9];
     mert_npy a;
     mert_error e;
-    CHECK(!mert_npy_write(test_tmp("h.npy"), MERT_NPY_F16, 1, shape, halves, &e)
+    CHECK(!put_npy(test_tmp("h.npy"), MERT_NPY_F16, 1, shape, halves, &e)
           && !mert_npy_open(&a, test_tmp("h.npy"), &e));
     mert_npy_to_floats(&a, 0, 9, back);
     CHECK(!memcmp(back, floats, sizeof floats) && isnan(back[8]));
@@ -106,12 +107,12 @@ TEST(shapes_of_every_rank)
     float x = 7;
     int64_t shape[MERT_NPY_NDIM_MAX] = {1, 1, 1, 1, 1, 1, 1, 1};
     for (int ndim = 0; ndim <= MERT_NPY_NDIM_MAX; ndim++) {
-        CHECK(!mert_npy_write(test_tmp("r.npy"), MERT_NPY_F32, ndim, shape, &x, &e));
+        CHECK(!put_npy(test_tmp("r.npy"), MERT_NPY_F32, ndim, shape, &x, &e));
         CHECK(!mert_npy_open(&a, test_tmp("r.npy"), &e) && a.ndim == ndim && a.elements == 1 && !memcmp(a.data, &x, 4));
         mert_npy_close(&a);
     }
     shape[1] = 0;
-    CHECK(!mert_npy_write(test_tmp("r.npy"), MERT_NPY_F32, 2, shape, &x, &e));
+    CHECK(!put_npy(test_tmp("r.npy"), MERT_NPY_F32, 2, shape, &x, &e));
     CHECK(!mert_npy_open(&a, test_tmp("r.npy"), &e) && a.elements == 0 && !a.data);
     mert_npy_close(&a);
     CHECK(!mert_npy_open(&a, forge("{'shape': (3,), 'descr': \"|u1\", 'fortran_order': False}\n", 3), &e)

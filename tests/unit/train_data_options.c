@@ -1,4 +1,5 @@
 /* Corpora of shards and of arrays, crops with jitter or changing length, masks of the recipe. */
+#include "tests/npy.h"
 #include "tests/unit/train_corpus.h"
 
 #include <unistd.h>
@@ -313,7 +314,7 @@ static void write_array(int k, const char *name)
         for (int64_t t = 0; t < shape[1]; t++)
             x[row * shape[1] + t] =
                 t < (samples_of(row) + STRIDE - 1) / STRIDE && row != 11 ? (int16_t)label_of(row, k, t) : -1;
-    if (mert_npy_write(test_tmp(name), MERT_NPY_I16, 2, shape, x, &e))
+    if (put_npy(test_tmp(name), MERT_NPY_I16, 2, shape, x, &e))
         abort();
     free(x);
 }

@@ -70,22 +70,6 @@ int mert_exchange_sum(mert_exchange *x, double *data, int n, mert_error *e)
     return 0;
 }
 
-int mert_exchange_broadcast(mert_exchange *x, void *data, size_t bytes, mert_error *e)
-{
-    char *all;
-    int bad;
-    if (x->ranks == 1)
-        return 0;
-    all = bytes <= MERT_BROADCAST_MAX ? mert_array(x->ranks, bytes) : NULL;
-    if (!all)
-        return mert_fail(e, "out of memory");
-    bad = x->collect(x, data, all, bytes, e);
-    if (!bad)
-        memcpy(data, all, bytes);
-    free(all);
-    return bad;
-}
-
 int mert_exchange_barrier(mert_exchange *x, mert_error *e)
 {
     double nought = 0;

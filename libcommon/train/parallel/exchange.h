@@ -57,9 +57,6 @@ static inline int64_t mert_exchange_piece(int64_t n, int ranks, int r, int64_t *
 /* x [n] becomes the sum over all processes, in their order. n at most MERT_SUM_MAX. */
 enum { MERT_SUM_MAX = 256 };
 int mert_exchange_sum(mert_exchange *x, double *data, int n, mert_error *e) MERT_MUST_USE;
-/* Sends the data of process 0 to all; at most MERT_BROADCAST_MAX bytes. */
-enum { MERT_BROADCAST_MAX = 2048 };
-int mert_exchange_broadcast(mert_exchange *x, void *data, size_t bytes, mert_error *e) MERT_MUST_USE;
 int mert_exchange_barrier(mert_exchange *x, mert_error *e) MERT_MUST_USE;
 
 /* ---- the plugin's side ---- */
