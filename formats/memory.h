@@ -4,7 +4,7 @@
  *     mert_memory m;
  *     FILE *f = mert_memory_open(&m);
  *     if (f) fprintf(f, ...);
- *     text = mert_memory_close(f, &m);   // NULL: out of memory, at whatever moment */
+ *     text = mert_memory_close(f, &m);   // NULL: out of memory, at any time before */
 #ifndef MERT_MEMORY_H
 #define MERT_MEMORY_H
 

@@ -13,21 +13,21 @@
  *
  * The output depends only on the file and the settings, bit for bit (contract A1):
  *
- *   stream    The one FFmpeg holds for the best audio stream, or the N-th audio stream; pictures, video, text are
- *             passed over.
- *   length    What the decoder gives, without the encoder's delay and padding where the file tells of them (LAME's
- *             tag in MP3, also between other bytes; Opus pre-skip; the granule positions of Vorbis and Opus; edit lists
- *             in MP4; the count of Musepack SV8). A chained Ogg is its links, one behind the other, each
- *             decoded alone. n samples at rate r become ceil(n * rate / r), as torchaudio counts, too.
- *   channels  Their plain mean, (c1 + ... + cn) / n, as `wav.mean(dim=0)`; every channel weighs the same, also in
+ *   stream    The one that FFmpeg considers the best audio stream, or the N-th audio stream; pictures, video and text are
+ *             ignored.
+ *   length    The decoder's output without the encoder's delay and padding, if the file has these (LAME's tag in MP3,
+ *             also between other bytes; Opus pre-skip; granule positions of Vorbis and Opus; edit lists in MP4; the
+ *             count of Musepack SV8). A chained Ogg is the concatenation of its links, each decoded alone. n samples at
+ *             rate r become ceil(n * rate / r), as in torchaudio.
+ *   channels  Their mean, (c1 + ... + cn) / n, like `wav.mean(dim=0)`; every channel has the same weight, also in
  *             surround. Integer samples are divided by half their range: 16 bits by 32768.
- *   rate      libswresample's own engine after the mean: a sinc of 32 taps at the lower of both rates, cut off at 0.97
- *             of its Nyquist frequency, Kaiser window with beta 9, one filter phase for every phase that the ratio of
- *             the rates has (nothing is interpolated), float arithmetic, no dither, no delay. Before its beginning and
- *             after its end the signal is taken to go on as its mirror image.
- *   segment   start and duration in seconds, each rounded to the nearest sample of the output. The samples are those
- *             of the whole file's decode, bit for bit, in every format: what precedes the segment is decoded, too, and
- *             dropped. A segment that goes beyond the end is cut there; one that begins beyond it is an error.
+ *   rate      After the mean, libswresample's own engine: a sinc of 32 taps at the lower of both rates, cut off at 0.97
+ *             of its Nyquist frequency, Kaiser window with beta 9, one filter phase for every phase of the ratio of the
+ *             rates (nothing is interpolated), float arithmetic, no dither, no delay. The signal is continued at both
+ *             ends by its mirror image.
+ *   segment   start and duration in seconds, each rounded to the nearest sample of the output. The samples are those of
+ *             the decoded whole file, bit for bit, in every format: what precedes the segment is decoded and dropped. A
+ *             segment that goes beyond the end is cut there; one that begins beyond it is an error.
  *
  * A fault ends the item with an error that has the position in seconds. Faults are: a packet that cannot be decoded; a
  * sample that is NaN or infinite; a change of the sample rate, also between links; a FLAC frame or an Ogg page with a

@@ -79,7 +79,7 @@ TEST(classes_stay_names)
     free(b.p);
 }
 
-/* Each as GLOBAL (protocol 2), as STACK_GLOBAL (protocol 4) and as INST (protocol 0), with the reduce behind it. */
+/* Each as GLOBAL (protocol 2), as STACK_GLOBAL (protocol 4) and as INST (protocol 0), followed by REDUCE. */
 TEST(refuses_what_asks_to_run_something)
 {
     static const char *const names[] = {
