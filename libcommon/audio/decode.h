@@ -13,7 +13,7 @@
  *
  * The output depends only on the file and the settings, bit for bit (contract A1):
  *
- *   stream    The one that FFmpeg considers the best audio stream, or the N-th audio stream; pictures, video and text are
+ *   stream    The one that FFmpeg considers the best audio stream, or the N-th one; pictures, video and text are
  *             ignored.
  *   length    The decoder's output without the encoder's delay and padding, if the file has these (LAME's tag in MP3,
  *             also between other bytes; Opus pre-skip; granule positions of Vorbis and Opus; edit lists in MP4; the
