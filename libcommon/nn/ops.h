@@ -98,6 +98,10 @@ typedef enum mert_op {
     MERT_OP_RESPONSE_NORM,
     MERT_OP_RESPONSE_NORM_BACKWARD,
     MERT_OP_ROTARY,
+    MERT_OP_CONV,
+    MERT_OP_CONV_BACKWARD,
+    MERT_OP_FIRST_LAYER,
+    MERT_OP_FIRST_LAYER_BACKWARD,
     MERT_OPS_COUNT
 } mert_op;
 
@@ -194,6 +198,7 @@ typedef struct { float *to; const mert_element *from; int64_t n; } mert_to_float
  * op(a) is a[M,K] or (ta) the transpose of a[K,M]; op(b) is b[K,N] or (tb) the transpose of b[N,K]. alpha 0 means 1.
  * batch > 0: so many products, `*_step` elements apart (pre and residual move like c); sum: their sum goes into one c.
  * pre and residual have c's row stride. gradient: takes c's place where the result is a parameter's gradient.
+ * Rows do not overlap: lda >= K, or (ta) M, and so for b and c.
  * packed: b is what mert_pack made of the weights [N,K] (op(b) is their transpose; ldb, tb and ta do not count, there
  * is no sum; b_step is in units of 4 bytes). Then every output is one sum in the order of K: a row's result does not
  * depend on M or on where in `a` it stands (contract A1). With MERT_PACKED_BF16 the numbers of a and b are
@@ -239,7 +244,8 @@ typedef struct { mert_element *x; int64_t B, n; double p; mert_dropout_key key; 
 
 /* ---- norms ---- */
 
-/* y = (x - mean) * rstd * w + b over the last axis; mean and rstd [rows] are kept where not NULL. y may be x. */
+/* y = (x - mean) * rstd * w + b over the last axis, then GELU; mean and rstd [rows] are kept where not NULL. y may be
+ * x. */
 typedef struct {
     mert_element *y;
     const mert_element *x;
@@ -247,15 +253,18 @@ typedef struct {
     float *mean, *rstd;
     int64_t rows, columns;
     float eps;
+    int gelu;
 } mert_layer_norm_args;
-/* dx (add: +=), dw += , db += ; dx may be dy, or (without add) x */
+/* dx (add: +=), dw += , db += ; dx may be dy, or (without add) x. gelu: through the GELU, too, whose argument follows
+ * from x and b (not read otherwise); then dy, where it is not dx, has any contents afterwards. */
 typedef struct {
     mert_element *dx;
     float *dw, *db;
-    const mert_element *dy, *x;
-    const float *w, *mean, *rstd;
+    mert_element *dy;
+    const mert_element *x;
+    const float *w, *b, *mean, *rstd;
     int64_t rows, columns;
-    int add;
+    int add, gelu;
 } mert_layer_norm_backward_args;
 /* GroupNorm with one group per channel: each channel over the time of its item. x [B, T, C]; mean, rstd [B, C]. Sums
  * run in blocks of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). y may be x.
@@ -293,6 +302,52 @@ typedef struct {
     int64_t out, kernel, T;
     float eps;
 } mert_fold_norm_args;
+
+/* ---- convolution over time, without padding ---- */
+
+/* x [B, T_in, C], y [B, T_out, O], T_out = (T_in - kernel) / stride + 1; weights [O, kernel, C], tap before channel
+ * (mert_swap_axes of the official [O, C, kernel]). */
+typedef struct mert_conv_shape { int64_t B, T_in, T_out, C, O, kernel, stride; } mert_conv_shape;
+/* y[b,t,o] = bias[o] + sum over k, c of w[o][k][c] x[b, stride t + k, c]; then GELU. packed: w is what mert_pack made of
+ * the weights as rows [O, kernel * C]; then contract A1 holds as for products. The sum is rounded once. */
+typedef struct {
+    mert_element *y;
+    const mert_element *x, *w;
+    const float *bias;
+    mert_conv_shape shape;
+    mert_packing packed;
+    int gelu;
+} mert_conv_args;
+/* dx (NULL: not wanted) is overwritten, all T_in frames of it; dw [O, kernel, C] +=; db += (NULL: no bias) */
+typedef struct {
+    mert_element *dx;
+    float *dw, *db;
+    const mert_element *dy, *x, *w;
+    mert_conv_shape shape;
+} mert_conv_backward_args;
+/* The extractor's first layer, from one channel: y = gelu(norm(conv(x; w) + bias)), without its outputs before the norm
+ * in memory. The norm is over the time of each channel of an item (mert_time_norm), or (over_channels) over the
+ * channels of each frame (mert_layer_norm). shape.C is 1; w [O, kernel]. */
+typedef struct {
+    mert_element *y;
+    const mert_element *x;
+    const float *w, *bias, *norm_w, *norm_b;
+    mert_conv_shape shape;
+    float eps;
+    int over_channels;
+} mert_first_layer_args;
+/* dw, db (NULL: no bias), dnorm_w, dnorm_b +=. dy and room [B, T_out, O], elements to work in, have any contents
+ * afterwards. Over time one pass over dy will do: the outputs' statistics and all four sums follow from the windows'
+ * moments and from the sums over t of g and g x[stride t + k], g = dy gelu'. */
+typedef struct {
+    float *dw, *db, *dnorm_w, *dnorm_b;
+    mert_element *dy, *room;
+    const mert_element *x;
+    const float *w, *bias, *norm_w, *norm_b;
+    mert_conv_shape shape;
+    float eps;
+    int over_channels;
+} mert_first_layer_backward_args;
 
 /* ---- positional convolution ---- */
 
@@ -495,6 +550,11 @@ typedef struct {
 #define mert_pack(ops, ...) MERT_RUN(ops, MERT_OP_PACK, mert_pack_args, __VA_ARGS__)
 #define mert_window_moments(ops, ...) MERT_RUN(ops, MERT_OP_WINDOW_MOMENTS, mert_window_moments_args, __VA_ARGS__)
 #define mert_fold_norm(ops, ...) MERT_RUN(ops, MERT_OP_FOLD_NORM, mert_fold_norm_args, __VA_ARGS__)
+#define mert_conv(ops, ...) MERT_RUN(ops, MERT_OP_CONV, mert_conv_args, __VA_ARGS__)
+#define mert_conv_backward(ops, ...) MERT_RUN(ops, MERT_OP_CONV_BACKWARD, mert_conv_backward_args, __VA_ARGS__)
+#define mert_first_layer(ops, ...) MERT_RUN(ops, MERT_OP_FIRST_LAYER, mert_first_layer_args, __VA_ARGS__)
+#define mert_first_layer_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_FIRST_LAYER_BACKWARD, mert_first_layer_backward_args, __VA_ARGS__)
 #define mert_gelu(ops, ...) MERT_RUN(ops, MERT_OP_GELU, mert_gelu_args, __VA_ARGS__)
 #define mert_gelu_backward(ops, ...) MERT_RUN(ops, MERT_OP_GELU_BACKWARD, mert_gelu_backward_args, __VA_ARGS__)
 #define mert_column_sum(ops, ...) MERT_RUN(ops, MERT_OP_COLUMN_SUM, mert_column_sum_args, __VA_ARGS__)

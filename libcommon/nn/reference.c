@@ -122,8 +122,10 @@ void mert_reference_linear(int64_t rows, int64_t in, int64_t out, const double *
         }
 }
 
-void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, double *pre,
-                         int gelu, double *y)
+/* ---- convolution over time ---- */
+
+void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, int gelu,
+                         double *y)
 {
     for (int64_t b = 0; b < s->B; b++)
         for (int64_t t = 0; t < s->T_out; t++)
@@ -133,10 +135,19 @@ void mert_reference_conv(const mert_conv_shape *s, const double *x, const double
                 for (int64_t k = 0; k < s->kernel; k++)
                     for (int64_t c = 0; c < s->C; c++)
                         sum += w[(o * s->kernel + k) * s->C + c] * x[(b * s->T_in + t * s->stride + k) * s->C + c];
-                if (pre)
-                    pre[at] = sum;
                 y[at] = gelu ? mert_reference_gelu(sum) : sum;
             }
+}
+
+void mert_reference_first_layer(const mert_conv_shape *s, const double *x, const double *w, const double *bias,
+                                const double *norm_w, const double *norm_b, double eps, int over_channels, double *y)
+{
+    int64_t rows = s->B * s->T_out;
+    mert_reference_conv(s, x, w, bias, 0, y);
+    if (over_channels)
+        mert_reference_layer_norm(y, y, norm_w, norm_b, NULL, NULL, rows, s->O, eps, 1);
+    else
+        mert_reference_time_norm(y, y, norm_w, norm_b, NULL, NULL, NULL, s->B, s->T_out, s->O, eps, 1);
 }
 
 /* ---- norms ---- */
@@ -154,13 +165,15 @@ static void statistics(const double *x, int64_t n, int64_t step, double eps, dou
 }
 
 void mert_reference_layer_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
-                               int64_t rows, int64_t columns, double eps)
+                               int64_t rows, int64_t columns, double eps, int gelu)
 {
     for (int64_t r = 0; r < rows; r++) {
         double m, s;
         statistics(x + r * columns, columns, 1, eps, &m, &s);
-        for (int64_t c = 0; c < columns; c++)
-            y[r * columns + c] = (x[r * columns + c] - m) * s * w[c] + b[c];
+        for (int64_t c = 0; c < columns; c++) {
+            double normal = (x[r * columns + c] - m) * s * w[c] + b[c];
+            y[r * columns + c] = gelu ? mert_reference_gelu(normal) : normal;
+        }
         if (mean)
             mean[r] = m;
         if (rstd)

@@ -49,16 +49,22 @@ void mert_reference_gemm(const mert_reference_gemm_args *g);
 /* y[r, o] = sum over i of x[r, i] w[o, i] + bias[o]; pre keeps it; gelu; + residual[r, o] */
 void mert_reference_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *w, const double *bias,
                            double *pre, int gelu, const double *residual, double *y);
-/* y[b, t, o] = bias[o] + sum over k, c of w[o, k, c] x[b, t stride + k, c]; pre keeps it; gelu. */
-void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, double *pre,
-                         int gelu, double *y);
+
+/* ---- convolution over time, without padding ---- */
+
+/* y[b, t, o] = bias[o] + sum over k, c of w[o, k, c] x[b, t stride + k, c]; gelu. */
+void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, int gelu,
+                         double *y);
+/* y = gelu(norm(conv(x))), the norm over time (mert_reference_time_norm) or over channels (mert_reference_layer_norm) */
+void mert_reference_first_layer(const mert_conv_shape *s, const double *x, const double *w, const double *bias,
+                                const double *norm_w, const double *norm_b, double eps, int over_channels, double *y);
 
 /* ---- norms ---- */
 
 /* y[r, c] = (x[r, c] - m) rstd w[c] + b[c], rstd = 1 / sqrt(v + eps), mean m and variance v (of n, not n - 1) of the
- * row */
+ * row; then gelu */
 void mert_reference_layer_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
-                               int64_t rows, int64_t columns, double eps);
+                               int64_t rows, int64_t columns, double eps, int gelu);
 /* The same for x [B, T, C] with mean and variance of each channel over the time of its item; pre keeps y before the
  * gelu. */
 void mert_reference_time_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,

@@ -5,6 +5,8 @@
 
 #include "tests/unit/nn.h"
 
+#define TOLERANCE 1e-5
+
 static inline double dot(const double *x, const double *y, int64_t n)
 {
     double sum = 0;
@@ -63,6 +65,6 @@ static inline double gradient_error(double (*loss)(void), double *x, const float
     return worst / largest;
 }
 
-#define CHECK_GRADIENT(loss, x, g, before, n) CHECK_NEAR(gradient_error(loss, x, g, before, n), 0, 1e-5)
+#define CHECK_GRADIENT(loss, x, g, before, n) CHECK_NEAR(gradient_error(loss, x, g, before, n), 0, TOLERANCE)
 
 #endif

@@ -35,7 +35,8 @@ static void one_step(float result[RESULT], double numbers_for_people[4])
     target = put_bytes(target, (size_t)rows * sizeof *target);
     mert_fill(ops, .to = one, .value = 1, .n = D);
     mert_fill(ops, .to = zero, .n = D);
-    mert_conv(ops, &s, x, w, NULL, pre, 1, h);
+    mert_conv(ops, .y = pre, .x = x, .w = w, .shape = s);
+    mert_gelu(ops, .y = h, .x = pre, .n = all);
     mert_layer_norm(ops, .y = n1, .x = h, .w = one, .b = zero, .mean = mean, .rstd = rstd, .rows = rows, .columns = D,
                     .eps = 1e-5f);
     mert_linear(ops, rows, D, D, n1, q, NULL, NULL, 0, NULL, qkv);
@@ -61,7 +62,7 @@ static void one_step(float result[RESULT], double numbers_for_people[4])
     mert_layer_norm_backward(ops, .dx = dh, .dw = dn, .db = zero, .dy = dh, .x = h, .w = one, .mean = mean,
                              .rstd = rstd, .rows = rows, .columns = D);
     mert_gelu_backward(ops, .dx = dh, .dy = dh, .x = pre, .n = all);
-    mert_conv_backward(ops, &s, x, w, dh, dw, NULL, NULL);
+    mert_conv_backward(ops, .dw = dw, .dy = dh, .x = x, .w = w, .shape = s);
     mert_sum_squares(ops, .sum = sums + 2, .x = dw, .n = nw);
     mert_adam(ops, .w = w, .m = m, .v = v, .g = dw, .n = nw, .gradient_scale = 1, .lr = 1e-3, .step = 1e-3,
               .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.01);

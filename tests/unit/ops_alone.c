@@ -43,12 +43,32 @@ TEST(conv_alone_and_in_a_batch)
     int64_t nx = s.T_in * s.C, nw = s.O * s.kernel * s.C, ny = s.T_out * s.O;
     float *x = numbers(ITEMS * nx, 1), *w = numbers(nw, 2), *y = room(ITEMS * ny), *together;
     one.B = 1;
-    mert_conv(ops, &s, put(x, ITEMS * nx), put(w, nw), NULL, NULL, 1, y);
+    mert_conv(ops, .y = y, .x = put(x, ITEMS * nx), .w = put(w, nw), .shape = s, .gelu = 1);
     together = get(y, ITEMS * ny);
     for (int64_t i = 0; i < ITEMS; i++) {
         float *alone = room(ny + AT) + AT;
-        mert_conv(ops, &one, shifted(x + i * nx, nx), shifted(w, nw), NULL, NULL, 1, alone);
+        mert_conv(ops, .y = alone, .x = shifted(x + i * nx, nx), .w = shifted(w, nw), .shape = one, .gelu = 1);
         CHECK(same_item(together, get(alone, ny), i, ny));
+    }
+}
+
+TEST(first_layer_alone_and_in_a_batch)
+{
+    mert_conv_shape s = {ITEMS, 1507, 300, 1, 37, 10, 5}, one = s;
+    int64_t nw = s.O * s.kernel, ny = s.T_out * s.O;
+    float *x = numbers(ITEMS * s.T_in, 1), *w = put(numbers(nw, 2), nw), *n = put(numbers(s.O, 3), s.O), *together;
+    one.B = 1;
+    for (int kind = 0; kind < 2; kind++) {
+        float *y = room(ITEMS * ny);
+        mert_first_layer(ops, .y = y, .x = put(x, ITEMS * s.T_in), .w = w, .bias = n, .norm_w = n, .norm_b = n,
+                         .shape = s, .eps = 1e-5f, .over_channels = kind);
+        together = get(y, ITEMS * ny);
+        for (int64_t i = 0; i < ITEMS; i++) {
+            float *alone = room(ny + AT) + AT;
+            mert_first_layer(ops, .y = alone, .x = shifted(x + i * s.T_in, s.T_in), .w = w, .bias = n, .norm_w = n,
+                             .norm_b = n, .shape = one, .eps = 1e-5f, .over_channels = kind);
+            CHECK(same_item(together, get(alone, ny), i, ny));
+        }
     }
 }
 
@@ -130,6 +150,7 @@ int main(int argc, char **argv)
 {
     static const nn_test tests[] = {
         NN_TEST(gemm_alone_and_in_a_batch), NN_TEST(conv_alone_and_in_a_batch),
+        NN_TEST(first_layer_alone_and_in_a_batch),
         NN_TEST(attention_alone_and_in_a_batch), NN_TEST(norms_alone_and_in_a_batch)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));

@@ -1,165 +1,8 @@
-/* Elements of 16 bits on the CPU (nn/cpu/rounded.c): every operation on bfloat16 and float16, with inputs that are
- * exact in the format. Stored elements are the float32 results, rounded once; results that are float32 or double are
- * the same bits. And compared with nn/reference: within half a unit of the format's last place, plus float32's
- * rounding. */
-#include "tests/unit/nn.h"
+/* Elements of 16 bits on the CPU (nn/cpu/rounded.c): every operation that does one thing. Those that do several:
+ * ops_elements_fused.c. */
+#include "tests/unit/elements.h"
 
-#include "formats/half.h"
-#include "libcommon/nn/conv.h"
 #include "libcommon/nn/reference.h"
-
-#define SUM 3e-6 /* float32's, of a sum, as in ops.c */
-
-static mert_element_type format;
-
-static float rounded(float x)
-{
-    return format == MERT_ELEMENT_BF16 ? mert_from_bf16(mert_to_bf16(x)) : mert_from_f16(mert_to_f16(x));
-}
-
-/* ---- arrays that live until the operation has run ---- */
-
-typedef struct array {
-    int elements; /* 0: plain bytes */
-    void *device, *result;
-    const void *exact; /* doubles, for elements; NULL: no reference */
-    int64_t n;         /* numbers, or bytes */
-} array;
-
-static array arrays[2][16]; /* of float32; of 16 bits */
-static int n_arrays[2], half;
-
-static array *last(void)
-{
-    return &arrays[half][n_arrays[half] - 1];
-}
-
-static void *add(int elements, void *device, int64_t n)
-{
-    if (n_arrays[half] == 16)
-        abort();
-    arrays[half][n_arrays[half]++] = (array){elements, device, NULL, NULL, n};
-    return device;
-}
-
-/* Random numbers that are exact in the format. */
-static float *values(int64_t n, uint32_t seed)
-{
-    float *x = numbers(n, seed);
-    for (int64_t i = 0; i < n; i++)
-        x[i] = rounded(x[i]);
-    return x;
-}
-
-static mert_element *put_values(const float *x, int64_t n)
-{
-    uint16_t *narrow;
-    if (!half)
-        return add(1, put(x, n), n);
-    narrow = keep((size_t)n * sizeof *narrow);
-    for (int64_t i = 0; i < n; i++)
-        narrow[i] = format == MERT_ELEMENT_BF16 ? mert_to_bf16(x[i]) : mert_to_f16(x[i]);
-    return add(1, put_bytes(narrow, (size_t)n * sizeof *narrow), n);
-}
-
-static mert_element *elements(int64_t n, uint32_t seed)
-{
-    return put_values(values(n, seed), n);
-}
-
-static float *floats(int64_t n, uint32_t seed)
-{
-    return add(0, put(numbers(n, seed), n), n * (int64_t)sizeof(float));
-}
-
-static void *doubles(int64_t n)
-{
-    return add(0, put_bytes(zeros(n), (size_t)n * sizeof(double)), n * (int64_t)sizeof(double));
-}
-
-/* The expected values of the last array. */
-static double *expect(int64_t n)
-{
-    double *x = zeros(n);
-    last()->exact = x;
-    return x;
-}
-
-static void bring(array *a)
-{
-    if (a->elements && half) {
-        uint16_t *narrow = get_bytes(a->device, (size_t)a->n * sizeof *narrow);
-        float *x = keep((size_t)a->n * sizeof *x);
-        for (int64_t i = 0; i < a->n; i++)
-            x[i] = format == MERT_ELEMENT_BF16 ? mert_from_bf16(narrow[i]) : mert_from_f16(narrow[i]);
-        a->result = x;
-    } else
-        a->result = get_bytes(a->device, (size_t)a->n * (a->elements ? sizeof(float) : 1));
-}
-
-/* Half a unit in the last place of a number of this size, or of the smallest normal one. */
-static double half_unit(double x)
-{
-    double smallest = format == MERT_ELEMENT_BF16 ? 0x1p-126 : 0x1p-14;
-    return fmax(fabs(x), smallest) * (format == MERT_ELEMENT_BF16 ? 0x1p-8 : 0x1p-11);
-}
-
-static void check_elements(const float *x, const float *full, const double *exact, int64_t n)
-{
-    double magnitude = 0;
-    for (int64_t i = 0; exact && i < n; i++)
-        magnitude = fmax(magnitude, fabs(exact[i]));
-    for (int64_t i = 0; i < n; i++) {
-        if (x[i] != rounded(full[i]))
-            printf("# number %d: %.9g, float32 %.9g\n", (int)i, (double)x[i], (double)full[i]);
-        CHECK(x[i] == rounded(full[i]));
-        if (exact)
-            CHECK_NEAR(x[i], exact[i], half_unit(exact[i]) + SUM * magnitude);
-    }
-}
-
-static void compare(void)
-{
-    CHECK(n_arrays[0] == n_arrays[1] && n_arrays[0] > 0);
-    for (int i = 0; i < n_arrays[0] && !test_bad; i++) {
-        const array *full = &arrays[0][i], *a = &arrays[1][i];
-        if (a->elements)
-            check_elements(a->result, full->result, a->exact, a->n);
-        else
-            CHECK(!memcmp(a->result, full->result, (size_t)a->n));
-        if (test_bad)
-            printf("# array %d\n", i);
-    }
-}
-
-/* On float32, then on both 16-bit formats; on the backend under test and on its guard. */
-static void on_both(void (*operation)(void))
-{
-    mert_ops *tested = ops;
-    int guarded = !strcmp(tested->name, "guard");
-    for (format = MERT_ELEMENT_BF16; format <= MERT_ELEMENT_F16 && !test_bad; format++) {
-        for (half = 0; half < 2; half++) {
-            mert_ops *cpu = mert_ops_cpu_of(half ? format : MERT_ELEMENT_F32);
-            n_arrays[half] = 0;
-            ops = guarded ? mert_ops_guard(cpu) : cpu;
-            CHECK(ops->type == (half ? format : MERT_ELEMENT_F32));
-            operation();
-            for (int i = 0; i < n_arrays[half]; i++)
-                bring(&arrays[half][i]);
-            for (int i = 0; i < nn_devices; i++)
-                ops->release(ops, nn_device[i]);
-            nn_devices = 0;
-            ops->close(ops);
-        }
-        compare();
-        if (test_bad)
-            printf("# %s\n", format == MERT_ELEMENT_BF16 ? "bfloat16" : "float16");
-        for (int i = 0; i < nn_hosts; i++)
-            free(nn_host[i]);
-        nn_hosts = 0;
-    }
-    ops = tested;
-}
 
 /* ---- products ---- */
 
@@ -215,39 +58,9 @@ static void gemm_packed(void)
               .c = y, .ldc = N, .c_step = M * N, .batch = 2);
 }
 
-/* Overlapping windows; between products, the partial sum is rounded, as on any device. */
-static void conv(void)
-{
-    mert_conv_shape s = {2, 41, 20, 6, 5, 3, 2};
-    int64_t nx = s.B * s.T_in * s.C, nw = s.O * s.kernel * s.C, ny = s.B * s.T_out * s.O;
-    mert_element *x = elements(nx, 1), *w = elements(nw, 2), *y = elements(ny, 3);
-    mert_gemm(ops, .M = s.T_out, .N = s.O, .K = s.stride * s.C, .a = x, .lda = s.stride * s.C, .b = w,
-              .ldb = s.kernel * s.C, .tb = 1, .c = y, .ldc = s.O, .batch = s.B, .a_step = s.T_in * s.C,
-              .c_step = s.T_out * s.O);
-}
-
-static void conv_backward(void)
-{
-    mert_conv_shape s = {2, 41, 20, 6, 5, 2, 2};
-    int64_t nx = s.B * s.T_in * s.C, nw = s.O * s.kernel * s.C, ny = s.B * s.T_out * s.O;
-    mert_element *x = elements(nx, 1), *w = elements(nw, 2), *dy = elements(ny, 3), *dx = elements(nx, 4);
-    mert_conv_backward(ops, &s, x, w, dy, floats(nw, 5), floats(s.O, 6), dx);
-}
-
-static void each(void (*const all[])(void), int n)
-{
-    for (int i = 0; i < n && !test_bad; i++) {
-        on_both(all[i]);
-        if (test_bad)
-            printf("# operation %d of this test\n", i);
-    }
-}
-#define EACH(...) \
-    each((void (*const[])(void)){__VA_ARGS__}, (int)(sizeof(void (*const[])(void)){__VA_ARGS__} / sizeof(void *)))
-
 TEST(products)
 {
-    EACH(gemm_plain, gemm_transposed, gemm_summed, gemm_gradient, gemm_packed, conv, conv_backward);
+    EACH(gemm_plain, gemm_transposed, gemm_summed, gemm_gradient, gemm_packed);
 }
 
 /* ---- elementwise, and sums over rows ---- */
@@ -344,9 +157,9 @@ static void layer_norm(void)
     float *x = values(n, 1), *w = numbers(COLUMNS, 2), *b = numbers(COLUMNS, 3);
     mert_element *dx = put_values(x, n), *y = elements(n, 4);
     mert_reference_layer_norm(expect(n), wide(x, n), wide(w, COLUMNS), wide(b, COLUMNS), zeros(ROWS), zeros(ROWS), ROWS,
-                              COLUMNS, 1e-5f);
+                              COLUMNS, 1e-5f, 1);
     mert_layer_norm(ops, .y = y, .x = dx, .w = put(w, COLUMNS), .b = put(b, COLUMNS), .mean = floats(ROWS, 5),
-                    .rstd = floats(ROWS, 6), .rows = ROWS, .columns = COLUMNS, .eps = 1e-5f);
+                    .rstd = floats(ROWS, 6), .rows = ROWS, .columns = COLUMNS, .eps = 1e-5f, .gelu = 1);
 }
 
 static void layer_norm_backward(void)

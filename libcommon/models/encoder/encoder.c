@@ -47,9 +47,9 @@ static void find_parameters(mert_encoder *m)
     }
 }
 
-static int64_t conv_inputs(const mert_config *c, int i) /* of one output of layer i */
+static int64_t conv_inputs(const mert_config *c, int i) /* of one output of layer i, not the first */
 {
-    return (int64_t)c->conv[i].kernel * (i ? c->conv[i - 1].dim : 1);
+    return (int64_t)c->conv[i].kernel * c->conv[i - 1].dim;
 }
 
 static int64_t pos_weights(const mert_config *c)
@@ -78,12 +78,12 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
     if (!m->layers || !m->records)
         goto fail;
     find_parameters(m);
-    for (int i = 0; i < c->convs; i++) {
+    for (int i = 1; i < c->convs; i++) {
         int64_t packed = mert_ops_packed_floats(ops, INT64_MAX, c->conv[i].dim, conv_inputs(c, i), MERT_PACKED_F32);
         int64_t n = c->conv[i].dim * conv_inputs(c, i);
         bad |= packed && !(m->panels[i] = (mert_element *)(void *)mert_ops_floats(ops, packed));
         bad |= rounded && !(m->kernels[i] = mert_ops_elements(ops, n));
-        bad |= i && !(m->ordered[i] = mert_ops_floats(ops, n));
+        bad |= !(m->ordered[i] = mert_ops_floats(ops, n));
     }
     bad |= !(m->pos_w = mert_ops_floats(ops, pos_weights(c)));
     bad |= rounded && !(m->pos_kernel = mert_ops_elements(ops, pos_weights(c)));
@@ -157,16 +157,14 @@ static void pack(mert_encoder *m)
     const mert_config *c = m->c;
     if (m->fresh && !m->options.training) /* an update may lie between an evaluation and this */
         return;
-    for (int i = 0; i < c->convs; i++) {
-        const float *w = i ? m->ordered[i] : mert_weight(m, m->conv[0].w);
-        if (i)
-            mert_swap_axes(m->ops, .to = m->ordered[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
-                           .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
+    for (int i = 1; i < c->convs; i++) {
+        mert_swap_axes(m->ops, .to = m->ordered[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
+                       .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
         if (m->panels[i])
-            mert_pack(m->ops, .to = m->panels[i], .w = w, .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
+            mert_pack(m->ops, .to = m->panels[i], .w = m->ordered[i], .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
                       .k = conv_inputs(c, i));
         if (m->kernels[i])
-            mert_to_elements(m->ops, .to = m->kernels[i], .from = w, .n = c->conv[i].dim * conv_inputs(c, i));
+            mert_to_elements(m->ops, .to = m->kernels[i], .from = m->ordered[i], .n = c->conv[i].dim * conv_inputs(c, i));
     }
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
                      .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,

@@ -28,60 +28,52 @@ static int64_t clips_at(const mert_encoder *m, int i, int64_t b)
     return n < m->B - b ? n : m->B - b;
 }
 
-static int over_time(const mert_encoder *m, int i)
-{
-    return i == 0 && !m->c->extractor_layer_norm;
-}
-
-/* The weights of convolution i as elements, tap before channel. */
+/* The weights of convolution i, not the first, as elements, tap before channel. */
 static const mert_element *conv_kernel(const mert_encoder *m, int i)
 {
-    return mert_as_elements(m->kernels[i], i ? m->ordered[i] : mert_weight(m, m->conv[0].w));
+    return mert_as_elements(m->kernels[i], m->ordered[i]);
 }
 
-/* Layer i's product for `clips` clips x: windows are rows that overlap, and one product takes them as they are. */
+static const float *bias(const mert_encoder *m, int i)
+{
+    return m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL;
+}
+
+static float *bias_gradient(const mert_encoder *m, int i)
+{
+    return m->conv[i].b >= 0 ? mert_gradient(m, m->conv[i].b) : NULL;
+}
+
+/* Layer i's product for `clips` clips x. */
 static void product(mert_encoder *m, int i, int64_t clips, const mert_element *x, mert_element *y)
 {
-    mert_conv_shape s = shape(m, i, clips);
-    const float *bias = m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL;
-    if (m->panels[i])
-        mert_gemm(m->ops, .M = s.T_out, .N = s.O, .K = s.kernel * s.C, .a = x, .lda = s.stride * s.C,
-                  .a_step = s.T_in * s.C, .b = m->panels[i], .packed = MERT_PACKED_F32, .c = y, .ldc = s.O,
-                  .c_step = s.T_out * s.O, .batch = clips, .bias = bias);
-    else
-        mert_conv(m->ops, &s, x, conv_kernel(m, i), bias, NULL, 0, y);
+    mert_conv(m->ops, .y = y, .x = x, .w = m->panels[i] ? m->panels[i] : conv_kernel(m, i), .bias = bias(m, i),
+              .shape = shape(m, i, clips), .packed = m->panels[i] ? MERT_PACKED_F32 : (mert_packing)0);
 }
 
-/* y = (gelu of) the norm of the product x, or x itself where there is none; y may be x. stats: room for mean and rstd
- * (NULL: not wanted). */
-static void activation(mert_encoder *m, int i, int64_t clips, const mert_element *x, mert_element *y, int gelu,
-                       float *stats)
+/* The product of layer i's clips from b on, where it stays. */
+static mert_element *product_of(const mert_encoder *m, int i, int64_t b)
+{
+    return mert_at(m->ops, m->conv_out[i].now, b * clip_elements(m, i));
+}
+
+/* y = what leaves layer i of the clips from b on: the first layer's comes of the waveform. stats (NULL: not wanted): a
+ * LayerNorm's mean and rstd. */
+static void activation(mert_encoder *m, int i, int64_t b, int64_t clips, mert_element *y, float *stats)
 {
     mert_conv_shape s = shape(m, i, clips);
-    int64_t rows = clips * s.T_out, n = over_time(m, i) ? clips * s.O : rows;
-    float *mean = stats, *rstd = stats ? stats + n : NULL, eps = MERT_EXTRACTOR_EPS;
     weight_bias p = m->conv_norm[i];
-    if (over_time(m, i)) {
-        mert_time_norm(m->ops, .y = y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = mean,
-                       .rstd = rstd, .B = clips, .T = s.T_out, .C = s.O, .eps = eps, .gelu = gelu);
-        return;
-    }
-    if (m->c->extractor_layer_norm) {
-        mert_layer_norm(m->ops, .y = y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = mean,
-                        .rstd = rstd, .rows = rows, .columns = s.O, .eps = eps);
-        x = y;
-    }
-    if (gelu)
-        mert_gelu(m->ops, .y = y, .x = x, .n = rows * s.O);
-}
-
-/* Layer i's product for the clips from b on: where it stays, or (the first layer) made in `room`. */
-static mert_element *product_again(mert_encoder *m, int i, int64_t b, int64_t clips, mert_element *room)
-{
-    if (i)
-        return mert_at(m->ops, m->conv_out[i].now, b * clip_elements(m, i));
-    product(m, 0, clips, mert_const_at(m->ops, m->audio, b * m->L), room);
-    return room;
+    if (i == 0)
+        mert_first_layer(m->ops, .y = y, .x = mert_const_at(m->ops, m->audio, b * m->L),
+                         .w = mert_weight(m, m->conv[0].w), .bias = bias(m, 0), .norm_w = mert_weight(m, p.w),
+                         .norm_b = mert_weight(m, p.b), .shape = s, .eps = MERT_EXTRACTOR_EPS,
+                         .over_channels = m->c->extractor_layer_norm);
+    else if (m->c->extractor_layer_norm)
+        mert_layer_norm(m->ops, .y = y, .x = product_of(m, i, b), .w = mert_weight(m, p.w), .b = mert_weight(m, p.b),
+                        .mean = stats, .rstd = stats ? stats + clips * s.T_out : NULL, .rows = clips * s.T_out,
+                        .columns = s.O, .eps = MERT_EXTRACTOR_EPS, .gelu = 1);
+    else
+        mert_gelu(m->ops, .y = y, .x = product_of(m, i, b), .n = clips * s.T_out * s.O);
 }
 
 /* Layers 1 and on, as products; *features (NULL: not wanted): [B, T, C] of the last one's output. */
@@ -96,9 +88,9 @@ static void run(mert_encoder *m, mert_element *features)
             return;
         for (int64_t b = 0, n; b < m->B; b += n) {
             n = clips_at(m, i, b);
-            activation(m, i, n, product_again(m, i, b, n, y), y, 1, NULL);
+            activation(m, i, b, n, y, NULL);
             if (i < last)
-                product(m, i + 1, n, y, mert_at(m->ops, m->conv_out[i + 1].now, b * clip_elements(m, i + 1)));
+                product(m, i + 1, n, y, product_of(m, i + 1, b));
             else
                 mert_copy_2d(m->ops, .to = mert_at(m->ops, features, b * m->T * m->c->conv[i].dim),
                              .ldto = m->T * m->c->conv[i].dim, .from = y, .ldfrom = size, .rows = n,
@@ -132,38 +124,60 @@ void mert_extractor_forward(mert_encoder *m, mert_element *features)
 }
 
 /* d: gradient by layer i's output for the clips from b on, overwritten. That by its product takes the product's place;
- * the first layer's goes on into its parameters. room: for what leaves layer i. */
+ * the first layer's goes on into its parameters, with `room` to work in. stats: activation()'s. */
 static void activation_backward(mert_encoder *m, int i, int64_t b, int64_t clips, mert_element *d,
-                                mert_element *room)
+                                mert_element *room, const float *stats)
 {
     mert_conv_shape s = shape(m, i, clips);
-    int64_t rows = clips * s.T_out, n = rows * s.O;
-    int norm = over_time(m, i) || m->c->extractor_layer_norm;
+    int64_t rows = clips * s.T_out;
     weight_bias p = m->conv_norm[i];
-    mert_arena_mark mark = mert_arena_here(&m->memory);
-    mert_element *x = product_again(m, i, b, clips, room), *to = i ? x : d, *pre = x;
-    float *stats = NULL;
-    if (norm) {
-        pre = i ? room : mert_take(m, n);
-        stats = mert_take_floats(m, 2 * (over_time(m, i) ? clips * s.O : rows));
-        if (m->memory.failed)
-            return;
-        activation(m, i, clips, x, pre, 0, stats);
+    if (i == 0)
+        mert_first_layer_backward(m->ops, .dw = mert_gradient(m, m->conv[0].w), .db = bias_gradient(m, 0),
+                                  .dnorm_w = mert_gradient(m, p.w), .dnorm_b = mert_gradient(m, p.b), .dy = d,
+                                  .room = room, .x = mert_const_at(m->ops, m->audio, b * m->L),
+                                  .w = mert_weight(m, m->conv[0].w), .bias = bias(m, 0),
+                                  .norm_w = mert_weight(m, p.w), .norm_b = mert_weight(m, p.b), .shape = s,
+                                  .eps = MERT_EXTRACTOR_EPS, .over_channels = m->c->extractor_layer_norm);
+    else if (!m->c->extractor_layer_norm)
+        mert_gelu_backward(m->ops, .dx = product_of(m, i, b), .dy = d, .x = product_of(m, i, b), .n = rows * s.O);
+    else
+        mert_layer_norm_backward(m->ops, .dx = product_of(m, i, b), .dw = mert_gradient(m, p.w),
+                                 .db = mert_gradient(m, p.b), .dy = d, .x = product_of(m, i, b),
+                                 .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = stats,
+                                 .rstd = stats + rows, .rows = rows, .columns = s.O, .gelu = 1);
+}
+
+/* Of the product after layer i: dw, dx = its gradients by its weights and by x, which left layer i. */
+static void product_backward(mert_encoder *m, int i, int64_t b, int64_t clips, const mert_element *x, float *dw,
+                             mert_element *dx)
+{
+    mert_conv_backward(m->ops, .dx = dx, .dw = dw, .db = bias_gradient(m, i + 1), .dy = product_of(m, i + 1, b),
+                       .x = x, .w = conv_kernel(m, i + 1), .shape = shape(m, i + 1, clips));
+}
+
+/* d: gradient by the last layer's output; for the others it comes from the product after them. */
+static void layer_backward(mert_encoder *m, int i, mert_element *d)
+{
+    int last = i == m->c->convs - 1, norm = i && m->c->extractor_layer_norm;
+    mert_conv_shape s = last ? (mert_conv_shape){0} : shape(m, i + 1, 1);
+    int64_t size = clip_elements(m, i), at_once = clips_at(m, i, 0), weights = s.O * s.kernel * s.C;
+    mert_element *room = mert_take(m, at_once * size), *dx = last ? NULL : mert_take(m, at_once * size);
+    float *dw = mert_take_floats(m, weights), *stats = norm ? mert_take_floats(m, 2 * at_once * m->conv_T[i + 1]) : NULL;
+    if (m->memory.failed)
+        return;
+    if (!last)
+        mert_clear(m->ops, .to = dw, .bytes = (size_t)weights * sizeof *dw);
+    for (int64_t b = 0, n; b < m->B; b += n) {
+        n = clips_at(m, i, b);
+        if (!last || norm)
+            activation(m, i, b, n, room, stats);
+        if (!last)
+            product_backward(m, i, b, n, room, dw, dx);
+        activation_backward(m, i, b, n, last ? mert_at(m->ops, d, b * size) : dx, room, stats);
     }
-    mert_gelu_backward(m->ops, .dx = norm ? d : to, .dy = d, .x = pre, .n = n);
-    if (over_time(m, i))
-        mert_time_norm_backward(m->ops, .dx = to, .dw = mert_gradient(m, p.w), .db = mert_gradient(m, p.b), .dy = d,
-                                .x = x, .w = mert_weight(m, p.w), .mean = stats, .rstd = stats + clips * s.O,
-                                .B = clips, .T = s.T_out, .C = s.O);
-    else if (norm)
-        mert_layer_norm_backward(m->ops, .dx = to, .dw = mert_gradient(m, p.w), .db = mert_gradient(m, p.b), .dy = d,
-                                 .x = x, .w = mert_weight(m, p.w), .mean = stats, .rstd = stats + rows, .rows = rows,
-                                 .columns = s.O);
-    if (i == 0) /* [O, 1, kernel]: taps before channels are the same */
-        mert_conv_backward(m->ops, &s, mert_const_at(m->ops, m->audio, b * m->L), NULL, to,
-                           mert_gradient(m, m->conv[0].w),
-                           m->conv[0].b >= 0 ? mert_gradient(m, m->conv[0].b) : NULL, NULL);
-    mert_arena_back(&m->memory, mark);
+    if (!last)
+        mert_swap_axes(m->ops, .to = mert_gradient(m, m->conv[i + 1].w), .from = dw, .n = s.O, .a = s.kernel, .b = s.C,
+                       .add = 1);
 }
 
 void mert_extractor_backward(mert_encoder *m, mert_element *d)
@@ -179,27 +193,7 @@ void mert_extractor_backward(mert_encoder *m, mert_element *d)
     mark = mert_arena_here(&m->memory);
     /* through layer i's norm and GELU, from the product after it, i + 1 */
     for (int i = last; i >= 0 && !m->memory.failed; i--) {
-        mert_conv_shape s = i < last ? shape(m, i + 1, 1) : (mert_conv_shape){0};
-        int64_t size = clip_elements(m, i), at_once = clips_at(m, i, 0), weights = s.O * s.kernel * s.C;
-        mert_element *room = mert_take(m, at_once * size);
-        float *dw = mert_take_floats(m, weights);
-        mert_element *dx = i < last ? mert_take(m, at_once * size) : NULL;
-        if (m->memory.failed)
-            return;
-        mert_clear(m->ops, .to = dw, .bytes = (size_t)weights * sizeof *dw);
-        for (int64_t b = 0; b < m->B && !m->memory.failed; b += s.B) {
-            s.B = clips_at(m, i, b);
-            if (i < last) {
-                activation(m, i, s.B, product_again(m, i, b, s.B, room), room, 1, NULL);
-                mert_conv_backward(m->ops, &s, room, conv_kernel(m, i + 1),
-                                   mert_at(m->ops, m->conv_out[i + 1].now, b * clip_elements(m, i + 1)), dw,
-                                   m->conv[i + 1].b >= 0 ? mert_gradient(m, m->conv[i + 1].b) : NULL, dx);
-            }
-            activation_backward(m, i, b, s.B, i < last ? dx : mert_at(m->ops, d, b * size), room);
-        }
-        if (i < last)
-            mert_swap_axes(m->ops, .to = mert_gradient(m, m->conv[i + 1].w), .from = dw, .n = s.O, .a = s.kernel,
-                           .b = s.C, .add = 1);
+        layer_backward(m, i, d);
         mert_arena_back(&m->memory, mark);
     }
 }

@@ -52,7 +52,7 @@ static void norm(mert_encoder *m, weight_bias p, const mert_element *x, mert_ele
 }
 
 static void norm_backward(mert_encoder *m, weight_bias p, const mert_element *x, const float *mean,
-                          const float *rstd, const mert_element *dy, mert_element *dx, int add)
+                          const float *rstd, mert_element *dy, mert_element *dx, int add)
 {
     mert_layer_norm_backward(m->ops, .dx = dx, .dw = mert_gradient(m, p.w), .db = mert_gradient(m, p.b), .dy = dy,
                              .x = x, .w = mert_weight(m, p.w), .mean = mean, .rstd = rstd, .rows = m->B * m->T,

@@ -211,14 +211,11 @@ static void extract(mert_forward *f, const mert_element *x, int64_t n, mert_elem
         mert_element *to = i == c->convs - 1 ? y : turn[i % 2];
         int64_t O = c->conv[i].dim;
         mert_conv_shape s = {1, rows[i], rows[i + 1], C, O, c->conv[i].kernel, c->conv[i].stride};
-        if (h->conv[i].packing)
-            mert_forward_linear(f, h->conv[i], s.T_out, s.kernel * C, O, x, s.stride * C, !c->extractor_layer_norm, NULL, to);
-        else
-            mert_conv(f->ops, &s, x, h->conv[i].w, h->conv[i].b, NULL, !c->extractor_layer_norm, to);
-        if (c->extractor_layer_norm) {
-            mert_forward_norm(f, MERT_EXTRACTOR_EPS, h->conv_norm[i], rows[i + 1], O, to, to);
-            mert_gelu(f->ops, .y = to, .x = to, .n = rows[i + 1] * O);
-        }
+        mert_conv(f->ops, .y = to, .x = x, .w = h->conv[i].w, .bias = h->conv[i].b, .shape = s,
+                  .packed = h->conv[i].packing, .gelu = !c->extractor_layer_norm);
+        if (c->extractor_layer_norm)
+            mert_layer_norm(f->ops, .y = to, .x = to, .w = h->conv_norm[i].w, .b = h->conv_norm[i].b,
+                            .rows = rows[i + 1], .columns = O, .eps = MERT_EXTRACTOR_EPS, .gelu = 1);
         x = to;
         C = O;
     }

@@ -273,6 +273,10 @@ void mert_cpu_run(mert_op op, const void *args)
     case MERT_OP_LAYER_NORM_BACKWARD: mert_cpu_layer_norm_backward(args); break;
     case MERT_OP_TIME_NORM: mert_cpu_time_norm(args); break;
     case MERT_OP_TIME_NORM_BACKWARD: mert_cpu_time_norm_backward(args); break;
+    case MERT_OP_CONV: mert_cpu_conv(args); break;
+    case MERT_OP_CONV_BACKWARD: mert_cpu_conv_backward(args); break;
+    case MERT_OP_FIRST_LAYER: mert_cpu_first_layer(args); break;
+    case MERT_OP_FIRST_LAYER_BACKWARD: mert_cpu_first_layer_backward(args); break;
     case MERT_OP_WEIGHT_NORM: mert_cpu_weight_norm(args); break;
     case MERT_OP_WEIGHT_NORM_BACKWARD: mert_cpu_weight_norm_backward(args); break;
     case MERT_OP_GROUPED_CONV: mert_cpu_grouped_conv(args); break;

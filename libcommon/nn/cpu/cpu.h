@@ -12,10 +12,14 @@ void mert_cpu_gemm(const void *args);
 void mert_cpu_pack(const void *args);
 void mert_cpu_window_moments(const void *args);
 void mert_cpu_fold_norm(const void *args);
-void mert_cpu_layer_norm(const void *args);
+void mert_cpu_layer_norm(const void *args); /* y NULL: mean and rstd alone; as of time_norm */
 void mert_cpu_layer_norm_backward(const void *args);
 void mert_cpu_time_norm(const void *args);
 void mert_cpu_time_norm_backward(const void *args);
+void mert_cpu_conv(const void *args);
+void mert_cpu_conv_backward(const void *args);
+void mert_cpu_first_layer(const void *args);
+void mert_cpu_first_layer_backward(const void *args);
 void mert_cpu_weight_norm(const void *args);
 void mert_cpu_weight_norm_backward(const void *args);
 void mert_cpu_grouped_conv(const void *args);

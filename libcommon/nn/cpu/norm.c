@@ -13,10 +13,14 @@ enum { ROWS = 32, COLUMNS = 64, TIME_BLOCK = 256 };
 static void layer_norm_rows(void *arg, int64_t i, int worker)
 {
     const mert_layer_norm_args *a = arg;
-    (void)worker;
-    for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++)
-        MERT_VECTOR->layer_norm(a->y + r * a->columns, a->x + r * a->columns, a->w, a->b, a->columns, a->eps,
-                                a->mean ? a->mean + r : NULL, a->rstd ? a->rstd + r : NULL);
+    float *room = a->y ? NULL : mert_cpu_scratch(worker, (size_t)a->columns);
+    for (int64_t r = i * ROWS; (a->y || room) && r < (i + 1) * ROWS && r < a->rows; r++) {
+        float *y = a->y ? a->y + r * a->columns : room;
+        MERT_VECTOR->layer_norm(y, a->x + r * a->columns, a->w, a->b, a->columns, a->eps, a->mean ? a->mean + r : NULL,
+                                a->rstd ? a->rstd + r : NULL);
+        if (a->gelu)
+            MERT_VECTOR->gelu(y, y, NULL, a->columns);
+    }
 }
 
 void mert_cpu_layer_norm(const void *args)
@@ -40,6 +44,18 @@ static void layer_norm_parameters(void *arg, int64_t i, int worker)
     }
 }
 
+/* dy becomes the gradient by the GELU's argument. */
+static void layer_norm_gelu_rows(void *arg, int64_t i, int worker)
+{
+    const mert_layer_norm_backward_args *a = arg;
+    float *pre = mert_cpu_scratch(worker, (size_t)a->columns);
+    for (int64_t r = i * ROWS; pre && r < (i + 1) * ROWS && r < a->rows; r++) {
+        float *dy = a->dy + r * a->columns;
+        MERT_VECTOR->apply_norm(pre, a->x + r * a->columns, a->w, a->b, a->mean[r], a->rstd[r], a->columns);
+        MERT_VECTOR->gelu_backward(dy, dy, pre, a->columns);
+    }
+}
+
 static void layer_norm_backward_rows(void *arg, int64_t i, int worker)
 {
     const mert_layer_norm_backward_args *a = arg;
@@ -52,6 +68,8 @@ static void layer_norm_backward_rows(void *arg, int64_t i, int worker)
 void mert_cpu_layer_norm_backward(const void *args)
 {
     const mert_layer_norm_backward_args *a = args;
+    if (a->gelu)
+        mert_pool_run((a->rows + ROWS - 1) / ROWS, layer_norm_gelu_rows, (void *)args);
     /* the parameters first: dx may stand in dy's place */
     mert_pool_run((a->columns + COLUMNS - 1) / COLUMNS, layer_norm_parameters, (void *)args);
     mert_pool_run((a->rows + ROWS - 1) / ROWS, layer_norm_backward_rows, (void *)args);
@@ -92,7 +110,7 @@ static void time_norm_stripe(void *arg, int64_t i, int worker)
     const mert_time_norm_args *a = arg;
     stripe s = stripe_of(i, a->C);
     const float *x = a->x + s.b * a->T * a->C + s.c;
-    float *y = a->y + s.b * a->T * a->C + s.c, *pre = a->pre ? a->pre + s.b * a->T * a->C + s.c : NULL;
+    float *y = a->y ? a->y + s.b * a->T * a->C + s.c : NULL, *pre = a->pre ? a->pre + s.b * a->T * a->C + s.c : NULL;
     float mean[COLUMNS], rstd[COLUMNS], gain[COLUMNS];
     double sums[COLUMNS];
     (void)worker;
@@ -108,7 +126,7 @@ static void time_norm_stripe(void *arg, int64_t i, int worker)
         if (a->rstd)
             a->rstd[s.b * a->C + s.c + c] = rstd[c];
     }
-    for (int64_t t = 0; t < a->T; t++) {
+    for (int64_t t = 0; y && t < a->T; t++) {
         MERT_VECTOR->affine(y + t * a->C, x + t * a->C, mean, gain, a->b + s.c, s.n);
         if (pre)
             memcpy(pre + t * a->C, y + t * a->C, (size_t)s.n * sizeof(float));

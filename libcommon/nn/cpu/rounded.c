@@ -93,6 +93,16 @@ static void norm_operands(operands *s, mert_op op, const void *args)
     }
 }
 
+static int64_t inputs(const mert_conv_shape *s)
+{
+    return s->B * s->T_in * s->C;
+}
+
+static int64_t outputs(const mert_conv_shape *s)
+{
+    return s->B * s->T_out * s->O;
+}
+
 static void conv_operands(operands *s, mert_op op, const void *args)
 {
     if (op == MERT_OP_GROUPED_CONV) {
@@ -102,6 +112,27 @@ static void conv_operands(operands *s, mert_op op, const void *args)
         if (!a->packed)
             READS_FLAT(w, a->D * a->kernel * (a->D / a->groups));
         READS_FLAT(residual, a->B * a->T * a->D);
+    } else if (op == MERT_OP_CONV) {
+        const mert_conv_args *a = args;
+        WRITES_FLAT(y, outputs(&a->shape));
+        READS_FLAT(x, inputs(&a->shape));
+        if (!a->packed)
+            READS_FLAT(w, a->shape.O * a->shape.kernel * a->shape.C);
+    } else if (op == MERT_OP_CONV_BACKWARD) {
+        const mert_conv_backward_args *a = args;
+        WRITES_FLAT(dx, inputs(&a->shape));
+        READS_FLAT(dy, outputs(&a->shape));
+        READS_FLAT(x, inputs(&a->shape));
+        READS_FLAT(w, a->shape.O * a->shape.kernel * a->shape.C);
+    } else if (op == MERT_OP_FIRST_LAYER) {
+        const mert_first_layer_args *a = args;
+        WRITES_FLAT(y, outputs(&a->shape));
+        READS_FLAT(x, inputs(&a->shape));
+    } else if (op == MERT_OP_FIRST_LAYER_BACKWARD) {
+        const mert_first_layer_backward_args *a = args;
+        READS_FLAT(dy, outputs(&a->shape));
+        READS_FLAT(room, outputs(&a->shape));
+        READS_FLAT(x, inputs(&a->shape));
     } else {
         const mert_grouped_conv_backward_args *a = args;
         WRITES_FLAT(dx, a->B * a->T * a->D);
@@ -246,6 +277,10 @@ static void operands_of(operands *s, mert_op op, const void *args)
     case MERT_OP_LAYER_NORM_BACKWARD:
     case MERT_OP_TIME_NORM:
     case MERT_OP_TIME_NORM_BACKWARD: norm_operands(s, op, args); break;
+    case MERT_OP_CONV:
+    case MERT_OP_CONV_BACKWARD:
+    case MERT_OP_FIRST_LAYER:
+    case MERT_OP_FIRST_LAYER_BACKWARD:
     case MERT_OP_GROUPED_CONV:
     case MERT_OP_GROUPED_CONV_BACKWARD: conv_operands(s, op, args); break;
     case MERT_OP_MASK:

@@ -19,6 +19,8 @@ typedef struct mert_vector {
     double (*dot)(const float *x, const float *y, int64_t n);
     void (*layer_norm)(float *y, const float *x, const float *w, const float *b, int64_t n, float eps, float *mean,
                        float *rstd);
+    void (*apply_norm)(float *y, const float *x, const float *w, const float *b, float mean, float rstd,
+                       int64_t n); /* y = (x - mean) rstd w + b, as layer_norm has it */
     void (*layer_norm_backward)(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
                                 int64_t n, int add);
     void (*norm_parameters)(float *dw, float *db, const float *dy, const float *x, float mean, float rstd, int64_t n);

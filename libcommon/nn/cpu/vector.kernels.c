@@ -100,13 +100,18 @@ static double sum_square_about(const float *x, float mean, int64_t n)
     return total;
 }
 
+static void apply_norm(float *y, const float *x, const float *w, const float *b, float mean, float rstd, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * rstd * w[i] + b[i];
+}
+
 static void layer_norm(float *y, const float *x, const float *w, const float *b, int64_t n, float eps, float *mean,
                        float *rstd)
 {
     float m = (float)(sum(x, n) / (double)n);
     float r = (float)(1.0 / sqrt(sum_square_about(x, m, n) / (double)n + (double)eps));
-    for (int64_t i = 0; i < n; i++)
-        y[i] = (x[i] - m) * r * w[i] + b[i];
+    apply_norm(y, x, w, b, m, r, n);
     if (mean)
         *mean = m;
     if (rstd)
@@ -320,6 +325,7 @@ const mert_vector MERT_KERNEL(mert_vector) = {gelu,
                                               sum,
                                               dot,
                                               layer_norm,
+                                              apply_norm,
                                               layer_norm_backward,
                                               norm_parameters,
                                               exp_sum,

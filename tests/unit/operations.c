@@ -1,0 +1,141 @@
+/* How many operations a batch of MERT-95M is for a device that packs nothing and takes everything at once: what its
+ * queue must be given while it computes (CQT target, 8 codebooks, dropout 0.1, 16 crops of 5 s). The second batch waits
+ * once and allocates nothing. Counted by a backend that passes on what it is given to the dry one. */
+#include "tests/unit/nn.h"
+
+#include "libcommon/models/inference/inference.h"
+#include "libcommon/train/data/mask.h"
+#include "libcommon/train/trainer.h"
+
+enum { MOST = 702, MOST_BF16 = 859, CLIPS = 16, SAMPLES = 5 * 24000 };
+
+typedef struct counts { int64_t operations, waits, memory, each[MERT_OPS_COUNT]; } counts;
+
+static mert_ops *inner;
+static counts counted;
+
+static void *count_alloc(mert_ops *o, size_t bytes)
+{
+    (void)o;
+    counted.memory++;
+    return inner->alloc(inner, bytes);
+}
+
+static void count_release(mert_ops *o, void *p)
+{
+    (void)o;
+    counted.memory += p != NULL;
+    inner->release(inner, p);
+}
+
+static int count_wait(mert_ops *o, mert_error *e)
+{
+    (void)o;
+    counted.waits++;
+    return inner->wait(inner, e);
+}
+
+static void count_run(mert_ops *o, mert_op op, const void *args, size_t size)
+{
+    (void)o;
+    counted.operations++;
+    counted.each[op]++;
+    inner->run(inner, op, args, size);
+}
+
+static size_t nothing_packed(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
+{
+    (void)o, (void)rows, (void)n, (void)k, (void)as;
+    return 0;
+}
+
+static int64_t all_at_once(const mert_ops *o, mert_block block)
+{
+    (void)o, (void)block;
+    return INT64_MAX;
+}
+
+/* A device with elements of this type. */
+static mert_ops device(mert_element_type type)
+{
+    mert_ops as = *mert_ops_cpu(), counting;
+    as.type = type;
+    as.packed_bytes = nothing_packed;
+    as.rows_at_once = all_at_once;
+    inner = mert_ops_dry(&as);
+    counting = *inner;
+    counting.packed_bytes = nothing_packed;
+    counting.rows_at_once = all_at_once;
+    counting.alloc = count_alloc;
+    counting.release = count_release;
+    counting.wait = count_wait;
+    counting.run = count_run;
+    return counting;
+}
+
+static void print(const char *what)
+{
+    printf("# %s: %d operations, %d waits, %d times memory;", what, (int)counted.operations, (int)counted.waits,
+           (int)counted.memory);
+    for (int i = 0; i < MERT_OPS_COUNT; i++)
+        if (counted.each[i])
+            printf(" %d:%d", i, (int)counted.each[i]);
+    printf("\n");
+}
+
+static mert_config model(void)
+{
+    mert_config c = mert_config_95m();
+    c.codebooks = 8, c.special_rows = 4, c.final_dim = 64, c.untied = 1, c.cqt_target_bins = 336;
+    for (int k = 0; k < c.codebooks; k++)
+        c.classes[k] = 1024;
+    return c;
+}
+
+static void batch_on(mert_element_type type, int most)
+{
+    mert_config c = model();
+    mert_ops counting = device(type);
+    mert_objective_config o = {.features_pen_weight = 10, .cqt_weight = 1, .logit_temperature = 0.1};
+    mert_adam_config a = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6};
+    mert_forward_options how = {.training = 1, .dropout = 0.1, .attention_dropout = 0.1, .input_dropout = 0.1,
+                                .feature_grad_mult = 0.1, .seed = 1, .update = 1};
+    int64_t T = mert_config_frames(&c, SAMPLES), items[CLIPS];
+    mert_batch b = {.B = CLIPS, .L = SAMPLES, .T = T, .K = c.codebooks, .items = items};
+    uint8_t *mask = keep((size_t)(CLIPS * T));
+    mert_sums sums = {0};
+    mert_weights w = {0};
+    mert_error e = {{0}};
+    mert_trainer *t;
+    for (int i = 0; i < CLIPS; i++)
+        items[i] = i;
+    b.clean = b.audio = keep(CLIPS * SAMPLES * sizeof(float));
+    b.labels = keep((size_t)(CLIPS * T * c.codebooks) * sizeof(int32_t));
+    b.mask = mask;
+    CHECK(!mert_mask_make(&(mert_mask_config){0.8, 5, 2}, 1, 1, 0, items, CLIPS, T, mask, &e));
+    CHECK(!mert_layout_make(&w.layout, &c, &e));
+    w.values = calloc((size_t)w.layout.size, sizeof(float)); /* never touched: it takes no memory */
+    t = mert_trainer_new(&w, &counting, &o, &a, NULL, &e);
+    CHECK(t && !mert_trainer_accumulate(t, &how, &b, &sums, &e));
+    counted = (counts){0};
+    CHECK(t && !mert_trainer_accumulate(t, &how, &b, &sums, &e));
+    print(type == MERT_ELEMENT_F32 ? "a batch, float32" : "a batch, bfloat16");
+    CHECK(counted.operations > 100 && counted.operations <= most);
+    CHECK(counted.waits == 1 && !counted.memory);
+    mert_trainer_free(t);
+    mert_weights_free(&w);
+    inner->close(inner);
+    forget();
+}
+
+TEST(a_batch_is_few_operations)
+{
+    batch_on(MERT_ELEMENT_F32, MOST);
+    batch_on(MERT_ELEMENT_BF16, MOST_BF16);
+}
+
+int main(void)
+{
+    RUN(a_batch_is_few_operations);
+    return test_done();
+}
