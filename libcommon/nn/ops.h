@@ -102,6 +102,8 @@ typedef enum mert_op {
     MERT_OP_CONV_BACKWARD,
     MERT_OP_FIRST_LAYER,
     MERT_OP_FIRST_LAYER_BACKWARD,
+    MERT_OP_ADD_NORM,
+    MERT_OP_ADD_NORM_BACKWARD,
     MERT_OPS_COUNT
 } mert_op;
 
@@ -231,16 +233,36 @@ typedef struct {
 
 /* ---- elementwise, and sums over rows ---- */
 
-/* y = (residual +) gelu(x), exact: x/2 (1 + erf(x / sqrt 2)) */
-typedef struct { mert_element *y; const mert_element *x, *residual; int64_t n; } mert_gelu_args;
-/* dx = dy * gelu'(x); dx may be dy, or x */
-typedef struct { mert_element *dx; const mert_element *dy, *x; int64_t n; } mert_gelu_backward_args;
-/* sums[columns] += sum over rows of x[rows, columns] */
-typedef struct { float *sums; const mert_element *x; int64_t rows, columns, ldx; } mert_column_sum_args;
+/* sums[columns] += sum over rows of x[rows, columns]; count > 0: of so many groups of columns, one beside the other,
+ * whose sums are sums_step apart */
+typedef struct {
+    float *sums;
+    const mert_element *x;
+    int64_t rows, columns, ldx, count, sums_step;
+} mert_column_sum_args;
 /* x *= 0 or 1/(1-p), keyed; the same call is its own backward pass. Item b of B has n elements.
  * The key: seed, place (update and micro-batch), row b, site (which dropout of which layer). */
 typedef struct { uint64_t seed, place; uint32_t site; } mert_dropout_key;
 typedef struct { mert_element *x; int64_t B, n; double p; mert_dropout_key key; } mert_dropout_args;
+/* y = (residual +) dropout(gelu(x)), gelu exact: x/2 (1 + erf(x / sqrt 2)). p 0: no dropout; else as mert_dropout has
+ * it, of B items (0: 1) of n / B elements. */
+typedef struct {
+    mert_element *y;
+    const mert_element *x, *residual;
+    int64_t n, B;
+    double p;
+    mert_dropout_key key;
+} mert_gelu_args;
+/* dx = dropout(dy) * gelu'(x); dx may be dy, or x. sums [columns] (NULL: not wanted): += column sums of dx as rows of
+ * columns, before it is rounded. */
+typedef struct {
+    mert_element *dx;
+    const mert_element *dy, *x;
+    float *sums;
+    int64_t n, columns, B;
+    double p;
+    mert_dropout_key key;
+} mert_gelu_backward_args;
 
 /* ---- norms ---- */
 
@@ -266,6 +288,34 @@ typedef struct {
     int64_t rows, columns;
     int add, gelu;
 } mert_layer_norm_backward_args;
+/* The end of a branch: s = (scale, 0: 1) * residual + dropout(x), then (y not NULL) y, mean, rstd = the LayerNorm of s
+ * as it is stored. x, residual, s, y [B, T, D]; s may be x. p 0: no dropout; else as mert_dropout has it, of B items of
+ * T * D elements. */
+typedef struct {
+    mert_element *s, *y;
+    const mert_element *x, *residual;
+    const float *w, *b;
+    float *mean, *rstd;
+    int64_t B, T, D;
+    float scale, eps;
+    double p;
+    mert_dropout_key key;
+} mert_add_norm_args;
+/* With g = (add: dresidual +) the gradient by s that dy is behind the norm (w NULL: there is none, g comes of dy
+ * itself): dresidual = scale * g, dx = dropout(g), dw and db += the norm's, sums [D] (NULL: not wanted) += column sums
+ * of dx before it is rounded: the gradient of a bias that x ends with. dx NULL: it would be g, and is not wanted.
+ * dresidual and dx are two arrays, and either may be dy. */
+typedef struct {
+    mert_element *dresidual, *dx;
+    float *dw, *db, *sums;
+    const mert_element *dy, *s;
+    const float *w, *mean, *rstd;
+    int64_t B, T, D;
+    float scale;
+    int add;
+    double p;
+    mert_dropout_key key;
+} mert_add_norm_backward_args;
 /* GroupNorm with one group per channel: each channel over the time of its item. x [B, T, C]; mean, rstd [B, C]. Sums
  * run in blocks of fixed absolute position. gelu: y = gelu of it (pre, where not NULL, keeps the argument). y may be x.
  */
@@ -394,13 +444,14 @@ typedef struct {
     double p;
     mert_dropout_key key;
 } mert_attention_args;
-/* dq, dk, dv are overwritten; out and lse are the forward pass's. */
+/* dq, dk, dv are overwritten; out and lse are the forward pass's. Row strides: of dout and out ldout (0: ld), of the
+ * others ld. */
 typedef struct {
     mert_element *dq, *dk, *dv;
     const mert_element *dout, *out;
     const float *lse;
     const mert_element *q, *k, *v;
-    int64_t B, T, H, dh, ld;
+    int64_t B, T, H, dh, ld, ldout;
     float scale;
     double p;
     mert_dropout_key key;
@@ -561,6 +612,9 @@ typedef struct {
 #define mert_layer_norm(ops, ...) MERT_RUN(ops, MERT_OP_LAYER_NORM, mert_layer_norm_args, __VA_ARGS__)
 #define mert_layer_norm_backward(ops, ...) \
     MERT_RUN(ops, MERT_OP_LAYER_NORM_BACKWARD, mert_layer_norm_backward_args, __VA_ARGS__)
+#define mert_add_norm(ops, ...) MERT_RUN(ops, MERT_OP_ADD_NORM, mert_add_norm_args, __VA_ARGS__)
+#define mert_add_norm_backward(ops, ...) \
+    MERT_RUN(ops, MERT_OP_ADD_NORM_BACKWARD, mert_add_norm_backward_args, __VA_ARGS__)
 #define mert_time_norm(ops, ...) MERT_RUN(ops, MERT_OP_TIME_NORM, mert_time_norm_args, __VA_ARGS__)
 #define mert_time_norm_backward(ops, ...) \
     MERT_RUN(ops, MERT_OP_TIME_NORM_BACKWARD, mert_time_norm_backward_args, __VA_ARGS__)

@@ -181,6 +181,20 @@ void mert_reference_layer_norm(double *y, const double *x, const double *w, cons
     }
 }
 
+void mert_reference_add_norm(double *s, double *y, const double *x, const double *residual, const double *w,
+                             const double *b, double *mean, double *rstd, int64_t B, int64_t T, int64_t D,
+                             double scale, double eps, double p, const mert_dropout_key *key)
+{
+    for (int64_t i = 0; i < B * T * D; i++)
+        s[i] = x[i];
+    if (p > 0)
+        mert_reference_dropout(s, B, T * D, p, key);
+    for (int64_t i = 0; i < B * T * D; i++)
+        s[i] += scale * residual[i];
+    if (y)
+        mert_reference_layer_norm(y, s, w, b, mean, rstd, B * T, D, eps, 0);
+}
+
 void mert_reference_time_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
                               double *pre, int64_t B, int64_t T, int64_t C, double eps, int gelu)
 {

@@ -65,7 +65,11 @@ void mert_reference_first_layer(const mert_conv_shape *s, const double *x, const
  * row; then gelu */
 void mert_reference_layer_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
                                int64_t rows, int64_t columns, double eps, int gelu);
-/* The same for x [B, T, C] with mean and variance of each channel over the time of its item; pre keeps y before the
+/* s = scale residual + dropout(x); then, y not NULL, the norm of s */
+void mert_reference_add_norm(double *s, double *y, const double *x, const double *residual, const double *w,
+                             const double *b, double *mean, double *rstd, int64_t B, int64_t T, int64_t D,
+                             double scale, double eps, double p, const mert_dropout_key *key);
+/* mert_reference_layer_norm for x [B, T, C] with mean and variance of each channel over the time of its item; pre keeps y before the
  * gelu. */
 void mert_reference_time_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
                               double *pre, int64_t B, int64_t T, int64_t C, double eps, int gelu);

@@ -3,7 +3,7 @@
 
 #include "libcommon/nn/reference.h"
 
-enum { ROWS = 37, COLUMNS = 131 };
+enum { ROWS = 37, COLUMNS = 131, WIDE = 51 };
 
 /* ---- the extractor ---- */
 
@@ -70,9 +70,100 @@ TEST(extractor)
          layer_norm_gelu_backward);
 }
 
+/* ---- a transformer layer ---- */
+
+enum { B = 2, T = 70, D = 24, H = 3, N = B * T * D };
+
+static void add_norm(void)
+{
+    float *x = values(N, 1), *r = values(N, 2);
+    mert_element *s = put_values(x, N), *residual;
+    double *exact = expect(N);
+    residual = put_values(r, N);
+    mert_reference_add_norm(exact, NULL, wide(x, N), wide(r, N), NULL, NULL, NULL, NULL, B, T, D, 1.7f, 0, 0.3,
+                            &(mert_dropout_key){1, 2, 3});
+    mert_add_norm(ops, .s = s, .x = s, .residual = residual, .B = B, .T = T, .D = D, .scale = 1.7f, .p = 0.3,
+                  .key = {1, 2, 3});
+}
+
+static void add_norm_backward(int in_place)
+{
+    mert_element *dresidual = elements(N, 1), *dx = elements(N, 2), *s = elements(N, 3);
+    mert_element *dy = in_place ? dresidual : elements(N, 4);
+    mert_add_norm_backward(ops, .dresidual = dresidual, .dx = dx, .dw = floats(D, 5), .db = floats(D, 6),
+                           .sums = floats(D, 7), .dy = dy, .s = s, .w = floats(D, 8), .mean = floats(B * T, 9),
+                           .rstd = floats(B * T, 10), .B = B, .T = T, .D = D, .scale = 1.7f, .add = !in_place,
+                           .p = 0.3, .key = {1, 2, 3});
+}
+
+static void add_norm_backward_apart(void) { add_norm_backward(0); }
+static void add_norm_backward_in_place(void) { add_norm_backward(1); }
+
+static void gelu_and_dropout(void)
+{
+    mert_element *x = elements(N, 1), *residual = elements(N, 2), *y = elements(N, 3);
+    mert_gelu(ops, .y = y, .x = x, .residual = residual, .n = N, .B = B, .p = 0.3, .key = {1, 2, 3});
+}
+
+static void gelu_and_dropout_backward(void)
+{
+    mert_element *dx = elements(N, 1), *x = elements(N, 2);
+    mert_gelu_backward(ops, .dx = dx, .dy = dx, .x = x, .sums = floats(D, 3), .n = N, .columns = D, .B = B, .p = 0.3,
+                       .key = {1, 2, 3});
+}
+
+static void column_sums_of_groups(void)
+{
+    mert_element *x = elements(3 * N, 1);
+    mert_column_sum(ops, .sums = floats(3 * WIDE, 2), .x = x, .rows = B * T, .columns = D, .ldx = 3 * D, .count = 3,
+                    .sums_step = WIDE);
+}
+
+static void attention_on_one_array(void)
+{
+    mert_element *x = elements(3 * N, 1), *out = elements(N, 2), *d = elements(3 * N, 3), *dout = elements(N, 4);
+    float *lse = floats(B * H * T, 5);
+    mert_attention(ops, .out = out, .lse = lse, .q = mert_at(ops, x, 2 * D), .k = x, .v = mert_at(ops, x, D), .B = B,
+                   .T = T, .H = H, .dh = D / H, .ld = 3 * D, .ldout = D, .scale = 0.3f);
+    /* of what is rounded already */
+    mert_attention_backward(ops, .dq = mert_at(ops, d, 2 * D), .dk = d, .dv = mert_at(ops, d, D), .dout = dout,
+                            .out = dout, .lse = floats(B * H * T, 6), .q = mert_at(ops, x, 2 * D), .k = x,
+                            .v = mert_at(ops, x, D), .B = B, .T = T, .H = H, .dh = D / H, .ld = 3 * D, .ldout = D,
+                            .scale = 0.05f, .p = 0.1, .key = {1, 2, 3});
+}
+
+TEST(layer)
+{
+    EACH(add_norm, add_norm_backward_apart, add_norm_backward_in_place, gelu_and_dropout, gelu_and_dropout_backward,
+         column_sums_of_groups, attention_on_one_array);
+}
+
+/* The norm that goes with the sum is that of the sum as it is stored, as whoever makes it again has it. */
+TEST(the_norm_is_of_the_stored_sum)
+{
+    static const mert_element_type types[] = {MERT_ELEMENT_F32, MERT_ELEMENT_BF16, MERT_ELEMENT_F16};
+    mert_ops *tested = ops;
+    for (int i = 0; i < 3 && strcmp(tested->name, "guard"); i++) {
+        size_t bytes = (size_t)N * (i ? sizeof(uint16_t) : sizeof(float));
+        mert_element *x, *residual, *s, *y, *again;
+        float *w, *b;
+        ops = mert_ops_cpu_of(types[i]);
+        x = room(N), residual = room(N), s = room(N), y = room(N), again = room(N);
+        w = put(numbers(D, 3), D), b = put(numbers(D, 4), D);
+        mert_to_elements(ops, .to = x, .from = put(numbers(N, 1), N), .n = N);
+        mert_to_elements(ops, .to = residual, .from = put(numbers(N, 2), N), .n = N);
+        mert_add_norm(ops, .s = s, .y = y, .x = x, .residual = residual, .w = w, .b = b, .mean = room(B * T),
+                      .rstd = room(B * T), .B = B, .T = T, .D = D, .eps = 1e-5f);
+        mert_layer_norm(ops, .y = again, .x = s, .w = w, .b = b, .rows = B * T, .columns = D, .eps = 1e-5f);
+        CHECK(!ops->wait(ops, NULL));
+        CHECK(!memcmp(y, again, bytes)); /* host memory */
+    }
+    ops = tested;
+}
+
 int main(int argc, char **argv)
 {
-    static const nn_test tests[] = {NN_TEST(extractor)};
+    static const nn_test tests[] = {NN_TEST(extractor), NN_TEST(layer), NN_TEST(the_norm_is_of_the_stored_sum)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

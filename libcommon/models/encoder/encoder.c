@@ -36,9 +36,8 @@ static void find_parameters(mert_encoder *m)
     m->pos_bias = mert_layout_offset(l, "encoder.pos_conv.0.bias");
     for (int i = 0; i < m->c->layers; i++) {
         layer_parameters *p = &m->layers[i];
-        p->q = pair(l, "encoder.layers.%d.self_attn.q_proj", i);
-        p->k = pair(l, "encoder.layers.%d.self_attn.k_proj", i);
-        p->v = pair(l, "encoder.layers.%d.self_attn.v_proj", i);
+        p->qkv = pair(l, "encoder.layers.%d.self_attn.k_proj", i);
+        m->qkv_step = pair(l, "encoder.layers.%d.self_attn.v_proj", i).w - p->qkv.w;
         p->out = pair(l, "encoder.layers.%d.self_attn.out_proj", i);
         p->norm1 = pair(l, "encoder.layers.%d.self_attn_layer_norm", i);
         p->fc1 = pair(l, "encoder.layers.%d.fc1", i);

@@ -12,36 +12,51 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
-static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const mert_element *x,
-                   const mert_element *residual, mert_element *y)
+/* `count` linear layers of the same x, whose parameters are `step` floats apart: y [rows, count, out]. */
+static void linears(mert_encoder *m, weight_bias p, int64_t count, int64_t step, int64_t in, int64_t out,
+                    const mert_element *x, mert_element *y)
 {
     int64_t rows = m->B * m->T, packed = mert_ops_packed_floats(m->ops, rows, out, in, MERT_PACKED_F32);
     mert_arena_mark mark = mert_arena_here(&m->memory);
+    const mert_element *w;
     mert_element *panels;
-    if (!packed) {
-        const mert_element *w = mert_product_weight(m, p.w, out * in);
-        if (w)
-            mert_linear(m->ops, rows, in, out, x, w, mert_weight(m, p.b), NULL, 0, residual, y);
-        mert_arena_back(&m->memory, mark);
-        return;
+    if (!packed)
+        w = mert_product_weight(m, p.w, (count - 1) * step + out * in);
+    else if ((w = panels = (mert_element *)(void *)mert_take_floats(m, count * packed)))
+        mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in, .count = count,
+                  .to_step = packed, .w_step = step);
+    if (w)
+        mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = w, .ldb = in, .tb = 1,
+                  .packed = packed ? MERT_PACKED_F32 : (mert_packing)0, .b_step = packed ? packed : step, .c = y,
+                  .ldc = count * out, .c_step = out, .bias = mert_weight(m, p.b), .bias_step = step, .batch = count);
+    mert_arena_back(&m->memory, mark);
+}
+
+static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const mert_element *x, mert_element *y)
+{
+    linears(m, p, 1, 0, in, out, x, y);
+}
+
+/* The same backward, but for the biases: dy [rows, count, out] -> dx [rows, in] (add: +=). */
+static void linears_backward(mert_encoder *m, weight_bias p, int64_t count, int64_t step, int64_t in, int64_t out,
+                             const mert_element *x, const mert_element *dy, mert_element *dx, int add)
+{
+    int64_t rows = m->B * m->T;
+    mert_arena_mark mark = mert_arena_here(&m->memory);
+    const mert_element *w = mert_product_weight(m, p.w, (count - 1) * step + out * in);
+    if (w) {
+        mert_gemm(m->ops, .M = out, .N = in, .K = rows, .a = dy, .lda = count * out, .ta = 1, .a_step = out, .b = x,
+                  .ldb = in, .gradient = mert_gradient(m, p.w), .ldc = in, .c_step = step, .add = 1, .batch = count);
+        mert_gemm(m->ops, .M = rows, .N = in, .K = out, .a = dy, .lda = count * out, .a_step = out, .b = w, .ldb = in,
+                  .b_step = step, .c = dx, .ldc = in, .add = add, .batch = count, .sum = 1);
     }
-    if (!(panels = (mert_element *)(void *)mert_take_floats(m, packed)))
-        return;
-    mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in);
-    mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = panels, .packed = MERT_PACKED_F32, .c = y,
-              .ldc = out, .bias = mert_weight(m, p.b), .residual = residual);
     mert_arena_back(&m->memory, mark);
 }
 
 static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const mert_element *x,
                             const mert_element *dy, mert_element *dx, int add)
 {
-    mert_arena_mark mark = mert_arena_here(&m->memory);
-    const mert_element *w = mert_product_weight(m, p.w, out * in);
-    if (w)
-        mert_linear_backward(m->ops, m->B * m->T, in, out, x, w, dy, mert_gradient(m, p.w), mert_gradient(m, p.b), dx,
-                             add);
-    mert_arena_back(&m->memory, mark);
+    linears_backward(m, p, 1, 0, in, out, x, dy, dx, add);
 }
 
 static void norm(mert_encoder *m, weight_bias p, const mert_element *x, mert_element *y, float *mean,
@@ -59,24 +74,19 @@ static void norm_backward(mert_encoder *m, weight_bias p, const mert_element *x,
                              .columns = m->c->width, .add = add);
 }
 
-static void dropout(mert_encoder *m, mert_element *x, int64_t width, double p, uint32_t where)
+static double rate(const mert_encoder *m, double p)
 {
-    if (m->options.training && p > 0)
-        mert_dropout(m->ops, .x = x, .B = m->B, .n = m->T * width, .p = p, .key = mert_encoder_key(m, where));
+    return m->options.training ? p : 0;
 }
 
-/* y = residual_scale * residual + dropout(linear(x)): one product where nothing stands between. */
-static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const mert_element *x,
-                       const mert_element *residual, double rate, uint32_t where, mert_element *y)
+/* s = residual_scale * residual + dropout(x), x in its place, and y (NULL: not wanted) its norm. */
+static void branch_end(mert_encoder *m, uint32_t where, weight_bias p, const mert_element *residual, mert_element *s,
+                       mert_element *y, float *mean, float *rstd)
 {
-    int64_t n = m->B * m->T * m->c->width;
-    if (m->residual_scale == 1.0f && !(m->options.training && rate > 0)) {
-        linear(m, p, in, m->c->width, x, residual, y);
-        return;
-    }
-    linear(m, p, in, m->c->width, x, NULL, y);
-    dropout(m, y, m->c->width, rate, where);
-    mert_axpy(m->ops, .to = y, .from = residual, .alpha = m->residual_scale, .n = n);
+    mert_add_norm(m->ops, .s = s, .y = y, .x = s, .residual = residual, .w = mert_weight(m, p.w),
+                  .b = mert_weight(m, p.b), .mean = mean, .rstd = rstd, .B = m->B, .T = m->T, .D = m->c->width,
+                  .scale = m->residual_scale, .eps = (float)m->c->eps, .p = rate(m, m->options.dropout),
+                  .key = mert_encoder_key(m, where));
 }
 
 int mert_layer_dropped(const mert_encoder *m, int i)
@@ -95,9 +105,7 @@ static void take_kept(mert_encoder *m, layer_record *r, int narrow)
 {
     int64_t n = m->B * m->T, D = m->c->width;
     r->lse = mert_take_floats(m, n * m->c->heads);
-    mert_keep(m, &r->q, n * D, narrow);
-    mert_keep(m, &r->k, n * D, narrow);
-    mert_keep(m, &r->v, n * D, narrow);
+    mert_keep(m, &r->qkv, 3 * n * D, narrow);
     mert_keep(m, &r->attended, n * D, narrow);
     mert_keep(m, &r->s1, n * D, narrow);
     mert_keep(m, &r->pre, n * m->c->ffn, narrow);
@@ -107,8 +115,8 @@ static void take_kept(mert_encoder *m, layer_record *r, int narrow)
 
 static void each_kept(mert_encoder *m, layer_record *r, void (*f)(mert_encoder *, mert_kept *))
 {
-    mert_kept *all[] = {&r->q, &r->k, &r->v, &r->attended, &r->s1, &r->pre, &r->s2};
-    for (int i = 0; i < 6 + !m->c->pre_ln; i++)
+    mert_kept *all[] = {&r->qkv, &r->attended, &r->s1, &r->pre, &r->s2};
+    for (int i = 0; i < 4 + !m->c->pre_ln; i++)
         f(m, all[i]);
 }
 
@@ -134,15 +142,21 @@ static void make_in1(mert_encoder *m, int i, layer_record *r)
         r->in1 = r->x.now;
 }
 
-static void make_in2(mert_encoder *m, int i, layer_record *r)
+/* The norm of s1. */
+static weight_bias middle_norm(const mert_encoder *m, int i)
 {
-    norm(m, m->c->pre_ln ? m->layers[i].norm2 : m->layers[i].norm1, r->s1.now, r->in2, r->mean_s1, r->rstd_s1);
+    return m->c->pre_ln ? m->layers[i].norm2 : m->layers[i].norm1;
 }
 
 static void make_h(mert_encoder *m, int i, layer_record *r)
 {
-    mert_gelu(m->ops, .y = r->h, .x = r->pre.now, .n = m->B * m->T * m->c->ffn);
-    dropout(m, r->h, m->c->ffn, m->options.activation_dropout, site(i, IN_FFN));
+    mert_gelu(m->ops, .y = r->h, .x = r->pre.now, .n = m->B * m->T * m->c->ffn, .B = m->B,
+              .p = rate(m, m->options.activation_dropout), .key = mert_encoder_key(m, site(i, IN_FFN)));
+}
+
+static mert_element *part_of(const mert_encoder *m, mert_element *qkv, int part)
+{
+    return mert_at(m->ops, qkv, part * m->c->width);
 }
 
 /* The layer, into memory that has been taken. out NULL: its output is not wanted. */
@@ -150,25 +164,23 @@ static void run(mert_encoder *m, int i, layer_record *r, mert_element *out)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t D = m->c->width, F = m->c->ffn, H = m->c->heads;
+    mert_element *end = m->c->pre_ln ? out : r->s2.now;
     make_in1(m, i, r);
-    linear(m, p->q, D, D, r->in1, NULL, r->q.now);
-    linear(m, p->k, D, D, r->in1, NULL, r->k.now);
-    linear(m, p->v, D, D, r->in1, NULL, r->v.now);
+    linears(m, p->qkv, 3, m->qkv_step, D, D, r->in1, r->qkv.now);
     mert_attention(m->ops, .out = r->attended.now, .lse = r->lse, .largest = m->options.training ? m->largest : NULL,
-                   .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D,
-                   .scale = (float)(1.0 / sqrt((double)(D / H))),
-                   .p = m->options.training ? m->options.attention_dropout : 0,
-                   .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
-    branch_end(m, p->out, D, r->attended.now, r->x.now, m->options.dropout, site(i, AFTER_ATTENTION), r->s1.now);
-    make_in2(m, i, r);
-    linear(m, p->fc1, D, F, r->in2, NULL, r->pre.now);
+                   .q = part_of(m, r->qkv.now, MERT_QUERY), .k = part_of(m, r->qkv.now, MERT_KEY),
+                   .v = part_of(m, r->qkv.now, MERT_VALUE), .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = 3 * D,
+                   .ldout = D, .scale = (float)(1.0 / sqrt((double)(D / H))),
+                   .p = rate(m, m->options.attention_dropout), .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
+    linear(m, p->out, D, D, r->attended.now, r->s1.now);
+    branch_end(m, site(i, AFTER_ATTENTION), middle_norm(m, i), r->x.now, r->s1.now, r->in2, r->mean_s1, r->rstd_s1);
+    linear(m, p->fc1, D, F, r->in2, r->pre.now);
     make_h(m, i, r);
-    if (!m->c->pre_ln)
-        branch_end(m, p->fc2, F, r->h, r->in2, m->options.dropout, site(i, AFTER_FFN), r->s2.now);
-    else if (out)
-        branch_end(m, p->fc2, F, r->h, r->s1.now, m->options.dropout, site(i, AFTER_FFN), out);
-    if (!m->c->pre_ln && out)
-        norm(m, p->norm2, r->s2.now, out, r->mean_s2, r->rstd_s2);
+    if (!end)
+        return;
+    linear(m, p->fc2, F, D, r->h, end);
+    branch_end(m, site(i, AFTER_FFN), p->norm2, m->c->pre_ln ? r->s1.now : r->in2, end, m->c->pre_ln ? NULL : out,
+               r->mean_s2, r->rstd_s2);
 }
 
 void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r, mert_element *out)
@@ -212,95 +224,88 @@ static void bring_back(mert_encoder *m, int i, layer_record *r)
         return;
     }
     make_in1(m, i, r);
-    make_in2(m, i, r);
+    norm(m, middle_norm(m, i), r->s1.now, r->in2, r->mean_s1, r->rstd_s1);
     make_h(m, i, r);
 }
 
 /* ---- the way back ---- */
 
-/* The gradient that enters a branch: d, after the dropout at its end (a copy only where there is one; NULL: no
- * memory). */
-static mert_element *branch_gradient(mert_encoder *m, mert_element *d, uint32_t where)
+/* The way back through branch_end(): d, gradient by the norm of s (s NULL: by s itself) -> d_residual (add: += before
+ * it is scaled), gradient by the residual, and `end`, that by what the branch ended with, whose linear layer has its
+ * bias's gradient as well. Returns it: where it is the same as d_residual and stays so, d_residual. */
+static mert_element *branch_backward(mert_encoder *m, uint32_t where, weight_bias last, weight_bias p,
+                                     const mert_element *s, const float *mean, const float *rstd,
+                                     const mert_element *d, mert_element *d_residual, int add, mert_element *end)
 {
-    int64_t n = m->B * m->T * m->c->width;
-    mert_element *copy;
-    if (m->options.dropout <= 0)
-        return d;
-    copy = mert_take(m, n);
-    if (!copy)
-        return NULL;
-    mert_copy(m->ops, .to = copy, .from = d, .bytes = mert_element_bytes(m->ops, n));
-    dropout(m, copy, m->c->width, m->options.dropout, where);
-    return copy;
+    int same = m->c->pre_ln && m->options.dropout <= 0;
+    mert_add_norm_backward(m->ops, .dresidual = d_residual, .dx = same ? NULL : end,
+                           .dw = s ? mert_gradient(m, p.w) : NULL, .db = s ? mert_gradient(m, p.b) : NULL,
+                           .sums = mert_gradient(m, last.b), .dy = d, .s = s, .w = s ? mert_weight(m, p.w) : NULL,
+                           .mean = mean, .rstd = rstd, .B = m->B, .T = m->T, .D = m->c->width,
+                           .scale = m->residual_scale, .add = add, .p = m->options.dropout,
+                           .key = mert_encoder_key(m, where));
+    return same ? d_residual : end;
 }
 
-/* d [B*T, D]: gradient by the sum residual_scale * x1 + ffn(in) on entry, by x1 through the residual on return; dx
- * (add: +=) by `in`. */
-static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const mert_element *in, mert_element *d,
-                         mert_element *dx, int add)
+/* end [B*T, D]: gradient by what fc2 gives; dx (add: +=): by `in`. */
+static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const mert_element *in,
+                         const mert_element *end, mert_element *dx, int add)
 {
     const layer_parameters *p = &m->layers[i];
-    int64_t n = m->B * m->T, D = m->c->width, F = m->c->ffn;
-    mert_element *dh = r->h, *end = branch_gradient(m, d, site(i, AFTER_FFN)); /* h is read before dh is written */
-    if (!end)
-        return;
+    int64_t D = m->c->width, F = m->c->ffn;
+    mert_element *dh = r->h; /* h is read before dh is written */
     linear_backward(m, p->fc2, F, D, r->h, end, dh, 0);
-    dropout(m, dh, F, m->options.activation_dropout, site(i, IN_FFN));
-    mert_gelu_backward(m->ops, .dx = dh, .dy = dh, .x = r->pre.now, .n = n * F);
+    mert_gelu_backward(m->ops, .dx = dh, .dy = dh, .x = r->pre.now, .sums = mert_gradient(m, p->fc1.b),
+                       .n = m->B * m->T * F, .columns = F, .B = m->B, .p = m->options.activation_dropout,
+                       .key = mert_encoder_key(m, site(i, IN_FFN)));
     linear_backward(m, p->fc1, D, F, in, dh, dx, add);
 }
 
+/* end [B*T, D]: gradient by what the attention's last product gives; dx (add: +=): by `in`. */
 static void attention_backward(mert_encoder *m, int i, const layer_record *r, const mert_element *in,
-                               mert_element *d, mert_element *dx, int add)
+                               const mert_element *end, mert_element *dx, int add)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T, D = m->c->width, H = m->c->heads;
-    mert_element *end = branch_gradient(m, d, site(i, AFTER_ATTENTION));
-    mert_element *da = mert_take(m, n * D), *dq = mert_take(m, n * D);
-    mert_element *dk = mert_take(m, n * D), *dv = mert_take(m, n * D);
+    mert_element *da = mert_take(m, n * D), *d = mert_take(m, 3 * n * D), *qkv = r->qkv.now;
     if (m->memory.failed)
         return;
     linear_backward(m, p->out, D, D, r->attended.now, end, da, 0);
-    mert_attention_backward(m->ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = r->attended.now, .lse = r->lse,
-                            .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H,
-                            .ld = D, .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->options.attention_dropout,
-                            .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
-    linear_backward(m, p->q, D, D, in, dq, dx, add);
-    linear_backward(m, p->k, D, D, in, dk, dx, 1);
-    linear_backward(m, p->v, D, D, in, dv, dx, 1);
-}
-
-static void scale_residual(mert_encoder *m, mert_element *d)
-{
-    if (m->residual_scale != 1.0f)
-        mert_copy_2d(m->ops, .to = d, .from = d, .ldto = m->c->width, .ldfrom = m->c->width, .rows = m->B * m->T,
-                     .columns = m->c->width, .scale = m->residual_scale);
+    mert_attention_backward(m->ops, .dq = part_of(m, d, MERT_QUERY), .dk = part_of(m, d, MERT_KEY),
+                            .dv = part_of(m, d, MERT_VALUE), .dout = da, .out = r->attended.now, .lse = r->lse,
+                            .q = part_of(m, qkv, MERT_QUERY), .k = part_of(m, qkv, MERT_KEY),
+                            .v = part_of(m, qkv, MERT_VALUE), .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = 3 * D,
+                            .ldout = D, .scale = (float)(1.0 / sqrt((double)(D / H))),
+                            .p = m->options.attention_dropout, .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
+    mert_column_sum(m->ops, .sums = mert_gradient(m, p->qkv.b), .x = d, .rows = n, .columns = D, .ldx = 3 * D,
+                    .count = 3, .sums_step = m->qkv_step);
+    linears_backward(m, p->qkv, 3, m->qkv_step, D, D, in, d, dx, add);
 }
 
 void mert_layer_backward(mert_encoder *m, int i, layer_record *r, mert_element *dy)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T * m->c->width;
-    mert_element *d;
+    mert_element *d, *end, *room;
     if (r->skipped)
         return;
     bring_back(m, i, r);
     d = mert_take(m, n);
+    room = m->c->pre_ln && m->options.dropout > 0 ? mert_take(m, n) : NULL;
     if (m->memory.failed)
         return;
     if (m->c->pre_ln) {
-        ffn_backward(m, i, r, r->in2, dy, d, 0);
-        norm_backward(m, p->norm2, r->s1.now, r->mean_s1, r->rstd_s1, d, dy, 1);
-        attention_backward(m, i, r, r->in1, dy, d, 0);
+        end = branch_backward(m, site(i, AFTER_FFN), p->fc2, p->norm2, NULL, NULL, NULL, dy, dy, 0, room);
+        ffn_backward(m, i, r, r->in2, end, d, 0);
+        end = branch_backward(m, site(i, AFTER_ATTENTION), p->out, p->norm2, r->s1.now, r->mean_s1, r->rstd_s1, d, dy,
+                              1, room);
+        attention_backward(m, i, r, r->in1, end, d, 0);
         norm_backward(m, p->norm1, r->x.now, r->mean_x, r->rstd_x, d, dy, 1);
     } else {
-        norm_backward(m, p->norm2, r->s2.now, r->mean_s2, r->rstd_s2, dy, d, 0);
-        mert_copy(m->ops, .to = dy, .from = d, .bytes = mert_element_bytes(m->ops, n));
-        scale_residual(m, dy);
+        branch_backward(m, site(i, AFTER_FFN), p->fc2, p->norm2, r->s2.now, r->mean_s2, r->rstd_s2, dy, dy, 0, d);
         ffn_backward(m, i, r, r->in2, d, dy, 1);
-        norm_backward(m, p->norm1, r->s1.now, r->mean_s1, r->rstd_s1, dy, d, 0);
-        mert_copy(m->ops, .to = dy, .from = d, .bytes = mert_element_bytes(m->ops, n));
-        scale_residual(m, dy);
+        branch_backward(m, site(i, AFTER_ATTENTION), p->out, p->norm1, r->s1.now, r->mean_s1, r->rstd_s1, dy, dy, 0,
+                        d);
         attention_backward(m, i, r, r->in1, d, dy, 1);
     }
     mert_arena_back(&m->memory, r->before);

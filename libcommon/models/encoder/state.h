@@ -16,7 +16,10 @@
 /* Offsets of a linear layer's or a norm's weight and bias in the flat array. */
 typedef struct weight_bias { int64_t w, b; } weight_bias;
 
-typedef struct layer_parameters { weight_bias q, k, v, out, norm1, fc1, fc2, norm2; } layer_parameters;
+/* qkv: of the first of three that lie in the flat array as MERT_QUERY and so on say, qkv_step apart, with their biases
+ * between them: all three are one product (a batch), whose result has q, k and v beside each other. */
+typedef struct layer_parameters { weight_bias qkv, out, norm1, fc1, fc2, norm2; } layer_parameters;
+enum { MERT_KEY, MERT_VALUE, MERT_QUERY };
 
 /* A tensor of the forward pass that stays for the backward pass: `now` as it is, or (options.narrow) laid aside as
  * bfloat16, and then `now` is there only while it is computed or used. */
@@ -34,7 +37,7 @@ typedef struct layer_record {
     mert_kept x;
     float *mean_s2, *rstd_s2;     /* with post-LN */
     /* what stays unless options.recompute */
-    mert_kept q, k, v, attended, s1, pre, s2;
+    mert_kept qkv, attended, s1, pre, s2; /* qkv [B*T, 3, D] */
     float *lse;
     /* what follows from these */
     mert_element *in1, *in2, *h;
@@ -51,6 +54,7 @@ struct mert_encoder {
     weight_bias conv[MERT_CONV_MAX], conv_norm[MERT_CONV_MAX], feature_norm, projection, encoder_norm;
     int64_t mask_emb, pos_g, pos_v, pos_bias;
     layer_parameters *layers;
+    int64_t qkv_step;             /* floats */
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
 
     float *ordered[MERT_CONV_MAX]; /* conv weights tap before channel; of this and the next two none of the first layer */

@@ -152,7 +152,7 @@ void mert_cpu_attention(const void *args)
 static void backward_head(void *arg, int64_t i, int worker)
 {
     const mert_attention_backward_args *a = arg;
-    int64_t h = i % a->H, b = i / a->H, at = b * a->T * a->ld + h * a->dh;
+    int64_t h = i % a->H, b = i / a->H, at = b * a->T * a->ld + h * a->dh, ldout = a->ldout ? a->ldout : a->ld;
     float *s = mert_cpu_scratch(worker, 3 * QUERIES * KEYS), *ds, *factor;
     const float *lse = a->lse + (b * a->H + h) * a->T;
     if (!s)
@@ -165,15 +165,16 @@ static void backward_head(void *arg, int64_t i, int worker)
     }
     for (int64_t t0 = 0; t0 < a->T; t0 += QUERIES) {
         int64_t n = mert_smaller(a->T - t0, QUERIES);
-        const float *q = a->q + at + t0 * a->ld, *dout = a->dout + at + t0 * a->ld;
+        const float *q = a->q + at + t0 * a->ld, *dout = a->dout + (b * a->T + t0) * ldout + h * a->dh;
+        const float *out = a->out + (dout - a->dout);
         float *dq = a->dq + at + t0 * a->ld, d[QUERIES];
         for (int64_t r = 0; r < n; r++)
-            d[r] = (float)MERT_VECTOR->dot(dout + r * a->ld, a->out + at + (t0 + r) * a->ld, a->dh);
+            d[r] = (float)MERT_VECTOR->dot(dout + r * ldout, out + r * ldout, a->dh);
         for (int64_t k0 = 0; k0 < a->T; k0 += KEYS) {
             int64_t m = mert_smaller(a->T - k0, KEYS);
             const float *k = a->k + at + k0 * a->ld;
             multiply(0, 1, n, m, a->dh, a->scale, q, a->ld, k, a->ld, 0, s, KEYS);
-            multiply(0, 1, n, m, a->dh, 1, dout, a->ld, a->v + at + k0 * a->ld, a->ld, 0, ds, KEYS);
+            multiply(0, 1, n, m, a->dh, 1, dout, ldout, a->v + at + k0 * a->ld, a->ld, 0, ds, KEYS);
             for (int64_t r = 0; r < n; r++) {
                 MERT_VECTOR->exp_sum(s + r * KEYS, lse[t0 + r], m);
                 if (a->p > 0) {
@@ -184,7 +185,7 @@ static void backward_head(void *arg, int64_t i, int worker)
                 }
                 MERT_VECTOR->softmax_backward(ds + r * KEYS, s + r * KEYS, d[r], m);
             }
-            multiply(1, 0, m, a->dh, n, 1, a->p > 0 ? factor : s, KEYS, dout, a->ld, 1, a->dv + at + k0 * a->ld, a->ld);
+            multiply(1, 0, m, a->dh, n, 1, a->p > 0 ? factor : s, KEYS, dout, ldout, 1, a->dv + at + k0 * a->ld, a->ld);
             multiply(0, 0, n, a->dh, m, a->scale, ds, KEYS, k, a->ld, k0 > 0, dq, a->ld);
             multiply(1, 0, m, a->dh, n, a->scale, ds, KEYS, q, a->ld, 1, a->dk + at + k0 * a->ld, a->ld);
         }

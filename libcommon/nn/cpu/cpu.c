@@ -2,7 +2,6 @@
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
-#include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/vector.h"
 
 #include <stdlib.h>
@@ -102,18 +101,6 @@ static void add_piece(const void *args, int64_t i, int64_t n)
     MERT_VECTOR->axpy(a->to + i, a->from + i, 1.0f, n);
 }
 
-static void gelu_piece(const void *args, int64_t i, int64_t n)
-{
-    const mert_gelu_args *a = args;
-    MERT_VECTOR->gelu(a->y + i, a->x + i, a->residual ? a->residual + i : NULL, n);
-}
-
-static void gelu_backward_piece(const void *args, int64_t i, int64_t n)
-{
-    const mert_gelu_backward_args *a = args;
-    MERT_VECTOR->gelu_backward(a->dx + i, a->dy + i, a->x + i, n);
-}
-
 /* ---- operations by rows ---- */
 
 typedef struct rowwise {
@@ -160,14 +147,6 @@ static void swap_axes_row(const void *args, int64_t n)
             float v = from[i * a->b + j];
             to[j * a->a + i] = a->add ? to[j * a->a + i] + v : v;
         }
-}
-
-static void dropout_row(const void *args, int64_t b)
-{
-    const mert_dropout_args *a = args;
-    mert_random r = mert_random_key(a->key.seed, MERT_FOR_DROPOUT, a->key.place, (uint32_t)b, a->key.site);
-    MERT_VECTOR->dropout(a->x + b * a->n, r.key, r.counter, 0, (uint32_t)(a->p * 4294967296.0),
-                         (float)(1.0 / (1.0 - a->p)), a->n);
 }
 
 static void mask_row(const void *args, int64_t row)
@@ -217,15 +196,24 @@ enum { COLUMNS = 128 };
 static void column_sum_block(void *arg, int64_t i, int worker)
 {
     const mert_column_sum_args *a = arg;
-    int64_t c = i * COLUMNS, n = a->columns - c < COLUMNS ? a->columns - c : COLUMNS;
+    int64_t per = (a->columns + COLUMNS - 1) / COLUMNS, group = i / per, c = i % per * COLUMNS;
+    int64_t n = a->columns - c < COLUMNS ? a->columns - c : COLUMNS;
+    const float *x = a->x + group * a->columns + c;
     float part[COLUMNS];
     (void)worker;
     for (int64_t r0 = 0; r0 < a->rows; r0 += 256) {
         memset(part, 0, sizeof part);
         for (int64_t r = r0; r < r0 + 256 && r < a->rows; r++)
-            MERT_VECTOR->axpy(part, a->x + r * a->ldx + c, 1.0f, n);
-        MERT_VECTOR->axpy(a->sums + c, part, 1.0f, n);
+            MERT_VECTOR->axpy(part, x + r * a->ldx, 1.0f, n);
+        MERT_VECTOR->axpy(a->sums + group * a->sums_step + c, part, 1.0f, n);
     }
+}
+
+void mert_cpu_column_sum(const void *args)
+{
+    const mert_column_sum_args *a = args;
+    mert_pool_run((a->count > 0 ? a->count : 1) * ((a->columns + COLUMNS - 1) / COLUMNS), column_sum_block,
+                  (void *)args);
 }
 
 static void mask_backward_block(void *arg, int64_t i, int worker)
@@ -262,15 +250,13 @@ void mert_cpu_run(mert_op op, const void *args)
     case MERT_OP_PACK: mert_cpu_pack(args); break;
     case MERT_OP_WINDOW_MOMENTS: mert_cpu_window_moments(args); break;
     case MERT_OP_FOLD_NORM: mert_cpu_fold_norm(args); break;
-    case MERT_OP_GELU: in_pieces(((const mert_gelu_args *)args)->n, gelu_piece, args); break;
-    case MERT_OP_GELU_BACKWARD: in_pieces(((const mert_gelu_backward_args *)args)->n, gelu_backward_piece, args); break;
-    case MERT_OP_COLUMN_SUM: {
-        const mert_column_sum_args *a = args;
-        mert_pool_run((a->columns + COLUMNS - 1) / COLUMNS, column_sum_block, (void *)args);
-        break;
-    }
+    case MERT_OP_GELU: mert_cpu_gelu(args); break;
+    case MERT_OP_GELU_BACKWARD: mert_cpu_gelu_backward(args); break;
+    case MERT_OP_COLUMN_SUM: mert_cpu_column_sum(args); break;
     case MERT_OP_LAYER_NORM: mert_cpu_layer_norm(args); break;
     case MERT_OP_LAYER_NORM_BACKWARD: mert_cpu_layer_norm_backward(args); break;
+    case MERT_OP_ADD_NORM: mert_cpu_add_norm(args); break;
+    case MERT_OP_ADD_NORM_BACKWARD: mert_cpu_add_norm_backward(args); break;
     case MERT_OP_TIME_NORM: mert_cpu_time_norm(args); break;
     case MERT_OP_TIME_NORM_BACKWARD: mert_cpu_time_norm_backward(args); break;
     case MERT_OP_CONV: mert_cpu_conv(args); break;
@@ -283,12 +269,7 @@ void mert_cpu_run(mert_op op, const void *args)
     case MERT_OP_GROUPED_CONV_BACKWARD: mert_cpu_grouped_conv_backward(args); break;
     case MERT_OP_ATTENTION: mert_cpu_attention(args); break;
     case MERT_OP_ATTENTION_BACKWARD: mert_cpu_attention_backward(args); break;
-    case MERT_OP_DROPOUT: {
-        const mert_dropout_args *a = args;
-        if (a->p > 0)
-            by_rows(a->B, a->n, dropout_row, args);
-        break;
-    }
+    case MERT_OP_DROPOUT: mert_cpu_dropout(args); break;
     case MERT_OP_MASK:
         by_rows(((const mert_mask_args *)args)->rows, ((const mert_mask_args *)args)->D, mask_row, args);
         break;

@@ -12,8 +12,14 @@ void mert_cpu_gemm(const void *args);
 void mert_cpu_pack(const void *args);
 void mert_cpu_window_moments(const void *args);
 void mert_cpu_fold_norm(const void *args);
+void mert_cpu_column_sum(const void *args);
+void mert_cpu_gelu(const void *args);
+void mert_cpu_gelu_backward(const void *args);
+void mert_cpu_dropout(const void *args);
+void mert_cpu_add_norm(const void *args);
+void mert_cpu_add_norm_backward(const void *args);
 void mert_cpu_layer_norm(const void *args); /* y NULL: mean and rstd alone; as of time_norm */
-void mert_cpu_layer_norm_backward(const void *args);
+void mert_cpu_layer_norm_backward(const void *args); /* dx NULL: the parameters alone */
 void mert_cpu_time_norm(const void *args);
 void mert_cpu_time_norm_backward(const void *args);
 void mert_cpu_conv(const void *args);

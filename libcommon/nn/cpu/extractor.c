@@ -40,8 +40,8 @@ void mert_cpu_conv_backward(const void *args)
     const mert_conv_backward_args *a = args;
     const mert_conv_shape *s = &a->shape;
     if (a->db)
-        mert_cpu_run(MERT_OP_COLUMN_SUM, &(mert_column_sum_args){.sums = a->db, .x = a->dy, .rows = s->B * s->T_out,
-                                                                 .columns = s->O, .ldx = s->O});
+        mert_cpu_column_sum(&(mert_column_sum_args){.sums = a->db, .x = a->dy, .rows = s->B * s->T_out,
+                                                    .columns = s->O, .ldx = s->O});
     if (a->dx)
         mert_cpu_run(MERT_OP_CLEAR, &(mert_clear_args){a->dx, (size_t)(s->B * s->T_in * s->C) * sizeof *a->dx});
     for (int64_t k = 0; k < s->kernel; k += s->stride) {

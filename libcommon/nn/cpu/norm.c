@@ -72,7 +72,8 @@ void mert_cpu_layer_norm_backward(const void *args)
         mert_pool_run((a->rows + ROWS - 1) / ROWS, layer_norm_gelu_rows, (void *)args);
     /* the parameters first: dx may stand in dy's place */
     mert_pool_run((a->columns + COLUMNS - 1) / COLUMNS, layer_norm_parameters, (void *)args);
-    mert_pool_run((a->rows + ROWS - 1) / ROWS, layer_norm_backward_rows, (void *)args);
+    if (a->dx)
+        mert_pool_run((a->rows + ROWS - 1) / ROWS, layer_norm_backward_rows, (void *)args);
 }
 
 /* ---- GroupNorm over time: a task is a block of channels of one item; it walks the time in blocks ---- */

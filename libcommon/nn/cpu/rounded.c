@@ -66,7 +66,7 @@ static void attention_backward_operands(operands *s, const mert_attention_backwa
 {
     const void *const fields[] = {&a->dq, &a->dk, &a->dv, &a->dout, &a->out, &a->q, &a->k, &a->v};
     for (int i = 0; i < OPERANDS_MAX; i++)
-        add(s, i < 3, fields[i], 1, 0, a->B * a->T, a->ld, a->H * a->dh);
+        add(s, i < 3, fields[i], 1, 0, a->B * a->T, (i == 3 || i == 4) && a->ldout ? a->ldout : a->ld, a->H * a->dh);
 }
 
 static void norm_operands(operands *s, mert_op op, const void *args)
@@ -80,6 +80,17 @@ static void norm_operands(operands *s, mert_op op, const void *args)
         WRITES_FLAT(dx, a->rows * a->columns);
         READS_FLAT(dy, a->rows * a->columns);
         READS_FLAT(x, a->rows * a->columns);
+    } else if (op == MERT_OP_ADD_NORM) {
+        const mert_add_norm_args *a = args;
+        WRITES_FLAT(s, a->B * a->T * a->D);
+        READS_FLAT(x, a->B * a->T * a->D);
+        READS_FLAT(residual, a->B * a->T * a->D);
+    } else if (op == MERT_OP_ADD_NORM_BACKWARD) {
+        const mert_add_norm_backward_args *a = args;
+        WRITES_FLAT(dresidual, a->B * a->T * a->D);
+        WRITES_FLAT(dx, a->B * a->T * a->D);
+        READS_FLAT(dy, a->B * a->T * a->D);
+        READS_FLAT(s, a->B * a->T * a->D);
     } else if (op == MERT_OP_TIME_NORM) {
         const mert_time_norm_args *a = args;
         WRITES_FLAT(y, a->B * a->T * a->C);
@@ -253,7 +264,7 @@ static void simple_operands(operands *s, mert_op op, const void *args)
         READS_FLAT(x, a->n);
     } else if (op == MERT_OP_COLUMN_SUM) {
         const mert_column_sum_args *a = args;
-        READS(x, 1, 0, a->rows, a->ldx, a->columns);
+        READS(x, 1, 0, a->rows, a->ldx, (a->count > 0 ? a->count : 1) * a->columns);
     } else if (op == MERT_OP_DROPOUT) {
         const mert_dropout_args *a = args;
         WRITES_FLAT(x, a->B * a->n);
@@ -275,6 +286,8 @@ static void operands_of(operands *s, mert_op op, const void *args)
     case MERT_OP_ATTENTION_BACKWARD: attention_backward_operands(s, args); break;
     case MERT_OP_LAYER_NORM:
     case MERT_OP_LAYER_NORM_BACKWARD:
+    case MERT_OP_ADD_NORM:
+    case MERT_OP_ADD_NORM_BACKWARD:
     case MERT_OP_TIME_NORM:
     case MERT_OP_TIME_NORM_BACKWARD: norm_operands(s, op, args); break;
     case MERT_OP_CONV:
@@ -415,12 +428,27 @@ static void pack(mert_element_type type, const mert_pack_args *args)
     free(w);
 }
 
+/* The norm is of the sum as it is stored. */
+static void add_norm(mert_element_type type, const mert_add_norm_args *args)
+{
+    mert_add_norm_args a = *args;
+    a.y = NULL;
+    run_on_copies(type, MERT_OP_ADD_NORM, &a, sizeof a);
+    if (args->y)
+        run_on_copies(type, MERT_OP_LAYER_NORM,
+                      &(mert_layer_norm_args){.y = args->y, .x = a.s, .w = a.w, .b = a.b, .mean = a.mean,
+                                              .rstd = a.rstd, .rows = a.B * a.T, .columns = a.D, .eps = a.eps},
+                      sizeof(mert_layer_norm_args));
+}
+
 void mert_cpu_run_rounded(mert_element_type type, mert_op op, const void *args, size_t size)
 {
     if (mert_cpu_failed(NULL))
         return;
     if (op == MERT_OP_PACK)
         pack(type, args);
+    else if (op == MERT_OP_ADD_NORM)
+        add_norm(type, args);
     else if (op == MERT_OP_TO_ELEMENTS) {
         const mert_to_elements_args *a = args;
         round_to(type, (uint16_t *)(void *)a->to, a->from, a->n);
