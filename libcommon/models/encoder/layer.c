@@ -12,22 +12,34 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
+/* All weights of layer i as elements, made at once where they are not float32 (products with packed weights read none of
+ * them): a layer is one piece of the flat array. They are on the stack. */
+static void make_weights(mert_encoder *m, int i)
+{
+    const layer_parameters *p = &m->layers[i];
+    m->layer_from = p->qkv.w;
+    m->layer_weights = mert_arena_rounded(&m->memory, mert_weight(m, p->qkv.w),
+                                          p->fc2.w + m->c->ffn * m->c->width - p->qkv.w);
+}
+
+static const mert_element *layer_weight(const mert_encoder *m, weight_bias p)
+{
+    return mert_const_at(m->ops, m->layer_weights, p.w - m->layer_from);
+}
+
 /* `count` linear layers of the same x, whose parameters are `step` floats apart: y [rows, count, out]. */
 static void linears(mert_encoder *m, weight_bias p, int64_t count, int64_t step, int64_t in, int64_t out,
                     const mert_element *x, mert_element *y)
 {
     int64_t rows = m->B * m->T, packed = mert_ops_packed_floats(m->ops, rows, out, in, MERT_PACKED_F32);
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    const mert_element *w;
-    mert_element *panels;
-    if (!packed)
-        w = mert_product_weight(m, p.w, (count - 1) * step + out * in);
-    else if ((w = panels = (mert_element *)(void *)mert_take_floats(m, count * packed)))
+    mert_element *panels = packed ? (mert_element *)(void *)mert_take_floats(m, count * packed) : NULL;
+    if (panels)
         mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in, .count = count,
                   .to_step = packed, .w_step = step);
-    if (w)
-        mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = w, .ldb = in, .tb = 1,
-                  .packed = packed ? MERT_PACKED_F32 : (mert_packing)0, .b_step = packed ? packed : step, .c = y,
+    if (!m->memory.failed)
+        mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = packed ? panels : layer_weight(m, p),
+                  .ldb = in, .tb = 1, .packed = packed ? MERT_PACKED_F32 : (mert_packing)0, .b_step = packed ? packed : step, .c = y,
                   .ldc = count * out, .c_step = out, .bias = mert_weight(m, p.b), .bias_step = step, .batch = count);
     mert_arena_back(&m->memory, mark);
 }
@@ -42,15 +54,11 @@ static void linears_backward(mert_encoder *m, weight_bias p, int64_t count, int6
                              const mert_element *x, const mert_element *dy, mert_element *dx, int add)
 {
     int64_t rows = m->B * m->T;
-    mert_arena_mark mark = mert_arena_here(&m->memory);
-    const mert_element *w = mert_product_weight(m, p.w, (count - 1) * step + out * in);
-    if (w) {
-        mert_gemm(m->ops, .M = out, .N = in, .K = rows, .a = dy, .lda = count * out, .ta = 1, .a_step = out, .b = x,
-                  .ldb = in, .gradient = mert_gradient(m, p.w), .ldc = in, .c_step = step, .add = 1, .batch = count);
-        mert_gemm(m->ops, .M = rows, .N = in, .K = out, .a = dy, .lda = count * out, .a_step = out, .b = w, .ldb = in,
-                  .b_step = step, .c = dx, .ldc = in, .add = add, .batch = count, .sum = 1);
-    }
-    mert_arena_back(&m->memory, mark);
+    mert_gemm(m->ops, .M = out, .N = in, .K = rows, .a = dy, .lda = count * out, .ta = 1, .a_step = out, .b = x,
+              .ldb = in, .gradient = mert_gradient(m, p.w), .ldc = in, .c_step = step, .add = 1, .batch = count);
+    mert_gemm(m->ops, .M = rows, .N = in, .K = out, .a = dy, .lda = count * out, .a_step = out,
+              .b = layer_weight(m, p), .ldb = in, .b_step = step, .c = dx, .ldc = in, .add = add, .batch = count,
+              .sum = 1);
 }
 
 static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const mert_element *x,
@@ -183,6 +191,15 @@ static void run(mert_encoder *m, int i, layer_record *r, mert_element *out)
                r->mean_s2, r->rstd_s2);
 }
 
+/* Whether the forward pass reads panels alone. */
+static int all_packed(const mert_encoder *m)
+{
+    int64_t D = m->c->width, F = m->c->ffn, rows = m->B * m->T;
+    return mert_ops_packed_floats(m->ops, rows, D, D, MERT_PACKED_F32) &&
+           mert_ops_packed_floats(m->ops, rows, F, D, MERT_PACKED_F32) &&
+           mert_ops_packed_floats(m->ops, rows, D, F, MERT_PACKED_F32);
+}
+
 void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r, mert_element *out)
 {
     int64_t n = m->B * m->T;
@@ -199,6 +216,8 @@ void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r
         mark = mert_arena_here(&m->memory);
     each_kept(m, r, mert_kept_open);
     take_rest(m, r);
+    if (!all_packed(m))
+        make_weights(m, i);
     if (m->memory.failed)
         return;
     r->x.now = x;
@@ -217,6 +236,7 @@ static void bring_back(mert_encoder *m, int i, layer_record *r)
     else
         each_kept(m, r, mert_kept_again);
     take_rest(m, r);
+    make_weights(m, i);
     if (m->memory.failed)
         return;
     if (m->options.recompute) {

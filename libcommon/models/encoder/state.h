@@ -65,6 +65,9 @@ struct mert_encoder {
     double *squares;
     float *largest;               /* score of any attention of the last forward pass (training) */
 
+    const mert_element *layer_weights; /* those of the present layer, from place layer_from of the flat array on */
+    int64_t layer_from;
+
     mert_arena memory;
     mert_forward_options options;
 
