@@ -114,6 +114,7 @@ typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16 } mert_packing
  * still at hand. How large the blocks are changes no result of inference, and of gradients the last bits. */
 typedef enum mert_block {
     MERT_BLOCK_EXTRACTOR,    /* training: frames of a layer of the extractor, through its norm and the next product */
+    MERT_BLOCK_LOGITS,       /* training: rows of logits, of as many codebooks */
     MERT_BLOCK_FRAMES,       /* inference: frames through the whole extractor */
     MERT_BLOCK_FEED_FORWARD, /* inference: rows through all of a layer that follows attention */
 } mert_block;
@@ -536,10 +537,10 @@ typedef struct {
 
 /* ---- losses ---- */
 
-/* y = x / max(|x|, 1e-8) by rows of D (stride ld both); norm [rows] is kept */
+/* y = x / max(|x|, 1e-8) by rows of D (stride ld both); norm [rows] is kept. y may be x. */
 typedef struct { mert_element *y; float *norm; const mert_element *x; int64_t rows, D, ld; } mert_normalize_args;
-/* dx (add: +=) from dy, y and norm; dx has stride ld as y, dy has stride D. gradient: takes dx's place, where x is a
- * parameter. */
+/* dx (add: +=) from dy, y and norm; dx has stride ld as y, dy has stride D; where ld is D, dx may be dy. gradient: takes
+ * dx's place, where x is a parameter. */
 typedef struct {
     mert_element *dx;
     float *gradient;
@@ -548,18 +549,19 @@ typedef struct {
     int64_t rows, D, ld;
     int add;
 } mert_normalize_backward_args;
-/* HuBERT's criterion for one codebook: logits[rows, V] come as cosines and leave (grad) as the loss's gradient by the
- * cosines; the loss is the cross entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale;
- * otherwise the learnable one, s = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's
- * gradient by it. sums[0] += -log p of targets (nats), sums[1] += rows where the target has the largest logit alone.
- * grad 0: the logits are left as the cosines. weight (0: 1): of the gradients. */
+/* HuBERT's criterion for `count` codebooks (0: 1): of each, logits[rows, V] (row stride ld, 0: V; one codebook's rows
+ * after the other's) come as cosines and leave (grad) as the loss's gradient by the cosines; the loss is the cross
+ * entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale; otherwise the learnable one, s =
+ * min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's gradient by it. sums[0] += -log p of
+ * targets (nats), sums[1] += rows where the target has the largest logit alone. Targets, temperatures and pairs of sums
+ * lie one codebook's after the other's. grad 0: the logits are left as the cosines. weight (0: 1): of the gradients. */
 typedef struct {
     mert_element *logits;
     const int32_t *target;
     double *sums;
     const float *log_temperature;
     float *dtemperature;
-    int64_t rows, V;
+    int64_t rows, V, ld, count;
     float scale, weight;
     int grad;
 } mert_cross_entropy_args;

@@ -79,8 +79,6 @@ static void embeddings_forward(mert_objective *o, embeddings *s, int back)
         x = s->gated;
     }
     mert_normalize(o->ops, .y = s->unit, .norm = s->norm, .x = x, .rows = s->R, .D = d, .ld = d);
-    if (back)
-        mert_clear(o->ops, .to = s->dunit, .bytes = mert_element_bytes(o->ops, s->R * d));
 }
 
 static void embeddings_backward(mert_objective *o, const embeddings *s)
@@ -103,57 +101,118 @@ static void embeddings_backward(mert_objective *o, const embeddings *s)
               .gradient = draw, .ldc = d, .add = 1);
 }
 
+/* The criterion of all codebooks, forward and backward, on the stack. unit: projections as unit vectors [S, P], P = K d,
+ * or (not untied) d; dunit: the gradient by them, and then by the projections. */
+typedef struct criterion {
+    int64_t S, d, P;
+    embeddings labels;
+    const mert_element *projection;
+    mert_element *unit, *dunit, *logits; /* dunit NULL: forward only */
+    float *norm;
+    int64_t room; /* rows of logits at most */
+} criterion;
+
+static int64_t rows_of(const mert_config *c, int k)
+{
+    return c->classes[k] + c->special_rows;
+}
+
+/* Of a row of V logits: such that each begins at a multiple of 16 bytes. */
+static int64_t logits_stride(int64_t V)
+{
+    return (V + 7) / 8 * 8;
+}
+
+static int take_criterion(mert_objective *o, criterion *t, int64_t S, int back, mert_error *e)
+{
+    const mert_config *c = &o->layout->config;
+    int64_t d = c->final_dim, K = c->codebooks, P = d * (c->untied ? K : 1), most = 0;
+    int64_t together = o->ops->rows_at_once(o->ops, MERT_BLOCK_LOGITS) / S;
+    for (int k = 0; k < K; k++)
+        most = rows_of(c, k) > most ? rows_of(c, k) : most;
+    together = together < 1 ? 1 : together > K ? K : together;
+    *t = (criterion){.S = S, .d = d, .P = P, .room = together * S};
+    t->unit = take(o, S * P);
+    t->norm = mert_arena_floats(&o->arena, S * P / d);
+    t->projection = product_weight(o, "final_proj.weight", P * c->width);
+    t->logits = take(o, t->room * logits_stride(most));
+    t->dunit = back ? take(o, S * P) : NULL;
+    embeddings_forward(o, &t->labels, back);
+    return o->arena.failed ? mert_fail(e, "out of memory for the logits of %lld masked frames", (long long)S) : 0;
+}
+
+/* Codebooks k to k + n - 1, all of V rows, which begin with row `first`. more: others have come before. */
+static void some_codebooks(mert_objective *o, const mert_chosen *m, const criterion *t, int k, int64_t n, int64_t V,
+                           int64_t first, int more)
+{
+    const mert_config *c = &o->layout->config;
+    int64_t S = t->S, d = t->d, P = t->P, ld = logits_stride(V), step = c->untied ? d : 0;
+    const mert_element *unit = mert_const_at(o->ops, t->unit, k * step);
+    const mert_element *e = mert_const_at(o->ops, t->labels.unit, first * d);
+    const float *temperature = c->learnable_temperature ? weight(o, "logit_temp_list") + k : NULL;
+    double *sums = o->sums + (m->unmasked ? MERT_OBJECTIVE_SUMS : 0) + 2 * k;
+    mert_gemm(o->ops, .M = S, .N = V, .K = d, .a = unit, .lda = P, .a_step = step, .b = e, .ldb = d, .b_step = V * d,
+              .tb = 1, .c = t->logits, .ldc = ld, .c_step = S * ld, .batch = n);
+    mert_cross_entropy(o->ops, .logits = t->logits, .target = m->targets + k * S, .sums = sums,
+                       .log_temperature = temperature,
+                       .dtemperature = t->dunit && temperature ? gradient(o, "logit_temp_list") + k : NULL, .rows = S,
+                       .V = V, .ld = ld, .count = n, .scale = (float)(1 / o->config.logit_temperature),
+                       .weight = (float)m->weight, .grad = t->dunit != NULL);
+    if (!t->dunit)
+        return;
+    mert_gemm(o->ops, .M = S, .N = d, .K = V, .a = t->logits, .lda = ld, .a_step = S * ld, .b = e, .ldb = d,
+              .b_step = V * d, .c = mert_at(o->ops, t->dunit, k * step), .ldc = P, .c_step = step, .batch = n,
+              .sum = !c->untied, .add = !c->untied && more);
+    mert_gemm(o->ops, .M = V, .N = d, .K = S, .a = t->logits, .lda = ld, .a_step = S * ld, .ta = 1, .b = unit,
+              .ldb = P, .b_step = step, .c = mert_at(o->ops, t->labels.dunit, first * d), .ldc = d, .c_step = V * d,
+              .batch = n);
+}
+
+/* As many as fit and have the same number of rows are taken at once. */
+static void each_codebook(mert_objective *o, const mert_chosen *m, const criterion *t)
+{
+    const mert_config *c = &o->layout->config;
+    int64_t first = 0; /* row of the codebook's first label embedding */
+    int more = 0;
+    for (int k = 0; k < c->codebooks;) {
+        int64_t V = rows_of(c, k);
+        int n = 0;
+        while (k + n < c->codebooks && (n + 1) * t->S <= t->room && rows_of(c, k + n) == V &&
+               (m->codebooks >> (k + n) & 1))
+            n++;
+        if (n) {
+            some_codebooks(o, m, t, k, n, V, first, more);
+            more = 1;
+        }
+        n = n ? n : 1;
+        first += n * V;
+        k += n;
+    }
+}
+
 /* All codebooks: x [S, D] -> cross entropies; dx [S, D] is overwritten (NULL: forward only). */
 static int codebooks(mert_objective *o, const mert_chosen *m, const mert_element *x, mert_element *dx,
                      mert_error *e)
 {
     const mert_config *c = &o->layout->config;
-    int64_t S = m->S, d = c->final_dim, P = d * (c->untied ? c->codebooks : 1), most = 0;
-    embeddings s = {0};
-    mert_element *projected = take(o, S * P), *unit = take(o, S * P), *logits, *dunit, *dprojected;
-    float *norm = mert_arena_floats(&o->arena, S * c->codebooks);
-    const mert_element *projection = product_weight(o, "final_proj.weight", P * c->width);
-    double *sums = o->sums + (m->unmasked ? MERT_OBJECTIVE_SUMS : 0);
-    int64_t first = 0; /* row of the codebook's first label embedding */
-    for (int k = 0; k < c->codebooks; k++)
-        most = c->classes[k] + c->special_rows > most ? c->classes[k] + c->special_rows : most;
-    logits = take(o, S * most);
-    dunit = take(o, S * d);
-    dprojected = dx ? take(o, S * P) : NULL;
-    embeddings_forward(o, &s, dx != NULL);
-    if (o->arena.failed)
-        return mert_fail(e, "out of memory for the logits of %lld masked frames", (long long)S);
-    mert_linear(o->ops, S, c->width, P, x, projection, weight(o, "final_proj.bias"), NULL, 0, NULL, projected);
-    if (dx)
-        mert_clear(o->ops, .to = dprojected, .bytes = mert_element_bytes(o->ops, S * P));
-    for (int k = 0; k < c->codebooks; k++) {
-        int64_t V = c->classes[k] + c->special_rows, at = c->untied ? k * d : 0;
-        mert_element *u = mert_at(o->ops, unit, at), *e_k = mert_at(o->ops, s.unit, first * d);
-        float *n = norm + k * S;
-        const float *temperature = c->learnable_temperature ? weight(o, "logit_temp_list") + k : NULL;
-        if (m->codebooks >> k & 1) {
-            mert_normalize(o->ops, .y = u, .norm = n, .x = mert_at(o->ops, projected, at), .rows = S, .D = d, .ld = P);
-            mert_gemm(o->ops, .M = S, .N = V, .K = d, .a = u, .lda = P, .b = e_k, .ldb = d, .tb = 1, .c = logits,
-                      .ldc = V);
-            mert_cross_entropy(o->ops, .logits = logits, .target = m->targets + k * S, .sums = sums + 2 * k,
-                               .log_temperature = temperature,
-                               .dtemperature = dx && temperature ? gradient(o, "logit_temp_list") + k : NULL, .rows = S,
-                               .V = V, .scale = (float)(1 / o->config.logit_temperature), .weight = (float)m->weight,
-                               .grad = dx != NULL);
-        }
-        if (dx && m->codebooks >> k & 1) {
-            mert_gemm(o->ops, .M = S, .N = d, .K = V, .a = logits, .lda = V, .b = e_k, .ldb = d, .c = dunit, .ldc = d);
-            mert_gemm(o->ops, .M = V, .N = d, .K = S, .a = logits, .lda = V, .ta = 1, .b = u, .ldb = P,
-                      .c = mert_at(o->ops, s.dunit, first * d), .ldc = d);
-            mert_normalize_backward(o->ops, .dx = mert_at(o->ops, dprojected, at), .dy = dunit, .y = u, .norm = n,
-                                    .rows = S, .D = d, .ld = P, .add = 1);
-        }
-        first += V;
+    int64_t S = m->S, d, P, rows, all = c->codebooks == 64 ? -1 : ((int64_t)1 << c->codebooks) - 1;
+    criterion t;
+    if (take_criterion(o, &t, S, dx != NULL, e))
+        return -1;
+    d = t.d, P = t.P, rows = S * P / d;
+    mert_linear(o->ops, S, c->width, P, x, t.projection, weight(o, "final_proj.bias"), NULL, 0, NULL, t.unit);
+    mert_normalize(o->ops, .y = t.unit, .norm = t.norm, .x = t.unit, .rows = rows, .D = d, .ld = d);
+    if (dx && m->codebooks != (uint64_t)all) {
+        mert_clear(o->ops, .to = t.dunit, .bytes = mert_element_bytes(o->ops, S * P));
+        mert_clear(o->ops, .to = t.labels.dunit, .bytes = mert_element_bytes(o->ops, t.labels.R * d));
     }
+    each_codebook(o, m, &t);
     if (!dx)
         return 0;
-    embeddings_backward(o, &s);
-    mert_linear_backward(o->ops, S, c->width, P, x, projection, dprojected, gradient(o, "final_proj.weight"),
+    mert_normalize_backward(o->ops, .dx = t.dunit, .dy = t.dunit, .y = t.unit, .norm = t.norm, .rows = rows, .D = d,
+                            .ld = d);
+    embeddings_backward(o, &t.labels);
+    mert_linear_backward(o->ops, S, c->width, P, x, t.projection, t.dunit, gradient(o, "final_proj.weight"),
                          gradient(o, "final_proj.bias"), dx, 0);
     return 0;
 }

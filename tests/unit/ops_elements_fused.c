@@ -132,10 +132,23 @@ static void attention_on_one_array(void)
                             .scale = 0.05f, .p = 0.1, .key = {1, 2, 3});
 }
 
+/* ---- all codebooks ---- */
+
+static void cross_entropy_of_codebooks(void)
+{
+    enum { LD = 2 * ROWS + 6 };
+    mert_element *logits = elements(2 * ROWS * LD, 1);
+    int32_t *targets = keep(2 * ROWS * sizeof *targets);
+    for (int i = 0; i < 2 * ROWS; i++)
+        targets[i] = i;
+    mert_cross_entropy(ops, .logits = logits, .target = put_bytes(targets, 2 * ROWS * sizeof *targets),
+                       .sums = doubles(4), .rows = ROWS, .V = 2 * ROWS, .ld = LD, .count = 2, .scale = 3, .grad = 1);
+}
+
 TEST(layer)
 {
     EACH(add_norm, add_norm_backward_apart, add_norm_backward_in_place, gelu_and_dropout, gelu_and_dropout_backward,
-         column_sums_of_groups, attention_on_one_array);
+         column_sums_of_groups, attention_on_one_array, cross_entropy_of_codebooks);
 }
 
 /* The norm that goes with the sum is that of the sum as it is stored, as whoever makes it again has it. */

@@ -371,6 +371,13 @@ TEST(normalize_gradient)
             mert_normalize_backward(ops, .dx = dx, .dy = put(dy, rows * D), .y = y, .norm = norm, .rows = rows, .D = D,
                                     .ld = ld, .add = i % 2);
         CHECK_GRADIENT(normalize_loss, f.x, get(dx, n), before, n);
+        if (ld == D && i % 2 == 0) { /* dx may be dy, and y x */
+            float *both = put(dy, n), *in_place = put(x, n);
+            mert_normalize(ops, .y = in_place, .norm = norm, .x = in_place, .rows = rows, .D = D, .ld = ld);
+            mert_normalize_backward(ops, .dx = both, .dy = both, .y = in_place, .norm = norm, .rows = rows, .D = D,
+                                    .ld = ld);
+            CHECK(!memcmp(get(both, n), get(dx, n), (size_t)n * sizeof *dx));
+        }
     }
 }
 
@@ -405,6 +412,36 @@ TEST(cross_entropy_gradient)
     }
 }
 
+/* All codebooks at once, with room between their rows, are each alone. */
+TEST(cross_entropy_of_codebooks)
+{
+    int64_t K = 3, rows = 37, V = 131, ld = 136, n = K * rows * ld;
+    float *cosine = numbers(n, 1), theta[3] = {1.5f, 2.3f, 5}, before[3] = {1, 2, 3}, *logits = put(cosine, n);
+    float *alone = put(cosine, n), *temperatures = put(theta, 3), *d[2] = {put(before, 3), put(before, 3)};
+    double zero[6] = {0}, *sums[2] = {put_bytes(zero, sizeof zero), put_bytes(zero, sizeof zero)};
+    int32_t *target = keep((size_t)(K * rows) * sizeof *target);
+    for (int64_t r = 0; r < K * rows; r++)
+        target[r] = (int32_t)(r * 7 % V);
+    target = put_bytes(target, (size_t)(K * rows) * sizeof *target);
+    mert_cross_entropy(ops, .logits = logits, .target = target, .sums = sums[0], .log_temperature = temperatures,
+                       .dtemperature = d[0], .rows = rows, .V = V, .ld = ld, .count = K, .weight = 0.5f, .grad = 1);
+    for (int64_t k = 0; k < K; k++)
+        for (int64_t r = 0; r < rows; r++) { /* row by row */
+            int64_t at = k * rows + r;
+            mert_cross_entropy(ops, .logits = alone + at * ld, .target = target + at, .sums = sums[1] + 2 * k,
+                               .log_temperature = temperatures + k, .dtemperature = d[1] + k, .rows = 1, .V = V,
+                               .weight = 0.5f, .grad = 1);
+        }
+    CHECK(!memcmp(get(logits, n), get(alone, n), (size_t)n * sizeof *logits));
+    for (int k = 0; k < 6; k++)
+        CHECK_NEAR(((double *)get_bytes(sums[0], sizeof zero))[k], ((double *)get_bytes(sums[1], sizeof zero))[k],
+                   1e-9);
+    for (int k = 0; k < 3; k++) {
+        CHECK_NEAR(get(d[0], 3)[k], get(d[1], 3)[k], 1e-3);
+        CHECK((get(d[0], 3)[k] == before[k]) == (k == 2));
+    }
+}
+
 static double squared_error_loss(void)
 {
     return mert_reference_squared_error(f.x, f.y, f.n);
@@ -435,6 +472,7 @@ int main(int argc, char **argv)
         NN_TEST(grouped_conv_gradient),
         NN_TEST(layer_norm_gradient), NN_TEST(time_norm_gradient), NN_TEST(weight_norm_gradient),
         NN_TEST(attention_gradient), NN_TEST(normalize_gradient), NN_TEST(cross_entropy_gradient),
+        NN_TEST(cross_entropy_of_codebooks),
         NN_TEST(squared_error_gradient)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));

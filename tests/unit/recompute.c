@@ -1,8 +1,8 @@
 /* The memory of training between forward and backward pass: everything that the backward pass needs, only inputs of
  * layers (the rest is recomputed), or everything in bfloat16. The gradients of the first two are the same bit for bit
- * and agree with the change of the loss; the error of the third is within the bound below. Small models of every kind,
- * with every dropout, LayerDrop and masks; clips so short that the extractor processes all at once, and so long that it
- * processes one or two at a time. */
+ * and agree with the change of the loss; the error of the third is within the bound below. Small models of every kind
+ * (the one with deepnorm has one projection for all codebooks), with every dropout, LayerDrop and masks; clips so short
+ * that the extractor processes all at once, and so long that it processes one or two at a time. */
 #include "tests/unit/nn.h"
 
 #include "libcommon/train/trainer.h"
@@ -37,7 +37,7 @@ static mert_config config(const kind *k)
     c.extractor_layer_norm = c.conv_bias = k->extractor_layer_norm;
     c.pre_ln = k->pre_ln, c.deepnorm = k->deepnorm;
     c.width = 16, c.layers = k->long_clips ? 4 : 10, c.heads = 2, c.ffn = 40, c.pos_kernel = 4, c.pos_groups = 2;
-    c.codebooks = CODEBOOKS, c.classes[0] = 5, c.classes[1] = 4, c.special_rows = 4, c.final_dim = 6, c.untied = 1;
+    c.codebooks = CODEBOOKS, c.classes[0] = 5, c.classes[1] = 4, c.special_rows = 4, c.final_dim = 6, c.untied = !k->deepnorm;
     c.cqt_target_bins = 0;
     return c;
 }

@@ -220,7 +220,7 @@ static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt
 static void projection_backward(mert_encoder *m, mert_element *d, double pen)
 {
     const mert_config *c = m->c;
-    int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs];
+    int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs], rows;
     mert_element *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C);
     const mert_element *w = mert_product_weight(m, m->projection.w, c->width * J);
     float mult = (float)m->options.feature_grad_mult;
@@ -239,14 +239,16 @@ static void projection_backward(mert_encoder *m, mert_element *d, double pen)
     if (mult <= 0)
         return;
     /* by the extractor's own output: frames that were cut have gradient zero */
-    mert_clear(m->ops, .to = df, .bytes = mert_element_bytes(m->ops, m->B * conv_T * C));
-    for (int64_t b = 0; b < m->B; b++) {
-        mert_element *to = mert_at(m->ops, df, b * conv_T * C);
-        mert_copy_2d(m->ops, .to = to, .ldto = C, .from = mert_at(m->ops, dj, b * m->T * J), .ldfrom = J, .rows = m->T,
+    if (m->T < conv_T)
+        mert_clear(m->ops, .to = df, .bytes = mert_element_bytes(m->ops, m->B * conv_T * C));
+    rows = m->T < conv_T ? m->T : n; /* where nothing was cut, of all clips */
+    for (int64_t at = 0; at < n; at += rows) {
+        mert_element *to = mert_at(m->ops, df, at / m->T * conv_T * C);
+        mert_copy_2d(m->ops, .to = to, .ldto = C, .from = mert_at(m->ops, dj, at * J), .ldfrom = J, .rows = rows,
                      .columns = C, .scale = mult);
         if (pen != 0)
-            mert_axpy(m->ops, .to = to, .from = mert_at(m->ops, m->features, b * m->T * C),
-                      .alpha = (float)(mult * pen * 2.0 / (double)(n * C)), .n = m->T * C);
+            mert_axpy(m->ops, .to = to, .from = mert_at(m->ops, m->features, at * C),
+                      .alpha = (float)(mult * pen * 2.0 / (double)(n * C)), .n = rows * C);
     }
     mert_extractor_backward(m, df);
 }

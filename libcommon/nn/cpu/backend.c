@@ -26,6 +26,7 @@ static int64_t cpu_rows_at_once(const mert_ops *o, mert_block block)
     (void)o;
     switch (block) {
     case MERT_BLOCK_EXTRACTOR: return 1 << 13;
+    case MERT_BLOCK_LOGITS: return 1 << 12;
     case MERT_BLOCK_FRAMES: return 64; /* the first layer's outputs are then 4096 rows */
     case MERT_BLOCK_FEED_FORWARD: return 264; /* a multiple of 24: two register tiles of rows */
     }

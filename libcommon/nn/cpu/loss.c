@@ -84,7 +84,7 @@ static void cross_entropy_rows(void *arg, int64_t i, int worker)
     if (!p)
         return;
     for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++) {
-        float *cosine = a->logits + r * a->V, top;
+        float *cosine = a->logits + r * (a->ld ? a->ld : a->V), top;
         int64_t target = a->target[r], ties = 0;
         double sum, slope;
         MERT_VECTOR->scale(p, cosine, s, a->V);
@@ -105,11 +105,10 @@ static void cross_entropy_rows(void *arg, int64_t i, int worker)
     }
 }
 
-void mert_cpu_cross_entropy(const void *args)
+static void one_codebook(const mert_cross_entropy_args *a)
 {
-    const mert_cross_entropy_args *a = args;
     int64_t n = count_blocks(a->rows, ROWS);
-    blocks w = {args, new_sums(n), a->scale};
+    blocks w = {a, new_sums(n), a->scale};
     double slope = 0;
     if (!w.sums)
         return;
@@ -126,6 +125,19 @@ void mert_cpu_cross_entropy(const void *args)
     if (a->dtemperature && a->log_temperature && exp((double)*a->log_temperature) < 100)
         *a->dtemperature += (float)(slope * w.scale); /* ds/dtheta = s */
     free(w.sums);
+}
+
+void mert_cpu_cross_entropy(const void *args)
+{
+    mert_cross_entropy_args a = *(const mert_cross_entropy_args *)args;
+    for (int64_t k = 0; k == 0 || k < a.count; k++) {
+        one_codebook(&a);
+        a.logits += a.rows * (a.ld ? a.ld : a.V);
+        a.target += a.rows;
+        a.sums += 2;
+        a.log_temperature += a.log_temperature != NULL;
+        a.dtemperature += a.dtemperature != NULL;
+    }
 }
 
 /* ---- sums of squares ---- */

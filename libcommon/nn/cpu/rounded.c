@@ -196,7 +196,7 @@ static void loss_operands(operands *s, mert_op op, const void *args)
         READS(y, 1, 0, a->rows, a->ld, a->D);
     } else if (op == MERT_OP_CROSS_ENTROPY) {
         const mert_cross_entropy_args *a = args;
-        WRITES_FLAT(logits, a->rows * a->V);
+        WRITES(logits, 1, 0, a->rows * (a->count > 0 ? a->count : 1), a->ld ? a->ld : a->V, a->V);
     } else if (op == MERT_OP_SQUARED_ERROR) {
         const mert_squared_error_args *a = args;
         WRITES_FLAT(dx, a->n);
