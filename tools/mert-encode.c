@@ -411,8 +411,8 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
             !(s->overlap = mert_overlap_new((mert_join)join, W, width, e)) ||
             (pool && !(s->pooling = mert_pooling_new(&plan, width, e))))
             return -1;
-    } else if (mert_inference_pool(s->inference, &plan, e))
-        return -1;
+    } else
+        mert_inference_pool(s->inference, &plan);
     s->rows = mert_array(mert_array_count(BLOCK, width), sizeof(uint16_t));
     if (!s->rows)
         return mert_fail(e, "out of memory");

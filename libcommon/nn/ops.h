@@ -104,6 +104,7 @@ typedef enum mert_op {
     MERT_OP_FIRST_LAYER_BACKWARD,
     MERT_OP_ADD_NORM,
     MERT_OP_ADD_NORM_BACKWARD,
+    MERT_OP_POOL_SPANS,
     MERT_OPS_COUNT
 } mert_op;
 
@@ -535,6 +536,16 @@ typedef struct {
     int64_t n, D;
 } mert_scatter_add_args;
 
+/* Pooling over time: row j of y (row stride ldy) is the mean of rows first[j] to first[j + 1] - 1 of x [.., D], or
+ * (largest) the largest number of each channel. Sums are double, row after row. No span is empty. */
+typedef struct {
+    float *y;
+    const mert_element *x;
+    const int32_t *first; /* [spans + 1] */
+    int64_t spans, D, ldy;
+    int largest;
+} mert_pool_spans_args;
+
 /* ---- losses ---- */
 
 /* y = x / max(|x|, 1e-8) by rows of D (stride ld both); norm [rows] is kept. y may be x. */
@@ -635,6 +646,7 @@ typedef struct {
 #define mert_zero(ops, ...) MERT_RUN(ops, MERT_OP_ZERO, mert_zero_args, __VA_ARGS__)
 #define mert_gather(ops, ...) MERT_RUN(ops, MERT_OP_GATHER, mert_gather_args, __VA_ARGS__)
 #define mert_scatter_add(ops, ...) MERT_RUN(ops, MERT_OP_SCATTER_ADD, mert_scatter_add_args, __VA_ARGS__)
+#define mert_pool_spans(ops, ...) MERT_RUN(ops, MERT_OP_POOL_SPANS, mert_pool_spans_args, __VA_ARGS__)
 #define mert_normalize(ops, ...) MERT_RUN(ops, MERT_OP_NORMALIZE, mert_normalize_args, __VA_ARGS__)
 #define mert_normalize_backward(ops, ...) \
     MERT_RUN(ops, MERT_OP_NORMALIZE_BACKWARD, mert_normalize_backward_args, __VA_ARGS__)

@@ -380,6 +380,20 @@ void mert_reference_scatter_add(double *to, const double *from, const int32_t *i
             to[index[i] * D + d] += from[i * D + d];
 }
 
+void mert_reference_pool_spans(double *y, int64_t ldy, const double *x, const int32_t *first, int64_t spans, int64_t D,
+                               int largest)
+{
+    for (int64_t j = 0; j < spans; j++)
+        for (int64_t d = 0; d < D; d++) {
+            double sum = 0, top = -INFINITY;
+            for (int64_t t = first[j]; t < first[j + 1]; t++) {
+                sum += x[t * D + d];
+                top = fmax(top, x[t * D + d]);
+            }
+            y[j * ldy + d] = largest ? top : sum / (double)(first[j + 1] - first[j]);
+        }
+}
+
 /* ---- losses ---- */
 
 void mert_reference_normalize(double *y, double *norm, const double *x, int64_t rows, int64_t D, int64_t ld)

@@ -125,6 +125,10 @@ void mert_reference_gather(double *to, const double *from, const int32_t *index,
 /* to[index[i]] += from[i] */
 void mert_reference_scatter_add(double *to, const double *from, const int32_t *index, int64_t n, int64_t D);
 
+/* y[j] = the mean, or the largest, of x[first[j]] to x[first[j + 1] - 1] */
+void mert_reference_pool_spans(double *y, int64_t ldy, const double *x, const int32_t *first, int64_t spans, int64_t D,
+                               int largest);
+
 /* ---- losses ---- */
 
 /* y[r] = x[r] / norm[r], norm[r] = max(|x[r]|, 1e-8) */

@@ -123,7 +123,9 @@ static float *states(const mert_weights *w, mert_element_type type, int how, int
     int64_t n_rows;
     if (m && how == WEIGHTED)
         mert_inference_weigh(m, factors);
-    if (!m || (how == POOLED && mert_inference_pool(m, &plan, &e)))
+    if (m && how == POOLED)
+        mert_inference_pool(m, &plan);
+    if (!m)
         printf("# %s\n", e.text);
     for (int run = 0; m && run < 2; run++) /* the second meets the memory of the first */
         if (mert_inference_run(m, sound(L), run ? L : L / 2, &rows, &n_rows, &e))

@@ -7,7 +7,7 @@
 #include "libcommon/train/data/mask.h"
 #include "libcommon/train/trainer.h"
 
-enum { MOST = 375, MOST_BF16 = 412, CLIPS = 16, SAMPLES = 5 * 24000 };
+enum { MOST = 375, MOST_BF16 = 412, MOST_CLIP = 113, CLIPS = 16, SAMPLES = 5 * 24000 };
 
 typedef struct counts { int64_t operations, waits, memory, each[MERT_OPS_COUNT]; } counts;
 
@@ -134,8 +134,48 @@ TEST(a_batch_is_few_operations)
     batch_on(MERT_ELEMENT_BF16, MOST_BF16);
 }
 
+/* All hidden states, pooled: nothing leaves the device but the answer. */
+TEST(a_clip_is_waited_for_once)
+{
+    static const int layers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    static const mert_pooling_plan plans[] = {{.how = MERT_POOLING_NONE},
+                                              {.how = MERT_POOLING_MEAN},
+                                              {MERT_POOLING_MAX, 75, 1}};
+    mert_config c = mert_config_95m();
+    const float *answer;
+    int64_t rows;
+    float *pcm = keep(30 * 24000 * sizeof *pcm);
+    mert_error e = {{0}};
+    for (int i = 0; i < 3; i++) {
+        mert_ops counting = device(MERT_ELEMENT_BF16);
+        mert_weights w = {0};
+        mert_inference *m;
+        const mert_parameter *v;
+        CHECK(!mert_layout_make(&w.layout, &c, &e));
+        w.values = calloc((size_t)w.layout.size, sizeof(float));
+        v = mert_layout_find(&w.layout, "encoder.pos_conv.0.weight_v");
+        for (int64_t k = 0; w.values && k < v->n; k++) /* a tap without length is refused */
+            w.values[v->offset + k] = 1;
+        for (int64_t k = 0; k < 30 * 24000; k++)
+            pcm[k] = (float)(k % 7) - 3;
+        CHECK((m = mert_inference_new(&w, &counting, MERT_PACKED_F32, layers, 13, &e)));
+        mert_inference_pool(m, &plans[i]);
+        CHECK(!mert_inference_run(m, pcm, 30 * 24000, &answer, &rows, &e));
+        counted = (counts){0};
+        CHECK(!mert_inference_run(m, pcm, 30 * 24000, &answer, &rows, &e));
+        print(i ? "30 s, pooled" : "30 s");
+        CHECK(rows == (i == 0 ? 2249 : i == 1 ? 1 : 30));
+        CHECK(counted.waits == 1 && !counted.memory && counted.operations <= MOST_CLIP);
+        mert_inference_free(m);
+        mert_weights_free(&w);
+        inner->close(inner);
+    }
+    forget();
+}
+
 int main(void)
 {
     RUN(a_batch_is_few_operations);
+    RUN(a_clip_is_waited_for_once);
     return test_done();
 }

@@ -145,10 +145,18 @@ static void cross_entropy_of_codebooks(void)
                        .sums = doubles(4), .rows = ROWS, .V = 2 * ROWS, .ld = LD, .count = 2, .scale = 3, .grad = 1);
 }
 
+static void pool_spans(void)
+{
+    static const int32_t begin[] = {0, 1, 70, 140};
+    mert_element *x = elements(N, 1);
+    mert_pool_spans(ops, .y = floats(3 * D, 2), .x = x, .first = put_bytes(begin, sizeof begin), .spans = 3, .D = D,
+                    .ldy = D);
+}
+
 TEST(layer)
 {
     EACH(add_norm, add_norm_backward_apart, add_norm_backward_in_place, gelu_and_dropout, gelu_and_dropout_backward,
-         column_sums_of_groups, attention_on_one_array, cross_entropy_of_codebooks);
+         column_sums_of_groups, attention_on_one_array, cross_entropy_of_codebooks, pool_spans);
 }
 
 /* The norm that goes with the sum is that of the sum as it is stored, as whoever makes it again has it. */

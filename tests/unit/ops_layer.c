@@ -239,11 +239,29 @@ TEST(attention_on_one_array)
     CHECK_GRADIENT(attention_loss, f.qkv, get(d, 3 * n), NULL, 3 * n);
 }
 
+/* ---- pooling ---- */
+
+TEST(pool_spans)
+{
+    static const int32_t first[] = {0, 1, 4, 5, 130, 300};
+    int64_t spans = 5, D = 131, ldy = 3 * D, n = 300 * D;
+    float *x = numbers(n, 1), *before = numbers(spans * ldy, 2), *dx = put(x, n);
+    int32_t *places = put_bytes(first, sizeof first);
+    for (int largest = 0; largest < 2; largest++) {
+        float *y = put(before, spans * ldy);
+        double *exact = wide(before, spans * ldy);
+        mert_reference_pool_spans(exact + D, ldy, wide(x, n), first, spans, D, largest);
+        mert_pool_spans(ops, .y = y + D, .x = dx, .first = places, .spans = spans, .D = D, .ldy = ldy,
+                        .largest = largest);
+        CHECK_APART(get(y, spans * ldy), exact, spans * ldy, 6e-8); /* one rounding */
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const nn_test tests[] = {NN_TEST(add_norm), NN_TEST(add_norm_gradient), NN_TEST(add_norm_backward_in_place),
                                     NN_TEST(gelu_and_dropout), NN_TEST(column_sums_of_groups),
-                                    NN_TEST(attention_on_one_array)};
+                                    NN_TEST(attention_on_one_array), NN_TEST(pool_spans)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

@@ -163,7 +163,9 @@ static int pooled(mert_pooling_how how, int64_t num, int64_t den, int64_t T)
     mert_pooling *p = mert_pooling_new(&plan, 2, &e);
     taken got = {.n = 0};
     int64_t j = 0;
+    int32_t first[61];
     int good = p != NULL;
+    mert_pooling_spans(&plan, T, first);
     mert_pooling_begin(p);
     for (int64_t t = 0; good && t < T; t += 3) { /* some at a time */
         float x[6];
@@ -174,6 +176,7 @@ static int pooled(mert_pooling_how how, int64_t num, int64_t den, int64_t T)
     good = good && !mert_pooling_end(p, take, &got, &e) && got.n == mert_pooling_rows(&plan, T);
     for (int64_t from = 0, to; good && from < T; from = to, j++) {
         double sum[2] = {0, 0}, top[2] = {-9, -9};
+        good = first[j] == from;
         for (to = from; to < T && (!num || to * den < (j + 1) * num); to++)
             for (int d = 0; d < 2; d++) {
                 double v = (double)sinf((float)(2 * to + d));
@@ -185,7 +188,7 @@ static int pooled(mert_pooling_how how, int64_t num, int64_t den, int64_t T)
                    got.x[2 * j + d] == (float)(how == MERT_POOLING_MEAN ? sum[d] / (double)(to - from) : top[d]);
     }
     mert_pooling_free(p);
-    return good && j == got.n;
+    return good && j == got.n && first[j] == T;
 }
 
 TEST(spans_hold_the_frames_that_begin_in_them)

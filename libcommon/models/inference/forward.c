@@ -42,9 +42,7 @@ int mert_forward_run(mert_forward *f, const mert_forward_input *in, int last, me
                      mert_error *e)
 {
     mert_arena_reset(&f->scratch);
-    if (mert_config_check_length(&f->c, in->samples, e) || f->kind->run(f, in, last, each, self, e))
-        return -1;
-    return f->ops->wait(f->ops, e);
+    return mert_config_check_length(&f->c, in->samples, e) ? -1 : f->kind->run(f, in, last, each, self, e);
 }
 
 /* ---- steps ---- */

@@ -37,7 +37,7 @@ int64_t mert_forward_weights(const mert_forward *f, const float **block);
 typedef void (*mert_hidden_fn)(void *self, int index, const mert_element *hidden);
 
 /* A clip that is too short for one frame is an error. Hands out hidden states 0 to `last` in order, and computes nothing
- * behind it; with N that before the final norm, too. */
+ * behind it; with N that before the final norm, too. All of it is queued; the caller waits. */
 int mert_forward_run(mert_forward *f, const mert_forward_input *in, int last, mert_hidden_fn each, void *self,
                      mert_error *e) MERT_MUST_USE;
 

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A clip's answer. Not pooled, it lies on the device, and on the host as well where it cannot be read there. */
+/* A clip's answer. It lies on the device, and on the host as well where it cannot be read there. */
 struct answer {
     mert_element *device; /* [T, layers, D], or with --weights and pooling the sum that is pooled */
-    float *host;   /* [rows, layers, D] */
-    int64_t device_room, host_room;
+    float *pooled, *host; /* [rows, layers, D]; pooled: on the device */
+    int64_t device_room, pooled_room, host_room;
 };
 
 struct mert_inference {
@@ -27,12 +27,11 @@ struct mert_inference {
     int weighted;
     float factors[MERT_LAYERS_MAX + 2]; /* of hidden state i */
     mert_pooling_plan plan;
-    mert_pooling *pooling;     /* one layer at a time */
 
     int64_t room_L, room_T;    /* what these hold: */
-    float *pcm, *spectrum, *state; /* host: normalised clip, or one without its level; CQT or mel; pooling: one hidden
-                                      state */
-    float *device_pcm, *device_spectrum, *floats; /* floats: one hidden state, or the answer, where they are no elements */
+    float *pcm, *spectrum;     /* host: normalised clip, or one without its level; CQT or mel */
+    int32_t *spans, *device_spans; /* pooling: where they begin */
+    float *device_pcm, *device_spectrum, *floats; /* floats: the answer, where it is no float32 */
     int64_t floats_room;
     mert_arena rounded;        /* what goes in as elements, where they are no float32 */
 
@@ -40,8 +39,7 @@ struct mert_inference {
     int turn;
 
     int64_t T, rows;           /* of the last clip */
-    int pooling_slot, lacking; /* lacking: memory, for the hidden states of this clip */
-    int64_t pooled_rows;
+    int queued;                /* it is, and nothing has waited for it */
 };
 
 mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_packing packing, const int *layers,
@@ -79,13 +77,14 @@ void mert_inference_weigh(mert_inference *m, const float *factors)
         m->factors[i] = m->slot[i] >= 0 ? factors[m->slot[i]] : 0;
 }
 
-int mert_inference_pool(mert_inference *m, const mert_pooling_plan *plan, mert_error *e)
+void mert_inference_pool(mert_inference *m, const mert_pooling_plan *plan)
 {
     m->plan = *plan;
-    if (plan->how == MERT_POOLING_NONE)
-        return 0;
-    m->pooling = mert_pooling_new(plan, m->c->width, e);
-    return m->pooling ? 0 : -1;
+}
+
+static int pooled(const mert_inference *m)
+{
+    return m->plan.how != MERT_POOLING_NONE;
 }
 
 int64_t mert_inference_width(const mert_inference *m)
@@ -97,25 +96,37 @@ static void free_buffers(mert_inference *m)
 {
     free(m->pcm);
     free(m->spectrum);
-    free(m->state);
+    free(m->spans);
     m->ops->release(m->ops, m->device_pcm);
     m->ops->release(m->ops, m->device_spectrum);
-    m->pcm = m->spectrum = m->state = m->device_pcm = m->device_spectrum = NULL;
+    m->ops->release(m->ops, m->device_spans);
+    m->pcm = m->spectrum = m->device_pcm = m->device_spectrum = NULL;
+    m->spans = m->device_spans = NULL;
     m->room_L = m->room_T = 0;
+}
+
+/* Waits for a clip that nobody wants; -1. */
+static int settle(mert_inference *m)
+{
+    if (m->queued)
+        (void)!m->ops->wait(m->ops, NULL);
+    m->queued = 0;
+    return -1;
 }
 
 void mert_inference_free(mert_inference *m)
 {
     if (!m)
         return;
+    settle(m);
     free_buffers(m);
     m->ops->release(m->ops, m->floats);
     mert_arena_close(&m->rounded);
     for (int i = 0; i < 2; i++) {
         m->ops->release(m->ops, m->answers[i].device);
+        m->ops->release(m->ops, m->answers[i].pooled);
         free(m->answers[i].host);
     }
-    mert_pooling_free(m->pooling);
     mert_forward_free(m->encoder);
     mert_cqt_batch_free(m->cqt);
     mert_mel_free(m->mel);
@@ -144,6 +155,17 @@ static int device_room(mert_inference *m, int64_t n)
     return a->device ? 0 : -1;
 }
 
+static int pooled_room(mert_inference *m, int64_t n)
+{
+    struct answer *a = &m->answers[m->turn];
+    if (n <= a->pooled_room)
+        return 0;
+    m->ops->release(m->ops, a->pooled);
+    a->pooled = mert_ops_floats(m->ops, n);
+    a->pooled_room = a->pooled ? n : 0;
+    return a->pooled ? 0 : -1;
+}
+
 static int host_room(mert_inference *m, int64_t n)
 {
     struct answer *a = &m->answers[m->turn];
@@ -166,19 +188,20 @@ static int64_t spectrum_size(const mert_inference *m, int64_t L)
 
 static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
 {
-    int64_t D = m->c->width, width = mert_inference_width(m), spectrum = spectrum_size(m, L);
-    int whole = !m->pooling || m->weighted; /* all frames of the answer stand on the device */
-    if ((whole && device_room(m, T * width)) || (m->pooling && host_room(m, mert_pooling_rows(&m->plan, T) * width)))
+    int64_t width = mert_inference_width(m), spectrum = spectrum_size(m, L);
+    int whole = !pooled(m) || m->weighted; /* all frames of the answer stand on the device */
+    if ((whole && device_room(m, T * width)) || (pooled(m) && pooled_room(m, m->rows * width)))
         return out_of_memory(L, e);
     if (L <= m->room_L && T <= m->room_T)
         return 0;
     free_buffers(m);
     m->pcm = host_floats(m->c->normalize ? L : 0);
     m->spectrum = host_floats(spectrum);
-    m->state = host_floats(m->pooling ? T * D : 0);
+    m->spans = malloc((size_t)(T + 1) * sizeof *m->spans);
     m->device_pcm = mert_ops_floats(m->ops, m->mel ? 0 : L);
     m->device_spectrum = mert_ops_floats(m->ops, spectrum);
-    if (!m->pcm || !m->spectrum || !m->state || !m->device_pcm || !m->device_spectrum) {
+    m->device_spans = m->ops->alloc(m->ops, (size_t)(T + 1) * sizeof *m->spans);
+    if (!m->pcm || !m->spectrum || !m->spans || !m->device_pcm || !m->device_spectrum || !m->device_spans) {
         free_buffers(m);
         return out_of_memory(L, e);
     }
@@ -232,17 +255,6 @@ static int take_level(mert_inference *m, const float **pcm, int64_t n, mert_erro
 
 /* ---- layers as they are finished ---- */
 
-static int take_span(void *self, const float *row, int64_t n, mert_error *e)
-{
-    mert_inference *m = self;
-    (void)n;
-    (void)e;
-    memcpy(m->answers[m->turn].host + m->pooled_rows++ * mert_inference_width(m) +
-               (int64_t)m->pooling_slot * m->c->width,
-           row, (size_t)m->c->width * sizeof *row);
-    return 0;
-}
-
 /* n elements to the host; to holds them after the next wait. -1: no memory. */
 static int download(mert_inference *m, float *to, const mert_element *x, int64_t n)
 {
@@ -265,13 +277,9 @@ static int download(mert_inference *m, float *to, const mert_element *x, int64_t
 /* x: device [T, D] */
 static void pool_layer(mert_inference *m, const mert_element *x, int slot)
 {
-    m->lacking |= download(m, m->state, x, m->T * m->c->width) != 0;
-    m->ops->wait(m->ops, NULL); /* a failed queue says so at the run's last wait, too */
-    m->pooling_slot = slot;
-    m->pooled_rows = 0;
-    mert_pooling_begin(m->pooling);
-    (void)!mert_pooling_add(m->pooling, m->state, m->T, take_span, m, NULL);
-    (void)!mert_pooling_end(m->pooling, take_span, m, NULL);
+    mert_pool_spans(m->ops, .y = m->answers[m->turn].pooled + slot * m->c->width, .x = x, .first = m->device_spans,
+                    .spans = m->rows, .D = m->c->width, .ldy = mert_inference_width(m),
+                    .largest = m->plan.how == MERT_POOLING_MAX);
 }
 
 static void give_layer(void *self, int layer, const mert_element *y)
@@ -283,21 +291,21 @@ static void give_layer(void *self, int layer, const mert_element *y)
     if (slot >= 0 && m->weighted) {
         if (m->factors[layer] != 0) /* to axpy, alpha 0 is 1 */
             mert_axpy(m->ops, .to = answer, .from = y, .alpha = m->factors[layer], .n = m->T * D);
-    } else if (slot >= 0 && m->pooling)
+    } else if (slot >= 0 && pooled(m))
         pool_layer(m, y, slot);
     else if (slot >= 0)
         mert_copy_2d(m->ops, .to = mert_at(m->ops, answer, slot * D), .ldto = m->n_layers * D, .from = y, .ldfrom = D,
                      .rows = m->T, .columns = D);
 }
 
-/* The clip as it is computed with, to the device; *heard, where the host reads it, stays until the next wait. */
+/* The clip as it is computed with, on its way to the device. The host's copy stays until the next wait. */
 static int put_samples(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
 {
     if (m->c->normalize) {
         normalise(m->pcm, pcm, n, m->c->normalize_eps);
         pcm = m->pcm;
     }
-    if (m->cqt && mert_cqt_batch_run(m->cqt, 1, n, mert_config_frames(m->c, n), pcm, m->spectrum, e))
+    if (m->cqt && mert_cqt_batch_run(m->cqt, 1, n, m->T, pcm, m->spectrum, e))
         return -1;
     if (take_level(m, &pcm, n, e))
         return -1;
@@ -321,31 +329,33 @@ static int put_input(mert_inference *m, const float *pcm, int64_t n, mert_forwar
         in->mel = m->mel ? spectrum : NULL;
         in->cqt = m->mel ? NULL : spectrum;
     }
+    if (pooled(m)) {
+        mert_pooling_spans(&m->plan, m->T, m->spans);
+        m->ops->upload(m->ops, m->device_spans, m->spans, (size_t)(m->rows + 1) * sizeof *m->spans);
+    }
     return m->rounded.failed ? out_of_memory(n, e) : 0;
 }
 
 int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
 {
-    int64_t T = mert_config_frames(m->c, n);
     mert_forward_input in;
-    if (mert_config_check_length(m->c, n, e) || m->ops->renew(m->ops, e) || make_room(m, n, T, e) ||
-        put_input(m, pcm, n, &in, e))
+    if (mert_config_check_length(m->c, n, e))
         return -1;
-    m->T = T;
+    settle(m);
+    m->T = mert_config_frames(m->c, n);
+    m->rows = pooled(m) ? mert_pooling_rows(&m->plan, m->T) : m->T;
+    if (m->ops->renew(m->ops, e) || make_room(m, n, m->T, e))
+        return -1;
+    m->queued = 1; /* what is uploaded stays as it is until the wait */
+    if (put_input(m, pcm, n, &in, e))
+        return settle(m);
     if (m->weighted)
-        mert_clear(m->ops, .to = m->answers[m->turn].device, .bytes = mert_element_bytes(m->ops, T * m->c->width));
-    m->lacking = 0;
-    if (mert_forward_run(m->encoder, &in, m->last, give_layer, m, e)) {
-        m->ops->wait(m->ops, NULL);
-        return -1;
-    }
-    if (m->weighted && m->pooling)
+        mert_clear(m->ops, .to = m->answers[m->turn].device, .bytes = mert_element_bytes(m->ops, m->T * m->c->width));
+    if (mert_forward_run(m->encoder, &in, m->last, give_layer, m, e))
+        return settle(m);
+    if (m->weighted && pooled(m))
         pool_layer(m, m->answers[m->turn].device, 0);
-    if (m->ops->wait(m->ops, e))
-        return -1;
-    if (m->lacking)
-        return out_of_memory(n, e);
-    *rows = m->rows = m->pooling ? m->pooled_rows : T;
+    *rows = m->rows;
     return 0;
 }
 
@@ -353,20 +363,19 @@ int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e)
 {
     struct answer *a = &m->answers[m->turn];
     int64_t n = m->rows * mert_inference_width(m);
-    *rows = m->pooling ? a->host : NULL;
-    if (!m->pooling && m->ops->host_memory && m->ops->type == MERT_ELEMENT_F32)
-        *rows = (const float *)(const void *)a->device;
-    if (*rows) { /* the next clip's comes elsewhere */
-        m->turn = !m->turn;
-        return 0;
-    }
-    if (host_room(m, n))
+    int there = m->ops->host_memory && (pooled(m) || m->ops->type == MERT_ELEMENT_F32);
+    if (!there && host_room(m, n))
         return out_of_memory(m->T * mert_config_stride(m->c), e);
-    if (download(m, a->host, a->device, n))
+    if (!there && pooled(m))
+        m->ops->download(m->ops, a->host, a->pooled, (size_t)n * sizeof *a->host);
+    else if (!there && download(m, a->host, a->device, n))
         return out_of_memory(m->T * mert_config_stride(m->c), e);
+    m->queued = 0;
     if (m->ops->wait(m->ops, e))
         return -1;
-    *rows = a->host;
+    *rows = !there ? a->host : pooled(m) ? a->pooled : (const float *)(const void *)a->device;
+    if (there) /* the next clip's comes elsewhere */
+        m->turn = !m->turn;
     return 0;
 }
 

@@ -38,6 +38,15 @@ int64_t mert_pooling_rows(const mert_pooling_plan *plan, int64_t T)
     return n;
 }
 
+void mert_pooling_spans(const mert_pooling_plan *plan, int64_t T, int32_t *first)
+{
+    stepper s = plan->num ? first_span(plan) : (stepper){0};
+    int64_t n = mert_pooling_rows(plan, T);
+    for (int64_t j = 0; j < n; j++)
+        first[j] = j ? (int32_t)next_span(&s) : 0;
+    first[n] = (int32_t)T;
+}
+
 struct mert_pooling {
     mert_pooling_plan plan;
     int64_t width;

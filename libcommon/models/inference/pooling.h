@@ -1,7 +1,8 @@
 /* Pooling of frames over time: over a whole item, or over spans of fixed length. Span j covers the frames that begin at
  * or after j * S seconds and before (j + 1) * S; the last one is what is left, however short. S need not be a whole
  * number of frames: span j begins at frame ceil(j * num / den), where num / den frames last S seconds. Sums run in
- * double, frame after frame: an answer depends on the frames alone, not on how they came. */
+ * double, frame after frame: an answer depends on the frames alone, not on how they came. An item that is all there is
+ * pooled on the device (nn/ops.h: mert_pool_spans); here are the spans, and pooling of frames as they come. */
 #ifndef MERT_POOLING_H
 #define MERT_POOLING_H
 
@@ -21,6 +22,9 @@ typedef int mert_take_rows(void *self, const float *rows, int64_t n, mert_error 
 
 /* Spans of T frames. */
 int64_t mert_pooling_rows(const mert_pooling_plan *plan, int64_t T);
+
+/* The first frame of each, and T behind the last: first [mert_pooling_rows + 1]. */
+void mert_pooling_spans(const mert_pooling_plan *plan, int64_t T, int32_t *first);
 
 typedef struct mert_pooling mert_pooling;
 

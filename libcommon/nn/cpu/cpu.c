@@ -228,6 +228,29 @@ static void mask_backward_block(void *arg, int64_t i, int worker)
         }
 }
 
+/* ---- pooling: a task is a block of channels of a span ---- */
+
+static void pool_block(void *arg, int64_t i, int worker)
+{
+    const mert_pool_spans_args *a = arg;
+    int64_t per = (a->D + COLUMNS - 1) / COLUMNS, j = i / per, c = i % per * COLUMNS;
+    int64_t n = a->D - c < COLUMNS ? a->D - c : COLUMNS, from = a->first[j], end = a->first[j + 1];
+    const float *x = a->x + c;
+    float *y = a->y + j * a->ldy + c;
+    double sums[COLUMNS] = {0};
+    (void)worker;
+    if (a->largest)
+        memcpy(y, x + from * a->D, (size_t)n * sizeof *y);
+    for (int64_t t = from; t < end; t++)
+        for (int64_t d = 0; d < n; d++)
+            if (a->largest)
+                y[d] = x[t * a->D + d] > y[d] ? x[t * a->D + d] : y[d];
+            else
+                sums[d] += x[t * a->D + d];
+    for (int64_t d = 0; d < n && !a->largest; d++)
+        y[d] = (float)(sums[d] / (double)(end - from));
+}
+
 void mert_cpu_run(mert_op op, const void *args)
 {
     if (mert_cpu_failed(NULL))
@@ -289,6 +312,11 @@ void mert_cpu_run(mert_op op, const void *args)
         by_rows(((const mert_scatter_add_args *)args)->n, ((const mert_scatter_add_args *)args)->D, scatter_add_row,
                 args);
         break;
+    case MERT_OP_POOL_SPANS: {
+        const mert_pool_spans_args *a = args;
+        mert_pool_run(a->spans * ((a->D + COLUMNS - 1) / COLUMNS), pool_block, (void *)args);
+        break;
+    }
     case MERT_OP_NORMALIZE: mert_cpu_normalize(args); break;
     case MERT_OP_NORMALIZE_BACKWARD: mert_cpu_normalize_backward(args); break;
     case MERT_OP_CROSS_ENTROPY: mert_cpu_cross_entropy(args); break;

@@ -176,6 +176,9 @@ static void row_operands(operands *s, mert_op op, const void *args)
         const mert_gather_args *a = args;
         WRITES_FLAT(to, a->n * a->D);
         READS_FLAT(from, (largest(a->index, a->n) + 1) * a->D);
+    } else if (op == MERT_OP_POOL_SPANS) {
+        const mert_pool_spans_args *a = args;
+        READS_FLAT(x, a->first[a->spans] * a->D);
     } else {
         const mert_scatter_add_args *a = args;
         WRITES_FLAT(to, (largest(a->index, a->n) + 1) * a->D);
@@ -300,6 +303,7 @@ static void operands_of(operands *s, mert_op op, const void *args)
     case MERT_OP_MASK_BACKWARD:
     case MERT_OP_ZERO:
     case MERT_OP_GATHER:
+    case MERT_OP_POOL_SPANS:
     case MERT_OP_SCATTER_ADD: row_operands(s, op, args); break;
     case MERT_OP_NORMALIZE:
     case MERT_OP_NORMALIZE_BACKWARD:
