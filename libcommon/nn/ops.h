@@ -105,6 +105,8 @@ typedef enum mert_op {
     MERT_OP_ADD_NORM,
     MERT_OP_ADD_NORM_BACKWARD,
     MERT_OP_POOL_SPANS,
+    MERT_OP_CORRUPT,
+    MERT_OP_CORRUPT_BACKWARD,
     MERT_OPS_COUNT
 } mert_op;
 
@@ -526,6 +528,30 @@ typedef struct { mert_element *dx; float *de; const float *mask; int64_t rows, D
 /* x[b,t,d] = 0 where rows[b,t] != 0 or channels[b,d] != 0 (either may be NULL). x [B, T, D], rows [B, T], channels
  * [B, D]. The same call on the gradient is its backward pass. */
 typedef struct { mert_element *x; const float *rows, *channels; int64_t B, T, D; } mert_zero_args;
+/* What training does to frames x [B, T, D] before the transformer sees them, in this order: dropout (p 0: none; as
+ * mert_dropout, of B items of T * D elements); rows where mask [B, T] (NULL: none) is not 0 become e; row to[i] becomes
+ * what row from[i] is until now, i < replaced, each of B * T rows at most once in its list; channels where channels
+ * [B, D] (NULL: none) is not 0 become 0. y may not be x. */
+typedef struct {
+    mert_element *y;
+    const mert_element *x;
+    const float *e, *mask, *channels;
+    const int32_t *to, *from;
+    int64_t replaced, B, T, D;
+    double p;
+    mert_dropout_key key;
+} mert_corrupt_args;
+/* dx, which may not be dy; de += . replaced_rows [B, T] (with `replaced` alone): 1 for the rows of `to`, else 0. */
+typedef struct {
+    mert_element *dx;
+    float *de;
+    const mert_element *dy;
+    const float *mask, *channels, *replaced_rows;
+    const int32_t *to, *from;
+    int64_t replaced, B, T, D;
+    double p;
+    mert_dropout_key key;
+} mert_corrupt_backward_args;
 /* to[i] = from[index[i]], rows of D */
 typedef struct { mert_element *to; const mert_element *from; const int32_t *index; int64_t n, D; } mert_gather_args;
 /* to[index[i]] += from[i]; indices are distinct */
@@ -644,6 +670,8 @@ typedef struct {
 #define mert_mask(ops, ...) MERT_RUN(ops, MERT_OP_MASK, mert_mask_args, __VA_ARGS__)
 #define mert_mask_backward(ops, ...) MERT_RUN(ops, MERT_OP_MASK_BACKWARD, mert_mask_backward_args, __VA_ARGS__)
 #define mert_zero(ops, ...) MERT_RUN(ops, MERT_OP_ZERO, mert_zero_args, __VA_ARGS__)
+#define mert_corrupt(ops, ...) MERT_RUN(ops, MERT_OP_CORRUPT, mert_corrupt_args, __VA_ARGS__)
+#define mert_corrupt_backward(ops, ...) MERT_RUN(ops, MERT_OP_CORRUPT_BACKWARD, mert_corrupt_backward_args, __VA_ARGS__)
 #define mert_gather(ops, ...) MERT_RUN(ops, MERT_OP_GATHER, mert_gather_args, __VA_ARGS__)
 #define mert_scatter_add(ops, ...) MERT_RUN(ops, MERT_OP_SCATTER_ADD, mert_scatter_add_args, __VA_ARGS__)
 #define mert_pool_spans(ops, ...) MERT_RUN(ops, MERT_OP_POOL_SPANS, mert_pool_spans_args, __VA_ARGS__)

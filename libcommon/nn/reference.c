@@ -380,6 +380,24 @@ void mert_reference_scatter_add(double *to, const double *from, const int32_t *i
             to[index[i] * D + d] += from[i * D + d];
 }
 
+void mert_reference_corrupt(double *y, const double *x, const double *e, const float *mask, const int32_t *to,
+                            const int32_t *from, int64_t replaced, const float *channels, int64_t B, int64_t T,
+                            int64_t D, double p, const mert_dropout_key *key)
+{
+    for (int64_t r = 0; r < B * T; r++) {
+        int64_t source = r;
+        for (int64_t i = 0; i < replaced; i++)
+            if (to[i] == r)
+                source = from[i];
+        for (int64_t d = 0; d < D; d++) {
+            double factor = p > 0 ? dropout_factor(key, p, (uint32_t)(source / T), (uint32_t)(source % T * D + d)) : 1;
+            y[r * D + d] = mask && mask[source] != 0 ? e[d] : factor * x[source * D + d];
+            if (channels && channels[r / T * D + d] != 0)
+                y[r * D + d] = 0;
+        }
+    }
+}
+
 void mert_reference_pool_spans(double *y, int64_t ldy, const double *x, const int32_t *first, int64_t spans, int64_t D,
                                int largest)
 {

@@ -125,6 +125,11 @@ void mert_reference_gather(double *to, const double *from, const int32_t *index,
 /* to[index[i]] += from[i] */
 void mert_reference_scatter_add(double *to, const double *from, const int32_t *index, int64_t n, int64_t D);
 
+/* Row r of y is row s of dropout(x), or e where mask[s]: s = from[i] where r is to[i], else r; then 0 in the channels
+ * of r's item. */
+void mert_reference_corrupt(double *y, const double *x, const double *e, const float *mask, const int32_t *to,
+                            const int32_t *from, int64_t replaced, const float *channels, int64_t B, int64_t T,
+                            int64_t D, double p, const mert_dropout_key *key);
 /* y[j] = the mean, or the largest, of x[first[j]] to x[first[j + 1] - 1] */
 void mert_reference_pool_spans(double *y, int64_t ldy, const double *x, const int32_t *first, int64_t spans, int64_t D,
                                int largest);

@@ -153,10 +153,31 @@ static void pool_spans(void)
                     .ldy = D);
 }
 
+static void corrupt(int back)
+{
+    static const int32_t to[] = {1, 5, 9}, from[] = {5, 9, 3};
+    float flags[B * T] = {0, 1, 0, 0, 0, 1, 0, 0, 0, 1}, mask[B * T] = {0, 0, 0, 1}, channels[B * D] = {0, 1};
+    mert_element *x = elements(N, 1), *y = elements(N, 2);
+    const float *m = add(0, put(mask, B * T), sizeof mask), *c = add(0, put(channels, B * D), sizeof channels);
+    const int32_t *t = put_bytes(to, sizeof to), *s = put_bytes(from, sizeof from);
+    const float *r = put(flags, B * T);
+    if (back)
+        mert_corrupt_backward(ops, .dx = y, .de = floats(D, 3), .dy = x, .mask = m, .channels = c, .replaced_rows = r,
+                              .to = t, .from = s, .replaced = 3, .B = B, .T = T, .D = D, .p = 0.3, .key = {1, 2, 3});
+    else
+        mert_corrupt(ops, .y = y, .x = x, .e = floats(D, 3), .mask = m, .channels = c, .to = t, .from = s,
+                     .replaced = 3, .B = B, .T = T, .D = D, .p = 0.3, .key = {1, 2, 3});
+    ops->wait(ops, NULL); /* what was put from the stack */
+}
+
+static void corrupt_forward(void) { corrupt(0); }
+static void corrupt_backward(void) { corrupt(1); }
+
 TEST(layer)
 {
     EACH(add_norm, add_norm_backward_apart, add_norm_backward_in_place, gelu_and_dropout, gelu_and_dropout_backward,
-         column_sums_of_groups, attention_on_one_array, cross_entropy_of_codebooks, pool_spans);
+         column_sums_of_groups, attention_on_one_array, cross_entropy_of_codebooks, pool_spans,
+         corrupt_forward, corrupt_backward);
 }
 
 /* The norm that goes with the sum is that of the sum as it is stored, as whoever makes it again has it. */

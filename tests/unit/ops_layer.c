@@ -257,11 +257,69 @@ TEST(pool_spans)
     }
 }
 
+/* ---- what is done to frames ---- */
+
+/* A chain (a source that is replaced itself), a masked source, one of another item. */
+static const int32_t to[] = {1, 5, 9, 0}, from[] = {5, 9, 3, 11};
+
+static struct { const float *mask, *channels; int64_t replaced; } how;
+
+static double corrupt_loss(void)
+{
+    mert_reference_corrupt(f.y, f.x, f.b, how.mask, to, from, how.replaced, how.channels, f.B, f.T, f.D, f.p, &key);
+    return dot(f.y, f.dy, f.n);
+}
+
+TEST(corrupt)
+{
+    for (int i = 0; i < 16; i++) {
+        int64_t B = f.B = 2, T = f.T = 7, D = f.D = i % 2 ? 5 : 132, n = f.n = B * T * D;
+        float *x = numbers(n, 1), *e = numbers(D, 2), *dy = numbers(n, 3), *before = numbers(D, 4), *y = room(n);
+        float *mask = keep((size_t)(B * T) * sizeof *mask), *channels = keep((size_t)(B * D) * sizeof *channels);
+        float *rows = keep((size_t)(B * T) * sizeof *rows), *dx = room(n), *de = put(before, D), *d[2], *dmask = NULL;
+        float *dchannels = NULL, *g[2];
+        int32_t *dto = put_bytes(to, sizeof to), *dfrom = put_bytes(from, sizeof from);
+        for (int64_t k = 0; k < B * T; k++)
+            mask[k] = k % 4 == 3;
+        for (int64_t k = 0; k < B * D; k++)
+            channels[k] = k % 3 == 1;
+        for (int k = 0; k < 4; k++)
+            rows[to[k]] = 1;
+        how.mask = i & 2 ? mask : NULL, how.channels = i & 4 ? channels : NULL, how.replaced = i & 8 ? 4 : 0;
+        f.p = i % 3 ? 0.3 : 0, f.x = wide(x, n), f.b = wide(e, D), f.dy = wide(dy, n), f.y = zeros(n);
+        dmask = how.mask ? put(mask, B * T) : NULL, dchannels = how.channels ? put(channels, B * D) : NULL;
+        mert_corrupt(ops, .y = y, .x = put(x, n), .e = put(e, D), .mask = dmask, .channels = dchannels, .to = dto,
+                     .from = dfrom, .replaced = how.replaced, .B = B, .T = T, .D = D, .p = f.p, .key = key);
+        corrupt_loss();
+        CHECK_APART(get(y, n), f.y, n, ELEMENT);
+        mert_corrupt_backward(ops, .dx = dx, .de = de, .dy = put(dy, n), .mask = dmask, .channels = dchannels,
+                              .replaced_rows = put(rows, B * T), .to = dto, .from = dfrom, .replaced = how.replaced,
+                              .B = B, .T = T, .D = D, .p = f.p, .key = key);
+        CHECK_GRADIENT(corrupt_loss, f.x, get(dx, n), NULL, n);
+        CHECK_GRADIENT(corrupt_loss, f.b, get(de, D), before, D);
+        /* the same made of single operations */
+        d[0] = put(x, n), d[1] = room(4 * D);
+        mert_dropout(ops, .x = d[0], .B = B, .n = T * D, .p = f.p, .key = key);
+        if (dmask)
+            mert_mask(ops, .x = d[0], .e = put(e, D), .mask = dmask, .rows = B * T, .D = D);
+        mert_gather(ops, .to = d[1], .from = d[0], .index = dfrom, .n = how.replaced, .D = D);
+        if (how.replaced)
+            mert_zero(ops, .x = d[0], .rows = put(rows, B * T), .B = B, .T = T, .D = D);
+        mert_scatter_add(ops, .to = d[0], .from = d[1], .index = dto, .n = how.replaced, .D = D);
+        if (dchannels)
+            mert_zero(ops, .x = d[0], .channels = dchannels, .B = B, .T = T, .D = D);
+        g[0] = get(d[0], n), g[1] = get(y, n);
+        for (int64_t k = 0; k < n; k++) /* the same but for the sign of a zero */
+            CHECK(g[0][k] == g[1][k]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const nn_test tests[] = {NN_TEST(add_norm), NN_TEST(add_norm_gradient), NN_TEST(add_norm_backward_in_place),
                                     NN_TEST(gelu_and_dropout), NN_TEST(column_sums_of_groups),
-                                    NN_TEST(attention_on_one_array), NN_TEST(pool_spans)};
+                                    NN_TEST(attention_on_one_array), NN_TEST(pool_spans),
+                                    NN_TEST(corrupt)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

@@ -1,42 +1,30 @@
 /* What is done to the projected frames before the transformer sees them, and the way back (man/model.md 4: masks,
- * mask replacement, channel masks). */
+ * mask replacement, channel masks): dropout, and what the batch says. */
 #include "libcommon/models/encoder/state.h"
 
-int mert_corruption_forward(mert_encoder *m, mert_element *x)
+static double rate(const mert_encoder *m)
 {
-    const mert_corruption *k = &m->corruption;
-    int64_t n = m->B * m->T, D = m->c->width;
-    if (k->mask)
-        mert_mask(m->ops, .x = x, .e = mert_weight(m, m->mask_emb), .mask = k->mask, .rows = n, .D = D);
-    if (k->replaced) {
-        /* all are read before any is written: a source may be replaced itself */
-        mert_element *held = mert_take(m, k->replaced * D);
-        if (!held)
-            return -1;
-        mert_gather(m->ops, .to = held, .from = x, .index = k->from, .n = k->replaced, .D = D);
-        mert_zero(m->ops, .x = x, .rows = k->replaced_rows, .B = m->B, .T = m->T, .D = D);
-        mert_scatter_add(m->ops, .to = x, .from = held, .index = k->to, .n = k->replaced, .D = D);
-    }
-    if (k->channels)
-        mert_zero(m->ops, .x = x, .channels = k->channels, .B = m->B, .T = m->T, .D = D);
-    return 0;
+    return m->options.training ? m->options.input_dropout : 0;
 }
 
-int mert_corruption_backward(mert_encoder *m, mert_element *d)
+int mert_corruption_any(const mert_encoder *m)
+{
+    return rate(m) > 0 || m->corruption.mask || m->corruption.replaced || m->corruption.channels;
+}
+
+void mert_corruption_forward(mert_encoder *m, const mert_element *x, mert_element *y)
 {
     const mert_corruption *k = &m->corruption;
-    int64_t n = m->B * m->T, D = m->c->width;
-    if (k->channels)
-        mert_zero(m->ops, .x = d, .channels = k->channels, .B = m->B, .T = m->T, .D = D);
-    if (k->replaced) {
-        mert_element *held = mert_take(m, k->replaced * D);
-        if (!held)
-            return -1;
-        mert_gather(m->ops, .to = held, .from = d, .index = k->to, .n = k->replaced, .D = D);
-        mert_zero(m->ops, .x = d, .rows = k->replaced_rows, .B = m->B, .T = m->T, .D = D);
-        mert_scatter_add(m->ops, .to = d, .from = held, .index = k->from, .n = k->replaced, .D = D);
-    }
-    if (k->mask)
-        mert_mask_backward(m->ops, .dx = d, .de = mert_gradient(m, m->mask_emb), .mask = k->mask, .rows = n, .D = D);
-    return 0;
+    mert_corrupt(m->ops, .y = y, .x = x, .e = k->mask ? mert_weight(m, m->mask_emb) : NULL, .mask = k->mask,
+                 .channels = k->channels, .to = k->to, .from = k->from, .replaced = k->replaced, .B = m->B, .T = m->T,
+                 .D = m->c->width, .p = rate(m), .key = mert_encoder_key(m, SITE_FEATURES));
+}
+
+void mert_corruption_backward(mert_encoder *m, const mert_element *dy, mert_element *dx)
+{
+    const mert_corruption *k = &m->corruption;
+    mert_corrupt_backward(m->ops, .dx = dx, .de = k->mask ? mert_gradient(m, m->mask_emb) : NULL, .dy = dy,
+                          .mask = k->mask, .channels = k->channels, .replaced_rows = k->replaced_rows, .to = k->to,
+                          .from = k->from, .replaced = k->replaced, .B = m->B, .T = m->T, .D = m->c->width,
+                          .p = rate(m), .key = mert_encoder_key(m, SITE_FEATURES));
 }

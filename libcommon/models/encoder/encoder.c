@@ -180,6 +180,7 @@ static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c);
     const mert_element *w;
+    mert_element *whole;
     mert_arena_mark mark;
     m->features = mert_take(m, n * C);
     mert_extractor_forward(m, m->features);
@@ -202,16 +203,14 @@ static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt
                     .b = mert_weight(m, m->feature_norm.b), .mean = m->feature_mean, .rstd = m->feature_rstd, .rows = n,
                     .columns = J, .eps = (float)c->eps);
     mark = mert_arena_here(&m->memory);
-    if (!(w = mert_product_weight(m, m->projection.w, c->width * J)))
+    w = mert_product_weight(m, m->projection.w, c->width * J);
+    whole = mert_corruption_any(m) ? mert_take(m, n * c->width) : m->projected.now;
+    if (m->memory.failed)
         return NULL;
-    mert_linear(m->ops, n, J, c->width, m->joined_norm, w, mert_weight(m, m->projection.b), NULL, 0, NULL,
-                m->projected.now);
+    mert_linear(m->ops, n, J, c->width, m->joined_norm, w, mert_weight(m, m->projection.b), NULL, 0, NULL, whole);
+    if (whole != m->projected.now)
+        mert_corruption_forward(m, whole, m->projected.now);
     mert_arena_back(&m->memory, mark);
-    if (dropping(m, m->options.input_dropout))
-        mert_dropout(m->ops, .x = m->projected.now, .B = m->B, .n = m->T * c->width, .p = m->options.input_dropout,
-                     .key = mert_encoder_key(m, SITE_FEATURES));
-    if (mert_corruption_forward(m, m->projected.now))
-        return NULL;
     mert_kept_close(m, &m->projected);
     return m->projected.now;
 }
@@ -224,12 +223,12 @@ static void projection_backward(mert_encoder *m, mert_element *d, double pen)
     mert_element *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C);
     const mert_element *w = mert_product_weight(m, m->projection.w, c->width * J);
     float mult = (float)m->options.feature_grad_mult;
-    if (mert_corruption_backward(m, d) || m->memory.failed)
+    mert_element *whole = mert_corruption_any(m) ? mert_take(m, n * c->width) : d;
+    if (m->memory.failed)
         return;
-    if (dropping(m, m->options.input_dropout))
-        mert_dropout(m->ops, .x = d, .B = m->B, .n = m->T * c->width, .p = m->options.input_dropout,
-                     .key = mert_encoder_key(m, SITE_FEATURES));
-    mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, w, d, mert_gradient(m, m->projection.w),
+    if (whole != d)
+        mert_corruption_backward(m, d, whole);
+    mert_linear_backward(m->ops, n, J, c->width, m->joined_norm, w, whole, mert_gradient(m, m->projection.w),
                          mert_gradient(m, m->projection.b), dj, 0);
     mert_layer_norm_backward(m->ops, .dx = dj, .dw = mert_gradient(m, m->feature_norm.w),
                              .db = mert_gradient(m, m->feature_norm.b), .dy = dj, .x = m->joined,

@@ -94,9 +94,10 @@ static inline mert_dropout_key mert_encoder_key(const mert_encoder *m, uint32_t 
     return (mert_dropout_key){m->options.seed, m->options.update << 20 | m->options.micro_batch, site};
 }
 
-/* x, d: [B*T, D], in place. -1: no memory. */
-int mert_corruption_forward(mert_encoder *m, mert_element *x);
-int mert_corruption_backward(mert_encoder *m, mert_element *d);
+/* Whether anything is done to the projected frames [B*T, D]; x -> y; gradient dy -> dx. */
+int mert_corruption_any(const mert_encoder *m);
+void mert_corruption_forward(mert_encoder *m, const mert_element *x, mert_element *y);
+void mert_corruption_backward(mert_encoder *m, const mert_element *dy, mert_element *dx);
 
 /* The extractor: audio [B, L] -> features [B, T, C]. Memory that runs out shows in m->memory.failed, here and below. */
 void mert_extractor_forward(mert_encoder *m, mert_element *features);

@@ -251,6 +251,49 @@ static void pool_block(void *arg, int64_t i, int worker)
         y[d] = (float)(sums[d] / (double)(end - from));
 }
 
+/* ---- what is done to frames: the single operations, in order ---- */
+
+void mert_cpu_corrupt(const void *args)
+{
+    const mert_corrupt_args *a = args;
+    int64_t rows = a->B * a->T;
+    float *held = a->replaced > 0 ? mert_cpu_shared_scratch((size_t)(a->replaced * a->D)) : NULL;
+    if (a->replaced > 0 && !held)
+        return;
+    in_pieces(rows * a->D, copy_piece, &(mert_copy_args){a->y, a->x, (size_t)(rows * a->D) * sizeof *a->y});
+    mert_cpu_dropout(&(mert_dropout_args){a->y, a->B, a->T * a->D, a->p, a->key});
+    if (a->mask)
+        by_rows(rows, a->D, mask_row, &(mert_mask_args){a->y, a->e, a->mask, rows, a->D});
+    if (held) { /* all are read before any is written: a source may be replaced itself */
+        by_rows(a->replaced, a->D, gather_row, &(mert_gather_args){held, a->y, a->from, a->replaced, a->D});
+        for (int64_t i = 0; i < a->replaced; i++)
+            memcpy(a->y + a->to[i] * a->D, held + i * a->D, (size_t)a->D * sizeof *held);
+    }
+    if (a->channels)
+        by_rows(rows, a->D, zero_row, &(mert_zero_args){a->y, NULL, a->channels, a->B, a->T, a->D});
+}
+
+void mert_cpu_corrupt_backward(const void *args)
+{
+    const mert_corrupt_backward_args *a = args;
+    int64_t rows = a->B * a->T;
+    float *held = a->replaced > 0 ? mert_cpu_shared_scratch((size_t)(a->replaced * a->D)) : NULL;
+    if (a->replaced > 0 && !held)
+        return;
+    in_pieces(rows * a->D, copy_piece, &(mert_copy_args){a->dx, a->dy, (size_t)(rows * a->D) * sizeof *a->dx});
+    if (a->channels)
+        by_rows(rows, a->D, zero_row, &(mert_zero_args){a->dx, NULL, a->channels, a->B, a->T, a->D});
+    if (held) {
+        by_rows(a->replaced, a->D, gather_row, &(mert_gather_args){held, a->dx, a->to, a->replaced, a->D});
+        by_rows(rows, a->D, zero_row, &(mert_zero_args){a->dx, a->replaced_rows, NULL, a->B, a->T, a->D});
+        by_rows(a->replaced, a->D, scatter_add_row, &(mert_scatter_add_args){a->dx, held, a->from, a->replaced, a->D});
+    }
+    if (a->mask)
+        mert_pool_run((a->D + COLUMNS - 1) / COLUMNS, mask_backward_block,
+                      &(mert_mask_backward_args){a->dx, a->de, a->mask, rows, a->D});
+    mert_cpu_dropout(&(mert_dropout_args){a->dx, a->B, a->T * a->D, a->p, a->key});
+}
+
 void mert_cpu_run(mert_op op, const void *args)
 {
     if (mert_cpu_failed(NULL))
@@ -300,6 +343,8 @@ void mert_cpu_run(mert_op op, const void *args)
         mert_pool_run((((const mert_mask_backward_args *)args)->D + COLUMNS - 1) / COLUMNS, mask_backward_block,
                       (void *)args);
         break;
+    case MERT_OP_CORRUPT: mert_cpu_corrupt(args); break;
+    case MERT_OP_CORRUPT_BACKWARD: mert_cpu_corrupt_backward(args); break;
     case MERT_OP_ZERO: {
         const mert_zero_args *a = args;
         by_rows(a->B * a->T, a->D, zero_row, args);

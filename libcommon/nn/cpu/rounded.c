@@ -176,6 +176,14 @@ static void row_operands(operands *s, mert_op op, const void *args)
         const mert_gather_args *a = args;
         WRITES_FLAT(to, a->n * a->D);
         READS_FLAT(from, (largest(a->index, a->n) + 1) * a->D);
+    } else if (op == MERT_OP_CORRUPT) {
+        const mert_corrupt_args *a = args;
+        WRITES_FLAT(y, a->B * a->T * a->D);
+        READS_FLAT(x, a->B * a->T * a->D);
+    } else if (op == MERT_OP_CORRUPT_BACKWARD) {
+        const mert_corrupt_backward_args *a = args;
+        WRITES_FLAT(dx, a->B * a->T * a->D);
+        READS_FLAT(dy, a->B * a->T * a->D);
     } else if (op == MERT_OP_POOL_SPANS) {
         const mert_pool_spans_args *a = args;
         READS_FLAT(x, a->first[a->spans] * a->D);
@@ -304,6 +312,8 @@ static void operands_of(operands *s, mert_op op, const void *args)
     case MERT_OP_ZERO:
     case MERT_OP_GATHER:
     case MERT_OP_POOL_SPANS:
+    case MERT_OP_CORRUPT:
+    case MERT_OP_CORRUPT_BACKWARD:
     case MERT_OP_SCATTER_ADD: row_operands(s, op, args); break;
     case MERT_OP_NORMALIZE:
     case MERT_OP_NORMALIZE_BACKWARD:
