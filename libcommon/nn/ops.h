@@ -362,8 +362,8 @@ typedef struct {
 /* x [B, T_in, C], y [B, T_out, O], T_out = (T_in - kernel) / stride + 1; weights [O, kernel, C], tap before channel
  * (mert_swap_axes of the official [O, C, kernel]). */
 typedef struct mert_conv_shape { int64_t B, T_in, T_out, C, O, kernel, stride; } mert_conv_shape;
-/* y[b,t,o] = bias[o] + sum over k, c of w[o][k][c] x[b, stride t + k, c]; then GELU. packed: w is what mert_pack made of
- * the weights as rows [O, kernel * C]; then contract A1 holds as for products. The sum is rounded once. */
+/* y[b,t,o] = bias[o] + sum over k, c of w[o][k][c] x[b, stride t + k, c]; then GELU. packed: w is what mert_pack made
+ * of the weights as rows [O, kernel * C]; then contract A1 holds as for products. The sum is rounded once. */
 typedef struct {
     mert_element *y;
     const mert_element *x, *w;
@@ -576,8 +576,8 @@ typedef struct {
 
 /* y = x / max(|x|, 1e-8) by rows of D (stride ld both); norm [rows] is kept. y may be x. */
 typedef struct { mert_element *y; float *norm; const mert_element *x; int64_t rows, D, ld; } mert_normalize_args;
-/* dx (add: +=) from dy, y and norm; dx has stride ld as y, dy has stride D; where ld is D, dx may be dy. gradient: takes
- * dx's place, where x is a parameter. */
+/* dx (add: +=) from dy, y and norm; dx has stride ld as y, dy has stride D; where ld is D, dx may be dy. gradient:
+ * takes dx's place, where x is a parameter. */
 typedef struct {
     mert_element *dx;
     float *gradient;
@@ -588,9 +588,9 @@ typedef struct {
 } mert_normalize_backward_args;
 /* HuBERT's criterion for `count` codebooks (0: 1): of each, logits[rows, V] (row stride ld, 0: V; one codebook's rows
  * after the other's) come as cosines and leave (grad) as the loss's gradient by the cosines; the loss is the cross
- * entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale; otherwise the learnable one, s =
- * min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's gradient by it. sums[0] += -log p of
- * targets (nats), sums[1] += rows where the target has the largest logit alone. Targets, temperatures and pairs of sums
+ * entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale; otherwise the learnable one,
+ * s = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's gradient by it. sums[0] += -log p
+ * of targets (nats), sums[1] += rows where the target has the largest logit alone. Targets, temperatures and pairs of sums
  * lie one codebook's after the other's. grad 0: the logits are left as the cosines. weight (0: 1): of the gradients. */
 typedef struct {
     mert_element *logits;

@@ -55,7 +55,7 @@ void mert_reference_linear(int64_t rows, int64_t in, int64_t out, const double *
 /* y[b, t, o] = bias[o] + sum over k, c of w[o, k, c] x[b, t stride + k, c]; gelu. */
 void mert_reference_conv(const mert_conv_shape *s, const double *x, const double *w, const double *bias, int gelu,
                          double *y);
-/* y = gelu(norm(conv(x))), the norm over time (mert_reference_time_norm) or over channels (mert_reference_layer_norm) */
+/* y = gelu(norm(conv(x))), the norm over time (mert_reference_time_norm) or channels (mert_reference_layer_norm) */
 void mert_reference_first_layer(const mert_conv_shape *s, const double *x, const double *w, const double *bias,
                                 const double *norm_w, const double *norm_b, double eps, int over_channels, double *y);
 
@@ -69,8 +69,8 @@ void mert_reference_layer_norm(double *y, const double *x, const double *w, cons
 void mert_reference_add_norm(double *s, double *y, const double *x, const double *residual, const double *w,
                              const double *b, double *mean, double *rstd, int64_t B, int64_t T, int64_t D,
                              double scale, double eps, double p, const mert_dropout_key *key);
-/* mert_reference_layer_norm for x [B, T, C] with mean and variance of each channel over the time of its item; pre keeps y before the
- * gelu. */
+/* mert_reference_layer_norm for x [B, T, C] with mean and variance of each channel over the time of its item; pre keeps
+ * y before the gelu. */
 void mert_reference_time_norm(double *y, const double *x, const double *w, const double *b, double *mean, double *rstd,
                               double *pre, int64_t B, int64_t T, int64_t C, double eps, int gelu);
 /* w[o, k, i] = g[k] v[o, i, k] / norm[k], norm[k]^2 = sum over o, i of v[o, i, k]^2 */

@@ -101,7 +101,7 @@ static void embeddings_backward(mert_objective *o, const embeddings *s)
               .gradient = draw, .ldc = d, .add = 1);
 }
 
-/* The criterion of all codebooks, forward and backward, on the stack. unit: projections as unit vectors [S, P], P = K d,
+/* The criterion of all codebooks, forward and backward, on the stack. unit: projections as unit vectors [S, P], P = K d
  * or (not untied) d; dunit: the gradient by them, and then by the projections. */
 typedef struct criterion {
     int64_t S, d, P;

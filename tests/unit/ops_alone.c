@@ -72,6 +72,27 @@ TEST(first_layer_alone_and_in_a_batch)
     }
 }
 
+TEST(pooling_and_norm_with_gelu_alone_and_in_a_batch)
+{
+    static const int32_t first[] = {0, 1, 60, 199, 200, 399, 400, 600}; /* each item: 200 frames */
+    int64_t T = 200, D = 67, n = T * D;
+    float *x = numbers(ITEMS * n, 1), *w = numbers(D, 2), *dw = put(w, D), *dx = put(x, ITEMS * n), *y = room(7 * D);
+    float *h = room(ITEMS * n), *pooled, *together;
+    int32_t *spans = put_bytes(first, sizeof first), whole[2] = {0, 200};
+    mert_pool_spans(ops, .y = y, .x = dx, .first = spans, .spans = 7, .D = D, .ldy = D);
+    mert_layer_norm(ops, .y = h, .x = dx, .w = dw, .b = dw, .rows = ITEMS * T, .columns = D, .eps = 1e-5f, .gelu = 1);
+    pooled = get(y, 7 * D), together = get(h, ITEMS * n);
+    for (int64_t i = 0; i < ITEMS; i++) {
+        float *one = shifted(x + i * n, n), *alone = room(n + AT) + AT, *w1 = shifted(w, D);
+        mert_layer_norm(ops, .y = alone, .x = one, .w = w1, .b = w1, .rows = T, .columns = D, .eps = 1e-5f, .gelu = 1);
+        CHECK(same_item(together, get(alone, n), i, n));
+        mert_pool_spans(ops, .y = alone, .x = one, .first = put_bytes(whole, sizeof whole), .spans = 1, .D = D,
+                        .ldy = D);
+        if (i == 2) /* 400 .. 600 is a span */
+            CHECK(same_item(pooled, get(alone, D), 6, D));
+    }
+}
+
 TEST(attention_alone_and_in_a_batch)
 {
     int64_t T = 270, H = 2, dh = 9, n = T * H * dh;
@@ -150,7 +171,7 @@ int main(int argc, char **argv)
 {
     static const nn_test tests[] = {
         NN_TEST(gemm_alone_and_in_a_batch), NN_TEST(conv_alone_and_in_a_batch),
-        NN_TEST(first_layer_alone_and_in_a_batch),
+        NN_TEST(first_layer_alone_and_in_a_batch), NN_TEST(pooling_and_norm_with_gelu_alone_and_in_a_batch),
         NN_TEST(attention_alone_and_in_a_batch), NN_TEST(norms_alone_and_in_a_batch)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));

@@ -104,6 +104,51 @@ TEST(first_layer)
     }
 }
 
+/* The same made of single operations: product, norm, GELU. */
+TEST(first_layer_by_parts)
+{
+    for (int i = 0; i < 8; i++) {
+        mert_conv_shape s = with_frames(first[i / 2]);
+        int64_t rows = s.B * s.T_out, n = rows * s.O, nx = s.B * s.T_in, nw = s.O * s.kernel;
+        int64_t count = i % 2 ? rows : s.B * s.O;
+        float *dx = put(waves(&s), nx), *dw = put(numbers(nw, 2), nw), *nb = put(numbers(s.O, 3), s.O), *y = room(n);
+        float *gain = put(numbers(s.O, 4), s.O), *zero = numbers(nw, 5), *panels;
+        float *z = room(n), *pre = room(n), *h = room(n);
+        float *dy = numbers(n, 6), *g = put(dy, n), *mean = room(count), *rstd = room(count), *to[2][3];
+        int64_t packed = mert_ops_packed_floats(ops, INT64_MAX, s.O, s.kernel, MERT_PACKED_F32);
+        memset(zero, 0, (size_t)nw * sizeof *zero);
+        for (int k = 0; k < 6; k++)
+            to[k / 3][k % 3] = put(zero, k % 3 ? s.O : nw);
+        mert_first_layer(ops, .y = y, .x = dx, .w = dw, .norm_w = gain, .norm_b = nb, .shape = s, .eps = 1e-5f,
+                         .over_channels = i % 2);
+        mert_first_layer_backward(ops, .dw = to[0][0], .dnorm_w = to[0][1], .dnorm_b = to[0][2], .dy = put(dy, n),
+                                  .room = room(n), .x = dx, .w = dw, .norm_w = gain, .norm_b = nb, .shape = s,
+                                  .eps = 1e-5f, .over_channels = i % 2);
+        panels = room(packed);
+        mert_pack(ops, .to = panels, .w = dw, .ldw = s.kernel, .n = s.O, .k = s.kernel);
+        mert_conv(ops, .y = z, .x = dx, .w = panels, .packed = MERT_PACKED_F32, .shape = s);
+        if (i % 2)
+            mert_layer_norm(ops, .y = pre, .x = z, .w = gain, .b = nb, .mean = mean, .rstd = rstd, .rows = rows,
+                            .columns = s.O, .eps = 1e-5f);
+        else
+            mert_time_norm(ops, .y = pre, .x = z, .w = gain, .b = nb, .mean = mean, .rstd = rstd, .B = s.B,
+                           .T = s.T_out, .C = s.O, .eps = 1e-5f);
+        mert_gelu(ops, .y = h, .x = pre, .n = n);
+        mert_gelu_backward(ops, .dx = g, .dy = g, .x = pre, .n = n);
+        if (i % 2)
+            mert_layer_norm_backward(ops, .dx = g, .dw = to[1][1], .db = to[1][2], .dy = g, .x = z, .w = gain,
+                                     .mean = mean, .rstd = rstd, .rows = rows, .columns = s.O);
+        else
+            mert_time_norm_backward(ops, .dx = g, .dw = to[1][1], .db = to[1][2], .dy = g, .x = z, .w = gain,
+                                    .mean = mean, .rstd = rstd, .B = s.B, .T = s.T_out, .C = s.O);
+        mert_conv_backward(ops, .dw = to[1][0], .dy = g, .x = dx, .shape = s);
+        CHECK(!memcmp(get(y, n), get(h, n), (size_t)n * sizeof *y));
+        for (int k = 0; k < 3; k++)
+            CHECK(!memcmp(get(to[0][k], k ? s.O : nw), get(to[1][k], k ? s.O : nw),
+                          (size_t)(k ? s.O : nw) * sizeof *y));
+    }
+}
+
 static double first_loss(void)
 {
     mert_reference_first_layer(&f.shape, f.x, f.w, f.b, f.norm_w, f.norm_b, 1e-5f, f.kind, f.y);
@@ -186,7 +231,8 @@ TEST(layer_norm_and_gelu)
 int main(int argc, char **argv)
 {
     static const nn_test tests[] = {NN_TEST(conv), NN_TEST(conv_gradient), NN_TEST(first_layer),
-                                    NN_TEST(first_layer_gradient), NN_TEST(layer_norm_and_gelu)};
+                                    NN_TEST(first_layer_by_parts), NN_TEST(first_layer_gradient),
+                                    NN_TEST(layer_norm_and_gelu)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

@@ -122,7 +122,8 @@ TEST(add_norm_backward_in_place)
     for (int i = 0; i < 8; i++) {
         int64_t B = shapes[i / 2][0], T = shapes[i / 2][1], D = shapes[i / 2][2], rows = B * T, n = rows * D;
         double p = i & 1 ? 0.3 : 0;
-        float *dy = numbers(n, 1), *s = put(numbers(n, 2), n), *w = put(numbers(D, 3), D), *mean = put(numbers(rows, 4), rows);
+        float *dy = numbers(n, 1), *s = put(numbers(n, 2), n), *w = put(numbers(D, 3), D);
+        float *mean = put(numbers(rows, 4), rows);
         float *rstd = put(numbers(rows, 5), rows), *zero = numbers(D, 6), *to[4][2], *parameters[4][3], *none;
         memset(zero, 0, (size_t)D * sizeof *zero);
         for (int k = 0; k < 4; k++) {

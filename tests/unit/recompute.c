@@ -37,7 +37,8 @@ static mert_config config(const kind *k)
     c.extractor_layer_norm = c.conv_bias = k->extractor_layer_norm;
     c.pre_ln = k->pre_ln, c.deepnorm = k->deepnorm;
     c.width = 16, c.layers = k->long_clips ? 4 : 10, c.heads = 2, c.ffn = 40, c.pos_kernel = 4, c.pos_groups = 2;
-    c.codebooks = CODEBOOKS, c.classes[0] = 5, c.classes[1] = 4, c.special_rows = 4, c.final_dim = 6, c.untied = !k->deepnorm;
+    c.codebooks = CODEBOOKS, c.classes[0] = 5, c.classes[1] = 4, c.special_rows = 4, c.final_dim = 6;
+    c.untied = !k->deepnorm;
     c.cqt_target_bins = 0;
     return c;
 }

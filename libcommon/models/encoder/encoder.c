@@ -163,7 +163,8 @@ static void pack(mert_encoder *m)
             mert_pack(m->ops, .to = m->panels[i], .w = m->ordered[i], .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
                       .k = conv_inputs(c, i));
         if (m->kernels[i])
-            mert_to_elements(m->ops, .to = m->kernels[i], .from = m->ordered[i], .n = c->conv[i].dim * conv_inputs(c, i));
+            mert_to_elements(m->ops, .to = m->kernels[i], .from = m->ordered[i],
+                             .n = c->conv[i].dim * conv_inputs(c, i));
     }
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
                      .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,
@@ -219,7 +220,8 @@ static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt
 static void projection_backward(mert_encoder *m, mert_element *d, double pen)
 {
     const mert_config *c = m->c;
-    int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c), conv_T = m->conv_T[c->convs], rows;
+    int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c);
+    int64_t conv_T = m->conv_T[c->convs], rows;
     mert_element *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C);
     const mert_element *w = mert_product_weight(m, m->projection.w, c->width * J);
     float mult = (float)m->options.feature_grad_mult;

@@ -162,7 +162,8 @@ static void layer_backward(mert_encoder *m, int i, mert_element *d)
     mert_conv_shape s = last ? (mert_conv_shape){0} : shape(m, i + 1, 1);
     int64_t size = clip_elements(m, i), at_once = clips_at(m, i, 0), weights = s.O * s.kernel * s.C;
     mert_element *room = mert_take(m, at_once * size), *dx = last ? NULL : mert_take(m, at_once * size);
-    float *dw = mert_take_floats(m, weights), *stats = norm ? mert_take_floats(m, 2 * at_once * m->conv_T[i + 1]) : NULL;
+    float *dw = mert_take_floats(m, weights);
+    float *stats = norm ? mert_take_floats(m, 2 * at_once * m->conv_T[i + 1]) : NULL;
     if (m->memory.failed)
         return;
     if (!last)

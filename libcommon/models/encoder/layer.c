@@ -12,8 +12,8 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
-/* All weights of layer i as elements, made at once where they are not float32 (products with packed weights read none of
- * them): a layer is one piece of the flat array. They are on the stack. */
+/* All weights of layer i as elements, on the stack and made at once where they are not float32: a layer is one piece of
+ * the flat array. */
 static void make_weights(mert_encoder *m, int i)
 {
     const layer_parameters *p = &m->layers[i];
@@ -39,8 +39,9 @@ static void linears(mert_encoder *m, weight_bias p, int64_t count, int64_t step,
                   .to_step = packed, .w_step = step);
     if (!m->memory.failed)
         mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = packed ? panels : layer_weight(m, p),
-                  .ldb = in, .tb = 1, .packed = packed ? MERT_PACKED_F32 : (mert_packing)0, .b_step = packed ? packed : step, .c = y,
-                  .ldc = count * out, .c_step = out, .bias = mert_weight(m, p.b), .bias_step = step, .batch = count);
+                  .ldb = in, .tb = 1, .packed = packed ? MERT_PACKED_F32 : (mert_packing)0,
+                  .b_step = packed ? packed : step, .c = y, .ldc = count * out, .c_step = out,
+                  .bias = mert_weight(m, p.b), .bias_step = step, .batch = count);
     mert_arena_back(&m->memory, mark);
 }
 

@@ -57,7 +57,7 @@ struct mert_encoder {
     int64_t qkv_step;             /* floats */
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
 
-    float *ordered[MERT_CONV_MAX]; /* conv weights tap before channel; of this and the next two none of the first layer */
+    float *ordered[MERT_CONV_MAX]; /* conv weights tap before channel; NULL of the first layer, as the next two */
     float *pos_w, *pos_norm;      /* the positional convolution's weights, and the norms they were made with */
     mert_element *panels[MERT_CONV_MAX];  /* conv weights packed; NULL: the backend does not */
     mert_element *kernels[MERT_CONV_MAX], *pos_kernel; /* as elements; NULL: they are float32 as they are */
