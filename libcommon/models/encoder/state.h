@@ -16,8 +16,8 @@
 /* Offsets of a linear layer's or a norm's weight and bias in the flat array. */
 typedef struct weight_bias { int64_t w, b; } weight_bias;
 
-/* qkv: of the first of three that lie in the flat array as MERT_QUERY and so on say, qkv_step apart, with their biases
- * between them: all three are one product (a batch), whose result has q, k and v beside each other. */
+/* qkv: the projection of the keys. Those of values and queries lie behind it in the flat array, qkv_step floats further
+ * each, biases as well, so that all three are a batch of products. Its result [B*T, 3, D] has them in this order. */
 typedef struct layer_parameters { weight_bias qkv, out, norm1, fc1, fc2, norm2; } layer_parameters;
 enum { MERT_KEY, MERT_VALUE, MERT_QUERY };
 
@@ -37,7 +37,7 @@ typedef struct layer_record {
     mert_kept x;
     float *mean_s2, *rstd_s2;     /* with post-LN */
     /* what stays unless options.recompute */
-    mert_kept qkv, attended, s1, pre, s2; /* qkv [B*T, 3, D] */
+    mert_kept qkv, attended, s1, pre, s2;
     float *lse;
     /* what follows from these */
     mert_element *in1, *in2, *h;
@@ -54,7 +54,7 @@ struct mert_encoder {
     weight_bias conv[MERT_CONV_MAX], conv_norm[MERT_CONV_MAX], feature_norm, projection, encoder_norm;
     int64_t mask_emb, pos_g, pos_v, pos_bias;
     layer_parameters *layers;
-    int64_t qkv_step;             /* floats */
+    int64_t qkv_step;
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
 
     float *ordered[MERT_CONV_MAX]; /* conv weights tap before channel; NULL of the first layer, as the next two */
