@@ -253,7 +253,7 @@ static void pool_block(void *arg, int64_t i, int worker)
 
 /* ---- what is done to frames: the single operations, in order ---- */
 
-void mert_cpu_corrupt(const void *args)
+static void corrupt(const void *args)
 {
     const mert_corrupt_args *a = args;
     int64_t rows = a->B * a->T;
@@ -273,7 +273,7 @@ void mert_cpu_corrupt(const void *args)
         by_rows(rows, a->D, zero_row, &(mert_zero_args){a->y, NULL, a->channels, a->B, a->T, a->D});
 }
 
-void mert_cpu_corrupt_backward(const void *args)
+static void corrupt_backward(const void *args)
 {
     const mert_corrupt_backward_args *a = args;
     int64_t rows = a->B * a->T;
@@ -343,8 +343,8 @@ void mert_cpu_run(mert_op op, const void *args)
         mert_pool_run((((const mert_mask_backward_args *)args)->D + COLUMNS - 1) / COLUMNS, mask_backward_block,
                       (void *)args);
         break;
-    case MERT_OP_CORRUPT: mert_cpu_corrupt(args); break;
-    case MERT_OP_CORRUPT_BACKWARD: mert_cpu_corrupt_backward(args); break;
+    case MERT_OP_CORRUPT: corrupt(args); break;
+    case MERT_OP_CORRUPT_BACKWARD: corrupt_backward(args); break;
     case MERT_OP_ZERO: {
         const mert_zero_args *a = args;
         by_rows(a->B * a->T, a->D, zero_row, args);

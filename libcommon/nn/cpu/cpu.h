@@ -12,8 +12,6 @@ void mert_cpu_gemm(const void *args);
 void mert_cpu_pack(const void *args);
 void mert_cpu_window_moments(const void *args);
 void mert_cpu_fold_norm(const void *args);
-void mert_cpu_corrupt(const void *args);
-void mert_cpu_corrupt_backward(const void *args);
 void mert_cpu_column_sum(const void *args);
 void mert_cpu_gelu(const void *args);
 void mert_cpu_gelu_backward(const void *args);
