@@ -191,9 +191,9 @@ static void close_device(void)
 }
 
 /* What computes, and where the optimiser's state goes. */
-static int check_places(mert_error *e)
+static int check_places(const mert_recipe *r, mert_error *e)
 {
-    if (!ops && !(ops = mert_ops_open(device, MERT_ELEMENT_F32, e)))
+    if (!ops && !(ops = mert_ops_open(device, (mert_element_type)r->precision, e)))
         return -1;
     if (offload && strcmp(offload, "host") && strcmp(offload, "disk") && !mert_path_is_directory(offload))
         return mert_fail(e, "%s: cannot make a file for the optimiser's state: there is no such folder", offload);
@@ -229,7 +229,7 @@ static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
 {
     *newest = mert_state_newest(save);
     if (!x->rank) {
-        if (mert_state_check_names(save, e) || (*newest < 0 && check_models(r, e)) || check_places(e) || take_folder(e))
+        if (mert_state_check_names(save, e) || (*newest < 0 && check_models(r, e)) || check_places(r, e) || take_folder(e))
             return -1;
         *newest = mert_state_newest(save); /* nobody else adds one from now on */
         if (check_save(*newest, e) ||
@@ -251,7 +251,7 @@ static int take_weights(mert_session *s, mert_error *e)
 
 static int open_run(mert_session *s, int64_t newest, mert_error *e)
 {
-    if (!ops && !(ops = mert_ops_open(device, MERT_ELEMENT_F32, e)))
+    if (!ops && !(ops = mert_ops_open(device, (mert_element_type)s->recipe.precision, e)))
         return -1;
     if (corpora_open(s, &train_names, &valid_names, &older_names, e) || mert_session_model(s, e))
         return -1;
@@ -283,7 +283,9 @@ static int begin(mert_session *s, mert_metrics *j, mert_error *e)
     int bad = read_recipe(&s->recipe, e) || prepare(&s->recipe, &newest, e);
     if (processes_agree(x, bad, &newest, sizeof newest, e))
         return -1;
-    bad = open_run(s, newest, e) || (!x->rank && mert_metrics_open(j, save, s->train.K, s->state.position.update, e));
+    bad = open_run(s, newest, e) ||
+          (!x->rank && mert_metrics_open(j, save, s->train.K, s->recipe.precision == MERT_ELEMENT_F16,
+                                         s->state.position.update, e));
     return processes_agree(x, bad, NULL, 0, e);
 }
 
@@ -294,7 +296,7 @@ static int plan_only(void)
     mert_error e = {{0}};
     int64_t newest = save ? mert_state_newest(save) : -1;
     int bad = read_recipe(&s.recipe, &e) || (save && mert_state_check_names(save, &e)) || check_save(newest, &e) ||
-              (newest < 0 && check_models(&s.recipe, &e)) || check_places(&e) ||
+              (newest < 0 && check_models(&s.recipe, &e)) || check_places(&s.recipe, &e) ||
               corpora_pack(&train_names, &valid_names, &older_names, &s.recipe, save ? save : "", PACK_NOT, &e) ||
               corpora_open(&s, &train_names, &valid_names, &older_names, &e) || mert_session_check(&s, newest, &e) ||
               mert_session_plan_validation(&s, &e);
@@ -331,23 +333,31 @@ static int validate(mert_session *s, mert_metrics *j, mert_error *e)
 
 static int same_failure; /* of all processes, in the same way */
 
-static int one_update(mert_session *s, mert_train_row *row, int *stop, mert_error *e)
+/* *overflow: it is to be tried again. */
+static int one_update(mert_session *s, mert_train_row *row, int *stop, int *overflow, mert_error *e)
 {
     mert_step step;
     double began = mert_seconds();
-    if (mert_session_update(s, &step, e))
+    if (mert_session_update(s, &step, e)) {
+        same_failure = step.overflow; /* the loss scale has come to its least */
         return -1;
+    }
     *stop = step.stop;
+    *overflow = step.overflow;
     row->seconds += mert_seconds() - began;
     row->waited += step.waited;
     row->audio_seconds += (double)step.sums.samples / (double)s->recipe.sample_rate;
     mert_sums_add(&row->sums, &step.sums);
-    row->grad_norm = step.norm;
+    if (!step.overflow)
+        row->grad_norm = step.norm;
     row->lr = step.lr;
     mert_report_item((double)step.sums.samples / (double)s->recipe.sample_rate);
     for (int64_t i = 0; i < step.unreadable; i++)
         if (mert_report_failed(mert_corpus_key(&s->train, s->unreadable[i].item), s->unreadable[i].why, 1))
             return mert_fail(e, "stopped at the first failure (--fail-fast)");
+    if (step.overflow)
+        mert_log_note("update %" PRId64 ": the gradient is not finite: once more, with loss scale %g",
+                      s->state.position.update + 1, s->state.loss_scale.scale);
     if (step.skipped) {
         if (*step.why)
             mert_log_error("update %" PRId64 " left out, not finite: %s", s->state.position.update, step.why);
@@ -365,6 +375,8 @@ static int log_row(mert_session *s, mert_metrics *j, mert_train_row *row, mert_e
     row->update = s->state.position.update;
     row->epoch = s->state.position.epoch;
     row->skipped = s->state.skipped;
+    row->loss_scale = s->state.loss_scale.scale;
+    row->overflows = s->state.loss_scale.overflows;
     if (!x->rank && mert_metrics_train(j, row, mert_session_last(s), line, sizeof line, e))
         return -1;
     if (!x->rank)
@@ -383,12 +395,14 @@ static int train(mert_session *s, mert_metrics *j, mert_error *e)
     const mert_recipe *r = &s->recipe;
     mert_train_row row = {0};
     int64_t last = mert_session_last(s), *update = &s->state.position.update, saved = *update;
-    int stop = 0; /* by a signal to any of the processes: they end after the same update */
+    int stop = 0, overflow; /* stop: by a signal to any of the processes: they end after the same update */
     if (*update == 0 && validate(s, j, e))
         return -1;
     while (*update < last && !stop && !(x->ranks == 1 && signalled)) {
-        if (one_update(s, &row, &stop, e))
+        if (one_update(s, &row, &stop, &overflow, e))
             return -1;
+        if (overflow)
+            continue;
         if ((due(*update, r->log_interval) || *update == last) && log_row(s, j, &row, e))
             return -1;
         if ((due(*update, r->validate_interval) || *update == last) && validate(s, j, e))

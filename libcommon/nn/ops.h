@@ -107,6 +107,7 @@ typedef enum mert_op {
     MERT_OP_POOL_SPANS,
     MERT_OP_CORRUPT,
     MERT_OP_CORRUPT_BACKWARD,
+    MERT_OP_CLIP,
     MERT_OPS_COUNT
 } mert_op;
 
@@ -619,13 +620,28 @@ typedef struct { mert_element *dx; const mert_element *dy, *x; int64_t rows, D; 
 
 /* sum[0] += sum of squares of x, or of elements, in double, in blocks of fixed position */
 typedef struct { double *sum; const float *x; const mert_element *elements; int64_t n; } mert_sum_squares_args;
+/* What an update does with its gradients, on the device. */
+typedef struct mert_clipping {
+    double norm, factor; /* of the gradients divided and before clipping; what Adam multiplies them by */
+    int64_t finite;      /* 0: the norm is not, or another number that has to be: there is no update */
+} mert_clipping;
+/* norm = sqrt(*squares) * scale; factor = scale, or where norm + slack > clip_norm > 0, scale * clip_norm / (norm +
+ * slack). also [n], where not NULL: other numbers that must be finite. */
+typedef struct {
+    mert_clipping *to;
+    const double *squares, *also;
+    int64_t n;
+    double scale, clip_norm, slack;
+} mert_clip_args;
 /* g *= gradient_scale; m, v, then w -= weight_decay * lr * w; w -= step * m / (sqrt(v) + eps), step = lr
- * sqrt(1-b2^t)/(1-b1^t) (man/model.md 6.2) */
+ * sqrt(1-b2^t)/(1-b1^t) (man/model.md 6.2). clipping, where not NULL: its factor is the gradient_scale, and where it is
+ * not finite nothing changes. */
 typedef struct {
     float *w, *m, *v;
     const float *g;
     int64_t n;
     double gradient_scale, lr, step, beta1, beta2, eps, weight_decay;
+    const mert_clipping *clipping;
 } mert_adam_args;
 
 #define MERT_RUN(ops, op, type, ...) (ops)->run((ops), (op), &(type){__VA_ARGS__}, sizeof(type))
@@ -696,6 +712,7 @@ typedef struct {
 #define mert_response_norm_backward(ops, ...) \
     MERT_RUN(ops, MERT_OP_RESPONSE_NORM_BACKWARD, mert_response_norm_backward_args, __VA_ARGS__)
 #define mert_rotary(ops, ...) MERT_RUN(ops, MERT_OP_ROTARY, mert_rotary_args, __VA_ARGS__)
+#define mert_clip(ops, ...) MERT_RUN(ops, MERT_OP_CLIP, mert_clip_args, __VA_ARGS__)
 
 /* Shorthands. */
 static inline int64_t mert_ops_packed_floats(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)

@@ -471,6 +471,12 @@ void mert_reference_glu(double *y, const double *x, int64_t rows, int64_t D)
 
 /* ---- the update ---- */
 
+double mert_reference_clip(double squares, double scale, double clip_norm, double slack, double *norm)
+{
+    *norm = sqrt(squares) * scale;
+    return clip_norm > 0 ? scale * fmin(1, clip_norm / (*norm + slack)) : scale;
+}
+
 void mert_reference_adam(const mert_reference_adam_args *a)
 {
     for (int64_t i = 0; i < a->n; i++) {

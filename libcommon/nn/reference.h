@@ -150,6 +150,9 @@ void mert_reference_glu(double *y, const double *x, int64_t rows, int64_t D);
 
 /* ---- the update ---- */
 
+/* Gradients whose sum of squares is `squares`, times scale, and no longer than clip_norm where that is not 0; *norm:
+ * before. slack: 1e-6 where it shall be as torch's clip_grad_norm_, 0 for fairseq's FP16Optimizer. */
+double mert_reference_clip(double squares, double scale, double clip_norm, double slack, double *norm);
 /* Adam (Kingma & Ba 2015) with decoupled decay, as fairseq has it: d = gradient_scale g; m = beta1 m + (1 - beta1) d;
  * v = beta2 v + (1 - beta2) d^2; w = w - weight_decay lr w - step m / (sqrt(v) + eps) */
 typedef struct mert_reference_adam_args {

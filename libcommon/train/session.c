@@ -42,7 +42,9 @@ int mert_session_model(mert_session *s, mert_error *e)
     bytes = (size_t)s->weights.layout.size * sizeof(float);
     s->m = calloc(1, bytes);
     s->v = calloc(1, bytes);
-    s->state = (mert_state){.data = mert_corpus_hash(&s->train), .batches = s->recipe.update_freq * exchange(s)->ranks};
+    s->state = (mert_state){.data = mert_corpus_hash(&s->train),
+                            .loss_scale = mert_loss_scale_first((mert_element_type)s->recipe.precision),
+                            .batches = s->recipe.update_freq * exchange(s)->ranks};
     return s->m && s->v ? 0
                         : mert_fail(e, "out of memory for the moments of %lld parameters",
                                     (long long)s->weights.layout.elements);
@@ -88,6 +90,8 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
     if (mert_state_load(s->save, update, &s->state, NULL, &recipe, &s->weights, s->m, s->v, e))
         return -1;
     s->state.batches = state.batches;
+    if (!(s->state.loss_scale.scale > 0))
+        s->state.loss_scale = mert_loss_scale_first((mert_element_type)s->recipe.precision);
     return unverified;
 }
 
@@ -123,6 +127,7 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     mert_objective_config objective = mert_recipe_objective(&s->recipe);
     mert_adam_config adam = mert_recipe_adam(&s->recipe);
     mert_rank_assignment assignment;
+    mert_position tried = s->state.position;
     if (mert_session_plan_validation(s, e))
         return -1;
     s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, &s->sharing, e);
@@ -133,7 +138,8 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     free(s->v);
     s->weights.values = s->m = s->v = NULL;
     assignment = (mert_rank_assignment){s->state.batches, exchange(s)->rank, exchange(s)->ranks};
-    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, s->state.position, &assignment, e);
+    tried.update += s->state.loss_scale.overflows;
+    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, tried, &assignment, e);
     return s->loader ? 0 : -1;
 }
 
@@ -247,7 +253,7 @@ static int pass_batches(mert_session *s, news *mine, mert_step *step, char *hear
     const mert_exchange *x = exchange(s);
     mert_forward_options options = mert_recipe_forward_options(&s->recipe);
     const mert_load *l = NULL;
-    options.update = (uint64_t)s->state.position.update + 1;
+    options.update = (uint64_t)(s->state.position.update + s->state.loss_scale.overflows) + 1;
     for (int64_t first = 0; first < s->state.batches; first += x->ranks) {
         int64_t i = first + x->rank;
         int silent = i >= s->state.batches; /* there are batches left, but not one for each */
@@ -279,6 +285,22 @@ static int pass_batches(mert_session *s, news *mine, mert_step *step, char *hear
     return 0;
 }
 
+/* An update that was left out, or was not: the state it leaves. */
+static int settle(mert_session *s, mert_step *step, int left_out, mert_error *e)
+{
+    int scaled = s->recipe.precision == MERT_ELEMENT_F16;
+    step->overflow = left_out && scaled && (step->skipped || step->sums.sample_size > 0);
+    step->skipped = left_out && !step->overflow;
+    if (step->overflow)
+        return mert_loss_scale_overflow(&s->state.loss_scale, e);
+    s->state.skipped += left_out;
+    s->state.skipped_in_row = left_out ? s->state.skipped_in_row + 1 : 0;
+    s->state.position.update++;
+    if (scaled && !left_out)
+        mert_loss_scale_good(&s->state.loss_scale, mert_loss_scale_window(s->state.batches));
+    return 0;
+}
+
 int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
 {
     int64_t update = s->state.position.update + 1;
@@ -286,6 +308,7 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
     int left_out;
     char heard[sizeof step->why] = "";
     memset(step, 0, sizeof *step);
+    mert_trainer_scale(s->trainer, s->state.loss_scale.scale);
     if (pass_batches(s, &mine, step, heard, sizeof heard, e))
         return -1;
     mine.stop = s->stop && *s->stop;
@@ -300,11 +323,7 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
         return -1;
     if (left_out && !step->skipped)
         memcpy(step->why, heard, sizeof heard);
-    step->skipped = left_out;
-    s->state.skipped += left_out;
-    s->state.skipped_in_row = left_out ? s->state.skipped_in_row + 1 : 0;
-    s->state.position.update = update;
-    return 0;
+    return settle(s, step, left_out, e);
 }
 
 /* ---- looking and keeping ---- */

@@ -313,9 +313,11 @@ static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
     fprintf(f,
             "{\n  \"format\": \"" MERT_STATE_FORMAT "\",\n  \"update\": %" PRId64 ",\n  \"epoch\": %" PRId64
             ",\n  \"batch\": %" PRId64 ",\n  \"batches_per_update\": %" PRId64 ",\n  \"skipped\": %" PRId64
-            ",\n  \"skipped_in_row\": %" PRId64 ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ",
+            ",\n  \"skipped_in_row\": %" PRId64
+            ",\n  \"loss_scale\": %.17g,\n  \"loss_scale_good\": %" PRId64 ",\n  \"overflows\": %" PRId64
+            ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ",
             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
-            s->data);
+            s->loss_scale.scale, s->loss_scale.good, s->loss_scale.overflows, s->data);
     mert_run_inputs_write(inputs, f);
     fputs("\n}\n", f);
     return mert_memory_close(f, &m);

@@ -17,12 +17,14 @@
 #include "formats/error.h"
 #include "libcommon/models/weights.h"
 #include "libcommon/train/loader.h"
+#include "libcommon/train/loss_scale.h"
 #include "libcommon/train/run_inputs.h"
 
 typedef struct mert_state {
     mert_position position;
     int64_t skipped, skipped_in_row; /* updates left out because a loss or a gradient was not finite */
     uint64_t data;                   /* mert_corpus_hash() of what it was trained on */
+    mert_loss_scale loss_scale;      /* scale 0: of a checkpoint that has none, as once they all were */
     int64_t batches;                 /* of an update, over all processes; 0: the recipe's update_freq */
 } mert_state;
 

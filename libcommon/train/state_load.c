@@ -101,6 +101,10 @@ static int load_state(const char *dir, mert_state *s, mert_run_inputs *begun, me
     data = mert_json_string(j, "data");
     s->batches = 0;
     mert_json_int(j, "batches_per_update", &s->batches); /* states of one process, once, had none */
+    s->loss_scale = (mert_loss_scale){0};
+    mert_json_double(j, "loss_scale", &s->loss_scale.scale); /* nor those before half precision */
+    mert_json_int(j, "loss_scale_good", &s->loss_scale.good);
+    mert_json_int(j, "overflows", &s->loss_scale.overflows);
     if (!format || (strcmp(format, MERT_STATE_FORMAT) && strcmp(format, without_hashes)) || !data ||
         mert_json_int(j, "update", &s->position.update) ||
         mert_json_int(j, "epoch", &s->position.epoch) || mert_json_int(j, "batch", &s->position.index) ||

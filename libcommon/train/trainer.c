@@ -28,6 +28,8 @@ struct mert_trainer {
     const mert_layout *layout;
     mert_ops *ops;
     mert_adam_config adam;
+    double loss_scale;
+    mert_clipping *clipping;              /* device */
     mert_shards *shards;                  /* weights, gradients, moments */
     mert_encoder *encoder;
     mert_objective objective;
@@ -48,12 +50,17 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
     t->layout = &w->layout;
     t->ops = ops;
     t->adam = *a;
+    t->loss_scale = 1;
     mert_arena_open(&t->arena, ops);
     if (!(t->shards = mert_shards_open(t->layout, ops, sharing ? sharing : &(mert_sharing){0}, w->values, e)) ||
         !(t->encoder = mert_encoder_new(t->layout, ops, NULL, NULL, e)) ||
         mert_objective_open(&t->objective, t->layout, ops, mert_shards_parts(t->shards), o, e) ||
         !(t->targets = mert_train_targets_new(&w->layout.config, e)))
         goto fail;
+    if (!(t->clipping = ops->alloc(ops, sizeof *t->clipping))) {
+        mert_fail(e, "out of memory");
+        goto fail;
+    }
     if (w->layout.config.cqt_input && !(t->cqt_input = mert_cqt_input_new(&w->layout.config, e)))
         goto fail;
     mert_encoder_use_parts(t->encoder, mert_shards_parts(t->shards));
@@ -73,6 +80,7 @@ void mert_trainer_free(mert_trainer *t)
     mert_cqt_batch_free(t->cqt_input);
     mert_arena_close(&t->arena);
     mert_shards_close(t->shards);
+    t->ops->release(t->ops, t->clipping);
     for (size_t i = 0; i < sizeof t->host / sizeof *t->host; i++)
         free(t->host[i].p);
     free(t);
@@ -262,14 +270,14 @@ static void add_sums(const mert_trainer *t, const mert_batch *b, const mert_chos
 static int run(mert_trainer *t, const mert_forward_options *r, const mert_batch *b, int backward, mert_sums *sums,
                mert_error *e)
 {
-    mert_chosen m = {.codebooks = choose_codebooks(t, r), .weight = 1}, other = m;
+    mert_chosen m = {.codebooks = choose_codebooks(t, r), .weight = t->loss_scale}, other = m;
     const mert_objective_config *o = &t->objective.config;
     const mert_parts *parts = mert_shards_parts(t->shards);
     mert_corruption corruption = {0};
     const mert_element *audio, *hidden, *cqt = NULL;
     const int32_t *rows;
     mert_element *dhidden = NULL;
-    double d[2 * MERT_OBJECTIVE_SUMS], squares, sample_size;
+    double d[2 * MERT_OBJECTIVE_SUMS], squares, sample_size, scaled;
     float logit;
     int64_t n = b->B * b->T, D = t->layout->config.width;
     int bad = 0, others = backward && o->nomask_weight > 0;
@@ -281,8 +289,9 @@ static int run(mert_trainer *t, const mert_forward_options *r, const mert_batch 
     bad = upload_masked(t, b, &m, e) || upload_corruption(t, b, &corruption, e) ||
           (others && upload_chosen(t, b, 0, &other, &rows, e)) ||
           (t->cqt_input && upload_input(t, b, &cqt, e));
-    other.weight = o->nomask_weight;
+    other.weight = o->nomask_weight * t->loss_scale;
     sample_size = (double)(m.S + other.S);
+    scaled = sample_size * t->loss_scale;
     if (!bad && backward)
         dhidden = mert_arena_elements(&t->arena, n * D);
     if (!bad && t->arena.failed)
@@ -293,12 +302,12 @@ static int run(mert_trainer *t, const mert_forward_options *r, const mert_batch 
         mert_clear(t->ops, .to = dhidden, .bytes = mert_element_bytes(t->ops, n * D));
     mert_parts_need(parts, mert_part_last(parts), backward);
     if (!bad)
-        bad = mert_objective_run(&t->objective, &m, sample_size, hidden, dhidden, e) ||
-              (others && mert_objective_run(&t->objective, &other, sample_size, hidden, dhidden, e));
+        bad = mert_objective_run(&t->objective, &m, scaled, hidden, dhidden, e) ||
+              (others && mert_objective_run(&t->objective, &other, scaled, hidden, dhidden, e));
     if (!backward)
         mert_parts_done(parts, mert_part_last(parts), 0);
     if (!bad && backward)
-        bad = mert_encoder_backward(t->encoder, dhidden, o->features_pen_weight * sample_size, e);
+        bad = mert_encoder_backward(t->encoder, dhidden, o->features_pen_weight * scaled, e);
     if (!bad) {
         t->ops->download(t->ops, d, t->objective.sums, sizeof d);
         t->ops->download(t->ops, &squares, mert_encoder_features_squares(t->encoder), sizeof squares);
@@ -338,27 +347,33 @@ int mert_trainer_together(const mert_trainer *t)
 
 int mert_trainer_sum(mert_trainer *t, mert_error *e)
 {
-    double squares;
-    return mert_shards_sum(t->shards, &squares, e);
+    return mert_shards_sum(t->shards, e);
+}
+
+void mert_trainer_scale(mert_trainer *t, double loss_scale)
+{
+    t->loss_scale = loss_scale;
 }
 
 int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
 {
     const mert_adam_config *a = &t->adam;
-    double squares, factor = 1 / sample_size;
-    mert_adam_args how = {.lr = lr,
+    mert_clipping clipping;
+    mert_adam_args how = {.clipping = t->clipping,
+                          .lr = lr,
                           .step = lr * sqrt(1 - pow(a->beta2, (double)update)) / (1 - pow(a->beta1, (double)update)),
                           .beta1 = a->beta1, .beta2 = a->beta2, .eps = a->eps, .weight_decay = a->weight_decay};
     mert_shards_batch(t->shards, 0, 0);
-    if (mert_shards_sum(t->shards, &squares, e))
+    if (mert_shards_sum(t->shards, e))
         return -1;
-    *norm = sqrt(squares) * factor;
-    if (!isfinite(*norm) || !(sample_size > 0))
-        return mert_shards_update(t->shards, NULL, e) ? -1 : 1;
-    if (a->clip_norm > 0 && *norm + 1e-6 > a->clip_norm)
-        factor *= a->clip_norm / (*norm + 1e-6);
-    how.gradient_scale = factor;
-    return mert_shards_update(t->shards, &how, e);
+    mert_clip(t->ops, .to = t->clipping, .squares = mert_shards_squares(t->shards),
+              .scale = 1 / (sample_size * t->loss_scale), .clip_norm = a->clip_norm,
+              .slack = t->ops->type == MERT_ELEMENT_F16 ? 0 : 1e-6);
+    t->ops->download(t->ops, &clipping, t->clipping, sizeof clipping);
+    if (mert_shards_update(t->shards, sample_size > 0 ? &how : NULL, e))
+        return -1;
+    *norm = clipping.norm;
+    return sample_size > 0 && clipping.finite ? 0 : 1;
 }
 
 int mert_trainer_get(mert_trainer *t, const mert_shards_arrays *to, int here, mert_error *e)

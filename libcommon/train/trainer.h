@@ -46,13 +46,16 @@ int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums,
 /* After the last micro-batch: sums the gradients over all processes. mert_trainer_update does, if need be; to be called
  * before anything else is exchanged. */
 int mert_trainer_sum(mert_trainer *t, mert_error *e) MERT_MUST_USE;
-/* Divides the gradients by sample_size (of all processes), clips, updates with learning rate lr (update counts from 1),
- * clears the gradients. *norm: the gradients' norm before clipping. A norm that is not finite leaves everything as it
- * was, clears, and returns 1. */
+/* What losses are multiplied by on the way back (loss_scale.h), from the next micro-batch of an update on; 1 at first. */
+void mert_trainer_scale(mert_trainer *t, double loss_scale);
+/* Divides the gradients by sample_size (of all processes) and the loss scale, clips, updates with learning rate lr
+ * (update counts from 1), clears the gradients. *norm: the gradients' norm before clipping. A norm that is not finite
+ * leaves everything as it was, clears, and returns 1. */
 int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
     MERT_MUST_USE;
 
-/* The state, to and from host arrays in the layout: shards.h. Gradients: of all processes, not divided. */
+/* The state, to and from host arrays in the layout: shards.h. Gradients: of all processes, not divided, and of the
+ * scaled loss. */
 int mert_trainer_get(mert_trainer *t, const mert_shards_arrays *to, int here, mert_error *e) MERT_MUST_USE;
 const float *mert_trainer_weights(const mert_trainer *t);
 int mert_trainer_moment(mert_trainer *t, int which, int part, float *to, mert_error *e) MERT_MUST_USE;

@@ -72,6 +72,7 @@ check "crop_jitter" changes crop_jitter=yes
 for s in learnable_temp=yes target_glu=yes untie_final_proj=no audio_mel_loss_m=yes pred_nomask_weight=0.5 logit_temp=0.2 deepnorm=yes layer_norm_first=yes; do check "$s" changes "$s"; done
 
 check "activations" changes activations=bf16
+check "precision" changes precision=bf16
 
 # ---- less memory, the same model ----
 

@@ -65,7 +65,7 @@ static int write_both(int64_t from, int64_t last)
 {
     static const double each[K] = {7, 6, 5};
     mert_metrics j;
-    int bad = mert_metrics_open(&j, test_tmp(""), K, from, &e);
+    int bad = mert_metrics_open(&j, test_tmp(""), K, 0, from, &e);
     for (int64_t u = from + 1; !bad && u <= last; u++) {
         mert_train_row r = a_row(u);
         mert_valid_row v = a_validation(u, each);
@@ -157,13 +157,13 @@ TEST(a_damaged_row_is_named)
         snprintf(where, sizeof where, "%s:", damage[i].name);
         CHECK(!write_both(0, 5) && spoil(damage[i].name, damage[i].at, damage[i].byte) >= 0);
         before = strdup(line_of(damage[i].name, 4));
-        CHECK(mert_metrics_open(&j, test_tmp(""), K, 5, &e) == -1);
+        CHECK(mert_metrics_open(&j, test_tmp(""), K, 0, 5, &e) == -1);
         CHECK(strstr(e.text, where) && strstr(e.text, "no row of a run"));
         after = strdup(line_of(damage[i].name, 4));
         CHECK(before && after && is(after, before));
         free(before);
         free(after);
-        CHECK(!remove(test_tmp(damage[i].name)) && !mert_metrics_open(&j, test_tmp(""), K, 5, &e));
+        CHECK(!remove(test_tmp(damage[i].name)) && !mert_metrics_open(&j, test_tmp(""), K, 0, 5, &e));
         CHECK(!mert_metrics_close(&j, &e));
     }
 }
@@ -174,21 +174,21 @@ TEST(a_log_of_other_columns_is_left_alone)
     char *before, *after;
     CHECK(!write_both(0, 3));
     before = read_file("log.tsv");
-    CHECK(mert_metrics_open(&j, test_tmp(""), K + 1, 3, &e) == -1 && strstr(e.text, "log.tsv: other columns"));
+    CHECK(mert_metrics_open(&j, test_tmp(""), K + 1, 0, 3, &e) == -1 && strstr(e.text, "log.tsv: other columns"));
     after = read_file("log.tsv");
     CHECK(before && after && is(after, before));
     free(before);
     free(after);
-    CHECK(!mert_metrics_open(&j, test_tmp(""), K + 1, 0, &e) && !mert_metrics_close(&j, &e)); /* a new run */
+    CHECK(!mert_metrics_open(&j, test_tmp(""), K + 1, 0, 0, &e) && !mert_metrics_close(&j, &e)); /* a new run */
 }
 
 TEST(a_log_that_cannot_be_read_is_not_begun_anew)
 {
     mert_metrics j;
     CHECK(!write_both(0, 3) && !remove(test_tmp("log.tsv")) && !mkdir(test_tmp("log.tsv"), 0777));
-    CHECK(mert_metrics_open(&j, test_tmp(""), K, 3, &e) == -1 && strstr(e.text, "log.tsv: cannot read: "));
+    CHECK(mert_metrics_open(&j, test_tmp(""), K, 0, 3, &e) == -1 && strstr(e.text, "log.tsv: cannot read: "));
     CHECK(!rmdir(test_tmp("log.tsv")));
-    CHECK(!mert_metrics_open(&j, test_tmp(""), K, 3, &e) && !mert_metrics_close(&j, &e)); /* a missing file */
+    CHECK(!mert_metrics_open(&j, test_tmp(""), K, 0, 3, &e) && !mert_metrics_close(&j, &e)); /* a missing file */
 }
 
 int main(void)

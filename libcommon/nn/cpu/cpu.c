@@ -369,6 +369,7 @@ void mert_cpu_run(mert_op op, const void *args)
     case MERT_OP_GLU: mert_cpu_glu(args); break;
     case MERT_OP_GLU_BACKWARD: mert_cpu_glu_backward(args); break;
     case MERT_OP_SUM_SQUARES: mert_cpu_sum_squares(args); break;
+    case MERT_OP_CLIP: mert_cpu_clip(args); break;
     case MERT_OP_ADAM: mert_cpu_adam(args); break;
     case MERT_OP_NARROW: in_pieces(((const mert_narrow_args *)args)->n, narrow_piece, args); break;
     case MERT_OP_WIDEN: in_pieces(((const mert_widen_args *)args)->n, widen_piece, args); break;

@@ -39,6 +39,7 @@ void mert_cpu_squared_error(const void *args);
 void mert_cpu_glu(const void *args);
 void mert_cpu_glu_backward(const void *args);
 void mert_cpu_sum_squares(const void *args);
+void mert_cpu_clip(const void *args);
 void mert_cpu_adam(const void *args);
 void mert_cpu_depthwise_conv(const void *args);
 void mert_cpu_depthwise_conv_backward(const void *args);

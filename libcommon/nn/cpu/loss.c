@@ -1,4 +1,4 @@
-/* Cosines, cross entropy, regression, and the optimiser's step. */
+/* Cosines, cross entropy, regression, clipping, and the optimiser's step. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -223,7 +223,19 @@ void mert_cpu_glu_backward(const void *args)
     mert_pool_run(count_blocks(((const mert_glu_backward_args *)args)->rows, ROWS), glu_backward_rows, (void *)args);
 }
 
-/* ---- Adam ---- */
+/* ---- the update ---- */
+
+void mert_cpu_clip(const void *args)
+{
+    const mert_clip_args *a = args;
+    mert_clipping c = {.norm = sqrt(*a->squares) * a->scale, .factor = a->scale};
+    c.finite = isfinite(c.norm) != 0;
+    for (int64_t i = 0; i < a->n; i++)
+        c.finite &= isfinite(a->also[i]) != 0;
+    if (a->clip_norm > 0 && c.norm + a->slack > a->clip_norm)
+        c.factor *= a->clip_norm / (c.norm + a->slack);
+    *a->to = c;
+}
 
 static void adam_piece(void *arg, int64_t i, int worker)
 {
@@ -238,5 +250,10 @@ static void adam_piece(void *arg, int64_t i, int worker)
 
 void mert_cpu_adam(const void *args)
 {
-    mert_pool_run(count_blocks(((const mert_adam_args *)args)->n, PIECE), adam_piece, (void *)args);
+    mert_adam_args a = *(const mert_adam_args *)args;
+    if (a.clipping && !a.clipping->finite)
+        return;
+    if (a.clipping)
+        a.gradient_scale = a.clipping->factor;
+    mert_pool_run(count_blocks(a.n, PIECE), adam_piece, &a);
 }

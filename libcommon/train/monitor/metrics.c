@@ -101,7 +101,7 @@ static double per_second(double x, const mert_train_row *r)
     return r->seconds > 0 ? x / r->seconds : 0;
 }
 
-static void train_row(row *to, const mert_train_row *r, int K)
+static void train_row(row *to, const mert_train_row *r, int K, int scaled)
 {
     to->n = 0;
     put(to, "update", 0, (double)r->update);
@@ -114,6 +114,10 @@ static void train_row(row *to, const mert_train_row *r, int K)
     put(to, "audio_seconds_per_second", 4, per_second(r->audio_seconds, r));
     put(to, "waiting", 4, per_second(r->waited, r));
     put(to, "skipped", 0, (double)r->skipped);
+    if (scaled) {
+        put(to, "loss_scale", 6, r->loss_scale);
+        put(to, "overflows", 0, (double)r->overflows);
+    }
 }
 
 static void valid_row(row *to, const mert_valid_row *r, int K)
@@ -263,12 +267,13 @@ static int open_file(mert_metrics_file *f, const char *save, const char *name, c
     return bad;
 }
 
-int mert_metrics_open(mert_metrics *j, const char *save, int K, int64_t update, mert_error *e)
+int mert_metrics_open(mert_metrics *j, const char *save, int K, int scaled, int64_t update, mert_error *e)
 {
     row train, valid;
     memset(j, 0, sizeof *j);
     j->K = K;
-    train_row(&train, &(mert_train_row){0}, K);
+    j->scaled = scaled;
+    train_row(&train, &(mert_train_row){0}, K, scaled);
     valid_row(&valid, &(mert_valid_row){0}, K);
     if (!open_file(&j->log, save, "log.tsv", &train, update, e) &&
         !open_file(&j->valid, save, "valid.tsv", &valid, update, e) &&
@@ -349,13 +354,15 @@ int mert_metrics_train(mert_metrics *j, const mert_train_row *r, int64_t last_up
 {
     text t = {line, size, 0};
     row columns;
-    train_row(&columns, r, j->K);
+    train_row(&columns, r, j->K, j->scaled);
     add(&t, "update %" PRId64 " of %" PRId64 ": ", r->update, last_update);
     add_losses(&t, &r->sums, j->K, NULL);
     add(&t, ", norm %.3g, logit %.3g, lr %.3g, %.3g s/s, %.1f%% waiting", r->grad_norm, r->sums.largest_logit, r->lr,
         per_second(r->audio_seconds, r), 100 * per_second(r->waited, r));
     if (r->skipped)
         add(&t, ", %" PRId64 " skipped", r->skipped);
+    if (j->scaled)
+        add(&t, ", loss scale %.6g, %" PRId64 " overflows", r->loss_scale, r->overflows);
     return write_row(j, &j->log, &columns, "train", e);
 }
 

@@ -26,12 +26,14 @@ typedef struct mert_metrics_file {
 
 typedef struct mert_metrics {
     mert_metrics_file log, valid, json;
-    int K;
+    int K, scaled;
 } mert_metrics;
 
 /* Opens the files in SAVE and removes rows after `update` (a resumed run writes them again; 0: keeps only the names). A
- * file with other column names is an error. */
-int mert_metrics_open(mert_metrics *j, const char *save, int K, int64_t update, mert_error *e) MERT_MUST_USE;
+ * file with other column names is an error. scaled: the run has a loss scale (loss_scale.h), and its log the columns
+ * loss_scale and overflows. */
+int mert_metrics_open(mert_metrics *j, const char *save, int K, int scaled, int64_t update, mert_error *e)
+    MERT_MUST_USE;
 int mert_metrics_close(mert_metrics *j, mert_error *e) MERT_MUST_USE;
 
 typedef struct mert_train_row {
@@ -41,6 +43,8 @@ typedef struct mert_train_row {
     double seconds, waited; /* since the last row; of these, spent waiting for data */
     double audio_seconds;   /* processed since the last row */
     int64_t skipped;        /* skipped updates so far */
+    double loss_scale;
+    int64_t overflows;      /* so far */
 } mert_train_row;
 
 /* Writes the row, and the line for users into line[0..size) (with up to 8 codebooks listed one by one). */

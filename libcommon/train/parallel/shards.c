@@ -169,12 +169,22 @@ static int arrive(mert_shards *s, mert_error *e)
 
 /* ---- the update ---- */
 
-int mert_shards_sum(mert_shards *s, double *squares, mert_error *e)
+/* Of all processes. */
+static int sum_squares(mert_shards *s, mert_error *e)
 {
-    if (s->summed || mert_shards_check(s, e)) {
-        *squares = s->sum_squares;
-        return s->failed ? -1 : 0;
-    }
+    s->ops->download(s->ops, &s->sum_squares, s->squares, sizeof s->sum_squares);
+    if (s->ops->wait(s->ops, e) || mert_exchange_sum(s->x, &s->sum_squares, 1, e))
+        return -1;
+    s->ops->upload(s->ops, s->squares, &s->sum_squares, sizeof s->sum_squares);
+    return 0;
+}
+
+int mert_shards_sum(mert_shards *s, mert_error *e)
+{
+    if (mert_shards_check(s, e))
+        return -1;
+    if (s->summed)
+        return 0;
     if (s->sharding == MERT_SHARD_FULL)
         mert_slots_settle(s);
     if (s->sharding == MERT_SHARD_FULL ? mert_shards_check(s, e) : s->queue ? arrive(s, e) : 0)
@@ -182,12 +192,15 @@ int mert_shards_sum(mert_shards *s, double *squares, mert_error *e)
     mert_clear(s->ops, .to = s->squares, .bytes = sizeof *s->squares);
     for (int i = 0; i < s->parts.n; i++)
         mert_sum_squares(s->ops, .sum = s->squares, .x = s->gradients + mert_shards_own(s, i), .n = s->piece[i].n);
-    s->ops->download(s->ops, squares, s->squares, sizeof *squares);
-    if (s->ops->wait(s->ops, e) || mert_exchange_sum(s->x, squares, 1, e))
+    if (s->queue && sum_squares(s, e))
         return -1;
-    s->sum_squares = *squares;
     s->summed = 1;
     return 0;
+}
+
+const double *mert_shards_squares(const mert_shards *s)
+{
+    return s->squares;
 }
 
 /* Sends each process's pieces of the weights to all. */
@@ -264,8 +277,7 @@ static int bring_all(mert_shards *s, const float *own, float *to, mert_error *e)
 int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert_error *e)
 {
     size_t bytes = (size_t)s->layout->size * sizeof(float);
-    double squares;
-    if (to->gradients && mert_shards_sum(s, &squares, e))
+    if (to->gradients && mert_shards_sum(s, e))
         return -1;
     if (to->weights && s->sharding == MERT_SHARD_FULL) {
         if (bring_all(s, s->weights, here ? to->weights : NULL, e))

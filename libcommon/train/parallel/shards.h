@@ -13,7 +13,7 @@
  *
  *     mert_shards_open(...); encoder and objective use mert_shards_parts()
  *     for each batch: mert_shards_batch(s, last, silent), forward and backward pass
- *     mert_shards_sum(s, &squares); mert_shards_update(s, &how); */
+ *     mert_shards_sum(s); mert_shards_update(s, &how); */
 #ifndef MERT_SHARDS_H
 #define MERT_SHARDS_H
 
@@ -47,10 +47,11 @@ int mert_shards_together(const mert_shards *s);
 /* To be called after the passes: returns an error that happened during them. */
 int mert_shards_check(mert_shards *s, mert_error *e) MERT_MUST_USE;
 
-/* To be called after the last batch of the update: completes the sums of the gradients. *squares: the sum of the
- * squares of all elements. */
-int mert_shards_sum(mert_shards *s, double *squares, mert_error *e) MERT_MUST_USE;
-/* how: without pointers and n; NULL: no update. The gradients are zero afterwards. */
+/* To be called after the last batch of the update: completes the sums of the gradients. One process only queues it. */
+int mert_shards_sum(mert_shards *s, mert_error *e) MERT_MUST_USE;
+/* Device: the sum of the squares of all elements of the summed gradients. */
+const double *mert_shards_squares(const mert_shards *s);
+/* `how` without parameters, gradients, moments and n; NULL: no update. The gradients are zero afterwards. It waits. */
 int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e) MERT_MUST_USE;
 
 /* Host arrays with the layout of the weights, [layout->size] each; NULL: not needed. All processes call it, with the

@@ -36,10 +36,10 @@ struct mert_shards {
     float *weights, *gradients; /* device: [layout->size], or [own] with MERT_SHARD_FULL */
     float *staged;              /* host [layout->size]: gradients being exchanged, unless direct */
     mert_moments *moments;      /* of all parameters, or of own ones */
-    double *squares;            /* device */
+    double *squares;            /* device: of the summed gradients */
     int last, silent;
-    int summed;                 /* the gradients are summed */
-    double sum_squares;         /* the sum of their squares */
+    int summed;                 /* the gradients are summed; `squares` of all processes is made */
+    double sum_squares;         /* of this value */
     int64_t *number;            /* [parts.n]: number of the exchange of the part's gradients; 0: not sent yet */
     int failed;
     mert_error why;

@@ -90,6 +90,7 @@ typedef struct mert_recipe {
     int64_t warmup_updates, total_updates, max_update;
     double adam_betas[2], adam_eps, weight_decay, clip_norm;
     int64_t seed;
+    int precision;              /* a mert_element_type */
     int recompute, activations; /* 0 f32, 1 bf16 */
     /* logs and checkpoints */
     int64_t log_interval, validate_interval, save_interval, keep, keep_interval;

@@ -3,6 +3,7 @@
 static const char *const extractor_modes[] = {"default", "layer_norm", NULL};
 static const char *const extractor_inits[] = {"random", "sinusoids", NULL};
 static const char *const activation_types[] = {"f32", "bf16", NULL};
+static const char *const precisions[] = {"f32", "bf16", "fp16", NULL}; /* as mert_element_type */
 static const char *const replace_types[] = {"in_sample", "in_batch", NULL};
 
 #define S(title, type, field, low, high, text, what)                                                                   \
@@ -144,6 +145,9 @@ const mert_setting mert_settings[] = {
     {S("weight_decay", REAL, weight_decay, 0, 1e3, "0.01", "decoupled weight decay, multiplied by the learning rate")},
     {S("clip_norm", REAL, clip_norm, 0, 1e9, "10", "largest norm of the gradient; 0: no limit")},
     {S("seed", WHOLE, seed, 0, 1LL << 52, "1337", "seed of all random numbers")},
+    {S("precision", CHOICE, precision, 0, 0, "f32",
+       "of activations and of the weights in products: float32, bfloat16, or float16 with a dynamic loss scale"),
+     .choices = precisions},
     {S("recompute", FLAG, recompute, 0, 0, "no",
        "keep only the input of each layer, and compute it again in the backward pass: half the memory of a batch"),
      .free = 1},
