@@ -55,6 +55,33 @@ static void dry_download(mert_ops *o, void *host, const void *from, size_t bytes
     memset(host, 0, bytes);
 }
 
+static int64_t dry_mark(mert_ops *o)
+{
+    (void)o;
+    return 1;
+}
+
+static int dry_wait_mark(mert_ops *o, int64_t mark, mert_error *e)
+{
+    (void)o;
+    (void)mark;
+    (void)e;
+    return 0;
+}
+
+/* Of the host, so there. */
+static void *dry_pin(mert_ops *o, size_t bytes)
+{
+    (void)o;
+    return malloc(bytes ? bytes : 1);
+}
+
+static void dry_unpin(mert_ops *o, void *pinned)
+{
+    (void)o;
+    free(pinned);
+}
+
 static const void *dry_share(mert_ops *o, const void *host, size_t bytes)
 {
     (void)bytes;
@@ -101,6 +128,11 @@ mert_ops *mert_ops_dry(const mert_ops *as)
                        .release = dry_release,
                        .upload = dry_upload,
                        .download = dry_download,
+                       .mark = dry_mark,
+                       .wait_mark = dry_wait_mark,
+                       .pin = dry_pin,
+                       .unpin = dry_unpin,
+                       .upload_ahead = dry_upload,
                        .share = dry_share,
                        .unshare = dry_unshare,
                        .wait = dry_nothing,

@@ -3,7 +3,10 @@
  * - device memory can be read and written only while the queue runs: a host access ends in SIGSEGV;
  * - nothing runs before a wait: a result that is read without waiting is still the poison that download put there;
  * - fresh memory is poison (NaN), so that what is never written shows;
- * - an upload reads its source when it runs, so that a source changed too early shows. */
+ * - an upload reads its source when it runs, so that a source changed too early shows;
+ * - up to a mark, only what was queued before it runs;
+ * - an upload ahead of the queue spoils its target at once and fills it when its turn comes, so that both an operation
+ *   before it that still reads the target and a source changed too early show. */
 #define _GNU_SOURCE
 #include "libcommon/nn/ops.h"
 
@@ -33,6 +36,8 @@ typedef struct guard {
     int running, stop;
     entry *queue;
     int n;
+    int upto;        /* entries to run */
+    int64_t queued;  /* entries ever */
     struct { void *p; size_t bytes; } block[BLOCKS_MAX];
     int blocks;
 } guard;
@@ -54,7 +59,7 @@ static void *guard_thread(void *p)
         if (g->stop)
             break;
         open_memory(g, PROT_READ | PROT_WRITE);
-        for (int i = 0; i < g->n; i++) {
+        for (int i = 0; i < g->upto; i++) {
             entry *e = &g->queue[i];
             if (e->what == DO_COPY)
                 memcpy(e->to, e->from, e->bytes);
@@ -62,7 +67,8 @@ static void *guard_thread(void *p)
                 g->inner->run(g->inner, e->op, e->args, e->bytes);
         }
         open_memory(g, PROT_NONE);
-        g->n = 0;
+        g->n -= g->upto;
+        memmove(g->queue, g->queue + g->upto, (size_t)g->n * sizeof *g->queue);
         g->running = 0;
         pthread_cond_signal(&g->idle);
     }
@@ -70,16 +76,35 @@ static void *guard_thread(void *p)
     return NULL;
 }
 
-static void drain(guard *g)
+/* Runs the n first entries of the queue. */
+static void run_first(guard *g, int n)
 {
     pthread_mutex_lock(&g->lock);
-    if (g->n) {
+    if (n > 0) {
+        g->upto = n;
         g->running = 1;
         pthread_cond_signal(&g->wake);
         while (g->running)
             pthread_cond_wait(&g->idle, &g->lock);
     }
     pthread_mutex_unlock(&g->lock);
+}
+
+static void drain(guard *g)
+{
+    run_first(g, g->n);
+}
+
+static int64_t guard_mark(mert_ops *o)
+{
+    return ((const guard *)o)->queued + 1;
+}
+
+static int guard_wait_mark(mert_ops *o, int64_t mark, mert_error *e)
+{
+    guard *g = (guard *)o;
+    run_first(g, (int)(mark - 1 - (g->queued - g->n)));
+    return g->inner->wait(g->inner, e);
 }
 
 static int guard_wait(mert_ops *o, mert_error *e)
@@ -112,6 +137,7 @@ static entry *next_entry(guard *g)
     if (g->n == QUEUE_MAX)
         drain(g); /* as a real queue that is full: the caller is held up */
     memset(&g->queue[g->n], 0, sizeof *g->queue);
+    g->queued++;
     return &g->queue[g->n++];
 }
 
@@ -139,6 +165,27 @@ static void guard_download(mert_ops *o, void *host, const void *from, size_t byt
 {
     memset(host, 0xff, bytes); /* NaN until the wait */
     guard_copy(o, host, from, bytes);
+}
+
+static void guard_upload_ahead(mert_ops *o, void *to, const void *host, size_t bytes)
+{
+    guard *g = (guard *)o;
+    open_memory(g, PROT_READ | PROT_WRITE);
+    memset(to, 0xff, bytes);
+    open_memory(g, PROT_NONE);
+    guard_copy(o, to, host, bytes);
+}
+
+static void *guard_pin(mert_ops *o, size_t bytes)
+{
+    (void)o;
+    return malloc(bytes ? bytes : 1);
+}
+
+static void guard_unpin(mert_ops *o, void *pinned)
+{
+    (void)o;
+    free(pinned);
 }
 
 static void *guard_alloc(mert_ops *o, size_t bytes)
@@ -224,6 +271,11 @@ mert_ops *mert_ops_guard(mert_ops *inner)
                         .release = guard_release,
                         .upload = guard_copy,
                         .download = guard_download,
+                        .mark = guard_mark,
+                        .wait_mark = guard_wait_mark,
+                        .pin = guard_pin,
+                        .unpin = guard_unpin,
+                        .upload_ahead = guard_upload_ahead,
                         .share = guard_share,
                         .unshare = guard_unshare,
                         .wait = guard_wait,

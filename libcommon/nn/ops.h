@@ -138,6 +138,17 @@ struct mert_ops {
     void (*release)(mert_ops *o, void *p);       /* waits first; NULL is fine */
     void (*upload)(mert_ops *o, void *to, const void *host, size_t bytes);
     void (*download)(mert_ops *o, void *host, const void *from, size_t bytes);
+    /* A place in the queue, behind all that was queued so far; never 0. wait_mark returns when what was queued before it
+     * has run: as wait, for that part (-1: something has failed so far), whatever is queued behind it. */
+    int64_t (*mark)(mert_ops *o);
+    int (*wait_mark)(mert_ops *o, int64_t mark, mert_error *e);
+    /* Memory of the host that uploads and downloads reach without a stop; any will do for them, this is fastest. Any
+     * thread may call these two, while others use the backend. NULL: out of memory; and unpin takes it. */
+    void *(*pin)(mert_ops *o, size_t bytes);
+    void (*unpin)(mert_ops *o, void *pinned);
+    /* As upload, but ahead of what was queued before, on a queue of its own: nothing queued before may use `to`. What is
+     * queued after it finds the bytes, and what holds for upload's host buffer holds for this one. */
+    void (*upload_ahead)(mert_ops *o, void *to, const void *host, size_t bytes);
     /* Host memory as the device can read it: itself where the two are one, else a copy, made by the next wait.
      * unshare() it before the host memory goes; it waits. NULL: out of memory. */
     const void *(*share)(mert_ops *o, const void *host, size_t bytes);
@@ -166,7 +177,7 @@ mert_ops *mert_ops_open(const char *device, mert_element_type type, mert_error *
 
 /* The plugin's side: struct mert_ops, the operations below, and this function, which it exports. It fails with e->text
  * where the version is not its own, or where there is no device of this number that computes with such elements. */
-enum { MERT_OPS_VERSION = 1 };
+enum { MERT_OPS_VERSION = 2 };
 typedef mert_ops *mert_device_plugin(int version, int number, mert_element_type type, mert_error *e);
 #define MERT_DEVICE_PLUGIN "mert_device_open"
 

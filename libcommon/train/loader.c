@@ -10,10 +10,19 @@
 
 /* ---- one batch ---- */
 
+static void free_samples(const mert_load *l, float *p)
+{
+    if (l->ops)
+        l->ops->unpin(l->ops, p);
+    else
+        free(p);
+}
+
 void mert_load_free(mert_load *l)
 {
-    free(l->clean);
-    free(l->audio);
+    mert_prepared_free(&l->prepared);
+    free_samples(l, l->clean);
+    free_samples(l, l->audio);
     free(l->labels);
     free(l->mask);
     free(l->source);
@@ -33,12 +42,21 @@ static int need(void *p, size_t n, size_t element)
     return *at ? 0 : -1;
 }
 
+static int need_samples(const mert_load *l, float **p, size_t n)
+{
+    if (!l->ops)
+        return need(p, n, sizeof **p);
+    free_samples(l, *p);
+    *p = n <= SIZE_MAX / 2 / sizeof **p ? l->ops->pin(l->ops, n * sizeof **p) : NULL;
+    return *p ? 0 : -1;
+}
+
 static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, int64_t D, mert_error *e)
 {
     size_t samples = (size_t)B * (size_t)L, frames = (size_t)B * (size_t)T, channels = (size_t)B * (size_t)D;
     if (samples > l->samples_room) {
         l->samples_room = 0;
-        if (need(&l->clean, samples, sizeof *l->clean) || need(&l->audio, samples, sizeof *l->audio))
+        if (need_samples(l, &l->clean, samples) || need_samples(l, &l->audio, samples))
             return mert_fail(e, "out of memory for a batch of %lld crops of %lld samples", (long long)B, (long long)L);
         l->samples_room = samples;
     }
@@ -217,14 +235,15 @@ int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe 
 
 /* ---- a few batches ahead, on a thread of its own ---- */
 
-/* One in use and three ahead: what one batch takes longer than an update, the others have saved up. */
-enum { LOADS = 4 };
+/* Two in use and three ahead: what one batch takes longer than an update, the others have saved up. */
+enum { IN_USE = 2, LOADS = IN_USE + 3 };
 
 struct mert_loader {
     mert_corpus *corpus;
     const mert_recipe *recipe;
     const mert_config *model;
     mert_rank_assignment assignment;
+    mert_preparer *preparer; /* NULL: batches are not prepared */
     mert_plan plan;
     int64_t update, micro_batch, epoch, index; /* of the batch to make next */
     mert_load loads[LOADS];
@@ -232,7 +251,7 @@ struct mert_loader {
     int started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int64_t made, taken; /* batches; load i is loads[i % LOADS], the last taken is in use */
+    int64_t made, taken; /* batches; load i is loads[i % LOADS], the IN_USE last taken are in use */
     int stop, failed;
     mert_error why;
 };
@@ -259,6 +278,11 @@ static int make_next(mert_loader *l, mert_load *to, mert_error *e)
         if (go_on(l, e) || (mine && mert_load_fill(to, l->corpus, l->recipe, l->model, &l->plan, l->epoch, l->index,
                                                    l->update, l->micro_batch, e)))
             return -1;
+        if (mine && l->preparer) {
+            if (mert_prepare(l->preparer, &to->batch, 1, &to->prepared, e))
+                return -1;
+            to->batch.prepared = &to->prepared;
+        }
         l->index++;
         if (++l->micro_batch == l->assignment.batches) {
             l->micro_batch = 0;
@@ -275,7 +299,7 @@ static void *loader_run(void *arg)
         int bad;
         mert_error e = {{0}};
         pthread_mutex_lock(&l->lock);
-        while (!l->stop && l->made - l->taken >= LOADS - 1)
+        while (!l->stop && l->made - l->taken >= LOADS - IN_USE)
             pthread_cond_wait(&l->changed, &l->lock);
         if (l->stop) {
             pthread_mutex_unlock(&l->lock);
@@ -298,7 +322,7 @@ static void *loader_run(void *arg)
 }
 
 mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
-                               const mert_rank_assignment *assignment, mert_error *e)
+                               const mert_rank_assignment *assignment, mert_preparer *preparer, mert_error *e)
 {
     mert_loader *l = calloc(1, sizeof *l);
     if (!l) {
@@ -309,6 +333,9 @@ mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_
     l->recipe = r;
     l->model = model;
     l->assignment = assignment ? *assignment : (mert_rank_assignment){.batches = r->update_freq, .ranks = 1};
+    l->preparer = preparer;
+    for (int i = 0; preparer && i < LOADS; i++)
+        l->loads[i].ops = mert_preparer_ops(preparer);
     l->update = from.update + 1;
     l->epoch = from.epoch;
     l->index = from.index;

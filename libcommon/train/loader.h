@@ -12,13 +12,14 @@
  * - With an old corpus (mert_corpus_join), so many of its crops are drawn anew for each epoch that they are
  * replay_share of all.
  *
- * A loader makes the batches on a thread of its own, some ahead of the one in use. */
+ * A loader makes the batches on a thread of its own, some ahead of those in use, down to what is uploaded. */
 #ifndef MERT_DATA_H
 #define MERT_DATA_H
 
 #include "libcommon/train/data/corpus.h"
 #include "libcommon/train/data/mask.h"
 #include "libcommon/train/data/mixture.h"
+#include "libcommon/train/prepared.h"
 #include "libcommon/train/recipe/recipe.h"
 #include "libcommon/train/trainer.h"
 
@@ -50,6 +51,8 @@ void mert_plan_free(mert_plan *p);
 /* A batch in host memory and where it came from. */
 typedef struct mert_load {
     mert_batch batch;
+    mert_prepared prepared;
+    mert_ops *ops;                 /* whose pinned memory audio and clean are; NULL: plain memory */
     int64_t epoch, index, batches; /* the index-th of so many batches of the epoch */
     int64_t update, micro_batch;   /* which update of the run it belongs to, and its place in it */
     int64_t *corpus_items;         /* [B] */
@@ -92,11 +95,11 @@ typedef struct mert_rank_assignment {
 typedef struct mert_loader mert_loader;
 
 /* Starts to make batches from the position on: those of an update that are this process's; assignment NULL: all of
- * r->update_freq. c, r and model must outlive it; c is used by the loader's thread alone. NULL on error, also if an
- * epoch has no batch. */
+ * r->update_freq. preparer: what prepares them; NULL: nothing does. c, r, model and preparer must outlive it; c and
+ * preparer are used by the loader's thread alone. NULL on error, also if an epoch has no batch. */
 mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
-                               const mert_rank_assignment *assignment, mert_error *e);
-/* The next batch, valid until the next call; *waited (may be NULL) += the seconds that it was not there. NULL: the
+                               const mert_rank_assignment *assignment, mert_preparer *preparer, mert_error *e);
+/* The next batch, valid until the call after the next one; *waited (may be NULL) += the seconds that it was not there. NULL: the
  * loader failed. */
 const mert_load *mert_loader_next(mert_loader *l, double *waited, mert_error *e);
 void mert_loader_stop(mert_loader *l); /* NULL is fine */

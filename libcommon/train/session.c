@@ -139,12 +139,15 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     s->weights.values = s->m = s->v = NULL;
     assignment = (mert_rank_assignment){s->state.batches, exchange(s)->rank, exchange(s)->ranks};
     tried.update += s->state.loss_scale.overflows;
-    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, tried, &assignment, e);
+    s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, tried, &assignment,
+                                  mert_trainer_preparer(s->trainer), e);
     return s->loader ? 0 : -1;
 }
 
 void mert_session_end(mert_session *s)
 {
+    if (s->trainer) /* batches that are on their way */
+        (void)!mert_trainer_settle(s->trainer, NULL);
     mert_loader_stop(s->loader);
     mert_trainer_free(s->trainer);
     mert_plan_free(&s->valid_plan);
@@ -223,18 +226,22 @@ static int note_unreadable(mert_session *s, const mert_load *l, mert_step *step,
 /* What the processes tell each other after the batches of an update. */
 typedef struct news {
     mert_sums sums;
+    int64_t sample_size; /* also of batches whose sums are not finite */
     int not_finite, stop;
     double waited;
     int64_t epoch, index; /* where the run stands, from who had the last batch; else -1 */
 } news;
 
-static int tell(mert_session *s, news *mine, mert_step *step, mert_error *e)
+/* *sample_size: of all processes. */
+static int tell(mert_session *s, const news *mine, mert_step *step, int64_t *sample_size, mert_error *e)
 {
     mert_exchange *x = exchange(s);
     news *all = malloc((size_t)x->ranks * sizeof *all);
     int bad = !all ? mert_fail(e, "out of memory") : x->collect(x, mine, all, sizeof *mine, e);
+    *sample_size = 0;
     for (int r = 0; !bad && r < x->ranks; r++) {
         mert_sums_add(&step->sums, &all[r].sums);
+        *sample_size += all[r].sample_size;
         step->skipped |= all[r].not_finite;
         step->stop |= all[r].stop;
         step->waited += all[r].waited / x->ranks;
@@ -247,36 +254,56 @@ static int tell(mert_session *s, news *mine, mert_step *step, mert_error *e)
     return bad;
 }
 
+/* The batches whose losses may still be on their way: mert_trainer_accumulate brings those of the one before. */
+typedef struct recent {
+    mert_sums sums;
+    char names[1024]; /* of its items; "": there is none */
+} recent;
+
+static void take_in(recent *r, news *mine, mert_step *step)
+{
+    size_t used = strlen(step->why);
+    if (!*r->names)
+        return;
+    if (isfinite(r->sums.loss)) {
+        mert_sums_add(&mine->sums, &r->sums);
+    } else {
+        mine->not_finite = 1;
+        snprintf(step->why + used, sizeof step->why - used, "%s%s", used ? ", " : "", r->names);
+    }
+    *r->names = 0;
+}
+
 /* This process's batches of the update; heard: their items, for who may have to be named. */
-static int pass_batches(mert_session *s, news *mine, mert_step *step, char *heard, size_t size, mert_error *e)
+static int pass_batches(mert_session *s, recent last[2], news *mine, mert_step *step, char *heard, size_t size,
+                        mert_error *e)
 {
     const mert_exchange *x = exchange(s);
     mert_forward_options options = mert_recipe_forward_options(&s->recipe);
     const mert_load *l = NULL;
     options.update = (uint64_t)(s->state.position.update + s->state.loss_scale.overflows) + 1;
-    for (int64_t first = 0; first < s->state.batches; first += x->ranks) {
+    for (int64_t first = 0, turn = 0; first < s->state.batches; first += x->ranks, turn ^= 1) {
         int64_t i = first + x->rank;
         int silent = i >= s->state.batches; /* there are batches left, but not one for each */
-        mert_sums sums = {0};
+        mert_sums *sums = silent ? NULL : &last[turn].sums;
         if (silent && !mert_trainer_together(s->trainer))
             break;
         if (!silent && !(l = mert_loader_next(s->loader, &mine->waited, e)))
             return -1;
         options.micro_batch = (uint64_t)i;
         mert_trainer_batch(s->trainer, i + x->ranks >= s->state.batches, silent);
-        if (mert_trainer_accumulate(s->trainer, &options, &l->batch, &sums, e))
+        if (!silent)
+            *sums = (mert_sums){0};
+        if (mert_trainer_accumulate(s->trainer, &options, &l->batch, sums, e))
             return -1;
+        take_in(&last[turn ^ 1], mine, step);
         if (silent)
             break;
+        mine->sample_size += sums->sample_size;
         if (note_unreadable(s, l, step, e))
             return -1;
         name_items(s, l, heard, size);
-        if (isfinite(sums.loss)) {
-            mert_sums_add(&mine->sums, &sums);
-        } else {
-            mine->not_finite = 1;
-            name_items(s, l, step->why, sizeof step->why);
-        }
+        name_items(s, l, last[turn].names, sizeof last->names);
         if (i == s->state.batches - 1) {
             mine->epoch = l->epoch;
             mine->index = l->index + 1;
@@ -285,11 +312,19 @@ static int pass_batches(mert_session *s, news *mine, mert_step *step, char *hear
     return 0;
 }
 
+/* What the batches came to, of all processes. */
+static int take_stock(mert_session *s, recent last[2], news *mine, mert_step *step, int64_t *sample_size, mert_error *e)
+{
+    for (int i = 0; i < 2; i++)
+        take_in(&last[i], mine, step);
+    return tell(s, mine, step, sample_size, e);
+}
+
 /* An update that was left out, or was not: the state it leaves. */
-static int settle(mert_session *s, mert_step *step, int left_out, mert_error *e)
+static int settle(mert_session *s, mert_step *step, int left_out, int64_t sample_size, mert_error *e)
 {
     int scaled = s->recipe.precision == MERT_ELEMENT_F16;
-    step->overflow = left_out && scaled && (step->skipped || step->sums.sample_size > 0);
+    step->overflow = left_out && scaled && sample_size > 0;
     step->skipped = left_out && !step->overflow;
     if (step->overflow)
         return mert_loss_scale_overflow(&s->state.loss_scale, e);
@@ -303,27 +338,30 @@ static int settle(mert_session *s, mert_step *step, int left_out, mert_error *e)
 
 int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
 {
-    int64_t update = s->state.position.update + 1;
+    int64_t update = s->state.position.update + 1, sample_size;
+    recent last[2];
     news mine = {.epoch = -1};
-    int left_out;
+    int left_out, alone = exchange(s)->ranks == 1;
     char heard[sizeof step->why] = "";
     memset(step, 0, sizeof *step);
+    memset(last, 0, sizeof last);
     mert_trainer_scale(s->trainer, s->state.loss_scale.scale);
-    if (pass_batches(s, &mine, step, heard, sizeof heard, e))
+    if (pass_batches(s, last, &mine, step, heard, sizeof heard, e))
         return -1;
     mine.stop = s->stop && *s->stop;
+    sample_size = mine.sample_size;
     /* gradients first: they may still be on their way, and nothing may overtake them */
-    if (mert_trainer_sum(s->trainer, e) || tell(s, &mine, step, e))
+    if (mert_trainer_sum(s->trainer, e) || (!alone && take_stock(s, last, &mine, step, &sample_size, e)))
         return -1;
     step->lr = mert_schedule_rate(s->recipe.lr, s->recipe.warmup_updates, s->recipe.total_updates, update);
     /* A sample size of 0 makes the trainer forget the gradients. */
-    left_out = mert_trainer_update(s->trainer, update, step->lr, step->skipped ? 0 : (double)step->sums.sample_size,
-                                   &step->norm, e);
-    if (left_out < 0)
+    left_out = mert_trainer_update(s->trainer, update, step->lr, step->skipped ? 0 : (double)sample_size, &step->norm,
+                                   e);
+    if (left_out < 0 || (alone && take_stock(s, last, &mine, step, &sample_size, e)))
         return -1;
     if (left_out && !step->skipped)
         memcpy(step->why, heard, sizeof heard);
-    return settle(s, step, left_out, e);
+    return settle(s, step, left_out, sample_size, e);
 }
 
 /* ---- looking and keeping ---- */
@@ -403,7 +441,7 @@ int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e)
         if (!bad && load.failed) /* what is compared must be the same every time */
             bad = mert_fail(e, "%s: %s", mert_corpus_key(&s->valid, load.failures->item), load.failures->why);
         if (!bad)
-            bad = mert_trainer_evaluate(s->trainer, &load.batch, silent ? &(mert_sums){0} : &mine, e);
+            bad = mert_trainer_evaluate(s->trainer, &load.batch, silent ? NULL : &mine, e);
     }
     if (!bad)
         bad = x->collect(x, &mine, all, sizeof mine, e);

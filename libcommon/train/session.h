@@ -55,7 +55,7 @@ int64_t mert_session_last(const mert_session *s); /* the update after which it s
 typedef struct mert_step {
     mert_sums sums;
     double norm, lr, waited;
-    int skipped; /* the update was left out: a loss or gradient was not finite, `why` names this process's items */
+    int skipped;  /* the update was left out: a loss or gradient was not finite, `why` names this process's items */
     int overflow; /* likewise, but the loss was scaled (loss_scale.h), and was too large: the update is tried again with
                      the next batches and a smaller scale */
     char why[1024];
@@ -65,8 +65,8 @@ typedef struct mert_step {
 } mert_step;
 
 /* One update: state.batches batches, dealt out. Sums are those of all processes. The number of the update, and with it
- * the schedule, goes on when it is skipped, not when it overflows. Random numbers go on in both cases: they are keyed by
- * how often an update was tried. */
+ * the schedule, goes on when it is skipped, not when it overflows. Random numbers go on in both cases: they are keyed
+ * by how often an update was tried. */
 int mert_session_update(mert_session *s, mert_step *step, mert_error *e) MERT_MUST_USE;
 
 /* Before mert_session_begin: what the two nearest unmasked labels (neighbours.h) tell of the masked ones that

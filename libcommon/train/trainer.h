@@ -9,6 +9,7 @@
 #include "libcommon/nn/ops.h"
 #include "libcommon/train/data/batch.h"
 #include "libcommon/train/parallel/shards.h"
+#include "libcommon/train/prepared.h"
 #include "libcommon/train/recipe/update.h"
 
 /* Sums over batches; what logs and the parity test read. "sum" as fairseq logs before dividing by the sample size. */
@@ -33,7 +34,13 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
                                const mert_adam_config *a, const mert_sharing *sharing, mert_error *e);
 void mert_trainer_free(mert_trainer *t);
 
-/* Forward and backward of a micro-batch: adds to the gradients (not yet divided by the sample size) and to *sums. */
+/* What prepares batches for it, ahead of time and on another thread if that is wanted. It lives as long as the
+ * trainer. */
+mert_preparer *mert_trainer_preparer(const mert_trainer *t);
+/* Forward and backward of a micro-batch: adds to the gradients (not yet divided by the sample size) and to *sums (NULL:
+ * not wanted). It queues them, and waits for the batch before: what the host knows of the batch (sample size, frames,
+ * samples) is in *sums at once, the rest after the next call, an update, mert_trainer_get or mert_trainer_settle, as
+ * is an error of the device. Until then the batch and *sums must stay. */
 int mert_trainer_accumulate(mert_trainer *t, const mert_forward_options *r, const mert_batch *b, mert_sums *sums,
                             mert_error *e) MERT_MUST_USE;
 /* Before a micro-batch. last: it is this process's last of the update, whose gradients set out during its backward
@@ -41,16 +48,18 @@ int mert_trainer_accumulate(mert_trainer *t, const mert_forward_options *r, cons
 void mert_trainer_batch(mert_trainer *t, int last, int silent);
 /* Whether every process must pass equally often: one without a batch passes another one silently. */
 int mert_trainer_together(const mert_trainer *t);
-/* Forward only, no dropout: adds to *sums. */
+/* Until all of that is there. */
+int mert_trainer_settle(mert_trainer *t, mert_error *e) MERT_MUST_USE;
+/* Forward only, no dropout: adds to *sums, at once. */
 int mert_trainer_evaluate(mert_trainer *t, const mert_batch *b, mert_sums *sums, mert_error *e) MERT_MUST_USE;
 /* After the last micro-batch: sums the gradients over all processes. mert_trainer_update does, if need be; to be called
- * before anything else is exchanged. */
+ * before anything else is exchanged. With other processes, all sums of this one are there then. */
 int mert_trainer_sum(mert_trainer *t, mert_error *e) MERT_MUST_USE;
-/* What losses are multiplied by on the way back (loss_scale.h), from the next micro-batch of an update on; 1 at first. */
+/* What losses are multiplied by on the way back (loss_scale.h), from the next update on; 1 at first. */
 void mert_trainer_scale(mert_trainer *t, double loss_scale);
 /* Divides the gradients by sample_size (of all processes) and the loss scale, clips, updates with learning rate lr
- * (update counts from 1), clears the gradients. *norm: the gradients' norm before clipping. A norm that is not finite
- * leaves everything as it was, clears, and returns 1. */
+ * (update counts from 1), clears the gradients. *norm: the gradients' norm before clipping. A norm or a loss that is not
+ * finite leaves everything as it was, clears, and returns 1. */
 int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
     MERT_MUST_USE;
 

@@ -66,7 +66,7 @@ static int measure(mert_trainer *t, const mert_recipe *r, const mert_config *c, 
         mert_sums sums = {0};
         double start = bench_now(), between;
         how.update = (uint64_t)(i + 2);
-        if (mert_trainer_accumulate(t, &how, b, &sums, e))
+        if (mert_trainer_accumulate(t, &how, b, &sums, e) || mert_trainer_settle(t, e))
             return -1;
         between = bench_now();
         if (mert_trainer_update(t, i + 2, r->lr, (double)sums.sample_size, &norm, e))

@@ -349,8 +349,8 @@ static int pass(replay *r, mert_trainer *t, int64_t update, const mert_batch *wh
     if (b.B)
         bad = mert_trainer_accumulate(t, &options, &b, &mine, e);
     else if (mert_trainer_together(t))
-        bad = mert_trainer_accumulate(t, &options, whole, &(mert_sums){0}, e);
-    if (bad || mert_trainer_sum(t, e))
+        bad = mert_trainer_accumulate(t, &options, whole, NULL, e);
+    if (bad || mert_trainer_sum(t, e) || mert_trainer_settle(t, e))
         return -1;
     mine.features_pen *= part;
     mine.cqt_mse *= part;

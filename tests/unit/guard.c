@@ -114,6 +114,42 @@ TEST(an_upload_whose_source_changes_early_shows)
     CHECK(y[0] == 1);
 }
 
+TEST(a_mark_waits_for_what_is_before_it_alone)
+{
+    float x[2] = {1, 2}, y[2], z[2], *d = put(x, 2);
+    int64_t first, second;
+    ops->download(ops, y, d, sizeof y);
+    first = ops->mark(ops);
+    x[0] = 3;
+    ops->upload(ops, d, x, sizeof x);
+    ops->download(ops, z, d, sizeof z);
+    second = ops->mark(ops);
+    CHECK(first && second);
+    x[0] = 1;
+    CHECK(!ops->wait_mark(ops, first, NULL));
+    CHECK(y[0] == 1 && y[1] == 2 && z[0] != z[0]); /* the second upload has not read its source */
+    x[0] = 4;
+    CHECK(!ops->wait_mark(ops, second, NULL));
+    CHECK(z[0] == 4 && z[1] == 2);
+    CHECK(!ops->wait_mark(ops, first, NULL) && !ops->wait_mark(ops, second, NULL)); /* once more: long done */
+}
+
+TEST(an_upload_ahead_of_the_queue)
+{
+    float x[2] = {1, 2}, y[2], z[2], *d = put(x, 2), *from = ops->pin(ops, sizeof x);
+    CHECK(from && !ops->wait(ops, NULL));
+    from[0] = from[1] = 5;
+    ops->download(ops, y, d, sizeof y);
+    ops->upload_ahead(ops, d, from, sizeof x); /* too early: the download is yet to come */
+    ops->download(ops, z, d, sizeof z);
+    from[1] = 6; /* too early */
+    CHECK(!ops->wait(ops, NULL));
+    CHECK(z[0] == 5 && z[1] == 6);
+    CHECK(y[0] != y[0] && y[1] != y[1]);
+    ops->unpin(ops, from);
+    ops->unpin(ops, NULL);
+}
+
 TEST(arguments_are_taken_at_once)
 {
     float x[2] = {1, 2}, *d = put(x, 2);
@@ -311,6 +347,8 @@ int main(void)
     RUN_ON_GUARD(a_step_has_the_bytes_of_the_cpu);
     RUN_ON_GUARD(a_download_holds_poison_until_the_wait);
     RUN_ON_GUARD(an_upload_whose_source_changes_early_shows);
+    RUN_ON_GUARD(a_mark_waits_for_what_is_before_it_alone);
+    RUN_ON_GUARD(an_upload_ahead_of_the_queue);
     RUN_ON_GUARD(arguments_are_taken_at_once);
     RUN_ON_GUARD(release_waits);
     RUN_ON_GUARD(close_runs_what_is_queued);

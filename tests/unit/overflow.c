@@ -106,7 +106,7 @@ static int pass(const mert_weights *w, double nomask_weight, int inverted, mert_
         source[i] = (int32_t)i;
     }
     *sums = (mert_sums){0};
-    bad = !t || mert_trainer_accumulate(t, &options, &b, sums, &e);
+    bad = !t || mert_trainer_accumulate(t, &options, &b, sums, &e) || mert_trainer_settle(t, &e);
     mert_trainer_free(t);
     return bad;
 }

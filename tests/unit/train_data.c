@@ -145,7 +145,7 @@ TEST(a_resumed_loader_goes_on_with_the_same_batches)
     int64_t epochs = 0;
     r.update_freq = FREQ;
     CHECK(!open_files(&c, &usual, &config));
-    CHECK((l = mert_loader_start(&c, &r, &m, from, NULL, &e)));
+    CHECK((l = mert_loader_start(&c, &r, &m, from, NULL, NULL, &e)));
     for (int i = 0; i < UPDATES * FREQ; i++) {
         const mert_load *load = mert_loader_next(l, NULL, &e);
         CHECK(load && load->update == i / FREQ + 1 && load->micro_batch == i % FREQ);
@@ -156,7 +156,7 @@ TEST(a_resumed_loader_goes_on_with_the_same_batches)
     }
     mert_loader_stop(l);
     CHECK(epochs >= 3);
-    CHECK((l = mert_loader_start(&c, &r, &m, middle, NULL, &e)));
+    CHECK((l = mert_loader_start(&c, &r, &m, middle, NULL, NULL, &e)));
     for (int i = AFTER * FREQ; i < UPDATES * FREQ; i++) {
         const mert_load *load = mert_loader_next(l, NULL, &e);
         CHECK(load && hash_of(load) == undisturbed[i]);

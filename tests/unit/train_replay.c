@@ -128,7 +128,7 @@ TEST(crops_are_of_the_old_corpus)
 static int digests_from(const mert_recipe *r, mert_position from, uint64_t *digests, mert_position *after, int64_t n)
 {
     mert_config m = model();
-    mert_loader *loader = mert_loader_start(&c, r, &m, from, NULL, &e);
+    mert_loader *loader = mert_loader_start(&c, r, &m, from, NULL, NULL, &e);
     int bad = !loader;
     for (int64_t u = from.update; !bad && u < n; u++) {
         const mert_load *l = mert_loader_next(loader, NULL, &e);

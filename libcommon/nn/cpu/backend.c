@@ -57,6 +57,19 @@ static void cpu_copy(mert_ops *o, void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
+static int64_t cpu_mark(mert_ops *o)
+{
+    (void)o;
+    return 1;
+}
+
+static int cpu_wait_mark(mert_ops *o, int64_t mark, mert_error *e)
+{
+    (void)o;
+    (void)mark;
+    return mert_cpu_failed(e);
+}
+
 static const void *cpu_share(mert_ops *o, const void *host, size_t bytes)
 {
     (void)o;
@@ -118,7 +131,8 @@ static void single_threaded_blas(void)
     {                                                                                                              \
         .name = "cpu", .type = (elements), .host_memory = 1, .packed_bytes = cpu_packed_bytes,                     \
         .rows_at_once = cpu_rows_at_once, .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_copy,          \
-        .download = cpu_copy, .share = cpu_share, .unshare = cpu_unshare, .wait = cpu_wait, .renew = cpu_renew,    \
+        .download = cpu_copy, .mark = cpu_mark, .wait_mark = cpu_wait_mark, .pin = cpu_alloc, .unpin = cpu_release,   \
+        .upload_ahead = cpu_copy, .share = cpu_share, .unshare = cpu_unshare, .wait = cpu_wait, .renew = cpu_renew,    \
         .run = cpu_run, .close = cpu_close                                                                         \
     }
 

@@ -20,6 +20,7 @@ typedef struct mert_batch {
     const int32_t *source;
     const uint8_t *channels; /* [B, D]: 1: the channel is zero in all frames of the clip; NULL: none */
     const int64_t *items;   /* [B]: global item numbers, for keys of random numbers and messages */
+    const struct mert_prepared *prepared; /* train/prepared.h; NULL: it is not yet */
 } mert_batch;
 
 #endif

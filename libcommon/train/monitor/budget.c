@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 2048, LOADS = 4 }; /* size of the measured products; batches in a loader (train/loader.c) */
+enum { N = 2048, LOADS = 5 }; /* size of the measured products; batches in a loader (train/loader.c) */
 
 /* ---- batches ---- */
 
@@ -191,11 +191,16 @@ static int batch_memory(mert_budget *b, const mert_recipe *r, const mert_layout 
     return bad ? -1 : 0;
 }
 
-/* Samples twice (with the mixture), labels, masks. */
-static double loader_memory(const mert_config *c, shape s)
+/* Samples twice (with the mixture), labels, masks; and what is prepared from them: targets of chosen frames, flags. */
+static double loader_memory(const mert_recipe *r, const mert_config *c, shape s)
 {
     double samples = (double)s.B * (double)s.L, frames = (double)s.B * (double)mert_config_frames(c, s.L);
-    return LOADS * (samples * 2 * sizeof(float) + frames * (c->codebooks * sizeof(int32_t) + sizeof(int32_t) + 1));
+    double masked = frames * (1 - exp(-mert_recipe_mask(r, MERT_LAST_UPDATE).prob));
+    double chosen = heads_frames(r, (double)s.B, (double)mert_config_frames(c, s.L));
+    double prepared = chosen * (c->codebooks + 1) * sizeof(int32_t) + frames * 2 * sizeof(float) +
+                      (masked * (c->cqt_target_bins + c->mel_target_bins) + frames * c->cqt_input_bins) * sizeof(float);
+    return LOADS * (samples * 2 * sizeof(float) + frames * (c->codebooks * sizeof(int32_t) + sizeof(int32_t) + 1) +
+                    prepared);
 }
 
 static void model_memory(mert_budget *b, const mert_layout *l, int ranks, mert_sharding sharding, const char *offload)
@@ -261,7 +266,7 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
         b->largest_L = train.L;
         b->forward = batch_work(b, r, 1, train.L);
         b->total = (double)b->updates * b->update + (double)b->validations * b->validation;
-        b->loader = loader_memory(&b->model, train);
+        b->loader = loader_memory(r, &b->model, train);
         count_parameters(b, &l);
         model_memory(b, &l, ranks, sharding, offload);
         disk(b, &l, r);
@@ -309,8 +314,7 @@ static int time_crop(mert_trainer *t, const mert_budget *b, const mert_recipe *r
         return -1;
     for (int run = 0; !bad && run < 3; run++) {
         double began = mert_seconds();
-        mert_sums sums = {0};
-        bad = mert_trainer_accumulate(t, &options, &s.batch, &sums, e);
+        bad = mert_trainer_accumulate(t, &options, &s.batch, NULL, e) || mert_trainer_settle(t, e);
         best = fmin(best, mert_seconds() - began);
     }
     silence_free(&s);

@@ -2,6 +2,7 @@
 #include "libcommon/train/parallel/shards_state.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,16 +171,20 @@ static int arrive(mert_shards *s, mert_error *e)
 /* ---- the update ---- */
 
 /* Of all processes. */
-static int sum_squares(mert_shards *s, mert_error *e)
+static int sum_squares(mert_shards *s, int spoilt, mert_error *e)
 {
     s->ops->download(s->ops, &s->sum_squares, s->squares, sizeof s->sum_squares);
-    if (s->ops->wait(s->ops, e) || mert_exchange_sum(s->x, &s->sum_squares, 1, e))
+    if (s->ops->wait(s->ops, e))
+        return -1;
+    if (spoilt)
+        s->sum_squares = NAN;
+    if (mert_exchange_sum(s->x, &s->sum_squares, 1, e))
         return -1;
     s->ops->upload(s->ops, s->squares, &s->sum_squares, sizeof s->sum_squares);
     return 0;
 }
 
-int mert_shards_sum(mert_shards *s, mert_error *e)
+int mert_shards_sum(mert_shards *s, int spoilt, mert_error *e)
 {
     if (mert_shards_check(s, e))
         return -1;
@@ -192,7 +197,7 @@ int mert_shards_sum(mert_shards *s, mert_error *e)
     mert_clear(s->ops, .to = s->squares, .bytes = sizeof *s->squares);
     for (int i = 0; i < s->parts.n; i++)
         mert_sum_squares(s->ops, .sum = s->squares, .x = s->gradients + mert_shards_own(s, i), .n = s->piece[i].n);
-    if (s->queue && sum_squares(s, e))
+    if (s->queue && sum_squares(s, spoilt, e))
         return -1;
     s->summed = 1;
     return 0;
@@ -277,7 +282,7 @@ static int bring_all(mert_shards *s, const float *own, float *to, mert_error *e)
 int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert_error *e)
 {
     size_t bytes = (size_t)s->layout->size * sizeof(float);
-    if (to->gradients && mert_shards_sum(s, e))
+    if (to->gradients && mert_shards_sum(s, 0, e))
         return -1;
     if (to->weights && s->sharding == MERT_SHARD_FULL) {
         if (bring_all(s, s->weights, here ? to->weights : NULL, e))

@@ -47,8 +47,9 @@ int mert_shards_together(const mert_shards *s);
 /* To be called after the passes: returns an error that happened during them. */
 int mert_shards_check(mert_shards *s, mert_error *e) MERT_MUST_USE;
 
-/* To be called after the last batch of the update: completes the sums of the gradients. One process only queues it. */
-int mert_shards_sum(mert_shards *s, mert_error *e) MERT_MUST_USE;
+/* To be called after the last batch of the update: completes the sums of the gradients. One process only queues it.
+ * spoilt: the gradients of this process are invalid: the sum of squares is then not finite in all processes. */
+int mert_shards_sum(mert_shards *s, int spoilt, mert_error *e) MERT_MUST_USE;
 /* Device: the sum of the squares of all elements of the summed gradients. */
 const double *mert_shards_squares(const mert_shards *s);
 /* `how` without parameters, gradients, moments and n; NULL: no update. The gradients are zero afterwards. It waits. */

@@ -1,0 +1,218 @@
+#include "libcommon/train/prepared.h"
+
+#include "libcommon/models/cqt_input.h"
+#include "libcommon/train/targets.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNED = 64 };
+
+struct mert_preparer {
+    const mert_config *c;
+    int others;
+    mert_ops *ops;
+    pthread_mutex_t lock;  /* held by who uses what follows */
+    mert_train_targets *targets;
+    mert_cqt_batch *input; /* NULL: the model hears the waveform alone */
+    float *frames;         /* targets of all frames, of which the masked ones are taken */
+    size_t room;
+};
+
+mert_preparer *mert_preparer_new(const mert_config *c, int others, mert_ops *ops, mert_error *e)
+{
+    mert_preparer *p = calloc(1, sizeof *p);
+    if (!p) {
+        mert_fail(e, "out of memory");
+        return NULL;
+    }
+    pthread_mutex_init(&p->lock, NULL);
+    p->c = c;
+    p->others = others;
+    p->ops = ops;
+    if (!(p->targets = mert_train_targets_new(c, e)) ||
+        (c->cqt_input && !(p->input = mert_cqt_input_new(c, e)))) {
+        mert_preparer_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+void mert_preparer_free(mert_preparer *p)
+{
+    if (!p)
+        return;
+    mert_train_targets_free(p->targets);
+    mert_cqt_batch_free(p->input);
+    free(p->frames);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+mert_ops *mert_preparer_ops(const mert_preparer *p)
+{
+    return p->ops;
+}
+
+void mert_prepared_free(mert_prepared *p)
+{
+    if (p->ops)
+        p->ops->unpin(p->ops, p->block);
+    *p = (mert_prepared){0};
+}
+
+/* ---- where things go ---- */
+
+/* Room for n of so many bytes at the end of the block. */
+static size_t place(mert_prepared *p, int64_t n, size_t each)
+{
+    size_t at = p->bytes;
+    p->bytes += ((size_t)n * each + ALIGNED - 1) / ALIGNED * ALIGNED;
+    return at;
+}
+
+static int replaces(const mert_batch *b, int64_t i)
+{
+    return b->source && b->mask[i] && b->source[i] != MERT_MASK_EMBEDDING && b->source[i] != i;
+}
+
+static void count(const mert_preparer *p, const mert_batch *b, int training, mert_prepared *to)
+{
+    int64_t n = b->B * b->T;
+    to->S = to->others = to->replaced = 0;
+    for (int64_t i = 0; i < n; i++) {
+        to->S += b->mask[i] != 0;
+        to->replaced += replaces(b, i);
+    }
+    if (p->others && training)
+        to->others = n - to->S;
+}
+
+static int lay_out(const mert_preparer *p, const mert_batch *b, mert_prepared *to, mert_error *e)
+{
+    const mert_config *c = p->c;
+    int64_t n = b->B * b->T;
+    to->bytes = 0;
+    to->rows = place(to, to->S, sizeof(int32_t));
+    to->targets = place(to, to->S * b->K, sizeof(int32_t));
+    to->other_rows = place(to, to->others, sizeof(int32_t));
+    to->other_targets = place(to, to->others * b->K, sizeof(int32_t));
+    to->cqt = place(to, to->S * c->cqt_target_bins, sizeof(float));
+    to->mel = place(to, to->S * c->mel_target_bins, sizeof(float));
+    to->mask = place(to, n, sizeof(float));
+    to->channels = place(to, b->channels ? b->B * c->width : 0, sizeof(float));
+    to->replaced_to = place(to, to->replaced, sizeof(int32_t));
+    to->replaced_from = place(to, to->replaced, sizeof(int32_t));
+    to->replaced_rows = place(to, b->source ? n : 0, sizeof(float));
+    to->input = place(to, p->input ? n * c->cqt_input_bins : 0, sizeof(float));
+    if (to->bytes > to->room || !to->block) {
+        mert_prepared empty = *to;
+        mert_prepared_free(&empty);
+        to->ops = p->ops;
+        to->block = p->ops->pin(p->ops, to->bytes);
+        to->room = to->block ? to->bytes : 0;
+    }
+    return to->block ? 0 : mert_fail(e, "out of memory for the targets of %lld frames", (long long)n);
+}
+
+/* ---- filling ---- */
+
+static int32_t *whole_at(const mert_prepared *p, size_t at)
+{
+    return (int32_t *)(void *)(p->block + at);
+}
+
+static float *floats_at(const mert_prepared *p, size_t at)
+{
+    return (float *)(void *)(p->block + at);
+}
+
+/* The frames whose mask is `masked`, as lists: which rows, which classes. */
+static int list_frames(const mert_config *c, const mert_batch *b, int masked, int64_t S, int32_t *rows,
+                       int32_t *targets, mert_error *e)
+{
+    int64_t n = b->B * b->T, s = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (!b->mask[i] == !masked)
+            rows[s++] = (int32_t)i;
+    for (int k = 0; k < b->K; k++)
+        for (int64_t i = 0; i < S; i++) {
+            int32_t label = b->labels[k * n + rows[i]];
+            if (label < 0 || label >= c->classes[k])
+                return mert_fail(e, "codebook %d: label %d of frame %lld is outside its %lld classes", k, (int)label,
+                                 (long long)(rows[i] % b->T), (long long)c->classes[k]);
+            targets[k * S + i] = label + c->special_rows;
+        }
+    return 0;
+}
+
+/* The targets' rows of masked frames: from [B * T, bins] to [S, bins]. */
+static void take_rows(const float *all, const int32_t *rows, int64_t S, int64_t bins, float *to)
+{
+    for (int64_t i = 0; i < S; i++)
+        memcpy(to + i * bins, all + rows[i] * bins, (size_t)bins * sizeof(float));
+}
+
+static int fill_targets(mert_preparer *p, const mert_batch *b, const mert_prepared *to, mert_error *e)
+{
+    int64_t n = b->B * b->T, cqt = p->c->cqt_target_bins, mel = p->c->mel_target_bins;
+    size_t floats = (size_t)(n * (cqt + mel)) + 1;
+    const int32_t *rows = whole_at(to, to->rows);
+    if (floats > p->room) {
+        free(p->frames);
+        p->frames = malloc(floats * sizeof *p->frames);
+        p->room = p->frames ? floats : 0;
+    }
+    if (!p->frames)
+        return mert_fail(e, "out of memory for the targets of %lld frames", (long long)n);
+    if (mert_train_targets_compute(p->targets, b->B, b->L, b->T, b->clean, p->frames, p->frames + n * cqt, e))
+        return -1;
+    take_rows(p->frames, rows, to->S, cqt, floats_at(to, to->cqt));
+    take_rows(p->frames + n * cqt, rows, to->S, mel, floats_at(to, to->mel));
+    return 0;
+}
+
+static void fill_flags(const mert_config *c, const mert_batch *b, const mert_prepared *p)
+{
+    int64_t n = b->B * b->T, found = 0;
+    float *mask = floats_at(p, p->mask), *channels = floats_at(p, p->channels);
+    float *replaced = floats_at(p, p->replaced_rows);
+    int32_t *to = whole_at(p, p->replaced_to), *from = whole_at(p, p->replaced_from);
+    for (int64_t i = 0; i < n; i++)
+        mask[i] = b->mask[i] && (!b->source || b->source[i] == MERT_MASK_EMBEDDING) ? 1.0f : 0.0f;
+    for (int64_t i = 0; b->channels && i < b->B * c->width; i++)
+        channels[i] = b->channels[i] ? 1.0f : 0.0f;
+    for (int64_t i = 0; b->source && i < n; i++) {
+        replaced[i] = replaces(b, i) ? 1.0f : 0.0f;
+        if (replaces(b, i)) {
+            to[found] = (int32_t)i;
+            from[found++] = b->source[i];
+        }
+    }
+}
+
+static int prepare(mert_preparer *p, const mert_batch *b, int training, mert_prepared *to, mert_error *e)
+{
+    const mert_config *c = p->c;
+    if (b->K != c->codebooks)
+        return mert_fail(e, "%d label sets, but the model has heads for %d", b->K, c->codebooks);
+    count(p, b, training, to);
+    if (lay_out(p, b, to, e))
+        return -1;
+    fill_flags(c, b, to);
+    if (list_frames(c, b, 1, to->S, whole_at(to, to->rows), whole_at(to, to->targets), e) ||
+        (to->others && list_frames(c, b, 0, to->others, whole_at(to, to->other_rows), whole_at(to, to->other_targets), e)) ||
+        fill_targets(p, b, to, e))
+        return -1;
+    return p->input ? mert_cqt_batch_run(p->input, b->B, b->L, b->T, b->audio, floats_at(to, to->input), e) : 0;
+}
+
+int mert_prepare(mert_preparer *p, const mert_batch *b, int training, mert_prepared *to, mert_error *e)
+{
+    int bad;
+    pthread_mutex_lock(&p->lock);
+    bad = prepare(p, b, training, to, e);
+    pthread_mutex_unlock(&p->lock);
+    return bad;
+}
