@@ -138,16 +138,16 @@ struct mert_ops {
     void (*release)(mert_ops *o, void *p);       /* waits first; NULL is fine */
     void (*upload)(mert_ops *o, void *to, const void *host, size_t bytes);
     void (*download)(mert_ops *o, void *host, const void *from, size_t bytes);
-    /* A place in the queue, behind all that was queued so far; never 0. wait_mark returns when what was queued before it
-     * has run: as wait, for that part (-1: something has failed so far), whatever is queued behind it. */
+    /* A place in the queue, behind all that was queued so far; never 0. wait_mark returns when what was queued before
+     * it has run: as wait, for that part (-1: something has failed so far), whatever is queued behind it. */
     int64_t (*mark)(mert_ops *o);
     int (*wait_mark)(mert_ops *o, int64_t mark, mert_error *e);
     /* Memory of the host that uploads and downloads reach without a stop; any will do for them, this is fastest. Any
      * thread may call these two, while others use the backend. NULL: out of memory; and unpin takes it. */
     void *(*pin)(mert_ops *o, size_t bytes);
     void (*unpin)(mert_ops *o, void *pinned);
-    /* As upload, but ahead of what was queued before, on a queue of its own: nothing queued before may use `to`. What is
-     * queued after it finds the bytes, and what holds for upload's host buffer holds for this one. */
+    /* As upload, but ahead of what was queued before, on a queue of its own: nothing queued before may use `to`. What
+     * is queued after it finds the bytes, and what holds for upload's host buffer holds for this one. */
     void (*upload_ahead)(mert_ops *o, void *to, const void *host, size_t bytes);
     /* Host memory as the device can read it: itself where the two are one, else a copy, made by the next wait.
      * unshare() it before the host memory goes; it waits. NULL: out of memory. */

@@ -99,8 +99,8 @@ typedef struct mert_loader mert_loader;
  * preparer are used by the loader's thread alone. NULL on error, also if an epoch has no batch. */
 mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
                                const mert_rank_assignment *assignment, mert_preparer *preparer, mert_error *e);
-/* The next batch, valid until the call after the next one; *waited (may be NULL) += the seconds that it was not there. NULL: the
- * loader failed. */
+/* The next batch, valid until the call after the next one; *waited (may be NULL) += the seconds that it was not there.
+ * NULL: the loader failed. */
 const mert_load *mert_loader_next(mert_loader *l, double *waited, mert_error *e);
 void mert_loader_stop(mert_loader *l); /* NULL is fine */
 

@@ -21,7 +21,8 @@ int mert_loss_scale_overflow(mert_loss_scale *s, mert_error *e)
 {
     if (s->scale / 2 <= MERT_LOSS_SCALE_LEAST)
         return mert_fail(e, "the gradient is not finite even where the loss is multiplied by %g, and %g is the least: "
-                            "the loss is probably exploding: a lower lr, clipping (clip_norm) or larger batches may help",
+                            "the loss is probably exploding: a lower lr, clipping (clip_norm) or larger batches may "
+                            "help",
                          s->scale, MERT_LOSS_SCALE_LEAST);
     s->scale /= 2;
     s->good = 0;

@@ -202,7 +202,8 @@ static int prepare(mert_preparer *p, const mert_batch *b, int training, mert_pre
         return -1;
     fill_flags(c, b, to);
     if (list_frames(c, b, 1, to->S, whole_at(to, to->rows), whole_at(to, to->targets), e) ||
-        (to->others && list_frames(c, b, 0, to->others, whole_at(to, to->other_rows), whole_at(to, to->other_targets), e)) ||
+        (to->others && list_frames(c, b, 0, to->others, whole_at(to, to->other_rows),
+                                   whole_at(to, to->other_targets), e)) ||
         fill_targets(p, b, to, e))
         return -1;
     return p->input ? mert_cqt_batch_run(p->input, b->B, b->L, b->T, b->audio, floats_at(to, to->input), e) : 0;

@@ -58,8 +58,8 @@ int mert_trainer_sum(mert_trainer *t, mert_error *e) MERT_MUST_USE;
 /* What losses are multiplied by on the way back (loss_scale.h), from the next update on; 1 at first. */
 void mert_trainer_scale(mert_trainer *t, double loss_scale);
 /* Divides the gradients by sample_size (of all processes) and the loss scale, clips, updates with learning rate lr
- * (update counts from 1), clears the gradients. *norm: the gradients' norm before clipping. A norm or a loss that is not
- * finite leaves everything as it was, clears, and returns 1. */
+ * (update counts from 1), clears the gradients. *norm: the gradients' norm before clipping. A norm or a loss that is
+ * not finite leaves everything as it was, clears, and returns 1. */
 int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
     MERT_MUST_USE;
 

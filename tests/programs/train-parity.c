@@ -159,8 +159,8 @@ static int take_weights(const mert_layout *l, const mert_checkpoint *c, float *t
 }
 
 /* What each precision may be off by: losses relative; a tensor's gradient, of its own norm and of the global one;
- * frames that are told right otherwise, of all; and with 16 bits, where single parameters may go anywhere that Adam takes
- * them, what all updates have changed, of its norm. bfloat16 has an eighth of float16's steps. The six folders of
+ * frames that are told right otherwise, of all; and with 16 bits, where single parameters may go anywhere that Adam
+ * takes them, what all updates have changed, of its norm. bfloat16 has an eighth of float16's steps. The six folders of
  * reference training are off by a third of that at most. */
 static const struct bounds {
     double loss, gradient, global, correct, change;
@@ -219,8 +219,8 @@ static void compare_gradients(replay *r, const mert_layout *l, const float *got,
     double global = norm_of(want, l->size);
     for (int i = 0; i < l->count; i++) {
         const mert_parameter *p = &l->parameters[i];
-        double own = norm_of(want + p->offset, p->n), allowed = bounds[precision].gradient * own + bounds[precision].global * global,
-               d = 0;
+        const struct bounds *of = &bounds[precision];
+        double own = norm_of(want + p->offset, p->n), allowed = of->gradient * own + of->global * global, d = 0;
         for (int64_t j = 0; j < p->n; j++)
             d += pow((double)got[p->offset + j] - want[p->offset + j], 2);
         d = sqrt(d) / allowed;
@@ -379,7 +379,8 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
     before = calloc((size_t)w.layout.size, sizeof *before);
     want = calloc((size_t)w.layout.size, sizeof *want);
     want_gradients = calloc((size_t)w.layout.size, sizeof *want_gradients);
-    if (!gradients || !before || !want || !want_gradients || take_weights(&w.layout, r->init, before, e) || take_weights(&w.layout, r->grads, want_gradients, e) ||
+    if (!gradients || !before || !want || !want_gradients || take_weights(&w.layout, r->init, before, e) ||
+        take_weights(&w.layout, r->grads, want_gradients, e) ||
         take_weights(&w.layout, r->after, want, e) ||
         !(t = mert_trainer_new(&w, ops, &r->objective, &r->adam, &r->sharing, e)))
         return -1;

@@ -1,5 +1,6 @@
 /* The loss scale against fairseq's rule, as its options have it by default: updates and overflows are counted by one
- * number; the scale doubles after a good one if that number is a multiple of the window away from the last overflow's. */
+ * number; the scale doubles after a good one if that number is a multiple of the window away from the last
+ * overflow's. */
 #include "libcommon/train/loss_scale.h"
 #include "tests/test.h"
 

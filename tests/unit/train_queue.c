@@ -87,7 +87,8 @@ TEST(one_wait_for_a_batch_and_one_for_an_update)
         if (i == 2)
             waits = marks = allocations = 0; /* each of the two ways has its memory */
         CHECK(!mert_trainer_accumulate(t, &options, &b, &sums[i], &e));
-        CHECK(sums[i].sample_size > 0 && sums[i].frames > 0 && sums[i].batches == 0 && (i == 0 || sums[i - 1].batches == 1));
+        CHECK(sums[i].sample_size > 0 && sums[i].frames > 0 && sums[i].batches == 0);
+        CHECK(i == 0 || sums[i - 1].batches == 1);
     }
     CHECK(waits == 0 && marks == 4 && allocations == 0);
     CHECK(mert_trainer_update(t, 1, 1e-3, 100, &norm, &e) >= 0);
