@@ -95,23 +95,33 @@ static int64_t crop_start(const mert_corpus *c, const mert_recipe *r, const mert
 }
 
 /* Reads the crops' audio; those that cannot be read are left out. starts [B]: the first sample of each that is in. */
-static void fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_crop *crops, int64_t B,
-                       int64_t *starts)
+static int fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_crop *crops, int64_t B,
+                      int64_t *starts, mert_error *e)
 {
     mert_batch *b = &l->batch;
-    for (int64_t i = 0; i < B; i++) {
-        mert_error why = {{0}};
-        int64_t start = crop_start(c, r, &crops[i], l->epoch, b->L);
-        if (mert_corpus_audio(c, crops[i].item, start, b->L, l->clean + b->B * b->L, &why)) {
+    mert_corpus_crop *crops = calloc((size_t)B, sizeof *crops);
+    int bad;
+    if (!crops)
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < B; i++)
+        crops[i] = (mert_corpus_crop){.item = crops[i].item, .first = crop_start(c, r, &crops[i], l->epoch, b->L),
+                                  .n = b->L, .to = l->clean + i * b->L};
+    bad = mert_corpus_read(c, crops, B, e);
+    for (int64_t i = 0; !bad && i < B; i++) {
+        if (crops[i].bad) {
             struct mert_load_failure *f = &l->failures[l->failed++];
             f->item = crops[i].item;
-            snprintf(f->why, sizeof f->why, "%.500s", why.text);
+            snprintf(f->why, sizeof f->why, "%.500s", crops[i].why.text);
             continue;
         }
-        starts[b->B] = start;
+        if (b->B < i)
+            memcpy(l->clean + b->B * b->L, crops[i].to, (size_t)b->L * sizeof *l->clean);
+        starts[b->B] = crops[i].first;
         l->items[b->B] = crops[i].number;
         l->corpus_items[b->B++] = crops[i].item;
     }
+    free(crops);
+    return bad;
 }
 
 /* T becomes the frames for which all crops have labels, then labels [K, B, T]. */
@@ -206,10 +216,11 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     int bad;
     if (begin_batch(l, c, r, model, p, epoch, index, update, micro_batch, &starts, e))
         return -1;
-    fill_audio(l, c, r, p->crops + p->batches[index].first, p->batches[index].B, starts);
-    bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the first: %s: %s",
-                                mert_corpus_key(c, l->failures->item), l->failures->why)
-                      : finish_batch(l, c, r, starts, e);
+    bad = fill_audio(l, c, r, p->crops + p->batches[index].first, p->batches[index].B, starts, e);
+    if (!bad)
+        bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the first: %s: %s",
+                                      mert_corpus_key(c, l->failures->item), l->failures->why)
+                          : finish_batch(l, c, r, starts, e);
     free(starts);
     return bad ? -1 : epoch == MERT_VALIDATION ? 0 : make_harder(l, r, model->width, e);
 }

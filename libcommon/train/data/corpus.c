@@ -150,8 +150,7 @@ static int open_file(mert_corpus *c, const char *name, mert_error *e)
         return mert_fail(e, "%s: %s", name, strerror(errno));
     c->nfiles++;
     f->name = strdup(name);
-    f->reader = mts_reader_open(f->stream, name);
-    return f->name && f->reader ? 0 : mert_fail(e, "%s: out of memory", name);
+    return f->name ? 0 : mert_fail(e, "%s: out of memory", name);
 }
 
 /* The part of a row, which is numbered over all parts. */
@@ -343,12 +342,12 @@ fail:
 
 void mert_corpus_close(mert_corpus *c)
 {
+    mert_corpus_read_end(c);
     for (int p = 0; p < c->nparts; p++)
         mert_corpus_part_close(&c->parts[p]);
     for (int k = 0; k < c->K; k++)
         free(c->codebooks[k].counts);
     for (int i = 0; i < c->nfiles; i++) {
-        mts_reader_close(c->files[i].reader);
         fclose(c->files[i].stream);
         free(c->files[i].name);
     }

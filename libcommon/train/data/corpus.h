@@ -45,10 +45,11 @@ typedef struct mert_corpus {
     struct mert_corpus_file {
         FILE *stream;
         char *name;
-        mts_reader *reader;
     } *files;
     int nfiles, nameless; /* nameless: items failed in them without a name; any missing item may be one of them */
     struct mert_corpus *older; /* its items follow after n (mert_corpus_join); NULL: none */
+    struct mert_corpus_worker *workers; /* [nworkers]: readers of mert_corpus_read; NULL: it was never called */
+    int nworkers;
 } mert_corpus;
 
 /* labels: file names, or patterns with one %d for codebooks 0, 1, ... ("DIR/train.encodec_%d"); several names are
@@ -103,7 +104,16 @@ int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start,
     MERT_MUST_USE;
 /* Samples [first, first + n), i16 scaled by 2^-15. -1: damaged or unreadable; the corpus stays usable. One thread at a
  * time. */
-int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
+int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
     MERT_MUST_USE;
+/* The same of many items at once, each by a thread of the pool. */
+typedef struct mert_corpus_crop {
+    int64_t item, first, n;
+    float *to;
+    int bad;
+    mert_error why;
+} mert_corpus_crop;
+int mert_corpus_read(mert_corpus *c, mert_corpus_crop *crops, int64_t n, mert_error *e) MERT_MUST_USE; /* -1: no memory */
+void mert_corpus_read_end(mert_corpus *c); /* closes what that has opened; mert_corpus_close does */
 
 #endif

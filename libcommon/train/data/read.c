@@ -1,12 +1,15 @@
+#define _GNU_SOURCE /* fopencookie */
 #include "libcommon/train/data/corpus.h"
 
 #include "formats/array.h"
+#include "libcommon/base/pool.h"
 #include "libcommon/dsp/pcm.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- costs of guesses ---- */
 
@@ -141,26 +144,123 @@ static int check_finite(const float *x, int64_t first, int64_t n, mert_error *e)
     return 0;
 }
 
-int mert_corpus_audio(const mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
+static int read_item(const mert_corpus *c, int64_t item, mts_reader *r, int64_t first, int64_t n, float *to,
+                     mert_error *e)
 {
-    const mert_corpus_item *i;
-    struct mert_corpus_file *f;
-    mts_entry entry;
-    int bad;
-    c = mert_corpus_owner(c, &item);
-    i = &c->items[item];
-    f = &c->files[i->file];
-    entry = (mts_entry){.offset = i->offset};
-    if (!f->reader)
-        return mert_fail(e, "%s: out of memory", f->name);
-    if (mts_reader_seek(f->reader, &entry) || mts_next(f->reader) != MTS_RECORD)
-        bad = mert_fail(e, "%s: %s", mert_corpus_key(c, item), mts_reader_error(f->reader));
-    else
-        bad = read_chunks(f->reader, first, n, to, e) || check_finite(to, first, n, e);
-    /* A failed reader cannot be used again: the next item gets a new one. */
-    if (bad) {
-        mts_reader_close(f->reader);
-        f->reader = mts_reader_open(f->stream, f->name);
+    mts_entry entry = {.offset = c->items[item].offset};
+    if (mts_reader_seek(r, &entry) || mts_next(r) != MTS_RECORD)
+        return mert_fail(e, "%s: %s", mert_corpus_key(c, item), mts_reader_error(r));
+    return read_chunks(r, first, n, to, e) || check_finite(to, first, n, e) ? -1 : 0;
+}
+
+/* ---- by the threads of the pool ---- */
+
+enum { VIEW_BUFFER = 1 << 16 };
+
+/* A place of its own in a file that others read, too. */
+typedef struct view {
+    int fd;
+    off64_t at;
+} view;
+
+/* What one worker reads: the file that it read last stays open. */
+struct mert_corpus_worker {
+    const struct mert_corpus_file *file; /* NULL: none */
+    view view;
+    FILE *stream;
+    mts_reader *reader;
+};
+
+static ssize_t view_read(void *cookie, char *to, size_t n)
+{
+    view *v = cookie;
+    ssize_t got = pread(v->fd, to, n, v->at);
+    v->at += got > 0 ? got : 0;
+    return got;
+}
+
+static int view_seek(void *cookie, off64_t *to, int whence)
+{
+    view *v = cookie;
+    *to += whence == SEEK_CUR ? v->at : 0;
+    if (whence == SEEK_END || *to < 0) /* nobody asks for the end, which would move the descriptor's own place */
+        return -1;
+    v->at = *to;
+    return 0;
+}
+
+static void worker_close(struct mert_corpus_worker *w)
+{
+    mts_reader_close(w->reader);
+    if (w->stream)
+        fclose(w->stream);
+    *w = (struct mert_corpus_worker){.file = NULL};
+}
+
+static int worker_open(struct mert_corpus_worker *w, const struct mert_corpus_file *f)
+{
+    static const cookie_io_functions_t of = {.read = view_read, .seek = view_seek};
+    if (w->file == f && w->reader)
+        return 0;
+    worker_close(w);
+    w->view = (view){.fd = fileno(f->stream)};
+    if (!(w->stream = fopencookie(&w->view, "r", of)) || setvbuf(w->stream, NULL, _IOFBF, VIEW_BUFFER) ||
+        !(w->reader = mts_reader_open(w->stream, f->name))) {
+        worker_close(w);
+        return -1;
     }
-    return bad;
+    w->file = f;
+    return 0;
+}
+
+typedef struct reading {
+    const mert_corpus *c;
+    struct mert_corpus_worker *workers;
+    mert_corpus_crop *crops;
+} reading;
+
+static void read_crop(void *arg, int64_t i, int worker)
+{
+    const reading *h = arg;
+    struct mert_corpus_worker *w = &h->workers[worker];
+    mert_corpus_crop *x = &h->crops[i];
+    int64_t item = x->item;
+    const mert_corpus *c = mert_corpus_owner(h->c, &item);
+    const struct mert_corpus_file *f = &c->files[c->items[item].file];
+    if (worker_open(w, f))
+        x->bad = mert_fail(&x->why, "%s: out of memory", f->name);
+    else if ((x->bad = read_item(c, item, w->reader, x->first, x->n, x->to, &x->why)))
+        worker_close(w); /* a reader that failed stays failed: the next item gets a new one */
+}
+
+int mert_corpus_read(mert_corpus *c, mert_corpus_crop *crops, int64_t n, mert_error *e)
+{
+    int workers = mert_pool_threads();
+    if (c->nworkers < workers) {
+        mert_corpus_read_end(c);
+        if (!(c->workers = calloc((size_t)workers, sizeof *c->workers)))
+            return mert_fail(e, "out of memory");
+        c->nworkers = workers;
+    }
+    mert_pool_run(n, read_crop, &(reading){c, c->workers, crops});
+    return 0;
+}
+
+int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
+{
+    mert_corpus_crop one = {.item = item, .first = first, .n = n, .to = to};
+    if (mert_corpus_read(c, &one, 1, e))
+        return -1;
+    if (one.bad && e)
+        *e = one.why;
+    return one.bad;
+}
+
+void mert_corpus_read_end(mert_corpus *c)
+{
+    for (int i = 0; i < c->nworkers; i++)
+        worker_close(&c->workers[i]);
+    free(c->workers);
+    c->workers = NULL;
+    c->nworkers = 0;
 }
