@@ -99,28 +99,28 @@ static int fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const 
                       int64_t *starts, mert_error *e)
 {
     mert_batch *b = &l->batch;
-    mert_corpus_crop *crops = calloc((size_t)B, sizeof *crops);
+    mert_corpus_crop *read = calloc((size_t)B, sizeof *read);
     int bad;
-    if (!crops)
+    if (!read)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < B; i++)
-        crops[i] = (mert_corpus_crop){.item = crops[i].item, .first = crop_start(c, r, &crops[i], l->epoch, b->L),
-                                  .n = b->L, .to = l->clean + i * b->L};
-    bad = mert_corpus_read(c, crops, B, e);
+        read[i] = (mert_corpus_crop){.item = crops[i].item, .first = crop_start(c, r, &crops[i], l->epoch, b->L),
+                                     .n = b->L, .to = l->clean + i * b->L};
+    bad = mert_corpus_read(c, read, B, e);
     for (int64_t i = 0; !bad && i < B; i++) {
-        if (crops[i].bad) {
+        if (read[i].bad) {
             struct mert_load_failure *f = &l->failures[l->failed++];
             f->item = crops[i].item;
-            snprintf(f->why, sizeof f->why, "%.500s", crops[i].why.text);
+            snprintf(f->why, sizeof f->why, "%.500s", read[i].why.text);
             continue;
         }
         if (b->B < i)
-            memcpy(l->clean + b->B * b->L, crops[i].to, (size_t)b->L * sizeof *l->clean);
-        starts[b->B] = crops[i].first;
+            memcpy(l->clean + b->B * b->L, read[i].to, (size_t)b->L * sizeof *l->clean);
+        starts[b->B] = read[i].first;
         l->items[b->B] = crops[i].number;
         l->corpus_items[b->B++] = crops[i].item;
     }
-    free(crops);
+    free(read);
     return bad;
 }
 

@@ -51,3 +51,9 @@ runaway() {
 check "a scale that has come to its least ends the run" runaway
 runaway_two() { rm -rf away; runaway --processes 2 --threads 1; }
 check "and all of its processes, once" runaway_two
+
+# ---- the estimate ----
+
+largest() { mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --plan --set precision="$1" | sed -n 's/^ *largest batch *\([0-9.]*\) MB.*/\1/p'; }
+smaller() { awk -v a="$(largest f32)" -v b="$(largest fp16)" 'BEGIN {exit !(b > 0 && b < 0.7 * a)}'; }
+check "a batch of 16 bits takes less memory" smaller
