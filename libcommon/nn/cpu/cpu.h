@@ -13,6 +13,8 @@ void mert_cpu_pack(const void *args);
 void mert_cpu_window_moments(const void *args);
 void mert_cpu_fold_norm(const void *args);
 void mert_cpu_column_sum(const void *args);
+void mert_cpu_mask_backward(const void *args);
+void mert_cpu_pool_spans(const void *args);
 void mert_cpu_gelu(const void *args);
 void mert_cpu_gelu_backward(const void *args);
 void mert_cpu_dropout(const void *args);

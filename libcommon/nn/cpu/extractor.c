@@ -35,6 +35,14 @@ void mert_cpu_conv(const void *args)
     }
 }
 
+static void clear_clip(void *arg, int64_t b, int worker)
+{
+    const mert_conv_backward_args *a = arg;
+    size_t n = (size_t)(a->shape.T_in * a->shape.C);
+    (void)worker;
+    memset(a->dx + (size_t)b * n, 0, n * sizeof *a->dx);
+}
+
 void mert_cpu_conv_backward(const void *args)
 {
     const mert_conv_backward_args *a = args;
@@ -43,7 +51,7 @@ void mert_cpu_conv_backward(const void *args)
         mert_cpu_column_sum(&(mert_column_sum_args){.sums = a->db, .x = a->dy, .rows = s->B * s->T_out,
                                                     .columns = s->O, .ldx = s->O});
     if (a->dx)
-        mert_cpu_run(MERT_OP_CLEAR, &(mert_clear_args){a->dx, (size_t)(s->B * s->T_in * s->C) * sizeof *a->dx});
+        mert_pool_run(s->B, clear_clip, (void *)args);
     for (int64_t k = 0; k < s->kernel; k += s->stride) {
         int64_t inner = taps_at(s, k) * s->C;
         GEMM(.M = s->O, .N = inner, .K = s->T_out, .a = a->dy, .lda = s->O, .ta = 1, .a_step = s->T_out * s->O,
