@@ -6,11 +6,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-const char *mert_config_yes_no(int v)
-{
-    return v ? "true" : "false";
-}
-
 /* ---- time ---- */
 
 int mert_config_stride(const mert_config *c)

@@ -77,3 +77,8 @@ int mert_config_take_list(const mert_json *j, const char *key, int *to, int room
     *n = (int)mert_json_size(list);
     return 0;
 }
+
+const char *mert_config_yes_no(int v)
+{
+    return v ? "true" : "false";
+}

@@ -1,4 +1,4 @@
-/* Reading the values of a configuration in JSON. A key that is absent leaves what stands before the call: the default.
+/* Reading and writing the values of a configuration in JSON. A key that is absent leaves what stands before the call: the default.
  * Errors name the key. */
 #ifndef MERT_CONFIG_JSON_H
 #define MERT_CONFIG_JSON_H
@@ -19,5 +19,7 @@ int mert_config_must_be(const mert_json *j, const char *key, const char *value, 
 int mert_config_must_not(const mert_json *j, const char *key, int value, mert_error *e) MERT_MUST_USE;
 /* -1, and an error that names it: v is outside low to high. */
 int mert_config_within(int64_t v, int64_t low, int64_t high, const char *what, mert_error *e) MERT_MUST_USE;
+/* For writing: "true" or "false". */
+const char *mert_config_yes_no(int v);
 
 #endif

@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-const char *mert_config_yes_no(int v); /* "true" or "false" */
-
 /* Relations among the numbers that only this kind has. */
 int mert_hubert_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
 int mert_conformer_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
