@@ -178,7 +178,7 @@ typedef struct replaced {
 
 static int tally_replaced(const mert_replace_config *c, replaced *r)
 {
-    mert_mask_config m = {0.5, 5, 2};
+    mert_mask_config m = {.prob = 0.5, .length = 5, .min_spans = 2};
     uint8_t mask[RB * RT];
     int32_t source[RB * RT];
     *r = (replaced){0};
@@ -258,7 +258,7 @@ TEST(a_replacement_depends_on_its_keys_alone)
 
 TEST(a_mask_depends_on_its_keys_alone)
 {
-    mert_mask_config c = {0.8, 5, 2};
+    mert_mask_config c = {.prob = 0.8, .length = 5, .min_spans = 2};
     int64_t items[2] = {7, 9};
     uint8_t a[2 * 200], b[2 * 200];
     CHECK(!mert_mask_make(&c, 1, 5, 3, items, 2, 200, a, NULL) && !mert_mask_make(&c, 1, 5, 3, items, 2, 200, b, NULL));
@@ -272,7 +272,7 @@ TEST(a_mask_depends_on_its_keys_alone)
 
 TEST(short_rows_are_masked_too)
 {
-    mert_mask_config c = {0.8, 5, 2};
+    mert_mask_config c = {.prob = 0.8, .length = 5, .min_spans = 2};
     int64_t items[3] = {0, 1, 2};
     for (int64_t T = 2; T < 12; T++)
         for (uint64_t update = 0; update < 50; update++) {
@@ -282,6 +282,65 @@ TEST(short_rows_are_masked_too)
             count(mask, 3, T, &t);
             CHECK(!t.uneven && t.sum > 0 && t.sum <= (double)T);
         }
+}
+
+/* MusicFM and MuQ: 0.4 s on a grid, each with probability 0.6. */
+TEST(masks_on_a_grid)
+{
+    enum { ROWS = 4, FRAMES = 47, LENGTH = 10, SPANS = 5, DRAWS = 5000 };
+    mert_mask_config c = {.prob = 0.6, .length = LENGTH, .grid = 1};
+    int64_t items[ROWS] = {0, 1, 2, 5}, masked[SPANS] = {0}, both = 0, all = 0;
+    uint8_t mask[ROWS * FRAMES], again[ROWS * FRAMES];
+    for (uint64_t update = 0; update < DRAWS; update++) {
+        CHECK(!mert_mask_make(&c, 1, update, 0, items, ROWS, FRAMES, mask, NULL));
+        CHECK(!mert_mask_make(&c, 1, update, 0, items + 1, 1, FRAMES, again, NULL) &&
+              !memcmp(again, mask + FRAMES, FRAMES)); /* a row does not depend on others */
+        for (int b = 0; b < ROWS; b++) {
+            const uint8_t *row = mask + b * FRAMES;
+            for (int t = 0; t < FRAMES; t++)
+                CHECK(row[t] == row[t / LENGTH * LENGTH] && row[t] <= 1);
+            for (int i = 0; i < SPANS; i++)
+                masked[i] += row[i * LENGTH];
+            both += row[0] && row[LENGTH];
+            all += memchr(row, 1, FRAMES) != NULL;
+        }
+    }
+    CHECK(all == ROWS * DRAWS); /* 1 % of the rows would have none */
+    for (int i = 0; i < SPANS; i++) /* four standard errors, and a fifth of those rows */
+        CHECK_NEAR((double)masked[i] / (ROWS * DRAWS), 0.6 + 0.01024 / SPANS, 4 * sqrt(0.24 / (ROWS * DRAWS)));
+    CHECK_NEAR((double)both / (ROWS * DRAWS), 0.36, 4 * sqrt(0.2304 / (ROWS * DRAWS)));
+}
+
+TEST(noise_takes_the_place_of_masked_frames)
+{
+    enum { ROWS = 2, FRAMES = 100, STRIDE = 30, LENGTH = FRAMES * STRIDE - 7 };
+    static float audio[ROWS * LENGTH], again[ROWS * LENGTH];
+    static uint8_t mask[ROWS * FRAMES];
+    int64_t items[ROWS] = {3, 8}, n = 0;
+    double sum = 0, squares = 0, next = 0, rows = 0;
+    for (int i = 0; i < ROWS * FRAMES; i++)
+        mask[i] = i % 3 > 0;
+    for (int i = 0; i < ROWS * LENGTH; i++)
+        audio[i] = again[i] = 5;
+    mert_mask_noise(0.1, 1, 2, 3, items, ROWS, FRAMES, mask, STRIDE, LENGTH, audio);
+    mert_mask_noise(0.1, 1, 2, 3, items + 1, 1, FRAMES, mask + FRAMES, STRIDE, LENGTH, again);
+    for (int b = 0; b < ROWS; b++)
+        for (int i = 0; i < LENGTH; i++) {
+            double x = audio[b * LENGTH + i];
+            CHECK(mask[b * FRAMES + i / STRIDE] ? x != 5 && fabs(x) < 0.7 : x == 5);
+            if (x == 5)
+                continue;
+            sum += x, squares += x * x, n++;
+            next += i && audio[b * LENGTH + i - 1] != 5 ? x * audio[b * LENGTH + i - 1] : 0;
+            rows += b && audio[i] != 5 ? x * audio[i] : 0;
+        }
+    CHECK_NEAR(sum / (double)n, 0, 4 * 0.1 / sqrt((double)n));
+    CHECK_NEAR(squares / (double)n, 0.01, 4 * 0.01 * sqrt(2 / (double)n));
+    CHECK_NEAR(next / (double)n, 0, 4 * 0.01 / sqrt((double)n));
+    CHECK_NEAR(rows / (double)n, 0, 4 * 0.01 / sqrt((double)n));
+    CHECK(!memcmp(again, audio + LENGTH, LENGTH * sizeof *audio)); /* a row does not depend on others */
+    mert_mask_noise(0.1, 1, 3, 3, items, ROWS, FRAMES, mask, STRIDE, LENGTH, again);
+    CHECK(memcmp(again, audio, LENGTH * sizeof *audio));
 }
 
 int main(void)
@@ -294,5 +353,7 @@ int main(void)
     RUN(a_replacement_depends_on_its_keys_alone);
     RUN(a_mask_depends_on_its_keys_alone);
     RUN(short_rows_are_masked_too);
+    RUN(masks_on_a_grid);
+    RUN(noise_takes_the_place_of_masked_frames);
     return test_done();
 }

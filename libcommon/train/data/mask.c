@@ -1,6 +1,7 @@
 #include "libcommon/train/data/mask.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/random.h"
 
 #include <stdlib.h>
@@ -107,11 +108,31 @@ static int make(const mert_mask_config *c, const place *p, const double *shared,
     return 0;
 }
 
+/* Number i decides on span i; if none is masked, number `spans` on which one is. */
+static void grid_row(const mert_mask_config *c, const mert_random *r, int64_t T, uint8_t *row)
+{
+    int64_t spans = (T + c->length - 1) / c->length, chosen = -1;
+    memset(row, 0, (size_t)T);
+    for (int64_t i = 0; i <= spans; i++) {
+        int64_t at = i < spans ? i * c->length : mert_random_below(r, (uint32_t)i, (uint32_t)spans) * c->length;
+        if (i < spans ? mert_random_uniform(r, (uint32_t)i) >= c->prob : chosen >= 0)
+            continue;
+        memset(row + at, 1, (size_t)mert_smaller(c->length, T - at));
+        chosen = i;
+    }
+}
+
 int mert_mask_make(const mert_mask_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
                    const int64_t *items, int64_t B, int64_t T, uint8_t *mask, mert_error *e)
 {
     place p = {seed, update, micro_batch, items, MERT_FOR_MASK};
-    return make(c, &p, NULL, B, T, mask, e);
+    if (!c->grid)
+        return make(c, &p, NULL, B, T, mask, e);
+    for (int64_t b = 0; b < B; b++) {
+        mert_random r = row_key(&p, b);
+        grid_row(c, &r, T, mask + b * T);
+    }
+    return 0;
 }
 
 int mert_mask_channels(const mert_mask_config *c, uint64_t seed, uint64_t update, uint32_t micro_batch,
@@ -124,6 +145,18 @@ int mert_mask_channels(const mert_mask_config *c, uint64_t seed, uint64_t update
 }
 
 /* ---- replacement of masked frames ---- */
+
+void mert_mask_noise(double deviation, uint64_t seed, uint64_t update, uint32_t micro_batch, const int64_t *items,
+                     int64_t B, int64_t T, const uint8_t *mask, int64_t stride, int64_t L, float *audio)
+{
+    place p = {seed, update, micro_batch, items, MERT_FOR_NOISE};
+    for (int64_t b = 0; b < B; b++) {
+        mert_random r = row_key(&p, b);
+        for (int64_t i = 0; i < mert_smaller(T * stride, L); i++)
+            if (mask[b * T + i / stride])
+                audio[b * L + i] = (float)(deviation * mert_random_normal(&r, (uint32_t)i));
+    }
+}
 
 static int ascending(const void *a, const void *b)
 {
