@@ -258,8 +258,8 @@ static int open_preset(state *s, mert_error *e)
     s->config = mert_config_mert2();
     if (model_path && mert_weights_open(&s->model, model_path, e))
         return -1;
-    if (model_path && s->model.layout.config.kind != MERT_CONFORMER)
-        return mert_fail(e, "%s: not a MERT-v2 model: it has no front end for --preset mert2", model_path);
+    if (model_path && !s->model.layout.constants)
+        return mert_fail(e, "%s: it takes no log-mel spectrum, as MERT-v2 models do", model_path);
     if (model_path)
         s->config = s->model.layout.config;
     bins = s->config.conformer.mels;

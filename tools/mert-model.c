@@ -151,10 +151,8 @@ static void print_heads(const mert_config *c)
     printf("\n");
 }
 
-static void print_hubert(const mert_config *c)
+static void print_extractor(const mert_config *c)
 {
-    printf("architecture: %d layers, %s, width %d, %d heads, feed-forward %d%s\n", c->layers,
-           c->pre_ln ? "pre-LN" : "post-LN", c->width, c->heads, c->ffn, c->deepnorm ? ", deepnorm" : "");
     printf("extractor:    ");
     for (int i = 0, times; i < c->convs; i += times) {
         for (times = 1; i + times < c->convs && !memcmp(&c->conv[i], &c->conv[i + times], sizeof c->conv[i]);)
@@ -165,6 +163,13 @@ static void print_hubert(const mert_config *c)
     }
     printf(" (width, kernel, stride)%s, %s", c->conv_bias ? ", bias" : "",
            c->extractor_layer_norm ? "LayerNorm after each" : "GroupNorm over time after the first");
+}
+
+static void print_hubert(const mert_config *c)
+{
+    printf("architecture: %d layers, %s, width %d, %d heads, feed-forward %d%s\n", c->layers,
+           c->pre_ln ? "pre-LN" : "post-LN", c->width, c->heads, c->ffn, c->deepnorm ? ", deepnorm" : "");
+    print_extractor(c);
     printf("; positional kernel %d in %d groups\n", c->pos_kernel, c->pos_groups);
     printf("input:        mono float at %d Hz, ", c->sample_rate);
     if (c->normalize)
@@ -185,13 +190,19 @@ static void print_conformer(const mert_config *c)
     const mert_conformer_config *f = &c->conformer;
     printf("architecture: MERT-v2, %d Conformer blocks, width %d, %d heads, feed-forward %d, convolution of %d\n",
            c->layers, c->width, c->heads, c->ffn, f->kernel);
+    if (c->convs) {
+        print_extractor(c);
+        printf("\n");
+    }
     printf("subsampler:  ");
     for (int i = 0; i < f->stages; i++)
         printf("%s %d ConvNeXt layers of %d channels", i ? "," : "", f->stage[i].depth, f->stage[i].channels);
     printf("\n");
-    printf("input:        mono float at %d Hz, not normalised, at least %" PRId64 " samples; log-mel spectrum of %d "
-           "bins, n_fft %d, window %d, hop %d\n", c->sample_rate, mert_config_shortest(c), f->mels, f->n_fft,
-           f->win_length, f->hop);
+    printf("input:        mono float at %d Hz, not normalised, at least %" PRId64 " samples", c->sample_rate,
+           mert_config_shortest(c));
+    if (!c->convs)
+        printf("; log-mel spectrum of %d bins, n_fft %d, window %d, hop %d", f->mels, f->n_fft, f->win_length, f->hop);
+    printf("\n");
     printf("context:      variant %s, trained on %g s\n", f->variant, f->context);
 }
 

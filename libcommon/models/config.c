@@ -104,10 +104,12 @@ int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
                         const mert_json *processor, mert_error *e)
 {
     const char *type;
+    int conformer;
     if (mert_config_take_string(j, "model_type", &type, e))
         return -1;
-    if (type && !strcmp(type, "mert2") ? mert_conformer_from_hf(c, j, preprocessor, processor, e)
-                                       : mert_hubert_from_hf(c, j, preprocessor, processor, e))
+    conformer = type && (!strcmp(type, "mert2") || !strcmp(type, MERT_CONFORMER_OWN));
+    if (conformer ? mert_conformer_from_hf(c, j, preprocessor, processor, e)
+                  : mert_hubert_from_hf(c, j, preprocessor, processor, e))
         return -1;
     return take_heads(c, j, e) ? -1 : mert_config_check(c, e);
 }

@@ -19,13 +19,14 @@ enum { MERT_CONV_MAX = 16, MERT_LAYERS_MAX = 128, MERT_CODEBOOKS_MAX = 64 };
 
 typedef enum mert_model_kind { MERT_HUBERT, MERT_CONFORMER } mert_model_kind;
 
-enum { MERT_STAGES_MAX = 8, MERT_SUBSAMPLER_KERNEL = 7 };
+enum { MERT_STAGES_MAX = 8 };
 
 /* What a Conformer has beside the numbers that both kinds have. */
 typedef struct mert_conformer_config {
     int n_fft, win_length, hop, mels;   /* of the log-mel spectrum: 2048, 2048, 240 samples, 128 */
-    int stages;                         /* of the subsampler; the first has stride 1, the others 2 */
-    struct { int channels, depth; } stage[MERT_STAGES_MAX]; /* the last one's channels are D */
+    int stages;                         /* of the subsampler */
+    struct { int channels, depth, stride; } stage[MERT_STAGES_MAX]; /* the last one's channels are D; strides 1, 2, 2 */
+    int subsampler_kernel;              /* of its depthwise convolutions: 7 */
     double subsampler_eps;              /* of its LayerNorms: 1e-6 */
     int kernel;                         /* of the depthwise convolution of a block: 31 */
     int rotary_base;                    /* 10000 */
@@ -75,10 +76,11 @@ typedef struct mert_config {
 mert_config mert_config_95m(void);
 mert_config mert_config_mert2(void);
 
-/* Reads HF's config.json (model_type mert2: a Conformer; otherwise transformers' HubertConfig), and where not NULL preprocessor_config.json and processor_config.json, whose object
- * feature_extractor is what newer transformers write instead. What these leave out has the default of
- * Wav2Vec2FeatureExtractor: do_normalize true, sampling_rate 16000; without either, nothing is normalised. Files that
- * contradict each other are an error that says both. normalize_eps in preprocessor_config.json is ours. A value outside
+/* Reads HF's config.json (model_type mert2, or mert_conformer, ours for what the published code does not compute: a
+ * Conformer; otherwise transformers' HubertConfig), and where not NULL preprocessor_config.json and
+ * processor_config.json, whose object feature_extractor is what newer transformers write instead. What these leave out
+ * has the default of Wav2Vec2FeatureExtractor: do_normalize true, sampling_rate 16000; without either, nothing is
+ * normalised. Files that contradict each other are an error that says both. normalize_eps in preprocessor_config.json is ours. A value outside
  * what this program computes (another activation, feat_proj_layer_norm false ...) is an error that names it.
  * `mert_pretraining` in it (ours) holds the heads. A Conformer's samples are taken as they are: do_normalize true is an
  * error, and so is a key of config.json that is not known. */
@@ -105,9 +107,10 @@ int64_t mert_config_shortest(const mert_config *c);
 int mert_config_check_length(const mert_config *c, int64_t samples, mert_error *e) MERT_MUST_USE;
 /* Frames of the log-mel spectrum that a Conformer takes of L samples; 0 if too short. */
 int64_t mert_config_mel_frames(const mert_config *c, int64_t samples);
-/* Stage i of the subsampler: the channels that come in, its stride, whether it has a resampling convolution. */
+/* Frames that enter a Conformer's subsampler: those, or of its extractor. */
+int64_t mert_config_front_frames(const mert_config *c, int64_t samples);
+/* Stage i of the subsampler: the channels that come in, whether it has a resampling convolution. */
 int mert_stage_in(const mert_config *c, int stage);
-int mert_stage_stride(int stage);
 int mert_stage_resamples(const mert_config *c, int stage);
 /* Channels before post_extract_proj: the last conv's, plus cqt_input_bins. */
 int mert_config_features(const mert_config *c);

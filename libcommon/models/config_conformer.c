@@ -10,11 +10,12 @@ mert_config mert_config_mert2(void)
                      .ffn = 4096, .eps = 1e-5, .normalize_eps = MERT_NORMALIZE_EPS_HF, .special_rows = 4, .untied = 1,
                      .attention_relax = -1};
     c.conformer = (mert_conformer_config){.n_fft = 2048, .win_length = 2048, .hop = 240, .mels = 128, .stages = 3,
-                                          .subsampler_eps = 1e-6, .kernel = 31, .rotary_base = 10000,
+                                          .subsampler_kernel = 7, .subsampler_eps = 1e-6, .kernel = 31, .rotary_base = 10000,
                                           .variant = "30s", .context = 30, .initializer_range = 0.02};
     for (int i = 0; i < 3; i++) {
         c.conformer.stage[i].channels = channels[i];
         c.conformer.stage[i].depth = depths[i];
+        c.conformer.stage[i].stride = i ? 2 : 1;
     }
     return c;
 }
@@ -23,24 +24,21 @@ mert_config mert_config_mert2(void)
 
 int mert_stage_in(const mert_config *c, int stage)
 {
-    return stage ? c->conformer.stage[stage - 1].channels : c->conformer.mels;
-}
-
-int mert_stage_stride(int stage)
-{
-    return stage ? 2 : 1;
+    return stage    ? c->conformer.stage[stage - 1].channels
+           : c->convs ? c->conv[c->convs - 1].dim
+                      : c->conformer.mels;
 }
 
 int mert_stage_resamples(const mert_config *c, int stage)
 {
-    return stage || c->conformer.stage[0].channels != c->conformer.mels;
+    return c->conformer.stage[stage].stride > 1 || c->conformer.stage[stage].channels != mert_stage_in(c, stage);
 }
 
 int mert_conformer_stride(const mert_config *c)
 {
-    int64_t s = c->conformer.hop;
+    int64_t s = c->convs ? mert_hubert_stride(c) : c->conformer.hop;
     for (int i = 0; i < c->conformer.stages && s < 1 << 20; i++)
-        s *= mert_stage_stride(i);
+        s *= c->conformer.stage[i].stride;
     return (int)s;
 }
 
@@ -50,12 +48,17 @@ int64_t mert_config_mel_frames(const mert_config *c, int64_t samples)
     return samples < c->conformer.n_fft / 2 + 1 ? 0 : samples / c->conformer.hop;
 }
 
+int64_t mert_config_front_frames(const mert_config *c, int64_t samples)
+{
+    return c->convs ? mert_hubert_frames(c, samples) : mert_config_mel_frames(c, samples);
+}
+
 int64_t mert_conformer_frames(const mert_config *c, int64_t samples)
 {
-    int64_t n = mert_config_mel_frames(c, samples);
+    int64_t n = mert_config_front_frames(c, samples);
     for (int i = 0; i < c->conformer.stages; i++)
         if (mert_stage_resamples(c, i)) /* kernel 2, no padding */
-            n = n < 2 ? 0 : (n - 2) / mert_stage_stride(i) + 1;
+            n = n < 2 ? 0 : (n - 2) / c->conformer.stage[i].stride + 1;
     return n;
 }
 
@@ -64,37 +67,47 @@ int mert_conformer_field(const mert_config *c)
     int64_t n = 1;
     for (int i = c->conformer.stages - 1; i >= 0; i--)
         if (mert_stage_resamples(c, i))
-            n = (n - 1) * mert_stage_stride(i) + 2;
-    return (int)(n * c->conformer.hop);
+            n = (n - 1) * c->conformer.stage[i].stride + 2;
+    n = c->convs ? (n - 1) * mert_hubert_stride(c) + mert_hubert_receptive_field(c) : n * c->conformer.hop;
+    return (int)(n < 1 << 30 ? n : 1 << 30);
 }
 
 int64_t mert_conformer_shortest(const mert_config *c)
 {
-    int field = mert_conformer_field(c), window = c->conformer.n_fft / 2 + 1;
+    int field = mert_conformer_field(c), window = c->convs ? 1 : c->conformer.n_fft / 2 + 1;
     return field > window ? field : window;
 }
 
 /* ---- sanity ---- */
 
-int mert_conformer_check(const mert_config *c, mert_error *e)
+static int check_spectrum(const mert_conformer_config *f, mert_error *e)
 {
-    const mert_conformer_config *f = &c->conformer;
     if (mert_config_within(f->n_fft, 4, 65536, "n_fft", e) ||
         mert_config_within(f->win_length, 1, f->n_fft, "win_length", e) ||
         mert_config_within(f->hop, 1, 65536, "hop_length", e) ||
-        mert_config_within(f->mels, 1, 4096, "num_mel_bins", e) ||
+        mert_config_within(f->mels, 1, 4096, "num_mel_bins", e))
+        return -1;
+    return f->n_fft % 2 ? mert_fail(e, "n_fft is %d, and must be even", f->n_fft) : 0;
+}
+
+int mert_conformer_check(const mert_config *c, mert_error *e)
+{
+    const mert_conformer_config *f = &c->conformer;
+    if ((c->convs ? mert_extractor_check(c, e) : check_spectrum(f, e)) ||
         mert_config_within(f->stages, 1, MERT_STAGES_MAX, "the number of subsampling_channels", e) ||
         mert_config_within(f->kernel, 1, 4095, "conv_depthwise_kernel_size", e) ||
+        mert_config_within(f->subsampler_kernel, 1, 4095, "subsampling_kernel_size", e) ||
         mert_config_within(f->rotary_base, 1, 1 << 30, "rotary_embedding_base", e))
         return -1;
     for (int i = 0; i < f->stages; i++)
         if (mert_config_within(f->stage[i].channels, 1, 65536, "subsampling_channels", e) ||
-            mert_config_within(f->stage[i].depth, 0, MERT_LAYERS_MAX, "subsampling_depths", e))
+            mert_config_within(f->stage[i].depth, 0, MERT_LAYERS_MAX, "subsampling_depths", e) ||
+            mert_config_within(f->stage[i].stride, 1, 16, "subsampling_strides", e))
             return -1;
-    if (f->n_fft % 2)
-        return mert_fail(e, "n_fft is %d, and must be even", f->n_fft);
     if (!(f->kernel % 2))
         return mert_fail(e, "conv_depthwise_kernel_size is %d, and must be odd", f->kernel);
+    if (!(f->subsampler_kernel % 2))
+        return mert_fail(e, "subsampling_kernel_size is %d, and must be odd", f->subsampler_kernel);
     if (c->width / c->heads % 2)
         return mert_fail(e, "%d numbers for each attention head: rotary positions need an even number",
                          c->width / c->heads);
@@ -133,12 +146,23 @@ static int known_key(const char *key)
     return 0;
 }
 
-static int check_keys(const mert_json *j, mert_error *e)
+/* What a Conformer of our own training may have otherwise than the published ones: its model_type is another. */
+static int own_key(const char *key)
+{
+    static const char *const keys[] = {"subsampling_strides", "subsampling_kernel_size", "conv_dim", "conv_kernel",
+                                       "conv_stride", "conv_bias", "num_feat_extract_layers", "feat_extract_norm"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!strcmp(key, keys[i]))
+            return 1;
+    return 0;
+}
+
+static int check_keys(const mert_json *j, int own, mert_error *e)
 {
     mert_json_walk w = {j, NULL};
     const mert_json *value;
     for (const char *key; (key = mert_json_next(&w, &value));)
-        if (!known_key(key))
+        if (!known_key(key) && !(own && own_key(key)))
             return mert_fail(e, "%.80s: a MERT-v2 model of this version has no such setting, and what it means is not "
                                 "computed here", key);
     return 0;
@@ -146,19 +170,23 @@ static int check_keys(const mert_json *j, mert_error *e)
 
 static int take_stages(mert_conformer_config *f, const mert_json *j, mert_error *e)
 {
-    int channels[MERT_STAGES_MAX], depths[MERT_STAGES_MAX], n = 0, m = 0;
-    if (mert_config_take_list(j, "subsampling_channels", channels, MERT_STAGES_MAX, &n, e) ||
+    int channels[MERT_STAGES_MAX], depths[MERT_STAGES_MAX], strides[MERT_STAGES_MAX], n = 0, m = 0, given = 0;
+    if (mert_config_take_list(j, "subsampling_strides", strides, MERT_STAGES_MAX, &given, e) ||
+        mert_config_take_list(j, "subsampling_channels", channels, MERT_STAGES_MAX, &n, e) ||
         mert_config_take_list(j, "subsampling_depths", depths, MERT_STAGES_MAX, &m, e))
         return -1;
-    if (!n && !m)
-        return 0;
     if (n != m)
         return mert_fail(e, "subsampling_channels and subsampling_depths are not lists of one length");
-    f->stages = n;
+    f->stages = n ? n : f->stages;
     for (int i = 0; i < n; i++) {
         f->stage[i].channels = channels[i];
         f->stage[i].depth = depths[i];
+        f->stage[i].stride = i ? 2 : 1;
     }
+    if (given && given != f->stages)
+        return mert_fail(e, "subsampling_channels and subsampling_strides are not lists of one length");
+    for (int i = 0; i < given; i++)
+        f->stage[i].stride = strides[i];
     return 0;
 }
 
@@ -189,10 +217,11 @@ int mert_conformer_from_hf(mert_config *c, const mert_json *j, const mert_json *
                            const mert_json *processor, mert_error *e)
 {
     mert_conformer_config *f = &c->conformer;
-    const char *variant;
+    const char *variant, *type;
     int sample_rate;
     *c = mert_config_mert2();
-    if (check_keys(j, e) || mert_config_take_int(j, "sampling_rate", &c->sample_rate, e) ||
+    if (mert_config_take_string(j, "model_type", &type, e) || check_keys(j, !strcmp(type, MERT_CONFORMER_OWN), e) ||
+        mert_config_take_int(j, "sampling_rate", &c->sample_rate, e) ||
         mert_config_take_int(j, "hidden_size", &c->width, e) ||
         mert_config_take_int(j, "num_hidden_layers", &c->layers, e) ||
         mert_config_take_int(j, "num_attention_heads", &c->heads, e) ||
@@ -202,7 +231,9 @@ int mert_conformer_from_hf(mert_config *c, const mert_json *j, const mert_json *
     sample_rate = c->sample_rate;
     if (mert_config_take_int(j, "win_length", &f->win_length, e) ||
         mert_config_take_int(j, "hop_length", &f->hop, e) || mert_config_take_int(j, "num_mel_bins", &f->mels, e) ||
-        take_stages(f, j, e) || mert_config_take_int(j, "conv_depthwise_kernel_size", &f->kernel, e) ||
+        mert_extractor_take(c, j, e) || take_stages(f, j, e) ||
+        mert_config_take_int(j, "subsampling_kernel_size", &f->subsampler_kernel, e) ||
+        mert_config_take_int(j, "conv_depthwise_kernel_size", &f->kernel, e) ||
         mert_config_take_int(j, "rotary_embedding_base", &f->rotary_base, e) ||
         mert_config_take_double(j, "layer_norm_eps", &c->eps, e) ||
         mert_config_take_double(j, "subsampling_layer_norm_eps", &f->subsampler_eps, e) ||
@@ -226,28 +257,50 @@ int mert_conformer_from_hf(mert_config *c, const mert_json *j, const mert_json *
 
 /* ---- to config.json ---- */
 
-static void put_list(FILE *f, const mert_conformer_config *c, const char *name, int depths)
+enum { CHANNELS, DEPTHS, STRIDES };
+
+static void put_list(FILE *f, const mert_conformer_config *c, const char *name, int which)
 {
     fprintf(f, "  \"%s\": [", name);
     for (int i = 0; i < c->stages; i++)
-        fprintf(f, "%s%d", i ? ", " : "", depths ? c->stage[i].depth : c->stage[i].channels);
+        fprintf(f, "%s%d", i ? ", " : "", which == CHANNELS ? c->stage[i].channels
+                                          : which == DEPTHS ? c->stage[i].depth
+                                                            : c->stage[i].stride);
     fprintf(f, "],\n");
+}
+
+/* Whether the published code computes the same. */
+static int published(const mert_config *c)
+{
+    for (int i = 0; i < c->conformer.stages; i++)
+        if (c->conformer.stage[i].stride != (i ? 2 : 1))
+            return 0;
+    return c->conformer.subsampler_kernel == 7 && !c->convs;
 }
 
 void mert_conformer_put(FILE *f, const mert_config *c)
 {
     const mert_conformer_config *x = &c->conformer;
-    fprintf(f, "{\n  \"model_type\": \"mert2\",\n  \"architectures\": [\"MERT2Model\"],\n  \"auto_map\": {\n"
-               "    \"AutoConfig\": \"configuration_mert2.MERT2Config\",\n"
-               "    \"AutoModel\": \"modeling_mert2.MERT2Model\"\n  },\n");
+    if (published(c))
+        fprintf(f, "{\n  \"model_type\": \"mert2\",\n  \"architectures\": [\"MERT2Model\"],\n  \"auto_map\": {\n"
+                   "    \"AutoConfig\": \"configuration_mert2.MERT2Config\",\n"
+                   "    \"AutoModel\": \"modeling_mert2.MERT2Model\"\n  },\n");
+    else
+        fprintf(f, "{\n  \"model_type\": \"%s\",\n", MERT_CONFORMER_OWN);
     fprintf(f, "  \"variant\": \"%s\",\n  \"context_seconds\": %.9g,\n  \"initializer_range\": %.9g,\n", x->variant,
             x->context, x->initializer_range);
     fprintf(f, "  \"hidden_size\": %d,\n  \"intermediate_size\": %d,\n  \"num_hidden_layers\": %d,\n"
                "  \"num_attention_heads\": %d,\n", c->width, c->ffn, c->layers, c->heads);
     fprintf(f, "  \"num_mel_bins\": %d,\n  \"sampling_rate\": %d,\n  \"n_fft\": %d,\n  \"win_length\": %d,\n"
                "  \"hop_length\": %d,\n", x->mels, c->sample_rate, x->n_fft, x->win_length, x->hop);
-    put_list(f, x, "subsampling_channels", 0);
-    put_list(f, x, "subsampling_depths", 1);
+    put_list(f, x, "subsampling_channels", CHANNELS);
+    put_list(f, x, "subsampling_depths", DEPTHS);
+    if (!published(c)) {
+        put_list(f, x, "subsampling_strides", STRIDES);
+        fprintf(f, "  \"subsampling_kernel_size\": %d,\n", x->subsampler_kernel);
+        if (c->convs)
+            mert_extractor_put(f, c);
+    }
     fprintf(f, "  \"conv_depthwise_kernel_size\": %d,\n  \"rotary_embedding_base\": %d,\n  \"layer_norm_eps\": %.9g,\n"
                "  \"subsampling_layer_norm_eps\": %.9g,\n", x->kernel, x->rotary_base, c->eps, x->subsampler_eps);
 }

@@ -60,11 +60,9 @@ int mert_config_features(const mert_config *c)
     return c->conv[c->convs - 1].dim + (c->cqt_input ? c->cqt_input_bins : 0);
 }
 
-int mert_hubert_check(const mert_config *c, mert_error *e)
+int mert_extractor_check(const mert_config *c, mert_error *e)
 {
-    if (mert_config_within(c->convs, 1, MERT_CONV_MAX, "the number of conv layers", e) ||
-        mert_config_within(c->pos_kernel, 1, 4096, "num_conv_pos_embeddings", e) ||
-        mert_config_within(c->pos_groups, 1, 65536, "num_conv_pos_embedding_groups", e))
+    if (mert_config_within(c->convs, 1, MERT_CONV_MAX, "the number of conv layers", e))
         return -1;
     for (int i = 0; i < c->convs; i++)
         if (mert_config_within(c->conv[i].dim, 1, 65536, "conv_dim", e) ||
@@ -73,6 +71,15 @@ int mert_hubert_check(const mert_config *c, mert_error *e)
             return -1;
     if (mert_hubert_stride(c) > 1 << 16 || mert_hubert_receptive_field(c) > 1 << 18)
         return mert_fail(e, "the conv layers span more than %d samples", 1 << 18);
+    return 0;
+}
+
+int mert_hubert_check(const mert_config *c, mert_error *e)
+{
+    if (mert_extractor_check(c, e) ||
+        mert_config_within(c->pos_kernel, 1, 4096, "num_conv_pos_embeddings", e) ||
+        mert_config_within(c->pos_groups, 1, 65536, "num_conv_pos_embedding_groups", e))
+        return -1;
     if (c->width % c->pos_groups)
         return mert_fail(e, "hidden_size %d is not a multiple of num_conv_pos_embedding_groups %d", c->width,
                          c->pos_groups);
@@ -165,14 +172,30 @@ static int take_audio(mert_config *c, const mert_json *j, const mert_json *prepr
                : 0;
 }
 
-int mert_hubert_from_hf(mert_config *c, const mert_json *j, const mert_json *preprocessor,
-                        const mert_json *processor, mert_error *e)
+int mert_extractor_take(mert_config *c, const mert_json *j, mert_error *e)
 {
     const char *norm;
     int count;
+    if (take_convs(c, j, e) || mert_config_take_bool(j, "conv_bias", &c->conv_bias, e) ||
+        mert_config_take_string(j, "feat_extract_norm", &norm, e))
+        return -1;
+    if (norm && strcmp(norm, "group") && strcmp(norm, "layer"))
+        return mert_fail(e, "feat_extract_norm is '%s': neither group nor layer", norm);
+    c->extractor_layer_norm = norm && !strcmp(norm, "layer");
+    count = c->convs;
+    if (mert_config_take_int(j, "num_feat_extract_layers", &count, e))
+        return -1;
+    if (count != c->convs)
+        return mert_fail(e, "num_feat_extract_layers is %d, but conv_dim has %d entries", count, c->convs);
+    return 0;
+}
+
+int mert_hubert_from_hf(mert_config *c, const mert_json *j, const mert_json *preprocessor,
+                        const mert_json *processor, mert_error *e)
+{
     *c = mert_config_95m();
-    if (take_audio(c, j, preprocessor, processor, e) || take_convs(c, j, e) ||
-        mert_config_take_bool(j, "conv_bias", &c->conv_bias, e) || mert_config_take_int(j, "hidden_size", &c->width, e) ||
+    if (take_audio(c, j, preprocessor, processor, e) || mert_extractor_take(c, j, e) ||
+        mert_config_take_int(j, "hidden_size", &c->width, e) ||
         mert_config_take_int(j, "num_hidden_layers", &c->layers, e) || mert_config_take_int(j, "num_attention_heads", &c->heads, e) ||
         mert_config_take_int(j, "intermediate_size", &c->ffn, e) || mert_config_take_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) ||
         mert_config_take_int(j, "num_conv_pos_embedding_groups", &c->pos_groups, e) ||
@@ -180,19 +203,12 @@ int mert_hubert_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
         mert_config_take_bool(j, "feature_extractor_cqt", &c->cqt_input, e) ||
         mert_config_take_int(j, "feature_extractor_cqt_bins", &c->cqt_input_bins, e))
         return -1;
-    if (mert_config_take_double(j, "layer_norm_eps", &c->eps, e) || mert_config_take_double(j, "attention_relax", &c->attention_relax, e) ||
-        mert_config_take_string(j, "feat_extract_norm", &norm, e))
+    if (mert_config_take_double(j, "layer_norm_eps", &c->eps, e) ||
+        mert_config_take_double(j, "attention_relax", &c->attention_relax, e))
         return -1;
-    if (norm && strcmp(norm, "group") && strcmp(norm, "layer"))
-        return mert_fail(e, "feat_extract_norm is '%s': neither group nor layer", norm);
-    c->extractor_layer_norm = norm && !strcmp(norm, "layer");
-    count = c->convs;
     if (mert_config_must_be(j, "hidden_act", "gelu", e) || mert_config_must_be(j, "feat_extract_activation", "gelu", e) ||
-        mert_config_must_not(j, "feat_proj_layer_norm", 0, e) || mert_config_must_not(j, "conv_pos_batch_norm", 1, e) ||
-        mert_config_take_int(j, "num_feat_extract_layers", &count, e))
+        mert_config_must_not(j, "feat_proj_layer_norm", 0, e) || mert_config_must_not(j, "conv_pos_batch_norm", 1, e))
         return -1;
-    if (count != c->convs)
-        return mert_fail(e, "num_feat_extract_layers is %d, but conv_dim has %d entries", count, c->convs);
     return 0;
 }
 
@@ -257,20 +273,23 @@ static void put_convs(FILE *f, const mert_config *c, const char *name, int field
     fprintf(f, "],\n");
 }
 
+void mert_extractor_put(FILE *f, const mert_config *c)
+{
+    put_convs(f, c, "conv_dim", 0);
+    put_convs(f, c, "conv_kernel", 1);
+    put_convs(f, c, "conv_stride", 2);
+    fprintf(f, "  \"conv_bias\": %s,\n  \"num_feat_extract_layers\": %d,\n  \"feat_extract_norm\": \"%s\",\n",
+            mert_config_yes_no(c->conv_bias), c->convs, c->extractor_layer_norm ? "layer" : "group");
+}
+
 void mert_hubert_put(FILE *f, const mert_config *c)
 {
     int hubert = !c->cqt_input && !c->deepnorm;
     fprintf(f, "{\n  \"model_type\": \"%s\",\n  \"architectures\": [\"%s\"],\n", hubert ? "hubert" : "mert_model",
             hubert ? "HubertModel" : "MERTModel");
     fprintf(f, "  \"sample_rate\": %d,\n", c->sample_rate);
-    put_convs(f, c, "conv_dim", 0);
-    put_convs(f, c, "conv_kernel", 1);
-    put_convs(f, c, "conv_stride", 2);
-    fprintf(f, "  \"conv_bias\": %s,\n  \"num_feat_extract_layers\": %d,\n", mert_config_yes_no(c->conv_bias), c->convs);
-    fprintf(
-        f,
-        "  \"feat_extract_norm\": \"%s\",\n  \"feat_extract_activation\": \"gelu\",\n  \"feat_proj_layer_norm\": true,\n",
-        c->extractor_layer_norm ? "layer" : "group");
+    mert_extractor_put(f, c);
+    fprintf(f, "  \"feat_extract_activation\": \"gelu\",\n  \"feat_proj_layer_norm\": true,\n");
     fprintf(
         f,
         "  \"hidden_act\": \"gelu\",\n  \"hidden_size\": %d,\n  \"num_hidden_layers\": %d,\n  \"num_attention_heads\": %d,\n",

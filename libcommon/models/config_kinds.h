@@ -7,6 +7,14 @@
 
 #include <stdio.h>
 
+/* model_type of Conformers that the published code cannot compute. */
+#define MERT_CONFORMER_OWN "mert_conformer"
+
+/* The convolutions over the waveform, of either kind. take: what is not there stays as it is. */
+int mert_extractor_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
+int mert_extractor_take(mert_config *c, const mert_json *j, mert_error *e) MERT_MUST_USE;
+void mert_extractor_put(FILE *f, const mert_config *c);
+
 /* Relations among the numbers that only this kind has. */
 int mert_hubert_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
 int mert_conformer_check(const mert_config *c, mert_error *e) MERT_MUST_USE;

@@ -4,14 +4,14 @@ static double conformer_flops(const mert_config *c, int64_t L)
 {
     const mert_conformer_config *f = &c->conformer;
     double work = 0, T = (double)mert_config_frames(c, L), D = c->width, F = c->ffn;
-    int64_t t = mert_config_mel_frames(c, L);
+    int64_t t = mert_config_front_frames(c, L);
     for (int s = 0; s < f->stages; s++) {
         double C = f->stage[s].channels;
         if (mert_stage_resamples(c, s)) {
-            t = (t - 2) / mert_stage_stride(s) + 1;
+            t = (t - 2) / f->stage[s].stride + 1;
             work += 2 * (double)t * 2 * mert_stage_in(c, s) * C;
         }
-        work += f->stage[s].depth * 2 * (double)t * (2 * C * 4 * C + C * MERT_SUBSAMPLER_KERNEL);
+        work += f->stage[s].depth * 2 * (double)t * (2 * C * 4 * C + C * f->subsampler_kernel);
     }
     return work + c->layers * (2 * T * (4 * D * F + 4 * D * D + 3 * D * D + D * f->kernel) + 4 * T * T * D);
 }
@@ -20,13 +20,13 @@ double mert_forward_flops(const mert_config *c, int64_t B, int64_t L)
 {
     double work = 0, T = (double)mert_config_frames(c, L), D = c->width, F = c->ffn;
     int64_t t = L, in = 1;
-    if (c->kind == MERT_CONFORMER)
-        return (double)B * conformer_flops(c, L);
     for (int i = 0; i < c->convs; i++) {
         t = (t - c->conv[i].kernel) / c->conv[i].stride + 1;
         work += 2.0 * (double)t * (double)in * c->conv[i].dim * c->conv[i].kernel;
         in = c->conv[i].dim;
     }
+    if (c->kind == MERT_CONFORMER)
+        return (double)B * (work + conformer_flops(c, L));
     work += 2 * T * mert_config_features(c) * D;
     work += 2 * T * D * D / c->pos_groups * c->pos_kernel;
     work += c->layers * (2 * T * (4 * D * D + 2 * D * F) + 4 * T * T * D);

@@ -13,11 +13,11 @@ static void front_end(mert_layout_maker *m, const mert_config *c)
     mert_layout_vector(m, f->mels, "feature_extractor.mel_std");
 }
 
-static void convnext_layer(mert_layout_maker *m, int64_t C, int stage, int i)
+static void convnext_layer(mert_layout_maker *m, int64_t C, int64_t kernel, int stage, int i)
 {
     char name[96], block[64];
     snprintf(block, sizeof block, "subsampling_module.%d.convnext_layers.%d", stage, i);
-    mert_layout_cube(m, C, 1, MERT_SUBSAMPLER_KERNEL, "%s.depthwise_block.1.weight", block);
+    mert_layout_cube(m, C, 1, kernel, "%s.depthwise_block.1.weight", block);
     mert_layout_vector(m, C, "%s.depthwise_block.1.bias", block);
     snprintf(name, sizeof name, "%s.pointwise_block.0", block);
     mert_layout_norm(m, C, name);
@@ -41,7 +41,7 @@ static void subsampler(mert_layout_maker *m, const mert_config *c)
             mert_layout_vector(m, C, "subsampling_module.%d.resampling_layer.2.bias", s);
         }
         for (int i = 0; i < c->conformer.stage[s].depth; i++)
-            convnext_layer(m, C, s, i);
+            convnext_layer(m, C, c->conformer.subsampler_kernel, s, i);
     }
 }
 
@@ -83,9 +83,16 @@ static void block(mert_layout_maker *m, const mert_config *c, int i)
 
 void mert_layout_conformer(mert_layout_maker *m, const mert_config *c)
 {
-    front_end(m, c);
+    if (!c->convs)
+        front_end(m, c);
     m->l->constants = m->l->size;
     m->l->elements = 0; /* papers count what is trained */
+    if (c->codebooks) { /* of a model in training: what stands in the place of masked frames before the subsampler */
+        m->training_only = 1;
+        mert_layout_vector(m, mert_stage_in(c, 0), "mask_emb");
+        m->training_only = 0;
+    }
+    mert_layout_extractor(m, c);
     subsampler(m, c);
     for (int i = 0; i < c->layers; i++)
         block(m, c, i);

@@ -21,13 +21,10 @@ static void transformer_layer(mert_layout_maker *m, const mert_config *c, int i)
     mert_layout_norm(m, c->width, name);
 }
 
-void mert_layout_hubert(mert_layout_maker *m, const mert_config *c)
+void mert_layout_extractor(mert_layout_maker *m, const mert_config *c)
 {
     int64_t in = 1;
     char name[80];
-    m->training_only = 1;
-    mert_layout_vector(m, c->width, "mask_emb");
-    m->training_only = 0;
     for (int i = 0; i < c->convs; i++) {
         mert_layout_cube(m, c->conv[i].dim, in, c->conv[i].kernel, "feature_extractor.conv_layers.%d.0.weight", i);
         if (c->conv_bias)
@@ -38,6 +35,14 @@ void mert_layout_hubert(mert_layout_maker *m, const mert_config *c)
         }
         in = c->conv[i].dim;
     }
+}
+
+void mert_layout_hubert(mert_layout_maker *m, const mert_config *c)
+{
+    m->training_only = 1;
+    mert_layout_vector(m, c->width, "mask_emb");
+    m->training_only = 0;
+    mert_layout_extractor(m, c);
     mert_layout_norm(m, mert_config_features(c), "layer_norm");
     mert_layout_linear(m, mert_config_features(c), c->width, "post_extract_proj");
     mert_layout_vector(m, c->width, "encoder.pos_conv.0.bias");

@@ -17,6 +17,8 @@ void mert_layout_cube(mert_layout_maker *m, int64_t a, int64_t b, int64_t c, con
 void mert_layout_norm(mert_layout_maker *m, int64_t n, const char *name);
 void mert_layout_linear(mert_layout_maker *m, int64_t in, int64_t out, const char *name);
 
+/* The convolutions over the waveform, of which there may be none. */
+void mert_layout_extractor(mert_layout_maker *m, const mert_config *c);
 /* All of a kind but the heads. */
 void mert_layout_hubert(mert_layout_maker *m, const mert_config *c);
 void mert_layout_conformer(mert_layout_maker *m, const mert_config *c);

@@ -18,6 +18,10 @@ static const float *table(const mert_weights *w, const char *name)
 mert_mel *mert_mel_input_new(const mert_weights *w, int pooled, mert_error *e)
 {
     mert_log_mel_config c = settings(&w->layout.config);
+    if (!w->layout.constants) {
+        mert_fail(e, "this model takes no spectrum: it hears the waveform");
+        return NULL;
+    }
     return mert_log_mel_new(&c, table(w, "feature_extractor.spectrogram.window"),
                             table(w, "feature_extractor.mel_scale.fb"), table(w, "feature_extractor.mel_mean"),
                             table(w, "feature_extractor.mel_std"), pooled, e);

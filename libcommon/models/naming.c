@@ -97,6 +97,11 @@ int mert_naming_find(mert_naming *to, const mert_checkpoint *c, mert_error *e)
             to->newer = 1;
         if (n < 0)
             continue;
+        if (best && n == best_n && !strncmp(name, best, (size_t)n) && !to->hf && spelling != HF &&
+            (spelling == CONFORMER) != (to->kind == MERT_CONFORMER)) { /* one that hears the waveform has both */
+            to->kind = MERT_CONFORMER;
+            continue;
+        }
         if (best && rank(name, n) >= rank(best, best_n)) {
             other = rank(name, n) == rank(best, best_n) ? name : other;
             other_n = other == name ? n : other_n;

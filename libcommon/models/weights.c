@@ -82,7 +82,7 @@ static void fill(void *arg, int64_t i, int worker)
     const mert_layout *l = &f->w->layout;
     const mert_parameter *p = &l->parameters[i];
     mert_random r = mert_random_key(f->seed, MERT_FOR_INIT, (uint64_t)i, 0, 0);
-    int conformer = l->config.kind == MERT_CONFORMER && !p->training_only;
+    int conformer = l->config.kind == MERT_CONFORMER && !p->training_only && !has(p->name, ".conv_layers.");
     start s = conformer ? conformer_start(p, &l->config) : start_of(p, &l->config);
     float *to = f->w->values + p->offset;
     (void)worker;
@@ -137,6 +137,8 @@ static int allocate(mert_weights *w, const mert_config *c, mert_error *e)
 static int fill_front_end(mert_weights *w, mert_error *e)
 {
     const mert_config *c = &w->layout.config;
+    if (!w->layout.constants) /* it hears the waveform */
+        return 0;
     mert_log_mel_window(w->values + mert_layout_offset(&w->layout, "feature_extractor.spectrogram.window"),
                         c->conformer.win_length);
     return mert_log_mel_filters(w->values + mert_layout_offset(&w->layout, "feature_extractor.mel_scale.fb"),

@@ -158,7 +158,7 @@ static int known_extra(const char *name, int heads)
                                          "projector.",
                                          "classifier.",
                                          "num_batches_tracked"};
-    static const char *const pretraining[] = {"label_embs_concat", "final_proj.",        "logit_temp_list",
+    static const char *const pretraining[] = {"label_embs_concat", "final_proj.",        "logit_temp_list", "mask_emb",
                                               "target_glu.",       "encoder_cqt_model.", "encoder_mel_model."};
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         if (strstr(name, always[i]))

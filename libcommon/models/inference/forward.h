@@ -18,7 +18,7 @@ typedef struct mert_forward mert_forward;
 /* A clip, as its kind of model takes it; device. */
 typedef struct mert_forward_input {
     int64_t samples;         /* L, of the clip */
-    const mert_element *pcm; /* hubert: [L] */
+    const mert_element *pcm; /* hubert, and a conformer with an extractor, which takes no mel: [L] */
     const mert_element *cqt; /* hubert with cqt_input: [T, cqt_input_bins] */
     const mert_element *mel; /* conformer: [mert_config_mel_frames, mels], normalised (dsp/log_mel.h) */
 } mert_forward_input;

@@ -4,7 +4,7 @@
  *   floats for each frame of its stage.
  * - The products of a block run in blocks of rows. Attention and the depthwise convolution, which look at other rows,
  *   take all of them. Memory: about 6 T D floats beside the weights and the subsampler's. */
-#include "libcommon/models/inference/forward_kinds.h"
+#include "libcommon/models/inference/forward_extractor.h"
 
 #include "libcommon/base/integer.h"
 #include "libcommon/models/rotary.h"
@@ -17,7 +17,7 @@ typedef mert_linear_weights linear;
 typedef mert_norm_weights norm;
 
 typedef struct convnext {
-    const float *depthwise, *depthwise_bias; /* [C, 7], [C] */
+    const float *depthwise, *depthwise_bias; /* [C, kernel], [C] */
     norm norm, response;                     /* [C], [4C] */
     linear up, down;
 } convnext;
@@ -35,6 +35,7 @@ typedef struct block {
 } block;
 
 typedef struct conformer {
+    mert_forward_extractor extractor; /* of a model that hears the waveform */
     stage stages[MERT_STAGES_MAX];
     block *blocks;
     mert_rotary_tables rotary;
@@ -42,11 +43,11 @@ typedef struct conformer {
 
 /* ---- loading the weights ---- */
 
-static void take_convnext(mert_weight_loader *l, convnext *x, int64_t C, int s, int i)
+static void take_convnext(mert_weight_loader *l, convnext *x, int64_t C, int64_t K, int s, int i)
 {
     char name[96], layer[64];
     snprintf(layer, sizeof layer, "subsampling_module.%d.convnext_layers.%d", s, i);
-    x->depthwise = mert_weight_take(l, C * MERT_SUBSAMPLER_KERNEL, "%s.depthwise_block.1.weight", layer);
+    x->depthwise = mert_weight_take(l, C * K, "%s.depthwise_block.1.weight", layer);
     x->depthwise_bias = mert_weight_take(l, C, "%s.depthwise_block.1.bias", layer);
     snprintf(name, sizeof name, "%s.pointwise_block.0", layer);
     x->norm = mert_weight_norm_of(l, C, name);
@@ -135,16 +136,19 @@ static void load_all(void *self, mert_weight_loader *l)
     mert_forward *f = self;
     const mert_conformer_config *c = &f->c.conformer;
     conformer *m = f->own;
-    mert_weight_take(l, c->win_length, "feature_extractor.spectrogram.window");
-    mert_weight_take(l, (int64_t)(c->n_fft / 2 + 1) * c->mels, "feature_extractor.mel_scale.fb");
-    mert_weight_take(l, c->mels, "feature_extractor.mel_mean");
-    mert_weight_take(l, c->mels, "feature_extractor.mel_std");
+    if (!f->c.convs) {
+        mert_weight_take(l, c->win_length, "feature_extractor.spectrogram.window");
+        mert_weight_take(l, (int64_t)(c->n_fft / 2 + 1) * c->mels, "feature_extractor.mel_scale.fb");
+        mert_weight_take(l, c->mels, "feature_extractor.mel_mean");
+        mert_weight_take(l, c->mels, "feature_extractor.mel_std");
+    }
+    mert_extractor_load(f, l, &m->extractor);
     for (int s = 0; s < c->stages; s++) {
         int64_t C = c->stage[s].channels;
         if (mert_stage_resamples(&f->c, s))
             take_resampling(f, l, &m->stages[s], mert_stage_in(&f->c, s), C, s);
         for (int i = 0; i < c->stage[s].depth; i++)
-            take_convnext(l, &m->stages[s].layers[i], C, s, i);
+            take_convnext(l, &m->stages[s].layers[i], C, c->subsampler_kernel, s, i);
     }
     for (int i = 0; i < f->c.layers; i++)
         take_block(f, l, &m->blocks[i], i);
@@ -154,7 +158,7 @@ static int open_conformer(mert_forward *f, const mert_weights *w, mert_packing p
 {
     const mert_config *c = &f->c;
     conformer *m = f->own = calloc(1, sizeof *m);
-    int64_t ordered = 1;
+    int64_t ordered = mert_larger(1, mert_extractor_largest(c));
     int bad = !m || !(m->blocks = calloc((size_t)c->layers, sizeof *m->blocks));
     for (int s = 0; !bad && s < c->conformer.stages; s++) {
         int64_t C = c->conformer.stage[s].channels, in = mert_stage_in(c, s);
@@ -164,7 +168,9 @@ static int open_conformer(mert_forward *f, const mert_weights *w, mert_packing p
     if (bad)
         return mert_fail(e, "out of memory");
     mert_rotary_open(&m->rotary, f->ops, c->width / c->heads, c->conformer.rotary_base);
-    return mert_weight_block_open(&f->weights, w, f->ops, packing, load_all, f, ordered, e);
+    if (mert_weight_block_open(&f->weights, w, f->ops, packing, load_all, f, ordered, e))
+        return -1;
+    return c->convs ? mert_extractor_open(f, &m->extractor, e) : 0;
 }
 
 static void close_conformer(mert_forward *f)
@@ -173,6 +179,7 @@ static void close_conformer(mert_forward *f)
     if (!m)
         return;
     mert_rotary_close(&m->rotary);
+    mert_extractor_close(&m->extractor);
     for (int s = 0; s < MERT_STAGES_MAX; s++)
         free(m->stages[s].layers);
     free(m->blocks);
@@ -186,7 +193,7 @@ static void run_convnext(mert_forward *f, const convnext *l, int64_t T, int64_t 
                          mert_element *wide, double *squares)
 {
     mert_depthwise_conv(f->ops, .y = mid, .x = x, .w = l->depthwise, .bias = l->depthwise_bias, .B = 1, .T = T, .C = C,
-                        .kernel = MERT_SUBSAMPLER_KERNEL, .pad = MERT_SUBSAMPLER_KERNEL / 2);
+                        .kernel = f->c.conformer.subsampler_kernel, .pad = f->c.conformer.subsampler_kernel / 2);
     mert_forward_norm(f, f->c.conformer.subsampler_eps, l->norm, T, C, mid, mid);
     mert_forward_linear(f, l->up, T, C, 4 * C, mid, C, 1, NULL, wide);
     mert_clear(f->ops, .to = squares, .bytes = (size_t)(4 * C) * sizeof *squares);
@@ -196,14 +203,38 @@ static void run_convnext(mert_forward *f, const convnext *l, int64_t T, int64_t 
     mert_forward_linear(f, l->down, T, 4 * C, C, wide, 4 * C, 0, x, x);
 }
 
-/* mel -> y [T, D]. -1: no memory. */
-static int subsample(mert_forward *f, const mert_element *mel, int64_t frames, mert_element *y)
+/* The frames that enter the subsampler: the spectrum, or the extractor's output, in blocks of time. NULL: no memory. */
+static const mert_element *front(mert_forward *f, const mert_forward_input *in, int64_t T)
+{
+    const conformer *m = f->own;
+    int64_t C = mert_stage_in(&f->c, 0), at_once, stride = 1;
+    mert_element *y, *turn[2];
+    mert_arena_mark mark;
+    if (!f->c.convs)
+        return in->mel;
+    for (int i = 0; i < f->c.convs; i++)
+        stride *= f->c.conv[i].stride;
+    at_once = mert_smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FRAMES));
+    y = mert_arena_elements(&f->scratch, T * C);
+    mark = mert_arena_here(&f->scratch);
+    mert_extractor_room(f, at_once, turn);
+    if (f->scratch.failed)
+        return NULL;
+    mert_extractor_begin(f, &m->extractor, in->pcm, in->samples);
+    for (int64_t t = 0; t < T; t += at_once)
+        mert_extractor_run(f, &m->extractor, mert_const_at(f->ops, in->pcm, t * stride), mert_smaller(T - t, at_once),
+                           turn, mert_at(f->ops, y, t * C));
+    mert_arena_back(&f->scratch, mark);
+    return y;
+}
+
+/* x [frames, C] -> y [T, D]. -1: no memory. */
+static int subsample(mert_forward *f, const mert_element *x, int64_t frames, mert_element *y)
 {
     const mert_config *c = &f->c;
     const conformer *m = f->own;
     mert_arena *a = &f->scratch;
-    const mert_element *x = mel;
-    int64_t T = frames, C = c->conformer.mels;
+    int64_t T = frames, C = mert_stage_in(c, 0);
     for (int s = 0; s < c->conformer.stages; s++) {
         const stage *g = &m->stages[s];
         int64_t in = C, before = T;
@@ -212,7 +243,7 @@ static int subsample(mert_forward *f, const mert_element *mel, int64_t frames, m
         mert_arena_mark mark;
         C = c->conformer.stage[s].channels;
         if (mert_stage_resamples(c, s))
-            T = (T - 2) / mert_stage_stride(s) + 1;
+            T = (T - 2) / c->conformer.stage[s].stride + 1;
         if (s < c->conformer.stages - 1)
             to = mert_arena_elements(a, T * C);
         mark = mert_arena_here(a);
@@ -221,7 +252,8 @@ static int subsample(mert_forward *f, const mert_element *mel, int64_t frames, m
             if (a->failed)
                 return -1;
             mert_forward_norm(f, c->conformer.subsampler_eps, g->norm, before, in, x, normed);
-            mert_forward_linear(f, g->resample, T, 2 * in, C, normed, mert_stage_stride(s) * in, 0, NULL, to);
+            mert_conv(f->ops, .y = to, .x = normed, .w = g->resample.w, .bias = g->resample.b,
+                      .shape = {1, before, T, in, C, 2, c->conformer.stage[s].stride}, .packed = g->resample.packing);
             mert_arena_back(a, mark);
         } else if (!a->failed)
             mert_copy(f->ops, .to = to, .from = x, .bytes = mert_element_bytes(f->ops, T * C));
@@ -318,8 +350,10 @@ static int run_conformer(mert_forward *f, const mert_forward_input *in, int last
     int64_t rows = mert_forward_block(T, mert_smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FEED_FORWARD)));
     room r = {.x = mert_arena_elements(a, T * D), .T = T, .rows = rows};
     mert_arena_mark mark = mert_arena_here(a);
-    if (a->failed || mert_rotary_reach(&m->rotary, T) ||
-        subsample(f, in->mel, mert_config_mel_frames(c, in->samples), r.x))
+    const mert_element *frames;
+    int64_t before = mert_config_front_frames(c, in->samples);
+    if (a->failed || mert_rotary_reach(&m->rotary, T) || !(frames = front(f, in, before)) ||
+        subsample(f, frames, before, r.x))
         return mert_forward_no_memory(in->samples, e);
     mert_arena_back(a, mark);
     r.y = mert_arena_elements(a, T * D);

@@ -1,11 +1,9 @@
 /* The first kind: convolutions over the waveform, transformer layers (man/model.md 2).
  *
  * - The waveform goes through the extractor and the projection in blocks of time, so that its large layers never exist
- *   as a whole. GroupNorm over the whole clip is exact all the same: mean and variance of the first convolution's
- *   outputs follow from the second moments of the waveform's windows, and the norm becomes part of the weights
- *   (nn/ops.h: mert_fold_norm).
+ *   as a whole (forward_extractor.h).
  * - A layer's feed-forward part runs in blocks of rows. Memory: about 5 T D floats beside the weights. */
-#include "libcommon/models/inference/forward_kinds.h"
+#include "libcommon/models/inference/forward_extractor.h"
 
 #include "libcommon/base/integer.h"
 #include "libcommon/nn/conv.h"
@@ -21,55 +19,13 @@ typedef struct layer { linear qkv, out, fc1, fc2; norm norm1, norm2; } layer;
 
 typedef struct hubert {
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
-    linear conv[MERT_CONV_MAX], projection, position;
-    norm conv_norm[MERT_CONV_MAX], feature_norm, encoder_norm;
+    mert_forward_extractor extractor;
+    linear projection, position;
+    norm feature_norm, encoder_norm;
     layer *layers;
-    /* group norm: the first convolution as it is, and with the norm of the present clip in it */
-    const float *first;           /* [O, K] */
-    float *folded, *folded_bias;
-    mert_element *folded_packed;
-    double *sums, *products;      /* of the clip's windows: [K], [K, K] */
-    mert_arena clip;              /* the first convolution with the clip's norm */
 } hubert;
 
 /* ---- loading the weights ---- */
-
-/* Conv weights [O, C, K] with the tap before the channel, as rows of overlapping windows want them. */
-static void take_conv(mert_forward *f, mert_weight_loader *t, int i)
-{
-    const mert_config *c = &f->c;
-    hubert *h = f->own;
-    int64_t O = c->conv[i].dim, C = i ? c->conv[i - 1].dim : 1, K = c->conv[i].kernel;
-    const float *official;
-    mert_element *to;
-    char name[96];
-    snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.2%s", i, c->extractor_layer_norm ? ".1" : "");
-    if (c->extractor_layer_norm || i == 0)
-        h->conv_norm[i] = mert_weight_norm_of(t, O, name);
-    if (c->conv_bias)
-        h->conv[i].b = mert_weight_take(t, O, "feature_extractor.conv_layers.%d.0.bias", i);
-    if (C == 1) {
-        official = mert_weight_take(t, O * K, "feature_extractor.conv_layers.%d.0.weight", i);
-        if (!c->extractor_layer_norm) { /* packed anew for each clip */
-            h->first = official;
-            return;
-        }
-        to = mert_weight_place_product(t, 1, O, K, MERT_PACKED_F32);
-        if (t->from)
-            mert_weight_lay_out(f->ops, to, official, O, K, 1, MERT_PACKED_F32);
-    } else {
-        const mert_parameter *p;
-        to = mert_weight_place_product(t, 1, O, C * K, t->packing);
-        snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.0.weight", i);
-        if ((official = mert_weight_begin(t, &p, name))) {
-            mert_swap_axes(f->ops, .to = t->ordered, .from = official, .n = O, .a = C, .b = K);
-            mert_weight_lay_out(f->ops, to, t->ordered, O, C * K, 1, t->packing);
-            mert_weight_end(t, p, official);
-        }
-    }
-    h->conv[i].w = to;
-    h->conv[i].packing = mert_weight_packing(f->ops, O, C * K, C == 1 ? MERT_PACKED_F32 : t->packing);
-}
 
 static void take_position(mert_forward *f, mert_weight_loader *t)
 {
@@ -119,8 +75,7 @@ static void load_all(void *self, mert_weight_loader *t)
     mert_forward *f = self;
     hubert *h = f->own;
     const mert_config *c = &f->c;
-    for (int i = 0; i < c->convs; i++)
-        take_conv(f, t, i);
+    mert_extractor_load(f, t, &h->extractor);
     h->feature_norm = mert_weight_norm_of(t, mert_config_features(c), "layer_norm");
     h->projection = mert_weight_linear(t, c->width, mert_config_features(c), "post_extract_proj");
     take_position(f, t);
@@ -131,26 +86,7 @@ static void load_all(void *self, mert_weight_loader *t)
 
 static int64_t largest_conv(const mert_config *c)
 {
-    int64_t largest = (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel;
-    for (int i = 1; i < c->convs; i++) {
-        int64_t n = (int64_t)c->conv[i].dim * c->conv[i - 1].dim * c->conv[i].kernel;
-        largest = n > largest ? n : largest;
-    }
-    return largest;
-}
-
-/* Room for the first convolution with GroupNorm in it. */
-static int make_first(mert_forward *f, mert_error *e)
-{
-    hubert *h = f->own;
-    int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel;
-    h->folded = mert_arena_floats(&h->clip, O * K);
-    h->folded_packed = (mert_element *)(void *)mert_arena_floats(&h->clip, mert_weight_floats(f->ops, O, K, MERT_PACKED_F32));
-    h->folded_bias = mert_arena_floats(&h->clip, O);
-    h->sums = (double *)(void *)mert_arena_floats(&h->clip, 2 * K);
-    h->products = (double *)(void *)mert_arena_floats(&h->clip, 2 * K * K);
-    h->conv[0] = (linear){h->folded_packed, h->folded_bias, mert_weight_packing(f->ops, O, K, MERT_PACKED_F32)};
-    return h->clip.failed ? mert_fail(e, "out of memory for the weights") : 0;
+    return mert_larger(mert_extractor_largest(c), (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel);
 }
 
 static int open_hubert(mert_forward *f, const mert_weights *w, mert_packing packing, mert_error *e)
@@ -160,11 +96,10 @@ static int open_hubert(mert_forward *f, const mert_weights *w, mert_packing pack
     if (!h || !(h->layers = calloc((size_t)c->layers, sizeof *h->layers)))
         return mert_fail(e, "out of memory");
     h->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
-    mert_arena_open(&h->clip, f->ops);
     if ((!w->packed && mert_weights_check_taps(w, NULL, e)) ||
         mert_weight_block_open(&f->weights, w, f->ops, packing, load_all, f, largest_conv(c), e))
         return -1;
-    return c->extractor_layer_norm ? 0 : make_first(f, e);
+    return mert_extractor_open(f, &h->extractor, e);
 }
 
 static void close_hubert(mert_forward *f)
@@ -172,54 +107,12 @@ static void close_hubert(mert_forward *f)
     hubert *h = f->own;
     if (!h)
         return;
-    if (h->layers)
-        mert_arena_close(&h->clip);
+    mert_extractor_close(&h->extractor);
     free(h->layers);
     free(h);
 }
 
 /* ---- the steps ---- */
-
-/* What GroupNorm makes of this clip becomes part of the first convolution. */
-static void fold_first(mert_forward *f, const mert_element *x, int64_t L)
-{
-    const hubert *h = f->own;
-    int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel, S = f->c.conv[0].stride, T = (L - K) / S + 1;
-    mert_window_moments(f->ops, .sums = h->sums, .products = h->products, .x = x, .T = T, .kernel = K, .stride = S);
-    mert_fold_norm(f->ops, .w = h->folded, .b = h->folded_bias, .sums = h->sums, .products = h->products, .v = h->first,
-                   .norm_w = h->conv_norm[0].w, .norm_b = h->conv_norm[0].b, .out = O, .kernel = K, .T = T,
-                   .eps = MERT_EXTRACTOR_EPS);
-    mert_weight_lay_out(f->ops, h->folded_packed, h->folded, O, K, 1, MERT_PACKED_F32);
-}
-
-/* The rows of each layer's outputs that n frames need; rows[0]: samples. */
-static void rows_for(const mert_config *c, int64_t n, int64_t rows[MERT_CONV_MAX + 1])
-{
-    rows[c->convs] = n;
-    for (int i = c->convs - 1; i >= 0; i--)
-        rows[i] = (rows[i + 1] - 1) * c->conv[i].stride + c->conv[i].kernel;
-}
-
-/* n frames of the extractor from x on -> y [n, C]; turn: room for the layers between. */
-static void extract(mert_forward *f, const mert_element *x, int64_t n, mert_element *const turn[2], mert_element *y)
-{
-    const hubert *h = f->own;
-    const mert_config *c = &f->c;
-    int64_t rows[MERT_CONV_MAX + 1], C = 1;
-    rows_for(c, n, rows);
-    for (int i = 0; i < c->convs; i++) {
-        mert_element *to = i == c->convs - 1 ? y : turn[i % 2];
-        int64_t O = c->conv[i].dim;
-        mert_conv_shape s = {1, rows[i], rows[i + 1], C, O, c->conv[i].kernel, c->conv[i].stride};
-        mert_conv(f->ops, .y = to, .x = x, .w = h->conv[i].w, .bias = h->conv[i].b, .shape = s,
-                  .packed = h->conv[i].packing, .gelu = !c->extractor_layer_norm);
-        if (c->extractor_layer_norm)
-            mert_layer_norm(f->ops, .y = to, .x = to, .w = h->conv_norm[i].w, .b = h->conv_norm[i].b,
-                            .rows = rows[i + 1], .columns = O, .eps = MERT_EXTRACTOR_EPS, .gelu = 1);
-        x = to;
-        C = O;
-    }
-}
 
 /* Steps 1 to 3, in blocks of time: x [L] -> y [T, D]. */
 static void project(mert_forward *f, const mert_element *x, const mert_element *cqt, int64_t T, mert_element *y)
@@ -227,23 +120,17 @@ static void project(mert_forward *f, const mert_element *x, const mert_element *
     const hubert *h = f->own;
     const mert_config *c = &f->c;
     mert_arena_mark mark = mert_arena_here(&f->scratch);
-    int64_t rows[MERT_CONV_MAX + 1], room[2] = {0, 0}, C = c->conv[c->convs - 1].dim, J = mert_config_features(c),
-                                     D = c->width;
+    int64_t C = c->conv[c->convs - 1].dim, J = mert_config_features(c), D = c->width;
     int64_t at_once = mert_smaller(T, f->ops->rows_at_once(f->ops, MERT_BLOCK_FRAMES));
     mert_element *turn[2], *features, *joined;
-    rows_for(c, at_once, rows);
-    for (int i = 0; i < c->convs - 1; i++)
-        if (rows[i + 1] * c->conv[i].dim > room[i % 2])
-            room[i % 2] = rows[i + 1] * c->conv[i].dim;
-    turn[0] = mert_arena_elements(&f->scratch, room[0]);
-    turn[1] = mert_arena_elements(&f->scratch, room[1]);
+    mert_extractor_room(f, at_once, turn);
     features = mert_arena_elements(&f->scratch, at_once * C);
     joined = cqt ? mert_arena_elements(&f->scratch, at_once * J) : features;
     if (f->scratch.failed)
         return;
     for (int64_t t = 0; t < T; t += at_once) {
         int64_t n = mert_smaller(T - t, at_once);
-        extract(f, mert_const_at(f->ops, x, t * mert_config_stride(c)), n, turn, features);
+        mert_extractor_run(f, &h->extractor, mert_const_at(f->ops, x, t * mert_config_stride(c)), n, turn, features);
         if (cqt) {
             mert_copy_2d(f->ops, .to = joined, .ldto = J, .from = features, .ldfrom = C, .rows = n, .columns = C);
             mert_copy_2d(f->ops, .to = mert_at(f->ops, joined, C), .ldto = J,
@@ -333,8 +220,7 @@ static int run_hubert(mert_forward *f, const mert_forward_input *in, int last, m
                mert_arena_elements(a, rows * D), mert_arena_elements(a, rows * c->ffn), rows};
     if (a->failed)
         return mert_forward_no_memory(L, e);
-    if (!c->extractor_layer_norm)
-        fold_first(f, in->pcm, L);
+    mert_extractor_begin(f, &h->extractor, in->pcm, L);
     project(f, in->pcm, in->cqt, T, r.attended);
     if (a->failed)
         return mert_forward_no_memory(L, e);

@@ -26,7 +26,8 @@ struct mert_forward {
 
 /* ---- steps that both kinds take ---- */
 
-/* y[rows, out] = x[rows, in] w^T + b, then GELU, then + residual; row strides of x: ldx, of y: out */
+/* y[rows, out] = x[rows, in] w^T + b, then GELU, then + residual (without GELU y may be it); row strides of x: ldx, of
+ * y: out */
 void mert_forward_linear(mert_forward *f, mert_linear_weights l, int64_t rows, int64_t in, int64_t out,
                          const mert_element *x, int64_t ldx, int gelu, const mert_element *residual, mert_element *y);
 /* LayerNorm of rows; y may be x. */

@@ -62,7 +62,7 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_pa
     }
     m->last = m->last > m->c->layers ? m->c->layers : m->last;
     if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) ||
-        (m->c->kind == MERT_CONFORMER && !(m->mel = mert_mel_input_new(w, 1, e))) ||
+        (m->c->kind == MERT_CONFORMER && !m->c->convs && !(m->mel = mert_mel_input_new(w, 1, e))) ||
         !(m->encoder = mert_forward_new(w, ops, packing, e))) {
         mert_inference_free(m);
         return NULL;
