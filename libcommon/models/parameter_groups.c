@@ -1,10 +1,27 @@
 #include "libcommon/models/parameter_groups.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* The offset of the first parameter whose name begins so; the end of the array if there is none. */
+MERT_PRINTF(2, 3) static int64_t first_of(const mert_layout *l, const char *format, ...)
+{
+    char start[96];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(start, sizeof start, format, ap);
+    va_end(ap);
+    for (int i = 0; i < l->count; i++)
+        if (!strncmp(l->parameters[i].name, start, strlen(start)))
+            return l->parameters[i].offset;
+    return l->size;
+}
 
 int mert_parts_make(mert_parts *p, const mert_layout *l, const float *weights, float *gradients, mert_error *e)
 {
-    int layers = l->config.layers;
+    int layers = l->config.layers, conformer = l->config.kind == MERT_CONFORMER;
     *p = (mert_parts){.n = layers + 3};
     p->part = calloc((size_t)p->n, sizeof *p->part);
     p->weights = calloc((size_t)p->n, sizeof *p->weights);
@@ -13,10 +30,10 @@ int mert_parts_make(mert_parts *p, const mert_layout *l, const float *weights, f
         mert_parts_free(p);
         return mert_fail(e, "out of memory");
     }
-    p->part[MERT_PART_PROJECTION].from = mert_layout_offset(l, "layer_norm.weight");
+    p->part[MERT_PART_PROJECTION].from = first_of(l, conformer ? "subsampling_module." : "layer_norm.");
     for (int i = 0; i < layers; i++)
-        p->part[MERT_PART_LAYERS + i].from = mert_layout_offset(l, "encoder.layers.%d.self_attn.k_proj.weight", i);
-    p->part[p->n - 1].from = mert_layout_offset(l, "encoder.layer_norm.weight");
+        p->part[MERT_PART_LAYERS + i].from = first_of(l, conformer ? "layers.%d." : "encoder.layers.%d.", i);
+    p->part[p->n - 1].from = first_of(l, conformer ? "label_embs_concat" : "encoder.layer_norm.");
     for (int i = 0; i < p->n; i++) {
         int64_t from = p->part[i].from;
         p->part[i].n = (i + 1 < p->n ? p->part[i + 1].from : l->size) - from;

@@ -1,10 +1,11 @@
 /* A model's parameters in parts: ranges of the flat array (weights.h) that are used together, and whose gradients are
- * finished together. With N transformer layers:
+ * finished together. With N layers:
  *
- *     0           mask_emb and the feature extractor
- *     1           layer_norm, post_extract_proj, the positional convolution
- *     2 .. N+1    the layers
- *     N+2         encoder.layer_norm and the heads
+ *                 a transformer                                               a Conformer
+ *     0           mask_emb and the feature extractor                          front end's tables, mask_emb, extractor
+ *     1           layer_norm, post_extract_proj, the positional convolution   the subsampler
+ *     2 .. N+1    the layers                                                  the blocks
+ *     N+2         encoder.layer_norm and the heads                            the heads
  *
  * Encoder and objective ask here where a parameter is, and say before they use a part and after: so someone else can
  * bring the part just in time, drop it again, and send its gradients away while the backward pass goes on

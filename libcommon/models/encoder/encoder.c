@@ -1,5 +1,5 @@
 /* From waveform to hidden states: extractor, projection, positional convolution, layers (man/model.md 2). */
-#include "libcommon/models/encoder/state.h"
+#include "libcommon/models/encoder/conformer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,9 +17,10 @@ static weight_bias pair(const mert_layout *l, const char *format, int i)
     return a;
 }
 
-static void find_parameters(mert_encoder *m)
+static void find_extractor(mert_encoder *m)
 {
     const mert_layout *l = m->layout;
+    m->mask_emb = mert_layout_find(l, "mask_emb") ? mert_layout_offset(l, "mask_emb") : -1;
     for (int i = 0; i < m->c->convs; i++) {
         m->conv[i] = pair(l, "feature_extractor.conv_layers.%d.0", i);
         if (m->c->extractor_layer_norm)
@@ -27,10 +28,14 @@ static void find_parameters(mert_encoder *m)
         else if (i == 0)
             m->conv_norm[i] = pair(l, "feature_extractor.conv_layers.%d.2", i);
     }
+}
+
+static void find_transformer(mert_encoder *m)
+{
+    const mert_layout *l = m->layout;
     m->feature_norm = pair(l, "layer_norm", 0);
     m->projection = pair(l, "post_extract_proj", 0);
     m->encoder_norm = pair(l, "encoder.layer_norm", 0);
-    m->mask_emb = mert_layout_offset(l, "mask_emb");
     m->pos_g = mert_layout_offset(l, "encoder.pos_conv.0.weight_g");
     m->pos_v = mert_layout_offset(l, "encoder.pos_conv.0.weight_v");
     m->pos_bias = mert_layout_offset(l, "encoder.pos_conv.0.bias");
@@ -56,12 +61,43 @@ static int64_t pos_weights(const mert_config *c)
     return (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel;
 }
 
+static int open_extractor(mert_encoder *m)
+{
+    const mert_config *c = m->c;
+    mert_ops *ops = m->ops;
+    int bad = 0, rounded = ops->type != MERT_ELEMENT_F32;
+    find_extractor(m);
+    for (int i = 1; i < c->convs; i++) {
+        int64_t packed = mert_ops_packed_floats(ops, INT64_MAX, c->conv[i].dim, conv_inputs(c, i), MERT_PACKED_F32);
+        int64_t n = c->conv[i].dim * conv_inputs(c, i);
+        bad |= packed && !(m->panels[i] = (mert_element *)(void *)mert_ops_floats(ops, packed));
+        bad |= rounded && !(m->kernels[i] = mert_ops_elements(ops, n));
+        bad |= !(m->ordered[i] = mert_ops_floats(ops, n));
+    }
+    return bad ? -1 : 0;
+}
+
+static int open_transformer(mert_encoder *m)
+{
+    const mert_config *c = m->c;
+    mert_ops *ops = m->ops;
+    m->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
+    m->layers = calloc((size_t)c->layers, sizeof *m->layers);
+    m->records = calloc((size_t)c->layers, sizeof *m->records);
+    if (!m->layers || !m->records)
+        return -1;
+    find_transformer(m);
+    if (!(m->pos_w = mert_ops_floats(ops, pos_weights(c))) ||
+        (ops->type != MERT_ELEMENT_F32 && !(m->pos_kernel = mert_ops_elements(ops, pos_weights(c)))))
+        return -1;
+    return (m->pos_norm = mert_ops_floats(ops, c->pos_kernel)) ? 0 : -1;
+}
+
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
                                mert_error *e)
 {
     mert_encoder *m = calloc(1, sizeof *m);
     const mert_config *c = &layout->config;
-    int bad = 0, rounded = ops->type != MERT_ELEMENT_F32;
     if (!m)
         goto fail;
     m->layout = layout;
@@ -70,26 +106,9 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
     if (mert_parts_make(&m->flat, layout, weights, gradients, e))
         goto fail;
     m->parts = &m->flat;
-    m->residual_scale = c->deepnorm && !c->pre_ln ? (float)pow(2.0 * c->layers, 0.25) : 1.0f;
     mert_arena_open(&m->memory, ops);
-    m->layers = calloc((size_t)c->layers, sizeof *m->layers);
-    m->records = calloc((size_t)c->layers, sizeof *m->records);
-    if (!m->layers || !m->records)
-        goto fail;
-    find_parameters(m);
-    for (int i = 1; i < c->convs; i++) {
-        int64_t packed = mert_ops_packed_floats(ops, INT64_MAX, c->conv[i].dim, conv_inputs(c, i), MERT_PACKED_F32);
-        int64_t n = c->conv[i].dim * conv_inputs(c, i);
-        bad |= packed && !(m->panels[i] = (mert_element *)(void *)mert_ops_floats(ops, packed));
-        bad |= rounded && !(m->kernels[i] = mert_ops_elements(ops, n));
-        bad |= !(m->ordered[i] = mert_ops_floats(ops, n));
-    }
-    bad |= !(m->pos_w = mert_ops_floats(ops, pos_weights(c)));
-    bad |= rounded && !(m->pos_kernel = mert_ops_elements(ops, pos_weights(c)));
-    bad |= !(m->pos_norm = mert_ops_floats(ops, c->pos_kernel));
-    bad |= !(m->squares = ops->alloc(ops, sizeof *m->squares));
-    bad |= !(m->largest = mert_ops_floats(ops, 1));
-    if (!bad)
+    if (!open_extractor(m) && !(c->kind == MERT_CONFORMER ? mert_conformer_open(m) : open_transformer(m)) &&
+        (m->squares = ops->alloc(ops, sizeof *m->squares)) && (m->largest = mert_ops_floats(ops, 1)))
         return m;
 fail:
     mert_encoder_free(m);
@@ -102,6 +121,7 @@ void mert_encoder_free(mert_encoder *m)
     if (!m)
         return;
     mert_arena_close(&m->memory);
+    mert_conformer_close(m);
     for (int i = 0; i < m->c->convs; i++) {
         m->ops->release(m->ops, m->panels[i]);
         m->ops->release(m->ops, m->ordered[i]);
@@ -134,6 +154,11 @@ const double *mert_encoder_features_squares(const mert_encoder *m)
     return m->squares;
 }
 
+int64_t mert_encoder_features_count(const mert_encoder *m)
+{
+    return m->c->convs ? m->B * m->features_T * m->c->conv[m->c->convs - 1].dim : 0;
+}
+
 const float *mert_encoder_largest_logit(const mert_encoder *m)
 {
     return m->largest;
@@ -151,11 +176,9 @@ static int dropping(const mert_encoder *m, double p)
 
 /* ---- weights in the order that products want ---- */
 
-static void pack(mert_encoder *m)
+void mert_extractor_pack(mert_encoder *m)
 {
     const mert_config *c = m->c;
-    if (m->fresh && !m->options.training) /* an update may lie between an evaluation and this */
-        return;
     for (int i = 1; i < c->convs; i++) {
         mert_swap_axes(m->ops, .to = m->ordered[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
                        .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
@@ -166,6 +189,14 @@ static void pack(mert_encoder *m)
             mert_to_elements(m->ops, .to = m->kernels[i], .from = m->ordered[i],
                              .n = c->conv[i].dim * conv_inputs(c, i));
     }
+}
+
+static void pack(mert_encoder *m)
+{
+    const mert_config *c = m->c;
+    if (m->fresh && !m->options.training) /* an update may lie between an evaluation and this */
+        return;
+    mert_extractor_pack(m);
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
                      .v = mert_weight(m, m->pos_v), .out = c->width, .in = c->width / c->pos_groups,
                      .kernel = c->pos_kernel);
@@ -330,17 +361,17 @@ static void position_backward(mert_encoder *m, mert_element *d)
 static int prepare(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L, int64_t T, mert_error *e)
 {
     const mert_config *c = m->c;
-    int64_t all = mert_config_frames(c, L);
+    int64_t all = L;
     m->options = *r;
     m->B = B;
-    m->L = L;
-    m->T = T ? T : all;
-    if (all < 1 || m->T > all)
+    m->L = m->conv_T[0] = L;
+    for (int i = 0; i < c->convs; i++)
+        all = m->conv_T[i + 1] = all < c->conv[i].kernel ? 0 : (all - c->conv[i].kernel) / c->conv[i].stride + 1;
+    if (all < 1 || (!m->conformer && T > all))
         return mert_fail(e, "%lld samples are shorter than the receptive field of %d", (long long)L,
                          mert_config_receptive_field(c));
-    m->conv_T[0] = L;
-    for (int i = 0; i < c->convs; i++)
-        m->conv_T[i + 1] = (m->conv_T[i] - c->conv[i].kernel) / c->conv[i].stride + 1;
+    m->T = T ? T : all;
+    m->features_T = m->conformer ? all : m->T;
     mert_arena_reset(&m->memory);
     m->pos_sum = (mert_kept){0};
     return 0;
@@ -372,6 +403,8 @@ const mert_element *mert_encoder_forward(mert_encoder *m, const mert_forward_opt
         return NULL;
     m->corruption = corruption ? *corruption : (mert_corruption){0};
     m->audio = x;
+    if (m->conformer)
+        return mert_conformer_forward(m, T, x, tap, e);
     n = m->B * m->T * c->width;
     mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 0);
     mert_parts_need(m->parts, MERT_PART_PROJECTION, 0);
@@ -419,6 +452,8 @@ memory:
 int mert_encoder_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e)
 {
     const mert_config *c = m->c;
+    if (m->conformer)
+        return mert_conformer_backward(m, dy, pen, e);
     if (c->pre_ln)
         mert_layer_norm_backward(m->ops, .dx = dy, .dw = mert_gradient(m, m->encoder_norm.w),
                                  .db = mert_gradient(m, m->encoder_norm.b), .dy = dy, .x = m->final_in,

@@ -1,4 +1,4 @@
-/* The MERT encoder, forward and backward, over the tensor operations of nn/ops.h: man/model.md 2, step by step.
+/* The encoder, forward and backward, over the tensor operations of nn/ops.h: man/model.md 2 and 16, step by step.
  * One object runs batches of clips of one length; weights and gradients are flat device arrays in the layout of
  * weights.h. What passes through is elements (nn/ops.h); the weights that products read are made of the flat array by
  * each pass. */
@@ -32,7 +32,8 @@ void mert_encoder_use_parts(mert_encoder *m, const mert_parts *parts);
 /* What is done to the projected frames before the transformer sees them, in this order; all of it on the device
  * (man/model.md 3). Zero: nothing. */
 typedef struct mert_corruption {
-    const float *mask;            /* [B, T] of 0/1: frames that become mask_emb; NULL: none */
+    const float *mask;            /* [B, T] of 0/1: frames that become mask_emb; NULL: none. A Conformer's are those
+                                     before the subsampler, [B, mert_config_front_frames], and there is nothing else */
     int64_t replaced;             /* so many frames, to[i], then become what from[i] was until now ... */
     const int32_t *to, *from;     /* ... rows of [B * T], each at most once in its list */
     const float *replaced_rows;   /* [B, T] of 0/1: those in `to` */
@@ -46,15 +47,18 @@ typedef struct mert_layer_tap {
     void *self;
 } mert_layer_tap;
 
-/* x: device [B, L] pcm. T: frames that take part, at most mert_config_frames(L); 0: all. corruption: NULL for
+/* x: device [B, L] pcm; of a Conformer that hears mel spectra, these, [B, L, mels]. T: frames that take part, at most
+ * all there are (mert_config_frames of the samples); 0: all. corruption: NULL for
  * none; what it points to must stay until the backward pass. cqt: device [B, T, cqt_input_bins] for models with
  * cqt_input, else NULL. Returns the last hidden state, device [B, T, D] (owned by the encoder, valid until the next
  * call), NULL on error. tap: NULL, or who wants the hidden states. */
 const mert_element *mert_encoder_forward(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L,
                                          int64_t T, const mert_element *x, const mert_corruption *corruption,
                                          const mert_element *cqt, const mert_layer_tap *tap, mert_error *e);
-/* device [1]: sum of squares of the extractor's output [B, T, C] of the last forward; features_pen is its mean. */
+/* device [1]: sum of squares of the extractor's output of the last forward, and of how many numbers; features_pen is
+ * their mean. (Without an extractor: 0 and 0.) */
 const double *mert_encoder_features_squares(const mert_encoder *m);
+int64_t mert_encoder_features_count(const mert_encoder *m);
 /* device [1]: the largest attention logit, scale * q k, of any layer of the last forward (training; minus infinity
  * where LayerDrop left no layer). */
 const float *mert_encoder_largest_logit(const mert_encoder *m);

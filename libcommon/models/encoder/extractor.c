@@ -76,7 +76,7 @@ static void activation(mert_encoder *m, int i, int64_t b, int64_t clips, mert_el
         mert_gelu(m->ops, .y = y, .x = product_of(m, i, b), .n = clips * s.T_out * s.O);
 }
 
-/* Layers 1 and on, as products; *features (NULL: not wanted): [B, T, C] of the last one's output. */
+/* Layers 1 and on, as products; *features (NULL: not wanted): [B, features_T, C] of the last one's output. */
 static void run(mert_encoder *m, mert_element *features)
 {
     int last = m->c->convs - 1;
@@ -92,9 +92,9 @@ static void run(mert_encoder *m, mert_element *features)
             if (i < last)
                 product(m, i + 1, n, y, product_of(m, i + 1, b));
             else
-                mert_copy_2d(m->ops, .to = mert_at(m->ops, features, b * m->T * m->c->conv[i].dim),
-                             .ldto = m->T * m->c->conv[i].dim, .from = y, .ldfrom = size, .rows = n,
-                             .columns = m->T * m->c->conv[i].dim);
+                mert_copy_2d(m->ops, .to = mert_at(m->ops, features, b * m->features_T * m->c->conv[i].dim),
+                             .ldto = m->features_T * m->c->conv[i].dim, .from = y, .ldfrom = size, .rows = n,
+                             .columns = m->features_T * m->c->conv[i].dim);
         }
         mert_arena_back(&m->memory, mark);
     }

@@ -44,6 +44,8 @@ typedef struct layer_record {
     float *mean_x, *rstd_x, *mean_s1, *rstd_s1;
 } layer_record;
 
+typedef struct mert_conformer mert_conformer; /* conformer.h */
+
 struct mert_encoder {
     const mert_layout *layout;
     const mert_config *c;
@@ -52,7 +54,8 @@ struct mert_encoder {
     const mert_parts *parts;      /* &flat, or whoever keeps them */
 
     weight_bias conv[MERT_CONV_MAX], conv_norm[MERT_CONV_MAX], feature_norm, projection, encoder_norm;
-    int64_t mask_emb, pos_g, pos_v, pos_bias;
+    int64_t mask_emb; /* -1: there is none, of a Conformer without heads */
+    int64_t pos_g, pos_v, pos_bias;
     layer_parameters *layers;
     int64_t qkv_step;
     float residual_scale;         /* (2N)^0.25 with deepnorm, else 1 */
@@ -72,7 +75,7 @@ struct mert_encoder {
     mert_forward_options options;
 
     /* the last forward pass */
-    int64_t B, L, T, conv_T[MERT_CONV_MAX + 1];
+    int64_t B, L, T, conv_T[MERT_CONV_MAX + 1], features_T; /* of the extractor's frames so many count */
     mert_corruption corruption;
     const mert_element *audio;
     mert_kept conv_out[MERT_CONV_MAX]; /* products of the extractor's layers but for the first */
@@ -83,6 +86,8 @@ struct mert_encoder {
     mert_element *turn[2];
     const mert_element *final_in;
     layer_record *records;
+
+    mert_conformer *conformer;    /* NULL: a transformer, which is all that stands above but for extractor and masks */
 };
 
 /* Which dropout: part of the key of its random numbers. */
@@ -99,7 +104,10 @@ int mert_corruption_any(const mert_encoder *m);
 void mert_corruption_forward(mert_encoder *m, const mert_element *x, mert_element *y);
 void mert_corruption_backward(mert_encoder *m, const mert_element *dy, mert_element *dx);
 
-/* The extractor: audio [B, L] -> features [B, T, C]. Memory that runs out shows in m->memory.failed, here and below. */
+/* The convolutions' weights in the order that products want. */
+void mert_extractor_pack(mert_encoder *m);
+/* The extractor: audio [B, L] -> features [B, features_T, C]. Memory that runs out shows in m->memory.failed, here and
+ * below. */
 void mert_extractor_forward(mert_encoder *m, mert_element *features);
 /* d [B, conv_T, C]: gradient by the extractor's output, overwritten. */
 void mert_extractor_backward(mert_encoder *m, mert_element *d);

@@ -1,0 +1,81 @@
+/* A Conformer under way (man/model.md 16): what conformer.c and its steps, subsampler.c and block.c, work on,
+ * beside struct mert_encoder. With b clips and t frames at each place, all rows of [b, t] stand one after the other. */
+#ifndef MERT_CONFORMER_H
+#define MERT_CONFORMER_H
+
+#include "libcommon/models/encoder/steps.h"
+#include "libcommon/models/rotary.h"
+
+/* ---- the subsampler: stages of a resampler, where there is one, and ConvNeXt layers ---- */
+
+typedef struct convnext_parameters { weight_bias depth, norm, up, response, down; } convnext_parameters;
+
+/* x stays, and unless options.recompute what the depthwise convolution and the first product gave. */
+typedef struct convnext_record {
+    mert_kept x, deep, pre;
+    double *squares; /* [B, 4 C]: of the activations, over time */
+} convnext_record;
+
+typedef struct subsampler_stage {
+    int64_t in, channels, stride;
+    int resampled, depth;
+    weight_bias norm, conv; /* of the resampler */
+    float *ordered;         /* its weights [channels, 2, in], tap before channel */
+    mert_element *kernel;   /* these as elements; NULL: they are float32 */
+    int64_t T_in, T;        /* of the last forward pass */
+    mert_kept x;            /* what the resampler was given */
+    convnext_parameters *layer;
+    convnext_record *record;
+} subsampler_stage;
+
+/* ---- blocks ---- */
+
+typedef struct ffn_parameters { weight_bias norm, in, out; } ffn_parameters;
+
+typedef struct block_parameters {
+    ffn_parameters ffn[2];
+    weight_bias attention_norm, q, k, v, out;
+    weight_bias conv_norm, expand, depth, depth_norm, contract;
+    weight_bias norm;
+} block_parameters;
+
+/* A block: s[0] after the first feed-forward half, s[1] after attention, s[2] after the convolution, s[3] after the
+ * second half; its output is LN(s[3]). */
+typedef struct block_record {
+    int skipped;            /* LayerDrop */
+    mert_arena_mark before; /* of the stack */
+    mert_kept x;
+    /* what stays unless options.recompute */
+    mert_kept pre[2], s[4], q, k, v, attended, wide, deep;
+    float *lse;
+} block_record;
+
+struct mert_conformer {
+    int stages;
+    subsampler_stage *stage;
+    block_parameters *blocks;
+    block_record *records;
+    mert_rotary_tables rotary;
+    const mert_element *frames; /* of the front end, [B, T0, channels], before masks */
+    int64_t T0, T_whole;        /* frames of the front end; of the subsampler, of which T count */
+    mert_element *turn[2];      /* where outputs need not stay */
+};
+
+/* mel, or the extractor's output [B, T0, stage 0's in] -> [B, T_whole, D]. NULL: no memory. */
+mert_element *mert_subsampler_forward(mert_encoder *m, mert_element *x);
+/* d: gradient by the output; returns that by the input, which takes d's place if there is no resampler. NULL: no
+ * memory. */
+mert_element *mert_subsampler_backward(mert_encoder *m, mert_element *d);
+
+/* As mert_layer_forward and mert_layer_backward. */
+void mert_block_forward(mert_encoder *m, int i, mert_element *x, block_record *r, mert_element *out);
+void mert_block_backward(mert_encoder *m, int i, block_record *r, mert_element *dy);
+
+/* For encoder.c. open: -1: no memory. */
+int mert_conformer_open(mert_encoder *m) MERT_MUST_USE;
+void mert_conformer_close(mert_encoder *m);
+const mert_element *mert_conformer_forward(mert_encoder *m, int64_t T, const mert_element *x,
+                                           const mert_layer_tap *tap, mert_error *e);
+int mert_conformer_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e) MERT_MUST_USE;
+
+#endif
