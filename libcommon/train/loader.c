@@ -168,6 +168,21 @@ static int make_harder(mert_load *l, const mert_recipe *r, int64_t width, mert_e
     return 0;
 }
 
+/* Noise in the place of masked frames; nothing else stands there. */
+static void mask_by_noise(mert_load *l, const mert_recipe *r, const mert_config *model)
+{
+    mert_batch *b = &l->batch;
+    uint64_t keyed = l->epoch == MERT_VALIDATION ? UINT64_MAX : (uint64_t)l->update; /* as the masks */
+    if (b->audio != l->audio)
+        memcpy(l->audio, l->clean, (size_t)(b->B * b->L) * sizeof *l->audio);
+    b->audio = l->audio;
+    mert_mask_noise(r->mask_noise, (uint64_t)r->seed, keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T, l->mask,
+                    mert_config_stride(model), b->L, l->audio);
+    for (int64_t i = 0; i < b->B * b->T; i++)
+        l->source[i] = (int32_t)i;
+    b->source = l->source;
+}
+
 /* Room, and what of the batch is known before its audio. starts [B]: to be freed. */
 static int begin_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
                        const mert_plan *p, int64_t epoch, int64_t index, int64_t update, int64_t micro_batch,
@@ -222,7 +237,11 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
                                       mert_corpus_key(c, l->failures->item), l->failures->why)
                           : finish_batch(l, c, r, starts, e);
     free(starts);
-    return bad ? -1 : epoch == MERT_VALIDATION ? 0 : make_harder(l, r, model->width, e);
+    if (bad || (epoch != MERT_VALIDATION && make_harder(l, r, model->width, e)))
+        return -1;
+    if (r->mask_with)
+        mask_by_noise(l, r, model);
+    return 0;
 }
 
 int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,

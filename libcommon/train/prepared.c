@@ -1,6 +1,7 @@
 #include "libcommon/train/prepared.h"
 
 #include "libcommon/models/cqt_input.h"
+#include "libcommon/train/mel_batch.h"
 #include "libcommon/train/targets.h"
 
 #include <pthread.h>
@@ -15,13 +16,15 @@ struct mert_preparer {
     mert_ops *ops;
     pthread_mutex_t lock;  /* held by who uses what follows */
     mert_train_targets *targets;
-    mert_cqt_batch *input; /* NULL: the model hears the waveform alone */
+    mert_cqt_batch *input; /* NULL: no CQT beside the waveform */
+    mert_mel_batch *mel;   /* NULL: no spectra in place of the waveform */
     float *frames;         /* targets of all frames, of which the masked ones are taken */
     size_t room;
 };
 
-mert_preparer *mert_preparer_new(const mert_config *c, int others, mert_ops *ops, mert_error *e)
+mert_preparer *mert_preparer_new(const mert_weights *w, int others, mert_ops *ops, mert_error *e)
 {
+    const mert_config *c = &w->layout.config;
     mert_preparer *p = calloc(1, sizeof *p);
     if (!p) {
         mert_fail(e, "out of memory");
@@ -32,7 +35,8 @@ mert_preparer *mert_preparer_new(const mert_config *c, int others, mert_ops *ops
     p->others = others;
     p->ops = ops;
     if (!(p->targets = mert_train_targets_new(c, e)) ||
-        (c->cqt_input && !(p->input = mert_cqt_input_new(c, e)))) {
+        (c->cqt_input && !(p->input = mert_cqt_input_new(c, e))) ||
+        (c->kind == MERT_CONFORMER && !c->convs && !(p->mel = mert_mel_batch_new(w, e)))) {
         mert_preparer_free(p);
         return NULL;
     }
@@ -45,6 +49,7 @@ void mert_preparer_free(mert_preparer *p)
         return;
     mert_train_targets_free(p->targets);
     mert_cqt_batch_free(p->input);
+    mert_mel_batch_free(p->mel);
     free(p->frames);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -94,18 +99,21 @@ static int lay_out(const mert_preparer *p, const mert_batch *b, mert_prepared *t
     const mert_config *c = p->c;
     int64_t n = b->B * b->T;
     to->bytes = 0;
+    to->mask_T = c->kind == MERT_CONFORMER ? mert_config_front_frames(c, b->L) : b->T;
+    to->mel_frames = p->mel ? mert_config_mel_frames(c, b->L) : 0;
     to->rows = place(to, to->S, sizeof(int32_t));
     to->targets = place(to, to->S * b->K, sizeof(int32_t));
     to->other_rows = place(to, to->others, sizeof(int32_t));
     to->other_targets = place(to, to->others * b->K, sizeof(int32_t));
     to->cqt = place(to, to->S * c->cqt_target_bins, sizeof(float));
     to->mel = place(to, to->S * c->mel_target_bins, sizeof(float));
-    to->mask = place(to, n, sizeof(float));
+    to->mask = place(to, b->B * to->mask_T, sizeof(float));
     to->channels = place(to, b->channels ? b->B * c->width : 0, sizeof(float));
     to->replaced_to = place(to, to->replaced, sizeof(int32_t));
     to->replaced_from = place(to, to->replaced, sizeof(int32_t));
     to->replaced_rows = place(to, b->source ? n : 0, sizeof(float));
-    to->input = place(to, p->input ? n * c->cqt_input_bins : 0, sizeof(float));
+    to->input = place(to, p->mel ? b->B * to->mel_frames * c->conformer.mels : p->input ? n * c->cqt_input_bins : 0,
+                      sizeof(float));
     if (to->bytes > to->room || !to->block) {
         mert_prepared empty = *to;
         mert_prepared_free(&empty);
@@ -173,14 +181,30 @@ static int fill_targets(mert_preparer *p, const mert_batch *b, const mert_prepar
     return 0;
 }
 
+/* Masks are made for the model's frames. Where they act before a subsampler, each counts for so many there. */
+static int64_t frame_parts(const mert_config *c)
+{
+    int64_t parts = 1;
+    for (int i = 0; c->kind == MERT_CONFORMER && i < c->conformer.stages; i++)
+        parts *= c->conformer.stage[i].stride;
+    return parts;
+}
+
+/* Whether mask_emb stands in the place of frame `frame` of a clip. */
+static int hidden_frame(const mert_batch *b, int64_t clip, int64_t frame)
+{
+    int64_t i = clip * b->T + frame;
+    return frame < b->T && b->mask[i] && (!b->source || b->source[i] == MERT_MASK_EMBEDDING);
+}
+
 static void fill_flags(const mert_config *c, const mert_batch *b, const mert_prepared *p)
 {
     int64_t n = b->B * b->T, found = 0;
     float *mask = floats_at(p, p->mask), *channels = floats_at(p, p->channels);
     float *replaced = floats_at(p, p->replaced_rows);
     int32_t *to = whole_at(p, p->replaced_to), *from = whole_at(p, p->replaced_from);
-    for (int64_t i = 0; i < n; i++)
-        mask[i] = b->mask[i] && (!b->source || b->source[i] == MERT_MASK_EMBEDDING) ? 1.0f : 0.0f;
+    for (int64_t i = 0; i < b->B * p->mask_T; i++)
+        mask[i] = hidden_frame(b, i / p->mask_T, i % p->mask_T / frame_parts(c)) ? 1.0f : 0.0f;
     for (int64_t i = 0; b->channels && i < b->B * c->width; i++)
         channels[i] = b->channels[i] ? 1.0f : 0.0f;
     for (int64_t i = 0; b->source && i < n; i++) {
@@ -206,6 +230,8 @@ static int prepare(mert_preparer *p, const mert_batch *b, int training, mert_pre
                                    whole_at(to, to->other_targets), e)) ||
         fill_targets(p, b, to, e))
         return -1;
+    if (p->mel)
+        return mert_mel_batch_run(p->mel, b->B, b->L, b->audio, floats_at(to, to->input), e);
     return p->input ? mert_cqt_batch_run(p->input, b->B, b->L, b->T, b->audio, floats_at(to, to->input), e) : 0;
 }
 

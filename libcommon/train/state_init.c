@@ -24,10 +24,38 @@ static const mert_parameter *find_encoder(const mert_parameter *to, const mert_l
     return NULL;
 }
 
+static const char way_on[] = "--init takes a model of the recipe's shape";
+
+static int check_kind(const mert_config *is, const mert_config *wanted, mert_error *e)
+{
+    static const char *const kinds[] = {[MERT_HUBERT] = "a transformer", [MERT_CONFORMER] = "a Conformer"};
+    return is->kind == wanted->kind ? 0
+                                    : mert_fail(e, "this model is %s, and the recipe makes %s: %s", kinds[is->kind],
+                                                kinds[wanted->kind], way_on);
+}
+
+/* What no shape of a Conformer tells. */
+static int check_conformer(const mert_conformer_config *is, const mert_conformer_config *wanted, mert_error *e)
+{
+    const struct { const char *name; int is, wanted; } numbers[] = {
+        {"hop_length", is->hop, wanted->hop}, {"rotary_embedding_base", is->rotary_base, wanted->rotary_base}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].is != numbers[i].wanted)
+            return mert_fail(e, "%s is %d in this model, %d in the recipe: %s", numbers[i].name, numbers[i].is,
+                             numbers[i].wanted, way_on);
+    for (int i = 0; i < is->stages && i < wanted->stages; i++)
+        if (is->stage[i].stride != wanted->stage[i].stride || is->stage[i].depth != wanted->stage[i].depth)
+            return mert_fail(e, "stage %d of the subsampler has depth %d and stride %d, in the recipe %d and %d: %s", i,
+                             is->stage[i].depth, is->stage[i].stride, wanted->stage[i].depth, wanted->stage[i].stride,
+                             way_on);
+    return is->stages == wanted->stages ? 0
+                                        : mert_fail(e, "%d stages of the subsampler, the recipe makes %d: %s",
+                                                    is->stages, wanted->stages, way_on);
+}
+
 /* What no shape tells: the same numbers would be another model. */
 static int check_architecture(const mert_config *is, const mert_config *wanted, mert_error *e)
 {
-    static const char way_on[] = "--init takes a model of the recipe's shape";
     const struct { const char *name; int is, wanted; } flags[] = {
         {"layer_norm_first", is->pre_ln, wanted->pre_ln},
         {"deepnorm", is->deepnorm, wanted->deepnorm},
@@ -36,6 +64,8 @@ static int check_architecture(const mert_config *is, const mert_config *wanted, 
         if (!flags[i].is != !flags[i].wanted)
             return mert_fail(e, "%s is %s in this model, %s in the recipe: %s", flags[i].name,
                              flags[i].is ? "yes" : "no", flags[i].wanted ? "yes" : "no", way_on);
+    if (is->kind == MERT_CONFORMER && check_conformer(&is->conformer, &wanted->conformer, e))
+        return -1;
     if (is->layers != wanted->layers)
         return mert_fail(e, "%d layers, the recipe makes %d: %s", is->layers, wanted->layers, way_on);
     if (is->heads != wanted->heads)
@@ -60,6 +90,7 @@ int mert_state_init_check(const char *from, const mert_config *model, mert_error
         mert_layout_free(&wanted);
         return -1;
     }
+    bad = check_kind(&source.layout.config, model, e);
     for (int i = 0; !bad && i < wanted.count; i++)
         bad = !wanted.parameters[i].training_only && !find_encoder(&wanted.parameters[i], &source.layout, e);
     bad = bad || check_architecture(&source.layout.config, model, e);
@@ -101,6 +132,7 @@ int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, 
     if (!c)
         return -1;
     if (mert_weights_from(&source, c, 0, e) || mert_weights_check_finite(&source, c, 0, e) ||
+        check_kind(&source.layout.config, &w->layout.config, e) ||
         check_architecture(&source.layout.config, &w->layout.config, e))
         one = -1;
     for (int i = 0; one >= 0 && i < w->layout.count; i++) {

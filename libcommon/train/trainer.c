@@ -24,7 +24,7 @@ typedef struct way {
     int64_t mark;              /* when `back` holds the batch's; 0: none is on its way */
     mert_sums *to;             /* NULL: not wanted */
     int training;
-    int64_t frames, masked;
+    int64_t masked, features;  /* frames; numbers that the features penalty is a mean of */
     uint64_t codebooks;
     double sample_size;
 } way;
@@ -79,7 +79,7 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
     if (!(t->shards = mert_shards_open(t->layout, ops, sharing ? sharing : &(mert_sharing){0}, w->values, e)) ||
         !(t->encoder = mert_encoder_new(t->layout, ops, NULL, NULL, e)) ||
         mert_objective_open(&t->objective, t->layout, ops, mert_shards_parts(t->shards), o, e) ||
-        !(t->preparer = mert_preparer_new(&w->layout.config, o->nomask_weight > 0, ops, e)) || open_ways(t, e)) {
+        !(t->preparer = mert_preparer_new(w, o->nomask_weight > 0, ops, e)) || open_ways(t, e)) {
         mert_trainer_free(t);
         return NULL;
     }
@@ -133,7 +133,7 @@ static const char *upload(mert_trainer *t, way *w, const mert_prepared *p, const
                           mert_error *e)
 {
     mert_ops *ops = t->ops;
-    size_t samples = (size_t)(b->B * b->L) * sizeof *b->audio;
+    size_t samples = p->mel_frames ? 0 : (size_t)(b->B * b->L) * sizeof *b->audio;
     if (ops->host_memory) {
         *audio = b->audio;
         return p->block;
@@ -148,7 +148,8 @@ static const char *upload(mert_trainer *t, way *w, const mert_prepared *p, const
         return NULL;
     }
     ops->upload_ahead(ops, w->device, p->block, p->bytes);
-    ops->upload_ahead(ops, w->device + p->bytes, b->audio, samples);
+    if (samples)
+        ops->upload_ahead(ops, w->device + p->bytes, b->audio, samples);
     *audio = (const float *)(void *)(w->device + p->bytes);
     return w->device;
 }
@@ -182,7 +183,7 @@ static void add_sums(mert_trainer *t, const way *w)
     const mert_objective_config *o = &t->objective.config;
     const double *d = w->back->sums;
     mert_sums none = {0}, *s = w->to ? w->to : &none;
-    double S = (double)w->masked, pen = d[SQUARES] / (double)(w->frames * c->conv[c->convs - 1].dim), loss = 0;
+    double S = (double)w->masked, pen = w->features ? d[SQUARES] / (double)w->features : 0, loss = 0;
     double cqt = c->cqt_target_bins && w->masked ? d[MERT_OBJECTIVE_CQT] / (S * c->cqt_target_bins) : 0;
     double mel = c->mel_target_bins && w->masked ? d[MERT_OBJECTIVE_MEL] / (S * c->mel_target_bins) : 0;
     for (int k = 0; k < c->codebooks; k++) {
@@ -226,7 +227,6 @@ static void note(way *w, const mert_batch *b, const mert_prepared *p, uint64_t c
 {
     w->to = to;
     w->training = training;
-    w->frames = b->B * b->T;
     w->masked = p->S;
     w->codebooks = codebooks;
     w->sample_size = (double)(p->S + p->others);
@@ -248,6 +248,7 @@ static void bring_back(mert_trainer *t, way *w)
     mert_copy(ops, .to = logit, .from = mert_encoder_largest_logit(t->encoder), .bytes = sizeof *logit);
     ops->download(ops, w->back->sums, sums, sizeof w->back->sums);
     ops->download(ops, &w->back->logit, logit, sizeof w->back->logit);
+    w->features = mert_encoder_features_count(t->encoder);
     w->mark = ops->mark(ops);
 }
 
@@ -275,7 +276,7 @@ static int pass(mert_trainer *t, const mert_forward_options *r, const mert_batch
 {
     const mert_config *c = &t->layout->config;
     const mert_parts *parts = mert_shards_parts(t->shards);
-    int64_t n = b->B * b->T, D = c->width;
+    int64_t n = b->B * b->T, D = c->width, L = p->mel_frames ? p->mel_frames : b->L;
     mert_corruption how;
     const mert_element *x, *hidden = NULL, *cqt = NULL;
     mert_element *dhidden = NULL;
@@ -286,7 +287,8 @@ static int pass(mert_trainer *t, const mert_forward_options *r, const mert_batch
     mert_clear(t->ops, .to = t->objective.sums, .bytes = SQUARES * sizeof *t->objective.sums);
     if (!bad) {
         how = corruption(p, block, b);
-        x = mert_arena_rounded(&t->arena, audio, b->B * b->L);
+        x = p->mel_frames ? mert_arena_rounded(&t->arena, floats(block, p->input), b->B * L * c->conformer.mels)
+                          : mert_arena_rounded(&t->arena, audio, b->B * L);
         if (c->cqt_input)
             cqt = mert_arena_rounded(&t->arena, floats(block, p->input), n * c->cqt_input_bins);
         if (w->training)
@@ -295,7 +297,7 @@ static int pass(mert_trainer *t, const mert_forward_options *r, const mert_batch
             bad = mert_fail(e, "out of memory for a batch of %lld clips of %lld samples", (long long)b->B,
                             (long long)b->L);
     }
-    if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, b->L, b->T, x, &how, cqt, NULL, e)))
+    if (!bad && !(hidden = mert_encoder_forward(t->encoder, r, b->B, L, b->T, x, &how, cqt, NULL, e)))
         bad = -1;
     if (!bad && dhidden)
         mert_clear(t->ops, .to = dhidden, .bytes = mert_element_bytes(t->ops, n * D));

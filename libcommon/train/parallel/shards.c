@@ -1,6 +1,8 @@
 #include "formats/array.h"
 #include "libcommon/train/parallel/shards_state.h"
 
+#include "libcommon/base/integer.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -229,22 +231,31 @@ static int spread(mert_shards *s, mert_error *e)
     return s->ops->wait(s->ops, e);
 }
 
+/* Of n floats of the flat array from `from` on: how many, at their beginning, are never trained. */
+static int64_t constant(const mert_shards *s, int64_t from, int64_t n)
+{
+    return mert_smaller(mert_larger(s->layout->constants - from, 0), n);
+}
+
 static int update_own(mert_shards *s, const mert_adam_args *how, mert_error *e)
 {
-    for (int i = 0; i < s->parts.n; i++)
-        if (mert_moments_update(s->moments, s->piece[i].at, s->piece[i].n, s->weights + mert_shards_own(s, i),
-                                s->gradients + mert_shards_own(s, i), how, e))
+    for (int i = 0; i < s->parts.n; i++) {
+        const mert_piece *p = &s->piece[i];
+        int64_t skip = constant(s, s->parts.part[i].from + p->from, p->n), own = mert_shards_own(s, i) + skip;
+        if (mert_moments_update(s->moments, p->at + skip, p->n - skip, s->weights + own, s->gradients + own, how, e))
             return -1;
+    }
     return s->sharding == MERT_SHARD_OPTIMIZER ? spread(s, e) : 0;
 }
 
 int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e)
 {
-    int64_t kept = s->sharding == MERT_SHARD_FULL ? s->own : s->layout->size;
+    int64_t kept = s->sharding == MERT_SHARD_FULL ? s->own : s->layout->size, skip = s->layout->constants;
     int bad = 0;
     if (how)
         bad = s->sharding == MERT_SHARD_NONE
-                  ? mert_moments_update(s->moments, 0, s->layout->size, s->weights, s->gradients, how, e)
+                  ? mert_moments_update(s->moments, skip, s->layout->size - skip, s->weights + skip,
+                                        s->gradients + skip, how, e)
                   : update_own(s, how, e);
     mert_slots_forget(s);
     mert_fill(s->ops, .to = s->gradients, .n = kept);

@@ -1,5 +1,5 @@
 /* Converts a recipe to the settings of the model, the objective, the optimiser, masks and mixture. */
-#include "libcommon/train/recipe/recipe.h"
+#include "libcommon/train/recipe/settings.h"
 
 #include "libcommon/base/random.h"
 #include "libcommon/train/recipe/sinusoids.h"
@@ -8,12 +8,21 @@
 #include <math.h>
 #include <string.h>
 
+/* Samples per frame, whatever the numbers are. */
+static double frame_stride(const mert_recipe *r)
+{
+    double stride = mert_recipe_hears_mel(r) ? (double)r->hop_length : 1;
+    for (int64_t i = 0; !mert_recipe_hears_mel(r) && i < r->conv_feature_layers.n; i++)
+        stride *= r->conv_feature_layers.layer[i].stride;
+    for (int64_t i = 0; r->model && i < r->subsampling_strides.n; i++)
+        stride *= r->subsampling_strides.value[i];
+    return stride;
+}
+
 int64_t mert_recipe_stride(const mert_recipe *r)
 {
-    int64_t stride = 1;
-    for (int64_t i = 0; i < r->conv_feature_layers.n; i++)
-        stride *= r->conv_feature_layers.layer[i].stride;
-    return stride;
+    double stride = frame_stride(r);
+    return stride < 1 << 30 ? (int64_t)stride : 1 << 30;
 }
 
 static int check_range(const int64_t v[2], const char *name, mert_error *e)
@@ -73,13 +82,11 @@ static int64_t longest_mask(const mert_recipe *r)
 
 static int check_batches(const mert_recipe *r, mert_error *e)
 {
-    double stride = 1;
     int64_t shortest, longest;
-    for (int64_t i = 0; i < r->conv_feature_layers.n; i++)
-        stride *= r->conv_feature_layers.layer[i].stride;
     crop_range(r, &shortest, &longest);
-    if (stride > 1 << 20)
-        return mert_fail(e, "conv_feature_layers: %.0f samples per frame", stride);
+    if (frame_stride(r) > 1 << 20)
+        return mert_fail(e, "%s: %.0f samples per frame", r->model ? "subsampling_strides" : "conv_feature_layers",
+                         frame_stride(r));
     if (r->min_sample_size > r->max_sample_size)
         return mert_fail(e, "min_sample_size %" PRId64 " is more than max_sample_size %" PRId64, r->min_sample_size,
                          r->max_sample_size);
@@ -92,12 +99,33 @@ static int check_batches(const mert_recipe *r, mert_error *e)
                : 0;
 }
 
+static int check_masks(const mert_recipe *r, mert_error *e)
+{
+    if (r->mask_with && (r->mask_replace > 0 || r->mask_origin > 0))
+        return mert_fail(e, "%s: noise stands in the place of all masked frames (mask_with)",
+                         r->mask_replace > 0 ? "mask_replace" : "mask_origin");
+    if (r->mask_with && r->mask_noise <= 0)
+        return mert_fail(e, "mask_noise: noise of deviation 0 is silence");
+    return 0;
+}
+
+/* What the model has no use for is left at its default, or 0. */
+static int check_meaning(const mert_recipe *r, mert_error *e)
+{
+    const mert_setting *s = mert_recipe_meaningless(r);
+    return s ? mert_fail(e, "%s: means nothing to model = %s%s", s->name, r->model ? "conformer" : "transformer",
+                         !r->model           ? ""
+                         : r->front_end == 0 ? " with front_end = mel"
+                                             : " with front_end = waveform")
+             : 0;
+}
+
 int mert_recipe_check(const mert_recipe *r, mert_error *e)
 {
     mert_config c;
     mert_recipe heads = *r;
     int64_t shortest, longest;
-    if (check_changes(r, e) || check_batches(r, e))
+    if (check_meaning(r, e) || check_masks(r, e) || check_changes(r, e) || check_batches(r, e))
         return -1;
     if (r->warmup_updates >= r->total_updates)
         return mert_fail(e, "warmup_updates %" PRId64 " leaves nothing of total_updates %" PRId64, r->warmup_updates,
@@ -149,13 +177,41 @@ static int heads(const mert_recipe *r, const mert_labels_meta *labels, int K, me
     return 0;
 }
 
+/* The stages of a Conformer's subsampler, and what comes before them. */
+static int subsampler(const mert_recipe *r, mert_config *c, mert_error *e)
+{
+    const mert_list *dims = &r->subsampling_channels, *depths = &r->subsampling_depths;
+    const mert_list *strides = &r->subsampling_strides;
+    mert_conformer_config *f = &c->conformer;
+    if (!dims->n || depths->n != dims->n || strides->n != dims->n)
+        return mert_fail(e, "subsampling_channels, subsampling_depths and subsampling_strides: %lld, %lld and %lld "
+                         "stages", (long long)dims->n, (long long)depths->n, (long long)strides->n);
+    if (dims->n > MERT_STAGES_MAX)
+        return mert_fail(e, "subsampling_channels: more than %d stages", MERT_STAGES_MAX);
+    f->stages = (int)dims->n;
+    for (int i = 0; i < f->stages; i++) {
+        f->stage[i].channels = (int)dims->value[i];
+        f->stage[i].depth = (int)depths->value[i];
+        f->stage[i].stride = (int)strides->value[i];
+    }
+    f->subsampler_kernel = (int)r->subsampling_kernel_size;
+    f->kernel = (int)r->conv_depthwise_kernel_size;
+    f->rotary_base = (int)r->rotary_embedding_base;
+    f->context = (double)r->max_sample_size / (double)r->sample_rate;
+    f->mels = (int)r->num_mel_bins;
+    f->n_fft = (int)r->n_fft;
+    f->win_length = (int)r->win_length;
+    f->hop = (int)r->hop_length;
+    return 0;
+}
+
 int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e)
 {
-    *c = mert_config_95m();
+    *c = r->model ? mert_config_mert2() : mert_config_95m();
     if (K < 0 || K > MERT_CODEBOOKS_MAX)
         return mert_fail(e, "%d codebooks: at most %d", K, MERT_CODEBOOKS_MAX);
     c->sample_rate = (int)r->sample_rate;
-    c->convs = (int)r->conv_feature_layers.n;
+    c->convs = mert_recipe_hears_mel(r) ? 0 : (int)r->conv_feature_layers.n;
     for (int i = 0; i < c->convs; i++) {
         c->conv[i].dim = r->conv_feature_layers.layer[i].dim;
         c->conv[i].kernel = r->conv_feature_layers.layer[i].kernel;
@@ -174,9 +230,18 @@ int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int 
     c->pre_ln = r->layer_norm_first;
     c->deepnorm = r->deepnorm;
     c->attention_relax = r->attention_relax;
+    if (r->model && subsampler(r, c, e))
+        return -1;
     if (heads(r, labels, K, c, e))
         return -1;
     return mert_config_check(c, e);
+}
+
+static void fill_with(mert_weights *w, const char *name, float value)
+{
+    const mert_parameter *p = mert_layout_find(&w->layout, name);
+    for (int64_t i = 0; i < p->n; i++)
+        w->values[p->offset + i] = value;
 }
 
 int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e)
@@ -187,6 +252,10 @@ int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights
     if ((temperature = mert_layout_find(&w->layout, "logit_temp_list")))
         for (int64_t k = 0; k < temperature->n; k++)
             w->values[temperature->offset + k] = (float)log(1 / r->logit_temp);
+    if (mert_recipe_hears_mel(r)) {
+        fill_with(w, "feature_extractor.mel_mean", (float)r->mel_mean);
+        fill_with(w, "feature_extractor.mel_std", (float)r->mel_std);
+    }
     if (!r->extractor_init || !mert_filters_sinusoids(w, e))
         return 0;
     mert_weights_free(w);
@@ -271,7 +340,8 @@ mert_mask_config mert_recipe_mask(const mert_recipe *r, int64_t update)
     return (mert_mask_config){
         .prob = stage(&r->mask_dynamic_prob_step, &r->mask_dynamic_prob, done, r->mask_prob),
         .length = (int64_t)stage(&r->mask_dynamic_len_step, &r->mask_dynamic_len, done, (double)r->mask_length),
-        .min_spans = 2};
+        .min_spans = 2,
+        .grid = r->mask_spans};
 }
 
 mert_mask_config mert_recipe_channel_mask(const mert_recipe *r)
@@ -290,7 +360,7 @@ mert_replace_config mert_recipe_replace(const mert_recipe *r)
 mert_objective_config mert_recipe_objective(const mert_recipe *r)
 {
     return (mert_objective_config){.nomask_weight = r->pred_nomask_weight,
-                                   .features_pen_weight = r->features_pen_weight,
+                                   .features_pen_weight = mert_recipe_hears_mel(r) ? 0 : r->features_pen_weight,
                                    .cqt_weight = r->cqt_loss_weight,
                                    .mel_weight = r->mel_loss_weight,
                                    .logit_temperature = r->logit_temp,

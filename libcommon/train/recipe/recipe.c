@@ -383,16 +383,20 @@ char *mert_recipe_text(const mert_recipe *r, int comments)
     return mert_memory_close(f, &m);
 }
 
-const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b)
+int mert_setting_same(const mert_setting *s, const mert_recipe *a, const mert_recipe *b)
 {
     static const size_t size[] = {
         [WHOLE] = sizeof(int64_t),   [REAL] = sizeof(double),      [FLAG] = sizeof(int),
         [CHOICE] = sizeof(int),      [CONVS] = sizeof(mert_convs), [WHOLES] = 2 * sizeof(int64_t),
         [REALS] = 2 * sizeof(double), [WHOLE_LIST] = sizeof(mert_list),  [REAL_LIST] = sizeof(mert_list),
         [PATH] = MERT_RECIPE_PATH_MAX};
+    return !memcmp((const char *)a + s->offset, (const char *)b + s->offset, size[s->kind]);
+}
+
+const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b)
+{
     for (const mert_setting *s = mert_settings; s < mert_settings + mert_settings_n; s++)
-        if (s->kind != HEADING && !s->free &&
-            memcmp((const char *)a + s->offset, (const char *)b + s->offset, size[s->kind]))
+        if (s->kind != HEADING && !s->free && !mert_setting_same(s, a, b))
             return s->name;
     return NULL;
 }

@@ -39,7 +39,14 @@ typedef struct mert_list {
  * `frames`. */
 typedef struct mert_recipe {
     /* model */
+    int model; /* 0 transformer, 1 conformer */
     int64_t sample_rate;
+    int front_end; /* of a Conformer: 0 mel, 1 waveform */
+    int64_t num_mel_bins, n_fft, win_length, hop_length;
+    double mel_mean, mel_std;
+    mert_list subsampling_channels, subsampling_depths, subsampling_strides;
+    int64_t subsampling_kernel_size, conv_depthwise_kernel_size;
+    int64_t rotary_embedding_base;
     mert_convs conv_feature_layers;
     int extractor_mode; /* 0 default, 1 layer_norm */
     int conv_bias;
@@ -69,6 +76,8 @@ typedef struct mert_recipe {
         feature_grad_mult;
     double mask_prob;
     int64_t mask_length;
+    int mask_spans, mask_with; /* 0 random, 1 grid; 0 vector, 1 noise */
+    double mask_noise;
     mert_list mask_dynamic_prob_step, mask_dynamic_prob, mask_dynamic_len_step, mask_dynamic_len;
     double mask_replace;
     int mask_replace_type; /* 0 in_sample, 1 in_batch */
@@ -129,6 +138,8 @@ int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e)
 /* Only checks that this is possible for a model of that configuration. */
 int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e) MERT_MUST_USE;
 
+/* What the recipe's frames pass before its layers. */
+static inline int mert_recipe_hears_mel(const mert_recipe *r) { return r->model == 1 && r->front_end == 0; }
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
 /* The largest crop of an epoch in samples (epochs are counted from 0; MERT_VALIDATION: max_sample_size). */
 int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch);

@@ -1,5 +1,9 @@
 #include "libcommon/train/recipe/settings.h"
 
+static const char *const models[] = {"transformer", "conformer", NULL};
+static const char *const front_ends[] = {"mel", "waveform", NULL};
+static const char *const mask_spans[] = {"random", "grid", NULL};
+static const char *const mask_with[] = {"vector", "noise", NULL};
 static const char *const extractor_modes[] = {"default", "layer_norm", NULL};
 static const char *const extractor_inits[] = {"random", "sinusoids", NULL};
 static const char *const activation_types[] = {"f32", "bf16", NULL};
@@ -11,33 +15,74 @@ static const char *const replace_types[] = {"in_sample", "in_batch", NULL};
     .help = what
 const mert_setting mert_settings[] = {
     {.name = "the model", .kind = HEADING},
+    {S("model", CHOICE, model, 0, 0, "transformer",
+       "transformer: MERT of 2023, an extractor and transformer layers; conformer: MERT-v2, a subsampler and Conformer "
+       "blocks"),
+     .choices = models},
     {S("sample_rate", WHOLE, sample_rate, 1000, 192000, "24000", "Hz; audio at another rate is refused")},
     {S("conv_feature_layers", CONVS, conv_feature_layers, 0, 0, "512x10/5 512x3/2*4 512x2/2*2",
-       "layers of the extractor: channels x kernel / stride * times")},
+       "layers of the extractor: channels x kernel / stride * times"), .only = MERT_OF_WAVEFORM},
     {S("extractor_mode", CHOICE, extractor_mode, 0, 0, "default",
        "default: GroupNorm over time after the first layer; layer_norm: LayerNorm after each layer"),
-     .choices = extractor_modes},
-    {S("conv_bias", FLAG, conv_bias, 0, 0, "no", "whether the convolutions of the extractor have a bias")},
+     .choices = extractor_modes, .only = MERT_OF_WAVEFORM},
+    {S("conv_bias", FLAG, conv_bias, 0, 0, "no", "whether the convolutions of the extractor have a bias"),
+     .only = MERT_OF_WAVEFORM},
     {S("extractor_init", CHOICE, extractor_init, 0, 0, "random",
        "first values of its first layer: random (as published), or sinusoids, for small models"),
-     .choices = extractor_inits},
+     .choices = extractor_inits, .only = MERT_OF_WAVEFORM},
     {S("pretrained_weights", PATH, pretrained_weights, 0, 0, "none",
-       "a model from which the extractor takes its first values")},
+       "a model from which the extractor takes its first values"), .only = MERT_OF_WAVEFORM},
     {S("feature_extractor_cqt", FLAG, feature_extractor_cqt, 0, 0, "no",
-       "the CQT as a second input, beside the extractor's channels (only for frames of 1/50 s)")},
+       "the CQT as a second input, beside the extractor's channels (only for frames of 1/50 s)"),
+     .only = MERT_OF_TRANSFORMER},
     {S("feature_extractor_cqt_bins", WHOLE, feature_extractor_cqt_bins, 7, 4096, "84",
-       "number of bins of this CQT, over seven octaves")},
-    {S("encoder_layers", WHOLE, encoder_layers, 1, MERT_LAYERS_MAX, "12", "number of transformer layers")},
-    {S("encoder_embed_dim", WHOLE, encoder_embed_dim, 1, 65536, "768", "width of the transformer")},
+       "number of bins of this CQT, over seven octaves"), .only = MERT_OF_TRANSFORMER},
+    {S("front_end", CHOICE, front_end, 0, 0, "mel",
+       "what a Conformer's subsampler is given: log mel spectra, or the output of an extractor"),
+     .choices = front_ends, .only = MERT_OF_CONFORMER},
+    {S("num_mel_bins", WHOLE, num_mel_bins, 1, 4096, "128", "number of bins of the mel spectra"),
+     .only = MERT_OF_MEL},
+    {S("n_fft", WHOLE, n_fft, 16, 1 << 20, "2048", "length of their FFT, in samples"), .only = MERT_OF_MEL},
+    {S("win_length", WHOLE, win_length, 16, 1 << 20, "2048", "length of their window, in samples; at most n_fft"),
+     .only = MERT_OF_MEL},
+    {S("hop_length", WHOLE, hop_length, 1, 1 << 20, "240", "samples from one spectrum to the next"),
+     .only = MERT_OF_MEL},
+    {S("mel_mean", REAL, mel_mean, -1e3, 1e3, "6.77", "mean of the mel spectra, in dB, which is subtracted"),
+     .only = MERT_OF_MEL},
+    {S("mel_std", REAL, mel_std, 1e-3, 1e3, "18.42", "their standard deviation, which they are divided by"),
+     .only = MERT_OF_MEL},
+    {S("subsampling_channels", WHOLE_LIST, subsampling_channels, 1, 65536, "128 512 1024",
+       "channels of the subsampler's stages; the first is what the front end has, the last the width"),
+     .only = MERT_OF_CONFORMER},
+    {S("subsampling_depths", WHOLE_LIST, subsampling_depths, 0, 1000, "3 4 5", "ConvNeXt layers of each stage"),
+     .only = MERT_OF_CONFORMER},
+    {S("subsampling_strides", WHOLE_LIST, subsampling_strides, 1, 16, "1 2 2",
+       "frames that each stage makes one of; 1 2 2 with hop_length 240: 25 frames per second"),
+     .only = MERT_OF_CONFORMER},
+    {S("subsampling_kernel_size", WHOLE, subsampling_kernel_size, 1, 1023, "7",
+       "kernel of the subsampler's depthwise convolutions, in frames; odd"),
+     .only = MERT_OF_CONFORMER},
+    {S("conv_depthwise_kernel_size", WHOLE, conv_depthwise_kernel_size, 1, 1023, "31",
+       "kernel of the depthwise convolution of each Conformer block, in frames; odd"),
+     .only = MERT_OF_CONFORMER},
+    {S("rotary_embedding_base", WHOLE, rotary_embedding_base, 1, 1 << 30, "10000",
+       "base of the angles of rotary positions"),
+     .only = MERT_OF_CONFORMER},
+    {S("encoder_layers", WHOLE, encoder_layers, 1, MERT_LAYERS_MAX, "12", "number of layers")},
+    {S("encoder_embed_dim", WHOLE, encoder_embed_dim, 1, 65536, "768", "width of the layers")},
     {S("encoder_ffn_embed_dim", WHOLE, encoder_ffn_embed_dim, 1, 262144, "3072", "width of the feed-forward layers")},
     {S("encoder_attention_heads", WHOLE, encoder_attention_heads, 1, 1024, "12",
        "number of attention heads; must divide the width")},
-    {S("conv_pos", WHOLE, conv_pos, 1, 4096, "128", "kernel of the positional convolution, in frames")},
-    {S("conv_pos_groups", WHOLE, conv_pos_groups, 1, 4096, "16", "groups of this convolution; must divide the width")},
-    {S("layer_norm_first", FLAG, layer_norm_first, 0, 0, "no", "pre-LN (as in the 330M model) instead of post-LN")},
-    {S("deepnorm", FLAG, deepnorm, 0, 0, "no", "multiply residuals by (2 layers)^0.25 (post-LN only)")},
+    {S("conv_pos", WHOLE, conv_pos, 1, 4096, "128", "kernel of the positional convolution, in frames"),
+     .only = MERT_OF_TRANSFORMER},
+    {S("conv_pos_groups", WHOLE, conv_pos_groups, 1, 4096, "16", "groups of this convolution; must divide the width"),
+     .only = MERT_OF_TRANSFORMER},
+    {S("layer_norm_first", FLAG, layer_norm_first, 0, 0, "no", "pre-LN (as in the 330M model) instead of post-LN"),
+     .only = MERT_OF_TRANSFORMER},
+    {S("deepnorm", FLAG, deepnorm, 0, 0, "no", "multiply residuals by (2 layers)^0.25 (post-LN only)"),
+     .only = MERT_OF_TRANSFORMER},
     {S("attention_relax", REAL, attention_relax, -1, 1e6, "-1",
-       "written into exported models; changes nothing in exact arithmetic")},
+       "written into exported models; changes nothing in exact arithmetic"), .only = MERT_OF_TRANSFORMER},
     {S("final_dim", WHOLE, final_dim, 1, 65536, "64", "width in which predictions and label embeddings are compared")},
     {S("untie_final_proj", FLAG, untie_final_proj, 0, 0, "yes", "one projection per codebook instead of one for all")},
     {S("learnable_temp", FLAG, learnable_temp, 0, 0, "no", "one temperature per codebook, which is trained")},
@@ -60,7 +105,7 @@ const mert_setting mert_settings[] = {
     {S("pred_nomask_weight", REAL, pred_nomask_weight, 0, 1e6, "0",
        "weight of the cross entropies of frames that are not masked; for masked frames it is 1")},
     {S("features_pen_weight", REAL, features_pen_weight, 0, 1e6, "10",
-       "weight of the mean square of the extractor's output")},
+       "weight of the mean square of the extractor's output"), .only = MERT_OF_WAVEFORM},
     {S("audio_cqt_loss_m", FLAG, audio_cqt_loss_m, 0, 0, "yes", "also predict the CQT of masked frames")},
     {S("audio_cqt_bins", WHOLE, audio_cqt_bins, 7, 4096, "336",
        "number of bins of this CQT, over seven octaves from 32.7 Hz")},
@@ -74,15 +119,24 @@ const mert_setting mert_settings[] = {
        "after attention, after the feed-forward layer, and before the first layer")},
     {S("attention_dropout", REAL, attention_dropout, 0, 0.999, "0.1", "dropout of attention weights")},
     {S("activation_dropout", REAL, activation_dropout, 0, 0.999, "0", "dropout inside of the feed-forward layer")},
-    {S("dropout_input", REAL, dropout_input, 0, 0.999, "0.1", "dropout of the projected features")},
+    {S("dropout_input", REAL, dropout_input, 0, 0.999, "0.1", "dropout of what the layers are given")},
     {S("dropout_features", REAL, dropout_features, 0, 0.999, "0.1",
        "dropout of a copy of the features that is not used, as in fairseq: no effect")},
     {S("encoder_layerdrop", REAL, encoder_layerdrop, 0, 0.999, "0.05", "probability of skipping a whole layer")},
     {S("feature_grad_mult", REAL, feature_grad_mult, 0, 1e3, "0.1",
-       "the gradient of the extractor is multiplied by this")},
+       "the gradient of the extractor is multiplied by this"), .only = MERT_OF_WAVEFORM},
     {S("mask_prob", REAL, mask_prob, 0.01, 1, "0.8",
        "share of frames to mask; frames in two overlapping spans count twice")},
     {S("mask_length", WHOLE, mask_length, 1, 10000, "5", "number of frames of a masked span")},
+    {S("mask_spans", CHOICE, mask_spans, 0, 0, "random",
+       "random: spans begin anywhere, mask_prob of the frames; grid: at multiples of mask_length, each with this "
+       "probability, as MusicFM and MuQ mask"),
+     .choices = mask_spans},
+    {S("mask_with", CHOICE, mask_with, 0, 0, "vector",
+       "what stands in the place of masked frames: a vector that is trained (a Conformer's before the subsampler), or "
+       "noise in the waveform"),
+     .choices = mask_with},
+    {S("mask_noise", REAL, mask_noise, 0, 10, "0.1", "standard deviation of this noise")},
     {S("mask_dynamic_prob_step", WHOLE_LIST, mask_dynamic_prob_step, 1, 1LL << 40, "none",
        "updates after which mask_prob changes to the next of mask_dynamic_prob")},
     {S("mask_dynamic_prob", REAL_LIST, mask_dynamic_prob, 0.01, 1, "none",
@@ -92,15 +146,16 @@ const mert_setting mert_settings[] = {
     {S("mask_dynamic_len", WHOLE_LIST, mask_dynamic_len, 1, 10000, "none",
        "values instead of mask_length: one more than there are steps")},
     {S("mask_replace", REAL, mask_replace, 0, 1, "0",
-       "probability that a masked frame is replaced by another frame")},
+       "probability that a masked frame is replaced by another frame"), .only = MERT_OF_TRANSFORMER},
     {S("mask_replace_type", CHOICE, mask_replace_type, 0, 0, "in_sample",
        "other frames are from the same crop, or from the whole batch"),
-     .choices = replace_types},
+     .choices = replace_types, .only = MERT_OF_TRANSFORMER},
     {S("mask_origin", REAL, mask_origin, 0, 1, "0",
-       "probability that a masked frame is not changed (its label is still predicted)")},
+       "probability that a masked frame is not changed (its label is still predicted)"), .only = MERT_OF_TRANSFORMER},
     {S("mask_channel_prob", REAL, mask_channel_prob, 0, 1, "0",
-       "share of the channels of each crop that are set to 0, overlaps counted twice")},
-    {S("mask_channel_length", WHOLE, mask_channel_length, 1, 65536, "10", "number of channels of such a span")},
+       "share of the channels of each crop that are set to 0, overlaps counted twice"), .only = MERT_OF_TRANSFORMER},
+    {S("mask_channel_length", WHOLE, mask_channel_length, 1, 65536, "10", "number of channels of such a span"),
+     .only = MERT_OF_TRANSFORMER},
     {S("mixture_prob", REAL, mixture_prob, 0, 1, "0.5",
        "probability that segments of other crops of the batch are added to a crop")},
     {S("inbatch_noise_augment_len_range", WHOLES, mixture_length, 1, 1 << 28, "12000 24000",
@@ -177,3 +232,15 @@ const mert_setting mert_settings[] = {
 const int mert_settings_n = sizeof mert_settings / sizeof *mert_settings;
 _Static_assert(sizeof mert_settings / sizeof *mert_settings <= MERT_SETTINGS_MAX, "more settings than room for them");
 
+const mert_setting *mert_recipe_meaningless(const mert_recipe *r)
+{
+    int is = (r->model ? MERT_OF_CONFORMER : MERT_OF_TRANSFORMER) |
+             (mert_recipe_hears_mel(r) ? MERT_OF_MEL : MERT_OF_WAVEFORM);
+    mert_recipe defaults, zero = {0};
+    mert_recipe_defaults(&defaults);
+    for (const mert_setting *s = mert_settings; s < mert_settings + mert_settings_n; s++)
+        if (s->kind != HEADING && s->only && !(s->only & is) && !mert_setting_same(s, r, &defaults) &&
+            !mert_setting_same(s, r, &zero))
+            return s;
+    return NULL;
+}

@@ -19,11 +19,21 @@ typedef struct mert_setting {
     const char *help;
     int free; /* may change when a run is resumed */
     const char *const *choices;
+    int only; /* of these models (MERT_OF_...) alone; 0: of all */
 } mert_setting;
+
+/* What a recipe's model is, and what it hears. */
+enum { MERT_OF_TRANSFORMER = 1, MERT_OF_CONFORMER = 2, MERT_OF_WAVEFORM = 4, MERT_OF_MEL = 8 };
 
 enum { MERT_SETTINGS_MAX = 128 };
 
 extern const mert_setting mert_settings[];
 extern const int mert_settings_n;
+
+/* Whether it has the same value in both. */
+int mert_setting_same(const mert_setting *s, const mert_recipe *a, const mert_recipe *b);
+/* The first setting that has a value of its own, neither its default nor 0, and means nothing to this recipe's model;
+ * NULL: none. */
+const mert_setting *mert_recipe_meaningless(const mert_recipe *r);
 
 #endif
