@@ -75,7 +75,7 @@ static double loss(const kind *k, const mert_weights *w, const float *direction,
         moved.values[i] = w->values[i] + (float)(h * (direction ? direction[i] : 0));
     t = mert_trainer_new(&moved, ops, &o, &a, NULL, &e);
     memset(sums, 0, sizeof *sums);
-    if (!t || mert_trainer_accumulate(t, &options, &b, sums, &e) ||
+    if (!t || mert_trainer_accumulate(t, &options, &b, sums, &e) || mert_trainer_settle(t, &e) ||
         (gradients && mert_trainer_get(t, &(mert_shards_arrays){.gradients = gradients}, 1, &e))) {
         printf("# %s: %s\n", k->name, e.text);
         sums->loss = NAN;

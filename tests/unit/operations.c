@@ -120,7 +120,7 @@ static void batch_on(mert_element_type type, int most)
     b.clean = b.audio = keep(CLIPS * SAMPLES * sizeof(float));
     b.labels = keep((size_t)(CLIPS * T * c.codebooks) * sizeof(int32_t));
     b.mask = mask;
-    CHECK(!mert_mask_make(&(mert_mask_config){0.8, 5, 2}, 1, 1, 0, items, CLIPS, T, mask, &e));
+    CHECK(!mert_mask_make(&(mert_mask_config){.prob = 0.8, .length = 5, .min_spans = 2}, 1, 1, 0, items, CLIPS, T, mask, &e));
     CHECK(!mert_layout_make(&w.layout, &c, &e));
     w.values = calloc((size_t)w.layout.size, sizeof(float)); /* never touched: it takes no memory */
     t = mert_trainer_new(&w, &counting, &o, &a, NULL, &e);
