@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *descr, *name;
@@ -337,6 +338,15 @@ int mert_npy_append(mert_npy_writer *w, const void *data, int64_t elements, mert
     if (n && fwrite(data, types[w->type].size, n, w->out->stream) != n)
         return mert_fail(e, "%s: cannot write: %s", w->path, strerror(errno));
     w->elements += elements;
+    return 0;
+}
+
+int mert_npy_rewind(mert_npy_writer *w, int64_t elements, mert_error *e)
+{
+    off_t at = (off_t)(w->head + (size_t)elements * types[w->type].size);
+    if (fflush(w->out->stream) || fseeko(w->out->stream, at, SEEK_SET) || ftruncate(fileno(w->out->stream), at))
+        return mert_fail(e, "%s: cannot write: %s", w->path, strerror(errno));
+    w->elements = elements;
     return 0;
 }
 

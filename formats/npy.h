@@ -56,6 +56,8 @@ typedef struct mert_npy_writer mert_npy_writer;
 mert_npy_writer *mert_npy_create(const char *path, mert_npy_type type, int ndim, const int64_t *shape, mert_error *e);
 /* data: elements of the type */
 int mert_npy_append(mert_npy_writer *w, const void *data, int64_t elements, mert_error *e) MERT_MUST_USE;
+/* Removes what was appended after the first `elements`. */
+int mert_npy_rewind(mert_npy_writer *w, int64_t elements, mert_error *e) MERT_MUST_USE;
 /* Checks that all elements came, writes the header, renames the file into place. Frees w in any case. */
 int mert_npy_commit(mert_npy_writer *w, mert_error *e) MERT_MUST_USE;
 void mert_npy_abandon(mert_npy_writer *w); /* NULL is fine */

@@ -2,7 +2,7 @@
  *
  *   in    pcm [T], mono, f32 or i16, at the model's sample rate
  *   out   hidden [T', layers, D], T' frames of sample_rate / 320 per second
- *         --pool: one row per item or span; --weights: [T', 1, D]
+ *         --pool: one row per item or span, of several statistics [layers, statistics * D]; --weights: [T', 1, D]
  *
  * A clip is taken as a whole: GroupNorm and attention see all of it, and the result is the same bytes however it was
  * cut into chunks, whatever else was in the stream, on any number of threads. Asked for by name, --window cuts it into
@@ -34,10 +34,9 @@
 #include <string.h>
 
 static const char *model_path, *layer_list = "all", *factors, *device = "cpu", *span_text, *window_text, *hop_text,
-    *adapter;
+    *adapter, *pool = "none";
 static double adapter_alpha;
-static int pool, dtype, join, precision, normalize = -1;
-static const char *const pools[] = {"none", "mean", "max", NULL};
+static int dtype, join, precision, normalize = -1;
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
 static const char *const joins[] = {"centre", "fade", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
@@ -50,10 +49,11 @@ static const mert_option options[] = {
     {"adapter-alpha", 0, MERT_DOUBLE, &adapter_alpha, "X", 0, 1e6, NULL,
      "--adapter: its alpha (0: as adapter_config.json says, else 128)"},
     {"layers", 0, MERT_STRING, &layer_list, "LIST", 0, 0, NULL,
-     "hidden states to write: all, or a list of last, last-raw and numbers (0: input of layer 1)"},
+     "hidden states to write: all, or a list of last, last-raw, numbers and ranges (0,4-6; 0: input of layer 1)"},
     {"weights", 0, MERT_STRING, &factors, "LIST|FILE", 0, 0, NULL,
      "write the weighted sum of the layers, with these weights"},
-    {"pool", 0, MERT_CHOICE, &pool, "HOW", 0, 0, pools, "pool over the time of each item"},
+    {"pool", 0, MERT_STRING, &pool, "LIST", 0, 0, NULL,
+     "pool over the time of each item: none, or a list of mean, std and max"},
     {"span", 0, MERT_STRING, &span_text, "SECONDS", 0, 0, NULL,
      "pool over spans of this length instead of the whole item"},
     {"window", 0, MERT_STRING, &window_text, "SECONDS", 0, 0, NULL,
@@ -88,10 +88,11 @@ typedef struct state {
     mert_error damage;
     pthread_t reader;         /* of a packed model, which is held against its checksum while it is used */
     int reading;
+    mert_pooling_plan plan;
     mert_fraction span, window, hop; /* seconds; 0: not given */
     mert_chunker *chunker;      /* --window: */
     mert_overlap *overlap;
-    mert_pooling *pooling;    /* of joined frames; otherwise mert_inference pools */
+    mert_pooling *pooling;    /* of joined frames, or for what mert_inference does not pool */
 
     mts_dtype from;
     struct { float *pcm; int64_t n, room; } clips[2]; /* one is computed, the other gathers */
@@ -106,10 +107,21 @@ enum { BLOCK = 64 };
 
 /* ---- out ---- */
 
+static int pooled(const state *s)
+{
+    return s->plan.how != MERT_POOLING_NONE;
+}
+
+/* Numbers of a row that is written. */
+static int64_t row_width(const state *s)
+{
+    return mert_inference_width(s->inference) * (pooled(s) ? mert_pooling_statistics(&s->plan) : 1);
+}
+
 static int write_rows(void *self, const float *rows, int64_t n, mert_error *e)
 {
     state *s = self;
-    int64_t width = mert_inference_width(s->inference);
+    int64_t width = row_width(s);
     uint16_t *half = s->rows;
     if (dtype == 0)
         return mert_sink_write(s->sink, rows, n, e);
@@ -145,7 +157,7 @@ static int take_answer(state *s, const piece *p, const float *rows, int64_t n, m
     if (s->fresh && s->pooling)
         mert_pooling_begin(s->pooling);
     s->fresh = 0;
-    if (s->overlap ? mert_overlap_add(s->overlap, p->first, rows, n, pool_rows, s, e) : write_rows(s, rows, n, e))
+    if (s->overlap ? mert_overlap_add(s->overlap, p->first, rows, n, pool_rows, s, e) : pool_rows(s, rows, n, e))
         return -1;
     return p->last ? finish_item(s, e) : 0;
 }
@@ -220,11 +232,11 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     strcpy(out->kind, "hidden");
     out->dtype = (mts_dtype[]){MTS_F32, MTS_F16, MTS_BF16}[dtype];
     out->ndim = 3;
-    out->shape[0] = pool && !s->span.num ? 1 : -1;
+    out->shape[0] = pooled(s) && !s->span.num ? 1 : -1;
     out->shape[1] = s->layers.weighted ? 1 : s->layers.n;
-    out->shape[2] = c->width;
-    out->frame_rate_num = !pool ? c->sample_rate : s->span.num ? s->span.den : 0; /* 0/1: none */
-    out->frame_rate_den = !pool ? mert_config_stride(c) : s->span.num ? s->span.num : 1;
+    out->shape[2] = row_width(s) / out->shape[1];
+    out->frame_rate_num = !pooled(s) ? c->sample_rate : s->span.num ? s->span.den : 0; /* 0/1: none */
+    out->frame_rate_den = !pooled(s) ? mert_config_stride(c) : s->span.num ? s->span.num : 1;
     out->model = s->hash;
     return 0;
 }
@@ -363,11 +375,14 @@ static int64_t whole_frames(const state *s, const char *option, const char *text
     return f.num;
 }
 
-static void check_options(void)
+static void check_options(state *s)
 {
+    mert_error e;
     if (!model_path)
         mert_usage_error("which model? (-m MODEL)");
-    if (span_text && !pool)
+    if (mert_pooling_parse(&s->plan, pool, &e))
+        mert_usage_error("--pool: %s", e.text);
+    if (span_text && !pooled(s))
         mert_usage_error("--span says what --pool mean or max are over: which?");
     if (hop_text && !window_text)
         mert_usage_error("--hop says how far apart windows are: how long is a --window?");
@@ -375,27 +390,27 @@ static void check_options(void)
         mert_usage_error("--join says how windows meet: how long is a --window?");
 }
 
-static mert_pooling_plan pooling_plan(const state *s)
+static void plan_pooling(state *s)
 {
     const mert_config *c = &s->weights.layout.config;
-    mert_pooling_plan plan = {.how = (mert_pooling_how)pool};
+    s->plan.part = c->width;
     if (s->span.num) {
         mert_fraction f = mert_fraction_times(s->span, c->sample_rate, mert_config_stride(c));
         if (f.num < f.den)
             mert_usage_error("--span: %s seconds are less than a frame of this model (%d/%d per second)", span_text,
                              c->sample_rate, mert_config_stride(c));
-        plan.num = f.num;
-        plan.den = f.den;
+        s->plan.num = f.num;
+        s->plan.den = f.den;
     }
-    return plan;
 }
 
-/* Windows are pooled when they are joined, whole clips layer by layer. */
+/* Windows are pooled when they are joined; whole clips layer by layer, or where that is not the mean or the maximum
+ * alone, all layers of a frame. */
 static int set_up(state *s, mert_ops *ops, mert_error *e)
 {
     const mert_config *c = &s->weights.layout.config;
-    mert_pooling_plan plan = pooling_plan(s);
     int64_t width;
+    plan_pooling(s);
     if (!(s->inference = mert_inference_new(&s->weights, ops, precision ? MERT_PACKED_BF16 : MERT_PACKED_F32,
                                             s->layers.index, s->layers.n, e)))
         return -1;
@@ -408,12 +423,15 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
             mert_usage_error("--hop: windows of %s seconds that are %s seconds apart leave gaps", window_text,
                              hop_text);
         if (!(s->chunker = mert_chunker_new(W, H, mert_config_stride(c), mert_config_receptive_field(c), e)) ||
-            !(s->overlap = mert_overlap_new((mert_join)join, W, width, e)) ||
-            (pool && !(s->pooling = mert_pooling_new(&plan, width, e))))
+            !(s->overlap = mert_overlap_new((mert_join)join, W, width, e)))
+            return -1;
+    }
+    if (s->window.num || s->plan.how == MERT_POOLING_STD || mert_pooling_statistics(&s->plan) > 1) {
+        if (pooled(s) && !(s->pooling = mert_pooling_new(&s->plan, width, e)))
             return -1;
     } else
-        mert_inference_pool(s->inference, &plan);
-    s->rows = mert_array(mert_array_count(BLOCK, width), sizeof(uint16_t));
+        mert_inference_pool(s->inference, &s->plan);
+    s->rows = mert_array(mert_array_count(BLOCK, row_width(s)), sizeof(uint16_t));
     if (!s->rows)
         return mert_fail(e, "out of memory");
     s->async = mert_async_new(s->inference, mert_options.threads > 1, e);
@@ -467,10 +485,11 @@ static char *settings_text(const state *s)
 {
     const mert_config *c = &s->weights.layout.config;
     mert_memory m;
-    char *layers = mert_layers_print(&s->layers, c->layers), number[48];
+    char *layers = mert_layers_print(&s->layers, c->layers), number[48], statistics[48];
     FILE *f = layers ? mert_memory_open(&m) : NULL;
     if (f) {
-        fprintf(f, "model=%016" PRIx64 " %s pool=%s", s->hash, layers, pools[pool]);
+        mert_pooling_print(&s->plan, statistics, sizeof statistics);
+        fprintf(f, "model=%016" PRIx64 " %s pool=%s", s->hash, layers, statistics);
         if (s->span.num)
             fprintf(f, " span=%s", mert_fraction_print(number, s->span));
         fprintf(f, " dtype=%s normalize=%s", dtypes[dtype], !c->normalize ? "no" : s->chunker ? "window" : "yes");
@@ -507,7 +526,7 @@ int main(int argc, char **argv)
     char *settings = NULL;
     int status = 1;
     mert_options_parse(&tool, &argc, &argv);
-    check_options();
+    check_options(&s);
     s.span = seconds("span", span_text);
     s.window = seconds("window", window_text);
     hop_text = hop_text ? hop_text : window_text;

@@ -55,6 +55,12 @@ void tensor_frame_rate(const char *text, int64_t *num, int64_t *den)
         mert_usage_error("--frame-rate: '%s' is no fraction like 24000/320", text);
 }
 
+void tensor_open(char **files, int n)
+{
+    mert_refuse_terminal(files, n);
+    mert_inputs_open(&tensor_in, files, n);
+}
+
 void tensor_refuse_terminal(void)
 {
     if (isatty(STDOUT_FILENO))
@@ -111,7 +117,7 @@ void tensor_print_record(const mts_record *r)
 
 static int ls_run(int argc, char **argv)
 {
-    mert_inputs_open(&tensor_in, argv, argc);
+    tensor_open(argv, argc);
     for (int event; !ferror(stdout) && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
         if (event == MTS_BEGIN && long_form)
             print_begin(mts_reader_begin(tensor_in.reader));
@@ -177,7 +183,7 @@ static int cat_run(int argc, char **argv)
     mts_writer *w = NULL;
     int event, stop = 0;
     tensor_refuse_terminal();
-    mert_inputs_open(&tensor_in, argv, argc);
+    tensor_open(argv, argc);
     do {
         event = mert_inputs_next(&tensor_in, &tensor_error);
         stop = mert_inputs_report(&tensor_in, event, &tensor_error) || event == MTS_ERROR;

@@ -453,6 +453,7 @@ int mert_filter_run(const mert_filter *f, char **files, int nfiles)
             mert_usage_error("a tensor stream is not written to a terminal: redirect it, or pipe it into mert-tensor");
         r.to_stdout = 0;
     }
+    mert_refuse_terminal(files, nfiles);
     bad = (f->output && mert_output_check(f->output, files, nfiles, &e)) || all_inputs(&r, files, nfiles, &e);
     if (bad && r.item_open && f->stage->drop)
         f->stage->drop(f->self);

@@ -61,6 +61,15 @@ void mert_usage_error(const char *format, ...)
     exit(2);
 }
 
+void mert_refuse_terminal(char *const *files, int n)
+{
+    int from_stdin = !n;
+    for (int i = 0; i < n; i++)
+        from_stdin |= !strcmp(files[i], "-");
+    if (from_stdin && isatty(STDIN_FILENO))
+        mert_usage_error("standard input is a terminal, where no stream can be typed: name a file, or pipe one in");
+}
+
 void mert_no_memory(void)
 {
     mert_log_error("out of memory");

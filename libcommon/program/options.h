@@ -72,6 +72,9 @@ int mert_tool_main(const mert_tool *tool, int argc, char **argv);
 
 /* Prints "NAME: text" and "try NAME --help", and exits with 2. */
 void mert_usage_error(const char *format, ...) MERT_NO_RETURN MERT_PRINTF(1, 2);
+/* Wrong use: a stream would come from standard input (no files, or "-" among them), and that is a terminal, where the
+ * program would wait for ever. */
+void mert_refuse_terminal(char *const *files, int n);
 /* Out of memory while the program starts: prints that and exits with 1. */
 void mert_no_memory(void) MERT_NO_RETURN;
 

@@ -212,11 +212,75 @@ int mert_npy_append_frames(mert_npy_writer *w, const mts_record *r, const void *
     return 0;
 }
 
+/* File systems allow 255 bytes for a name; a hash and .npy must fit, too. */
+enum { NAME_MOST = 255 - 31 };
+
+/* Bytes of the UTF-8 character at p; 0: there is none that is printed as itself. */
+static size_t character(const unsigned char *p)
+{
+    uint32_t c = *p;
+    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    static const uint32_t least[] = {0, 0x20, 0xa0, 0x800, 0x10000};
+    c &= n > 1 ? 0x7fu >> n : 0x7f;
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    return n && c >= least[n] && c != 0x7f && !(c >= 0xd800 && c < 0xe000) && c < 0x110000 ? n : 0;
+}
+
+/* Bytes of the first part of a key: up to a slash between two parts that are not empty. */
+static size_t first_part(const char *key)
+{
+    size_t n = strcspn(key, "/");
+    while (key[n] && (!n || !key[n + 1] || key[n + 1] == '/'))
+        n += 1 + strcspn(key + n + 1, "/");
+    return n;
+}
+
+/* One part at `to`; where it ends. */
+static char *print_part(char *to, const char *part, size_t length)
+{
+    char *at = to;
+    const int climbs = length && length <= 2 && strspn(part, ".") >= length;
+    if (!length)
+        *at++ = '%';
+    for (size_t i = 0, n; i < length; i += n) {
+        size_t whole = climbs ? 0 : character((const unsigned char *)part + i);
+        const int plain = whole && part[i] != '%' && part[i] != '/';
+        n = plain ? whole : 1;
+        if ((size_t)(at - to) + (plain ? n : 3) > NAME_MOST)
+            return at + sprintf(at, "~%016" PRIx64, mts_xxh64(part, length, 0));
+        if (plain)
+            at = (char *)memcpy(at, part + i, n) + n;
+        else
+            at += sprintf(at, "%%%02X", (unsigned char)part[i]);
+    }
+    return at;
+}
+
+char *mert_npy_tree_name(const char *key)
+{
+    /* A part that is cut had 75 bytes or more, and gets 241 at most. */
+    char *to = malloc(4 * strlen(key) + 64), *at = to;
+    while (to) {
+        size_t n = first_part(key);
+        at = print_part(at, key, n);
+        key += n;
+        if (!*key)
+            break;
+        *at++ = *key++;
+    }
+    if (to)
+        strcpy(at, ".npy");
+    return to;
+}
+
 void mert_npy_file_name(char *to, size_t size, const char *key)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+ ";
-    /* File systems allow 255 bytes, with the hash and .npy. */
-    const size_t most = (size < 256 ? size : 256) - 32;
+    const size_t most = size < 256 ? size - 32 : NAME_MOST;
     size_t n = 0;
     for (const char *p = key; *p; p++) {
         if (n + 3 > most) {

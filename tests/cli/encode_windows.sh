@@ -14,6 +14,7 @@ clip() { npy > "$t/clip.npy" && mert-tensor from-npy --allow-nonfinite --kind pc
 samples() { tail -c +$((4 * $1 + 1)) "$t/pcm.raw" | head -c $((4 * $2)); } # FROM N
 encode() { mert-encode -m "$m" "$@"; }
 raw() { encode "$@" | zstd -dcq; }
+ls_has() { ls_of "$@" "$t/a.mts" | grep -qE -- "$pattern"; }
 ls_of() { encode "$@" | mert-tensor ls | cut -f 3-; }
 
 mert-tensor from-npy --kind pcm --rate 24000 --key a "$m/audio.npy" > "$t/a.mts" # 1 s: 74 frames
@@ -177,3 +178,27 @@ wrong "a span of less than a frame" 'span: 0.01 seconds.*24000/320' --pool mean 
 wrong "a span of what" 'pool' --span 1
 wrong "too few weights" 'weights: 2 numbers for 4 layers' --weights 1,2
 wrong "weights that are none" 'weights: .*no-such-file' --weights "$t/no-such-file"
+
+# ---- several statistics ----
+
+several() { # LIST ARGS: what each of the list alone gives, layer by layer
+    list=$1; shift
+    mert-encode -m "$m" --pool "$list" "$@" "$t/a.mts" "$t/b.mts" | mert-tensor text --no-heads > "$t/several.txt" || return
+    for how in $(echo "$list" | tr , ' '); do mert-encode -m "$m" --pool "$how" "$@" "$t/a.mts" "$t/b.mts" | mert-tensor text --no-heads | tr ' ' '\n' > "$t/$how.txt"; done
+    awk -v list="$list" -v D=48 -v dir="$t" 'BEGIN { n = split(list, how, ",")
+        while ((getline x < (dir "/" how[1] ".txt")) > 0) { v[1, rows++] = x }
+        for (k = 2; k <= n; k++) for (i = 0; (getline x < (dir "/" how[k] ".txt")) > 0; i++) v[k, i] = x
+        for (from = 0; from < rows; from += D) for (k = 1; k <= n; k++) for (d = from; d < from + D; d++) print v[k, d] }' > "$t/want.txt"
+    tr ' ' '\n' < "$t/several.txt" | cmp - "$t/want.txt"
+}
+check "mean and deviation of each layer, side by side" several mean,std
+check "in the order that was given" several max,std,mean --span 0.2
+check "of windows, too" several std,mean --window 32/75
+pattern='[[]1,2,96[]]'
+check "of chosen layers" ls_has --layers 1-2 --pool mean,std
+pattern='[[]1,1,96[]]'
+check "of a weighted sum" ls_has --weights 0.5,0.5,0,0 --pool std,max
+via() { mert-encode -m "$m" --layers 1-2 --pool mean,std "$t/a.mts" | mert-tensor ls -l | grep -q 'layers=1,2 pool=mean,std '; }
+check "the provenance has them" via
+check_fails "one twice" 2 '--pool: mean is there twice' mert-encode -m "$m" --pool mean,mean "$t/a.mts"
+check_fails "one that there is not" 2 "--pool: 'median' is neither" mert-encode -m "$m" --pool median "$t/a.mts"

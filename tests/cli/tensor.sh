@@ -173,6 +173,35 @@ check npy_never_leaves_its_folder stays_inside
 check_fails npy_equal_keys 1 'once: a second record of this name' mert-tensor to-npy -d "$t/equal" "$t/twice.mts"
 check_fails npy_one_record_only 1 'is a second record' mert-tensor to-npy -o "$t/one.npy" "$t/twice.mts"
 check_fails npy_no_record 1 'no record that is whole came' mert-tensor to-npy -o "$t/zero.npy" $valid/no-records.mts
+tree() {
+    rm -rf "$t/tree"; mkdir "$t/tree" && mert-tensor from-npy --kind mfcc --key 'Bücher/50% ../é' "$golden/kmeans/features.npy" > "$t/tree.mts" &&
+        mert-tensor to-npy -d "$t/tree/in" --tree --index "$t/tree/index" "$t/tree.mts" &&
+        cmp "$golden/kmeans/features.npy" "$t/tree/in/Bücher/50%25 ../é.npy" &&
+        [ "$(cut -f 1,2 "$t/tree/index")" = "$(printf 'Bücher/50%% ../é\tBücher/50%%25 ../é.npy')" ] || return
+    printf '/music\nBücher/50%% ../é\t1\n' > "$t/tree/m.tsv"
+    mert-tensor from-npy --kind mfcc --manifest "$t/tree/m.tsv" --tree "$t/tree/in" | mert-tensor cmp - "$t/tree.mts" > "$t/out"
+}
+check npy_tree_and_index tree
+taken() { mkdir -p "$t/taken" && : > "$t/taken/Bücher"; mert-tensor to-npy -d "$t/taken" --tree "$t/tree.mts"; }
+check_fails npy_tree_in_the_way 1 'Bücher/50% ../é: .*taken/Bücher' taken
+join() {
+    for k in a b; do mert-tensor from-npy --kind mfcc --key $k "$golden/kmeans/features.npy"; done > "$t/two.mts" &&
+        mert-tensor to-npy -o "$t/joined.npy" --join --index "$t/joined.tsv" "$t/two.mts" && mert-tensor from-npy --kind mfcc "$t/joined.npy" | zstd -dcq > "$t/joined.raw" &&
+        zstd -dcq "$t/two.mts" | cmp - "$t/joined.raw" && [ "$(cut -f 1 "$t/joined.tsv" | tr '\n' ' ')" = 'a b ' ]
+}
+check npy_joined join
+others() { cat "$t/two.mts" $valid/pcm.mts | mert-tensor to-npy -o "$t/others.npy" --join; }
+check_fails npy_joined_to_another 1 'pcm .* cannot be joined to mfcc f32 [[][0-9]+,[0-9]+[]]' others
+check npy_joined_without_the_other cmp "$t/joined.npy" "$t/others.npy"
+# Damage under way takes back what had come of the record.
+voided() {
+    cp "$t/two.mts" "$t/voided.mts" && printf damaged | dd of="$t/voided.mts" bs=1 seek=$(($(wc -c < "$t/two.mts") * 7 / 8)) conv=notrunc 2> "$t/said" || return
+    mert-tensor to-npy -o "$t/voided.npy" --join "$t/voided.mts" 2> "$t/said"
+    [ $? -eq 1 ] && mert-tensor from-npy --kind mfcc "$t/voided.npy" | zstd -dcq > "$t/voided.raw" && head -c "$(wc -c < "$t/voided.raw")" "$t/joined.raw" | cmp - "$t/voided.raw" &&
+        [ "$(($(wc -c < "$t/voided.raw") * 2))" -eq "$(wc -c < "$t/joined.raw")" ]
+}
+check npy_joined_but_for_what_is_damaged voided
+for w in '-d x --join' '-o x --tree'; do check_fails "npy_$w" 2 "--(join|tree)" mert-tensor to-npy $w $valid/pcm.mts; done
 check_fails npy_where_to 2 'either -o FILE.npy or -d DIR' mert-tensor to-npy $valid/pcm.mts
 lost_record() { rm -f "$t/lost/"*; mert-tensor to-npy -d "$t/lost" $invalid/flip-data.mts 2> /dev/null; [ $? -eq 1 ] && [ "$(ls -A "$t/lost" | wc -l)" -eq 2 ]; }
 check npy_a_damaged_record_leaves_no_file lost_record
@@ -187,6 +216,8 @@ quiet_end() { (trap '' PIPE; mert-tensor cat "$t/big.mts"; echo $? > "$t/rc") 2>
 check closed_pipe_ends_quietly quiet_end
 if script -qec true /dev/null > /dev/null 2>&1; then
     check no_stream_to_a_terminal says 'not written to a terminal' script -qec "mert-tensor cat $valid/three.mts || true" /dev/null
+    check no_stream_from_a_terminal says 'standard input is a terminal' script -qec 'mert-tensor ls || true' /dev/null
+    check none_to_a_filter_either says 'standard input is a terminal' script -qec "mert-cqt $valid/pcm.mts - > $t/tty.mts || true" /dev/null
 fi
 check_fails no_command 2 'which command' mert-tensor
 check_fails unknown_command 2 "no such command 'frobnicate'" mert-tensor frobnicate

@@ -266,6 +266,50 @@ TEST(file_names_stay_in_their_folder)
     CHECK(strlen(name) < 256 && !strchr(name, '/') && strcmp(name, other) && !strcmp(name + strlen(name) - 4, ".npy"));
 }
 
+TEST(names_of_a_tree_are_readable_and_stay_below_it)
+{
+    static const char *const keys[][2] = {{"Ab Cd/01 - x (1).flac", "Ab Cd/01 - x (1).flac.npy"},
+                                          {"Bj\xc3\xb6rk/J\xc3\xb3ga.mp3", "Bj\xc3\xb6rk/J\xc3\xb3ga.mp3.npy"},
+                                          {"\xe9\xb3\xa5/\xf0\x9f\x8e\xb5", "\xe9\xb3\xa5/\xf0\x9f\x8e\xb5.npy"},
+                                          {"\xe9t\xc3", "%E9t%C3.npy"},                     /* no UTF-8 */
+                                          {"\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80", "%C0%AF%ED%A0%80%F4%90%80%80.npy"},
+                                          {"a\tb\x7f\xc2\x85", "a%09b%7F%C2%85.npy"},     /* control characters */
+                                          {"100%", "100%25.npy"},
+                                          {"../x", "%2E%2E/x.npy"},
+                                          {"a/./..", "a/%2E/%2E%2E.npy"},
+                                          {".../.x", ".../.x.npy"},
+                                          {"/etc/x", "%2Fetc/x.npy"},
+                                          {"a//b", "a%2F/b.npy"},
+                                          {"a/", "a%2F.npy"},
+                                          {"//", "%2F%2F.npy"},
+                                          {"", "%.npy"}};
+    char key[MTS_KEY_MAX], *name, *other;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        CHECK((name = mert_npy_tree_name(keys[i][0])) && !strcmp(name, keys[i][1]));
+        free(name);
+    }
+    memset(key, 'x', sizeof key - 1);
+    key[sizeof key - 1] = 0;
+    memcpy(key + 400, "/\xc3\xa9/", 4);
+    for (size_t i = 500; i < 900; i += 2) /* 200 letters: cut between two of them */
+        memcpy(key + i, "\xc3\xa9", 2);
+    CHECK((name = mert_npy_tree_name(key)));
+    key[sizeof key - 2] = 'y'; /* names that differ behind the cut differ */
+    CHECK((other = mert_npy_tree_name(key)) && strcmp(name, other));
+    for (const char *p = name; p; p = strchr(p, '/')) {
+        p += *p == '/';
+        CHECK(strcspn(p, "/") < 256);
+    }
+    CHECK(strstr(name, "~") && strstr(name, "/\xc3\xa9/") && !strcmp(name + strlen(name) - 4, ".npy"));
+    free(name);
+    free(other);
+    memset(key, 1, sizeof key - 1); /* each becomes three */
+    for (size_t i = 76; i < sizeof key - 1; i += 77)
+        key[i] = '/';
+    CHECK((name = mert_npy_tree_name(key)));
+    free(name);
+}
+
 int main(void)
 {
     RUN(moments_of_numbers_far_from_zero);
@@ -276,5 +320,6 @@ int main(void)
     RUN(comparing_over_chunks_of_other_lengths);
     RUN(check_finds_codes_outside_their_classes);
     RUN(file_names_stay_in_their_folder);
+    RUN(names_of_a_tree_are_readable_and_stay_below_it);
     return test_done();
 }

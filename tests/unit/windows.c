@@ -159,7 +159,7 @@ TEST(windows_are_joined_as_the_rule_says)
 static int pooled(mert_pooling_how how, int64_t num, int64_t den, int64_t T)
 {
     mert_error e;
-    mert_pooling_plan plan = {how, num, den};
+    mert_pooling_plan plan = {.how = how, .num = num, .den = den};
     mert_pooling *p = mert_pooling_new(&plan, 2, &e);
     taken got = {.n = 0};
     int64_t j = 0;
@@ -200,6 +200,67 @@ TEST(spans_hold_the_frames_that_begin_in_them)
                   pooled(MERT_POOLING_MAX, spans[i][0], spans[i][1], T));
 }
 
+static int take_twelve(void *self, const float *rows, int64_t n, mert_error *e)
+{
+    taken *t = self;
+    (void)e;
+    memcpy(t->x + 12 * t->n, rows, (size_t)(12 * n) * sizeof *rows);
+    t->n += n;
+    return 0;
+}
+
+/* Two layers of two numbers, all three statistics, against their definitions; the level is far from 0, as of a state
+ * whose deviation is small beside its mean. */
+static int statistics(const char *list, int64_t num, int64_t T)
+{
+    mert_error e;
+    mert_pooling_plan plan = {.num = num, .den = num ? 1 : 0, .part = 2};
+    char text[48];
+    taken got = {.n = 0};
+    mert_pooling *p = mert_pooling_parse(&plan, list, &e) ? NULL : mert_pooling_new(&plan, 4, &e);
+    float x[4 * 16];
+    int good = p && mert_pooling_statistics(&plan) == 3;
+    mert_pooling_print(&plan, text, sizeof text);
+    for (int i = 0; i < 64; i++)
+        x[i] = 100 + sinf((float)(7 * i + i * i));
+    good = good && !mert_pooling_add(p, x, T, take_twelve, &got, &e) &&
+           !mert_pooling_end(p, take_twelve, &got, &e) && got.n == mert_pooling_rows(&plan, T) && !strcmp(text, list);
+    for (int64_t j = 0; good && j < got.n; j++)
+        for (int d = 0; d < 4; d++) {
+            double sum = 0, square = 0, top = 0;
+            int64_t from = j * num, to = num && from + num < T ? from + num : T;
+            for (int64_t t = from; t < to; t++) {
+                sum += (double)x[4 * t + d];
+                top = (double)x[4 * t + d] > top ? (double)x[4 * t + d] : top;
+            }
+            for (int64_t t = from; t < to; t++)
+                square += pow((double)x[4 * t + d] - sum / (double)(to - from), 2);
+            const float *y = got.x + 12 * j + d / 2 * 6 + d % 2; /* of this layer */
+            int at = 0;
+            for (const char *word = list; word; word = strchr(word, ','), at += 2) {
+                word += *word == ',';
+                double wanted = *word == 's' ? sqrt(square / (double)(to - from))
+                                : word[1] == 'e' ? sum / (double)(to - from) : top;
+                good = good && fabs((double)y[at] - wanted) < 1e-6 * (1 + fabs(wanted));
+            }
+        }
+    mert_pooling_free(p);
+    return good;
+}
+
+TEST(several_statistics_of_each_layer)
+{
+    mert_pooling_plan plan = {0};
+    mert_error e;
+    for (int64_t T = 1; T <= 16; T++)
+        CHECK(statistics("mean,std,max", 0, T) && statistics("max,mean,std", 0, T) && statistics("std,max,mean", 5, T));
+    CHECK(!mert_pooling_parse(&plan, "none", &e) && !mert_pooling_statistics(&plan));
+    CHECK(mert_pooling_parse(&plan, "mean,mean", &e) && strstr(e.text, "mean is there twice"));
+    CHECK(mert_pooling_parse(&plan, "mean,none", &e) && strstr(e.text, "'mean,none' is neither none nor a list"));
+    CHECK(mert_pooling_parse(&plan, "mean,", &e) && mert_pooling_parse(&plan, "", &e));
+    CHECK(mert_pooling_parse(&plan, "meanstd", &e) && mert_pooling_parse(&plan, "mea", &e));
+}
+
 /* ---- which layers ---- */
 
 static int says(int bad, const mert_error *e, const char *text)
@@ -224,10 +285,40 @@ TEST(layers_and_their_factors)
     CHECK(says(mert_layers_weigh(&l, "1,nan", &e), &e, "neither a list of numbers nor a file"));
     CHECK(says(mert_layers_weigh(&l, "1,2x", &e), &e, "1,2x"));
     CHECK(says(mert_layers_parse(&l, "4", 3, &e), &e, "4 is outside 0 to 3"));
-    CHECK(says(mert_layers_parse(&l, "-1", 3, &e), &e, "-1 is outside"));
+    CHECK(says(mert_layers_parse(&l, "-1", 3, &e), &e, "'-1' is neither"));
     CHECK(says(mert_layers_parse(&l, "1,1", 3, &e), &e, "1 is there twice"));
     CHECK(says(mert_layers_parse(&l, "1,", 3, &e), &e, "'1,' is neither"));
     CHECK(says(mert_layers_parse(&l, "some", 3, &e), &e, "'some' is neither"));
+    CHECK(says(mert_layers_parse(&l, "", 3, &e), &e, "'' is neither"));
+}
+
+static int layers_are(const char *list, const char *wanted)
+{
+    mert_layers l;
+    mert_error e;
+    int bad = mert_layers_parse(&l, list, 12, &e);
+    char *text = bad ? NULL : mert_layers_print(&l, 12);
+    int good = text && !strcmp(text, wanted);
+    free(text);
+    return good;
+}
+
+TEST(layers_by_range)
+{
+    mert_layers l;
+    mert_error e;
+    CHECK(layers_are("1-4,12", "layers=1,2,3,4,12") && layers_are("12,3-3", "layers=12,3"));
+    CHECK(layers_are("0-12", "layers=all") && layers_are("10-last", "layers=10,11,12"));
+    CHECK(layers_are("0-last,last-raw", "layers=0,1,2,3,4,5,6,7,8,9,10,11,12,last-raw"));
+    CHECK(says(mert_layers_parse(&l, "4-1", 12, &e), &e, "4-1 runs backwards"));
+    CHECK(says(mert_layers_parse(&l, "1-13", 12, &e), &e, "13 is outside 0 to 12"));
+    CHECK(says(mert_layers_parse(&l, "99999999999999999999", 12, &e), &e, "is outside 0 to 12"));
+    CHECK(says(mert_layers_parse(&l, "1-4,3", 12, &e), &e, "3 is there twice"));
+    CHECK(says(mert_layers_parse(&l, "1-", 12, &e), &e, "'1-' is neither"));
+    CHECK(says(mert_layers_parse(&l, "1-2-3", 12, &e), &e, "'1-2-3' is neither"));
+    CHECK(says(mert_layers_parse(&l, "lastly", 12, &e), &e, "'lastly' is neither"));
+    CHECK(says(mert_layers_parse(&l, "last-rawer", 12, &e), &e, "'last-rawer' is neither"));
+    CHECK(says(mert_layers_parse(&l, "+1", 12, &e), &e, "'+1' is neither"));
 }
 
 TEST(factors_from_a_file)
@@ -249,7 +340,9 @@ int main(void)
     RUN(windows_are_cut_as_the_rule_says_however_samples_come);
     RUN(windows_are_joined_as_the_rule_says);
     RUN(spans_hold_the_frames_that_begin_in_them);
+    RUN(several_statistics_of_each_layer);
     RUN(layers_and_their_factors);
+    RUN(layers_by_range);
     RUN(factors_from_a_file);
     return test_done();
 }

@@ -74,7 +74,7 @@ int tensor_check_run(int argc, char **argv)
 {
     int64_t element = 0;
     int stop = 0, spoilt = 0; /* spoilt: the open record has a NaN or infinity, which is reported */
-    mert_inputs_open(&tensor_in, argv, argc);
+    tensor_open(argv, argc);
     for (int event; !stop && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
         const mts_record *r = event == MTS_ERROR ? NULL : mts_reader_record(tensor_in.reader);
         const mts_failure *x = event == MTS_ERROR ? NULL : mts_reader_failure(tensor_in.reader);

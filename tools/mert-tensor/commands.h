@@ -12,6 +12,7 @@ extern mert_inputs tensor_in;
 extern mert_error tensor_error;
 
 int tensor_finish(void);               /* checks that output was written; returns the exit status */
+void tensor_open(char **files, int n); /* tensor_in */
 void tensor_refuse_terminal(void);     /* contract S10 */
 const char *tensor_row(int64_t row);   /* "-" for none; valid until the next call */
 const char *tensor_key(const char *key); /* on one line; valid until the next call */

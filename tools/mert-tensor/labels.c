@@ -46,7 +46,7 @@ static int take(mert_labels_writer *w, int event)
 /* Reads all input in order. -1: labels cannot be written; the reason has been printed. */
 static int take_all(mert_labels_writer *w, int argc, char **argv)
 {
-    mert_inputs_open(&tensor_in, argv, argc);
+    tensor_open(argv, argc);
     for (int event; (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
         if (mert_inputs_report(&tensor_in, event, &tensor_error) || event == MTS_ERROR)
             return -1;

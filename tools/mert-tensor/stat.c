@@ -119,7 +119,7 @@ static int stat_alone(int argc, char **argv)
     int bad = 0, stop = 0;
     char shape[128];
     mert_moments_begin(&all);
-    mert_inputs_open(&tensor_in, argv, argc);
+    tensor_open(argv, argc);
     for (int event; !stop && !ferror(stdout) && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
         const mts_record *r = event == MTS_ERROR ? NULL : mts_reader_record(tensor_in.reader);
         if (event == MTS_RECORD || (event == MTS_CHUNK && !bad)) {

@@ -81,7 +81,7 @@ int tensor_text_run(int argc, char **argv)
 {
     int64_t element = 0;
     int labels = codebook >= 0, bad = 0, stop = 0;
-    mert_inputs_open(&tensor_in, argv, argc);
+    tensor_open(argv, argc);
     for (int event; !stop && !ferror(stdout) && (event = mert_inputs_next(&tensor_in, &tensor_error)) != MTS_EOF;) {
         const mts_record *r = event == MTS_ERROR ? NULL : mts_reader_record(tensor_in.reader);
         if (event == MTS_RECORD) {

@@ -5,7 +5,6 @@
 #include "formats/text.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,22 @@ static int add(mert_layers *l, long v, int N, mert_error *e)
     return 0;
 }
 
+/* The number at *p, or last; *p goes behind it. -1: there is none, or one beyond 0 to N. */
+static long one(const char **p, int N)
+{
+    char *stop;
+    long v = N;
+    if (!strncmp(*p, "last", 4)) {
+        *p += 4;
+        return v;
+    }
+    if (**p < '0' || **p > '9')
+        return -1;
+    v = strtol(*p, &stop, 10);
+    *p = stop;
+    return v;
+}
+
 int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e)
 {
     memset(l, 0, sizeof *l);
@@ -27,22 +42,27 @@ int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e)
             add(l, i, N, e);
         return 0;
     }
-    for (const char *p = list;;) {
-        size_t n = strcspn(p, ",");
-        char *stop = (char *)(uintptr_t)p + n;
-        long v = n == 4 && !strncmp(p, "last", n) ? N : n == 8 && !strncmp(p, "last-raw", n) ? N + 1L : -1;
-        int named = v >= 0;
-        if (!named)
-            v = strtol(p, &stop, 10);
-        if (stop == p || stop != p + n)
-            return mert_fail(e, "'%s' is neither all, last, last-raw nor a list of numbers", list);
-        if (!named && (v < 0 || v > N))
-            return mert_fail(e, "%ld is outside 0 to %d", v, N);
-        if (add(l, v, N, e))
-            return -1;
-        if (!*stop)
+    for (const char *p = list;; p++) {
+        const int raw = !strncmp(p, "last-raw", 8);
+        long from = raw ? N + 1L : one(&p, N), to = from;
+        if (raw)
+            p += 8;
+        else if (from >= 0 && *p == '-') {
+            p++;
+            to = one(&p, N);
+        }
+        if (from < 0 || to < 0 || (*p && *p != ','))
+            return mert_fail(e, "'%s' is neither all, last, last-raw nor a list of numbers and ranges (0,4-6,12)",
+                             list);
+        if (!raw && (from > N || to > N))
+            return mert_fail(e, "%ld is outside 0 to %d", from > N ? from : to, N);
+        if (to < from)
+            return mert_fail(e, "%ld-%ld runs backwards", from, to);
+        for (; from <= to; from++)
+            if (add(l, from, N, e))
+                return -1;
+        if (!*p)
             return 0;
-        p = stop + 1;
     }
 }
 

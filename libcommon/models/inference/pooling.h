@@ -8,16 +8,28 @@
 
 #include "formats/error.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
-typedef enum mert_pooling_how { MERT_POOLING_NONE, MERT_POOLING_MEAN, MERT_POOLING_MAX } mert_pooling_how;
+/* std: the square root of the mean square distance from the mean (n below, as NumPy has it). */
+typedef enum mert_pooling_how {
+    MERT_POOLING_NONE, MERT_POOLING_MEAN, MERT_POOLING_MAX, MERT_POOLING_STD, MERT_POOLING_HOWS
+} mert_pooling_how;
 
 typedef struct mert_pooling_plan {
     mert_pooling_how how;
     int64_t num, den; /* frames of a span, at least 1; num 0: one span for the whole item */
+    mert_pooling_how more[MERT_POOLING_HOWS - 2]; /* follow the first in a row; NONE: there is no more */
+    int64_t part;     /* with more: each `part` floats of a frame become [statistics, part]; 0: the whole frame is one */
 } mert_pooling_plan;
 
-/* Who takes rows as they become known: n rows, valid during the call. -1 goes back to whoever caused it. */
+/* "none", or some of mean, std and max, each once, joined by commas: into how and more. */
+int mert_pooling_parse(mert_pooling_plan *plan, const char *list, mert_error *e) MERT_MUST_USE;
+int mert_pooling_statistics(const mert_pooling_plan *plan); /* how many; none: 0 */
+/* "mean,std", as it was parsed. */
+void mert_pooling_print(const mert_pooling_plan *plan, char *to, size_t size);
+
+/* Who takes rows as they become known: n rows of width times the statistics, valid during the call. -1 goes back to whoever caused it. */
 typedef int mert_take_rows(void *self, const float *rows, int64_t n, mert_error *e);
 
 /* Spans of T frames. */
