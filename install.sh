@@ -91,6 +91,7 @@ install_all() {
     folder "$datadir"
     each put
     put_pkgconfig
+    ln -sf -- "$(realpath -sm --relative-to="$BINDIR" -- "$DATADIR/pipelines/features")" "$bindir/mert-features"
     [ -n "$made" ] || return 0
     { [ ! -f "$note" ] || cat "$note"; printf '%s' "$made"; } | LC_ALL=C sort -ru > "$note.new"
     mv -- "$note.new" "$note"
@@ -100,6 +101,7 @@ remove() { rm -f -- "$3/${2##*/}"; } # MODE FILE FOLDER
 
 uninstall_all() {
     each remove
+    rm -f -- "$bindir/mert-features"
     rm -f -- "$archivedir/pkgconfig/mts.pc"
     [ -f "$note" ] || return 0
     folders=$(cat "$note")

@@ -272,6 +272,9 @@ static int make_manifests(scan_list *l, char *root, mert_error *e)
     bad = bad || mert_make_directory(out_dir, e) || (shards && scan_read(&known, remembered, count_settings(), e));
     if (!bad)
         scan_take_over(l, &known);
+    for (int64_t i = 0; i < l->n; i++) /* known from before: items, too, of which --max-failed allows a share to fail */
+        if (l->files[i].samples >= 0)
+            mert_report_item((double)l->files[i].samples / settings.rate);
     bad = bad || count_all(l, root, shards ? remembered : NULL, e) || write_all(l, root, remembered, e);
     scan_free(&known);
     free(remembered);

@@ -20,6 +20,9 @@ whole() {
 }
 check programs_and_pages_are_there whole
 
+features() { (cd / && PATH="$dest/usr/bin:$PATH" mert-features --help | grep -q 'MODEL FOLDER OUT'); }
+check mert_features_runs_from_there features
+
 mkdir -p "$TEST_TMP/music"
 plans() { env -u MAKEFLAGS -u MAKELEVEL make -n -f "$dest/usr/share/mert/pipelines/prepare.mk" AUDIO="$TEST_TMP/music" OUT="$TEST_TMP/data" | grep -q mert-manifest; }
 check prepare_works_from_there plans
