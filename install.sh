@@ -77,7 +77,7 @@ each() { # COMMAND
     for f in $MAN; do "$1" 644 "$f" "$mandir/man${f##*.}"; done
     "$1" 644 formats/stream/mts.h "$includedir"
     "$1" 644 "${OUT-}/libmts.a" "$archivedir"
-    for f in SPECIFICATION.md example/gain.c; do "$1" 644 "formats/stream/$f" "$datadir/stream"; done
+    for f in SPECIFICATION.md example/gain.c python/mts.py; do "$1" 644 "formats/stream/$f" "$datadir/stream"; done
     for f in $(find pipelines -type f | LC_ALL=C sort); do
         mode=644
         [ ! -x "$f" ] || mode=755
