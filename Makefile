@@ -7,7 +7,7 @@ OUT ?= build
 PKGS       = fftw3f fftw3 openblas libzstd jansson
 PKGS_AUDIO = libavformat libavcodec libavutil libswresample
 # Only targets that compile need the list of libraries. The others work on a machine where nothing is installed yet.
-ifneq ($(filter-out check check-invariance soak asan tsan fuzz lint demo reference probe deps uninstall clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check check-invariance soak asan tsan fuzz lint demo reference probe deps uninstall dist clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
 
@@ -215,13 +215,21 @@ $(OUT)/demo/score: $(patsubst %.c,$(OUT)/%.o,$(wildcard pipelines/demo/*.c))
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 
 # Passed by the environment, so that they may contain blanks and quotes.
-export DESTDIR BINDIR LIBDIR MANDIR DATADIR INCLUDEDIR ARCHIVEDIR VERSION
+export DESTDIR BINDIR LIBDIR MANDIR DATADIR INCLUDEDIR ARCHIVEDIR COMPDIR VERSION
 install: all
 	@OUT='$(OUT)' TOOLS='$(TOOLS)' PLUGINS='$(PLUGINS)' MAN='$(MAN)' sh install.sh install
 
 # All plugins, because those that were installed may not be those that this machine can build.
 uninstall:
 	@TOOLS='$(TOOLS)' PLUGINS='$(notdir $(wildcard libcommon/plugins/*))' MAN='$(MAN)' sh install.sh uninstall
+
+# The sources of the last commit, the same bytes wherever it is packed.
+DIST = $(OUT)/mert-$(VERSION).tar.gz
+dist:
+	@mkdir -p $(OUT)
+	@git archive --format=tar --prefix=mert-$(VERSION)/ HEAD > $(DIST).new || { rm -f $(DIST).new; exit 1; }
+	@gzip -9n < $(DIST).new > $(DIST) && rm $(DIST).new
+	@git diff --quiet HEAD || echo 'dist: $(DIST) has the last commit, without what was changed since' >&2
 
 clean:
 	rm -rf $(OUT)
@@ -241,7 +249,8 @@ help:
 	@echo 'make probe      probes models (MODELS="NAME=MODEL ...") for key, chords, instruments and tempo of rendered music'
 	@echo 'make bench      measures the speed of each stage against the limits of this machine'
 	@echo 'make install    installs into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall removes the files'
+	@echo 'make dist       packs the sources of the last commit into $(DIST)'
 	@echo 'make CC=clang CFLAGS=... OUT=...   uses another compiler, flags or build folder'
 
-.PHONY: FORCE all check check-invariance soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall clean help
+.PHONY: FORCE all check check-invariance soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall dist clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/tsan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)

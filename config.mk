@@ -12,6 +12,8 @@ DATADIR = $(PREFIX)/share/mert
 # the stream library for other programs: mts.h; libmts.a and pkgconfig/mts.pc
 INCLUDEDIR = $(PREFIX)/include
 ARCHIVEDIR = $(PREFIX)/lib
+# completion of options and commands for bash
+COMPDIR = $(PREFIX)/share/bash-completion/completions
 
 CC     ?= cc
 CLANG  ?= clang

@@ -22,11 +22,12 @@ MANDIR=$(absolute MANDIR "$MANDIR")
 DATADIR=$(absolute DATADIR "$DATADIR")
 INCLUDEDIR=$(absolute INCLUDEDIR "$INCLUDEDIR")
 ARCHIVEDIR=$(absolute ARCHIVEDIR "$ARCHIVEDIR")
+COMPDIR=$(absolute COMPDIR "$COMPDIR")
 case $DESTDIR in "" | /*) ;; *) DESTDIR=$PWD/$DESTDIR ;; esac
 while :; do case $DESTDIR in */) DESTDIR=${DESTDIR%/} ;; *) break ;; esac; done
 # With DESTDIR: where files are put.
 bindir=$DESTDIR$BINDIR libdir=$DESTDIR$LIBDIR mandir=$DESTDIR$MANDIR datadir=$DESTDIR$DATADIR
-includedir=$DESTDIR$INCLUDEDIR archivedir=$DESTDIR$ARCHIVEDIR
+includedir=$DESTDIR$INCLUDEDIR archivedir=$DESTDIR$ARCHIVEDIR compdir=$DESTDIR$COMPDIR
 note=$datadir/.mert-folders
 made=
 
@@ -92,6 +93,8 @@ install_all() {
     each put
     put_pkgconfig
     ln -sf -- "$(realpath -sm --relative-to="$BINDIR" -- "$DATADIR/pipelines/features")" "$bindir/mert-features"
+    folder "$compdir" # bash looks for a file of each program's name
+    for f in $TOOLS mert-features; do install -m 644 -- pipelines/completion/mert.bash "$compdir/$f"; done
     [ -n "$made" ] || return 0
     { [ ! -f "$note" ] || cat "$note"; printf '%s' "$made"; } | LC_ALL=C sort -ru > "$note.new"
     mv -- "$note.new" "$note"
@@ -102,6 +105,7 @@ remove() { rm -f -- "$3/${2##*/}"; } # MODE FILE FOLDER
 uninstall_all() {
     each remove
     rm -f -- "$bindir/mert-features"
+    for f in $TOOLS mert-features; do rm -f -- "$compdir/$f"; done
     rm -f -- "$archivedir/pkgconfig/mts.pc"
     [ -f "$note" ] || return 0
     folders=$(cat "$note")

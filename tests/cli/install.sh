@@ -95,9 +95,9 @@ check "a PREFIX behind a link" there_and_back "$o/link/bin" DESTDIR= PREFIX="$o/
 relative=$(realpath -s --relative-to=. "$o")
 check "a relative PREFIX" there_and_back "$o/rel/bin" DESTDIR= PREFIX="$relative/rel"
 check "a relative DESTDIR" there_and_back "$o/dest/usr/bin" DESTDIR="$relative/dest" PREFIX=/usr
-dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
+dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" "$top/pipelines" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib COMPDIR=-p/comp VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
 top=$PWD
-dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree")" = formats ] || { find "$o/tree"; return 1; }; }
+dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree" | tr "\n" " ")" = "formats pipelines " ] || { find "$o/tree"; return 1; }; }
 check "a dash in front" dashes
 refused() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -o all OUT="$OUT" "$@" 2> "$TEST_TMP/said"; rc=$?; grep -v '^make' "$TEST_TMP/said" >&2; return $rc; }
 check_fails "a relative PREFIX below a DESTDIR" 2 '^install: BINDIR=usr/bin: below a DESTDIR it begins with a slash$' refused install DESTDIR="$o/sub" PREFIX=usr
