@@ -149,7 +149,7 @@ TEST(a_clip_is_waited_for_once)
     static const int layers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
     static const mert_pooling_plan plans[] = {{.how = MERT_POOLING_NONE},
                                               {.how = MERT_POOLING_MEAN},
-                                              {MERT_POOLING_MAX, 75, 1}};
+                                              {.how = MERT_POOLING_MAX, .num = 75, .den = 1}};
     mert_config c = mert_config_95m();
     const float *answer;
     int64_t rows;
