@@ -59,23 +59,16 @@ static void take_convnext(mert_weight_loader *l, convnext *x, int64_t C, int64_t
     x->down = mert_weight_linear(l, C, 4 * C, name);
 }
 
-/* Weights [C, in, 2] of the resampling convolution with the tap before the channel: two frames of x are one row. */
+/* The resampling convolution, [C, in, 2]: two frames of x are one row. */
 static void take_resampling(mert_forward *f, mert_weight_loader *l, stage *x, int64_t in, int64_t C, int s)
 {
-    const mert_parameter *p;
-    const float *official;
-    mert_element *to;
+    const mert_element *w;
     char name[96];
     snprintf(name, sizeof name, "subsampling_module.%d.resampling_layer.0", s);
     x->norm = mert_weight_norm_of(l, in, name);
-    to = mert_weight_place_product(l, 1, C, 2 * in, l->packing);
     snprintf(name, sizeof name, "subsampling_module.%d.resampling_layer.2.weight", s);
-    if ((official = mert_weight_begin(l, &p, name))) {
-        mert_swap_axes(f->ops, .to = l->ordered, .from = official, .n = C, .a = in, .b = 2);
-        mert_weight_lay_out(f->ops, to, l->ordered, C, 2 * in, 1, l->packing);
-        mert_weight_end(l, p, official);
-    }
-    x->resample = (linear){to, mert_weight_take(l, C, "subsampling_module.%d.resampling_layer.2.bias", s),
+    w = mert_weight_conv(l, C, in, 2, name);
+    x->resample = (linear){w, mert_weight_take(l, C, "subsampling_module.%d.resampling_layer.2.bias", s),
                            mert_weight_packing(f->ops, C, 2 * in, l->packing)};
 }
 

@@ -27,14 +27,8 @@ static void take_conv(mert_forward *f, mert_weight_loader *t, mert_forward_extra
         if (t->from)
             mert_weight_lay_out(f->ops, to, official, O, K, 1, MERT_PACKED_F32);
     } else {
-        const mert_parameter *p;
-        to = mert_weight_place_product(t, 1, O, C * K, t->packing);
         snprintf(name, sizeof name, "feature_extractor.conv_layers.%d.0.weight", i);
-        if ((official = mert_weight_begin(t, &p, name))) {
-            mert_swap_axes(f->ops, .to = t->ordered, .from = official, .n = O, .a = C, .b = K);
-            mert_weight_lay_out(f->ops, to, t->ordered, O, C * K, 1, t->packing);
-            mert_weight_end(t, p, official);
-        }
+        to = mert_weight_conv(t, O, C, K, name);
     }
     h->conv[i].w = to;
     h->conv[i].packing = mert_weight_packing(f->ops, O, C * K, C == 1 ? MERT_PACKED_F32 : t->packing);

@@ -111,6 +111,19 @@ mert_element *mert_weight_product(mert_weight_loader *l, int64_t n, int64_t k, c
     return to;
 }
 
+mert_element *mert_weight_conv(mert_weight_loader *l, int64_t O, int64_t C, int64_t K, const char *name)
+{
+    const mert_parameter *p;
+    mert_element *to = mert_weight_place_product(l, 1, O, C * K, l->packing);
+    const float *x = mert_weight_begin(l, &p, name);
+    if (x) {
+        mert_swap_axes(l->ops, .to = l->ordered, .from = x, .n = O, .a = C, .b = K);
+        mert_weight_lay_out(l->ops, to, l->ordered, O, C * K, 1, l->packing);
+        mert_weight_end(l, p, x);
+    }
+    return to;
+}
+
 mert_linear_weights mert_weight_linear(mert_weight_loader *l, int64_t out, int64_t in, const char *name)
 {
     const mert_element *w = mert_weight_product(l, out, in, "%s.weight", name);

@@ -61,6 +61,9 @@ void mert_weight_lay_out(mert_ops *ops, mert_element *to, const float *x, int64_
 /* Weights [n, k] of a product. */
 mert_element *mert_weight_product(mert_weight_loader *l, int64_t n, int64_t k, const char *format, ...)
     MERT_PRINTF(4, 5);
+/* Weights [O, C, K] of a convolution of several channels, with the tap before the channel, as rows of overlapping
+ * windows want them. */
+mert_element *mert_weight_conv(mert_weight_loader *l, int64_t O, int64_t C, int64_t K, const char *name);
 /* NAME.weight [out, in] and NAME.bias [out]. */
 mert_linear_weights mert_weight_linear(mert_weight_loader *l, int64_t out, int64_t in, const char *name);
 
