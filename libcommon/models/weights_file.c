@@ -146,7 +146,7 @@ static int take_all(weight_loader *t, mert_error *e)
 }
 
 /* Tensors that training leaves in checkpoints and that the model itself does not need. */
-static int known_extra(const char *name, int heads)
+static int known_extra(const char *name, int heads, mert_model_kind kind)
 {
     static const char *const always[] = {"encoder_cqt_model.spec_layer.",
                                          "encoder_mel_model.spec_layer.",
@@ -158,8 +158,10 @@ static int known_extra(const char *name, int heads)
                                          "projector.",
                                          "classifier.",
                                          "num_batches_tracked"};
-    static const char *const pretraining[] = {"label_embs_concat", "final_proj.",        "logit_temp_list", "mask_emb",
+    static const char *const pretraining[] = {"label_embs_concat", "final_proj.",        "logit_temp_list",
                                               "target_glu.",       "encoder_cqt_model.", "encoder_mel_model."};
+    if (!heads && kind == MERT_CONFORMER && !strcmp(name, "mask_emb")) /* the first kind's encoder has a place for it */
+        return 1;
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         if (strstr(name, always[i]))
             return 1;
@@ -175,9 +177,10 @@ static int order_pointers(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int nothing_unused(const mert_checkpoint *c, const char *prefix, int heads, const mert_tensor **taken,
+static int nothing_unused(const mert_checkpoint *c, const mert_naming *naming, int heads, const mert_tensor **taken,
                           size_t n_taken, mert_error *e)
 {
+    const char *prefix = naming->prefix;
     char unused[512] = "";
     int n = 0;
     qsort(taken, n_taken, sizeof *taken, order_pointers);
@@ -187,7 +190,7 @@ static int nothing_unused(const mert_checkpoint *c, const char *prefix, int head
             continue;
         if (strncmp(t->name, prefix, strlen(prefix))) /* beside the model: optimiser state, a head on top */
             continue;
-        if (known_extra(t->name + strlen(prefix), heads))
+        if (known_extra(t->name + strlen(prefix), heads, naming->kind))
             continue;
         n++;
         if (strlen(unused) + strlen(t->name) + 3 < sizeof unused)
@@ -206,7 +209,7 @@ int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t s
     to[0] = 0;
     for (size_t i = 0; there && i < mert_checkpoint_count(c); i++) {
         const char *name = mert_checkpoint_tensor(c, i)->name;
-        if (!strncmp(name, prefix, strlen(prefix)) && !known_extra(name + strlen(prefix), heads))
+        if (!strncmp(name, prefix, strlen(prefix)) && !known_extra(name + strlen(prefix), heads, naming.kind))
             continue;
         full |= used + strlen(name) + 6 > size;
         if (!full)
@@ -336,7 +339,7 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
         return -1;
     t.taken = calloc(mert_checkpoint_count(c) + (size_t)w->layout.count, sizeof *t.taken);
     bad = !t.taken ? mert_fail(e, "out of memory") : 0;
-    bad = bad || take_all(&t, e) || nothing_unused(c, t.naming.prefix, heads, t.taken, t.n_taken, e);
+    bad = bad || take_all(&t, e) || nothing_unused(c, &t.naming, heads, t.taken, t.n_taken, e);
     free(t.taken);
     if (bad)
         mert_weights_free(w);
