@@ -89,6 +89,8 @@ typedef struct mert_labels {
     int64_t *offset;
     void *mapping;
     mert_npy *npy;          /* the mapped array; NULL: text */
+    struct mert_index *index;            /* the index that opened it (index.h); NULL: opened without */
+    const struct mert_labels_row *known; /* [rows + 1]: the rows as the index has them; offset is not used then */
 } mert_labels;
 
 /* Maps the file and finds its lines (rules: text.h). If there is a .meta or a dictionary, everything is checked here:

@@ -4,6 +4,7 @@
 #include "formats/array.h"
 #include "formats/labels/array.h"
 #include "formats/labels/meta.h"
+#include "formats/labels/text.h"
 #include "formats/text.h"
 
 #include <errno.h>
@@ -18,9 +19,15 @@ typedef struct scan {
     const char *at, *end, *begin; /* within one line, without its line end */
 } scan;
 
+static int64_t offset_of(const mert_labels *l, int64_t row)
+{
+    return l->known ? l->known[row].offset : l->offset[row];
+}
+
 static scan scan_row(const mert_labels *l, int64_t row)
 {
-    scan s = {l->text + l->offset[row], l->text + l->offset[row + 1], l->text + l->offset[row]};
+    const char *begin = l->text + offset_of(l, row);
+    scan s = {begin, l->text + offset_of(l, row + 1), begin};
     if (s.end > s.begin && s.end[-1] == '\n')
         s.end--;
     if (s.end > s.begin && s.end[-1] == '\r')
@@ -73,7 +80,7 @@ static int bad_label(const mert_labels *l, int64_t row, const scan *s, const cha
                      s->at - s->begin + 1, shown, s->at, label_limit(l) - 1);
 }
 
-static int find_lines(mert_labels *l, size_t size, mert_error *e)
+int mert_labels_text_lines(mert_labels *l, size_t size, mert_error *e)
 {
     const int mark = mert_text_mark(l->path, l->text, size, e);
     size_t rows = 0, at = mark > 0 ? (size_t)mark : 0;
@@ -93,6 +100,24 @@ static int find_lines(mert_labels *l, size_t size, mert_error *e)
     l->offset[l->rows] = (int64_t)size;
     l->cut = l->rows > 0 && l->text[size - 1] != '\n';
     return 0;
+}
+
+int64_t mert_labels_text_most(const mert_labels *l, int64_t row)
+{
+    return (offset_of(l, row + 1) - offset_of(l, row) + 1) / 2;
+}
+
+int64_t mert_labels_text_row(const mert_labels *l, int64_t row, int32_t *to, int *bad)
+{
+    scan s = scan_row(l, row);
+    const char *stop;
+    int64_t n = 0, v;
+    for (; (stop = next_token(&s)); s.at = stop, n++) {
+        v = parse_label(l, &s, stop, (int64_t)1 << 31);
+        *bad |= v < 0;
+        to[n] = (int32_t)(v < 0 ? 0 : v);
+    }
+    return n;
 }
 
 static int check_lines(const mert_labels *l, int64_t *empty, mert_error *e)
@@ -118,7 +143,9 @@ static mert_mapping *mapping_of(const mert_labels *l)
 static int check_bytes(const mert_labels *l, mert_error *e)
 {
     const mert_mapping *map = mapping_of(l);
-    const uint64_t hash = l->meta.hash && map ? mts_xxh64(map->data, map->size, 0) : 0;
+    const uint64_t hash = !l->meta.hash || !map ? 0
+                          : l->known            ? mert_labels_index_facts(l)->bytes
+                                                : mts_xxh64(map->data, map->size, 0);
     if (l->meta.hash && hash != l->meta.hash)
         return mert_fail(e,
                          "%s: damaged or changed since it was written: its hash is %016" PRIx64
@@ -142,7 +169,9 @@ static int check(const mert_labels *l, mert_error *e)
     if (l->verified && l->rows != l->meta.rows)
         return mert_fail(e, "%s: has %" PRId64 " %s, but its .meta says %" PRId64 " rows", l->path, l->rows,
                          l->npy ? "rows" : "lines", l->meta.rows);
-    if (l->npy ? mert_labels_array_check(l, &empty, e) : check_lines(l, &empty, e))
+    if (l->known)
+        empty = mert_labels_index_facts(l)->empty;
+    else if (l->npy ? mert_labels_array_check(l, &empty, e) : check_lines(l, &empty, e))
         return -1;
     /* Items shorter than a frame have no labels either, so there can be more empty lines than failures, but not
      * fewer. */
@@ -163,7 +192,7 @@ static int map_text(mert_labels *l, mert_error *e)
     }
     l->mapping = map;
     l->text = map->data ? (const char *)map->data : "";
-    return find_lines(l, map->size, e);
+    return 0;
 }
 
 /* Reads the dictionary, if there is one; it and the .meta must have the same number of classes. */
@@ -179,22 +208,39 @@ static int find_dict(mert_labels *l, mert_error *e)
     return 0;
 }
 
-int mert_labels_open(mert_labels *l, const char *path, mert_error *e)
+/* The first part of both ways of opening: everything but the rows of a text. */
+static int begin(mert_labels *l, const char *path, mert_error *e)
 {
+    const int npy = mert_labels_is_npy(path);
     memset(l, 0, sizeof *l);
     l->meta.frame_rate_den = 1;
     if (!(l->path = strdup(path)))
         return mert_fail(e, "%s: out of memory", path);
-    const int npy = mert_labels_is_npy(path);
-    if ((npy ? mert_labels_array_open(l, e) : map_text(l, e))
-        || (l->verified = mert_labels_meta_read(path, &l->meta, e)) < 0 || (!npy && find_dict(l, e))
-        || ((l->verified || l->dict) && check(l, e))) {
+    return (npy ? mert_labels_array_open(l, e) : map_text(l, e))
+                   || (l->verified = mert_labels_meta_read(path, &l->meta, e)) < 0 || (!npy && find_dict(l, e))
+               ? -1
+               : 0;
+}
+
+static int finish(mert_labels *l, int bad, mert_error *e)
+{
+    if (bad || ((l->verified || l->dict) && check(l, e))) {
         mert_labels_close(l);
         return -1;
     }
     if (!l->verified)
         l->meta.rows = l->rows;
     return 0;
+}
+
+int mert_labels_open(mert_labels *l, const char *path, mert_error *e)
+{
+    return finish(l, begin(l, path, e) || (!l->npy && mert_labels_text_lines(l, mapping_of(l)->size, e)), e);
+}
+
+int mert_labels_open_indexed(mert_labels *l, const char *path, mert_index_keeping keeping, mert_error *e)
+{
+    return finish(l, begin(l, path, e) || mert_labels_index_find(l, keeping, e), e);
 }
 
 void mert_labels_close(mert_labels *l)
@@ -204,8 +250,11 @@ void mert_labels_close(mert_labels *l)
     if (l->npy)
         mert_npy_close(l->npy);
     mert_label_dict_free(l->dict);
+    if (l->index)
+        mert_index_close(l->index);
     free(l->npy);
     free(l->mapping);
+    free(l->index);
     free(l->offset);
     free(l->path);
     memset(l, 0, sizeof *l);
@@ -218,6 +267,8 @@ int64_t mert_labels_count(const mert_labels *l, int64_t row)
     int64_t n = 0;
     if (row < 0 || row >= l->rows)
         return 0;
+    if (l->known)
+        return l->known[row].count;
     if (l->npy)
         return mert_labels_array_count(l, row);
     for (s = scan_row(l, row); (stop = next_token(&s)); s.at = stop)

@@ -153,6 +153,8 @@ int mts_skip(mts_reader *r);
 /* Skips the chunks of the open record that end at or before `frame` in the same way: the next CHUNK contains that
  * frame, and perhaps some before it (mts_reader_first). */
 int mts_skip_to(mts_reader *r, int64_t frame);
+/* The same, but seeks past these chunks: damage in them is not found. The file must be seekable. */
+int mts_jump_to(mts_reader *r, int64_t frame);
 const mts_begin *mts_reader_begin(const mts_reader *r);
 const mts_record *mts_reader_record(const mts_reader *r);
 const void *mts_reader_data(const mts_reader *r);       /* of the last CHUNK, valid until the next call */
@@ -188,6 +190,17 @@ typedef struct mts_index {
     } *failures;                     /* [failed]: these items */
     int64_t damaged;                 /* number of damaged headers; error[] then describes the first */
 } mts_index;
+
+/* Lists the same one by one, for streams of any length: calls record() for each complete record and failed() for each
+ * item that is reported as failed. A result other than 0 ends the scan with -1. Both may be NULL. *damaged: as in
+ * mts_index. */
+typedef struct mts_index_visitor {
+    int (*record)(void *arg, const mts_entry *entry);
+    int (*failed)(void *arg, const mts_failure *failure);
+    void *arg;
+} mts_index_visitor;
+int mts_index_scan(FILE *f, const char *name, const mts_index_visitor *visitor, int64_t *damaged, char *error,
+                   size_t size);
 
 /* Lists complete records only; rewinds f. -1: not seekable, not a stream, or a stream without its end. The data frames
  * are not read: damage in them is found when they are read. */

@@ -144,7 +144,7 @@ int mts_take_data(mts_reader *r, int drop)
 {
     size_t size = (size_t)r->frame.size;
     r->pending = 0;
-    if (r->jump)
+    if (r->jump || (drop && r->pass_unseen))
         return mts_input_jump(&r->in, (int64_t)size) ? mts_fatal_end(r) : 1;
     if (mts_input_need(&r->in, size) && mts_xxh64(r->in.data, size, 0) == r->frame.data) {
         if (drop)

@@ -17,56 +17,45 @@ static int grow(void **list, size_t *room, size_t n, size_t size)
     return 0;
 }
 
-static int out_of_memory(const mts_reader *r, char *error, size_t size)
-{
-    return snprintf(error, size, "%s: out of memory for the index", r->name), -1;
-}
-
 /* Uses a reader that skips data frames by seeking. */
-static int collect(mts_index *x, mts_reader *r, char *error, size_t size)
+static int scan(mts_reader *r, const mts_index_visitor *v, int64_t *damaged, char *error, size_t size)
 {
-    size_t room = 0, failures_room = 0;
-    int64_t stream = -1, at = 0;
+    mts_entry entry = {.stream = -1};
     for (int event; (event = mts_next(r)) != MTS_EOF;) {
         switch (event) {
         case MTS_ERROR:
             return snprintf(error, size, "%s", mts_reader_error(r)), -1;
         case MTS_BEGIN:
-            stream++;
+            entry.stream++;
             break;
         case MTS_RECORD:
-            at = r->frame_at;
+            entry.offset = r->frame_at;
             mts_skip(r);
             break;
         case MTS_FAILED:
         case MTS_DAMAGE:
             if (!r->failure.here) {
-                struct mts_failed_item *f;
-                if (grow((void **)&x->failures, &failures_room, (size_t)x->failed, sizeof *x->failures))
-                    return out_of_memory(r, error, size);
-                f = &x->failures[x->failed++];
-                memcpy(f->key, r->failure.key, sizeof f->key);
-                f->row = r->failure.row;
-            } else if (!x->damaged++)
+                if (v->failed && v->failed(v->arg, &r->failure))
+                    return snprintf(error, size, "%s: out of memory for the index", r->name), -1;
+            } else if (!(*damaged)++)
                 snprintf(error, size, "%s", r->failure.reason);
             break;
         case MTS_RECORD_END:
-            if (grow((void **)&x->entries, &room, x->n, sizeof *x->entries))
-                return out_of_memory(r, error, size);
-            x->entries[x->n].offset = at;
-            x->entries[x->n].stream = stream;
-            x->entries[x->n].payload = r->frame.payload;
-            x->entries[x->n++].record = r->record;
+            entry.payload = r->frame.payload;
+            entry.record = r->record;
+            if (v->record && v->record(v->arg, &entry))
+                return snprintf(error, size, "%s: out of memory for the index", r->name), -1;
             break;
         }
     }
     return 0;
 }
 
-int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size)
+int mts_index_scan(FILE *f, const char *name, const mts_index_visitor *visitor, int64_t *damaged, char *error,
+                   size_t size)
 {
     mts_reader *r;
-    memset(x, 0, sizeof *x);
+    *damaged = 0;
     if (size)
         error[0] = 0;
     if (fseeko(f, 0, SEEK_SET))
@@ -74,9 +63,45 @@ int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t 
     if (!(r = mts_reader_open(f, name)))
         return snprintf(error, size, "%s: out of memory", name), -1;
     r->jump = 1;
-    int rc = collect(x, r, error, size);
+    int rc = scan(r, visitor, damaged, error, size);
     mts_reader_close(r);
     rewind(f);
+    return rc;
+}
+
+typedef struct collection {
+    mts_index *index;
+    size_t room, failures_room;
+} collection;
+
+static int collect_record(void *arg, const mts_entry *entry)
+{
+    collection *c = arg;
+    if (grow((void **)&c->index->entries, &c->room, c->index->n, sizeof *entry))
+        return -1;
+    c->index->entries[c->index->n++] = *entry;
+    return 0;
+}
+
+static int collect_failure(void *arg, const mts_failure *failure)
+{
+    collection *c = arg;
+    mts_index *x = c->index;
+    struct mts_failed_item *f;
+    if (grow((void **)&x->failures, &c->failures_room, (size_t)x->failed, sizeof *x->failures))
+        return -1;
+    f = &x->failures[x->failed++];
+    memcpy(f->key, failure->key, sizeof f->key);
+    f->row = failure->row;
+    return 0;
+}
+
+int mts_index_make(mts_index *x, FILE *f, const char *name, char *error, size_t size)
+{
+    collection c = {.index = x};
+    const mts_index_visitor visitor = {collect_record, collect_failure, &c};
+    memset(x, 0, sizeof *x);
+    int rc = mts_index_scan(f, name, &visitor, &x->damaged, error, size);
     if (rc)
         mts_index_free(x);
     return rc;

@@ -244,7 +244,7 @@ static int open_record(mts_reader *r)
     r->record = r->frame.record;
     r->chunk = r->frames = 0;
     r->skipping = r->skipped = 0;
-    r->pass_to = 0;
+    r->pass_to = r->pass_unseen = 0;
     mts_xxh64_begin(&r->payload, 0);
     if (covers(r, r->record.row))
         return MTS_RECORD;

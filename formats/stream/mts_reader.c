@@ -51,6 +51,15 @@ int mts_skip_to(mts_reader *r, int64_t frame)
     if (r->error[0])
         return -1;
     r->pass_to = frame;
+    r->pass_unseen = 0;
+    return 0;
+}
+
+int mts_jump_to(mts_reader *r, int64_t frame)
+{
+    if (mts_skip_to(r, frame))
+        return -1;
+    r->pass_unseen = 1;
     return 0;
 }
 

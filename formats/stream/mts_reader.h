@@ -56,6 +56,7 @@ struct mts_reader {
     int64_t chunk, frames;       /* of it, read so far */
     int skipping, skipped;       /* skip the rest of it; a chunk of it was skipped */
     int64_t pass_to;             /* chunks that end at or before this frame are skipped */
+    int pass_unseen;             /* 1: by seeking, without reading them */
     mts_xxh64_state payload;
     unsigned char *raw;
     size_t raw_room;

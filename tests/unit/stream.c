@@ -263,7 +263,8 @@ TEST(skipping_passes_over_the_data)
     free(b.data);
 }
 
-TEST(skipping_to_a_frame_arrives_there)
+/* By either way of passing over chunks. */
+static void arrive(int (*go)(mts_reader *r, int64_t frame))
 {
     enum { FRAMES = 700000 };
     static const int64_t to[] = {0, 1, 262143, 262144, 262145, 524288, 699999, 700000, 900000};
@@ -273,7 +274,7 @@ TEST(skipping_to_a_frame_arrives_there)
     for (size_t i = 0; i < sizeof to / sizeof *to; i++) {
         FILE *f = fmemopen(b.data, b.size, "rb");
         mts_reader *reader = mts_reader_open(f, "x.mts");
-        CHECK(mts_next(reader) == MTS_BEGIN && mts_next(reader) == MTS_RECORD && !mts_skip_to(reader, to[i]));
+        CHECK(mts_next(reader) == MTS_BEGIN && mts_next(reader) == MTS_RECORD && !go(reader, to[i]));
         int event = mts_next(reader);
         if (to[i] < FRAMES) {
             int64_t first = mts_reader_first(reader);
@@ -284,6 +285,36 @@ TEST(skipping_to_a_frame_arrives_there)
         }
         CHECK(event == MTS_RECORD_END && mts_reader_record(reader)->shape[0] == FRAMES);
         CHECK(mts_next(reader) == MTS_END && mts_next(reader) == MTS_EOF);
+        mts_reader_close(reader);
+        fclose(f);
+    }
+    free(data);
+    free(b.data);
+}
+
+TEST(skipping_to_a_frame_arrives_there)
+{
+    arrive(mts_skip_to);
+}
+
+/* Over damage, too, which skipping finds. */
+TEST(jumping_to_a_frame_arrives_there)
+{
+    enum { FRAMES = 700000 };
+    mts_record r = plain_record("k", 0, -1, 1);
+    unsigned char *data = make_data(FRAMES * 4);
+    bytes b = write_one(&r, data, FRAMES, 0, MTS_LEVEL_DEFAULT);
+    arrive(mts_jump_to);
+    CHECK(!test_bad);
+    ((unsigned char *)b.data)[b.size / 4] ^= 1; /* in the data of the first chunk */
+    for (int jump = 0; jump < 2; jump++) {
+        FILE *f = fmemopen(b.data, b.size, "rb");
+        mts_reader *reader = mts_reader_open(f, "x.mts");
+        CHECK(mts_next(reader) == MTS_BEGIN && mts_next(reader) == MTS_RECORD);
+        CHECK(!(jump ? mts_jump_to : mts_skip_to)(reader, 600000));
+        CHECK(mts_next(reader) == (jump ? MTS_CHUNK : MTS_FAILED));
+        if (jump)
+            CHECK(!memcmp(mts_reader_data(reader), data + 4 * mts_reader_first(reader), 4000));
         mts_reader_close(reader);
         fclose(f);
     }
@@ -567,6 +598,7 @@ int main(void)
     RUN(streams_join_by_cat);
     RUN(skipping_passes_over_the_data);
     RUN(skipping_to_a_frame_arrives_there);
+    RUN(jumping_to_a_frame_arrives_there);
     RUN(taken_memory_is_the_callers);
     RUN(an_index_finds_every_record);
     RUN(a_writer_refuses_what_cannot_be);
