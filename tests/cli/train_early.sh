@@ -16,7 +16,7 @@ other="--manifest other/train.tsv --labels other/train.q_%d"
 
 # ---- recipe and settings ----
 
-early "a recipe that there is not, and those that there are" 'nothing: No such file or directory: the recipes that come with the program are MERT_KMEANS_CHROMA_95M MERT_RVQ-VAE_CQT_330M MERT_RVQ-VAE_CQT_95M small tiny$' --recipe nothing
+early "a recipe that there is not, and those that there are" 'nothing: No such file or directory: the recipes that come with the program are MERT2_632M MERT_KMEANS_CHROMA_95M MERT_RVQ-VAE_CQT_330M MERT_RVQ-VAE_CQT_95M small small-conformer tiny$' --recipe nothing
 early "a recipe of a folder that is not there" 'absent/nothing: No such file or directory$' --recipe absent/nothing
 early "a setting that there is not" "no setting 'learning_rate': mert-train --print-recipe lists them" --set learning_rate=1
 early "a value that there is not, and those that there are" "extractor_mode: 'group' is none of: default layer_norm$" --set extractor_mode=group
