@@ -94,11 +94,16 @@ static double neighbours[MERT_CODEBOOKS_MAX]; /* what the nearest labels tell of
 
 static void check_names(void)
 {
-    if (!recipe_name || !train_names.manifest || !train_names.labels.n || (!save && !plan))
+    if (plan && (!recipe_name || !train_names.manifest))
+        mert_usage_error("--recipe and --manifest are needed");
+    if (!recipe_name || !train_names.manifest || (!train_names.labels.n && !plan) || (!save && !plan))
         mert_usage_error("--recipe, --manifest, --labels and --save are needed");
     if (!older_names.manifest != !older_names.labels.n || (!older_names.manifest && older_names.pcm.n))
         mert_usage_error("--replay-manifest and --replay-labels come together");
+    int named = valid_names.manifest != NULL;
     corpora_default_names(&train_names, &valid_names);
+    if (plan && !train_names.labels.n && !named && access(valid_names.manifest, F_OK))
+        valid_names.manifest = NULL; /* a plan does not need it */
 }
 
 static volatile sig_atomic_t signalled;
@@ -253,7 +258,7 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
 {
     if (!ops && !(ops = mert_ops_open(device, (mert_element_type)s->recipe.precision, e)))
         return -1;
-    if (corpora_open(s, &train_names, &valid_names, &older_names, e) || mert_session_model(s, e))
+    if (corpora_open(s, &train_names, &valid_names, &older_names, MERT_INDEX_KEEP, e) || mert_session_model(s, e))
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
     if (newest >= 0) {
@@ -289,6 +294,13 @@ static int begin(mert_session *s, mert_metrics *j, mert_error *e)
     return processes_agree(x, bad, NULL, 0, e);
 }
 
+/* Without labels: assumes codebooks and classes of the recipe, or else those of EnCodec for the published models. */
+static void assume_labels(mert_recipe *r)
+{
+    r->codebooks = r->codebooks ? r->codebooks : 8;
+    r->classes = r->classes ? r->classes : 1024;
+}
+
 /* Looks at what there is, and leaves it as it is; refuses what the run would refuse. */
 static int plan_only(void)
 {
@@ -296,10 +308,14 @@ static int plan_only(void)
     mert_error e = {{0}};
     int64_t newest = save ? mert_state_newest(save) : -1;
     int bad = read_recipe(&s.recipe, &e) || (save && mert_state_check_names(save, &e)) || check_save(newest, &e) ||
-              (newest < 0 && check_models(&s.recipe, &e)) || check_places(&s.recipe, &e) ||
+              (newest < 0 && check_models(&s.recipe, &e)) || check_places(&s.recipe, &e);
+    if (!bad && !train_names.labels.n)
+        assume_labels(&s.recipe);
+    bad = bad ||
               corpora_pack(&train_names, &valid_names, &older_names, &s.recipe, save ? save : "", PACK_NOT, &e) ||
-              corpora_open(&s, &train_names, &valid_names, &older_names, &e) || mert_session_check(&s, newest, &e) ||
-              mert_session_plan_validation(&s, &e);
+              corpora_open(&s, &train_names, &valid_names, &older_names, MERT_INDEX_FORGET, &e) ||
+              mert_session_check(&s, newest, &e) ||
+              (valid_names.manifest && mert_session_plan_validation(&s, &e));
     if (bad)
         mert_report_broken("%s", e.text);
     else

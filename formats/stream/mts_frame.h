@@ -20,7 +20,8 @@ enum {
     MTS_FRAME_HEAD = 8,         /* magic and size */
     MTS_TEXT_MIN = 5 + 4 + 23,  /* "MTS1 ", a word and newline, the xxh64 line */
     MTS_TEXT_MAX = 1 << 16,
-    MTS_CHUNK_RAW = 1 << 20     /* the writer's chunk size; rounded down to whole time steps */
+    MTS_CHUNK_RAW = 1 << 20,    /* the writer's chunk size; rounded down to whole time steps */
+    MTS_CHUNK_SOUND = 1 << 17   /* the same for pcm: training reads a few seconds from any place in it */
 };
 
 typedef enum mts_frame_type { MTS_FRAME_BEGIN, MTS_FRAME_RECORD, MTS_FRAME_CHUNK, MTS_FRAME_DONE, MTS_FRAME_FAILED,

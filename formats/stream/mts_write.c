@@ -158,7 +158,7 @@ int mts_write_record(mts_writer *w, const mts_record *r)
         return -1;
     w->open = 1;
     w->step = mts_record_step(r);
-    w->chunk_frames = MTS_CHUNK_RAW / (int64_t)w->step;
+    w->chunk_frames = (strcmp(r->kind, "pcm") ? MTS_CHUNK_RAW : MTS_CHUNK_SOUND) / (int64_t)w->step;
     if (w->chunk_frames < 1)
         w->chunk_frames = 1;
     w->frames = 0;

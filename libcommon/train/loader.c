@@ -124,8 +124,9 @@ static int fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const 
     return bad;
 }
 
-/* T becomes the frames for which all crops have labels, then labels [K, B, T]. */
-static int fill_labels(mert_load *l, const mert_corpus *c, int64_t shortest, const int64_t *starts, mert_error *e)
+/* T becomes the frames for which all crops have labels, then labels [K, B, T]. only: the codebook to read; -1: all. */
+static int fill_labels(mert_load *l, const mert_corpus *c, int64_t shortest, const int64_t *starts, int only,
+                       mert_error *e)
 {
     mert_batch *b = &l->batch;
     for (int64_t i = 0; i < b->B; i++) {
@@ -137,7 +138,7 @@ static int fill_labels(mert_load *l, const mert_corpus *c, int64_t shortest, con
             b->T = frames;
     }
     for (int k = 0; k < c->K; k++)
-        for (int64_t i = 0; i < b->B; i++)
+        for (int64_t i = 0; i < b->B && (only < 0 || k == only); i++)
             if (mert_corpus_labels(c, l->corpus_items[i], k, starts[i], b->T, l->labels + (k * b->B + i) * b->T, e))
                 return -1;
     return 0;
@@ -211,13 +212,14 @@ static int begin_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r,
 }
 
 /* Labels and mask of the crops that are in. */
-static int finish_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const int64_t *starts, mert_error *e)
+static int finish_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const int64_t *starts, int only,
+                        mert_error *e)
 {
     mert_batch *b = &l->batch;
     int validation = l->epoch == MERT_VALIDATION;
     mert_mask_config mask = mert_recipe_mask(r, validation ? MERT_LAST_UPDATE : l->update);
     uint64_t keyed = validation ? UINT64_MAX : (uint64_t)l->update; /* validation: the same masks every time */
-    return fill_labels(l, c, mask.length, starts, e) ||
+    return fill_labels(l, c, mask.length, starts, only, e) ||
                    mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T,
                                   l->mask, e)
                ? -1
@@ -235,7 +237,7 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     if (!bad)
         bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the first: %s: %s",
                                       mert_corpus_key(c, l->failures->item), l->failures->why)
-                          : finish_batch(l, c, r, starts, e);
+                          : finish_batch(l, c, r, starts, -1, e);
     free(starts);
     if (bad || (epoch != MERT_VALIDATION && make_harder(l, r, model->width, e)))
         return -1;
@@ -245,7 +247,7 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
 }
 
 int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
-                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, mert_error *e)
+                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, int k, mert_error *e)
 {
     const mert_crop *crops = p->crops + p->batches[index].first;
     mert_batch *b = &l->batch;
@@ -258,7 +260,7 @@ int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe 
         l->items[b->B] = crops[b->B].number;
         l->corpus_items[b->B] = crops[b->B].item;
     }
-    bad = finish_batch(l, c, r, starts, e);
+    bad = finish_batch(l, c, r, starts, k, e);
     free(starts);
     return bad;
 }

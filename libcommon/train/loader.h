@@ -76,9 +76,9 @@ void mert_load_free(mert_load *l); /* the buffers of a zeroed or filled one */
 int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
                    int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e) MERT_MUST_USE;
 
-/* The same batch without its audio: labels and mask alone. */
+/* The same batch without its audio: the mask, and the labels of codebook k only. */
 int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
-                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, mert_error *e)
+                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, int k, mert_error *e)
                           MERT_MUST_USE;
 
 /* Where a run stands: `update` updates are done, and the next batch is `index` of `epoch`. */

@@ -5,11 +5,12 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* A crop to sort. It is small because there are as many as items. */
 typedef struct sized {
-    int64_t size; /* samples of the crop, before the batch cuts it */
     uint64_t tie;
-    mert_crop crop;
-    int64_t length; /* of one that is still to be drawn, in the place of its size */
+    int64_t item;
+    uint32_t number; /* mert_crop.number, which is at most INT32_MAX */
+    uint32_t size;   /* samples of the crop, before the batch cuts it: at most max_sample_size */
 } sized;
 
 static int larger_first(const void *a, const void *b)
@@ -19,7 +20,7 @@ static int larger_first(const void *a, const void *b)
         return x->size > y->size ? -1 : 1;
     if (x->tie != y->tie)
         return x->tie < y->tie ? -1 : 1;
-    return (x->crop.number > y->crop.number) - (x->crop.number < y->crop.number);
+    return (x->number > y->number) - (x->number < y->number);
 }
 
 /* Whether an epoch takes the item; validation knows no shards. */
@@ -76,15 +77,18 @@ static int add_replayed(mert_plan *p, sized *to, int64_t n, int64_t wanted, cons
         int64_t samples = c->older->items[i].samples;
         p->too_short += samples < r->min_sample_size;
         for (int64_t k = older_crops(c, r, i, longest); k > 0; k--, there++)
-            all[there] = (sized){.tie = random_bits(&key, (uint32_t)there),
-                                 .crop = {.item = c->n + i, .number = there},
-                                 .length = samples < longest ? samples : longest};
+            all[there] =
+                (sized){.tie = random_bits(&key, (uint32_t)there), .item = c->n + i, .number = (uint32_t)there};
     }
     qsort(all, (size_t)there, sizeof *all, larger_first); /* sizes are still 0: in the order of their ties */
-    for (int64_t i = 0; i < wanted; i++)
-        to[i] = (sized){.size = all[i % there].length,
-                        .tie = random_bits(&ties, (uint32_t)(n + i)),
-                        .crop = {.item = all[i % there].crop.item, .number = n + i}};
+    for (int64_t i = 0; i < wanted; i++) {
+        const sized *drawn = &all[i % there];
+        int64_t samples = c->older->items[drawn->item - c->n].samples;
+        to[i] = (sized){.tie = random_bits(&ties, (uint32_t)(n + i)),
+                        .item = drawn->item,
+                        .number = (uint32_t)(n + i),
+                        .size = (uint32_t)(samples < longest ? samples : longest)};
+    }
     free(all);
     return 0;
 }
@@ -114,9 +118,10 @@ static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r
         if (!heard(c, r, i, epoch, shard))
             continue;
         for (int64_t k = crops_of(r, samples, longest); k > 0; k--, number++) {
-            all[number].size = samples < longest ? samples : longest;
-            all[number].tie = random_bits(&key, (uint32_t)number);
-            all[number].crop = (mert_crop){.item = i, .number = number};
+            all[number] = (sized){.tie = random_bits(&key, (uint32_t)number),
+                                  .item = i,
+                                  .number = (uint32_t)number,
+                                  .size = (uint32_t)(samples < longest ? samples : longest)};
         }
     }
     if (more && add_replayed(p, all + n, n, more, c, r, epoch, e)) {
@@ -168,7 +173,7 @@ int mert_plan_make(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int
         return mert_fail(e, "out of memory for the batches of an epoch");
     }
     for (int64_t i = 0; i < p->crops_n; i++)
-        p->crops[i] = all[i].crop;
+        p->crops[i] = (mert_crop){.item = all[i].item, .number = all[i].number};
     for (int64_t i = 0; i < p->crops_n;) {
         planned *b = &p->batches[p->n++];
         b->first = i;

@@ -38,17 +38,12 @@ static int add(mert_run_inputs *in, const char *of, const char *what, int part, 
 /* The audio of a part's items, in the manifest's order. */
 static int add_audio(mert_run_inputs *in, const char *of, const mert_corpus *c, int part, mert_error *e)
 {
-    mts_xxh64_state sum;
-    int file = -1;
-    mts_xxh64_begin(&sum, 0);
-    for (int64_t i = 0; i < c->n; i++)
-        if (c->items[i].part == part) {
-            uint64_t facts[] = {(uint64_t)c->items[i].samples, c->items[i].sound};
-            mts_xxh64_add(&sum, facts, sizeof facts);
-            file = file < 0 ? c->items[i].file : file;
-        }
-    return file < 0 || !c->nfiles ? 0
-                                  : add(in, of, "audio", part, -1, c->files[file].name, mts_xxh64_end(&sum, 0), e);
+    int64_t i = 0;
+    while (i < c->n && c->items[i].part != part)
+        i++;
+    return i == c->n || !c->nfiles
+               ? 0
+               : add(in, of, "audio", part, -1, c->files[c->items[i].file], c->parts[part].sound, e);
 }
 
 int mert_run_inputs_add(mert_run_inputs *in, const char *of, const mert_corpus *c, mert_error *e)
@@ -58,7 +53,7 @@ int mert_run_inputs_add(mert_run_inputs *in, const char *of, const mert_corpus *
         if (add(in, of, "manifest", p, -1, part->path, part->manifest.hash, e))
             return -1;
         for (int k = 0; k < c->K; k++)
-            if (add(in, of, "labels", p, k, part->labels[k].path, mts_xxh64_end(&part->columns[k].sum, 0), e))
+            if (add(in, of, "labels", p, k, part->labels[k].path, part->columns[k].sum, e))
                 return -1;
         if (add_audio(in, of, c, p, e))
             return -1;

@@ -366,10 +366,6 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
 
 /* ---- looking and keeping ---- */
 
-/* Masked frames of a codebook that are counted at most: beyond a million, rare pairs of labels come too slowly to
- * change the answer. */
-enum { COUNTED = 1 << 20 };
-
 /* Codebook k of all of a plan's batches, or as many as are counted. cost: NULL to learn; else what is added to, and
  * frames. */
 static int walk_labels(mert_session *s, mert_neighbours *n, const mert_corpus *c, const mert_plan *p, int64_t epoch,
@@ -379,9 +375,9 @@ static int walk_labels(mert_session *s, mert_neighbours *n, const mert_corpus *c
     const mert_batch *b = &load.batch;
     int64_t masked = 0;
     int bad = 0;
-    for (int64_t i = 0; !bad && i < p->n && masked < COUNTED; i++) {
+    for (int64_t i = 0; !bad && i < p->n && masked < MERT_NEIGHBOURS_COUNTED; i++) {
         bad = mert_load_fill_labels(&load, c, &s->recipe, &s->model, p, epoch, i,
-                                    epoch == MERT_VALIDATION ? 0 : MERT_LAST_UPDATE, e);
+                                    epoch == MERT_VALIDATION ? 0 : MERT_LAST_UPDATE, k, e);
         for (int64_t j = 0; !bad && j < b->B; j++) {
             const int32_t *labels = b->labels + (k * b->B + j) * b->T;
             const uint8_t *mask = b->mask + j * b->T;

@@ -106,6 +106,11 @@ check_fails "audio of other items" 1 'other/train.tsv: none of its 8 rows has bo
 fewer() { sed '$d' train.q_0 > other/train.q_0; rm other/train.q_0.meta; }
 check_fails "labels a line short" 1 'other/train.q_0: ' other fewer
 shorter() { sed '4s/^[0-9]* [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* //' train.q_1 > other/train.q_1; }
+left_out() { # within --max-failed: counted, the first named
+    cp train.q_0 train.q_1 train.q_0.meta train.q_1.meta other/ && shorter && mert-train --recipe micro --manifest train.tsv --labels 'other/train.q_%d' --valid-labels 'valid.q_%d' --pcm train.mts --save left --set max_update=2 --max-failed 1 2> said &&
+        grep -q 's3.wav: other/train.q_1: line 4 .s3.wav.: 96 labels cover 1.28 s' said && grep -q 'training: 7 items' said && grep -q 'training: 1 rows left out because of their labels, the first is s3.wav' said
+}
+check "they are left out within --max-failed" left_out
 check_fails "labels shorter than the audio" 1 'other/train.q_1: line 4 .s3.wav.: 96 labels cover 1.28 s, the audio lasts 1.40 s' other shorter
 beyond() { sed '2s/ 5 / 16 /' train.q_0 > other/train.q_0; }
 check_fails "a label beyond its classes" 1 "other/train.q_0:2:[0-9]*: '16' is no label" other beyond

@@ -46,6 +46,15 @@ check "checkpoints that are kept, and the one being written" kept
 dynamic() { plan --set min_sample_size=12000 --set 'dynamic_crops=0.5 1' --set 'dynamic_crops_epoches=1 3' > plan && has 'an epoch +8 crops in 1 batches' && has 'the largest +4 crops of 24000 samples'; }
 check "the largest batch of any epoch" dynamic
 
+unlabelled_plan() { # a manifest and a recipe are enough: the same batches, the same model
+    mkdir -p only && cp train.tsv only && mert-train -q --plan $threads --recipe micro --manifest only/train.tsv --set codebooks=2 --set classes=16 > later && plan > plan || return
+    for part in batches parameters; do sed -n "/^$part/,/^[a-z]/p" plan > a; sed -n "/^$part/,/^[a-z]/p" later > b; cmp a b || return; done
+    grep -q 'no labels yet: 2 codebooks of 16 classes at 75 per second' later && grep -q 'labelling .*0\.003 hours of audio' later && ! grep -q 'validation  *[0-9]* items' later && ! grep -q labelling plan
+}
+check "before there are labels" unlabelled_plan
+assumed() { mert-train -q --plan $threads --recipe micro --manifest train.tsv > later && grep -q 'no labels yet: 8 codebooks of 1024 classes' later && grep -q 'validation  *2 items' later; }
+check "as many as are usual, where the recipe does not say" assumed
+
 # ---- audio, batches and updates ----
 
 column() { awk -F'\t' -v name="$2" 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == name) c = i; next} {printf "%s ", $c}' "$1"; }

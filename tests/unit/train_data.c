@@ -200,15 +200,15 @@ TEST(unreadable_audio_costs_its_item_only)
     int64_t failed = 0, heard = 0;
     s.name = "damaged";
     CHECK(!make(&c, &s) && (f = fopen(pcm_path(&s), "r+b")));
-    CHECK(!fseeko(f, c.items[21].offset - 2000, SEEK_SET) && fputc(0x55, f) != EOF &&
-          !fclose(f)); /* within the data of item 20 */
+    /* within the data of item 5, which is longer than a crop by so little that each has a part of all its chunks */
+    CHECK(!fseeko(f, c.items[6].offset - 2000, SEEK_SET) && fputc(0x55, f) != EOF && !fclose(f));
     CHECK(!mert_plan_make(&p, &c, &r, 0, &e));
     for (int64_t i = 0; i < p.n; i++) {
         CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, i, i + 1, 0, &e) && rows_are_right(&l, &c, &s));
         failed += l.failed;
         heard += l.batch.B;
         if (l.failed)
-            CHECK(l.failures->item == 20 && strstr(l.failures->why, "record 20") &&
+            CHECK(l.failures->item == 5 && strstr(l.failures->why, "record 5") &&
                   strstr(l.failures->why, "damaged.mts"));
     }
     CHECK(failed == 1 && heard == ITEMS - 2);

@@ -75,7 +75,7 @@ static int pack_one(mert_strings *list, const char *name, const char *of, int64_
     char *path;
     uint64_t hash;
     int there;
-    if (list->n)
+    if (list->n || !of)
         return 0;
     if (mert_file_regular(of, e) || mert_manifest_read(&m, of, e)) /* mert-decode reads it again */
         return -1;
@@ -83,7 +83,8 @@ static int pack_one(mert_strings *list, const char *name, const char *of, int64_
     mert_manifest_free(&m);
     if (!(path = mert_path_join(save, name)))
         return mert_fail(e, "out of memory");
-    there = packing == PACK_ELSEWHERE || mert_pack_fits(path, hash, rate);
+    there = packing == PACK_ELSEWHERE ||
+            mert_pack_fits(path, hash, rate, packing == PACK_NOT ? MERT_INDEX_FORGET : MERT_INDEX_KEEP);
     if (!there && packing == PACK_NOW) {
         mert_log_note("packing the audio of %s into %s", of, path);
         if (mert_pack_make(path, of, rate, e)) {
@@ -154,14 +155,17 @@ static int report(const mert_corpus *c, mert_error *e)
         if (mert_report_failed(a->key, reason, 1))
             return mert_fail(e, "stopped at the first failure (--fail-fast)");
     }
-    for (int64_t i = c->nabsent; i < c->failed; i++)
+    for (int64_t i = 0; i < c->nbad; i++)
+        if (mert_report_failed(c->bad_key, c->bad_why, !i))
+            return mert_fail(e, "stopped at the first failure (--fail-fast)");
+    for (int64_t i = c->nabsent + c->nbad; i < c->failed; i++)
         if (mert_report_failed(c->failed_key, "", 0))
             return mert_fail(e, "%s: failed before (--fail-fast)", c->failed_key);
     return 0;
 }
 
 static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, const corpus_names *n, saying how,
-                       mert_error *e)
+                       mert_index_keeping keeping, mert_error *e)
 {
     mert_corpus_config config = {.sample_rate = r->sample_rate,
                                  .stride = mert_recipe_stride(r),
@@ -171,7 +175,10 @@ static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, con
                                  .label_tolerance = r->label_tolerance,
                                  .jitter = r->crop_jitter,
                                  .shards = (int)shards,
-                                 .unpacked = !n->pcm.n};
+                                 .unpacked = !n->pcm.n,
+                                 .bad_max = mert_options.max_failed,
+                                 .bad_percent = mert_options.max_failed_percent,
+                                 .keeping = keeping};
     if (how == SILENTLY) /* the manifest may count samples at another rate: the packed audio is checked later */
         config.label_tolerance = INFINITY;
     if (mert_corpus_open(c, &config, n->manifest, n->labels.items, n->labels.n, n->pcm.items, n->pcm.n, e))
@@ -183,6 +190,10 @@ static void describe(const char *what, const mert_corpus *c)
 {
     char bits[1024] = "";
     size_t used = 0;
+    if (!c->K) {
+        mert_log_note("%s: %" PRId64 " items, %.0f s; no labels yet", what, c->n, c->seconds);
+        return;
+    }
     for (int k = 0; k < c->K && used + 16 < sizeof bits; k++)
         used += (size_t)snprintf(bits + used, sizeof bits - used, " %.2f", mert_corpus_entropy(c, k));
     mert_log_note("%s: %" PRId64 " items, %.0f s; %d codebook%s, entropy%s bits (what a guess would score)", what, c->n,
@@ -193,20 +204,23 @@ static void describe(const char *what, const mert_corpus *c)
     if (c->failed_key)
         mert_log_note("%s: %" PRId64 " rows left out because they failed before (no labels or no audio), the first is "
                       "%s; --max-failed says how many may",
-                      what, c->failed - c->nabsent, c->failed_key);
+                      what, c->failed - c->nabsent - c->nbad, c->failed_key);
+    if (c->nbad)
+        mert_log_note("%s: %" PRId64 " rows left out because of their labels, the first is %s", what, c->nbad,
+                      c->bad_key);
     if (c->off_count)
         mert_log_note("%s: %" PRId64 " rows have another length in the manifest than in the packed audio, which counts",
                       what, c->off_count);
 }
 
-static int open_older(mert_session *s, const corpus_names *older, saying how, mert_error *e)
+static int open_older(mert_session *s, const corpus_names *older, saying how, mert_index_keeping keeping, mert_error *e)
 {
     double share = s->recipe.replay_share;
     if (!older->manifest)
         return share > 0 ? mert_fail(e, "replay_share is %g, but there is no --replay-manifest", share) : 0;
     if (!(share > 0))
         return mert_fail(e, "%s: an old corpus, of which replay_share = 0 would hear nothing", older->manifest);
-    if (open_corpus(&s->older, &s->recipe, 0, older, how, e) || mert_corpus_join(&s->train, &s->older, e) ||
+    if (open_corpus(&s->older, &s->recipe, 0, older, how, keeping, e) || mert_corpus_join(&s->train, &s->older, e) ||
         mert_run_inputs_add(&s->inputs, "replay", &s->older, e))
         return -1;
     if (how == ALOUD)
@@ -215,10 +229,11 @@ static int open_older(mert_session *s, const corpus_names *older, saying how, me
 }
 
 static int open_all(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
-                    saying how, mert_error *e)
+                    saying how, mert_index_keeping keeping, mert_error *e)
 {
-    if (open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, train, how, e) ||
-        open_corpus(&s->valid, &s->recipe, 0, valid, how, e) || mert_corpus_fits(&s->train, &s->valid, e))
+    if (open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, train, how, keeping, e) ||
+        (valid->manifest && (open_corpus(&s->valid, &s->recipe, 0, valid, how, keeping, e) ||
+                             mert_corpus_fits(&s->train, &s->valid, e))))
         return -1;
     for (int k = 0; k < s->train.K; k++)
         if (!(mert_corpus_entropy(&s->train, k) > 0))
@@ -228,15 +243,17 @@ static int open_all(mert_session *s, const corpus_names *train, const corpus_nam
         return -1;
     if (how == ALOUD) {
         describe("training", &s->train);
-        describe("validation", &s->valid);
+        if (valid->manifest)
+            describe("validation", &s->valid);
     }
-    return open_older(s, older, how, e);
+    return open_older(s, older, how, keeping, e);
 }
 
 int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
-                 mert_error *e)
+                 mert_index_keeping keeping, mert_error *e)
 {
-    return open_all(s, train, valid, older, s->sharing.exchange && s->sharing.exchange->rank ? ELSEWHERE : ALOUD, e);
+    return open_all(s, train, valid, older, s->sharing.exchange && s->sharing.exchange->rank ? ELSEWHERE : ALOUD,
+                    keeping, e);
 }
 
 /* A copy of the list, so that adding to it does not change the original. */
@@ -259,7 +276,7 @@ int corpora_check(const mert_recipe *r, const char *save, int64_t newest, const 
     o.pcm = copy_of(&older->pcm);
     bad = corpora_pack(&t, &v, &o, r, save, PACK_NOT, e);
     if (!bad && (!t.pcm.n || !v.pcm.n || (o.manifest && !o.pcm.n)))
-        bad = open_all(&s, &t, &v, &o, SILENTLY, e) || mert_session_check(&s, newest, e);
+        bad = open_all(&s, &t, &v, &o, SILENTLY, MERT_INDEX_KEEP, e) || mert_session_check(&s, newest, e);
     mert_session_end(&s);
     forget(&t.pcm, train->pcm.n);
     forget(&v.pcm, valid->pcm.n);

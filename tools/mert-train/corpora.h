@@ -23,10 +23,10 @@ typedef enum corpora_packing { PACK_NOW, PACK_ELSEWHERE, PACK_NOT } corpora_pack
 int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, const mert_recipe *r, const char *save,
                  corpora_packing packing, mert_error *e);
 
-/* Opens s->train and s->valid, and s->older if it has a name. Corpora without packed audio are opened as `unpacked`
- * (part.h). Describes them on stderr. */
+/* Opens s->train, and s->valid and s->older if they have names. Corpora without packed audio are opened as `unpacked`
+ * (part.h). Describes them on stderr. keeping: of the indexes beside what is read. */
 int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
-                 mert_error *e);
+                 mert_index_keeping keeping, mert_error *e);
 
 /* Checks names, labels and the run in `save` (checkpoint `newest`; -1: none) as far as possible before the audio is
  * packed. If everything is packed already this does nothing, because corpora_open makes the same checks. */

@@ -21,14 +21,31 @@ static void row_bytes(const char *what, double bytes, const char *note)
     printf("    %-28s %10.1f MB%s%s\n", what, bytes / (1 << 20), *note ? "  " : "", note);
 }
 
+/* Labels that do not exist yet: their assumed number and kind, and the size of their text. */
+static void say_labelling(const mert_session *s, const mert_budget *b)
+{
+    const mert_recipe *r = &s->recipe;
+    double rate = r->label_rate > 0 ? r->label_rate : (double)r->sample_rate / (double)mert_recipe_stride(r), bytes = 0;
+    double seconds = s->train.seconds + s->valid.seconds;
+    for (int k = 0; k < b->model.codebooks; k++)
+        bytes += seconds * rate * (log10((double)b->model.classes[k]) + 1); /* a number and a blank */
+    printf("    no labels yet: %d codebooks of %" PRId64 " classes at %g per second are meant\n", b->model.codebooks,
+           b->model.classes[0], rate);
+    printf("    labelling    %.3f hours of audio, %.0f million labels, %.1f MB as text\n", seconds / 3600,
+           1e-6 * seconds * rate * b->model.codebooks, bytes / (1 << 20));
+}
+
 static void say_corpus(const mert_session *s, const mert_budget *b)
 {
     const mert_corpus *c = &s->train, *all[] = {c, &s->valid, &s->older};
     static const char *const names[] = {"training", "validation", "replay"};
     printf("corpus\n");
     for (int i = 0; i < (c->older ? 3 : 2); i++)
-        printf("    %-12s %8" PRId64 " items  %10.3f hours%s\n", names[i], all[i]->n, all[i]->seconds / 3600,
-               all[i]->config.unpacked ? "  (by the manifest: not packed yet)" : "");
+        if (all[i]->nparts)
+            printf("    %-12s %8" PRId64 " items  %10.3f hours%s\n", names[i], all[i]->n, all[i]->seconds / 3600,
+                   all[i]->config.unpacked ? "  (by the manifest: not packed yet)" : "");
+    if (!c->K)
+        say_labelling(s, b);
     if (b->too_short)
         printf("    %" PRId64 " items are shorter than min_sample_size and left out\n", b->too_short);
     for (int k = 0; k < c->K; k++)
@@ -66,6 +83,8 @@ static void say_memory(const mert_budget *b, int ranks)
     row_bytes("largest batch", b->activations, "activations and their gradients");
     row_bytes("loader", b->loader, "");
     row_bytes("while it begins", b->begin, "as long as there is no batch");
+    row_bytes("crops of an epoch", b->planning, "while they are dealt out");
+    row_bytes("counts of labels", b->neighbours, "when it begins");
     row_bytes("while it saves", b->saving, "");
     row_bytes("program and corpus", b->now, "with tables and targets, as it is now");
     row_bytes("at most, together", b->peak, "");

@@ -2,6 +2,7 @@
 
 #include "formats/array.h"
 #include "formats/file.h"
+#include "libcommon/train/data/keys.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,33 +17,14 @@ int mert_codes_is_stream(const char *name)
 
 /* ---- opening ---- */
 
-typedef struct named_row {
-    const char *key;
-    int64_t row;
-} named_row;
-
-static int by_key(const void *a, const void *b)
-{
-    return strcmp(((const named_row *)a)->key, ((const named_row *)b)->key);
-}
-
-static named_row *name_rows(const mert_manifest *m)
-{
-    named_row *names = mert_array(m->n, sizeof *names);
-    for (int64_t i = 0; names && i < m->n; i++)
-        names[i] = (named_row){m->rows[i].path, i};
-    if (names)
-        qsort(names, (size_t)m->n, sizeof *names, by_key);
-    return names;
-}
-
 /* Checks a record; the first one sets classes, rate and model. */
-static int check_record(mert_codes *c, const mts_record *r, mert_error *e)
+static int check_record(mert_codes *c, const mert_record_kind *kind, const char *key, mert_error *e)
 {
+    const mts_record of = mert_record_of(kind), *r = &of;
     if (strcmp(r->kind, "codes") || r->ncodebooks < 1)
-        return mert_fail(e, "%s: %s: a record of kind %s, codes are needed", c->path, r->key, r->kind);
+        return mert_fail(e, "%s: %s: a record of kind %s, codes are needed", c->path, key, r->kind);
     if (r->dtype != MTS_I32 && r->dtype != MTS_U16 && r->dtype != MTS_I16)
-        return mert_fail(e, "%s: %s: codes are %s, whole numbers are needed", c->path, r->key,
+        return mert_fail(e, "%s: %s: codes are %s, whole numbers are needed", c->path, key,
                          mts_dtype_name(r->dtype));
     if (!c->K) {
         c->K = r->ncodebooks;
@@ -57,55 +39,67 @@ static int check_record(mert_codes *c, const mts_record *r, mert_error *e)
     if (r->ncodebooks != c->K || r->model != c->meta[0].codebook ||
         r->frame_rate_num * c->meta[0].frame_rate_den != c->meta[0].frame_rate_num * r->frame_rate_den)
         return mert_fail(e, "%s: %s: %d codebooks of %016" PRIx64 " at %" PRId64 "/%" PRId64
-                         ", those before had %d of %016" PRIx64 " at %" PRId64 "/%" PRId64, c->path, r->key,
+                         ", those before had %d of %016" PRIx64 " at %" PRId64 "/%" PRId64, c->path, key,
                          r->ncodebooks, r->model, r->frame_rate_num, r->frame_rate_den, c->K, c->meta[0].codebook,
                          c->meta[0].frame_rate_num, c->meta[0].frame_rate_den);
     for (int k = 0; k < c->K; k++)
         if (r->classes[k] != c->meta[k].classes)
-            return mert_fail(e, "%s: %s: codebook %d has %" PRId64 " classes, it had %" PRId64 " before", c->path,
-                             r->key, k, r->classes[k], c->meta[k].classes);
+            return mert_fail(e, "%s: %s: codebook %d has %" PRId64 " classes, it had %" PRId64 " before", c->path, key,
+                             k, r->classes[k], c->meta[k].classes);
     return 0;
 }
 
-static const named_row *find_row(const named_row *names, const mert_manifest *m, const char *key)
+static int take_places(mert_codes *c, const mert_manifest *m, const mert_keys *keys, const mert_records *r,
+                       mert_error *e)
 {
-    named_row wanted = {key, 0};
-    return bsearch(&wanted, names, (size_t)m->n, sizeof *names, by_key);
+    int64_t row, last = -1; /* the kind that was checked last */
+    for (int64_t i = 0; i < r->facts->failed; i++)
+        if ((row = mert_keys_find(keys, r->failed[i])) >= 0)
+            c->places[row].known = 1;
+    c->nameless = (int)r->facts->nameless;
+    for (int64_t i = 0; i < r->facts->records; i++) {
+        const mert_record_place *p = &r->places[i];
+        if ((row = mert_keys_find(keys, p->key)) < 0)
+            continue;
+        if (p->kind < 0 || p->kind >= r->facts->kinds)
+            return mert_fail(e, "%s.index: is not of this file: remove it", c->path);
+        if (p->kind != last && check_record(c, &r->kinds[p->kind], m->rows[row].path, e))
+            return -1;
+        last = p->kind;
+        if (c->places[row].frames)
+            return mert_fail(e, "%s: %s: a second time", c->path, m->rows[row].path);
+        c->places[row].known = 1;
+        c->places[row].offset = p->offset;
+        c->places[row].frames = p->steps;
+    }
+    return c->K ? 0 : mert_fail(e, "%s: codes of none of the manifest's %" PRId64 " rows", c->path, m->n);
 }
 
-static int find_places(mert_codes *c, const mert_manifest *m, const mts_index *x, mert_error *e)
+static int find_places(mert_codes *c, const mert_manifest *m, mert_index_keeping keeping, mert_error *e)
 {
-    named_row *names = name_rows(m);
-    int bad = names ? 0 : mert_fail(e, "%s: out of memory", c->path);
-    for (int64_t i = 0; !bad && i < x->failed; i++) {
-        const named_row *found = find_row(names, m, x->failures[i].key);
-        c->nameless |= !*x->failures[i].key;
-        if (found)
-            c->places[found->row].known = 1;
+    mert_records r;
+    mert_keys keys;
+    int bad;
+    if (mert_records_open(&r, c->path, keeping, e))
+        return -1;
+    bad = mert_keys_begin(&keys, m->n, e);
+    for (int64_t i = 0; !bad && i < m->n; i++) {
+        int64_t there = mert_keys_add(&keys, mert_record_key(m->rows[i].path));
+        if (there >= 0)
+            bad = mert_fail(e, "%s and %s have the same hash: rename one of them", m->rows[there].path,
+                            m->rows[i].path);
     }
-    for (size_t i = 0; !bad && i < x->n; i++) {
-        const mts_record *r = &x->entries[i].record;
-        const named_row *found = find_row(names, m, r->key);
-        if (!found)
-            continue;
-        bad = check_record(c, r, e);
-        if (!bad && c->places[found->row].frames)
-            bad = mert_fail(e, "%s: %s: a second time", c->path, r->key);
-        c->places[found->row].known = 1;
-        c->places[found->row].offset = x->entries[i].offset;
-        c->places[found->row].frames = r->shape[0];
-    }
-    free(names);
-    if (!bad && !c->K)
-        bad = mert_fail(e, "%s: codes of none of the manifest's %" PRId64 " rows", c->path, m->n);
+    bad = bad || take_places(c, m, &keys, &r, e);
+    mert_keys_free(&keys);
+    mert_records_close(&r);
     return bad;
 }
 
-int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mert_error *e)
+int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mert_index_keeping keeping, mert_error *e)
 {
-    mts_index x = {0};
     int bad;
     memset(c, 0, sizeof *c);
+    c->manifest = m;
     c->rows = m->n;
     c->held_row = -1;
     c->path = strdup(path);
@@ -116,8 +110,7 @@ int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mer
     else if (!bad && (!c->path || !c->places || !(c->reader = mts_reader_open(c->stream, path))))
         bad = mert_fail(e, "%s: out of memory", path);
     else if (!bad)
-        bad = mts_index_make(&x, c->stream, path, e->text, sizeof e->text) || x.damaged || find_places(c, m, &x, e);
-    mts_index_free(&x);
+        bad = find_places(c, m, keeping, e);
     if (bad)
         mert_codes_close(c);
     return bad ? -1 : 0;
@@ -158,7 +151,7 @@ static int read_frames(mert_codes *c, int64_t first, int64_t n, mert_error *e)
 {
     mts_reader *r = c->reader;
     int64_t done = 0;
-    if (mts_skip_to(r, first))
+    if (mts_jump_to(r, first))
         return mert_fail(e, "%s", mts_reader_error(r));
     while (done < n) {
         int event = mts_next(r);
@@ -181,7 +174,7 @@ static int read_frames(mert_codes *c, int64_t first, int64_t n, mert_error *e)
 
 static int hold(mert_codes *c, int64_t row, int64_t first, int64_t n, mert_error *e)
 {
-    mts_entry entry = {.offset = c->places[row].offset};
+    const struct mert_codes_place *p = &c->places[row];
     int bad;
     c->held_row = -1;
     if (n * c->K > c->room) {
@@ -191,10 +184,8 @@ static int hold(mert_codes *c, int64_t row, int64_t first, int64_t n, mert_error
     }
     if (!c->held || !c->reader)
         return mert_fail(e, "%s: out of memory", c->path);
-    if (mts_reader_seek(c->reader, &entry) || mts_next(c->reader) != MTS_RECORD)
-        bad = mert_fail(e, "%s: %s", c->path, mts_reader_error(c->reader));
-    else
-        bad = read_frames(c, first, n, e);
+    bad = mert_records_seek(c->reader, c->path, p->offset, c->manifest->rows[row].path, p->frames, e) ||
+          read_frames(c, first, n, e);
     if (bad) { /* a failed reader cannot be used again */
         mts_reader_close(c->reader);
         c->reader = mts_reader_open(c->stream, c->path);

@@ -8,12 +8,14 @@
 #include "formats/labels/labels.h"
 #include "formats/labels/manifest.h"
 #include "formats/stream/mts.h"
+#include "libcommon/train/data/records.h"
 
 #include <stdint.h>
 #include <stdio.h>
 
 typedef struct mert_codes {
     char *path;
+    const mert_manifest *manifest;
     FILE *stream;
     mts_reader *reader;
     int K;
@@ -30,8 +32,10 @@ typedef struct mert_codes {
 
 int mert_codes_is_stream(const char *name); /* 1: it ends in .mts */
 
-/* Refuses records of another kind, and those that differ from the first in classes, rate or model. */
-int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mert_error *e) MERT_MUST_USE;
+/* Opens it by the index of the stream (records.h). m must stay open as long as c. Refuses records of another kind, and
+ * those that differ from the first in classes, rate or model. */
+int mert_codes_open(mert_codes *c, const char *path, const mert_manifest *m, mert_index_keeping keeping, mert_error *e)
+    MERT_MUST_USE;
 void mert_codes_close(mert_codes *c); /* may be all zero */
 
 int64_t mert_codes_count(const mert_codes *c, int64_t row);

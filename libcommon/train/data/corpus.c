@@ -2,8 +2,9 @@
 
 #include "formats/array.h"
 #include "formats/file.h"
+#include "libcommon/train/data/keys.h"
+#include "libcommon/train/data/records.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -56,44 +57,32 @@ static int shard_of(const mert_corpus *c, int part, int64_t row)
 
 /* ---- packed audio ---- */
 
-static int check_pcm(const mert_corpus *c, const char *file, const mts_record *r, mert_error *e)
+static int check_pcm(const mert_corpus *c, const char *file, const mert_record_kind *kind, const char *key,
+                     mert_error *e)
 {
-    if (strcmp(r->kind, "pcm"))
-        return mert_fail(e, "%s: %s: a record of kind %s, pcm is needed: audio goes through mert-decode", file,
-                         r->key, r->kind);
-    if (r->sample_rate != c->config.sample_rate)
+    const mts_record r = mert_record_of(kind);
+    if (strcmp(r.kind, "pcm"))
+        return mert_fail(e, "%s: %s: a record of kind %s, pcm is needed: audio goes through mert-decode", file, key,
+                         r.kind);
+    if (r.sample_rate != c->config.sample_rate)
         return mert_fail(e, "%s: %s: sample rate is %" PRId64 " Hz, the recipe needs %" PRId64
-                         " Hz: mert-decode --rate %" PRId64, file, r->key, r->sample_rate, c->config.sample_rate,
+                         " Hz: mert-decode --rate %" PRId64, file, key, r.sample_rate, c->config.sample_rate,
                          c->config.sample_rate);
-    if (mts_record_width(r) != 1)
-        return mert_fail(e, "%s: %s: %" PRId64 " channels, one is needed", file, r->key, mts_record_width(r));
-    if (r->dtype != MTS_F32 && r->dtype != MTS_I16)
-        return mert_fail(e, "%s: %s: samples are %s, f32 or i16 are needed", file, r->key, mts_dtype_name(r->dtype));
+    if (mts_record_width(&r) != 1)
+        return mert_fail(e, "%s: %s: %" PRId64 " channels, one is needed", file, key, mts_record_width(&r));
+    if (r.dtype != MTS_F32 && r.dtype != MTS_I16)
+        return mert_fail(e, "%s: %s: samples are %s, f32 or i16 are needed", file, key, mts_dtype_name(r.dtype));
     return 0;
 }
 
-typedef struct named_row {
-    const char *key;
-    int64_t row; /* number of the row over all parts */
-} named_row;
-
-static int by_key(const void *a, const void *b)
-{
-    return strcmp(((const named_row *)a)->key, ((const named_row *)b)->key);
-}
-
-/* Finds the row of a record by its key, because packed audio may have other items, too, in another order. -1: none. */
-static int64_t row_of(const mert_corpus *c, const named_row *names, const char *key)
-{
-    named_row wanted = {key, 0}, *found = bsearch(&wanted, names, (size_t)c->rows, sizeof *names, by_key);
-    return found ? found->row : -1;
-}
-
-static int begins_as_stream(FILE *f)
+static int begins_as_stream(const char *path)
 {
     unsigned char head[4];
-    return !fseeko(f, 0, SEEK_SET) && fread(head, 1, sizeof head, f) == sizeof head &&
-           !memcmp(head, "\x54\x2a\x4d\x18", sizeof head);
+    FILE *f = fopen(path, "rb");
+    int does = f && fread(head, 1, sizeof head, f) == sizeof head && !memcmp(head, "\x54\x2a\x4d\x18", sizeof head);
+    if (f)
+        fclose(f);
+    return does;
 }
 
 static int add_way_on(mert_error *e)
@@ -105,52 +94,66 @@ static int add_way_on(mert_error *e)
 
 enum { ABSENT = -1, FAILED = -2 }; /* values of `samples`: not found yet; reported as failed */
 
-/* places: [rows of all manifests]. */
-static int index_file(mert_corpus *c, int number, const named_row *names, mert_corpus_item *places, mert_error *e)
+/* The rows of all manifests, while they are looked up in packed audio, which may have other items, too, in another
+ * order. */
+typedef struct search {
+    mert_keys keys;
+    mert_corpus_item *places; /* [rows] */
+    uint64_t *sounds;         /* [rows]: XXH64 of their packed samples */
+} search;
+
+static const char *row_key(const mert_corpus *c, const mert_corpus_item *i)
 {
-    struct mert_corpus_file *f = &c->files[number];
-    mts_index x;
-    int bad = 0;
-    if (mts_index_make(&x, f->stream, f->name, e->text, sizeof e->text))
-        return begins_as_stream(f->stream) ? -1 : add_way_on(e);
-    if (x.damaged)
-        bad = -1;
-    for (int64_t i = 0; !bad && i < x.failed; i++) {
-        int64_t row = row_of(c, names, x.failures[i].key);
-        c->nameless |= !*x.failures[i].key;
-        if (row >= 0 && places[row].samples == ABSENT)
-            places[row].samples = FAILED;
-    }
-    for (size_t i = 0; !bad && i < x.n; i++) {
-        const mts_record *r = &x.entries[i].record;
-        int64_t row = row_of(c, names, r->key);
-        if (row < 0)
-            continue;
-        if (check_pcm(c, f->name, r, e))
-            bad = -1;
-        else if (places[row].samples >= 0)
-            bad = mert_fail(e, "%s: %s: a second time, after %s", f->name, r->key, c->files[places[row].file].name);
-        else {
-            places[row].samples = r->shape[0];
-            places[row].offset = x.entries[i].offset;
-            places[row].sound = x.entries[i].payload;
-            places[row].file = number;
-        }
-    }
-    mts_index_free(&x);
-    return bad;
+    return c->parts[i->part].manifest.rows[i->row].path;
 }
 
-static int open_file(mert_corpus *c, const char *name, mert_error *e)
+static int take_records(mert_corpus *c, int number, const mert_records *r, search *s, mert_error *e)
 {
-    struct mert_corpus_file *f = &c->files[c->nfiles];
-    if (mert_file_regular(name, e)) /* the reader seeks in it */
-        return -1;
-    if (!(f->stream = fopen(name, "rb")))
-        return mert_fail(e, "%s: %s", name, strerror(errno));
+    const char *name = c->files[number];
+    int64_t unknown = 0, row; /* kinds below it were checked */
+    for (int64_t i = 0; i < r->facts->failed; i++) {
+        row = mert_keys_find(&s->keys, r->failed[i]);
+        if (row >= 0 && s->places[row].samples == ABSENT)
+            s->places[row].samples = FAILED;
+    }
+    c->nameless |= (int)r->facts->nameless;
+    for (int64_t i = 0; i < r->facts->records; i++) {
+        const mert_record_place *p = &r->places[i];
+        mert_corpus_item *to;
+        if ((row = mert_keys_find(&s->keys, p->key)) < 0)
+            continue;
+        to = &s->places[row];
+        if (p->kind < 0 || p->kind >= r->facts->kinds)
+            return mert_fail(e, "%s.index: is not of this file: remove it", name);
+        if (p->kind >= unknown) {
+            if (check_pcm(c, name, &r->kinds[p->kind], row_key(c, to), e))
+                return -1;
+            unknown = p->kind == unknown ? unknown + 1 : unknown;
+        }
+        if (to->samples >= 0)
+            return mert_fail(e, "%s: %s: a second time, after %s", name, row_key(c, to), c->files[to->file]);
+        to->samples = p->steps;
+        to->offset = p->offset;
+        to->file = number;
+        s->sounds[row] = p->payload;
+    }
+    return 0;
+}
+
+static int index_file(mert_corpus *c, const char *name, search *s, mert_error *e)
+{
+    mert_records r;
+    int bad;
+    if (!(c->files[c->nfiles] = strdup(name)))
+        return mert_fail(e, "%s: out of memory", name);
     c->nfiles++;
-    f->name = strdup(name);
-    return f->name ? 0 : mert_fail(e, "%s: out of memory", name);
+    if (mert_file_regular(name, e)) /* the readers seek in it */
+        return -1;
+    if (mert_records_open(&r, name, c->config.keeping, e))
+        return begins_as_stream(name) || access(name, R_OK) ? -1 : add_way_on(e);
+    bad = take_records(c, c->nfiles - 1, &r, s, e);
+    mert_records_close(&r);
+    return bad;
 }
 
 /* The part of a row, which is numbered over all parts. */
@@ -162,82 +165,56 @@ static int part_with(const mert_corpus *c, int64_t row)
     return p;
 }
 
-/* All rows, sorted by name; a name that is there twice is an error. NULL: error. */
-static named_row *name_rows(const mert_corpus *c, mert_error *e)
+/* All rows by the hash of their names; a name that is there twice is an error. */
+static int name_rows(const mert_corpus *c, mert_keys *keys, mert_error *e)
 {
-    named_row *names = mert_array(c->rows, sizeof *names);
-    if (!names) {
-        mert_fail(e, "out of memory");
-        return NULL;
+    if (mert_keys_begin(keys, c->rows, e))
+        return -1;
+    for (int64_t row = 0; row < c->rows; row++) {
+        const char *key = row_key(c, &c->items[row]);
+        int64_t there = mert_keys_add(keys, mert_record_key(key));
+        if (there < 0)
+            continue;
+        if (strcmp(key, row_key(c, &c->items[there]))) /* not to be expected, but it would mix up two items */
+            return mert_fail(e, "%s and %s have the same hash: rename one of them", key, row_key(c, &c->items[there]));
+        return mert_fail(e, "%s stands in two shards: %s and %s", key, c->parts[part_with(c, there)].path,
+                         c->parts[part_with(c, row)].path);
     }
-    for (int p = 0; p < c->nparts; p++)
-        for (int64_t i = 0; i < c->parts[p].manifest.n; i++)
-            names[c->parts[p].first + i] = (named_row){c->parts[p].manifest.rows[i].path, c->parts[p].first + i};
-    qsort(names, (size_t)c->rows, sizeof *names, by_key);
-    for (int64_t i = 1; i < c->rows; i++)
-        if (!strcmp(names[i - 1].key, names[i].key)) {
-            mert_fail(e, "%s stands in two shards: %s and %s", names[i].key, c->parts[part_with(c, names[i - 1].row)].path,
-                      c->parts[part_with(c, names[i].row)].path);
-            free(names);
-            return NULL;
-        }
-    return names;
+    return 0;
 }
 
-static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, mert_corpus_item *places, mert_error *e)
+static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, search *s, mert_error *e)
 {
-    named_row *names = name_rows(c, e);
-    int bad = 0;
-    if (!names)
-        return -1;
+    int bad = name_rows(c, &s->keys, e);
     c->files = mert_array_zeroed(npcm, sizeof *c->files);
-    if (!c->files)
+    if (!bad && !c->files)
         bad = mert_fail(e, "out of memory");
     for (int64_t row = 0; !bad && c->config.unpacked && row < c->rows; row++)
-        places[row].samples = c->parts[places[row].part].manifest.rows[places[row].row].samples;
+        s->places[row].samples = c->parts[s->places[row].part].manifest.rows[s->places[row].row].samples;
     for (int i = 0; !bad && i < npcm; i++)
-        bad = open_file(c, pcm[i], e) || index_file(c, i, names, places, e);
-    free(names);
+        bad = index_file(c, pcm[i], s, e);
+    mert_keys_free(&s->keys);
     return bad;
 }
 
 /* ---- joining labels and audio ---- */
 
-static int count_labels(mert_corpus *c, const mert_corpus_item *item, int k, int32_t **room, int64_t *size,
-                        mert_error *e)
+/* Checks the labels of a row: as long as the audio, all below the number of classes. */
+static int check_labels(const mert_corpus *c, const mert_corpus_item *item, int k, mert_error *e)
 {
-    mert_codebook_labels *b = &c->codebooks[k];
+    const mert_codebook_labels *b = &c->codebooks[k];
     const mert_labels *l = &c->parts[item->part].labels[k];
     int64_t n = mert_corpus_part_count(&c->parts[item->part], k, item->row);
     double audio = (double)item->samples / (double)c->config.sample_rate,
            labels = (double)n * (double)b->rate_den / (double)b->rate_num;
     if (fabs(audio - labels) > c->config.label_tolerance)
         return mert_fail(e, "%s: line %" PRId64 " (%s): %" PRId64 " labels cover %.2f s, the audio lasts %.2f s%s",
-                         l->path, item->row + 1, c->parts[item->part].manifest.rows[item->row].path, n, labels, audio,
+                         l->path, item->row + 1, row_key(c, item), n, labels, audio,
                          c->config.unpacked ? " if the manifest was made for the recipe's rate" : "");
-    if (n > *size) {
-        int32_t *grown = mert_array_resize(*room, n, sizeof *grown);
-        if (!grown)
-            return mert_fail(e, "%s: out of memory", l->path);
-        *room = grown;
-        *size = n;
-    }
     if (n > INT32_MAX)
         return mert_fail(e, "%s: line %" PRId64 ": %" PRId64 " labels: at most %d", l->path, item->row + 1, n,
                          INT32_MAX);
-    c->labelled[(c->n - 1) * c->K + k] = (int32_t)n;
-    if (mert_corpus_part_read(&c->parts[item->part], k, item->row, 0, n, *room, e))
-        return -1;
-    mts_xxh64_add(&c->parts[item->part].columns[k].sum, &n, sizeof n);
-    mts_xxh64_add(&c->parts[item->part].columns[k].sum, *room, (size_t)n * sizeof **room);
-    for (int64_t i = 0; i < n; i++) {
-        if ((*room)[i] < 0 || (*room)[i] >= b->classes)
-            return mert_fail(e, "%s: line %" PRId64 ": label %d is not below the %" PRId64 " classes", l->path,
-                             item->row + 1, (int)(*room)[i], b->classes);
-        b->counts[(*room)[i]]++;
-    }
-    b->total += n;
-    return 0;
+    return mert_corpus_part_check(&c->parts[item->part], k, item->row, b->classes, e);
 }
 
 static int row_failed(const mert_corpus *c, const mert_corpus_item *place)
@@ -256,7 +233,7 @@ static int leave_out(mert_corpus *c, const mert_corpus_item *place, mert_error *
     const char *key = p->manifest.rows[place->row].path, *file = NULL;
     int absent = place->samples == ABSENT && !c->nameless;
     if (absent && c->nfiles == 1)
-        file = c->files[0].name;
+        file = c->files[0];
     for (int k = 0; k < c->K; k++)
         if (p->columns[k].codes && place->samples != FAILED && mert_codes_absent(p->columns[k].codes, place->row)) {
             file = absent ? file : p->columns[k].codes->path;
@@ -280,29 +257,106 @@ static int leave_out(mert_corpus *c, const mert_corpus_item *place, mert_error *
     return 0;
 }
 
-/* Keeps and checks the rows that have labels and audio, and counts their labels. */
-static int gather(mert_corpus *c, mert_error *e)
+/* Leaves out a row with bad labels; fails if it is one more than allowed. */
+static int leave_out_bad(mert_corpus *c, const mert_corpus_item *item, const mert_error *why, mert_error *e)
 {
-    int32_t *room = NULL;
-    int64_t size = 0;
-    int bad = 0;
-    if (!(c->labelled = mert_array(mert_array_count(c->rows, c->K), sizeof *c->labelled)))
-        return mert_fail(e, "out of memory for %" PRId64 " rows", c->rows);
-    for (int64_t row = 0; !bad && row < c->rows; row++) {
-        mert_corpus_item item = c->items[row];
-        const mert_manifest_row *listed = &c->parts[item.part].manifest.rows[item.row];
+    int64_t most = c->config.bad_max < 0 ? (int64_t)((double)c->rows * c->config.bad_percent / 100) : c->config.bad_max;
+    if (c->nbad >= most)
+        return mert_fail(e, "%s%s", why->text, c->nbad ? ": one bad row more than --max-failed says" : "");
+    if (!c->nbad) {
+        c->bad_key = row_key(c, item);
+        if (!(c->bad_why = strdup(why->text)))
+            return mert_fail(e, "out of memory");
+    }
+    c->nbad++;
+    c->failed++;
+    return 0;
+}
+
+/* Keeps and checks the rows that have labels and audio. */
+static int gather(mert_corpus *c, search *s, mert_error *e)
+{
+    mts_xxh64_state sound;
+    for (int64_t row = 0, part = -1; row < c->rows; row++) {
+        mert_corpus_item item = s->places[row];
+        mert_corpus_part *p = &c->parts[item.part];
+        uint64_t facts[] = {(uint64_t)item.samples, s->sounds[row]};
+        mert_error why = {{0}};
+        int bad = 0;
+        if (item.part != part)
+            mts_xxh64_begin(&sound, 0);
+        part = item.part;
+        if (row % 65536 == 0)
+            mert_corpus_part_rest(p);
         if (row_failed(c, &item)) {
-            bad = leave_out(c, &item, e);
+            if (leave_out(c, &item, e))
+                return -1;
             continue;
         }
-        c->items[c->n++] = item;
-        c->off_count += item.samples != listed->samples;
-        c->seconds += (double)item.samples / (double)c->config.sample_rate;
         for (int k = 0; !bad && k < c->K; k++)
-            bad = count_labels(c, &item, k, &room, &size, e);
+            bad = check_labels(c, &item, k, &why);
+        if (bad) {
+            if (leave_out_bad(c, &item, &why, e))
+                return -1;
+            continue;
+        }
+        item.labels = (int32_t)mert_corpus_part_count(p, 0, item.row);
+        for (int k = 1; k < c->K; k++)
+            if (mert_corpus_part_count(p, k, item.row) != item.labels)
+                item.labels = -1;
+        c->items[c->n++] = item;
+        p->items++;
+        mts_xxh64_add(&sound, facts, sizeof facts);
+        p->sound = mts_xxh64_end(&sound, 0);
+        c->off_count += item.samples != p->manifest.rows[item.row].samples;
+        c->seconds += (double)item.samples / (double)c->config.sample_rate;
     }
-    free(room);
-    return bad;
+    return 0;
+}
+
+/* Goes through the items of a part in the order of its rows. */
+typedef struct walk {
+    const mert_corpus *c;
+    int part;
+    int64_t first, at; /* the part's first item; the next one */
+} walk;
+
+static void begin_walk(void *arg)
+{
+    walk *w = arg;
+    w->at = w->first;
+}
+
+static int is_item(void *arg, int64_t row)
+{
+    walk *w = arg;
+    while (w->at < w->c->n && w->c->items[w->at].part == w->part && w->c->items[w->at].row < row)
+        w->at++;
+    return w->at < w->c->n && w->c->items[w->at].part == w->part && w->c->items[w->at].row == row;
+}
+
+static int add_up(mert_corpus *c, mert_error *e)
+{
+    int64_t first = 0;
+    for (int p = 0; p < c->nparts; first += c->parts[p++].items)
+        for (int k = 0; k < c->K; k++) {
+            walk w = {c, p, first, first};
+            const mert_corpus_rows items = {begin_walk, is_item, &w};
+            if (mert_corpus_part_add_up(&c->parts[p], k, &c->codebooks[k], &items, c->config.keeping, e))
+                return -1;
+        }
+    return 0;
+}
+
+/* Finds the audio of the rows, and keeps those that have labels, too. */
+static int bring_together(mert_corpus *c, const char *const *pcm, int npcm, mert_error *e)
+{
+    search s = {.places = c->items, .sounds = mert_array_zeroed(c->rows, sizeof *s.sounds)};
+    int bad = !s.sounds ? mert_fail(e, "out of memory for %" PRId64 " rows", c->rows)
+                        : open_audio(c, pcm, npcm, &s, e) || gather(c, &s, e);
+    mert_keys_free(&s.keys);
+    free(s.sounds);
+    return bad || add_up(c, e) ? -1 : 0;
 }
 
 static int name_items(mert_corpus *c, mert_error *e)
@@ -322,8 +376,7 @@ int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const cha
 {
     memset(c, 0, sizeof *c);
     c->config = *config;
-    if (open_parts(c, manifest, labels, nlabels, e) || name_items(c, e) || open_audio(c, pcm, npcm, c->items, e) ||
-        gather(c, e))
+    if (open_parts(c, manifest, labels, nlabels, e) || name_items(c, e) || bring_together(c, pcm, npcm, e))
         goto fail;
     if (!c->n && c->nabsent && c->absent->file) {
         mert_fail(e, "%s: none of its %" PRId64 " rows has both labels and audio: %s is not in %s", manifest, c->rows,
@@ -347,16 +400,14 @@ void mert_corpus_close(mert_corpus *c)
         mert_corpus_part_close(&c->parts[p]);
     for (int k = 0; k < c->K; k++)
         free(c->codebooks[k].counts);
-    for (int i = 0; i < c->nfiles; i++) {
-        fclose(c->files[i].stream);
-        free(c->files[i].name);
-    }
+    for (int i = 0; i < c->nfiles; i++)
+        free(c->files[i]);
     free(c->parts);
     free(c->codebooks);
     free(c->files);
     free(c->items);
     free(c->absent);
-    free(c->labelled);
+    free(c->bad_why);
     memset(c, 0, sizeof *c);
 }
 

@@ -2,7 +2,11 @@
  * f32 or i16). Opening it checks everything that can be checked before the first update: labels and audio belong to the
  * manifest, their lengths agree, every label is one of the classes. Rows that failed before (an empty label line, a
  * failed record in the packed audio) are left out and counted. Rows that are missing in packed audio or codes are left
- * out, too, and listed separately.
+ * out, too, and listed separately. So are up to bad_max rows with bad labels: no labels of these classes, or too many
+ * or too few for the audio.
+ *
+ * All that opening needs of labels and packed audio is read from the indexes beside them (formats/labels/index.h,
+ * records.h). Its time and memory grow with the number of rows, not with the hours of audio.
  *
  * The rate of the labels may differ from the model's frame rate: with label_rate labels per second, frame t of an item
  * (of `stride` samples per frame) has label floor(t * label_rate * stride / sample_rate). Frames after the last label
@@ -18,10 +22,10 @@
 typedef struct mert_corpus_item {
     int64_t row;     /* in its part's manifest */
     int part, shard; /* the recipe decides which shard an epoch uses */
+    int file;        /* the one with its packed audio */
+    int32_t labels;  /* number of labels in each codebook; -1: not the same in all */
     int64_t samples; /* in the packed audio */
     int64_t offset;  /* of its record in the file */
-    uint64_t sound;  /* XXH64 of its packed samples */
-    int file;
 } mert_corpus_item;
 
 typedef struct mert_corpus {
@@ -32,7 +36,6 @@ typedef struct mert_corpus {
     int K;
     mert_codebook_labels *codebooks; /* [K] */
     mert_corpus_item *items;  /* in the order of the manifests, without failed items */
-    int32_t *labelled;        /* [n, K]: number of labels of each item, because counting them in text is slow */
     int64_t n;
     int64_t failed;         /* number of rows that are left out */
     const char *failed_key; /* the first of them that failed before; NULL: none */
@@ -40,12 +43,12 @@ typedef struct mert_corpus {
         const char *key, *manifest, *file; /* file NULL: the packed audio files */
     } *absent;              /* rows that no file has, neither complete nor failed: perhaps the manifest was changed */
     int64_t nabsent;
+    int64_t nbad;       /* number of rows with bad labels that are left out, which `failed` includes */
+    const char *bad_key; /* the first of them */
+    char *bad_why;      /* what is wrong with it */
     int64_t off_count;  /* number of rows whose length in the manifest differs from that in the packed audio */
     double seconds;     /* of the items */
-    struct mert_corpus_file {
-        FILE *stream;
-        char *name;
-    } *files;
+    char **files;         /* [nfiles]: names of the packed audio files; mert_corpus_read opens them */
     int nfiles, nameless; /* nameless: items failed in them without a name; any missing item may be one of them */
     struct mert_corpus *older; /* its items follow after n (mert_corpus_join); NULL: none */
     struct mert_corpus_worker *workers; /* [nworkers]: readers of mert_corpus_read; NULL: it was never called */
@@ -54,7 +57,8 @@ typedef struct mert_corpus {
 
 /* labels: file names, or patterns with one %d for codebooks 0, 1, ... ("DIR/train.encodec_%d"); several names are
  * joined to one list of codebooks. If there is no such file, but one with .npy after its name, that one is used
- * (labels.h). A name that ends in .mts is a packed stream of codes with all its codebooks (codes.h).
+ * (labels.h). A name that ends in .mts is a packed stream of codes with all its codebooks (codes.h). nlabels 0: there
+ * are no labels yet; the corpus has no codebooks (K 0), and crops can be planned but not filled.
  *
  * shards n > 1: "DIR/train.tsv" means DIR/train_0_n.tsv .. DIR/train_(n-1)_n.tsv, the names of the official task, and
  * label names are changed in the same way. If the first of these does not exist, the rows of the single manifest are
@@ -106,7 +110,8 @@ int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start,
  * time. */
 int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
     MERT_MUST_USE;
-/* The same of many items at once, each by a thread of the pool. */
+/* The same of many items at once, each by a thread of the pool. Each thread opens the files that it needs and keeps a
+ * few of them open; with many files the others are closed. */
 typedef struct mert_corpus_crop {
     int64_t item, first, n;
     float *to;

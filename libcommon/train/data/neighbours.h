@@ -18,8 +18,13 @@
 
 typedef struct mert_neighbours mert_neighbours;
 
+/* The most masked frames of a codebook that a session counts: more than a million hardly change the result. */
+enum { MERT_NEIGHBOURS_COUNTED = 1 << 20 };
+
 /* classes [codebooks]. NULL: out of memory. */
 mert_neighbours *mert_neighbours_new(int codebooks, const int64_t *classes);
+/* The most bytes needed to count so many frames, if all classes are equally likely. */
+double mert_neighbours_memory(double classes, double frames);
 void mert_neighbours_free(mert_neighbours *n); /* NULL is fine */
 
 /* Counts one crop of codebook k: labels [T] within its classes, mask [T] of 0/1. */

@@ -1,8 +1,8 @@
 #include "libcommon/train/data/pack.h"
 
 #include "formats/file.h"
-#include "formats/stream/mts.h"
 #include "libcommon/base/install_paths.h"
+#include "libcommon/train/data/records.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,19 +16,15 @@
 
 extern char **environ;
 
-int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate)
+int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate, mert_index_keeping keeping)
 {
-    FILE *f = mert_file_regular(path, NULL) ? NULL : fopen(path, "rb");
-    mts_reader *r = f ? mts_reader_open(f, path) : NULL;
-    mts_index x = {0};
-    char why[MTS_REASON_MAX];
-    int fits = r && mts_next(r) == MTS_BEGIN && mts_reader_begin(r)->manifest == manifest;
-    mts_reader_close(r);
-    fits = fits && !mts_index_make(&x, f, path, why, sizeof why) && !x.damaged && x.n &&
-           x.entries[0].record.sample_rate == sample_rate;
-    mts_index_free(&x);
-    if (f)
-        fclose(f);
+    mert_records r;
+    mert_error unsaid;
+    int fits;
+    if (mert_file_regular(path, NULL) || mert_records_open(&r, path, keeping, &unsaid))
+        return 0;
+    fits = r.facts->manifest == manifest && r.facts->records && r.kinds[0].sample_rate == sample_rate;
+    mert_records_close(&r);
     return fits;
 }
 
@@ -67,12 +63,12 @@ static int run_decoder(const char *manifest, int64_t sample_rate, int out, mert_
 static int check_whole(const char *path, mert_error *e)
 {
     FILE *f = fopen(path, "rb");
-    mts_index x = {0};
+    const mts_index_visitor nobody = {NULL, NULL, NULL};
+    int64_t damaged;
     int bad;
     if (!f)
         return mert_fail(e, "%s: %s", path, strerror(errno));
-    bad = mts_index_make(&x, f, path, e->text, sizeof e->text);
-    mts_index_free(&x);
+    bad = mts_index_scan(f, path, &nobody, &damaged, e->text, sizeof e->text);
     fclose(f);
     return bad;
 }

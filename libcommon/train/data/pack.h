@@ -2,13 +2,13 @@
 #ifndef MERT_PACK_H
 #define MERT_PACK_H
 
-#include "formats/error.h"
+#include "formats/index.h"
 
 #include <stdint.h>
 
 /* 1: `path` is a complete packed stream of the manifest with this hash, at this rate; 0: it is missing or something
  * else. */
-int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate);
+int mert_pack_fits(const char *path, uint64_t manifest, int64_t sample_rate, mert_index_keeping keeping);
 
 /* Runs `mert-decode --manifest manifest --rate sample_rate`, with its output in `path` (contract F4). mert-decode is
  * searched for beside this program, then in PATH. Items that cannot be decoded are failed records in the stream, and

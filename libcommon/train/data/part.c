@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -116,7 +117,7 @@ static int open_codes(const opening *o, int found, int most, const char *name, m
     int n;
     if (!codes)
         return mert_fail(e, "%s: out of memory", name);
-    if (mert_codes_open(codes, name, &p->manifest, e)) {
+    if (mert_codes_open(codes, name, &p->manifest, o->config->keeping, e)) {
         free(codes);
         return -1;
     }
@@ -147,7 +148,7 @@ static int open_codebook(const opening *o, int k, const char *name, mert_error *
     mert_labels *l = &p->labels[k];
     if (k == MERT_CODEBOOKS_MAX)
         return mert_fail(e, "%s: more than %d codebooks", name, MERT_CODEBOOKS_MAX);
-    if (mert_labels_open(l, name, e))
+    if (mert_labels_open_indexed(l, name, o->config->keeping, e))
         return -1;
     if (l->rows != p->manifest.n)
         return mert_fail(e, "%s: %" PRId64 " lines for the %" PRId64 " rows of the manifest", l->path, l->rows,
@@ -161,6 +162,8 @@ static int open_codebook(const opening *o, int k, const char *name, mert_error *
 static int open_labels(const opening *o, const char *const *patterns, int n, int shard, mert_error *e)
 {
     int most = o->first ? o->config->codebooks : *o->K, found = 0;
+    if (!n)
+        return 0;
     for (int i = 0; i < n; i++) {
         char *pattern = shard < 0 ? strdup(patterns[i]) : mert_shard_name(patterns[i], shard, o->config->shards);
         int more = 1, bad = 0;
@@ -201,8 +204,6 @@ int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config,
     p->path = strdup(manifest);
     if (!p->labels || !p->columns || !p->path)
         return mert_fail(e, "%s: out of memory", manifest);
-    for (int k = 0; k < MERT_CODEBOOKS_MAX; k++)
-        mts_xxh64_begin(&p->columns[k].sum, 0);
     return mert_manifest_read(&p->manifest, manifest, e) ? -1 : open_labels(&o, labels, nlabels, shard, e);
 }
 
@@ -222,6 +223,154 @@ void mert_corpus_part_close(mert_corpus_part *p)
     mert_manifest_free(&p->manifest);
 }
 
+/* ---- labels of all items ---- */
+
+int mert_corpus_part_check(const mert_corpus_part *p, int k, int64_t row, int64_t classes, mert_error *e)
+{
+    const mert_labels *l = &p->labels[k];
+    int32_t label;
+    int64_t n;
+    if (p->columns[k].codes || l->known[row].largest < classes)
+        return 0;
+    n = mert_corpus_part_count(p, k, row);
+    for (int64_t i = 0; i < n; i++) { /* finds the label for the message */
+        if (mert_corpus_part_read(p, k, row, i, 1, &label, e))
+            return -1;
+        if (label >= classes)
+            return mert_fail(e, "%s: line %" PRId64 ": label %d is not below the %" PRId64 " classes", l->path, row + 1,
+                             (int)label, classes);
+    }
+    return mert_fail(e, "%s: line %" PRId64 ": its labels are not those of its index: remove %s.index", l->path,
+                     row + 1, l->path);
+}
+
+typedef struct added_up {
+    uint64_t sum;
+    int64_t total;
+} added_up;
+
+typedef struct adding {
+    mert_corpus_part *p;
+    int k;
+    int64_t classes;
+    const mert_corpus_rows *items;
+} adding;
+
+/* Reads and counts all labels of the items. */
+static int add_labels(const adding *a, added_up *to, int64_t *counts, mert_error *e)
+{
+    mts_xxh64_state sum;
+    int32_t *labels = NULL;
+    int64_t room = 0;
+    int bad = 0;
+    mts_xxh64_begin(&sum, 0);
+    a->items->begin(a->items->arg);
+    for (int64_t row = 0; !bad && row < a->p->manifest.n; row++) {
+        int64_t n = a->items->is(a->items->arg, row) ? mert_corpus_part_count(a->p, a->k, row) : 0;
+        int32_t *grown = n > room ? mert_array_grow(labels, &room, n, sizeof *grown) : labels;
+        if (!n)
+            continue;
+        if (!grown) {
+            bad = mert_fail(e, "%s: out of memory", a->p->labels[a->k].path);
+            break;
+        }
+        labels = grown;
+        if ((bad = mert_corpus_part_read(a->p, a->k, row, 0, n, labels, e)))
+            break;
+        mts_xxh64_add(&sum, &n, sizeof n);
+        mts_xxh64_add(&sum, labels, (size_t)n * sizeof *labels);
+        for (int64_t i = 0; i < n; i++)
+            counts[labels[i]]++;
+        to->total += n;
+    }
+    free(labels);
+    to->sum = mts_xxh64_end(&sum, 0);
+    return bad;
+}
+
+enum { ADDED_UP, COUNTS, SECTIONS };
+enum { WORTH = 1 << 12 }; /* fewer labels get no index file */
+
+static int find_out(void *arg, mert_index_part *parts, int *worth, mert_error *e)
+{
+    const adding *a = arg;
+    added_up *to = calloc(1, sizeof *to);
+    int64_t *counts = mert_array_zeroed(a->classes, sizeof *counts);
+    int bad = !to || !counts ? mert_fail(e, "%s: out of memory", a->p->labels[a->k].path)
+                             : add_labels(a, to, counts, e);
+    if (bad) {
+        free(to);
+        free(counts);
+        return -1;
+    }
+    parts[ADDED_UP] = (mert_index_part){to, sizeof *to};
+    parts[COUNTS] = (mert_index_part){counts, (size_t)a->classes * sizeof *counts};
+    *worth = to->total >= WORTH;
+    return 0;
+}
+
+/* The context of the index: a hash of the rows that are items, and of the classes. */
+static uint64_t context_of(const adding *a)
+{
+    const mert_labels *l = &a->p->labels[a->k];
+    mts_xxh64_state sum;
+    uint64_t facts[] = {(uint64_t)a->classes, (uint64_t)a->k, a->p->manifest.hash,
+                        a->p->columns[a->k].codes ? 0 : mert_labels_index_facts(l)->classes};
+    mts_xxh64_begin(&sum, 0);
+    mts_xxh64_add(&sum, facts, sizeof facts);
+    a->items->begin(a->items->arg);
+    for (int64_t row = 0; row < a->p->manifest.n; row++)
+        if (a->items->is(a->items->arg, row))
+            mts_xxh64_add(&sum, &row, sizeof row);
+    return mts_xxh64_end(&sum, 0);
+}
+
+static int add_up_items(const adding *a, mert_codebook_labels *b, mert_index_keeping keeping, mert_error *e)
+{
+    mert_index x;
+    const added_up *found;
+    const int64_t *counts;
+    char suffix[32];
+    size_t bytes[SECTIONS];
+    int fits;
+    snprintf(suffix, sizeof suffix, ".items-%d.index", a->p->columns[a->k].column);
+    if (mert_index_get(&x, a->p->labels[a->k].path, suffix, "items", context_of(a), SECTIONS, keeping, find_out,
+                       (void *)a, e))
+        return -1;
+    found = mert_index_section(&x, ADDED_UP, &bytes[ADDED_UP]);
+    counts = mert_index_section(&x, COUNTS, &bytes[COUNTS]);
+    fits = bytes[ADDED_UP] == sizeof *found && bytes[COUNTS] == (size_t)a->classes * sizeof *counts;
+    for (int64_t v = 0; fits && v < a->classes; v++)
+        b->counts[v] += counts[v];
+    b->total += fits ? found->total : 0;
+    a->p->columns[a->k].sum = fits ? found->sum : 0;
+    mert_index_close(&x);
+    return fits ? 0 : mert_fail(e, "%s%s: is not of this file: remove it", a->p->labels[a->k].path, suffix);
+}
+
+int mert_corpus_part_add_up(mert_corpus_part *p, int k, mert_codebook_labels *b, const mert_corpus_rows *items,
+                            mert_index_keeping keeping, mert_error *e)
+{
+    const mert_labels_facts *f = p->columns[k].codes ? NULL : mert_labels_index_facts(&p->labels[k]);
+    const adding a = {p, k, b->classes, items};
+    const int64_t *counts;
+    if (!f || p->items != f->rows - f->empty - f->bad || f->largest >= b->classes)
+        return add_up_items(&a, b, keeping, e);
+    counts = mert_labels_index_counts(&p->labels[k]);
+    for (int64_t v = 0; v <= f->largest; v++)
+        b->counts[v] += counts[v];
+    b->total += f->total;
+    p->columns[k].sum = f->classes;
+    return 0;
+}
+
+void mert_corpus_part_rest(const mert_corpus_part *p)
+{
+    for (int k = 0; k < MERT_CODEBOOKS_MAX; k++)
+        if (p->labels[k].path && p->labels[k].index)
+            mert_labels_rest(&p->labels[k]);
+}
+
 int64_t mert_corpus_part_count(const mert_corpus_part *p, int k, int64_t row)
 {
     return p->columns[k].codes ? mert_codes_count(p->columns[k].codes, row) : mert_labels_count(&p->labels[k], row);
@@ -230,6 +379,11 @@ int64_t mert_corpus_part_count(const mert_corpus_part *p, int k, int64_t row)
 int mert_corpus_part_read(const mert_corpus_part *p, int k, int64_t row, int64_t first, int64_t n, int32_t *to,
                           mert_error *e)
 {
-    return p->columns[k].codes ? mert_codes_read(p->columns[k].codes, row, p->columns[k].column, first, n, to, e)
-                               : mert_labels_read(&p->labels[k], row, first, n, to, e);
+    struct mert_corpus_column *column = &p->columns[k];
+    if (column->codes)
+        return mert_codes_read(column->codes, row, column->column, first, n, to, e);
+    /* Each read maps further pages. Without this they would become the whole file. */
+    if (++column->reads % 16 == 0)
+        mert_labels_rest(&p->labels[k]);
+    return mert_labels_read(&p->labels[k], row, first, n, to, e);
 }

@@ -4,6 +4,7 @@
 #define MERT_CORPUS_PART_H
 
 #include "formats/error.h"
+#include "formats/labels/index.h"
 #include "formats/labels/labels.h"
 #include "formats/labels/manifest.h"
 #include "formats/stream/mts.h"
@@ -23,7 +24,17 @@ typedef struct mert_corpus_config {
     int shards;             /* > 1: number of shards of the items */
     int unpacked;           /* 1: there is no packed audio yet: lengths are those of the manifest, and audio cannot be
                                read */
+    int64_t bad_max;        /* up to so many rows with bad labels are left out, more are an error; -1: bad_percent */
+    double bad_percent;     /* the same in percent of the rows */
+    mert_index_keeping keeping; /* of indexes that have to be made */
 } mert_corpus_config;
+
+/* Tells which rows of a part are items: begin(arg), then is(arg, row) for each row in order. */
+typedef struct mert_corpus_rows {
+    void (*begin)(void *arg);
+    int (*is)(void *arg, int64_t row);
+    void *arg;
+} mert_corpus_rows;
 
 /* A manifest and its labels. */
 typedef struct mert_corpus_part {
@@ -33,9 +44,13 @@ typedef struct mert_corpus_part {
     struct mert_corpus_column {
         mert_codes *codes; /* the stream of codes; NULL: in labels */
         int column, owner; /* owner: this column closes the stream */
-        mts_xxh64_state sum; /* hash of the items' labels as classes (mert_run_inputs) */
-    } *columns;              /* [K] */
-    int64_t first;       /* number of rows in earlier parts */
+        int64_t reads;     /* number of reads, which decides when pages of the file are released */
+        uint64_t sum;      /* XXH64 of the items' labels as classes: for each item their number (8 bytes), then the
+                              labels (4 bytes each) */
+    } *columns;            /* [K] */
+    uint64_t sound;        /* XXH64 over the items: number of samples, XXH64 of the samples (8 bytes each) */
+    int64_t items;         /* number of rows that are items */
+    int64_t first;         /* number of rows in earlier parts */
 } mert_corpus_part;
 
 typedef struct mert_codebook_labels {
@@ -60,6 +75,16 @@ int mert_shards_apart(const char *manifest, int shards); /* 1: each shard has it
 int mert_corpus_part_open(mert_corpus_part *p, const mert_corpus_config *config, const char *manifest,
                           const char *const *labels, int nlabels, int shard, mert_codebook_labels *codebooks, int *K,
                           mert_error *e) MERT_MUST_USE;
+/* Checks by the index that all labels of a row of codebook k are below `classes`. 0: yes; -1: no. */
+int mert_corpus_part_check(const mert_corpus_part *p, int k, int64_t row, int64_t classes, mert_error *e) MERT_MUST_USE;
+/* Adds the number of occurrences of each label of codebook k in the items' rows to b, and sets the column's sum. If all
+ * rows of a label file with labels are items, both are in its index. Otherwise they are counted once and stored in an
+ * index of kind "items", NAME.items-K.index. Its context is a hash of the rows that are items. Its sections: the sum
+ * and the number of labels; the occurrences of each class (8 bytes each). */
+int mert_corpus_part_add_up(mert_corpus_part *p, int k, mert_codebook_labels *b, const mert_corpus_rows *items,
+                            mert_index_keeping keeping, mert_error *e) MERT_MUST_USE;
+/* Lets the kernel release the pages of indexes and labels that were read. */
+void mert_corpus_part_rest(const mert_corpus_part *p);
 void mert_corpus_part_close(mert_corpus_part *p);
 
 /* The number of labels of a row (0: it failed), and its labels [first, first + n). */

@@ -1,15 +1,15 @@
-#define _GNU_SOURCE /* fopencookie */
 #include "libcommon/train/data/corpus.h"
 
 #include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/dsp/pcm.h"
+#include "libcommon/train/data/records.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- costs of guesses ---- */
 
@@ -62,8 +62,10 @@ int64_t mert_corpus_frames(const mert_corpus *c, int64_t item, int64_t start)
     c = mert_corpus_owner(c, &item);
     for (int k = 0; k < c->K; k++) {
         const mert_codebook_labels *b = &c->codebooks[k];
-        int64_t labels = c->labelled[item * c->K + k], first = 0, frames;
+        int64_t labels = c->items[item].labels, first = 0, frames;
         __int128 over, under = (__int128)stride * b->rate_num;
+        if (labels < 0)
+            labels = mert_corpus_part_count(part_of(c, item), k, c->items[item].row);
         if (c->config.jitter)
             labels -= label_at(c, b, start, 0);
         else
@@ -111,11 +113,11 @@ static void samples_from(const mts_record *r, const void *data, int64_t skip, in
         to[i] = mert_pcm_i16(data, skip + i);
 }
 
-/* Reads the open record's samples from `first` on; earlier chunks are not decompressed. */
+/* Reads the open record's samples from `first` on; seeks past earlier chunks. */
 static int read_chunks(mts_reader *r, int64_t first, int64_t n, float *to, mert_error *e)
 {
     int64_t done = 0;
-    if (mts_skip_to(r, first))
+    if (mts_jump_to(r, first))
         return mert_fail(e, "%s", mts_reader_error(r));
     while (done < n) {
         int event = mts_next(r);
@@ -144,73 +146,60 @@ static int check_finite(const float *x, int64_t first, int64_t n, mert_error *e)
     return 0;
 }
 
-static int read_item(const mert_corpus *c, int64_t item, mts_reader *r, int64_t first, int64_t n, float *to,
-                     mert_error *e)
-{
-    mts_entry entry = {.offset = c->items[item].offset};
-    if (mts_reader_seek(r, &entry) || mts_next(r) != MTS_RECORD)
-        return mert_fail(e, "%s: %s", mert_corpus_key(c, item), mts_reader_error(r));
-    return read_chunks(r, first, n, to, e) || check_finite(to, first, n, e) ? -1 : 0;
-}
-
 /* ---- by the threads of the pool ---- */
 
-enum { VIEW_BUFFER = 1 << 16 };
-
-/* A place of its own in a file that others read, too. */
-typedef struct view {
-    int fd;
-    off64_t at;
-} view;
-
-/* What one worker reads: the file that it read last stays open. */
-struct mert_corpus_worker {
-    const struct mert_corpus_file *file; /* NULL: none */
-    view view;
-    FILE *stream;
-    mts_reader *reader;
+enum { OPEN_MAX = 64,    /* the most files that all workers keep open; each worker may keep one */
+       OPEN_EACH = 4,    /* the most files that one worker keeps open */
+       SEEK_BUFFER = 512 /* bytes that are read at a place after a seek: the header of a chunk has about 200 */
 };
 
-static ssize_t view_read(void *cookie, char *to, size_t n)
+/* The files that one worker reads, with its own descriptors, so that no worker moves the position of another. The last
+ * ones that it read stay open. */
+struct mert_corpus_worker {
+    struct open_file {
+        const char *name; /* NULL: unused. It is the corpus's: names are compared as pointers */
+        FILE *stream;
+        mts_reader *reader;
+        int64_t used; /* number of the read that used it last */
+        char buffer[SEEK_BUFFER];
+    } files[OPEN_EACH];
+    int room; /* use so many of them */
+    int64_t reads;
+};
+
+static void close_file(struct open_file *f)
 {
-    view *v = cookie;
-    ssize_t got = pread(v->fd, to, n, v->at);
-    v->at += got > 0 ? got : 0;
-    return got;
+    mts_reader_close(f->reader);
+    if (f->stream)
+        fclose(f->stream);
+    f->name = NULL;
+    f->stream = NULL;
+    f->reader = NULL;
 }
 
-static int view_seek(void *cookie, off64_t *to, int whence)
+/* Opens a file, if it is not open, in the place of the one that was not used for the longest time. NULL: error. */
+static struct open_file *worker_open(struct mert_corpus_worker *w, const char *name, mert_error *e)
 {
-    view *v = cookie;
-    *to += whence == SEEK_CUR ? v->at : 0;
-    if (whence == SEEK_END || *to < 0) /* nobody asks for the end, which would move the descriptor's own place */
-        return -1;
-    v->at = *to;
-    return 0;
-}
-
-static void worker_close(struct mert_corpus_worker *w)
-{
-    mts_reader_close(w->reader);
-    if (w->stream)
-        fclose(w->stream);
-    *w = (struct mert_corpus_worker){.file = NULL};
-}
-
-static int worker_open(struct mert_corpus_worker *w, const struct mert_corpus_file *f)
-{
-    static const cookie_io_functions_t of = {.read = view_read, .seek = view_seek};
-    if (w->file == f && w->reader)
-        return 0;
-    worker_close(w);
-    w->view = (view){.fd = fileno(f->stream)};
-    if (!(w->stream = fopencookie(&w->view, "r", of)) || setvbuf(w->stream, NULL, _IOFBF, VIEW_BUFFER) ||
-        !(w->reader = mts_reader_open(w->stream, f->name))) {
-        worker_close(w);
-        return -1;
+    struct open_file *f = w->files;
+    for (int i = 0; i < w->room && f->name != name; i++)
+        if (w->files[i].name == name || !w->files[i].name || (f->name && w->files[i].used < f->used))
+            f = &w->files[i];
+    if (f->name != name) {
+        close_file(f);
+        if (!(f->stream = fopen(name, "rb"))) {
+            mert_fail(e, "%s: %s", name, strerror(errno));
+            return NULL;
+        }
+        f->name = name;
+        setvbuf(f->stream, f->buffer, _IOFBF, sizeof f->buffer);
+        if (!(f->reader = mts_reader_open(f->stream, name))) {
+            close_file(f);
+            mert_fail(e, "%s: out of memory", name);
+            return NULL;
+        }
     }
-    w->file = f;
-    return 0;
+    f->used = ++w->reads;
+    return f;
 }
 
 typedef struct reading {
@@ -222,25 +211,31 @@ typedef struct reading {
 static void read_crop(void *arg, int64_t i, int worker)
 {
     const reading *h = arg;
-    struct mert_corpus_worker *w = &h->workers[worker];
     mert_corpus_crop *x = &h->crops[i];
     int64_t item = x->item;
     const mert_corpus *c = mert_corpus_owner(h->c, &item);
-    const struct mert_corpus_file *f = &c->files[c->items[item].file];
-    if (worker_open(w, f))
-        x->bad = mert_fail(&x->why, "%s: out of memory", f->name);
-    else if ((x->bad = read_item(c, item, w->reader, x->first, x->n, x->to, &x->why)))
-        worker_close(w); /* a reader that failed stays failed: the next item gets a new one */
+    const mert_corpus_item *of = &c->items[item];
+    const char *name = c->files[of->file];
+    struct open_file *f = worker_open(&h->workers[worker], name, &x->why);
+    x->bad = !f || mert_records_seek(f->reader, name, of->offset, mert_corpus_key(c, item), of->samples, &x->why) ||
+                     read_chunks(f->reader, x->first, x->n, x->to, &x->why) ||
+                     check_finite(x->to, x->first, x->n, &x->why)
+                 ? -1
+                 : 0;
+    if (x->bad && f)
+        close_file(f); /* a reader that failed stays failed: the next item gets a new one */
 }
 
 int mert_corpus_read(mert_corpus *c, mert_corpus_crop *crops, int64_t n, mert_error *e)
 {
-    int workers = mert_pool_threads();
+    int workers = mert_pool_threads(), room = OPEN_MAX / workers;
     if (c->nworkers < workers) {
         mert_corpus_read_end(c);
-        if (!(c->workers = calloc((size_t)workers, sizeof *c->workers)))
+        if (!(c->workers = mert_array_zeroed(workers, sizeof *c->workers)))
             return mert_fail(e, "out of memory");
         c->nworkers = workers;
+        for (int i = 0; i < workers; i++)
+            c->workers[i].room = room < 1 ? 1 : room < OPEN_EACH ? room : OPEN_EACH;
     }
     mert_pool_run(n, read_crop, &(reading){c, c->workers, crops});
     return 0;
@@ -259,7 +254,8 @@ int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, fl
 void mert_corpus_read_end(mert_corpus *c)
 {
     for (int i = 0; i < c->nworkers; i++)
-        worker_close(&c->workers[i]);
+        for (int k = 0; k < c->workers[i].room; k++)
+            close_file(&c->workers[i].files[k]);
     free(c->workers);
     c->workers = NULL;
     c->nworkers = 0;

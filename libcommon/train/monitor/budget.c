@@ -5,6 +5,7 @@
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/models/flops.h"
+#include "libcommon/train/data/neighbours.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -203,6 +204,21 @@ static double loader_memory(const mert_recipe *r, const mert_config *c, shape s)
                     prepared);
 }
 
+/* Memory at the beginning: the crops of an epoch, sorted with a second array of them, and the plan that is kept; and the
+ * counts of neighbouring labels, for 2^entropy classes. */
+static void start_memory(mert_budget *b, const mert_recipe *r, const mert_corpus *c, shape train)
+{
+    enum { SORTED = 2 * 24 };
+    mert_mask_config m = mert_recipe_mask(r, MERT_LAST_UPDATE);
+    double kept = (double)b->crops * sizeof(mert_crop) + (double)b->batches * sizeof(struct mert_plan_batch), most = 0;
+    double masked = (double)b->crops * (double)mert_config_frames(&b->model, train.L) * (1 - exp(-m.prob));
+    b->planning = kept + SORTED * (double)b->crops;
+    masked = fmin(masked, MERT_NEIGHBOURS_COUNTED);
+    for (int k = 0; k < b->model.codebooks; k++)
+        most = fmax(most, k < c->K ? exp2(mert_corpus_entropy(c, k)) : (double)b->model.classes[k]);
+    b->neighbours = kept + (masked > 0 ? mert_neighbours_memory(most, masked) : 0);
+}
+
 static void model_memory(mert_budget *b, const mert_layout *l, int ranks, mert_sharding sharding, const char *offload)
 {
     double bytes = (double)l->size * sizeof(float), part = 0, own = 1.0 / ranks, moments;
@@ -218,8 +234,9 @@ static void model_memory(mert_budget *b, const mert_layout *l, int ranks, mert_s
     *(offload && strcmp(offload, "host") ? &b->offloaded : &b->moments) = moments;
     b->begin = 3 * bytes;  /* the contents of a checkpoint, until the trainer has them */
     b->saving = 2 * bytes; /* the packed model for the self-test (models/inference/self_test.h), and its weights */
-    b->peak = b->now + b->weights + b->gradients + b->moments +
-              fmax(b->begin, b->activations + b->loader + b->saving);
+    b->peak = b->now + fmax(b->begin + fmax(b->planning, b->neighbours),
+                            b->weights + b->gradients + b->moments +
+                                fmax(fmax(b->begin, b->planning), b->activations + b->loader + b->saving));
 }
 
 /* ---- the budget ---- */
@@ -268,6 +285,7 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
         b->total = (double)b->updates * b->update + (double)b->validations * b->validation;
         b->loader = loader_memory(r, &b->model, train);
         count_parameters(b, &l);
+        start_memory(b, r, c, train);
         model_memory(b, &l, ranks, sharding, offload);
         disk(b, &l, r);
     }

@@ -24,6 +24,8 @@ typedef struct mert_budget {
     double offloaded;                   /* moments that are stored elsewhere (--offload) */
     double activations, loader;         /* of a batch; of the batches that are loaded ahead */
     double begin, saving;               /* additional memory for a short time, at the beginning and when saving */
+    double planning;                    /* the crops of an epoch while they are sorted */
+    double neighbours;                  /* the counts that are made at the beginning (data/neighbours.h) */
     double now;                         /* the current size: program, tables, corpus */
     double peak;
     /* multiplications and additions */
