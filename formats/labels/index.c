@@ -82,6 +82,20 @@ static int add_row(const mert_labels *l, int64_t row, finding *f, mert_error *e)
     return count_labels(f, n, largest) ? mert_fail(e, "%s: out of memory", l->path) : 0;
 }
 
+/* Piece by piece, so that the whole file is never in memory. */
+static uint64_t hash_of(const mert_mapping *map)
+{
+    enum { PIECE = 1 << 24 };
+    mts_xxh64_state sum;
+    mts_xxh64_begin(&sum, 0);
+    for (size_t at = 0, n; at < map->size; at += n) {
+        n = map->size - at < PIECE ? map->size - at : PIECE;
+        mts_xxh64_add(&sum, map->data + at, n);
+        mert_mapping_forget(map, map->data, at + n);
+    }
+    return map->data ? mts_xxh64_end(&sum, 0) : 0;
+}
+
 static int find_out(void *arg, mert_index_part *parts, int *worth, mert_error *e)
 {
     mert_labels *l = arg;
@@ -94,8 +108,11 @@ static int find_out(void *arg, mert_index_part *parts, int *worth, mert_error *e
     mts_xxh64_begin(&f.classes, 0);
     if (!(f.rows = mert_array_zeroed(l->rows + 1, sizeof *f.rows)))
         bad = mert_fail(e, "%s: out of memory", l->path);
-    for (int64_t row = 0; !bad && row < l->rows; row++)
+    for (int64_t row = 0; !bad && row < l->rows; row++) {
         bad = add_row(l, row, &f, e);
+        if (row % 8192 == 0)
+            mert_mapping_forget(map, map->data, map->size);
+    }
     free(f.labels);
     if (!bad && !(facts = malloc(sizeof *facts)))
         bad = mert_fail(e, "%s: out of memory", l->path);
@@ -107,7 +124,7 @@ static int find_out(void *arg, mert_index_part *parts, int *worth, mert_error *e
     f.rows[l->rows].offset = l->npy ? 0 : l->offset[l->rows];
     f.facts.rows = l->rows;
     f.facts.cut = l->cut;
-    f.facts.bytes = map->data ? mts_xxh64(map->data, map->size, 0) : 0;
+    f.facts.bytes = hash_of(map);
     f.facts.classes = mts_xxh64_end(&f.classes, 0);
     *facts = f.facts;
     parts[FACTS] = (mert_index_part){facts, sizeof *facts};

@@ -80,6 +80,13 @@ static int bad_label(const mert_labels *l, int64_t row, const scan *s, const cha
                      s->at - s->begin + 1, shown, s->at, label_limit(l) - 1);
 }
 
+enum { LET_GO = 1 << 13 }; /* rows after which pages of the text may leave memory */
+
+static void let_go(const mert_labels *l, size_t bytes)
+{
+    mert_mapping_forget(l->mapping, l->text, bytes);
+}
+
 int mert_labels_text_lines(mert_labels *l, size_t size, mert_error *e)
 {
     const int mark = mert_text_mark(l->path, l->text, size, e);
@@ -87,12 +94,18 @@ int mert_labels_text_lines(mert_labels *l, size_t size, mert_error *e)
     const char *stop;
     if (mark < 0)
         return -1;
-    for (const char *p = l->text + mark, *end = l->text + size; p < end; p = stop + 1, rows++)
+    for (const char *p = l->text + mark, *end = l->text + size; p < end; p = stop + 1, rows++) {
+        if (rows % LET_GO == 0)
+            let_go(l, (size_t)(p - l->text));
         if (!(stop = memchr(p, '\n', (size_t)(end - p))))
             stop = end - 1;
+    }
     if (!(l->offset = mert_array((int64_t)rows + 1, sizeof *l->offset)))
         return mert_fail(e, "%s: out of memory", l->path);
+    let_go(l, size);
     for (l->rows = 0; at < size; l->rows++) {
+        if (l->rows % LET_GO == 0)
+            let_go(l, at);
         l->offset[l->rows] = (int64_t)at;
         stop = memchr(l->text + at, '\n', size - at);
         at = stop ? (size_t)(stop - l->text) + 1 : size;
