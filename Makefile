@@ -42,6 +42,12 @@ FUZZ_BIN   = $(FUZZ:%=$(OUT)/tests/fuzz/%)
 BENCH_BIN  = $(BENCH:%=$(OUT)/bench/%)
 PLUGIN_BIN = $(PLUGINS:%=$(OUT)/lib/mert/%.so)
 
+# The CUDA plugin's sources, and what stands for CUDA where tests run them on the CPU. RACE: with the detector.
+CUDA_SRC     = $(wildcard libcommon/plugins/cuda/*.cu)
+EMULATED_SRC = $(filter-out %/blas_cublas.cu,$(CUDA_SRC)) $(wildcard tests/cuda/*.cpp)
+EMULATED     = $(if $(CXX_EMULATED),$(OUT)/lib/mert/device-emulated.so)
+RACE         = $(if $(CXX_EMULATED),$(OUT)/tests/race/device-emulated.so $(OUT)/tests/race/faults $(OUT)/tests/faults)
+
 all: $(BIN) $(PLUGIN_BIN)
 
 # ---- compiler, libraries, instruction sets: found and printed once ----
@@ -107,6 +113,46 @@ $(OUT)/lib/mert/%.so: $$(wildcard libcommon/plugins/$$*/*.c) $(OUT)/features.mk 
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $(filter %.c,$^) $(PLUGIN_LIBS_$*)
 
+# ---- the CUDA plugin ----
+
+$(OUT)/cuda/random.o: libcommon/base/random.c $(OUT)/features.mk $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,"$< (plugin)")$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+
+NVCC_FLAGS = -std=c++17 -O3 --extended-lambda -cudart static -I. $(foreach sm,80 90 100,-gencode arch=compute_$(sm),code=sm_$(sm)) \
+             -gencode arch=compute_100,code=compute_100 -Xcompiler -fPIC,-fvisibility=hidden
+$(OUT)/cuda/%.o: libcommon/plugins/cuda/%.cu $(wildcard libcommon/plugins/cuda/*.h) libcommon/nn/ops.h $(OUT)/features.mk
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
+$(OUT)/lib/mert/device-cuda.so: $(CUDA_SRC:libcommon/plugins/cuda/%.cu=$(OUT)/cuda/%.o) $(OUT)/cuda/random.o
+	@mkdir -p $(@D)
+	$(call say,LD)$(NVCC) $(NVCC_FLAGS) -shared -o $@ $^ -lcublasLt
+
+# The same on the CPU: tests/cuda/emulator has the headers in the place of NVIDIA's. Kernels under the detector are compiled
+# with -fsanitize=thread, whose calls the emulator answers itself.
+EMULATED_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Wshadow -Wno-unknown-pragmas $(filter -fsanitize=% -fno-sanitize-recover=% -Werror,$(CFLAGS)) \
+                 -DMERT_CUDA_NAME='"emulated"' -Itests/cuda/emulator -I.
+EMULATOR  = core memory streams
+EMULATED_OBJ = $(patsubst %,$(OUT)/emulated/%.o,$(basename $(EMULATED_SRC))) $(EMULATOR:%=$(OUT)/emulated/tests/cuda/emulator/%.o)
+RACE_OBJ     = $(filter-out $(OUT)/emulated/libcommon/%,$(EMULATED_OBJ)) $(patsubst $(OUT)/emulated/%,$(OUT)/emulated/race/%,$(filter $(OUT)/emulated/libcommon/%,$(EMULATED_OBJ)))
+NO_DETECTOR  = $(OUT)/emulated/tests/cuda/emulator/no_detector.o
+DETECTOR     = $(OUT)/emulated/tests/cuda/emulator/detector.o
+$(OUT)/emulated-flags: FORCE
+	$(call remember,$(CXX_EMULATED) $(EMULATED_FLAGS))
+define emulated_rule
+$(OUT)/emulated/$(1)%.o: %.$(2) $(OUT)/features.mk $(OUT)/emulated-flags
+	@mkdir -p $$(@D)
+	$$(call say,CXX,"$$< $(3)")$(CXX_EMULATED) $(EMULATED_FLAGS) $(4) -MMD -MP -x c++ -c -o $$@ $$<
+endef
+$(eval $(call emulated_rule,,cpp,,))
+$(eval $(call emulated_rule,,cu,(emulated),))
+$(eval $(call emulated_rule,race/,cu,(race),-O1 -fsanitize=thread))
+$(OUT)/lib/mert/device-emulated.so: $(EMULATED_OBJ) $(NO_DETECTOR) $(OUT)/cuda/random.o
+$(OUT)/tests/race/device-emulated.so: $(RACE_OBJ) $(DETECTOR) $(OUT)/cuda/random.o
+%/device-emulated.so:
+	@mkdir -p $(@D)
+	$(call say,LD)$(CXX_EMULATED) $(EMULATED_FLAGS) -shared -o $@ $^ -ldl
+
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(LIBS) $(LDLIBS_ALL)
@@ -139,7 +185,7 @@ check: deps
 	@$(MAKE) --no-print-directory tests
 	@OUT='$(OUT)' sh tests/run
 
-tests: all $(UNIT_BIN) $(PROG_BIN) $(FUZZ_BIN)
+tests: all $(UNIT_BIN) $(PROG_BIN) $(FUZZ_BIN) $(EMULATED) $(RACE)
 
 fuzz_targets: $(FUZZ_BIN)
 
@@ -221,7 +267,7 @@ install: all
 
 # All plugins, because those that were installed may not be those that this machine can build.
 uninstall:
-	@TOOLS='$(TOOLS)' PLUGINS='$(notdir $(wildcard libcommon/plugins/*))' MAN='$(MAN)' sh install.sh uninstall
+	@TOOLS='$(TOOLS)' PLUGINS='$(notdir $(wildcard libcommon/plugins/exchange-*)) device-cuda' MAN='$(MAN)' sh install.sh uninstall
 
 # The sources of the last commit, the same bytes wherever it is packed.
 DIST = $(OUT)/mert-$(VERSION).tar.gz

@@ -1,0 +1,362 @@
+/* The CUDA backend of ops.h: a queue on one stream. Uploads and downloads go by pinned memory, so that neither holds the
+ * caller up: an upload has left the caller's buffer when it returns, and a download is in the caller's after the wait. */
+#include "device.h"
+#include "random.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef MERT_CUDA_NAME
+#define MERT_CUDA_NAME "cuda"
+#endif
+
+enum { SLOTS = 4, DOWNLOADS = 256 };
+enum : size_t { SLOT_BYTES = (size_t)4 << 20, DOWN_BYTES = (size_t)4 << 20, ALIGNED = 256 };
+
+/* What is on its way to the caller's memory. */
+struct download {
+    void *host;
+    size_t at, bytes; /* in pinned memory */
+};
+
+struct device {
+    mert_ops ops;
+    int number;
+    char name[300];
+    pthread_mutex_t lock;
+    cudaStream_t stream;
+    blas *products;
+    char *work; /* scratch of one operation */
+    size_t work_bytes;
+    char *up; /* pinned [SLOTS][SLOT_BYTES]: uploads fill one slot after the other */
+    cudaEvent_t left[SLOTS]; /* all that the slot held is on the device */
+    int slot;
+    size_t slot_used;
+    char *down; /* pinned [DOWN_BYTES] */
+    size_t down_used;
+    download downloads[DOWNLOADS];
+    int n_downloads;
+    char failure[400]; /* "": none */
+    int lost;          /* the device takes no more work from this process */
+};
+
+cudaStream_t stream_of(device *d) { return d->stream; }
+blas *blas_of(device *d) { return d->products; }
+
+/* ---- failures ---- */
+
+void failed(device *d, const char *what)
+{
+    cudaError_t e = cudaGetLastError();
+    if (!*d->failure)
+        snprintf(d->failure, sizeof d->failure, "device %s: %s failed%s%s", d->name, what, e ? ": " : "",
+                 e ? cudaGetErrorString(e) : "");
+}
+
+/* What a call of the runtime said; 0: nothing. Only a device that is lost keeps saying it. */
+static int check(device *d, cudaError_t e, const char *what)
+{
+    if (!e)
+        return 0;
+    if (!*d->failure)
+        snprintf(d->failure, sizeof d->failure, "device %s: %s: %s", d->name, what, cudaGetErrorString(e));
+    cudaGetLastError();
+    d->lost = d->lost || cudaStreamSynchronize(d->stream) != cudaSuccess;
+    return -1;
+}
+
+/* ---- memory ---- */
+
+void *scratch(device *d, size_t bytes)
+{
+    if (bytes <= d->work_bytes && d->work)
+        return d->work;
+    bytes = (bytes + ALIGNED - 1) / ALIGNED * ALIGNED + ALIGNED;
+    check(d, cudaStreamSynchronize(d->stream), "an operation");
+    cudaFree(d->work);
+    d->work_bytes = 0;
+    if (cudaMalloc(&d->work, bytes)) {
+        cudaGetLastError();
+        d->work = NULL;
+        if (!*d->failure)
+            snprintf(d->failure, sizeof d->failure,
+                     "device %s: out of memory: an operation has no room for %zu bytes to work in", d->name, bytes);
+        return NULL;
+    }
+    d->work_bytes = bytes;
+    return d->work;
+}
+
+/* Waits for everything, and hands over what was downloaded. -1: the queue has failed. */
+static int settle(device *d)
+{
+    check(d, cudaStreamSynchronize(d->stream),
+          "an operation since the last wait left an error (CUDA_LAUNCH_BLOCKING=1 finds which)");
+    for (int i = 0; i < d->n_downloads && !*d->failure; i++)
+        memcpy(d->downloads[i].host, d->down + d->downloads[i].at, d->downloads[i].bytes);
+    d->n_downloads = 0;
+    d->down_used = 0;
+    return *d->failure ? -1 : 0;
+}
+
+static void take(device *d)
+{
+    pthread_mutex_lock(&d->lock);
+    cudaSetDevice(d->number);
+}
+
+static void leave(device *d) { pthread_mutex_unlock(&d->lock); }
+
+static void *cuda_alloc(mert_ops *o, size_t bytes)
+{
+    device *d = (device *)o;
+    void *p = NULL;
+    take(d);
+    if (cudaMalloc(&p, bytes ? bytes : 1)) {
+        cudaGetLastError();
+        p = NULL;
+    }
+    leave(d);
+    return p;
+}
+
+static void cuda_release(mert_ops *o, void *p)
+{
+    device *d = (device *)o;
+    if (!p)
+        return;
+    take(d);
+    settle(d);
+    cudaFree(p);
+    leave(d);
+}
+
+/* ---- copies ---- */
+
+/* The next piece of pinned memory for at most *bytes; what was in it has left. */
+static char *upload_room(device *d, size_t *bytes)
+{
+    char *p;
+    if (d->slot_used == SLOT_BYTES) {
+        check(d, cudaEventRecord(d->left[d->slot], d->stream), "an upload");
+        d->slot = (d->slot + 1) % SLOTS;
+        d->slot_used = 0;
+        check(d, cudaEventSynchronize(d->left[d->slot]), "an upload");
+    }
+    p = d->up + (size_t)d->slot * SLOT_BYTES + d->slot_used;
+    if (*bytes > SLOT_BYTES - d->slot_used)
+        *bytes = SLOT_BYTES - d->slot_used;
+    d->slot_used += (*bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+    return p;
+}
+
+static void cuda_upload(mert_ops *o, void *to, const void *host, size_t bytes)
+{
+    device *d = (device *)o;
+    take(d);
+    for (size_t done = 0, n; done < bytes && !*d->failure; done += n) {
+        char *p;
+        n = bytes - done;
+        p = upload_room(d, &n);
+        memcpy(p, (const char *)host + done, n);
+        check(d, cudaMemcpyAsync((char *)to + done, p, n, cudaMemcpyHostToDevice, d->stream), "an upload");
+    }
+    leave(d);
+}
+
+static void cuda_download(mert_ops *o, void *host, const void *from, size_t bytes)
+{
+    device *d = (device *)o;
+    take(d);
+    for (size_t done = 0, n; done < bytes && !*d->failure; done += n) {
+        download *next;
+        if (d->n_downloads == DOWNLOADS || d->down_used == DOWN_BYTES)
+            settle(d);
+        n = bytes - done < DOWN_BYTES - d->down_used ? bytes - done : DOWN_BYTES - d->down_used;
+        next = &d->downloads[d->n_downloads++];
+        next->host = (char *)host + done;
+        next->at = d->down_used;
+        next->bytes = n;
+        d->down_used += (n + ALIGNED - 1) / ALIGNED * ALIGNED;
+        check(d, cudaMemcpyAsync(d->down + next->at, (const char *)from + done, n, cudaMemcpyDeviceToHost, d->stream),
+              "a download");
+    }
+    leave(d);
+}
+
+static const void *cuda_share(mert_ops *o, const void *host, size_t bytes)
+{
+    void *p = cuda_alloc(o, bytes);
+    if (p)
+        cuda_upload(o, p, host, bytes);
+    return p;
+}
+
+static void cuda_unshare(mert_ops *o, const void *shared) { cuda_release(o, (void *)(uintptr_t)shared); }
+
+/* ---- the queue ---- */
+
+static int cuda_wait(mert_ops *o, mert_error *e)
+{
+    device *d = (device *)o;
+    int bad;
+    take(d);
+    bad = settle(d);
+    if (bad && e)
+        snprintf(e->text, sizeof e->text, "%s", d->failure);
+    leave(d);
+    return bad;
+}
+
+static int cuda_renew(mert_ops *o, mert_error *e)
+{
+    device *d = (device *)o;
+    take(d);
+    settle(d);
+    if (d->lost && e)
+        snprintf(e->text, sizeof e->text, "%s: the device takes no more work from this process", d->failure);
+    if (!d->lost)
+        *d->failure = 0;
+    leave(d);
+    return d->lost ? -1 : 0;
+}
+
+static const operations *table[MERT_OPS_COUNT];
+
+static void fill_table(void)
+{
+    const operations *const files[] = {memory_operations,   elementwise_operations, norm_operations, product_operations,
+                                       position_operations, attention_operations,   loss_operations, update_operations};
+    for (const operations *file : files)
+        for (const operations *o = file; o->op != MERT_OPS_COUNT; o++)
+            table[o->op] = o;
+}
+
+static void cuda_run(mert_ops *o, mert_op op, const void *args, size_t size)
+{
+    device *d = (device *)o;
+    (void)size;
+    take(d);
+    if (*d->failure) {
+        leave(d);
+        return;
+    }
+    if (!table[op] || !table[op]->of[o->type]) {
+        snprintf(d->failure, sizeof d->failure, "device %s has no operation of number %d", d->name, (int)op);
+    } else {
+        table[op]->of[o->type](d, args);
+        check(d, cudaPeekAtLastError(), table[op]->name);
+    }
+    leave(d);
+}
+
+/* Products read weights as they are. */
+static size_t cuda_packed_bytes(const mert_ops *, int64_t, int64_t, int64_t, mert_packing) { return 0; }
+static int64_t cuda_rows_at_once(const mert_ops *, mert_block) { return INT64_MAX; }
+
+dropout make_dropout(const mert_dropout_key *key, double p)
+{
+    mert_random r = mert_random_key(key->seed, MERT_FOR_DROPOUT, key->place, 0, key->site);
+    dropout d = {{r.key[0], r.key[1]}, r.counter[0], r.counter[2], (uint32_t)(p * 4294967296.0),
+                 (float)(1.0 / (1.0 - p))};
+    return d;
+}
+
+/* ---- opening and closing ---- */
+
+static void cuda_close(mert_ops *o)
+{
+    device *d = (device *)o;
+    take(d);
+    if (d->stream)
+        settle(d);
+    if (d->products)
+        blas_close(d->products);
+    cudaFree(d->work);
+    cudaFreeHost(d->up);
+    cudaFreeHost(d->down);
+    for (int i = 0; i < SLOTS; i++)
+        if (d->left[i])
+            cudaEventDestroy(d->left[i]);
+    if (d->stream)
+        cudaStreamDestroy(d->stream);
+    leave(d);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+/* 0, or -1 with the reason in e. */
+static int find_device(int number, cudaDeviceProp *about, mert_error *e)
+{
+    int count = 0;
+    cudaError_t bad = cudaGetDeviceCount(&count);
+    if (bad)
+        snprintf(e->text, sizeof e->text, "no %s: %s",
+                 bad == cudaErrorNoDevice ? "device is found" : "driver that can be used", cudaGetErrorString(bad));
+    else if (number >= count)
+        snprintf(e->text, sizeof e->text, "there is no device %d: there are 0 to %d", number, count - 1);
+    else if ((bad = cudaSetDevice(number)) || (bad = cudaGetDeviceProperties(about, number)))
+        snprintf(e->text, sizeof e->text, "device %d cannot be used: %s", number, cudaGetErrorString(bad));
+    else
+        return 0;
+    return -1;
+}
+
+static int make(device *d, mert_error *e)
+{
+    cudaError_t bad = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);
+    for (int i = 0; i < SLOTS && !bad; i++)
+        bad = cudaEventCreateWithFlags(&d->left[i], cudaEventDisableTiming);
+    if (bad || (bad = cudaHostAlloc(&d->up, SLOTS * SLOT_BYTES, cudaHostAllocDefault)) ||
+        (bad = cudaHostAlloc(&d->down, DOWN_BYTES, cudaHostAllocDefault))) {
+        snprintf(e->text, sizeof e->text, "%s cannot be used: %s", d->name, cudaGetErrorString(bad));
+        return -1;
+    }
+    return (d->products = blas_open(e)) ? 0 : -1;
+}
+
+extern "C" __attribute__((visibility("default"))) mert_device_plugin mert_device_open;
+
+mert_ops *mert_device_open(int version, int number, mert_element_type type, mert_error *e)
+{
+    mert_error unused;
+    cudaDeviceProp about;
+    device *d;
+    e = e ? e : &unused;
+    if (version != MERT_OPS_VERSION) {
+        snprintf(e->text, sizeof e->text, "the plugin is of another version of mert (%d, wanted is %d)", MERT_OPS_VERSION,
+                 version);
+        return NULL;
+    }
+    if (find_device(number, &about, e))
+        return NULL;
+    if (!(d = (device *)calloc(1, sizeof *d))) {
+        snprintf(e->text, sizeof e->text, "out of memory");
+        return NULL;
+    }
+    fill_table();
+    pthread_mutex_init(&d->lock, NULL);
+    d->number = number;
+    snprintf(d->name, sizeof d->name, "%s:%d (%s)", MERT_CUDA_NAME, number, about.name);
+    d->ops.name = MERT_CUDA_NAME;
+    d->ops.type = type;
+    d->ops.packed_bytes = cuda_packed_bytes;
+    d->ops.rows_at_once = cuda_rows_at_once;
+    d->ops.alloc = cuda_alloc;
+    d->ops.release = cuda_release;
+    d->ops.upload = cuda_upload;
+    d->ops.download = cuda_download;
+    d->ops.share = cuda_share;
+    d->ops.unshare = cuda_unshare;
+    d->ops.wait = cuda_wait;
+    d->ops.renew = cuda_renew;
+    d->ops.run = cuda_run;
+    d->ops.close = cuda_close;
+    if (make(d, e)) {
+        cuda_close(&d->ops);
+        return NULL;
+    }
+    return &d->ops;
+}
