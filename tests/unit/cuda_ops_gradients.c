@@ -1,0 +1,4 @@
+/* Every backward operation on the emulated CUDA device (tests/cuda). */
+#include "tests/cuda/on_device.h"
+
+#include "tests/unit/ops_gradients.c"
