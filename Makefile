@@ -153,6 +153,12 @@ $(OUT)/tests/race/device-emulated.so: $(RACE_OBJ) $(DETECTOR) $(OUT)/cuda/random
 %/device-emulated.so:
 	@mkdir -p $(@D)
 	$(call say,LD)$(CXX_EMULATED) $(EMULATED_FLAGS) -shared -o $@ $^ -ldl
+# Things done wrong, which the emulator must find, without and with the detector.
+$(OUT)/tests/faults: $(OUT)/emulated/tests/cuda/faults.o $(filter $(OUT)/emulated/tests/%,$(EMULATED_OBJ)) $(NO_DETECTOR)
+$(OUT)/tests/race/faults: $(OUT)/emulated/race/tests/cuda/faults.o $(filter $(OUT)/emulated/tests/%,$(EMULATED_OBJ)) $(DETECTOR)
+$(OUT)/tests/faults $(OUT)/tests/race/faults:
+	@mkdir -p $(@D)
+	$(call say,LD)$(CXX_EMULATED) $(EMULATED_FLAGS) -o $@ $^ -ldl
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBS) $(OUT)/link-flags
 	@mkdir -p $(@D)

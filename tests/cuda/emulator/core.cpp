@@ -18,9 +18,9 @@ now_running now;
 state st;
 static int reports;
 
-enum { REPORTS_MAX = 20 };
+enum { REPORTS_MAX = 5 };
 
-/* FILE:LINE of an address in this object. */
+/* FILE:LINE of an address in this object: the innermost that is no line of the emulator's headers. */
 static void place_of(char *text, size_t room, void *pc)
 {
     Dl_info object;
@@ -28,19 +28,25 @@ static void place_of(char *text, size_t room, void *pc)
     FILE *f;
     if (!pc || !dladdr(pc, &object))
         return;
-    snprintf(command, sizeof command, "addr2line -e '%s' 0x%zx 2>/dev/null", object.dli_fname,
+    snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%zx 2>/dev/null", object.dli_fname,
              (size_t)((char *)pc - 1 - (char *)object.dli_fbase));
     if (!(f = popen(command, "r")))
         return;
-    if (fgets(text, (int)room, f))
+    while (fgets(text, (int)room, f)) {
         text[strcspn(text, " \n")] = 0;
+        if (!strstr(text, "/emulator/"))
+            break;
+    }
     pclose(f);
 }
 
 static void tell(const char *what, const char *place)
 {
-    fprintf(stderr, "EMU: %s [kernel %s, block %u,%u,%u, thread %u,%u,%u] %s\n", what, st.kernel ? st.kernel : "none",
-            now.block.x, now.block.y, now.block.z, now.thread.x, now.thread.y, now.thread.z, place);
+    if (!st.kernel)
+        fprintf(stderr, "EMU: %s %s\n", what, place);
+    else
+        fprintf(stderr, "EMU: %s [kernel %s, block %u,%u,%u, thread %u,%u,%u] %s\n", what, st.kernel, now.block.x,
+                now.block.y, now.block.z, now.thread.x, now.thread.y, now.thread.z, place);
 }
 
 /* Whether this one is to be told. */
@@ -68,6 +74,14 @@ void report_at(const char *what, site at)
     if (at.file)
         snprintf(place, sizeof place, "%s:%d", at.file, at.line);
     tell(what, place);
+}
+
+/* n: a power of two. The compiler believes the type, so the address goes by a register. */
+void check_aligned(const void *p, size_t n)
+{
+    size_t at = (size_t)p;
+    if (at & (n - 1))
+        report("misaligned access to a vector", __builtin_return_address(0));
 }
 
 /* ---- fibers ---- */

@@ -38,22 +38,45 @@ struct dim3 {
     unsigned x, y, z;
     constexpr dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
 };
-struct alignas(8) float2 {
-    float x, y;
-};
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
-struct alignas(8) uint2 {
-    unsigned x, y;
-};
-struct alignas(16) uint4 {
-    unsigned x, y, z, w;
-};
-static inline float2 make_float2(float x, float y) { return {x, y}; }
-static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-static inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
-static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+/* Vectors are read and written whole, so their places must be aligned: on this CPU a compiler may take them apart. */
+namespace emu {
+void check_aligned(const void *p, size_t n);
+}
+#define EMU_VECTOR_2(name, type)                                                             \
+    struct alignas(2 * sizeof(type)) name {                                                  \
+        type x, y;                                                                           \
+        name() = default;                                                                    \
+        name(type a, type b) : x(a), y(b) {}                                                 \
+        name(const name &v) : x(v.x), y(v.y) { emu::check_aligned(&v, sizeof v); }           \
+        name &operator=(const name &v)                                                       \
+        {                                                                                    \
+            emu::check_aligned(this, sizeof v);                                              \
+            emu::check_aligned(&v, sizeof v);                                                \
+            x = v.x, y = v.y;                                                                \
+            return *this;                                                                    \
+        }                                                                                    \
+    };                                                                                       \
+    static inline name make_##name(type x, type y) { return name(x, y); }
+#define EMU_VECTOR_4(name, type)                                                             \
+    struct alignas(4 * sizeof(type)) name {                                                  \
+        type x, y, z, w;                                                                     \
+        name() = default;                                                                    \
+        name(type a, type b, type c, type d) : x(a), y(b), z(c), w(d) {}                     \
+        name(const name &v) : x(v.x), y(v.y), z(v.z), w(v.w) { emu::check_aligned(&v, sizeof v); } \
+        name &operator=(const name &v)                                                       \
+        {                                                                                    \
+            emu::check_aligned(this, sizeof v);                                              \
+            emu::check_aligned(&v, sizeof v);                                                \
+            x = v.x, y = v.y, z = v.z, w = v.w;                                              \
+            return *this;                                                                    \
+        }                                                                                    \
+    };                                                                                       \
+    static inline name make_##name(type x, type y, type z, type w) { return name(x, y, z, w); }
+EMU_VECTOR_2(float2, float)
+EMU_VECTOR_2(uint2, unsigned)
+EMU_VECTOR_4(float4, float)
+EMU_VECTOR_4(uint4, unsigned)
 
 /* ---- threads and launches ---- */
 
