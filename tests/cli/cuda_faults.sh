@@ -29,6 +29,7 @@ for seed in 0 1; do
     check "no barrier before writing again (order $seed)" found race no_second_barrier 'race: (read of what another|write of what)' ''
     check "no barrier of a warp (order $seed)" found race no_warp_barrier 'read of shared memory' 'y[threadIdx.x] = held[(threadIdx.x + 1)'
     check "blocks that add to one place (order $seed)" found race blocks_race 'race: .*the other: block' 'void blocks_add_kernel'
+    check "a block that writes what others read (order $seed)" found race blocks_read_race 'race: .*the other: block' ''
 done
 seed=0
 check "a write behind an array" found race write_beyond 'write outside of every allocation' 'y[i + write_beyond]'

@@ -38,3 +38,36 @@ mert_ops *mert_device_open(int version, int number, mert_element_type type, mert
 refused "its own words" dry "device 'dry': there is no device 0: there are 2 to 2\$"
 planned() { plan dry:2 > plan.out && grep -q '^work and time' plan.out; }
 check "it is opened by its number" planned
+
+# ---- the CUDA plugin's own words, on the emulated device ----
+
+unset MERT_PLUGINS
+if [ ! -f "$OUT/lib/mert/device-emulated.so" ]; then
+    skip "the emulated device" "no C++17 compiler built it"
+    exit 0
+fi
+case $golden in /*) g=$golden ;; *) g=$root/$golden ;; esac
+mert-tensor from-npy --kind pcm --rate 24000 --key a "$g/mert-post-ln/audio.npy" > a.mts
+encode() { mert-encode -m "$g/mert-post-ln" --device "$@" a.mts > out.mts; }
+with() { variable=$1; shift; env "$variable" mert-encode -m "$g/mert-post-ln" --device "$@" a.mts > out.mts; }
+check "two devices: the second" encode emulated:1
+check_fails "there is no third" 1 "device 'emulated:2': there is no device 2: there are 0 to 1\$" encode emulated:2
+check_fails "no driver" 1 "device 'emulated': no driver that can be used: " with EMU_DEVICES=none emulated
+check_fails "no device" 1 "device 'emulated': no device is found: " with EMU_DEVICES=0 emulated
+check_fails "no memory on the device for the weights" 1 "out of memory for the weights" with EMU_MEMORY=1000000 emulated
+check_fails "none for a clip" 1 "a: out of memory for a clip of 24000 samples" with EMU_MEMORY=6000000 emulated
+for nth in 1 60; do
+    check_fails "an error that kernel $nth leaves behind" 1 "device emulated:0 .emulated device 0.: .*: an illegal memory access was encountered" \
+        with EMU_FAIL=$nth emulated
+done
+check_fails "and which it was" 1 "device emulated:0 .emulated device 0.: attention: an illegal memory access" env CUDA_LAUNCH_BLOCKING=1 \
+    EMU_FAIL=60 mert-encode -m "$g/mert-post-ln" --device emulated a.mts
+
+# The real one, where it was built and there is no device.
+if [ ! -f "$OUT/lib/mert/device-cuda.so" ]; then
+    skip "the plugin of CUDA devices" "no nvcc built it"
+elif [ -e /dev/nvidiactl ]; then
+    skip "a machine without a CUDA device" "this one may have one"
+else
+    check_fails "no CUDA device here: a line" 1 "device 'cuda': (no driver that can be used|no device is found|the plugin cannot be loaded): " encode cuda
+fi

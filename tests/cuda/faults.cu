@@ -59,6 +59,13 @@ __global__ void dynamic_overrun_kernel(float *y, int by)
 
 /* All blocks add to the same place. */
 __global__ void blocks_add_kernel(float *to) { *to += 1; }
+/* All blocks read what the last of them writes. */
+__global__ void blocks_read_kernel(float *to, float *y)
+{
+    y[blockIdx.x] = to[0];
+    if (blockIdx.x == gridDim.x - 1)
+        to[0] = 1;
+}
 __global__ void blocks_add_atomically_kernel(float *to) { atomicAdd(to, 1.0f); }
 
 __global__ void neighbours_kernel(float *y, int sync)
@@ -177,6 +184,13 @@ static int blocks_race()
     float *to = counting(1);
     LAUNCH(blocks_add_kernel, 8, 1, 0, stream, to);
     return is(to, 1, 8, 0);
+}
+
+static int blocks_read_race()
+{
+    float *to = counting(1), *y = device_floats(8);
+    LAUNCH(blocks_read_kernel, 8, 1, 0, stream, to, y);
+    return is(y, 8, 0, 0);
 }
 
 static int never_written()
@@ -340,6 +354,7 @@ static const struct {
               {"shared_beyond", shared_beyond},
               {"dynamic_beyond", dynamic_beyond},
               {"blocks_race", blocks_race},
+              {"blocks_read_race", blocks_read_race},
               {"never_written", never_written},
               {"copied_never_written", copied_never_written},
               {"host_pointer", host_pointer},

@@ -109,15 +109,23 @@ static void take(device *d)
 
 static void leave(device *d) { pthread_mutex_unlock(&d->lock); }
 
+/* Of a device that is lost, memory is an address that nothing uses: it is not for want of memory that the work ends, and
+ * the next wait says why. */
 static void *cuda_alloc(mert_ops *o, size_t bytes)
 {
     device *d = (device *)o;
     void *p = NULL;
+    cudaError_t bad;
     take(d);
-    if (cudaMalloc(&p, bytes ? bytes : 1)) {
-        cudaGetLastError();
+    bad = cudaMalloc(&p, bytes ? bytes : 1);
+    if (bad) {
         p = NULL;
+        if (bad != cudaErrorMemoryAllocation)
+            check(d, bad, "an operation before");
+        cudaGetLastError();
     }
+    if (d->lost)
+        p = d->down;
     leave(d);
     return p;
 }
@@ -129,7 +137,8 @@ static void cuda_release(mert_ops *o, void *p)
         return;
     take(d);
     settle(d);
-    cudaFree(p);
+    if (!d->lost)
+        cudaFree(p);
     leave(d);
 }
 

@@ -529,7 +529,7 @@ void run_kernel(const char *name, dim3 grid, dim3 block, size_t dynamic, const c
     st.launch_since = ++st.clock;
     for (int i : blocks) {
         now.block = {(unsigned)i % grid.x, (unsigned)i / grid.x % grid.y, (unsigned)i / (grid.x * grid.y)};
-        block_number = (unsigned)i & 0x1fffff;
+        block_number = (unsigned)i & 0xfffff;
         for (auto &s : spans)
             memset(s.at, 0xff, s.bytes);
         run_block(block);

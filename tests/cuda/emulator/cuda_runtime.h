@@ -10,7 +10,7 @@
  * - A fault that is found is one line on stderr, and the error of every call that follows, as on a device.
  *
  * More variables: EMU_DEVICES (how many, 2; "none": no driver), EMU_MEMORY (bytes of a device), EMU_FAIL=N (the Nth
- * kernel ends with an error). */
+ * kernel ends with an error), and CUDA's own CUDA_LAUNCH_BLOCKING. */
 #ifndef EMU_CUDA_RUNTIME_H
 #define EMU_CUDA_RUNTIME_H
 

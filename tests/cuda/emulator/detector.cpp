@@ -10,7 +10,9 @@
 
 namespace emu {
 
-enum : unsigned { ATOMIC = 1u << 31, MANY = ~0u, THREADS = 10 };
+enum : unsigned { THREADS = 10, WHO = (1u << 30) - 1, ATOMIC = 1u << 31, NOBODY = ~0u };
+/* How many have read since the last write or barrier; in the two upper bits of a cell's reader, which is one of them. */
+enum : unsigned { ONE = 0, OF_WARP = 1u << 30, OF_BLOCK = 2u << 30, OF_BLOCKS = 3u << 30 };
 
 struct cell {
     unsigned writer, written, reader, read;
@@ -67,60 +69,81 @@ void shadow_reads(const void *p, size_t n)
         }
 }
 
-/* Whether an access of `who` at `when` comes before this thread's. */
-static inline bool ordered(unsigned who, unsigned when, unsigned since)
+static inline bool same_block(unsigned who) { return ((who ^ st.who) & WHO) >> THREADS == 0; }
+static inline bool same_warp(unsigned who) { return ((who ^ st.who) & WHO) >> 5 == 0; }
+
+/* Whether an access of this block's `who` at `when` comes before what this thread does now. */
+static inline bool by_barrier(unsigned who, unsigned when)
 {
-    if (when < since || (who & ~ATOMIC) == st.who) /* an earlier launch or block; oneself */
+    return when < st.barrier_since || (same_warp(who) && when < st.warp_since);
+}
+
+/* since: what was before it is of another launch or block. */
+static inline bool after_write(const cell *c, unsigned atomic, unsigned since)
+{
+    return c->written < since || (c->writer & atomic) || (c->writer & WHO) == st.who ||
+           (same_block(c->writer) && by_barrier(c->writer, c->written));
+}
+
+static inline bool after_reads(const cell *c, unsigned since)
+{
+    unsigned many = c->reader & ~WHO;
+    if (c->read < since || (many == ONE && (c->reader & WHO) == st.who))
         return true;
-    if (((who & ~ATOMIC) ^ st.who) >> THREADS) /* another block */
+    if (many == OF_BLOCKS || !same_block(c->reader))
         return false;
-    if (when < st.barrier_since)
-        return true;
-    return ((who ^ st.who) & 0x3e0) == 0 && when < st.warp_since; /* the same warp */
+    return many == OF_BLOCK ? c->read < st.barrier_since : by_barrier(c->reader, c->read);
+}
+
+static inline void note_read(cell *c, unsigned since)
+{
+    unsigned many = c->reader & ~WHO;
+    if (c->read < since)
+        many = ONE;
+    else if (many == OF_BLOCKS || !same_block(c->reader))
+        many = OF_BLOCKS;
+    else if (after_reads(c, since))
+        many = ONE;
+    else
+        many = same_warp(c->reader) && many != OF_BLOCK ? (unsigned)OF_WARP : (unsigned)OF_BLOCK;
+    c->reader = many | st.who;
+    c->read = st.clock;
 }
 
 static __attribute__((noinline)) void race(const char *what, void *pc, unsigned other)
 {
     char text[200];
-    if (other == MANY)
+    if (other == NOBODY)
         snprintf(text, sizeof text, "%s", what);
     else
-        snprintf(text, sizeof text, "%s (the other: block %u, thread %u)", what, other >> THREADS & 0x1fffff,
+        snprintf(text, sizeof text, "%s (the other: block %u, thread %u)", what, (other & WHO) >> THREADS,
                  other & ((1u << THREADS) - 1));
     report(text, pc);
 }
 
-/* What is wrong with an access to these cells; NULL: nothing. since: accesses before it are of other work. */
+/* What is wrong with an access to these cells; NULL: nothing. */
 static const char *touch(cell *c, size_t cells, bool write, unsigned atomic, unsigned since, bool shared,
                          unsigned *other)
 {
     const char *bad = nullptr;
-    *other = MANY;
+    *other = NOBODY;
     for (size_t i = 0; i < cells; i++, c++) {
         if (!write && shared && c->written < since)
             bad = "read of shared memory that this block has not written";
         else if (!write && !c->written)
             bad = "read of device memory that nobody has written";
-        if (c->written && !(c->writer & atomic) && !ordered(c->writer, c->written, since)) {
+        else if (!after_write(c, atomic, since)) {
             bad = write ? "race: two threads write" : "race: read of what another thread writes";
-            *other = c->writer & ~ATOMIC;
-        }
-        if (write && c->read && c->reader == MANY && c->read >= since && c->read >= st.barrier_since)
-            bad = "race: write of what other threads read";
-        else if (write && c->read && c->reader != MANY && !(c->reader & atomic) && !ordered(c->reader, c->read, since)) {
+            *other = c->writer;
+        } else if (write && c->read && !after_reads(c, since)) {
             bad = "race: write of what another thread reads";
-            *other = c->reader & ~ATOMIC;
+            *other = c->reader;
         }
         if (write) {
             c->writer = st.who | atomic;
             c->written = st.clock;
-        } else if (c->read >= since && c->reader != st.who && c->read >= st.barrier_since) {
-            c->reader = MANY;
-            c->read = st.clock;
-        } else {
-            c->reader = st.who | atomic;
-            c->read = st.clock;
-        }
+        } else
+            note_read(c, since);
     }
     return bad;
 }

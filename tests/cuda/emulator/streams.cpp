@@ -115,6 +115,8 @@ void enqueue_kernel(const char *name, dim3 g, dim3 b, size_t shared, emu_stream 
         enqueue(s, [] { st.error = cudaErrorIllegalAddress; });
     else
         enqueue(s, [=] { run_kernel(name, g, b, shared, c); });
+    if (getenv("CUDA_LAUNCH_BLOCKING"))
+        drain(of(s));
 }
 
 /* Host memory that is no device memory, and device memory that is a whole piece of one block. */
