@@ -7,7 +7,7 @@ OUT ?= build
 PKGS       = fftw3f fftw3 openblas libzstd jansson
 PKGS_AUDIO = libavformat libavcodec libavutil libswresample
 # Only targets that compile need the list of libraries. The others work on a machine where nothing is installed yet.
-ifneq ($(filter-out check check-invariance soak asan tsan fuzz lint demo reference probe deps uninstall dist clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check check-invariance race soak asan tsan fuzz lint demo reference probe deps uninstall dist clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
 endif
 
@@ -122,16 +122,17 @@ $(OUT)/cuda/random.o: libcommon/base/random.c $(OUT)/features.mk $(OUT)/flags
 # Nothing in the kernels needs more than sm_80, so one compilation serves all; newer devices than these compile the PTX.
 NVCC_FLAGS = -std=c++17 -O3 --extended-lambda -cudart static -I. -gencode 'arch=compute_80,code=[sm_80,sm_90,sm_100,compute_80]' \
              -Xcompiler -fPIC,-fvisibility=hidden
+NVCC_AGAIN = $(filter ccache,$(CC))
 $(OUT)/cuda/%.o: libcommon/plugins/cuda/%.cu $(wildcard libcommon/plugins/cuda/*.h) libcommon/nn/ops.h $(OUT)/features.mk
 	@mkdir -p $(@D)
-	$(call say,NVCC,$<)$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
+	$(call say,NVCC,$<)$(NVCC_AGAIN) $(NVCC) $(NVCC_FLAGS) -Xptxas -v -c -o $@ $< 2> $(@:.o=.log) || { cat $(@:.o=.log); exit 1; }
 $(OUT)/lib/mert/device-cuda.so: $(CUDA_SRC:libcommon/plugins/cuda/%.cu=$(OUT)/cuda/%.o) $(OUT)/cuda/random.o
 	@mkdir -p $(@D)
 	$(call say,LD)$(NVCC) $(NVCC_FLAGS) -shared -o $@ $^ -lcublasLt
 
 # The same on the CPU: tests/cuda/emulator has the headers in the place of NVIDIA's. Kernels under the detector are compiled
 # with -fsanitize=thread, whose calls the emulator answers itself.
-EMULATED_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Wshadow -Wno-unknown-pragmas $(filter -fsanitize=% -fno-sanitize-recover=% -Werror,$(CFLAGS)) \
+EMULATED_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Wshadow -Wno-unknown-pragmas $(filter -fsanitize=address% -fno-sanitize-recover=% -Werror,$(CFLAGS)) \
                  -DMERT_CUDA_NAME='"emulated"' -Itests/cuda/emulator -I.
 EMULATOR  = core memory streams
 EMULATED_OBJ = $(patsubst %,$(OUT)/emulated/%.o,$(basename $(EMULATED_SRC))) $(EMULATOR:%=$(OUT)/emulated/tests/cuda/emulator/%.o)
@@ -199,12 +200,12 @@ fuzz_targets: $(FUZZ_BIN)
 # Builds everything with clang, where a warning is an error, and checks the manual pages with mandoc.
 lint: deps
 	@sh pipelines/deps '$(DEPS)' $(DEPS_LINT)
-	@$(MAKE) --no-print-directory OUT='$(OUT)/lint' CC='$(CLANG)' CFLAGS='-O1 -Werror' tests lint_programs
+	@$(MAKE) --no-print-directory OUT='$(OUT)/lint' CC='$(CLANG)' NVCC=none CFLAGS='-O1 -Werror' tests lint_programs
 	@mandoc -T lint -W warning $(MAN)
 lint_programs: $(BENCH_BIN) $(OUT)/demo/score
 
 asan: deps
-	@OUT='$(OUT)/asan' $(MAKE) --no-print-directory OUT='$(OUT)/asan' \
+	@OUT='$(OUT)/asan' $(MAKE) --no-print-directory OUT='$(OUT)/asan' NVCC=none \
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
 	@OUT='$(OUT)/asan' MERT_SANITIZED=1 ASAN_OPTIONS=allocator_may_return_null=1 sh tests/run
 
@@ -215,9 +216,15 @@ TSAN_TESTS = tests/unit/forward.c tests/unit/cqt.c tests/unit/mel.c tests/unit/l
              tests/cli/decode.sh tests/cli/dsp.sh tests/cli/train_again.sh tests/cli/train_processes.sh
 tsan: deps
 	@sh pipelines/deps '$(DEPS)' $(DEPS_FUZZ)
-	@$(MAKE) --no-print-directory OUT='$(OUT)/tsan' CC='$(CLANG)' \
+	@$(MAKE) --no-print-directory OUT='$(OUT)/tsan' CC='$(CLANG)' NVCC=none \
 	  CFLAGS='-O1 -g -fsanitize=thread -fno-omit-frame-pointer' tests
 	@OUT='$(OUT)/tsan' MERT_SANITIZED=1 TSAN_OPTIONS=allocator_may_return_null=1 sh tests/run $(TSAN_TESTS)
+
+# Runs the kernels of the CUDA plugin under the detector of races and of memory that is not theirs, in several orders.
+SEEDS ?= 0 1 2
+race: deps
+	@$(MAKE) --no-print-directory tests
+	@OUT='$(OUT)' sh tests/cuda/race $(SEEDS)
 
 # Checks that every stage gives the same bytes with other threads, shards, chunks, batches and orders.
 check-invariance: deps
@@ -292,6 +299,7 @@ help:
 	@echo 'make deps       installs the Debian packages for building, testing and the demo (DEPS=skip: none)'
 	@echo 'make check      installs packages, builds, runs all tests; the last line is "N passed, N failed, N skipped"'
 	@echo 'make asan       runs the same tests with AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make race       runs the CUDA kernels on the emulated device under its detector, in the orders of SEEDS="0 1 2"'
 	@echo 'make lint       builds everything with clang, where a warning is an error, and checks the manual pages'
 	@echo 'make tsan       runs the tests of programs that have threads with ThreadSanitizer'
 	@echo 'make check-invariance  checks that other threads, shards, chunks, batches and orders give the same bytes'
@@ -305,5 +313,5 @@ help:
 	@echo 'make dist       packs the sources of the last commit into $(DIST)'
 	@echo 'make CC=clang CFLAGS=... OUT=...   uses another compiler, flags or build folder'
 
-.PHONY: FORCE all check check-invariance soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall dist clean help
+.PHONY: FORCE all check check-invariance race soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall dist clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/tsan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)

@@ -6,7 +6,7 @@
 
 # Prints the violations below a root folder: FILE: includes WHAT (WHY).
 violations() {
-    (cd "$1" && find formats libcommon tools -name '*.[ch]' 2>/dev/null | sort | xargs awk '
+    (cd "$1" && find formats libcommon tools \( -name '*.[ch]' -o -name '*.cu' \) 2>/dev/null | sort | xargs awk '
     BEGIN {
         split("formats/stream 10  formats 20  formats/labels 21  formats/checkpoint 21  libcommon/base 30" \
               "  libcommon/audio/container 40  libcommon/audio 41  libcommon/dsp 40  libcommon/tensor 40  libcommon/nn 40  libcommon/nn/cpu 41" \
@@ -16,7 +16,7 @@ violations() {
               "  libcommon/probe 60  libcommon/program 70  libcommon/plugins 80  tools 80", plan, " +")
         for (i = 1; i in plan; i += 2) level[plan[i]] = plan[i + 1]
         owner["libav"] = owner["libsw"] = "libcommon/audio"; owner["cblas"] = owner["openblas"] = "libcommon/nn/cpu"
-        owner["fftw3"] = "libcommon/dsp"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = "libcommon/plugins"
+        owner["fftw3"] = "libcommon/dsp"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = owner["cuda"] = owner["cublas"] = "libcommon/plugins"
     }
     function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
     function room(path) { # a folder; of tools and of plugins, whichever program it is
@@ -76,6 +76,8 @@ check ffmpeg_stays_in_audio found_out tools/mert-x.c '#include <libavformat/avfo
 check blas_stays_in_the_cpu_backend found_out libcommon/models/a.c '#include <cblas.h>'
 check fftw_stays_in_dsp found_out libcommon/train/a.c '#include <fftw3.h>'
 check mpi_stays_in_its_plugin found_out libcommon/train/a.c '#include <mpi.h>'
+check cuda_stays_in_its_plugin found_out libcommon/nn/a.c '#include <cuda_runtime.h>'
+check a_kernel_must_not_know_tools found_out libcommon/plugins/cuda/a.cu '#include "tools/x.h"'
 check zstd_stays_in_stream found_out formats/a.c '#include <zstd.h>'
 check a_new_room_needs_a_rule found_out libcommon/attic/a.c '#include "b.h"'
 check downwards_is_fine allowed libcommon/train/a.c '#include "formats/labels/labels.h"'

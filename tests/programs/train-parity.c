@@ -1,4 +1,4 @@
-/* train-parity DIR [--device cpu|guard] [--precision WHAT] [--threads N] [--processes N [--shard WHAT]] [--recompute]:
+/* train-parity DIR [--device NAME] [--precision WHAT] [--threads N] [--processes N [--shard WHAT]] [--recompute]:
  * replays a folder of reference training (tests/golden/README.md: init.safetensors, audio.npy, labels.npy, mask.npy,
  * expect.json, grads_step1.safetensors, after.safetensors) with the trainer's code. Prints the largest deviations of
  * losses, gradients and final parameters, and exits with 1 if one is beyond its bound; in float32:
@@ -429,7 +429,7 @@ static int processes = 1, sharding;
 static double loss_scale;
 static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static const mert_option options[] = {
-    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "cpu, or guard (the test backend)"},
+    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "cpu, or a test backend: guard, emulated"},
     {"precision", 0, MERT_CHOICE, &precision, "WHAT", 0, 0, precisions, "of activations and of weights in products"},
     {"loss-scale", 0, MERT_DOUBLE, &loss_scale, "N", 0, 1e30, NULL,
      "fp16: the first; too large a one overflows until it fits (default: 128)"},

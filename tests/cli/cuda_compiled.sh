@@ -1,0 +1,22 @@
+# What nvcc made of the CUDA plugin: code for each kind of device, no kernel that spills registers, nothing that a program depends on.
+. tests/shell
+no_cuda() { for f in "$OUT"/bin/*; do ! ldd "$f" 2> /dev/null | grep -E 'libcu|libnv' || return 1; done; }
+check "no program links a CUDA library" no_cuda
+plugin=$OUT/lib/mert/device-cuda.so
+if [ ! -f "$plugin" ]; then
+    skip "the plugin of CUDA devices" "no nvcc built it"
+    exit 0
+fi
+exported() { nm -D --defined-only "$plugin" | grep -v -E ' (__bss_start|_edata|_end|_init|_fini)$' | grep -qE ' T mert_device_open$'; }
+check "it exports its one function" exported
+for sm in 80 90 100; do
+    compiled() { cat "$OUT"/cuda/kernels_*.log | grep -q "for 'sm_$sm'"; }
+    check "kernels for sm_$sm" compiled
+done
+spills() { cat "$OUT"/cuda/*.log | grep -E '[1-9][0-9]* bytes spill|[1-9][0-9]* bytes stack frame'; }
+none_spills() { ! spills; }
+check "no kernel spills" none_spills
+largest() { cat "$OUT"/cuda/*.log | sed -n "s/.*[ ,]\([0-9]*\) $1.*/\1/p" | sort -n | tail -n 1; }
+within() { n=$(largest "$1"); echo "$n $1"; [ -n "$n" ] && [ "$n" -le "$2" ]; }
+check "no kernel takes more than 168 registers" within registers 168
+check "nor more than 48 KB of shared arrays" within "bytes smem" 49152
