@@ -151,7 +151,7 @@ $(eval $(call emulated_rule,,cu,(emulated),))
 $(eval $(call emulated_rule,race/,cu,(race),-O1 -fsanitize=thread))
 $(OUT)/lib/mert/device-emulated.so: $(EMULATED_OBJ) $(NO_DETECTOR) $(OUT)/cuda/random.o
 $(OUT)/tests/race/device-emulated.so: $(RACE_OBJ) $(DETECTOR) $(OUT)/cuda/random.o
-%/device-emulated.so:
+$(OUT)/lib/mert/device-emulated.so $(OUT)/tests/race/device-emulated.so:
 	@mkdir -p $(@D)
 	$(call say,LD)$(CXX_EMULATED) $(EMULATED_FLAGS) -shared -o $@ $^ -ldl
 # Things done wrong, which the emulator must find, without and with the detector.
