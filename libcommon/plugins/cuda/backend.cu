@@ -236,8 +236,9 @@ static const operations *table[MERT_OPS_COUNT];
 
 static void fill_table(void)
 {
-    const operations *const files[] = {memory_operations,   elementwise_operations, norm_operations, product_operations,
-                                       position_operations, attention_operations,   loss_operations, update_operations};
+    const operations *const files[] = {memory_operations,   elementwise_operations, norm_operations,
+                                       product_operations,  position_operations,    attention_operations,
+                                       loss_operations,     update_operations,      conformer_operations};
     for (const operations *file : files)
         for (const operations *o = file; o->op != MERT_OPS_COUNT; o++)
             table[o->op] = o;

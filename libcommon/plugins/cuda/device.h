@@ -34,7 +34,8 @@ template <class A, void (*F)(device *, const A &)> void typed(device *d, const v
 
 /* Each ends with END_OF_OPERATIONS. */
 extern const operations memory_operations[], elementwise_operations[], norm_operations[], product_operations[],
-    position_operations[], attention_operations[], loss_operations[], update_operations[];
+    position_operations[], attention_operations[], loss_operations[], update_operations[],
+    conformer_operations[];
 
 template <class T> T *as(mert_element *p) { return (T *)(void *)p; }
 template <class T> const T *as(const mert_element *p) { return (const T *)(const void *)p; }
