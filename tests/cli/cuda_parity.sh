@@ -24,8 +24,9 @@ detected() {
 }
 check "under the detector" detected
 
-for m in mert-post-ln mert-pre-ln mert-layernorm-extractor mert-deepnorm mert-cqt-input; do
+for m in mert-post-ln mert-pre-ln mert-layernorm-extractor mert-deepnorm mert-cqt-input mert2-small; do
     rate=24000; [ $m = mert-cqt-input ] && rate=16000
+    [ $m != mert2-small ] || rate=$(sed -n 's/.*"sampling_rate": *\([0-9]*\).*/\1/p' "$golden/$m/config.json")
     mert-tensor from-npy --kind pcm --rate $rate --key a "$golden/$m/audio.npy" > "$t/a.mts"
     reference() {
         mert-encode -m "$golden/$m" --device emulated "$t/a.mts" | mert-tensor to-npy -o "$t/hidden.npy" &&

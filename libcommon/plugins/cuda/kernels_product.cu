@@ -98,7 +98,8 @@ template <class T> static void products_of(device *d, const mert_gemm_args &g, p
 
 enum { SUMS_AT_ONCE = 24 << 20 }; /* bytes: they stay in the device's cache until they are rounded */
 
-/* Elements of 16 bits with more to do than a product: in float, some rows after the others, and rounded once. */
+/* With more to do than a product where c cannot hold it in between (elements of 16 bits; a residual that stands in c's
+ * place): in float, some rows after the others, and rounded once. */
 template <class T> static void rounded_once(device *d, const mert_gemm_args &g, product p)
 {
     int64_t batch = !g.sum && g.batch > 0 ? g.batch : 1, row = batch * g.N * (int64_t)sizeof(float);
@@ -139,7 +140,7 @@ template <class T> static void gemm(device *d, const mert_gemm_args &g)
     p.alpha = g.alpha == 0 ? 1.0f : g.alpha;
     p.in = type_of<T>::is;
     p.out = to_floats ? MERT_ELEMENT_F32 : p.in;
-    if (!to_floats && (more || (g.sum && g.batch > 1))) {
+    if ((!to_floats && (more || (g.sum && g.batch > 1))) || (g.residual && g.residual == g.c)) {
         rounded_once<T>(d, g, p);
         return;
     }
