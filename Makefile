@@ -148,7 +148,7 @@ $(OUT)/emulated/$(1)%.o: %.$(2) $(OUT)/features.mk $(OUT)/emulated-flags
 endef
 $(eval $(call emulated_rule,,cpp,,))
 $(eval $(call emulated_rule,,cu,(emulated),))
-$(eval $(call emulated_rule,race/,cu,(race),-O1 -fsanitize=thread))
+$(eval $(call emulated_rule,race/,cu,(race),-O1 -fno-sanitize=all -fsanitize=thread))
 $(OUT)/lib/mert/device-emulated.so: $(EMULATED_OBJ) $(NO_DETECTOR) $(OUT)/cuda/random.o
 $(OUT)/tests/race/device-emulated.so: $(RACE_OBJ) $(DETECTOR) $(OUT)/cuda/random.o
 $(OUT)/lib/mert/device-emulated.so $(OUT)/tests/race/device-emulated.so:

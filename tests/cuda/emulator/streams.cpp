@@ -32,7 +32,7 @@ static std::recursive_mutex lock;
 void take_lock() { lock.lock(); }
 void give_lock() { lock.unlock(); }
 
-static std::vector<emu_stream *> streams;
+static std::vector<emu_stream *> &streams = *new std::vector<emu_stream *>; /* kept to the end */
 
 static emu_stream *of(cudaStream_t s)
 {
