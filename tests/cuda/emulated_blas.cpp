@@ -1,4 +1,4 @@
-/* Products on the emulated device: loops, on the queue. Refuses what the library behind the same boundary is not given. */
+/* Products on the emulated device: loops, on the queue. Refuses what cuBLASLt behind the same boundary is not given. */
 #include "emulator/internal.h"
 #include "libcommon/plugins/cuda/blas.h"
 

@@ -1,5 +1,5 @@
-/* The CUDA backend of ops.h: a queue on one stream. Uploads and downloads go by pinned memory, so that neither holds the
- * caller up: an upload has left the caller's buffer when it returns, and a download is in the caller's after the wait. */
+/* The CUDA backend of ops.h: a queue on one stream. Uploads and downloads go by pinned memory, so that neither holds
+ * the caller up: an upload has left the caller's buffer when it returns, and a download is there after the wait. */
 #include "device.h"
 #include "random.h"
 
@@ -109,8 +109,8 @@ static void take(device *d)
 
 static void leave(device *d) { pthread_mutex_unlock(&d->lock); }
 
-/* Of a device that is lost, memory is an address that nothing uses: it is not for want of memory that the work ends, and
- * the next wait says why. */
+/* Of a device that is lost, memory is an address that nothing uses: it is not for want of memory that the work ends,
+ * and the next wait says why. */
 static void *cuda_alloc(mert_ops *o, size_t bytes)
 {
     device *d = (device *)o;
@@ -336,8 +336,8 @@ mert_ops *mert_device_open(int version, int number, mert_element_type type, mert
     device *d;
     e = e ? e : &unused;
     if (version != MERT_OPS_VERSION) {
-        snprintf(e->text, sizeof e->text, "the plugin is of another version of mert (%d, wanted is %d)", MERT_OPS_VERSION,
-                 version);
+        snprintf(e->text, sizeof e->text, "the plugin is of another version of mert (%d, wanted is %d)",
+                 MERT_OPS_VERSION, version);
         return NULL;
     }
     if (find_device(number, &about, e))

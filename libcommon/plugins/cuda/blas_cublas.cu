@@ -1,5 +1,5 @@
-/* Products by cuBLASLt. Descriptors and an algorithm are made once for each kind of product and kept, because finding one
- * takes as long as several launches. Row major c = a b is column major c^T = b^T a^T, so the operands change places.
+/* Products by cuBLASLt. An algorithm is found once for each kind of product and kept, because finding one takes as long
+ * as several launches. Row major c = a b is column major c^T = b^T a^T, so the operands change places.
  *
  * Contract A1: the algorithm follows from N, K, types, strides and alignments, never from M: it is the one that suits
  * ROWS_ASKED rows. Sums over K are not split. float32 is float32, not TF32. */

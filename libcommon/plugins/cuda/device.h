@@ -79,7 +79,8 @@ template <int N, class F> void sum_rows(device *d, int64_t rows, int64_t columns
     if (!part || rows <= 0)
         return;
     each(d, parts * columns, DEVICE_LAMBDA(int64_t i) {
-        int64_t c = i % columns, r0 = i / columns * ROWS_OF_PART, end = r0 + ROWS_OF_PART < rows ? r0 + ROWS_OF_PART : rows;
+        int64_t c = i % columns, r0 = i / columns * ROWS_OF_PART;
+        int64_t end = r0 + ROWS_OF_PART < rows ? r0 + ROWS_OF_PART : rows;
         float v[N];
         for (int j = 0; j < N; j++)
             v[j] = 0;

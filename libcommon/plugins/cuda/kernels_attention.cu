@@ -263,8 +263,8 @@ template <class T> static void attention_backward(device *d, const mert_attentio
     }
     if (!(inner = (float *)scratch(d, (size_t)rows * sizeof(float))))
         return;
-    backward_args<T> b = {as<T>(a.dq), as<T>(a.dk), as<T>(a.dv), as<T>(a.dout), as<T>(a.out), as<T>(a.q),
-                          as<T>(a.k),  as<T>(a.v),  a.lse,       inner,         a.p > 0,      make_dropout(&a.key, a.p)};
+    backward_args<T> b = {as<T>(a.dq), as<T>(a.dk), as<T>(a.dv), as<T>(a.dout), as<T>(a.out), as<T>(a.q), as<T>(a.k),
+                          as<T>(a.v), a.lse, inner, a.p > 0, make_dropout(&a.key, a.p)};
     LAUNCH(queries_backward_kernel<T>, blocks_of(a.B, s), WARPS * WARP, 0, stream_of(d), b, s);
     LAUNCH(keys_backward_kernel<T>, blocks_of(a.B, s), WARPS * WARP, 0, stream_of(d), b, s);
 }

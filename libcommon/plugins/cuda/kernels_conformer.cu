@@ -23,7 +23,8 @@ template <class T> static void depthwise_conv(device *d, const mert_depthwise_co
 
 enum { DEPTHWISE_FRAMES = 256 };
 
-/* dw[c, k] += sum over items and frames of dy[b, t, c] x[b, t + k - pad, c]: in parts of fixed frames, then over them. */
+/* dw[c, k] += sum over items and frames of dy[b, t, c] x[b, t + k - pad, c]: in parts of fixed frames, then over the
+ * parts. */
 template <class T> static void depthwise_weights(device *d, const mert_depthwise_conv_backward_args &a)
 {
     const T *dy = as<T>(a.dy), *x = as<T>(a.x);
@@ -34,7 +35,8 @@ template <class T> static void depthwise_weights(device *d, const mert_depthwise
     if (!part)
         return;
     each(d, parts * kernel * C, DEVICE_LAMBDA(int64_t i) {
-        int64_t c = i % C, k = i / C % kernel, piece = i / C / kernel % pieces, first = i / C / kernel / pieces * length;
+        int64_t c = i % C, k = i / C % kernel, piece = i / C / kernel % pieces;
+        int64_t first = i / C / kernel / pieces * length;
         int64_t begin = piece * DEPTHWISE_FRAMES, end = begin + DEPTHWISE_FRAMES;
         float sum = 0;
         begin = begin > pad - k ? begin : pad - k;
@@ -163,8 +165,8 @@ template <class T> static void response_norm_backward(device *d, const mert_resp
             sum += (double)to_float(dy[at + t * C]) * (double)to_float(x[at + t * C]);
         dot[i] = sum;
     });
-    LAUNCH(levels_kernel, grid_of(B), LEVEL_THREADS, 0, stream_of(d), levels, shared, squares, (const double *)dot, w, C,
-           a.eps);
+    LAUNCH(levels_kernel, grid_of(B), LEVEL_THREADS, 0, stream_of(d), levels, shared, squares, (const double *)dot, w,
+           C, a.eps);
     each(d, C, DEVICE_LAMBDA(int64_t c) {
         for (int64_t b = 0; b < B; b++) /* items in order */
             dw[c] += (float)(sqrt(squares[b * C + c]) / levels[b] * dot[b * C + c]);

@@ -127,7 +127,8 @@ template <class T> static void time_norm(device *d, const mert_time_norm_args &a
     int gelu = a.gelu;
     if (!part)
         return;
-    sum_pieces(d, part, a.B, frames, C, DEVICE_LAMBDA(int64_t t, int64_t, int64_t c) { return to_float(x[t * C + c]); });
+    sum_pieces(d, part, a.B, frames, C,
+               DEVICE_LAMBDA(int64_t t, int64_t, int64_t c) { return to_float(x[t * C + c]); });
     each(d, channels, DEVICE_LAMBDA(int64_t i) {
         mean[i] = (float)(over_pieces(part, i / C, i % C, pieces, C) / (double)frames);
     });
@@ -185,7 +186,8 @@ enum { WINDOWS = 256 };
 template <class T> static void window_moments(device *d, const mert_window_moments_args &a)
 {
     int64_t K = a.kernel, windows = a.T, stride = a.stride, pieces = ceiling(windows, WINDOWS), size = K + K * K;
-    double *part = (double *)scratch(d, (size_t)(pieces * size) * sizeof(double)), *sums = a.sums, *products = a.products;
+    double *part = (double *)scratch(d, (size_t)(pieces * size) * sizeof(double));
+    double *sums = a.sums, *products = a.products;
     const T *x = as<T>(a.x);
     if (!part)
         return;

@@ -58,7 +58,8 @@ static void weight_norm_backward(device *d, const mert_weight_norm_backward_args
     double *inner = (double *)scratch(d, (size_t)kernel * sizeof(double));
     if (!inner)
         return;
-    LAUNCH(tap_inner_kernel, grid_of(kernel), TAP_THREADS, 0, stream_of(d), inner, a.dg, dw, v, norms, a.out, in, kernel);
+    LAUNCH(tap_inner_kernel, grid_of(kernel), TAP_THREADS, 0, stream_of(d), inner, a.dg, dw, v, norms, a.out, in,
+           kernel);
     each(d, a.out * in * kernel, DEVICE_LAMBDA(int64_t j) {
         int64_t k = j % kernel, i = j / kernel % in, o = j / kernel / in;
         double norm = norms[k];

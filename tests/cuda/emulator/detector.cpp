@@ -1,7 +1,7 @@
 /* The detector. The kernels' sources are compiled with -fsanitize=thread, whose calls come here instead of to its own
- * library: every access of a kernel is looked at. It must be to device memory, shared memory or the thread's own; within
- * one allocation; aligned; not a read of what nobody has written; and ordered with the accesses of other threads by
- * barriers or launches. A cell for each two bytes knows who wrote and who read last, and when. */
+ * library, so every access of a kernel is looked at. It must be to device memory, shared memory or the thread's own;
+ * within one allocation; aligned; not a read of what nobody has written; and ordered with the accesses of other threads
+ * by barriers or launches. A cell for each two bytes knows who wrote and who read last, and when. */
 #include "internal.h"
 
 #include <cstdio>
@@ -11,7 +11,7 @@
 namespace emu {
 
 enum : unsigned { THREADS = 10, WHO = (1u << 30) - 1, ATOMIC = 1u << 31, NOBODY = ~0u };
-/* How many have read since the last write or barrier; in the two upper bits of a cell's reader, which is one of them. */
+/* How many have read since the last write or barrier: the two upper bits of a cell's reader, which is one of them. */
 enum : unsigned { ONE = 0, OF_WARP = 1u << 30, OF_BLOCK = 2u << 30, OF_BLOCKS = 3u << 30 };
 
 struct cell {
