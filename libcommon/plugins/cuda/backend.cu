@@ -12,13 +12,19 @@
 #define MERT_CUDA_NAME "cuda"
 #endif
 
-enum { SLOTS = 4, DOWNLOADS = 256 };
+enum { SLOTS = 4, DOWNLOADS = 256, MARKS = 64 };
 enum : size_t { SLOT_BYTES = (size_t)4 << 20, DOWN_BYTES = (size_t)4 << 20, ALIGNED = 256 };
 
 /* What is on its way to the caller's memory. */
 struct download {
     void *host;
-    size_t at, bytes; /* in pinned memory */
+    size_t at, bytes; /* in pinned memory; at: of all that was ever downloaded */
+};
+
+/* A place in the queue: the event that is recorded there, and how many downloads were queued before. */
+struct mark {
+    cudaEvent_t event;
+    int64_t number, downloads;
 };
 
 struct device {
@@ -34,10 +40,14 @@ struct device {
     cudaEvent_t left[SLOTS]; /* all that the slot held is on the device */
     int slot;
     size_t slot_used;
-    char *down; /* pinned [DOWN_BYTES] */
-    size_t down_used;
-    download downloads[DOWNLOADS];
-    int n_downloads;
+    char *down; /* pinned [DOWN_BYTES], a ring: byte number i stands at i % DOWN_BYTES */
+    size_t down_used, down_free; /* bytes ever queued, and handed over */
+    download downloads[DOWNLOADS]; /* a ring as well */
+    int64_t queued, handed;        /* downloads ever */
+    mark marks[MARKS];             /* the last; number n stands at n % MARKS */
+    int64_t last_mark;
+    cudaStream_t ahead; /* uploads ahead of the queue */
+    cudaEvent_t arrived;
     char failure[400]; /* "": none */
     int lost;          /* the device takes no more work from this process */
 };
@@ -89,16 +99,26 @@ void *scratch(device *d, size_t bytes)
     return d->work;
 }
 
+static const char left_an_error[] =
+    "an operation since the last wait left an error (CUDA_LAUNCH_BLOCKING=1 finds which)";
+
+/* Hands over what the first `upto` downloads brought; they have run. -1: the queue has failed. */
+static int hand_over(device *d, int64_t upto)
+{
+    for (; d->handed < upto; d->handed++) {
+        const download *next = &d->downloads[d->handed % DOWNLOADS];
+        if (!*d->failure)
+            memcpy(next->host, d->down + next->at % DOWN_BYTES, next->bytes);
+        d->down_free = d->handed + 1 < d->queued ? d->downloads[(d->handed + 1) % DOWNLOADS].at : d->down_used;
+    }
+    return *d->failure ? -1 : 0;
+}
+
 /* Waits for everything, and hands over what was downloaded. -1: the queue has failed. */
 static int settle(device *d)
 {
-    check(d, cudaStreamSynchronize(d->stream),
-          "an operation since the last wait left an error (CUDA_LAUNCH_BLOCKING=1 finds which)");
-    for (int i = 0; i < d->n_downloads && !*d->failure; i++)
-        memcpy(d->downloads[i].host, d->down + d->downloads[i].at, d->downloads[i].bytes);
-    d->n_downloads = 0;
-    d->down_used = 0;
-    return *d->failure ? -1 : 0;
+    check(d, cudaStreamSynchronize(d->stream), left_an_error);
+    return hand_over(d, d->queued);
 }
 
 static void take(device *d)
@@ -180,19 +200,49 @@ static void cuda_download(mert_ops *o, void *host, const void *from, size_t byte
     device *d = (device *)o;
     take(d);
     for (size_t done = 0, n; done < bytes && !*d->failure; done += n) {
-        download *next;
-        if (d->n_downloads == DOWNLOADS || d->down_used == DOWN_BYTES)
+        size_t at, room;
+        if (d->queued - d->handed == DOWNLOADS || d->down_used - d->down_free == DOWN_BYTES)
             settle(d);
-        n = bytes - done < DOWN_BYTES - d->down_used ? bytes - done : DOWN_BYTES - d->down_used;
-        next = &d->downloads[d->n_downloads++];
-        next->host = (char *)host + done;
-        next->at = d->down_used;
-        next->bytes = n;
+        at = d->down_used % DOWN_BYTES;
+        room = DOWN_BYTES - (d->down_used - d->down_free);
+        room = room < DOWN_BYTES - at ? room : DOWN_BYTES - at;
+        n = bytes - done < room ? bytes - done : room;
+        d->downloads[d->queued++ % DOWNLOADS] = {(char *)host + done, d->down_used, n};
         d->down_used += (n + ALIGNED - 1) / ALIGNED * ALIGNED;
-        check(d, cudaMemcpyAsync(d->down + next->at, (const char *)from + done, n, cudaMemcpyDeviceToHost, d->stream),
+        check(d, cudaMemcpyAsync(d->down + at, (const char *)from + done, n, cudaMemcpyDeviceToHost, d->stream),
               "a download");
     }
     leave(d);
+}
+
+/* The queue waits for it, and so does whoever waits for the queue. */
+static void cuda_upload_ahead(mert_ops *o, void *to, const void *host, size_t bytes)
+{
+    device *d = (device *)o;
+    take(d);
+    if (bytes && !*d->failure) {
+        check(d, cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, d->ahead), "an upload");
+        check(d, cudaEventRecord(d->arrived, d->ahead), "an upload");
+        check(d, cudaStreamWaitEvent(d->stream, d->arrived, 0), "an upload");
+    }
+    leave(d);
+}
+
+/* Any thread may call these, while another waits: they take no lock. */
+static void *cuda_pin(mert_ops *o, size_t bytes)
+{
+    char *p = NULL;
+    if (cudaSetDevice(((device *)o)->number) || cudaHostAlloc(&p, bytes ? bytes : 1, cudaHostAllocDefault)) {
+        cudaGetLastError();
+        return NULL;
+    }
+    return p;
+}
+
+static void cuda_unpin(mert_ops *o, void *pinned)
+{
+    cudaSetDevice(((device *)o)->number);
+    cudaFreeHost(pinned);
 }
 
 static const void *cuda_share(mert_ops *o, const void *host, size_t bytes)
@@ -219,6 +269,34 @@ static int cuda_wait(mert_ops *o, mert_error *e)
     return bad;
 }
 
+static int64_t cuda_mark(mert_ops *o)
+{
+    device *d = (device *)o;
+    mark *m;
+    take(d);
+    m = &d->marks[++d->last_mark % MARKS];
+    m->number = d->last_mark;
+    m->downloads = d->queued;
+    check(d, cudaEventRecord(m->event, d->stream), "a mark");
+    leave(d);
+    return m->number;
+}
+
+/* Of a mark that another has taken the place of, that one is waited for. */
+static int cuda_wait_mark(mert_ops *o, int64_t number, mert_error *e)
+{
+    device *d = (device *)o;
+    const mark *m = &d->marks[number % MARKS];
+    int bad;
+    take(d);
+    check(d, cudaEventSynchronize(m->event), left_an_error);
+    bad = hand_over(d, m->downloads);
+    if (bad && e)
+        snprintf(e->text, sizeof e->text, "%s", d->failure);
+    leave(d);
+    return bad;
+}
+
 static int cuda_renew(mert_ops *o, mert_error *e)
 {
     device *d = (device *)o;
@@ -238,7 +316,8 @@ static void fill_table(void)
 {
     const operations *const files[] = {memory_operations,   elementwise_operations, norm_operations,
                                        product_operations,  position_operations,    attention_operations,
-                                       loss_operations,     update_operations,      conformer_operations};
+                                       loss_operations,     update_operations,      conformer_operations,
+                                       extractor_operations, corrupt_operations};
     for (const operations *file : files)
         for (const operations *o = file; o->op != MERT_OPS_COUNT; o++)
             table[o->op] = o;
@@ -290,6 +369,13 @@ static void cuda_close(mert_ops *o)
     for (int i = 0; i < SLOTS; i++)
         if (d->left[i])
             cudaEventDestroy(d->left[i]);
+    for (int i = 0; i < MARKS; i++)
+        if (d->marks[i].event)
+            cudaEventDestroy(d->marks[i].event);
+    if (d->arrived)
+        cudaEventDestroy(d->arrived);
+    if (d->ahead)
+        cudaStreamDestroy(d->ahead);
     if (d->stream)
         cudaStreamDestroy(d->stream);
     leave(d);
@@ -317,8 +403,14 @@ static int find_device(int number, cudaDeviceProp *about, mert_error *e)
 static int make(device *d, mert_error *e)
 {
     cudaError_t bad = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);
+    if (!bad)
+        bad = cudaStreamCreateWithFlags(&d->ahead, cudaStreamNonBlocking);
+    if (!bad)
+        bad = cudaEventCreateWithFlags(&d->arrived, cudaEventDisableTiming);
     for (int i = 0; i < SLOTS && !bad; i++)
         bad = cudaEventCreateWithFlags(&d->left[i], cudaEventDisableTiming);
+    for (int i = 0; i < MARKS && !bad; i++)
+        bad = cudaEventCreateWithFlags(&d->marks[i].event, cudaEventDisableTiming);
     if (bad || (bad = cudaHostAlloc(&d->up, SLOTS * SLOT_BYTES, cudaHostAllocDefault)) ||
         (bad = cudaHostAlloc(&d->down, DOWN_BYTES, cudaHostAllocDefault))) {
         snprintf(e->text, sizeof e->text, "%s cannot be used: %s", d->name, cudaGetErrorString(bad));
@@ -358,6 +450,11 @@ mert_ops *mert_device_open(int version, int number, mert_element_type type, mert
     d->ops.release = cuda_release;
     d->ops.upload = cuda_upload;
     d->ops.download = cuda_download;
+    d->ops.mark = cuda_mark;
+    d->ops.wait_mark = cuda_wait_mark;
+    d->ops.pin = cuda_pin;
+    d->ops.unpin = cuda_unpin;
+    d->ops.upload_ahead = cuda_upload_ahead;
     d->ops.share = cuda_share;
     d->ops.unshare = cuda_unshare;
     d->ops.wait = cuda_wait;

@@ -35,7 +35,12 @@ template <class A, void (*F)(device *, const A &)> void typed(device *d, const v
 /* Each ends with END_OF_OPERATIONS. */
 extern const operations memory_operations[], elementwise_operations[], norm_operations[], product_operations[],
     position_operations[], attention_operations[], loss_operations[], update_operations[],
-    conformer_operations[];
+    conformer_operations[], extractor_operations[], corrupt_operations[];
+
+template <class T> struct type_of;
+template <> struct type_of<float> { static const mert_element_type is = MERT_ELEMENT_F32; };
+template <> struct type_of<bf16> { static const mert_element_type is = MERT_ELEMENT_BF16; };
+template <> struct type_of<f16> { static const mert_element_type is = MERT_ELEMENT_F16; };
 
 template <class T> T *as(mert_element *p) { return (T *)(void *)p; }
 template <class T> const T *as(const mert_element *p) { return (const T *)(const void *)p; }
@@ -71,13 +76,17 @@ template <int N> struct row_sums {
     float *of[N]; /* each [columns]; NULL: not wanted */
 };
 
+/* Floats that sum_rows_in works in. */
+static inline int64_t row_sums_room(int64_t rows, int64_t columns, int n)
+{
+    return ceiling(rows, ROWS_OF_PART) * columns * n;
+}
+
 /* to.of[j][c] += sum over r of what f(r, c, v) adds to v[j]: in parts of fixed rows, then over the parts. */
-template <int N, class F> void sum_rows(device *d, int64_t rows, int64_t columns, row_sums<N> to, F f)
+template <int N, class F>
+void sum_rows_in(device *d, float *part, int64_t rows, int64_t columns, row_sums<N> to, F f)
 {
     int64_t parts = ceiling(rows, ROWS_OF_PART);
-    float *part = (float *)scratch(d, (size_t)(parts * columns * N) * sizeof(float));
-    if (!part || rows <= 0)
-        return;
     each(d, parts * columns, DEVICE_LAMBDA(int64_t i) {
         int64_t c = i % columns, r0 = i / columns * ROWS_OF_PART;
         int64_t end = r0 + ROWS_OF_PART < rows ? r0 + ROWS_OF_PART : rows;
@@ -100,6 +109,22 @@ template <int N, class F> void sum_rows(device *d, int64_t rows, int64_t columns
             v += part[(j * parts + p) * columns + c];
         sum[c] += v;
     });
+}
+
+template <int N, class F> void sum_rows(device *d, int64_t rows, int64_t columns, row_sums<N> to, F f)
+{
+    float *part = rows > 0 ? (float *)scratch(d, (size_t)row_sums_room(rows, columns, N) * sizeof(float)) : NULL;
+    if (part)
+        sum_rows_in(d, part, rows, columns, to, f);
+}
+
+/* So many of the floats at *at, which moves on to the next 256-byte boundary. */
+static inline int64_t room_of(int64_t n) { return ceiling(n, 64) * 64; }
+static inline float *take_room(float **at, int64_t n)
+{
+    float *p = *at;
+    *at += room_of(n);
+    return p;
 }
 
 /* *to += the sum of the parts, in a fixed order. */

@@ -30,6 +30,12 @@ __device__ __forceinline__ place place_of_warp(const head_shape &s)
     return p;
 }
 
+/* The head's first element in rows with stride ldout. */
+__device__ __forceinline__ int64_t outputs_at(const head_shape &s, const place &p, int64_t ldout)
+{
+    return p.item * s.frames * ldout + p.head * s.size;
+}
+
 static unsigned blocks_of(int64_t B, const head_shape &s) { return grid_of(B * s.heads * ceiling(s.frames, WARPS)); }
 
 /* The number of the dropout of query t and key u. */
@@ -148,6 +154,7 @@ template <class T> struct backward_args {
     const T *dout, *out, *q, *k, *v;
     const float *lse;
     float *inner; /* D [B, H, T] */
+    int64_t ldout; /* of dout and out */
     int drops;
     dropout r;
 };
@@ -162,13 +169,14 @@ __global__ void __launch_bounds__(WARPS *WARP) queries_backward_kernel(backward_
     float *query = queries + p.warp * HEAD_MAX, *gradient = gradients + p.warp * HEAD_MAX;
     float *score = scores + p.warp * WARP, dq[PER_LANE], inner = 0, lse;
     int64_t row = (p.item * s.heads + p.head) * s.frames + p.frame, at = p.at + p.frame * s.ld;
+    int64_t out = outputs_at(s, p, a.ldout) + p.frame * a.ldout;
     if (p.frame >= s.frames)
         return;
     take_row(query, a.q + at, s.size, p.lane);
-    take_row(gradient, a.dout + at, s.size, p.lane);
+    take_row(gradient, a.dout + out, s.size, p.lane);
     __syncwarp();
     for (int64_t c = p.lane; c < s.size; c += WARP)
-        inner += gradient[c] * to_float(a.out[at + c]);
+        inner += gradient[c] * to_float(a.out[out + c]);
     inner = warp_sum(inner);
     if (p.lane == 0)
         a.inner[row] = inner;
@@ -212,6 +220,7 @@ __global__ void __launch_bounds__(WARPS *WARP, 4) keys_backward_kernel(backward_
     float *key = keys + p.warp * HEAD_MAX, *value = values + p.warp * HEAD_MAX, *score = scores + p.warp * WARP;
     float *weight = weights + p.warp * WARP, dk[PER_LANE], dv[PER_LANE];
     int64_t rows = (p.item * s.heads + p.head) * s.frames, at = p.at + p.frame * s.ld;
+    const T *dout = a.dout + outputs_at(s, p, a.ldout);
     if (p.frame >= s.frames)
         return;
     take_row(key, a.k + at, s.size, p.lane);
@@ -224,7 +233,7 @@ __global__ void __launch_bounds__(WARPS *WARP, 4) keys_backward_kernel(backward_
         int64_t t = t0 + p.lane, n = s.frames - t0 < WARP ? s.frames - t0 : WARP;
         if (t < s.frames) {
             float e = expf(s.scale * dot(key, a.q + p.at + t * s.ld, s.size) - a.lse[rows + t]);
-            float dp = dot(value, a.dout + p.at + t * s.ld, s.size), f = 1;
+            float dp = dot(value, dout + t * a.ldout, s.size), f = 1;
             if (a.drops)
                 f = dropout_factor(a.r, (uint32_t)(p.item * s.heads + p.head), pair_index(t, p.frame, s.frames));
             weight[p.lane] = e * f;
@@ -237,7 +246,7 @@ __global__ void __launch_bounds__(WARPS *WARP, 4) keys_backward_kernel(backward_
             if (c < s.size)
                 for (int64_t i = 0; i < n; i++) {
                     dk[j] += score[i] * to_float(a.q[p.at + (t0 + i) * s.ld + c]);
-                    dv[j] += weight[i] * to_float(a.dout[p.at + (t0 + i) * s.ld + c]);
+                    dv[j] += weight[i] * to_float(dout[(t0 + i) * a.ldout + c]);
                 }
         }
         __syncwarp();
@@ -264,7 +273,7 @@ template <class T> static void attention_backward(device *d, const mert_attentio
     if (!(inner = (float *)scratch(d, (size_t)rows * sizeof(float))))
         return;
     backward_args<T> b = {as<T>(a.dq), as<T>(a.dk), as<T>(a.dv), as<T>(a.dout), as<T>(a.out), as<T>(a.q), as<T>(a.k),
-                          as<T>(a.v), a.lse, inner, a.p > 0, make_dropout(&a.key, a.p)};
+                          as<T>(a.v), a.lse, inner, a.ldout ? a.ldout : a.ld, a.p > 0, make_dropout(&a.key, a.p)};
     LAUNCH(queries_backward_kernel<T>, blocks_of(a.B, s), WARPS * WARP, 0, stream_of(d), b, s);
     LAUNCH(keys_backward_kernel<T>, blocks_of(a.B, s), WARPS * WARP, 0, stream_of(d), b, s);
 }

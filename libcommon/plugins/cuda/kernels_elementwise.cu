@@ -7,17 +7,41 @@ template <class T> static void gelu(device *d, const mert_gelu_args &a)
 {
     T *y = as<T>(a.y);
     const T *x = as<T>(a.x), *residual = as<T>(a.residual);
+    int64_t item = a.n / (a.B > 0 ? a.B : 1);
+    int drops = a.p > 0;
+    dropout r = make_dropout(&a.key, a.p);
     each(d, a.n, DEVICE_LAMBDA(int64_t i) {
         float v = gelu_of(to_float(x[i]));
+        if (drops)
+            v *= dropout_factor(r, (uint32_t)(i / item), (uint32_t)(i % item));
         store(y + i, residual ? to_float(residual[i]) + v : v);
     });
 }
 
+template <class T> struct gelu_gradient {
+    const T *dy, *x;
+    int64_t item;
+    int drops;
+    dropout drop;
+    __device__ __forceinline__ float operator()(int64_t i) const
+    {
+        float g = to_float(dy[i]);
+        if (drops)
+            g *= dropout_factor(drop, (uint32_t)(i / item), (uint32_t)(i % item));
+        return g * gelu_slope(to_float(x[i]));
+    }
+};
+
 template <class T> static void gelu_backward(device *d, const mert_gelu_backward_args &a)
 {
+    gelu_gradient<T> g = {as<T>(a.dy), as<T>(a.x), a.n / (a.B > 0 ? a.B : 1), a.p > 0, make_dropout(&a.key, a.p)};
     T *dx = as<T>(a.dx);
-    const T *dy = as<T>(a.dy), *x = as<T>(a.x);
-    each(d, a.n, DEVICE_LAMBDA(int64_t i) { store(dx + i, to_float(dy[i]) * gelu_slope(to_float(x[i]))); });
+    int64_t columns = a.columns;
+    row_sums<1> sums = {{a.sums}};
+    if (a.sums) /* first: dx may stand in the place of dy or x */
+        sum_rows(d, a.n / columns, columns, sums,
+                 DEVICE_LAMBDA(int64_t r, int64_t c, float *v) { v[0] += g(r * columns + c); });
+    each(d, a.n, DEVICE_LAMBDA(int64_t i) { store(dx + i, g(i)); });
 }
 
 template <class T> static void glu(device *d, const mert_glu_args &a)
@@ -127,11 +151,33 @@ template <class T> static void scatter_add(device *d, const mert_scatter_add_arg
 
 template <class T> static void column_sum(device *d, const mert_column_sum_args &a)
 {
-    const T *x = as<T>(a.x);
     int64_t ldx = a.ldx;
-    row_sums<1> sums = {{a.sums}};
-    sum_rows(d, a.rows, a.columns, sums,
-             DEVICE_LAMBDA(int64_t r, int64_t c, float *v) { v[0] += to_float(x[r * ldx + c]); });
+    for (int64_t k = 0; k == 0 || k < a.count; k++) {
+        const T *x = as<T>(a.x) + k * a.columns;
+        row_sums<1> sums = {{a.sums + k * a.sums_step}};
+        sum_rows(d, a.rows, a.columns, sums,
+                 DEVICE_LAMBDA(int64_t r, int64_t c, float *v) { v[0] += to_float(x[r * ldx + c]); });
+    }
+}
+
+template <class T> static void pool_spans(device *d, const mert_pool_spans_args &a)
+{
+    float *y = a.y;
+    const T *x = as<T>(a.x);
+    const int32_t *first = a.first;
+    int64_t D = a.D, ldy = a.ldy;
+    int largest = a.largest;
+    each(d, a.spans * D, DEVICE_LAMBDA(int64_t i) {
+        int64_t j = i / D, c = i % D, begin = first[j], end = first[j + 1];
+        float most = to_float(x[begin * D + c]);
+        double sum = 0;
+        for (int64_t t = begin; t < end; t++) {
+            float v = to_float(x[t * D + c]);
+            most = v > most ? v : most;
+            sum += v;
+        }
+        y[j * ldy + c] = largest ? most : (float)(sum / (double)(end - begin));
+    });
 }
 
 const operations elementwise_operations[] = {
@@ -145,6 +191,7 @@ const operations elementwise_operations[] = {
     BY_TYPE(MERT_OP_ZERO, zero, mert_zero_args),
     BY_TYPE(MERT_OP_GATHER, gather, mert_gather_args),
     BY_TYPE(MERT_OP_SCATTER_ADD, scatter_add, mert_scatter_add_args),
+    BY_TYPE(MERT_OP_POOL_SPANS, pool_spans, mert_pool_spans_args),
     BY_TYPE(MERT_OP_COLUMN_SUM, column_sum, mert_column_sum_args),
     END_OF_OPERATIONS,
 };

@@ -1,4 +1,5 @@
-/* Unit vectors: a warp a row. Cross entropy over cosines: a block a row, then one block over the rows' sums. */
+/* Unit vectors: a warp a row. Cross entropy over cosines: a block a row, then a block a codebook
+ * over its rows' sums. */
 #include "device.h"
 
 enum { ROW_WARPS = 4 };
@@ -79,14 +80,15 @@ __device__ __forceinline__ double scale_of(const float *log_temperature, float s
 
 template <class T>
 __global__ void __launch_bounds__(LOSS_THREADS)
-cross_entropy_kernel(double *sums, T *logits, const int32_t *targets, const float *log_temperature, int64_t V,
-                     float fixed, float weight, int grad)
+cross_entropy_kernel(double *sums, T *logits, const int32_t *targets, const float *log_temperatures, int64_t rows,
+                     int64_t V, int64_t ld, float fixed, float weight, int grad)
 {
     SHARED(float, most, LOSS_THREADS / WARP);
     SHARED(double, part, LOSS_THREADS / WARP);
     SHARED(double, ties, LOSS_THREADS / WARP);
     SHARED(double, slopes, LOSS_THREADS / WARP);
-    T *row = logits + (int64_t)blockIdx.x * V;
+    const float *log_temperature = log_temperatures ? log_temperatures + blockIdx.x / rows : NULL;
+    T *row = logits + (int64_t)blockIdx.x * ld;
     int64_t target = targets[blockIdx.x];
     float s = (float)scale_of(log_temperature, fixed), hit = s * to_float(row[target]), top = -INFINITY;
     double sum = 0, equal = 0, slope = 0;
@@ -114,12 +116,14 @@ cross_entropy_kernel(double *sums, T *logits, const int32_t *targets, const floa
     }
 }
 
-/* All rows' sums in a fixed order, by one block. */
+/* All rows' sums of a codebook in a fixed order, by one block. */
 __global__ void __launch_bounds__(LOSS_THREADS)
 loss_sums_kernel(double *sums, float *dtemperature, const float *log_temperature, const double *of_rows, int64_t rows)
 {
     SHARED(double, part, SUMS *(LOSS_THREADS / WARP));
+    int64_t codebook = blockIdx.x;
     double all[SUMS];
+    of_rows += codebook * rows * SUMS;
     for (int j = 0; j < SUMS; j++) {
         double sum = 0;
         for (int64_t r = threadIdx.x; r < rows; r += LOSS_THREADS)
@@ -128,20 +132,22 @@ loss_sums_kernel(double *sums, float *dtemperature, const float *log_temperature
     }
     if (threadIdx.x != 0)
         return;
-    sums[0] += all[0];
-    sums[1] += all[1];
-    if (dtemperature && log_temperature && exp((double)*log_temperature) < 100)
-        *dtemperature += (float)(all[2] * scale_of(log_temperature, 0)); /* ds/dtheta = s */
+    sums[2 * codebook] += all[0];
+    sums[2 * codebook + 1] += all[1];
+    if (dtemperature && log_temperature && exp((double)log_temperature[codebook]) < 100)
+        dtemperature[codebook] += (float)(all[2] * scale_of(log_temperature + codebook, 0)); /* ds/dtheta = s */
 }
 
 template <class T> static void cross_entropy(device *d, const mert_cross_entropy_args &a)
 {
-    double *of_rows = (double *)scratch(d, (size_t)(a.rows * SUMS) * sizeof(double));
+    int64_t count = a.count > 0 ? a.count : 1;
+    double *of_rows = (double *)scratch(d, (size_t)(count * a.rows * SUMS) * sizeof(double));
     if (!of_rows || a.rows <= 0)
         return;
-    LAUNCH(cross_entropy_kernel<T>, grid_of(a.rows), LOSS_THREADS, 0, stream_of(d), of_rows, as<T>(a.logits), a.target,
-           a.log_temperature, a.V, a.scale, a.weight == 0 ? 1.0f : a.weight, a.grad);
-    LAUNCH(loss_sums_kernel, 1, LOSS_THREADS, 0, stream_of(d), a.sums, a.dtemperature, a.log_temperature,
+    LAUNCH(cross_entropy_kernel<T>, grid_of(count * a.rows), LOSS_THREADS, 0, stream_of(d), of_rows, as<T>(a.logits),
+           a.target, a.log_temperature, a.rows, a.V, a.ld ? a.ld : a.V, a.scale, a.weight == 0 ? 1.0f : a.weight,
+           a.grad);
+    LAUNCH(loss_sums_kernel, grid_of(count), LOSS_THREADS, 0, stream_of(d), a.sums, a.dtemperature, a.log_temperature,
            (const double *)of_rows, a.rows);
 }
 

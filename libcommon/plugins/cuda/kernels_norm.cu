@@ -1,182 +1,134 @@
-/* LayerNorm over rows: a warp a row. GroupNorm of one channel per group over time: sums over fixed pieces of time, then
- * over the pieces, in double. The same folded into the first convolution. */
-#include "activation.h"
-#include "device.h"
-
-enum { ROW_WARPS = 4 };
-
-/* This warp's row; rows or more: none. All lanes of a warp have the same. */
-__device__ __forceinline__ int64_t row_of_warp() { return (int64_t)blockIdx.x * ROW_WARPS + threadIdx.x / WARP; }
+/* LayerNorm, alone and at the end of a branch; GroupNorm over time; the same folded into the first convolution. */
+#include "norm.h"
+#include "random.h"
 
 /* ---- LayerNorm ---- */
 
-template <class T>
-__global__ void __launch_bounds__(ROW_WARPS *WARP)
-layer_norm_kernel(T *y, const T *x, const float *w, const float *b, float *mean, float *rstd, int64_t rows,
-                  int64_t columns, float eps)
-{
-    int64_t row = row_of_warp();
-    float m = 0, v = 0;
-    if (row >= rows)
-        return;
-    x += row * columns;
-    y += row * columns;
-    for (int64_t c = threadIdx.x % WARP; c < columns; c += WARP)
-        m += to_float(x[c]);
-    m = warp_sum(m) / (float)columns;
-    for (int64_t c = threadIdx.x % WARP; c < columns; c += WARP)
-        v += (to_float(x[c]) - m) * (to_float(x[c]) - m);
-    v = 1.0f / sqrtf(warp_sum(v) / (float)columns + eps);
-    if (threadIdx.x % WARP == 0) {
-        if (mean)
-            mean[row] = m;
-        if (rstd)
-            rstd[row] = v;
-    }
-    for (int64_t c = threadIdx.x % WARP; c < columns; c += WARP)
-        store(y + c, (to_float(x[c]) - m) * v * w[c] + b[c]);
-}
-
 template <class T> static void layer_norm(device *d, const mert_layer_norm_args &a)
 {
-    if (a.rows > 0)
-        LAUNCH(layer_norm_kernel<T>, grid_of(ceiling(a.rows, ROW_WARPS)), ROW_WARPS * WARP, 0, stream_of(d), as<T>(a.y),
-               as<T>(a.x), a.w, a.b, a.mean, a.rstd, a.rows, a.columns, a.eps);
-}
-
-/* dx = rstd (dy w - mean(dy w) - xhat mean(dy w xhat)) */
-template <class T>
-__global__ void __launch_bounds__(ROW_WARPS *WARP)
-layer_norm_backward_kernel(T *dx, const T *dy, const T *x, const float *w, const float *mean, const float *rstd,
-                           int64_t rows, int64_t columns, int add)
-{
-    int64_t row = row_of_warp();
-    float g = 0, gx = 0, m, r;
-    if (row >= rows)
-        return;
-    m = mean[row];
-    r = rstd[row];
-    x += row * columns;
-    dy += row * columns;
-    dx += row * columns;
-    for (int64_t c = threadIdx.x % WARP; c < columns; c += WARP) {
-        float v = to_float(dy[c]) * w[c];
-        g += v;
-        gx += v * (to_float(x[c]) - m) * r;
-    }
-    g = warp_sum(g) / (float)columns;
-    gx = warp_sum(gx) / (float)columns;
-    for (int64_t c = threadIdx.x % WARP; c < columns; c += WARP) {
-        float v = r * (to_float(dy[c]) * w[c] - g - (to_float(x[c]) - m) * r * gx);
-        store(dx + c, add ? to_float(dx[c]) + v : v);
-    }
+    array_numbers<T> x = {as<T>(a.x), a.columns};
+    layer_norm_of(d, as<T>(a.y), x, a.w, a.b, a.mean, a.rstd, a.rows, a.columns, a.eps, a.gelu);
 }
 
 template <class T> static void layer_norm_backward(device *d, const mert_layer_norm_backward_args &a)
 {
-    const T *dy = as<T>(a.dy), *x = as<T>(a.x);
-    const float *mean = a.mean, *rstd = a.rstd;
-    int64_t columns = a.columns;
-    row_sums<2> parameters = {{a.dw, a.db}};
-    /* the parameters first: dx may stand in the place of dy or x */
-    sum_rows(d, a.rows, columns, parameters, DEVICE_LAMBDA(int64_t r, int64_t c, float *v) {
-        float g = to_float(dy[r * columns + c]);
-        v[0] += g * (to_float(x[r * columns + c]) - mean[r]) * rstd[r];
-        v[1] += g;
+    typedef array_numbers<T> numbers;
+    int64_t rows = a.rows, columns = a.columns, part = row_sums_room(rows, columns, 2);
+    float *at = (float *)scratch(d, (size_t)(room_of(part) + room_of(2 * rows)) * sizeof(float));
+    numbers x = {as<T>(a.x), columns}, dy = {as<T>((const mert_element *)a.dy), columns};
+    T *dx = as<T>(a.dx);
+    int add = a.add;
+    if (!at)
+        return;
+    row_gradient<numbers, numbers> g = {x, dy, a.w, a.b, a.mean, a.rstd, take_room(&at, 2 * rows), columns, a.gelu};
+    row_means(d, g, at, a.dw, a.db, rows);
+    each(d, rows * columns, DEVICE_LAMBDA(int64_t i) { /* dx may stand in the place of dy or x */
+        float v = g(i / columns, i % columns);
+        store(dx + i, add ? to_float(dx[i]) + v : v);
     });
-    if (a.rows > 0)
-        LAUNCH(layer_norm_backward_kernel<T>, grid_of(ceiling(a.rows, ROW_WARPS)), ROW_WARPS * WARP, 0, stream_of(d),
-               as<T>(a.dx), dy, x, a.w, mean, rstd, a.rows, columns, a.add);
+}
+
+/* ---- the end of a branch ---- */
+
+template <class T> static void add_norm(device *d, const mert_add_norm_args &a)
+{
+    T *s = as<T>(a.s);
+    const T *x = as<T>(a.x), *residual = as<T>(a.residual);
+    int64_t item = a.T * a.D;
+    float scale = a.scale == 0 ? 1.0f : a.scale;
+    int drops = a.p > 0;
+    dropout r = make_dropout(&a.key, a.p);
+    array_numbers<T> sums = {as<T>((const mert_element *)a.s), a.D};
+    each(d, a.B * item, DEVICE_LAMBDA(int64_t i) {
+        float v = to_float(x[i]);
+        if (drops)
+            v *= dropout_factor(r, (uint32_t)(i / item), (uint32_t)(i % item));
+        store(s + i, v + scale * to_float(residual[i]));
+    });
+    if (a.y)
+        layer_norm_of(d, as<T>(a.y), sums, a.w, a.b, a.mean, a.rstd, a.B * a.T, a.D, a.eps, 0);
+}
+
+/* g: the gradient by the sum that comes of the norm, or of dy itself. */
+template <class T, class G>
+static void branch_backward(device *d, const mert_add_norm_backward_args &a, float *part, G g)
+{
+    T *dresidual = as<T>(a.dresidual), *dx = as<T>(a.dx);
+    int64_t D = a.D, rows = a.B * a.T, item = a.T * D;
+    float scale = a.scale == 0 ? 1.0f : a.scale;
+    int drops = a.p > 0, add = a.add;
+    dropout drop = make_dropout(&a.key, a.p);
+    row_sums<1> sums = {{a.sums}};
+    if (a.sums)
+        sum_rows_in(d, part, rows, D, sums, DEVICE_LAMBDA(int64_t r, int64_t c, float *v) {
+            int64_t i = r * D + c;
+            float x = add ? to_float(dresidual[i]) + g(r, c) : g(r, c);
+            v[0] += drops ? x * dropout_factor(drop, (uint32_t)(i / item), (uint32_t)(i % item)) : x;
+        });
+    each(d, rows * D, DEVICE_LAMBDA(int64_t i) {
+        float x = g(i / D, i % D);
+        if (add)
+            x = to_float(dresidual[i]) + x;
+        store(dresidual + i, scale * x);
+        if (dx)
+            store(dx + i, drops ? x * dropout_factor(drop, (uint32_t)(i / item), (uint32_t)(i % item)) : x);
+    });
+}
+
+template <class T> static void add_norm_backward(device *d, const mert_add_norm_backward_args &a)
+{
+    typedef array_numbers<T> numbers;
+    int64_t rows = a.B * a.T, part = row_sums_room(rows, a.D, 2);
+    float *at = (float *)scratch(d, (size_t)(room_of(part) + room_of(2 * rows)) * sizeof(float));
+    numbers s = {as<T>(a.s), a.D}, dy = {as<T>(a.dy), a.D};
+    if (!at || rows <= 0)
+        return;
+    if (!a.w) {
+        branch_backward<T>(d, a, at, dy);
+        return;
+    }
+    row_gradient<numbers, numbers> g = {s, dy, a.w, NULL, a.mean, a.rstd, take_room(&at, 2 * rows), a.D, 0};
+    row_means(d, g, at, a.dw, a.db, rows);
+    branch_backward<T>(d, a, at, g);
 }
 
 /* ---- GroupNorm over time ---- */
 
-enum { FRAMES = 256 };
-
-/* part[b, p, c]: sum over the frames t of piece p of what f(t of all items, b, c) says, in float. */
-template <class F> static void sum_pieces(device *d, float *part, int64_t B, int64_t frames, int64_t C, F f)
-{
-    int64_t pieces = ceiling(frames, FRAMES);
-    each(d, B * pieces * C, DEVICE_LAMBDA(int64_t i) {
-        int64_t c = i % C, t0 = i / C % pieces * FRAMES, b = i / C / pieces;
-        int64_t end = t0 + FRAMES < frames ? t0 + FRAMES : frames;
-        float sum = 0;
-        for (int64_t t = t0; t < end; t++)
-            sum += f(b * frames + t, b, c);
-        part[i] = sum;
-    });
-}
-
-__device__ __forceinline__ double over_pieces(const float *part, int64_t b, int64_t c, int64_t pieces, int64_t C)
-{
-    double sum = 0;
-    for (int64_t p = 0; p < pieces; p++)
-        sum += part[(b * pieces + p) * C + c];
-    return sum;
-}
-
 template <class T> static void time_norm(device *d, const mert_time_norm_args &a)
 {
-    int64_t C = a.C, frames = a.T, pieces = ceiling(frames, FRAMES), channels = a.B * C;
-    float *part = (float *)scratch(d, (size_t)(channels * (pieces + 2)) * sizeof(float)), eps = a.eps;
+    int64_t C = a.C, frames = a.T, pieces = pieces_of(frames), channels = a.B * C;
+    float *part = (float *)scratch(d, (size_t)(channels * (pieces + 2)) * sizeof(float));
     float *mean = a.mean ? a.mean : part + channels * pieces;
     float *rstd = a.rstd ? a.rstd : part + channels * (pieces + 1);
-    const T *x = as<T>(a.x);
+    array_numbers<T> x = {as<T>(a.x), C};
     T *y = as<T>(a.y), *pre = as<T>(a.pre);
     const float *w = a.w, *bias = a.b;
     int gelu = a.gelu;
     if (!part)
         return;
-    sum_pieces(d, part, a.B, frames, C,
-               DEVICE_LAMBDA(int64_t t, int64_t, int64_t c) { return to_float(x[t * C + c]); });
-    each(d, channels, DEVICE_LAMBDA(int64_t i) {
-        mean[i] = (float)(over_pieces(part, i / C, i % C, pieces, C) / (double)frames);
-    });
-    sum_pieces(d, part, a.B, frames, C, DEVICE_LAMBDA(int64_t t, int64_t b, int64_t c) {
-        float v = to_float(x[t * C + c]) - mean[b * C + c];
-        return v * v;
-    });
-    each(d, channels, DEVICE_LAMBDA(int64_t i) {
-        rstd[i] = (float)(1.0 / sqrt(over_pieces(part, i / C, i % C, pieces, C) / (double)frames + (double)eps));
-    });
+    time_statistics(d, x, part, mean, rstd, a.B, frames, C, a.eps);
     each(d, channels * frames, DEVICE_LAMBDA(int64_t i) {
         int64_t c = i % C, at = i / C / frames * C + c;
-        float v = rstd[at] * w[c] * (to_float(x[i]) - mean[at]) + bias[c];
+        float v = rstd[at] * w[c] * (x(i / C, c) - mean[at]) + bias[c];
         if (pre)
             store(pre + i, v);
         store(y + i, gelu ? gelu_of(v) : v);
     });
 }
 
-/* dx = rstd w (dy - mean(dy) - xhat mean(dy xhat)), means over time */
 template <class T> static void time_norm_backward(device *d, const mert_time_norm_backward_args &a)
 {
-    int64_t B = a.B, C = a.C, frames = a.T, pieces = ceiling(frames, FRAMES), channels = B * C;
-    float *part = (float *)scratch(d, (size_t)(2 * channels * (pieces + 1)) * sizeof(float));
-    float *part_x = part + channels * pieces, *g = part_x + channels * pieces, *gx = g + channels;
-    const T *x = as<T>(a.x), *dy = as<T>(a.dy);
-    const float *w = a.w, *mean = a.mean, *rstd = a.rstd;
-    float *dw = a.dw, *db = a.db;
+    typedef array_numbers<T> numbers;
+    int64_t C = a.C, frames = a.T, channels = a.B * C, parts = channels * pieces_of(frames);
+    float *part = (float *)scratch(d, (size_t)(2 * (parts + channels)) * sizeof(float));
+    float *means = part + 2 * parts;
+    numbers x = {as<T>(a.x), C}, dy = {as<T>(a.dy), C};
     T *dx = as<T>(a.dx);
     if (!part)
         return;
-    sum_pieces(d, part, B, frames, C, DEVICE_LAMBDA(int64_t t, int64_t, int64_t c) { return to_float(dy[t * C + c]); });
-    sum_pieces(d, part_x, B, frames, C, DEVICE_LAMBDA(int64_t t, int64_t b, int64_t c) {
-        return to_float(dy[t * C + c]) * ((to_float(x[t * C + c]) - mean[b * C + c]) * rstd[b * C + c]);
-    });
-    each(d, C, DEVICE_LAMBDA(int64_t c) {
-        for (int64_t b = 0; b < B; b++) { /* items in order */
-            double sum = over_pieces(part, b, c, pieces, C), sum_x = over_pieces(part_x, b, c, pieces, C);
-            dw[c] += (float)sum_x;
-            db[c] += (float)sum;
-            g[b * C + c] = (float)(sum / (double)frames);
-            gx[b * C + c] = (float)(sum_x / (double)frames) * rstd[b * C + c];
-        }
-    });
-    each(d, channels * frames, DEVICE_LAMBDA(int64_t i) {
-        int64_t c = i % C, at = i / C / frames * C + c;
-        store(dx + i, rstd[at] * w[c] * (to_float(dy[i]) - g[at] - (to_float(x[i]) - mean[at]) * gx[at]));
-    });
+    time_gradient<numbers, numbers> g = {x, dy, a.w, NULL, a.mean, a.rstd, means, means + channels, frames, C, 0};
+    time_means(d, g, part, a.dw, a.db, a.B);
+    each(d, channels * frames, DEVICE_LAMBDA(int64_t i) { store(dx + i, g(i / C, i % C)); });
 }
 
 /* ---- GroupNorm after the first convolution, without its outputs ---- */
@@ -235,6 +187,8 @@ static void fold_norm(device *d, const mert_fold_norm_args &a)
 const operations norm_operations[] = {
     BY_TYPE(MERT_OP_LAYER_NORM, layer_norm, mert_layer_norm_args),
     BY_TYPE(MERT_OP_LAYER_NORM_BACKWARD, layer_norm_backward, mert_layer_norm_backward_args),
+    BY_TYPE(MERT_OP_ADD_NORM, add_norm, mert_add_norm_args),
+    BY_TYPE(MERT_OP_ADD_NORM_BACKWARD, add_norm_backward, mert_add_norm_backward_args),
     BY_TYPE(MERT_OP_TIME_NORM, time_norm, mert_time_norm_args),
     BY_TYPE(MERT_OP_TIME_NORM_BACKWARD, time_norm_backward, mert_time_norm_backward_args),
     BY_TYPE(MERT_OP_WINDOW_MOMENTS, window_moments, mert_window_moments_args),

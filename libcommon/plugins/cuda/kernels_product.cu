@@ -1,55 +1,6 @@
-/* Products: by the library where it takes them, else by a kernel of our own, a thread an output; then what follows. */
+/* Products, then what follows them. */
 #include "activation.h"
-#include "device.h"
-
-/* ---- products that the library refuses ---- */
-
-template <class T, class C> static void own_product(device *d, const product &p)
-{
-    const T *a = (const T *)p.a, *b = (const T *)p.b;
-    C *c = (C *)p.c;
-    int64_t N = p.N, K = p.K, rows = p.M, a_row = p.ta ? 1 : p.lda, a_k = p.ta ? p.lda : 1, b_column = p.tb ? p.ldb : 1;
-    int64_t b_k = p.tb ? 1 : p.ldb, ldc = p.ldc, a_step = p.a_step, b_step = p.b_step, c_step = p.c_step;
-    float alpha = p.alpha;
-    int add = p.add;
-    each(d, (p.batch > 0 ? p.batch : 1) * rows * N, DEVICE_LAMBDA(int64_t i) {
-        int64_t j = i % N, r = i / N % rows, n = i / N / rows;
-        const T *x = a + n * a_step + r * a_row, *y = b + n * b_step + j * b_column;
-        C *to = c + n * c_step + r * ldc + j;
-        float sum = 0;
-        for (int64_t k = 0; k < K; k++)
-            sum += to_float(x[k * a_k]) * to_float(y[k * b_k]);
-        sum *= alpha;
-        store(to, add ? to_float(*to) + sum : sum);
-    });
-}
-
-template <class T> static void one_product(device *d, const product &p)
-{
-    int how = blas_product(blas_of(d), stream_of(d), &p);
-    if (how < 0)
-        failed(d, "a product");
-    else if (how > 0 && p.out == MERT_ELEMENT_F32)
-        own_product<T, float>(d, p);
-    else if (how > 0)
-        own_product<T, T>(d, p);
-}
-
-/* Rows of a that overlap (windows, a step of lda < K apart): so many products, each of rows that do not, which lie in
- * each other. */
-template <class T> static void products(device *d, const product &all)
-{
-    int64_t apart = !all.ta && all.lda > 0 && all.lda < all.K ? ceiling(all.K, all.lda) : 1;
-    for (int64_t i = 0; i < apart && i < all.M; i++) {
-        product p = all;
-        p.M = ceiling(all.M - i, apart);
-        p.a = (const T *)all.a + i * all.lda;
-        p.c = (char *)all.c + i * all.ldc * (all.out == MERT_ELEMENT_F32 ? 4 : 2);
-        p.lda = apart * all.lda;
-        p.ldc = apart * all.ldc;
-        one_product<T>(d, p);
-    }
-}
+#include "product.h"
 
 /* ---- bias, GELU, residual ---- */
 
@@ -83,7 +34,7 @@ template <class C> static void finish(device *d, const mert_gemm_args &g, C *c, 
 template <class T> static void products_of(device *d, const mert_gemm_args &g, product p)
 {
     if (!g.sum) {
-        products<T>(d, p);
+        one_product<T>(d, p);
         return;
     }
     for (int64_t n = 0, many = p.batch > 0 ? p.batch : 1; n < many; n++) {
@@ -92,7 +43,7 @@ template <class T> static void products_of(device *d, const mert_gemm_args &g, p
         one.b = (const T *)p.b + n * p.b_step;
         one.batch = 0;
         one.add = p.add || n > 0;
-        products<T>(d, one);
+        one_product<T>(d, one);
     }
 }
 
@@ -120,11 +71,6 @@ template <class T> static void rounded_once(device *d, const mert_gemm_args &g, 
     }
 }
 
-template <class T> struct type_of;
-template <> struct type_of<float> { static const mert_element_type is = MERT_ELEMENT_F32; };
-template <> struct type_of<bf16> { static const mert_element_type is = MERT_ELEMENT_BF16; };
-template <> struct type_of<f16> { static const mert_element_type is = MERT_ELEMENT_F16; };
-
 template <class T> static void gemm(device *d, const mert_gemm_args &g)
 {
     int more = g.bias || g.pre || g.gelu || g.residual, to_floats = g.gradient || sizeof(T) == sizeof(float);
@@ -132,6 +78,10 @@ template <class T> static void gemm(device *d, const mert_gemm_args &g)
     product p = {};
     if (g.M <= 0 || g.N <= 0)
         return;
+    if (g.packed) {
+        failed(d, "a product with packed weights, which this device does not read,");
+        return;
+    }
     p.M = g.M, p.N = g.N, p.K = g.K;
     p.a = g.a, p.b = g.b, p.c = c;
     p.lda = g.lda, p.ldb = g.ldb, p.ldc = g.ldc;

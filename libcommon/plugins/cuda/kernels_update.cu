@@ -1,4 +1,4 @@
-/* Sums of squares, and the optimiser's step. */
+/* Sums of squares, clipping, and the optimiser's step. */
 #include "device.h"
 
 enum { PIECE = 1 << 14, PIECE_THREADS = 256 };
@@ -52,6 +52,25 @@ template <class T> static void sum_squares(device *d, const mert_sum_squares_arg
         squares_of(d, a.sum, a.x, a.n);
 }
 
+__device__ __forceinline__ int is_finite(double x) { return x - x == 0; }
+
+static void clip(device *d, const mert_clip_args &a)
+{
+    mert_clipping *to = a.to;
+    const double *squares = a.squares, *also = a.also;
+    double scale = a.scale, limit = a.clip_norm, slack = a.slack;
+    int64_t n = a.n;
+    each(d, 1, DEVICE_LAMBDA(int64_t) {
+        double norm = sqrt(*squares) * scale;
+        int finite = is_finite(norm);
+        for (int64_t i = 0; i < n; i++)
+            finite = finite && is_finite(also[i]);
+        to->norm = norm;
+        to->factor = limit > 0 && norm + slack > limit ? scale * (limit / (norm + slack)) : scale;
+        to->finite = finite;
+    });
+}
+
 static void adam(device *d, const mert_adam_args &a)
 {
     float *w = a.w, *m = a.m, *v = a.v;
@@ -59,8 +78,11 @@ static void adam(device *d, const mert_adam_args &a)
     float scale = (float)a.gradient_scale, decay = (float)(a.weight_decay * a.lr), step = (float)a.step;
     float b1 = (float)a.beta1, c1 = (float)(1 - a.beta1), b2 = (float)a.beta2, c2 = (float)(1 - a.beta2);
     float eps = (float)a.eps;
+    const mert_clipping *clipping = a.clipping;
     each(d, a.n, DEVICE_LAMBDA(int64_t i) {
-        float x = g[i] * scale, mi = b1 * m[i] + c1 * x, vi = b2 * v[i] + c2 * x * x;
+        if (clipping && !clipping->finite)
+            return;
+        float x = g[i] * (clipping ? (float)clipping->factor : scale), mi = b1 * m[i] + c1 * x, vi = b2 * v[i] + c2 * x * x;
         m[i] = mi;
         v[i] = vi;
         w[i] -= decay * w[i] + step * mi / (sqrtf(vi) + eps);
@@ -69,6 +91,7 @@ static void adam(device *d, const mert_adam_args &a)
 
 const operations update_operations[] = {
     BY_TYPE(MERT_OP_SUM_SQUARES, sum_squares, mert_sum_squares_args),
+    OF_FLOATS(MERT_OP_CLIP, clip, mert_clip_args),
     OF_FLOATS(MERT_OP_ADAM, adam, mert_adam_args),
     END_OF_OPERATIONS,
 };

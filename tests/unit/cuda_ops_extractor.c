@@ -1,0 +1,4 @@
+/* The extractor's operations on the emulated CUDA device (tests/cuda). */
+#include "tests/cuda/on_device.h"
+
+#include "tests/unit/ops_extractor.c"
