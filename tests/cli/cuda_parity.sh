@@ -14,6 +14,14 @@ for d in train-post-ln train-pre-ln; do
     done
 done
 check "on three processes, with recomputation" parity --processes 3 --shard full --recompute "$golden/train-pre-ln"
+for precision in bf16 fp16; do
+    check "$precision" parity --precision $precision "$golden/train-pre-ln"
+    check "$precision on two processes" parity --precision $precision --processes 2 --shard full "$golden/train-post-ln"
+done
+overflown() {
+    parity --precision fp16 --loss-scale 1e12 "$golden/train-post-ln" > "$t/said" && grep -q 'after [1-9][0-9]* overflows: within' "$t/said"
+}
+check "a loss scale that overflows until it fits" overflown
 ordered() { EMU_SEED=$1 parity "$golden/train-pre-ln"; }
 for seed in 1 2; do check "threads, blocks and streams in order $seed" ordered $seed; done
 detected() {

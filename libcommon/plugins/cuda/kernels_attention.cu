@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(WARPS *WARP) queries_backward_kernel(backward_
 }
 
 template <class T>
-__global__ void __launch_bounds__(WARPS *WARP, 4) keys_backward_kernel(backward_args<T> a, head_shape s)
+__global__ void __launch_bounds__(WARPS *WARP, 3) keys_backward_kernel(backward_args<T> a, head_shape s)
 {
     SHARED(float, keys, WARPS *HEAD_MAX);
     SHARED(float, values, WARPS *HEAD_MAX);

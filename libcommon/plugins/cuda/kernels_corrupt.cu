@@ -46,9 +46,9 @@ template <class T> static void corrupt_backward(device *d, const mert_corrupt_ba
     corruption k = {a.mask, a.channels, a.T, a.D, a.p > 0, make_dropout(&a.key, a.p)};
     T *dx = as<T>(a.dx);
     const T *dy = as<T>(a.dy);
-    const float *taken = a.replaced > 0 ? a.replaced_rows : NULL;
+    const float *taken = a.replaced > 0 ? a.replaced_rows : NULL, *mask = a.mask, *channels = a.channels;
     const int32_t *to = a.to, *from = a.from;
-    int64_t D = a.D, rows = a.B * a.T;
+    int64_t D = a.D, rows = a.B * a.T, frames = a.T;
     row_sums<1> sums = {{a.de}};
     if (a.mask) {
         sum_rows(d, rows, D, sums, DEVICE_LAMBDA(int64_t r, int64_t c, float *v) {
@@ -56,8 +56,9 @@ template <class T> static void corrupt_backward(device *d, const mert_corrupt_ba
                 v[0] += to_float(dy[r * D + c]);
         });
         sum_rows(d, a.replaced, D, sums, DEVICE_LAMBDA(int64_t i, int64_t c, float *v) {
-            if (k.masked(from[i]) && !k.silent(to[i], c))
-                v[0] += to_float(dy[(int64_t)to[i] * D + c]);
+            int64_t other = to[i];
+            if (mask[from[i]] != 0 && !(channels && channels[other / frames * D + c] != 0))
+                v[0] += to_float(dy[other * D + c]);
         });
     }
     each(d, rows * D, DEVICE_LAMBDA(int64_t i) {

@@ -520,6 +520,7 @@ void run_kernel(const char *name, dim3 grid, dim3 block, size_t dynamic, const c
     number(order, threads.size());
     number(blocks, (size_t)grid.x * grid.y * grid.z);
     st.kernel = name;
+    st.thread = pthread_self();
     body = &c;
     st.args = (char *)c.args.get();
     st.args_end = st.args + c.bytes;

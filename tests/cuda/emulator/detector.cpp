@@ -179,8 +179,8 @@ static void look_at_shared(char *a, size_t n, bool write, unsigned atomic, void 
 static inline void look(void *p, size_t n, bool write, unsigned atomic, void *pc)
 {
     char *a = (char *)p;
-    if (!st.in_kernel || (a >= st.stack && a < st.stack_end) || (!write && a >= st.args && a < st.args_end) ||
-        (!write && a >= own_low && a < own_high))
+    if (!st.in_kernel || !pthread_equal(st.thread, pthread_self()) || (a >= st.stack && a < st.stack_end) ||
+        (!write && a >= st.args && a < st.args_end) || (!write && a >= own_low && a < own_high))
         return;
     st.in_kernel = false;
     if ((size_t)a % n && (n & (n - 1)) == 0)

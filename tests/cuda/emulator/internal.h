@@ -5,6 +5,7 @@
 #include "cuda_runtime.h"
 
 #include <functional>
+#include <pthread.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define EMU_ASAN 1
@@ -20,6 +21,7 @@ namespace emu {
 struct state {
     const char *kernel;
     bool in_kernel; /* its own code, not the emulator's */
+    pthread_t thread; /* of the host, that runs it: others may do something else meanwhile */
     bool shuffle;   /* orders follow from a seed */
     unsigned clock, launch_since, block_since, barrier_since, warp_since;
     unsigned who; /* block << 10 | thread */
