@@ -82,7 +82,8 @@ static void adam(device *d, const mert_adam_args &a)
     each(d, a.n, DEVICE_LAMBDA(int64_t i) {
         if (clipping && !clipping->finite)
             return;
-        float x = g[i] * (clipping ? (float)clipping->factor : scale), mi = b1 * m[i] + c1 * x, vi = b2 * v[i] + c2 * x * x;
+        float x = g[i] * (clipping ? (float)clipping->factor : scale);
+        float mi = b1 * m[i] + c1 * x, vi = b2 * v[i] + c2 * x * x;
         m[i] = mi;
         v[i] = vi;
         w[i] -= decay * w[i] + step * mi / (sqrtf(vi) + eps);

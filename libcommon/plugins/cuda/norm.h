@@ -1,5 +1,5 @@
-/* Norms of numbers that are read or made on the way: x(r, c) is number c of row r. LayerNorm: a warp a row. GroupNorm of
- * one channel per group over time: sums over fixed pieces of time, then over the pieces, in double. Their gradients,
+/* Norms of numbers that are read or made on the way: x(r, c) is number c of row r. LayerNorm: a warp a row. GroupNorm
+ * of one channel per group over time: sums over fixed pieces of time, then over the pieces, in double. Their gradients,
  * where `gelu` also through a GELU behind the norm. */
 #ifndef MERT_CUDA_NORM_H
 #define MERT_CUDA_NORM_H

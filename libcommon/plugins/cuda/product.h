@@ -9,7 +9,8 @@ template <class T, class C> void own_product(device *d, const product *p)
     const T *a = (const T *)p->a, *b = (const T *)p->b;
     C *c = (C *)p->c;
     int64_t N = p->N, K = p->K, rows = p->M, a_row = p->ta ? 1 : p->lda, a_k = p->ta ? p->lda : 1;
-    int64_t b_column = p->tb ? p->ldb : 1, b_k = p->tb ? 1 : p->ldb, ldc = p->ldc, a_step = p->a_step, b_step = p->b_step, c_step = p->c_step;
+    int64_t b_column = p->tb ? p->ldb : 1, b_k = p->tb ? 1 : p->ldb;
+    int64_t ldc = p->ldc, a_step = p->a_step, b_step = p->b_step, c_step = p->c_step;
     float alpha = p->alpha;
     int add = p->add;
     each(d, (p->batch > 0 ? p->batch : 1) * rows * N, DEVICE_LAMBDA(int64_t i) {
