@@ -215,7 +215,8 @@ typedef struct { float *to; const mert_element *from; int64_t n; } mert_to_float
 /* c[M,N] = (add: c +) alpha * op(a) op(b), then, in this order: + bias[N]; pre[M,N] = that; GELU; + residual[M,N].
  * op(a) is a[M,K] or (ta) the transpose of a[K,M]; op(b) is b[K,N] or (tb) the transpose of b[N,K]. alpha 0 means 1.
  * batch > 0: so many products, `*_step` elements apart (pre and residual move like c); sum: their sum goes into one c.
- * pre and residual have c's row stride. gradient: takes c's place where the result is a parameter's gradient.
+ * pre and residual have c's row stride; residual is not c. gradient: takes c's place where the result is a parameter's
+ * gradient.
  * Rows do not overlap: lda >= K, or (ta) M, and so for b and c.
  * packed: b is what mert_pack made of the weights [N,K] (op(b) is their transpose; ldb, tb and ta do not count, there
  * is no sum; b_step is in units of 4 bytes). Then every output is one sum in the order of K: a row's result does not
