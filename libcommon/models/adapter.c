@@ -220,7 +220,8 @@ int mert_adapter_merge(mert_weights *w, const char *path, double alpha, mert_ada
     about = about ? about : &unused;
     *about = (mert_adapter){.layers = 0};
     if (w->packed)
-        return mert_fail(e, "the model is packed: an adapter goes into the model that it was made of (mert-model convert "
+        return mert_fail(e,
+            "the model is packed: an adapter goes into the model that it was made of (mert-model convert "
                             "--adapter --to packed)");
     file = mert_path_is_directory(path) ? mert_path_join(path, "adapter_model.safetensors") : strdup(path);
     if (!file)

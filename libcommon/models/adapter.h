@@ -1,8 +1,8 @@
 /* Low-rank adapters (Hu et al. 2021, "LoRA") of a model's linear layers, merged into its weights: W += (alpha / rank) B
  * A. A file has, for each layer that it changes,
  *
- *     [PREFIX.]LAYER.lora_A.weight [rank, in]     LAYER: as the model's own files name it, e.g. layers.0.attn.query_proj
- *     [PREFIX.]LAYER.lora_B.weight [out, rank]
+ *     [PREFIX.]LAYER.lora_A.weight [rank, in]     LAYER: as the model's own files name it,
+ *     [PREFIX.]LAYER.lora_B.weight [out, rank]    e.g. layers.0.attn.query_proj
  *
  * as SheetSage2 and PEFT write it. Other tensors of the file are passed over: the model on top of the features. */
 #ifndef MERT_ADAPTER_H

@@ -50,7 +50,8 @@ static int check_heads(const mert_config *c, mert_error *e)
         return -1;
     if (!c->codebooks)
         return 0;
-    if (mert_config_within(c->final_dim, 1, 65536, "final_dim", e) || mert_config_within(c->special_rows, 0, 65536, "special_rows", e))
+    if (mert_config_within(c->final_dim, 1, 65536, "final_dim", e) ||
+        mert_config_within(c->special_rows, 0, 65536, "special_rows", e))
         return -1;
     for (int k = 0; k < c->codebooks; k++) {
         if (mert_config_within(c->classes[k], 1, 1 << 24, "the number of classes of a codebook", e))
@@ -90,7 +91,8 @@ static int take_heads(mert_config *c, const mert_json *j, mert_error *e)
     for (int k = 0; k < c->codebooks; k++)
         if (mert_json_as_int(mert_json_at(classes, (size_t)k), &c->classes[k]))
             return mert_fail(e, "mert_pretraining: classes holds something else than whole numbers");
-    return mert_config_take_int(h, "special_rows", &c->special_rows, e) || mert_config_take_int(h, "final_dim", &c->final_dim, e) ||
+    return mert_config_take_int(h, "special_rows", &c->special_rows, e) ||
+                   mert_config_take_int(h, "final_dim", &c->final_dim, e) ||
                    mert_config_take_bool(h, "untied", &c->untied, e) ||
                    mert_config_take_bool(h, "learnable_temperature", &c->learnable_temperature, e) ||
                    mert_config_take_bool(h, "target_glu", &c->target_glu, e) ||
@@ -123,7 +125,8 @@ static void put_heads(FILE *f, const mert_config *c)
         fprintf(f, "%s%lld", k ? ", " : "", (long long)c->classes[k]);
     fprintf(f, "],\n    \"special_rows\": %d,\n    \"final_dim\": %d,\n    \"untied\": %s,\n", c->special_rows,
             c->final_dim, mert_config_yes_no(c->untied));
-    fprintf(f, "    \"learnable_temperature\": %s,\n    \"target_glu\": %s,\n", mert_config_yes_no(c->learnable_temperature),
+    fprintf(f, "    \"learnable_temperature\": %s,\n    \"target_glu\": %s,\n",
+            mert_config_yes_no(c->learnable_temperature),
             mert_config_yes_no(c->target_glu));
     fprintf(f, "    \"cqt_target_bins\": %d,\n    \"mel_target_bins\": %d\n  },\n", c->cqt_target_bins,
             c->mel_target_bins);

@@ -80,13 +80,14 @@ mert_config mert_config_mert2(void);
  * Conformer; otherwise transformers' HubertConfig), and where not NULL preprocessor_config.json and
  * processor_config.json, whose object feature_extractor is what newer transformers write instead. What these leave out
  * has the default of Wav2Vec2FeatureExtractor: do_normalize true, sampling_rate 16000; without either, nothing is
- * normalised. Files that contradict each other are an error that says both. normalize_eps in preprocessor_config.json is ours. A value outside
- * what this program computes (another activation, feat_proj_layer_norm false ...) is an error that names it.
- * `mert_pretraining` in it (ours) holds the heads. A Conformer's samples are taken as they are: do_normalize true is an
- * error, and so is a key of config.json that is not known. */
+ * normalised. Files that contradict each other are an error that says both. normalize_eps in preprocessor_config.json
+ * is ours. A value outside what this program computes (another activation, feat_proj_layer_norm false ...) is an error
+ * that names it. `mert_pretraining` in it (ours) holds the heads. A Conformer's samples are taken as they are:
+ * do_normalize true is an error, and so is a key of config.json that is not known. */
 int mert_config_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor,
                         const mert_json *processor, mert_error *e) MERT_MUST_USE;
-/* The same as JSON text, to be freed by the caller. model_type is "hubert" where HuBERT's own code computes the same. */
+/* The same as JSON text, to be freed by the caller. model_type is "hubert" where HuBERT's own code computes the
+ * same. */
 char *mert_config_to_hf(const mert_config *c);
 char *mert_config_to_preprocessor(const mert_config *c);
 /* The conv layers as fairseq's configurations write them: "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2". */
@@ -95,8 +96,8 @@ int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e) MER
 int mert_config_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
 
 int mert_config_stride(const mert_config *c);          /* samples per frame: 320; 960 */
-/* T frames come from (T - 1) * stride + so many samples or more. hubert: 400, which a frame looks at. conformer: 960, its
- * own share of the samples; each of its frames looks at the whole clip. */
+/* T frames come from (T - 1) * stride + so many samples or more. hubert: 400, which a frame looks at. conformer: 960,
+ * its own share of the samples; each of its frames looks at the whole clip. */
 int mert_config_receptive_field(const mert_config *c);
 /* T of L samples, layer by layer floor((n - k) / s) + 1; 0 if too short. */
 int64_t mert_config_frames(const mert_config *c, int64_t samples);

@@ -10,7 +10,8 @@ mert_config mert_config_mert2(void)
                      .ffn = 4096, .eps = 1e-5, .normalize_eps = MERT_NORMALIZE_EPS_HF, .special_rows = 4, .untied = 1,
                      .attention_relax = -1};
     c.conformer = (mert_conformer_config){.n_fft = 2048, .win_length = 2048, .hop = 240, .mels = 128, .stages = 3,
-                                          .subsampler_kernel = 7, .subsampler_eps = 1e-6, .kernel = 31, .rotary_base = 10000,
+                                          .subsampler_kernel = 7, .subsampler_eps = 1e-6, .kernel = 31,
+                                          .rotary_base = 10000,
                                           .variant = "30s", .context = 30, .initializer_range = 0.02};
     for (int i = 0; i < 3; i++) {
         c.conformer.stage[i].channels = channels[i];

@@ -130,8 +130,10 @@ static int take_hearing(hearing *h, const mert_json *j, const char *file, mert_e
                    .says_normalize = mert_json_get(j, "do_normalize") != NULL};
     if (!mert_json_is_object(j))
         return mert_fail(e, "%s: no object", file);
-    if (mert_config_take_string(j, "feature_extractor_type", &type, e) || mert_config_take_int(j, "sampling_rate", &h->rate, e) ||
-        mert_config_take_bool(j, "do_normalize", &h->normalize, e) || mert_config_take_double(j, "normalize_eps", &h->normalize_eps, e))
+    if (mert_config_take_string(j, "feature_extractor_type", &type, e) ||
+        mert_config_take_int(j, "sampling_rate", &h->rate, e) ||
+        mert_config_take_bool(j, "do_normalize", &h->normalize, e) ||
+        mert_config_take_double(j, "normalize_eps", &h->normalize_eps, e))
         return mert_fail_in(e, "%s", file);
     return !type || !strcmp(type, "Wav2Vec2FeatureExtractor") ? 0
                : mert_fail(e, "%s: feature_extractor_type is '%.60s', and only 'Wav2Vec2FeatureExtractor' is computed "
@@ -196,17 +198,21 @@ int mert_hubert_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
     *c = mert_config_95m();
     if (take_audio(c, j, preprocessor, processor, e) || mert_extractor_take(c, j, e) ||
         mert_config_take_int(j, "hidden_size", &c->width, e) ||
-        mert_config_take_int(j, "num_hidden_layers", &c->layers, e) || mert_config_take_int(j, "num_attention_heads", &c->heads, e) ||
-        mert_config_take_int(j, "intermediate_size", &c->ffn, e) || mert_config_take_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) ||
+        mert_config_take_int(j, "num_hidden_layers", &c->layers, e) ||
+        mert_config_take_int(j, "num_attention_heads", &c->heads, e) ||
+        mert_config_take_int(j, "intermediate_size", &c->ffn, e) ||
+        mert_config_take_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) ||
         mert_config_take_int(j, "num_conv_pos_embedding_groups", &c->pos_groups, e) ||
-        mert_config_take_bool(j, "do_stable_layer_norm", &c->pre_ln, e) || mert_config_take_bool(j, "deepnorm", &c->deepnorm, e) ||
+        mert_config_take_bool(j, "do_stable_layer_norm", &c->pre_ln, e) ||
+        mert_config_take_bool(j, "deepnorm", &c->deepnorm, e) ||
         mert_config_take_bool(j, "feature_extractor_cqt", &c->cqt_input, e) ||
         mert_config_take_int(j, "feature_extractor_cqt_bins", &c->cqt_input_bins, e))
         return -1;
     if (mert_config_take_double(j, "layer_norm_eps", &c->eps, e) ||
         mert_config_take_double(j, "attention_relax", &c->attention_relax, e))
         return -1;
-    if (mert_config_must_be(j, "hidden_act", "gelu", e) || mert_config_must_be(j, "feat_extract_activation", "gelu", e) ||
+    if (mert_config_must_be(j, "hidden_act", "gelu", e) ||
+        mert_config_must_be(j, "feat_extract_activation", "gelu", e) ||
         mert_config_must_not(j, "feat_proj_layer_norm", 0, e) || mert_config_must_not(j, "conv_pos_batch_norm", 1, e))
         return -1;
     return 0;
@@ -302,6 +308,7 @@ void mert_hubert_put(FILE *f, const mert_config *c)
         f,
         "  \"do_stable_layer_norm\": %s,\n  \"layer_norm_eps\": %.9g,\n  \"deepnorm\": %s,\n  \"attention_relax\": %.9g,\n",
         mert_config_yes_no(c->pre_ln), c->eps, mert_config_yes_no(c->deepnorm), c->attention_relax);
-    fprintf(f, "  \"feature_extractor_cqt\": %s,\n  \"feature_extractor_cqt_bins\": %d,\n", mert_config_yes_no(c->cqt_input),
+    fprintf(f, "  \"feature_extractor_cqt\": %s,\n  \"feature_extractor_cqt_bins\": %d,\n",
+            mert_config_yes_no(c->cqt_input),
             c->cqt_input ? c->cqt_input_bins : 336);
 }

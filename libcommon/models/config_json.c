@@ -5,9 +5,9 @@
 
 int mert_config_within(int64_t v, int64_t low, int64_t high, const char *what, mert_error *e)
 {
-    return v < low || v > high ? mert_fail(e, "%s is %" PRId64 ", which is outside %" PRId64 " to %" PRId64, what, v, low,
-                                           high)
-                               : 0;
+    if (v >= low && v <= high)
+        return 0;
+    return mert_fail(e, "%s is %" PRId64 ", which is outside %" PRId64 " to %" PRId64, what, v, low, high);
 }
 
 int mert_config_take_int(const mert_json *j, const char *key, int *to, mert_error *e)

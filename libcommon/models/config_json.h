@@ -1,5 +1,5 @@
-/* Reading and writing the values of a configuration in JSON. A key that is absent leaves what stands before the call: the default.
- * Errors name the key. */
+/* Reading and writing the values of a configuration in JSON. A key that is absent leaves what stands before the call:
+ * the default. Errors name the key. */
 #ifndef MERT_CONFIG_JSON_H
 #define MERT_CONFIG_JSON_H
 

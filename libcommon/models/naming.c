@@ -114,10 +114,12 @@ int mert_naming_find(mert_naming *to, const mert_checkpoint *c, mert_error *e)
         other = NULL;
     }
     if (!best)
-        return mert_fail(e, "no MERT model in it: there is neither a feature_extractor.conv_layers.0 weight (MERT-v1) nor "
+        return mert_fail(e,
+            "no MERT model in it: there is neither a feature_extractor.conv_layers.0 weight (MERT-v1) nor "
                             "a layers.0.attn.query_proj weight (MERT-v2)");
     if (other && other_n == best_n && !strncmp(best, other, (size_t)best_n))
-        return mert_fail(e, "a model's first tensor is in it by two names: %s and %s", mert_show(best, strlen(best)).text,
+        return mert_fail(e, "a model's first tensor is in it by two names: %s and %s",
+                         mert_show(best, strlen(best)).text,
                          mert_show(other, strlen(other)).text);
     if (other)
         return mert_fail(e, "several models in it: behind %s and behind %s", mert_show(best, (size_t)best_n).text,

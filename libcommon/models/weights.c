@@ -87,7 +87,8 @@ static void fill(void *arg, int64_t i, int worker)
     float *to = f->w->values + p->offset;
     (void)worker;
     /* biases of the other linears: uniform by the fan-in of the weight before them */
-    if (!conformer && s.law == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name, "encoder.layers.") &&
+    if (!conformer && s.law == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name,
+            "encoder.layers.") &&
         !has(p->name, "norm")) {
         const mert_parameter *weight = &l->parameters[i - 1];
         double half = weight->ndim == 2 && ends(weight->name, ".weight") ? 1 / sqrt((double)weight->shape[1]) : 0;

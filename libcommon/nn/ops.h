@@ -486,9 +486,9 @@ typedef struct {
 
 /* ---- depthwise convolution, and the norm of responses ---- */
 
-/* y[b, t, c] = (bias[c] +) sum over k of w[c, k] x[b, t + k - pad, c], t < frames (0: T), x [B, T, C] being 0 beyond its
- * ends; y [B, frames, C]. w [C, kernel] as torch stores it: float32, like a norm's. The frames from t0 on of a longer
- * clip are those with pad - t0 in pad's place, with the same bits. */
+/* y[b, t, c] = (bias[c] +) sum over k of w[c, k] x[b, t + k - pad, c], t < frames (0: T), x [B, T, C] being 0 beyond
+ * its ends; y [B, frames, C]. w [C, kernel] as torch stores it: float32, like a norm's. The frames from t0 on of a
+ * longer clip are those with pad - t0 in pad's place, with the same bits. */
 typedef struct {
     mert_element *y;
     const mert_element *x;
@@ -601,10 +601,11 @@ typedef struct {
 } mert_normalize_backward_args;
 /* HuBERT's criterion for `count` codebooks (0: 1): of each, logits[rows, V] (row stride ld, 0: V; one codebook's rows
  * after the other's) come as cosines and leave (grad) as the loss's gradient by the cosines; the loss is the cross
- * entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale; otherwise the learnable one,
- * s = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's gradient by it. sums[0] += -log p
- * of targets (nats), sums[1] += rows where the target has the largest logit alone. Targets, temperatures and pairs of sums
- * lie one codebook's after the other's. grad 0: the logits are left as the cosines. weight (0: 1): of the gradients. */
+ * entropy of softmax(s * cosine) against target[rows]. log_temperature NULL: s = scale; otherwise the learnable one, s
+ * = min(exp(*log_temperature), 100), and dtemperature (where not NULL) += the loss's gradient by it. sums[0] += -log p
+ * of targets (nats), sums[1] += rows where the target has the largest logit alone. Targets, temperatures and pairs of
+ * sums lie one codebook's after the other's. grad 0: the logits are left as the cosines. weight (0: 1): of the
+ * gradients. */
 typedef struct {
     mert_element *logits;
     const int32_t *target;

@@ -1,6 +1,6 @@
-/* The encoder as published models are used: one clip, forward only, over the operations of nn/ops.h
- * (man/model.md 2, 16). The same mathematics as encoder.h, which keeps what training needs and is the readable version
- * that the tests compare this one with. Each kind of model has a file of its own: forward_hubert.c, forward_conformer.c.
+/* The encoder as published models are used: one clip, forward only, over the operations of nn/ops.h (man/model.md 2,
+ * 16). The same mathematics as encoder.h, which keeps what training needs and is the readable version that the tests
+ * compare this one with. Each kind of model has a file of its own: forward_hubert.c, forward_conformer.c.
  *
  * - Weights are packed once for products; the host's copy is not needed afterwards.
  * - Large layers are computed in blocks of time or rows, so that they never exist as a whole. Hidden states are handed
@@ -31,13 +31,14 @@ void mert_forward_free(mert_forward *f); /* NULL is fine */
 /* The packed weights, device [returned]: what a packed model holds. */
 int64_t mert_forward_weights(const mert_forward *f, const float **block);
 
-/* One of the hidden states: 0 the input of the first layer, N the output of the last, for pre-LN after the final norm (as
- * HF numbers them for HuBERT; MERT-v2's published class counts from 0 at the output of layer 1); N + 1, of a pre-LN model, is the output of layer N before that norm, and comes before N. hidden: device [T, D];
- * operations on it may be queued, and it stays as it is until they have run. */
+/* One of the hidden states: 0 the input of the first layer, N the output of the last, for pre-LN after the final norm
+ * (as HF numbers them for HuBERT; MERT-v2's published class counts from 0 at the output of layer 1); N + 1, of a pre-LN
+ * model, is the output of layer N before that norm, and comes before N. hidden: device [T, D]; operations on it may be
+ * queued, and it stays as it is until they have run. */
 typedef void (*mert_hidden_fn)(void *self, int index, const mert_element *hidden);
 
-/* A clip that is too short for one frame is an error. Hands out hidden states 0 to `last` in order, and computes nothing
- * behind it; with N that before the final norm, too. All of it is queued; the caller waits. */
+/* A clip that is too short for one frame is an error. Hands out hidden states 0 to `last` in order, and computes
+ * nothing behind it; with N that before the final norm, too. All of it is queued; the caller waits. */
 int mert_forward_run(mert_forward *f, const mert_forward_input *in, int last, mert_hidden_fn each, void *self,
                      mert_error *e) MERT_MUST_USE;
 

@@ -31,7 +31,8 @@ static void take_position(mert_forward *f, mert_weight_loader *t)
 {
     hubert *h = f->own;
     int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel;
-    const float *b = mert_weight_take(t, D, "encoder.pos_conv.0.bias"), *g = mert_weight_take(t, K, "encoder.pos_conv.0.weight_g"), *v;
+    const float *b = mert_weight_take(t, D, "encoder.pos_conv.0.bias");
+    const float *g = mert_weight_take(t, K, "encoder.pos_conv.0.weight_g"), *v;
     float *lengths = mert_weight_place(t, K);
     mert_element *to = mert_weight_place_product(t, G, Cg, K * Cg, t->packing);
     const mert_parameter *p;

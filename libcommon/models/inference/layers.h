@@ -12,8 +12,8 @@ typedef struct mert_layers {
     float factors[MERT_LAYERS_MAX + 2]; /* [n] */
 } mert_layers;
 
-/* For a model of N layers; in a list may also stand last (4-last, too) and, of a pre-LN model, last-raw. Not more than one of
- * each. */
+/* For a model of N layers; in a list may also stand last (4-last, too) and, of a pre-LN model, last-raw. Not more than
+ * one of each. */
 int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e) MERT_MUST_USE;
 /* One factor per layer of l: numbers joined by commas, or else the name of a file that has them, with commas, blanks or
  * newlines between. They are taken as they are: no softmax. */

@@ -29,7 +29,8 @@ int mert_pooling_statistics(const mert_pooling_plan *plan); /* how many; none: 0
 /* "mean,std", as it was parsed. */
 void mert_pooling_print(const mert_pooling_plan *plan, char *to, size_t size);
 
-/* Who takes rows as they become known: n rows of width times the statistics, valid during the call. -1 goes back to whoever caused it. */
+/* Who takes rows as they become known: n rows of width times the statistics, valid during the call. -1 goes back to
+ * whoever caused it. */
 typedef int mert_take_rows(void *self, const float *rows, int64_t n, mert_error *e);
 
 /* Spans of T frames. */

@@ -152,7 +152,8 @@ static int use_packed(mert_weight_block *b, const mert_weights *w, mert_load_wei
     mert_weight_loader l = {.ops = b->ops, .packing = b->packing};
     if (w->packed_as != b->packing)
         return mert_fail(e, "packed for products in %s, and %s is asked for (--precision)",
-                         b->packing == MERT_PACKED_BF16 ? "f32" : "bf16", b->packing == MERT_PACKED_BF16 ? "bf16" : "f32");
+                         b->packing == MERT_PACKED_BF16 ? "f32" : "bf16",
+                         b->packing == MERT_PACKED_BF16 ? "bf16" : "f32");
     if (w->packed_size != b->size)
         return mert_fail(e, "%" PRId64 " packed weights, and this architecture has %" PRId64, w->packed_size, b->size);
     b->mapped = b->ops->share(b->ops, w->packed, (size_t)b->size * sizeof(float));

@@ -31,8 +31,8 @@ typedef struct mert_weight_loader {
 
 typedef void mert_load_weights(void *self, mert_weight_loader *l);
 
-/* load: the kind's walk. ordered: floats that it needs at l->ordered. A packed w must not be dropped before the block is
- * freed. */
+/* load: the kind's walk. ordered: floats that it needs at l->ordered. A packed w must not be dropped before the block
+ * is freed. */
 int mert_weight_block_open(mert_weight_block *b, const mert_weights *w, mert_ops *ops, mert_packing packing,
                            mert_load_weights *load, void *self, int64_t ordered, mert_error *e) MERT_MUST_USE;
 void mert_weight_block_close(mert_weight_block *b);
