@@ -56,6 +56,15 @@ void mert_forward_linear(mert_forward *f, mert_linear_weights l, int64_t rows, i
               .residual = add ? NULL : residual);
 }
 
+void mert_forward_qkv(mert_forward *f, mert_linear_weights qkv, int64_t T, const mert_element *x, mert_element *y)
+{
+    int64_t D = f->c.width, bytes = mert_weight_placed(mert_weight_floats(f->ops, D, D, f->weights.packing)) * 4;
+    int64_t step = bytes / (qkv.packing ? 4 : (int64_t)mert_element_bytes(f->ops, 1)); /* packed: in units of 4 bytes */
+    mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = x, .lda = D, .b = qkv.w, .packed = qkv.packing, .c = y, .ldc = 3 * D,
+              .bias = qkv.b, .batch = 3, .ldb = D, .tb = 1, .b_step = step, .c_step = D,
+              .bias_step = mert_weight_placed(D));
+}
+
 void mert_forward_norm(mert_forward *f, double eps, mert_norm_weights w, int64_t rows, int64_t columns,
                        const mert_element *x, mert_element *y)
 {

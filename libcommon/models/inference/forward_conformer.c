@@ -96,20 +96,14 @@ static linear take_pointwise(mert_weight_loader *l, int64_t out, int64_t in, int
 static void take_block(mert_forward *f, mert_weight_loader *l, block *x, int i)
 {
     static const char *const parts[] = {"query", "key", "value"};
+    char name[32];
     int64_t D = f->c.width, F = f->c.ffn;
     x->ffn1_norm = take_norm(l, D, i, "ffn1_layer_norm");
     x->ffn1[0] = take_linear(l, F, D, i, "ffn1.w_1");
     x->ffn1[1] = take_linear(l, D, F, i, "ffn1.w_2");
     x->attn_norm = take_norm(l, D, i, "attn_layer_norm");
-    for (int j = 0; j < 3; j++) { /* one after the other: a batch of three products */
-        const mert_element *w = mert_weight_product(l, D, D, "layers.%d.attn.%s_proj.weight", i, parts[j]);
-        x->qkv.w = j ? x->qkv.w : w;
-    }
-    for (int j = 0; j < 3; j++) {
-        const float *b = mert_weight_take(l, D, "layers.%d.attn.%s_proj.bias", i, parts[j]);
-        x->qkv.b = j ? x->qkv.b : b;
-    }
-    x->qkv.packing = mert_weight_packing(f->ops, D, D, l->packing);
+    snprintf(name, sizeof name, "layers.%d.attn.", i);
+    x->qkv = mert_weight_qkv(l, D, name, parts);
     x->out = take_linear(l, D, D, i, "attn.out_proj");
     x->conv_norm = take_norm(l, D, i, "conv_module.layer_norm");
     x->gate = take_pointwise(l, 2 * D, D, i, 1);
@@ -281,21 +275,12 @@ static void feed_forward(mert_forward *f, const room *r, norm before, const line
     mert_axpy(f->ops, .to = x, .from = r->mid, .alpha = 0.5f, .n = n * D);
 }
 
-/* From the query's weights to the key's: of packed ones, and of float32, in units of 4 bytes. */
-static int64_t qkv_step(const mert_forward *f, mert_packing packing)
-{
-    int64_t floats = mert_weight_placed(mert_weight_floats(f->ops, f->c.width, f->c.width, f->weights.packing));
-    return floats * (int64_t)sizeof(float) / (packing ? 4 : (int64_t)mert_element_bytes(f->ops, 1));
-}
-
 static void attend(mert_forward *f, const block *b, const room *r)
 {
     const conformer *m = f->own;
     int64_t D = f->c.width, H = f->c.heads, T = r->T;
     mert_forward_norm(f, f->c.eps, b->attn_norm, T, D, r->x, r->y);
-    mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = r->y, .lda = D, .b = b->qkv.w, .packed = b->qkv.packing, .c = r->qkv,
-              .ldc = 3 * D, .bias = b->qkv.b, .batch = 3, .ldb = D, .tb = 1, .b_step = qkv_step(f, b->qkv.packing),
-              .c_step = D, .bias_step = mert_weight_placed(D));
+    mert_forward_qkv(f, b->qkv, T, r->y, r->qkv);
     for (int i = 0; i < 2; i++)
         mert_rotary_turn(&m->rotary, mert_at(f->ops, r->qkv, i * D), 1, T, H, 3 * D, 0);
     mert_attention(f->ops, .out = r->y, .ldout = D, .q = r->qkv, .k = mert_at(f->ops, r->qkv, D),

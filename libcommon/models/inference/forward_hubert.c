@@ -50,15 +50,8 @@ static void take_layer(mert_forward *f, mert_weight_loader *t, int i)
     layer *l = &((hubert *)f->own)->layers[i];
     int64_t D = f->c.width, F = f->c.ffn;
     char name[96];
-    for (int j = 0; j < 3; j++) { /* one after the other: a batch of three products */
-        const mert_element *w = mert_weight_product(t, D, D, "encoder.layers.%d.self_attn.%s_proj.weight", i, parts[j]);
-        l->qkv.w = j ? l->qkv.w : w;
-    }
-    for (int j = 0; j < 3; j++) {
-        const float *b = mert_weight_take(t, D, "encoder.layers.%d.self_attn.%s_proj.bias", i, parts[j]);
-        l->qkv.b = j ? l->qkv.b : b;
-    }
-    l->qkv.packing = mert_weight_packing(f->ops, D, D, t->packing);
+    snprintf(name, sizeof name, "encoder.layers.%d.self_attn.", i);
+    l->qkv = mert_weight_qkv(t, D, name, parts);
     snprintf(name, sizeof name, "encoder.layers.%d.self_attn.out_proj", i);
     l->out = mert_weight_linear(t, D, D, name);
     snprintf(name, sizeof name, "encoder.layers.%d.fc1", i);
@@ -180,14 +173,6 @@ static void finish_layer(mert_forward *f, const layer *l, const room *r, const m
     }
 }
 
-/* From the query's weights to the key's: of packed ones, and of float32, in units of 4 bytes. */
-static int64_t qkv_step(const mert_forward *f)
-{
-    const hubert *h = f->own;
-    int64_t floats = mert_weight_placed(mert_weight_floats(f->ops, f->c.width, f->c.width, f->weights.packing));
-    return floats * (int64_t)sizeof(float) / (h->layers->qkv.packing ? 4 : (int64_t)mert_element_bytes(f->ops, 1));
-}
-
 static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
 {
     int64_t D = f->c.width, H = f->c.heads, step = mert_forward_block(T, r->rows);
@@ -196,9 +181,7 @@ static void run_layer(mert_forward *f, const layer *l, const room *r, int64_t T)
         mert_forward_norm(f, f->c.eps, l->norm1, T, D, r->x, r->attended);
         in = r->attended;
     }
-    mert_gemm(f->ops, .M = T, .N = D, .K = D, .a = in, .lda = D, .b = l->qkv.w, .packed = l->qkv.packing,
-              .c = r->qkv, .ldc = 3 * D, .bias = l->qkv.b, .batch = 3, .ldb = D, .tb = 1,
-              .b_step = qkv_step(f), .c_step = D, .bias_step = mert_weight_placed(D));
+    mert_forward_qkv(f, l->qkv, T, in, r->qkv);
     mert_attention(f->ops, .out = r->attended, .ldout = D, .q = r->qkv, .k = mert_at(f->ops, r->qkv, D),
                    .v = mert_at(f->ops, r->qkv, 2 * D), .B = 1, .T = T, .H = H, .dh = D / H, .ld = 3 * D,
                    .scale = (float)(1.0 / sqrt((double)(D / H))));

@@ -30,6 +30,8 @@ struct mert_forward {
  * y: out */
 void mert_forward_linear(mert_forward *f, mert_linear_weights l, int64_t rows, int64_t in, int64_t out,
                          const mert_element *x, int64_t ldx, int gelu, const mert_element *residual, mert_element *y);
+/* x [T, D] -> y [T, 3, D]: queries, keys and values. */
+void mert_forward_qkv(mert_forward *f, mert_linear_weights qkv, int64_t T, const mert_element *x, mert_element *y);
 /* LayerNorm of rows; y may be x. */
 void mert_forward_norm(mert_forward *f, double eps, mert_norm_weights w, int64_t rows, int64_t columns,
                        const mert_element *x, mert_element *y);

@@ -131,6 +131,20 @@ mert_linear_weights mert_weight_linear(mert_weight_loader *l, int64_t out, int64
                                  mert_weight_packing(l->ops, out, in, l->packing)};
 }
 
+mert_linear_weights mert_weight_qkv(mert_weight_loader *l, int64_t D, const char *prefix, const char *const names[3])
+{
+    mert_linear_weights all = {.packing = mert_weight_packing(l->ops, D, D, l->packing)};
+    for (int j = 0; j < 3; j++) {
+        const mert_element *w = mert_weight_product(l, D, D, "%s%s_proj.weight", prefix, names[j]);
+        all.w = j ? all.w : w;
+    }
+    for (int j = 0; j < 3; j++) {
+        const float *b = mert_weight_take(l, D, "%s%s_proj.bias", prefix, names[j]);
+        all.b = j ? all.b : b;
+    }
+    return all;
+}
+
 /* ---- the block ---- */
 
 /* Whether this backend has products of the kind that is asked for. */

@@ -66,5 +66,9 @@ mert_element *mert_weight_product(mert_weight_loader *l, int64_t n, int64_t k, c
 mert_element *mert_weight_conv(mert_weight_loader *l, int64_t O, int64_t C, int64_t K, const char *name);
 /* NAME.weight [out, in] and NAME.bias [out]. */
 mert_linear_weights mert_weight_linear(mert_weight_loader *l, int64_t out, int64_t in, const char *name);
+/* The projections [D, D] to queries, keys and values, one after the other: a batch of three products
+ * (mert_forward_qkv). Their names are
+ * PREFIX and one of `names`, then _proj.weight and _proj.bias. */
+mert_linear_weights mert_weight_qkv(mert_weight_loader *l, int64_t D, const char *prefix, const char *const names[3]);
 
 #endif
