@@ -123,7 +123,7 @@ $(OUT)/cuda/random.o: libcommon/base/random.c $(OUT)/features.mk $(OUT)/flags
 NVCC_FLAGS = -std=c++17 -O3 --extended-lambda -cudart static -I. -gencode 'arch=compute_80,code=[sm_80,sm_90,sm_100,compute_80]' \
              -Xcompiler -fPIC,-fvisibility=hidden
 NVCC_AGAIN = $(filter ccache,$(CC))
-$(OUT)/cuda/%.o: libcommon/plugins/cuda/%.cu $(wildcard libcommon/plugins/cuda/*.h) libcommon/nn/ops.h $(OUT)/features.mk
+$(OUT)/cuda/%.o: libcommon/plugins/cuda/%.cu $(wildcard libcommon/plugins/cuda/*.h) libcommon/nn/ops.h libcommon/nn/operations.h $(OUT)/features.mk
 	@mkdir -p $(@D)
 	$(call say,NVCC,$<)$(NVCC_AGAIN) $(NVCC) $(NVCC_FLAGS) -Xptxas -v -c -o $@ $< 2> $(@:.o=.log) || { cat $(@:.o=.log); exit 1; }
 $(OUT)/lib/mert/device-cuda.so: $(CUDA_SRC:libcommon/plugins/cuda/%.cu=$(OUT)/cuda/%.o) $(OUT)/cuda/random.o
