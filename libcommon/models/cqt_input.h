@@ -4,7 +4,7 @@
 #define MERT_CQT_INPUT_H
 
 #include "libcommon/dsp/cqt_batch.h"
-#include "libcommon/models/config.h"
+#include "libcommon/models/config/config.h"
 
 /* For a configuration with cqt_input; one whose frames are not 1/50 s apart is refused. */
 mert_cqt_batch *mert_cqt_input_new(const mert_config *c, mert_error *e);

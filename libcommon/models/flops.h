@@ -4,7 +4,7 @@
 #ifndef MERT_FLOPS_H
 #define MERT_FLOPS_H
 
-#include "libcommon/models/config.h"
+#include "libcommon/models/config/config.h"
 
 double mert_forward_flops(const mert_config *c, int64_t B, int64_t L); /* of the encoder on B clips of L samples */
 double mert_heads_flops(const mert_config *c,

@@ -3,7 +3,7 @@
 #define MERT_MEL_INPUT_H
 
 #include "libcommon/dsp/log_mel.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 /* Copies the tables: w is not needed afterwards. pooled as in dsp/mel.h. */
 mert_mel *mert_mel_input_new(const mert_weights *w, int pooled, mert_error *e);

@@ -2,7 +2,7 @@
 #ifndef MERT_MEL_BATCH_H
 #define MERT_MEL_BATCH_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 typedef struct mert_mel_batch mert_mel_batch;
 

@@ -5,8 +5,8 @@
 #ifndef MERT_OBJECTIVE_H
 #define MERT_OBJECTIVE_H
 
-#include "libcommon/models/parameter_groups.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/parameter_groups.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/arena.h"
 #include "libcommon/nn/ops.h"
 #include "libcommon/train/trainer.h"

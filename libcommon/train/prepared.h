@@ -4,7 +4,7 @@
 #define MERT_PREPARED_H
 
 #include "formats/error.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/ops.h"
 #include "libcommon/train/data/batch.h"
 

@@ -15,7 +15,7 @@
 #define MERT_STATE_H
 
 #include "formats/error.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/train/loader.h"
 #include "libcommon/train/loss_scale.h"
 #include "libcommon/train/run_inputs.h"

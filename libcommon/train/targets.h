@@ -4,7 +4,7 @@
 #define MERT_TRAIN_TARGETS_H
 
 #include "formats/error.h"
-#include "libcommon/models/config.h"
+#include "libcommon/models/config/config.h"
 
 typedef struct mert_train_targets mert_train_targets;
 

@@ -5,7 +5,7 @@
 #define MERT_TRAINER_H
 
 #include "libcommon/models/encoder/encoder.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/ops.h"
 #include "libcommon/train/data/batch.h"
 #include "libcommon/train/parallel/shards.h"

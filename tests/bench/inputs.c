@@ -10,7 +10,7 @@
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
 #include "libcommon/base/random.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/teachers/codebook_file.h"
 #include "tests/npy.h"
 

@@ -10,7 +10,7 @@ violations() {
     BEGIN {
         split("formats/stream 10  formats 20  formats/labels 21  formats/checkpoint 21  libcommon/base 30" \
               "  libcommon/audio/container 40  libcommon/audio 41  libcommon/dsp 40  libcommon/tensor 40  libcommon/nn 40  libcommon/nn/cpu 41" \
-              "  libcommon/models 50  libcommon/models/encoder 51  libcommon/models/inference 51" \
+              "  libcommon/models/config 50  libcommon/models/weights 51  libcommon/models 52  libcommon/models/encoder 53  libcommon/models/inference 53" \
               "  libcommon/teachers 50  libcommon/teachers/kmeans 51  libcommon/teachers/rvq 52  libcommon/teachers/encodec 53" \
               "  libcommon/train/data 60  libcommon/train/recipe 61  libcommon/train/parallel 61  libcommon/train 62  libcommon/train/monitor 63" \
               "  libcommon/probe 60  libcommon/program 70  libcommon/plugins 80  tools 80", plan, " +")
@@ -66,12 +66,12 @@ check library_must_not_know_tools found_out libcommon/base/a.c '  #  include "to
 check library_must_not_know_programs found_out libcommon/train/a.c '#include "libcommon/program/log.h"'
 check base_is_below found_out libcommon/base/a.h '#include "libcommon/nn/ops.h"'
 check neighbours_do_not_meet found_out libcommon/dsp/a.c '#include "libcommon/nn/ops.h"'
-check a_sub_room_is_no_way_round found_out libcommon/teachers/kmeans/a.c '#include "libcommon/models/config.h"'
+check a_sub_room_is_no_way_round found_out libcommon/teachers/kmeans/a.c '#include "libcommon/models/config/config.h"'
 check operations_must_not_know_the_cpu found_out libcommon/nn/a.c '#include "libcommon/nn/cpu/cpu.h"'
 check models_must_not_know_train found_out libcommon/models/a.c '#include "libcommon/train/trainer.h"'
 check encoder_must_not_know_inference found_out libcommon/models/encoder/a.c '#include "libcommon/models/inference/forward.h"'
 check a_recipe_knows_no_trainer found_out libcommon/train/recipe/a.h '#include "libcommon/train/trainer.h"'
-check teachers_and_models_do_not_meet found_out libcommon/teachers/a.c '#include "libcommon/models/config.h"'
+check teachers_and_models_do_not_meet found_out libcommon/teachers/a.c '#include "libcommon/models/config/config.h"'
 check ffmpeg_stays_in_audio found_out tools/mert-x.c '#include <libavformat/avformat.h>'
 check blas_stays_in_the_cpu_backend found_out libcommon/models/a.c '#include <cblas.h>'
 check fftw_stays_in_dsp found_out libcommon/train/a.c '#include <fftw3.h>'

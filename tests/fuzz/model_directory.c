@@ -3,7 +3,7 @@
 
 #include <sys/stat.h>
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,5 +1,5 @@
 /* fairseq's configurations: read from hydra's cfg and from the args before it, and written back. */
-#include "libcommon/models/fairseq.h"
+#include "libcommon/models/weights/fairseq.h"
 #include "tests/test.h"
 
 static int from(const char *text, mert_config *c, mert_error *e)

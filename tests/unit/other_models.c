@@ -2,8 +2,8 @@
  * weight norm; similar models that are not supported are refused by name. */
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
-#include "libcommon/models/fairseq.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/fairseq.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/train/state.h"
 #include "tests/test.h"
 

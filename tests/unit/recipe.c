@@ -1,4 +1,4 @@
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/train/recipe/recipe.h"
 #include "tests/test.h"
 

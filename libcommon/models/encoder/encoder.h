@@ -5,8 +5,8 @@
 #ifndef MERT_ENCODER_H
 #define MERT_ENCODER_H
 
-#include "libcommon/models/parameter_groups.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/parameter_groups.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/ops.h"
 
 typedef struct mert_encoder mert_encoder;

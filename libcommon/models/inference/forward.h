@@ -10,7 +10,7 @@
 #ifndef MERT_FORWARD_H
 #define MERT_FORWARD_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/ops.h"
 
 typedef struct mert_forward mert_forward;

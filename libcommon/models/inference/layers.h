@@ -3,7 +3,7 @@
 #ifndef MERT_LAYERS_H
 #define MERT_LAYERS_H
 
-#include "libcommon/models/config.h"
+#include "libcommon/models/config/config.h"
 
 typedef struct mert_layers {
     int n, index[MERT_LAYERS_MAX + 2]; /* in the order given; 0: input of layer 1, N: output of the last, N + 1: that

@@ -10,7 +10,7 @@
 #ifndef MERT_SELF_TEST_H
 #define MERT_SELF_TEST_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 /* Relative to the largest magnitude of each hidden state: float32 on another processor stays within a tenth of it. */
 #define MERT_ANSWER_TOLERANCE 2e-5

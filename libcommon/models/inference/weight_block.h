@@ -5,7 +5,7 @@
 #ifndef MERT_WEIGHT_BLOCK_H
 #define MERT_WEIGHT_BLOCK_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/ops.h"
 
 typedef struct mert_linear_weights { const mert_element *w; const float *b; mert_packing packing; } mert_linear_weights;

@@ -8,7 +8,7 @@
 #include "formats/labels/labels.h"
 #include "formats/labels/manifest.h"
 #include "formats/stream/mts.h"
-#include "libcommon/models/config.h"
+#include "libcommon/models/config/config.h"
 #include "libcommon/train/data/codes.h"
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* Distributes weights, gradients and moments among the processes, and exchanges them (contract N2). Each part of the
- * model (a group of models/parameter_groups.h) is divided into one piece per process (mert_exchange_piece); "own" is a
+ * model (a group of models/weights/parameter_groups.h) is divided into one piece per process (mert_exchange_piece); "own" is a
  * process's piece of every part.
  *
  *                         weights          gradients          moments   exchanged per update, beside small things
@@ -17,8 +17,8 @@
 #ifndef MERT_SHARDS_H
 #define MERT_SHARDS_H
 
-#include "libcommon/models/parameter_groups.h"
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/parameter_groups.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/ops.h"
 #include "libcommon/train/parallel/exchange.h"
 

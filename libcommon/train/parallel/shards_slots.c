@@ -92,7 +92,7 @@ static void need_weights(mert_shards *s, int part, int backward)
     mert_slot *slot = holder(s->slot, WEIGHT_SLOTS, part);
     int next = following(s, part, backward);
     if (!slot && !(slot = fetch(s, part)))
-        abort(); /* a programming error: more parts at a time than models/parameter_groups.h allows */
+        abort(); /* a programming error: more parts at a time than models/weights/parameter_groups.h allows */
     slot->busy++;
     slot->used = ++s->clock;
     if (slot->number) {

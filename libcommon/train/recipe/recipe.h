@@ -12,7 +12,7 @@
 
 #include "formats/error.h"
 #include "formats/labels/labels.h"
-#include "libcommon/models/config.h"
+#include "libcommon/models/config/config.h"
 #include "libcommon/models/encoder/encoder.h"
 #include "libcommon/train/data/mask.h"
 #include "libcommon/train/data/mixture.h"

@@ -14,7 +14,7 @@
 #ifndef MERT_FILTERS_H
 #define MERT_FILTERS_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 /* Overwrites feature_extractor.conv_layers.0.0.weight. A kernel below 32 samples is an error. */
 int mert_filters_sinusoids(mert_weights *w, mert_error *e) MERT_MUST_USE;

@@ -19,7 +19,7 @@
 #ifndef MERT_PARTS_H
 #define MERT_PARTS_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 typedef struct mert_part {
     int64_t from, n; /* floats of the flat array */

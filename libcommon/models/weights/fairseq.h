@@ -3,7 +3,7 @@
 #ifndef MERT_FAIRSEQ_H
 #define MERT_FAIRSEQ_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 /* What a fairseq file says of itself: mert_checkpoint_extras, whose "cfg" (hydra) has the parts model and task, or
  * whose "args" (before hydra) has all in one. What it leaves out has fairseq's default. The heads are not read: their

@@ -1,4 +1,4 @@
-#include "libcommon/models/naming.h"
+#include "libcommon/models/weights/naming.h"
 
 #include "formats/bytes.h"
 

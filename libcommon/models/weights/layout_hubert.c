@@ -1,5 +1,5 @@
 /* The parameters of the first kind, by fairseq's names. */
-#include "libcommon/models/layout_maker.h"
+#include "libcommon/models/weights/layout_maker.h"
 
 #include <stdio.h>
 

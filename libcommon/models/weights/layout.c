@@ -1,5 +1,5 @@
 /* The list of a model's parameters. */
-#include "libcommon/models/layout_maker.h"
+#include "libcommon/models/weights/layout_maker.h"
 
 #include <stdarg.h>
 #include <stdio.h>

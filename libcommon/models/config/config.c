@@ -1,5 +1,5 @@
 /* What both kinds of model have in common. */
-#include "libcommon/models/config_kinds.h"
+#include "libcommon/models/config/kinds.h"
 
 #include "formats/memory.h"
 

@@ -6,7 +6,7 @@
 #define MERT_NAMING_H
 
 #include "formats/checkpoint/checkpoint.h"
-#include "libcommon/models/config.h"
+#include "libcommon/models/config/config.h"
 
 enum { MERT_NAMING_PREFIX = 512, MERT_NAMING_NAME = MERT_NAMING_PREFIX + 160 };
 

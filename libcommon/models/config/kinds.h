@@ -2,8 +2,8 @@
 #ifndef MERT_CONFIG_KINDS_H
 #define MERT_CONFIG_KINDS_H
 
-#include "libcommon/models/config.h"
-#include "libcommon/models/config_json.h"
+#include "libcommon/models/config/config.h"
+#include "libcommon/models/config/json.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-#include "libcommon/models/fairseq.h"
+#include "libcommon/models/weights/fairseq.h"
 
 #include "formats/checkpoint/write.h"
 #include "formats/memory.h"

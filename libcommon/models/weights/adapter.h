@@ -8,7 +8,7 @@
 #ifndef MERT_ADAPTER_H
 #define MERT_ADAPTER_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 #include <stddef.h>
 

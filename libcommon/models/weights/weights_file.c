@@ -1,8 +1,8 @@
 /* Models in files: names of HF and fairseq, strict both ways; our own directories; hashes. */
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
-#include "libcommon/models/fairseq.h"
-#include "libcommon/models/naming.h"
+#include "libcommon/models/weights/fairseq.h"
+#include "libcommon/models/weights/naming.h"
 
 #include "formats/finite.h"
 

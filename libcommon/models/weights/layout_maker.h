@@ -2,7 +2,7 @@
 #ifndef MERT_LAYOUT_MAKER_H
 #define MERT_LAYOUT_MAKER_H
 
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 typedef struct mert_layout_maker {
     mert_layout *l;

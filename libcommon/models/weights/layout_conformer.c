@@ -1,5 +1,5 @@
 /* The parameters of the second kind, by the names of the published checkpoints. */
-#include "libcommon/models/layout_maker.h"
+#include "libcommon/models/weights/layout_maker.h"
 
 #include <stdio.h>
 

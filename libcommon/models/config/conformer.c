@@ -1,5 +1,5 @@
 /* The second kind: MERT-v2's configuration. */
-#include "libcommon/models/config_kinds.h"
+#include "libcommon/models/config/kinds.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Random weights, and a model in memory. */
-#include "libcommon/models/weights.h"
+#include "libcommon/models/weights/weights.h"
 
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"

@@ -1,4 +1,4 @@
-#include "libcommon/models/config_json.h"
+#include "libcommon/models/config/json.h"
 
 #include <inttypes.h>
 #include <string.h>

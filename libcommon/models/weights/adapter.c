@@ -1,10 +1,10 @@
-#include "libcommon/models/adapter.h"
+#include "libcommon/models/weights/adapter.h"
 
 #include "formats/array.h"
 #include "formats/bytes.h"
 #include "formats/file.h"
 #include "libcommon/base/pool.h"
-#include "libcommon/models/naming.h"
+#include "libcommon/models/weights/naming.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -6,7 +6,7 @@
 #ifndef MERT_WEIGHTS_H
 #define MERT_WEIGHTS_H
 
-#include "libcommon/models/config.h"
+#include "libcommon/models/config/config.h"
 #include "libcommon/nn/ops.h"
 
 typedef struct mert_parameter {

@@ -1,5 +1,5 @@
 /* The first kind: transformers' HubertConfig, fairseq's lists of convolutions, a recipe's defaults. */
-#include "libcommon/models/config_kinds.h"
+#include "libcommon/models/config/kinds.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "libcommon/models/parameter_groups.h"
+#include "libcommon/models/weights/parameter_groups.h"
 
 #include <stdarg.h>
 #include <stdio.h>

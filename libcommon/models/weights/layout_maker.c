@@ -1,4 +1,4 @@
-#include "libcommon/models/layout_maker.h"
+#include "libcommon/models/weights/layout_maker.h"
 
 #include <stdarg.h>
 #include <stdio.h>
