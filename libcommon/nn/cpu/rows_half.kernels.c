@@ -36,6 +36,19 @@ static void round_floats(void *to, const float *x, int64_t n)
     }
 }
 
+/* Adds the products of step i: x [R] with one half of the pairs at b. All of the panel first, then row by row: so the
+ * compiler needs registers for the sums, for one step of the panel, and for one number of x. */
+#define ADD_STEP(sums, R, i, half)                                                                                     \
+    {                                                                                                                  \
+        vec w[PANEL / LANES];                                                                                          \
+        UNROLL for (int c = 0; c < PANEL / LANES; c++) {                                                               \
+            const pairs both = *(const pairs *)(const void *)(b + c * LANES);                                          \
+            w[c] = (vec)(half);                                                                                        \
+        }                                                                                                              \
+        UNROLL for (int r = 0; r < (R); r++)                                                                           \
+            UNROLL for (int c = 0; c < PANEL / LANES; c++)                                                             \
+                sums[r][c] += x[r * ldx + (i)] * w[c];                                                                 \
+    }
 /* R rows by one panel. */
 #define TILE(name, R)                                                                                                  \
     static __attribute__((noinline)) void name(const mert_panel_product *p, const float *x, int64_t ldx, int64_t row,  \
@@ -49,15 +62,10 @@ static void round_floats(void *to, const float *x, int64_t n)
             UNROLL for (int r = 0; r < (R); r++)                                                                       \
                 UNROLL for (int c = 0; c < PANEL / LANES; c++)                                                         \
                     even[r][c] = odd[r][c] = (vec){0};                                                                 \
-            for (int64_t i = k; i < k + STEP; i += 2, b += PANEL)                                                      \
-                UNROLL for (int c = 0; c < PANEL / LANES; c++) {                                                       \
-                    const pairs both = *(const pairs *)(const void *)(b + c * LANES);                                  \
-                    const vec low = (vec)(both << 16), high = (vec)(both & 0xffff0000u);                               \
-                    UNROLL for (int r = 0; r < (R); r++) {                                                             \
-                        even[r][c] += x[r * ldx + i] * low;                                                            \
-                        odd[r][c] += x[r * ldx + i + 1] * high;                                                        \
-                    }                                                                                                  \
-                }                                                                                                      \
+            for (int64_t i = k; i < k + STEP; i += 2, b += PANEL) {                                                    \
+                ADD_STEP(even, R, i, both << 16)                                                                       \
+                ADD_STEP(odd, R, i + 1, both & 0xffff0000u)                                                            \
+            }                                                                                                          \
             UNROLL for (int r = 0; r < (R); r++)                                                                       \
                 UNROLL for (int c = 0; c < PANEL / LANES; c++)                                                         \
                     *(vec *)(sum[r] + c * LANES) += even[r][c] + odd[r][c];                                            \
