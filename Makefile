@@ -275,7 +275,7 @@ $(OUT)/demo/score: $(patsubst %.c,$(OUT)/%.o,$(wildcard pipelines/demo/*.c))
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 
 # Passed by the environment, so that they may contain blanks and quotes.
-export DESTDIR BINDIR LIBDIR MANDIR DATADIR INCLUDEDIR ARCHIVEDIR COMPDIR VERSION
+export DESTDIR BINDIR LIBDIR MANDIR DATADIR INCLUDEDIR ARCHIVEDIR COMPDIR ZSHDIR VERSION
 install: all
 	@OUT='$(OUT)' TOOLS='$(TOOLS)' PLUGINS='$(PLUGINS)' MAN='$(MAN)' sh install.sh install
 
@@ -290,6 +290,11 @@ dist:
 	@git archive --format=tar --prefix=mert-$(VERSION)/ HEAD > $(DIST).new || { rm -f $(DIST).new; exit 1; }
 	@gzip -9n < $(DIST).new > $(DIST) && rm $(DIST).new
 	@git diff --quiet HEAD || echo 'dist: $(DIST) has the last commit, without what was changed since' >&2
+
+# Debian packages of the last commit, in $(OUT)/deb.
+deb: deps
+	@sh pipelines/deps '$(DEPS)' $(DEPS_DEB)
+	@OUT='$(OUT)' DEPS_BUILD='$(DEPS_BUILD)' NVCC='$(NVCC)' sh pipelines/packages/deb
 
 clean:
 	rm -rf $(OUT)
@@ -311,7 +316,8 @@ help:
 	@echo 'make bench      measures the speed of each stage against the limits of this machine'
 	@echo 'make install    installs into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall removes the files'
 	@echo 'make dist       packs the sources of the last commit into $(DIST)'
+	@echo 'make deb        makes Debian packages of the last commit, in $(OUT)/deb'
 	@echo 'make CC=clang CFLAGS=... OUT=...   uses another compiler, flags or build folder'
 
-.PHONY: FORCE all check check-invariance race soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall dist clean help
+.PHONY: FORCE all check check-invariance race soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall dist deb clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/tsan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)

@@ -12,8 +12,9 @@ DATADIR = $(PREFIX)/share/mert
 # the stream library for other programs: mts.h; libmts.a and pkgconfig/mts.pc
 INCLUDEDIR = $(PREFIX)/include
 ARCHIVEDIR = $(PREFIX)/lib
-# completion of options and commands for bash
+# completion of options and commands for bash, for zsh
 COMPDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR  = $(PREFIX)/share/zsh/site-functions
 
 CC     ?= cc
 CLANG  ?= clang
@@ -28,4 +29,6 @@ DEPS_BUILD = pkg-config libavformat-dev libavcodec-dev libavutil-dev libswresamp
 DEPS_FUZZ  = clang $(shell apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$$/libclang-rt-\1-dev/p')
 # For make lint.
 DEPS_LINT  = clang mandoc
+# For make deb.
+DEPS_DEB   = dpkg-dev debhelper lintian
 DEPS_RUN   = zstd ffmpeg fluidsynth fluid-soundfont-gm openmpi-bin

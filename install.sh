@@ -23,11 +23,14 @@ DATADIR=$(absolute DATADIR "$DATADIR")
 INCLUDEDIR=$(absolute INCLUDEDIR "$INCLUDEDIR")
 ARCHIVEDIR=$(absolute ARCHIVEDIR "$ARCHIVEDIR")
 COMPDIR=$(absolute COMPDIR "$COMPDIR")
+ZSHDIR=$(absolute ZSHDIR "$ZSHDIR")
 case $DESTDIR in "" | /*) ;; *) DESTDIR=$PWD/$DESTDIR ;; esac
 while :; do case $DESTDIR in */) DESTDIR=${DESTDIR%/} ;; *) break ;; esac; done
 # With DESTDIR: where files are put.
 bindir=$DESTDIR$BINDIR libdir=$DESTDIR$LIBDIR mandir=$DESTDIR$MANDIR datadir=$DESTDIR$DATADIR
-includedir=$DESTDIR$INCLUDEDIR archivedir=$DESTDIR$ARCHIVEDIR compdir=$DESTDIR$COMPDIR
+includedir=$DESTDIR$INCLUDEDIR archivedir=$DESTDIR$ARCHIVEDIR compdir=$DESTDIR$COMPDIR zshdir=$DESTDIR$ZSHDIR
+# Pipelines that are commands as well.
+COMMANDS='mert-features=features mert-prepare=prepare mert-pipeline-train=train'
 note=$datadir/.mert-folders
 made=
 
@@ -79,7 +82,7 @@ each() { # COMMAND
     "$1" 644 formats/stream/mts.h "$includedir"
     "$1" 644 "${OUT-}/libmts.a" "$archivedir"
     for f in SPECIFICATION.md example/gain.c python/mts.py; do "$1" 644 "formats/stream/$f" "$datadir/stream"; done
-    for f in $(find pipelines -type f | LC_ALL=C sort); do
+    for f in $(find pipelines -type f ! -path 'pipelines/packages/*' | LC_ALL=C sort); do
         mode=644
         [ ! -x "$f" ] || mode=755
         "$1" $mode "$f" "$datadir/$(dirname "$f")"
@@ -92,9 +95,12 @@ install_all() {
     folder "$datadir"
     each put
     put_pkgconfig
-    ln -sf -- "$(realpath -sm --relative-to="$BINDIR" -- "$DATADIR/pipelines/features")" "$bindir/mert-features"
+    for c in $COMMANDS; do
+        ln -sf -- "$(realpath -sm --relative-to="$BINDIR" -- "$DATADIR/pipelines/${c#*=}")" "$bindir/${c%=*}"
+    done
     folder "$compdir" # bash looks for a file of each program's name
     for f in $TOOLS mert-features; do install -m 644 -- pipelines/completion/mert.bash "$compdir/$f"; done
+    put 644 pipelines/completion/_mert "$zshdir"
     [ -n "$made" ] || return 0
     { [ ! -f "$note" ] || cat "$note"; printf '%s' "$made"; } | LC_ALL=C sort -ru > "$note.new"
     mv -- "$note.new" "$note"
@@ -104,8 +110,9 @@ remove() { rm -f -- "$3/${2##*/}"; } # MODE FILE FOLDER
 
 uninstall_all() {
     each remove
-    rm -f -- "$bindir/mert-features"
+    for c in $COMMANDS; do rm -f -- "$bindir/${c%=*}"; done
     for f in $TOOLS mert-features; do rm -f -- "$compdir/$f"; done
+    rm -f -- "$zshdir/_mert"
     rm -f -- "$archivedir/pkgconfig/mts.pc"
     [ -f "$note" ] || return 0
     folders=$(cat "$note")

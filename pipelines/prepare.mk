@@ -112,11 +112,11 @@ MODEL    ?= $(error MODEL=FILE or FOLDER: encodec needs an EnCodec checkpoint, h
 ENCODEC  ?= $(MODEL)#       where both are wanted
 HUBERT   ?= $(MODEL)
 LAYER    ?= 6#              hubert: the hidden state of MODEL
-FEATURES ?= mert-mel --bins 229 --log
+FEATURES ?= mert-mel --bins 229 --log# program and options: what kmeans and rvq are trained on
 K         ?=#               classes of each codebook: 500; melrvq 1024; random 8192. K.mfcc=100: for this teacher only
 CODEBOOKS ?=#               rvq, melrvq, encodec: 8; random: 1. CODEBOOKS.rvq=4: for this teacher only
 LLOYD    ?= 0#              k-means: full iterations over all shards at the end
-SEED     ?= 1
+SEED     ?= 1#              of the split into training and validation, and of the codebooks
 RATE     ?=#                sample rate; empty: that of MODEL, or 24000
 VALID    ?= 5#              percentage for validation
 SHARDS   ?= 4#              number of shards for new files

@@ -20,11 +20,16 @@ whole() {
 }
 check programs_and_pages_are_there whole
 
+# Pipelines that are commands: each finds the files beside its script, not beside the link.
 features() { (cd / && PATH="$dest/usr/bin:$PATH" mert-features --help | grep -q 'MODEL FOLDER OUT'); }
 check mert_features_runs_from_there features
+prepare() { (cd / && PATH="$dest/usr/bin:$PATH" mert-prepare --help | grep -q '^    TEACHERS\|^    LAYER  *6 '); }
+check mert_prepare_runs_from_there prepare
+pipeline_train() { (cd / && PATH="$dest/usr/bin:$PATH" mert-pipeline-train --help | grep -q 'RECIPE DATA' && ! mert-pipeline-train none "$TEST_TMP/none" 2> "$TEST_TMP/said" && grep -q 'there are .* tiny' "$TEST_TMP/said"); }
+check mert_pipeline_train_runs_from_there pipeline_train
 
 mkdir -p "$TEST_TMP/music"
-plans() { env -u MAKEFLAGS -u MAKELEVEL make -n -f "$dest/usr/share/mert/pipelines/prepare.mk" AUDIO="$TEST_TMP/music" OUT="$TEST_TMP/data" | grep -q mert-manifest; }
+plans() { env -u MAKEFLAGS -u MAKELEVEL "$dest/usr/bin/mert-prepare" -n AUDIO="$TEST_TMP/music" OUT="$TEST_TMP/data" | grep -q mert-manifest; }
 check prepare_works_from_there plans
 knows() { (cd "$TEST_TMP" && "$1/mert-train" --print-recipe --recipe tiny | grep -q '^total_updates = '); }
 check recipes_are_known_by_name knows "$dest/usr/bin"
@@ -95,7 +100,7 @@ check "a PREFIX behind a link" there_and_back "$o/link/bin" DESTDIR= PREFIX="$o/
 relative=$(realpath -s --relative-to=. "$o")
 check "a relative PREFIX" there_and_back "$o/rel/bin" DESTDIR= PREFIX="$relative/rel"
 check "a relative DESTDIR" there_and_back "$o/dest/usr/bin" DESTDIR="$relative/dest" PREFIX=/usr
-dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" "$top/pipelines" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib COMPDIR=-p/comp VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
+dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" "$top/pipelines" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib COMPDIR=-p/comp ZSHDIR=-p/zsh VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
 top=$PWD
 dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree" | tr "\n" " ")" = "formats pipelines " ] || { find "$o/tree"; return 1; }; }
 check "a dash in front" dashes
