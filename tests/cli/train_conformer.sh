@@ -48,6 +48,23 @@ threads() { train threads --threads 3 && same run threads; }
 check "and with more threads" threads
 guarded() { train guarded --threads 1 --device guard && same run guarded; }
 check "and on memory that the host cannot touch" guarded
+# The CUDA plugin on the emulated device: the same losses but for the order of sums; in 16 bits, as the CPU rounds.
+near() { # FILE FILE SHARE: the first nine columns
+    cut -f1-9 "$1" | tr '\t' '\n' > a && cut -f1-9 "$2" | tr '\t' '\n' > b && paste a b |
+        awk -v share="$3" '$1 != $2 { d = $1 - $2; if (d < 0) d = -d; if (!(d <= share * $1)) { print; bad = 1 } } END { exit bad || NR < 20 }'
+}
+emulated() { # PRECISION SHARE
+    for d in cpu emulated; do
+        train "$1-$d" --threads 1 --device $d --set precision="$1" --set dropout=0.1 --set max_update=3 --set log_interval=1 || return
+    done
+    near "$1-cpu/log.tsv" "$1-emulated/log.tsv" "$2" && near "$1-cpu/valid.tsv" "$1-emulated/valid.tsv" "$2"
+}
+if [ -f "$OUT/lib/mert/device-emulated.so" ]; then
+    check "on the emulated device" emulated f32 1e-4
+    check "on the emulated device, in 16 bits" emulated bf16 5e-3
+else
+    skip "on the emulated device" "no C++17 compiler built it"
+fi
 rounded() { train rounded --threads 1 --set activations=bf16 && column rounded/valid.tsv loss > loss && awk '{exit !($3 < 0.98 * $1)}' loss && ! cmp -s run/model/model.safetensors rounded/model/model.safetensors; }
 check "with activations rounded to bfloat16 it learns as well" rounded
 processes() { # the same bytes however the state is kept
