@@ -27,7 +27,7 @@ static void *take(mert_arena *a, int64_t n, size_t each)
     if (a->now == a->blocks) {
         if (a->blocks == (int)(sizeof a->block / sizeof *a->block))
             goto fail;
-        /* each new block as large as all before it, up to LARGE: few blocks, whatever the shape */
+        /* each new block is as large as all blocks before it, up to LARGE, so there are few blocks for any shape */
         size = 0;
         for (int i = 0; i < a->blocks; i++)
             size += a->block[i].bytes;

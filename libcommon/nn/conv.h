@@ -4,7 +4,7 @@
 
 #include "libcommon/nn/ops.h"
 
-/* y[rows, out] = x[rows, in] w[out, in]^T + bias; see mert_gemm for pre, gelu and residual (NULL, 0: none). */
+/* y[rows, out] = x[rows, in] w[out, in]^T + bias; pre, gelu and residual (NULL, 0: none) as in mert_gemm. */
 void mert_linear(mert_ops *ops, int64_t rows, int64_t in, int64_t out, const mert_element *x,
                  const mert_element *w, const float *bias, mert_element *pre, int gelu, const mert_element *residual,
                  mert_element *y);

@@ -1,6 +1,6 @@
-/* A backend that computes nothing and takes no memory: what runs on it runs its own way, allocations and all, and can
- * be asked afterwards what it would have taken (train/monitor/budget.h). Its pointers are places in a range of
- * addresses of its own, which nobody reads; what is downloaded is zero. */
+/* A backend that computes nothing and allocates no device memory. Code runs on it unchanged, including its allocations,
+ * and can be asked afterwards how much memory it would have used (train/monitor/budget.h). Device pointers are
+ * addresses in a range that is never accessed; downloads give zeros. */
 #include "libcommon/nn/ops.h"
 
 #include <stdlib.h>
@@ -69,7 +69,7 @@ static int dry_wait_mark(mert_ops *o, int64_t mark, mert_error *e)
     return 0;
 }
 
-/* Of the host, so there. */
+/* This is host memory, so it is really allocated. */
 static void *dry_pin(mert_ops *o, size_t bytes)
 {
     (void)o;

@@ -1,12 +1,13 @@
-/* The test backend (contract B2): another backend's operations, run as late as the rules allow, on another thread, on
- * memory that the host cannot touch. Whatever works here keeps the rules that a real device imposes:
- * - device memory can be read and written only while the queue runs: a host access ends in SIGSEGV;
- * - nothing runs before a wait: a result that is read without waiting is still the poison that download put there;
- * - fresh memory is poison (NaN), so that what is never written shows;
- * - an upload reads its source when it runs, so that a source changed too early shows;
- * - up to a mark, only what was queued before it runs;
- * - an upload ahead of the queue spoils its target at once and fills it when its turn comes, so that both an operation
- *   before it that still reads the target and a source changed too early show. */
+/* The backend for tests (contract B2). It runs the operations of another backend as late as the rules of ops.h allow,
+ * on another thread, in memory that the host cannot access. Code that works here keeps the rules that a real device
+ * imposes:
+ * - Device memory can be read and written only while the queue runs; an access by the host ends in SIGSEGV.
+ * - Nothing runs before a wait. A result that is read without a wait has the NaN values that download put there.
+ * - New memory is filled with NaN, so that reading memory that was never written shows.
+ * - An upload reads its source when it runs, so that a source that is changed too early shows.
+ * - wait_mark runs only what was queued before the mark.
+ * - upload_ahead fills its target with NaN at once, and copies in its turn. So an earlier operation that still reads
+ *   the target shows, and also a source that is changed too early. */
 #define _GNU_SOURCE
 #include "libcommon/nn/ops.h"
 
@@ -36,8 +37,8 @@ typedef struct guard {
     int running, stop;
     entry *queue;
     int n;
-    int upto;        /* entries to run */
-    int64_t queued;  /* entries ever */
+    int upto;        /* number of entries to run now */
+    int64_t queued;  /* number of entries queued since the start */
     struct { void *p; size_t bytes; } block[BLOCKS_MAX];
     int blocks;
 } guard;
@@ -76,7 +77,7 @@ static void *guard_thread(void *p)
     return NULL;
 }
 
-/* Runs the n first entries of the queue. */
+/* Runs the first n entries of the queue. */
 static void run_first(guard *g, int n)
 {
     pthread_mutex_lock(&g->lock);
@@ -135,7 +136,7 @@ static int64_t guard_rows_at_once(const mert_ops *o, mert_block block)
 static entry *next_entry(guard *g)
 {
     if (g->n == QUEUE_MAX)
-        drain(g); /* as a real queue that is full: the caller is held up */
+        drain(g); /* as with a device whose queue is full, the caller has to wait */
     memset(&g->queue[g->n], 0, sizeof *g->queue);
     g->queued++;
     return &g->queue[g->n++];

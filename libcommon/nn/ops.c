@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* NAME[:N]; what is no name cannot lead to another folder. -1: neither. */
+/* Splits NAME[:N]. Other characters in NAME are refused, so that it cannot be a path to another folder. -1: no such
+ * name. */
 static int parse(const char *device, char name[64], int *number)
 {
     size_t n = strspn(device, "abcdefghijklmnopqrstuvwxyz0123456789_-");

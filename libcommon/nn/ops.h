@@ -1,30 +1,32 @@
-/* The operation boundary (contracts B1, B2): everything that models and training compute is a sequence of these
- * operations on device memory. A backend is an implementation of this list: nn/cpu (OpenBLAS and vectorised loops), a
- * plugin that is loaded when its device is asked for, and nn/guard, which runs another backend's operations late, on
- * another thread, on memory that the host cannot touch, and so finds a host access or a missing wait.
+/* The interface of a backend (contracts B1, B2). All computations of models and training are sequences of the
+ * operations in operations.h, on device memory. A backend implements these operations: nn/cpu (OpenBLAS and vectorised
+ * loops), or a plugin, which is loaded when its device is asked for. nn/guard is a backend for tests: it runs the
+ * operations of another backend late, on another thread, in memory that the host cannot access. So it finds an access
+ * by the host, and a missing wait.
  *
  *     mert_gemm(ops, .M = T, .N = D, .K = C, .a = x, .lda = C, .b = w, .ldb = C, .tb = 1, .c = y, .ldc = D, .bias = b);
  *
  * Rules:
- * - Pointers are device pointers: the host does arithmetic on them and never dereferences them. Buffers belong to
- *   whoever called mert_ops_alloc. An operation is queued and returns at once; operations run in the order in which
- *   they were queued.
- * - wait() returns when all has run. Until then a host buffer given to upload must not change, one given to download
- *   holds nothing, and no buffer in use may be freed.
- * - Activations, their gradients and the weights that products read are elements: float32, bfloat16 or float16, one
- *   type for all of an open backend (mert_element). Biases, parameters of norms, statistics, log-sums, master weights,
- *   gradients of parameters and moments are float32; sums that become a number for people are doubles. Arrays are row
- *   major.
- * - An operation computes in float32 and rounds where it stores an element, to nearest, ties to even, and nowhere else:
- *   a GELU takes the number that `pre` was rounded from.
- * - An argument that is left out is zero, and zero always means "not wanted" (or the natural default where noted).
- * - "+=": adds to what is there. Forward results are overwritten, parameter gradients are added to.
- * - Contract A1: an output element is one accumulation in a fixed order that depends on the shapes and its own position
- *   only, never on the number of threads. Callers run one item per call where results must not depend on the batch.
+ * - Pointers are device pointers: the host may do arithmetic with them, but never dereferences them. A buffer belongs
+ *   to the caller of alloc(). run() queues an operation and returns at once; operations run in the order in which they
+ *   were queued.
+ * - wait() returns when all queued operations have run. Before that, the host buffer of an upload must not change, the
+ *   host buffer of a download has no valid contents, and no buffer in use may be freed.
+ * - Activations, their gradients, and the weights of products are elements (mert_element): float32, bfloat16 or
+ *   float16, one type for each open backend. Biases, parameters of norms, statistics, log-sums, master weights,
+ *   gradients of parameters, and moments are float32. Sums that are reported as numbers (losses, norms) are doubles.
+ *   Arrays are row major.
+ * - An operation computes in float32. It rounds when it stores an element (to nearest, ties to even), and nowhere else:
+ *   a GELU is computed from the number before it is rounded to `pre`.
+ * - An argument that is not given is zero. Zero means "not wanted", or the default value that the operation names.
+ * - "+=" adds to the contents. Results of forward operations overwrite; gradients of parameters are added.
+ * - Contract A1: an output element is one sum in a fixed order, which depends on the shapes and the element's position
+ *   only, never on the number of threads. If a result must not depend on the batch, the caller runs one item per call.
  *
- * Errors: allocation can fail (NULL), and so can an operation that finds no room to work in. From there on the queue
- * refuses everything: operations do not run, what is downloaded is worth nothing, and each wait() says why, until
- * renew(). A caller may thus look at the last of several waits alone. Shapes are the caller's duty (assert). */
+ * Errors: alloc() returns NULL if there is no memory. An operation can fail, too, if it cannot get the scratch memory
+ * that it needs. After a failure the queue runs no more operations, downloads have no valid contents, and each wait()
+ * returns the error, until renew(). So of several waits a caller has to check only the last. Shapes are not checked:
+ * the caller is responsible for them. */
 #ifndef MERT_OPS_H
 #define MERT_OPS_H
 
@@ -40,69 +42,76 @@ extern "C" {
 
 typedef struct mert_ops mert_ops;
 
-/* Where models take something in blocks, one operation after the other on a block, so that what passes between them is
- * still at hand. How large the blocks are changes no result of inference, and of gradients the last bits. */
+/* The places where models process rows in blocks: several operations, one after the other, on the same block, so that
+ * the intermediate results are still in the cache. The size of the blocks does not change the results of inference; it
+ * can change the last bits of gradients. */
 typedef enum mert_block {
     MERT_BLOCK_EXTRACTOR,    /* training: frames of a layer of the extractor, through its norm and the next product */
-    MERT_BLOCK_LOGITS,       /* training: rows of logits, of as many codebooks */
+    MERT_BLOCK_LOGITS,       /* training: rows of logits, of all codebooks that are computed together */
     MERT_BLOCK_FRAMES,       /* inference: frames through the whole extractor */
-    MERT_BLOCK_FEED_FORWARD, /* inference: rows through all of a layer that follows attention */
+    MERT_BLOCK_FEED_FORWARD, /* inference: rows through the part of a layer after attention */
 } mert_block;
 
-/* A backend. run(): queues one operation; args is the struct of that operation in operations.h. */
+/* A backend. run() queues one operation; args is the operation's struct of operations.h. */
 struct mert_ops {
     const char *name;
     mert_element_type type;
-    int host_memory; /* device and host memory are one: after a wait the host may read what alloc gave, and operations
-                        take pointers to the host's own arrays */
-    /* Bytes, a multiple of 64, that weights [n, k] take as mert_pack leaves them, if each time they are packed they
-     * meet `rows` rows (INT64_MAX: packed once). 0: products with the weights as they are are better, or this backend
-     * packs nothing as `as`. */
+    int host_memory; /* 1: device memory is host memory. After a wait the host may read buffers from alloc, and
+                        operations accept pointers to the host's own arrays */
+    /* The size in bytes, a multiple of 64, of weights [n, k] that mert_pack has packed. rows: the number of rows that
+     * they are multiplied with each time they are packed (INT64_MAX: they are packed once). 0: products with unpacked
+     * weights are faster, or this backend does not support the packing `as`. */
     size_t (*packed_bytes)(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as);
-    int64_t (*rows_at_once)(const mert_ops *o, mert_block block); /* at least 1; INT64_MAX: all of them */
+    int64_t (*rows_at_once)(const mert_ops *o, mert_block block); /* number of rows in a block, at least 1; INT64_MAX:
+                                                                     all of them */
     void *(*alloc)(mert_ops *o, size_t bytes);   /* 64-byte aligned, contents undefined; NULL: out of memory */
     void (*release)(mert_ops *o, void *p);       /* waits first; NULL is fine */
     void (*upload)(mert_ops *o, void *to, const void *host, size_t bytes);
     void (*download)(mert_ops *o, void *host, const void *from, size_t bytes);
-    /* A place in the queue, behind all that was queued so far; never 0. wait_mark returns when what was queued before
-     * it has run: as wait, for that part (-1: something has failed so far), whatever is queued behind it. */
+    /* mark returns a position in the queue, after everything that has been queued so far; never 0. wait_mark returns
+     * when everything before this position has run, even if there is more in the queue. It reports errors as wait does:
+     * -1 if any operation has failed so far. */
     int64_t (*mark)(mert_ops *o);
     int (*wait_mark)(mert_ops *o, int64_t mark, mert_error *e);
-    /* Memory of the host that uploads and downloads reach without a stop; any will do for them, this is fastest. Any
-     * thread may call these two, while others use the backend. NULL: out of memory; and unpin takes it. */
+    /* Host memory for which uploads and downloads are fastest, because they need no intermediate copy; they accept any
+     * other host memory, too. Any thread may call pin and unpin while other threads use the backend. pin returns NULL
+     * if out of memory; unpin accepts NULL. */
     void *(*pin)(mert_ops *o, size_t bytes);
     void (*unpin)(mert_ops *o, void *pinned);
-    /* As upload, but ahead of what was queued before, on a queue of its own: nothing queued before may use `to`. What
-     * is queued after it finds the bytes, and what holds for upload's host buffer holds for this one. */
+    /* As upload, but on a queue of its own, before the operations that are already queued: none of them may use `to`.
+     * Operations that are queued later find the new contents. The host buffer must not change until a wait, as for
+     * upload. */
     void (*upload_ahead)(mert_ops *o, void *to, const void *host, size_t bytes);
-    /* Host memory as the device can read it: itself where the two are one, else a copy, made by the next wait.
-     * unshare() it before the host memory goes; it waits. NULL: out of memory. */
+    /* Host memory that the device can read: the same pointer if device and host memory are one, otherwise a copy, which
+     * is made at the next wait at the latest. Call unshare, which waits, before the host memory is freed. NULL: out of
+     * memory. */
     const void *(*share)(mert_ops *o, const void *host, size_t bytes);
     void (*unshare)(mert_ops *o, const void *shared);
     int (*wait)(mert_ops *o, mert_error *e);     /* -1: an operation failed since the last renew; e may be NULL */
-    /* Forgets a failure, for work that does not build on what was lost (the next item). Nothing may be queued. -1: this
-     * backend cannot go on. */
+    /* Clears a failure, so that work which does not depend on lost results can go on (the next item). The queue must be
+     * empty. -1: this backend cannot be used any more. */
     int (*renew)(mert_ops *o, mert_error *e);
     void (*run)(mert_ops *o, mert_op op, const void *args, size_t size);
     void (*close)(mert_ops *o);
 };
 
-/* The CPU backend of the process, never NULL; close() is a no-op. Of 16-bit elements it is the reference for devices
- * (the numbers are right, and slow): it computes by the operations of float32 on rounded numbers. */
+/* The CPU backend of the process, never NULL; close() does nothing. With 16-bit elements it is the reference for
+ * devices: it widens the elements, runs the float32 operation, and rounds the result. It is slow. */
 mert_ops *mert_ops_cpu(void);
 mert_ops *mert_ops_cpu_of(mert_element_type type);
-/* A new test backend, which runs the operations of `inner`: one with host_memory, closed with this one. NULL: no
- * memory. */
+/* A new test backend that runs the operations of `inner`, which must have host_memory and is closed together with it.
+ * NULL: out of memory. */
 mert_ops *mert_ops_guard(mert_ops *inner);
-/* A new one that computes nothing and takes no memory (dry.c), and is asked for what `as` would be asked for, which
- * must outlive it (NULL: one that packs nothing and takes everything at once). NULL: no memory. */
+/* A new backend that computes nothing and allocates nothing (dry.c). packed_bytes and rows_at_once return the values of
+ * `as`, which must outlive it (NULL: no packing, all rows at once). NULL: out of memory. */
 mert_ops *mert_ops_dry(const mert_ops *as);
-/* "cpu", "guard" (of the CPU), or NAME[:N], device N (0: the first) of a plugin, device-NAME.so (base/install_paths.h).
- * NULL: there is none, and why. Close with ->close. */
+/* "cpu", "guard" (of the CPU), or NAME[:N]: device N (default 0) of the plugin device-NAME.so (base/install_paths.h).
+ * NULL: there is no such device; the error says why. Close it with ->close. */
 mert_ops *mert_ops_open(const char *device, mert_element_type type, mert_error *e);
 
-/* The plugin's side: struct mert_ops, the operations, and this function, which it exports. It fails with e->text
- * where the version is not its own, or where there is no device of this number that computes with such elements. */
+/* A plugin implements struct mert_ops with its operations, and exports this function. The function returns NULL and
+ * fills e if it was built for another version, or if there is no device with this number that can compute with such
+ * elements. */
 enum { MERT_OPS_VERSION = 2 };
 typedef mert_ops *mert_device_plugin(int version, int number, mert_element_type type, mert_error *e);
 #define MERT_DEVICE_PLUGIN "mert_device_open"

@@ -59,8 +59,8 @@ void mert_reference_column_sum(double *sums, const double *x, int64_t rows, int6
             sums[c] += x[r * ldx + c];
 }
 
-/* The factor of element i of row b: 0 with probability p, otherwise 1 / (1 - p). Number i of the key (base/random.h)
- * decides. */
+/* The factor of element i of row b: 0 with probability p, otherwise 1 / (1 - p). It follows from random number i of the
+ * key (base/random.h). */
 static double dropout_factor(const mert_dropout_key *key, double p, uint32_t b, uint32_t i)
 {
     mert_random r = mert_random_key(key->seed, MERT_FOR_DROPOUT, key->place, b, key->site);
@@ -261,7 +261,7 @@ static double score(const mert_reference_attention_args *a, int64_t at, int64_t 
     return a->scale * sum;
 }
 
-/* log sum over u of e^score, shifted by the largest so that nothing overflows */
+/* log sum over u of e^score; the largest score is subtracted first, so that nothing overflows */
 static double log_sum(const mert_reference_attention_args *a, int64_t at, int64_t t)
 {
     double top = -INFINITY, sum = 0;
@@ -308,7 +308,7 @@ void mert_reference_rotary(double *x, const double *cosines, const double *sines
             }
 }
 
-/* ---- depthwise convolution, and the norm of responses ---- */
+/* ---- depthwise convolution and global response norm ---- */
 
 void mert_reference_depthwise_conv(double *y, const double *x, const double *w, const double *bias, int64_t B,
                                    int64_t T, int64_t C, int64_t kernel, int64_t pad, int64_t frames)
@@ -433,7 +433,7 @@ double mert_reference_cross_entropy(const double *cosine, const int32_t *target,
     for (int64_t r = 0; r < rows; r++) {
         const double *c = cosine + r * V, mine = c[target[r]];
         double sum = 0;
-        int64_t reach = 0; /* classes that are as good as the target, itself included */
+        int64_t reach = 0; /* number of classes with at least the target's cosine, including the target */
         for (int64_t v = 0; v < V; v++) {
             sum += exp(s * (c[v] - mine));
             reach += c[v] >= mine;
