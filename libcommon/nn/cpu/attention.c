@@ -1,6 +1,6 @@
 /* Attention in tiles of queries and keys at fixed positions, with a running softmax (Milakov & Gimelshein 2018; Dao et
- * al. 2022): the scores of one tile exist at a time. The backward pass makes them again from q, k and the kept log-sum.
- */
+ * al. 2022), so that only the scores of one tile are in memory. The backward pass computes the scores again from q, k
+ * and the stored log-sum. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/integer.h"
@@ -23,7 +23,7 @@ static void multiply(int ta, int tb, int64_t m, int64_t n, int64_t k, float alph
                 alpha, a, (int)lda, b, (int)ldb, add ? 1.0f : 0.0f, c, (int)ldc);
 }
 
-/* Dropout of the probability of query t for keys [k0, k0 + n): its number does not depend on the tiles. */
+/* Dropout of the probabilities of query t for the keys [k0, k0 + n). The random numbers do not depend on the tiles. */
 static void drop(float *p, const mert_dropout_key *key, double rate, int64_t b, int64_t h, int64_t H, int64_t t,
                  int64_t T, int64_t k0, int64_t n)
 {
@@ -32,12 +32,12 @@ static void drop(float *p, const mert_dropout_key *key, double rate, int64_t b, 
                          (float)(1.0 / (1.0 - rate)), n);
 }
 
-/* Keys and values of one head, packed for products: K as weights [T, dh], V as the transpose of weights [dh, T]. The
- * key tiles begin at panels' edges. */
+/* Keys and values of one head, packed for products: K as weights [T, dh], V as the transpose of weights [dh, T]. Tiles
+ * of keys begin where panels begin. */
 typedef struct heads {
     const mert_attention_args *a;
     float *packed;      /* [B * H][keys + values] */
-    float *largest;     /* score of each tile; NULL: not wanted */
+    float *largest;     /* largest score of each tile; NULL: not wanted */
     int64_t keys, values;
 } heads;
 
@@ -56,7 +56,7 @@ static void pack_head(void *arg, int64_t i, int worker)
     int64_t h = i % a->H, b = i / a->H, at = b * a->T * a->ld + h * a->dh, W = mert_panel_width(a->dh);
     float *k = all->packed + i * (all->keys + all->values), *v = k + all->keys;
     (void)worker;
-    for (int64_t t = 0; t < a->T; t += MERT_PANEL) /* panel by panel: their width is the same, whatever T is */
+    for (int64_t t = 0; t < a->T; t += MERT_PANEL) /* one panel at a time, because their width must not depend on T */
         mert_pack_panels(k + t * a->dh, a->k + at + t * a->ld, a->ld, mert_smaller(a->T - t, MERT_PANEL), a->dh, 0, 1);
     for (int64_t c = 0; c < a->dh; c += W, v += a->T * W)
         for (int64_t t = 0; t < a->T; t++) {
@@ -67,7 +67,7 @@ static void pack_head(void *arg, int64_t i, int worker)
         }
 }
 
-/* One task: one tile of queries of one head of one item. */
+/* One task: a tile of queries of one head of one item. */
 static void forward_tile(void *arg, int64_t i, int worker)
 {
     const heads *all = arg;
@@ -147,8 +147,8 @@ void mert_cpu_attention(const void *args)
         *a->largest = h.largest[i] > *a->largest ? h.largest[i] : *a->largest;
 }
 
-/* One task: one head of one item. With P the probabilities, M the dropout's factors, D = <dout, out> by query:
- * dV = (P M)^T dout, dS = P (dout V^T M - D), dQ = scale dS K, dK = scale dS^T Q. */
+/* One task: one head of one item. With P the probabilities, M the factors of the dropout, D = <dout, out> for each
+ * query: dV = (P M)^T dout, dS = P (dout V^T M - D), dQ = scale dS K, dK = scale dS^T Q. */
 static void backward_head(void *arg, int64_t i, int worker)
 {
     const mert_attention_backward_args *a = arg;

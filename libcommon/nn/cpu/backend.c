@@ -1,4 +1,4 @@
-/* The CPU backend: operations run at once, so there is nothing to wait for. */
+/* The CPU backend. Operations run at once, so there is nothing to wait for. */
 #define _DEFAULT_SOURCE /* madvise */
 #include "libcommon/nn/cpu/cpu.h"
 
@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 
 enum { HUGE_PAGE = 1 << 21 };
-enum { PACKING_PAYS = 512 }; /* rows: making panels costs as much as they save of a product of some 400 */
+enum { PACKING_PAYS = 512 }; /* rows: with fewer, packing takes longer than it saves (break-even is at about 400) */
 
 static size_t cpu_packed_bytes(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
 {
@@ -27,7 +27,7 @@ static int64_t cpu_rows_at_once(const mert_ops *o, mert_block block)
     switch (block) {
     case MERT_BLOCK_EXTRACTOR: return 1 << 13;
     case MERT_BLOCK_LOGITS: return 1 << 12;
-    case MERT_BLOCK_FRAMES: return 64; /* the first layer's outputs are then 4096 rows */
+    case MERT_BLOCK_FRAMES: return 64; /* the first layer then has 4096 rows of output */
     case MERT_BLOCK_FEED_FORWARD: return 264; /* a multiple of 24: two register tiles of rows */
     }
     return INT64_MAX;
@@ -35,11 +35,12 @@ static int64_t cpu_rows_at_once(const mert_ops *o, mert_block block)
 
 static void *cpu_alloc(mert_ops *o, size_t bytes)
 {
-    size_t align = bytes >= 16 * HUGE_PAGE ? HUGE_PAGE : 64; /* less would round small models up noticeably */
+    size_t align = bytes >= 16 * HUGE_PAGE ? HUGE_PAGE : 64; /* for smaller blocks, rounding up to huge pages would
+                                                                waste memory */
     void *p = bytes > SIZE_MAX / 2 ? NULL : aligned_alloc(align, (bytes + align - 1) / align * align);
     (void)o;
 #ifdef MADV_HUGEPAGE
-    if (p && align == HUGE_PAGE) /* a hint: fewer faults and TLB misses */
+    if (p && align == HUGE_PAGE) /* a hint: fewer page faults and TLB misses */
         madvise(p, (bytes + align - 1) / align * align, MADV_HUGEPAGE);
 #endif
     return p;
@@ -102,7 +103,7 @@ static void cpu_close(mert_ops *o)
     (void)o;
 }
 
-/* Scratch memory is the process's: of several threads that compute, one waits for the other. */
+/* Scratch memory belongs to the process, so only one thread at a time runs an operation. */
 static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
 {
     static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -114,11 +115,11 @@ static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
     pthread_mutex_unlock(&one_at_a_time);
 }
 
-/* What OpenBLAS itself calls before a fork; where another BLAS stands for it there is none. */
+/* OpenBLAS calls this itself before a fork. Other BLAS libraries do not have it. */
 extern int blas_thread_shutdown_(void) __attribute__((weak));
 
-/* Our threads share the work out. OpenBLAS's own, which it starts when it is loaded, would spin beside them for their
- * first 30 ms, as long as a small job takes. */
+/* The pool distributes the work. The threads that OpenBLAS starts when it is loaded would spin for their first 30 ms,
+ * which is as long as a small job takes. */
 static void single_threaded_blas(void)
 {
     openblas_set_num_threads(1);
@@ -126,7 +127,7 @@ static void single_threaded_blas(void)
         blas_thread_shutdown_();
 }
 
-/* One for each type of elements; memory and failures are those of the process. */
+/* One backend for each type of element; memory and failures are shared by the process. */
 #define CPU(elements)                                                                                              \
     {                                                                                                              \
         .name = "cpu", .type = (elements), .host_memory = 1, .packed_bytes = cpu_packed_bytes,                     \

@@ -1,4 +1,4 @@
-/* Operations that sum over rows: each task takes some columns, and the rows in order. */
+/* Operations that sum over rows. A task computes some columns and reads the rows in order. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -49,7 +49,7 @@ void mert_cpu_mask_backward(const void *args)
     mert_pool_run((a->D + COLUMNS - 1) / COLUMNS, mask_backward_block, (void *)args);
 }
 
-/* ---- pooling: a task is a block of channels of a span ---- */
+/* ---- pooling: a task computes some channels of a span ---- */
 
 static void pool_block(void *arg, int64_t i, int worker)
 {

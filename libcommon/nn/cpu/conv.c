@@ -1,5 +1,5 @@
-/* The positional convolution: few channels per group, many taps. Per group and tile of time the windows are laid out as
- * rows (each a contiguous piece of the group's own channels) and one product does the rest. */
+/* The positional convolution: few channels per group, many taps. For each group and tile of time, the windows are
+ * copied to rows (a window is a contiguous piece of the group's channels), and then one product computes the tile. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -11,7 +11,8 @@
 
 enum { TILE = 64, HALF_ROWS = 512 };
 
-/* The group's channels of an item, with zeros for `pad` frames before and kernel after: slab [T + kernel][Cg]. */
+/* Copies the channels of a group of an item, with `pad` frames of zeros before them and kernel - pad after them: slab
+ * [T + kernel][Cg]. */
 static void take_group(float *slab, const float *x, int64_t T, int64_t D, int64_t Cg, int64_t kernel, int64_t pad)
 {
     memset(slab, 0, (size_t)((T + kernel) * Cg) * sizeof(float));
@@ -48,13 +49,13 @@ static void forward_group(void *arg, int64_t i, int worker)
     }
 }
 
-/* Taps that one product takes: their panel stays in the cache while all frames go by. */
+/* Number of taps of one product: so many that their panel stays in the cache while all frames are read. */
 static int64_t taps_at_once(int64_t Cg)
 {
     return Cg >= 1024 ? 1 : 1024 / Cg;
 }
 
-/* The same with packed weights: rows of overlapping windows straight from the slab, some taps after the others. */
+/* The same with packed weights: the overlapping windows are read from the slab without a copy, some taps at a time. */
 static void forward_group_packed(void *arg, int64_t i, int worker)
 {
     const mert_grouped_conv_args *a = arg;
@@ -83,7 +84,7 @@ static void forward_group_packed(void *arg, int64_t i, int worker)
     }
 }
 
-/* The same in bfloat16, all taps at once, some frames after the others. */
+/* The same in bfloat16: all taps at once, some frames at a time. */
 static void forward_group_half(void *arg, int64_t i, int worker)
 {
     const mert_grouped_conv_args *a = arg;
@@ -113,7 +114,7 @@ void mert_cpu_grouped_conv(const void *args)
                   (void *)args);
 }
 
-/* One task: one group, all items in order, so that dw is one accumulation. */
+/* One task: one group and all items in order, so that dw is summed in a fixed order. */
 static void backward_group(void *arg, int64_t g, int worker)
 {
     const mert_grouped_conv_backward_args *a = arg;

@@ -1,4 +1,4 @@
-/* One function for all operations on float32 elements, and the short ones themselves. */
+/* Runs any operation on float32 elements. The short ones are here, too. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- elementwise operations: pieces of fixed size over the pool ---- */
+/* ---- elementwise operations: blocks of fixed size, distributed over the pool ---- */
 
 enum { PIECE = 1 << 15 };
 
@@ -31,7 +31,7 @@ static void in_pieces(int64_t n, void (*work)(const void *, int64_t, int64_t), c
     mert_pool_run((n + PIECE - 1) / PIECE, one_piece, &p);
 }
 
-/* Bytes go by words; the last may be a part of one. */
+/* Bytes are copied and cleared in words; the last word may be incomplete. */
 enum { WORD = 4 };
 
 static int64_t words(size_t bytes)
@@ -76,7 +76,7 @@ static void widen_piece(const void *args, int64_t i, int64_t n)
     MERT_VECTOR->widen(a->to + i, a->from + i, n);
 }
 
-/* Here both are float32. */
+/* Elements are float32 here. */
 static void to_elements_piece(const void *args, int64_t i, int64_t n)
 {
     const mert_to_elements_args *a = args;
@@ -189,7 +189,7 @@ static void rotary_row(const void *args, int64_t row)
         MERT_VECTOR->rotate(x, x + half, a->cosines + at, a->sines + at, a->inverse ? -1.0f : 1.0f, half);
 }
 
-/* ---- what is done to frames: the single operations, in order ---- */
+/* ---- corruption of frames: single operations, in order ---- */
 
 static void corrupt(const void *args)
 {
@@ -202,7 +202,7 @@ static void corrupt(const void *args)
     mert_cpu_dropout(&(mert_dropout_args){a->y, a->B, a->T * a->D, a->p, a->key});
     if (a->mask)
         by_rows(rows, a->D, mask_row, &(mert_mask_args){a->y, a->e, a->mask, rows, a->D});
-    if (held) { /* all are read before any is written: a source may be replaced itself */
+    if (held) { /* all sources are read before any row is written, because a source may be replaced, too */
         by_rows(a->replaced, a->D, gather_row, &(mert_gather_args){held, a->y, a->from, a->replaced, a->D});
         for (int64_t i = 0; i < a->replaced; i++)
             memcpy(a->y + a->to[i] * a->D, held + i * a->D, (size_t)a->D * sizeof *held);

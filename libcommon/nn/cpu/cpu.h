@@ -1,5 +1,5 @@
-/* The CPU backend's operations, one function per entry of mert_op; internal to nn/cpu. Their elements are float32;
- * those of 16 bits are rounded around them (rounded.c). */
+/* The operations of the CPU backend, one function for each entry of mert_op. Internal to nn/cpu. Elements are float32;
+ * rounded.c adds 16-bit elements. */
 #ifndef MERT_CPU_OPS_H
 #define MERT_CPU_OPS_H
 
@@ -20,8 +20,8 @@ void mert_cpu_gelu_backward(const void *args);
 void mert_cpu_dropout(const void *args);
 void mert_cpu_add_norm(const void *args);
 void mert_cpu_add_norm_backward(const void *args);
-void mert_cpu_layer_norm(const void *args); /* y NULL: mean and rstd alone; as of time_norm */
-void mert_cpu_layer_norm_backward(const void *args); /* dx NULL: the parameters alone */
+void mert_cpu_layer_norm(const void *args); /* y NULL: only mean and rstd; the same for time_norm */
+void mert_cpu_layer_norm_backward(const void *args); /* dx NULL: only the parameters */
 void mert_cpu_time_norm(const void *args);
 void mert_cpu_time_norm_backward(const void *args);
 void mert_cpu_conv(const void *args);
@@ -49,20 +49,21 @@ void mert_cpu_time_squares(const void *args);
 void mert_cpu_response_norm(const void *args);
 void mert_cpu_response_norm_backward(const void *args);
 
-/* One operation on float32 elements. */
+/* Runs one operation on float32 elements. */
 void mert_cpu_run(mert_op op, const void *args);
-/* The same on elements of 16 bits. */
+/* The same with 16-bit elements. */
 void mert_cpu_run_rounded(mert_element_type type, mert_op op, const void *args, size_t size);
 
-/* Scratch of one pool worker, at least `floats` long, 64-byte aligned; keeps its size, grows on demand, freed at exit.
- * NULL: out of memory. The operation then returns with nothing of worth done, and those behind it do not run. */
+/* Scratch memory of one pool worker: at least `floats` floats, 64-byte aligned. It grows on demand and keeps its size
+ * until the process ends. NULL: out of memory; the failure is recorded, so the operation just returns, and later
+ * operations do not run. */
 float *mert_cpu_scratch(int worker, size_t floats);
-/* The same for what all workers of one operation read: its own, of the thread that runs the operation. */
+/* The same for data of one operation that all its workers read. Called by the thread that runs the operation. */
 float *mert_cpu_shared_scratch(size_t floats);
 
-/* There is no memory for `bytes` bytes that an operation needs. */
+/* Records that an operation could not get `bytes` bytes of memory. */
 void mert_cpu_fail(size_t bytes);
-int mert_cpu_failed(mert_error *e) MERT_MUST_USE; /* -1: so it is, since the last renew; e may be NULL */
+int mert_cpu_failed(mert_error *e) MERT_MUST_USE; /* -1: this has happened since the last renew; e may be NULL */
 void mert_cpu_renew(void);
 
 #endif

@@ -1,6 +1,6 @@
-/* The depthwise convolution over time. A task takes some channels for some frames: what they need is copied beside each
- * other, with zeros beyond the ends of the clip and the last channel, so that each output is the same sequence of
- * additions wherever it stands. */
+/* The depthwise convolution over time. A task computes some channels of some frames. It copies its inputs to a block of
+ * rows, with zeros before the start and after the end of the clip and after the last channel, so that each output is
+ * computed by the same sequence of additions at any position. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/integer.h"
@@ -22,7 +22,7 @@ static int64_t stripes(int64_t C)
     return (C + WIDTH - 1) / WIDTH;
 }
 
-/* to [rows][WIDTH] = frames from .. from + rows - 1 of n channels of an item x [T, C]. */
+/* to [rows][WIDTH] = frames [from, from + rows) of n channels of an item x [T, C]. */
 static void take_frames(float *to, const float *x, int64_t from, int64_t rows, int64_t T, int64_t C, int64_t n)
 {
     for (int64_t r = 0; r < rows; r++, to += WIDTH) {
@@ -33,7 +33,7 @@ static void take_frames(float *to, const float *x, int64_t from, int64_t rows, i
     }
 }
 
-/* to [kernel][WIDTH] = the weights w [n, kernel]; flip: from the last tap on. */
+/* to [kernel][WIDTH] = the weights w [n, kernel]; flip: in reverse order of the taps. */
 static void take_weights(float *to, const float *w, int64_t n, int64_t kernel, int flip)
 {
     for (int64_t k = 0; k < kernel; k++) {
@@ -43,9 +43,9 @@ static void take_weights(float *to, const float *w, int64_t n, int64_t kernel, i
     }
 }
 
-/* One convolution: forward, and with the taps in reverse that of the gradients. */
+/* One convolution: the forward pass, or with reversed taps the backward pass. */
 typedef struct conv {
-    float *y, *taps; /* taps: the weights of each stripe, [kernel][WIDTH] */
+    float *y, *taps; /* taps: the weights of each block of WIDTH channels, [kernel][WIDTH] */
     const float *x, *w, *bias;
     int64_t B, T, C, kernel, pad, frames;
     int flip, add;
@@ -91,8 +91,9 @@ void mert_cpu_depthwise_conv(const void *args)
     run(&c);
 }
 
-/* dw[c, k] += sum over b, t of dy[b, t, c] x[b, t + k - pad, c]: the same loop, dy as the weights and a row for each
- * tap. One task: some channels, all items in order; floats within FRAMES frames, doubles across. */
+/* dw[c, k] += sum over b, t of dy[b, t, c] x[b, t + k - pad, c]. It uses the same inner loop, with dy as weights and a
+ * row for each tap. One task: some channels, all items in order; FRAMES frames are summed in float, and their sums in
+ * double. */
 static void weights_stripe(void *arg, int64_t i, int worker)
 {
     const mert_depthwise_conv_backward_args *a = arg;

@@ -11,7 +11,7 @@ enum { WIDTH = MERT_DEPTHWISE_WIDTH, ROWS = MERT_DEPTHWISE_ROWS };
 
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
-/* A loop with constant bounds that must vanish, so that its array becomes registers. */
+/* For a loop with constant bounds. It must be unrolled completely, so that its array becomes registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -25,8 +25,9 @@ static void tile(float *y, const float *x, const float *w, const float *bias, in
         sum[r] = *(const vec *)bias;
     for (int64_t k = 0; k < taps; k++, x += WIDTH) {
         vec by = *(const vec *)(w + k * WIDTH);
-        /* What is read is read again for the next tap, from the first cache: kept in registers instead, it would drive
-         * the sums out of them. So the compiler must not know that x moves by a row. */
+        /* The rows of x are loaded again for the next tap, from the first cache: if the compiler kept them in
+         * registers, there would be too few for the sums. This statement hides from the compiler that x moves by one
+         * row. */
         __asm__("" : "+r"(x));
         UNROLL for (int r = 0; r < ROWS; r++)
             sum[r] += by * *(const vec *)(x + r * WIDTH);

@@ -1,5 +1,6 @@
-/* Dropout, and what goes together with it: GELU, and the end of a branch (dropout, residual, LayerNorm). An item's
- * elements are cut into blocks that begin at a multiple of 4, as one block of random numbers serves four. */
+/* Dropout, and the operations that contain it: GELU, and the end of a residual branch (dropout, residual, LayerNorm).
+ * The elements of an item are divided at multiples of 4, because one block of random numbers is used for four
+ * elements. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -10,7 +11,7 @@
 
 enum { PIECE = 1 << 15, ROWS = 32 };
 
-/* x: elements first .. first + n of item b. */
+/* x: elements [first, first + n) of item b. */
 static void drop(float *x, double p, const mert_dropout_key *key, int64_t b, int64_t first, int64_t n)
 {
     mert_random r = mert_random_key(key->seed, MERT_FOR_DROPOUT, key->place, (uint32_t)b, key->site);
@@ -18,7 +19,7 @@ static void drop(float *x, double p, const mert_dropout_key *key, int64_t b, int
                          (float)(1.0 / (1.0 - p)), n);
 }
 
-/* A piece of an item. */
+/* A part of an item: elements or rows [first, first + n) of item b; at: position of the first of them in the array. */
 typedef struct piece { int64_t b, first, n, at; } piece;
 
 static int64_t pieces_of(int64_t n)
@@ -105,9 +106,9 @@ void mert_cpu_gelu_backward(const void *args)
                                                     .columns = a->columns, .ldx = a->columns});
 }
 
-/* ---- the end of a branch ---- */
+/* ---- the end of a residual branch ---- */
 
-/* Rows of an item. */
+/* A part of an item, in rows. */
 static piece rows_of(int64_t i, int64_t T)
 {
     int64_t per = (T + ROWS - 1) / ROWS;
@@ -169,7 +170,7 @@ void mert_cpu_add_norm_backward(const void *args)
 {
     const mert_add_norm_backward_args *a = args;
     int64_t rows = a->B * a->T;
-    if (a->w) /* the parameters first: what is written may stand in dy's place */
+    if (a->w) /* parameters first, because the results may be written over dy */
         mert_cpu_layer_norm_backward(&(mert_layer_norm_backward_args){
             .dw = a->dw, .db = a->db, .dy = (float *)(uintptr_t)a->dy, .x = a->s, .w = a->w, .mean = a->mean,
             .rstd = a->rstd, .rows = rows, .columns = a->D});

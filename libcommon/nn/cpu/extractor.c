@@ -1,5 +1,5 @@
-/* Convolutions over time without padding, and the extractor's first layer. Windows of x are rows that overlap: `stride`
- * taps at a time are one product with row stride stride * C, and no window is ever copied. */
+/* Convolutions over time without padding, and the first layer of the extractor. The windows of x are rows that overlap:
+ * `stride` taps at a time are one product with row stride stride * C, and no window is copied. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -10,7 +10,7 @@
 
 #define GEMM(...) mert_cpu_gemm(&(mert_gemm_args){__VA_ARGS__})
 
-/* Taps first .. first + n of the kernel that one product takes. */
+/* Number of taps in the product that begins at tap `first`. */
 static int64_t taps_at(const mert_conv_shape *s, int64_t first)
 {
     return s->kernel - first < s->stride ? s->kernel - first : s->stride;
@@ -68,8 +68,8 @@ void mert_cpu_conv_backward(const void *args)
 
 enum { ROWS = 32 };
 
-/* Its convolution, into y; the panels of [O, kernel] weights are made on the way, in the scratch that all workers read.
- * 0: no memory. */
+/* Computes the convolution of the first layer into y. The weights [O, kernel] are packed into shared scratch memory. 0:
+ * out of memory. */
 static int first_products(const mert_conv_shape *s, const float *x, const float *w, const float *bias, float *y)
 {
     float *panels = mert_cpu_shared_scratch((size_t)mert_packed_floats(s->O, s->kernel));
@@ -98,10 +98,11 @@ void mert_cpu_first_layer(const void *args)
 
 typedef struct first_backward {
     const mert_first_layer_backward_args *a;
-    float *mean, *rstd; /* [B, O], or of each frame */
+    float *mean, *rstd; /* [B, O], or [B, T_out] over channels */
 } first_backward;
 
-/* dy becomes the gradient by the GELU's argument: rows of one item, whose channels have statistics of their own. */
+/* dy becomes the gradient by the argument of the GELU, for rows of one item; the statistics are those of its
+ * channels. */
 static void first_gelu_rows(void *arg, int64_t i, int worker)
 {
     const first_backward *f = arg;

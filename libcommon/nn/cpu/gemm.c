@@ -1,7 +1,7 @@
-/* Matrix products: single-threaded OpenBLAS on tiles, the pool over tiles (contract A1). The tiles follow from the
- * shape alone: a row of the result is always computed by the same call with the same other rows, whoever computes it.
- * What follows the product (bias, GELU, residual) runs on the tile while it is in cache. Products with packed weights
- * are those of rows.h and rows_half.h. */
+/* Matrix products: single-threaded OpenBLAS on tiles, which are distributed over the pool (contract A1). The tiles
+ * follow from the shape alone, so a row of the result is always computed by the same call together with the same other
+ * rows, on whatever thread. Bias, GELU and residual are applied to a tile while it is in the cache. Products with
+ * packed weights are in rows.h and rows_half.h. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -12,7 +12,8 @@
 
 enum { TILE_ROWS = 512 };
 
-/* Columns in an even number of equal parts of about 256, so that two workers share a single row tile fairly. */
+/* Divides the columns into equal parts of about 256. Their number is even, so that two workers have the same amount of
+ * work even with a single tile of rows. */
 static int64_t tile_columns(int64_t N)
 {
     int64_t parts = (N + 255) / 256;

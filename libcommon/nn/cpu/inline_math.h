@@ -1,5 +1,5 @@
-/* Elementary functions that loops can be vectorised over: no branches, no tables, no calls. For *.kernels.c files
- * alone. */
+/* Elementary functions without branches, tables or calls, so that compilers can vectorise loops that use them. Only for
+ * *.kernels.c files. */
 #ifndef MERT_INLINE_MATH_H
 #define MERT_INLINE_MATH_H
 
@@ -7,9 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* exp by 2^k e^r, |r| <= ln 2 / 2; polynomial fitted to 3e-9 on that range. Below -87 the result is 0 to float's own
- * precision. Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits: no conversion that a NaN
- * could not pass. */
+/* exp(x) = 2^k e^r, |r| <= ln 2 / 2, with a polynomial for e^r whose error is below 3e-9. x is limited to [-87, 88];
+ * e^-87 is 0 in float's precision. Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits, so
+ * there is no conversion to an integer, which would be undefined for NaN. */
 static inline float exp_1(float x)
 {
     const float rounder = 12582912.0f;
@@ -27,7 +27,7 @@ static inline float exp_1(float x)
     p = p * r + 1.6666518599e-01f;
     p = p * r + 5.0000000954e-01f;
     p = p * r * r + r + 1.0f;
-    bits = (bits + 127) << 23; /* k + 127 in the exponent, the rounder's own bits gone */
+    bits = (bits + 127) << 23; /* the exponent becomes k + 127; the bits of `rounder` are shifted out */
     memcpy(&k, &bits, sizeof k);
     return p * k;
 }
@@ -67,8 +67,8 @@ static inline float bits_to_float(int32_t bits)
     return f;
 }
 
-/* exp(x) - 1 with x = k ln 2 + r, |r| <= ln 2 / 2: 2^k (e^r - 1) + (2^k - 1), which keeps small x exact to rounding.
- * Taylor series of e^r - 1 to r^7: the rest is below 1.5e-8 of it. */
+/* exp(x) - 1 with x = k ln 2 + r, |r| <= ln 2 / 2: 2^k (e^r - 1) + (2^k - 1), which loses no precision for small x.
+ * Taylor series of e^r - 1 up to r^7; its relative error is below 1.5e-8. */
 static inline float expm1_1(float x)
 {
     float k, r, p, two_k;
@@ -98,7 +98,7 @@ static inline float sigmoid_1(float x)
     return 1.0f / (2.0f + expm1_1(-x));
 }
 
-/* tanh(x) = e / (e + 2) with e = exp(2x) - 1; flat beyond 10 */
+/* tanh(x) = e / (e + 2) with e = exp(2x) - 1; constant beyond 10 */
 static inline float tanh_1(float x)
 {
     float e;

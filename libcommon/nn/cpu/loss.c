@@ -1,4 +1,4 @@
-/* Cosines, cross entropy, regression, clipping, and the optimiser's step. */
+/* Cosines, cross entropy, squared error, clipping, and the step of the optimiser. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -9,7 +9,7 @@
 
 enum { ROWS = 16, PIECE = 1 << 16 };
 
-/* Work in blocks whose partial sums are added in order, whoever made them. */
+/* Work in blocks. Their partial sums are added in order, so the result does not depend on the threads. */
 typedef struct blocks {
     const void *args;
     double (*sums)[3];

@@ -1,5 +1,5 @@
-/* Norms: LayerNorm over rows, GroupNorm of one channel per group over time, weight norm of the positional convolution.
- */
+/* Norms: LayerNorm over rows, GroupNorm over time with one channel per group, weight norm of the positional
+ * convolution. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
@@ -44,7 +44,7 @@ static void layer_norm_parameters(void *arg, int64_t i, int worker)
     }
 }
 
-/* dy becomes the gradient by the GELU's argument. */
+/* dy becomes the gradient by the argument of the GELU. */
 static void layer_norm_gelu_rows(void *arg, int64_t i, int worker)
 {
     const mert_layer_norm_backward_args *a = arg;
@@ -70,16 +70,16 @@ void mert_cpu_layer_norm_backward(const void *args)
     const mert_layer_norm_backward_args *a = args;
     if (a->gelu)
         mert_pool_run((a->rows + ROWS - 1) / ROWS, layer_norm_gelu_rows, (void *)args);
-    /* the parameters first: dx may stand in dy's place */
+    /* parameters first, because dx may be the same array as dy */
     mert_pool_run((a->columns + COLUMNS - 1) / COLUMNS, layer_norm_parameters, (void *)args);
     if (a->dx)
         mert_pool_run((a->rows + ROWS - 1) / ROWS, layer_norm_backward_rows, (void *)args);
 }
 
-/* ---- GroupNorm over time: a task is a block of channels of one item; it walks the time in blocks ---- */
+/* ---- GroupNorm over time: a task is a block of channels of one item; it processes the time in blocks ---- */
 
 typedef struct stripe {
-    int64_t b, c, n;  /* item, first channel, channels */
+    int64_t b, c, n;  /* item, first channel, number of channels */
 } stripe;
 
 static stripe stripe_of(int64_t i, int64_t C)
@@ -90,8 +90,8 @@ static stripe stripe_of(int64_t i, int64_t C)
     return s;
 }
 
-/* sums[c] = sum over t of x (mean NULL), or of (x - mean)^2: floats within a block of absolute time, doubles across
- * blocks */
+/* sums[c] = sum over t of x (mean NULL), or of (x - mean)^2. A block at a fixed position is summed in float, the blocks
+ * in double. */
 static void sum_over_time(double *sums, const float *x, const float *mean, int64_t T, int64_t C, int64_t n)
 {
     float part[COLUMNS];
@@ -148,7 +148,7 @@ static void time_norm_backward_stripe(void *arg, int64_t i, int worker)
     const mert_time_norm_backward_args *a = arg;
     int64_t c0 = i * COLUMNS, n = a->C - c0 < COLUMNS ? a->C - c0 : COLUMNS;
     (void)worker;
-    for (int64_t b = 0; b < a->B; b++) { /* items in order: dw and db are one accumulation each */
+    for (int64_t b = 0; b < a->B; b++) { /* items in order: dw and db are summed in a fixed order */
         const float *x = a->x + b * a->T * a->C + c0, *dy = a->dy + b * a->T * a->C + c0;
         const float *mean = a->mean + b * a->C + c0, *rstd = a->rstd + b * a->C + c0;
         float *dx = a->dx + b * a->T * a->C + c0;
@@ -247,7 +247,7 @@ void mert_cpu_weight_norm_backward(const void *args)
                   (void *)args);
 }
 
-/* ---- GroupNorm after the first convolution, without its outputs ---- */
+/* ---- GroupNorm after the first convolution, without the convolution's outputs ---- */
 
 enum { WINDOWS = 4096 };
 
@@ -308,8 +308,8 @@ void mert_cpu_fold_norm(const void *args)
             for (int64_t l = 0; l < K; l++)
                 variance += (double)v[k] * v[l] * (a->products[k * K + l] / T - a->sums[k] / T * (a->sums[l] / T));
         gain = a->norm_w[c] / sqrt((variance > 0 ? variance : 0) + (double)a->eps);
-        /* The mean that is taken away is that of the weights as they are rounded: of a clip that hardly changes,
-         * nothing else is left of its product with them. */
+        /* The mean is computed with the rounded weights w, because conv(x; w) uses them: for a nearly constant signal
+         * the mean is almost all of the output, and a mean of the unrounded weights would leave a large error. */
         shift = 0;
         for (int64_t k = 0; k < K; k++) {
             float w = (float)(gain * v[k]);

@@ -6,7 +6,7 @@
 
 void mert_product_run(const mert_product_args *g)
 {
-    mert_ops_cpu(); /* holds OpenBLAS at one thread */
+    mert_ops_cpu(); /* limits OpenBLAS to one thread */
     if (g->M <= 0 || g->N <= 0)
         return;
     cblas_sgemm(CblasRowMajor, g->ta ? CblasTrans : CblasNoTrans, g->tb ? CblasTrans : CblasNoTrans, (int)g->M,

@@ -1,4 +1,4 @@
-/* Global response norm: sums over time in double, by stripes of channels, and what follows from them by rows. */
+/* Global response norm. Sums over time are in double, for blocks of channels; the rest is done by rows. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/integer.h"
@@ -46,7 +46,7 @@ static double level(const double *squares, int64_t C, double eps)
     return sum / (double)C + eps;
 }
 
-/* gain = 1 + w n */
+/* gain = 1 + w n, the factor of x */
 static void gains(float *gain, const double *squares, const float *w, int64_t C, double eps)
 {
     double s = level(squares, C, eps);
@@ -57,7 +57,7 @@ static void gains(float *gain, const double *squares, const float *w, int64_t C,
 typedef struct rows {
     const void *args;
     float *gain;   /* [B, C] */
-    float *along;  /* [B, C]: backward, what x is multiplied by */
+    float *along;  /* [B, C]: backward, the factor of x in dx */
     double *dot;   /* [B, C]: backward, sum over t of dy x */
 } rows;
 
@@ -81,7 +81,7 @@ void mert_cpu_response_norm(const void *args)
     mert_pool_run((a->B * a->T + ROWS - 1) / ROWS, norm_rows, &k);
 }
 
-/* A task: some channels, all items in order. */
+/* One task: some channels, all items in order. */
 static void parameters_stripe(void *arg, int64_t i, int worker)
 {
     const rows *k = arg;
@@ -102,8 +102,8 @@ static void parameters_stripe(void *arg, int64_t i, int worker)
     }
 }
 
-/* With s the level, g = sum over t of dy x and dn = w g: dw += n g, and what m takes on to x is
- * (dn / s - mean over c of (dn m) / s^2) x / m. */
+/* With s = level(), g = sum over t of dy x, and dn = w g: dw += n g. The gradient through m is (dn / s - mean over c of
+ * (dn m) / s^2) x / m. */
 static void through_norm(const rows *k, int64_t b)
 {
     const mert_response_norm_backward_args *a = k->args;

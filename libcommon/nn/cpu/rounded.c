@@ -1,9 +1,9 @@
-/* Elements of 16 bits on the CPU, the reference for devices: an operation's operands are widened to float32, it runs on
- * those, and what it wrote is rounded to where it belongs. So it computes in float32 and rounds at each store of an
- * element, as ops.h says, whatever the operation does inside.
+/* 16-bit elements on the CPU, the reference for devices. The operands of an operation are copied to float32, the
+ * float32 operation runs on the copies, and its results are rounded and stored. So an operation computes in float32 and
+ * rounds when it stores an element, as ops.h requires, whatever it does inside.
  *
- * What an operand is: `count` matrices of rows, `step` apart, of which a copy with the same strides is made; rows that
- * overlap (a convolution's windows) and matrices that do are one piece of memory, and stay so. */
+ * An operand is `count` matrices, `step` apart. The copy has the same strides. Rows that overlap (the windows of a
+ * convolution), and matrices that overlap, are copied as one piece of memory and still overlap in the copy. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "formats/half.h"
@@ -15,7 +15,7 @@
 enum { OPERANDS_MAX = 8, ROOM_FOR_ARGS = 256, BLOCK = 1 << 14 };
 
 typedef struct operand {
-    float **at; /* in the copy of the arguments */
+    float **at; /* the pointer in the copy of the arguments */
     int64_t count, step, rows, ld, columns;
     int written;
     uint16_t *from; /* the elements */
@@ -288,7 +288,7 @@ static void simple_operands(operands *s, mert_op op, const void *args)
     }
 }
 
-/* Everything else has no elements. */
+/* Operations that are not listed here have no elements. */
 static void operands_of(operands *s, mert_op op, const void *args)
 {
     switch (op) {
@@ -331,7 +331,7 @@ static void operands_of(operands *s, mert_op op, const void *args)
     }
 }
 
-/* ---- there and back ---- */
+/* ---- conversion ---- */
 
 static void widen(mert_element_type type, float *to, const uint16_t *from, int64_t n)
 {
@@ -345,7 +345,7 @@ static void round_to(mert_element_type type, uint16_t *to, const float *from, in
         to[i] = type == MERT_ELEMENT_BF16 ? mert_to_bf16(from[i]) : mert_to_f16(from[i]);
 }
 
-/* All that an operand takes up, with what lies between its rows. */
+/* The size of the whole operand, including what is between its rows. */
 static int64_t extent(const operand *o)
 {
     return (o->count - 1) * o->step + (o->rows - 1) * o->ld + o->columns;
@@ -364,7 +364,7 @@ static void widen_block(void *arg, int64_t i, int worker)
     widen(m->type, m->o->copy + first, m->o->from + first, n < BLOCK ? n : BLOCK);
 }
 
-/* Rows alone: what lies between them may be another operand. */
+/* Only the rows are stored: what is between them may belong to another operand. */
 static void round_row(void *arg, int64_t i, int worker)
 {
     const moving *m = arg;
@@ -373,7 +373,7 @@ static void round_row(void *arg, int64_t i, int worker)
     round_to(m->type, m->o->from + at, m->o->copy + at, m->o->columns);
 }
 
-/* A flat operand as rows, so that more than one thread has its share. */
+/* Divides a flat operand into rows, so that several threads can work on it. */
 static void cut(operand *o)
 {
     if (o->count == 1 && o->rows == 1 && o->columns % BLOCK == 0) {
@@ -422,7 +422,7 @@ static void run_on_copies(mert_element_type type, mert_op op, const void *args, 
     }
 }
 
-/* Packed weights are float32 of the rounded numbers. */
+/* Packed weights are the rounded numbers, as float32. */
 static void pack(mert_element_type type, const mert_pack_args *args)
 {
     mert_pack_args a = *args;
@@ -442,7 +442,7 @@ static void pack(mert_element_type type, const mert_pack_args *args)
     free(w);
 }
 
-/* The norm is of the sum as it is stored. */
+/* The norm is computed from the sum after it was rounded. */
 static void add_norm(mert_element_type type, const mert_add_norm_args *args)
 {
     mert_add_norm_args a = *args;

@@ -15,7 +15,7 @@ void mert_pack_panels(float *panels, const float *w, int64_t ldw, int64_t n, int
         float *to = panels + p * W * k;
         int64_t rows = n - p * W < W ? n - p * W : W;
         const float *from = w + p * W * ldw;
-        for (int64_t i = 0; i < k; i += 16) { /* small squares: both sides stay in the cache */
+        for (int64_t i = 0; i < k; i += 16) { /* 16 x 16 squares, so that reads and writes stay in the cache */
             int64_t stop = i + 16 < k ? i + 16 : k;
             for (int64_t j = 0; j < rows; j++)
                 for (int64_t at = i; at < stop; at++)
@@ -26,7 +26,7 @@ void mert_pack_panels(float *panels, const float *w, int64_t ldw, int64_t n, int
     }
 }
 
-/* ---- who computes what ---- */
+/* ---- division of the work ---- */
 
 void mert_panels_part(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end)
 {
@@ -52,7 +52,7 @@ enum { CACHE_FLOATS = 1 << 17, PIECE_WORK = 1 << 19, PIECES = 8 };
 
 typedef struct job {
     const mert_panel_product *p;
-    int64_t rows, row_tiles;      /* of one piece */
+    int64_t rows, row_tiles;      /* of one piece; number of pieces */
     int64_t panels, panel_tiles;
 } job;
 
@@ -67,9 +67,9 @@ static void piece(void *arg, int64_t i, int worker)
         MERT_ROWS_KERNELS->part(p, row, p->m - row < j->rows ? p->m - row : j->rows, first, end < count ? end : count);
 }
 
-/* Pieces of rows that stay in the cache while the panels go by, and of half a million multiplications at least;
- * where rows are few (the deep layers: large weights, short clips) cut along the outputs, so that each thread reads
- * its own share of the weights. */
+/* Divides the work into pieces. A piece has so many rows that they stay in the cache while all panels are read, and at
+ * least half a million multiplications. If there are few rows (deep layers: large weights, short clips), the outputs
+ * are divided, too, so that each thread reads only a part of the weights. */
 void mert_panels_pool(const mert_panel_product *p, int64_t count)
 {
     job j = {.p = p};
@@ -80,7 +80,7 @@ void mert_panels_pool(const mert_panel_product *p, int64_t count)
         j.rows += step;
     if (j.rows > p->m)
         j.rows = p->m;
-    /* two equal pieces are better than a large one and a small one */
+    /* two equal pieces are faster than a large one and a small one */
     j.row_tiles = (p->m + j.rows - 1) / j.rows;
     j.rows = ((p->m + j.row_tiles - 1) / j.row_tiles + step - 1) / step * step;
     j.row_tiles = (p->m + j.rows - 1) / j.rows;
@@ -93,7 +93,7 @@ void mert_panels_pool(const mert_panel_product *p, int64_t count)
     mert_pool_run(count * j.row_tiles * j.panel_tiles, piece, &j);
 }
 
-/* ---- weights that own their panels ---- */
+/* ---- weights with their own panels ---- */
 
 mert_rows *mert_rows_new(const float *weights, int64_t ldw, int64_t n, int64_t k, const float *bias)
 {

@@ -1,17 +1,17 @@
-/* Products with packed weights: y[m, n] = x[m, k] w[n, k]^T and what follows it, where every output is one sum in
- * the order of k alone. A row's result does not depend on how many rows there are, where among them it stands, or on
- * which tile it fell: chunked or whole, alone or in lock-step with other items, on one thread or several, the bits
- * are the same (contract A1), which no general matrix product promises. Inference, the codecs and k-means compute
- * with these.
+/* Products with packed weights: y[m, n] = x[m, k] w[n, k]^T, then bias, activation and residual. Every output is one
+ * sum in the order of k. So a row's result does not depend on the number of rows, on its position among them, or on the
+ * tile that computes it: the bits are the same for a whole signal or chunks, for one item or many, and for any number
+ * of threads (contract A1). General matrix products do not guarantee this. Inference, the codecs and k-means use these
+ * products.
  *
- * Rows may overlap (ldx < k), so a convolution over time is a product without a copy: with x[T, C] in time order,
- * kernel k and stride s, row t is the k * C numbers from x + t * s * C, ldx = s * C. A dilated kernel is `taps`
- * pieces of C numbers each, `tap_stride` apart.
+ * Rows may overlap (ldx < k), so a convolution over time is a product without a copy. For x[T, C] in time order, with
+ * kernel k and stride s, row t is the k * C numbers from x + t * s * C on, and ldx = s * C. For a dilated kernel, a row
+ * is `taps` pieces of C numbers each, `tap_stride` apart.
  *
- * Speed: weights are packed once into panels of 32 outputs (48 where that divides their number better); a register
- * tile (AVX-512: 12 rows by 32 outputs) walks down k reading the panel once, and bias, GELU and residual are added
- * while the tile is at hand. No packing of x, so short k and few rows cost little more than their arithmetic.
- * Reaches the rate of a large sgemm from about 50 rows and k = 64 on. */
+ * Speed: weights are packed once into panels of 32 outputs (48 if that divides their number better). A register tile
+ * (AVX-512: 12 rows by 32 outputs) reads the panel once along k; bias, GELU and residual are applied while the tile is
+ * in the cache. x is not packed, so small k and few rows have little overhead. The speed is that of a large sgemm from
+ * about 50 rows and k = 64 on. */
 #ifndef MERT_ROWS_H
 #define MERT_ROWS_H
 
@@ -21,16 +21,16 @@
 
 enum { MERT_PANEL = 32, MERT_WIDE_PANEL = 48 };
 
-/* Outputs of one panel: a property of n alone. */
+/* Number of outputs in one panel; it depends on n only. */
 static inline int64_t mert_panel_width(int64_t n)
 {
     return n % MERT_WIDE_PANEL == 0 && n % MERT_PANEL ? MERT_WIDE_PANEL : MERT_PANEL;
 }
 static inline int64_t mert_panel_count(int64_t n) { return (n + mert_panel_width(n) - 1) / mert_panel_width(n); }
-/* Floats that the panels of weights [n, k] take: [panel][k][width], zeros beyond n. */
+/* Size in floats of the panels of weights [n, k]: [panel][k][width], with zeros beyond n. */
 static inline int64_t mert_packed_floats(int64_t n, int64_t k) { return mert_panel_count(n) * mert_panel_width(n) * k; }
 
-/* w: [n, k] with row stride ldw -> panels [first, end). */
+/* Packs panels [first, end) of the weights w [n, k] with row stride ldw. */
 void mert_pack_panels(float *panels, const float *w, int64_t ldw, int64_t n, int64_t k, int64_t first, int64_t end);
 
 typedef enum mert_rows_flags {
@@ -39,12 +39,12 @@ typedef enum mert_rows_flags {
     MERT_ROWS_GELU = 4
 } mert_rows_flags;
 
-/* y = (ADD: y +) alpha x w^T, then + bias, kept in pre, ELU or GELU, + residual; NULL and 0 mean "not wanted"
- * (alpha, taps: 1; width: mert_panel_width(n); panel_step: k * width). pre and residual have y's row stride. */
+/* y = (ADD: y +) alpha x w^T, then + bias, a copy to pre, ELU or GELU, + residual. NULL and 0 mean "not wanted", or the
+ * default (alpha, taps: 1; width: mert_panel_width(n); panel_step: k * width). pre and residual have y's row stride. */
 typedef struct mert_panel_product {
     const float *panels;
     int64_t n, k, width, panel_step;
-    int64_t taps, tap_stride;       /* x's row: taps pieces of k / taps floats */
+    int64_t taps, tap_stride;       /* a row of x is `taps` pieces of k / taps floats */
     const float *x;
     float *y;
     int64_t ldx, ldy, m;
@@ -54,43 +54,44 @@ typedef struct mert_panel_product {
     int flags;
 } mert_panel_product;
 
-/* Rows [row, row + rows) of panels [first, end), in the calling thread. */
+/* Computes rows [row, row + rows) of panels [first, end), in the calling thread. */
 void mert_panels_part(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end);
-/* All of it, in the calling thread; by the pool. `count` products at once (their tasks share the pool). */
+/* Compute all rows and panels: run in the calling thread, pool with the pool. pool computes `count` products at once,
+ * whose tasks share the pool. */
 void mert_panels_run(const mert_panel_product *p);
 void mert_panels_pool(const mert_panel_product *p, int64_t count);
 
-/* ---- weights that own their panels ---- */
+/* ---- weights with their own panels ---- */
 
 typedef struct mert_rows {
     int64_t n, k;          /* outputs; inputs of all taps together */
-    int64_t taps;          /* pieces of a row: k = taps * (k / taps) */
-    int64_t tap_stride;    /* floats from piece to piece */
+    int64_t taps;          /* pieces of a row, each of k / taps numbers */
+    int64_t tap_stride;    /* floats from one piece to the next */
     float *panels;
     float *bias;           /* [n], or NULL */
 } mert_rows;
 
-/* weights [n, k] row major with row stride ldw, bias [n] or NULL: copied. NULL: out of memory. */
+/* Copies weights [n, k] (row major, row stride ldw) and bias [n] or NULL. NULL: out of memory. */
 mert_rows *mert_rows_new(const float *weights, int64_t ldw, int64_t n, int64_t k, const float *bias);
 void mert_rows_free(mert_rows *w); /* NULL is fine */
-/* Other weights of the same size. */
+/* Replaces the weights by others of the same size. */
 void mert_rows_set(mert_rows *w, const float *weights, int64_t ldw);
 
-/* y[m, n] (row stride ldy) from x (row stride ldx) with the bias, to be run as above. */
+/* The product y[m, n] (row stride ldy) of x (row stride ldx) with the bias, for the functions above. */
 mert_panel_product mert_rows_product(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy,
                                      int flags);
-/* The same at once, in the calling thread. */
+/* Computes this product in the calling thread. */
 void mert_rows_apply(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags);
-/* The same by the pool. */
+/* Computes this product with the pool. */
 void mert_rows_pool(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags);
 
-/* The readable version: one sum in double per output. */
+/* The readable version: one sum in double precision for each output. */
 void mert_rows_plain(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy, int flags);
 
 /* The inner loops, one table per instruction set. */
 typedef struct mert_rows_kernels {
     void (*part)(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end);
-    int row_tile; /* rows of a full register tile: what rows are best cut into multiples of */
+    int row_tile; /* rows of a full register tile; blocks of rows should be multiples of it */
 } mert_rows_kernels;
 
 MERT_KERNEL_DECLARE(mert_rows_kernels, mert_rows_kernels)

@@ -1,6 +1,6 @@
 #include "libcommon/nn/cpu/rows_finish.h"
 
-/* The register tile: rows by one panel, as many sums as the instruction set has registers for. */
+/* The register tile: rows by one panel, with as many sums as the instruction set has registers for. */
 #if defined(__AVX512F__)
 enum { LANES = 16, ROWS = 12, WIDE_ROWS = 8 };
 #elif defined(__AVX__)
@@ -11,15 +11,15 @@ enum { LANES = 4, ROWS = 2, WIDE_ROWS = 2 };
 enum { LANES = 4, ROWS = 1, WIDE_ROWS = 1 };
 #endif
 
-/* Loops with constant bounds that must vanish, so that their arrays become registers. */
+/* For loops with constant bounds. They must be unrolled completely, so that their arrays become registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 48")
 #endif
 
-/* Steps of k that a panel is asked for before its turn: what comes from the second cache or beyond is then there in
- * time, which the hardware alone does not manage across pages. 64 bytes a line. */
+/* Number of steps of k for which a panel is prefetched. Data from the second cache or from memory then arrives in time;
+ * the hardware prefetcher alone does not do this across pages. LINE is a cache line of 64 bytes. */
 enum { AHEAD = 8, LINE = 16 };
 
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
@@ -28,9 +28,9 @@ FINISH(finish, MERT_PANEL)
 FINISH(finish_half, MERT_PANEL / 2)
 FINISH(finish_wide, MERT_WIDE_PANEL)
 
-/* R rows by the first C columns of P panels of width W: a function for each, since only loops with literal bounds
- * leave their sums in registers under every compiler. The sums are read once, into `done`: whatever else touched
- * them would keep them out of registers, too. */
+/* R rows by the first C columns of P panels of width W. It is a macro that makes a function for each size: only with
+ * constant bounds do all compilers keep the sums in registers. The sums are copied to `done`, because any other use of
+ * `sum` would keep them out of registers. */
 #define TILE(name, R, P, W, C, finish)                                                                               \
     static __attribute__((noinline)) void name(const mert_panel_product *p, int64_t row, int64_t panel)              \
     {                                                                                                                \
@@ -62,7 +62,7 @@ FINISH(finish_wide, MERT_WIDE_PANEL)
 
 #define ROWS_TILE(R) TILE(rows_##R, R, 1, MERT_PANEL, MERT_PANEL, finish)
 
-/* Tiles of 1 to ROWS rows: rows that are left over cost no more than their arithmetic. */
+/* Tiles of 1 to ROWS rows, so that the remaining rows cost no more than their arithmetic. */
 typedef void tile_of(const mert_panel_product *p, int64_t row, int64_t panel);
 ROWS_TILE(1)
 #if defined(__AVX__) || defined(__aarch64__)
@@ -90,12 +90,13 @@ static tile_of *const tile[ROWS + 1] = {NULL, rows_1, rows_2};
 #else
 static tile_of *const tile[ROWS + 1] = {NULL, rows_1};
 #endif
-/* A panel of which half is used (16 outputs, or what 32 leave over): twice the rows. */
+/* For a panel of which at most half is used (16 outputs, or a remainder): twice as many rows. */
 TILE(half_tile, 2 * ROWS, 1, MERT_PANEL, MERT_PANEL / 2, finish_half)
 TILE(wide_tile, WIDE_ROWS, 1, MERT_WIDE_PANEL, MERT_WIDE_PANEL, finish_wide)
 TILE(wide_row_tile, 1, 1, MERT_WIDE_PANEL, MERT_WIDE_PANEL, finish_wide)
 #if defined(__AVX__)
-/* A single row (an LSTM's step) has too few sums of its own to hide the adder's latency: several panels at once. */
+/* A single row (a step of an LSTM) has too few sums to hide the latency of additions, so it takes several panels at
+ * once. */
 enum { ROW_PANELS = LANES == 16 ? 4 : 2 };
 TILE(long_row, 1, ROW_PANELS, MERT_PANEL, MERT_PANEL, finish)
 #endif

@@ -1,12 +1,13 @@
-/* What follows a product of rows.h while its sums are at hand. For *.kernels.c files alone. */
+/* The steps after a product of rows.h, while its sums are in the cache. Only for *.kernels.c files. */
 #ifndef MERT_ROWS_FINISH_H
 #define MERT_ROWS_FINISH_H
 
 #include "libcommon/nn/cpu/inline_math.h"
 #include "libcommon/nn/cpu/rows.h"
 
-/* What follows the product, for the sums [rows][width] of rows from `row` and of the first n columns from `at`: step
- * by step for the whole tile, so that each step is one long loop. */
+/* The steps after the product (alpha, ADD, bias, pre, activation, residual), for sums [rows][width] of the rows from
+ * `row` on and the first n columns from `at` on. Each step is done for the whole tile before the next, so that it is
+ * one long loop. */
 static inline __attribute__((always_inline)) void finish_tile(const mert_panel_product *p, float *sum, int64_t row,
                                                               int64_t rows, int64_t at, int64_t n, int64_t width)
 {
@@ -40,7 +41,7 @@ static inline __attribute__((always_inline)) void finish_tile(const mert_panel_p
     }
 }
 
-/* The same as a function of its own: as many columns as there are. */
+/* The same as a function, which limits n to the number of columns that exist. */
 #define FINISH(name, width)                                                                                          \
     static __attribute__((noinline)) void name(const mert_panel_product *p, float *sum, int64_t row, int64_t rows,   \
                                                int64_t at)                                                           \

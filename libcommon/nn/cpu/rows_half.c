@@ -18,10 +18,10 @@ static const mert_half_kernels *kernels(void)
 void mert_half_pack(float *panels, const float *w, int64_t ldw, int64_t n, int64_t k, int64_t first, int64_t end)
 {
     enum { W = MERT_HALF_PANEL };
-    uint32_t *to = (uint32_t *)(void *)panels; /* a pair of steps each, the even one in the low half */
+    uint32_t *to = (uint32_t *)(void *)panels; /* pairs of steps, the even step in the low half */
     int64_t pairs = mert_half_depth(k) / 2;
     for (int64_t p = first; p < end; p++)
-        for (int64_t i = 0; i < pairs; i += W) /* small squares: both sides stay in the cache */
+        for (int64_t i = 0; i < pairs; i += W) /* 16 x 16 squares, so that reads and writes stay in the cache */
             for (int64_t j = 0; j < W; j++) {
                 const float *from = w + (p * W + j) * ldw;
                 float steps[2 * W] = {0};
@@ -35,22 +35,23 @@ void mert_half_pack(float *panels, const float *w, int64_t ldw, int64_t n, int64
 
 /* ---- rounding rows ---- */
 
-/* Rows of their own, padded, or (overlapping ones) the numbers that they share, in lines of LINE. */
+/* Rows are rounded to rows of their own, with padding. Or, if rows overlap, the numbers that they share are rounded
+ * once, in lines of LINE numbers. */
 typedef struct rounding {
     const mert_half_kernels *kernels;
     const float *x;
     char *to;
-    int64_t ld; /* of the rounded rows */
+    int64_t ld; /* row stride of the rounded rows */
     int64_t lines, length, last, from_step, to_step;
-    int64_t zeros; /* behind each line */
+    int64_t zeros; /* number of zeros after each line */
 } rounding;
 
 enum { LINE = 4096, MARGIN = 32 };
 
-/* Overlapping rows stay so where no padding has to stand between them. */
+/* Overlapping rows keep overlapping if they need no padding. */
 static int shared(const mert_panel_product *p) { return p->ldx < p->k && p->k % MERT_HALF_STEP == 0; }
 
-/* The margin keeps rows of a power of two apart in the cache. */
+/* MARGIN prevents row strides of a power of two, which would use the same cache sets. */
 static int64_t rounded_ld(const mert_panel_product *p) { return shared(p) ? p->ldx : mert_half_depth(p->k) + MARGIN; }
 
 static int64_t rounded_numbers(const mert_panel_product *p, int64_t rows)
@@ -96,7 +97,7 @@ static void round_lines(void *arg, int64_t i, int worker)
         round_line(arg, line, worker);
 }
 
-/* ---- who computes what ---- */
+/* ---- division of the work ---- */
 
 size_t mert_half_room(const mert_panel_product *p) { return (size_t)rounded_numbers(p, p->m) * kernels()->size; }
 
@@ -108,14 +109,14 @@ void mert_half_run(const mert_panel_product *p, void *room)
     r.kernels->part(p, room, r.ld, 0, p->m, 0, mert_half_panels(p->n));
 }
 
-/* A block of rows that stays in the cache while the panels go by; pieces of it are some panels of one product. */
+/* A block of rows stays in the cache while the panels are read. A piece of the work is some panels of one product. */
 enum { BLOCK_NUMBERS = 1 << 19, PIECE_WORK = 1 << 23, PIECES = 16 };
 
 typedef struct job {
     const mert_panel_product *p;
     const rounding *rounded;
     int64_t row, rows;
-    int64_t panels, pieces; /* of a piece; of a product */
+    int64_t panels, pieces; /* panels in a piece; pieces of a product */
 } job;
 
 static void piece(void *arg, int64_t i, int worker)

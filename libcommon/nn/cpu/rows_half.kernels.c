@@ -7,7 +7,7 @@ enum { PANEL = MERT_HALF_PANEL, STEP = MERT_HALF_STEP };
 
 FINISH(finish, PANEL)
 
-/* ---- on any machine: the rounded numbers as float32 ---- */
+/* ---- all machines: the rounded numbers as float32 ---- */
 
 #if defined(__AVX512F__)
 enum { LANES = 16, ROWS = 12 };
@@ -113,8 +113,8 @@ static void round_halves(void *to, const float *x, int64_t n)
         y[i] = mert_to_bf16(x[i]);
 }
 
-/* Sums of up to 32 rows (tall: more than 16) by one or two panels (wide): tiles 0 to 3, from x in 4 and 5 and panels
- * in 6 and 7. */
+/* Sums of up to 32 rows (tall: more than 16) by one panel, or two (wide). AMX tiles 0 to 3 are the sums, 4 and 5 are
+ * from x, 6 and 7 from the panels. */
 static inline AMX __attribute__((always_inline)) void tiles(const mert_panel_product *p, const uint16_t *x, int64_t ldx,
                                                             int64_t row, int64_t rows, int64_t panel, const int tall,
                                                             const int wide)
@@ -156,7 +156,7 @@ static inline AMX __attribute__((always_inline)) void tiles(const mert_panel_pro
 static AMX void part_amx(const mert_panel_product *p, const void *rounded, int64_t ldx, int64_t row, int64_t rows,
                          int64_t first, int64_t end)
 {
-    /* palette 1; bytes of a row, and rows, of each tile */
+    /* palette 1; bytes per row and number of rows of each tile */
     static const struct {
         uint8_t palette, start, reserved[14];
         uint16_t bytes[16];

@@ -4,7 +4,7 @@
 
 enum { WORKERS_MAX = 1024 };
 static struct { float *p; size_t floats; } scratch[WORKERS_MAX + 1];
-static size_t lacking; /* bytes that were not there; 0: nothing failed */
+static size_t lacking; /* size of the failed allocation in bytes; 0: none has failed */
 
 float *mert_cpu_scratch(int worker, size_t floats)
 {

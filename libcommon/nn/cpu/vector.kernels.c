@@ -64,7 +64,7 @@ static inline double add_lanes(const float *lane)
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
-/* Long sums go through double every 4096 elements. */
+/* Sums are added to a double every 4096 elements. */
 #define REDUCE(n, term)                                                  \
     double total = 0;                                                    \
     for (int64_t at = 0; at < (n); at += 4096) {                         \
@@ -168,7 +168,7 @@ static double exp_sum(float *x, float shift, int64_t n)
     return add_lanes(lane);
 }
 
-/* Four vectors at a time: one would wait for itself. */
+/* Four vectors at a time, to hide the latency of the comparisons. */
 static float max(const float *x, int64_t n)
 {
     enum { WIDE = 4 * LANES };
@@ -195,7 +195,7 @@ static void softmax_backward(float *ds, const float *p, float d, int64_t n)
         ds[i] = p[i] * (ds[i] - d);
 }
 
-/* Philox4x32-10 (base/random.c is the readable one) for 16 blocks at a time: 64 numbers. */
+/* Philox4x32-10 (base/random.c has the readable version) for 16 blocks at a time: 64 numbers. */
 static void dropout(float *x, const uint32_t key[2], const uint32_t counter[3], uint32_t first, uint32_t limit,
                     float factor, int64_t n)
 {
