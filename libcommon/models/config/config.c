@@ -1,4 +1,4 @@
-/* What both kinds of model have in common. */
+/* The functions for both kinds of model. */
 #include "libcommon/models/config/kinds.h"
 
 #include "formats/memory.h"
@@ -39,7 +39,7 @@ int mert_config_check_length(const mert_config *c, int64_t samples, mert_error *
                            mert_config_shortest(c));
 }
 
-/* ---- sanity ---- */
+/* ---- checks ---- */
 
 static int check_heads(const mert_config *c, mert_error *e)
 {

@@ -1,4 +1,4 @@
-/* The second kind: MERT-v2's configuration. */
+/* The kind conformer: the configuration of MERT-v2. */
 #include "libcommon/models/config/kinds.h"
 
 #include <string.h>
@@ -43,7 +43,7 @@ int mert_conformer_stride(const mert_config *c)
     return (int)s;
 }
 
-/* The mirror at an end takes n_fft/2 samples beside the last one; the frame behind the last hop is dropped. */
+/* Reflection at an end needs n_fft/2 samples besides the last one. The frame after the last whole hop is dropped. */
 int64_t mert_config_mel_frames(const mert_config *c, int64_t samples)
 {
     return samples < c->conformer.n_fft / 2 + 1 ? 0 : samples / c->conformer.hop;
@@ -79,7 +79,7 @@ int64_t mert_conformer_shortest(const mert_config *c)
     return field > window ? field : window;
 }
 
-/* ---- sanity ---- */
+/* ---- checks ---- */
 
 static int check_spectrum(const mert_conformer_config *f, mert_error *e)
 {
@@ -122,8 +122,8 @@ int mert_conformer_check(const mert_config *c, mert_error *e)
 
 /* ---- from config.json ---- */
 
-/* Keys that the published configuration has, and those that transformers adds to every configuration and that change
- * nothing of what the model computes without training. Other keys would mean something that is not computed here. */
+/* Keys of the published configuration, and keys that transformers adds to every configuration and that have no effect
+ * on inference. Any other key could change the model in a way that is not supported. */
 static int known_key(const char *key)
 {
     static const char *const keys[] = {
@@ -147,7 +147,7 @@ static int known_key(const char *key)
     return 0;
 }
 
-/* What a Conformer of our own training may have otherwise than the published ones: its model_type is another. */
+/* Keys of Conformers that we trained and the published code does not support. They have another model_type. */
 static int own_key(const char *key)
 {
     static const char *const keys[] = {"subsampling_strides", "subsampling_kernel_size", "conv_dim", "conv_kernel",
@@ -191,7 +191,7 @@ static int take_stages(mert_conformer_config *f, const mert_json *j, mert_error 
     return 0;
 }
 
-/* A preprocessor's file may be there; it must agree with config.json. */
+/* Checks that a preprocessor's file, if there is one (j not NULL), agrees with config.json. */
 static int agrees(const mert_config *c, const mert_json *j, const char *file, mert_error *e)
 {
     static const char *const keys[] = {"sampling_rate", "n_fft", "win_length", "hop_length", "num_mel_bins"};
@@ -270,7 +270,7 @@ static void put_list(FILE *f, const mert_conformer_config *c, const char *name, 
     fprintf(f, "],\n");
 }
 
-/* Whether the published code computes the same. */
+/* 1: the published code supports this model. */
 static int published(const mert_config *c)
 {
     for (int i = 0; i < c->conformer.stages; i++)

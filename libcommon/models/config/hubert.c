@@ -1,4 +1,4 @@
-/* The first kind: transformers' HubertConfig, fairseq's lists of convolutions, a recipe's defaults. */
+/* The kind hubert: transformers' HubertConfig, fairseq's lists of convolutions, defaults of recipes. */
 #include "libcommon/models/config/kinds.h"
 
 #include <stdio.h>
@@ -115,7 +115,8 @@ static int take_convs(mert_config *c, const mert_json *j, mert_error *e)
     return 0;
 }
 
-/* What a file says of the audio that the model hears: its own words, or the defaults of their class. */
+/* What a file says about the audio that the model expects; values that it does not have are the defaults of its
+ * class. */
 typedef struct hearing {
     const char *file;
     int rate, normalize, says_rate, says_normalize;
@@ -145,7 +146,7 @@ static const char *by_default(int says)
     return says ? "" : " (its default)";
 }
 
-/* The model's audio, from whichever of three files say something of it; they must agree. */
+/* Reads the sample rate and the normalisation from the files that have them. They must agree. */
 static int take_audio(mert_config *c, const mert_json *j, const mert_json *preprocessor, const mert_json *processor,
                       mert_error *e)
 {
@@ -163,7 +164,7 @@ static int take_audio(mert_config *c, const mert_json *j, const mert_json *prepr
     if (n == 2 && h[0].rate != h[1].rate)
         return mert_fail(e, "sampling_rate is %d Hz%s in %s and %d Hz%s in %s", h[0].rate, by_default(h[0].says_rate),
                          h[0].file, h[1].rate, by_default(h[1].says_rate), h[1].file);
-    c->sample_rate = n ? h[0].rate : 16000; /* HuBERT's and wav2vec2's, whose configuration does not say */
+    c->sample_rate = n ? h[0].rate : 16000; /* of HuBERT and wav2vec2, whose configurations do not have it */
     c->normalize = n ? h[0].normalize : 0;
     c->normalize_eps = n ? h[0].normalize_eps : MERT_NORMALIZE_EPS_HF;
     if (mert_config_take_int(j, "sample_rate", &c->sample_rate, e))
@@ -218,7 +219,7 @@ int mert_hubert_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
     return 0;
 }
 
-/* A sum of lists of triples, each list with an optional factor. */
+/* Parses a sum of lists of triples; each list can have a factor. */
 int mert_config_parse_convs(mert_config *c, const char *text, mert_error *e)
 {
     const char *p = text;

@@ -26,7 +26,7 @@ int mert_config_take_bool(const mert_json *j, const char *key, int *to, mert_err
     return mert_json_get(j, key) && mert_json_bool(j, key, to) ? mert_fail(e, "%s is neither true nor false", key) : 0;
 }
 
-/* Given, and not as null, which stands for the default. */
+/* The key is present and not null (null means the default). */
 static int given(const mert_json *j, const char *key)
 {
     const mert_json *v = mert_json_get(j, key);
@@ -44,7 +44,6 @@ int mert_config_take_string(const mert_json *j, const char *key, const char **to
     return given(j, key) && !*to ? mert_fail(e, "%s is not a string", key) : 0;
 }
 
-/* These must have the one value that is computed here, where they are given at all. */
 int mert_config_must_be(const mert_json *j, const char *key, const char *value, mert_error *e)
 {
     const char *s;

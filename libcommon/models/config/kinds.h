@@ -1,4 +1,4 @@
-/* Inside of config.c: what each kind of model has of its own. */
+/* Internal to config/: the functions of each kind of model. */
 #ifndef MERT_CONFIG_KINDS_H
 #define MERT_CONFIG_KINDS_H
 
@@ -7,23 +7,23 @@
 
 #include <stdio.h>
 
-/* model_type of Conformers that the published code cannot compute. */
+/* model_type of Conformers that the published code does not support. */
 #define MERT_CONFORMER_OWN "mert_conformer"
 
-/* The convolutions over the waveform, of either kind. take: what is not there stays as it is. */
+/* The convolutions over the waveform, for both kinds. take does not change values that j does not have. */
 int mert_extractor_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
 int mert_extractor_take(mert_config *c, const mert_json *j, mert_error *e) MERT_MUST_USE;
 void mert_extractor_put(FILE *f, const mert_config *c);
 
-/* Relations among the numbers that only this kind has. */
+/* Check the relations between the numbers of this kind. */
 int mert_hubert_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
 int mert_conformer_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
-/* Everything but the heads. */
+/* Read everything except the heads. */
 int mert_hubert_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor,
                         const mert_json *processor, mert_error *e) MERT_MUST_USE;
 int mert_conformer_from_hf(mert_config *c, const mert_json *config, const mert_json *preprocessor,
                            const mert_json *processor, mert_error *e) MERT_MUST_USE;
-/* config.json from its opening brace on, without heads and end. */
+/* Write config.json from its opening brace on, without the heads and the end. */
 void mert_hubert_put(FILE *f, const mert_config *c);
 void mert_conformer_put(FILE *f, const mert_config *c);
 
