@@ -17,7 +17,7 @@ static const char *const first_half[] = {".lora_A.weight", ".lora_A.default.weig
 static const char *const second_half[] = {".lora_B.weight", ".lora_B.default.weight", ".lora_B"};
 enum { SPELLINGS = 3, NAME = 512 };
 
-/* Length of what stands before one of these tails; 0: there is none. */
+/* Length of the name before one of these tails; 0: the name has none of them. */
 static size_t before(const char *name, const char *const tails[SPELLINGS], int *which)
 {
     size_t n = strlen(name);
@@ -31,7 +31,7 @@ static size_t before(const char *name, const char *const tails[SPELLINGS], int *
     return 0;
 }
 
-/* `layer` [n] is this parameter's weight without ".weight", behind any prefix. */
+/* 1: `layer` [n] is the name of this parameter without ".weight", after any prefix. */
 static int names(const char *layer, size_t n, const char *parameter)
 {
     size_t m = strlen(parameter), tail = strlen(".weight");
@@ -74,7 +74,7 @@ static void add_row(void *arg, int64_t o, int worker)
     }
 }
 
-/* The parameter's numbers where they can be written. */
+/* The numbers of a parameter in memory that can be written. */
 static float *own_values(mert_weights *w, const mert_parameter *p)
 {
     float *own = w->values + p->offset;
@@ -112,14 +112,14 @@ static int merge_pair(mert_weights *w, const mert_parameter *p, const mert_tenso
     return bad;
 }
 
-/* ---- the file ---- */
+/* ---- files ---- */
 
 typedef struct scale {
     double alpha;
-    int root; /* over the root of the rank */
+    int root; /* 1: alpha is divided by the square root of the rank */
 } scale;
 
-/* What changes more than B A is refused. */
+/* Refuses settings that change more than B A. */
 static int check_config(const mert_json *j, scale *s, mert_error *e)
 {
     static const char *const patterns[] = {"alpha_pattern", "rank_pattern"};
@@ -139,7 +139,7 @@ static int check_config(const mert_json *j, scale *s, mert_error *e)
     return 0;
 }
 
-/* adapter_config.json beside the file, if there is one. */
+/* Reads adapter_config.json beside the file, if it exists. */
 static int read_config(const char *path, scale *s, mert_error *e)
 {
     const char *slash = strrchr(path, '/');
@@ -170,7 +170,7 @@ static void note_other(mert_adapter *about, const char *name)
     about->others++;
 }
 
-/* Tensor `t`, the first half of a pair. */
+/* Merges the pair whose first tensor is `t`. */
 static int merge_one(mert_weights *w, const mert_checkpoint *c, const mert_tensor *t, size_t n, int spelling,
                      const scale *s, mert_adapter *about, mert_error *e)
 {

@@ -1,10 +1,11 @@
 /* Low-rank adapters (Hu et al. 2021, "LoRA") of a model's linear layers, merged into its weights: W += (alpha / rank) B
- * A. A file has, for each layer that it changes,
+ * A. For each layer that it changes, a file has
  *
- *     [PREFIX.]LAYER.lora_A.weight [rank, in]     LAYER: as the model's own files name it,
+ *     [PREFIX.]LAYER.lora_A.weight [rank, in]     LAYER: the name in the model's own files,
  *     [PREFIX.]LAYER.lora_B.weight [out, rank]    e.g. layers.0.attn.query_proj
  *
- * as SheetSage2 and PEFT write it. Other tensors of the file are passed over: the model on top of the features. */
+ * as SheetSage2 and PEFT write it. Other tensors in the file, such as those of a model on top of the features, are
+ * ignored. */
 #ifndef MERT_ADAPTER_H
 #define MERT_ADAPTER_H
 
@@ -12,21 +13,22 @@
 
 #include <stddef.h>
 
-/* SheetSage2's, of rank 64. Tensors alone do not tell it. */
+/* alpha of SheetSage2, whose rank is 64. It cannot be found from the tensors. */
 #define MERT_ADAPTER_ALPHA 128.0
 
 typedef struct mert_adapter {
-    int layers;          /* that were changed */
-    int rank;            /* of the first of them */
-    double alpha;        /* that was taken */
-    int others;          /* tensors that were passed over: */
-    char names[256];     /* the first of them, with blanks between */
+    int layers;          /* number of layers that were changed */
+    int rank;            /* of the first of these layers */
+    double alpha;        /* the alpha that was used */
+    int others;          /* number of tensors that were ignored */
+    char names[256];     /* names of the first of these, separated by blanks */
 } mert_adapter;
 
-/* alpha 0: as adapter_config.json beside the file has it (lora_alpha, with use_rslora over the root of the rank), else
- * MERT_ADAPTER_ALPHA. path: the file, or a folder that has adapter_model.safetensors. A pair that no layer of the model
- * takes, or a setting that changes more than this, is an error that names it; so is a packed model. Afterwards the
- * model's hash is that of the merged weights. about: may be NULL. */
+/* Merges an adapter into w. path: the file, or a folder with adapter_model.safetensors. alpha 0: lora_alpha of
+ * adapter_config.json beside the file (with use_rslora, alpha is divided by the square root of the rank, not by the
+ * rank), or MERT_ADAPTER_ALPHA if there is no such file. Errors, which name the cause: a pair of tensors that belongs
+ * to no linear layer of the model; a setting that changes more than B A; a packed model. The hash of the model is then
+ * that of the merged weights. about: may be NULL. */
 int mert_adapter_merge(mert_weights *w, const char *path, double alpha, mert_adapter *about, mert_error *e)
     MERT_MUST_USE;
 /* "merged into 96 layers: rank 64, alpha 128; 3 tensors are no part of it: a b c" */

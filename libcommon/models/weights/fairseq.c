@@ -21,7 +21,7 @@ static int take_int(const mert_json *j, const char *key, int *to, mert_error *e)
     return 0;
 }
 
-/* Numbers that are written as 24000.0 in some configurations. */
+/* Some configurations write these numbers as 24000.0. */
 static int take_rate(const mert_json *j, const char *key, int *to, mert_error *e)
 {
     double v;
@@ -46,7 +46,7 @@ static int must_not(const mert_json *j, const char *key, mert_error *e)
     return !mert_json_bool(j, key, &v) && v ? mert_fail(e, "%s is set, which is not computed here", key) : 0;
 }
 
-/* An enumeration that was pickled as such: {"__class__": ..., "__args__": ["layer_norm"]}. */
+/* The text of an enumeration, which may be pickled as an object: {"__class__": ..., "__args__": ["layer_norm"]}. */
 static const char *text_of(const mert_json *j, const char *key)
 {
     const char *s = mert_json_string(j, key);
@@ -83,7 +83,8 @@ int mert_config_from_fairseq(mert_config *c, const mert_json *extras, mert_error
     const mert_json *model = mert_json_get(cfg, "model"), *task = mert_json_get(cfg, "task"), *inner;
     if (!mert_json_size(model))
         model = task = args;
-    /* A model fine-tuned on top of another keeps that one's configuration: hydra's parts, or a flat one. */
+    /* A fine-tuned model has the configuration of the model below it in w2v_args: hydra's parts, or all options
+     * together. */
     if (mert_json_size(inner = mert_json_get(model, "w2v_args"))) {
         model = mert_json_size(mert_json_get(inner, "model")) ? mert_json_get(inner, "model") : inner;
         task = mert_json_size(mert_json_get(inner, "task")) ? mert_json_get(inner, "task") : inner;
@@ -93,7 +94,7 @@ int mert_config_from_fairseq(mert_config *c, const mert_json *extras, mert_error
     *c = mert_config_95m();
     c->codebooks = 0;
     c->sample_rate = 16000; /* fairseq's default */
-    c->normalize_eps = MERT_NORMALIZE_EPS_FAIRSEQ; /* F.layer_norm over the clip */
+    c->normalize_eps = MERT_NORMALIZE_EPS_FAIRSEQ; /* fairseq applies F.layer_norm to the clip */
     if (take_architecture(c, model, e) || take_rate(task, "sample_rate", &c->sample_rate, e))
         return -1;
     mert_json_bool(task, "normalize", &c->normalize);
@@ -153,7 +154,7 @@ char *mert_config_to_fairseq(const mert_config *c)
     return mert_memory_close(f, &m);
 }
 
-/* post_extract_proj is the identity: what a model without one was read as. */
+/* post_extract_proj is the identity. Models without this layer are loaded in this way. */
 static int projects_nothing(const mert_weights *w)
 {
     const mert_parameter *p = mert_layout_find(&w->layout, "post_extract_proj.weight");
@@ -167,7 +168,7 @@ static int projects_nothing(const mert_weights *w)
     return 1;
 }
 
-/* fairseq has no option for these: it would load the file and compute something else, or not load it. */
+/* Checks what fairseq has no option for: it would fail to load the file, or compute something else. */
 static int fairseq_has_this(const mert_weights *w, mert_error *e)
 {
     const mert_config *c = &w->layout.config;

@@ -1,21 +1,21 @@
-/* fairseq's checkpoints: the configuration of a model under the names that fairseq and MERT give it, both ways, and the
- * file that fairseq loads. */
+/* fairseq's checkpoints: conversion of a model's configuration from and to the options of fairseq and MERT, and writing
+ * a file that fairseq loads. */
 #ifndef MERT_FAIRSEQ_H
 #define MERT_FAIRSEQ_H
 
 #include "libcommon/models/weights/weights.h"
 
-/* What a fairseq file says of itself: mert_checkpoint_extras, whose "cfg" (hydra) has the parts model and task, or
- * whose "args" (before hydra) has all in one. What it leaves out has fairseq's default. The heads are not read: their
- * classes stand in dictionaries outside of the file. An option that changes the model and that this program does not
- * compute is an error that names it. */
+/* Reads the configuration of a fairseq file, from mert_checkpoint_extras: "cfg" (hydra) has the parts model and task;
+ * "args" (before hydra) has all options together. Missing options have fairseq's defaults. The heads are not read,
+ * because their classes are in dictionaries outside of the file. An option that changes the model and is not supported
+ * is an error that names it. */
 int mert_config_from_fairseq(mert_config *c, const mert_json *extras, mert_error *e) MERT_MUST_USE;
 
-/* All of a fairseq file but the tensors, as JSON text to be freed by the caller; NULL: out of memory. */
+/* The contents of a fairseq file without the tensors, as JSON text that the caller frees. NULL: out of memory. */
 char *mert_config_to_fairseq(const mert_config *c);
 
-/* Writes a .pt that fairseq loads (with MERT's own code for the model), heads included, by contract F4. What fairseq
- * has no option for is refused by name. */
+/* Writes a .pt file that fairseq loads (with MERT's code for the model), including heads, by contract F4. A model for
+ * which fairseq has no option is refused, with the reason. */
 int mert_weights_save_fairseq(const mert_weights *w, const char *path, mert_error *e) MERT_MUST_USE;
 
 #endif

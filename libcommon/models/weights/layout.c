@@ -75,6 +75,6 @@ int64_t mert_layout_offset(const mert_layout *l, const char *format, ...)
     va_end(ap);
     p = mert_layout_find(l, name);
     if (!p)
-        abort(); /* a name that the layout's own maker does not know is a mistake in the program */
+        abort(); /* an unknown name is an error in the program */
     return p->offset;
 }

@@ -1,9 +1,9 @@
-/* The parameters of the second kind, by the names of the published checkpoints. */
+/* The parameters of the kind conformer, with the names of the published checkpoints. */
 #include "libcommon/models/weights/layout_maker.h"
 
 #include <stdio.h>
 
-/* What the front end computes with, in the file of every model. */
+/* The tables of the front end, which are in the file of every model. */
 static void front_end(mert_layout_maker *m, const mert_config *c)
 {
     const mert_conformer_config *f = &c->conformer;
@@ -86,8 +86,8 @@ void mert_layout_conformer(mert_layout_maker *m, const mert_config *c)
     if (!c->convs)
         front_end(m, c);
     m->l->constants = m->l->size;
-    m->l->elements = 0; /* papers count what is trained */
-    if (c->codebooks) { /* of a model in training: what stands in the place of masked frames before the subsampler */
+    m->l->elements = 0; /* papers count trained parameters only */
+    if (c->codebooks) { /* for training: replaces masked frames before the subsampler */
         m->training_only = 1;
         mert_layout_vector(m, mert_stage_in(c, 0), "mask_emb");
         m->training_only = 0;

@@ -1,4 +1,4 @@
-/* The parameters of the first kind, by fairseq's names. */
+/* The parameters of the kind hubert, with fairseq's names. */
 #include "libcommon/models/weights/layout_maker.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Inside of weights.h: how a kind of model lists its parameters. The names are printf-style. */
+/* Internal to weights/: how a kind of model lists its parameters. The names are printf-style. */
 #ifndef MERT_LAYOUT_MAKER_H
 #define MERT_LAYOUT_MAKER_H
 
@@ -13,13 +13,13 @@ typedef struct mert_layout_maker {
 void mert_layout_vector(mert_layout_maker *m, int64_t n, const char *format, ...) MERT_PRINTF(3, 4);
 void mert_layout_matrix(mert_layout_maker *m, int64_t rows, int64_t columns, const char *format, ...) MERT_PRINTF(4, 5);
 void mert_layout_cube(mert_layout_maker *m, int64_t a, int64_t b, int64_t c, const char *format, ...) MERT_PRINTF(5, 6);
-/* NAME.weight and NAME.bias: [n] both; [out, in] and [out]. */
+/* Add NAME.weight and NAME.bias: a norm has shapes [n] and [n], a linear layer [out, in] and [out]. */
 void mert_layout_norm(mert_layout_maker *m, int64_t n, const char *name);
 void mert_layout_linear(mert_layout_maker *m, int64_t in, int64_t out, const char *name);
 
-/* The convolutions over the waveform, of which there may be none. */
+/* Adds the convolutions over the waveform; there may be none. */
 void mert_layout_extractor(mert_layout_maker *m, const mert_config *c);
-/* All of a kind but the heads. */
+/* Add all parameters of a kind except the heads. */
 void mert_layout_hubert(mert_layout_maker *m, const mert_config *c);
 void mert_layout_conformer(mert_layout_maker *m, const mert_config *c);
 

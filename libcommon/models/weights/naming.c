@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* fairseq's spelling on the left, HF's on the right, for what stands inside a name. */
+/* Parts of names: fairseq's spelling on the left, HF's on the right. */
 static const struct { const char *fairseq, *hf; } renamed[] = {
     {"post_extract_proj.", "feature_projection.projection."},
-    {"encoder.layer_norm.", "encoder.layer_norm."},       /* before the next, which is a part of it */
+    {"encoder.layer_norm.", "encoder.layer_norm."},       /* must come before the next entry, which it would match */
     {"encoder.pos_conv.0.", "encoder.pos_conv_embed.conv."},
     {".self_attn_layer_norm.", ".layer_norm."},
     {".self_attn.", ".attention."},
@@ -49,7 +49,7 @@ int mert_name_to_hf(const char *name, char to[128])
     return -1;
 }
 
-/* Weight norm as newer torch stores it. */
+/* The name of a weight-norm tensor in newer torch. */
 static int new_weight_norm_name(const char *name, char to[128])
 {
     const char *g = strstr(name, ".weight_g"), *v = strstr(name, ".weight_v"), *at = g ? g : v;
@@ -59,12 +59,12 @@ static int new_weight_norm_name(const char *name, char to[128])
     return 0;
 }
 
-/* The tensors by which models are found: fairseq's, HF's, a Conformer's. */
+/* The tensors that show that a model is in a file: fairseq's, HF's, a Conformer's. */
 enum { FAIRSEQ, HF, CONFORMER, SPELLINGS };
 static const char *const first[] = {"feature_extractor.conv_layers.0.0.weight",
                                     "feature_extractor.conv_layers.0.conv.weight", "layers.0.attn.query_proj.weight"};
 
-/* The length of what stands before one of these in this name; -1: it is another tensor. */
+/* The length of the prefix before one of these tensors; -1: the name is another tensor's. */
 static int prefix_of(const char *name, int *spelling)
 {
     size_t n = strlen(name);
@@ -79,7 +79,7 @@ static int prefix_of(const char *name, int *spelling)
     return -1;
 }
 
-/* The file's own model comes before what else is in it. */
+/* Orders prefixes: the file's own model ("", "model.") comes first. */
 static int rank(const char *prefix, int n)
 {
     return n == 0 ? 0 : n == 6 && !strncmp(prefix, "model.", 6) ? 1 : 2;
@@ -98,7 +98,8 @@ int mert_naming_find(mert_naming *to, const mert_checkpoint *c, mert_error *e)
         if (n < 0)
             continue;
         if (best && n == best_n && !strncmp(name, best, (size_t)n) && !to->hf && spelling != HF &&
-            (spelling == CONFORMER) != (to->kind == MERT_CONFORMER)) { /* one that hears the waveform has both */
+            (spelling == CONFORMER) != (to->kind == MERT_CONFORMER)) { /* a Conformer with an extractor has both
+                                                                          tensors */
             to->kind = MERT_CONFORMER;
             continue;
         }

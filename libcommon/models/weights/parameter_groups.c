@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The offset of the first parameter whose name begins so; the end of the array if there is none. */
+/* The offset of the first parameter whose name begins with this text; the end of the array if there is none. */
 MERT_PRINTF(2, 3) static int64_t first_of(const mert_layout *l, const char *format, ...)
 {
     char start[96];

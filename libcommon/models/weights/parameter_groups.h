@@ -1,5 +1,5 @@
-/* A model's parameters in parts: ranges of the flat array (weights.h) that are used together, and whose gradients are
- * finished together. With N layers:
+/* A model's parameters in groups (here: parts). A part is a range of the flat array (weights.h) whose parameters are
+ * used together, and whose gradients are complete at the same time. With N layers:
  *
  *                 a transformer                                               a Conformer
  *     0           mask_emb and the feature extractor                          front end's tables, mask_emb, extractor
@@ -7,15 +7,16 @@
  *     2 .. N+1    the layers                                                  the blocks
  *     N+2         encoder.layer_norm and the heads                            the heads
  *
- * Encoder and objective ask here where a parameter is, and say before they use a part and after: so someone else can
- * bring the part just in time, drop it again, and send its gradients away while the backward pass goes on
- * (train/parallel/shards.h). They do so in an order that follows from the configuration alone, whatever the batch is
- * and whichever layers LayerDrop leaves out: processes that exchange parts meet.
+ * Encoder and objective get the address of a parameter from here. They call mert_parts_need before they use a part and
+ * mert_parts_done afterwards. So with several processes a part can be fetched just in time and dropped again, and its
+ * gradients can be sent while the backward pass goes on (train/parallel/shards.h). The order of these calls follows
+ * from the configuration alone. It does not depend on the batch or on the layers that LayerDrop skips, so all processes
+ * exchange the same part at the same time.
  *
- * A forward pass needs 0 and 1 (and N+2, with post-LN), then the layers in turn, then N+2. The backward pass begins
- * with N+2, which the caller has needed for the objective, goes through the layers from the last one on, and ends
- * with 1 and 0; it is done with N+2 only after the layers, since with post-LN the norm before the first layer lies
- * there. */
+ * A forward pass needs parts 0 and 1 (with post-LN also N+2), then the layers in order, then N+2. A backward pass
+ * begins with N+2, which the caller already needs for the objective. Then it goes through the layers from the last to
+ * the first, and ends with 1 and 0. It is done with N+2 only after the layers, because with post-LN this part has the
+ * norm before the first layer. */
 #ifndef MERT_PARTS_H
 #define MERT_PARTS_H
 
@@ -27,11 +28,12 @@ typedef struct mert_part {
 
 typedef struct mert_parts {
     int n;
-    mert_part *part;       /* [n] */
-    const float **weights; /* [n] device: where each part's first float is; NULL: not there now */
-    float **gradients;     /* likewise */
-    /* Before a part is used, and after; backward: its gradients are added to as well, and then finished. NULL: nothing
-     * is moved. */
+    mert_part *part;       /* [n]; a part is a range of floats of the flat array */
+    const float **weights; /* [n] device: address of the first float of each part; NULL: the part is not in memory
+                              now */
+    float **gradients;     /* the same for gradients */
+    /* Called before a part is used, and afterwards. backward 1: gradients are added, too, and are complete when done is
+     * called. NULL: all parts stay where they are. */
     void *keeper;
     void (*need)(void *keeper, int part, int backward);
     void (*done)(void *keeper, int part, int backward);
@@ -41,12 +43,12 @@ enum { MERT_PART_EXTRACTOR, MERT_PART_PROJECTION, MERT_PART_LAYERS };
 
 static inline int mert_part_last(const mert_parts *p) { return p->n - 1; }
 
-/* The parts of a layout, all there: weights and gradients are flat device arrays (NULL: none). */
+/* The parts of a layout, all in memory: weights and gradients are flat device arrays (NULL: none). */
 int mert_parts_make(mert_parts *p, const mert_layout *l, const float *weights, float *gradients, mert_error *e)
     MERT_MUST_USE;
 void mert_parts_free(mert_parts *p);
 
-/* The part that holds the offset, a float of the flat array. */
+/* The part that contains this offset in the flat array. */
 int mert_parts_find(const mert_parts *p, int64_t offset);
 
 static inline const float *mert_parts_weight(const mert_parts *p, int64_t offset)

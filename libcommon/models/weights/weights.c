@@ -32,7 +32,8 @@ static int ends(const char *name, const char *tail)
     return n >= t && !strcmp(name + n - t, tail);
 }
 
-/* A Conformer: products and convolutions normal, biases and what the response norms add zero, norms neutral. */
+/* A Conformer: weights of products and convolutions are normal; biases, and both parameters of response norms, are
+ * zero; weights of norms are one. */
 static start conformer_start(const mert_parameter *p, const mert_config *c)
 {
     int weight = ends(p->name, ".weight"), response = has(p->name, ".pointwise_block.3.");
@@ -54,7 +55,8 @@ static start start_of(const mert_parameter *p, const mert_config *c)
         return (start){NORMAL, sqrt(2.0 / (double)(p->shape[1] * p->shape[2])), 0};
     if (ends(s, "pos_conv.0.weight_v"))
         return (start){NORMAL, sqrt(4.0 / ((double)c->pos_kernel * c->width)), 0};
-    if (has(s, "feature_extractor") && ends(s, ".0.bias")) /* torch's default for a conv */
+    if (has(s, "feature_extractor") && ends(s, ".0.bias")) /* torch's default for a convolution; fill() sets its
+                                                              range */
         return (start){UNIFORM, 0, 0};
     if (p->ndim == 1 && has(s, "norm"))
         return (start){ends(s, ".weight") ? ONE : ZERO, 0, 0};
@@ -86,7 +88,7 @@ static void fill(void *arg, int64_t i, int worker)
     start s = conformer ? conformer_start(p, &l->config) : start_of(p, &l->config);
     float *to = f->w->values + p->offset;
     (void)worker;
-    /* biases of the other linears: uniform by the fan-in of the weight before them */
+    /* biases of the other linear layers: uniform, with the fan-in of the weight before them */
     if (!conformer && s.law == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name,
             "encoder.layers.") &&
         !has(p->name, "norm")) {
@@ -134,11 +136,11 @@ static int allocate(mert_weights *w, const mert_config *c, mert_error *e)
     return 0;
 }
 
-/* The usual tables of the front end; mean 0 and deviation 1 are there already. */
+/* Fills in the default tables of the front end. Mean 0 and deviation 1 are already set. */
 static int fill_front_end(mert_weights *w, mert_error *e)
 {
     const mert_config *c = &w->layout.config;
-    if (!w->layout.constants) /* it hears the waveform */
+    if (!w->layout.constants) /* its input is the waveform */
         return 0;
     mert_log_mel_window(w->values + mert_layout_offset(&w->layout, "feature_extractor.spectrogram.window"),
                         c->conformer.win_length);
@@ -212,7 +214,7 @@ static void let_go(mert_weights *w)
 
 void mert_weights_drop(mert_weights *w)
 {
-    if (!w->packed) /* those are used where they are */
+    if (!w->packed) /* packed weights are used in place */
         let_go(w);
 }
 

@@ -1,4 +1,4 @@
-/* Models in files: names of HF and fairseq, strict both ways; our own directories; hashes. */
+/* Models in files: loading with the names of HF and fairseq, writing, hashes. */
 #include "libcommon/models/weights/weights.h"
 
 #include "libcommon/models/weights/fairseq.h"
@@ -26,13 +26,13 @@ const mert_tensor *mert_weights_tensor(const mert_checkpoint *c, const char *nam
 
 /* ---- loading ---- */
 
-/* What is read of a file, and what of it. */
+/* The state of loading a model from a file. */
 typedef struct weight_loader {
     mert_weights *w;
     const mert_checkpoint *c;
     mert_naming naming;
-    int identity;              /* the file has no projection, and needs none */
-    int folded;                /* the positional convolution's weight is there as a whole, not in two factors */
+    int identity;              /* the file has no post_extract_proj, and fairseq's model does not need one */
+    int folded;                /* the weight of the positional convolution is one tensor, not two factors */
     const mert_tensor **taken;
     size_t n_taken;
     char missing[512];
@@ -41,7 +41,7 @@ typedef struct weight_loader {
 
 static const char position[] = "encoder.pos_conv.0.weight";
 
-/* fairseq makes no projection where the extractor is as wide as the model. HF's code always has one. */
+/* fairseq has no projection if the extractor is as wide as the model. HF's code always has one. */
 static int needs_no_projection(const weight_loader *t)
 {
     const mert_config *c = &t->w->layout.config;
@@ -88,7 +88,7 @@ static int take_one(weight_loader *t, int i, mert_error *e)
         if (t->identity && !strncmp(p->name, "post_extract_proj.", 18))
             put_identity(w->values + p->offset, p);
         else if (!(t->folded && !strcmp(p->name, "encoder.pos_conv.0.weight_g")) &&
-                 strcmp(p->name, "mask_emb")) /* inference never reads it; some exports leave it out */
+                 strcmp(p->name, "mask_emb")) /* inference does not read it, and some exports do not have it */
             note_missing(t, p->name);
         return 0;
     }
@@ -108,8 +108,8 @@ static int take_one(weight_loader *t, int i, mert_error *e)
     return 0;
 }
 
-/* Weight norm divides by the length of each tap. One of zeros has none: it says nothing, unless it was folded; then it
- * is any direction without gain. */
+/* Weight norm divides each tap by its length, which is 0 for a tap of zeros. This is an error if the file has two
+ * factors. If the weight was folded, the tap gets an arbitrary direction with gain 0. */
 static int taps_have_length(weight_loader *t, mert_error *e)
 {
     mert_weights *w = t->w;
@@ -145,13 +145,13 @@ static int take_all(weight_loader *t, mert_error *e)
     return t->w->layout.config.kind == MERT_HUBERT ? taps_have_length(t, e) : 0;
 }
 
-/* Tensors that training leaves in checkpoints and that the model itself does not need. */
+/* Tensors that are in checkpoints of training and that the model itself does not use. */
 static int known_extra(const char *name, int heads, mert_model_kind kind)
 {
     static const char *const always[] = {"encoder_cqt_model.spec_layer.",
                                          "encoder_mel_model.spec_layer.",
-                                         "feature_extractor_cqt.cqt_kernels_", /* nnAudio's tables, made anew */
-                                         "feature_extractor_cqt.lenghts",      /* (its spelling) */
+                                         "feature_extractor_cqt.cqt_kernels_", /* nnAudio's tables, which we compute */
+                                         "feature_extractor_cqt.lenghts",      /* (spelled like this) */
                                          "quantizer.",
                                          "project_q.",
                                          "lm_head.",
@@ -160,7 +160,8 @@ static int known_extra(const char *name, int heads, mert_model_kind kind)
                                          "num_batches_tracked"};
     static const char *const pretraining[] = {"label_embs_concat", "final_proj.",        "logit_temp_list",
                                               "target_glu.",       "encoder_cqt_model.", "encoder_mel_model."};
-    if (!heads && kind == MERT_CONFORMER && !strcmp(name, "mask_emb")) /* the first kind's encoder has a place for it */
+    if (!heads && kind == MERT_CONFORMER && !strcmp(name, "mask_emb")) /* without heads, a Conformer has no parameter
+                                                                          for it */
         return 1;
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         if (strstr(name, always[i]))
@@ -188,7 +189,7 @@ static int nothing_unused(const mert_checkpoint *c, const mert_naming *naming, i
         const mert_tensor *t = mert_checkpoint_tensor(c, i);
         if (bsearch(&t, taken, n_taken, sizeof *taken, order_pointers))
             continue;
-        if (strncmp(t->name, prefix, strlen(prefix))) /* beside the model: optimiser state, a head on top */
+        if (strncmp(t->name, prefix, strlen(prefix))) /* outside of the model: optimiser state, a head on top */
             continue;
         if (known_extra(t->name + strlen(prefix), heads, naming->kind))
             continue;
@@ -221,7 +222,7 @@ int mert_weights_ignored(const mert_checkpoint *c, int heads, char *to, size_t s
     return n;
 }
 
-/* Room for the numbers of which most stay where they are: untouched memory is none. */
+/* Allocates room for all numbers, most of which stay in the file: memory that is never written takes no space. */
 static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
 {
     if (mert_layout_make(&w->layout, c, e))
@@ -236,7 +237,7 @@ static int allocate_views(mert_weights *w, const mert_config *c, mert_error *e)
     return mert_fail(e, "no memory for %lld parameters", (long long)w->layout.elements);
 }
 
-/* Of a packed model, the tables that the host needs: its first numbers (forward_conformer.c). */
+/* The tables of a packed model that the host needs: they are its first numbers (forward_conformer.c). */
 static int view_constants(mert_weights *w, mert_error *e)
 {
     const mert_layout *l = &w->layout;
@@ -251,9 +252,9 @@ static int view_constants(mert_weights *w, mert_error *e)
     return 0;
 }
 
-/* "mert_packed" of config.json: {"version": 1, "hash": in hex (contract S9), "xxh64": of the bytes of the one tensor
- * "packed"}, and "precision": "bf16" where the products are to be so; then some of the tensor's float32 are pairs of
- * bfloat16. */
+/* Opens a packed model. "mert_packed" in config.json is {"version": 1, "hash": hexadecimal (contract S9), "xxh64": of
+ * the bytes of the only tensor, "packed"}. "precision": "bf16" is added if products are in bfloat16; then some of the
+ * tensor's float32 numbers are pairs of bfloat16 numbers. */
 static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_json *about, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(c, "packed");
@@ -280,8 +281,8 @@ static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_jso
     return view_constants(w, e);
 }
 
-/* No memory for what a configuration claims and the file cannot hold (contract F3). A model that is merely another than
- * the configuration's comes through: the tensors that differ are named then. */
+/* Refuses a configuration that is much larger than the file, before memory is allocated for it (contract F3). Smaller
+ * differences are found later, when tensors are compared with the configuration; the error then names the tensors. */
 static int holds_as_much(const mert_checkpoint *c, const mert_config *config, mert_error *e)
 {
     enum { TIMES = 16, ALWAYS = 1 << 22 };
@@ -400,7 +401,7 @@ int mert_weights_check_finite(const mert_weights *w, const mert_checkpoint *c, i
         const mert_tensor *t;
         if (at < 0)
             continue;
-        if (!(t = mert_weights_tensor(c, p->name))) /* folded weight norm */
+        if (!(t = mert_weights_tensor(c, p->name))) /* the weight norm was folded */
             t = mert_weights_tensor(c, position);
         return mert_fail(e, "tensor %s: value %lld is %g%s", t ? t->name : p->name, (long long)at, (double)x[at],
                          t && t->type == MERT_E_F64 ? " as F32" : "");
@@ -426,7 +427,8 @@ static int write_text(const char *dir, const char *name, char *text, mert_error 
     return bad;
 }
 
-/* The tensors and, with their checksums in the metadata, config.json and preprocessor_config.json (both are freed). */
+/* Writes the tensors, config.json and preprocessor_config.json (frees both texts), with the checksums of the texts in
+ * the metadata of the tensors. */
 static int write_model(const char *dir, const mert_tensor_out *tensors, size_t n, char *config, char *preprocessor,
                        mert_error *e)
 {
@@ -493,7 +495,7 @@ int mert_weights_save_hf(const mert_weights *w, const char *dir, mert_error *e)
     return save(w, dir, 1, e);
 }
 
-/* config.json with what tells a packed model from others. NULL: out of memory. */
+/* config.json of a packed model. NULL: out of memory. */
 static char *packed_config(const mert_weights *w, const float *packed, int64_t size, mert_packing as)
 {
     mert_config config = w->layout.config;
@@ -524,7 +526,7 @@ uint64_t mert_weights_hash(const mert_weights *w)
 {
     enum { MOST = 4 * MERT_CONV_MAX + 40 * MERT_LAYERS_MAX + 16 + MERT_STAGES_MAX * (4 + 10 * MERT_LAYERS_MAX) };
     const mert_layout *l = &w->layout;
-    mert_named_values v[MOST]; /* here, since there is no way to say that memory is out */
+    mert_named_values v[MOST]; /* on the stack, because this function cannot report an error */
     size_t n = 0;
     if (w->packed)
         return w->hash;
