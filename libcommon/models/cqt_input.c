@@ -7,7 +7,7 @@ mert_cqt_batch *mert_cqt_input_new(const mert_config *c, mert_error *e)
     q.hop = c->sample_rate / 50;
     q.bins = c->cqt_input_bins;
     q.bins_per_octave = q.bins / 7 > 0 ? q.bins / 7 : 1;
-    q.precise = 1; /* a LayerNorm follows, which magnifies what is lost beside loud bins */
+    q.precise = 1; /* a LayerNorm follows, which magnifies errors in quiet bins beside loud ones */
     if (q.hop != mert_config_stride(c)) {
         mert_fail(e, "the CQT input has a hop of %d samples, but a frame of this model is %d", q.hop,
                   mert_config_stride(c));
