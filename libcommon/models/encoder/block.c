@@ -1,13 +1,15 @@
 /* One Conformer block, forward and backward (man/model.md 16.3):
- *   s0 = x + ffn(LN(x))/2, s1 = s0 + attention(LN(s0)), s2 = s1 + convolution(LN(s1)), s3 = s2 + ffn(LN(s2))/2,
- *   y = LN(s3)
- * Products stay for the backward pass; norms, activations and the gate between the pointwise and the depthwise
- * convolution are made again there. */
+ *
+ *     s0 = x + ffn(LN(x))/2, s1 = s0 + attention(LN(s0)), s2 = s1 + convolution(LN(s1)), s3 = s2 + ffn(LN(s2))/2,
+ *     y = LN(s3)
+ *
+ * Products are kept for the backward pass. Norms, activations, and the gate between the pointwise and the depthwise
+ * convolution are computed again. */
 #include "libcommon/models/encoder/conformer.h"
 
 #include <math.h>
 
-/* Dropouts of a block: of the SITES_PER_LAYER. */
+/* The dropouts of a block, out of SITES_PER_LAYER. */
 enum { IN_FIRST, AFTER_FIRST, IN_SECOND, AFTER_SECOND, IN_HEADS, AFTER_HEADS, AFTER_CONVOLUTION };
 
 static uint32_t site(int block, int place)
@@ -28,7 +30,7 @@ static void norm_backward(mert_encoder *m, weight_bias p, const mert_normed *n, 
     mert_step_norm_backward(m, p, n, rows(m), m->c->width, x, dy, dx, add);
 }
 
-/* y = residual + scale * dropout(linear(x)): one product where nothing stands between. */
+/* y = residual + scale * dropout(linear(x)): one product if there is neither scale nor dropout. */
 static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const mert_element *x,
                        const mert_element *residual, float scale, uint32_t where, mert_element *y)
 {
@@ -44,8 +46,8 @@ static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const mert_el
     mert_axpy(m->ops, .to = y, .from = residual, .n = n * D);
 }
 
-/* The gradient that enters a branch: scale * d after the dropout at its end; d itself where that is the same. NULL: no
- * memory. */
+/* The gradient by the output of a branch's last linear layer: scale * d through the dropout; d itself if there is
+ * neither. NULL: out of memory. */
 static mert_element *branch_gradient(mert_encoder *m, mert_element *d, float scale, uint32_t where)
 {
     int64_t n = rows(m), D = m->c->width;
@@ -87,7 +89,7 @@ static void ffn(mert_encoder *m, int i, int half, const mert_element *x, mert_el
     mert_arena_back(&m->memory, mark);
 }
 
-/* d: gradient by the sum on entry, by x on return. */
+/* d: on entry the gradient by the sum, on return by x. */
 static void ffn_backward(mert_encoder *m, int i, int half, const mert_element *x, const mert_element *pre,
                          mert_element *d)
 {
@@ -100,7 +102,7 @@ static void ffn_backward(mert_encoder *m, int i, int half, const mert_element *x
     mert_normed in = norm(m, p->norm, x);
     if (m->memory.failed)
         return;
-    mert_step_linear_backward(m, p->out, n, F, D, h, end, h, 0); /* h is read before its gradient is written */
+    mert_step_linear_backward(m, p->out, n, F, D, h, end, h, 0); /* h has been read when its gradient is written */
     mert_step_dropout(m, h, n * F, m->options.activation_dropout, site(i, half ? IN_SECOND : IN_FIRST));
     mert_gelu_backward(m->ops, .dx = h, .dy = h, .x = pre, .n = n * F);
     mert_step_linear_backward(m, p->in, n, D, F, in.y, h, dn, 0);
@@ -245,7 +247,7 @@ static void each_kept(mert_encoder *m, block_record *r, void (*f)(mert_encoder *
         f(m, all[i]);
 }
 
-/* The block, into memory that has been taken. out NULL: its output is not wanted. */
+/* Runs the block into memory that is already allocated. out NULL: its output is not wanted. */
 static void run(mert_encoder *m, int i, block_record *r, mert_element *out)
 {
     weight_bias p = m->conformer->blocks[i].norm;

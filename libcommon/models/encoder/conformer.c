@@ -8,7 +8,7 @@
 
 /* ---- parameters ---- */
 
-/* printf-style: weight, and bias where there is one, of a name without these. */
+/* The offsets of NAME.weight and, if it exists, NAME.bias. The name is printf-style. */
 MERT_PRINTF(2, 3) static weight_bias find(const mert_layout *l, const char *format, ...)
 {
     char name[80], full[96];
@@ -122,9 +122,9 @@ void mert_conformer_close(mert_encoder *m)
     m->conformer = NULL;
 }
 
-/* ---- what a pass needs ---- */
+/* ---- preparation of a pass ---- */
 
-/* The resamplers' weights in the order that products want. */
+/* Puts the resamplers' weights into the order of products. */
 static void pack(mert_encoder *m)
 {
     for (int i = 0; i < m->conformer->stages; i++) {
@@ -138,7 +138,8 @@ static void pack(mert_encoder *m)
     }
 }
 
-/* How many frames there are at each place; T: those that take part, 0: all. -1: none. */
+/* Computes the number of frames at each stage. T: number of frames that are used, 0: all. -1: there are none, or fewer
+ * than T. */
 static int count_frames(mert_encoder *m, int64_t T)
 {
     mert_conformer *f = m->conformer;
@@ -158,7 +159,7 @@ static int count_frames(mert_encoder *m, int64_t T)
 
 /* ---- front end and masks ---- */
 
-/* What enters the subsampler: mel frames, or what the extractor makes of the waveform; masked frames replaced. */
+/* The input of the subsampler: mel frames, or the extractor's output, with masked frames replaced. */
 static mert_element *front_forward(mert_encoder *m, const mert_element *x)
 {
     mert_conformer *f = m->conformer;
@@ -182,7 +183,7 @@ static mert_element *front_forward(mert_encoder *m, const mert_element *x)
     return masked;
 }
 
-/* d [B, T0, C]: gradient by what enters the subsampler. pen: by features_pen. */
+/* d [B, T0, C]: gradient by the subsampler's input. pen: gradient by features_pen. */
 static void front_backward(mert_encoder *m, mert_element *d, double pen)
 {
     mert_conformer *f = m->conformer;
@@ -199,9 +200,9 @@ static void front_backward(mert_encoder *m, mert_element *d, double pen)
     mert_extractor_backward(m, d);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole model ---- */
 
-/* The subsampler's output, of the frames that take part. */
+/* The subsampler's output, only the frames that are used. */
 static mert_element *subsampled(mert_encoder *m, const mert_element *x)
 {
     mert_conformer *f = m->conformer;
@@ -218,7 +219,7 @@ static mert_element *subsampled(mert_encoder *m, const mert_element *x)
     return y;
 }
 
-/* One block: y -> its output, in memory of its own where it stays for the backward pass. */
+/* One block. If inputs of blocks are kept for the backward pass, the output is in memory of its own. */
 static mert_element *block_forward(mert_encoder *m, int i, mert_element *y)
 {
     block_record *r = &m->conformer->records[i];
@@ -252,7 +253,7 @@ const mert_element *mert_conformer_forward(mert_encoder *m, int64_t T, const mer
         goto memory;
     mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 0);
     mert_parts_done(m->parts, MERT_PART_PROJECTION, 0);
-    for (int i = 0; i < 2; i++) /* where inputs of blocks stay, each has its own memory */
+    for (int i = 0; i < 2; i++) /* NULL if inputs of blocks are kept: each then has memory of its own */
         m->turn[i] = m->options.training && !mert_laid_aside(m) ? NULL : mert_take(m, m->B * m->T * c->width);
     for (int i = 0; i < c->layers; i++) {
         if (tap && tap->give(tap->self, i, y))
@@ -284,7 +285,8 @@ int mert_conformer_backward(mert_encoder *m, mert_element *dy, double pen, mert_
     mert_parts_done(m->parts, mert_part_last(m->parts), 1);
     mert_parts_need(m->parts, MERT_PART_PROJECTION, 1);
     mert_step_dropout(m, dy, m->B * m->T * D, m->options.input_dropout, SITE_FEATURES);
-    if (m->T < f->T_whole && (d = mert_take(m, m->B * f->T_whole * D))) { /* frames that were cut have gradient zero */
+    if (m->T < f->T_whole && (d = mert_take(m, m->B * f->T_whole * D))) { /* the gradient is zero for frames that are
+                                                                             not used */
         mert_clear(m->ops, .to = d, .bytes = mert_element_bytes(m->ops, m->B * f->T_whole * D));
         mert_copy_2d(m->ops, .to = d, .ldto = f->T_whole * D, .from = dy, .ldfrom = m->T * D, .rows = m->B,
                      .columns = m->T * D);

@@ -1,5 +1,5 @@
-/* What is done to the projected frames before the transformer sees them, and the way back (man/model.md 4: masks,
- * mask replacement, channel masks): dropout, and what the batch says. */
+/* What training does to the projected frames before the transformer, and its backward pass: dropout, and the masks,
+ * replacements and channel masks of the batch (man/model.md 4). */
 #include "libcommon/models/encoder/state.h"
 
 static double rate(const mert_encoder *m)

@@ -51,7 +51,7 @@ static void find_transformer(mert_encoder *m)
     }
 }
 
-static int64_t conv_inputs(const mert_config *c, int i) /* of one output of layer i, not the first */
+static int64_t conv_inputs(const mert_config *c, int i) /* number of inputs of one output of layer i > 0 */
 {
     return (int64_t)c->conv[i].kernel * c->conv[i - 1].dim;
 }
@@ -174,7 +174,7 @@ static int dropping(const mert_encoder *m, double p)
     return m->options.training && p > 0;
 }
 
-/* ---- weights in the order that products want ---- */
+/* ---- weights in the order of products ---- */
 
 void mert_extractor_pack(mert_encoder *m)
 {
@@ -194,7 +194,8 @@ void mert_extractor_pack(mert_encoder *m)
 static void pack(mert_encoder *m)
 {
     const mert_config *c = m->c;
-    if (m->fresh && !m->options.training) /* an update may lie between an evaluation and this */
+    if (m->fresh && !m->options.training) /* (in training always: an update may have changed the weights since the last
+                                             pass) */
         return;
     mert_extractor_pack(m);
     mert_weight_norm(m->ops, .w = m->pos_w, .norm = m->pos_norm, .g = mert_weight(m, m->pos_g),
@@ -205,7 +206,7 @@ static void pack(mert_encoder *m)
     m->fresh = !m->options.training;
 }
 
-/* ---- steps 2 to 4: penalty, norm, projection, mask ---- */
+/* ---- steps 2 to 4: penalty, norm, projection, corruption ---- */
 
 static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt)
 {
@@ -247,7 +248,7 @@ static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt
     return m->projected.now;
 }
 
-/* d [B*T, D]: gradient by the projected frames. pen: by features_pen. */
+/* d [B*T, D]: gradient by the projected frames. pen: gradient by features_pen. */
 static void projection_backward(mert_encoder *m, mert_element *d, double pen)
 {
     const mert_config *c = m->c;
@@ -270,10 +271,10 @@ static void projection_backward(mert_encoder *m, mert_element *d, double pen)
     mert_parts_done(m->parts, MERT_PART_PROJECTION, 1);
     if (mult <= 0)
         return;
-    /* by the extractor's own output: frames that were cut have gradient zero */
+    /* gradient by the extractor's whole output: it is zero for frames that are not used */
     if (m->T < conv_T)
         mert_clear(m->ops, .to = df, .bytes = mert_element_bytes(m->ops, m->B * conv_T * C));
-    rows = m->T < conv_T ? m->T : n; /* where nothing was cut, of all clips */
+    rows = m->T < conv_T ? m->T : n; /* if all frames are used, all clips at once */
     for (int64_t at = 0; at < n; at += rows) {
         mert_element *to = mert_at(m->ops, df, at / m->T * conv_T * C);
         mert_copy_2d(m->ops, .to = to, .ldto = C, .from = mert_at(m->ops, dj, at * J), .ldfrom = J, .rows = rows,
@@ -287,7 +288,7 @@ static void projection_backward(mert_encoder *m, mert_element *d, double pen)
 
 /* ---- step 5: position ---- */
 
-/* y = x + gelu(conv(x)), then (post-LN) LayerNorm and dropout. */
+/* y = x + gelu(conv(x)); with post-LN, then LayerNorm. Then dropout. */
 static mert_element *position_forward(mert_encoder *m, const mert_element *x)
 {
     const mert_config *c = m->c;
@@ -356,7 +357,7 @@ static void position_backward(mert_encoder *m, mert_element *d)
     mert_arena_back(&m->memory, mark);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole encoder ---- */
 
 static int prepare(mert_encoder *m, const mert_forward_options *r, int64_t B, int64_t L, int64_t T, mert_error *e)
 {
@@ -377,7 +378,7 @@ static int prepare(mert_encoder *m, const mert_forward_options *r, int64_t B, in
     return 0;
 }
 
-/* One layer: y -> the sum of it all, in memory of its own where it stays for the backward pass. */
+/* One layer. If inputs of layers are kept for the backward pass, the output is in memory of its own. */
 static mert_element *layer_forward(mert_encoder *m, int i, mert_element *y)
 {
     layer_record *r = &m->records[i];
@@ -418,7 +419,7 @@ const mert_element *mert_encoder_forward(mert_encoder *m, const mert_forward_opt
     mert_parts_done(m->parts, MERT_PART_PROJECTION, 0);
     if (!c->pre_ln)
         mert_parts_done(m->parts, mert_part_last(m->parts), 0);
-    for (int i = 0; i < 2; i++) /* where inputs of layers stay, each has its own memory */
+    for (int i = 0; i < 2; i++) /* NULL if inputs of layers are kept: each then has memory of its own */
         m->turn[i] = m->options.training && !mert_laid_aside(m) ? NULL : mert_take(m, n);
     for (int i = 0; i < c->layers; i++) {
         if (tap && tap->give(tap->self, i, y))

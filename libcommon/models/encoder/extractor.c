@@ -1,10 +1,10 @@
-/* The feature extractor, forward and backward (man/model.md 2.2): convolutions over time, each followed by GELU,
- * with GroupNorm over time after the first product, or LayerNorm after each.
+/* The feature extractor, forward and backward (man/model.md 2.2): convolutions over time, each followed by GELU, with
+ * GroupNorm over time after the first product, or LayerNorm after each.
  *
- * Its tensors are the largest of all: with MERT's strides one of the first layer is as large as what a whole
- * transformer layer leaves. So products alone stay, and not the first layer's, which takes a hundredth of the work;
- * norms and GELU are done again, a few clips at a time; and in the backward pass a layer's gradient takes the place of
- * its product. */
+ * Its activations are the largest of the model: with MERT's strides, one of the first layer is as large as all that a
+ * transformer layer keeps. So only products are kept, and not that of the first layer, which takes about a hundredth of
+ * the extractor's work. Norms and GELUs are computed again, a few clips at a time. In the backward pass a layer's
+ * gradient overwrites its product. */
 #include "libcommon/models/encoder/state.h"
 
 static mert_conv_shape shape(const mert_encoder *m, int i, int64_t clips)
@@ -14,13 +14,13 @@ static mert_conv_shape shape(const mert_encoder *m, int i, int64_t clips)
                              c->conv[i].dim, c->conv[i].kernel, c->conv[i].stride};
 }
 
-/* Elements of a clip that leave layer i. */
+/* Number of elements of a clip in the output of layer i. */
 static int64_t clip_elements(const mert_encoder *m, int i)
 {
     return m->conv_T[i + 1] * m->c->conv[i].dim;
 }
 
-/* How many clips of layer i's output are taken at once, of those from b on. */
+/* Number of clips of layer i's output that are processed at once, from clip b on. */
 static int64_t clips_at(const mert_encoder *m, int i, int64_t b)
 {
     int64_t n = m->ops->rows_at_once(m->ops, MERT_BLOCK_EXTRACTOR) / m->conv_T[i + 1];
@@ -28,7 +28,7 @@ static int64_t clips_at(const mert_encoder *m, int i, int64_t b)
     return n < m->B - b ? n : m->B - b;
 }
 
-/* The weights of convolution i, not the first, as elements, tap before channel. */
+/* The weights of convolution i > 0 as elements, tap before channel. */
 static const mert_element *conv_kernel(const mert_encoder *m, int i)
 {
     return mert_as_elements(m->kernels[i], m->ordered[i]);
@@ -44,21 +44,21 @@ static float *bias_gradient(const mert_encoder *m, int i)
     return m->conv[i].b >= 0 ? mert_gradient(m, m->conv[i].b) : NULL;
 }
 
-/* Layer i's product for `clips` clips x. */
+/* The product of layer i for `clips` clips x. */
 static void product(mert_encoder *m, int i, int64_t clips, const mert_element *x, mert_element *y)
 {
     mert_conv(m->ops, .y = y, .x = x, .w = m->panels[i] ? m->panels[i] : conv_kernel(m, i), .bias = bias(m, i),
               .shape = shape(m, i, clips), .packed = m->panels[i] ? MERT_PACKED_F32 : (mert_packing)0);
 }
 
-/* The product of layer i's clips from b on, where it stays. */
+/* The kept product of layer i for the clips from b on. */
 static mert_element *product_of(const mert_encoder *m, int i, int64_t b)
 {
     return mert_at(m->ops, m->conv_out[i].now, b * clip_elements(m, i));
 }
 
-/* y = what leaves layer i of the clips from b on: the first layer's comes of the waveform. stats (NULL: not wanted): a
- * LayerNorm's mean and rstd. */
+/* y = the output of layer i for `clips` clips from b on. The first layer is computed from the waveform, the others from
+ * their kept product. stats (NULL: not wanted): mean and rstd of a LayerNorm. */
 static void activation(mert_encoder *m, int i, int64_t b, int64_t clips, mert_element *y, float *stats)
 {
     mert_conv_shape s = shape(m, i, clips);
@@ -76,7 +76,8 @@ static void activation(mert_encoder *m, int i, int64_t b, int64_t clips, mert_el
         mert_gelu(m->ops, .y = y, .x = product_of(m, i, b), .n = clips * s.T_out * s.O);
 }
 
-/* Layers 1 and on, as products; *features (NULL: not wanted): [B, features_T, C] of the last one's output. */
+/* Computes the products of layers 1 and later. features (NULL: not wanted): [B, features_T, C], the output of the last
+ * layer. */
 static void run(mert_encoder *m, mert_element *features)
 {
     int last = m->c->convs - 1;
@@ -123,8 +124,9 @@ void mert_extractor_forward(mert_encoder *m, mert_element *features)
     mert_arena_back(&m->memory, mark);
 }
 
-/* d: gradient by layer i's output for the clips from b on, overwritten. That by its product takes the product's place;
- * the first layer's goes on into its parameters, with `room` to work in. stats: activation()'s. */
+/* d: gradient by layer i's output for the clips from b on; it is overwritten. The gradient by the layer's product is
+ * written over the product. For the first layer, the gradients of its parameters are computed, with `room` as scratch
+ * memory. stats: from activation(). */
 static void activation_backward(mert_encoder *m, int i, int64_t b, int64_t clips, mert_element *d,
                                 mert_element *room, const float *stats)
 {
@@ -147,7 +149,8 @@ static void activation_backward(mert_encoder *m, int i, int64_t b, int64_t clips
                                  .rstd = stats + rows, .rows = rows, .columns = s.O, .gelu = 1);
 }
 
-/* Of the product after layer i: dw, dx = its gradients by its weights and by x, which left layer i. */
+/* The backward pass of the product after layer i: dw += gradient by its weights, dx = gradient by x, the output of
+ * layer i. */
 static void product_backward(mert_encoder *m, int i, int64_t b, int64_t clips, const mert_element *x, float *dw,
                              mert_element *dx)
 {
@@ -155,7 +158,7 @@ static void product_backward(mert_encoder *m, int i, int64_t b, int64_t clips, c
                        .x = x, .w = conv_kernel(m, i + 1), .shape = shape(m, i + 1, clips));
 }
 
-/* d: gradient by the last layer's output; for the others it comes from the product after them. */
+/* d: gradient by the output of the last layer. For other layers it is computed from the product that follows. */
 static void layer_backward(mert_encoder *m, int i, mert_element *d)
 {
     int last = i == m->c->convs - 1, norm = i && m->c->extractor_layer_norm;
@@ -192,7 +195,7 @@ void mert_extractor_backward(mert_encoder *m, mert_element *d)
     for (int i = 1; i <= last && !m->options.recompute; i++)
         mert_kept_again(m, &m->conv_out[i]);
     mark = mert_arena_here(&m->memory);
-    /* through layer i's norm and GELU, from the product after it, i + 1 */
+    /* layer i: the product of layer i + 1, then the norm and GELU of layer i */
     for (int i = last; i >= 0 && !m->memory.failed; i--) {
         layer_backward(m, i, d);
         mert_arena_back(&m->memory, mark);

@@ -1,4 +1,4 @@
-/* What stays of the forward pass for the backward pass: as it is, or laid aside as bfloat16 (state.h). */
+/* Activations that are kept for the backward pass, as they are or as bfloat16 (state.h). */
 #include "libcommon/models/encoder/state.h"
 
 int mert_laid_aside(const mert_encoder *m)

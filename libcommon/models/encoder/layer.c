@@ -1,6 +1,7 @@
 /* One transformer layer, forward and backward (man/model.md 2.6).
- *   post-LN: s1 = x + attn(x), x1 = LN(s1), s2 = x1 + ffn(x1), y = LN(s2)    (deepnorm: the residuals times (2N)^0.25)
- *   pre-LN:  x1 = x + attn(LN(x)), y = x1 + ffn(LN(x1)) */
+ *
+ *     post-LN: s1 = x + attn(x), x1 = LN(s1), s2 = x1 + ffn(x1), y = LN(s2)    (deepnorm: residuals times (2N)^0.25)
+ *     pre-LN:  x1 = x + attn(LN(x)), y = x1 + ffn(LN(x1)) */
 #include "libcommon/models/encoder/state.h"
 
 #include "libcommon/base/random.h"
@@ -12,8 +13,8 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
-/* All weights of layer i as elements, on the stack and made at once where they are not float32: a layer is one piece of
- * the flat array. */
+/* Makes all weights of layer i as elements, in one conversion, because a layer is one range of the flat array. If
+ * elements are float32, they are the flat array itself; otherwise a copy on the stack. */
 static void make_weights(mert_encoder *m, int i)
 {
     const layer_parameters *p = &m->layers[i];
@@ -27,7 +28,7 @@ static const mert_element *layer_weight(const mert_encoder *m, weight_bias p)
     return mert_const_at(m->ops, m->layer_weights, p.w - m->layer_from);
 }
 
-/* `count` linear layers of the same x, whose parameters are `step` floats apart: y [rows, count, out]. */
+/* `count` linear layers of the same input x, whose parameters are `step` floats apart: y [rows, count, out]. */
 static void linears(mert_encoder *m, weight_bias p, int64_t count, int64_t step, int64_t in, int64_t out,
                     const mert_element *x, mert_element *y)
 {
@@ -50,7 +51,7 @@ static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, cons
     linears(m, p, 1, 0, in, out, x, y);
 }
 
-/* The same backward, but for the biases: dy [rows, count, out] -> dx [rows, in] (add: +=). */
+/* The backward pass of linears, without the gradients of biases: dy [rows, count, out] -> dx [rows, in] (add: +=). */
 static void linears_backward(mert_encoder *m, weight_bias p, int64_t count, int64_t step, int64_t in, int64_t out,
                              const mert_element *x, const mert_element *dy, mert_element *dx, int add)
 {
@@ -88,7 +89,7 @@ static double rate(const mert_encoder *m, double p)
     return m->options.training ? p : 0;
 }
 
-/* s = residual_scale * residual + dropout(x), x in its place, and y (NULL: not wanted) its norm. */
+/* s = residual_scale * residual + dropout(s); y (NULL: not wanted) = norm of s. */
 static void branch_end(mert_encoder *m, uint32_t where, weight_bias p, const mert_element *residual, mert_element *s,
                        mert_element *y, float *mean, float *rstd)
 {
@@ -108,7 +109,7 @@ int mert_layer_dropped(const mert_encoder *m, int i)
     return mert_random_uniform(&r, 0) < m->options.layerdrop;
 }
 
-/* ---- what stays, and what follows from it ---- */
+/* ---- activations that are kept, and activations computed from them ---- */
 
 static void take_kept(mert_encoder *m, layer_record *r, int narrow)
 {
@@ -151,7 +152,7 @@ static void make_in1(mert_encoder *m, int i, layer_record *r)
         r->in1 = r->x.now;
 }
 
-/* The norm of s1. */
+/* The norm after s1. */
 static weight_bias middle_norm(const mert_encoder *m, int i)
 {
     return m->c->pre_ln ? m->layers[i].norm2 : m->layers[i].norm1;
@@ -168,7 +169,7 @@ static mert_element *part_of(const mert_encoder *m, mert_element *qkv, int part)
     return mert_at(m->ops, qkv, part * m->c->width);
 }
 
-/* The layer, into memory that has been taken. out NULL: its output is not wanted. */
+/* Runs the layer into memory that is already allocated. out NULL: its output is not wanted. */
 static void run(mert_encoder *m, int i, layer_record *r, mert_element *out)
 {
     const layer_parameters *p = &m->layers[i];
@@ -192,7 +193,7 @@ static void run(mert_encoder *m, int i, layer_record *r, mert_element *out)
                r->mean_s2, r->rstd_s2);
 }
 
-/* Whether the forward pass reads panels alone. */
+/* 1: all products of the forward pass use packed weights. */
 static int all_packed(const mert_encoder *m)
 {
     int64_t D = m->c->width, F = m->c->ffn, rows = m->B * m->T;
@@ -228,7 +229,7 @@ void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r
     mert_arena_back(&m->memory, mark);
 }
 
-/* All of the layer's forward pass is there again. */
+/* Makes all activations of the layer's forward pass available again. */
 static void bring_back(mert_encoder *m, int i, layer_record *r)
 {
     mert_kept_again(m, &r->x);
@@ -249,11 +250,12 @@ static void bring_back(mert_encoder *m, int i, layer_record *r)
     make_h(m, i, r);
 }
 
-/* ---- the way back ---- */
+/* ---- backward ---- */
 
-/* The way back through branch_end(): d, gradient by the norm of s (s NULL: by s itself) -> d_residual (add: += before
- * it is scaled), gradient by the residual, and `end`, that by what the branch ended with, whose linear layer has its
- * bias's gradient as well. Returns it: where it is the same as d_residual and stays so, d_residual. */
+/* The backward pass of branch_end(). d: the gradient by the norm of s (s NULL: by s itself). d_residual (add: += before
+ * it is scaled): the gradient by the residual. end: the gradient by the output of the branch's last linear layer, whose
+ * bias's gradient is added, too. Returns `end`; or d_residual if both gradients are equal, because with pre-LN and
+ * without dropout there is neither a scale nor a mask. */
 static mert_element *branch_backward(mert_encoder *m, uint32_t where, weight_bias last, weight_bias p,
                                      const mert_element *s, const float *mean, const float *rstd,
                                      const mert_element *d, mert_element *d_residual, int add, mert_element *end)
@@ -268,13 +270,13 @@ static mert_element *branch_backward(mert_encoder *m, uint32_t where, weight_bia
     return same ? d_residual : end;
 }
 
-/* end [B*T, D]: gradient by what fc2 gives; dx (add: +=): by `in`. */
+/* end [B*T, D]: gradient by the output of fc2; dx (add: +=): gradient by `in`. */
 static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const mert_element *in,
                          const mert_element *end, mert_element *dx, int add)
 {
     const layer_parameters *p = &m->layers[i];
     int64_t D = m->c->width, F = m->c->ffn;
-    mert_element *dh = r->h; /* h is read before dh is written */
+    mert_element *dh = r->h; /* h has been read when dh is written */
     linear_backward(m, p->fc2, F, D, r->h, end, dh, 0);
     mert_gelu_backward(m->ops, .dx = dh, .dy = dh, .x = r->pre.now, .sums = mert_gradient(m, p->fc1.b),
                        .n = m->B * m->T * F, .columns = F, .B = m->B, .p = m->options.activation_dropout,
@@ -282,7 +284,7 @@ static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const me
     linear_backward(m, p->fc1, D, F, in, dh, dx, add);
 }
 
-/* end [B*T, D]: gradient by what the attention's last product gives; dx (add: +=): by `in`. */
+/* end [B*T, D]: gradient by the output of the attention's last product; dx (add: +=): gradient by `in`. */
 static void attention_backward(mert_encoder *m, int i, const layer_record *r, const mert_element *in,
                                const mert_element *end, mert_element *dx, int add)
 {

@@ -1,8 +1,11 @@
-/* The subsampler, forward and backward (man/model.md 16.2): per stage a resampler, where channels change or frames get
- * fewer (LayerNorm, then a convolution of two taps), and ConvNeXt layers
- *   y = x + down(R(gelu(up(LN(depthwise(x)))))),
- * R the global response norm, which sees the whole clip. What leaves the depthwise convolution and the first product
- * stays for the backward pass, and the squares of the activations over time; the rest is made again there. */
+/* The subsampler, forward and backward (man/model.md 16.2). A stage has a resampler, if the number of channels or
+ * frames changes (LayerNorm, then a convolution of two taps), and ConvNeXt layers:
+ *
+ *     y = x + down(R(gelu(up(LN(depthwise(x))))))
+ *
+ * R is the global response norm, which needs the whole clip. Kept for the backward pass are the outputs of the
+ * depthwise convolution and of the first product, and the sums of squares of the activations over time. The rest is
+ * computed again. */
 #include "libcommon/models/encoder/conformer.h"
 
 enum { TAPS = 2, WIDER = 4 };
@@ -19,14 +22,14 @@ static const mert_element *resampler_kernel(const subsampler_stage *s)
 
 static int stays(const mert_encoder *m) { return m->options.training && !m->options.recompute; }
 
-/* Room for what leaves a step that was given x: of its own where inputs stay for the backward pass. */
+/* Memory for the output of a step with input x: new memory if inputs are kept for the backward pass. */
 static mert_element *room_after(mert_encoder *m, const mert_element *x, int64_t n)
 {
     mert_element **turn = m->conformer->turn;
     return turn[0] ? turn[x == turn[0]] : mert_take(m, n);
 }
 
-/* What a step is given stays, laid aside where that is asked for. */
+/* Keeps the input of a step, as bfloat16 if options ask for it. */
 static void keep_input(mert_encoder *m, mert_kept *k, mert_element *x, int64_t n)
 {
     *k = (mert_kept){.now = x};
@@ -57,7 +60,7 @@ static mert_element *resample(mert_encoder *m, subsampler_stage *s, mert_element
     return y;
 }
 
-/* Returns the gradient by the input, in memory of its own. */
+/* Returns the gradient by the input, in new memory. */
 static mert_element *resample_backward(mert_encoder *m, subsampler_stage *s, const mert_element *dy)
 {
     mert_conv_shape shape = resampler_shape(m, s);
@@ -115,7 +118,7 @@ static void respond(mert_encoder *m, const subsampler_stage *s, const convnext_p
                        .eps = MERT_RESPONSE_EPS);
 }
 
-/* The layer, into memory that has been taken. y NULL: its output is not wanted. */
+/* Runs the layer into memory that is already allocated. y NULL: its output is not wanted. */
 static void run(mert_encoder *m, const subsampler_stage *s, const convnext_parameters *p, convnext_record *r,
                 mert_element *y)
 {
@@ -161,7 +164,7 @@ static mert_element *layer_forward(mert_encoder *m, const subsampler_stage *s, i
     return y;
 }
 
-/* d: gradient by the output on entry, by the input on return. */
+/* d: on entry the gradient by the output, on return by the input. */
 static void layer_backward(mert_encoder *m, const subsampler_stage *s, int i, mert_element *d)
 {
     const convnext_parameters *p = &s->layer[i];
@@ -203,7 +206,7 @@ static void layer_backward(mert_encoder *m, const subsampler_stage *s, int i, me
     mert_arena_back(&m->memory, mark);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole subsampler ---- */
 
 mert_element *mert_subsampler_forward(mert_encoder *m, mert_element *x)
 {
