@@ -13,7 +13,7 @@ struct mert_async {
     pthread_cond_t changed;
 
     enum state state;
-    int stop, held;       /* held: the caller still reads `rows` */
+    int stop, held;       /* held: the caller is reading `rows` */
     const float *pcm;
     int64_t n;
     int bad;
@@ -39,7 +39,7 @@ static void *thread_main(void *arg)
             pthread_cond_wait(&a->changed, &a->lock);
         if (a->stop)
             break;
-        pthread_mutex_unlock(&a->lock); /* not held and not ready: nobody else looks at rows */
+        pthread_mutex_unlock(&a->lock); /* neither held nor ready: the caller does not read rows */
         if (!bad)
             bad = mert_inference_answer(a->m, &a->rows, &a->why);
         pthread_mutex_lock(&a->lock);
@@ -89,7 +89,7 @@ void mert_async_free(mert_async *a)
 
 void mert_async_submit(mert_async *a, const float *pcm, int64_t n)
 {
-    a->pcm = pcm; /* while idle, the thread does not look */
+    a->pcm = pcm; /* the thread does not read it while idle */
     a->n = n;
     if (!a->threaded) {
         a->bad = mert_inference_forward(a->m, pcm, n, &a->n_rows, &a->why);

@@ -50,7 +50,7 @@ int mert_forward_run(mert_forward *f, const mert_forward_input *in, int last, me
 void mert_forward_linear(mert_forward *f, mert_linear_weights l, int64_t rows, int64_t in, int64_t out,
                          const mert_element *x, int64_t ldx, int gelu, const mert_element *residual, mert_element *y)
 {
-    int add = residual == y && y; /* what a product is added to may be its own place; a residual may not */
+    int add = residual == y && y; /* the operation adds to y in place, but does not allow a residual that is y */
     mert_gemm(f->ops, .M = rows, .N = out, .K = in, .a = x, .lda = ldx, .b = l.w, .ldb = in, .tb = 1,
               .packed = l.packing, .c = y, .ldc = out, .bias = l.b, .gelu = gelu, .add = add,
               .residual = add ? NULL : residual);

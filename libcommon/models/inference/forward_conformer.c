@@ -1,9 +1,9 @@
-/* The second kind: log-mel spectrum, ConvNeXt-v2 subsampler, Conformer blocks (man/model.md 16).
+/* The kind conformer: log-mel spectrum, ConvNeXt-v2 subsampler, Conformer blocks (man/model.md 16).
  *
- * - The subsampler's response norm looks at the whole clip: its layers exist as a whole, the largest of them as 4 C
- *   floats for each frame of its stage.
- * - The products of a block run in blocks of rows. Attention and the depthwise convolution, which look at other rows,
- *   take all of them. Memory: about 6 T D floats beside the weights and the subsampler's. */
+ * - The response norm of the subsampler needs the whole clip. So its layers are in memory as a whole; the largest takes
+ *   4 C floats for each frame of its stage.
+ * - The products of a block run in blocks of rows. Attention and the depthwise convolution, which use other rows, run
+ *   on all rows at once. Memory: about 6 T D floats besides the weights and the subsampler. */
 #include "libcommon/models/inference/forward_extractor.h"
 
 #include "libcommon/base/integer.h"
@@ -24,18 +24,18 @@ typedef struct convnext {
 
 typedef struct stage {
     norm norm;
-    linear resample; /* of two frames, one after the other: [C, 2 * in] */
+    linear resample; /* from two frames, one after the other: [C, 2 * in] */
     convnext *layers;
 } stage;
 
 typedef struct block {
     norm ffn1_norm, attn_norm, conv_norm, depthwise_norm, ffn2_norm, final_norm;
-    linear ffn1[2], qkv, out, gate, mix, ffn2[2]; /* gate: D -> 2 D, for the GLU; mix: what follows the convolution */
+    linear ffn1[2], qkv, out, gate, mix, ffn2[2]; /* gate: D -> 2 D, for the GLU; mix: after the convolution */
     const float *depthwise;                       /* [D, kernel] */
 } block;
 
 typedef struct conformer {
-    mert_forward_extractor extractor; /* of a model that hears the waveform */
+    mert_forward_extractor extractor; /* of a model whose input is the waveform */
     stage stages[MERT_STAGES_MAX];
     block *blocks;
     mert_rotary_tables rotary;
@@ -59,7 +59,7 @@ static void take_convnext(mert_weight_loader *l, convnext *x, int64_t C, int64_t
     x->down = mert_weight_linear(l, C, 4 * C, name);
 }
 
-/* The resampling convolution, [C, in, 2]: two frames of x are one row. */
+/* Loads the resampling convolution, [C, in, 2]; two frames of x are one row. */
 static void take_resampling(mert_forward *f, mert_weight_loader *l, stage *x, int64_t in, int64_t C, int s)
 {
     const mert_element *w;
@@ -116,8 +116,8 @@ static void take_block(mert_forward *f, mert_weight_loader *l, block *x, int i)
     x->final_norm = take_norm(l, D, i, "final_layer_norm");
 }
 
-/* The front end's tables come first, as in the flat array of the weights: of a packed model, weights_file.c finds them
- * there. */
+/* The tables of the front end come first, as in the flat array of the weights: weights_file.c expects them there in a
+ * packed model. */
 static void load_all(void *self, mert_weight_loader *l)
 {
     mert_forward *f = self;
@@ -190,7 +190,8 @@ static void run_convnext(mert_forward *f, const convnext *l, int64_t T, int64_t 
     mert_forward_linear(f, l->down, T, 4 * C, C, wide, 4 * C, 0, x, x);
 }
 
-/* The frames that enter the subsampler: the spectrum, or the extractor's output, in blocks of time. NULL: no memory. */
+/* The frames that enter the subsampler: the spectrum, or the extractor's output, which is computed in blocks of time.
+ * NULL: out of memory. */
 static const mert_element *front(mert_forward *f, const mert_forward_input *in, int64_t T)
 {
     const conformer *m = f->own;
@@ -215,7 +216,7 @@ static const mert_element *front(mert_forward *f, const mert_forward_input *in, 
     return y;
 }
 
-/* x [frames, C] -> y [T, D]. -1: no memory. */
+/* x [frames, C] -> y [T, D]. -1: out of memory. */
 static int subsample(mert_forward *f, const mert_element *x, int64_t frames, mert_element *y)
 {
     const mert_config *c = &f->c;
@@ -261,11 +262,11 @@ static int subsample(mert_forward *f, const mert_element *x, int64_t frames, mer
 
 typedef struct room {
     mert_element *x, *y, *qkv;          /* [T, D], [T, D], [T, 3D] */
-    mert_element *normed, *mid, *wide;  /* of a block of rows: [rows, D], [rows, D], [rows, F or 2D] */
+    mert_element *normed, *mid, *wide;  /* for a block of rows: [rows, D], [rows, D], [rows, F or 2D] */
     int64_t T, rows;
 } room;
 
-/* x += (feed-forward of LayerNorm of x) / 2, for n rows of x. */
+/* x += feed_forward(LayerNorm(x)) / 2, for n rows of x. */
 static void feed_forward(mert_forward *f, const room *r, norm before, const linear w[2], mert_element *x, int64_t n)
 {
     int64_t D = f->c.width, F = f->c.ffn;
@@ -288,8 +289,8 @@ static void attend(mert_forward *f, const block *b, const room *r)
                    .scale = (float)(1.0 / sqrt((double)(D / H))));
 }
 
-/* The rows' own part of a block, from its beginning to attention, and from there to the gate of the convolution: into
- * the first D columns of qkv, packed as [T, D]. */
+/* Runs a block on x [T, D] in place. Attention and the depthwise convolution need all rows, everything else runs in
+ * blocks of rows. The convolution's input and output, [T, D] each, are in the memory of qkv. */
 static void run_block(mert_forward *f, const block *b, const room *r)
 {
     int64_t D = f->c.width, T = r->T;

@@ -4,7 +4,7 @@
 
 /* ---- loading the weights ---- */
 
-/* Conv weights [O, C, K] with the tap before the channel, as rows of overlapping windows want them. */
+/* Loads the weights of convolution i, [O, C, K], with the tap before the channel. */
 static void take_conv(mert_forward *f, mert_weight_loader *t, mert_forward_extractor *h, int i)
 {
     const mert_config *c = &f->c;
@@ -19,7 +19,7 @@ static void take_conv(mert_forward *f, mert_weight_loader *t, mert_forward_extra
         h->conv[i].b = mert_weight_take(t, O, "feature_extractor.conv_layers.%d.0.bias", i);
     if (C == 1) {
         official = mert_weight_take(t, O * K, "feature_extractor.conv_layers.%d.0.weight", i);
-        if (!c->extractor_layer_norm) { /* packed anew for each clip */
+        if (!c->extractor_layer_norm) { /* folded and packed again for each clip */
             h->first = official;
             return;
         }
@@ -34,7 +34,7 @@ static void take_conv(mert_forward *f, mert_weight_loader *t, mert_forward_extra
     h->conv[i].packing = mert_weight_packing(f->ops, O, C * K, C == 1 ? MERT_PACKED_F32 : t->packing);
 }
 
-/* Room for the first convolution with GroupNorm in it. */
+/* Allocates the memory of the first convolution with GroupNorm folded in. */
 static int make_first(mert_forward *f, mert_forward_extractor *h, mert_error *e)
 {
     int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel;
@@ -81,7 +81,7 @@ void mert_extractor_close(mert_forward_extractor *x)
 
 /* ---- a clip ---- */
 
-/* What GroupNorm makes of this clip becomes part of the first convolution. */
+/* Folds the GroupNorm of this clip into the first convolution. */
 static void fold_first(mert_forward *f, const mert_forward_extractor *h, const mert_element *x, int64_t L)
 {
     int64_t O = f->c.conv[0].dim, K = f->c.conv[0].kernel, S = f->c.conv[0].stride, T = (L - K) / S + 1;
@@ -92,7 +92,7 @@ static void fold_first(mert_forward *f, const mert_forward_extractor *h, const m
     mert_weight_lay_out(f->ops, h->folded_packed, h->folded, O, K, 1, MERT_PACKED_F32);
 }
 
-/* The rows of each layer's outputs that n frames need; rows[0]: samples. */
+/* Number of rows of each layer's output that n frames need; rows[0]: samples. */
 static void rows_for(const mert_config *c, int64_t n, int64_t rows[MERT_CONV_MAX + 1])
 {
     rows[c->convs] = n;

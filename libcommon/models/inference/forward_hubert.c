@@ -1,8 +1,8 @@
-/* The first kind: convolutions over the waveform, transformer layers (man/model.md 2).
+/* The kind hubert: convolutions over the waveform, transformer layers (man/model.md 2).
  *
- * - The waveform goes through the extractor and the projection in blocks of time, so that its large layers never exist
- *   as a whole (forward_extractor.h).
- * - A layer's feed-forward part runs in blocks of rows. Memory: about 5 T D floats beside the weights. */
+ * - The waveform goes through the extractor and the projection in blocks of time, so that their large layers are never
+ *   in memory as a whole (forward_extractor.h).
+ * - The feed-forward part of a layer runs in blocks of rows. Memory: about 5 T D floats besides the weights. */
 #include "libcommon/models/inference/forward_extractor.h"
 
 #include "libcommon/base/integer.h"
@@ -137,7 +137,7 @@ static void project(mert_forward *f, const mert_element *x, const mert_element *
     mert_arena_back(&f->scratch, mark);
 }
 
-/* y = scale * residual + linear(x); the residual is overwritten where it must be scaled. */
+/* y = scale * residual + linear(x). The residual is overwritten if it has to be scaled. */
 static void branch_end(mert_forward *f, linear l, int64_t rows, int64_t in, const mert_element *x,
                        mert_element *residual, mert_element *y)
 {
@@ -151,11 +151,11 @@ static void branch_end(mert_forward *f, linear l, int64_t rows, int64_t in, cons
 
 typedef struct room {
     mert_element *x, *qkv, *attended;    /* [T, D], [T, 3D], [T, D] */
-    mert_element *mid, *normed, *h;      /* a block's: [rows, D], [rows, D], [rows, F] */
-    int64_t rows;                 /* at most, of a block */
+    mert_element *mid, *normed, *h;      /* of a block: [rows, D], [rows, D], [rows, F] */
+    int64_t rows;                 /* largest number of rows in a block */
 } room;
 
-/* Everything after attention, for `rows` rows: x [rows, D] in place. */
+/* The part of a layer after attention, for `rows` rows: x [rows, D] in place. */
 static void finish_layer(mert_forward *f, const layer *l, const room *r, const mert_element *attended, mert_element *x,
                          int64_t rows)
 {

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A clip's answer. It lies on the device, and on the host as well where it cannot be read there. */
+/* The result of a clip. It is in device memory, and also in host memory if the host cannot read device memory. */
 struct answer {
-    mert_element *device; /* [T, layers, D], or with --weights and pooling the sum that is pooled */
-    float *pooled, *host; /* [rows, layers, D]; pooled: on the device */
+    mert_element *device; /* [T, layers, D]; for a pooled weighted sum the sum before pooling */
+    float *pooled, *host; /* [rows, layers, D]; pooled: device memory */
     int64_t device_room, pooled_room, host_room;
 };
 
@@ -22,24 +22,24 @@ struct mert_inference {
     mert_cqt_batch *cqt;       /* models with CQT input */
     mert_mel *mel;             /* Conformers */
 
-    int slot[MERT_LAYERS_MAX + 2]; /* of hidden state i: its place in the answer, -1: not wanted */
-    int n_layers, last;        /* last: the highest wanted */
+    int slot[MERT_LAYERS_MAX + 2]; /* of hidden state i: its place in the result; -1: not wanted */
+    int n_layers, last;        /* last: the last hidden state that is wanted */
     int weighted;
     float factors[MERT_LAYERS_MAX + 2]; /* of hidden state i */
     mert_pooling_plan plan;
 
-    int64_t room_L, room_T;    /* what these hold: */
-    float *pcm, *spectrum;     /* host: normalised clip, or one without its level; CQT or mel */
-    int32_t *spans, *device_spans; /* pooling: where they begin */
-    float *device_pcm, *device_spectrum, *floats; /* floats: the answer, where it is no float32 */
+    int64_t room_L, room_T;    /* the largest clip that the following buffers have room for */
+    float *pcm, *spectrum;     /* host: the clip, normalised or without its offset; CQT or mel */
+    int32_t *spans, *device_spans; /* for pooling: the first frames of the spans */
+    float *device_pcm, *device_spectrum, *floats; /* floats: the result, converted to float32 */
     int64_t floats_room;
-    mert_arena rounded;        /* what goes in as elements, where they are no float32 */
+    mert_arena rounded;        /* the inputs as elements, if these are not float32 */
 
-    struct answer answers[2];         /* one is read while the other comes into being */
+    struct answer answers[2];         /* one can be read while the other is computed */
     int turn;
 
     int64_t T, rows;           /* of the last clip */
-    int queued;                /* it is, and nothing has waited for it */
+    int queued;                /* 1: the last clip was queued, and there was no wait yet */
 };
 
 mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_packing packing, const int *layers,
@@ -105,7 +105,7 @@ static void free_buffers(mert_inference *m)
     m->room_L = m->room_T = 0;
 }
 
-/* Waits for a clip that nobody wants; -1. */
+/* Waits for a queued clip whose result is not needed. Returns -1. */
 static int settle(mert_inference *m)
 {
     if (m->queued)
@@ -143,7 +143,7 @@ static int out_of_memory(int64_t L, mert_error *e)
     return mert_fail(e, "out of memory for a clip of %lld samples", (long long)L);
 }
 
-/* Room for n numbers of the answer whose turn it is; the other one may still be read. */
+/* Makes room for n numbers of the present result. The other result may still be read. */
 static int device_room(mert_inference *m, int64_t n)
 {
     struct answer *a = &m->answers[m->turn];
@@ -177,7 +177,7 @@ static int host_room(mert_inference *m, int64_t n)
     return a->host ? 0 : -1;
 }
 
-/* Numbers of the spectrum that goes in beside the samples or, of a Conformer, in their place. */
+/* Size of the spectrum that is an input, beside the samples or, for a Conformer, in their place. */
 static int64_t spectrum_size(const mert_inference *m, int64_t L)
 {
     const mert_config *c = m->c;
@@ -189,7 +189,7 @@ static int64_t spectrum_size(const mert_inference *m, int64_t L)
 static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
 {
     int64_t width = mert_inference_width(m), spectrum = spectrum_size(m, L);
-    int whole = !pooled(m) || m->weighted; /* all frames of the answer stand on the device */
+    int whole = !pooled(m) || m->weighted; /* all frames of the result are stored on the device */
     if ((whole && device_room(m, T * width)) || (pooled(m) && pooled_room(m, m->rows * width)))
         return out_of_memory(L, e);
     if (L <= m->room_L && T <= m->room_T)
@@ -210,7 +210,7 @@ static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
     return 0;
 }
 
-/* (x - mean) / sqrt(var + eps), as transformers' feature extractor does, or fairseq. */
+/* (x - mean) / sqrt(var + eps), as in transformers' feature extractor and in fairseq. */
 static void normalise(float *to, const float *x, int64_t n, double eps)
 {
     double mean = 0, var = 0, f;
@@ -224,7 +224,8 @@ static void normalise(float *to, const float *x, int64_t n, double eps)
         to[i] = (float)((x[i] - mean) * f);
 }
 
-/* The level around which a clip stays that never comes near zero, within 3 dB: 0 for all others, which are most. */
+/* The mean of a clip whose samples all stay within 3 dB of the first one, with the same sign; 0 for all other clips,
+ * which are almost all. */
 static float steady_level(const float *x, int64_t n)
 {
     double first = n > 0 ? x[0] : 0, sum = 0;
@@ -237,8 +238,9 @@ static float steady_level(const float *x, int64_t n)
     return n > 0 ? (float)(sum / (double)n) : 0;
 }
 
-/* GroupNorm takes the level of a clip away again, and what is left of its product with large weights is rounding. So it
- * goes before: each difference is exact then (Sterbenz), and all else is the same mathematics. -1: out of memory. */
+/* Subtracts a constant offset from the clip. GroupNorm removes an offset, but only after products with large weights,
+ * whose rounding errors remain. Subtracting it before is exact for each sample (Sterbenz), and the result is
+ * mathematically the same. -1: out of memory. */
 static int take_level(mert_inference *m, const float **pcm, int64_t n, mert_error *e)
 {
     float level = m->c->extractor_layer_norm || m->c->normalize ? 0 : steady_level(*pcm, n);
@@ -253,9 +255,9 @@ static int take_level(mert_inference *m, const float **pcm, int64_t n, mert_erro
     return 0;
 }
 
-/* ---- layers as they are finished ---- */
+/* ---- hidden states ---- */
 
-/* n elements to the host; to holds them after the next wait. -1: no memory. */
+/* Downloads n elements as float32; `to` is valid after the next wait. -1: out of memory. */
 static int download(mert_inference *m, float *to, const mert_element *x, int64_t n)
 {
     const void *from = x;
@@ -289,7 +291,7 @@ static void give_layer(void *self, int layer, const mert_element *y)
     int64_t D = m->c->width;
     mert_element *answer = m->answers[m->turn].device;
     if (slot >= 0 && m->weighted) {
-        if (m->factors[layer] != 0) /* to axpy, alpha 0 is 1 */
+        if (m->factors[layer] != 0) /* alpha 0 would mean 1 */
             mert_axpy(m->ops, .to = answer, .from = y, .alpha = m->factors[layer], .n = m->T * D);
     } else if (slot >= 0 && pooled(m))
         pool_layer(m, y, slot);
@@ -298,7 +300,8 @@ static void give_layer(void *self, int layer, const mert_element *y)
                      .rows = m->T, .columns = D);
 }
 
-/* The clip as it is computed with, on its way to the device. The host's copy stays until the next wait. */
+/* Uploads the samples, normalised or without their offset, and the CQT's input. The host's copy does not change until
+ * the next wait. */
 static int put_samples(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
 {
     if (m->c->normalize) {
@@ -314,7 +317,7 @@ static int put_samples(mert_inference *m, const float *pcm, int64_t n, mert_forw
     return 0;
 }
 
-/* What the encoder takes of this clip, on its way to the device. */
+/* Uploads all inputs of the encoder for this clip. */
 static int put_input(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
 {
     int64_t size = spectrum_size(m, n);
@@ -346,7 +349,7 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
     m->rows = pooled(m) ? mert_pooling_rows(&m->plan, m->T) : m->T;
     if (m->ops->renew(m->ops, e) || make_room(m, n, m->T, e))
         return -1;
-    m->queued = 1; /* what is uploaded stays as it is until the wait */
+    m->queued = 1; /* uploaded host memory must not change until the wait */
     if (put_input(m, pcm, n, &in, e))
         return settle(m);
     if (m->weighted)
@@ -374,7 +377,7 @@ int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e)
     if (m->ops->wait(m->ops, e))
         return -1;
     *rows = !there ? a->host : pooled(m) ? a->pooled : (const float *)(const void *)a->device;
-    if (there) /* the next clip's comes elsewhere */
+    if (there) /* the next clip uses the other one */
         m->turn = !m->turn;
     return 0;
 }

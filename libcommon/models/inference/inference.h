@@ -1,15 +1,14 @@
-/* Hidden states of clips: what stands around the encoder when a published model is used. Per clip: mean and variance
- * normalisation where the model asks for it, the CQT input of the models that have one, the encoder, and of its hidden
- * states what is wanted:
+/* Hidden states of clips: everything that is needed to apply a model. For each clip these are normalisation of mean and
+ * variance (if the model has it), the CQT input (if the model has one), the encoder, and a choice of its hidden states:
  *
- *     chosen layers            [T, layers, D]
- *     their weighted sum       [T, 1, D]
- *     either, pooled in time   [spans, layers or 1, D]
+ *     chosen layers                  [T, layers, D]
+ *     their weighted sum             [T, 1, D]
+ *     either of them, pooled in time [spans, layers or 1, D]
  *
- * A clip that stays around a level is heard without it where GroupNorm follows, which takes it away in any case.
- * Each layer is taken as it is finished, and the encoder stops behind the last one that is wanted. What memory holds
- * beside the encoder's own is the answer, and of a pooled weighted sum all its frames. A clip is queued and waited for
- * once, when its answer is asked for. */
+ * A constant offset of a clip is subtracted if a GroupNorm follows, which removes it in any case. Each layer is stored
+ * or summed as soon as it is computed, and the encoder stops after the last layer that is needed. Besides the encoder's
+ * memory, there is memory for the result, and for a pooled weighted sum all its frames. A clip's operations are queued;
+ * there is one wait, in mert_inference_answer. */
 #ifndef MERT_INFERENCE_H
 #define MERT_INFERENCE_H
 
@@ -18,30 +17,29 @@
 
 typedef struct mert_inference mert_inference;
 
-/* Takes the weights to the device: w's numbers are not needed afterwards (mert_weights_drop), its layout is. layers:
- * indices 0..N (pre-LN: N + 1, forward.h) in the order in which they come out. packing: precision of products, as
- * forward.h has it. */
+/* Uploads the weights: the numbers of w are not needed afterwards (mert_weights_drop), its layout is. layers: indices
+ * 0..N (pre-LN: N + 1, forward.h) in the order of the result. packing: precision of products, as in forward.h. */
 mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_packing packing, const int *layers,
                                    int n_layers, mert_error *e);
 void mert_inference_free(mert_inference *m); /* NULL is fine */
 
-/* Before the first clip: instead of the layers their sum, each times its factor. factors [n_layers], taken as they are
- * (no softmax). */
+/* To be called before the first clip: the result is the weighted sum of the layers. factors [n_layers] are used as they
+ * are, without a softmax. */
 void mert_inference_weigh(mert_inference *m, const float *factors);
-/* Before the first clip: pooled over time, per layer. */
+/* To be called before the first clip: the result is pooled over time, for each layer. */
 void mert_inference_pool(mert_inference *m, const mert_pooling_plan *plan);
-/* Floats of a row of the answer: D times the layers that come out. */
+/* Number of floats in a row of the result: D times the number of layers in it. */
 int64_t mert_inference_width(const mert_inference *m);
 
-/* One clip of n samples at the model's rate. *rows: the answer's length in time. Memory grows linearly with n. The
- * answer is a function of the clip alone (contract A1). Fewer samples than the receptive field are an error.
- * The clip may not have been computed yet: pcm stays as it is until the answer is there, or this is called again. */
+/* Queues the computation of one clip of n samples at the model's rate. *rows: number of rows of the result. Memory
+ * grows linearly with n. The result depends on the clip alone (contract A1). Fewer samples than the receptive field are
+ * an error. pcm must not change until the result is there or this function is called again. */
 int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e) MERT_MUST_USE;
-/* The last clip's answer [rows, width], once. It is the object's, and stays as it is until the next call of this
- * function: while the next clip is computed, this one can be read. -1: out of memory, or what an operation failed
- * of. */
+/* Waits for the result of the last clip, [rows, width]; to be called once for each clip. The object owns the result. It
+ * is valid until the next call of this function, so it can be read while the next clip is computed. -1: out of memory,
+ * or an operation failed. */
 int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e) MERT_MUST_USE;
-/* Both. */
+/* Both of these. */
 int mert_inference_run(mert_inference *m, const float *pcm, int64_t n, const float **answer, int64_t *rows,
                        mert_error *e) MERT_MUST_USE;
 

@@ -18,7 +18,7 @@ static int add(mert_layers *l, long v, int N, mert_error *e)
     return 0;
 }
 
-/* The number at *p, or last; *p goes behind it. -1: there is none, or one beyond 0 to N. */
+/* Reads a number, or "last", at *p and moves *p behind it. -1: there is neither. */
 static long one(const char **p, int N)
 {
     char *stop;
@@ -66,7 +66,7 @@ int mert_layers_parse(mert_layers *l, const char *list, int N, mert_error *e)
     }
 }
 
-/* -1 with n unchanged: `text` is no list of numbers. */
+/* Reads numbers into to[room]; *n: how many there are. -1: `text` is not a list of numbers. */
 static int numbers(const char *text, float *to, int room, int *n)
 {
     static const char between[] = ", \t\r\n";

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where spans begin, one after the other: ceil(j * num / den) without ever forming j * num. */
+/* Computes the starts of spans in order, ceil(j * num / den), without the product j * num, which could overflow. */
 typedef struct stepper {
     int64_t whole, rest, den; /* num / den = whole + rest / den */
     int64_t floor, carried;   /* j * num / den = floor + carried / den */
@@ -16,7 +16,7 @@ static stepper first_span(const mert_pooling_plan *p)
     return (stepper){.whole = p->num / p->den, .rest = p->num % p->den, .den = p->den};
 }
 
-/* The first frame of the span after. */
+/* The first frame of the next span. */
 static int64_t next_span(stepper *s)
 {
     s->floor += s->whole;
@@ -49,7 +49,7 @@ void mert_pooling_spans(const mert_pooling_plan *plan, int64_t T, int32_t *first
     first[n] = (int32_t)T;
 }
 
-/* ---- which statistics ---- */
+/* ---- lists of statistics ---- */
 
 static const char *const names[MERT_POOLING_HOWS] = {"none", "mean", "max", "std"};
 
@@ -107,13 +107,13 @@ struct mert_pooling {
     int statistics;
     int64_t width;
     stepper spans;
-    int64_t t, end;      /* the next frame; where the present span ends */
-    int64_t n;           /* frames in the present span, of which [width]: */
+    int64_t t, end;      /* number of the next frame; end of the present span */
+    int64_t n;           /* number of frames in the present span; of these, [width]: */
     double *sums;        /* mean */
     float *top;          /* max */
-    float *first;        /* std: the first frame; sums of distances from it, and of their squares */
+    float *first;        /* std: the first frame; sums of differences from it, and of their squares */
     double *distances, *squares;
-    float *row;          /* [width * statistics]: what goes out */
+    float *row;          /* [width * statistics]: the result */
 };
 
 static int has(const mert_pooling_plan *plan, mert_pooling_how how)
@@ -124,7 +124,7 @@ static int has(const mert_pooling_plan *plan, mert_pooling_how how)
     return 0;
 }
 
-/* What a statistic needs, and only that; 0: there is no memory. */
+/* Allocates only what the statistics need. 0: out of memory. */
 static int make_sums(mert_pooling *p)
 {
     size_t n = (size_t)p->width;
@@ -207,7 +207,8 @@ static void take_in(mert_pooling *p, const float *x)
     p->n++;
 }
 
-/* The first frame is at most sqrt(n) deviations from the mean, so what the difference loses is n * 2^-53 at most. */
+/* The first frame is at most sqrt(n) standard deviations from the mean, so the relative error of the difference is at
+ * most n * 2^-53. */
 static float deviation(const mert_pooling *p, int64_t d)
 {
     double n = (double)p->n, var = (p->squares[d] - p->distances[d] * p->distances[d] / n) / n;

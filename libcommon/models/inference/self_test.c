@@ -21,7 +21,7 @@ static void put_hash(unsigned char to[8], uint64_t hash)
         to[i] = (unsigned char)(hash >> (56 - 8 * i));
 }
 
-/* The encoder with all its hidden states; [N+1, n, D] of the frames that are asked for, to be freed by the caller. */
+/* Runs the model. Returns all hidden states [N+1, n, D] of the given frames; the caller frees them. */
 static float *answer(const mert_weights *w, const float *pcm, int64_t L, const int32_t *frames, int64_t n,
                      mert_error *e)
 {
@@ -49,7 +49,7 @@ static float *answer(const mert_weights *w, const float *pcm, int64_t L, const i
     return to;
 }
 
-/* The input: two tones and noise; *L samples, to be freed by the caller. NULL: out of memory. */
+/* The input: two tones and noise, *L samples; the caller frees it. NULL: out of memory. */
 static float *make_pcm(const mert_config *c, int64_t *L)
 {
     mert_random noise = mert_random_key(0, MERT_FOR_TEST, 0, 0, 0);
@@ -64,7 +64,7 @@ static float *make_pcm(const mert_config *c, int64_t *L)
     return pcm;
 }
 
-/* What it answers to that, all numbers of it finite; [N+1, STORED, D], to be freed by the caller. */
+/* The hidden states for this input, [N+1, STORED, D], checked to be finite; the caller frees them. */
 static float *sane_answer(const mert_weights *w, const float *pcm, int64_t L, mert_error *e)
 {
     int64_t each = (int64_t)STORED * w->layout.config.width, n = (w->layout.config.layers + 1) * each;
@@ -137,7 +137,7 @@ static const mert_tensor *find(const known *k, const char *name, mert_dtype type
     return NULL;
 }
 
-/* Everything into memory: nothing in a safetensors file is aligned for sure. */
+/* A copy in memory, because tensors in a safetensors file need not be aligned. */
 static void *copy(const mert_tensor *t)
 {
     size_t bytes = (size_t)t->elements * mert_dtype_size(t->type);

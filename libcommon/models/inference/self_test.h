@@ -1,30 +1,31 @@
-/* What a model answers, stored beside it: whoever gets the directory can see whether it still does, on his machine,
- * with his version of the program. DIR/known_answer.safetensors:
+/* A known answer: an input and a model's hidden states for it, stored with the model. With it, users can test that the
+ * model gives the same result on their machine and with their version of the program. DIR/known_answer.safetensors:
  *
- *     hash    U8 [8]        of the model (contract S9), the most significant byte first
+ *     hash    U8 [8]        of the model (contract S9), most significant byte first
  *     pcm     F32 [L]       noise and two tones, 32 frames of the model
- *     frames  I32 [F]       which of them are stored
- *     hidden  F32 [N+1, F, D]  all hidden states of these
+ *     frames  I32 [F]       the frames that are stored
+ *     hidden  F32 [N+1, F, D]  all hidden states of these frames
  *
- * transformers and fairseq do not look at the file. */
+ * transformers and fairseq ignore this file. */
 #ifndef MERT_SELF_TEST_H
 #define MERT_SELF_TEST_H
 
 #include "libcommon/models/weights/weights.h"
 
-/* Relative to the largest magnitude of each hidden state: float32 on another processor stays within a tenth of it. */
+/* Relative to the largest magnitude of each hidden state. With float32, other processors differ by a tenth of it at
+ * most. */
 #define MERT_ANSWER_TOLERANCE 2e-5
-/* Packed for products in bfloat16: float32's last bits turn a rounding here and there, which is as large as bfloat16's
- * own error. */
+/* For models packed for products in bfloat16. Differences in the last bits of float32 change some roundings to
+ * bfloat16, each by as much as the error of bfloat16. */
 #define MERT_ANSWER_HALF_TOLERANCE 2e-2
 
-/* Computes it on the CPU and writes it by contract F4. A model that answers with something else than finite numbers is
+/* Computes the known answer on the CPU and writes it by contract F4. A model whose hidden states are not finite is
  * refused. */
 int mert_self_test_save(const mert_weights *w, const char *dir, mert_error *e) MERT_MUST_USE;
-/* 1: the model answers as it did; *worst: the largest difference, relative. 0: there is none. -1: another answer, other
- * weights, or a file that makes no sense. */
+/* 1: the model gives the known answer; *worst: the largest relative difference. 0: there is no known answer. -1: the
+ * result differs, the weights are others, or the file is invalid. */
 int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, mert_error *e) MERT_MUST_USE;
-/* Without a file: whether the model answers the same input with finite numbers. -1: it does not. */
+/* Without a file: checks that hidden states for the same input are finite. -1: they are not. */
 int mert_self_test_sane(const mert_weights *w, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -26,7 +26,7 @@ const float *mert_weight_begin(mert_weight_loader *l, const mert_parameter **p, 
         return NULL;
     *p = mert_layout_find(&l->from->layout, name);
     if (!*p)
-        abort(); /* a name that the layout's own maker does not know is a mistake in the program */
+        abort(); /* an unknown name is an error in the program */
     x = l->ops->share(l->ops, mert_weights_values(l->from, *p), (size_t)(*p)->n * sizeof(float));
     l->bad |= !x;
     return x;
@@ -147,7 +147,7 @@ mert_linear_weights mert_weight_qkv(mert_weight_loader *l, int64_t D, const char
 
 /* ---- the block ---- */
 
-/* Whether this backend has products of the kind that is asked for. */
+/* Checks that this backend has products with this packing. */
 static int check_packing(const mert_weight_block *b, const mert_weights *w, mert_error *e)
 {
     int64_t D = w->layout.config.width;
@@ -173,7 +173,7 @@ static int use_packed(mert_weight_block *b, const mert_weights *w, mert_load_wei
     b->mapped = b->ops->share(b->ops, w->packed, (size_t)b->size * sizeof(float));
     if (!b->mapped)
         return mert_fail(e, "out of memory for the weights");
-    l.base = (float *)(uintptr_t)b->mapped; /* read alone: there is nothing to take */
+    l.base = (float *)(uintptr_t)b->mapped; /* load only reads it, because `from` is NULL */
     load(self, &l);
     return 0;
 }

@@ -3,13 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- cutting ---- */
+/* ---- chunker ---- */
 
 struct mert_chunker {
     int64_t window, hop, stride, field;
     int64_t total;          /* samples of the clip so far */
-    int64_t base, held;     /* pcm[0] is sample `base` of the clip; how many there are */
-    int64_t next, end;      /* first frame of the next regular window; end of the last one given, 0: none */
+    int64_t base, held;     /* pcm[0] is sample `base` of the clip; number of samples in pcm */
+    int64_t next, end;      /* first frame of the next regular window; end of the last window that was returned, 0:
+                               none */
     int64_t room;
     float *pcm;
 };
@@ -20,7 +21,7 @@ mert_chunker *mert_chunker_new(int64_t window, int64_t hop, int64_t stride, int6
     if (c) {
         *c = (mert_chunker){.window = window, .hop = hop, .stride = stride, .field = field};
         c->room = 2 * (window * stride +
-                       field); /* half of it is ever needed: it is moved once per window, not per sample */
+                       field); /* twice what is needed, so that samples are moved once per window */
         c->pcm = malloc((size_t)c->room * sizeof *c->pcm);
     }
     if (!c || !c->pcm) {
@@ -54,7 +55,8 @@ static int64_t frames_so_far(const mert_chunker *c)
     return c->total < c->field ? 0 : (c->total - c->field) / c->stride + 1;
 }
 
-/* Whichever window comes next, it begins no earlier than a last window would begin if the clip ended here. */
+/* Discards samples that no later window needs. The next window begins at `next`, or, if the clip ends now, at its last
+ * window. */
 static void forget(mert_chunker *c)
 {
     int64_t last = frames_so_far(c) - c->window, from;
@@ -89,7 +91,8 @@ static void give(mert_chunker *c, int64_t first, int64_t n, mert_window *w)
 int mert_chunker_next(mert_chunker *c, int ended, mert_window *w)
 {
     int64_t T = frames_so_far(c), whole = (c->window - 1) * c->stride + c->field;
-    /* The first waits until the clip is known to be longer: a clip of one window is given with all its samples. */
+    /* The first window waits until there are more frames than it has, because a clip of one window is returned with all
+     * its samples. */
     if (T >= c->next + c->window + (c->next == 0)) {
         give(c, c->next, whole, w);
         c->next += c->hop;
@@ -104,12 +107,12 @@ int mert_chunker_next(mert_chunker *c, int ended, mert_window *w)
     return 1;
 }
 
-/* ---- joining ---- */
+/* ---- overlap ---- */
 
 struct mert_overlap {
     mert_join how;
     int64_t width, room;
-    int64_t first, n;   /* the rows that wait: of frames first .. first + n - 1 */
+    int64_t first, n;   /* the rows that are not passed on yet: of frames first .. first + n - 1 */
     float *rows;        /* [room, width] */
 };
 
@@ -141,7 +144,7 @@ void mert_overlap_begin(mert_overlap *j)
     j->first = j->n = 0;
 }
 
-/* The n rows that both have, into those that wait. */
+/* Joins the n shared rows of the later window with the rows that are waiting. */
 static void blend(mert_overlap *j, const float *later, int64_t n)
 {
     if (j->how == MERT_JOIN_CENTRE) {
