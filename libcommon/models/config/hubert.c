@@ -117,18 +117,18 @@ static int take_convs(mert_config *c, const mert_json *j, mert_error *e)
 
 /* What a file says about the audio that the model expects; values that it does not have are the defaults of its
  * class. */
-typedef struct hearing {
+typedef struct audio_settings {
     const char *file;
-    int rate, normalize, says_rate, says_normalize;
+    int rate, normalize, has_rate, has_normalize;
     double normalize_eps;
-} hearing;
+} audio_settings;
 
-static int take_hearing(hearing *h, const mert_json *j, const char *file, mert_error *e)
+static int take_audio_settings(audio_settings *h, const mert_json *j, const char *file, mert_error *e)
 {
     const char *type;
-    *h = (hearing){.file = file, .rate = 16000, .normalize = 1, .normalize_eps = MERT_NORMALIZE_EPS_HF,
-                   .says_rate = mert_json_get(j, "sampling_rate") != NULL,
-                   .says_normalize = mert_json_get(j, "do_normalize") != NULL};
+    *h = (audio_settings){.file = file, .rate = 16000, .normalize = 1, .normalize_eps = MERT_NORMALIZE_EPS_HF,
+                   .has_rate = mert_json_get(j, "sampling_rate") != NULL,
+                   .has_normalize = mert_json_get(j, "do_normalize") != NULL};
     if (!mert_json_is_object(j))
         return mert_fail(e, "%s: no object", file);
     if (mert_config_take_string(j, "feature_extractor_type", &type, e) ||
@@ -151,19 +151,19 @@ static int take_audio(mert_config *c, const mert_json *j, const mert_json *prepr
                       mert_error *e)
 {
     const mert_json *inside = mert_json_get(processor, "feature_extractor");
-    hearing h[2];
+    audio_settings h[2];
     int n = 0;
-    if (preprocessor && take_hearing(&h[n++], preprocessor, "preprocessor_config.json", e))
+    if (preprocessor && take_audio_settings(&h[n++], preprocessor, "preprocessor_config.json", e))
         return -1;
-    if (inside && take_hearing(&h[n++], inside, "processor_config.json: feature_extractor", e))
+    if (inside && take_audio_settings(&h[n++], inside, "processor_config.json: feature_extractor", e))
         return -1;
     if (n == 2 && h[0].normalize != h[1].normalize)
         return mert_fail(e, "do_normalize is %s%s in %s and %s%s in %s", h[0].normalize ? "true" : "false",
-                         by_default(h[0].says_normalize), h[0].file, h[1].normalize ? "true" : "false",
-                         by_default(h[1].says_normalize), h[1].file);
+                         by_default(h[0].has_normalize), h[0].file, h[1].normalize ? "true" : "false",
+                         by_default(h[1].has_normalize), h[1].file);
     if (n == 2 && h[0].rate != h[1].rate)
-        return mert_fail(e, "sampling_rate is %d Hz%s in %s and %d Hz%s in %s", h[0].rate, by_default(h[0].says_rate),
-                         h[0].file, h[1].rate, by_default(h[1].says_rate), h[1].file);
+        return mert_fail(e, "sampling_rate is %d Hz%s in %s and %d Hz%s in %s", h[0].rate, by_default(h[0].has_rate),
+                         h[0].file, h[1].rate, by_default(h[1].has_rate), h[1].file);
     c->sample_rate = n ? h[0].rate : 16000; /* of HuBERT and wav2vec2, whose configurations do not have it */
     c->normalize = n ? h[0].normalize : 0;
     c->normalize_eps = n ? h[0].normalize_eps : MERT_NORMALIZE_EPS_HF;
@@ -171,7 +171,7 @@ static int take_audio(mert_config *c, const mert_json *j, const mert_json *prepr
         return -1;
     return n && h[0].rate != c->sample_rate
                ? mert_fail(e, "sample_rate is %d Hz in config.json, but sampling_rate is %d Hz%s in %s", c->sample_rate,
-                           h[0].rate, by_default(h[0].says_rate), h[0].file)
+                           h[0].rate, by_default(h[0].has_rate), h[0].file)
                : 0;
 }
 

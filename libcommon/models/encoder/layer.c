@@ -230,7 +230,7 @@ void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r
 }
 
 /* Makes all activations of the layer's forward pass available again. */
-static void bring_back(mert_encoder *m, int i, layer_record *r)
+static void restore_activations(mert_encoder *m, int i, layer_record *r)
 {
     mert_kept_again(m, &r->x);
     if (m->options.recompute)
@@ -312,7 +312,7 @@ void mert_layer_backward(mert_encoder *m, int i, layer_record *r, mert_element *
     mert_element *d, *end, *room;
     if (r->skipped)
         return;
-    bring_back(m, i, r);
+    restore_activations(m, i, r);
     d = mert_take(m, n);
     room = m->c->pre_ln && m->options.dropout > 0 ? mert_take(m, n) : NULL;
     if (m->memory.failed)

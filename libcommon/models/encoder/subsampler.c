@@ -110,8 +110,8 @@ static mert_element *activated(mert_encoder *m, const subsampler_stage *s, const
     return h;
 }
 
-static void respond(mert_encoder *m, const subsampler_stage *s, const convnext_parameters *p, const convnext_record *r,
-                    const mert_element *h, mert_element *y)
+static void response_norm(mert_encoder *m, const subsampler_stage *s, const convnext_parameters *p,
+                          const convnext_record *r, const mert_element *h, mert_element *y)
 {
     mert_response_norm(m->ops, .y = y, .x = h, .squares = r->squares, .w = mert_weight(m, p->response.w),
                        .b = mert_weight(m, p->response.b), .B = m->B, .T = s->T, .C = WIDER * s->channels,
@@ -136,7 +136,7 @@ static void run(mert_encoder *m, const subsampler_stage *s, const convnext_param
         return;
     mert_clear(m->ops, .to = r->squares, .bytes = (size_t)(m->B * WIDER * C) * sizeof *r->squares);
     mert_time_squares(m->ops, .squares = r->squares, .x = h, .B = m->B, .T = s->T, .C = WIDER * C);
-    respond(m, s, p, r, h, h);
+    response_norm(m, s, p, r, h, h);
     if (y)
         mert_step_linear(m, p->down, n, WIDER * C, C, h, r->x.now, y);
     mert_arena_back(&m->memory, mark);
@@ -190,7 +190,7 @@ static void layer_backward(mert_encoder *m, const subsampler_stage *s, int i, me
     dn = mert_take(m, n * C);
     if (m->memory.failed)
         return;
-    respond(m, s, p, r, h, out);
+    response_norm(m, s, p, r, h, out);
     mert_step_linear_backward(m, p->down, n, WIDER * C, C, out, d, out, 0);
     mert_response_norm_backward(m->ops, .dx = out, .dw = mert_gradient(m, p->response.w),
                                 .db = mert_gradient(m, p->response.b), .dy = out, .x = h, .squares = r->squares,

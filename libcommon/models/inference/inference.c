@@ -106,7 +106,7 @@ static void free_buffers(mert_inference *m)
 }
 
 /* Waits for a queued clip whose result is not needed. Returns -1. */
-static int settle(mert_inference *m)
+static int wait_for_queued(mert_inference *m)
 {
     if (m->queued)
         (void)!m->ops->wait(m->ops, NULL);
@@ -118,7 +118,7 @@ void mert_inference_free(mert_inference *m)
 {
     if (!m)
         return;
-    settle(m);
+    wait_for_queued(m);
     free_buffers(m);
     m->ops->release(m->ops, m->floats);
     mert_arena_close(&m->rounded);
@@ -186,7 +186,7 @@ static int64_t spectrum_size(const mert_inference *m, int64_t L)
                     : 0;
 }
 
-static int make_room(mert_inference *m, int64_t L, int64_t T, mert_error *e)
+static int allocate_buffers(mert_inference *m, int64_t L, int64_t T, mert_error *e)
 {
     int64_t width = mert_inference_width(m), spectrum = spectrum_size(m, L);
     int whole = !pooled(m) || m->weighted; /* all frames of the result are stored on the device */
@@ -226,7 +226,7 @@ static void normalise(float *to, const float *x, int64_t n, double eps)
 
 /* The mean of a clip whose samples all stay within 3 dB of the first one, with the same sign; 0 for all other clips,
  * which are almost all. */
-static float steady_level(const float *x, int64_t n)
+static float constant_offset(const float *x, int64_t n)
 {
     double first = n > 0 ? x[0] : 0, sum = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -241,16 +241,16 @@ static float steady_level(const float *x, int64_t n)
 /* Subtracts a constant offset from the clip. GroupNorm removes an offset, but only after products with large weights,
  * whose rounding errors remain. Subtracting it before is exact for each sample (Sterbenz), and the result is
  * mathematically the same. -1: out of memory. */
-static int take_level(mert_inference *m, const float **pcm, int64_t n, mert_error *e)
+static int subtract_offset(mert_inference *m, const float **pcm, int64_t n, mert_error *e)
 {
-    float level = m->c->extractor_layer_norm || m->c->normalize ? 0 : steady_level(*pcm, n);
-    if (level == 0)
+    float offset = m->c->extractor_layer_norm || m->c->normalize ? 0 : constant_offset(*pcm, n);
+    if (offset == 0)
         return 0;
     free(m->pcm);
     if (!(m->pcm = host_floats(n)))
         return out_of_memory(n, e);
     for (int64_t i = 0; i < n; i++)
-        m->pcm[i] = (*pcm)[i] - level;
+        m->pcm[i] = (*pcm)[i] - offset;
     *pcm = m->pcm;
     return 0;
 }
@@ -284,7 +284,7 @@ static void pool_layer(mert_inference *m, const mert_element *x, int slot)
                     .largest = m->plan.how == MERT_POOLING_MAX);
 }
 
-static void give_layer(void *self, int layer, const mert_element *y)
+static void store_layer(void *self, int layer, const mert_element *y)
 {
     mert_inference *m = self;
     int slot = m->slot[layer];
@@ -302,7 +302,7 @@ static void give_layer(void *self, int layer, const mert_element *y)
 
 /* Uploads the samples, normalised or without their offset, and the CQT's input. The host's copy does not change until
  * the next wait. */
-static int put_samples(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
+static int upload_samples(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
 {
     if (m->c->normalize) {
         normalise(m->pcm, pcm, n, m->c->normalize_eps);
@@ -310,7 +310,7 @@ static int put_samples(mert_inference *m, const float *pcm, int64_t n, mert_forw
     }
     if (m->cqt && mert_cqt_batch_run(m->cqt, 1, n, m->T, pcm, m->spectrum, e))
         return -1;
-    if (take_level(m, &pcm, n, e))
+    if (subtract_offset(m, &pcm, n, e))
         return -1;
     m->ops->upload(m->ops, m->device_pcm, pcm, (size_t)n * sizeof(float));
     in->pcm = mert_arena_rounded(&m->rounded, m->device_pcm, n);
@@ -318,13 +318,13 @@ static int put_samples(mert_inference *m, const float *pcm, int64_t n, mert_forw
 }
 
 /* Uploads all inputs of the encoder for this clip. */
-static int put_input(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
+static int upload_input(mert_inference *m, const float *pcm, int64_t n, mert_forward_input *in, mert_error *e)
 {
     int64_t size = spectrum_size(m, n);
     const mert_element *spectrum;
     *in = (mert_forward_input){.samples = n};
     mert_arena_reset(&m->rounded);
-    if (m->mel ? mert_mel_whole(m->mel, pcm, n, m->spectrum, e) : put_samples(m, pcm, n, in, e))
+    if (m->mel ? mert_mel_whole(m->mel, pcm, n, m->spectrum, e) : upload_samples(m, pcm, n, in, e))
         return -1;
     if (size) {
         m->ops->upload(m->ops, m->device_spectrum, m->spectrum, (size_t)size * sizeof(float));
@@ -344,18 +344,18 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
     mert_forward_input in;
     if (mert_config_check_length(m->c, n, e))
         return -1;
-    settle(m);
+    wait_for_queued(m);
     m->T = mert_config_frames(m->c, n);
     m->rows = pooled(m) ? mert_pooling_rows(&m->plan, m->T) : m->T;
-    if (m->ops->renew(m->ops, e) || make_room(m, n, m->T, e))
+    if (m->ops->renew(m->ops, e) || allocate_buffers(m, n, m->T, e))
         return -1;
     m->queued = 1; /* uploaded host memory must not change until the wait */
-    if (put_input(m, pcm, n, &in, e))
-        return settle(m);
+    if (upload_input(m, pcm, n, &in, e))
+        return wait_for_queued(m);
     if (m->weighted)
         mert_clear(m->ops, .to = m->answers[m->turn].device, .bytes = mert_element_bytes(m->ops, m->T * m->c->width));
-    if (mert_forward_run(m->encoder, &in, m->last, give_layer, m, e))
-        return settle(m);
+    if (mert_forward_run(m->encoder, &in, m->last, store_layer, m, e))
+        return wait_for_queued(m);
     if (m->weighted && pooled(m))
         pool_layer(m, m->answers[m->turn].device, 0);
     *rows = m->rows;

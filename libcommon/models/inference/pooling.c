@@ -180,7 +180,7 @@ void mert_pooling_begin(mert_pooling *p)
     }
 }
 
-static void take_in(mert_pooling *p, const float *x)
+static void add_frame(mert_pooling *p, const float *x)
 {
     const size_t n = (size_t)p->width;
     if (!p->n && p->sums)
@@ -241,7 +241,7 @@ int mert_pooling_add(mert_pooling *p, const float *frames, int64_t n, mert_take_
                 return -1;
             p->end = next_span(&p->spans);
         }
-        take_in(p, frames + i * p->width);
+        add_frame(p, frames + i * p->width);
         p->t++;
     }
     return 0;

@@ -22,8 +22,8 @@ static void put_hash(unsigned char to[8], uint64_t hash)
 }
 
 /* Runs the model. Returns all hidden states [N+1, n, D] of the given frames; the caller frees them. */
-static float *answer(const mert_weights *w, const float *pcm, int64_t L, const int32_t *frames, int64_t n,
-                     mert_error *e)
+static float *all_hidden_states(const mert_weights *w, const float *pcm, int64_t L, const int32_t *frames, int64_t n,
+                                mert_error *e)
 {
     const mert_config *c = &w->layout.config;
     int64_t D = c->width, states = c->layers + 1, T;
@@ -65,10 +65,10 @@ static float *make_pcm(const mert_config *c, int64_t *L)
 }
 
 /* The hidden states for this input, [N+1, STORED, D], checked to be finite; the caller frees them. */
-static float *sane_answer(const mert_weights *w, const float *pcm, int64_t L, mert_error *e)
+static float *finite_answer(const mert_weights *w, const float *pcm, int64_t L, mert_error *e)
 {
     int64_t each = (int64_t)STORED * w->layout.config.width, n = (w->layout.config.layers + 1) * each;
-    float *hidden = answer(w, pcm, L, stored, STORED, e);
+    float *hidden = all_hidden_states(w, pcm, L, stored, STORED, e);
     for (int64_t i = 0; hidden && i < n; i++)
         if (!isfinite(hidden[i])) {
             mert_fail(e, "hidden state %" PRId64 " of a test signal holds %g: the weights are no model's", i / each,
@@ -85,7 +85,7 @@ int mert_self_test_sane(const mert_weights *w, mert_error *e)
     float *pcm = make_pcm(&w->layout.config, &L), *hidden;
     if (!pcm)
         return mert_fail(e, "out of memory");
-    hidden = sane_answer(w, pcm, L, e);
+    hidden = finite_answer(w, pcm, L, e);
     free(pcm);
     free(hidden);
     return hidden ? 0 : -1;
@@ -99,7 +99,7 @@ int mert_self_test_save(const mert_weights *w, const char *dir, mert_error *e)
     float *pcm = make_pcm(c, &L), *hidden = NULL;
     unsigned char hash[8];
     int bad = !path || !pcm ? mert_fail(e, "%s: out of memory", dir) : 0;
-    if (!bad && !(hidden = sane_answer(w, pcm, L, e)))
+    if (!bad && !(hidden = finite_answer(w, pcm, L, e)))
         bad = mert_fail_in(e, "%s", dir);
     if (!bad) {
         put_hash(hash, mert_weights_hash(w));
@@ -147,7 +147,7 @@ static void *copy(const mert_tensor *t)
     return p;
 }
 
-static int take(known *k, const mert_weights *w, mert_error *e)
+static int load_known(known *k, const mert_weights *w, mert_error *e)
 {
     const mert_config *c = &w->layout.config;
     const mert_tensor *hash = find(k, "hash", MERT_E_U8, 1, e), *pcm = hash ? find(k, "pcm", MERT_E_F32, 1, e) : NULL;
@@ -214,7 +214,7 @@ int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, 
     if ((k.file = mert_checkpoint_open(path, e))) {
         if (mert_checkpoint_check_own(k.file, NULL))
             mert_fail(e, "%s: the checksum does not fit: the file is damaged", path);
-        else if (!take(&k, w, e) && (got = answer(w, k.pcm, k.L, k.frames, k.n, e)) &&
+        else if (!load_known(&k, w, e) && (got = all_hidden_states(w, k.pcm, k.L, k.frames, k.n, e)) &&
             !compare(&k, got, c->layers + 1, c->width, half ? MERT_ANSWER_HALF_TOLERANCE : MERT_ANSWER_TOLERANCE, worst,
                      e))
             result = 1;

@@ -57,7 +57,7 @@ static int64_t frames_so_far(const mert_chunker *c)
 
 /* Discards samples that no later window needs. The next window begins at `next`, or, if the clip ends now, at its last
  * window. */
-static void forget(mert_chunker *c)
+static void discard_old(mert_chunker *c)
 {
     int64_t last = frames_so_far(c) - c->window, from;
     if (last > c->next)
@@ -73,7 +73,7 @@ static void forget(mert_chunker *c)
 int64_t mert_chunker_add(mert_chunker *c, const float *pcm, int64_t n)
 {
     if (c->held == c->room)
-        forget(c);
+        discard_old(c);
     if (n > c->room - c->held)
         n = c->room - c->held;
     memcpy(c->pcm + c->held, pcm, (size_t)n * sizeof *pcm);
@@ -82,7 +82,7 @@ int64_t mert_chunker_add(mert_chunker *c, const float *pcm, int64_t n)
     return n;
 }
 
-static void give(mert_chunker *c, int64_t first, int64_t n, mert_window *w)
+static void return_window(mert_chunker *c, int64_t first, int64_t n, mert_window *w)
 {
     *w = (mert_window){.pcm = c->pcm + (first * c->stride - c->base), .n = n, .first = first};
     c->end = first + c->window;
@@ -94,16 +94,16 @@ int mert_chunker_next(mert_chunker *c, int ended, mert_window *w)
     /* The first window waits until there are more frames than it has, because a clip of one window is returned with all
      * its samples. */
     if (T >= c->next + c->window + (c->next == 0)) {
-        give(c, c->next, whole, w);
+        return_window(c, c->next, whole, w);
         c->next += c->hop;
         return 1;
     }
     if (!ended || T < 1 || c->end >= T)
         return 0;
     if (T <= c->window)
-        give(c, 0, c->total, w);
+        return_window(c, 0, c->total, w);
     else
-        give(c, T - c->window, whole, w);
+        return_window(c, T - c->window, whole, w);
     return 1;
 }
 

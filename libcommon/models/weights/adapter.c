@@ -18,7 +18,7 @@ static const char *const second_half[] = {".lora_B.weight", ".lora_B.default.wei
 enum { SPELLINGS = 3, NAME = 512 };
 
 /* Length of the name before one of these tails; 0: the name has none of them. */
-static size_t before(const char *name, const char *const tails[SPELLINGS], int *which)
+static size_t stem_length(const char *name, const char *const tails[SPELLINGS], int *which)
 {
     size_t n = strlen(name);
     for (int i = 0; i < SPELLINGS; i++) {
@@ -32,7 +32,7 @@ static size_t before(const char *name, const char *const tails[SPELLINGS], int *
 }
 
 /* 1: `layer` [n] is the name of this parameter without ".weight", after any prefix. */
-static int names(const char *layer, size_t n, const char *parameter)
+static int is_named(const char *layer, size_t n, const char *parameter)
 {
     size_t m = strlen(parameter), tail = strlen(".weight");
     if (m <= tail || strcmp(parameter + m - tail, ".weight"))
@@ -46,8 +46,8 @@ static const mert_parameter *find(const mert_layout *l, const char *layer, size_
     char hf[128];
     for (int i = 0; i < l->count; i++) {
         const mert_parameter *p = &l->parameters[i];
-        if (p->ndim == 2 && (names(layer, n, p->name) || (l->config.kind == MERT_HUBERT &&
-                                                          !mert_name_to_hf(p->name, hf) && names(layer, n, hf))))
+        if (p->ndim == 2 && (is_named(layer, n, p->name) || (l->config.kind == MERT_HUBERT &&
+                                                             !mert_name_to_hf(p->name, hf) && is_named(layer, n, hf))))
             return p;
     }
     return NULL;
@@ -193,7 +193,8 @@ static int merge_all(mert_weights *w, const mert_checkpoint *c, const scale *s, 
     int spelling;
     for (size_t i = 0; i < mert_checkpoint_count(c); i++) {
         const mert_tensor *t = mert_checkpoint_tensor(c, i);
-        size_t a = before(t->name, first_half, &spelling), b = a ? 0 : before(t->name, second_half, &spelling);
+        size_t a = stem_length(t->name, first_half, &spelling);
+        size_t b = a ? 0 : stem_length(t->name, second_half, &spelling);
         char name[NAME];
         if (a && merge_one(w, c, t, a, spelling, s, about, e))
             return -1;

@@ -155,7 +155,7 @@ char *mert_config_to_fairseq(const mert_config *c)
 }
 
 /* post_extract_proj is the identity. Models without this layer are loaded in this way. */
-static int projects_nothing(const mert_weights *w)
+static int projection_is_identity(const mert_weights *w)
 {
     const mert_parameter *p = mert_layout_find(&w->layout, "post_extract_proj.weight");
     const float *x = mert_weights_values(w, p), *b = mert_weights_values(w, p + 1);
@@ -169,12 +169,12 @@ static int projects_nothing(const mert_weights *w)
 }
 
 /* Checks what fairseq has no option for: it would fail to load the file, or compute something else. */
-static int fairseq_has_this(const mert_weights *w, mert_error *e)
+static int check_fairseq_options(const mert_weights *w, mert_error *e)
 {
     const mert_config *c = &w->layout.config;
     if (c->eps != 1e-5)
         return mert_fail(e, "layer_norm_eps is %g, and fairseq computes with 1e-05 alone", c->eps);
-    if (mert_config_features(c) == c->width && !projects_nothing(w))
+    if (mert_config_features(c) == c->width && !projection_is_identity(w))
         return mert_fail(e,
                          "hidden_size is the width of the extractor, %d: fairseq has no post_extract_proj then, and "
                          "this model has one",
@@ -190,7 +190,7 @@ int mert_weights_save_fairseq(const mert_weights *w, const char *path, mert_erro
     mert_json *extras;
     size_t n = 0;
     int bad = -1;
-    if (fairseq_has_this(w, e)) {
+    if (check_fairseq_options(w, e)) {
         free(out);
         return mert_fail_in(e, "%s", path);
     }

@@ -80,7 +80,7 @@ static int prefix_of(const char *name, int *spelling)
 }
 
 /* Orders prefixes: the file's own model ("", "model.") comes first. */
-static int rank(const char *prefix, int n)
+static int prefix_rank(const char *prefix, int n)
 {
     return n == 0 ? 0 : n == 6 && !strncmp(prefix, "model.", 6) ? 1 : 2;
 }
@@ -103,8 +103,8 @@ int mert_naming_find(mert_naming *to, const mert_checkpoint *c, mert_error *e)
             to->kind = MERT_CONFORMER;
             continue;
         }
-        if (best && rank(name, n) >= rank(best, best_n)) {
-            other = rank(name, n) == rank(best, best_n) ? name : other;
+        if (best && prefix_rank(name, n) >= prefix_rank(best, best_n)) {
+            other = prefix_rank(name, n) == prefix_rank(best, best_n) ? name : other;
             other_n = other == name ? n : other_n;
             continue;
         }

@@ -13,13 +13,13 @@
 
 /* ---- initialisation (man/model.md 6.1) ---- */
 
-typedef enum law { ZERO, ONE, NORMAL, UNIFORM } law;
+typedef enum distribution { ZERO, ONE, NORMAL, UNIFORM } distribution;
 
-typedef struct start {
-    law law;
+typedef struct initial {
+    distribution distribution;
     double a; /* standard deviation, or half width; UNIFORM with b: [b, b + a) */
     double b;
-} start;
+} initial;
 
 static int has(const char *name, const char *part)
 {
@@ -34,43 +34,43 @@ static int ends(const char *name, const char *tail)
 
 /* A Conformer: weights of products and convolutions are normal; biases, and both parameters of response norms, are
  * zero; weights of norms are one. */
-static start conformer_start(const mert_parameter *p, const mert_config *c)
+static initial conformer_initial(const mert_parameter *p, const mert_config *c)
 {
     int weight = ends(p->name, ".weight"), response = has(p->name, ".pointwise_block.3.");
     if (ends(p->name, "mel_std") || (weight && p->ndim == 1))
-        return (start){ONE, 0, 0};
-    return weight && !response ? (start){NORMAL, c->conformer.initializer_range, 0} : (start){ZERO, 0, 0};
+        return (initial){ONE, 0, 0};
+    return weight && !response ? (initial){NORMAL, c->conformer.initializer_range, 0} : (initial){ZERO, 0, 0};
 }
 
-static start start_of(const mert_parameter *p, const mert_config *c)
+static initial initial_of(const mert_parameter *p, const mert_config *c)
 {
     const char *s = p->name;
     double fan_in = p->ndim == 2 ? (double)p->shape[1] : 1;
     double deep = c->deepnorm && !c->pre_ln ? pow(8.0 * c->layers, -0.25) : 1;
     if (!strcmp(s, "mask_emb") || !strcmp(s, "label_embs_concat"))
-        return (start){UNIFORM, 1, 0};
+        return (initial){UNIFORM, 1, 0};
     if (!strcmp(s, "logit_temp_list"))
-        return (start){NORMAL, 0, log(1 / 0.1)};
+        return (initial){NORMAL, 0, log(1 / 0.1)};
     if (has(s, "feature_extractor") && p->ndim == 3) /* Kaiming: gain sqrt 2 over the fan-in */
-        return (start){NORMAL, sqrt(2.0 / (double)(p->shape[1] * p->shape[2])), 0};
+        return (initial){NORMAL, sqrt(2.0 / (double)(p->shape[1] * p->shape[2])), 0};
     if (ends(s, "pos_conv.0.weight_v"))
-        return (start){NORMAL, sqrt(4.0 / ((double)c->pos_kernel * c->width)), 0};
+        return (initial){NORMAL, sqrt(4.0 / ((double)c->pos_kernel * c->width)), 0};
     if (has(s, "feature_extractor") && ends(s, ".0.bias")) /* torch's default for a convolution; fill() sets its
                                                               range */
-        return (start){UNIFORM, 0, 0};
+        return (initial){UNIFORM, 0, 0};
     if (p->ndim == 1 && has(s, "norm"))
-        return (start){ends(s, ".weight") ? ONE : ZERO, 0, 0};
+        return (initial){ends(s, ".weight") ? ONE : ZERO, 0, 0};
     if (p->ndim == 1 && has(s, "conv_layers"))
-        return (start){ends(s, ".weight") ? ONE : ZERO, 0, 0};
+        return (initial){ends(s, ".weight") ? ONE : ZERO, 0, 0};
     if (has(s, "encoder.layers.")) {
         if (p->ndim == 1)
-            return (start){ZERO, 0, 0};
-        return (start){NORMAL,
-                       0.02 * (has(s, "fc1") || has(s, "fc2") || has(s, "out_proj") || has(s, "v_proj") ? deep : 1), 0};
+            return (initial){ZERO, 0, 0};
+        return (initial){NORMAL, 0.02 * (has(s, "fc1") || has(s, "fc2") || has(s, "out_proj") || has(s, "v_proj")
+                                             ? deep : 1), 0};
     }
     if (p->ndim == 2)
-        return (start){UNIFORM, 2 / sqrt(fan_in), -1 / sqrt(fan_in)};
-    return (start){ZERO, 0, 0};
+        return (initial){UNIFORM, 2 / sqrt(fan_in), -1 / sqrt(fan_in)};
+    return (initial){ZERO, 0, 0};
 }
 
 typedef struct filling {
@@ -85,26 +85,26 @@ static void fill(void *arg, int64_t i, int worker)
     const mert_parameter *p = &l->parameters[i];
     mert_random r = mert_random_key(f->seed, MERT_FOR_INIT, (uint64_t)i, 0, 0);
     int conformer = l->config.kind == MERT_CONFORMER && !p->training_only && !has(p->name, ".conv_layers.");
-    start s = conformer ? conformer_start(p, &l->config) : start_of(p, &l->config);
+    initial s = conformer ? conformer_initial(p, &l->config) : initial_of(p, &l->config);
     float *to = f->w->values + p->offset;
     (void)worker;
     /* biases of the other linear layers: uniform, with the fan-in of the weight before them */
-    if (!conformer && s.law == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name,
+    if (!conformer && s.distribution == ZERO && p->ndim == 1 && i > 0 && ends(p->name, ".bias") && !has(p->name,
             "encoder.layers.") &&
         !has(p->name, "norm")) {
         const mert_parameter *weight = &l->parameters[i - 1];
         double half = weight->ndim == 2 && ends(weight->name, ".weight") ? 1 / sqrt((double)weight->shape[1]) : 0;
         if (half > 0)
-            s = (start){UNIFORM, 2 * half, -half};
+            s = (initial){UNIFORM, 2 * half, -half};
     }
     if (!conformer && has(p->name, "feature_extractor") && ends(p->name, ".0.bias")) {
         const mert_parameter *weight = &l->parameters[i - 1];
         double half = 1 / sqrt((double)(weight->shape[1] * weight->shape[2]));
-        s = (start){UNIFORM, 2 * half, -half};
+        s = (initial){UNIFORM, 2 * half, -half};
     }
     for (int64_t j = 0; j < p->n; j++)
-        to[j] = s.law == ONE ? 1.0f : s.law == ZERO ? 0.0f
-              : s.law == NORMAL ? (float)(s.b + s.a * mert_random_normal(&r, (uint32_t)j))
+        to[j] = s.distribution == ONE ? 1.0f : s.distribution == ZERO ? 0.0f
+              : s.distribution == NORMAL ? (float)(s.b + s.a * mert_random_normal(&r, (uint32_t)j))
                                 : (float)(s.b + s.a * mert_random_uniform(&r, (uint32_t)j));
 }
 
@@ -200,7 +200,7 @@ void mert_weights_forget(const mert_weights *w, const mert_parameter *p)
         mert_checkpoint_forget(w->source, mert_weights_values(w, p), (size_t)p->n * sizeof(float));
 }
 
-static void let_go(mert_weights *w)
+static void release_values(mert_weights *w)
 {
     if (w->source)
         mert_checkpoint_close(w->source);
@@ -215,11 +215,11 @@ static void let_go(mert_weights *w)
 void mert_weights_drop(mert_weights *w)
 {
     if (!w->packed) /* packed weights are used in place */
-        let_go(w);
+        release_values(w);
 }
 
 void mert_weights_free(mert_weights *w)
 {
-    let_go(w);
+    release_values(w);
     mert_layout_free(&w->layout);
 }

@@ -77,7 +77,7 @@ static void note_missing(weight_loader *t, const char *name)
         snprintf(t->missing + used, sizeof t->missing - used, " %s", mert_show(full, strlen(full)).text);
 }
 
-static int take_one(weight_loader *t, int i, mert_error *e)
+static int load_one(weight_loader *t, int i, mert_error *e)
 {
     mert_weights *w = t->w;
     const mert_parameter *p = &w->layout.parameters[i];
@@ -110,7 +110,7 @@ static int take_one(weight_loader *t, int i, mert_error *e)
 
 /* Weight norm divides each tap by its length, which is 0 for a tap of zeros. This is an error if the file has two
  * factors. If the weight was folded, the tap gets an arbitrary direction with gain 0. */
-static int taps_have_length(weight_loader *t, mert_error *e)
+static int check_taps(weight_loader *t, mert_error *e)
 {
     mert_weights *w = t->w;
     const mert_parameter *p = mert_layout_find(&w->layout, "encoder.pos_conv.0.weight_v");
@@ -131,18 +131,18 @@ static int taps_have_length(weight_loader *t, mert_error *e)
     return 0;
 }
 
-static int take_all(weight_loader *t, mert_error *e)
+static int load_all(weight_loader *t, mert_error *e)
 {
     t->identity = needs_no_projection(t);
     t->folded = is_folded(t);
     for (int i = 0; i < t->w->layout.count; i++)
-        if (take_one(t, i, e))
+        if (load_one(t, i, e))
             return -1;
     if (t->n_missing)
         return mert_fail(e, "%d tensor%s missing:%s", t->n_missing, t->n_missing > 1 ? "s are" : " is", t->missing);
     if (t->folded)
         mert_weights_positional_gain(t->w);
-    return t->w->layout.config.kind == MERT_HUBERT ? taps_have_length(t, e) : 0;
+    return t->w->layout.config.kind == MERT_HUBERT ? check_taps(t, e) : 0;
 }
 
 /* Tensors that are in checkpoints of training and that the model itself does not use. */
@@ -178,8 +178,8 @@ static int order_pointers(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int nothing_unused(const mert_checkpoint *c, const mert_naming *naming, int heads, const mert_tensor **taken,
-                          size_t n_taken, mert_error *e)
+static int check_unused(const mert_checkpoint *c, const mert_naming *naming, int heads, const mert_tensor **taken,
+                        size_t n_taken, mert_error *e)
 {
     const char *prefix = naming->prefix;
     char unused[512] = "";
@@ -283,7 +283,7 @@ static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_jso
 
 /* Refuses a configuration that is much larger than the file, before memory is allocated for it (contract F3). Smaller
  * differences are found later, when tensors are compared with the configuration; the error then names the tensors. */
-static int holds_as_much(const mert_checkpoint *c, const mert_config *config, mert_error *e)
+static int check_size(const mert_checkpoint *c, const mert_config *config, mert_error *e)
 {
     enum { TIMES = 16, ALWAYS = 1 << 22 };
     mert_layout l;
@@ -305,7 +305,7 @@ static const char *kind_name(mert_model_kind kind)
     return kind == MERT_CONFORMER ? "MERT-v2 model (model_type mert2)" : "HuBERT or MERT-v1 model";
 }
 
-static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views, mert_error *e)
+static int load_from(mert_weights *w, const mert_checkpoint *c, int heads, int views, mert_error *e)
 {
     const mert_json *about = mert_json_get(mert_checkpoint_config(c), "mert_packed");
     mert_config config;
@@ -335,12 +335,12 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
                          kind_name(t.naming.kind));
     if (!heads)
         config.codebooks = 0;
-    if (holds_as_much(c, &config, e) ||
+    if (check_size(c, &config, e) ||
         (views ? allocate_views(w, &config, e) : mert_weights_allocate(w, &config, e)))
         return -1;
     t.taken = calloc(mert_checkpoint_count(c) + (size_t)w->layout.count, sizeof *t.taken);
     bad = !t.taken ? mert_fail(e, "out of memory") : 0;
-    bad = bad || take_all(&t, e) || nothing_unused(c, &t.naming, heads, t.taken, t.n_taken, e);
+    bad = bad || load_all(&t, e) || check_unused(c, &t.naming, heads, t.taken, t.n_taken, e);
     free(t.taken);
     if (bad)
         mert_weights_free(w);
@@ -349,7 +349,7 @@ static int from(mert_weights *w, const mert_checkpoint *c, int heads, int views,
 
 int mert_weights_from(mert_weights *w, const mert_checkpoint *c, int heads, mert_error *e)
 {
-    return from(w, c, heads, 0, e);
+    return load_from(w, c, heads, 0, e);
 }
 
 int mert_weights_open(mert_weights *w, const char *path, mert_error *e)
@@ -358,7 +358,7 @@ int mert_weights_open(mert_weights *w, const char *path, mert_error *e)
     memset(w, 0, sizeof *w);
     if (!c)
         return -1;
-    if (from(w, c, 0, 1, e)) {
+    if (load_from(w, c, 0, 1, e)) {
         mert_checkpoint_close(c);
         return mert_fail_in(e, "%s", path);
     }

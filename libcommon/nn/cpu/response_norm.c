@@ -38,7 +38,7 @@ void mert_cpu_time_squares(const void *args)
 }
 
 /* mean over c of m, plus eps */
-static double level(const double *squares, int64_t C, double eps)
+static double mean_norm(const double *squares, int64_t C, double eps)
 {
     double sum = 0;
     for (int64_t c = 0; c < C; c++)
@@ -49,7 +49,7 @@ static double level(const double *squares, int64_t C, double eps)
 /* gain = 1 + w n, the factor of x */
 static void gains(float *gain, const double *squares, const float *w, int64_t C, double eps)
 {
-    double s = level(squares, C, eps);
+    double s = mean_norm(squares, C, eps);
     for (int64_t c = 0; c < C; c++)
         gain[c] = (float)(1 + w[c] * (sqrt(squares[c]) / s));
 }
@@ -102,13 +102,13 @@ static void parameters_stripe(void *arg, int64_t i, int worker)
     }
 }
 
-/* With s = level(), g = sum over t of dy x, and dn = w g: dw += n g. The gradient through m is (dn / s - mean over c of
- * (dn m) / s^2) x / m. */
+/* With s = mean_norm(), g = sum over t of dy x, and dn = w g: dw += n g. The gradient through m is
+ *     (dn / s - mean over c of (dn m) / s^2) x / m */
 static void through_norm(const rows *k, int64_t b)
 {
     const mert_response_norm_backward_args *a = k->args;
     const double *squares = a->squares + b * a->C, *g = k->dot + b * a->C;
-    double s = level(squares, a->C, a->eps), shared = 0;
+    double s = mean_norm(squares, a->C, a->eps), shared = 0;
     for (int64_t c = 0; c < a->C; c++)
         shared += a->w[c] * g[c] * sqrt(squares[c]);
     shared /= (double)a->C * s * s;

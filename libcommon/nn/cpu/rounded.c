@@ -351,14 +351,14 @@ static int64_t extent(const operand *o)
     return (o->count - 1) * o->step + (o->rows - 1) * o->ld + o->columns;
 }
 
-typedef struct moving {
+typedef struct conversion {
     mert_element_type type;
     const operand *o;
-} moving;
+} conversion;
 
 static void widen_block(void *arg, int64_t i, int worker)
 {
-    const moving *m = arg;
+    const conversion *m = arg;
     int64_t first = i * BLOCK, n = extent(m->o) - first;
     (void)worker;
     widen(m->type, m->o->copy + first, m->o->from + first, n < BLOCK ? n : BLOCK);
@@ -367,14 +367,14 @@ static void widen_block(void *arg, int64_t i, int worker)
 /* Only the rows are stored: what is between them may belong to another operand. */
 static void round_row(void *arg, int64_t i, int worker)
 {
-    const moving *m = arg;
+    const conversion *m = arg;
     int64_t at = i / m->o->rows * m->o->step + i % m->o->rows * m->o->ld;
     (void)worker;
     round_to(m->type, m->o->from + at, m->o->copy + at, m->o->columns);
 }
 
 /* Divides a flat operand into rows, so that several threads can work on it. */
-static void cut(operand *o)
+static void split_into_rows(operand *o)
 {
     if (o->count == 1 && o->rows == 1 && o->columns % BLOCK == 0) {
         o->rows = o->columns / BLOCK;
@@ -382,9 +382,9 @@ static void cut(operand *o)
     }
 }
 
-static int take(mert_element_type type, operand *o)
+static int widen_operand(mert_element_type type, operand *o)
 {
-    moving m = {type, o};
+    conversion m = {type, o};
     int64_t n = extent(o);
     o->from = (uint16_t *)(void *)*o->at;
     if (!(o->copy = malloc((size_t)n * sizeof *o->copy))) {
@@ -396,10 +396,10 @@ static int take(mert_element_type type, operand *o)
     return 0;
 }
 
-static void give(mert_element_type type, operand *o)
+static void round_operand(mert_element_type type, operand *o)
 {
-    moving m = {type, o};
-    cut(o);
+    conversion m = {type, o};
+    split_into_rows(o);
     if (o->written)
         mert_pool_run(o->count * o->rows, round_row, &m);
 }
@@ -412,12 +412,12 @@ static void run_on_copies(mert_element_type type, mert_op op, const void *args, 
     memcpy(own, args, size);
     operands_of(&s, op, own);
     for (int i = 0; i < s.n; i++)
-        bad = bad || take(type, &s.of[i]);
+        bad = bad || widen_operand(type, &s.of[i]);
     if (!bad)
         mert_cpu_run(op, own);
     for (int i = 0; i < s.n; i++) {
         if (!bad)
-            give(type, &s.of[i]);
+            round_operand(type, &s.of[i]);
         free(s.of[i].copy);
     }
 }
