@@ -262,8 +262,8 @@ typedef struct {
     float eps;
     int gelu;
 } mert_time_norm_args;
-/* As mert_layer_norm_backward_args, without add; dx may be dy. If there was a GELU, its backward pass (with `pre`)
- * comes first, as an operation of its own. */
+/* As mert_layer_norm_backward_args, without add; dx may be dy. If there was a GELU, its backward pass (with `pre`) is
+ * another operation, which comes before this one. */
 typedef struct {
     mert_element *dx;
     float *dw, *db;

@@ -97,9 +97,12 @@ typedef struct mert_reference_attention_args {
     mert_dropout_key key;
 } mert_reference_attention_args;
 
-/* For item b, head h, query t: s[u] = scale <q[t], k[u]>, lse = log sum over u of e^s[u], out[t] = sum over u of m[u]
- * e^(s[u] - lse) v[u], where m are the dropout's factors: row b H + h, element t T' + u, with T' = T rounded up to a
- * multiple of 4. */
+/* For item b, head h, query t:
+ *
+ *     s[u] = scale <q[t], k[u]>, lse = log sum over u of e^s[u]
+ *     out[t] = sum over u of m[u] e^(s[u] - lse) v[u]
+ *
+ * m are the dropout's factors: row b H + h, element t T' + u, with T' = T rounded up to a multiple of 4. */
 void mert_reference_attention(const mert_reference_attention_args *a);
 
 /* x [B * T rows of stride ld]: x1 = x1 c - x2 s, x2 = x2 c + x1 s for the halves of each head; inverse: s is negated */

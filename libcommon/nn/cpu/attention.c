@@ -148,7 +148,8 @@ void mert_cpu_attention(const void *args)
 }
 
 /* One task: one head of one item. With P the probabilities, M the factors of the dropout, D = <dout, out> for each
- * query: dV = (P M)^T dout, dS = P (dout V^T M - D), dQ = scale dS K, dK = scale dS^T Q. */
+ * query:
+ *     dV = (P M)^T dout, dS = P (dout V^T M - D), dQ = scale dS K, dK = scale dS^T Q */
 static void backward_head(void *arg, int64_t i, int worker)
 {
     const mert_attention_backward_args *a = arg;

@@ -1,7 +1,7 @@
 /* Matrix products: single-threaded OpenBLAS on tiles, which are distributed over the pool (contract A1). The tiles
- * follow from the shape alone, so a row of the result is always computed by the same call together with the same other
- * rows, on whatever thread. Bias, GELU and residual are applied to a tile while it is in the cache. Products with
- * packed weights are in rows.h and rows_half.h. */
+ * follow from the shape alone, so a row of the result is always computed by the same call, together with the same other
+ * rows. Bias, GELU and residual are applied to a tile while it is in the cache. Products with packed weights are in
+ * rows.h and rows_half.h. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
