@@ -157,7 +157,7 @@ char *mert_config_to_preprocessor(const mert_config *c)
         f,
         "{\n  \"do_normalize\": %s,\n  \"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\",\n  \"feature_size\": 1,\n",
         mert_config_yes_no(c->normalize));
-    if (c->normalize && c->normalize_eps != MERT_NORMALIZE_EPS_HF) /* transformers does not have this setting and ignores it */
+    if (c->normalize && c->normalize_eps != MERT_NORMALIZE_EPS_HF) /* transformers ignores it */
         fprintf(f, "  \"normalize_eps\": %.9g,\n", c->normalize_eps);
     fprintf(
         f,
