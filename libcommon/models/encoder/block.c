@@ -30,6 +30,13 @@ static void norm_backward(mert_encoder *m, weight_bias p, const mert_normed *n, 
     mert_step_norm_backward(m, p, n, rows(m), m->c->width, x, dy, dx, add);
 }
 
+/* All weights of block i, which is one range of the flat array: its norms' are a small part. */
+static void make_weights(mert_encoder *m, int i)
+{
+    const block_parameters *p = &m->conformer->blocks[i];
+    mert_step_weights(m, p->ffn[0].norm.w, p->norm.w);
+}
+
 /* y = residual + scale * dropout(linear(x)): one product if there is neither scale nor dropout. */
 static void branch_end(mert_encoder *m, weight_bias p, int64_t in, const mert_element *x,
                        const mert_element *residual, float scale, uint32_t where, mert_element *y)
@@ -69,8 +76,8 @@ static mert_element *activated(mert_encoder *m, int i, int half, const mert_elem
     mert_element *h = mert_take(m, n);
     if (!h)
         return NULL;
-    mert_gelu(m->ops, .y = h, .x = pre, .n = n);
-    mert_step_dropout(m, h, n, m->options.activation_dropout, site(i, half ? IN_SECOND : IN_FIRST));
+    mert_gelu(m->ops, .y = h, .x = pre, .n = n, .B = m->B, .p = mert_step_rate(m, m->options.activation_dropout),
+              .key = mert_encoder_key(m, site(i, half ? IN_SECOND : IN_FIRST)));
     return h;
 }
 
@@ -103,37 +110,47 @@ static void ffn_backward(mert_encoder *m, int i, int half, const mert_element *x
     if (m->memory.failed)
         return;
     mert_step_linear_backward(m, p->out, n, F, D, h, end, h, 0); /* h has been read when its gradient is written */
-    mert_step_dropout(m, h, n * F, m->options.activation_dropout, site(i, half ? IN_SECOND : IN_FIRST));
-    mert_gelu_backward(m->ops, .dx = h, .dy = h, .x = pre, .n = n * F);
-    mert_step_linear_backward(m, p->in, n, D, F, in.y, h, dn, 0);
+    mert_gelu_backward(m->ops, .dx = h, .dy = h, .x = pre, .sums = mert_gradient(m, p->in.b), .n = n * F, .columns = F,
+                       .B = m->B, .p = m->options.activation_dropout,
+                       .key = mert_encoder_key(m, site(i, half ? IN_SECOND : IN_FIRST)));
+    mert_step_linears_backward(m, p->in, 1, 0, n, D, F, in.y, h, dn, 0);
     norm_backward(m, p->norm, &in, x, dn, d, 1);
     mert_arena_back(&m->memory, mark);
 }
 
 /* ---- attention ---- */
 
-static void turn(mert_encoder *m, mert_element *x, int inverse)
+enum { QUERY, KEY, VALUE };
+
+static mert_element *part_of(const mert_encoder *m, mert_element *qkv, int part)
 {
-    mert_rotary_turn(&m->conformer->rotary, x, m->B, m->T, m->c->heads, m->c->width, inverse);
+    return mert_at(m->ops, qkv, part * m->c->width);
+}
+
+/* Turns queries and keys by their positions. */
+static void turn(mert_encoder *m, mert_element *qkv, int inverse)
+{
+    for (int part = QUERY; part <= KEY; part++)
+        mert_rotary_turn(&m->conformer->rotary, part_of(m, qkv, part), m->B, m->T, m->c->heads, 3 * m->c->width,
+                         inverse);
 }
 
 static void attention(mert_encoder *m, int i, const mert_element *x, block_record *r, mert_element *y)
 {
     const block_parameters *p = &m->conformer->blocks[i];
-    int64_t D = m->c->width, H = m->c->heads, n = rows(m);
+    int64_t D = m->c->width, H = m->c->heads;
     mert_arena_mark mark = mert_arena_here(&m->memory);
     mert_normed in = norm(m, p->attention_norm, x);
+    mert_element *qkv = r->qkv.now;
     if (!in.y)
         return;
-    mert_step_linear(m, p->q, n, D, D, in.y, NULL, r->q.now);
-    mert_step_linear(m, p->k, n, D, D, in.y, NULL, r->k.now);
-    mert_step_linear(m, p->v, n, D, D, in.y, NULL, r->v.now);
-    turn(m, r->q.now, 0);
-    turn(m, r->k.now, 0);
+    mert_step_linears(m, p->qkv, 3, m->conformer->qkv_step, rows(m), D, D, in.y, qkv);
+    turn(m, qkv, 0);
     mert_attention(m->ops, .out = r->attended.now, .lse = r->lse, .largest = m->options.training ? m->largest : NULL,
-                   .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = D,
+                   .q = part_of(m, qkv, QUERY), .k = part_of(m, qkv, KEY), .v = part_of(m, qkv, VALUE), .B = m->B,
+                   .T = m->T, .H = H, .dh = D / H, .ld = 3 * D, .ldout = D,
                    .scale = (float)(1.0 / sqrt((double)(D / H))),
-                   .p = m->options.training ? m->options.attention_dropout : 0,
+                   .p = mert_step_rate(m, m->options.attention_dropout),
                    .key = mert_encoder_key(m, site(i, IN_HEADS)));
     branch_end(m, p->out, D, r->attended.now, x, 1, site(i, AFTER_HEADS), y);
     mert_arena_back(&m->memory, mark);
@@ -142,29 +159,40 @@ static void attention(mert_encoder *m, int i, const mert_element *x, block_recor
 static void attention_backward(mert_encoder *m, int i, const mert_element *x, const block_record *r, mert_element *d)
 {
     const block_parameters *p = &m->conformer->blocks[i];
-    int64_t n = rows(m), D = m->c->width, H = m->c->heads;
+    int64_t n = rows(m), D = m->c->width, H = m->c->heads, step = m->conformer->qkv_step;
     mert_arena_mark mark = mert_arena_here(&m->memory);
     mert_element *end = branch_gradient(m, d, 1, site(i, AFTER_HEADS)), *da = mert_take(m, n * D);
-    mert_element *dq = mert_take(m, n * D), *dk = mert_take(m, n * D), *dv = mert_take(m, n * D);
-    const mert_element *of[] = {dq, dk, dv};
-    const weight_bias projection[] = {p->q, p->k, p->v};
+    mert_element *dqkv = mert_take(m, 3 * n * D), *qkv = r->qkv.now;
     mert_normed in = norm(m, p->attention_norm, x);
     if (m->memory.failed)
         return;
     mert_step_linear_backward(m, p->out, n, D, D, r->attended.now, end, da, 0);
-    mert_attention_backward(m->ops, .dq = dq, .dk = dk, .dv = dv, .dout = da, .out = r->attended.now, .lse = r->lse,
-                            .q = r->q.now, .k = r->k.now, .v = r->v.now, .B = m->B, .T = m->T, .H = H, .dh = D / H,
-                            .ld = D, .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->options.attention_dropout,
+    mert_attention_backward(m->ops, .dq = part_of(m, dqkv, QUERY), .dk = part_of(m, dqkv, KEY),
+                            .dv = part_of(m, dqkv, VALUE), .dout = da, .out = r->attended.now, .lse = r->lse,
+                            .q = part_of(m, qkv, QUERY), .k = part_of(m, qkv, KEY), .v = part_of(m, qkv, VALUE),
+                            .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = 3 * D, .ldout = D,
+                            .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->options.attention_dropout,
                             .key = mert_encoder_key(m, site(i, IN_HEADS)));
-    turn(m, dq, 1);
-    turn(m, dk, 1);
-    for (int j = 0; j < 3; j++)
-        mert_step_linear_backward(m, projection[j], n, D, D, in.y, of[j], da, j > 0);
+    turn(m, dqkv, 1);
+    mert_step_biases_backward(m, p->qkv, 3, step, n, D, dqkv);
+    mert_step_linears_backward(m, p->qkv, 3, step, n, D, D, in.y, dqkv, da, 0);
     norm_backward(m, p->attention_norm, &in, x, da, d, 1);
     mert_arena_back(&m->memory, mark);
 }
 
 /* ---- convolution ---- */
+
+/* GELU(LN(x)) of the depthwise convolution's output, with the norm's statistics. y NULL: out of memory. */
+static mert_normed norm_gelu(mert_encoder *m, weight_bias p, const mert_element *x)
+{
+    int64_t n = rows(m), D = m->c->width;
+    mert_normed to = {mert_take(m, n * D), mert_take_floats(m, n), mert_take_floats(m, n)};
+    if (m->memory.failed)
+        return (mert_normed){0};
+    mert_layer_norm(m->ops, .y = to.y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = to.mean,
+                    .rstd = to.rstd, .rows = n, .columns = D, .eps = (float)m->c->eps, .gelu = 1);
+    return to;
+}
 
 /* GLU of the pointwise convolution's output. */
 static mert_element *gated(mert_encoder *m, const mert_element *wide)
@@ -189,11 +217,10 @@ static void convolution(mert_encoder *m, int i, const mert_element *x, block_rec
         return;
     mert_depthwise_conv(m->ops, .y = r->deep.now, .x = g, .w = mert_weight(m, p->depth.w), .B = m->B, .T = m->T,
                         .C = D, .kernel = K, .pad = (K - 1) / 2);
-    inner = norm(m, p->depth_norm, r->deep.now);
+    inner = norm_gelu(m, p->depth_norm, r->deep.now);
     if (!inner.y)
         return;
-    mert_gelu(m->ops, .y = g, .x = inner.y, .n = n * D);
-    branch_end(m, p->contract, D, g, x, 1, site(i, AFTER_CONVOLUTION), y);
+    branch_end(m, p->contract, D, inner.y, x, 1, site(i, AFTER_CONVOLUTION), y);
     mert_arena_back(&m->memory, mark);
 }
 
@@ -205,13 +232,14 @@ static void convolution_backward(mert_encoder *m, int i, const mert_element *x, 
     mert_arena_mark mark = mert_arena_here(&m->memory);
     mert_element *end = branch_gradient(m, d, 1, site(i, AFTER_CONVOLUTION)), *g = gated(m, r->wide.now);
     mert_element *da = mert_take(m, n * D), *dg = mert_take(m, n * D), *dwide = mert_take(m, 2 * n * D);
-    mert_normed in = norm(m, p->conv_norm, x), inner = norm(m, p->depth_norm, r->deep.now);
+    mert_normed in = norm(m, p->conv_norm, x), inner = norm_gelu(m, p->depth_norm, r->deep.now);
     if (m->memory.failed)
         return;
-    mert_gelu(m->ops, .y = dg, .x = inner.y, .n = n * D);
-    mert_step_linear_backward(m, p->contract, n, D, D, dg, end, da, 0);
-    mert_gelu_backward(m->ops, .dx = da, .dy = da, .x = inner.y, .n = n * D);
-    norm_backward(m, p->depth_norm, &inner, r->deep.now, da, da, 0);
+    mert_step_linear_backward(m, p->contract, n, D, D, inner.y, end, da, 0);
+    mert_layer_norm_backward(m->ops, .dx = da, .dw = mert_gradient(m, p->depth_norm.w),
+                             .db = mert_gradient(m, p->depth_norm.b), .dy = da, .x = r->deep.now,
+                             .w = mert_weight(m, p->depth_norm.w), .b = mert_weight(m, p->depth_norm.b),
+                             .mean = inner.mean, .rstd = inner.rstd, .rows = n, .columns = D, .gelu = 1);
     mert_depthwise_conv_backward(m->ops, .dx = dg, .dw = mert_gradient(m, p->depth.w), .dy = da, .x = g,
                                  .w = mert_weight(m, p->depth.w), .B = m->B, .T = m->T, .C = D, .kernel = K,
                                  .pad = (K - 1) / 2);
@@ -231,9 +259,7 @@ static void take_kept(mert_encoder *m, block_record *r, int narrow)
     mert_keep(m, &r->pre[1], n * m->c->ffn, narrow);
     for (int j = 0; j < 4; j++)
         mert_keep(m, &r->s[j], n * D, narrow);
-    mert_keep(m, &r->q, n * D, narrow);
-    mert_keep(m, &r->k, n * D, narrow);
-    mert_keep(m, &r->v, n * D, narrow);
+    mert_keep(m, &r->qkv, 3 * n * D, narrow);
     mert_keep(m, &r->attended, n * D, narrow);
     mert_keep(m, &r->wide, 2 * n * D, narrow);
     mert_keep(m, &r->deep, n * D, narrow);
@@ -241,8 +267,8 @@ static void take_kept(mert_encoder *m, block_record *r, int narrow)
 
 static void each_kept(mert_encoder *m, block_record *r, void (*f)(mert_encoder *, mert_kept *))
 {
-    mert_kept *all[] = {&r->pre[0], &r->pre[1], &r->s[0], &r->s[1], &r->s[2],  &r->s[3],
-                        &r->q,      &r->k,      &r->v,    &r->attended, &r->wide, &r->deep};
+    mert_kept *all[] = {&r->pre[0], &r->pre[1], &r->s[0],     &r->s[1], &r->s[2],
+                        &r->s[3],   &r->qkv,    &r->attended, &r->wide, &r->deep};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         f(m, all[i]);
 }
@@ -272,6 +298,7 @@ void mert_block_forward(mert_encoder *m, int i, mert_element *x, block_record *r
     if (stays)
         mark = mert_arena_here(&m->memory);
     each_kept(m, r, mert_kept_open);
+    make_weights(m, i);
     if (m->memory.failed)
         return;
     r->x.now = x;
@@ -292,6 +319,7 @@ void mert_block_backward(mert_encoder *m, int i, block_record *r, mert_element *
         take_kept(m, r, 0);
     else
         each_kept(m, r, mert_kept_again);
+    make_weights(m, i);
     if (m->memory.failed)
         return;
     if (m->options.recompute)

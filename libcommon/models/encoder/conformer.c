@@ -47,9 +47,7 @@ static void find_block(const mert_layout *l, int i, block_parameters *p)
         p->ffn[half].out = find(l, "layers.%d.ffn%d.w_2", i, half + 1);
     }
     p->attention_norm = find(l, "layers.%d.attn_layer_norm", i);
-    p->q = find(l, "layers.%d.attn.query_proj", i);
-    p->k = find(l, "layers.%d.attn.key_proj", i);
-    p->v = find(l, "layers.%d.attn.value_proj", i);
+    p->qkv = find(l, "layers.%d.attn.query_proj", i);
     p->out = find(l, "layers.%d.attn.out_proj", i);
     p->conv_norm = find(l, "layers.%d.conv_module.layer_norm", i);
     p->expand = find(l, "layers.%d.conv_module.conv_block.1", i);
@@ -100,6 +98,8 @@ int mert_conformer_open(mert_encoder *m)
         bad = open_stage(m, i);
     for (int i = 0; i < c->layers && !bad; i++)
         find_block(m->layout, i, &f->blocks[i]);
+    if (!bad && c->layers > 0)
+        f->qkv_step = mert_layout_offset(m->layout, "layers.0.attn.key_proj.weight") - f->blocks[0].qkv.w;
     return bad ? -1 : 0;
 }
 

@@ -33,9 +33,11 @@ typedef struct subsampler_stage {
 
 typedef struct ffn_parameters { weight_bias norm, in, out; } ffn_parameters;
 
+/* qkv: the projection of the queries. Those of the keys and the values follow in the flat array, each qkv_step floats
+ * further, weights and biases alike. The result [B*T, 3, D] has the same order. */
 typedef struct block_parameters {
     ffn_parameters ffn[2];
-    weight_bias attention_norm, q, k, v, out;
+    weight_bias attention_norm, qkv, out;
     weight_bias conv_norm, expand, depth, depth_norm, contract;
     weight_bias norm;
 } block_parameters;
@@ -47,7 +49,7 @@ typedef struct block_record {
     mert_arena_mark before; /* state of the stack before the block */
     mert_kept x;
     /* kept, unless options.recompute */
-    mert_kept pre[2], s[4], q, k, v, attended, wide, deep;
+    mert_kept pre[2], s[4], qkv, attended, wide, deep;
     float *lse;
 } block_record;
 
@@ -56,6 +58,7 @@ struct mert_conformer {
     subsampler_stage *stage;
     block_parameters *blocks;
     block_record *records;
+    int64_t qkv_step;
     mert_rotary_tables rotary;
     const mert_element *frames; /* output of the front end, [B, T0, channels], before masking */
     int64_t T0, T_whole;        /* number of frames of the front end; of the subsampler, of which the first T are

@@ -2,9 +2,8 @@
  *
  *     post-LN: s1 = x + attn(x), x1 = LN(s1), s2 = x1 + ffn(x1), y = LN(s2)    (deepnorm: residuals times (2N)^0.25)
  *     pre-LN:  x1 = x + attn(LN(x)), y = x1 + ffn(LN(x1)) */
-#include "libcommon/models/encoder/state.h"
-
 #include "libcommon/base/random.h"
+#include "libcommon/models/encoder/steps.h"
 
 #include <math.h>
 
@@ -13,80 +12,21 @@ static uint32_t site(int layer, int place)
     return (uint32_t)(SITE_LAYER + layer * SITES_PER_LAYER + place);
 }
 
-/* Makes all weights of layer i as elements, in one conversion, because a layer is one range of the flat array. If
- * elements are float32, they are the flat array itself; otherwise a copy on the stack. */
+/* All weights of layer i, which is one range of the flat array. */
 static void make_weights(mert_encoder *m, int i)
 {
     const layer_parameters *p = &m->layers[i];
-    m->layer_from = p->qkv.w;
-    m->layer_weights = mert_arena_rounded(&m->memory, mert_weight(m, p->qkv.w),
-                                          p->fc2.w + m->c->ffn * m->c->width - p->qkv.w);
+    mert_step_weights(m, p->qkv.w, p->fc2.w + m->c->ffn * m->c->width);
 }
 
-static const mert_element *layer_weight(const mert_encoder *m, weight_bias p)
+static int64_t rows(const mert_encoder *m)
 {
-    return mert_const_at(m->ops, m->layer_weights, p.w - m->layer_from);
+    return m->B * m->T;
 }
 
-/* `count` linear layers of the same input x, whose parameters are `step` floats apart: y [rows, count, out]. */
-static void linears(mert_encoder *m, weight_bias p, int64_t count, int64_t step, int64_t in, int64_t out,
-                    const mert_element *x, mert_element *y)
+static void norm(mert_encoder *m, weight_bias p, const mert_element *x, mert_element *y, float *mean, float *rstd)
 {
-    int64_t rows = m->B * m->T, packed = mert_ops_packed_floats(m->ops, rows, out, in, MERT_PACKED_F32);
-    mert_arena_mark mark = mert_arena_here(&m->memory);
-    mert_element *panels = packed ? (mert_element *)(void *)mert_take_floats(m, count * packed) : NULL;
-    if (panels)
-        mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in, .count = count,
-                  .to_step = packed, .w_step = step);
-    if (!m->memory.failed)
-        mert_gemm(m->ops, .M = rows, .N = out, .K = in, .a = x, .lda = in, .b = packed ? panels : layer_weight(m, p),
-                  .ldb = in, .tb = 1, .packed = packed ? MERT_PACKED_F32 : (mert_packing)0,
-                  .b_step = packed ? packed : step, .c = y, .ldc = count * out, .c_step = out,
-                  .bias = mert_weight(m, p.b), .bias_step = step, .batch = count);
-    mert_arena_back(&m->memory, mark);
-}
-
-static void linear(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const mert_element *x, mert_element *y)
-{
-    linears(m, p, 1, 0, in, out, x, y);
-}
-
-/* The backward pass of linears, without the gradients of biases: dy [rows, count, out] -> dx [rows, in] (add: +=). */
-static void linears_backward(mert_encoder *m, weight_bias p, int64_t count, int64_t step, int64_t in, int64_t out,
-                             const mert_element *x, const mert_element *dy, mert_element *dx, int add)
-{
-    int64_t rows = m->B * m->T;
-    mert_gemm(m->ops, .M = out, .N = in, .K = rows, .a = dy, .lda = count * out, .ta = 1, .a_step = out, .b = x,
-              .ldb = in, .gradient = mert_gradient(m, p.w), .ldc = in, .c_step = step, .add = 1, .batch = count);
-    mert_gemm(m->ops, .M = rows, .N = in, .K = out, .a = dy, .lda = count * out, .a_step = out,
-              .b = layer_weight(m, p), .ldb = in, .b_step = step, .c = dx, .ldc = in, .add = add, .batch = count,
-              .sum = 1);
-}
-
-static void linear_backward(mert_encoder *m, weight_bias p, int64_t in, int64_t out, const mert_element *x,
-                            const mert_element *dy, mert_element *dx, int add)
-{
-    linears_backward(m, p, 1, 0, in, out, x, dy, dx, add);
-}
-
-static void norm(mert_encoder *m, weight_bias p, const mert_element *x, mert_element *y, float *mean,
-                 float *rstd)
-{
-    mert_layer_norm(m->ops, .y = y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = mean,
-                    .rstd = rstd, .rows = m->B * m->T, .columns = m->c->width, .eps = (float)m->c->eps);
-}
-
-static void norm_backward(mert_encoder *m, weight_bias p, const mert_element *x, const float *mean,
-                          const float *rstd, mert_element *dy, mert_element *dx, int add)
-{
-    mert_layer_norm_backward(m->ops, .dx = dx, .dw = mert_gradient(m, p.w), .db = mert_gradient(m, p.b), .dy = dy,
-                             .x = x, .w = mert_weight(m, p.w), .mean = mean, .rstd = rstd, .rows = m->B * m->T,
-                             .columns = m->c->width, .add = add);
-}
-
-static double rate(const mert_encoder *m, double p)
-{
-    return m->options.training ? p : 0;
+    mert_step_norm_into(m, p, rows(m), m->c->width, m->c->eps, x, (mert_normed){y, mean, rstd});
 }
 
 /* s = residual_scale * residual + dropout(s); y (NULL: not wanted) = norm of s. */
@@ -95,7 +35,7 @@ static void branch_end(mert_encoder *m, uint32_t where, weight_bias p, const mer
 {
     mert_add_norm(m->ops, .s = s, .y = y, .x = s, .residual = residual, .w = mert_weight(m, p.w),
                   .b = mert_weight(m, p.b), .mean = mean, .rstd = rstd, .B = m->B, .T = m->T, .D = m->c->width,
-                  .scale = m->residual_scale, .eps = (float)m->c->eps, .p = rate(m, m->options.dropout),
+                  .scale = m->residual_scale, .eps = (float)m->c->eps, .p = mert_step_rate(m, m->options.dropout),
                   .key = mert_encoder_key(m, where));
 }
 
@@ -161,7 +101,7 @@ static weight_bias middle_norm(const mert_encoder *m, int i)
 static void make_h(mert_encoder *m, int i, layer_record *r)
 {
     mert_gelu(m->ops, .y = r->h, .x = r->pre.now, .n = m->B * m->T * m->c->ffn, .B = m->B,
-              .p = rate(m, m->options.activation_dropout), .key = mert_encoder_key(m, site(i, IN_FFN)));
+              .p = mert_step_rate(m, m->options.activation_dropout), .key = mert_encoder_key(m, site(i, IN_FFN)));
 }
 
 static mert_element *part_of(const mert_encoder *m, mert_element *qkv, int part)
@@ -176,19 +116,19 @@ static void run(mert_encoder *m, int i, layer_record *r, mert_element *out)
     int64_t D = m->c->width, F = m->c->ffn, H = m->c->heads;
     mert_element *end = m->c->pre_ln ? out : r->s2.now;
     make_in1(m, i, r);
-    linears(m, p->qkv, 3, m->qkv_step, D, D, r->in1, r->qkv.now);
+    mert_step_linears(m, p->qkv, 3, m->qkv_step, rows(m), D, D, r->in1, r->qkv.now);
     mert_attention(m->ops, .out = r->attended.now, .lse = r->lse, .largest = m->options.training ? m->largest : NULL,
                    .q = part_of(m, r->qkv.now, MERT_QUERY), .k = part_of(m, r->qkv.now, MERT_KEY),
                    .v = part_of(m, r->qkv.now, MERT_VALUE), .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = 3 * D,
                    .ldout = D, .scale = (float)(1.0 / sqrt((double)(D / H))),
-                   .p = rate(m, m->options.attention_dropout), .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
-    linear(m, p->out, D, D, r->attended.now, r->s1.now);
+                   .p = mert_step_rate(m, m->options.attention_dropout), .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
+    mert_step_linear(m, p->out, rows(m), D, D, r->attended.now, NULL, r->s1.now);
     branch_end(m, site(i, AFTER_ATTENTION), middle_norm(m, i), r->x.now, r->s1.now, r->in2, r->mean_s1, r->rstd_s1);
-    linear(m, p->fc1, D, F, r->in2, r->pre.now);
+    mert_step_linear(m, p->fc1, rows(m), D, F, r->in2, NULL, r->pre.now);
     make_h(m, i, r);
     if (!end)
         return;
-    linear(m, p->fc2, F, D, r->h, end);
+    mert_step_linear(m, p->fc2, rows(m), F, D, r->h, NULL, end);
     branch_end(m, site(i, AFTER_FFN), p->norm2, m->c->pre_ln ? r->s1.now : r->in2, end, m->c->pre_ln ? NULL : out,
                r->mean_s2, r->rstd_s2);
 }
@@ -277,11 +217,11 @@ static void ffn_backward(mert_encoder *m, int i, const layer_record *r, const me
     const layer_parameters *p = &m->layers[i];
     int64_t D = m->c->width, F = m->c->ffn;
     mert_element *dh = r->h; /* h has been read when dh is written */
-    linear_backward(m, p->fc2, F, D, r->h, end, dh, 0);
+    mert_step_linears_backward(m, p->fc2, 1, 0, rows(m), F, D, r->h, end, dh, 0);
     mert_gelu_backward(m->ops, .dx = dh, .dy = dh, .x = r->pre.now, .sums = mert_gradient(m, p->fc1.b),
                        .n = m->B * m->T * F, .columns = F, .B = m->B, .p = m->options.activation_dropout,
                        .key = mert_encoder_key(m, site(i, IN_FFN)));
-    linear_backward(m, p->fc1, D, F, in, dh, dx, add);
+    mert_step_linears_backward(m, p->fc1, 1, 0, rows(m), D, F, in, dh, dx, add);
 }
 
 /* end [B*T, D]: gradient by the output of the attention's last product; dx (add: +=): gradient by `in`. */
@@ -293,16 +233,15 @@ static void attention_backward(mert_encoder *m, int i, const layer_record *r, co
     mert_element *da = mert_take(m, n * D), *d = mert_take(m, 3 * n * D), *qkv = r->qkv.now;
     if (m->memory.failed)
         return;
-    linear_backward(m, p->out, D, D, r->attended.now, end, da, 0);
+    mert_step_linears_backward(m, p->out, 1, 0, rows(m), D, D, r->attended.now, end, da, 0);
     mert_attention_backward(m->ops, .dq = part_of(m, d, MERT_QUERY), .dk = part_of(m, d, MERT_KEY),
                             .dv = part_of(m, d, MERT_VALUE), .dout = da, .out = r->attended.now, .lse = r->lse,
                             .q = part_of(m, qkv, MERT_QUERY), .k = part_of(m, qkv, MERT_KEY),
                             .v = part_of(m, qkv, MERT_VALUE), .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = 3 * D,
                             .ldout = D, .scale = (float)(1.0 / sqrt((double)(D / H))),
                             .p = m->options.attention_dropout, .key = mert_encoder_key(m, site(i, IN_ATTENTION)));
-    mert_column_sum(m->ops, .sums = mert_gradient(m, p->qkv.b), .x = d, .rows = n, .columns = D, .ldx = 3 * D,
-                    .count = 3, .sums_step = m->qkv_step);
-    linears_backward(m, p->qkv, 3, m->qkv_step, D, D, in, d, dx, add);
+    mert_step_biases_backward(m, p->qkv, 3, m->qkv_step, n, D, d);
+    mert_step_linears_backward(m, p->qkv, 3, m->qkv_step, n, D, D, in, d, dx, add);
 }
 
 void mert_layer_backward(mert_encoder *m, int i, layer_record *r, mert_element *dy)
@@ -323,7 +262,8 @@ void mert_layer_backward(mert_encoder *m, int i, layer_record *r, mert_element *
         end = branch_backward(m, site(i, AFTER_ATTENTION), p->out, p->norm2, r->s1.now, r->mean_s1, r->rstd_s1, d, dy,
                               1, room);
         attention_backward(m, i, r, r->in1, end, d, 0);
-        norm_backward(m, p->norm1, r->x.now, r->mean_x, r->rstd_x, d, dy, 1);
+        mert_step_norm_backward(m, p->norm1, &(mert_normed){NULL, r->mean_x, r->rstd_x}, rows(m), m->c->width,
+                                r->x.now, d, dy, 1);
     } else {
         branch_backward(m, site(i, AFTER_FFN), p->fc2, p->norm2, r->s2.now, r->mean_s2, r->rstd_s2, dy, dy, 0, d);
         ffn_backward(m, i, r, r->in2, d, dy, 1);

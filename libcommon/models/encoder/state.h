@@ -70,9 +70,9 @@ struct mert_encoder {
     double *squares;
     float *largest;               /* largest attention logit of the last forward pass (training) */
 
-    const mert_element *layer_weights; /* weights of the present layer as elements, from offset layer_from of the flat
-                                          array on */
-    int64_t layer_from;
+    const mert_element *step_weights; /* steps.h: weights as elements, from offset step_from of the flat array to
+                                         step_end */
+    int64_t step_from, step_end;
 
     mert_arena memory;
     mert_forward_options options;
