@@ -1,7 +1,7 @@
 /* Measures how well labels can be predicted from frozen features, layer by layer.
  *
  *   in    features: hidden [T, layers, D] (pooled or not), or any others [T, D], all of the same kind and provenance
- *   out   a table: layer, metric, mean, min, max, n (over seeds)
+ *   out   a table: layer, metric, mean, min, max, n (over seeds); on request tables of predictions and of confusion
  *
  * The streams become one vector per layer and labelled item, span or frame (probe/instances.h), the table's labels
  * become targets (probe/targets.h), and every layer gets probes of its own (probe/probe.h). */
@@ -12,6 +12,7 @@
 #include "libcommon/program/filter.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
+#include "tools/mert-probe/tables.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,8 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *labels, *column, *decay_list, *manifests[3];
-static int task, probe, weighted, frames, folds = 5, seeds = 5, epochs = 200, patience = 10, batch = 64, json;
+static const char *labels, *column, *decay_list, *manifests[3], *predictions, *confusion, *layer;
+static int task, probe, weighted, frames, per_item, folds = 5, seeds = 5, epochs = 200, patience = 10, batch = 64, json;
 static int64_t hidden = 512, max_frames = 10000, seed = 1;
 static double lr = 1e-3, dropout = 0.25;
 static const char *const tasks[] = {"classify", "multilabel", "regress", NULL};
@@ -61,6 +62,13 @@ static const mert_option options[] = {
     {"lr", 0, MERT_DOUBLE, &lr, "X", 1e-9, 10, NULL, "learning rate (mlp, weighted)"},
     {"dropout", 0, MERT_DOUBLE, &dropout, "P", 0, 0.99, NULL,
      "probability that a hidden unit is left out in a step (mlp)"},
+    {"per-item", 0, MERT_FLAG, &per_item, NULL, 0, 0, NULL,
+     "average what is predicted for the spans or frames of an item, and score that"},
+    {"predictions", 0, MERT_STRING, &predictions, "FILE", 0, 0, NULL, "also write the predictions for all test parts"},
+    {"confusion", 0, MERT_STRING, &confusion, "FILE", 0, 0, NULL,
+     "also write how often each class was predicted for each other"},
+    {"layer", 0, MERT_STRING, &layer, "NAME", 0, 0, NULL,
+     "the layer of --predictions and --confusion (default: all)"},
     {"json", 0, MERT_FLAG, &json, NULL, 0, 0, NULL, "print JSON with the value of every seed instead of a table"},
     {0}};
 static const mert_tool tool = {"mert-probe",
@@ -71,11 +79,6 @@ static const mert_tool tool = {"mert-probe",
                                NULL};
 
 /* ---- what is printed ---- */
-
-static const char *line_name(const mert_instances *in, int64_t line)
-{
-    return !line ? "prior" : line <= in->layers ? in->layer[line - 1] : "weighted";
-}
 
 static void print_number(double x, const char *none)
 {
@@ -92,7 +95,7 @@ static void print_table(const mert_instances *in, const mert_probe_result *r)
         for (int k = 0; k < r->scores; k++) {
             mert_probe_range s = mert_probe_result_range(r, l, k);
             const double three[] = {s.mean, s.min, s.max};
-            printf("%s\t%s", line_name(in, l), r->names[k]);
+            printf("%s\t%s", probe_line_name(in, l), r->names[k]);
             for (int i = 0; i < 3; i++) {
                 putchar('\t');
                 print_number(three[i], "nan");
@@ -131,7 +134,7 @@ static int print_json(const mert_instances *in, const mert_targets *g, const mer
     for (int64_t l = 0; l < r->lines; l++)
         for (int k = 0; k < r->scores; k++) {
             fputs(l || k ? ",\n  {\"layer\": " : "\n  {\"layer\": ", stdout);
-            if (print_quoted(line_name(in, l), e))
+            if (print_quoted(probe_line_name(in, l), e))
                 return -1;
             printf(", \"metric\": \"%s\", \"values\": [", r->names[k]);
             for (int i = 0; i < r->seeds; i++) {
@@ -164,7 +167,7 @@ static void say_best(const mert_instances *in, const mert_targets *g, const mert
                   frames             ? "frames"
                   : in->table->spans ? "spans"
                                      : "items",
-                  g->groups, g->outputs, outputs_are[g->task], r->names[0], line_name(in, at), best.mean, best.min,
+                  g->groups, g->outputs, outputs_are[g->task], r->names[0], probe_line_name(in, at), best.mean, best.min,
                   best.max, best.n, best.n == 1 ? "" : "s", guess.mean);
     if (r->mixture) {
         int64_t top = 0;
@@ -210,8 +213,26 @@ static int print_result(const mert_instances *in, const mert_targets *g, const m
     return 0;
 }
 
-static int finish(void *self, mert_instances *in, mert_error *e)
+/* Refuses a --layer that is no line of the result. */
+static int check_layer(const mert_instances *in, mert_error *e)
 {
+    for (int64_t l = 1; layer && l <= in->layers + weighted; l++)
+        if (!strcmp(layer, probe_line_name(in, l)))
+            return 0;
+    return layer ? mert_fail(e, "--layer: the features have no layer '%.31s': the first one is '%s'%s", layer,
+                             probe_line_name(in, 1), weighted ? "" : " (and 'weighted' needs --weighted)")
+                 : 0;
+}
+
+/* Trains and tests all probes, and writes the results. */
+static int compute(mert_instances *in, const mert_targets *g, const mert_items *items, mert_error *e)
+{
+    probe_tables tables = {.predictions = predictions,
+                           .confusion = confusion,
+                           .layer = layer,
+                           .in = in,
+                           .items = items,
+                           .outputs = {g->task, g->outputs, g->names}};
     mert_probe_options o = {.hidden = probe ? hidden : 0,
                             .weighted = weighted,
                             .folds = folds,
@@ -224,32 +245,47 @@ static int finish(void *self, mert_instances *in, mert_error *e)
                             .batch = batch,
                             .lr = lr,
                             .dropout = dropout,
-                            .progress = show};
-    mert_targets g;
-    mert_probe_result r;
-    int bad;
-    (void)self;
-    say_unmatched(in);
-    if (mert_targets_make(&g, (mert_probe_task)task, in->table, in->row, in->n, e))
-        return -1;
-    bad = mert_probe_run(&r, &o, &g, in->x, in->layers, in->width, e);
-    mert_log_progress_end();
-    if (bad) {
-        mert_targets_free(&g);
-        return mert_fail_in(e, "%s", labels);
+                            .items = items,
+                            .progress = show,
+                            .answered = probe_tables_add,
+                            .answered_self = &tables};
+    mert_probe_result r = {0};
+    int bad = probe_tables_open(&tables, items ? items->g.n : g->n, e);
+    if (!bad) {
+        bad = mert_probe_run(&r, &o, g, in->x, in->layers, in->width, e);
+        mert_log_progress_end();
+        if (bad && !tables.failed)
+            mert_fail_in(e, "%s", labels);
     }
-    if (r.rare)
+    bad = bad || probe_tables_commit(&tables, e);
+    probe_tables_free(&tables);
+    if (!bad && r.rare)
         mert_log_note("%s: %" PRId64 " of %" PRId64 " labels occur in fewer items or groups than there are folds",
-                      labels, r.rare, g.outputs);
-    bad = print_result(in, &g, &r, e);
+                      labels, r.rare, g->outputs);
+    bad = bad || print_result(in, g, &r, e);
     if (!bad && mert_options.verbose) {
-        say_best(in, &g, &r);
+        say_best(in, g, &r);
         if (r.unfinished)
             mert_log_note("%" PRId64 " trainings were stopped after %d steps", r.unfinished, MERT_LINEAR_STEPS);
     }
     mert_probe_result_free(&r);
+    return bad ? -1 : 0;
+}
+
+static int finish(void *self, mert_instances *in, mert_error *e)
+{
+    mert_targets g;
+    mert_items items = {0};
+    int bad;
+    (void)self;
+    say_unmatched(in);
+    if (check_layer(in, e) || mert_targets_make(&g, (mert_probe_task)task, in->table, in->row, in->n, e))
+        return -1;
+    bad = (per_item && mert_items_make(&items, &g, in->table, in->row, e)) ||
+          compute(in, &g, per_item ? &items : NULL, e);
+    mert_items_free(&items);
     mert_targets_free(&g);
-    return bad;
+    return bad ? -1 : 0;
 }
 
 /* ---- options ---- */
@@ -281,6 +317,8 @@ static int read_decays(const char *list, double *to)
 static int read_table(mert_probe_table *t, mert_error *e)
 {
     int64_t out;
+    if (mert_input_note(labels, e))
+        return -1;
     if (mert_probe_table_read(t, labels, column, e))
         return -1;
     if (!manifests[MERT_PROBE_TRAIN])
@@ -295,6 +333,15 @@ static int read_table(mert_probe_table *t, mert_error *e)
         return mert_fail(e, "%s: no key is an item of the manifests", labels);
     if (out)
         mert_log_note("%s: %" PRId64 " row%s of items that are in no manifest", labels, out, out == 1 ? "" : "s");
+    return 0;
+}
+
+static int check_outputs(char **files, int n, mert_error *e)
+{
+    const char *const outputs[] = {predictions, confusion};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+        if (outputs[i] && mert_output_check(outputs[i], files, n, e))
+            return -1;
     return 0;
 }
 
@@ -313,9 +360,13 @@ int main(int argc, char **argv)
     if (!manifests[MERT_PROBE_TRAIN] != !manifests[MERT_PROBE_TEST] ||
         (manifests[MERT_PROBE_VALID] && !manifests[MERT_PROBE_TRAIN]))
         mert_usage_error("--train and --test go together, --valid with them");
+    if (confusion && task == MERT_PROBE_REGRESS)
+        mert_usage_error("--confusion is for classes and labels, not for --task regress");
+    if (predictions && confusion && !strcmp(predictions, confusion))
+        mert_usage_error("--predictions and --confusion name the same file");
     n_decays = read_decays(decay_list ? decay_list : "0.0001,0.001,0.01,0.1,1,10,100", decays);
     n_net_decays = read_decays(decay_list ? decay_list : "0.01,0.1,1", net_decays);
-    if (read_table(&table, &e))
+    if (read_table(&table, &e) || check_outputs(argv, argc, &e))
         mert_log_error("%s", e.text);
     else {
         in.frames = frames;

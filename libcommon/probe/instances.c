@@ -13,8 +13,9 @@ typedef struct mert_open_span {
     double *sum; /* [layers * width] */
 } mert_open_span;
 
-enum { MARK = sizeof(int64_t) / sizeof(float) }; /* floats after each frame of the sample; they store the row's
-                                                    number */
+/* What follows each frame of the sample. */
+typedef struct mark { int64_t row, frame; } mark;
+enum { MARK = sizeof(mark) / sizeof(float) };
 
 static int on_stream(void *self, const mts_begin *b, mert_error *e)
 {
@@ -168,12 +169,12 @@ static int close_span(mert_instances *in, int64_t at, mert_error *e)
     return 0;
 }
 
-static int add_frame(mert_instances *in, mert_open_span *s, const float *x, mert_error *e)
+static int add_frame(mert_instances *in, mert_open_span *s, const float *x, int64_t frame, mert_error *e)
 {
     s->frames++;
     if (in->frames) {
         memcpy(in->marked, x, (size_t)in->features.width * sizeof *x);
-        memcpy(in->marked + in->features.width, &s->row, sizeof s->row);
+        memcpy(in->marked + in->features.width, &(mark){s->row, frame}, sizeof(mark));
         return mert_sample_add(in->sample, in->marked, 1, e);
     }
     for (int64_t i = 0; i < in->features.width; i++)
@@ -209,7 +210,7 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
         if (turn_to(in, middle, e))
             return -1;
         for (int64_t k = 0; k < in->n_open; k++)
-            if (add_frame(in, &in->open[k], x + i * in->features.width, e))
+            if (add_frame(in, &in->open[k], x + i * in->features.width, frame, e))
                 return -1;
     }
     return x ? 0 : -1;
@@ -245,7 +246,7 @@ static void drop(void *self)
 
 /* ---- the end of the input ---- */
 
-/* Converts the sample [n, values + mark] in place to x [n, values], and to row. */
+/* Converts the sample [n, values + mark] in place to x [n, values], to row and to frame. */
 static int take_sample(mert_instances *in, mert_error *e)
 {
     int64_t values = in->features.width;
@@ -253,17 +254,21 @@ static int take_sample(mert_instances *in, mert_error *e)
     if (!x)
         return mert_fail(e, "no frame of an item with a label came in");
     in->row = mert_array(in->n, sizeof *in->row);
-    if (!in->row)
+    in->frame = mert_array(in->n, sizeof *in->frame);
+    if (!in->row || !in->frame)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < in->n; i++) {
-        memcpy(in->row + i, x + i * (values + MARK) + values, sizeof *in->row);
+        mark m;
+        memcpy(&m, x + i * (values + MARK) + values, sizeof m);
+        in->row[i] = m.row;
+        in->frame[i] = m.frame;
         memmove(x + i * values, x + i * (values + MARK), (size_t)values * sizeof *x);
     }
     in->x = x;
     return 0;
 }
 
-typedef struct place { int64_t row, at; } place;
+typedef struct place { int64_t row, at, frame; } place;
 
 static int by_row(const void *pa, const void *pb)
 {
@@ -283,10 +288,13 @@ static int sort(mert_instances *in, mert_error *e)
     if (!to)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < in->n; i++)
-        to[i] = (place){in->row[i], i};
+        to[i] = (place){in->row[i], i, in->frame ? in->frame[i] : 0};
     qsort(to, (size_t)in->n, sizeof *to, by_row);
-    for (int64_t i = 0; i < in->n; i++)
+    for (int64_t i = 0; i < in->n; i++) {
         in->row[i] = to[i].row;
+        if (in->frame)
+            in->frame[i] = to[i].frame;
+    }
     for (int64_t start = 0; start < in->n; start++) {
         int64_t at = start;
         if (to[start].at == start)
@@ -329,6 +337,7 @@ void mert_instances_free(mert_instances *in)
         free(in->x);
     mert_sample_free(in->sample);
     free(in->row);
+    free(in->frame);
     free(in->layer);
     free(in->marked);
     free(in->came);

@@ -26,6 +26,7 @@ typedef struct mert_instances {
     int64_t n, layers, width;   /* width: of one layer */
     float *x;                   /* [n, layers, width] */
     int64_t *row;               /* [n] row of the table; ascending, so that the order of streams does not matter */
+    int64_t *frame;             /* [n] with `frames`: the frame's number in its item; otherwise NULL */
     char (*layer)[MTS_KIND_MAX]; /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind if there is one layer */
     int64_t unknown;            /* number of items without a row */
     int64_t empty;              /* number of spans without a frame, in items that came */
@@ -40,7 +41,7 @@ typedef struct mert_instances {
     int64_t kept, kept_empty;   /* n and empty at its beginning */
     struct mert_open_span *open;
     int64_t n_open, open_room;
-    float *marked;              /* a frame followed by its row, for the sample */
+    float *marked;              /* a frame followed by its mark, for the sample */
     char *came;                 /* [rows of the table] */
 } mert_instances;
 

@@ -268,25 +268,6 @@ static int train_net(task *t)
 
 /* ---- tasks ---- */
 
-/* to[c] = log of p_c / (1 - p_c), p the softmax of s. */
-static void log_odds(const float *s, int64_t C, float *to)
-{
-    double top = s[0], sum = 0;
-    for (int64_t c = 1; c < C; c++)
-        top = s[c] > top ? s[c] : top;
-    for (int64_t c = 0; c < C; c++)
-        sum += exp(s[c] - top);
-    for (int64_t c = 0; c < C; c++) {
-        double others = sum - exp(s[c] - top);
-        if (others < 1e-3 * sum) { /* the difference is mostly rounding error: sums again */
-            others = 0;
-            for (int64_t k = 0; k < C; k++)
-                others += k == c ? 0 : exp(s[k] - top);
-        }
-        to[c] = (float)(s[c] - top - log(others > 1e-300 ? others : 1e-300));
-    }
-}
-
 /* Converts the probe's scores to answers for score.h. Those of the prior are log-odds already. */
 static void answer(task *t)
 {
@@ -299,7 +280,7 @@ static void answer(task *t)
         float *to = r->answers + (at * g->n + i) * C;
         r->round[at * g->n + i] = (int32_t)t->round;
         if (g->task == MERT_PROBE_CLASSIFY && t->line)
-            log_odds(s, C, to);
+            mert_score_log_odds(s, C, to);
         else
             for (int64_t c = 0; c < C; c++)
                 to[c] = g->task == MERT_PROBE_REGRESS ? (float)(s[c] * t->y_size[c] + t->y_mean[c]) : s[c];
@@ -345,11 +326,15 @@ static void work(void *arg, int64_t i, int worker)
 static void score(void *arg, int64_t i, int worker)
 {
     run *r = arg;
-    const mert_targets *g = r->g;
+    const mert_targets *g = r->o->items ? &r->o->items->g : r->g;
     mert_probe_result *to = r->r;
+    float *answers = r->answers + i * r->g->n * g->outputs;
+    int32_t *round = r->round + i * r->g->n;
     double value[MERT_SCORES_MAX];
     (void)worker;
-    if (mert_score_all(g, r->answers + i * g->n * g->outputs, r->round + i * g->n, r->folds.rounds, value, NULL)) {
+    if (r->o->items)
+        mert_items_average(r->o->items, answers, round);
+    if (mert_score_all(g, answers, round, r->folds.rounds, value, NULL)) {
         __atomic_store_n(&r->failed, 1, __ATOMIC_RELAXED);
         return;
     }
@@ -358,6 +343,22 @@ static void score(void *arg, int64_t i, int worker)
 }
 
 /* ---- the run ---- */
+
+/* Shows the answers of a block of lines to the caller. */
+static int show_answers(const run *r, mert_error *e)
+{
+    int64_t seeds = r->r->seeds, n = r->g->n;
+    for (int64_t i = 0; r->o->answered && i < r->block * seeds; i++) {
+        mert_probe_answers a = {.line = r->first + i / seeds,
+                                .seed = r->o->seed + (uint64_t)(i % seeds),
+                                .g = r->o->items ? &r->o->items->g : r->g,
+                                .answers = r->answers + i * n * r->g->outputs,
+                                .round = r->round + i * n};
+        if (r->o->answered(r->o->answered_self, &a, e))
+            return -1;
+    }
+    return 0;
+}
 
 static int compute(run *r, mert_error *e)
 {
@@ -380,6 +381,8 @@ static int compute(run *r, mert_error *e)
         mert_pool_run(r->failed ? 0 : r->block * seeds, score, r);
         if (r->failed)
             return mert_fail(e, "out of memory");
+        if (show_answers(r, e))
+            return -1;
     }
     to->unfinished = r->unfinished;
     if (!r->o->weighted)

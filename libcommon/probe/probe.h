@@ -9,9 +9,19 @@
 #ifndef MERT_PROBE_H
 #define MERT_PROBE_H
 
+#include "libcommon/probe/items.h"
 #include "libcommon/probe/score.h"
 
 #include "formats/error.h"
+
+/* What the probes of a line and a seed answered, in all rounds. */
+typedef struct mert_probe_answers {
+    int64_t line;
+    uint64_t seed;
+    const mert_targets *g;  /* of the instances, or of items */
+    const float *answers;   /* [g->n, outputs] (score.h) */
+    const int32_t *round;   /* [g->n] the round in which it was tested; -1: none */
+} mert_probe_answers;
 
 typedef struct mert_probe_options {
     int64_t hidden;             /* units of the hidden layer; 0: linear */
@@ -22,7 +32,11 @@ typedef struct mert_probe_options {
     struct { const double *from; int n; } decays, net_decays; /* the candidates, descending; net: hidden or weighted */
     int epochs, patience, batch; /* see net.h; a batch is at most an eighth of the training part */
     double lr, dropout;
+    const mert_items *items;    /* not NULL: answers are averaged by item and scored so */
     void (*progress)(int64_t done, int64_t all); /* NULL: none */
+    /* Called for each line and seed, in this order, by the calling thread; -1 ends the run. NULL: none */
+    int (*answered)(void *self, const mert_probe_answers *a, mert_error *e);
+    void *answered_self;
 } mert_probe_options;
 
 /* Lines: the prior (a guess that knows only how often each label occurs), each layer, and the mixture. */

@@ -1,6 +1,8 @@
 #include "libcommon/probe/score.h"
 
 #include "formats/array.h"
+#include "libcommon/probe/harmony.h"
+#include "libcommon/probe/predictions.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -69,9 +71,35 @@ double mert_score_r2(const float *y, const float *p, int64_t n, int64_t stride)
 
 /* ---- all measures of a task ---- */
 
-enum { ACCURACY, BALANCED, CLASS_F1, CLASS_AUC, CLASS_AP };
+enum { ACCURACY, BALANCED, CLASS_F1, CLASS_AUC, CLASS_AP, KEY_SCORE };
 enum { LABEL_AUC, LABEL_AP, LABEL_F1, LABEL_F1_MICRO };
 enum { R2, MAE, R2_EACH };
+
+void mert_score_log_odds(const float *s, int64_t C, float *to)
+{
+    double top = s[0], sum = 0;
+    for (int64_t c = 1; c < C; c++)
+        top = s[c] > top ? s[c] : top;
+    for (int64_t c = 0; c < C; c++)
+        sum += exp(s[c] - top);
+    for (int64_t c = 0; c < C; c++) {
+        double others = sum - exp(s[c] - top);
+        if (others < 1e-3 * sum) { /* the difference is mostly rounding error: sums again */
+            others = 0;
+            for (int64_t k = 0; k < C; k++)
+                others += k == c ? 0 : exp(s[k] - top);
+        }
+        to[c] = (float)(s[c] - top - log(others > 1e-300 ? others : 1e-300));
+    }
+}
+
+static int classes_are_keys(const mert_targets *g)
+{
+    for (int64_t c = 0; g->names && c < g->outputs; c++)
+        if (mert_key_parse(g->names[c]) < 0)
+            return 0;
+    return g->task == MERT_PROBE_CLASSIFY && g->names;
+}
 
 int mert_score_names(const mert_targets *g, char names[MERT_SCORES_MAX][MERT_SCORE_NAME_MAX])
 {
@@ -80,6 +108,8 @@ int mert_score_names(const mert_targets *g, char names[MERT_SCORES_MAX][MERT_SCO
     int n = 0;
     for (; n < 5 && of[g->task][n]; n++)
         snprintf(names[n], MERT_SCORE_NAME_MAX, "%s", of[g->task][n]);
+    if (classes_are_keys(g))
+        snprintf(names[n++], MERT_SCORE_NAME_MAX, "weighted_key_score");
     for (int64_t c = 0; g->task == MERT_PROBE_REGRESS && g->outputs > 1 && c < g->outputs && n < MERT_SCORES_MAX; c++)
         snprintf(names[n++], MERT_SCORE_NAME_MAX, "r2_%d", (int)c + 1);
     return n;
@@ -134,11 +164,9 @@ static void count(const mert_targets *g, const float *score, const int32_t *roun
 {
     for (int64_t i = 0; i < g->n; i++) {
         const float *s = score + i * g->outputs;
-        int64_t best = 0;
+        int64_t best = mert_predicted_class(s, g->outputs);
         if (round[i] < 0)
             continue;
-        for (int64_t c = 1; c < g->outputs; c++)
-            best = s[c] > s[best] ? c : best;
         for (int64_t c = 0; c < g->outputs; c++) {
             int said = g->task == MERT_PROBE_CLASSIFY ? c == best : s[c] > 0, is = is_high(g, i, c);
             k->right[c] += said && is;
@@ -171,6 +199,17 @@ static void score_labels(const mert_targets *g, const counts *k, double *to)
         to[ACCURACY] = (double)right / (double)(right + missed);
     } else
         to[LABEL_F1_MICRO] = f1(right, wrong, missed);
+}
+
+static double score_keys(const mert_targets *g, const float *score, const int32_t *round)
+{
+    mean m = {0};
+    for (int64_t i = 0; i < g->n; i++)
+        if (round[i] >= 0)
+            mean_add(&m, mert_key_score(
+                             mert_key_parse(g->names[g->label[i]]),
+                             mert_key_parse(g->names[mert_predicted_class(score + i * g->outputs, g->outputs)])));
+    return mean_of(&m);
 }
 
 static void score_numbers(const mert_targets *g, const float *score, const int32_t *round, float *kept, double *to)
@@ -217,6 +256,8 @@ int mert_score_all(const mert_targets *g, const float *score, const int32_t *rou
             score_labels(g, &all, to);
             rank(g, score, round, rounds, x, to + (classes ? CLASS_AUC : LABEL_AUC),
                  to + (classes ? CLASS_AP : LABEL_AP));
+            if (classes_are_keys(g))
+                to[KEY_SCORE] = score_keys(g, score, round);
         }
         bad = !x || !k;
         free(x);

@@ -24,9 +24,13 @@ double mert_score_ap(mert_scored *x, int64_t n);
 /* 1 - sum (y - p)^2 / sum (y - mean y)^2; y[i * stride], p[i * stride]. NAN if all y are equal. */
 double mert_score_r2(const float *y, const float *p, int64_t n, int64_t stride);
 
+/* to[c] = log of p_c / (1 - p_c), p the softmax of s [C]. */
+void mert_score_log_odds(const float *s, int64_t C, float *to);
+
 /* The measures of a task; returns their number.
  *   classify    accuracy, balanced_accuracy (mean recall of the classes that occur), f1_macro (mean over classes that
- *               occur or were answered), roc_auc and ap (each class against the others, then the mean)
+ *               occur or were answered), roc_auc and ap (each class against the others, then the mean); if all
+ *               classes are keys, also weighted_key_score (the mean of mert_key_score, harmony.h)
  *   multilabel  roc_auc, ap, f1_macro (as above, by label), f1_micro (of all answers together)
  *   regress     r2 (mean over the numbers), mae (mean absolute error); with several numbers also r2_1, r2_2 ... */
 int mert_score_names(const mert_targets *g, char names[MERT_SCORES_MAX][MERT_SCORE_NAME_MAX]);
