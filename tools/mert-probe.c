@@ -5,6 +5,7 @@
  *
  * The streams become one vector per layer and labelled item, span or frame (probe/instances.h), the table's labels
  * become targets (probe/targets.h), and every layer gets probes of its own (probe/probe.h). */
+#include "formats/array.h"
 #include "formats/json.h"
 #include "libcommon/probe/instances.h"
 #include "libcommon/probe/linear.h"
@@ -12,6 +13,7 @@
 #include "libcommon/program/filter.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
+#include "tools/mert-probe/commands.h"
 #include "tools/mert-probe/tables.h"
 
 #include <errno.h>
@@ -22,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *labels, *column, *decay_list, *manifests[3], *predictions, *confusion, *layer;
+static const char *labels, *column, *decay_list, *manifests[3], *predictions, *confusion, *layer, *output;
 static int task, probe, weighted, frames, per_item, folds = 5, seeds = 5, epochs = 200, patience = 10, batch = 64, json;
 static int64_t hidden = 512, max_frames = 10000, seed = 1;
 static double lr = 1e-3, dropout = 0.25;
@@ -68,15 +70,20 @@ static const mert_option options[] = {
     {"confusion", 0, MERT_STRING, &confusion, "FILE", 0, 0, NULL,
      "also write how often each class was predicted for each other"},
     {"layer", 0, MERT_STRING, &layer, "NAME", 0, 0, NULL,
-     "the layer of --predictions and --confusion (default: all)"},
+     "the layer of --predictions, --confusion (default: all) and --output (default: the best)"},
+    {"output", 'o', MERT_STRING, &output, "PROBE", 0, 0, NULL, "also train a probe on all rows and write it"},
     {"json", 0, MERT_FLAG, &json, NULL, 0, 0, NULL, "print JSON with the value of every seed instead of a table"},
+    {0}};
+static const mert_command commands[] = {
+    {"apply", "[options] -m PROBE [FILE...]", "predict with a probe that -o has written", probe_apply_options,
+     probe_apply},
     {0}};
 static const mert_tool tool = {"mert-probe",
                                "train probes on the features of every layer, and score them",
-                               "[options] --labels FILE [FILE...]",
+                               "[options] --labels FILE [FILE...]\n       mert-probe apply [options] -m PROBE [FILE...]",
                                "Reads streams of features (hidden, mfcc, chroma ...), writes a table of scores.",
                                options,
-                               NULL};
+                               commands};
 
 /* ---- what is printed ---- */
 
@@ -149,18 +156,26 @@ static int print_json(const mert_instances *in, const mert_targets *g, const mer
 
 static const char *const outputs_are[] = {"classes", "labels", "numbers"}; /* by task */
 
-/* A note for the user: the best layer by the task's first measure. */
-static void say_best(const mert_instances *in, const mert_targets *g, const mert_probe_result *r)
+/* The line that is best by the task's first measure, of the first n lines. */
+static int64_t best_line(const mert_probe_result *r, int64_t n)
 {
-    mert_probe_range best = mert_probe_result_range(r, 1, 0), guess = mert_probe_result_range(r, 0, 0);
+    double best = mert_probe_result_range(r, 1, 0).mean;
     int64_t at = 1;
-    for (int64_t l = 2; l <= in->layers; l++) {
-        mert_probe_range s = mert_probe_result_range(r, l, 0);
-        if (isnan(best.mean) || s.mean > best.mean) {
-            best = s;
+    for (int64_t l = 2; l <= n; l++) {
+        double mean = mert_probe_result_range(r, l, 0).mean;
+        if (isnan(best) || mean > best) {
+            best = mean;
             at = l;
         }
     }
+    return at;
+}
+
+/* A note for the user: the best layer by the task's first measure. */
+static void say_best(const mert_instances *in, const mert_targets *g, const mert_probe_result *r)
+{
+    int64_t at = best_line(r, in->layers);
+    mert_probe_range best = mert_probe_result_range(r, at, 0), guess = mert_probe_result_range(r, 0, 0);
     mert_log_note("%" PRId64 " %s of %" PRId64 " items or groups, %" PRId64
                   " %s; best %s: layer %s, %.3f (%.3f to %.3f over %d seed%s); a guess: %.3f",
                   g->n,
@@ -224,6 +239,33 @@ static int check_layer(const mert_instances *in, mert_error *e)
                  : 0;
 }
 
+/* Trains a probe on all instances and writes it. */
+static int save(const mert_instances *in, const mert_targets *g, const mert_probe_options *o,
+                const mert_probe_result *r, mert_error *e)
+{
+    mert_trained t;
+    int64_t line = 1;
+    int bad;
+    if (layer)
+        while (strcmp(layer, probe_line_name(in, line)))
+            line++;
+    else
+        line = best_line(r, r->lines - 1);
+    if (mert_probe_train(&t, o, g, in->x, in->layers, in->width, line, e))
+        return mert_fail_in(e, "%s", labels);
+    t.features = in->features;
+    t.frames = frames;
+    t.layer = mert_array(t.layers, sizeof *t.layer);
+    if (t.layer)
+        memcpy(t.layer, t.layers > 1 ? in->layer : in->layer + (line > in->layers ? 0 : line - 1),
+               (size_t)t.layers * sizeof *t.layer);
+    bad = t.layer ? mert_trained_write(&t, output, e) : mert_fail(e, "out of memory");
+    if (!bad)
+        mert_log_note("%s: a probe for layer %s", output, probe_line_name(in, line));
+    mert_trained_free(&t);
+    return bad;
+}
+
 /* Trains and tests all probes, and writes the results. */
 static int compute(mert_instances *in, const mert_targets *g, const mert_items *items, mert_error *e)
 {
@@ -262,7 +304,7 @@ static int compute(mert_instances *in, const mert_targets *g, const mert_items *
     if (!bad && r.rare)
         mert_log_note("%s: %" PRId64 " of %" PRId64 " labels occur in fewer items or groups than there are folds",
                       labels, r.rare, g->outputs);
-    bad = bad || print_result(in, g, &r, e);
+    bad = bad || (output && save(in, g, &o, &r, e)) || print_result(in, g, &r, e);
     if (!bad && mert_options.verbose) {
         say_best(in, g, &r);
         if (r.unfinished)
@@ -338,7 +380,7 @@ static int read_table(mert_probe_table *t, mert_error *e)
 
 static int check_outputs(char **files, int n, mert_error *e)
 {
-    const char *const outputs[] = {predictions, confusion};
+    const char *const outputs[] = {predictions, confusion, output};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
         if (outputs[i] && mert_output_check(outputs[i], files, n, e))
             return -1;
@@ -352,6 +394,8 @@ int main(int argc, char **argv)
     mert_filter f = {.stage = &mert_instances_stage, .self = &in, .no_output = 1};
     mert_error e;
     int status = 1;
+    if (argc > 1 && !strcmp(argv[1], "apply"))
+        return mert_tool_main(&tool, argc, argv);
     mert_options_parse(&tool, &argc, &argv);
     signal(SIGPIPE, SIG_DFL); /* if the reader of our output has ended, we end without a message, even if the parent
                                  ignored SIGPIPE */

@@ -121,13 +121,15 @@ int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_pa
     const mert_targets *g = f->targets;
     int32_t *fold = mert_array(g->groups, sizeof *fold);
     int cut = !g->given || f->carved;
-    if (!fold || (cut && deal(f, seed, g->given ? MERT_PROBE_TRAIN : MERT_PROBE_OUT, fold))) {
+    if (!fold || (cut && deal(f, seed, g->given && !f->all ? MERT_PROBE_TRAIN : MERT_PROBE_OUT, fold))) {
         free(fold);
         return mert_fail(e, "out of memory");
     }
     for (int64_t i = 0; i < g->n; i++) {
         int64_t group = g->group[i];
-        if (g->given)
+        if (f->all)
+            part[i] = fold[group] == 0 ? MERT_PROBE_VALID : MERT_PROBE_TRAIN;
+        else if (g->given)
             part[i] = f->carved && fold[group] == 0 ? MERT_PROBE_VALID : g->part[group];
         else
             part[i] = fold[group] == round                ? MERT_PROBE_TEST
@@ -135,6 +137,23 @@ int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_pa
                                                           : MERT_PROBE_TRAIN;
     }
     free(fold);
+    return 0;
+}
+
+static int too_few(int64_t groups, const char *what, int k, mert_error *e)
+{
+    const char *s = groups == 1 ? "" : "s";
+    return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be dealt to %d folds (see --folds)", groups, s, s, what, k);
+}
+
+static int find_strata(mert_folds *f, mert_error *e)
+{
+    const mert_targets *g = f->targets;
+    f->stratum = mert_array(g->groups, sizeof *f->stratum);
+    if (!f->stratum || (g->task == MERT_PROBE_REGRESS ? rank_means : find_labels)(f->stratum, g)) {
+        mert_folds_free(f);
+        return mert_fail(e, "out of memory");
+    }
     return 0;
 }
 
@@ -150,14 +169,14 @@ int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e)
     f->carved = !g->given || !count[MERT_PROBE_VALID];
     to_deal = g->given ? count[MERT_PROBE_TRAIN] : g->groups;
     if (f->carved && to_deal < k)
-        return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be dealt to %d folds (see --folds)", to_deal,
-                         to_deal == 1 ? "" : "s", to_deal == 1 ? "" : "s", g->given ? " to train on" : "", k);
-    f->stratum = mert_array(g->groups, sizeof *f->stratum);
-    if (!f->stratum || (g->task == MERT_PROBE_REGRESS ? rank_means : find_labels)(f->stratum, g)) {
-        mert_folds_free(f);
-        return mert_fail(e, "out of memory");
-    }
-    return 0;
+        return too_few(to_deal, g->given ? " to train on" : "", k, e);
+    return find_strata(f, e);
+}
+
+int mert_folds_all(mert_folds *f, const mert_targets *g, int k, mert_error *e)
+{
+    *f = (mert_folds){.targets = g, .k = k, .rounds = 1, .carved = 1, .all = 1};
+    return g->groups < k ? too_few(g->groups, "", k, e) : find_strata(f, e);
 }
 
 void mert_folds_free(mert_folds *f)

@@ -13,11 +13,15 @@ typedef struct mert_folds {
     const mert_targets *targets; /* owned by the caller */
     int k, rounds;               /* rounds: k, or 1 with a given split */
     int carved;                  /* the valid part was taken from the training part */
+    int all;                     /* 1: there is no test part (mert_folds_all) */
     int64_t *stratum;            /* [groups] similar groups have equal or close numbers */
 } mert_folds;
 
 /* Refuses a split without train or test, and fewer groups than folds. k >= 3. */
 int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e) MERT_MUST_USE;
+/* For training on everything: one round, in which one fold is the valid part and the others are for training. A given
+ * split is ignored. */
+int mert_folds_all(mert_folds *f, const mert_targets *g, int k, mert_error *e) MERT_MUST_USE;
 /* part[n]: the part of each instance in a round. It depends only on the seed and on the groups' names, labels and
  * order. */
 int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_part *part, mert_error *e) MERT_MUST_USE;

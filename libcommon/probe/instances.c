@@ -26,33 +26,10 @@ static int on_stream(void *self, const mts_begin *b, mert_error *e)
 
 /* ---- what the first item sets ---- */
 
-/* Reads the names of the layers from the provenance of mert-encode: "layers=0,6,12". */
-static int named_layers(mert_instances *in, const char *recipe)
-{
-    const char *p = strncmp(recipe, "mert-encode ", 12) ? NULL : strstr(recipe, " layers=");
-    int64_t n = 0;
-    if (!p)
-        return 0;
-    p += strlen(" layers=");
-    for (; n < in->layers; n++) {
-        size_t length = strcspn(p, ", ");
-        if (!length || length >= sizeof in->layer[n])
-            return 0;
-        memcpy(in->layer[n], p, length);
-        in->layer[n][length] = 0;
-        p += length;
-        if (*p != ',')
-            return n + 1 == in->layers && strcmp(in->layer[n], "all");
-        p++;
-    }
-    return 0;
-}
-
 static int first_item(mert_instances *in, const mts_record *r, mert_error *e)
 {
-    int hidden = !strcmp(r->kind, "hidden") && r->ndim == 3;
     in->features = in->input.features;
-    in->layers = hidden ? r->shape[1] : 1;
+    in->layers = mert_layers_count(r);
     in->width = in->features.width / in->layers;
     free(in->marked);
     in->marked = mert_array(in->features.width + MARK, sizeof *in->marked);
@@ -61,21 +38,14 @@ static int first_item(mert_instances *in, const mts_record *r, mert_error *e)
         in->sample = mert_sample_new(in->features.width + MARK, in->max_frames, in->seed);
     if (!in->came || !in->marked || (in->frames && !in->sample))
         return mert_fail(e, "out of memory");
-    in->layer = mert_array_zeroed(in->layers, sizeof *in->layer);
-    if (!in->layer)
-        return mert_fail(e, "out of memory");
-    if (!hidden)
-        memcpy(in->layer[0], r->kind, sizeof in->layer[0]);
-    else if (!named_layers(in, in->features.recipe))
-        for (int64_t l = 0; l < in->layers; l++)
-            snprintf(in->layer[l], sizeof in->layer[l], "%" PRId64, l);
-    return 0;
+    in->layer = mert_layers_names(&in->features, r);
+    return in->layer ? 0 : mert_fail(e, "out of memory");
 }
 
 static int like_the_others(const mert_instances *in, const mts_record *r, mert_error *e)
 {
     const mert_features *a = &in->features, *b = &in->input.features;
-    int64_t layers = !strcmp(r->kind, "hidden") && r->ndim == 3 ? r->shape[1] : 1;
+    int64_t layers = mert_layers_count(r);
     if (strcmp(a->kind, b->kind) || a->width != b->width || layers != in->layers)
         return mert_fail(
             e, "%s of %" PRId64 " x %" PRId64 " values, but the items before it were %s of %" PRId64 " x %" PRId64,

@@ -8,6 +8,7 @@
 #ifndef MERT_PROBE_INSTANCES_H
 #define MERT_PROBE_INSTANCES_H
 
+#include "libcommon/probe/layers.h"
 #include "libcommon/probe/table.h"
 #include "libcommon/teachers/features.h"
 #include "libcommon/teachers/sample.h"
@@ -27,7 +28,7 @@ typedef struct mert_instances {
     float *x;                   /* [n, layers, width] */
     int64_t *row;               /* [n] row of the table; ascending, so that the order of streams does not matter */
     int64_t *frame;             /* [n] with `frames`: the frame's number in its item; otherwise NULL */
-    char (*layer)[MTS_KIND_MAX]; /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind if there is one layer */
+    mert_layer_name *layer;     /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind if there is one layer */
     int64_t unknown;            /* number of items without a row */
     int64_t empty;              /* number of spans without a frame, in items that came */
     int64_t missing;            /* number of rows whose item did not come */

@@ -56,18 +56,31 @@ void mert_items_free(mert_items *m)
     *m = (mert_items){0};
 }
 
+void mert_answer_add(double sums[2], mert_probe_task task, float answer)
+{
+    if (task == MERT_PROBE_REGRESS)
+        sums[0] += answer;
+    else { /* apart, so that neither is lost beside 1 */
+        sums[0] += 1 / (1 + exp(-(double)answer));
+        sums[1] += 1 / (1 + exp((double)answer));
+    }
+}
+
+float mert_answer_mean(const double sums[2], mert_probe_task task, int64_t n)
+{
+    const double least = 1e-300;
+    if (task == MERT_PROBE_REGRESS)
+        return (float)(sums[0] / (double)n);
+    return (float)log((sums[0] > least ? sums[0] : least) / (sums[1] > least ? sums[1] : least));
+}
+
 void mert_answers_mean(mert_probe_task task, const float *answers, int64_t n, int64_t outputs, float *to)
 {
     for (int64_t c = 0; c < outputs; c++) {
-        double yes = 0, no = 0, sum = 0; /* yes and no are summed apart, so that neither is lost beside 1 */
-        for (int64_t i = 0; i < n; i++) {
-            double s = answers[i * outputs + c];
-            sum += s;
-            yes += 1 / (1 + exp(-s));
-            no += 1 / (1 + exp(s));
-        }
-        to[c] = (float)(task == MERT_PROBE_REGRESS ? sum / (double)n
-                                                   : log((yes > 1e-300 ? yes : 1e-300) / (no > 1e-300 ? no : 1e-300)));
+        double sums[2] = {0, 0};
+        for (int64_t i = 0; i < n; i++)
+            mert_answer_add(sums, task, answers[i * outputs + c]);
+        to[c] = mert_answer_mean(sums, task, n);
     }
 }
 

@@ -17,7 +17,10 @@ int mert_items_make(mert_items *m, const mert_targets *g, const mert_probe_table
 void mert_items_average(const mert_items *m, float *answers, int32_t *round);
 void mert_items_free(mert_items *m);
 
-/* The mean of n answers of `outputs` values each, in the same place as its first one is allowed. */
+/* The mean of n of the answers that were added to the sums, which are zero at first. */
+void mert_answer_add(double sums[2], mert_probe_task task, float answer);
+float mert_answer_mean(const double sums[2], mert_probe_task task, int64_t n);
+/* The means of n answers of `outputs` values each; `to` may be their own memory. */
 void mert_answers_mean(mert_probe_task task, const float *answers, int64_t n, int64_t outputs, float *to);
 
 #endif

@@ -115,6 +115,16 @@ void mert_net_mixture(const mert_net *n, double *share)
     find_shares(n, n->best, share);
 }
 
+void mert_net_parameters(const mert_net *n, float *to_w1, float *to_w2, float *to_b1, float *to_b2)
+{
+    if (n->hidden) {
+        memcpy(to_w1, n->best, (size_t)(n->hidden * n->d) * sizeof *to_w1);
+        memcpy(to_b1, b1(n, n->best), (size_t)n->hidden * sizeof *to_b1);
+    }
+    memcpy(to_w2, w2(n, n->best), (size_t)(n->outputs * n->inner) * sizeof *to_w2);
+    memcpy(to_b2, b2(n, n->best), (size_t)n->outputs * sizeof *to_b2);
+}
+
 /* Copies features and targets of `rows` instances. */
 static void load(mert_net *n, const mert_net_data *data, const int64_t *which, int64_t rows)
 {

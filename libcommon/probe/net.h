@@ -40,6 +40,8 @@ mert_net *mert_net_train(const mert_net_data *data, const mert_net_options *o, c
 /* scores [n, outputs] of the instances `which`; -1: out of memory */
 int mert_net_scores(const mert_net *net, const mert_net_data *data, const int64_t *which, int64_t n, float *scores,
                     mert_error *e) MERT_MUST_USE;
+/* The parameters: W1 [hidden, d], W2 [outputs, hidden, or d without hidden], b1 [hidden], b2 [outputs]. */
+void mert_net_parameters(const mert_net *net, float *w1, float *w2, float *b1, float *b2);
 void mert_net_mixture(const mert_net *net, double *share); /* softmax(a) [layers] */
 void mert_net_free(mert_net *net);                         /* NULL is fine */
 

@@ -27,6 +27,7 @@ typedef struct run {
     double *mixtures;       /* [seeds, rounds, layers] */
     int64_t done, unfinished;
     int failed;
+    mert_trained *keep;     /* not NULL: the probe that was trained is stored here */
 } run;
 
 /* One task: a line, a seed and a round. */
@@ -171,6 +172,39 @@ static int choose(task *t, mert_linear_data data, float *w, float *best, double 
     return bad;
 }
 
+/* Stores the statistics with which features and numbers were scaled. */
+static void keep_scale(const task *t)
+{
+    mert_trained *to = t->run->keep;
+    for (int64_t i = 0; i < to->layers * to->width; i++) {
+        to->mean[i] = (float)t->mean[i];
+        to->scale[i] = (float)t->scale[i];
+    }
+    for (int64_t c = 0; to->number_mean && c < to->outputs.n; c++) {
+        to->number_mean[c] = (float)t->y_mean[c];
+        to->number_size[c] = (float)t->y_size[c];
+    }
+}
+
+static void keep_linear(const task *t, const float *w)
+{
+    mert_trained *to = t->run->keep;
+    int64_t C = to->outputs.n, weights = C * to->width;
+    keep_scale(t);
+    memcpy(to->weight, w, (size_t)weights * sizeof *w);
+    memcpy(to->bias, w + weights, (size_t)C * sizeof *w);
+}
+
+static void keep_net(const task *t, const mert_net *net, double *share)
+{
+    mert_trained *to = t->run->keep;
+    keep_scale(t);
+    mert_net_parameters(net, to->hidden_weight, to->weight, to->hidden_bias, to->bias);
+    mert_net_mixture(net, share);
+    for (int64_t l = 0; l < to->layers; l++)
+        to->mixture[l] = (float)share[l];
+}
+
 static int train_linear(task *t)
 {
     const run *r = t->run;
@@ -195,7 +229,9 @@ static int train_linear(task *t)
         data.n = asked;
         bad = fit(t, &data, decay, best);
     }
-    if (!bad)
+    if (!bad && r->keep)
+        keep_linear(t, best);
+    else if (!bad)
         mert_linear_scores(x + asked * r->d, t->n_test, r->d, C, best, t->scores);
     free(x);
     free(w);
@@ -259,7 +295,9 @@ static int train_net(task *t)
             mert_net_free(net);
     }
     bad = bad || mert_net_scores(best, &data, t->order + t->n_train + t->n_valid, t->n_test, t->scores, NULL);
-    if (!bad && mixed)
+    if (!bad && r->keep)
+        keep_net(t, best, r->mixtures);
+    else if (!bad && mixed)
         mert_net_mixture(best, r->mixtures + (t->seed * r->folds.rounds + t->round) * r->layers);
     mert_net_free(best);
     free(norm);
@@ -287,37 +325,46 @@ static void answer(task *t)
     }
 }
 
+/* Trains the probe of a task and computes its scores. */
+static int solve(task *t)
+{
+    const run *r = t->run;
+    int64_t values = t->line > r->layers ? r->layers * r->d : r->d, C = r->g->outputs, n = r->g->n;
+    t->order = mert_array(n, sizeof *t->order);
+    t->mean = mert_array(2 * values + 2 * C, sizeof *t->mean);
+    t->scores = mert_array(mert_array_count(n, C), 2 * sizeof *t->scores);
+    if (!t->order || !t->mean || !t->scores || deal(t))
+        return -1;
+    t->scale = t->mean + values;
+    t->y_mean = t->scale + values;
+    t->y_size = t->y_mean + C;
+    t->y = t->scores + n * C;
+    if (t->line)
+        return t->line > r->layers || r->o->hidden ? train_net(t) : train_linear(t);
+    guess(t);
+    return 0;
+}
+
+static void task_free(task *t)
+{
+    free(t->order);
+    free(t->mean);
+    free(t->scores);
+}
+
 static void work(void *arg, int64_t i, int worker)
 {
     run *r = arg;
-    int64_t per_line = (int64_t)r->r->seeds * r->folds.rounds, C = r->g->outputs, n = r->g->n;
+    int64_t per_line = (int64_t)r->r->seeds * r->folds.rounds;
     task t = {.run = r,
               .line = r->first + i / per_line,
               .seed = i % per_line / r->folds.rounds,
               .round = i % r->folds.rounds};
-    int64_t values = t.line > r->layers ? r->layers * r->d : r->d;
-    int bad;
-    t.order = mert_array(n, sizeof *t.order);
-    t.mean = mert_array(2 * values + 2 * C, sizeof *t.mean);
-    t.scores = mert_array(mert_array_count(n, C), 2 * sizeof *t.scores);
-    bad = !t.order || !t.mean || !t.scores || deal(&t);
-    if (!bad) {
-        t.scale = t.mean + values;
-        t.y_mean = t.scale + values;
-        t.y_size = t.y_mean + C;
-        t.y = t.scores + n * C;
-        if (!t.line)
-            guess(&t);
-        else
-            bad = t.line > r->layers || r->o->hidden ? train_net(&t) : train_linear(&t);
-    }
-    if (!bad)
+    if (!solve(&t))
         answer(&t);
     else
         __atomic_store_n(&r->failed, 1, __ATOMIC_RELAXED);
-    free(t.order);
-    free(t.mean);
-    free(t.scores);
+    task_free(&t);
     __atomic_fetch_add(&r->done, 1, __ATOMIC_RELAXED);
     if (!worker && r->o->progress)
         r->o->progress(__atomic_load_n(&r->done, __ATOMIC_RELAXED), per_line * r->r->lines);
@@ -417,6 +464,44 @@ int mert_probe_run(mert_probe_result *to, const mert_probe_options *o, const mer
     mert_folds_free(&r.folds);
     if (bad)
         mert_probe_result_free(to);
+    return bad;
+}
+
+/* Sets the sizes and the names of outputs; allocates. */
+static int shape_trained(mert_trained *to, const mert_targets *g, int64_t layers, int64_t d, int64_t hidden,
+                         mert_error *e)
+{
+    to->outputs = (mert_outputs){.task = g->task, .n = g->outputs};
+    to->layers = layers;
+    to->width = d;
+    to->hidden = hidden;
+    if (g->names && !(to->names = mert_array_zeroed(g->outputs, sizeof *to->names)))
+        return mert_fail(e, "out of memory");
+    to->outputs.names = to->names;
+    for (int64_t c = 0; g->names && c < g->outputs; c++)
+        if (!(to->names[c] = strdup(g->names[c])))
+            return mert_fail(e, "out of memory");
+    return mert_trained_make(to, e);
+}
+
+int mert_probe_train(mert_trained *to, const mert_probe_options *o, const mert_targets *g, const float *x,
+                     int64_t layers, int64_t d, int64_t line, mert_error *e)
+{
+    run r = {.o = o, .g = g, .x = x, .layers = layers, .d = d, .keep = to};
+    task t = {.run = &r, .line = line};
+    int bad;
+    *to = (mert_trained){0};
+    if (mert_folds_all(&r.folds, g, o->folds, e))
+        return -1;
+    bad = shape_trained(to, g, line > layers ? layers : 1, d, o->hidden, e);
+    r.mixtures = mert_array(layers, sizeof *r.mixtures);
+    if (!bad && (!r.mixtures || solve(&t)))
+        bad = mert_fail(e, "out of memory");
+    task_free(&t);
+    free(r.mixtures);
+    mert_folds_free(&r.folds);
+    if (bad)
+        mert_trained_free(to);
     return bad;
 }
 

@@ -2,17 +2,21 @@
 # option tables). Installed under the name of each program; or: source mert.bash
 # For zsh: autoload -Uz bashcompinit && bashcompinit && source mert.bash
 _mert() {
-    local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} help commands command='' w
+    local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} help commands command='' own='' w
     help=$("$program" --help 2> /dev/null < /dev/null) || return
     commands=$(sed -n '/^commands/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p' <<< "$help")
     if [[ -n $commands ]]; then
-        if ((COMP_CWORD == 1)); then
+        grep -qx 'options:' <<< "$help" && own=yes # options without a command
+        if ((COMP_CWORD == 1)) && [[ -z $own || $word != -* ]]; then
             COMPREPLY=($(compgen -W "$commands --help --version" -- "$word"))
             return
         fi
         command=${COMP_WORDS[1]}
-        grep -qxF -- "$command" <<< "$commands" || return
-        help=$("$program" "$command" --help 2> /dev/null < /dev/null) || return
+        if grep -qxF -- "$command" <<< "$commands"; then
+            help=$("$program" "$command" --help 2> /dev/null < /dev/null) || return
+        elif [[ -z $own ]]; then
+            return
+        fi
     fi
     [[ $before == '=' ]] && before=${COMP_WORDS[COMP_CWORD - 2]}
     [[ $word == '=' ]] && word=

@@ -16,6 +16,9 @@ if command -v bash > "$t/found"; then
     check "choices behind an equals sign" offers fade mert-encode --join = f
     check "commands" offers 'cat check cmp' mert-tensor c
     check "options of a command" offers '--rtol' mert-tensor cmp --r
+    check "a command beside options" offers apply mert-probe a
+    check "options beside commands" offers '--predictions' mert-probe --labels x --pre
+    check "options of such a command" offers '--span' mert-probe apply --sp
     check "files are left to bash" offers '' mert-encode som
     check "nothing for a command that there is not" offers '' mert-tensor frobnicate --
     check "the features of a folder" offers --window mert-features --wi
@@ -24,7 +27,7 @@ if command -v bash > "$t/found"; then
             p=${p##*/}
             for c in - $("$p" --help | sed -n '/^commands/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p'); do
                 if [ "$c" = - ]; then set -- "$p"; else set -- "$p" "$c"; fi
-                [ $# -gt 1 ] || ! "$p" --help | grep -q ^commands || continue
+                [ $# -gt 1 ] || ! "$p" --help | grep -q ^commands || "$p" --help | grep -qx options: || continue
                 { "$@" --help | sed -n 's/^  \(   \|-.,\) \(--[a-z][a-z0-9-]*\).*/\2/p'; echo --version; } | sort -u > "$t/a"
                 bash "$t/offer" "$@" -- | tr ' ' '\n' | sort -u > "$t/b"
                 cmp "$t/a" "$t/b" || { echo "$*"; return 1; }

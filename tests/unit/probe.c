@@ -531,6 +531,106 @@ TEST(a_mixture_turns_to_the_layer_that_knows)
     }
 }
 
+/* ---- trained probes ---- */
+
+/* The equation of trained.h, in double. */
+static void trained_by_hand(const mert_trained *t, const float *x, double *s)
+{
+    int64_t W = t->width, H = t->hidden, I = H ? H : W;
+    double z[8] = {0}, h[8] = {0};
+    for (int64_t i = 0; i < W; i++)
+        for (int64_t l = 0; l < t->layers; l++)
+            z[i] += (double)t->mixture[l] * ((double)x[l * W + i] - t->mean[l * W + i]) * t->scale[l * W + i];
+    for (int64_t k = 0; k < I; k++) {
+        h[k] = H ? t->hidden_bias[k] : z[k];
+        for (int64_t i = 0; H && i < W; i++)
+            h[k] += (double)t->hidden_weight[k * W + i] * z[i];
+        h[k] = H && h[k] < 0 ? 0 : h[k];
+    }
+    for (int64_t c = 0; c < t->outputs.n; c++) {
+        s[c] = t->bias[c];
+        for (int64_t k = 0; k < I; k++)
+            s[c] += (double)t->weight[c * I + k] * h[k];
+        if (t->number_mean)
+            s[c] = s[c] * t->number_size[c] + t->number_mean[c];
+    }
+}
+
+TEST(a_trained_probe_answers_as_its_equation_and_its_file_keeps_it)
+{
+    enum { L = 2, W = 5, H = 3, OUT = 3 };
+    char *names[OUT] = {"a", "b \"x\"", "\xc3\xa9"};
+    char file[32];
+    for (int i = 0; i < 12; i++) {
+        mert_probe_task task = (mert_probe_task)(i / 4);
+        mert_trained t = {.outputs = {task, OUT, task == MERT_PROBE_REGRESS ? NULL : names},
+                          .layers = i % 2 ? L : 1, .width = W, .hidden = i / 2 % 2 ? H : 0};
+        mert_layer_name layers[L] = {"0", "12"};
+        mert_trained back;
+        mert_error e;
+        float x[L * W], work[W + H + OUT], answers[OUT], again[OUT];
+        double s[OUT], sum = 0;
+        CHECK(!mert_trained_make(&t, &e));
+        for (int64_t k = 0; k < t.block_size; k++)
+            t.block[k] = (float)normal(40 + (uint32_t)i, k);
+        if (t.layers == 1)
+            t.mixture[0] = 1;
+        for (int k = 0; k < L * W; k++)
+            x[k] = (float)normal(60, k);
+        mert_trained_answer(&t, x, work, answers);
+        trained_by_hand(&t, x, s);
+        for (int c = 0; c < OUT; c++)
+            sum += exp(s[c]);
+        for (int c = 0; c < OUT; c++)
+            CHECK_NEAR(answers[c], task == MERT_PROBE_CLASSIFY ? s[c] - log(sum - exp(s[c])) : s[c], 1e-4);
+        t.names = task == MERT_PROBE_REGRESS ? NULL : names;
+        t.layer = layers;
+        t.features = (mert_features){.kind = "hidden", .sample_rate = 24000, .model = 0x1234, .recipe = "made so"};
+        snprintf(file, sizeof file, "probe%d.safetensors", i);
+        CHECK(!mert_trained_write(&t, test_tmp(file), &e) && !mert_trained_read(&back, test_tmp(file), &e));
+        CHECK(back.outputs.task == task && back.layers == t.layers && back.hidden == t.hidden && back.width == W);
+        CHECK(!strcmp(back.features.recipe, "made so") && back.features.model == 0x1234);
+        CHECK(!strcmp(back.layer[t.layers - 1], layers[t.layers - 1]));
+        CHECK(!back.names == !t.names && (!t.names || !strcmp(back.names[1], names[1])));
+        CHECK(back.block_size == t.block_size &&
+              !memcmp(back.block, t.block, (size_t)t.block_size * sizeof *t.block));
+        mert_trained_answer(&back, x, work, again);
+        CHECK(!memcmp(again, answers, sizeof answers));
+        mert_trained_free(&back);
+        free(t.block);
+    }
+}
+
+/* The weights of a linear probe that is trained on all rows are where the gradient on all rows is zero. */
+TEST(a_probe_is_trained_on_all_rows)
+{
+    static const double decays[] = {0.1};
+    static float x[ROWS * D], y[ROWS * C], z[ROWS * D], w[C * D + C];
+    static int32_t label[ROWS], group[ROWS];
+    static mert_probe_part part[ROWS];
+    char *names[C];
+    mert_probe_options o = {.folds = 3, .seeds = 1, .decays = {decays, 1}, .net_decays = {decays, 1}};
+    mert_targets g = {.task = MERT_PROBE_CLASSIFY, .n = ROWS, .outputs = C, .label = label, .names = names,
+                      .group = group, .groups = ROWS, .part = part, .given = 1};
+    mert_linear_data data = {.task = MERT_PROBE_CLASSIFY, .n = ROWS, .d = D, .outputs = C, .x = z, .label = label};
+    mert_trained t;
+    mert_error e;
+    make_rows(x, label, y, MERT_PROBE_CLASSIFY);
+    for (int c = 0; c < C; c++)
+        names[c] = "class";
+    for (int i = 0; i < ROWS; i++) {
+        group[i] = i;
+        part[i] = i % 2 ? MERT_PROBE_TEST : MERT_PROBE_TRAIN;
+    }
+    CHECK(!mert_probe_train(&t, &o, &g, x, 1, D, 1, &e));
+    for (int i = 0; i < ROWS * D; i++)
+        z[i] = (x[i] - t.mean[i % D]) * t.scale[i % D];
+    memcpy(w, t.weight, C * D * sizeof *w);
+    memcpy(w + C * D, t.bias, C * sizeof *w);
+    CHECK(steepest(&data, 0.1, w) < 1e-4);
+    mert_trained_free(&t);
+}
+
 /* ---- whole runs ---- */
 
 static double first_score(const mert_probe_result *r, int64_t line)
@@ -653,6 +753,8 @@ int main(void)
     RUN(without_hidden_units_a_net_reaches_the_linear_minimum);
     RUN(hidden_units_learn_what_no_line_separates);
     RUN(a_mixture_turns_to_the_layer_that_knows);
+    RUN(a_trained_probe_answers_as_its_equation_and_its_file_keeps_it);
+    RUN(a_probe_is_trained_on_all_rows);
     RUN(the_same_numbers_on_any_number_of_threads);
     RUN(marks_of_a_group_do_not_help);
     RUN(a_given_split_leaves_nothing_to_chance_for_a_linear_probe);
