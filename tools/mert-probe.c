@@ -25,20 +25,23 @@
 #include <string.h>
 
 static const char *labels, *column, *decay_list, *manifests[3], *predictions, *confusion, *layer, *output;
-static int task, probe, weighted, frames, per_item, folds = 5, seeds = 5, epochs = 200, patience = 10, batch = 64, json;
+static int task, probe, chords, weighted, frames, per_item, folds = 5, seeds = 5, epochs = 200, patience = 10, batch = 64, json;
 static int64_t hidden = 512, max_frames = 10000, seed = 1;
 static double lr = 1e-3, dropout = 0.25;
 static const char *const tasks[] = {"classify", "multilabel", "regress", NULL};
 static const char *const probes[] = {"linear", "mlp", NULL};
+static const char *const chord_rules[] = {"as-written", "majmin", "thirds", NULL}; /* mert_chord_rule */
 enum { DECAYS_MAX = 32 };
 static double decays[DECAYS_MAX], net_decays[DECAYS_MAX];
 static int n_decays, n_net_decays;
 
 static const mert_option options[] = {
-    {"labels", 'l', MERT_STRING, &labels, "FILE", 0, 0, NULL, "table of keys and labels, for items or time spans"},
+    {"labels", 'l', MERT_STRING, &labels, "FILE", 0, 0, NULL, "table of keys and labels, for items or time spans, or a folder of .lab files"},
     {"column", 0, MERT_STRING, &column, "NAME", 0, 0, NULL,
      "the column with the labels, if the first line of the table names its columns (default: label)"},
     {"task", 0, MERT_CHOICE, &task, "TASK", 0, 0, tasks, "one class, any number of labels, or numbers"},
+    {"chords", 0, MERT_CHOICE, &chords, "RULE", 0, 0, chord_rules,
+     "labels are chords: reduce them to root and major or minor"},
     {"probe", 0, MERT_CHOICE, &probe, "PROBE", 0, 0, probes, "linear, or with one hidden layer"},
     {"weighted", 0, MERT_FLAG, &weighted, NULL, 0, 0, NULL,
      "also probe a weighted sum of all layers, with trained weights"},
@@ -355,13 +358,28 @@ static int read_decays(const char *list, double *to)
     return n;
 }
 
+static int reduce_chords(mert_probe_table *t, mert_error *e)
+{
+    int64_t out;
+    if (!chords)
+        return 0;
+    if (mert_probe_table_chords(t, (mert_chord_rule)chords, &out, e))
+        return -1;
+    if (!t->n)
+        return mert_fail(e, "%s: no chord is major, minor or N by this rule", labels);
+    if (out)
+        mert_log_note("%s: %" PRId64 " row%s of chords that --chords %s has no name for", labels, out,
+                      out == 1 ? "" : "s", chord_rules[chords]);
+    return 0;
+}
+
 /* Reads the table, and the split from manifests. */
 static int read_table(mert_probe_table *t, mert_error *e)
 {
     int64_t out;
     if (mert_input_note(labels, e))
         return -1;
-    if (mert_probe_table_read(t, labels, column, e))
+    if (mert_probe_table_read(t, labels, column, e) || reduce_chords(t, e))
         return -1;
     if (!manifests[MERT_PROBE_TRAIN])
         return 0;
@@ -404,6 +422,8 @@ int main(int argc, char **argv)
     if (!manifests[MERT_PROBE_TRAIN] != !manifests[MERT_PROBE_TEST] ||
         (manifests[MERT_PROBE_VALID] && !manifests[MERT_PROBE_TRAIN]))
         mert_usage_error("--train and --test go together, --valid with them");
+    if (chords && task != MERT_PROBE_CLASSIFY)
+        mert_usage_error("--chords is for --task classify");
     if (confusion && task == MERT_PROBE_REGRESS)
         mert_usage_error("--confusion is for classes and labels, not for --task regress");
     if (predictions && confusion && !strcmp(predictions, confusion))

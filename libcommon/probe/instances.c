@@ -186,6 +186,25 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
     return x ? 0 : -1;
 }
 
+/* Stores the open item's key for its rows. */
+static int keep_key(mert_instances *in, mert_error *e)
+{
+    char *key = strdup(in->input.record.key);
+    in->key = in->key ? in->key : mert_array_zeroed(in->table->n, sizeof *in->key);
+    if (!key || !in->key) {
+        free(key);
+        return mert_fail(e, "out of memory");
+    }
+    for (int64_t i = 0; i < in->count; i++)
+        in->key[in->first + i] = key;
+    return 0;
+}
+
+const char *mert_instances_key(const mert_instances *in, int64_t i)
+{
+    return in->key ? in->key[in->row[i]] : in->table->rows[in->row[i]].key;
+}
+
 static int end(void *self, mert_sink *sink, mert_error *e)
 {
     mert_instances *in = self;
@@ -198,6 +217,8 @@ static int end(void *self, mert_sink *sink, mert_error *e)
         if (close_span(in, in->n_open - 1, e))
             return -1;
     in->empty += in->first + in->count - in->next;
+    if (in->table->stems && keep_key(in, e))
+        return -1;
     memset(in->came + in->first, 1, (size_t)in->count);
     return 0;
 }
@@ -306,6 +327,10 @@ void mert_instances_free(mert_instances *in)
     if (!in->sample)
         free(in->x);
     mert_sample_free(in->sample);
+    for (int64_t i = 0; in->key && i < in->table->n; i++)
+        if (!i || in->key[i] != in->key[i - 1])
+            free(in->key[i]);
+    free(in->key);
     free(in->row);
     free(in->frame);
     free(in->layer);

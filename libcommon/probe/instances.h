@@ -29,6 +29,8 @@ typedef struct mert_instances {
     int64_t *row;               /* [n] row of the table; ascending, so that the order of streams does not matter */
     int64_t *frame;             /* [n] with `frames`: the frame's number in its item; otherwise NULL */
     mert_layer_name *layer;     /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind if there is one layer */
+    char **key;                 /* [rows of the table] the item's key; with a table of stems, where it differs;
+                                   otherwise NULL */
     int64_t unknown;            /* number of items without a row */
     int64_t empty;              /* number of spans without a frame, in items that came */
     int64_t missing;            /* number of rows whose item did not come */
@@ -47,6 +49,8 @@ typedef struct mert_instances {
 } mert_instances;
 
 extern const mert_stage mert_instances_stage;
+/* The key of an instance's item. */
+const char *mert_instances_key(const mert_instances *in, int64_t i);
 void mert_instances_free(mert_instances *in);
 
 #endif

@@ -17,7 +17,7 @@ static int find_items(mert_items *m, const mert_probe_table *t, const int64_t *r
         else if (strcmp(before->label, r->label))
             return mert_fail(e, "%s: line %" PRId64 ": '%.200s' has another label than in line %" PRId64
                              ": --per-item needs one label for each item",
-                             t->path, r->line, r->key, before->line);
+                             r->path, r->line, r->key, before->line);
     }
     m->first[m->g.n] = n;
     return 0;

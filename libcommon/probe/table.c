@@ -112,7 +112,7 @@ static int read_row(mert_probe_row *r, const columns *c, char **field, const cha
         if (i != c->key) /* keys are paths */
             field[i] = mert_text_trim(field[i]);
     *r = (mert_probe_row){
-        .key = field[c->key], .label = field[c->label], .end = INFINITY, .line = line, .part = MERT_PROBE_OUT};
+        .key = field[c->key], .label = field[c->label], .end = INFINITY, .path = path, .line = line, .part = MERT_PROBE_OUT};
     if (unescape(field[c->key]))
         return mert_fail(
             e, "%s: line %" PRId64 ": a %% in a key is not followed by two hexadecimal digits (a %% itself is %%25)",
@@ -158,13 +158,19 @@ static int check_items(const mert_probe_table *t, mert_error *e)
         if (strcmp(a->key, b->key))
             continue;
         if (!t->spans)
-            return mert_fail(e, "%s: line %" PRId64 ": '%.200s' is there already, in line %" PRId64, t->path, b->line,
+            return mert_fail(e, "%s: line %" PRId64 ": '%.200s' is there already, in line %" PRId64, b->path, b->line,
                              b->key, a->line);
         if (a->part != b->part || strcmp(a->group, b->group))
-            return mert_fail(e, "%s: '%.200s' has another %s in line %" PRId64 " than in line %" PRId64, t->path,
+            return mert_fail(e, "%s: '%.200s' has another %s in line %" PRId64 " than in line %" PRId64, b->path,
                              b->key, a->part != b->part ? "split" : "group", b->line, a->line);
     }
     return 0;
+}
+
+int mert_probe_table_sort(mert_probe_table *t, mert_error *e)
+{
+    qsort(t->rows, (size_t)t->n, sizeof *t->rows, compare);
+    return check_items(t, e);
 }
 
 static int read_lines(mert_probe_table *t, size_t size, const char *column, mert_error *e)
@@ -173,7 +179,7 @@ static int read_lines(mert_probe_table *t, size_t size, const char *column, mert
     columns c = {0};
     mert_text text;
     int header = 0, got;
-    if (mert_text_open(&text, t->path, t->text, size, e))
+    if (mert_text_open(&text, t->path, t->texts[0], size, e))
         return -1;
     while ((got = mert_text_line(&text, &line, e)) > 0) {
         const int64_t number = text.number;
@@ -197,19 +203,26 @@ static int read_lines(mert_probe_table *t, size_t size, const char *column, mert
         return -1;
     if (!t->n)
         return mert_fail(e, "%s: no labels in it", t->path);
-    qsort(t->rows, (size_t)t->n, sizeof *t->rows, compare);
-    return check_items(t, e);
+    return mert_probe_table_sort(t, e);
 }
 
 int mert_probe_table_read(mert_probe_table *t, const char *path, const char *column, mert_error *e)
 {
     size_t size, lines = 1;
+    char *text;
+    if (mert_path_is_directory(path))
+        return column ? mert_fail(e, "%s: a folder of .lab files has no column '%s'", path, column)
+                      : mert_probe_table_read_folder(t, path, e);
     *t = (mert_probe_table){.path = path};
-    t->text = mert_file_read(path, FILE_MAX, &size, e);
-    if (!t->text)
-        return -1;
+    text = mert_file_read(path, FILE_MAX, &size, e);
+    t->texts = text ? mert_array(1, sizeof *t->texts) : NULL;
+    if (!t->texts) {
+        free(text);
+        return text ? mert_fail(e, "out of memory") : -1;
+    }
+    t->texts[t->n_texts++] = text;
     for (size_t i = 0; i < size; i++)
-        lines += t->text[i] == '\n';
+        lines += text[i] == '\n';
     t->rows = mert_array((int64_t)lines, sizeof *t->rows);
     if (t->rows ? read_lines(t, size, column, e) : mert_fail(e, "out of memory")) {
         mert_probe_table_free(t);
@@ -221,26 +234,67 @@ int mert_probe_table_read(mert_probe_table *t, const char *path, const char *col
 void mert_probe_table_free(mert_probe_table *t)
 {
     free(t->rows);
-    free(t->text);
+    for (int64_t i = 0; i < t->n_texts; i++)
+        free(t->texts[i]);
+    free(t->texts);
     t->rows = NULL;
-    t->text = NULL;
-    t->n = 0;
+    t->texts = NULL;
+    t->n = t->n_texts = 0;
 }
 
-int64_t mert_probe_table_find(const mert_probe_table *t, const char *key, int64_t *first)
+int mert_probe_table_chords(mert_probe_table *t, mert_chord_rule rule, int64_t *out, mert_error *e)
+{
+    char **more = mert_array_resize(t->texts, t->n_texts + 1, sizeof *more);
+    char(*to)[MERT_CHORD_MAX] = more ? mert_array(t->n, sizeof *to) : NULL;
+    int64_t n = 0, all = t->n;
+    t->texts = more ? more : t->texts;
+    if (!to)
+        return mert_fail(e, "out of memory");
+    t->texts[t->n_texts++] = (char *)to;
+    for (int64_t i = 0; i < all; i++) {
+        int got = mert_chord_reduce(t->rows[i].label, rule, to[i]);
+        if (got < 0)
+            return mert_fail(e, "%s: line %" PRId64 ": '%.100s' is not a chord like N, C, A:min7/b3 or G:(1,b3,5)",
+                             t->rows[i].path, t->rows[i].line, t->rows[i].label);
+        if (got)
+            continue;
+        t->rows[n] = t->rows[i];
+        t->rows[n++].label = to[i];
+    }
+    t->n = n;
+    *out = all - n;
+    return 0;
+}
+
+/* strcmp of a key and the first `length` bytes of another one. */
+static int compare_key(const char *a, const char *b, size_t length)
+{
+    int order = strncmp(a, b, length);
+    return order ? order : a[length] != 0;
+}
+
+/* Finds the rows whose key has these `length` bytes. */
+static int64_t find(const mert_probe_table *t, const char *key, size_t length, int64_t *first)
 {
     int64_t low = 0, high = t->n, n = 0;
     while (low < high) {
         int64_t middle = (low + high) / 2;
-        if (strcmp(t->rows[middle].key, key) < 0)
+        if (compare_key(t->rows[middle].key, key, length) < 0)
             low = middle + 1;
         else
             high = middle;
     }
     *first = low;
-    while (low + n < t->n && !strcmp(t->rows[low + n].key, key))
+    while (low + n < t->n && !compare_key(t->rows[low + n].key, key, length))
         n++;
     return n;
+}
+
+int64_t mert_probe_table_find(const mert_probe_table *t, const char *key, int64_t *first)
+{
+    const char *name = strrchr(key, '/'), *dot = t->stems ? strrchr(name ? name : key, '.') : NULL;
+    int64_t n = find(t, key, strlen(key), first);
+    return n || !dot ? n : find(t, key, (size_t)(dot - key), first);
 }
 
 int mert_probe_table_assign(mert_probe_table *t, const char *path, mert_probe_part part, mert_error *e)

@@ -74,27 +74,27 @@ static const char *next_label(const char **at, size_t *length)
     return s;
 }
 
-#define AT(t, r) (t)->path, (r)->line
+#define AT(r) (r)->path, (r)->line
 
 /* ---- classes, labels ---- */
 
-static int collect(names *all, mert_probe_task task, const mert_probe_table *t, const mert_probe_row *r, mert_error *e)
+static int collect(names *all, mert_probe_task task, const mert_probe_row *r, mert_error *e)
 {
     const char *at = r->label, *s;
     size_t length;
     if (task == MERT_PROBE_CLASSIFY) {
         if (strchr(r->label, ','))
             return mert_fail(e, "%s: line %" PRId64 ": '%.100s' holds a comma: several labels need --task multilabel",
-                             AT(t, r), r->label);
+                             AT(r), r->label);
         if (!*r->label)
-            return mert_fail(e, "%s: line %" PRId64 ": the label is empty", AT(t, r));
+            return mert_fail(e, "%s: line %" PRId64 ": the label is empty", AT(r));
         return names_add(all, r->label, strlen(r->label), e);
     }
     if (!r->label[strspn(r->label, " ")])
         return 0;
     while ((s = next_label(&at, &length))) {
         if (!length)
-            return mert_fail(e, "%s: line %" PRId64 ": an empty label between commas in '%.100s'", AT(t, r), r->label);
+            return mert_fail(e, "%s: line %" PRId64 ": an empty label between commas in '%.100s'", AT(r), r->label);
         if (names_add(all, s, length, e))
             return -1;
     }
@@ -125,7 +125,7 @@ static int make_classes(mert_targets *g, const mert_probe_table *t, const int64_
     int bad = 0, multi = g->task == MERT_PROBE_MULTILABEL;
     for (int64_t i = 0; !bad && i < g->n; i++)
         if (!i || row[i] != row[i - 1])
-            bad = collect(&all, g->task, t, &t->rows[row[i]], e);
+            bad = collect(&all, g->task, &t->rows[row[i]], e);
     names_settle(&all);
     if (!bad && all.n < (multi ? 1 : 2))
         bad = multi
@@ -162,7 +162,7 @@ static int make_classes(mert_targets *g, const mert_probe_table *t, const int64_
 
 /* ---- numbers ---- */
 
-static int read_numbers(mert_targets *g, const mert_probe_table *t, const mert_probe_row *r, float *y, mert_error *e)
+static int read_numbers(mert_targets *g, const mert_probe_row *r, float *y, mert_error *e)
 {
     const char *at = r->label, *s;
     size_t length;
@@ -171,13 +171,13 @@ static int read_numbers(mert_targets *g, const mert_probe_table *t, const mert_p
         char *stop;
         double v = strtod(s, &stop);
         if (!length || stop != s + length || !(fabs(v) < 1e18))
-            return mert_fail(e, "%s: line %" PRId64 ": '%.*s' is no number to regress on", AT(t, r),
+            return mert_fail(e, "%s: line %" PRId64 ": '%.*s' is no number to regress on", AT(r),
                              (int)(length < 100 ? length : 100), s);
         if (n < g->outputs)
             y[n] = (float)v;
     }
     if (n != g->outputs)
-        return mert_fail(e, "%s: line %" PRId64 ": %" PRId64 " numbers, the others have %" PRId64, AT(t, r), n,
+        return mert_fail(e, "%s: line %" PRId64 ": %" PRId64 " numbers, the others have %" PRId64, AT(r), n,
                          g->outputs);
     return 0;
 }
@@ -191,7 +191,7 @@ static int make_numbers(mert_targets *g, const mert_probe_table *t, const int64_
     if (!g->y)
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < g->n; i++)
-        if (read_numbers(g, t, &t->rows[row[i]], g->y + i * g->outputs, e))
+        if (read_numbers(g, &t->rows[row[i]], g->y + i * g->outputs, e))
             return -1;
     for (int64_t c = 0; c < g->outputs; c++) {
         int64_t i = 1;
@@ -227,7 +227,7 @@ static int make_groups(mert_targets *g, const mert_probe_table *t, const int64_t
         g->group[i] = (int32_t)names_find(&all, r->group);
         part = &g->part[g->group[i]];
         if (*part != MERT_PROBE_OUT && *part != r->part)
-            bad = mert_fail(e, "%s: line %" PRId64 ": group '%.200s' is on two sides of the split", AT(t, r), r->group);
+            bad = mert_fail(e, "%s: line %" PRId64 ": group '%.200s' is on two sides of the split", AT(r), r->group);
         *part = r->part;
     }
     names_free(&all);

@@ -77,7 +77,7 @@ static void write_predictions(const probe_tables *t, const mert_probe_answers *a
     const mert_targets *g = a->g;
     for (int64_t k = 0; k < g->n; k++) {
         int64_t i = t->order[k], instance = instance_of(t, i);
-        mert_prediction p = {.key = t->in->table->rows[t->in->row[instance]].key,
+        mert_prediction p = {.key = mert_instances_key(t->in, instance),
                              .layer = probe_line_name(t->in, a->line),
                              .seed = (int64_t)a->seed,
                              .fold = a->round[i],
