@@ -25,7 +25,8 @@
 #include <string.h>
 
 static const char *labels, *column, *decay_list, *manifests[3], *predictions, *confusion, *layer, *output;
-static int task, probe, chords, weighted, frames, per_item, folds = 5, seeds = 5, epochs = 200, patience = 10, batch = 64, json;
+static int task, probe, chords, weighted, frames, per_item, json;
+static int folds = 5, seeds = 5, epochs = 200, patience = 10, batch = 64;
 static int64_t hidden = 512, max_frames = 10000, seed = 1;
 static double lr = 1e-3, dropout = 0.25;
 static const char *const tasks[] = {"classify", "multilabel", "regress", NULL};
@@ -36,7 +37,8 @@ static double decays[DECAYS_MAX], net_decays[DECAYS_MAX];
 static int n_decays, n_net_decays;
 
 static const mert_option options[] = {
-    {"labels", 'l', MERT_STRING, &labels, "FILE", 0, 0, NULL, "table of keys and labels, for items or time spans, or a folder of .lab files"},
+    {"labels", 'l', MERT_STRING, &labels, "FILE", 0, 0, NULL,
+     "table of keys and labels, for items or time spans, or a folder of .lab files"},
     {"column", 0, MERT_STRING, &column, "NAME", 0, 0, NULL,
      "the column with the labels, if the first line of the table names its columns (default: label)"},
     {"task", 0, MERT_CHOICE, &task, "TASK", 0, 0, tasks, "one class, any number of labels, or numbers"},
@@ -83,7 +85,8 @@ static const mert_command commands[] = {
     {0}};
 static const mert_tool tool = {"mert-probe",
                                "train probes on the features of every layer, and score them",
-                               "[options] --labels FILE [FILE...]\n       mert-probe apply [options] -m PROBE [FILE...]",
+                               "[options] --labels FILE [FILE...]\n"
+                               "       mert-probe apply [options] -m PROBE [FILE...]",
                                "Reads streams of features (hidden, mfcc, chroma ...), writes a table of scores.",
                                options,
                                commands};
@@ -185,8 +188,8 @@ static void say_best(const mert_instances *in, const mert_targets *g, const mert
                   frames             ? "frames"
                   : in->table->spans ? "spans"
                                      : "items",
-                  g->groups, g->outputs, outputs_are[g->task], r->names[0], probe_line_name(in, at), best.mean, best.min,
-                  best.max, best.n, best.n == 1 ? "" : "s", guess.mean);
+                  g->groups, g->outputs, outputs_are[g->task], r->names[0], probe_line_name(in, at), best.mean,
+                  best.min, best.max, best.n, best.n == 1 ? "" : "s", guess.mean);
     if (r->mixture) {
         int64_t top = 0;
         for (int64_t l = 1; l < in->layers; l++)

@@ -143,7 +143,8 @@ int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_pa
 static int too_few(int64_t groups, const char *what, int k, mert_error *e)
 {
     const char *s = groups == 1 ? "" : "s";
-    return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be dealt to %d folds (see --folds)", groups, s, s, what, k);
+    return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be dealt to %d folds (see --folds)", groups, s, s, what,
+                     k);
 }
 
 static int find_strata(mert_folds *f, mert_error *e)

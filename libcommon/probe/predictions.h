@@ -2,10 +2,9 @@
  *
  *     key  start  end  layer  seed  fold  label  predicted  score:NAME ...
  *
- * key: as `mert-tensor ls` prints it. start, end: seconds; "-": the whole
- * item. layer: as in the table of scores. seed, fold: "-": not known. label: the truth ("-": not known): a class, labels
- * with commas between, or numbers with commas between; predicted: likewise. score:NAME: the probability of each class
- * or label; not for numbers. */
+ * key: as `mert-tensor ls` prints it. start, end: seconds; "-": the whole item. layer: as in the table of scores. seed,
+ * fold: "-": not known. label: the truth ("-": not known): a class, labels with commas between, or numbers with commas
+ * between; predicted: likewise. score:NAME: the probability of each class or label; not for numbers. */
 #ifndef MERT_PROBE_PREDICTIONS_H
 #define MERT_PROBE_PREDICTIONS_H
 

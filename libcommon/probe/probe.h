@@ -54,8 +54,8 @@ typedef struct mert_probe_result {
 /* x [n, layers, d], n of the targets. */
 int mert_probe_run(mert_probe_result *r, const mert_probe_options *o, const mert_targets *g, const float *x,
                    int64_t layers, int64_t d, mert_error *e) MERT_MUST_USE;
-/* Trains the probe of a line (from 1) on all instances, by the first seed. The decay is chosen as above, with one fold of
- * the instances as the valid part, which a linear probe is then trained on, too. The caller sets features, layer and
+/* Trains the probe of a line (from 1) on all instances, by the first seed. The decay is chosen as above, with one fold
+ * of the instances as the valid part, which a linear probe is then trained on, too. The caller sets features, layer and
  * frames of the result. */
 int mert_probe_train(mert_trained *to, const mert_probe_options *o, const mert_targets *g, const float *x,
                      int64_t layers, int64_t d, int64_t line, mert_error *e) MERT_MUST_USE;

@@ -111,8 +111,12 @@ static int read_row(mert_probe_row *r, const columns *c, char **field, const cha
     for (int i = 0; i < c->n; i++)
         if (i != c->key) /* keys are paths */
             field[i] = mert_text_trim(field[i]);
-    *r = (mert_probe_row){
-        .key = field[c->key], .label = field[c->label], .end = INFINITY, .path = path, .line = line, .part = MERT_PROBE_OUT};
+    *r = (mert_probe_row){.key = field[c->key],
+                          .label = field[c->label],
+                          .end = INFINITY,
+                          .path = path,
+                          .line = line,
+                          .part = MERT_PROBE_OUT};
     if (unescape(field[c->key]))
         return mert_fail(
             e, "%s: line %" PRId64 ": a %% in a key is not followed by two hexadecimal digits (a %% itself is %%25)",

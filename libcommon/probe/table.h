@@ -8,7 +8,8 @@
  * without this column each item is a group. Keys are written as by `mert-tensor ls`: %XX is the byte XX. The rules of
  * formats/text.h hold: blanks around a field are ignored, except in keys, which are paths.
  *
- * Or a folder: each file NAME.lab below it has the spans of the item NAME.SUFFIX (or NAME), whatever the suffix, in lines
+ * Or a folder: each file NAME.lab below it has the spans of the item NAME.SUFFIX (or NAME), whatever the suffix, in
+ * lines
  *
  *     start end label        separated by tabs or blanks; the label is the rest of the line
  *
@@ -41,17 +42,17 @@ typedef struct mert_probe_table {
     int64_t n_texts;
 } mert_probe_table;
 
-/* path: a file or a folder. column: name of the column with the labels; NULL: "label". Refuses, naming file and line: a
- * line with too few or too many fields, an invalid number, a span that ends before it begins, a whole item that is there twice, spans of one
- * item with different groups or splits. */
+/* path: a file or a folder. column: name of the column with the labels; NULL: "label". Refuses, naming file and line:
+ * a line with too few or too many fields, an invalid number, a span that ends before it begins, a whole item that is
+ * there twice, spans of one item with different groups or splits. */
 int mert_probe_table_read(mert_probe_table *t, const char *path, const char *column, mert_error *e) MERT_MUST_USE;
 void mert_probe_table_free(mert_probe_table *t);
 /* Parts of _read: the files below a folder (lab.c); sorts the rows and checks that those of an item agree. */
 int mert_probe_table_read_folder(mert_probe_table *t, const char *path, mert_error *e) MERT_MUST_USE;
 int mert_probe_table_sort(mert_probe_table *t, mert_error *e) MERT_MUST_USE;
 
-/* Reduces all labels, which must be chords, by the rule (harmony.h), and removes the rows for which it has no name; *out:
- * their number. Refuses other labels, naming file and line. */
+/* Reduces all labels, which must be chords, by the rule (harmony.h), and removes the rows for which it has no name;
+ * *out: their number. Refuses other labels, naming file and line. */
 int mert_probe_table_chords(mert_probe_table *t, mert_chord_rule rule, int64_t *out, mert_error *e) MERT_MUST_USE;
 
 /* Assigns the items of the manifest `path` to a part. Refuses an item that already has a part. */

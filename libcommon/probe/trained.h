@@ -2,9 +2,9 @@
  * `output.bias` [C]; with a hidden layer `hidden.weight` [I, D], `hidden.bias` [I] (otherwise I = D); with several
  * layers `mixture` [layers]; for numbers `number.mean`, `number.size` [C]; and `config`, JSON text as U8:
  *
- *     {"type": "probe", "task": "classify", "layers": ["6"], "frames": false, "classes": ["rock", "jazz"], "outputs": 2,
- *      "width": 768, "kind": "hidden", "sample_rate": 24000, "features": "mert-encode model=... layers=all ...",
- *      "features_model": "0123456789abcdef"}
+ *     {"type": "probe", "task": "classify", "layers": ["6"], "frames": false, "classes": ["rock", "jazz"],
+ *      "outputs": 2, "width": 768, "hidden": 0, "kind": "hidden", "sample_rate": 24000,
+ *      "features": "mert-encode model=... layers=all ...", "features_model": "0123456789abcdef"}
  *
  *     z_l = (features of layer l - mean_l) * scale_l;   x = sum over l of mixture_l z_l   (one layer: x = z)
  *     h = relu(hidden.weight x + hidden.bias)   (no hidden layer: h = x);   s = output.weight h + output.bias

@@ -34,6 +34,8 @@ printf '%s\ns0.wav\t26400\ns1.wav\t28800\n' "$t/some" > some.tsv
 awk 'BEGIN { for (i = 0; i < 24; i++) { printf "i%d", i; for (j = 0; j < 12; j++) printf " %d", (i * j + i % 2 * 7) % 5; print "" } }' > items
 text-stream hidden 2 3 10 < items > items.mts
 awk '{ print $1 "\t" (NR % 2 ? "odd" : "even") }' items > classes
+mkdir labs; cut -d ' ' -f 1 items | while read -r item; do printf '0 0.1 C:maj7\n0.1 0.2 A:min\n' > "labs/$item.lab"; done
+mert-probe -q -l classes --seeds 1 -o probe.safetensors items.mts > probe.out || exit 1
 
 # ---- the walk ----
 
@@ -123,6 +125,9 @@ convert_fairseq() { lacking mert-model convert -q --to fairseq -m golden/mert-pr
 convert_packed() { lacking mert-model convert -q --to packed -m golden/mert-post-ln -o made/model; }
 probe() { lacking mert-probe -q --fail-fast -l classes --seeds 1 items.mts; }
 probe_net() { lacking mert-probe -q --fail-fast -l classes --probe mlp --hidden 4 --epochs 2 --weighted --seeds 1 --json items.mts; }
+probe_files() { lacking mert-probe -q --fail-fast -l classes --seeds 1 --per-item --predictions made/predictions --confusion made/confusion -o made/probe items.mts; }
+probe_labs() { lacking mert-probe -q --fail-fast -l labs --chords majmin --seeds 1 --folds 3 --frames items.mts; }
+probe_apply() { lacking mert-probe apply -q --fail-fast -m probe.safetensors --span 0.1 items.mts; }
 tensor_ls() { lacking mert-tensor ls codes.mts; }
 tensor_cat() { lacking mert-tensor cat codes.mts codes.mts; }
 tensor_gather() { lacking mert-tensor gather --manifest train.tsv train.mts; }
