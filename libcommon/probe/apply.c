@@ -92,7 +92,7 @@ static void put_row(const mert_apply *a, FILE *to, double start, double end)
     mert_predictions_row(to, &a->probe->outputs, &p);
 }
 
-/* Answers for x; frames end at frame number `end` of the item. */
+/* Answers for x, in a row for these seconds. */
 static void answer(mert_apply *a, double start, double end)
 {
     const mert_outputs *o = &a->probe->outputs;

@@ -13,9 +13,15 @@ int mert_trained_make(mert_trained *t, mert_error *e)
     int64_t C = t->outputs.n, H = t->hidden, D = t->width, L = t->layers, inner = H ? H : D;
     int numbers = t->outputs.task == MERT_PROBE_REGRESS;
     const struct { float **to; int64_t n; } parts[] = {
-        {&t->mean, L * D},      {&t->scale, L * D}, {&t->mixture, L},
-        {&t->hidden_weight, H * D}, {&t->hidden_bias, H}, {&t->weight, C * inner},
-        {&t->bias, C}, {&t->number_mean, numbers ? C : 0}, {&t->number_size, numbers ? C : 0}};
+        {&t->mean, L * D},
+        {&t->scale, L * D},
+        {&t->mixture, L},
+        {&t->hidden_weight, H * D},
+        {&t->hidden_bias, H},
+        {&t->weight, C * inner},
+        {&t->bias, C},
+        {&t->number_mean, numbers ? C : 0},
+        {&t->number_size, numbers ? C : 0}};
     int64_t at = 0;
     t->block_size = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)

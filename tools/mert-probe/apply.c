@@ -6,7 +6,6 @@
 #include "tools/mert-probe/commands.h"
 
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <string.h>
 
