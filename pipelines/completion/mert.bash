@@ -1,6 +1,6 @@
 # Completion for bash: options, commands and choices of all programs, as their --help lists them (it comes from the
 # option tables). Installed under the name of each program; or: source mert.bash
-# For zsh: autoload -Uz bashcompinit && bashcompinit && source mert.bash
+# zsh has _mert.
 _mert() {
     local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} help commands command='' own='' w
     help=$("$program" --help 2> /dev/null < /dev/null) || return
