@@ -34,6 +34,7 @@ static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static mert_exchange *x; /* the processes of this run */
 static mert_lock *lock;  /* of SAVE: process 0 has it */
 static mert_ops *ops;    /* what computes, once it is open */
+static mert_device_rates rates; /* --plan: of a device; without a name: of none */
 
 static const mert_option options[] = {
     {"recipe", 0, MERT_STRING, &recipe_name, "FILE", 0, 0, NULL,
@@ -195,10 +196,40 @@ static void close_device(void)
         ops->close(ops);
 }
 
+/* --plan --device cuda:NAME: a device that need not be here, by its data sheet; what is measured is the CPU. */
+static int plan_from_rates(mert_error *e)
+{
+    static const char cuda[] = "cuda:";
+    const char *name = device + sizeof cuda - 1;
+    if (!plan || strncmp(device, cuda, sizeof cuda - 1) || !name[strspn(name, "0123456789")])
+        return 0;
+    if (mert_device_find(&rates, name, e))
+        return -1;
+    device = "cpu";
+    return 0;
+}
+
+static int open_device(const mert_recipe *r, mert_error *e)
+{
+    char names[256], why[sizeof e->text];
+    if (plan_from_rates(e))
+        return -1;
+    if (ops || (ops = mert_ops_open(device, (mert_element_type)r->precision, e))) {
+        if (plan && ops->device && !mert_device_recognise(&rates, ops->device) && ops->memory > 0)
+            rates.memory = (double)ops->memory;
+        return 0;
+    }
+    if (!plan || strncmp(device, "cuda", 4))
+        return -1;
+    mert_device_names(names, sizeof names);
+    snprintf(why, sizeof why, "%s", e->text);
+    return mert_fail(e, "%.700s; for one that is not here: --plan --device cuda:NAME (%s)", why, names);
+}
+
 /* What computes, and where the optimiser's state goes. */
 static int check_places(const mert_recipe *r, mert_error *e)
 {
-    if (!ops && !(ops = mert_ops_open(device, (mert_element_type)r->precision, e)))
+    if (open_device(r, e))
         return -1;
     if (offload && strcmp(offload, "host") && strcmp(offload, "disk") && !mert_path_is_directory(offload))
         return mert_fail(e, "%s: cannot make a file for the optimiser's state: there is no such folder", offload);
@@ -319,7 +350,7 @@ static int plan_only(void)
     if (bad)
         mert_report_broken("%s", e.text);
     else
-        bad = watch_plan(&s, ops, processes, (mert_sharding)sharding, offload);
+        bad = watch_plan(&s, ops, rates.name ? &rates : NULL, processes, (mert_sharding)sharding, offload);
     mert_session_end(&s);
     close_device();
     return mert_report_finish() || bad;

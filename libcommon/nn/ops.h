@@ -56,6 +56,8 @@ typedef enum mert_block {
 struct mert_ops {
     const char *name;
     mert_element_type type;
+    const char *device; /* the driver's name of the device; NULL: the CPU */
+    int64_t memory;     /* bytes of the device's memory; 0: the host's */
     int host_memory; /* 1: device memory is host memory. After a wait the host may read buffers from alloc, and
                         operations accept pointers to the host's own arrays */
     /* The size in bytes, a multiple of 64, of weights [n, k] that mert_pack has packed. rows: the number of rows that
@@ -112,7 +114,7 @@ mert_ops *mert_ops_open(const char *device, mert_element_type type, mert_error *
 /* A plugin implements struct mert_ops with its operations, and exports this function. The function returns NULL and
  * fills e if it was built for another version, or if there is no device with this number that can compute with such
  * elements. */
-enum { MERT_OPS_VERSION = 2 };
+enum { MERT_OPS_VERSION = 3 };
 typedef mert_ops *mert_device_plugin(int version, int number, mert_element_type type, mert_error *e);
 #define MERT_DEVICE_PLUGIN "mert_device_open"
 

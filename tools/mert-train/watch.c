@@ -125,7 +125,48 @@ static void say_disk(const mert_session *s, const mert_budget *b)
     row_bytes("together", b->checkpoint * (double)b->checkpoints + pcm, "");
 }
 
-int watch_plan(const mert_session *s, mert_ops *ops, int ranks, mert_sharding sharding, const char *offload)
+static void row_gigabytes(const char *what, double bytes, const char *note)
+{
+    printf("    %-28s %10.3f GB%s%s\n", what, 1e-9 * bytes, *note ? "  " : "", note);
+}
+
+/* A device by its published rates (monitor/device.h). */
+static void say_device(const mert_device_rates *on, const mert_device_plan *p, const mert_budget *b,
+                       const mert_recipe *r, const char *advice)
+{
+    double rate = r->precision == MERT_ELEMENT_F32 ? on->f32 : on->half, run = (double)b->updates * p->update;
+    printf("on %s (%g GB, %g TFLOP/s %s, %g GB/s, by its data sheet)\n", on->name, 1e-9 * on->memory, 1e-12 * rate,
+           r->precision == MERT_ELEMENT_F32 ? "float32" : "of 16 bits", 1e-9 * on->bandwidth);
+    row_gigabytes("weights", p->weights, "float32");
+    row_gigabytes("gradients", p->gradients, "");
+    row_gigabytes("optimiser", p->moments, p->moments > 0 ? "" : "kept elsewhere");
+    row_gigabytes("largest batch", p->activations, "activations, their gradients, 16-bit weights");
+    row_gigabytes("work space", p->workspace, "");
+    row_gigabytes("driver and libraries", p->reserved, "an allowance");
+    row_gigabytes("together", p->all, p->all > on->memory ? "more than it has" : "");
+    if (*advice)
+        printf("    what would fit: %s\n", advice);
+    printf("    %-28s %10.3f ms  products %.3f ms, memory %.3f ms\n", "an update, at least", 1e3 * p->update,
+           1e3 * p->products, 1e3 * p->memory);
+    printf("    %-28s %10.3f days  (%.2f hours), without exchange, transfers and validation\n", "the run, at least",
+           run / 86400, run / 3600);
+}
+
+static int plan_device(const mert_session *s, const mert_device_rates *on, int ranks, mert_sharding sharding,
+                       const char *offload, mert_error *e)
+{
+    mert_device_plan p;
+    mert_budget b;
+    char advice[512];
+    if (mert_device_budget(&p, &b, on, &s->recipe, &s->train, &s->valid, ranks, sharding, offload, e) ||
+        mert_device_advice(advice, sizeof advice, &p, on, &s->recipe, &s->train, &s->valid, ranks, sharding, offload, e))
+        return -1;
+    say_device(on, &p, &b, &s->recipe, advice);
+    return 0;
+}
+
+int watch_plan(const mert_session *s, mert_ops *ops, const mert_device_rates *on, int ranks, mert_sharding sharding,
+               const char *offload)
 {
     mert_error e = {{0}};
     mert_budget b;
@@ -141,6 +182,10 @@ int watch_plan(const mert_session *s, mert_ops *ops, int ranks, mert_sharding sh
     say_memory(&b, ranks);
     say_work(&b, &p);
     say_disk(s, &b);
+    if (on && plan_device(s, on, ranks, sharding, offload, &e)) {
+        mert_log_error("%s", e.text);
+        return 1;
+    }
     return mert_log_stdout();
 }
 

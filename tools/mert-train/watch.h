@@ -3,11 +3,13 @@
 #ifndef MERT_TRAIN_WATCH_H
 #define MERT_TRAIN_WATCH_H
 
-#include "libcommon/train/monitor/budget.h"
+#include "libcommon/train/monitor/device.h"
 #include "libcommon/train/session.h"
 
-/* s: recipe and open corpora; ops: the backend of the run. Returns the exit status. */
-int watch_plan(const mert_session *s, mert_ops *ops, int ranks, mert_sharding sharding, const char *offload);
+/* s: recipe and open corpora; ops: the backend whose speed is measured; on: the device to plan for (NULL: that of ops
+ * alone). Returns the exit status. */
+int watch_plan(const mert_session *s, mert_ops *ops, const mert_device_rates *on, int ranks, mert_sharding sharding,
+               const char *offload);
 
 /* Compares the run in the folder `save` with the log of another one. Exit status 0: all values are within their
  * bands. */

@@ -444,6 +444,8 @@ mert_ops *mert_device_open(int version, int number, mert_element_type type, mert
     snprintf(d->name, sizeof d->name, "%s:%d (%s)", MERT_CUDA_NAME, number, about.name);
     d->ops.name = MERT_CUDA_NAME;
     d->ops.type = type;
+    d->ops.device = d->name;
+    d->ops.memory = (int64_t)about.totalGlobalMem;
     d->ops.packed_bytes = cuda_packed_bytes;
     d->ops.rows_at_once = cuda_rows_at_once;
     d->ops.alloc = cuda_alloc;

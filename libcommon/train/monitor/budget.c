@@ -185,7 +185,7 @@ static int batch_memory(mert_budget *b, const mert_recipe *r, const mert_layout 
     int bad = !ops ? mert_fail(e, "out of memory") : !t || dry_run(t, r, &b->model, train, valid, e);
     b->now = (double)resident();
     if (!bad)
-        b->activations = (double)mert_trainer_memory(t) + packed_attention(&b->model, train);
+        b->activations = (double)mert_trainer_memory(t) + (device->host_memory ? packed_attention(&b->model, train) : 0);
     mert_trainer_free(t);
     if (ops)
         ops->close(ops);
