@@ -193,7 +193,7 @@ check: deps
 	@$(MAKE) --no-print-directory tests
 	@OUT='$(OUT)' sh tests/run
 
-tests: all $(UNIT_BIN) $(PROG_BIN) $(FUZZ_BIN) $(EMULATED) $(RACE)
+tests: all $(UNIT_BIN) $(PROG_BIN) $(FUZZ_BIN) $(EMULATED) $(RACE) $(OUT)/bench/train
 
 fuzz_targets: $(FUZZ_BIN)
 
@@ -248,6 +248,16 @@ fuzz: deps
 
 bench: all $(BENCH_BIN)
 	@OUT='$(OUT)' sh tests/bench/run
+
+# ---- the kit for a machine with a GPU ----
+
+# All that tests/cuda/gpu needs there: programs, the plugin, reference folders, and the libraries that such a machine may
+# not have. CUDA's own are not among them, nor those of the C and C++ compiler.
+KIT = $(OUT)/gpu-kit
+KIT_PROGRAMS = $(addprefix $(OUT)/bin/,mert-encode mert-tensor mert-model mert-train) $(addprefix $(OUT)/tests/,train-parity hidden-near device-check) \
+               $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/cuda_*.c)) $(OUT)/bench/train
+gpu-kit: $(KIT_PROGRAMS) $(PLUGIN_BIN)
+	@OUT='$(OUT)' sh tests/cuda/pack '$(KIT)' $(KIT_PROGRAMS)
 
 # ---- packages, demo, probes, installation ----
 
@@ -305,6 +315,7 @@ help:
 	@echo 'make check      installs packages, builds, runs all tests; the last line is "N passed, N failed, N skipped"'
 	@echo 'make asan       runs the same tests with AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make race       runs the CUDA kernels on the emulated device under its detector, in the orders of SEEDS="0 1 2"'
+	@echo 'make gpu-kit    packs what a machine with a GPU needs to run tests/cuda/gpu, into $(OUT)/gpu-kit.tar.gz'
 	@echo 'make lint       builds everything with clang, where a warning is an error, and checks the manual pages'
 	@echo 'make tsan       runs the tests of programs that have threads with ThreadSanitizer'
 	@echo 'make check-invariance  checks that other threads, shards, chunks, batches and orders give the same bytes'
@@ -319,5 +330,5 @@ help:
 	@echo 'make deb        makes Debian packages of the last commit, in $(OUT)/deb'
 	@echo 'make CC=clang CFLAGS=... OUT=...   uses another compiler, flags or build folder'
 
-.PHONY: FORCE all check check-invariance race soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall dist deb clean help
+.PHONY: FORCE all check check-invariance race gpu-kit soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall dist deb clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/tsan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)

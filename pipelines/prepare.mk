@@ -30,7 +30,8 @@
 # and is then kept, so that existing labels keep their meaning. `make ... retrain` trains it again on all files, and
 # makes all its labels again. If a setting changes, everything that depends on it is made again. Labels depend on the
 # files and on the codebook, and a codebook depends on the files that it was trained on. They do not depend on -j,
-# SHARDS, HOURS or THREADS, nor on the order in which files were added. A file appears under its name when it is
+# SHARDS, HOURS or THREADS, nor on the order in which files were added. Hidden states of another DEVICE may differ by
+# rounding: with another kind of it they are made again (cuda:1 is the kind of cuda:0). A file appears under its name when it is
 # complete, so an interrupted run can be continued. A file whose time is in the future is made again, once.
 #
 # VALID, SEED, EXT and RATE of the first run are stored in OUT/.split and used by later runs that do not give them.
@@ -53,7 +54,7 @@ counts   = SEED LLOYD SHARDS THREADS
 numbers  = VALID HOURS MAX_FAILED
 codes    = K CODEBOOKS RATE $(teachers:%=K.%) $(teachers:%=CODEBOOKS.%)
 commands = FEATURES $(addprefix FEATURES.,features mfcc chroma hubert mel) $(addprefix TRAIN.,kmeans $(teachers))
-known    = OUT TEACHER TEACHERS LAYER EXT SALVAGE VALIDATES $(paths) $(counts) $(numbers) $(codes) $(commands)
+known    = OUT TEACHER TEACHERS LAYER DEVICE EXT SALVAGE VALIDATES $(paths) $(counts) $(numbers) $(codes) $(commands)
 internal = HELD SCANNED SHELL MAKEFLAGS -*-command-variables-*-
 
 from   = $(firstword $(origin $(1)))
@@ -85,6 +86,7 @@ $(foreach v,$(filter $(commands),$(given)),$(call refuse,$(v),$(call has,$($(v))
     options; nothing else of the shell's))
 $(foreach v,$(filter TEACHER TEACHERS EXT,$(given)),$(call refuse,$(v),$(call has,$($(v)),$(taken_apart)),: no name has that))
 $(foreach v,$(filter LAYER,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),$(call has,$($(v)),$(taken_apart)))))
+$(foreach v,$(filter DEVICE,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),$(call has,$($(v)),$(filter-out :,$(taken_apart))))))
 $(foreach v,$(filter $(counts) $(numbers) $(codes) SALVAGE VALIDATES,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),\
     $(call has,$($(v)),$(filter-out %,$(taken_apart))))))
 $(foreach v,$(filter $(counts) $(codes),$(given)),$(if $(call rest,$(v)),$(error $(v): '$($(v))' is no whole number)))
@@ -121,6 +123,7 @@ RATE     ?=#                sample rate; empty: that of MODEL, or 24000
 VALID    ?= 5#              percentage for validation
 SHARDS   ?= 4#              number of shards for new files
 HOURS    ?= 8#              largest length of a shard in hours, about
+DEVICE   ?=#                hubert: what computes the hidden states, cuda or cuda:N (mert-encode --device); empty: the CPU
 THREADS  ?= 1#              threads of each program; -j is the number of shards at a time
 MAX_FAILED ?= 0#            number or percentage (P%) of items that may fail in each step
 SALVAGE  ?= no#             yes: use the part of a damaged file before the fault
@@ -144,7 +147,7 @@ features_of.random = mel
 FEATURES.features ?= $(FEATURES)
 FEATURES.mfcc     ?= mert-mel --mfcc
 FEATURES.chroma   ?= mert-cqt --chroma 24
-FEATURES.hubert   ?= mert-encode -m $(call quoted,$(HUBERT)) --layers $(LAYER) --dtype f16
+FEATURES.hubert   ?= mert-encode -m $(call quoted,$(HUBERT)) --layers $(LAYER) --dtype f16$(DEVICE:%= --device %)
 FEATURES.mel      ?= mert-mel --bins 128 --log --hop 240
 
 family.kmeans = kmeans mfcc chroma hubert
@@ -186,7 +189,8 @@ self  := --no-print-directory -f $(call quoted,$(this))
 looked_at = $(shell find -L $(call quoted,$(1)) -type f -printf '%P %s %T@,' 2>&1)
 
 settings.pcm      = $(RATE) $(SALVAGED)
-settings.features = $(FEATURES.$(1)) $(if $(filter hubert,$(1)),$(call looked_at,$(HUBERT)))
+kind = $(if $(DEVICE),$(subst --device $(DEVICE),--device $(firstword $(subst :, ,$(DEVICE))),$(1)),$(1))
+settings.features = $(call kind,$(FEATURES.$(1))) $(if $(filter hubert,$(1)),$(call looked_at,$(HUBERT)))
 settings.encodec  = $(call codebooks,encodec) $(call looked_at,$(ENCODEC))
 settings.trained  = $(RATE) $(call train.$(call family,$(1)),$(1)) $(call settings.features,$(features_of.$(1))) \
                         $(if $(filter kmeans,$(call family,$(1))),lloyd=$(LLOYD))

@@ -67,7 +67,7 @@ static const mert_option options[] = {
     {"normalize", 0, MERT_FLAG, &normalize, NULL, 0, 0, NULL,
      "normalise clips to mean 0 and variance 1 (default: as the model's preprocessor says)"},
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL,
-     "backend: cpu, or guard (a test of the program itself)"},
+     "what computes: cpu, guard (a test of the program itself), cuda or cuda:N"},
     {0}};
 static const mert_tool tool = {"mert-encode", "hidden states of a MERT model", "[options] -m MODEL [FILE...]",
                                "Reads pcm streams, writes hidden [T, layers, D].", options, NULL};

@@ -72,7 +72,7 @@ static const mert_option options[] = {
      "continue from the newest checkpoint in the folder of the run, if there is one"},
     {"recompute", 0, MERT_FLAG, &recompute, NULL, 0, 0, NULL,
      "need less memory and more time: compute layers again in the backward pass; the model is the same"},
-    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "backend: cpu, or guard (a test of the program itself)"},
+    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "what computes: cpu, guard (a test of the program itself), cuda or cuda:N; --plan: also cuda:NAME"},
     {"processes", 0, MERT_INT, &processes, "N", 1, MERT_LOCAL_MAX, NULL,
      "number of processes on this machine; for several machines use mpirun or srun"},
     {"shard", 0, MERT_CHOICE, &sharding, "WHAT", 0, 0, shardings,
@@ -201,7 +201,7 @@ static int plan_from_rates(mert_error *e)
 {
     static const char cuda[] = "cuda:";
     const char *name = device + sizeof cuda - 1;
-    if (!plan || strncmp(device, cuda, sizeof cuda - 1) || !name[strspn(name, "0123456789")])
+    if (strncmp(device, cuda, sizeof cuda - 1) || !name[strspn(name, "0123456789")])
         return 0;
     if (mert_device_find(&rates, name, e))
         return -1;
@@ -209,18 +209,14 @@ static int plan_from_rates(mert_error *e)
     return 0;
 }
 
-static int open_device(const mert_recipe *r, mert_error *e)
+/* The rates of the device that is here; or why it is not, and how to plan for one that is not. */
+static int plan_device(int bad, mert_error *e)
 {
     char names[256], why[sizeof e->text];
-    if (plan_from_rates(e))
-        return -1;
-    if (ops || (ops = mert_ops_open(device, (mert_element_type)r->precision, e))) {
-        if (plan && ops->device && !mert_device_recognise(&rates, ops->device) && ops->memory > 0)
-            rates.memory = (double)ops->memory;
-        return 0;
-    }
-    if (!plan || strncmp(device, "cuda", 4))
-        return -1;
+    if (!bad && ops->device && !mert_device_recognise(&rates, ops->device) && ops->memory > 0)
+        rates.memory = (double)ops->memory;
+    if (!bad || ops || strncmp(device, "cuda", 4))
+        return bad;
     mert_device_names(names, sizeof names);
     snprintf(why, sizeof why, "%s", e->text);
     return mert_fail(e, "%.700s; for one that is not here: --plan --device cuda:NAME (%s)", why, names);
@@ -229,7 +225,7 @@ static int open_device(const mert_recipe *r, mert_error *e)
 /* What computes, and where the optimiser's state goes. */
 static int check_places(const mert_recipe *r, mert_error *e)
 {
-    if (open_device(r, e))
+    if (!ops && !(ops = mert_ops_open(device, (mert_element_type)r->precision, e)))
         return -1;
     if (offload && strcmp(offload, "host") && strcmp(offload, "disk") && !mert_path_is_directory(offload))
         return mert_fail(e, "%s: cannot make a file for the optimiser's state: there is no such folder", offload);
@@ -339,7 +335,8 @@ static int plan_only(void)
     mert_error e = {{0}};
     int64_t newest = save ? mert_state_newest(save) : -1;
     int bad = read_recipe(&s.recipe, &e) || (save && mert_state_check_names(save, &e)) || check_save(newest, &e) ||
-              (newest < 0 && check_models(&s.recipe, &e)) || check_places(&s.recipe, &e);
+              (newest < 0 && check_models(&s.recipe, &e)) || plan_from_rates(&e) ||
+              plan_device(check_places(&s.recipe, &e), &e);
     if (!bad && !train_names.labels.n)
         assume_labels(&s.recipe);
     bad = bad ||

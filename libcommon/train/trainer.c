@@ -1,6 +1,7 @@
 #include "libcommon/train/trainer.h"
 
 #include "libcommon/base/random.h"
+#include "libcommon/nn/no_room.h"
 #include "libcommon/train/objective.h"
 
 #include <math.h>
@@ -48,6 +49,8 @@ struct mert_trainer {
     mert_clipping *clipping, *clipped;    /* device; pinned */
 };
 
+static const char what_takes_less[] = "--recompute, --offload host and a smaller max_tokens take less, as --plan shows";
+
 static int open_ways(mert_trainer *t, mert_error *e)
 {
     mert_ops *ops = t->ops;
@@ -80,6 +83,7 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
         !(t->encoder = mert_encoder_new(t->layout, ops, NULL, NULL, e)) ||
         mert_objective_open(&t->objective, t->layout, ops, mert_shards_parts(t->shards), o, e) ||
         !(t->preparer = mert_preparer_new(w, o->nomask_weight > 0, ops, e)) || open_ways(t, e)) {
+        mert_ops_no_room(ops, what_takes_less, e);
         mert_trainer_free(t);
         return NULL;
     }
@@ -323,6 +327,7 @@ static int run(mert_trainer *t, const mert_forward_options *r, const mert_batch 
     note(w, b, p, choose_codebooks(t, r), training, sums);
     if (pass(t, r, b, w, p, e)) {
         t->ops->wait(t->ops, NULL);
+        mert_ops_no_room(t->ops, what_takes_less, e);
         return -1;
     }
     bring_back(t, w);

@@ -2,22 +2,30 @@
  * recipe's model on B clips of L samples (0: from the recipe), with everything that mert-train does per batch:
  * regression targets, forward, backward, clipping, Adam. Prints "accumulate seconds GFLOP KIB" and "update seconds",
  * separated by tabs; the GFLOP are three times those of a forward pass (models/flops.h). LayerDrop is off, so that the
- * formula holds. */
+ * formula holds.
+ *
+ * --device NAME: the same on a device, batch after batch as in a run (targets were made ahead of time): prints
+ * milliseconds of a batch and of an update, TFLOP/s and their share of the device's rate by its data sheet, the host's
+ * time and waits. --table: then also the time of each kind of operation in a batch. */
 #include "libcommon/base/random.h"
 #include "libcommon/models/flops.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 #include "libcommon/train/data/mask.h"
+#include "libcommon/train/monitor/device.h"
 #include "libcommon/train/recipe/recipe.h"
 #include "libcommon/train/trainer.h"
 #include "tests/bench/clock.h"
+#include "tests/bench/timed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { CODEBOOKS = 8, CLASSES = 1024 };
 
-static int runs = 3;
+static int runs = 3, table;
+static const char *device;
 static int64_t clips, samples;
 static mert_strings settings;
 static const mert_option options[] = {
@@ -26,6 +34,8 @@ static const mert_option options[] = {
     {"samples", 0, MERT_INT64, &samples, "L", 0, 1 << 28, NULL, "samples of a clip (0: the recipe's max_sample_size)"},
     {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL,
      "changes a setting of the recipe (may come several times)"},
+    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "a device, and what it is measured by"},
+    {"table", 0, MERT_FLAG, &table, NULL, 0, 0, NULL, "the time of each kind of operation"},
     {0}};
 static const mert_tool tool = {"train", "one update of a recipe's model", "[options] RECIPE", NULL, options, NULL};
 
@@ -82,6 +92,85 @@ static int measure(mert_trainer *t, const mert_recipe *r, const mert_config *c, 
     return 0;
 }
 
+/* ---- on a device ---- */
+
+static void say_steps(const timed *t, const mert_batch *b, double step, double host, double update, double work)
+{
+    mert_device_rates rates;
+    int known = t->inner->device && !mert_device_recognise(&rates, t->inner->device);
+    printf("%" PRId64 " x %.1f s: %.2f ms a batch, %.2f ms an update, %.0f s/s, %.2f TFLOP/s", b->B,
+           (double)b->L / 24000, 1e3 * step, 1e3 * update, (double)(b->B * b->L) / 24000 / step, 1e-12 * work / step);
+    if (known)
+        printf(", %.1f%% of %s's %g", 100 * work / step / (t->inner->type ? rates.half : rates.f32), rates.name,
+               1e-12 * (t->inner->type ? rates.half : rates.f32));
+    printf("; host %.2f ms, %.1f waits, %" PRId64 " operations\n", 1e3 * host, (double)t->waits / runs,
+           t->operations / runs);
+}
+
+static int steps(mert_trainer *t, timed *on, const mert_recipe *r, const mert_config *c, const mert_batch *b,
+                 mert_error *e)
+{
+    mert_forward_options how = mert_recipe_forward_options(r);
+    double start = 0, step, host, norm;
+    mert_sums sums = {0};
+    how.update = 1;
+    for (int i = -2; i <= runs; i++) { /* two that allocate, then those that count */
+        if (i == 0) {
+            if (mert_trainer_settle(t, e))
+                return -1;
+            on->waits = on->operations = 0;
+            on->waiting = 0;
+            start = bench_now();
+        }
+        sums = (mert_sums){0};
+        if (i < runs && mert_trainer_accumulate(t, &how, b, &sums, e))
+            return -1;
+        if (i == runs && mert_trainer_settle(t, e))
+            return -1;
+    }
+    step = (bench_now() - start) / runs;
+    host = step - on->waiting / runs;
+    start = bench_now();
+    if (mert_trainer_update(t, 1, r->lr, runs * 1e3, &norm, e) < 0)
+        return -1;
+    say_steps(on, b, step, host, bench_now() - start,
+              3 * (mert_forward_flops(c, b->B, b->L) + mert_heads_flops(c, b->prepared->S + b->prepared->others)));
+    if (!table)
+        return 0;
+    on->each = 1;
+    if (mert_trainer_accumulate(t, &how, b, &sums, e) || mert_trainer_settle(t, e))
+        return -1;
+    timed_print(on);
+    return 0;
+}
+
+static int on_device(const mert_recipe *r, const mert_config *c, const mert_weights *w, mert_batch *b, mert_error *e)
+{
+    mert_objective_config objective = mert_recipe_objective(r);
+    mert_adam_config adam = mert_recipe_adam(r);
+    mert_prepared prepared = {0};
+    mert_ops *inner = mert_ops_open(device, (mert_element_type)r->precision, e);
+    size_t bytes = (size_t)(b->B * b->L) * sizeof *b->audio;
+    float *audio = inner ? inner->pin(inner, bytes) : NULL;
+    timed on;
+    mert_trainer *t;
+    int bad;
+    if (!inner || !audio)
+        return inner ? mert_fail(e, "out of memory") : -1;
+    memcpy(audio, b->audio, bytes);
+    b->audio = b->clean = audio;
+    timed_open(&on, inner);
+    t = mert_trainer_new(w, &on.ops, &objective, &adam, NULL, e);
+    bad = !t || mert_prepare(mert_trainer_preparer(t), b, 1, &prepared, e);
+    b->prepared = &prepared;
+    bad = bad || steps(t, &on, r, c, b, e);
+    mert_prepared_free(&prepared);
+    mert_trainer_free(t);
+    inner->unpin(inner, audio);
+    inner->close(inner);
+    return bad ? -1 : 0;
+}
+
 static int run(const char *path, mert_error *e)
 {
     mert_recipe r;
@@ -107,11 +196,15 @@ static int run(const char *path, mert_error *e)
     clips = clips ? clips : r.max_tokens / samples;
     objective = mert_recipe_objective(&r);
     adam = mert_recipe_adam(&r);
-    t = mert_trainer_new(&w, mert_ops_cpu(), &objective, &adam, NULL, e);
-    free(w.values); /* the trainer has its own */
-    w.values = NULL;
-    bad = !t || make_batch(&r, &c, &own, &b, e) || measure(t, &r, &c, &b, e);
-    mert_trainer_free(t);
+    if (device) {
+        bad = make_batch(&r, &c, &own, &b, e) || on_device(&r, &c, &w, &b, e);
+    } else {
+        t = mert_trainer_new(&w, mert_ops_cpu(), &objective, &adam, NULL, e);
+        free(w.values); /* the trainer has its own */
+        w.values = NULL;
+        bad = !t || make_batch(&r, &c, &own, &b, e) || measure(t, &r, &c, &b, e);
+        mert_trainer_free(t);
+    }
     mert_weights_free(&w);
     free(own.audio);
     free(own.labels);

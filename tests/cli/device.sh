@@ -12,8 +12,10 @@ plugin() { # NAME 'SOURCE': device-NAME.so
 plan() { mert-train -q --plan --recipe micro --manifest train.tsv --labels 'train.q_%d' --device "$@"; }
 refused() { check_fails "$1" 1 "$3" plan "$2"; } # NAME DEVICE 'PATTERN'
 
-refused "none of that name: the file that is missing" cuda "no device 'cuda': there are cpu and guard, and no plugin $t/plugins/device-cuda.so\$"
-refused "none of that name, with a number" cuda:1 "no device 'cuda:1': there are cpu and guard, and no plugin $t/plugins/device-cuda.so\$"
+refused "none of that name: the file that is missing" cuda "no device 'cuda': there are cpu and guard, and no plugin $t/plugins/device-cuda.so; for one that is not here: --plan --device cuda:NAME .B200, .*\$"
+refused "none of that name, with a number" cuda:1 "no device 'cuda:1': there are cpu and guard, and no plugin $t/plugins/device-cuda.so; for one that is not here: "
+check_fails "a run has no more to say" 1 "no device 'cuda': there are cpu and guard, and no plugin $t/plugins/device-cuda.so\$" \
+    mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save run --device cuda
 for name in cpu:1 guard:0 ../x x/y x: x:y x:-1 x:99999999999 :1 '' "$(printf %070d 0)"; do
     refused "no name: '$name'" "$name" "no device '$name': there are cpu and guard, and those of plugins, as NAME or NAME:NUMBER\$"
 done
@@ -54,8 +56,12 @@ check "two devices: the second" encode emulated:1
 check_fails "there is no third" 1 "device 'emulated:2': there is no device 2: there are 0 to 1\$" encode emulated:2
 check_fails "no driver" 1 "device 'emulated': no driver that can be used: " with EMU_DEVICES=none emulated
 check_fails "no device" 1 "device 'emulated': no device is found: " with EMU_DEVICES=0 emulated
-check_fails "no memory on the device for the weights" 1 "out of memory for the weights" with EMU_MEMORY=1000000 emulated
-check_fails "none for a clip" 1 "a: out of memory for a clip of 24000 samples" with EMU_MEMORY=6000000 emulated
+check_fails "no memory on the device for the weights" 1 "out of memory for the weights: device emulated:0 .emulated device 0. has 0.00 GB in all: a smaller model, or --device cpu\$" with EMU_MEMORY=1000000 emulated
+check_fails "none for a clip" 1 "a: out of memory for a clip of 24000 samples: device emulated:0 .emulated device 0. has 0.01 GB in all: --window takes less\$" with EMU_MEMORY=6000000 emulated
+train_with() { variable=$1; shift; env "$variable" mert-train -q --threads 1 --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save run --device emulated "$@"; }
+check_fails "none for the moments of a run" 1 "out of memory.*: device emulated:0 .emulated device 0. has 0.00 GB in all: --recompute, --offload host and a smaller max_tokens take less, as --plan shows\$" train_with EMU_MEMORY=200000
+check_fails "none for a batch" 1 "out of memory.*: device emulated:0 .emulated device 0. has 0.00 GB in all: --recompute, " train_with EMU_MEMORY=2000000 --set max_tokens=24000
+check_fails "a kernel that fails in training" 1 "device emulated:0 .emulated device 0.: .*: an illegal memory access was encountered" train_with EMU_FAIL=400
 for nth in 1 60; do
     check_fails "an error that kernel $nth leaves behind" 1 "device emulated:0 .emulated device 0.: .*: an illegal memory access was encountered" \
         with EMU_FAIL=$nth emulated

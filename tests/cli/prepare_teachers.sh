@@ -54,6 +54,13 @@ lloyd() {
         mert-kmeans train -k 10 --seed 1 -o "$t/none" "$t/mfcc.mts" && ! cmp -s "$t/none" "$t/lloyd"
 }
 check full_iterations_part_by_part_make_the_same_alphabet lloyd
+on_a_device() { # the same on the guard; another number is no other kind of device
+    cp "$t/d/train.hubert_km" "$t/before" && set -- OUT="$t/d" RATE=16000 TEACHERS='mfcc hubert' MODEL="$t/model" LAYER=2 K=10 LLOYD=2 &&
+        prepare "$@" DEVICE=guard --no-silent > "$t/did" && grep -q 'mert-encode .*--device guard ' "$t/did" && cmp "$t/before" "$t/d/train.hubert_km" &&
+        prepare "$@" DEVICE=guard:1 --no-silent > "$t/did" && ! grep -q '^mert-encode' "$t/did"
+}
+check hidden_states_by_a_device on_a_device
+check_fails a_device_that_sh_would_take_apart 2 "DEVICE: ; in 'x;y'" prepare OUT="$t/d" TEACHERS=kmeans DEVICE='x;y'
 other_model() {
     cp "$t/d/hubert.safetensors" "$t/before" && model 2 && prepare OUT="$t/d" RATE=16000 TEACHERS='mfcc hubert' MODEL="$t/model" LAYER=2 K=10 LLOYD=2 --no-silent > "$t/did" &&
         ! cmp -s "$t/before" "$t/d/hubert.safetensors" && ! grep -q mert-mel "$t/did" && labels hubert_km 10 16000/320

@@ -1,7 +1,8 @@
 /* Runs the tests of operations that a file of tests/unit has on the emulated CUDA device in the place of the CPU: it
  * includes this, then that file. What they hold the CPU against, references in double and their differences, the
  * device is held against, with the same tolerances; what is stored as 16 bits must be what float32 gives, rounded once.
- * The device is that of $EMULATED (the race detector's), or the one beside the tests. */
+ * The device is that of $EMULATED (the race detector's), or the one beside the tests; or $MERT_TEST_DEVICE, one that is
+ * there (tests/cuda/gpu). */
 #ifndef TEST_ON_DEVICE_H
 #define TEST_ON_DEVICE_H
 
@@ -14,10 +15,16 @@ static int needs_the_cpu(const char *name)
     return !strcmp(name, "all_numbers_of_16_bits");
 }
 
+static const char *device_name(void)
+{
+    const char *given = getenv("MERT_TEST_DEVICE");
+    return given ? given : "emulated";
+}
+
 static mert_ops *device_of(mert_element_type type)
 {
     mert_error e;
-    mert_ops *device = mert_ops_open("emulated", type, &e);
+    mert_ops *device = mert_ops_open(device_name(), type, &e);
     if (!device) {
         printf("# %s\n", e.text);
         abort();
@@ -30,6 +37,8 @@ static int find_device(char *path)
 {
     const char *given = getenv("EMULATED");
     char *slash, file[4200];
+    if (getenv("MERT_TEST_DEVICE"))
+        return 1;
     snprintf(path, 4096, "%s", given ? given : "");
     if (!given && realpath("/proc/self/exe", path)) { /* OUT/tests/unit/NAME: OUT/lib/mert */
         for (int i = 0; i < 3; i++)
@@ -57,7 +66,7 @@ static inline void run_on_device(const nn_test *tests, int n)
         test_bad = 0;
         tests[i].run();
         forget();
-        test_report(tests[i].name, "emulated");
+        test_report(tests[i].name, device_name());
     }
     ops->close(ops);
 }

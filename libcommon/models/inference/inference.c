@@ -3,6 +3,7 @@
 #include "libcommon/models/cqt_input.h"
 #include "libcommon/models/mel_input.h"
 #include "libcommon/nn/arena.h"
+#include "libcommon/nn/no_room.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -64,6 +65,7 @@ mert_inference *mert_inference_new(const mert_weights *w, mert_ops *ops, mert_pa
     if ((m->c->cqt_input && !(m->cqt = mert_cqt_input_new(m->c, e))) ||
         (m->c->kind == MERT_CONFORMER && !m->c->convs && !(m->mel = mert_mel_input_new(w, 1, e))) ||
         !(m->encoder = mert_forward_new(w, ops, packing, e))) {
+        mert_ops_no_room(ops, "a smaller model, or --device cpu", e);
         mert_inference_free(m);
         return NULL;
     }
@@ -339,7 +341,7 @@ static int upload_input(mert_inference *m, const float *pcm, int64_t n, mert_for
     return m->rounded.failed ? out_of_memory(n, e) : 0;
 }
 
-int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
+static int forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
 {
     mert_forward_input in;
     if (mert_config_check_length(m->c, n, e))
@@ -360,6 +362,14 @@ int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64
         pool_layer(m, m->answers[m->turn].device, 0);
     *rows = m->rows;
     return 0;
+}
+
+int mert_inference_forward(mert_inference *m, const float *pcm, int64_t n, int64_t *rows, mert_error *e)
+{
+    int bad = forward(m, pcm, n, rows, e);
+    if (bad)
+        mert_ops_no_room(m->ops, "--window takes less", e);
+    return bad;
 }
 
 int mert_inference_answer(mert_inference *m, const float **rows, mert_error *e)
