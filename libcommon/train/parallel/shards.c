@@ -34,7 +34,7 @@ static int lay_out(mert_shards *s, const char *offload, mert_error *e)
     int64_t kept = full ? s->own : s->layout->size;
     if (!(s->weights = mert_ops_floats(s->ops, kept)) || !(s->gradients = mert_ops_floats(s->ops, kept)) ||
         !(s->squares = s->ops->alloc(s->ops, sizeof *s->squares)))
-        return mert_fail(e, "no memory for the state of %" PRId64 " parameters", s->layout->elements);
+        return mert_fail(e, "out of memory for the state of %" PRId64 " parameters", s->layout->elements);
     s->moments = mert_moments_new(s->ops, s->sharding == MERT_SHARD_NONE ? s->layout->size : s->own, offload, e);
     if (!s->moments)
         return -1;
