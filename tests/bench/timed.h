@@ -27,8 +27,8 @@ static const char *const timed_names[MERT_OPS_COUNT] = {
     NAMED(GROUPED_CONV_BACKWARD), NAMED(ATTENTION), NAMED(ATTENTION_BACKWARD), NAMED(DROPOUT), NAMED(MASK),
     NAMED(MASK_BACKWARD), NAMED(ZERO), NAMED(GATHER), NAMED(SCATTER_ADD), NAMED(NORMALIZE), NAMED(NORMALIZE_BACKWARD),
     NAMED(CROSS_ENTROPY), NAMED(SQUARED_ERROR), NAMED(GLU), NAMED(GLU_BACKWARD), NAMED(PACK), NAMED(WINDOW_MOMENTS),
-    NAMED(FOLD_NORM), NAMED(SUM_SQUARES), NAMED(ADAM), NAMED(NARROW), NAMED(WIDEN), NAMED(TO_ELEMENTS), NAMED(TO_FLOATS),
-    NAMED(DEPTHWISE_CONV), NAMED(DEPTHWISE_CONV_BACKWARD), NAMED(TIME_SQUARES), NAMED(RESPONSE_NORM),
+    NAMED(FOLD_NORM), NAMED(SUM_SQUARES), NAMED(ADAM), NAMED(NARROW), NAMED(WIDEN), NAMED(TO_ELEMENTS),
+    NAMED(TO_FLOATS), NAMED(DEPTHWISE_CONV), NAMED(DEPTHWISE_CONV_BACKWARD), NAMED(TIME_SQUARES), NAMED(RESPONSE_NORM),
     NAMED(RESPONSE_NORM_BACKWARD), NAMED(ROTARY), NAMED(CONV), NAMED(CONV_BACKWARD), NAMED(FIRST_LAYER),
     NAMED(FIRST_LAYER_BACKWARD), NAMED(ADD_NORM), NAMED(ADD_NORM_BACKWARD), NAMED(POOL_SPANS), NAMED(CORRUPT),
     NAMED(CORRUPT_BACKWARD), NAMED(CLIP)};
@@ -40,10 +40,16 @@ static size_t timed_packed_bytes(const mert_ops *o, int64_t rows, int64_t n, int
 {
     return timed_inner(o)->packed_bytes(timed_inner(o), rows, n, k, as);
 }
-static int64_t timed_rows_at_once(const mert_ops *o, mert_block b) { return timed_inner(o)->rows_at_once(timed_inner(o), b); }
+static int64_t timed_rows_at_once(const mert_ops *o, mert_block b)
+{
+    return timed_inner(o)->rows_at_once(timed_inner(o), b);
+}
 static void *timed_alloc(mert_ops *o, size_t n) { return timed_inner(o)->alloc(timed_inner(o), n); }
 static void timed_release(mert_ops *o, void *p) { timed_inner(o)->release(timed_inner(o), p); }
-static void timed_upload(mert_ops *o, void *to, const void *h, size_t n) { timed_inner(o)->upload(timed_inner(o), to, h, n); }
+static void timed_upload(mert_ops *o, void *to, const void *h, size_t n)
+{
+    timed_inner(o)->upload(timed_inner(o), to, h, n);
+}
 static void timed_download(mert_ops *o, void *h, const void *from, size_t n)
 {
     timed_inner(o)->download(timed_inner(o), h, from, n);
@@ -55,7 +61,10 @@ static void timed_upload_ahead(mert_ops *o, void *to, const void *h, size_t n)
 {
     timed_inner(o)->upload_ahead(timed_inner(o), to, h, n);
 }
-static const void *timed_share(mert_ops *o, const void *h, size_t n) { return timed_inner(o)->share(timed_inner(o), h, n); }
+static const void *timed_share(mert_ops *o, const void *h, size_t n)
+{
+    return timed_inner(o)->share(timed_inner(o), h, n);
+}
 static void timed_unshare(mert_ops *o, const void *p) { timed_inner(o)->unshare(timed_inner(o), p); }
 static int timed_renew(mert_ops *o, mert_error *e) { return timed_inner(o)->renew(timed_inner(o), e); }
 

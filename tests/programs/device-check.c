@@ -1,10 +1,11 @@
-/* device-check [--device NAME] [--precision WHAT] [--small] WHAT...: a device against the CPU, at the sizes of MERT-95M and
- * at odd ones (--small: sizes that the emulated device computes in seconds). WHAT is one of
+/* device-check [--device NAME] [--precision WHAT] [--small] WHAT...: a device against the CPU, at the sizes of MERT-95M
+ * and at odd ones (--small: sizes that the emulated device computes in seconds). WHAT is one of
  *
  *     open        what the driver calls it, and its memory
- *     operations  every kind of operation, forward and backward: the largest difference from the CPU backend with the same
- *                 elements, relative to the largest number; and the same bytes when it runs again
- *     rows        contract A1: rows of products, norms, convolutions and attention have the same bits for every M
+ *     operations  the operations of training, forward and backward: the largest difference from the CPU backend with
+ *                 the same elements, relative to the largest number; and the same bytes when it runs again
+ *     rows        contract A1, of a device whose products read weights as they are: rows through two products and a norm
+ *                 have the same bits alone and among others
  *     upload      GB/s from pinned memory to the device, and back
  *
  * A line for each result. Exits with 1 if one is bad, with 3 if there is no such device. */
@@ -25,7 +26,8 @@ enum { ROOM = 64, OUTPUTS = 12 };
 static const char *device = "emulated";
 static int precision, small, failures;
 static const char *const precisions[] = {"fp32", "bf16", "fp16", NULL};
-static const double allowed[] = {2e-5, 0x1p-7, 0x1p-10}; /* float32: sums in another order; 16 bits: one step at the top */
+/* float32: sums in another order; 16 bits: one step of the largest number */
+static const double allowed[] = {2e-5, 0x1p-7, 0x1p-10};
 static const mert_option options[] = {
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL, "the device"},
     {"precision", 0, MERT_CHOICE, &precision, "WHAT", 0, 0, precisions, "type of elements"},
@@ -245,8 +247,8 @@ static void gelu(void)
     mert_element *x = elements(n, 1, 2), *y = result(n), *dx = result(n);
     float *s = sums(D);
     mert_gelu(ops, .y = y, .x = x, .n = n, .B = 4, .p = 0.1, .key = key);
-    mert_gelu_backward(ops, .dx = dx, .dy = elements(n, 2, 1), .x = x, .sums = s, .n = n, .columns = D, .B = 4, .p = 0.1,
-                       .key = key);
+    mert_gelu_backward(ops, .dx = dx, .dy = elements(n, 2, 1), .x = x, .sums = s, .n = n, .columns = D, .B = 4,
+                       .p = 0.1, .key = key);
     give(y, n);
     give(dx, n);
     give_floats(s, D);
@@ -258,12 +260,13 @@ static void attend(int64_t B, int64_t T, int64_t H, int64_t dh, double p)
     mert_element *qkv = elements(B * T * ld, 1, 1), *out = result(n), *d = result(B * T * ld);
     float *lse = sums(B * H * T);
     zero(d, mert_element_bytes(ops, B * T * ld));
-    mert_attention(ops, .out = out, .lse = lse, .q = qkv, .k = mert_at(ops, qkv, D), .v = mert_at(ops, qkv, 2 * D), .B = B,
-                   .T = T, .H = H, .dh = dh, .ld = ld, .ldout = D, .scale = 1 / sqrtf((float)dh), .p = p, .key = key);
-    mert_attention_backward(ops, .dq = d, .dk = mert_at(ops, d, D), .dv = mert_at(ops, d, 2 * D), .dout = elements(n, 2, 1),
-                            .out = out, .lse = lse, .q = qkv, .k = mert_at(ops, qkv, D), .v = mert_at(ops, qkv, 2 * D),
-                            .B = B, .T = T, .H = H, .dh = dh, .ld = ld, .ldout = D, .scale = 1 / sqrtf((float)dh), .p = p,
-                            .key = key);
+    mert_attention(ops, .out = out, .lse = lse, .q = qkv, .k = mert_at(ops, qkv, D), .v = mert_at(ops, qkv, 2 * D),
+                   .B = B, .T = T, .H = H, .dh = dh, .ld = ld, .ldout = D, .scale = 1 / sqrtf((float)dh), .p = p,
+                   .key = key);
+    mert_attention_backward(ops, .dq = d, .dk = mert_at(ops, d, D), .dv = mert_at(ops, d, 2 * D),
+                            .dout = elements(n, 2, 1), .out = out, .lse = lse, .q = qkv, .k = mert_at(ops, qkv, D),
+                            .v = mert_at(ops, qkv, 2 * D), .B = B, .T = T, .H = H, .dh = dh, .ld = ld, .ldout = D,
+                            .scale = 1 / sqrtf((float)dh), .p = p, .key = key);
     give(out, n);
     give_floats(lse, B * H * T);
     give(d, B * T * ld);
@@ -414,7 +417,8 @@ static void some_rows(void)
 
 static int check_rows(mert_ops *on)
 {
-    static const int64_t counts[] = {1, 2, 3, 5, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 374, 375, 1000, 2249, 3000, 5999};
+    static const int64_t counts[] = {1,  2,   3,   5,   8,   15,  16,   17,   63,   64,
+                                     65, 127, 128, 129, 374, 375, 1000, 2249, 3000, 5999};
     float *all[OUTPUTS];
     int64_t width[3] = {of(3072, 96), of(768, 64), of(768, 64)}, tried = 0;
     int bad = 0;
@@ -429,7 +433,8 @@ static int check_rows(mert_ops *on)
             rows_from = end ? rows_all - rows_M : 0;
             run_on(on, some_rows);
             for (int k = 0; k < 3; k++) {
-                differs |= memcmp(output[k], all[k] + rows_from * width[k], (size_t)(rows_M * width[k]) * sizeof(float));
+                differs |= memcmp(output[k], all[k] + rows_from * width[k],
+                                  (size_t)(rows_M * width[k]) * sizeof(float));
                 free(output[k]);
             }
             if (differs)

@@ -159,7 +159,8 @@ static int plan_device(const mert_session *s, const mert_device_rates *on, int r
     mert_budget b;
     char advice[512];
     if (mert_device_budget(&p, &b, on, &s->recipe, &s->train, &s->valid, ranks, sharding, offload, e) ||
-        mert_device_advice(advice, sizeof advice, &p, on, &s->recipe, &s->train, &s->valid, ranks, sharding, offload, e))
+        mert_device_advice(advice, sizeof advice, &p, on, &s->recipe, &s->train, &s->valid, ranks, sharding, offload,
+                           e))
         return -1;
     say_device(on, &p, &b, &s->recipe, advice);
     return 0;

@@ -2,8 +2,8 @@
  * of an update by the device's published rates.
  *
  * Rates are those of NVIDIA's data sheets, of one device, without sparsity: H200, H100, A100, L40S, L4 and B200 from
- * "NVIDIA H200 Tensor Core GPU", "NVIDIA H100 Tensor Core GPU", "NVIDIA A100 Tensor Core GPU", "NVIDIA L40S",
- * "NVIDIA L4 Tensor Core GPU", "NVIDIA HGX B200" (an eighth of the board's); RTX 4090 from "NVIDIA Ada GPU Architecture",
+ * "NVIDIA H200 Tensor Core GPU", "NVIDIA H100 Tensor Core GPU", "NVIDIA A100 Tensor Core GPU", "NVIDIA L40S", "NVIDIA
+ * L4 Tensor Core GPU", "NVIDIA HGX B200" (an eighth of the board's); RTX 4090 from "NVIDIA Ada GPU Architecture",
  * appendix A. 16-bit rates are those of bfloat16 and float16 with sums in float32, float32 rates those without TF32.
  *
  * Memory: weights, gradients and moments as in budget.h; activations as counted by the dry backend for a backend that
@@ -12,8 +12,8 @@
  *
  * Least time of an update: the longer of
  *     products   operations of models/flops.h / rate for the recipe's precision
- *     memory     (2 activations of its batches + 2 weights as elements for each batch + gradients read and written for each
- *                batch + 32 bytes for each own parameter: weights, gradients and moments read, weights and moments
+ *     memory     (2 activations of its batches + 2 weights as elements for each batch + gradients read and written for
+ *                each batch + 32 bytes for each own parameter: weights, gradients and moments read, weights and moments
  *                written, gradients cleared) / bandwidth
  * What a batch keeps is written once and read once at least. Exchange between devices, transfers from the host, and
  * everything that is done more often than it must be come on top: no run is faster, and real ones take longer. */
