@@ -4,7 +4,7 @@
  *     open        what the driver calls it, and its memory
  *     operations  the operations of training, forward and backward: the largest difference from the CPU backend with
  *                 the same elements, relative to the largest number; and the same bytes when it runs again
- *     rows        contract A1, of a device whose products read weights as they are: rows through two products and a norm
+ *     rows        contract A1, of a device whose products read weights as they are: rows through products and a norm
  *                 have the same bits alone and among others
  *     upload      GB/s from pinned memory to the device, and back
  *

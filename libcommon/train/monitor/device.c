@@ -1,5 +1,6 @@
 #include "libcommon/train/monitor/device.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@ static const mert_device_rates table[] = {
     {"A100-80GB-PCIe", {"A100 80GB", "PCIe"}, 80e9, 19.5e12, 312e12, 1935e9},
     {"A100-80GB", {"A100", "80GB"}, 80e9, 19.5e12, 312e12, 2039e9},
     {"L40S", {"L40S", NULL}, 48e9, 91.6e12, 362.05e12, 864e9},
-    {"L4", {"NVIDIA L4", NULL}, 24e9, 30.3e12, 121e12, 300e9},
+    {"L4", {"L4", NULL}, 24e9, 30.3e12, 121e12, 300e9},
     {"RTX-4090", {"RTX 4090", NULL}, 24e9, 82.6e12, 165.2e12, 1008e9}};
 enum { KNOWN = sizeof table / sizeof *table };
 
@@ -63,10 +64,20 @@ int mert_device_find(mert_device_rates *d, const char *name, mert_error *e)
                         "141/67/989/4800 (memory in GB, TFLOP/s of float32 and of 16 bits, GB/s)", name, names);
 }
 
+/* Neither letters nor digits go on before or behind it. */
+static int has_word(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = text; (p = strstr(p, word)); p++)
+        if ((p == text || !isalnum((unsigned char)p[-1])) && !isalnum((unsigned char)p[n]))
+            return 1;
+    return 0;
+}
+
 int mert_device_recognise(mert_device_rates *d, const char *full_name)
 {
-    for (int i = 0; i < KNOWN; i++)
-        if (strstr(full_name, table[i].part[0]) && (!table[i].part[1] || strstr(full_name, table[i].part[1]))) {
+    for (int i = 0; i < KNOWN && !has_word(full_name, "Laptop"); i++)
+        if (has_word(full_name, table[i].part[0]) && (!table[i].part[1] || has_word(full_name, table[i].part[1]))) {
             *d = table[i];
             return 0;
         }

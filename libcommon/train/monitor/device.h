@@ -24,7 +24,7 @@
 
 typedef struct mert_device_rates {
     const char *name;      /* as in --device cuda:NAME */
-    const char *part[2];   /* what the driver's name of it has in it; NULL: nothing more */
+    const char *part[2];   /* words that the driver's name of it has in it; NULL: nothing more */
     double memory;         /* bytes */
     double f32, half;      /* operations per second, a multiplication and an addition being two */
     double bandwidth;      /* bytes per second */
@@ -33,7 +33,8 @@ typedef struct mert_device_rates {
 /* A name of the table, in capitals or not; or GB/F32/HALF/BANDWIDTH: memory in 10^9 bytes, TFLOP/s of float32 and of 16
  * bits, GB/s. -1: neither; the message lists the names. */
 int mert_device_find(mert_device_rates *d, const char *name, mert_error *e) MERT_MUST_USE;
-/* By the name that its driver gives it, "NVIDIA H100 80GB HBM3". -1: it is not in the table. */
+/* By the name that its driver gives it, "NVIDIA H100 80GB HBM3". -1: it is not in the table; and those of laptops, which
+ * have other rates, are not. */
 int mert_device_recognise(mert_device_rates *d, const char *full_name);
 /* The names, with commas. */
 void mert_device_names(char *to, size_t size);
