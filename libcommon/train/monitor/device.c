@@ -14,7 +14,7 @@ static const double PRODUCTS = 32 << 20, SUMS = 24 << 20;
 
 /* The more special name of two comes first: recognise() takes the first that fits. */
 static const mert_device_rates table[] = {
-    {"B200", {"B200", NULL}, 180e9, 75e12, 2250e12, 7700e9},
+    {"B200", {"B200", NULL}, 180e9, 80e12, 2250e12, 8000e9},
     {"H200-NVL", {"H200", "NVL"}, 141e9, 60e12, 835.5e12, 4800e9},
     {"H200", {"H200", NULL}, 141e9, 67e12, 989.5e12, 4800e9},
     {"H100-PCIe", {"H100", "PCIe"}, 80e9, 51e12, 756.5e12, 2000e9},

@@ -1,10 +1,11 @@
 /* What a run would need of a device that is not here (mert-train --plan --device cuda:NAME): memory, and the least time
  * of an update by the device's published rates.
  *
- * Rates are those of NVIDIA's data sheets, of one device, without sparsity: H200, H100, A100, L40S, L4 and B200 from
- * "NVIDIA H200 Tensor Core GPU", "NVIDIA H100 Tensor Core GPU", "NVIDIA A100 Tensor Core GPU", "NVIDIA L40S", "NVIDIA
- * L4 Tensor Core GPU", "NVIDIA HGX B200" (an eighth of the board's); RTX 4090 from "NVIDIA Ada GPU Architecture",
- * appendix A. 16-bit rates are those of bfloat16 and float16 with sums in float32, float32 rates those without TF32.
+ * Rates are those of NVIDIA's data sheets, of one device, without sparsity: H200, H100, A100, L40S and L4 from "NVIDIA
+ * H200 Tensor Core GPU", "NVIDIA H100 Tensor Core GPU", "NVIDIA A100 Tensor Core GPU", "NVIDIA L40S", "NVIDIA L4 Tensor
+ * Core GPU"; B200 from "NVIDIA Blackwell Architecture Technical Brief" (HGX B200, with the memory that it has of 192
+ * GB); RTX 4090 from "NVIDIA Ada GPU Architecture", appendix A. 16-bit rates are those of bfloat16 and
+ * float16 with sums in float32, float32 rates those without TF32.
  *
  * Memory: weights, gradients and moments as in budget.h; activations as counted by the dry backend for a backend that
  * packs nothing and takes everything at once (16-bit copies of the weights are among them); what products and the
@@ -33,8 +34,8 @@ typedef struct mert_device_rates {
 /* A name of the table, in capitals or not; or GB/F32/HALF/BANDWIDTH: memory in 10^9 bytes, TFLOP/s of float32 and of 16
  * bits, GB/s. -1: neither; the message lists the names. */
 int mert_device_find(mert_device_rates *d, const char *name, mert_error *e) MERT_MUST_USE;
-/* By the name that its driver gives it, "NVIDIA H100 80GB HBM3". -1: it is not in the table; and those of laptops, which
- * have other rates, are not. */
+/* By the name that its driver gives it, "NVIDIA H100 80GB HBM3". -1: it is not in the table. Those of
+ * laptops, which have other rates, are not. */
 int mert_device_recognise(mert_device_rates *d, const char *full_name);
 /* The names, with commas. */
 void mert_device_names(char *to, size_t size);
