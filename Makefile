@@ -46,7 +46,8 @@ PLUGIN_BIN = $(PLUGINS:%=$(OUT)/lib/mert/%.so)
 CUDA_SRC     = $(wildcard libcommon/plugins/cuda/*.cu)
 EMULATED_SRC = $(filter-out %/blas_cublas.cu,$(CUDA_SRC)) $(wildcard tests/cuda/*.cpp)
 EMULATED     = $(if $(CXX_EMULATED),$(OUT)/lib/mert/device-emulated.so)
-RACE         = $(if $(CXX_EMULATED),$(OUT)/tests/race/device-emulated.so $(OUT)/tests/race/faults $(OUT)/tests/faults)
+CUDA_PROGRAMS = faults fragments
+RACE         = $(if $(CXX_EMULATED),$(OUT)/tests/race/device-emulated.so $(CUDA_PROGRAMS:%=$(OUT)/tests/race/%) $(CUDA_PROGRAMS:%=$(OUT)/tests/%))
 
 all: $(BIN) $(PLUGIN_BIN)
 
@@ -154,10 +155,10 @@ $(OUT)/tests/race/device-emulated.so: $(RACE_OBJ) $(DETECTOR) $(OUT)/cuda/random
 $(OUT)/lib/mert/device-emulated.so $(OUT)/tests/race/device-emulated.so:
 	@mkdir -p $(@D)
 	$(call say,LD)$(CXX_EMULATED) $(EMULATED_FLAGS) -shared -o $@ $^ -ldl
-# Things done wrong, which the emulator must find, without and with the detector.
-$(OUT)/tests/faults: $(OUT)/emulated/tests/cuda/faults.o $(filter $(OUT)/emulated/tests/%,$(EMULATED_OBJ)) $(NO_DETECTOR)
-$(OUT)/tests/race/faults: $(OUT)/emulated/race/tests/cuda/faults.o $(filter $(OUT)/emulated/tests/%,$(EMULATED_OBJ)) $(DETECTOR)
-$(OUT)/tests/faults $(OUT)/tests/race/faults:
+# Things done wrong, which the emulator must find; and products of fragments: without and with the detector.
+$(CUDA_PROGRAMS:%=$(OUT)/tests/%): $(OUT)/tests/%: $(OUT)/emulated/tests/cuda/%.o $(filter $(OUT)/emulated/tests/%,$(EMULATED_OBJ)) $(NO_DETECTOR)
+$(CUDA_PROGRAMS:%=$(OUT)/tests/race/%): $(OUT)/tests/race/%: $(OUT)/emulated/race/tests/cuda/%.o $(filter $(OUT)/emulated/tests/%,$(EMULATED_OBJ)) $(DETECTOR)
+$(CUDA_PROGRAMS:%=$(OUT)/tests/%) $(CUDA_PROGRAMS:%=$(OUT)/tests/race/%):
 	@mkdir -p $(@D)
 	$(call say,LD)$(CXX_EMULATED) $(EMULATED_FLAGS) -o $@ $^ -ldl
 

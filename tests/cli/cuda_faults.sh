@@ -28,6 +28,7 @@ for seed in 0 1; do
     check "no barrier before reading (order $seed)" found race no_first_barrier 'read of shared memory that this block has not written' 'sum += held'
     check "no barrier before writing again (order $seed)" found race no_second_barrier 'race: (read of what another|write of what)' ''
     check "no barrier of a warp (order $seed)" found race no_warp_barrier 'read of shared memory' 'y[threadIdx.x] = held[(threadIdx.x + 1)'
+    check "no barrier before fragments are loaded (order $seed)" found race fragments_no_barrier 'read of shared memory' 'load_matrices(b, row)'
     check "blocks that add to one place (order $seed)" found race blocks_race 'race: .*the other: block' 'void blocks_add_kernel'
     check "a block that writes what others read (order $seed)" found race blocks_read_race 'race: .*the other: block' ''
 done
@@ -48,6 +49,9 @@ for tier in plain race; do
         check "a vector that is not aligned ($tier)" found $tier misaligned 'misaligned access to a vector' 'make_float4(1, 2, 3, 4)'
     check "a barrier for half of the block ($tier)" found $tier half_a_barrier 'threads wait for ever' ''
     check "a shuffle with lanes that have ended ($tier)" found $tier lanes_ended '(threads wait for ever|a warp function waits for a lane that has ended)' ''
+    [ $tier$MERT_SANITIZED = plain1 ] ||
+        check "fragments from addresses that are not aligned ($tier)" found $tier fragments_misaligned 'misaligned access to a vector' 'load_matrices(b, row)'
+    check "fragments for half of a warp ($tier)" found $tier fragments_of_some_lanes '(threads wait for ever|a warp function waits for a lane that has ended)' ''
     check "a copy behind an array ($tier)" found $tier copy_beyond 'a copy reads outside of a block' ''
     check "a product behind an array ($tier)" found $tier product_beyond "a product's operand is not in one block" ''
     check "more shared memory than a launch may have ($tier)" found $tier too_much_shared 'more dynamic shared memory than was asked for: dynamic_overrun_kernel' ''
@@ -55,9 +59,17 @@ for tier in plain race; do
     check "memory that is freed twice ($tier)" found $tier freed_twice 'memory is freed that was not allocated' ''
 done
 
+# Products of fragments against sums in double.
+fragments() { EMU_SEED=$2 "$OUT/tests/$1fragments"; }
+for seed in 0 1; do
+    check "the layout of fragments (order $seed)" fragments '' $seed
+    check "the layout of fragments: race (order $seed)" fragments race/ $seed
+done
+
 # What the host does wrong: a result that is wrong, or an access that ends the program.
 wrong() { run plain 0 "$1"; [ $? -eq 1 ]; }
 check "a download that is read without a wait" wrong no_wait
+check "fragments of a matrix that lies the other way" wrong fragments_across
 check "an upload whose source changes too early" wrong changed_too_early
 ends() { run plain 0 "$1"; [ $? -gt 128 ] || grep -q 'AddressSanitizer: SEGV' "$TEST_TMP/said"; }
 check "the host reads device memory" ends host_reads_device

@@ -2,6 +2,7 @@
  * holds the emulator against it: each fault is found, by the tier that must find it, and `none` is not.
  * Exit status: 0 nothing was noticed, 1 a result is wrong, 2 the emulator reported. */
 #include "libcommon/plugins/cuda/blas.h"
+#include "libcommon/plugins/cuda/mma.h"
 #include "libcommon/plugins/cuda/portable.h"
 
 #include <stdio.h>
@@ -96,6 +97,31 @@ __global__ void lanes_ended_kernel(float *y)
     if (threadIdx.x >= 16)
         return;
     y[threadIdx.x] = __shfl_xor_sync(ALL_LANES, 1.0f, 16);
+}
+
+/* The identity by B[k][n] = 8 k + n, which lies by columns. How: with B's fragments taken as if it lay by rows; from
+ * addresses that are so many elements too high; without a barrier before; by some of the lanes. */
+__global__ void fragments_kernel(float *y, int by_rows, int too_high, int no_barrier, int lanes)
+{
+    SHARED(bf16, held, 16 * 16 + 8);
+    int lane = (int)threadIdx.x, group = lane / 4, in_group = lane % 4;
+    uint32_t a[4] = {0, 0, 0, 0}, b[4];
+    float d[4] = {0, 0, 0, 0};
+    const bf16 *row = held + lane % 8 * 16 + lane / 8 % 2 * 8 + too_high;
+    a[0] = a[3] = pair_of<bf16>(group == in_group * 2, group == in_group * 2 + 1);
+    for (int i = lane; i < 16 * 16 + 8; i += WARP)
+        store(held + i, (float)(i % 16 * 8 + i / 16));
+    if (!no_barrier)
+        __syncwarp();
+    if (lane >= lanes)
+        return;
+    if (by_rows)
+        load_transposed(b, row);
+    else
+        load_matrices(b, row);
+    mma<bf16>(d, a, b[0], b[1]);
+    for (int i = 0; i < 4; i++)
+        y[(i < 2 ? group : group + 8) * 8 + in_group * 2 + i % 2] = d[i];
 }
 
 /* ---- memory ---- */
@@ -252,6 +278,17 @@ static int between_streams(int wait)
 }
 static int no_event() { return between_streams(0); }
 
+static int fragments(int by_rows, int too_high, int no_barrier, int lanes)
+{
+    float *y = device_floats(128);
+    LAUNCH(fragments_kernel, 1, WARP, 0, stream, y, by_rows, too_high, no_barrier, lanes);
+    return is(y, 128, 0, 1);
+}
+static int fragments_across() { return fragments(1, 0, 0, WARP); }
+static int fragments_misaligned() { return fragments(0, 4, 0, WARP); }
+static int fragments_no_barrier() { return fragments(0, 0, 1, WARP); }
+static int fragments_of_some_lanes() { return fragments(0, 0, 0, 16); }
+
 static int half_a_barrier()
 {
     float *y = device_floats(64);
@@ -341,7 +378,7 @@ static int none()
     LAUNCH(dynamic_overrun_kernel, 1, THREADS, THREADS * sizeof *y, stream, y, 0);
     LAUNCH(shared_overrun_kernel, 1, THREADS, 0, stream, y, 0);
     LAUNCH(half_a_barrier_kernel, 1, 64, 0, stream, y, 64);
-    return reversed(0, 0) || summed(0, 0) || neighbours(1) || between_streams(1) || is(to, 1, 8, 0) ||
+    return reversed(0, 0) || summed(0, 0) || neighbours(1) || fragments(0, 0, 0, WARP) || between_streams(1) || is(to, 1, 8, 0) ||
            multiplied(device_floats(64), counting(64), 8);
 }
 
@@ -364,6 +401,10 @@ static const struct {
               {"misaligned", misaligned},
               {"after_free", after_free},
               {"no_event", no_event},
+              {"fragments_across", fragments_across},
+              {"fragments_misaligned", fragments_misaligned},
+              {"fragments_no_barrier", fragments_no_barrier},
+              {"fragments_of_some_lanes", fragments_of_some_lanes},
               {"half_a_barrier", half_a_barrier},
               {"lanes_ended", lanes_ended},
               {"no_wait", no_wait},
