@@ -1,7 +1,6 @@
 /* Attention of any head size: a warp a query (backward: a query, then a key), keys in tiles of a warp's width with a
  * running softmax. The backward pass makes the scores again from q, k and the kept log-sums; no sum has two writers. */
-#include "device.h"
-#include "random.h"
+#include "attention.h"
 
 enum { WARPS = 4, HEAD_MAX = 256, PER_LANE = HEAD_MAX / WARP };
 
@@ -37,12 +36,6 @@ __device__ __forceinline__ int64_t outputs_at(const head_shape &s, const place &
 }
 
 static unsigned blocks_of(int64_t B, const head_shape &s) { return grid_of(B * s.heads * ceiling(s.frames, WARPS)); }
-
-/* The number of the dropout of query t and key u. */
-__device__ __forceinline__ uint32_t pair_index(int64_t t, int64_t u, int64_t frames)
-{
-    return (uint32_t)(t * ((frames + 3) / 4 * 4) + u);
-}
 
 template <class T> __device__ __forceinline__ float dot(const float *x, const T *y, int64_t n)
 {
@@ -140,8 +133,9 @@ template <class T> static void attention(device *d, const mert_attention_args &a
     }
     if (a.largest && !(tops = (float *)scratch(d, (size_t)rows * sizeof(float))))
         return;
-    LAUNCH(attention_kernel<T>, blocks_of(a.B, s), WARPS * WARP, 0, stream_of(d), as<T>(a.out), a.lse, tops, as<T>(a.q),
-           as<T>(a.k), as<T>(a.v), s, a.ldout ? a.ldout : a.ld, a.p > 0, make_dropout(&a.key, a.p));
+    if (flash_attention<T>(d, a, tops))
+        LAUNCH(attention_kernel<T>, blocks_of(a.B, s), WARPS * WARP, 0, stream_of(d), as<T>(a.out), a.lse, tops,
+               as<T>(a.q), as<T>(a.k), as<T>(a.v), s, a.ldout ? a.ldout : a.ld, a.p > 0, make_dropout(&a.key, a.p));
     if (tops)
         LAUNCH(largest_kernel, 1, MOST_THREADS, 0, stream_of(d), a.largest, (const float *)tops, rows);
 }
@@ -270,7 +264,7 @@ template <class T> static void attention_backward(device *d, const mert_attentio
         failed(d, "attention with heads of more than 256 channels");
         return;
     }
-    if (!(inner = (float *)scratch(d, (size_t)rows * sizeof(float))))
+    if (!(inner = (float *)scratch(d, (size_t)rows * sizeof(float))) || !flash_attention_backward<T>(d, a, inner))
         return;
     backward_args<T> b = {as<T>(a.dq), as<T>(a.dk), as<T>(a.dv), as<T>(a.dout), as<T>(a.out), as<T>(a.q), as<T>(a.k),
                           as<T>(a.v), a.lse, inner, a.ldout ? a.ldout : a.ld, a.p > 0, make_dropout(&a.key, a.p)};
