@@ -21,9 +21,10 @@ static double projected(void)
 typedef struct conv { int64_t B, T, C, kernel, pad; } conv;
 
 /* Of 1; more channels than a stripe (64), more frames than a block (60), kernels beyond the clip, of the models, even
- * ones; padding at one side alone. */
+ * ones; padding at one side alone; more taps, and more frames, than a device has at once. */
 static const conv convs[] = {{1, 1, 1, 1, 0},   {2, 3, 5, 7, 3},   {3, 130, 67, 31, 15},
-                             {1, 61, 3, 4, 1},  {2, 9, 70, 31, 15}, {1, 40, 2, 3, 0}, {2, 20, 4, 5, 4}};
+                             {1, 61, 3, 4, 1},  {2, 9, 70, 31, 15}, {1, 40, 2, 3, 0}, {2, 20, 4, 5, 4},
+                             {1, 70, 3, 40, 20}, {1, 300, 2, 3, 1}};
 enum { CONVS = sizeof convs / sizeof *convs };
 
 TEST(depthwise_conv)

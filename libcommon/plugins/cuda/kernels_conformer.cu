@@ -1,51 +1,135 @@
 /* Operations of the Conformer: depthwise convolution, global response norm, rotary positions. */
 #include "device.h"
 
-/* ---- depthwise convolution: a thread an output ---- */
+/* ---- depthwise convolution: a block has 32 channels of some frames in shared memory, a thread a channel of 8 of them
+ * (of the weights' gradients, of 8 taps), whose 8 sums take each number that it reads ---- */
+
+enum { CHANNELS = WARP, OWN = 8, FRAMES = 64, TAPS = 32 /* at once */, ROWS = FRAMES + TAPS };
+enum { CONV_THREADS = FRAMES / OWN * CHANNELS, WEIGHTS_THREADS = TAPS / OWN * CHANNELS };
+
+/* rows [n][CHANNELS] = frames first .. first + n - 1 of x [length, C] from channel c on, zeros beyond them. */
+template <class T>
+__device__ __forceinline__ void take_channels(float *rows, const T *x, int64_t first, int n, int64_t c, int64_t C,
+                                              int64_t length)
+{
+    for (int i = (int)threadIdx.x; i < n * CHANNELS; i += (int)blockDim.x) {
+        int64_t t = first + i / CHANNELS, at = c + i % CHANNELS;
+        rows[i] = t >= 0 && t < length && at < C ? to_float(x[t * C + at]) : 0.0f;
+    }
+}
+
+/* sums[j] += sum over i < n of f[i * step] rows[i + j], both a channel: i in order. */
+__device__ __forceinline__ void slide(float sums[OWN], const float *f, int step, const float *rows, int n)
+{
+    float window[OWN]; /* row i + j stands at (i + j) % OWN */
+#pragma unroll
+    for (int j = 0; j < OWN; j++)
+        window[j] = rows[j * CHANNELS];
+    for (int i0 = 0; i0 < n; i0 += OWN)
+#pragma unroll
+        for (int i = 0; i < OWN; i++)
+            if (i0 + i < n) {
+                float x = f[(i0 + i) * step];
+#pragma unroll
+                for (int j = 0; j < OWN; j++)
+                    sums[j] += x * window[(i + j) % OWN];
+                window[i] = rows[(i0 + i + OWN) * CHANNELS];
+            }
+}
+
+/* One convolution: forward, and with the taps in reverse that of the gradients. */
+template <class T> struct depthwise {
+    T *y;
+    const T *x;
+    const float *w, *bias;
+    int64_t C, length, frames, kernel, pad;
+    int flip, add;
+};
+
+template <class T> __global__ void __launch_bounds__(CONV_THREADS) depthwise_kernel(depthwise<T> a)
+{
+    enum { STRIDE = CHANNELS + 1 }; /* of the taps, which are written by columns */
+    SHARED(float, rows, ROWS *CHANNELS);
+    SHARED(float, taps, TAPS *STRIDE);
+    unsigned stripes = (unsigned)((a.C + CHANNELS - 1) / CHANNELS);
+    unsigned blocks = (unsigned)((a.frames + FRAMES - 1) / FRAMES);
+    int64_t c0 = (int64_t)(blockIdx.x % stripes) * CHANNELS, c = c0 + threadIdx.x % CHANNELS;
+    int64_t first = (int64_t)(blockIdx.x / stripes % blocks) * FRAMES, item = blockIdx.x / stripes / blocks;
+    int own = (int)threadIdx.x / CHANNELS * OWN;
+    T *y = a.y + (item * a.frames + first + own) * a.C + c;
+    float sums[OWN];
+    for (int j = 0; j < OWN; j++)
+        sums[j] = a.bias && c < a.C ? a.bias[c] : 0.0f;
+    for (int64_t k0 = 0; k0 < a.kernel; k0 += TAPS) {
+        int n = a.kernel - k0 < TAPS ? (int)(a.kernel - k0) : TAPS;
+        take_channels(rows, a.x + item * a.length * a.C, first + k0 - a.pad, ROWS, c0, a.C, a.length);
+        for (int i = (int)threadIdx.x; i < TAPS * CHANNELS; i += CONV_THREADS) {
+            int64_t k = k0 + i % TAPS, at = c0 + i / TAPS;
+            if (k < a.kernel && at < a.C)
+                taps[i % TAPS * STRIDE + i / TAPS] = a.w[at * a.kernel + (a.flip ? a.kernel - 1 - k : k)];
+        }
+        __syncthreads();
+        if (c < a.C)
+            slide(sums, taps + threadIdx.x % CHANNELS, STRIDE, rows + own * CHANNELS + threadIdx.x % CHANNELS, n);
+        __syncthreads();
+    }
+    for (int j = 0; j < OWN; j++, y += a.C)
+        if (c < a.C && first + own + j < a.frames)
+            store(y, a.add ? to_float(*y) + sums[j] : sums[j]);
+}
+
+template <class T> static void convolve(device *d, int64_t B, const depthwise<T> &a)
+{
+    if (B > 0 && a.frames > 0)
+        LAUNCH(depthwise_kernel<T>, grid_of(ceiling(a.C, CHANNELS) * ceiling(a.frames, FRAMES) * B), CONV_THREADS, 0,
+               stream_of(d), a);
+}
 
 template <class T> static void depthwise_conv(device *d, const mert_depthwise_conv_args &a)
 {
-    T *y = as<T>(a.y);
-    const T *x = as<T>(a.x);
-    const float *w = a.w, *bias = a.bias;
-    int64_t C = a.C, length = a.T, kernel = a.kernel, pad = a.pad, frames = a.frames ? a.frames : a.T;
-    each(d, a.B * frames * C, DEVICE_LAMBDA(int64_t i) {
-        int64_t c = i % C, t = i / C % frames, first = i / C / frames * length;
-        float sum = bias ? bias[c] : 0.0f;
-        for (int64_t k = 0; k < kernel; k++) {
-            int64_t at = t + k - pad;
-            if (at >= 0 && at < length)
-                sum += w[c * kernel + k] * to_float(x[(first + at) * C + c]);
-        }
-        store(y + i, sum);
-    });
+    depthwise<T> c = {as<T>(a.y), as<T>(a.x), a.w, a.bias, a.C, a.T, a.frames ? a.frames : a.T, a.kernel, a.pad, 0, 0};
+    convolve(d, a.B, c);
 }
 
-enum { DEPTHWISE_FRAMES = 256 };
+enum { PART_FRAMES = 4 * FRAMES };
+
+/* part [parts, kernel, C] = of PART_FRAMES frames of an item: sums over t of dy[t, c] x[t + k - pad, c]. */
+template <class T>
+__global__ void __launch_bounds__(WEIGHTS_THREADS)
+depthwise_weights_kernel(float *part, const T *dy, const T *x, int64_t C, int64_t length, int64_t kernel, int64_t pad)
+{
+    SHARED(float, rows, ROWS *CHANNELS);
+    SHARED(float, slopes, FRAMES *CHANNELS);
+    unsigned stripes = (unsigned)((C + CHANNELS - 1) / CHANNELS), blocks = (unsigned)((kernel + TAPS - 1) / TAPS);
+    unsigned pieces = (unsigned)((length + PART_FRAMES - 1) / PART_FRAMES), p = blockIdx.x / stripes / blocks;
+    int64_t c0 = (int64_t)(blockIdx.x % stripes) * CHANNELS, c = c0 + threadIdx.x % CHANNELS;
+    int64_t k0 = (int64_t)(blockIdx.x / stripes % blocks) * TAPS, first = p / pieces * length * C;
+    int64_t begin = (int64_t)(p % pieces) * PART_FRAMES;
+    int own = (int)threadIdx.x / CHANNELS * OWN;
+    float sums[OWN] = {};
+    for (int64_t t = begin; t < begin + PART_FRAMES && t < length; t += FRAMES) {
+        take_channels(rows, x + first, t + k0 - pad, ROWS, c0, C, length);
+        take_channels(slopes, dy + first, t, FRAMES, c0, C, length);
+        __syncthreads();
+        slide(sums, slopes + threadIdx.x % CHANNELS, CHANNELS, rows + own * CHANNELS + threadIdx.x % CHANNELS, FRAMES);
+        __syncthreads();
+    }
+    for (int j = 0; j < OWN; j++)
+        if (c < C && k0 + own + j < kernel)
+            part[(p * kernel + k0 + own + j) * C + c] = sums[j];
+}
 
 /* dw[c, k] += sum over items and frames of dy[b, t, c] x[b, t + k - pad, c]: in parts of fixed frames, then over the
  * parts. */
 template <class T> static void depthwise_weights(device *d, const mert_depthwise_conv_backward_args &a)
 {
-    const T *dy = as<T>(a.dy), *x = as<T>(a.x);
     float *dw = a.dw;
-    int64_t C = a.C, length = a.T, kernel = a.kernel, pad = a.pad, pieces = ceiling(length, DEPTHWISE_FRAMES);
-    int64_t parts = a.B * pieces;
+    int64_t C = a.C, kernel = a.kernel, parts = a.B * ceiling(a.T, PART_FRAMES);
     float *part = (float *)scratch(d, (size_t)(parts * kernel * C) * sizeof(float));
-    if (!part)
+    if (!part || parts <= 0)
         return;
-    each(d, parts * kernel * C, DEVICE_LAMBDA(int64_t i) {
-        int64_t c = i % C, k = i / C % kernel, piece = i / C / kernel % pieces;
-        int64_t first = i / C / kernel / pieces * length;
-        int64_t begin = piece * DEPTHWISE_FRAMES, end = begin + DEPTHWISE_FRAMES;
-        float sum = 0;
-        begin = begin > pad - k ? begin : pad - k;
-        end = end < length ? end : length;
-        end = end < length + pad - k ? end : length + pad - k;
-        for (int64_t t = begin; t < end; t++)
-            sum += to_float(dy[(first + t) * C + c]) * to_float(x[(first + t + k - pad) * C + c]);
-        part[i] = sum;
-    });
+    LAUNCH(depthwise_weights_kernel<T>, grid_of(ceiling(C, CHANNELS) * ceiling(kernel, TAPS) * parts), WEIGHTS_THREADS,
+           0, stream_of(d), part, as<T>(a.dy), as<T>(a.x), C, a.T, kernel, a.pad);
     each(d, C * kernel, DEVICE_LAMBDA(int64_t i) {
         int64_t c = i / kernel, k = i % kernel;
         double sum = 0;
@@ -58,22 +142,9 @@ template <class T> static void depthwise_weights(device *d, const mert_depthwise
 /* dx[b, s, c] = sum over k of w[c, k] dy[b, s + pad - k, c] */
 template <class T> static void depthwise_conv_backward(device *d, const mert_depthwise_conv_backward_args &a)
 {
-    T *dx = as<T>(a.dx);
-    const T *dy = as<T>(a.dy);
-    const float *w = a.w;
-    int64_t C = a.C, length = a.T, kernel = a.kernel, pad = a.pad;
-    int add = a.add;
+    depthwise<T> c = {as<T>(a.dx), as<T>(a.dy), a.w, NULL, a.C, a.T, a.T, a.kernel, a.kernel - 1 - a.pad, 1, a.add};
     depthwise_weights<T>(d, a);
-    each(d, a.B * length * C, DEVICE_LAMBDA(int64_t i) {
-        int64_t c = i % C, t = i / C % length, first = i / C / length * length;
-        float sum = 0;
-        for (int64_t k = 0; k < kernel; k++) {
-            int64_t at = t + pad - k;
-            if (at >= 0 && at < length)
-                sum += w[c * kernel + k] * to_float(dy[(first + at) * C + c]);
-        }
-        store(dx + i, add ? to_float(dx[i]) + sum : sum);
-    });
+    convolve(d, a.B, c);
 }
 
 /* ---- global response norm ---- */
