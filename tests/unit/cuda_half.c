@@ -271,12 +271,95 @@ TEST(attention_of_scores_that_are_large_or_infinite)
     in_both(large_scores);
 }
 
+/* ---- grouped convolution ---- */
+
+typedef struct grouped {
+    int64_t B, T, D, groups, kernel, pad;
+} grouped;
+
+/* Groups of 8, 16, 24, 48, 64 channels; frames beside the tiles' edges; taps that are no whole number of tiles; then what
+ * tensor cores cannot have: 9 taps of 8 channels, 72 channels. */
+static const grouped groupeds[] = {{2, 74, 32, 4, 128, 64}, {1, 1, 32, 2, 128, 64},  {3, 129, 24, 1, 31, 15},
+                                   {2, 65, 96, 2, 10, 5},   {1, 257, 64, 1, 16, 8},  {2, 64, 128, 2, 7, 0},
+                                   {1, 63, 48, 1, 34, 17},  {2, 20, 16, 2, 9, 4},    {1, 20, 72, 1, 4, 2}};
+enum { GROUPEDS = sizeof groupeds / sizeof *groupeds };
+
+typedef struct convolved {
+    uint16_t *y, *dx;
+    float *dw;
+} convolved;
+
+/* Items from..from + n - 1 of it. */
+static convolved convolve(mert_ops *where, const grouped *g, int64_t from, int64_t n)
+{
+    int64_t items = g->B * g->T * g->D, weights = g->D * g->kernel * (g->D / g->groups), m = n * g->T * g->D;
+    int64_t at = from * g->T * g->D;
+    uint16_t *x = some(items, 1), *dy = some(items, 2), *dx = some(items, 3), *w = some(weights, 4);
+    mert_element *hx, *hy, *hw, *hdx, *hdy;
+    float *bias, *dw;
+    convolved r;
+    ops = where;
+    hx = put_half(x + at, m), hdy = put_half(dy + at, m), hdx = put_half(dx + at, m), hw = put_half(w, weights);
+    hy = put_half(x, m), bias = put(numbers(g->D, 5), g->D), dw = put(numbers(weights, 6), weights);
+    mert_grouped_conv(ops, .y = hy, .x = hx, .w = hw, .bias = g->T % 2 ? bias : NULL, .residual = g->T % 2 ? hdx : NULL,
+                      .gelu = g->T % 2, .B = n, .T = g->T, .D = g->D, .groups = g->groups, .kernel = g->kernel,
+                      .pad = g->pad);
+    r.y = get_half(hy, m);
+    mert_grouped_conv_backward(ops, .dx = hdx, .dw = dw, .dy = hdy, .x = hx, .w = hw, .B = n, .T = g->T, .D = g->D,
+                               .groups = g->groups, .kernel = g->kernel, .pad = g->pad);
+    r.dx = get_half(hdx, m);
+    r.dw = get(dw, weights);
+    while (nn_devices > 0)
+        ops->release(ops, nn_device[--nn_devices]);
+    return r;
+}
+
+/* Both round results only, so they differ in the order of sums alone. */
+static void grouped_convolutions(void)
+{
+    for (int i = 0; i < GROUPEDS && !test_bad; i++) {
+        const grouped *g = &groupeds[i];
+        int64_t n = g->B * g->T * g->D, weights = g->D * g->kernel * (g->D / g->groups);
+        convolved want = convolve(cpu, g, 0, g->B), got = convolve(device, g, 0, g->B);
+        int good = near("y", got.y, want.y, n, 1e-3) && near("dx", got.dx, want.dx, n, 1e-3) &&
+                   near_floats("dw", got.dw, want.dw, weights, 3e-6);
+        if (!good)
+            printf("# convolution %d\n", i);
+        CHECK(good);
+    }
+}
+
+TEST(grouped_convolution_by_tensor_cores)
+{
+    in_both(grouped_convolutions);
+}
+
+static void convolution_alone(void)
+{
+    grouped g = {3, 130, 96, 2, 16, 8};
+    convolved all = convolve(device, &g, 0, 3), again = convolve(device, &g, 0, 3);
+    int64_t n = g.T * g.D;
+    CHECK(!memcmp(all.dw, again.dw, (size_t)(g.D * g.kernel * 48) * sizeof *all.dw));
+    for (int64_t i = 0; i < 3 && !test_bad; i++) {
+        convolved one = convolve(device, &g, i, 1);
+        CHECK(!memcmp(one.y, all.y + i * n, (size_t)n * sizeof *all.y));
+        CHECK(!memcmp(one.dx, all.dx + i * n, (size_t)n * sizeof *all.dx));
+    }
+}
+
+TEST(grouped_convolution_alone_and_in_a_batch)
+{
+    in_both(convolution_alone);
+}
+
 int main(void)
 {
     static const nn_test tests[] = {NN_TEST(attention_by_tensor_cores),
                                     NN_TEST(attention_of_rows_that_tensor_cores_cannot_have),
                                     NN_TEST(attention_alone_and_in_a_batch),
-                                    NN_TEST(attention_of_scores_that_are_large_or_infinite)};
+                                    NN_TEST(attention_of_scores_that_are_large_or_infinite),
+                                    NN_TEST(grouped_convolution_by_tensor_cores),
+                                    NN_TEST(grouped_convolution_alone_and_in_a_batch)};
     run_on_device(tests, (int)(sizeof tests / sizeof *tests));
     return test_done();
 }

@@ -206,7 +206,8 @@ static void window_moments(void)
     mert_window_moments(ops, .sums = doubles(10), .products = doubles(100), .x = x, .T = T, .kernel = 10, .stride = 5);
 }
 
-enum { D = 24, GROUPS = 3, TAPS = 8, WEIGHTS = D * TAPS * (D / GROUPS) };
+/* 7 taps: of 8, a device's tensor cores would take the convolution, whose sums are in another order (cuda_half.c). */
+enum { D = 24, GROUPS = 3, TAPS = 7, WEIGHTS = D * TAPS * (D / GROUPS) };
 
 static void grouped_conv(void)
 {

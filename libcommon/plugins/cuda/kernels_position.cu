@@ -1,6 +1,7 @@
-/* The positional convolution: its weight norm, and the convolution itself, a thread an output. */
+/* The positional convolution: its weight norm, and the convolution itself, a thread an output where tensor cores do not
+ * compute it (kernels_grouped.cu). */
 #include "activation.h"
-#include "device.h"
+#include "position.h"
 
 /* ---- weight norm over taps: a block a tap ---- */
 
@@ -77,6 +78,8 @@ template <class T> static void grouped_conv(device *d, const mert_grouped_conv_a
     const float *bias = a.bias;
     int64_t D = a.D, in = D / a.groups, frames = a.T, kernel = a.kernel, pad = a.pad;
     int gelu = a.gelu;
+    if (!grouped_product<T>(d, a))
+        return;
     each(d, a.B * frames * D, DEVICE_LAMBDA(int64_t i) {
         int64_t o = i % D, t = i / D % frames, first = i / D / frames * frames;
         const T *from = x + o / in * in, *weights = w + o * kernel * in;
@@ -101,6 +104,8 @@ template <class T> static void grouped_conv_backward(device *d, const mert_group
     const T *dy = as<T>(a.dy), *x = as<T>(a.x), *w = as<T>(a.w);
     float *dw = a.dw;
     int64_t D = a.D, in = D / a.groups, frames = a.T, kernel = a.kernel, pad = a.pad, rows = a.B * frames;
+    if (!grouped_product_backward<T>(d, a))
+        return;
     each(d, rows * D, DEVICE_LAMBDA(int64_t i) { /* dx[t] += sum over taps and outputs of w dy[t + pad - k] */
         int64_t channel = i % D, group = channel / in, c = channel % in, t = i / D % frames;
         int64_t first = i / D / frames * frames;
