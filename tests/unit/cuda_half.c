@@ -197,9 +197,10 @@ static void attention_of_lengths(void)
 {
     static const int64_t lengths[] = {1, 63, 64, 65, 200, 257};
     for (int i = 0; i < 12 && !test_bad; i++) {
-        attended a = attention_of(2, lengths[i / 2], i % 3 + 1, i % 2 ? 0.25 : 0, i % 2 ? 8 : 0);
-        attended want = run_attention(cpu, &a, 0, 2, NULL), got = run_attention(device, &a, 0, 2, &want);
-        int good = same_attention(&got, &want, 0.5);
+        int64_t T = lengths[i / 2], B = T < 100 ? 2 : 1, H = i % 2 + 1;
+        attended a = attention_of(B, T, H, i % 2 ? 0.25 : 0, i % 2 ? 8 : 0);
+        attended want = run_attention(cpu, &a, 0, B, NULL), got = run_attention(device, &a, 0, B, &want);
+        int good = same_attention(&got, &want, 0.75);
         if (!good)
             printf("# %d frames, dropout %g\n", (int)a.T, a.p);
         CHECK(good);
@@ -261,9 +262,9 @@ static void large_scores(void)
     got = run_attention(device, &a, 0, 1, &want);
     for (int64_t i = 0; i < 300 * HEAD; i++)
         CHECK(isfinite(value(got.out[i])));
-    CHECK(near("out", got.out, want.out, 300 * HEAD, 0.5));
+    CHECK(near("out", got.out, want.out, 300 * HEAD, 0.75));
     CHECK(near_floats("log-sums", got.lse, want.lse, 300, 1e-5));
-    CHECK(near("dv", gradient_of(&got, 2), gradient_of(&want, 2), 300 * HEAD, 0.5));
+    CHECK(near("dv", gradient_of(&got, 2), gradient_of(&want, 2), 300 * HEAD, 0.75));
 }
 
 TEST(attention_of_scores_that_are_large_or_infinite)

@@ -1,8 +1,12 @@
-/* Attention of any head size: a warp a query (backward: a query, then a key), keys in tiles of a warp's width with a
- * running softmax. The backward pass makes the scores again from q, k and the kept log-sums; no sum has two writers. */
+/* Attention of any head size: a warp has four queries (backward: queries, then keys), with a running softmax, and a lane
+ * one of 32 rows of the other side, of which 64 channels at a time are in shared memory for all warps. The backward pass
+ * makes the scores again from q, k and the kept log-sums; no sum has two writers. Of 16-bit elements and 64 channels:
+ * kernels_flash.cu. */
 #include "attention.h"
 
-enum { WARPS = 4, HEAD_MAX = 256, PER_LANE = HEAD_MAX / WARP };
+enum { WARPS = 4, OWN = 4 /* rows of a warp */, ROWS = WARPS * OWN, HEAD_MAX = 256 };
+enum { PART = 64, PARTS = HEAD_MAX / PART, STRIDE = PART + 1 /* lanes have different banks */, TILE = WARP * STRIDE };
+enum { PER_PART = PART / WARP, PER_LANE = HEAD_MAX / WARP };
 
 /* Of a head of an item. */
 struct head_shape {
@@ -10,7 +14,7 @@ struct head_shape {
     float scale;
 };
 
-/* Where this warp is: its frame (frames or more: none), head, item, and the head's first element in q, k and v. */
+/* Where this warp is: its first frame, head, item, and the head's first element in q, k and v. */
 struct place {
     int64_t frame, head, item, at;
     int lane, warp;
@@ -19,10 +23,10 @@ struct place {
 __device__ __forceinline__ place place_of_warp(const head_shape &s)
 {
     place p;
-    int64_t tiles = (s.frames + WARPS - 1) / WARPS, tile = blockIdx.x;
+    int64_t tiles = (s.frames + ROWS - 1) / ROWS, tile = blockIdx.x;
     p.lane = (int)threadIdx.x % WARP;
     p.warp = (int)threadIdx.x / WARP;
-    p.frame = tile % tiles * WARPS + p.warp;
+    p.frame = tile % tiles * ROWS + p.warp * OWN;
     p.head = tile / tiles % s.heads;
     p.item = tile / tiles / s.heads;
     p.at = p.item * s.frames * s.ld + p.head * s.size;
@@ -35,21 +39,89 @@ __device__ __forceinline__ int64_t outputs_at(const head_shape &s, const place &
     return p.item * s.frames * ldout + p.head * s.size;
 }
 
-static unsigned blocks_of(int64_t B, const head_shape &s) { return grid_of(B * s.heads * ceiling(s.frames, WARPS)); }
+static unsigned blocks_of(int64_t B, const head_shape &s) { return grid_of(B * s.heads * ceiling(s.frames, ROWS)); }
 
-template <class T> __device__ __forceinline__ float dot(const float *x, const T *y, int64_t n)
+/* This warp's rows of a head, into its part of shared memory: zeros behind the last frame. */
+template <class T>
+__device__ __forceinline__ void take_own(float *own, const T *head, int64_t ld, const head_shape &s, const place &p)
 {
-    float sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i] * to_float(y[i]);
-    return sum;
+    for (int i = 0; i < OWN; i++)
+        for (int64_t c = p.lane; c < s.size; c += WARP)
+            own[i * HEAD_MAX + c] = p.frame + i < s.frames ? to_float(head[(p.frame + i) * ld + c]) : 0.0f;
+    __syncwarp();
 }
 
-/* A row of a head into this warp's part of shared memory. */
-template <class T> __device__ __forceinline__ void take_row(float *to, const T *from, int64_t n, int lane)
+/* tile [WARP][STRIDE] = channels c0 .. of frames first .. of a head; what was in it has been read, what is in it is there
+ * for all when this returns. */
+template <class T>
+__device__ __forceinline__ void take_tile(float *tile, const T *head, int64_t ld, const head_shape &s, int64_t first,
+                                          int64_t c0)
 {
-    for (int64_t i = lane; i < n; i += WARP)
-        to[i] = to_float(from[i]);
+    __syncthreads();
+#pragma unroll 4
+    for (int i = (int)threadIdx.x; i < WARP * PART; i += WARPS * WARP) {
+        int r = i / PART, c = i % PART;
+        if (c0 + c < s.size)
+            tile[r * STRIDE + c] = first + r < s.frames ? to_float(head[(first + r) * ld + c0 + c]) : 0.0f;
+    }
+    __syncthreads();
+}
+
+/* sums[i] = own row i times row first + lane of a head. */
+template <class T>
+__device__ __forceinline__ void dots(float sums[OWN], const float *own, float *tile, const T *head, int64_t ld,
+                                     const head_shape &s, const place &p, int64_t first)
+{
+    for (int i = 0; i < OWN; i++)
+        sums[i] = 0;
+    for (int64_t c0 = 0; c0 < s.size; c0 += PART) {
+        int n = s.size - c0 < PART ? (int)(s.size - c0) : PART;
+        take_tile(tile, head, ld, s, first, c0);
+#pragma unroll 4
+        for (int c = 0; c < n; c++) {
+            float x = tile[p.lane * STRIDE + c];
+#pragma unroll
+            for (int i = 0; i < OWN; i++)
+                sums[i] += own[i * HEAD_MAX + c0 + c] * x;
+        }
+    }
+}
+
+/* sums[i][j] += weights [OWN][WARP] times rows first .. of a head: channel WARP j + lane. */
+template <class T>
+__device__ __forceinline__ void add_rows(float sums[OWN][PER_LANE], const float *weights, float *tile, const T *head,
+                                         int64_t ld, const head_shape &s, const place &p, int64_t first)
+{
+    int n = s.frames - first < WARP ? (int)(s.frames - first) : WARP;
+#pragma unroll
+    for (int part = 0; part < PARTS; part++) {
+        if (part * PART >= s.size)
+            break;
+        take_tile(tile, head, ld, s, first, part * PART);
+#pragma unroll
+        for (int j = part * PER_PART; j < (part + 1) * PER_PART; j++)
+            if (j * WARP + p.lane < s.size)
+#pragma unroll 4
+                for (int r = 0; r < n; r++) {
+                    float x = tile[r * STRIDE + j % PER_PART * WARP + p.lane];
+#pragma unroll
+                    for (int i = 0; i < OWN; i++)
+                        sums[i][j] += weights[i * WARP + r] * x;
+                }
+    }
+}
+
+/* This warp's rows of a head = sums times a factor of each row. */
+template <class T>
+__device__ __forceinline__ void give_own(T *head, int64_t ld, const float sums[OWN][PER_LANE], const float factor[OWN],
+                                         const head_shape &s, const place &p)
+{
+#pragma unroll
+    for (int i = 0; i < OWN; i++)
+#pragma unroll
+        for (int j = 0; j < PER_LANE; j++)
+            if (p.frame + i < s.frames && j * WARP + p.lane < s.size)
+                store(head + (p.frame + i) * ld + j * WARP + p.lane, factor[i] * sums[i][j]);
 }
 
 template <class T>
@@ -57,53 +129,45 @@ __global__ void __launch_bounds__(WARPS *WARP)
 attention_kernel(T *out, float *lse, float *tops, const T *q, const T *k, const T *v, head_shape s, int64_t ldout,
                  int drops, dropout r)
 {
-    SHARED(float, queries, WARPS *HEAD_MAX);
-    SHARED(float, weights, WARPS *WARP);
+    SHARED(float, queries, ROWS *HEAD_MAX);
+    SHARED(float, weights, ROWS *WARP);
+    SHARED(float, tile, TILE);
     place p = place_of_warp(s);
-    float *query = queries + p.warp * HEAD_MAX, *weight = weights + p.warp * WARP, o[PER_LANE];
-    float top = -INFINITY, sum = 0;
-    if (p.frame >= s.frames)
-        return;
-    take_row(query, q + p.at + p.frame * s.ld, s.size, p.lane);
-    __syncwarp();
-#pragma unroll
-    for (int j = 0; j < PER_LANE; j++)
-        o[j] = 0;
+    float *query = queries + p.warp * OWN * HEAD_MAX, *weight = weights + p.warp * OWN * WARP;
+    float o[OWN][PER_LANE] = {}, top[OWN], sum[OWN], score[OWN], factor[OWN];
+    take_own(query, q + p.at, s.ld, s, p);
+    for (int i = 0; i < OWN; i++) {
+        top[i] = -INFINITY;
+        sum[i] = 0;
+    }
     for (int64_t u0 = 0; u0 < s.frames; u0 += WARP) {
-        int64_t u = u0 + p.lane, n = s.frames - u0 < WARP ? s.frames - u0 : WARP;
-        float score = u < s.frames ? s.scale * dot(query, k + p.at + u * s.ld, s.size) : -INFINITY;
-        float high = fmaxf(top, warp_max(score)), shrink = expf(top - high), e = expf(score - high);
-        sum = sum * shrink + e;
-        top = high;
-        weight[p.lane] = drops && u < s.frames
-                             ? e * dropout_factor(r, (uint32_t)(p.item * s.heads + p.head),
-                                                  pair_index(p.frame, u, s.frames))
-                             : e;
-        __syncwarp();
+        int64_t u = u0 + p.lane;
+        dots(score, query, tile, k + p.at, s.ld, s, p, u0);
 #pragma unroll
-        for (int j = 0; j < PER_LANE; j++) {
-            int64_t c = j * WARP + p.lane;
-            if (c < s.size) {
-                float x = o[j] * shrink;
-                for (int64_t i = 0; i < n; i++)
-                    x += weight[i] * to_float(v[p.at + (u0 + i) * s.ld + c]);
-                o[j] = x;
-            }
+        for (int i = 0; i < OWN; i++) {
+            float x = u < s.frames ? s.scale * score[i] : -INFINITY, high = fmaxf(top[i], warp_max(x));
+            float base = high == -INFINITY ? 0.0f : high, shrink = expf(top[i] - base), e = expf(x - base);
+            sum[i] = sum[i] * shrink + e;
+            top[i] = high;
+            if (drops && u < s.frames && p.frame + i < s.frames)
+                e *= dropout_factor(r, (uint32_t)(p.item * s.heads + p.head), pair_index(p.frame + i, u, s.frames));
+            weight[i * WARP + p.lane] = e;
+#pragma unroll
+            for (int j = 0; j < PER_LANE; j++)
+                o[i][j] *= shrink;
         }
-        __syncwarp(); /* the weights have been read */
+        add_rows(o, weight, tile, v + p.at, s.ld, s, p, u0);
     }
-    sum = warp_sum(sum);
-#pragma unroll
-    for (int j = 0; j < PER_LANE; j++)
-        if (j * WARP + p.lane < s.size)
-            store(out + (p.item * s.frames + p.frame) * ldout + p.head * s.size + j * WARP + p.lane, o[j] / sum);
-    if (p.lane == 0) {
-        int64_t row = (p.item * s.heads + p.head) * s.frames + p.frame;
-        if (lse)
-            lse[row] = top + logf(sum);
-        if (tops)
-            tops[row] = top;
+    for (int i = 0; i < OWN; i++) {
+        int64_t row = (p.item * s.heads + p.head) * s.frames + p.frame + i;
+        sum[i] = warp_sum(sum[i]);
+        factor[i] = 1 / sum[i];
+        if (p.lane == 0 && p.frame + i < s.frames && lse)
+            lse[row] = top[i] + logf(sum[i]);
+        if (p.lane == 0 && p.frame + i < s.frames && tops)
+            tops[row] = top[i];
     }
+    give_own(out + outputs_at(s, p, ldout), ldout, o, factor, s, p);
 }
 
 enum { MOST_THREADS = 256 };
@@ -154,103 +218,84 @@ template <class T> struct backward_args {
 };
 
 template <class T>
-__global__ void __launch_bounds__(WARPS *WARP) queries_backward_kernel(backward_args<T> a, head_shape s)
+__global__ void __launch_bounds__(WARPS *WARP, 3) queries_backward_kernel(backward_args<T> a, head_shape s)
 {
-    SHARED(float, queries, WARPS *HEAD_MAX);
-    SHARED(float, gradients, WARPS *HEAD_MAX);
-    SHARED(float, scores, WARPS *WARP);
+    SHARED(float, queries, ROWS *HEAD_MAX);
+    SHARED(float, gradients, ROWS *HEAD_MAX);
+    SHARED(float, scores, ROWS *WARP);
+    SHARED(float, tile, TILE);
     place p = place_of_warp(s);
-    float *query = queries + p.warp * HEAD_MAX, *gradient = gradients + p.warp * HEAD_MAX;
-    float *score = scores + p.warp * WARP, dq[PER_LANE], inner = 0, lse;
-    int64_t row = (p.item * s.heads + p.head) * s.frames + p.frame, at = p.at + p.frame * s.ld;
-    int64_t out = outputs_at(s, p, a.ldout) + p.frame * a.ldout;
-    if (p.frame >= s.frames)
-        return;
-    take_row(query, a.q + at, s.size, p.lane);
-    take_row(gradient, a.dout + out, s.size, p.lane);
-    __syncwarp();
-    for (int64_t c = p.lane; c < s.size; c += WARP)
-        inner += gradient[c] * to_float(a.out[out + c]);
-    inner = warp_sum(inner);
-    if (p.lane == 0)
-        a.inner[row] = inner;
-    lse = a.lse[row];
-#pragma unroll
-    for (int j = 0; j < PER_LANE; j++)
-        dq[j] = 0;
-    for (int64_t u0 = 0; u0 < s.frames; u0 += WARP) {
-        int64_t u = u0 + p.lane, n = s.frames - u0 < WARP ? s.frames - u0 : WARP;
-        if (u < s.frames) {
-            float e = expf(s.scale * dot(query, a.k + p.at + u * s.ld, s.size) - lse);
-            float dp = dot(gradient, a.v + p.at + u * s.ld, s.size);
-            if (a.drops)
-                dp *= dropout_factor(a.r, (uint32_t)(p.item * s.heads + p.head), pair_index(p.frame, u, s.frames));
-            score[p.lane] = e * (dp - inner);
-        }
-        __syncwarp();
-#pragma unroll
-        for (int j = 0; j < PER_LANE; j++) {
-            int64_t c = j * WARP + p.lane;
-            if (c < s.size)
-                for (int64_t i = 0; i < n; i++)
-                    dq[j] += score[i] * to_float(a.k[p.at + (u0 + i) * s.ld + c]);
-        }
-        __syncwarp();
+    float *query = queries + p.warp * OWN * HEAD_MAX, *gradient = gradients + p.warp * OWN * HEAD_MAX;
+    float *score = scores + p.warp * OWN * WARP, dq[OWN][PER_LANE] = {}, inner[OWN], lse[OWN], factor[OWN];
+    int64_t rows = (p.item * s.heads + p.head) * s.frames, out = outputs_at(s, p, a.ldout);
+    take_own(query, a.q + p.at, s.ld, s, p);
+    take_own(gradient, a.dout + out, a.ldout, s, p);
+    for (int i = 0; i < OWN; i++) {
+        int64_t t = p.frame + i;
+        inner[i] = lse[i] = 0;
+        factor[i] = s.scale;
+        if (t >= s.frames) /* the same for all lanes */
+            continue;
+        for (int64_t c = p.lane; c < s.size; c += WARP)
+            inner[i] += gradient[i * HEAD_MAX + c] * to_float(a.out[out + t * a.ldout + c]);
+        inner[i] = warp_sum(inner[i]);
+        if (p.lane == 0)
+            a.inner[rows + t] = inner[i];
+        lse[i] = a.lse[rows + t];
     }
-#pragma unroll
-    for (int j = 0; j < PER_LANE; j++)
-        if (j * WARP + p.lane < s.size)
-            store(a.dq + at + j * WARP + p.lane, s.scale * dq[j]);
+    for (int64_t u0 = 0; u0 < s.frames; u0 += WARP) {
+        int64_t u = u0 + p.lane;
+        float x[OWN], dp[OWN];
+        dots(x, query, tile, a.k + p.at, s.ld, s, p, u0);
+        dots(dp, gradient, tile, a.v + p.at, s.ld, s, p, u0);
+        for (int i = 0; i < OWN; i++) {
+            if (a.drops && u < s.frames && p.frame + i < s.frames)
+                dp[i] *= dropout_factor(a.r, (uint32_t)(p.item * s.heads + p.head),
+                                        pair_index(p.frame + i, u, s.frames));
+            score[i * WARP + p.lane] = u < s.frames ? expf(s.scale * x[i] - lse[i]) * (dp[i] - inner[i]) : 0.0f;
+        }
+        add_rows(dq, score, tile, a.k + p.at, s.ld, s, p, u0);
+    }
+    give_own(a.dq + p.at, s.ld, dq, factor, s, p);
 }
 
 template <class T>
 __global__ void __launch_bounds__(WARPS *WARP, 3) keys_backward_kernel(backward_args<T> a, head_shape s)
 {
-    SHARED(float, keys, WARPS *HEAD_MAX);
-    SHARED(float, values, WARPS *HEAD_MAX);
-    SHARED(float, scores, WARPS *WARP);
-    SHARED(float, weights, WARPS *WARP);
-    place p = place_of_warp(s); /* its frame is that of the key */
-    float *key = keys + p.warp * HEAD_MAX, *value = values + p.warp * HEAD_MAX, *score = scores + p.warp * WARP;
-    float *weight = weights + p.warp * WARP, dk[PER_LANE], dv[PER_LANE];
-    int64_t rows = (p.item * s.heads + p.head) * s.frames, at = p.at + p.frame * s.ld;
+    SHARED(float, keys, ROWS *HEAD_MAX);
+    SHARED(float, values, ROWS *HEAD_MAX);
+    SHARED(float, scores, ROWS *WARP);
+    SHARED(float, weights, ROWS *WARP);
+    SHARED(float, tile, TILE);
+    place p = place_of_warp(s); /* its frames are those of the keys */
+    float *key = keys + p.warp * OWN * HEAD_MAX, *value = values + p.warp * OWN * HEAD_MAX;
+    float *score = scores + p.warp * OWN * WARP, *weight = weights + p.warp * OWN * WARP;
+    float dk[OWN][PER_LANE] = {}, dv[OWN][PER_LANE] = {}, factor[OWN], one[OWN];
+    int64_t rows = (p.item * s.heads + p.head) * s.frames;
     const T *dout = a.dout + outputs_at(s, p, a.ldout);
-    if (p.frame >= s.frames)
-        return;
-    take_row(key, a.k + at, s.size, p.lane);
-    take_row(value, a.v + at, s.size, p.lane);
-    __syncwarp();
-#pragma unroll
-    for (int j = 0; j < PER_LANE; j++)
-        dk[j] = dv[j] = 0;
-    for (int64_t t0 = 0; t0 < s.frames; t0 += WARP) {
-        int64_t t = t0 + p.lane, n = s.frames - t0 < WARP ? s.frames - t0 : WARP;
-        if (t < s.frames) {
-            float e = expf(s.scale * dot(key, a.q + p.at + t * s.ld, s.size) - a.lse[rows + t]);
-            float dp = dot(value, dout + t * a.ldout, s.size), f = 1;
-            if (a.drops)
-                f = dropout_factor(a.r, (uint32_t)(p.item * s.heads + p.head), pair_index(t, p.frame, s.frames));
-            weight[p.lane] = e * f;
-            score[p.lane] = e * (dp * f - a.inner[rows + t]);
-        }
-        __syncwarp();
-#pragma unroll
-        for (int j = 0; j < PER_LANE; j++) {
-            int64_t c = j * WARP + p.lane;
-            if (c < s.size)
-                for (int64_t i = 0; i < n; i++) {
-                    dk[j] += score[i] * to_float(a.q[p.at + (t0 + i) * s.ld + c]);
-                    dv[j] += weight[i] * to_float(dout[(t0 + i) * a.ldout + c]);
-                }
-        }
-        __syncwarp();
+    take_own(key, a.k + p.at, s.ld, s, p);
+    take_own(value, a.v + p.at, s.ld, s, p);
+    for (int i = 0; i < OWN; i++) {
+        factor[i] = s.scale;
+        one[i] = 1;
     }
-#pragma unroll
-    for (int j = 0; j < PER_LANE; j++)
-        if (j * WARP + p.lane < s.size) {
-            store(a.dk + at + j * WARP + p.lane, s.scale * dk[j]);
-            store(a.dv + at + j * WARP + p.lane, dv[j]);
+    for (int64_t t0 = 0; t0 < s.frames; t0 += WARP) {
+        int64_t t = t0 + p.lane;
+        float x[OWN], dp[OWN];
+        dots(x, key, tile, a.q + p.at, s.ld, s, p, t0);
+        dots(dp, value, tile, dout, a.ldout, s, p, t0);
+        for (int i = 0; i < OWN; i++) {
+            float e = t < s.frames ? expf(s.scale * x[i] - a.lse[rows + t]) : 0.0f, f = 1;
+            if (a.drops && t < s.frames && p.frame + i < s.frames)
+                f = dropout_factor(a.r, (uint32_t)(p.item * s.heads + p.head), pair_index(t, p.frame + i, s.frames));
+            weight[i * WARP + p.lane] = e * f;
+            score[i * WARP + p.lane] = t < s.frames ? e * (dp[i] * f - a.inner[rows + t]) : 0.0f;
         }
+        add_rows(dk, score, tile, a.q + p.at, s.ld, s, p, t0);
+        add_rows(dv, weight, tile, dout, a.ldout, s, p, t0);
+    }
+    give_own(a.dk + p.at, s.ld, dk, factor, s, p);
+    give_own(a.dv + p.at, s.ld, dv, one, s, p);
 }
 
 template <class T> static void attention_backward(device *d, const mert_attention_backward_args &a)

@@ -346,7 +346,7 @@ void sync_block(site at)
 static bool all_came(unsigned mask, site at, void **args)
 {
     int first = running->linear & ~31;
-    for (int lane = 0; lane < 32; lane++)
+    for (int lane = 31; lane >= 0; lane--) /* in their own order the last one comes last */
         if (mask >> lane & 1) {
             thread &t = threads[(size_t)(first + lane)];
             if (t.state == DONE)

@@ -21,7 +21,7 @@ template <> inline float number_of<__half>(uint16_t bits) { return mert_from_f16
 
 template <class T> EMU_QUIET void mma_op(void **args, unsigned mask)
 {
-    float a[16][16] = {}, b[16][8] = {};
+    float a[16][16] = {}, b[16][8] = {}, sums[16][8] = {};
     for (int lane = 0; lane < 32; lane++)
         if (mask >> lane & 1) {
             auto *x = (const mma_share *)args[lane];
@@ -33,16 +33,19 @@ template <class T> EMU_QUIET void mma_op(void **args, unsigned mask)
             }
             for (int i = 0; i < 4; i++)
                 b[in_group * 2 + (i & 1) + (i >= 2 ? 8 : 0)][group] = number_of<T>(half_of(x->b[i / 2], i & 1));
+            for (int i = 0; i < 4; i++)
+                sums[i < 2 ? group : group + 8][in_group * 2 + (i & 1)] = x->d[i];
         }
+    for (int row = 0; row < 16; row++)
+        for (int k = 0; k < 16; k++)
+            for (int column = 0; column < 8; column++)
+                sums[row][column] += a[row][k] * b[k][column];
     for (int lane = 0; lane < 32; lane++)
         if (mask >> lane & 1) {
             auto *x = (mma_share *)args[lane];
             int group = lane >> 2, in_group = lane % 4;
-            for (int i = 0; i < 4; i++) {
-                int row = i < 2 ? group : group + 8, column = in_group * 2 + (i & 1);
-                for (int k = 0; k < 16; k++)
-                    x->d[i] += a[row][k] * b[k][column];
-            }
+            for (int i = 0; i < 4; i++)
+                x->d[i] = sums[i < 2 ? group : group + 8][in_group * 2 + (i & 1)];
         }
 }
 
