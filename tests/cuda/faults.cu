@@ -378,8 +378,8 @@ static int none()
     LAUNCH(dynamic_overrun_kernel, 1, THREADS, THREADS * sizeof *y, stream, y, 0);
     LAUNCH(shared_overrun_kernel, 1, THREADS, 0, stream, y, 0);
     LAUNCH(half_a_barrier_kernel, 1, 64, 0, stream, y, 64);
-    return reversed(0, 0) || summed(0, 0) || neighbours(1) || fragments(0, 0, 0, WARP) || between_streams(1) || is(to, 1, 8, 0) ||
-           multiplied(device_floats(64), counting(64), 8);
+    return reversed(0, 0) || summed(0, 0) || neighbours(1) || fragments(0, 0, 0, WARP) || between_streams(1) ||
+           is(to, 1, 8, 0) || multiplied(device_floats(64), counting(64), 8);
 }
 
 static const struct {

@@ -278,8 +278,8 @@ typedef struct grouped {
     int64_t B, T, D, groups, kernel, pad;
 } grouped;
 
-/* Groups of 8, 16, 24, 48, 64 channels; frames beside the tiles' edges; taps that are no whole number of tiles; then what
- * tensor cores cannot have: 9 taps of 8 channels, 72 channels. */
+/* Groups of 8, 16, 24, 48, 64 channels; frames beside the tiles' edges; taps that are no whole number of tiles; then
+ * what tensor cores cannot have: 9 taps of 8 channels, 72 channels. */
 static const grouped groupeds[] = {{2, 74, 32, 4, 128, 64}, {1, 1, 32, 2, 128, 64},  {3, 129, 24, 1, 31, 15},
                                    {2, 65, 96, 2, 10, 5},   {1, 257, 64, 1, 16, 8},  {2, 64, 128, 2, 7, 0},
                                    {1, 63, 48, 1, 34, 17},  {2, 20, 16, 2, 9, 4},    {1, 20, 72, 1, 4, 2}};
@@ -302,9 +302,9 @@ static convolved convolve(mert_ops *where, const grouped *g, int64_t from, int64
     ops = where;
     hx = put_half(x + at, m), hdy = put_half(dy + at, m), hdx = put_half(dx + at, m), hw = put_half(w, weights);
     hy = put_half(x, m), bias = put(numbers(g->D, 5), g->D), dw = put(numbers(weights, 6), weights);
-    mert_grouped_conv(ops, .y = hy, .x = hx, .w = hw, .bias = g->T % 2 ? bias : NULL, .residual = g->T % 2 ? hdx : NULL,
-                      .gelu = g->T % 2, .B = n, .T = g->T, .D = g->D, .groups = g->groups, .kernel = g->kernel,
-                      .pad = g->pad);
+    mert_grouped_conv(ops, .y = hy, .x = hx, .w = hw, .bias = g->T % 2 ? bias : NULL,
+                      .residual = g->T % 2 ? hdx : NULL, .gelu = g->T % 2, .B = n, .T = g->T, .D = g->D,
+                      .groups = g->groups, .kernel = g->kernel, .pad = g->pad);
     r.y = get_half(hy, m);
     mert_grouped_conv_backward(ops, .dx = hdx, .dw = dw, .dy = hdy, .x = hx, .w = hw, .B = n, .T = g->T, .D = g->D,
                                .groups = g->groups, .kernel = g->kernel, .pad = g->pad);

@@ -1,7 +1,7 @@
-/* Attention of any head size: a warp has four queries (backward: queries, then keys), with a running softmax, and a lane
- * one of 32 rows of the other side, of which 64 channels at a time are in shared memory for all warps. The backward pass
- * makes the scores again from q, k and the kept log-sums; no sum has two writers. Of 16-bit elements and 64 channels:
- * kernels_flash.cu. */
+/* Attention of any head size: a warp has four queries (backward: queries, then keys), a lane one of 32 rows of the
+ * other side, of which 64 channels at a time are in shared memory for all warps; with a running softmax. The backward
+ * pass makes the scores again from q, k and the kept log-sums; no sum has two writers. 16-bit elements of heads of 64
+ * channels: kernels_flash.cu. */
 #include "attention.h"
 
 enum { WARPS = 4, OWN = 4 /* rows of a warp */, ROWS = WARPS * OWN, HEAD_MAX = 256 };
@@ -41,7 +41,7 @@ __device__ __forceinline__ int64_t outputs_at(const head_shape &s, const place &
 
 static unsigned blocks_of(int64_t B, const head_shape &s) { return grid_of(B * s.heads * ceiling(s.frames, ROWS)); }
 
-/* This warp's rows of a head, into its part of shared memory: zeros behind the last frame. */
+/* This warp's rows of a head, into its part of shared memory; zeros behind the last frame. */
 template <class T>
 __device__ __forceinline__ void take_own(float *own, const T *head, int64_t ld, const head_shape &s, const place &p)
 {
@@ -51,8 +51,8 @@ __device__ __forceinline__ void take_own(float *own, const T *head, int64_t ld, 
     __syncwarp();
 }
 
-/* tile [WARP][STRIDE] = channels c0 .. of frames first .. of a head; what was in it has been read, what is in it is there
- * for all when this returns. */
+/* tile [WARP][STRIDE] = channels c0 .. of frames first .. of a head. All warps call: what was in it has been read, and
+ * what is in it is there for all. */
 template <class T>
 __device__ __forceinline__ void take_tile(float *tile, const T *head, int64_t ld, const head_shape &s, int64_t first,
                                           int64_t c0)

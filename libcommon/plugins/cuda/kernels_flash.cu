@@ -1,14 +1,15 @@
-/* Attention by tensor cores (Dao et al. 2022; Dao 2023): heads of 64 channels, elements of 16 bits. A block has a tile of
- * 64 rows of one head, a warp 16 of them, and goes over the tiles of the other side, which are in shared memory; scores
- * are in registers only. Sums are float; what goes into the second product is rounded to elements: the probabilities
- * (before dropout's factor and the division by their sum) and the gradients of the scores.
+/* Attention by tensor cores (Dao et al. 2022; Dao 2023): heads of 64 channels, elements of 16 bits. A block has a tile
+ * of 64 rows of one head, a warp 16 of them, and goes over the tiles of the other side, which are in shared memory;
+ * scores are in registers only. Sums are float; what goes into the second product is rounded to elements: the
+ * probabilities (before dropout's factor and the division by their sum) and the gradients of the scores.
  *
  * Contract A1: tiles begin at fixed frames of the item. No sum has two writers, so that the backward pass repeats: one
  * kernel goes over the keys for dQ, one over the queries for dK and dV. */
 #include "attention.h"
 #include "mma.h"
 
-enum { HEAD = 64, TILE = 64, CHUNK = 8 /* elements of 16 bytes */, CHUNKS = HEAD / CHUNK, WARPS = 4, THREADS = WARPS * WARP };
+enum { HEAD = 64, TILE = 64, WARPS = 4, THREADS = WARPS * WARP };
+enum { CHUNK = 8 /* elements of 16 bytes */, CHUNKS = HEAD / CHUNK };
 enum { STEPS = HEAD / 16 /* of a product over channels */, PAIRS = HEAD / 16 /* of 8 channels each */ };
 constexpr float LOG2_E = 1.4426950408889634f;
 
@@ -113,7 +114,8 @@ __device__ __forceinline__ float max_of_row(float x)
 
 /* Row t of a head = factor * row `half` of d (0: lane / 4, 1: that + 8). */
 template <class T>
-__device__ __forceinline__ void give_row(T *head, int64_t ld, int64_t t, const float d[2 * PAIRS][4], int half, float factor)
+__device__ __forceinline__ void give_row(T *head, int64_t ld, int64_t t, const float d[2 * PAIRS][4], int half,
+                                         float factor)
 {
     T *to = head + t * ld + threadIdx.x % 4 * 2;
 #pragma unroll
@@ -148,7 +150,8 @@ __device__ __forceinline__ block_place place_of_block(const heads &s)
 }
 
 /* keep[n][j]: whether dropout keeps what D's fragments have at 16 keys (by_fours) from u on, of queries t and t + 8. */
-__device__ __forceinline__ void kept_by_fours(int keep[2][4], const heads &s, const block_place &p, int64_t t, int64_t u)
+__device__ __forceinline__ void kept_by_fours(int keep[2][4], const heads &s, const block_place &p, int64_t t,
+                                              int64_t u)
 {
 #pragma unroll
     for (int half = 0; half < 2; half++) {

@@ -8,9 +8,10 @@
 #include "mma.h"
 #include "position.h"
 
-enum { CHUNK = 8 /* elements of 16 bytes */, FRAMES = 128, WARPS = 4, THREADS = WARPS * WARP, TAPS_MAX = 128 };
+enum { FRAMES = 128, WARPS = 4, THREADS = WARPS * WARP, TAPS_MAX = 128, CHUNK = 8 /* elements of 16 bytes */ };
 
-/* Chunks from row to row: odd, so that 8 rows lie in different banks. NT: columns of a block by 8, at least a group's. */
+/* Elements from row to row, an odd number of chunks: 8 rows lie in different banks. NT: columns of a block by 8, at
+ * least those of a group. */
 template <int NT> constexpr int stride = (NT | 1) * CHUNK;
 
 /* One convolution. Forward: x, y [B, frames, D]. Back: x is dy, y is dx, the taps run backward. */
@@ -41,8 +42,8 @@ __device__ __forceinline__ void take_rows(T *tile, const T *group, int64_t D, in
 
 enum { STEP = 64 /* of a sum over taps and channels */, STEP_CHUNKS = STEP / CHUNK };
 
-/* Weights for STEP terms of the sums, from the term `from` on: a thread has NT / 2 chunks of them. Forward they stand by
- * output, terms beside each other; back by term, the outputs (input channels of w) beside each other. */
+/* Weights for STEP terms of the sums, from the term `from` on: a thread has NT / 2 chunks of them. Forward they stand
+ * by output, terms beside each other; back by term, the outputs (input channels of w) beside each other. */
 template <bool BACK, int NT, class T>
 __device__ __forceinline__ void fetch_weights(uint4 held[NT / 2], const convolution<T> &a, const T *w, int from)
 {
@@ -52,8 +53,8 @@ __device__ __forceinline__ void fetch_weights(uint4 held[NT / 2], const convolut
         int chunk = BACK ? at % NT : at % STEP_CHUNKS, k = BACK ? from + row : from + chunk * CHUNK;
         held[i] = make_uint4(0, 0, 0, 0);
         if (k < a.taps * a.in && (BACK ? chunk * CHUNK : row) < a.in)
-            held[i] = *(const uint4 *)(BACK ? w + ((int64_t)(k % a.in) * a.taps + a.taps - 1 - k / a.in) * a.in + chunk * CHUNK
-                                            : w + (int64_t)row * a.taps * a.in + k);
+            held[i] = *(const uint4 *)(w + (BACK ? (k % a.in * a.taps + a.taps - 1 - k / a.in) * a.in + chunk * CHUNK
+                                                 : row * a.taps * a.in + k));
     }
 }
 

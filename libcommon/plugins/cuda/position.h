@@ -1,4 +1,4 @@
-/* The positional convolution by tensor cores (kernels_grouped.cu): elements of 16 bits, groups of 8, 16, ... 64 channels,
+/* The positional convolution by tensor cores (kernels_grouped.cu): elements of 16 bits, groups of 8, 16 .. 64 channels,
  * at most 128 taps, rows on boundaries of 16 bytes. 0: queued; 1: it is none of these, nothing is queued. */
 #ifndef MERT_CUDA_POSITION_H
 #define MERT_CUDA_POSITION_H

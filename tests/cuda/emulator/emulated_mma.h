@@ -1,5 +1,5 @@
 /* What libcommon/plugins/cuda/mma.h has, on the CPU: collectives of a warp. Written from the layouts in the PTX manual
- * ("Matrix Fragments for mma.m16n8k16 with floating point type", "ldmatrix"), in its words: groupID, threadID_in_group. */
+ * ("Matrix Fragments for mma.m16n8k16 with floating point type", "ldmatrix"), with its words: group, in_group. */
 #ifndef EMU_MMA_H
 #define EMU_MMA_H
 
