@@ -30,11 +30,12 @@ struct by_twos {
     static __device__ __forceinline__ int row(int r) { return (r & ~15) + (r & 7) * 2 + (r >> 3 & 1); }
 };
 
-/* tile = frames first .. first + TILE - 1 of a head, zeros behind the last. */
-template <class O, class T>
+/* tile = frames first .. first + TILE - 1 of a head, zeros behind the last. AT_ONCE: loads of a thread that are on their
+ * way together, in 4 registers each. */
+template <class O, int AT_ONCE = 4, class T>
 __device__ __forceinline__ void take_tile(T *tile, const T *head, int64_t ld, int64_t first, int64_t frames)
 {
-#pragma unroll
+#pragma unroll AT_ONCE
     for (int i = 0; i < TILE * CHUNKS / THREADS; i++) {
         int at = i * THREADS + (int)threadIdx.x, r = at / CHUNKS, chunk = at % CHUNKS;
         int64_t t = first + O::row(r);
@@ -179,11 +180,16 @@ __device__ __forceinline__ void kept_by_twos(int keep[4], const heads &s, const 
 
 /* ---- forward ---- */
 
+/* Keys of a tile that there are, from this lane's first on. */
+__device__ __forceinline__ int keys_left(int64_t u, int64_t frames)
+{
+    return (frames - u < TILE ? (int)(frames - u) : (int)TILE) - (int)threadIdx.x % 4 * 4;
+}
+
 /* Scores of a tile of keys become exp(score - top), with top, sum and o of before brought to the new top. */
 __device__ __forceinline__ void soften(float s[2 * PAIRS][4], float top[2], float sum[2], float o[2 * PAIRS][4],
-                                       float scale, int64_t u, int64_t frames)
+                                       float scale, int left)
 {
-    u += threadIdx.x % 4 * 4;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float high = top[half], base, shrink, part = 0;
@@ -191,7 +197,7 @@ __device__ __forceinline__ void soften(float s[2 * PAIRS][4], float top[2], floa
         for (int n = 0; n < 2 * PAIRS; n++)
             for (int j = 0; j < 2; j++) {
                 float *x = &s[n][2 * half + j];
-                *x = u + n / 2 * 16 + n % 2 * 2 + j < frames ? scale * *x : -INFINITY;
+                *x = n / 2 * 16 + n % 2 * 2 + j < left ? scale * *x : -INFINITY;
                 high = fmaxf(high, *x);
             }
         high = max_of_row(high);
@@ -230,7 +236,7 @@ flash_kernel(T *out, float *lse, float *tops, const T *q, const T *k, const T *v
 #pragma unroll
         for (int i = 0; i < PAIRS; i++)
             times_rows(x + 2 * i, own, keys, 16 * i);
-        soften(x, top, sum, o, s.scale, u, s.frames);
+        soften(x, top, sum, o, s.scale, keys_left(u, s.frames));
 #pragma unroll
         for (int i = 0; i < PAIRS; i++) {
             if (s.drops) {
@@ -303,12 +309,12 @@ template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_queries_k
         inner[half] = row < s.frames ? a.inner[p.rows + row] : 0.0f;
     }
     for (int64_t u = 0; u < s.frames; u += TILE) {
+        int left = keys_left(u, s.frames);
         take_tile<by_fours>(keys, a.k + p.at, s.ld, u, s.frames);
         take_tile<by_fours>(values, a.v + p.at, s.ld, u, s.frames);
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < PAIRS; i++) {
-            int64_t at = u + 16 * i + threadIdx.x % 4 * 4;
             float x[2][4], dp[2][4];
             int keep[2][4];
             times_rows(x, query, keys, 16 * i);
@@ -317,7 +323,7 @@ template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_queries_k
                 kept_by_fours(keep, s, p, t, u + 16 * i);
             for (int n = 0; n < 2; n++)
                 for (int j = 0; j < 4; j++) {
-                    float e = at + 2 * n + j % 2 < s.frames ? exp2f(LOG2_E * s.scale * x[n][j] - lse[j / 2]) : 0.0f;
+                    float e = 16 * i + 2 * n + j % 2 < left ? exp2f(LOG2_E * s.scale * x[n][j] - lse[j / 2]) : 0.0f;
                     float f = s.drops && !keep[n][j] ? 0.0f : factor;
                     x[n][j] = e * (dp[n][j] * f - inner[j / 2]);
                 }
@@ -346,8 +352,8 @@ template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_keys_kern
     clear(dk);
     clear(dv);
     for (int64_t t = 0; t < s.frames; t += TILE) {
-        take_tile<in_order>(queries, a.q + p.at, s.ld, t, s.frames);
-        take_tile<in_order>(douts, a.dout + p.out, s.ldout, t, s.frames);
+        take_tile<in_order, 2>(queries, a.q + p.at, s.ld, t, s.frames);
+        take_tile<in_order, 2>(douts, a.dout + p.out, s.ldout, t, s.frames);
         if (threadIdx.x < TILE) {
             int64_t row = t + threadIdx.x;
             lses[threadIdx.x] = row < s.frames ? LOG2_E * a.lse[p.rows + row] : INFINITY;
