@@ -6,6 +6,7 @@ include config.mk
 OUT ?= build
 PKGS       = fftw3f fftw3 openblas libzstd jansson
 PKGS_AUDIO = libavformat libavcodec libavutil libswresample
+PKGS_PLOT  = cairo
 # Only targets that compile need the list of libraries. The others work on a machine where nothing is installed yet.
 ifneq ($(filter-out check check-invariance race soak asan tsan fuzz lint demo reference probe deps uninstall dist clean help,$(or $(MAKECMDGOALS),all)),)
 include $(OUT)/features.mk
@@ -54,7 +55,7 @@ all: $(BIN) $(PLUGIN_BIN)
 # ---- compiler, libraries, instruction sets: found and printed once ----
 
 $(OUT)/features.mk: config.mk tests/features $(OUT)/compiler
-	@CC='$(CC)' sh tests/features '$(PKGS)' '$(PKGS_AUDIO)' $@
+	@CC='$(CC)' sh tests/features '$(PKGS)' '$(PKGS_AUDIO)' '$(PKGS_PLOT)' $@
 
 # Each of these files contains a command line, and changes only when that changes. Objects depend on them, so other
 # flags or another compiler compile everything again.

@@ -24,7 +24,7 @@ WARN    = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpoin
 
 # Debian packages that `make deps` installs: to build, and to run the demo and the tests.
 DEPS_BUILD = pkg-config libavformat-dev libavcodec-dev libavutil-dev libswresample-dev \
-             libfftw3-dev libopenblas-pthread-dev libzstd-dev libjansson-dev libopenmpi-dev
+             libfftw3-dev libopenblas-pthread-dev libzstd-dev libjansson-dev libcairo2-dev libopenmpi-dev
 # For make fuzz: libFuzzer for the clang of this Debian.
 DEPS_FUZZ  = clang $(shell apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$$/libclang-rt-\1-dev/p')
 # For make lint.

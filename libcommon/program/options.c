@@ -142,9 +142,9 @@ static void print_help(void)
 static void print_version(void)
 {
     printf("%s %s\n"
-           "MIT licence. Built on zstd (BSD), FFTW (GPL), OpenBLAS (BSD), jansson (MIT) and, in mert-decode and\n"
-           "mert-manifest, FFmpeg (LGPL, GPL as Debian builds it): binaries linked with FFTW or Debian's FFmpeg are\n"
-           "under the GPL.\n",
+           "MIT licence. Built on zstd (BSD), FFTW (GPL), OpenBLAS (BSD), jansson (MIT), in mert-plot cairo (LGPL, MPL) and,\n"
+           "in mert-decode and mert-manifest, FFmpeg (LGPL, GPL as Debian builds it): binaries linked with FFTW or Debian's\n"
+           "FFmpeg are under the GPL.\n",
            tool_now->name, mert_version());
     exit(mert_log_stdout());
 }
@@ -338,13 +338,13 @@ void mert_options_parse(const mert_tool *tool, int *argc, char ***argv)
 int mert_tool_main(const mert_tool *tool, int argc, char **argv)
 {
     begin(tool);
-    if (argc < 2)
+    if (argc < 2 && !tool->run)
         mert_usage_error("which command?");
-    if (!strcmp(argv[1], "--help"))
+    if (argc > 1 && !strcmp(argv[1], "--help"))
         print_help();
-    if (!strcmp(argv[1], "--version"))
+    if (argc > 1 && !strcmp(argv[1], "--version"))
         print_version();
-    for (const mert_command *c = tool->commands; c->name; c++)
+    for (const mert_command *c = tool->commands; argc > 1 && c->name; c++)
         if (!strcmp(c->name, argv[1])) {
             command_now = c;
             argc--;
@@ -352,5 +352,9 @@ int mert_tool_main(const mert_tool *tool, int argc, char **argv)
             parse(c->options, &argc, &argv);
             return c->run(argc, argv);
         }
+    if (tool->run) {
+        parse(tool->options, &argc, &argv);
+        return tool->run(argc, argv);
+    }
     mert_usage_error("no such command '%s'", argv[1]);
 }

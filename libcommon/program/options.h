@@ -60,8 +60,9 @@ typedef struct mert_tool {
     const char *name, *summary;
     const char *usage;        /* operands and options, after the name */
     const char *about;        /* some lines for --help: what it reads and writes; may be NULL */
-    const mert_option *options;   /* NULL with commands */
+    const mert_option *options;   /* NULL with commands, unless it has `run` */
     const mert_command *commands; /* NULL without */
+    int (*run)(int argc, char **argv); /* with commands: what it does without one. NULL: it needs one */
 } mert_tool;
 
 /* Parses and leaves only the operands: argv[0..argc). Without commands returns 0; with commands call mert_tool_main. */

@@ -30,7 +30,7 @@ _mert() {
     fi # else files, by -o default
 }
 complete -o default -o bashdefault -F _mert mert-cqt mert-decode mert-encode mert-kmeans mert-manifest mert-mel mert-model \
-    mert-probe mert-rvq mert-tensor mert-train
+    mert-plot mert-probe mert-rvq mert-tensor mert-train
 _mert_features() {
     local word=${COMP_WORDS[COMP_CWORD]} options
     [[ $word == -* ]] || return

@@ -1,7 +1,7 @@
 # Which folder may include which: tools -> libcommon -> formats, and within them by the numbers below: a folder may
 # include folders with lower numbers. Folders with the same tens digit (models and teachers, train and probe) may not
 # include each other, but sub-folders of one folder may include lower ones. Each external library may be used by one
-# folder only, and a program links FFmpeg only if it opens audio files.
+# folder only, and a program links FFmpeg only if it opens audio files, and cairo only if it draws.
 . tests/shell
 
 # Prints the violations below a root folder: FILE: includes WHAT (WHY).
@@ -13,10 +13,10 @@ violations() {
               "  libcommon/models/config 50  libcommon/models/weights 51  libcommon/models 52  libcommon/models/encoder 53  libcommon/models/inference 53" \
               "  libcommon/teachers 50  libcommon/teachers/kmeans 51  libcommon/teachers/rvq 52  libcommon/teachers/encodec 53" \
               "  libcommon/train/data 60  libcommon/train/recipe 61  libcommon/train/parallel 61  libcommon/train 62  libcommon/train/monitor 63" \
-              "  libcommon/probe 60  libcommon/program 70  libcommon/plugins 80  tools 80", plan, " +")
+              "  libcommon/probe 60  libcommon/plot 60  libcommon/program 70  libcommon/plugins 80  tools 80", plan, " +")
         for (i = 1; i in plan; i += 2) level[plan[i]] = plan[i + 1]
         owner["libav"] = owner["libsw"] = "libcommon/audio"; owner["cblas"] = owner["openblas"] = "libcommon/nn/cpu"
-        owner["fftw3"] = "libcommon/dsp"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = owner["cuda"] = owner["cublas"] = "libcommon/plugins"
+        owner["fftw3"] = "libcommon/dsp"; owner["cairo"] = "libcommon/plot"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = owner["cuda"] = owner["cublas"] = "libcommon/plugins"
     }
     function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
     function room(path) { # a folder; of tools and of plugins, whichever program it is
@@ -75,6 +75,7 @@ check teachers_and_models_do_not_meet found_out libcommon/teachers/a.c '#include
 check ffmpeg_stays_in_audio found_out tools/mert-x.c '#include <libavformat/avformat.h>'
 check blas_stays_in_the_cpu_backend found_out libcommon/models/a.c '#include <cblas.h>'
 check fftw_stays_in_dsp found_out libcommon/train/a.c '#include <fftw3.h>'
+check cairo_stays_in_plot found_out tools/mert-x.c '#include <cairo.h>'
 check mpi_stays_in_its_plugin found_out libcommon/train/a.c '#include <mpi.h>'
 check cuda_stays_in_its_plugin found_out libcommon/nn/a.c '#include <cuda_runtime.h>'
 check a_kernel_must_not_know_tools found_out libcommon/plugins/cuda/a.cu '#include "tools/x.h"'
@@ -84,7 +85,8 @@ check downwards_is_fine allowed libcommon/train/a.c '#include "formats/labels/la
 check down_within_a_room_is_fine allowed libcommon/train/monitor/a.c '#include "libcommon/train/trainer.h"'
 check ones_own_room_is_fine allowed libcommon/nn/a.c '#include "libcommon/nn/ops.h"'
 
-# Linked libraries: FFmpeg only in programs that open audio files.
+# Linked libraries: FFmpeg only in programs that open audio files, cairo only in the one that draws.
+links_cairo() { ldd "$OUT/bin/$1" | grep -q libcairo; }
 links_ffmpeg() { ldd "$OUT/bin/$1" | grep -qE 'libav(codec|format|util)|libswresample'; }
 check_links() {
     for tool in tools/mert-*.c; do
@@ -94,6 +96,10 @@ check_links() {
         mert-decode|mert-manifest) links_ffmpeg "$tool" || { echo "$tool does not link FFmpeg"; return 1; } ;;
         *) ! links_ffmpeg "$tool" || { echo "$tool links FFmpeg"; return 1; } ;;
         esac
+        case $tool in
+        mert-plot) links_cairo "$tool" || { echo "$tool does not link cairo"; return 1; } ;;
+        *) ! links_cairo "$tool" || { echo "$tool links cairo"; return 1; } ;;
+        esac
     done
 }
-check only_decode_and_manifest_link_ffmpeg check_links
+check only_decode_and_manifest_link_ffmpeg_and_only_plot_cairo check_links

@@ -1,0 +1,33 @@
+/* A signal of any length in bounded memory: rows of `width` values arrive one by one, and become at most `room`
+ * columns. A column stands for `step` rows. When there is no more room, neighbouring columns are joined, and step
+ * doubles. */
+#ifndef MERT_COLUMNS_H
+#define MERT_COLUMNS_H
+
+#include "formats/error.h"
+
+#include <stdint.h>
+
+typedef enum mert_keep { /* what stands for several values */
+    MERT_KEEP_MAX,
+    MERT_KEEP_MEAN,
+    MERT_KEEP_FIRST,
+    MERT_KEEP_RANGE /* width 2: the smallest of the first value, the largest of the second */
+} mert_keep;
+
+/* Joins y into x, values that stand for nx and for ny rows; NaN stands for nothing. */
+double mert_keep_join(mert_keep keep, int second, double x, double nx, double y, double ny);
+
+typedef struct mert_columns {
+    mert_keep keep;
+    int64_t width, room; /* room: even */
+    int64_t n, step, in; /* columns, the open one included; rows in the open one (0: none is open) */
+    int64_t rows;        /* all rows */
+    float *values;       /* [room, width] */
+} mert_columns;
+
+int mert_columns_begin(mert_columns *c, mert_keep keep, int64_t width, int64_t room, mert_error *e) MERT_MUST_USE;
+void mert_columns_add(mert_columns *c, const float *row);
+void mert_columns_free(mert_columns *c);
+
+#endif

@@ -1,0 +1,18 @@
+/* Figures on a terminal: one panel below the other, with the title, the ends of both axes, and its data in half blocks
+ * of colour, or in letters from dark to light. */
+#ifndef MERT_TERMINAL_H
+#define MERT_TERMINAL_H
+
+#include "libcommon/plot/figure.h"
+
+#include <stdio.h>
+
+typedef enum mert_terminal_colours { MERT_TERMINAL_ASCII, MERT_TERMINAL_256, MERT_TERMINAL_24BIT } mert_terminal_colours;
+
+/* What the environment says: LC_ALL, LC_CTYPE or LANG without UTF-8, or TERM=dumb: ASCII; COLORTERM=truecolor or 24bit. */
+mert_terminal_colours mert_terminal_known(void);
+/* columns: of the terminal; lines: of each panel's data. */
+int mert_terminal_draw(const mert_figure *f, mert_terminal_colours colours, int columns, int lines, FILE *to,
+                       mert_error *e);
+
+#endif

@@ -1,0 +1,10 @@
+/* The command of mert-plot. */
+#ifndef MERT_PLOT_COMMANDS_H
+#define MERT_PLOT_COMMANDS_H
+
+#include "libcommon/program/options.h"
+
+extern const mert_option plot_report_options[];
+int plot_report_run(int argc, char **argv);
+
+#endif
