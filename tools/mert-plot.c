@@ -8,7 +8,6 @@
  * Each item of a stream, or each table, is a panel (libcommon/plot/figure.h). This file collects the panels and writes
  * the picture; `report` is in mert-plot/. */
 #include "formats/file.h"
-#include "libcommon/base/integer.h"
 #include "libcommon/plot/draw.h"
 #include "libcommon/plot/record.h"
 #include "libcommon/plot/table.h"
@@ -16,8 +15,8 @@
 #include "libcommon/program/filter.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
-#include "libcommon/tensor/values.h"
 #include "tools/mert-plot/commands.h"
+#include "tools/mert-plot/count.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -149,11 +148,9 @@ typedef struct state {
     char provenance[sizeof ((mts_begin *)0)->provenance];
     mert_view *view;         /* of the open item; NULL: it is not drawn */
     mert_figure figure;
-    mert_code_counts counts; /* --kind classes */
+    plot_count count;        /* --kind classes */
     int counting;
-    mts_dtype dtype;         /* of the open item, and the bytes of its frames, and how many came */
-    size_t step;
-    int64_t at, left_out;    /* left_out: items that are not drawn */
+    int64_t left_out;        /* items that are not drawn */
 } state;
 
 static int stream(void *self, const mts_begin *b, mert_error *e)
@@ -167,16 +164,13 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
 {
     state *s = self;
     (void)out;
-    s->at = 0;
-    s->dtype = in->dtype;
-    s->step = mts_record_step(in);
     if (kind == MERT_VIEW_CLASSES) {
         if (strcmp(in->kind, "codes"))
             return mert_fail(e, "kind is %s, this picture is of codes", in->kind);
         if (s->counting)
-            return mert_code_counts_fit(&s->counts, in) ? 0 : mert_fail(e, "other codebooks than the items before it");
+            return plot_count_fits(&s->count, in) ? 0 : mert_fail(e, "other codebooks, or of another model, than the items before it");
         s->counting = 1;
-        return mert_code_counts_begin(&s->counts, in, e);
+        return plot_count_begin(&s->count, in, e);
     }
     if (s->figure.npanels == items) {
         s->left_out++;
@@ -186,26 +180,13 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     return s->view ? 0 : -1;
 }
 
-static int count(state *s, const unsigned char *data, int64_t n, mert_error *e)
-{
-    double values[MERT_VALUES_BLOCK];
-    const int64_t most = MERT_VALUES_BLOCK / s->counts.codebooks;
-    for (int64_t now; n > 0; n -= now, s->at += now, data += (size_t)now * s->step) {
-        now = mert_smaller(n, most);
-        mert_values_read(s->dtype, data, now * s->counts.codebooks, values);
-        if (mert_code_counts_add(&s->counts, values, now, s->at, e))
-            return -1;
-    }
-    return 0;
-}
-
 static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
 {
     state *s = self;
     (void)sink;
     if (s->view)
         return mert_view_frames(s->view, data, n, e);
-    return kind == MERT_VIEW_CLASSES ? count(s, data, n, e) : 0;
+    return kind == MERT_VIEW_CLASSES ? plot_count_add(&s->count, data, n, e) : 0;
 }
 
 static void drop(void *self)
@@ -237,7 +218,7 @@ static int finish(void *self, mert_error *e)
     int bad = 0;
     if (s->counting) {
         mert_panel *p = mert_figure_add(&s->figure);
-        bad = p ? mert_class_panel(&s->counts, p, e) : mert_fail(e, "out of memory");
+        bad = p ? mert_class_panel(&s->count.counts, p, e) : mert_fail(e, "out of memory");
     }
     if (!bad && !s->figure.npanels)
         bad = mert_fail(e, "there is no item to draw");
@@ -386,7 +367,7 @@ static int plot_run(int argc, char **argv)
     if (!tables) {
         status = mert_filter_run(&f, argv, argc);
         mert_figure_free(&s.figure);
-        mert_code_counts_free(&s.counts);
+        mert_code_counts_free(&s.count.counts);
     } else {
         status = (f.output && mert_output_check(f.output, argv, argc, &e)) || draw_tables(argv, argc, &e);
         if (status)

@@ -133,7 +133,7 @@ static void image(mert_canvas *c, double x, double y, const unsigned char *rgb, 
 static void tip(mert_canvas *c, double x, double y, const char *s)
 {
     FILE *to = ((svg *)c)->to;
-    fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\"><title>", x, y);
+    fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"none\" pointer-events=\"all\"><title>", x, y);
     mert_xml_text(to, s);
     fputs("</title></circle>\n", to);
 }

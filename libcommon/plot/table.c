@@ -163,6 +163,14 @@ static int fits(const char *patterns, const char *name)
     return 0;
 }
 
+int mert_table_fits(const mert_table *t, const char *patterns)
+{
+    for (int64_t c = 1; c < t->columns; c++)
+        if (fits(patterns, t->names[c]))
+            return 1;
+    return 0;
+}
+
 /* ---- curves ---- */
 
 static int add_curve(const mert_table *t, int64_t column, const char *prefix, mert_panel *to, mert_error *e)

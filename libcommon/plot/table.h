@@ -21,6 +21,7 @@ int mert_table_read(mert_table *t, FILE *f, const char *path, mert_error *e) MER
 void mert_table_free(mert_table *t);
 int mert_table_column(const mert_table *t, const char *name);               /* -1: none */
 double mert_table_number(const mert_table *t, int64_t row, int64_t column); /* NaN: no number */
+int mert_table_fits(const mert_table *t, const char *patterns); /* 1: a column fits one of "ce_*,loss" */
 int mert_table_is_log(const mert_table *t);    /* of a run: the first column is `update` */
 int mert_table_is_scores(const mert_table *t); /* of a probe: the first column is `layer` */
 
