@@ -24,6 +24,7 @@ struct mert_view {
     mert_view_kind kind;
     mts_record r;
     spectrum spectrum;
+    char maker[48];             /* "labels by mert-kmeans" */
     double rate;                /* frames per second; 1 if it is not known */
     int64_t at;                 /* frames that came */
     int64_t stride, width, begin; /* values of a frame; of it shown, from this one on */
@@ -90,6 +91,17 @@ static void look_up(spectrum *s, const mts_record *r, const char *provenance)
         }
         line += n;
     }
+}
+
+/* The program in the last line. */
+static void name_maker(mert_view *v, const char *provenance)
+{
+    const char *last = provenance;
+    for (const char *line = provenance; *line; line += strspn(line, "\n")) {
+        last = line;
+        line += strcspn(line, "\n");
+    }
+    snprintf(v->maker, sizeof v->maker, "labels%s%.*s", *last ? " by " : "", (int)strcspn(last, " \n"), last);
 }
 
 /* ---- a record begins ---- */
@@ -159,6 +171,7 @@ mert_view *mert_view_begin(const mert_view_options *o, const mts_record *r, cons
     v->stride = mts_record_width(r);
     v->layers = !strcmp(r->kind, "hidden") && r->ndim == 3 ? (int)r->shape[1] : 1;
     look_up(&v->spectrum, r, provenance);
+    name_maker(v, provenance);
     if (!choose(v, e))
         return v;
     mert_view_free(v);
@@ -331,7 +344,7 @@ static const char *name_of(const mert_view *v)
                                            {"chroma", "chroma"}, {"hidden", "hidden states"}};
     switch (v->kind) {
     case MERT_VIEW_WAVEFORM: return "waveform";
-    case MERT_VIEW_CODES: return "labels";
+    case MERT_VIEW_CODES: return v->maker;
     case MERT_VIEW_SIMILARITY: return "similarity of states";
     case MERT_VIEW_LAYERS: return "layers: distance from the mean";
     default:
@@ -447,6 +460,8 @@ int mert_class_panel(const mert_code_counts *c, mert_panel *to, mert_error *e)
     }
     if (!(highest > 0))
         return mert_fail(e, "there is no label to count");
+    if (c->codebooks == 1)
+        snprintf(to->title, sizeof to->title, "use of classes, %" PRId64 " frames: %s", c->frames, to->lines[0].name + 3);
     mert_axis_linear(&to->x, 1, most > 1 ? most : 2, 8, "class, by rank");
     mert_axis_decades(&to->y, pow(10, floor(log10(lowest) * (1 + 1e-12))), pow(10, ceil(log10(highest) - 1e-12)), 8,
                       "share of frames");

@@ -19,6 +19,10 @@ if command -v bash > "$t/found"; then
     check "a command beside options" offers apply mert-probe a
     check "options beside commands" offers '--predictions' mert-probe --labels x --pre
     check "options of such a command" offers '--span' mert-probe apply --sp
+    check "commands of a program that needs none" offers 'report' mert-plot rep
+    check "options of a program that has commands" offers '--layer' mert-plot --la
+    check "options of its command" offers '--sound' mert-plot report --so
+    check "its choices" offers 'dark light grey' mert-plot cqt.mts --colours ''
     check "files are left to bash" offers '' mert-encode som
     check "nothing for a command that there is not" offers '' mert-tensor frobnicate --
     check "the features of a folder" offers --window mert-features --wi

@@ -90,7 +90,7 @@ static int chart(page *p, const mert_table *log, const mert_table *valid, const 
 
 static int charts(page *p, const mert_table *log, const mert_table *valid, mert_error *e)
 {
-    static const char *const more[][3] = {{"both", "loss", "Loss"},
+    static const char *const more[][3] = {{"log", "loss", "Loss in training"},
                                           {"valid", "accuracy*", "Accuracy on masked frames of the held-out pieces"},
                                           {"log", "lr", "Learning rate"},
                                           {"log", "grad_norm", "Norm of the gradient"},
