@@ -46,7 +46,7 @@ static const mert_option options[] = {
     {"layer", 0, MERT_INT, &layer, "N", -1, 65535, NULL, "the layer of hidden states, from 0 (-1: the last)"},
     {"from", 0, MERT_DOUBLE, &from, "S", 0, 1e9, NULL, "begin here, in seconds"},
     {"to", 0, MERT_DOUBLE, &to, "S", 0, 1e9, NULL, "end here, in seconds (0: the end)"},
-    {"items", 0, MERT_INT, &items, "N", 1, 64, NULL, "draw the first N items"},
+    {"items", 0, MERT_INT, &items, "N", 1, 64, NULL, "draw the first N items of each stream"},
     {"columns", 'c', MERT_LIST, &patterns, "NAMES", 0, 0, NULL, "of a log: draw these columns, 'ce_*,loss'"},
     {"metric", 0, MERT_STRING, &metrics, "NAMES", 0, 0, NULL, "of a probe's table: draw these metrics"},
     {"range", 0, MERT_STRING, &range, "LOW,HIGH", 0, 0, NULL, "the values with the first and the last colour"},
@@ -150,13 +150,16 @@ typedef struct state {
     mert_figure figure;
     plot_count count;        /* --kind classes */
     int counting;
+    int drawn;               /* items of this stream */
     int64_t left_out;        /* items that are not drawn */
 } state;
 
 static int stream(void *self, const mts_begin *b, mert_error *e)
 {
+    state *s = self;
     (void)e;
-    memcpy(((state *)self)->provenance, b->provenance, sizeof b->provenance);
+    s->drawn = 0;
+    memcpy(s->provenance, b->provenance, sizeof b->provenance);
     return 0;
 }
 
@@ -172,7 +175,7 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
         s->counting = 1;
         return plot_count_begin(&s->count, in, e);
     }
-    if (s->figure.npanels == items) {
+    if (s->drawn == items) {
         s->left_out++;
         return 0;
     }
@@ -208,6 +211,7 @@ static int end(void *self, mert_sink *sink, mert_error *e)
     bad = p ? mert_view_end(s->view, p, e) : mert_fail(e, "out of memory");
     if (p && bad)
         mert_figure_pop(&s->figure);
+    s->drawn += !bad;
     drop(s);
     return bad;
 }
@@ -223,7 +227,8 @@ static int finish(void *self, mert_error *e)
     if (!bad && !s->figure.npanels)
         bad = mert_fail(e, "there is no item to draw");
     if (!bad && s->left_out)
-        mert_log_note("the first %d items are drawn, %" PRId64 " more are not (--items)", items, s->left_out);
+        mert_log_note("%d item%s of each stream %s drawn, %" PRId64 " more are not (--items)", items, items == 1 ? "" : "s",
+                      items == 1 ? "is" : "are", s->left_out);
     return bad || write_figure(&s->figure, e) ? -1 : 0;
 }
 

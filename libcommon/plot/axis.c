@@ -36,7 +36,8 @@ double mert_axis_step(double span, int most)
     return 10 * ten;
 }
 
-void mert_axis_number(char text[40], double x, double step)
+/* "0.25": with no more digits than `step` needs. */
+static void number(char text[40], double x, double step)
 {
     const int digits = (int)fmax(0, -floor(log10(step) + 1e-9));
     if (fabs(x) < step * 1e-6)
@@ -54,7 +55,7 @@ void mert_axis_linear(mert_axis *a, double low, double high, int most, const cha
     for (double k = ceil(a->low / step - 1e-9); k * step <= a->high + 1e-9 * step && a->nticks < MERT_TICKS_MAX; k++) {
         mert_tick *t = add(a, k * step);
         if (t)
-            mert_axis_number(t->text, k * step, step);
+            number(t->text, k * step, step);
     }
 }
 
@@ -77,9 +78,9 @@ void mert_axis_seconds(mert_axis *a, double low, double high, int most)
         if (!t)
             continue;
         if (step < 1)
-            mert_axis_number(rest, x - (double)whole, step);
+            number(rest, x - (double)whole, step);
         if (a->high < 60)
-            mert_axis_number(t->text, x, step);
+            number(t->text, x, step);
         else if (a->high < 3600)
             snprintf(t->text, sizeof t->text, "%lld:%02lld%.12s", whole / 60, whole % 60, *rest ? rest + 1 : "");
         else

@@ -19,8 +19,6 @@ typedef struct mert_axis {
 
 /* The smallest of 1, 2 and 5 times a power of ten with at most `most` steps in span > 0. */
 double mert_axis_step(double span, int most);
-/* "0.25": a number with no more digits than `step` needs. */
-void mert_axis_number(char text[40], double x, double step);
 
 /* Each of these fills the whole axis. `most`: about as many ticks as there is room for. */
 void mert_axis_linear(mert_axis *a, double low, double high, int most, const char *label);

@@ -19,8 +19,8 @@ struct mert_canvas {
     int bold;        /* of the texts that follow */
     mert_error fault; /* "": none */
     void (*rectangle)(mert_canvas *c, double x, double y, double w, double h, mert_colour colour); /* filled */
-    /* n points x, y; width 0: a filled area, else a line that is so wide. */
-    void (*path)(mert_canvas *c, const double *xy, int64_t n, mert_colour colour, double width, int dashed);
+    /* n points x, y; width 0: a filled area, else a line that is so wide; dash 1: of dashes, 2: of dots. */
+    void (*path)(mert_canvas *c, const double *xy, int64_t n, mert_colour colour, double width, int dash);
     /* The place on the base line; UPWARDS: its middle, turned to the left. UTF-8. */
     void (*text)(mert_canvas *c, double x, double y, const char *text, mert_text_place place);
     /* w x h pixels of 3 bytes, drawn in their own size. */

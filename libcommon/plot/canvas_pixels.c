@@ -28,10 +28,10 @@ static void rectangle(mert_canvas *c, double x, double y, double w, double h, me
     cairo_fill(p->cairo);
 }
 
-static void path(mert_canvas *c, const double *xy, int64_t n, mert_colour colour, double width, int dashed)
+static void path(mert_canvas *c, const double *xy, int64_t n, mert_colour colour, double width, int dash)
 {
     pixels *p = (pixels *)c;
-    const double dashes[] = {6, 3};
+    const double dashes[][2] = {{0, 0}, {7, 3}, {2, 2}};
     ink(p, colour);
     for (int64_t i = 0; i < n; i++)
         if (i)
@@ -47,7 +47,7 @@ static void path(mert_canvas *c, const double *xy, int64_t n, mert_colour colour
     if (n == 1)
         cairo_close_path(p->cairo);
     cairo_set_line_width(p->cairo, n == 1 ? 3 * width : width);
-    cairo_set_dash(p->cairo, dashes, dashed ? 2 : 0, 0);
+    cairo_set_dash(p->cairo, dashes[dash], dash ? 2 : 0, 0);
     cairo_stroke(p->cairo);
 }
 

@@ -77,8 +77,9 @@ static void rectangle(mert_canvas *c, double x, double y, double w, double h, me
             hex(colour));
 }
 
-static void path(mert_canvas *c, const double *xy, int64_t n, mert_colour colour, double width, int dashed)
+static void path(mert_canvas *c, const double *xy, int64_t n, mert_colour colour, double width, int dash)
 {
+    static const char *const dashes[] = {"", " stroke-dasharray=\"7 3\"", " stroke-dasharray=\"2 2\""};
     FILE *to = ((svg *)c)->to;
     if (n == 1) {
         fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\"/>\n", xy[0], xy[1], 1.5 * width, hex(colour));
@@ -89,7 +90,7 @@ static void path(mert_canvas *c, const double *xy, int64_t n, mert_colour colour
         fprintf(to, "%s%.1f,%.1f", i ? " " : "", xy[2 * i], xy[2 * i + 1]);
     if (width > 0)
         fprintf(to, "\" fill=\"none\" stroke=\"%s\" stroke-width=\"%.1f\"%s/>\n", hex(colour), width,
-                dashed ? " stroke-dasharray=\"6 3\"" : "");
+                dashes[dash]);
     else
         fprintf(to, "z\" fill=\"%s\"/>\n", hex(colour));
 }

@@ -81,7 +81,7 @@ static void draw_line(const mert_panel *p, int k, mert_canvas *c, const box *b)
             xy[n++] = across(&p->x, l->x[i], b->x, b->w);
             xy[n++] = up(&p->y, l->y[i], b);
         } else if (n) {
-            c->path(c, xy, n / 2, mert_colour_line(k), 1.6, l->dashed || k >= 7);
+            c->path(c, xy, n / 2, mert_colour_line(l->colour), 1.6, l->dash);
             n = 0;
         }
     free(xy);
@@ -156,12 +156,14 @@ static void draw_axes(const mert_panel *p, mert_canvas *c, const box *b, int lef
 
 static void draw_bar(const mert_figure *f, const mert_panel *p, mert_canvas *c, const box *b)
 {
-    mert_colour table[MERT_MAP_SIZE];
-    mert_axis a;
+    float values[MERT_MAP_SIZE];
+    const mert_panel map = {.type = MERT_IMAGE, .columns = 1, .rows = MERT_MAP_SIZE, .span = 1, .values = values, .high = 255,
+                            .x = {.high = 1}, .y = {.high = MERT_MAP_SIZE}};
     const box bar = {b->x + b->w + (p->right.nticks ? 36 : 14), b->y, BAR, b->h};
-    mert_colour_table(f->map, table);
-    for (int y = 0; y < bar.h; y++)
-        c->rectangle(c, bar.x, bar.y + y, BAR, 1, table[(int)(255.0 * (bar.h - 1 - y) / (bar.h > 1 ? bar.h - 1 : 1))]);
+    mert_axis a;
+    for (int i = 0; i < MERT_MAP_SIZE; i++)
+        values[i] = (float)i;
+    draw_image(f, &map, c, &bar);
     frame(c, &bar);
     mert_axis_linear(&a, p->low, p->high, bar.h / 28 + 1, "");
     for (int i = 0; i < a.nticks; i++)
@@ -175,8 +177,8 @@ static void draw_names(const mert_panel *p, mert_canvas *c, const box *b)
         const double y = b->y + 8 + LEGEND * k;
         if (y > b->y + b->h)
             break;
-        c->path(c, (double[]){b->x + b->w + 10, y, b->x + b->w + 28, y}, 2, mert_colour_line(k), 2,
-                p->lines[k].dashed || k >= 7);
+        c->path(c, (double[]){b->x + b->w + 10, y, b->x + b->w + 28, y}, 2,
+                mert_colour_line(p->lines[k].colour), 2, p->lines[k].dash);
         c->text(c, b->x + b->w + 32, y + 4, p->lines[k].name, MERT_TEXT_LEFT);
     }
 }

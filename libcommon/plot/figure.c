@@ -47,7 +47,7 @@ mert_line *mert_panel_line(mert_panel *p, int64_t n)
         return NULL;
     p->lines = more;
     l = &more[p->nlines];
-    memset(l, 0, sizeof *l);
+    *l = (mert_line){.colour = p->nlines, .dash = p->nlines >= 7}; /* after the seventh the colours begin again */
     l->x = mert_array(n, sizeof *l->x);
     l->y = mert_array(n, sizeof *l->y);
     p->nlines++; /* panel_free frees what there is of it */

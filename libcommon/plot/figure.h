@@ -13,7 +13,7 @@ typedef struct mert_line {
     char name[64];
     int64_t n;
     double *x, *y; /* [n]; y NaN: a gap */
-    int dashed;
+    int colour, dash;  /* mert_colour_line; 0: solid, 1: dashes, 2: dots */
 } mert_line;
 
 typedef struct mert_panel {
@@ -44,7 +44,8 @@ typedef struct mert_figure {
 mert_panel *mert_figure_add(mert_figure *f);
 void mert_figure_pop(mert_figure *f); /* removes the last one */
 void mert_figure_free(mert_figure *f);
-/* A further line with room for n points, whose number and values the caller sets. NULL: out of memory. */
+/* A further line, in the next colour, with room for n points, whose number and values the caller sets. NULL: out of
+ * memory. */
 mert_line *mert_panel_line(mert_panel *p, int64_t n);
 /* The axes of panels of lines and of bands, from the values: y from the smallest to the largest, with a margin. */
 void mert_panel_fit(mert_panel *p, const char *x, const char *y);

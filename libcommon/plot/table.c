@@ -106,8 +106,8 @@ int mert_table_read(mert_table *t, FILE *f, const char *path, mert_error *e)
     if (got < 0)
         return -1;
     if (!t->names || !(mert_table_is_log(t) || mert_table_is_scores(t)))
-        return mert_fail(e, "%s: neither a stream nor a table that can be drawn (log.tsv or valid.tsv of a run, or the output "
-                            "of mert-probe)", path);
+        return mert_fail(e, "%s: neither a stream nor a table that can be drawn (log.tsv or valid.tsv of a run, or the "
+                            "output of mert-probe)", path);
     return t->rows ? 0 : mert_fail(e, "%s: no rows in this table", path);
 }
 
@@ -173,14 +173,31 @@ int mert_table_fits(const mert_table *t, const char *patterns)
 
 /* ---- curves ---- */
 
-static int add_curve(const mert_table *t, int64_t column, const char *prefix, mert_panel *to, mert_error *e)
+/* What a cross entropy is compared with has its colour: unigram_3 that of ce_3, if that is among the panel's lines from
+ * `first` on. */
+static void compare(mert_line *l, const mert_panel *p, int first, const char *prefix)
+{
+    const char *name = l->name + strlen(prefix), *suffix = strrchr(name, '_');
+    const int dash = fits("unigram_*,entropy_*", name) ? 1 : fits("neighbours_*", name) ? 2 : 0;
+    char of[64];
+    if (!dash)
+        return;
+    l->dash = dash;
+    snprintf(of, sizeof of, "%sce%s", prefix, suffix);
+    for (int k = first; k < p->nlines; k++)
+        if (!strcmp(p->lines[k].name, of))
+            l->colour = p->lines[k].colour;
+}
+
+/* before: the panel's first line from this table. */
+static int add_curve(const mert_table *t, int64_t column, const char *prefix, int before, mert_panel *to, mert_error *e)
 {
     const int64_t by = (t->rows + POINTS - 1) / POINTS, n = (t->rows + by - 1) / by;
     mert_line *l = mert_panel_line(to, n);
     if (!l)
         return mert_fail(e, "out of memory");
     snprintf(l->name, sizeof l->name, "%s%.50s", prefix, t->names[column]);
-    l->dashed = fits("unigram_*,neighbours_*,entropy_*", t->names[column]);
+    compare(l, to, before, prefix);
     l->n = n;
     for (int64_t i = 0; i < n; i++) {
         double sum = 0;
@@ -203,13 +220,14 @@ int mert_table_curves(const mert_table *t, const char *patterns, const char *pre
     to->type = MERT_LINES;
     for (int i = 0; to->nlines == before && i < (patterns ? 1 : 2); i++)
         for (int64_t c = 1; c < t->columns; c++)
-            if (fits(patterns ? patterns : usual[i], t->names[c]) && add_curve(t, c, prefix, to, e))
+            if (fits(patterns ? patterns : usual[i], t->names[c]) && add_curve(t, c, prefix, before, to, e))
                 return -1;
     if (to->nlines == before)
         return mert_fail(e, "%s: no column '%s'", t->path, patterns ? patterns : "loss");
     mert_panel_fit(to, "update", patterns && !strpbrk(patterns, "*,") ? patterns : "");
     if (!patterns)
-        snprintf(to->y.label, sizeof to->y.label, "%s", strncmp(to->lines[before].name + strlen(prefix), "loss", 4) ? "bits per frame" : "loss");
+        snprintf(to->y.label, sizeof to->y.label, "%s",
+                 strcmp(to->lines[before].name + strlen(prefix), "loss") ? "bits per frame" : "loss");
     return 0;
 }
 
@@ -251,7 +269,8 @@ static int add_score(const mert_table *t, const char *metric, const char *column
     if (!l)
         return at < 0 ? mert_fail(e, "%s: no column '%s'", t->path, column) : mert_fail(e, "out of memory");
     snprintf(l->name, sizeof l->name, "%s", strcmp(column, "mean") ? column : metric);
-    l->dashed = strcmp(column, "mean") != 0;
+    if (strcmp(column, "mean"))
+        l->colour = 0, l->dash = 2;
     for (int64_t r = 0; r < t->rows; r++)
         if (!strcmp(word_at(t, r, "metric"), metric)) {
             l->x[l->n] = (double)l->n;
@@ -277,7 +296,7 @@ int mert_table_scores(const mert_table *t, const char *metrics, mert_panel *to, 
     }
     if (to->nlines == 1 && (add_score(t, to->lines[0].name, "min", to, e) || add_score(t, to->lines[0].name, "max", to, e)))
         return -1;
-    mert_panel_fit(to, "layer", to->nlines == 3 && to->lines[1].dashed ? to->lines[0].name : "score");
+    mert_panel_fit(to, "layer", to->nlines == 3 && to->lines[1].dash ? to->lines[0].name : "score");
     layer_axis(t, word_at(t, first, "metric"), &to->x, 0);
     return 0;
 }

@@ -113,7 +113,7 @@ int mert_terminal_draw(const mert_figure *f, mert_terminal_colours colours, int 
         draw_rows(&f->panels[i], rgb, colours, width, lines, to);
         draw_times(&f->panels[i], width, to);
         for (int k = 0; f->panels[i].nlines > 1 && k < f->panels[i].nlines; k++) {
-            const mert_colour ink = mert_colour_line(k);
+            const mert_colour ink = mert_colour_line(f->panels[i].lines[k].colour);
             if (colours == MERT_TERMINAL_ASCII)
                 fprintf(to, "%*s%s\n", MARGIN, "", f->panels[i].lines[k].name);
             else

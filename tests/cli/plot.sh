@@ -72,7 +72,10 @@ several() { # two items below each other, or beside each other
         [ "$(picture at "$t/two.png" 30 5)" = "$(picture at "$t/one.png" 30 5)" ] && [ "$(picture at "$t/two.png" 90 5)" = "$(picture at "$t/cqt.png" 42 5)" ]
 }
 check "several inputs" several
-first_items() { mert-plot --items 1 -o "$t/x.png" "$t/codes.mts" "$t/codes.mts" 2> "$t/said" && grep -q '1 more are not' "$t/said"; }
+first_items() { # of each stream
+    printf 'b 1 2 3\nc 1 2 3\nd 1 2 3\n' | text-stream mel 1 1 1 > "$t/three.mts" && mert-plot --items 2 -o "$t/x.svg" "$t/three.mts" "$t/three.mts" 2> "$t/said" &&
+        grep -q '2 more are not' "$t/said" && [ "$(grep -c 'bold">[bc]: mel spectrum<' "$t/x.svg")" -eq 4 ] && ! grep -q '>d: ' "$t/x.svg"
+}
 check "items that are not drawn are counted" first_items
 
 # ---- texts and axes, in SVG ----
