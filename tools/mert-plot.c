@@ -28,7 +28,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FORMAT_NAME, FORMAT_PNG, FORMAT_SVG, PANEL_HEIGHT = 230, SQUARE_HEIGHT = 460, TITLE_HEIGHT = 28, SIDE_MAX = 16384 };
+enum { FORMAT_NAME, FORMAT_PNG, FORMAT_SVG };
+enum { PANEL_HEIGHT = 230, SQUARE_HEIGHT = 460, TITLE_HEIGHT = 28, SIDE_MAX = 16384 }; /* pixels */
 
 static const char *output, *range, *title = "", *metrics;
 static mert_strings patterns;
@@ -50,7 +51,8 @@ static const mert_option options[] = {
     {"columns", 'c', MERT_LIST, &patterns, "NAMES", 0, 0, NULL, "of a log: draw these columns, 'ce_*,loss'"},
     {"metric", 0, MERT_STRING, &metrics, "NAMES", 0, 0, NULL, "of a probe's table: draw these metrics"},
     {"range", 0, MERT_STRING, &range, "LOW,HIGH", 0, 0, NULL, "the values with the first and the last colour"},
-    {"colours", 0, MERT_CHOICE, &colours, "MAP", 0, 0, maps, "low values dark, or light for print, or light without hues"},
+    {"colours", 0, MERT_CHOICE, &colours, "MAP", 0, 0, maps,
+     "low values dark, or light for print, or light without hues"},
     {"title", 0, MERT_STRING, &title, "TEXT", 0, 0, NULL, "the title of the picture"},
     {"width", 0, MERT_INT, &width, "N", 1, SIDE_MAX, NULL, "pixels"},
     {"height", 0, MERT_INT, &height, "N", 0, SIDE_MAX, NULL, "pixels (0: as the panels need)"},
@@ -77,8 +79,8 @@ static int check_size(const mert_figure *f, mert_error *e)
     const int least_y = bare ? 1 : MERT_PANEL_HEIGHT_MIN;
     if (f->width / across >= least_x && f->height / rows >= least_y)
         return 0;
-    return mert_fail(e, "%d x %d pixels are too few for %d panel%s: each needs %d x %d (--width, --height, --items)", f->width,
-                     f->height, f->npanels, f->npanels == 1 ? "" : "s", least_x, least_y);
+    return mert_fail(e, "%d x %d pixels are too few for %d panel%s: each needs %d x %d (--width, --height, --items)",
+                     f->width, f->height, f->npanels, f->npanels == 1 ? "" : "s", least_x, least_y);
 }
 
 static int draw_pixels(const mert_figure *f, FILE *stream, mert_error *e)
@@ -171,7 +173,7 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
         if (strcmp(in->kind, "codes"))
             return mert_fail(e, "kind is %s, this picture is of codes", in->kind);
         if (s->counting)
-            return plot_count_fits(&s->count, in) ? 0 : mert_fail(e, "other codebooks, or of another model, than the items before it");
+            return plot_count_fits(&s->count, in) ? 0 : mert_fail(e, "other codebooks or another model than before");
         s->counting = 1;
         return plot_count_begin(&s->count, in, e);
     }
@@ -227,8 +229,8 @@ static int finish(void *self, mert_error *e)
     if (!bad && !s->figure.npanels)
         bad = mert_fail(e, "there is no item to draw");
     if (!bad && s->left_out)
-        mert_log_note("%d item%s of each stream %s drawn, %" PRId64 " more are not (--items)", items, items == 1 ? "" : "s",
-                      items == 1 ? "is" : "are", s->left_out);
+        mert_log_note("%d item%s of each stream %s drawn, %" PRId64 " more are not (--items)", items,
+                      items == 1 ? "" : "s", items == 1 ? "is" : "are", s->left_out);
     return bad || write_figure(&s->figure, e) ? -1 : 0;
 }
 
@@ -267,7 +269,8 @@ static int draw_tables(char **files, int n, mert_error *e)
         if (!in)
             bad = mert_fail(e, "%s: %s", files[i], strerror(errno));
         else
-            bad = mert_input_note(files[i], e) || mert_table_read(&tables[k], in, is_stdin ? "standard input" : files[i], e);
+            bad = mert_input_note(files[i], e) ||
+                  mert_table_read(&tables[k], in, is_stdin ? "standard input" : files[i], e);
         if (in && !is_stdin)
             fclose(in);
         if (!bad && mert_table_is_log(&tables[k]))
@@ -330,7 +333,8 @@ static void check_output(void)
 {
     const char *dot;
     if (term + (output != NULL) != 1)
-        mert_usage_error(term ? "--term draws on the terminal: no -o beside it" : "where to: -o FILE.png, -o FILE.svg, or --term");
+        mert_usage_error(term ? "--term draws on the terminal: no -o beside it"
+                              : "where to: -o FILE.png, -o FILE.svg, or --term");
     if (term)
         return;
     dot = strrchr(output, '.');
@@ -385,9 +389,10 @@ static const mert_command commands[] = {
     {"report", "-o FILE.html [options] RUN", "write one page about a run of mert-train, with all that is given",
      plot_report_options, plot_report_run},
     {0}};
-static const mert_tool tool = {"mert-plot", "pictures of streams, training runs and probes", "-o PICTURE [options] [FILE...]",
-                               "Reads streams, or tables of mert-train and mert-probe; writes PNG or SVG.", options, commands,
-                               plot_run};
+static const mert_tool tool = {"mert-plot", "pictures of streams, training runs and probes",
+                               "-o PICTURE [options] [FILE...]",
+                               "Reads streams, or tables of mert-train and mert-probe; writes PNG or SVG.",
+                               options, commands, plot_run};
 
 int main(int argc, char **argv)
 {

@@ -25,7 +25,8 @@ struct mert_canvas {
     void (*text)(mert_canvas *c, double x, double y, const char *text, mert_text_place place);
     /* w x h pixels of 3 bytes, drawn in their own size. */
     void (*image)(mert_canvas *c, double x, double y, const unsigned char *rgb, int w, int h);
-    void (*tip)(mert_canvas *c, double x, double y, const char *text); /* shown while the pointer is there; may be NULL */
+    /* Shown while the pointer is there; may be NULL. */
+    void (*tip)(mert_canvas *c, double x, double y, const char *text);
 };
 
 enum { MERT_TEXT_SIZE = 12 }; /* pixels */

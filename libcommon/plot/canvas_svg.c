@@ -82,7 +82,8 @@ static void path(mert_canvas *c, const double *xy, int64_t n, mert_colour colour
     static const char *const dashes[] = {"", " stroke-dasharray=\"7 3\"", " stroke-dasharray=\"2 2\""};
     FILE *to = ((svg *)c)->to;
     if (n == 1) {
-        fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\"/>\n", xy[0], xy[1], 1.5 * width, hex(colour));
+        fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\"/>\n", xy[0], xy[1], 1.5 * width,
+                hex(colour));
         return;
     }
     fputs("<path d=\"M", to);
@@ -146,8 +147,9 @@ mert_canvas *mert_canvas_svg(FILE *to, int width, int height, const char *title,
         mert_fail(e, "out of memory");
         return NULL;
     }
-    *s = (svg){.canvas = {.rectangle = rectangle, .path = path, .text = text, .image = image, .tip = inside ? tip : NULL},
-               .to = to};
+    *s = (svg){
+        .canvas = {.rectangle = rectangle, .path = path, .text = text, .image = image, .tip = inside ? tip : NULL},
+        .to = to};
     if (!inside)
         fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n", to);
     fprintf(to, "<svg %sviewBox=\"0 0 %d %d\" role=\"img\" font-family=\"sans-serif\" font-size=\"%d\"",

@@ -157,8 +157,8 @@ static void draw_axes(const mert_panel *p, mert_canvas *c, const box *b, int lef
 static void draw_bar(const mert_figure *f, const mert_panel *p, mert_canvas *c, const box *b)
 {
     float values[MERT_MAP_SIZE];
-    const mert_panel map = {.type = MERT_IMAGE, .columns = 1, .rows = MERT_MAP_SIZE, .span = 1, .values = values, .high = 255,
-                            .x = {.high = 1}, .y = {.high = MERT_MAP_SIZE}};
+    const mert_panel map = {.type = MERT_IMAGE, .columns = 1, .rows = MERT_MAP_SIZE, .span = 1, .values = values,
+                            .high = 255, .x = {.high = 1}, .y = {.high = MERT_MAP_SIZE}};
     const box bar = {b->x + b->w + (p->right.nticks ? 36 : 14), b->y, BAR, b->h};
     mert_axis a;
     for (int i = 0; i < MERT_MAP_SIZE; i++)

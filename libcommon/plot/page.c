@@ -14,7 +14,8 @@ static const char style[] =
     ".grid{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}\n"
     "figure{margin:0 0 1rem}figcaption{font-size:.9rem}svg{width:100%;height:auto;display:block}\n"
     ".wide{overflow-x:auto}.wide svg,.wide table{min-width:40rem}\n"
-    "table{border-collapse:collapse;font-size:.9rem}th,td{border:1px solid #767676;padding:.15rem .5rem;text-align:left}\n"
+    "table{border-collapse:collapse;font-size:.9rem}"
+    "th,td{border:1px solid #767676;padding:.15rem .5rem;text-align:left}\n"
     "td.number{text-align:right;font-variant-numeric:tabular-nums}summary{cursor:pointer;padding:.3rem 0}\n"
     "audio{width:100%;max-width:30rem}footer{margin-top:2rem;font-size:.85rem;color:#444}\n";
 
@@ -128,13 +129,14 @@ static void number(FILE *to, double x, const char *format, double times)
 
 void mert_page_codebooks(FILE *to, const mert_table *valid)
 {
-    static const char *const names[] = {"codebook", "unigram", "neighbours", "first", "last", "below unigram", "accuracy"};
+    static const char *const names[] = {"codebook", "unigram",       "neighbours", "first",
+                                        "last",     "below unigram", "accuracy"};
     const int64_t last = valid->rows - 1;
     if (mert_table_column(valid, "ce_0") < 0)
         return;
-    mert_page_paragraph(to, "Bits per masked frame of the held-out pieces. Unigram: a guess that knows only how often each "
-                            "class occurs in the training labels. Neighbours: a guess that knows the nearest unmasked label "
-                            "on either side. First and last: the first and the last validation.");
+    mert_page_paragraph(to, "Bits per masked frame of the held-out pieces. Unigram: a guess that knows only how often "
+                            "each class occurs in the training labels. Neighbours: a guess that knows the nearest "
+                            "unmasked label on either side. First and last: the first and the last validation.");
     begin_wide(to, "codebooks");
     fputs("<table>\n<thead><tr>", to);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -165,8 +167,8 @@ int mert_page_settings(FILE *to, char *text, size_t size, const char *path, mert
         return -1;
     fputs("<details>\n<summary>All settings</summary>\n", to);
     begin_wide(to, "settings");
-    fputs("<table>\n<thead><tr><th scope=\"col\">setting</th><th scope=\"col\">value</th><th scope=\"col\">meaning (range; "
-          "default)</th></tr></thead>\n<tbody>\n", to);
+    fputs("<table>\n<thead><tr><th scope=\"col\">setting</th><th scope=\"col\">value</th>"
+          "<th scope=\"col\">meaning (range; default)</th></tr></thead>\n<tbody>\n", to);
     while ((got = mert_text_line(&t, &line, e)) > 0) {
         char *value = strchr(line, '=');
         if (*line == '#') {

@@ -15,7 +15,7 @@ static const double floor_db = -80;
 typedef struct spectrum { /* what provenance says */
     int known;
     double fmin, fmax, per_octave; /* per_octave 0: mel */
-    double db;                     /* decibels per unit; of a logarithm base 10 if not `logarithm`, else of ln. 0: none */
+    double db; /* decibels per unit; of a logarithm base 10 if not `logarithm`, else of ln. 0: none */
     int logarithm;
 } spectrum;
 
@@ -461,7 +461,8 @@ int mert_class_panel(const mert_code_counts *c, mert_panel *to, mert_error *e)
     if (!(highest > 0))
         return mert_fail(e, "there is no label to count");
     if (c->codebooks == 1)
-        snprintf(to->title, sizeof to->title, "use of classes, %" PRId64 " frames: %s", c->frames, to->lines[0].name + 3);
+        snprintf(to->title, sizeof to->title, "use of classes, %" PRId64 " frames: %s", c->frames,
+                 to->lines[0].name + 3);
     mert_axis_linear(&to->x, 1, most > 1 ? most : 2, 8, "class, by rank");
     mert_axis_decades(&to->y, pow(10, floor(log10(lowest) * (1 + 1e-12))), pow(10, ceil(log10(highest) - 1e-12)), 8,
                       "share of frames");

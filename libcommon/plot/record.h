@@ -1,5 +1,6 @@
 /* A picture of a record of a stream, made while its frames arrive, in bounded memory. What it shows follows from the
- * record's kind, and from its provenance: frequencies and units of a spectrum are known if mert-cqt or mert-mel made it.
+ * record's kind, and from its provenance: frequencies and units of a spectrum are known if mert-cqt or mert-mel made
+ * it.
  *
  *     mert_view *v = mert_view_begin(&options, record, provenance, e);   // NULL: no such picture of this record
  *     mert_view_frames(v, data, n, e); ...

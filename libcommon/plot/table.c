@@ -294,7 +294,8 @@ int mert_table_scores(const mert_table *t, const char *metrics, mert_panel *to, 
         if (!known && add_score(t, word_at(t, r, "metric"), "mean", to, e))
             return -1;
     }
-    if (to->nlines == 1 && (add_score(t, to->lines[0].name, "min", to, e) || add_score(t, to->lines[0].name, "max", to, e)))
+    if (to->nlines == 1 &&
+        (add_score(t, to->lines[0].name, "min", to, e) || add_score(t, to->lines[0].name, "max", to, e)))
         return -1;
     mert_panel_fit(to, "layer", to->nlines == 3 && to->lines[1].dash ? to->lines[0].name : "score");
     layer_axis(t, word_at(t, first, "metric"), &to->x, 0);

@@ -1,5 +1,5 @@
-/* Tables with tabs, and what is drawn of them: curves from the log.tsv and valid.tsv of a run (mert-train(1)), scores of
- * layers from mert-probe. Columns are found by their names. Lines that begin with # are comments. */
+/* Tables with tabs, and what is drawn of them: curves from the log.tsv and valid.tsv of a run (mert-train(1)), scores
+ * of layers from mert-probe. Columns are found by their names. Lines that begin with # are comments. */
 #ifndef MERT_PLOT_TABLE_H
 #define MERT_PLOT_TABLE_H
 

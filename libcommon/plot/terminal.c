@@ -12,12 +12,14 @@ enum { MARGIN = 9 };
 
 mert_terminal_colours mert_terminal_known(void)
 {
-    const char *names[] = {"LC_ALL", "LC_CTYPE", "LANG"}, *set = "", *term = getenv("TERM"), *colour = getenv("COLORTERM");
+    const char *names[] = {"LC_ALL", "LC_CTYPE", "LANG"}, *set = "";
+    const char *term = getenv("TERM"), *colour = getenv("COLORTERM");
     for (int i = 0; i < 3 && !*set; i++)
         set = getenv(names[i]) ? getenv(names[i]) : "";
     if ((!strcasestr(set, "utf-8") && !strcasestr(set, "utf8")) || (term && !strcmp(term, "dumb")))
         return MERT_TERMINAL_ASCII;
-    return colour && (!strcmp(colour, "truecolor") || !strcmp(colour, "24bit")) ? MERT_TERMINAL_24BIT : MERT_TERMINAL_256;
+    return colour && (!strcmp(colour, "truecolor") || !strcmp(colour, "24bit")) ? MERT_TERMINAL_24BIT
+                                                                                : MERT_TERMINAL_256;
 }
 
 static const unsigned char *pixel(const unsigned char *rgb, int width, int x, int y)
@@ -60,8 +62,8 @@ static const char *tick_at(const mert_axis *a, int line, int lines)
     return "";
 }
 
-static void draw_rows(const mert_panel *p, const unsigned char *rgb, mert_terminal_colours colours, int width, int lines,
-                      FILE *to)
+static void draw_rows(const mert_panel *p, const unsigned char *rgb, mert_terminal_colours colours, int width,
+                      int lines, FILE *to)
 {
     const int ink = p->type == MERT_LINES || p->type == MERT_BAND;
     for (int y = 0; y < lines; y++) {
@@ -91,7 +93,8 @@ static void draw_times(const mert_panel *p, int width, FILE *to)
     fprintf(to, " %s\n", p->x.label);
 }
 
-int mert_terminal_draw(const mert_figure *f, mert_terminal_colours colours, int columns, int lines, FILE *to, mert_error *e)
+int mert_terminal_draw(const mert_figure *f, mert_terminal_colours colours, int columns, int lines, FILE *to,
+                       mert_error *e)
 {
     const int width = columns - MARGIN - 6 > 8 ? columns - MARGIN - 6 : 8;
     const int height = colours == MERT_TERMINAL_ASCII ? lines : 2 * lines;
@@ -117,8 +120,8 @@ int mert_terminal_draw(const mert_figure *f, mert_terminal_colours colours, int 
             if (colours == MERT_TERMINAL_ASCII)
                 fprintf(to, "%*s%s\n", MARGIN, "", f->panels[i].lines[k].name);
             else
-                fprintf(to, "%*s\033[38;5;%dm\xe2\x96\x80\xe2\x96\x80\033[0m %s\n", MARGIN, "", nearest((unsigned char[]){ink.r, ink.g, ink.b}),
-                        f->panels[i].lines[k].name);
+                fprintf(to, "%*s\033[38;5;%dm\xe2\x96\x80\xe2\x96\x80\033[0m %s\n", MARGIN, "",
+                        nearest((unsigned char[]){ink.r, ink.g, ink.b}), f->panels[i].lines[k].name);
         }
     }
     free(rgb);

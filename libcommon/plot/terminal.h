@@ -7,9 +7,11 @@
 
 #include <stdio.h>
 
-typedef enum mert_terminal_colours { MERT_TERMINAL_ASCII, MERT_TERMINAL_256, MERT_TERMINAL_24BIT } mert_terminal_colours;
+typedef enum mert_terminal_colours { MERT_TERMINAL_ASCII, MERT_TERMINAL_256, MERT_TERMINAL_24BIT }
+    mert_terminal_colours;
 
-/* What the environment says: LC_ALL, LC_CTYPE or LANG without UTF-8, or TERM=dumb: ASCII; COLORTERM=truecolor or 24bit. */
+/* What the environment says: LC_ALL, LC_CTYPE or LANG without UTF-8, or TERM=dumb: ASCII; COLORTERM=truecolor or
+ * 24bit. */
 mert_terminal_colours mert_terminal_known(void);
 /* columns: of the terminal; lines: of each panel's data. */
 int mert_terminal_draw(const mert_figure *f, mert_terminal_colours colours, int columns, int lines, FILE *to,

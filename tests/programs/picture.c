@@ -2,7 +2,7 @@
  *   picture size A         "WIDTH HEIGHT"
  *   picture at A X Y       the colour there, "#rrggbb"
  *   picture brightest A X  the row of column X, from 0 at the top, whose colour is lightest
- *   picture near A B MEAN  succeeds if both have the same size, and the mean difference of their bytes is at most MEAN */
+ *   picture near A B MEAN  succeeds if both have the same size, and bytes that differ by at most MEAN on average */
 #include "libcommon/plot/colour.h"
 
 #include <cairo.h>
@@ -29,13 +29,13 @@ static picture open_picture(const char *path)
 
 static mert_colour at(const picture *p, int x, int y)
 {
+    const unsigned char *data = cairo_image_surface_get_data(p->surface);
     uint32_t word;
     if (x < 0 || y < 0 || x >= p->width || y >= p->height) {
         fprintf(stderr, "picture: %d %d is outside of %d x %d\n", x, y, p->width, p->height);
         exit(2);
     }
-    memcpy(&word, cairo_image_surface_get_data(p->surface) + (size_t)y * (size_t)cairo_image_surface_get_stride(p->surface) +
-                      4 * (size_t)x, sizeof word);
+    memcpy(&word, data + (size_t)y * (size_t)cairo_image_surface_get_stride(p->surface) + 4 * (size_t)x, sizeof word);
     return (mert_colour){(unsigned char)(word >> 16), (unsigned char)(word >> 8), (unsigned char)word};
 }
 

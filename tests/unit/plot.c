@@ -121,7 +121,8 @@ static int columns_are(mert_keep keep, int64_t rows, int64_t room)
             high = fmax(high, (double)(i * 53 % 97));
             sum += (double)(i * 53 % 97);
         }
-        const double want = keep == MERT_KEEP_MEAN ? sum / n : keep == MERT_KEEP_FIRST ? (double)(k * c.step * 53 % 97) : high;
+        const double first = (double)(k * c.step * 53 % 97);
+        const double want = keep == MERT_KEEP_MEAN ? sum / n : keep == MERT_KEEP_FIRST ? first : high;
         good &= fabs(c.values[2 * k + 1] - want) < 1e-3 && (keep != MERT_KEEP_RANGE || c.values[2 * k] == (float)low);
     }
     mert_columns_free(&c);
@@ -142,8 +143,8 @@ TEST(pixels_stand_for_their_cells)
     float values[6 * 4];
     unsigned char rgb[3 * 12 * 8];
     mert_colour table[MERT_MAP_SIZE];
-    mert_panel p = {.type = MERT_IMAGE, .columns = 6, .rows = 4, .span = 1, .values = values, .keep = MERT_KEEP_MAX, .low = 0,
-                    .high = 255, .x = {.low = 0, .high = 6}, .y = {.low = 0, .high = 4}};
+    mert_panel p = {.type = MERT_IMAGE, .columns = 6, .rows = 4, .span = 1, .values = values, .keep = MERT_KEEP_MAX,
+                    .high = 255, .x = {.high = 6}, .y = {.high = 4}};
     mert_colour_table(MERT_MAP_DARK, table);
     for (int i = 0; i < 24; i++)
         values[i] = (float)i; /* column k, row r: 4 k + r */

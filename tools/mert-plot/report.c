@@ -125,7 +125,8 @@ static int write_curves(page *p, mert_error *e)
     const int has_valid = has_log < 0 ? -1 : open_table(&valid, p, "valid.tsv", &paths[1], e);
     int bad = has_log < 0 || has_valid < 0 ? -1 : 0;
     if (!bad && !has_log && !has_valid)
-        bad = mert_fail(e, "%s: neither log.tsv nor valid.tsv: it is not the folder of a run (mert-train --save)", p->folder);
+        bad = mert_fail(e, "%s: neither log.tsv nor valid.tsv: it is not the folder of a run (mert-train --save)",
+                        p->folder);
     if (!bad && has_valid) {
         mert_page_section(p->to, "Codebooks");
         mert_page_codebooks(p->to, &valid);
@@ -174,7 +175,8 @@ static int write_scores(page *p, mert_error *e)
     int n = 0, bad = t && panel ? 0 : mert_fail(e, "out of memory");
     for (; !bad && n < scores.n; n++) {
         FILE *in = fopen(scores.items[n], "rb");
-        bad = in ? mert_table_read(&t[n], in, scores.items[n], e) : mert_fail(e, "%s: %s", scores.items[n], strerror(errno));
+        bad = in ? mert_table_read(&t[n], in, scores.items[n], e)
+                 : mert_fail(e, "%s: %s", scores.items[n], strerror(errno));
         if (!bad && !mert_table_is_scores(&t[n]))
             bad = mert_fail(e, "%s: not a table of mert-probe", scores.items[n]);
         if (in)
@@ -300,9 +302,10 @@ static int write_streams(page *p, mert_error *e)
     for (int i = 0; !bad && i < p->ncounts; i++) {
         mert_figure f = {.across = 1, .width = CHART_WIDTH, .height = CHART_HEIGHT};
         mert_panel *panel = mert_figure_add(&f);
-        bad = !panel ? mert_fail(e, "out of memory") : mert_class_panel(&p->counts[i].counts, panel, e) ||
-              mert_page_figure(p->to, &f, "Share of each class, from the most frequent on; classes that occur, and entropy", 0,
-                               e);
+        bad = panel ? mert_class_panel(&p->counts[i].counts, panel, e) : mert_fail(e, "out of memory");
+        if (!bad)
+            bad = mert_page_figure(p->to, &f, "Share of each class, from the most frequent on; classes that occur, and "
+                                              "entropy", 0, e);
         mert_figure_free(&f);
     }
     if (p->ncounts)
@@ -332,8 +335,10 @@ static int write_page(page *p, mert_error *e)
     snprintf(made_by, sizeof made_by, "Made by %s %s.", mert_tool_name(), mert_version());
     mert_page_end(p->to, made_by);
     size = ftell(p->to);
-    return (double)size > max_size * 1e6 ? mert_fail(e, "the page would have %.1f MB, more than the %g of --max-size: fewer "
-                                                        "--items or sounds", (double)size / 1e6, max_size) : 0;
+    if ((double)size > max_size * 1e6)
+        return mert_fail(e, "the page would have %.1f MB, more than the %g of --max-size: fewer --items or sounds",
+                         (double)size / 1e6, max_size);
+    return 0;
 }
 
 static int finish(void *self, mert_error *e)
