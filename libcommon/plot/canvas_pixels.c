@@ -123,7 +123,9 @@ int mert_canvas_pixels_end(mert_canvas *c, unsigned char *to, mert_error *e)
     pixels *p = (pixels *)c;
     const cairo_status_t status = cairo_status(p->cairo);
     const unsigned char *data;
-    int bad = status == CAIRO_STATUS_SUCCESS ? 0 : mert_fail(e, "cairo: %s", cairo_status_to_string(status));
+    int bad = *c->fault.text ? mert_fail(e, "%s", c->fault.text) : 0;
+    if (!bad && status != CAIRO_STATUS_SUCCESS)
+        bad = mert_fail(e, "cairo: %s", cairo_status_to_string(status));
     cairo_surface_flush(p->surface);
     data = cairo_image_surface_get_data(p->surface);
     for (int y = 0; !bad && y < p->height; y++)

@@ -128,6 +128,9 @@ probe_net() { lacking mert-probe -q --fail-fast -l classes --probe mlp --hidden 
 probe_files() { lacking mert-probe -q --fail-fast -l classes --seeds 1 --per-item --predictions made/predictions --confusion made/confusion -o made/probe items.mts; }
 probe_labs() { lacking mert-probe -q --fail-fast -l labs --chords majmin --seeds 1 --folds 3 --frames items.mts; }
 probe_apply() { lacking mert-probe apply -q --fail-fast -m probe.safetensors --span 0.1 items.mts; }
+plot() { lacking mert-plot -q --fail-fast --bare -o made/p.png features.mts codes.mts; }
+plot_drawing() { lacking mert-plot -q --fail-fast -o made/p.svg features.mts codes.mts; }
+plot_report() { lacking mert-plot report -q --fail-fast -o made/r.html --stream features.mts --stream codes.mts half; }
 tensor_ls() { lacking mert-tensor ls codes.mts; }
 tensor_cat() { lacking mert-tensor cat codes.mts codes.mts; }
 tensor_gather() { lacking mert-tensor gather --manifest train.tsv train.mts; }

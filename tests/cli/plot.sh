@@ -63,7 +63,7 @@ check "one loud frame among many is seen" long
 maps() { # low values are light with --colours light
     mert-cqt "$t/a.mts" > "$t/cqt.mts" && mert-plot --bare --width 40 --height 40 --colours light --range 1e6,2e6 -o "$t/light.png" "$t/cqt.mts" &&
         mert-plot --bare --width 40 --height 40 --range 1e6,2e6 -o "$t/dark.png" "$t/cqt.mts" && [ "$(picture at "$t/light.png" 3 3)" != "$(picture at "$t/dark.png" 3 3)" ] &&
-        mert-plot --bare --width 40 --height 40 --colours grey --range=-2e6,-1e6 -o "$t/grey.png" "$t/cqt.mts" && picture at "$t/grey.png" 3 3 | grep -qE '^#(..)\1\1$'
+        mert-plot --bare --width 40 --height 40 --colours grey --range -2e6,-1e6 -o "$t/grey.png" "$t/cqt.mts" && picture at "$t/grey.png" 3 3 | grep -qE '^#(..)\1\1$'
 }
 check "--colours and --range" maps
 several() { # two items below each other, or beside each other

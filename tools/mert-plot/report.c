@@ -189,7 +189,7 @@ static int write_scores(page *p, mert_error *e)
     }
     for (int i = 0; !bad && i < n; i++)
         mert_page_table(p->to, &t[i], scores.items[i], ROWS);
-    for (int i = 0; t && i < n; i++)
+    for (int i = 0; t && i < scores.n; i++)
         mert_table_free(&t[i]);
     free(t);
     mert_figure_free(&f);
