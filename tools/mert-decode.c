@@ -219,6 +219,7 @@ static int run_rows(mts_begin *b, work *w)
         mert_report_broken("out of memory");
         bad = -1;
     }
+    mert_report_expect(w->end - w->first);
     for (r.row = w->first; r.row < w->end && !bad; r.row++) {
         r.key = w->files ? w->files[r.row] : w->manifest->rows[r.row].path;
         r.expected = w->files ? -1 : w->manifest->rows[r.row].samples;

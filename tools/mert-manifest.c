@@ -198,9 +198,13 @@ static int count_all(scan_list *l, const char *root, const char *remembered, mer
 {
     counting *c = malloc(sizeof *c);
     time_t saved = time(NULL);
+    int64_t unknown = 0;
     int bad = 0;
     if (!c)
         out_of_memory();
+    for (int64_t i = 0; i < l->n; i++)
+        unknown += l->files[i].samples < 0;
+    mert_report_expect(unknown);
     c->how = from_headers ? MERT_COUNT_HEADER : verify ? MERT_COUNT_DECODE : MERT_COUNT_EXACT;
     c->root = root;
     for (int64_t next = 0, n; !bad && (n = fill_block(c, l, &next)) > 0;) {

@@ -392,9 +392,9 @@ static const mert_command commands[] = {
 static const mert_tool tool = {"mert-plot", "pictures of streams, training runs and probes",
                                "-o PICTURE [options] [FILE...]",
                                "Reads streams, or tables of mert-train and mert-probe; writes PNG or SVG.",
-                               options, commands, plot_run};
+                               options, commands};
 
 int main(int argc, char **argv)
 {
-    return mert_tool_main(&tool, argc, argv);
+    return mert_tool_main_or(&tool, plot_run, argc, argv);
 }

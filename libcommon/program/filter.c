@@ -265,6 +265,8 @@ static int stream_begin(run *r, const mts_begin *in, mert_error *e)
         goto done;
     }
     r->streams++;
+    if (in->row_first >= 0 && in->row_end > in->row_first)
+        mert_report_expect(in->row_end - in->row_first);
     if (r->to_stdout) {
         if (stream_close(r, 1, e))
             goto done;

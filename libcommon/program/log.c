@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char program[64] = "mert";
@@ -56,13 +57,20 @@ void mert_log_note(const char *format, ...)
     va_end(ap);
 }
 
+/* Whether stderr is a terminal, and standard output is no pipe into a further program, which shows its own line. */
+static int last_on_a_terminal(void)
+{
+    struct stat out;
+    return isatty(STDERR_FILENO) && (fstat(STDOUT_FILENO, &out) || !S_ISFIFO(out.st_mode));
+}
+
 void mert_log_progress(const char *format, ...)
 {
     va_list ap;
     char line[512];
     double now = mert_seconds();
     int n;
-    if (!mert_options.progress || mert_options.quiet || (mert_options.progress < 0 && !isatty(STDERR_FILENO)))
+    if (!mert_options.progress || mert_options.quiet || (mert_options.progress < 0 && !last_on_a_terminal()))
         return;
     if (progress_first == 0)
         progress_first = now;

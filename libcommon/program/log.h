@@ -9,7 +9,8 @@ void mert_log_name(const char *program); /* once, in main */
 void mert_log_error(const char *format, ...) MERT_PRINTF(1, 2);
 /* Information for the user; not shown with -q. */
 void mert_log_note(const char *format, ...) MERT_PRINTF(1, 2);
-/* The progress line: shown only with --progress or if stderr is a terminal, after a second, a few times per second. */
+/* The progress line: shown after a second, a few times per second, with --progress, or if stderr is a terminal and
+ * standard output is no pipe: so only the last program of a pipe shows one. */
 void mert_log_progress(const char *format, ...) MERT_PRINTF(1, 2);
 void mert_log_progress_end(void); /* erases the line */
 

@@ -33,7 +33,7 @@ static const mert_option common_options[] = {
      "exit with status 0 if at most N items, or P percent, failed"},
     {"fail-fast", 0, MERT_FLAG, &mert_options.fail_fast, NULL, 0, 0, NULL, "stop at the first item that fails"},
     {"progress", 0, MERT_FLAG, &mert_options.progress, NULL, 0, 0, NULL,
-     "show progress (default: if stderr is a terminal)"},
+     "show progress (default: if stderr is a terminal and stdout no pipe)"},
     {"verbose", 'v', MERT_FLAG, &mert_options.verbose, NULL, 0, 0, NULL,
      "at the end, print items, time, speed and memory in one line"},
     {"quiet", 'q', MERT_FLAG, &mert_options.quiet, NULL, 0, 0, NULL, "print errors only"},
@@ -337,8 +337,13 @@ void mert_options_parse(const mert_tool *tool, int *argc, char ***argv)
 
 int mert_tool_main(const mert_tool *tool, int argc, char **argv)
 {
+    return mert_tool_main_or(tool, NULL, argc, argv);
+}
+
+int mert_tool_main_or(const mert_tool *tool, int (*run)(int argc, char **argv), int argc, char **argv)
+{
     begin(tool);
-    if (argc < 2 && !tool->run)
+    if (argc < 2 && !run)
         mert_usage_error("which command?");
     if (argc > 1 && !strcmp(argv[1], "--help"))
         print_help();
@@ -352,9 +357,9 @@ int mert_tool_main(const mert_tool *tool, int argc, char **argv)
             parse(c->options, &argc, &argv);
             return c->run(argc, argv);
         }
-    if (tool->run) {
+    if (run) {
         parse(tool->options, &argc, &argv);
-        return tool->run(argc, argv);
+        return run(argc, argv);
     }
     mert_usage_error("no such command '%s'", argv[1]);
 }

@@ -60,9 +60,8 @@ typedef struct mert_tool {
     const char *name, *summary;
     const char *usage;        /* operands and options, after the name */
     const char *about;        /* some lines for --help: what it reads and writes; may be NULL */
-    const mert_option *options;   /* NULL with commands, unless it has `run` */
+    const mert_option *options;   /* NULL with commands, except for mert_tool_main_or */
     const mert_command *commands; /* NULL without */
-    int (*run)(int argc, char **argv); /* with commands: what it does without one. NULL: it needs one */
 } mert_tool;
 
 /* Parses and leaves only the operands: argv[0..argc). Without commands returns 0; with commands call mert_tool_main. */
@@ -70,6 +69,8 @@ void mert_options_parse(const mert_tool *tool, int *argc, char ***argv);
 
 /* main of a program with commands: picks the command, parses, runs it and returns its status. */
 int mert_tool_main(const mert_tool *tool, int argc, char **argv);
+/* The same for a program that needs no command: without one it parses tool->options, and calls run. */
+int mert_tool_main_or(const mert_tool *tool, int (*run)(int argc, char **argv), int argc, char **argv);
 
 /* Prints "NAME: text" and "try NAME --help", and exits with 2. */
 void mert_usage_error(const char *format, ...) MERT_NO_RETURN MERT_PRINTF(1, 2);
@@ -88,7 +89,7 @@ typedef struct mert_common {
     int verbose, quiet;
     int threads;             /* >= 1 after parsing; default: the number of CPUs that this process may use */
     int threads_given;       /* --threads was given */
-    int progress;            /* -1: if stderr is a terminal */
+    int progress;            /* -1: if stderr is a terminal, and stdout no pipe */
     int64_t max_failed;      /* -1: use percent */
     double max_failed_percent;
     int fail_fast;

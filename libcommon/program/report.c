@@ -3,6 +3,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
+#include "libcommon/program/progress.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -15,6 +16,8 @@
 
 static int64_t items, failed, said, broken;
 static double audio_seconds, started = -1;
+static int64_t expected, items_before; /* mert_report_expect; items that were done then */
+static double expected_since;
 
 static void start(void)
 {
@@ -27,12 +30,23 @@ __attribute__((constructor)) static void start_with_the_program(void)
     start();
 }
 
+void mert_report_expect(int64_t more)
+{
+    if (!expected) {
+        expected = items_before = items;
+        expected_since = mert_seconds();
+    }
+    expected += more;
+}
+
 void mert_report_item(double seconds)
 {
+    char text[160];
     items++;
     audio_seconds += seconds;
-    mert_log_progress("%" PRId64 " items, %.0f s of audio, %.1f times real time", items, audio_seconds,
-                      audio_seconds / (mert_seconds() - started + 1e-9));
+    mert_progress_text(text, sizeof text, &(mert_progress){items, expected, audio_seconds, mert_seconds() - started,
+                                                           items_before, expected_since - started});
+    mert_log_progress("%s", text);
 }
 
 /* ---- repeated reasons ---- */
