@@ -282,9 +282,11 @@ static int add_score(const mert_table *t, const char *metric, const char *column
 int mert_table_scores(const mert_table *t, const char *metrics, mert_panel *to, mert_error *e)
 {
     const int64_t first = metric_row(t, 0, metrics);
+    const char *metric;
     int64_t r;
     if (first == t->rows)
         return mert_fail(e, "%s: no metric '%s'", t->path, metrics);
+    metric = word_at(t, first, "metric");
     to->type = MERT_LINES;
     snprintf(to->title, sizeof to->title, "%s: score of each layer", t->path);
     for (r = first; r < t->rows; r = metric_row(t, r + 1, metrics)) {
@@ -294,11 +296,10 @@ int mert_table_scores(const mert_table *t, const char *metrics, mert_panel *to, 
         if (!known && add_score(t, word_at(t, r, "metric"), "mean", to, e))
             return -1;
     }
-    if (to->nlines == 1 &&
-        (add_score(t, to->lines[0].name, "min", to, e) || add_score(t, to->lines[0].name, "max", to, e)))
+    if (to->nlines == 1 && (add_score(t, metric, "min", to, e) || add_score(t, metric, "max", to, e)))
         return -1;
-    mert_panel_fit(to, "layer", to->nlines == 3 && to->lines[1].dash ? to->lines[0].name : "score");
-    layer_axis(t, word_at(t, first, "metric"), &to->x, 0);
+    mert_panel_fit(to, "layer", to->nlines == 3 && to->lines[1].dash ? metric : "score");
+    layer_axis(t, metric, &to->x, 0);
     return 0;
 }
 

@@ -142,9 +142,9 @@ static void print_help(void)
 static void print_version(void)
 {
     printf("%s %s\n"
-           "MIT licence. Built on zstd (BSD), FFTW (GPL), OpenBLAS (BSD), jansson (MIT), in mert-plot cairo (LGPL, MPL) and,\n"
-           "in mert-decode and mert-manifest, FFmpeg (LGPL, GPL as Debian builds it): binaries linked with FFTW or Debian's\n"
-           "FFmpeg are under the GPL.\n",
+           "MIT licence. Built on zstd (BSD), FFTW (GPL), OpenBLAS (BSD), jansson (MIT), in mert-plot cairo (LGPL,\n"
+           "MPL) and, in mert-decode and mert-manifest, FFmpeg (LGPL, GPL as Debian builds it): binaries linked with\n"
+           "FFTW or Debian's FFmpeg are under the GPL.\n",
            tool_now->name, mert_version());
     exit(mert_log_stdout());
 }
