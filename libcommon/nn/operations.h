@@ -529,11 +529,13 @@ typedef struct {
  * 100) is learned, and dtemperature (if not NULL) += the gradient of the loss by *log_temperature. sums[0] += -log p of
  * the targets (nats); sums[1] += the number of rows in which the target has the largest logit, and no other class has
  * the same. The rows, targets, temperatures and pairs of sums of a codebook follow those of the codebook before it.
- * weight (0: 1): a factor of the gradients. */
+ * weight (0: 1): a factor of the gradients. predicted [count, V] (NULL: not wanted): [v] += the number of rows in which
+ * class v has the largest logit, and no other class has the same. */
 typedef struct {
     mert_element *logits;
     const int32_t *target;
     double *sums;
+    int64_t *predicted;
     const float *log_temperature;
     float *dtemperature;
     int64_t rows, V, ld, count;

@@ -13,8 +13,13 @@ int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *
     o->parts = parts;
     o->config = *config;
     mert_arena_open(&o->arena, ops);
+    o->embeddings = mert_layout_find(layout, "label_embs_concat")->shape[0]; /* a model that is trained has them */
     o->sums = ops->alloc(ops, 2 * MERT_OBJECTIVE_SUMS * sizeof *o->sums);
-    return o->sums ? 0 : mert_fail(e, "out of memory");
+    o->predicted = ops->alloc(ops, 2 * (size_t)o->embeddings * sizeof *o->predicted);
+    if (!o->sums || !o->predicted)
+        return mert_fail(e, "out of memory");
+    mert_clear(ops, .to = o->predicted, .bytes = 2 * (size_t)o->embeddings * sizeof *o->predicted);
+    return 0;
 }
 
 void mert_objective_close(mert_objective *o)
@@ -23,6 +28,7 @@ void mert_objective_close(mert_objective *o)
         return;
     mert_arena_close(&o->arena);
     o->ops->release(o->ops, o->sums);
+    o->ops->release(o->ops, o->predicted);
     o->ops = NULL;
 }
 
@@ -61,7 +67,7 @@ static void embeddings_forward(mert_objective *o, embeddings *s, int back)
     const mert_config *c = &o->layout->config;
     int64_t d = c->final_dim;
     const mert_element *x;
-    s->R = mert_layout_find(o->layout, "label_embs_concat")->shape[0];
+    s->R = o->embeddings;
     s->raw = x = product_weight(o, "label_embs_concat", s->R * d);
     s->unit = take(o, s->R * d);
     s->norm = mert_arena_floats(&o->arena, s->R);
@@ -151,10 +157,11 @@ static void some_codebooks(mert_objective *o, const mert_chosen *m, const criter
     const mert_element *e = mert_const_at(o->ops, t->labels.unit, first * d);
     const float *temperature = c->learnable_temperature ? weight(o, "logit_temp_list") + k : NULL;
     double *sums = o->sums + (m->unmasked ? MERT_OBJECTIVE_SUMS : 0) + 2 * k;
+    int64_t *predicted = m->unmasked ? NULL : o->predicted + (t->dunit ? 0 : o->embeddings) + first;
     mert_gemm(o->ops, .M = S, .N = V, .K = d, .a = unit, .lda = P, .a_step = step, .b = e, .ldb = d, .b_step = V * d,
               .tb = 1, .c = t->logits, .ldc = ld, .c_step = S * ld, .batch = n);
     mert_cross_entropy(o->ops, .logits = t->logits, .target = m->targets + k * S, .sums = sums,
-                       .log_temperature = temperature,
+                       .predicted = predicted, .log_temperature = temperature,
                        .dtemperature = t->dunit && temperature ? gradient(o, "logit_temp_list") + k : NULL, .rows = S,
                        .V = V, .ld = ld, .count = n, .scale = (float)(1 / o->config.logit_temperature),
                        .weight = (float)m->weight, .grad = t->dunit != NULL);

@@ -18,6 +18,9 @@ typedef struct mert_objective {
     mert_objective_config config;
     mert_arena arena;
     double *sums;          /* device: [MERT_OBJECTIVE_SUMS] for masked frames, then as many for the others */
+    int64_t *predicted;    /* device: [2, rows of label_embs_concat]: how often each was predicted for a masked frame
+                              since somebody cleared it; of passes with a backward pass, and of those without */
+    int64_t embeddings;    /* rows of label_embs_concat */
 } mert_objective;
 
 /* sums: per codebook cross entropy (nats) and correct rows, then squared errors of CQT and mel. */

@@ -25,7 +25,8 @@ typedef struct way {
     int64_t mark;              /* when `back` holds the batch's; 0: none is on its way */
     mert_sums *to;             /* NULL: not wanted */
     int training;
-    int64_t masked, features;  /* frames; numbers that the features penalty is a mean of */
+    int64_t masked, others;    /* frames */
+    int64_t features;          /* numbers that the features penalty is a mean of */
     uint64_t codebooks;
     double sample_size;
 } way;
@@ -187,17 +188,24 @@ static void add_sums(mert_trainer *t, const way *w)
     const mert_objective_config *o = &t->objective.config;
     const double *d = w->back->sums;
     mert_sums none = {0}, *s = w->to ? w->to : &none;
-    double S = (double)w->masked, pen = w->features ? d[SQUARES] / (double)w->features : 0, loss = 0;
+    const double *u = d + MERT_OBJECTIVE_SUMS; /* of unmasked frames */
+    double S = (double)w->masked, pen = w->features ? d[SQUARES] / (double)w->features : 0, loss = 0, masked = 0, rest;
     double cqt = c->cqt_target_bins && w->masked ? d[MERT_OBJECTIVE_CQT] / (S * c->cqt_target_bins) : 0;
     double mel = c->mel_target_bins && w->masked ? d[MERT_OBJECTIVE_MEL] / (S * c->mel_target_bins) : 0;
     for (int k = 0; k < c->codebooks; k++) {
         s->ce[k] += d[2 * k];
         s->correct[k] += (int64_t)d[2 * k + 1];
         s->counted[k] += w->codebooks >> k & 1 ? w->masked : 0;
-        loss += d[2 * k] + o->nomask_weight * d[MERT_OBJECTIVE_SUMS + 2 * k];
+        s->unmasked_ce[k] += u[2 * k];
+        s->unmasked_correct[k] += (int64_t)u[2 * k + 1];
+        s->unmasked_counted[k] += w->codebooks >> k & 1 ? w->others : 0;
+        masked += d[2 * k];
+        loss += d[2 * k] + o->nomask_weight * u[2 * k];
     }
-    loss += w->sample_size * (o->features_pen_weight * pen + o->cqt_weight * cqt + o->mel_weight * mel);
+    rest = o->features_pen_weight * pen + o->cqt_weight * cqt + o->mel_weight * mel;
+    loss += w->sample_size * rest;
     s->loss += loss;
+    s->masked_loss += masked + S * rest;
     s->features_pen += pen;
     s->cqt_mse += cqt;
     s->mel_mse += mel;
@@ -232,6 +240,7 @@ static void note(way *w, const mert_batch *b, const mert_prepared *p, uint64_t c
     w->to = to;
     w->training = training;
     w->masked = p->S;
+    w->others = p->others;
     w->codebooks = codebooks;
     w->sample_size = (double)(p->S + p->others);
     if (!to)
@@ -408,6 +417,20 @@ int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sampl
     wanted = wanted && !t->not_finite && t->clipped->finite;
     t->not_finite = 0;
     return wanted ? 0 : 1;
+}
+
+int64_t mert_trainer_embeddings(const mert_trainer *t)
+{
+    return t->objective.embeddings;
+}
+
+int mert_trainer_predicted(mert_trainer *t, int training, int64_t *to, mert_error *e)
+{
+    int64_t *from = t->objective.predicted + (training ? 0 : t->objective.embeddings);
+    size_t bytes = (size_t)t->objective.embeddings * sizeof *to;
+    t->ops->download(t->ops, to, from, bytes);
+    mert_clear(t->ops, .to = from, .bytes = bytes);
+    return t->ops->wait(t->ops, e) || mert_trainer_settle(t, e) ? -1 : 0;
 }
 
 int mert_trainer_get(mert_trainer *t, const mert_shards_arrays *to, int here, mert_error *e)

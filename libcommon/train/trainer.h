@@ -19,6 +19,9 @@ typedef struct mert_sums {
     int64_t correct[MERT_CODEBOOKS_MAX];
     int64_t counted[MERT_CODEBOOKS_MAX]; /* masked frames for which the codebook took part: what ce and correct are sums
                                             over */
+    double masked_loss; /* likewise complete, but as in validation: of masked frames alone, divide by masked */
+    double unmasked_ce[MERT_CODEBOOKS_MAX]; /* of frames that are not masked, where they have a weight */
+    int64_t unmasked_correct[MERT_CODEBOOKS_MAX], unmasked_counted[MERT_CODEBOOKS_MAX];
     double features_pen, cqt_mse, mel_mse;   /* sums of the batches' means; divide by batches */
     double largest_logit;                    /* of any attention, training only; nothing before the first batch */
     int64_t masked;                          /* masked frames */
@@ -62,6 +65,11 @@ void mert_trainer_scale(mert_trainer *t, double loss_scale);
  * not finite leaves everything as it was, clears, and returns 1. */
 int mert_trainer_update(mert_trainer *t, int64_t update, double lr, double sample_size, double *norm, mert_error *e)
     MERT_MUST_USE;
+
+/* How often each row of the label embeddings was predicted for a masked frame since the last call, by training or by
+ * validation: to [rows of label_embs_concat], by this process. */
+int64_t mert_trainer_embeddings(const mert_trainer *t);
+int mert_trainer_predicted(mert_trainer *t, int training, int64_t *to, mert_error *e) MERT_MUST_USE;
 
 /* The state, to and from host arrays in the layout: shards.h. Gradients: of all processes, not divided, and of the
  * scaled loss. */

@@ -431,6 +431,19 @@ TEST(normalize)
     }
 }
 
+/* How often each class has the largest logit of a row alone. */
+static void count_predictions(const float *cosine, int64_t rows, int64_t V, int64_t *to)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t best = 0, equal = 0;
+        for (int64_t v = 0; v < V; v++)
+            best = cosine[r * V + v] > cosine[r * V + best] ? v : best;
+        for (int64_t v = 0; v < V; v++)
+            equal += cosine[r * V + v] >= cosine[r * V + best];
+        to[best] += equal == 1;
+    }
+}
+
 TEST(cross_entropy)
 {
     static const int64_t shapes[][2] = {{1, 1}, {3, 2}, {37, 17}, {50, 1028}};
@@ -439,8 +452,12 @@ TEST(cross_entropy)
         float *cosine = numbers(n, 1), *logits, theta = 2.3f;
         double wtheta = theta, *sums, before[2] = {3, 5}, loss;
         int32_t *target = keep((size_t)rows * sizeof *target);
+        int64_t *predicted = keep((size_t)V * sizeof *predicted), *counts;
         for (int64_t k = 0; k < n; k++)
             cosine[k] /= 3;
+        for (int64_t v = 0; v < V; v++)
+            predicted[v] = v;
+        counts = put_bytes(predicted, (size_t)V * sizeof *predicted);
         for (int64_t r = 0; r < rows; r++) {
             target[r] = (int32_t)(r * 7 % V);
             if (r % 3 == 0)
@@ -451,8 +468,11 @@ TEST(cross_entropy)
         logits = put(cosine, n);
         sums = put_bytes(before, sizeof before);
         mert_cross_entropy(ops, .logits = logits, .target = put_bytes(target, (size_t)rows * sizeof *target),
-                           .sums = sums, .log_temperature = i % 2 ? put(&theta, 1) : NULL, .rows = rows, .V = V,
-                           .scale = 10);
+                           .sums = sums, .predicted = counts, .log_temperature = i % 2 ? put(&theta, 1) : NULL,
+                           .rows = rows, .V = V, .scale = 10);
+        counts = get_bytes(counts, (size_t)V * sizeof *counts);
+        count_predictions(cosine, rows, V, predicted);
+        CHECK(!memcmp(counts, predicted, (size_t)V * sizeof *counts));
         loss = mert_reference_cross_entropy(wide(cosine, n), target, i % 2 ? &wtheta : NULL, 10, rows, V, &correct);
         sums = get_bytes(sums, sizeof before);
         CHECK_NEAR(sums[0] - 3, loss, 1e-6 * (fabs(loss) + (double)rows));

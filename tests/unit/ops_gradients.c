@@ -419,20 +419,26 @@ TEST(cross_entropy_of_codebooks)
     float *cosine = numbers(n, 1), theta[3] = {1.5f, 2.3f, 5}, before[3] = {1, 2, 3}, *logits = put(cosine, n);
     float *alone = put(cosine, n), *temperatures = put(theta, 3), *d[2] = {put(before, 3), put(before, 3)};
     double zero[6] = {0}, *sums[2] = {put_bytes(zero, sizeof zero), put_bytes(zero, sizeof zero)};
+    int64_t none[3 * 131] = {0}, *predicted[2] = {put_bytes(none, sizeof none), put_bytes(none, sizeof none)}, all = 0;
     int32_t *target = keep((size_t)(K * rows) * sizeof *target);
     for (int64_t r = 0; r < K * rows; r++)
         target[r] = (int32_t)(r * 7 % V);
     target = put_bytes(target, (size_t)(K * rows) * sizeof *target);
-    mert_cross_entropy(ops, .logits = logits, .target = target, .sums = sums[0], .log_temperature = temperatures,
-                       .dtemperature = d[0], .rows = rows, .V = V, .ld = ld, .count = K, .weight = 0.5f, .grad = 1);
+    mert_cross_entropy(ops, .logits = logits, .target = target, .sums = sums[0], .predicted = predicted[0],
+                       .log_temperature = temperatures, .dtemperature = d[0], .rows = rows, .V = V, .ld = ld,
+                       .count = K, .weight = 0.5f, .grad = 1);
     for (int64_t k = 0; k < K; k++)
         for (int64_t r = 0; r < rows; r++) { /* row by row */
             int64_t at = k * rows + r;
             mert_cross_entropy(ops, .logits = alone + at * ld, .target = target + at, .sums = sums[1] + 2 * k,
-                               .log_temperature = temperatures + k, .dtemperature = d[1] + k, .rows = 1, .V = V,
-                               .weight = 0.5f, .grad = 1);
+                               .predicted = predicted[1] + k * V, .log_temperature = temperatures + k,
+                               .dtemperature = d[1] + k, .rows = 1, .V = V, .weight = 0.5f, .grad = 1);
         }
     CHECK(!memcmp(get(logits, n), get(alone, n), (size_t)n * sizeof *logits));
+    CHECK(!memcmp(get_bytes(predicted[0], sizeof none), get_bytes(predicted[1], sizeof none), sizeof none));
+    for (int64_t v = 0; v < K * V; v++)
+        all += ((int64_t *)get_bytes(predicted[0], sizeof none))[v];
+    CHECK(all > K * rows / 2);
     for (int k = 0; k < 6; k++)
         CHECK_NEAR(((double *)get_bytes(sums[0], sizeof zero))[k], ((double *)get_bytes(sums[1], sizeof zero))[k],
                    1e-9);

@@ -85,13 +85,17 @@ static void cross_entropy_rows(void *arg, int64_t i, int worker)
         return;
     for (int64_t r = i * ROWS; r < (i + 1) * ROWS && r < a->rows; r++) {
         float *cosine = a->logits + r * (a->ld ? a->ld : a->V), top;
-        int64_t target = a->target[r], ties = 0;
+        int64_t target = a->target[r], ties = 0, best = 0;
         double sum, slope;
         MERT_VECTOR->scale(p, cosine, s, a->V);
         top = MERT_VECTOR->max(p, a->V);
         w->sums[i][0] += top - (double)p[target];
-        for (int64_t v = 0; v < a->V; v++)
+        for (int64_t v = 0; v < a->V; v++) {
             ties += p[v] == top;
+            best = p[v] == top ? v : best;
+        }
+        if (a->predicted && ties == 1)
+            __atomic_fetch_add(&a->predicted[best], 1, __ATOMIC_RELAXED); /* of all workers */
         w->sums[i][1] += p[target] == top && ties == 1;
         sum = MERT_VECTOR->exp_sum(p, top, a->V);
         w->sums[i][0] += log(sum);
@@ -135,6 +139,7 @@ void mert_cpu_cross_entropy(const void *args)
         a.logits += a.rows * (a.ld ? a.ld : a.V);
         a.target += a.rows;
         a.sums += 2;
+        a.predicted = a.predicted ? a.predicted + a.V : NULL;
         a.log_temperature += a.log_temperature != NULL;
         a.dtemperature += a.dtemperature != NULL;
     }

@@ -80,8 +80,9 @@ __device__ __forceinline__ double scale_of(const float *log_temperature, float s
 
 template <class T>
 __global__ void __launch_bounds__(LOSS_THREADS)
-cross_entropy_kernel(double *sums, T *logits, const int32_t *targets, const float *log_temperatures, int64_t rows,
-                     int64_t V, int64_t ld, float fixed, float weight, int grad)
+cross_entropy_kernel(double *sums, int64_t *predicted, T *logits, const int32_t *targets,
+                     const float *log_temperatures, int64_t rows, int64_t V, int64_t ld, float fixed, float weight,
+                     int grad)
 {
     SHARED(float, most, LOSS_THREADS / WARP);
     SHARED(double, part, LOSS_THREADS / WARP);
@@ -89,7 +90,7 @@ cross_entropy_kernel(double *sums, T *logits, const int32_t *targets, const floa
     SHARED(double, slopes, LOSS_THREADS / WARP);
     const float *log_temperature = log_temperatures ? log_temperatures + blockIdx.x / rows : NULL;
     T *row = logits + (int64_t)blockIdx.x * ld;
-    int64_t target = targets[blockIdx.x];
+    int64_t target = targets[blockIdx.x], best = -1; /* best: of this thread's, if any is the largest */
     float s = (float)scale_of(log_temperature, fixed), hit = s * to_float(row[target]), top = -INFINITY;
     double sum = 0, equal = 0, slope = 0;
     for (int64_t v = threadIdx.x; v < V; v += LOSS_THREADS)
@@ -99,9 +100,12 @@ cross_entropy_kernel(double *sums, T *logits, const int32_t *targets, const floa
         float x = s * to_float(row[v]);
         sum += (double)expf(x - top);
         equal += x == top;
+        best = x == top ? v : best;
     }
     sum = block_sum(sum, part);
     equal = block_sum(equal, ties);
+    if (predicted && best >= 0 && equal == 1) /* whole numbers: in any order */
+        atomicAdd((unsigned long long *)predicted + (int64_t)(blockIdx.x / rows) * V + best, 1ULL);
     for (int64_t v = threadIdx.x; grad && v < V; v += LOSS_THREADS) {
         float cosine = to_float(row[v]), p = expf(s * cosine - top) * (float)(1.0 / sum) - (v == target ? 1.0f : 0.0f);
         slope += (double)p * (double)cosine;
@@ -144,9 +148,9 @@ template <class T> static void cross_entropy(device *d, const mert_cross_entropy
     double *of_rows = (double *)scratch(d, (size_t)(count * a.rows * SUMS) * sizeof(double));
     if (!of_rows || a.rows <= 0)
         return;
-    LAUNCH(cross_entropy_kernel<T>, grid_of(count * a.rows), LOSS_THREADS, 0, stream_of(d), of_rows, as<T>(a.logits),
-           a.target, a.log_temperature, a.rows, a.V, a.ld ? a.ld : a.V, a.scale, a.weight == 0 ? 1.0f : a.weight,
-           a.grad);
+    LAUNCH(cross_entropy_kernel<T>, grid_of(count * a.rows), LOSS_THREADS, 0, stream_of(d), of_rows, a.predicted,
+           as<T>(a.logits), a.target, a.log_temperature, a.rows, a.V, a.ld ? a.ld : a.V, a.scale,
+           a.weight == 0 ? 1.0f : a.weight, a.grad);
     LAUNCH(loss_sums_kernel, grid_of(count), LOSS_THREADS, 0, stream_of(d), a.sums, a.dtemperature, a.log_temperature,
            (const double *)of_rows, a.rows);
 }
