@@ -13,14 +13,17 @@
 #include "libcommon/train/monitor/metrics.h"
 #include "libcommon/train/session.h"
 #include "tools/mert-train/corpora.h"
+#include "tools/mert-train/limits.h"
 #include "tools/mert-train/processes.h"
 #include "tools/mert-train/watch.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which nothing will help any more */
@@ -29,7 +32,9 @@ static const char *recipe_name, *save, *init, *device = "cpu", *compare;
 static mert_strings settings;
 static corpus_names train_names, valid_names, older_names;
 static int resume, recompute, print_recipe, check, plan, processes = 1, sharding = MERT_SHARD_NONE;
-static const char *offload;
+static const char *offload, *stop_after, *hang_after_text = "30m";
+static int log_norms;
+static double hang_after; /* seconds */
 static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static mert_exchange *x; /* the processes of this run */
 static mert_lock *lock;  /* of SAVE: process 0 has it */
@@ -72,6 +77,12 @@ static const mert_option options[] = {
      "continue from the newest checkpoint in the folder of the run, if there is one"},
     {"recompute", 0, MERT_FLAG, &recompute, NULL, 0, 0, NULL,
      "need less memory and more time: compute layers again in the backward pass; the model is the same"},
+    {"stop-after", 0, MERT_STRING, &stop_after, "TIME", 0, 0, NULL,
+     "end the run after the update in which this time has passed, with a checkpoint, and exit status 75: 3h55m, 90m"},
+    {"hang-after", 0, MERT_STRING, &hang_after_text, "TIME", 0, 0, NULL,
+     "with many processes: end the run if one has not answered the others for this time (default: 30m)"},
+    {"norms", 0, MERT_FLAG, &log_norms, NULL, 0, 0, NULL,
+     "also write SAVE/norms.tsv: the norms of gradient and weights of each layer, at each row of the log"},
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL,
      "what computes: cpu, guard (a test of the program itself), cuda or cuda:N; --plan: also cuda:NAME"},
     {"processes", 0, MERT_INT, &processes, "N", 1, MERT_LOCAL_MAX, NULL,
@@ -92,6 +103,7 @@ static const mert_tool tool = {
     options,
     NULL};
 
+static int64_t validated = -1; /* the update of the last row of valid.tsv when this process began; -1: none */
 static double neighbours[MERT_CODEBOOKS_MAX]; /* what the nearest labels tell of validation's masked ones, in bits */
 
 static void check_names(void)
@@ -108,20 +120,11 @@ static void check_names(void)
         valid_names.manifest = NULL; /* a plan does not need it */
 }
 
-static volatile sig_atomic_t signalled;
-
-static void on_signal(int number)
+static void read_limits(void)
 {
-    signalled = number;
-}
-
-/* The first signal ends the run after the present update, with a checkpoint; the second at once. */
-static void catch_signals(void)
-{
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGUSR1, &a, NULL); /* the one that mpirun passes on */
+    if (stop_after)
+        limits_stop_after(limits_duration("stop-after", stop_after));
+    hang_after = limits_duration("hang-after", hang_after_text);
 }
 
 /* ---- where to begin ---- */
@@ -309,6 +312,17 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
     return mert_session_begin(s, ops, e);
 }
 
+static int open_metrics(mert_session *s, mert_metrics *j, mert_error *e)
+{
+    mert_metrics_kind kind = {.K = s->train.K,
+                              .scaled = s->recipe.precision == MERT_ELEMENT_F16,
+                              .norms = log_norms ? mert_trainer_parts(s->trainer)->n : 0};
+    if (mert_metrics_open(j, save, &kind, s->state.position.update, e))
+        return -1;
+    validated = j->validated;
+    return 0;
+}
+
 /* All of what comes before the first update; the processes agree on whether it went well. */
 static int begin(mert_session *s, mert_metrics *j, mert_error *e)
 {
@@ -316,10 +330,8 @@ static int begin(mert_session *s, mert_metrics *j, mert_error *e)
     int bad = read_recipe(&s->recipe, e) || prepare(&s->recipe, &newest, e);
     if (processes_agree(x, bad, &newest, sizeof newest, e))
         return -1;
-    bad = open_run(s, newest, e) ||
-          (!x->rank && mert_metrics_open(j, save, s->train.K, s->recipe.precision == MERT_ELEMENT_F16,
-                                         s->state.position.update, e));
-    return processes_agree(x, bad, NULL, 0, e);
+    bad = open_run(s, newest, e) || (!x->rank && open_metrics(s, j, e));
+    return processes_agree(x, bad, &validated, sizeof validated, e);
 }
 
 /* Without labels: assumes codebooks and classes of the recipe, or else those of EnCodec for the published models. */
@@ -356,19 +368,30 @@ static int plan_only(void)
 
 /* ---- the run ---- */
 
-static int validate(mert_session *s, mert_metrics *j, mert_error *e)
+static double hours_heard(const mert_session *s)
+{
+    return s->state.heard < 0 ? NAN : (double)s->state.heard / (double)s->recipe.sample_rate / 3600;
+}
+
+/* *stop: not 0 if it was broken off. */
+static int validate(mert_session *s, mert_metrics *j, int *stop, mert_error *e)
 {
     double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
-    mert_valid_row row = {
-        .update = s->state.position.update, .entropy = entropy, .unigram = unigram, .neighbours = neighbours};
+    int64_t used[MERT_CODEBOOKS_MAX];
+    mert_valid_row row = {.update = s->state.position.update,
+                          .entropy = entropy,
+                          .unigram = unigram,
+                          .neighbours = neighbours,
+                          .used = used,
+                          .hours_heard = hours_heard(s)};
     char line[1024];
     for (int k = 0; k < s->train.K; k++) {
         entropy[k] = mert_corpus_entropy(&s->valid, k);
         unigram[k] = mert_corpus_cross_entropy(&s->train, &s->valid, k);
     }
-    if (mert_session_validate(s, &row.sums, e))
+    if (mert_session_validate(s, &row.sums, stop, e) || mert_session_used(s, 0, used, e))
         return mert_fail_in(e, "validation");
-    if (x->rank)
+    if (x->rank || *stop)
         return 0;
     if (mert_metrics_valid(j, &row, line, sizeof line, e))
         return mert_fail_in(e, "validation");
@@ -378,8 +401,7 @@ static int validate(mert_session *s, mert_metrics *j, mert_error *e)
 
 static int same_failure; /* of all processes, in the same way */
 
-/* *overflow: it is to be tried again. */
-static int one_update(mert_session *s, mert_train_row *row, int *stop, int *overflow, mert_error *e)
+static int one_update(mert_session *s, mert_train_row *row, mert_step *out, mert_error *e)
 {
     mert_step step;
     double began = mert_seconds();
@@ -387,8 +409,7 @@ static int one_update(mert_session *s, mert_train_row *row, int *stop, int *over
         same_failure = step.overflow; /* the loss scale has come to its least */
         return -1;
     }
-    *stop = step.stop;
-    *overflow = step.overflow;
+    *out = step;
     row->seconds += mert_seconds() - began;
     row->waited += step.waited;
     row->audio_seconds += (double)step.sums.samples / (double)s->recipe.sample_rate;
@@ -414,15 +435,25 @@ static int one_update(mert_session *s, mert_train_row *row, int *stop, int *over
     return 0;
 }
 
-static int log_row(mert_session *s, mert_metrics *j, mert_train_row *row, mert_error *e)
+/* since: limits_elapsed() before the first update of this process, which followed update `first`. */
+static int log_row(mert_session *s, mert_metrics *j, mert_train_row *row, int64_t first, double since, mert_error *e)
 {
     char line[1024];
-    row->update = s->state.position.update;
+    int64_t used[MERT_CODEBOOKS_MAX], update = s->state.position.update, last = mert_session_last(s);
+    row->update = update;
     row->epoch = s->state.position.epoch;
     row->skipped = s->state.skipped;
     row->loss_scale = s->state.loss_scale.scale;
     row->overflows = s->state.loss_scale.overflows;
-    if (!x->rank && mert_metrics_train(j, row, mert_session_last(s), line, sizeof line, e))
+    row->used = used;
+    row->hours_heard = hours_heard(s);
+    row->wall_seconds = limits_elapsed();
+    row->eta_seconds = (row->wall_seconds - since) / (double)(update - first) * (double)(last - update);
+    row->time = time(NULL);
+    if (mert_session_used(s, 1, used, e))
+        return -1;
+    if (!x->rank && (mert_metrics_train(j, row, last, line, sizeof line, e) ||
+                     (s->norms && mert_metrics_norms(j, update, s->norms, e))))
         return -1;
     if (!x->rank)
         mert_log_note("%s", line);
@@ -435,33 +466,69 @@ static int due(int64_t update, int64_t interval)
     return interval && update % interval == 0;
 }
 
-static int train(mert_session *s, mert_metrics *j, mert_error *e)
+/* What follows each update in its turn: a row of the log, a validation, a checkpoint. */
+typedef struct course {
+    mert_train_row row;
+    int64_t first, saved; /* the update with which this process began, and that of the newest checkpoint */
+    double since, saved_at;
+    int stop; /* LIMITS_ bits, of all processes: they end after the same update */
+} course;
+
+/* passing: the next checkpoint takes its place. */
+static int save_now(mert_session *s, course *c, int passing, mert_error *e)
+{
+    s->state.passing = passing;
+    if (mert_session_save(s, e))
+        return -1;
+    c->saved = s->state.position.update;
+    c->saved_at = limits_elapsed();
+    return 0;
+}
+
+/* Validations of a run that is to end are left to the one that resumes it. */
+static int after_update(mert_session *s, mert_metrics *j, course *c, int asked_to_save, mert_error *e)
 {
     const mert_recipe *r = &s->recipe;
-    mert_train_row row = {0};
-    int64_t last = mert_session_last(s), *update = &s->state.position.update, saved = *update;
-    int stop = 0, overflow; /* stop: by a signal to any of the processes: they end after the same update */
-    if (*update == 0 && validate(s, j, e))
+    int64_t update = s->state.position.update, last = mert_session_last(s);
+    int over = update == last;
+    if ((due(update, r->log_interval) || over) && log_row(s, j, &c->row, c->first, c->since, e))
         return -1;
-    while (*update < last && !stop && !(x->ranks == 1 && signalled)) {
-        if (one_update(s, &row, &stop, &overflow, e))
+    if (!c->stop && (due(update, r->validate_interval) || over) && validate(s, j, &c->stop, e))
+        return -1;
+    if (due(update, r->save_interval))
+        return save_now(s, c, 0, e);
+    return asked_to_save && !over ? save_now(s, c, 1, e) : 0;
+}
+
+static int train(mert_session *s, mert_metrics *j, course *c, mert_error *e)
+{
+    const mert_recipe *r = &s->recipe;
+    mert_norms room, *norms = log_norms ? &room : NULL;
+    int64_t last = mert_session_last(s), *update = &s->state.position.update;
+    int due_now = *update == 0 || *update == last || due(*update, r->validate_interval);
+    c->saved = *update;
+    c->saved_at = limits_elapsed();
+    if (due_now && validated < *update && validate(s, j, &c->stop, e))
+        return -1;
+    c->first = *update;
+    c->since = limits_elapsed();
+    while (*update < last && !c->stop && !(x->ranks == 1 && limits_reached())) {
+        mert_step step;
+        s->norms = due(*update + 1, r->log_interval) || *update + 1 == last ? norms : NULL;
+        s->save_now = !x->rank && r->save_minutes > 0 && limits_elapsed() - c->saved_at >= 60 * r->save_minutes;
+        limits_arm();
+        if (one_update(s, &c->row, &step, e))
             return -1;
-        if (overflow)
-            continue;
-        if ((due(*update, r->log_interval) || *update == last) && log_row(s, j, &row, e))
+        c->stop = step.stop;
+        if (!step.overflow && after_update(s, j, c, step.save, e))
             return -1;
-        if ((due(*update, r->validate_interval) || *update == last) && validate(s, j, e))
-            return -1;
-        if (due(*update, r->save_interval)) {
-            if (mert_session_save(s, e))
-                return -1;
-            saved = *update;
-        }
     }
-    if (saved != *update && mert_session_save(s, e))
+    c->stop |= x->ranks == 1 ? limits_reached() : 0;
+    if (c->saved != *update && save_now(s, c, *update < last, e))
         return -1;
     if (*update < last && !x->rank)
-        mert_log_note("stopped by a signal after update %" PRId64 ", which is saved: --resume goes on", *update);
+        mert_log_note("stopped %s after update %" PRId64 ", which is saved: --resume goes on",
+                      c->stop & LIMITS_SIGNAL ? "by a signal" : "by --stop-after", *update);
     return 0;
 }
 
@@ -469,10 +536,14 @@ static int run(void)
 {
     mert_session s = {.sharing = {x, (mert_sharding)sharding, offload && !strcmp(offload, "disk") ? save : offload},
                       .save = save,
-                      .stop = &signalled};
+                      .stop = limits_reached};
     mert_metrics j = {0};
+    course c = {.stop = 0};
     mert_error e = {{0}};
-    int begun = !begin(&s, &j, &e), bad = !begun || train(&s, &j, &e);
+    int begun = !begin(&s, &j, &e), bad, unfinished;
+    x->patience = hang_after;
+    bad = !begun || train(&s, &j, &c, &e);
+    unfinished = !bad && c.stop & LIMITS_TIME && s.state.position.update < mert_session_last(&s);
     if (mert_metrics_close(&j, bad ? NULL : &e))
         bad = 1;
     if (bad && begun && x->ranks > 1 && !same_failure) {
@@ -487,7 +558,8 @@ static int run(void)
     close_device();
     mert_lock_release(lock);
     x->close(x);
-    return mert_report_finish() || bad;
+    bad = mert_report_finish() || bad;
+    return bad ? 1 : unfinished ? LIMITS_STATUS : 0;
 }
 
 static void die_by(int number)
@@ -500,6 +572,7 @@ int main(int argc, char **argv)
 {
     mert_recipe shown;
     int status;
+    limits_begin();
     mert_options_parse(&tool, &argc, &argv);
     if (argc)
         mert_usage_error("no operands are taken, but there is '%s'", argv[0]);
@@ -514,10 +587,11 @@ int main(int argc, char **argv)
     check_names();
     if (plan)
         return plan_only();
-    catch_signals();
+    read_limits();
+    limits_catch_signals();
     if ((x = processes_join(processes, save, &status)))
         status = run();
-    if (signalled || status < 0)
-        die_by(signalled ? signalled : -status);
+    if (limits_signal() || status < 0)
+        die_by(limits_signal() ? limits_signal() : -status);
     return status;
 }

@@ -1,7 +1,5 @@
 #include "libcommon/train/session.h"
 
-#include "libcommon/train/data/neighbours.h"
-
 #include "libcommon/train/recipe/schedule.h"
 
 #include <math.h>
@@ -15,7 +13,7 @@ int64_t mert_session_last(const mert_session *s)
     return stop && stop < total ? stop : total;
 }
 
-static mert_exchange *exchange(const mert_session *s)
+mert_exchange *mert_session_exchange(const mert_session *s)
 {
     return s->sharing.exchange ? s->sharing.exchange : mert_exchange_alone();
 }
@@ -44,7 +42,7 @@ int mert_session_model(mert_session *s, mert_error *e)
     s->v = calloc(1, bytes);
     s->state = (mert_state){.data = mert_corpus_hash(&s->train),
                             .loss_scale = mert_loss_scale_first((mert_element_type)s->recipe.precision),
-                            .batches = s->recipe.update_freq * exchange(s)->ranks};
+                            .batches = s->recipe.update_freq * mert_session_exchange(s)->ranks};
     return s->m && s->v ? 0
                         : mert_fail(e, "out of memory for the moments of %lld parameters",
                                     (long long)s->weights.layout.elements);
@@ -84,9 +82,9 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
         return -1;
     if (!state.batches)
         state.batches = recipe.update_freq;
-    if (state.batches < exchange(s)->ranks)
+    if (state.batches < mert_session_exchange(s)->ranks)
         return mert_fail(e, "%s: an update of this run is %lld batches: too few for %d processes", s->save,
-                         (long long)state.batches, exchange(s)->ranks);
+                         (long long)state.batches, mert_session_exchange(s)->ranks);
     if (mert_state_load(s->save, update, &s->state, NULL, &recipe, &s->weights, s->m, s->v, e))
         return -1;
     s->state.batches = state.batches;
@@ -127,6 +125,7 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     mert_objective_config objective = mert_recipe_objective(&s->recipe);
     mert_adam_config adam = mert_recipe_adam(&s->recipe);
     mert_rank_assignment assignment;
+    const mert_exchange *x = mert_session_exchange(s);
     mert_position tried = s->state.position;
     if (mert_session_plan_validation(s, e))
         return -1;
@@ -137,7 +136,7 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     free(s->m);
     free(s->v);
     s->weights.values = s->m = s->v = NULL;
-    assignment = (mert_rank_assignment){s->state.batches, exchange(s)->rank, exchange(s)->ranks};
+    assignment = (mert_rank_assignment){s->state.batches, x->rank, x->ranks};
     tried.update += s->state.loss_scale.overflows;
     s->loader = mert_loader_start(&s->train, &s->recipe, &s->model, tried, &assignment,
                                   mert_trainer_preparer(s->trainer), e);
@@ -172,7 +171,11 @@ void mert_sums_add(mert_sums *to, const mert_sums *from)
         to->ce[k] += from->ce[k];
         to->correct[k] += from->correct[k];
         to->counted[k] += from->counted[k];
+        to->unmasked_ce[k] += from->unmasked_ce[k];
+        to->unmasked_correct[k] += from->unmasked_correct[k];
+        to->unmasked_counted[k] += from->unmasked_counted[k];
     }
+    to->masked_loss += from->masked_loss;
     to->features_pen += from->features_pen;
     to->cqt_mse += from->cqt_mse;
     to->mel_mse += from->mel_mse;
@@ -227,7 +230,7 @@ static int note_unreadable(mert_session *s, const mert_load *l, mert_step *step,
 typedef struct news {
     mert_sums sums;
     int64_t sample_size; /* also of batches whose sums are not finite */
-    int not_finite, stop;
+    int not_finite, stop, save;
     double waited;
     int64_t epoch, index; /* where the run stands, from who had the last batch; else -1 */
 } news;
@@ -235,7 +238,7 @@ typedef struct news {
 /* *sample_size: of all processes. */
 static int tell(mert_session *s, const news *mine, mert_step *step, int64_t *sample_size, mert_error *e)
 {
-    mert_exchange *x = exchange(s);
+    mert_exchange *x = mert_session_exchange(s);
     news *all = malloc((size_t)x->ranks * sizeof *all);
     int bad = !all ? mert_fail(e, "out of memory") : x->collect(x, mine, all, sizeof *mine, e);
     *sample_size = 0;
@@ -244,6 +247,7 @@ static int tell(mert_session *s, const news *mine, mert_step *step, int64_t *sam
         *sample_size += all[r].sample_size;
         step->skipped |= all[r].not_finite;
         step->stop |= all[r].stop;
+        step->save |= all[r].save;
         step->waited += all[r].waited / x->ranks;
         if (all[r].epoch >= 0) {
             s->state.position.epoch = all[r].epoch;
@@ -278,7 +282,7 @@ static void take_in(recent *r, news *mine, mert_step *step)
 static int pass_batches(mert_session *s, recent last[2], news *mine, mert_step *step, char *heard, size_t size,
                         mert_error *e)
 {
-    const mert_exchange *x = exchange(s);
+    const mert_exchange *x = mert_session_exchange(s);
     mert_forward_options options = mert_recipe_forward_options(&s->recipe);
     const mert_load *l = NULL;
     options.update = (uint64_t)(s->state.position.update + s->state.loss_scale.overflows) + 1;
@@ -341,17 +345,20 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
     int64_t update = s->state.position.update + 1, sample_size;
     recent last[2];
     news mine = {.epoch = -1};
-    int left_out, alone = exchange(s)->ranks == 1;
+    int left_out, alone = mert_session_exchange(s)->ranks == 1;
     char heard[sizeof step->why] = "";
     memset(step, 0, sizeof *step);
     memset(last, 0, sizeof last);
     mert_trainer_scale(s->trainer, s->state.loss_scale.scale);
     if (pass_batches(s, last, &mine, step, heard, sizeof heard, e))
         return -1;
-    mine.stop = s->stop && *s->stop;
+    mine.stop = s->stop ? s->stop() : 0;
+    mine.save = s->save_now;
     sample_size = mine.sample_size;
     /* gradients first: they may still be on their way, and nothing may overtake them */
     if (mert_trainer_sum(s->trainer, e) || (!alone && take_stock(s, last, &mine, step, &sample_size, e)))
+        return -1;
+    if (s->norms && mert_session_measure(s, (double)sample_size * s->state.loss_scale.scale, e))
         return -1;
     step->lr = mert_schedule_rate(s->recipe.lr, s->recipe.warmup_updates, s->recipe.total_updates, update);
     /* A sample size of 0 makes the trainer forget the gradients. */
@@ -359,94 +366,14 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
                                    e);
     if (left_out < 0 || (alone && take_stock(s, last, &mine, step, &sample_size, e)))
         return -1;
+    if (s->state.heard >= 0)
+        s->state.heard += step->sums.samples;
     if (left_out && !step->skipped)
         memcpy(step->why, heard, sizeof heard);
     return settle(s, step, left_out, sample_size, e);
 }
 
-/* ---- looking and keeping ---- */
-
-/* Codebook k of all of a plan's batches, or as many as are counted. cost: NULL to learn; else what is added to, and
- * frames. */
-static int walk_labels(mert_session *s, mert_neighbours *n, const mert_corpus *c, const mert_plan *p, int64_t epoch,
-                       int k, double *cost, int64_t *frames, mert_error *e)
-{
-    mert_load load = {0};
-    const mert_batch *b = &load.batch;
-    int64_t masked = 0;
-    int bad = 0;
-    for (int64_t i = 0; !bad && i < p->n && masked < MERT_NEIGHBOURS_COUNTED; i++) {
-        bad = mert_load_fill_labels(&load, c, &s->recipe, &s->model, p, epoch, i,
-                                    epoch == MERT_VALIDATION ? 0 : MERT_LAST_UPDATE, k, e);
-        for (int64_t j = 0; !bad && j < b->B; j++) {
-            const int32_t *labels = b->labels + (k * b->B + j) * b->T;
-            const uint8_t *mask = b->mask + j * b->T;
-            for (int64_t t = 0; t < b->T; t++)
-                masked += mask[t];
-            if (cost)
-                *cost += mert_neighbours_cost(n, 0, labels, mask, b->T, frames);
-            else
-                bad = mert_neighbours_learn(n, 0, labels, mask, b->T, e);
-        }
-    }
-    mert_load_free(&load);
-    return bad;
-}
-
-int mert_session_neighbours(mert_session *s, double *bits, mert_error *e)
-{
-    mert_plan train, valid;
-    int bad;
-    if (mert_plan_make(&train, &s->train, &s->recipe, 0, e))
-        return -1;
-    if (mert_plan_make(&valid, &s->valid, &s->recipe, MERT_VALIDATION, e)) {
-        mert_plan_free(&train);
-        return -1;
-    }
-    bad = 0;
-    for (int k = 0; !bad && k < s->train.K; k++) {
-        mert_neighbours *n = mert_neighbours_new(1, &s->train.codebooks[k].classes);
-        double cost = 0;
-        int64_t frames = 0;
-        bad = !n ? mert_fail(e, "out of memory")
-                 : walk_labels(s, n, &s->train, &train, 0, k, NULL, NULL, e) ||
-                       walk_labels(s, n, &s->valid, &valid, MERT_VALIDATION, k, &cost, &frames, e);
-        bits[k] = cost / (double)frames / log(2);
-        mert_neighbours_free(n);
-    }
-    mert_plan_free(&train);
-    mert_plan_free(&valid);
-    return bad ? -1 : 0;
-}
-
-int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e)
-{
-    mert_exchange *x = exchange(s);
-    mert_load load = {0};
-    mert_sums mine = {0}, *all = malloc((size_t)x->ranks * sizeof *all);
-    int bad = all ? 0 : mert_fail(e, "out of memory");
-    *sums = (mert_sums){0};
-    for (int64_t first = 0; !bad && first < s->valid_plan.n; first += x->ranks) {
-        int64_t i = first + x->rank;
-        int silent = i >= s->valid_plan.n;
-        if (silent && !mert_trainer_together(s->trainer))
-            break;
-        if (silent)
-            i = first;
-        bad = mert_load_fill(&load, &s->valid, &s->recipe, &s->model, &s->valid_plan, MERT_VALIDATION, i, 0, i, e);
-        if (!bad && load.failed) /* what is compared must be the same every time */
-            bad = mert_fail(e, "%s: %s", mert_corpus_key(&s->valid, load.failures->item), load.failures->why);
-        if (!bad)
-            bad = mert_trainer_evaluate(s->trainer, &load.batch, silent ? NULL : &mine, e);
-    }
-    if (!bad)
-        bad = x->collect(x, &mine, all, sizeof mine, e);
-    for (int r = 0; !bad && r < x->ranks; r++)
-        mert_sums_add(sums, &all[r]);
-    mert_load_free(&load);
-    free(all);
-    return bad;
-}
+/* ---- keeping ---- */
 
 /* The moments of one part at a time: all processes bring each together, and process 0 writes it. */
 typedef struct moments_by_part {
@@ -487,7 +414,7 @@ static int write_checkpoint(const mert_session *s, const float *weights, moments
 
 int mert_session_save(mert_session *s, mert_error *e)
 {
-    int here = exchange(s)->rank == 0, bad = 0;
+    int here = mert_session_exchange(s)->rank == 0, bad = 0;
     const float *weights = mert_trainer_weights(s->trainer);
     const mert_parts *parts = mert_trainer_parts(s->trainer);
     moments_by_part m = {.trainer = s->trainer, .part = -1};
@@ -505,7 +432,7 @@ int mert_session_save(mert_session *s, mert_error *e)
     if (!bad)
         bad = here ? write_checkpoint(s, weights, &m, e) : bring_moments(&m, e);
     if (!bad)
-        bad = mert_exchange_barrier(exchange(s), e);
+        bad = mert_exchange_barrier(mert_session_exchange(s), e);
     free(m.room);
     free(copy);
     return bad ? -1 : 0;

@@ -4,7 +4,7 @@
  *     mert_session s = {.recipe = r, .save = "DIR"};
  *     open s.train and s.valid (corpus.h), then mert_session_begin(&s, ...)
  *     while (s.state.position.update < mert_session_last(&s)) mert_session_update(&s, &step, &e);
- *     mert_session_validate(&s, &sums, &e); mert_session_save(&s, &e); mert_session_end(&s); */
+ *     mert_session_validate(&s, &sums, &stop, &e); mert_session_save(&s, &e); mert_session_end(&s); */
 #ifndef MERT_SESSION_H
 #define MERT_SESSION_H
 
@@ -12,11 +12,10 @@
 #include "libcommon/train/parallel/shards.h"
 #include "libcommon/train/state.h"
 
-#include <signal.h>
-
 typedef struct mert_session {
     mert_sharing sharing; /* with whom; zero: alone. All its processes make the same calls */
-    const volatile sig_atomic_t *stop; /* set when this process is asked to end; NULL: it never is */
+    int (*stop)(void); /* why this process is to end: bits of the caller's, 0: it is not. NULL: it never is */
+    int save_now;      /* this process wants a checkpoint after the next update */
     mert_recipe recipe;
     const char *save; /* folder of the run, stays the caller's */
     mert_corpus train, valid;
@@ -32,7 +31,18 @@ typedef struct mert_session {
     uint8_t *said; /* [items of train, and of older]: it could not be read, and step.unreadable has counted it */
     struct mert_load_failure *unreadable; /* [step.unreadable] */
     int64_t unreadable_room;
+    struct mert_norms *norms; /* the caller's: mert_session_update fills it; NULL: it is not wanted. In all processes or
+                                 in none */
 } mert_session;
+
+/* Of each part of the model (models/weights/parameter_groups.h), before an update, and only in process 0: the norm of
+ * the gradient, before clipping, and of the weights. */
+typedef struct mert_norms {
+    int n; /* parts */
+    double gradient[MERT_LAYERS_MAX + 3], weight[MERT_LAYERS_MAX + 3];
+} mert_norms;
+
+mert_exchange *mert_session_exchange(const mert_session *s); /* its sharing's, or that of one process */
 
 /* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of
  * each process. */
@@ -59,7 +69,8 @@ typedef struct mert_step {
     int overflow; /* likewise, but the loss was scaled (loss_scale.h), and was too large: the update is tried again with
                      the next batches and a smaller scale */
     char why[1024];
-    int stop;           /* a process was asked to end */
+    int stop;           /* a process is to end: session.stop's bits, of all of them */
+    int save;           /* a process wants a checkpoint */
     int64_t unreadable; /* this process's items whose audio could not be read for the first time, and are left out:
                            session.unreadable says which and why */
 } mert_step;
@@ -73,8 +84,16 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e) MERT_MU
  * mert_session_validate asks for, learnt from crops of the training corpus. bits [K]: per masked frame. */
 int mert_session_neighbours(mert_session *s, double *bits, mert_error *e) MERT_MUST_USE;
 
-/* The loss on the validation corpus, always on the same crops with the same masks. */
-int mert_session_validate(mert_session *s, mert_sums *sums, mert_error *e) MERT_MUST_USE;
+/* The loss on the validation corpus, always on the same crops with the same masks. *stop: not 0 (session.stop's bits,
+ * of all processes) if it was broken off, and *sums are worth nothing. */
+int mert_session_validate(mert_session *s, mert_sums *sums, int *stop, mert_error *e) MERT_MUST_USE;
+
+/* used [K]: the number of classes of each codebook that were predicted for any masked frame, by all processes together,
+ * since the last call: by updates (training), or by validations. All processes call it. */
+int mert_session_used(mert_session *s, int training, int64_t *used, mert_error *e) MERT_MUST_USE;
+
+/* mert_session_update's: fills s->norms from the gradients as they are summed. divisor: sample size and loss scale. */
+int mert_session_measure(mert_session *s, double divisor, mert_error *e) MERT_MUST_USE;
 
 /* Writes a checkpoint and removes old ones: process 0 does, the others help. */
 int mert_session_save(mert_session *s, mert_error *e) MERT_MUST_USE;

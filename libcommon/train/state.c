@@ -4,6 +4,7 @@
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
 #include "formats/hashes.h"
+#include "formats/json.h"
 #include "formats/memory.h"
 #include "libcommon/models/inference/self_test.h"
 
@@ -20,7 +21,7 @@
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
 static const char optimizer_file[] = "optimizer.safetensors";
 static const char pcm_ending[] = ".pcm.mts", half_ending[] = ".tmp-";
-static const char *const log_files[] = {"recipe", "log.tsv", "valid.tsv", "log.jsonl"};
+static const char *const log_files[] = {"recipe", "log.tsv", "valid.tsv", "norms.tsv", "log.jsonl"};
 static const char *const model_files[] = {"model.safetensors", "config.json", "preprocessor_config.json",
                                           "known_answer.safetensors"};
 
@@ -253,9 +254,42 @@ static int prune_one(const char *save, const mert_recipe *r, int by_age, int64_t
     return bad;
 }
 
+/* Whether the checkpoint's state says so; one that cannot be read is not, so it stays. */
+static int is_passing(const char *save, int64_t number)
+{
+    char *dir = mert_state_path(save, number), *path = dir ? mert_path_join(dir, "state.json") : NULL;
+    mert_json *j = path ? mert_json_read(path, NULL) : NULL;
+    int64_t passing = 0;
+    if (j)
+        mert_json_int(j, "passing", &passing);
+    mert_json_free(j);
+    free(path);
+    free(dir);
+    return passing > 0;
+}
+
+/* Of numbers [*n], the largest first, the later ones that are `passing` are removed. */
+static int prune_passing(const char *save, int64_t *numbers, int64_t *n, mert_error *e)
+{
+    int64_t left = 0;
+    int bad = 0;
+    for (int64_t i = 0; !bad && i < *n; i++) {
+        int gone = i > 0 && is_passing(save, numbers[i]);
+        char *path = gone ? mert_state_path(save, numbers[i]) : NULL;
+        if (gone)
+            bad = path ? remove_whole(path, e) : mert_fail(e, "out of memory");
+        else
+            numbers[left++] = numbers[i];
+        free(path);
+    }
+    *n = left;
+    return bad;
+}
+
 /* Removes what runs that died have left half written, and the checkpoints that the recipe does not keep: one stays that
  * is among the newest `keep`, whose update is a multiple of keep_interval, or that was written in the last keep_hours;
- * the newest always does. All three 0: all stay. by_age: 0: none is too old. */
+ * the newest always does. All three 0: all stay. Passing ones do not, except for the newest. by_age 0: none is too
+ * old. */
 static int prune(const char *save, const mert_recipe *r, int by_age, mert_error *e)
 {
     DIR *d = opendir(save);
@@ -283,6 +317,7 @@ static int prune(const char *save, const mert_recipe *r, int by_age, mert_error 
     closedir(d);
     if (n)
         qsort(numbers, (size_t)n, sizeof *numbers, larger_first);
+    bad = bad || prune_passing(save, numbers, &n, e);
     for (int64_t i = 0; !bad && (r->keep || r->keep_interval || r->keep_hours > 0) && i < n; i++)
         bad = prune_one(save, r, by_age, i, numbers[i], e);
     free(numbers);
@@ -313,11 +348,11 @@ static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
     fprintf(f,
             "{\n  \"format\": \"" MERT_STATE_FORMAT "\",\n  \"update\": %" PRId64 ",\n  \"epoch\": %" PRId64
             ",\n  \"batch\": %" PRId64 ",\n  \"batches_per_update\": %" PRId64 ",\n  \"skipped\": %" PRId64
-            ",\n  \"skipped_in_row\": %" PRId64
+            ",\n  \"skipped_in_row\": %" PRId64 ",\n  \"samples_heard\": %" PRId64 ",\n  \"passing\": %d"
             ",\n  \"loss_scale\": %.17g,\n  \"loss_scale_good\": %" PRId64 ",\n  \"overflows\": %" PRId64
             ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ",
             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
-            s->loss_scale.scale, s->loss_scale.good, s->loss_scale.overflows, s->data);
+            s->heard, s->passing, s->loss_scale.scale, s->loss_scale.good, s->loss_scale.overflows, s->data);
     mert_run_inputs_write(inputs, f);
     fputs("\n}\n", f);
     return mert_memory_close(f, &m);

@@ -26,6 +26,9 @@ typedef struct mert_state {
     uint64_t data;                   /* mert_corpus_hash() of what it was trained on */
     mert_loss_scale loss_scale;      /* scale 0: of a checkpoint that has none, as once they all were */
     int64_t batches;                 /* of an update, over all processes; 0: the recipe's update_freq */
+    int passing;                     /* of the checkpoint that is to be written: for safety alone (after some time, or
+                                        before an early end), the next one takes its place */
+    int64_t heard;                   /* samples of all batches so far; -1: not known, as older versions wrote none */
 } mert_state;
 
 #define MERT_STATE_FORMAT "mert-train 2" /* of state.json; "mert-train 1" had neither inputs nor hashes beside it */
@@ -45,7 +48,7 @@ int mert_state_check_names(const char *save, mert_error *e) MERT_MUST_USE;
 /* Writes checkpoint s->position.update; then SAVE/model and SAVE/last are its, what runs that died have left half
  * written goes, and so do the checkpoints that the recipe does not keep: one stays that is among the newest `keep`,
  * whose update is a multiple of keep_interval, or that was written in the last keep_hours (one dated in the future
- * was); the newest always does. All three 0: all stay. */
+ * was); the newest always does. All three 0: all stay. One that is `passing` stays only while it is the newest. */
 int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
                     const mert_weights *w, const mert_moment_source *moments, mert_error *e) MERT_MUST_USE;
 /* The second half of that, for a run that may have been killed in it; but no checkpoint is too old. */

@@ -101,6 +101,9 @@ static int load_state(const char *dir, mert_state *s, mert_run_inputs *begun, me
     data = mert_json_string(j, "data");
     s->batches = 0;
     mert_json_int(j, "batches_per_update", &s->batches); /* states of one process, once, had none */
+    s->heard = -1;
+    s->passing = 0;
+    mert_json_int(j, "samples_heard", &s->heard);
     s->loss_scale = (mert_loss_scale){0};
     mert_json_double(j, "loss_scale", &s->loss_scale.scale); /* nor those before half precision */
     mert_json_int(j, "loss_scale_good", &s->loss_scale.good);

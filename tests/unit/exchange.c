@@ -115,6 +115,19 @@ static int one_gives_up(mert_exchange *x)
     return 0;
 }
 
+static int one_hangs(mert_exchange *x)
+{
+    mert_error e = {{0}};
+    if (x->rank == 1)
+        for (;;)
+            pause();
+    x->patience = 2;
+    if (!mert_exchange_barrier(x, &e) || !strstr(e.text, "process 1 of 3 hangs: it has not answered for 2 s"))
+        return 7; /* the parent process says that it left */
+    x->abandon(x);
+    return 1;
+}
+
 static int one_fails_at_the_end(mert_exchange *x)
 {
     int rank = x->rank;
@@ -171,6 +184,12 @@ TEST(a_process_that_gives_up_has_said_why)
 {
     mert_error e = {{0}};
     CHECK(in_processes(3, one_gives_up, &e) == 1 && !*e.text);
+}
+
+TEST(a_process_that_hangs_is_named)
+{
+    mert_error e = {{0}};
+    CHECK(in_processes(3, one_hangs, &e) == 1 && !*e.text);
 }
 
 TEST(the_worst_exit_status_counts)
@@ -250,6 +269,7 @@ int main(void)
     RUN(sums_of_1_2_3_and_7_processes);
     RUN(a_process_that_dies_ends_the_others);
     RUN(a_process_that_gives_up_has_said_why);
+    RUN(a_process_that_hangs_is_named);
     RUN(the_worst_exit_status_counts);
     RUN(moments_are_the_same_wherever_they_are);
     RUN(no_room_for_moments_is_said);

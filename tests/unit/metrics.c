@@ -10,19 +10,25 @@
 
 enum { K = 3 };
 
+static const mert_metrics_kind kind = {.K = K}, more = {.K = K + 1}, all = {.K = K, .scaled = 1, .norms = 5};
 static mert_error e;
 static char line[1024];
 
 static mert_train_row a_row(int64_t update)
 {
+    static const int64_t used[K] = {16, 3, 0};
     mert_train_row r = {.update = update, .epoch = 2, .grad_norm = 1.5, .lr = 0.001, .seconds = 2, .waited = 0.5,
-                        .audio_seconds = 8, .skipped = 1};
-    r.sums = (mert_sums){.loss = 640 * log(2), .masked = 100, .batches = 4, .features_pen = 2, .cqt_mse = 1,
-                         .largest_logit = -3.25};
+                        .audio_seconds = 8, .skipped = 1, .used = used, .hours_heard = 0.5, .wall_seconds = 12.5,
+                        .eta_seconds = 11400, .time = 1764517717};
+    r.sums = (mert_sums){.loss = 1500 * log(2), .masked_loss = 640 * log(2), .masked = 100, .sample_size = 300,
+                         .batches = 4, .features_pen = 2, .cqt_mse = 1, .largest_logit = -3.25};
     for (int k = 0; k < K - 1; k++) { /* the last codebook was not used */
         r.sums.ce[k] = 100 * (k + 3) * log(2);
         r.sums.counted[k] = 100;
         r.sums.correct[k] = 25 * (k + 1);
+        r.sums.unmasked_ce[k] = 200 * (k + 1) * log(2);
+        r.sums.unmasked_counted[k] = 200;
+        r.sums.unmasked_correct[k] = 100;
     }
     return r;
 }
@@ -30,7 +36,7 @@ static mert_train_row a_row(int64_t update)
 static mert_valid_row a_validation(int64_t update, const double *each)
 {
     return (mert_valid_row){.update = update, .sums = a_row(update).sums, .entropy = each, .unigram = each,
-                            .neighbours = each};
+                            .neighbours = each, .used = a_row(update).used, .hours_heard = 0.5};
 }
 
 static char *read_file(const char *name)
@@ -65,7 +71,7 @@ static int write_both(int64_t from, int64_t last)
 {
     static const double each[K] = {7, 6, 5};
     mert_metrics j;
-    int bad = mert_metrics_open(&j, test_tmp(""), K, 0, from, &e);
+    int bad = mert_metrics_open(&j, test_tmp(""), &kind, from, &e);
     for (int64_t u = from + 1; !bad && u <= last; u++) {
         mert_train_row r = a_row(u);
         mert_valid_row v = a_validation(u, each);
@@ -80,12 +86,17 @@ TEST(rows_say_what_happened)
     CHECK(!write_both(0, 2));
     CHECK(is(line_of("log.tsv", 0),
              "update\tepoch\tloss\tce\tce_0\tce_1\tce_2\taccuracy_0\taccuracy_1\taccuracy_2\tfeatures_pen\tcqt_mse\t"
-             "mel_mse\tmasked_frames\tgrad_norm\tlr\tattention_logit\taudio_seconds_per_second\twaiting\tskipped"));
+             "mel_mse\tmasked_frames\tgrad_norm\tlr\tattention_logit\taudio_seconds_per_second\twaiting\tskipped\t"
+             "objective\tunmasked_ce\tunmasked_ce_0\tunmasked_ce_1\tunmasked_ce_2\tunmasked_accuracy_0\t"
+             "unmasked_accuracy_1\tunmasked_accuracy_2\tused_0\tused_1\tused_2\thours_heard\twall_seconds\ttime\t"
+             "updates_left\teta_seconds"));
     CHECK(is(line_of("log.tsv", 2),
-             "2\t2\t6.4\t3.5\t3\t4\tnan\t0.25\t0.5\tnan\t0.5\t0.25\t0\t100\t1.5\t0.001\t-3.25\t4\t0.25\t1"));
+             "2\t2\t6.4\t3.5\t3\t4\tnan\t0.25\t0.5\tnan\t0.5\t0.25\t0\t100\t1.5\t0.001\t-3.25\t4\t0.25\t1\t"
+             "5\t1.5\t1\t2\tnan\t0.5\t0.5\tnan\t16\t3\t0\t0.5\t12.5\t2025-11-30T15:48:37Z\t8\t11400"));
     CHECK(is(line_of("valid.tsv", 1),
-             "1\t6.4\t3.5\t3\t4\tnan\t0.25\t0.5\tnan\t7\t6\t5\t7\t6\t5\t7\t6\t5\t0.5\t0.25\t0\t100"));
+             "1\t6.4\t3.5\t3\t4\tnan\t0.25\t0.5\tnan\t7\t6\t5\t7\t6\t5\t7\t6\t5\t0.5\t0.25\t0\t100\t16\t3\t0\t0.5"));
     CHECK(strstr(line, "update 2 of 10: 3.500 bits") && strstr(line, "logit -3.25") && strstr(line, "25.0% waiting"));
+    CHECK(strstr(line, ", loss 6.4 (unmasked 1.500 bits), ") && strstr(line, ", 3 h 10 min left"));
 }
 
 TEST(lines_of_json_hold_the_same)
@@ -104,6 +115,9 @@ TEST(lines_of_json_hold_the_same)
     CHECK(mert_json_size(mert_json_get(j, "ce_k")) == K && mert_json_size(mert_json_get(j, "accuracy_k")) == K);
     CHECK(!mert_json_as_double(mert_json_at(mert_json_get(j, "ce_k"), 1), &ce) && ce == 4);
     CHECK(mert_json_is_null(mert_json_at(mert_json_get(j, "ce_k"), 2)));
+    CHECK(is(mert_json_string(j, "time"), "2025-11-30T15:48:37Z") && mert_json_size(mert_json_get(j, "used_k")) == K);
+    CHECK(!mert_json_double(j, "unmasked_ce", &ce) && ce == 1.5);
+    CHECK(!mert_json_as_double(mert_json_at(mert_json_get(j, "unmasked_ce_k"), 1), &ce) && ce == 2);
     mert_json_free(j);
     text = line_of("log.jsonl", 3);
     j = mert_json_parse(text, strlen(text), "line", &e);
@@ -157,13 +171,13 @@ TEST(a_damaged_row_is_named)
         snprintf(where, sizeof where, "%s:", damage[i].name);
         CHECK(!write_both(0, 5) && spoil(damage[i].name, damage[i].at, damage[i].byte) >= 0);
         before = strdup(line_of(damage[i].name, 4));
-        CHECK(mert_metrics_open(&j, test_tmp(""), K, 0, 5, &e) == -1);
+        CHECK(mert_metrics_open(&j, test_tmp(""), &kind, 5, &e) == -1);
         CHECK(strstr(e.text, where) && strstr(e.text, "no row of a run"));
         after = strdup(line_of(damage[i].name, 4));
         CHECK(before && after && is(after, before));
         free(before);
         free(after);
-        CHECK(!remove(test_tmp(damage[i].name)) && !mert_metrics_open(&j, test_tmp(""), K, 0, 5, &e));
+        CHECK(!remove(test_tmp(damage[i].name)) && !mert_metrics_open(&j, test_tmp(""), &kind, 5, &e));
         CHECK(!mert_metrics_close(&j, &e));
     }
 }
@@ -174,21 +188,72 @@ TEST(a_log_of_other_columns_is_left_alone)
     char *before, *after;
     CHECK(!write_both(0, 3));
     before = read_file("log.tsv");
-    CHECK(mert_metrics_open(&j, test_tmp(""), K + 1, 0, 3, &e) == -1 && strstr(e.text, "log.tsv: other columns"));
+    CHECK(mert_metrics_open(&j, test_tmp(""), &more, 3, &e) == -1 && strstr(e.text, "log.tsv: other columns"));
     after = read_file("log.tsv");
     CHECK(before && after && is(after, before));
     free(before);
     free(after);
-    CHECK(!mert_metrics_open(&j, test_tmp(""), K + 1, 0, 0, &e) && !mert_metrics_close(&j, &e)); /* a new run */
+    CHECK(!mert_metrics_open(&j, test_tmp(""), &more, 0, &e) && !mert_metrics_close(&j, &e)); /* a new run */
+}
+
+/* Cuts each line of a file after n columns, as an older version wrote it. */
+static int cut_columns(const char *name, int n)
+{
+    char *text = read_file(name);
+    FILE *f = text ? fopen(test_tmp(name), "w") : NULL;
+    int at = 0, bad = !f;
+    for (const char *c = text; !bad && *c; c++) {
+        at = *c == '\n' ? 0 : at + (*c == '\t');
+        if (at < n)
+            fputc(*c, f);
+    }
+    free(text);
+    return (f && fclose(f)) || bad;
+}
+
+TEST(a_log_of_fewer_columns_gets_the_others)
+{
+    CHECK(!write_both(0, 4) && !cut_columns("log.tsv", 20) && !cut_columns("valid.tsv", 22));
+    CHECK(is(strrchr(line_of("log.tsv", 0), '\t'), "\tskipped"));
+    CHECK(!write_both(3, 4));
+    CHECK(is(strrchr(line_of("log.tsv", 0), '\t'), "\teta_seconds"));
+    CHECK(is(line_of("log.tsv", 3),
+             "3\t2\t6.4\t3.5\t3\t4\tnan\t0.25\t0.5\tnan\t0.5\t0.25\t0\t100\t1.5\t0.001\t-3.25\t4\t0.25\t1"
+             "\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan\tnan"));
+    CHECK(strstr(line_of("log.tsv", 4), "\t2025-11-30T15:48:37Z\t6\t11400"));
+    CHECK(strstr(line_of("valid.tsv", 3), "\t0.25\t0\t100\tnan\tnan\tnan\tnan"));
+}
+
+/* A loss scale, and norms of a model of two layers. */
+TEST(all_that_there_can_be)
+{
+    mert_norms n = {.n = 5, .gradient = {1, 2, 3, 4, 5}, .weight = {10, 20, 30, 40, 50}};
+    mert_train_row r = a_row(1);
+    mert_metrics j;
+    mert_json *row;
+    CHECK(!mert_metrics_open(&j, test_tmp(""), &all, 0, &e) && j.validated == -1);
+    CHECK(!mert_metrics_train(&j, &r, 10, line, sizeof line, &e) && !mert_metrics_norms(&j, 1, &n, &e));
+    CHECK(!mert_metrics_close(&j, &e));
+    CHECK(strstr(line_of("log.tsv", 0), "\tskipped\tloss_scale\toverflows\tobjective\t"));
+    CHECK(is(line_of("norms.tsv", 0), "update\tgradient_extractor\tgradient_input\tgradient_layer_0\tgradient_layer_1\t"
+                                      "gradient_heads\tweight_extractor\tweight_input\tweight_layer_0\t"
+                                      "weight_layer_1\tweight_heads"));
+    CHECK(is(line_of("norms.tsv", 1), "1\t1\t2\t3\t4\t5\t10\t20\t30\t40\t50"));
+    row = mert_json_parse(line_of("log.jsonl", 1), strlen(line_of("log.jsonl", 1)), "line", &e);
+    CHECK(row && is(mert_json_string(row, "kind"), "norms"));
+    CHECK(mert_json_size(mert_json_get(row, "weight_layer_k")) == 2);
+    mert_json_free(row);
+    CHECK(!write_both(0, 3) && !mert_metrics_open(&j, test_tmp(""), &kind, 2, &e) && j.validated == 2);
+    CHECK(!mert_metrics_close(&j, &e));
 }
 
 TEST(a_log_that_cannot_be_read_is_not_begun_anew)
 {
     mert_metrics j;
     CHECK(!write_both(0, 3) && !remove(test_tmp("log.tsv")) && !mkdir(test_tmp("log.tsv"), 0777));
-    CHECK(mert_metrics_open(&j, test_tmp(""), K, 0, 3, &e) == -1 && strstr(e.text, "log.tsv: cannot read: "));
+    CHECK(mert_metrics_open(&j, test_tmp(""), &kind, 3, &e) == -1 && strstr(e.text, "log.tsv: cannot read: "));
     CHECK(!rmdir(test_tmp("log.tsv")));
-    CHECK(!mert_metrics_open(&j, test_tmp(""), K, 0, 3, &e) && !mert_metrics_close(&j, &e)); /* a missing file */
+    CHECK(!mert_metrics_open(&j, test_tmp(""), &kind, 3, &e) && !mert_metrics_close(&j, &e)); /* a missing file */
 }
 
 int main(void)
@@ -198,6 +263,8 @@ int main(void)
     RUN(a_resumed_run_writes_what_comes_after);
     RUN(a_damaged_row_is_named);
     RUN(a_log_of_other_columns_is_left_alone);
+    RUN(a_log_of_fewer_columns_gets_the_others);
+    RUN(all_that_there_can_be);
     RUN(a_log_that_cannot_be_read_is_not_begun_anew);
     return test_done();
 }

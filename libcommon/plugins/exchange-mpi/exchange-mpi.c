@@ -18,6 +18,7 @@ enum { BLOCK = 1 << 22 }; /* floats on their way at once */
 typedef struct over_mpi {
     mert_exchange x;
     MPI_Request *requests; /* [2 * ranks] */
+    int *peers;            /* whom each is with */
     int n;
     float *arrived; /* [ranks][BLOCK / ranks] */
 } over_mpi;
@@ -33,20 +34,43 @@ static int failed(int code, mert_error *e)
     return -1;
 }
 
-static void doze(int looks)
+/* Returns the seconds that it took, at most one: the time of a run that was stopped as a whole does not count. */
+static double doze(int looks)
 {
     struct timespec t = {.tv_nsec = looks < 50 ? 20000 : 200000};
+    double began = MPI_Wtime(), took;
     nanosleep(&t, NULL);
+    took = MPI_Wtime() - began;
+    return took < 1 ? took : 1;
+}
+
+/* The peer of the first request that is not done. */
+static int late(over_mpi *m)
+{
+    for (int i = 0; i < m->n; i++) {
+        int done = 0;
+        if (m->requests[i] != MPI_REQUEST_NULL &&
+            (MPI_Test(&m->requests[i], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || !done))
+            return m->peers[i];
+    }
+    return m->x.rank;
 }
 
 /* Until all requests are done. */
 static int finish(over_mpi *m, mert_error *e)
 {
-    int all = 0, code = MPI_SUCCESS;
-    for (int looks = 0; code == MPI_SUCCESS && !all; looks++) {
+    int all = 0, code = MPI_SUCCESS, hangs = 0;
+    double waited = 0;
+    for (int looks = 0; code == MPI_SUCCESS && !all && !hangs; looks++) {
         code = MPI_Testall(m->n, m->requests, &all, MPI_STATUSES_IGNORE);
         if (!all && code == MPI_SUCCESS)
-            doze(looks);
+            waited += doze(looks);
+        hangs = m->x.patience > 0 && waited >= m->x.patience && !all;
+    }
+    if (code == MPI_SUCCESS && hangs) {
+        snprintf(e->text, sizeof e->text, "process %d of %d hangs: it has not answered for %g s, so the run ends",
+                 late(m), m->x.ranks, m->x.patience);
+        return -1;
     }
     m->n = 0;
     return code == MPI_SUCCESS ? 0 : failed(code, e);
@@ -54,14 +78,18 @@ static int finish(over_mpi *m, mert_error *e)
 
 static void post_send(over_mpi *m, const void *from, size_t bytes, int to)
 {
-    if (bytes)
+    if (bytes) {
+        m->peers[m->n] = to;
         MPI_Isend(from, (int)bytes, MPI_BYTE, to, 0, MPI_COMM_WORLD, &m->requests[m->n++]);
+    }
 }
 
 static void post_receive(over_mpi *m, void *to, size_t bytes, int from)
 {
-    if (bytes)
+    if (bytes) {
+        m->peers[m->n] = from;
         MPI_Irecv(to, (int)bytes, MPI_BYTE, from, 0, MPI_COMM_WORLD, &m->requests[m->n++]);
+    }
 }
 
 /* Bytes of the block that begins `at` floats into a piece of n. */
@@ -138,6 +166,7 @@ static void close_mpi(mert_exchange *x)
 {
     over_mpi *m = (over_mpi *)x;
     free(m->requests);
+    free(m->peers);
     free(m->arrived);
     free(m);
     MPI_Finalize();
@@ -167,8 +196,9 @@ mert_exchange *mert_exchange_open(int version, mert_error *e)
     MPI_Comm_rank(MPI_COMM_WORLD, &m->x.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &m->x.ranks);
     m->requests = calloc(2 * (size_t)m->x.ranks, sizeof *m->requests);
+    m->peers = calloc(2 * (size_t)m->x.ranks, sizeof *m->peers);
     m->arrived = malloc((size_t)(BLOCK + m->x.ranks) * sizeof *m->arrived);
-    if (!m->requests || !m->arrived) {
+    if (!m->requests || !m->peers || !m->arrived) {
         snprintf(e->text, sizeof e->text, "out of memory");
         close_mpi(&m->x);
         return NULL;

@@ -75,7 +75,12 @@ static int read_row(const table *t, const char *line, double *to, mert_error *e)
 {
     for (int i = 0; i < t->columns; i++) {
         char *end;
-        to[i] = strtod(line, &end);
+        if (!strcmp(t->name[i], "time")) { /* a text, which is not compared */
+            to[i] = NAN;
+            end = (char *)line + strcspn(line, "\t");
+        } else {
+            to[i] = strtod(line, &end);
+        }
         if (end == line || *end != (i == t->columns - 1 ? 0 : '\t'))
             return mert_fail(e, "column %d (%s) is no number, or there are not %d of them", i + 1, t->name[i],
                              t->columns);

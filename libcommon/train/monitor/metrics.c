@@ -9,9 +9,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 1 << 30, COLUMNS_MAX = 6 * MERT_CODEBOOKS_MAX + 16 };
+enum { FILE_MAX = 1 << 30, COLUMNS_MAX = 8 * MERT_CODEBOOKS_MAX + 32, /* 2 norms of each layer also fit */
+        TIME_TEXT = 32 };
 
 /* ---- numbers ---- */
 
@@ -25,17 +27,22 @@ static double share(int64_t part, int64_t whole)
     return whole ? (double)part / (double)whole : NAN;
 }
 
-/* Mean cross entropy over the codebooks, in bits per masked frame and codebook. */
-static double sums_bits(const mert_sums *s, int K)
+/* Mean cross entropy over the codebooks, in bits per frame and codebook. */
+static double mean_bits(const double *ce, const int64_t *counted, int K)
 {
     double sum = 0;
     int heard = 0;
     for (int k = 0; k < K; k++)
-        if (s->counted[k]) {
-            sum += bits(s->ce[k], s->counted[k]);
+        if (counted[k]) {
+            sum += bits(ce[k], counted[k]);
             heard++;
         }
     return heard ? sum / heard : NAN;
+}
+
+static double sums_bits(const mert_sums *s, int K)
+{
+    return mean_bits(s->ce, s->counted, K);
 }
 
 static double mean_accuracy(const mert_sums *s, int K)
@@ -60,32 +67,67 @@ typedef struct column {
     int k;      /* its codebook; -1: none */
     int digits; /* 0: an integer */
     double value;
+    const char *text; /* instead of a value */
 } column;
 
 typedef struct row {
     column column[COLUMNS_MAX];
     int n;
+    char time[TIME_TEXT];
 } row;
 
 static void put(row *r, const char *name, int digits, double value)
 {
-    r->column[r->n++] = (column){name, -1, digits, value};
+    r->column[r->n++] = (column){name, -1, digits, value, NULL};
+}
+
+static void put_one(row *r, const char *name, int k, int digits, double value)
+{
+    r->column[r->n++] = (column){name, k, digits, value, NULL};
 }
 
 static void put_losses(row *r, const mert_sums *s, int K)
 {
-    put(r, "loss", 6, bits(s->loss, s->masked));
+    put(r, "loss", 6, bits(s->masked_loss, s->masked));
     put(r, "ce", 6, sums_bits(s, K));
     for (int k = 0; k < K; k++)
-        r->column[r->n++] = (column){"ce", k, 6, bits(s->ce[k], s->counted[k])};
+        put_one(r, "ce", k, 6, bits(s->ce[k], s->counted[k]));
     for (int k = 0; k < K; k++)
-        r->column[r->n++] = (column){"accuracy", k, 6, share(s->correct[k], s->counted[k])};
+        put_one(r, "accuracy", k, 6, share(s->correct[k], s->counted[k]));
+}
+
+/* What the gradient is of, and its part that no validation has. */
+static void put_unmasked(row *r, const mert_sums *s, int K)
+{
+    put(r, "objective", 6, bits(s->loss, s->sample_size));
+    put(r, "unmasked_ce", 6, mean_bits(s->unmasked_ce, s->unmasked_counted, K));
+    for (int k = 0; k < K; k++)
+        put_one(r, "unmasked_ce", k, 6, bits(s->unmasked_ce[k], s->unmasked_counted[k]));
+    for (int k = 0; k < K; k++)
+        put_one(r, "unmasked_accuracy", k, 6, share(s->unmasked_correct[k], s->unmasked_counted[k]));
+}
+
+static void put_used(row *r, const int64_t *used, int K)
+{
+    for (int k = 0; k < K; k++)
+        put_one(r, "used", k, 0, used ? (double)used[k] : NAN);
+}
+
+/* UTC, as 2026-11-30T15:48:37Z. */
+static void put_time(row *r, int64_t seconds)
+{
+    time_t t = (time_t)seconds;
+    struct tm utc;
+    if (!gmtime_r(&t, &utc) || !strftime(r->time, sizeof r->time, "%Y-%m-%dT%H:%M:%SZ", &utc))
+        snprintf(r->time, sizeof r->time, "nan");
+    put(r, "time", 0, NAN);
+    r->column[r->n - 1].text = r->time;
 }
 
 static void put_each(row *r, const char *name, const double *values, int K)
 {
     for (int k = 0; k < K; k++)
-        r->column[r->n++] = (column){name, k, 6, values ? values[k] : 0};
+        put_one(r, name, k, 6, values ? values[k] : 0);
 }
 
 static void put_rest(row *r, const mert_sums *s)
@@ -101,8 +143,9 @@ static double per_second(double x, const mert_train_row *r)
     return r->seconds > 0 ? x / r->seconds : 0;
 }
 
-static void train_row(row *to, const mert_train_row *r, int K, int scaled)
+static void train_row(row *to, const mert_train_row *r, int64_t last_update, const mert_metrics_kind *kind)
 {
+    int K = kind->K;
     to->n = 0;
     put(to, "update", 0, (double)r->update);
     put(to, "epoch", 0, (double)r->epoch);
@@ -114,10 +157,17 @@ static void train_row(row *to, const mert_train_row *r, int K, int scaled)
     put(to, "audio_seconds_per_second", 4, per_second(r->audio_seconds, r));
     put(to, "waiting", 4, per_second(r->waited, r));
     put(to, "skipped", 0, (double)r->skipped);
-    if (scaled) {
+    if (kind->scaled) {
         put(to, "loss_scale", 6, r->loss_scale);
         put(to, "overflows", 0, (double)r->overflows);
     }
+    put_unmasked(to, &r->sums, K);
+    put_used(to, r->used, K);
+    put(to, "hours_heard", 6, r->hours_heard);
+    put(to, "wall_seconds", 7, r->wall_seconds);
+    put_time(to, r->time);
+    put(to, "updates_left", 0, (double)(last_update - r->update));
+    put(to, "eta_seconds", 6, r->eta_seconds);
 }
 
 static void valid_row(row *to, const mert_valid_row *r, int K)
@@ -129,6 +179,28 @@ static void valid_row(row *to, const mert_valid_row *r, int K)
     put_each(to, "unigram", r->unigram, K);
     put_each(to, "neighbours", r->neighbours, K);
     put_rest(to, &r->sums);
+    put_used(to, r->used, K);
+    put(to, "hours_heard", 6, r->hours_heard);
+}
+
+/* The parts of parameter_groups.h: extractor, input of the layers, layers, heads. */
+static void put_norms(row *r, const char *const names[4], const double *norm, int parts)
+{
+    put(r, names[0], 6, norm[0]);
+    put(r, names[1], 6, norm[1]);
+    for (int k = 0; k < parts - 3; k++)
+        put_one(r, names[2], k, 6, norm[2 + k]);
+    put(r, names[3], 6, norm[parts - 1]);
+}
+
+static void norms_row(row *to, int64_t update, const mert_norms *n, int parts)
+{
+    static const char *const gradient[] = {"gradient_extractor", "gradient_input", "gradient_layer", "gradient_heads"};
+    static const char *const weight[] = {"weight_extractor", "weight_input", "weight_layer", "weight_heads"};
+    to->n = 0;
+    put(to, "update", 0, (double)update);
+    put_norms(to, gradient, n->gradient, parts);
+    put_norms(to, weight, n->weight, parts);
 }
 
 static void write_names(FILE *f, const row *r)
@@ -143,7 +215,9 @@ static void write_names(FILE *f, const row *r)
 
 static void write_value(FILE *f, const column *c)
 {
-    if (c->digits)
+    if (c->text)
+        fputs(c->text, f);
+    else if (c->digits)
         fprintf(f, "%.*g", c->digits, c->value);
     else
         fprintf(f, "%.0f", c->value);
@@ -167,7 +241,9 @@ static void write_json(FILE *f, const row *r, const char *kind)
             fputc(',', f);
         else
             fprintf(f, "%s\"%s%s\":%s", i ? "," : "{", c->name, c->k == 0 ? "_k" : "", c->k == 0 ? "[" : "");
-        if (isfinite(c->value))
+        if (c->text)
+            fprintf(f, "\"%s\"", c->text);
+        else if (isfinite(c->value))
             write_value(f, c);
         else
             fputs("null", f);
@@ -204,9 +280,10 @@ static int64_t update_of(const char *line, const char *newline, const char *name
     return end != line + skip && (*end == '\t' || *end == ',') && n >= 0 ? n : -1;
 }
 
-/* Copies the rows of text[0..size) up to `update`, without an incomplete last row. */
-static int copy_rows(const char *text, size_t size, const char *path, const char *names, int64_t update, FILE *to,
-                     mert_error *e)
+/* Copies the rows of text[0..size) up to `update`, without an incomplete last row. names: those of the rows; added:
+ * number of columns that they get. *newest becomes the update of the last one. */
+static int copy_rows(const char *text, size_t size, const char *path, const char *names, int64_t added, int64_t update,
+                     FILE *to, int64_t *newest, mert_error *e)
 {
     const char *line = text, *newline, *end = text + size;
     for (int number = 1; line < end && (newline = memchr(line, '\n', (size_t)(end - line))); number++) {
@@ -214,43 +291,55 @@ static int copy_rows(const char *text, size_t size, const char *path, const char
         if (n < 0)
             return mert_fail(e, "%s:%d: is no row of a run, so it is damaged: move the file away, and the run goes on",
                              path, number);
-        if (n <= update)
-            fwrite(line, 1, (size_t)(newline + 1 - line), to);
+        if (n <= update) {
+            *newest = n;
+            fwrite(line, 1, (size_t)(newline - line), to);
+            for (int64_t i = 0; i < added; i++)
+                fputs("\tnan", to);
+            fputc('\n', to);
+        }
         line = newline + 1;
     }
     return 0;
 }
 
-/* Writes the names (NULL: JSON) and the existing rows up to `update`. */
-static int rewrite(const char *path, const char *names, int64_t update, mert_error *e)
+/* The names in the first line of `text`, in a copy with its line end, if they are the first of `names`; NULL: others,
+ * or no memory. */
+static char *older_names(const char *text, const char *names)
+{
+    size_t n = strcspn(text, "\n");
+    return text[n] && !strncmp(text, names, n) && (names[n] == '\t' || names[n] == '\n') ? strndup(text, n + 1) : NULL;
+}
+
+/* Writes the names (NULL: JSON) and the existing rows up to `update`. *newest: of the last of these; -1: none. */
+static int rewrite(const char *path, const char *names, int64_t update, int64_t *newest, mert_error *e)
 {
     size_t size = 0;
-    char *text = NULL;
+    char *text = NULL, *had = NULL;
+    int bad = 0;
     mert_output *o;
+    *newest = -1;
     if (update > 0 && (!access(path, F_OK) || errno != ENOENT) && !(text = mert_file_read(path, FILE_MAX, &size, e)))
         return -1; /* its rows must not be lost */
-    if (text && names && *text && strncmp(text, names, strlen(names))) {
+    if (text && names && *text && !(had = older_names(text, names))) {
         free(text);
         return mert_fail(e, "%s: other columns than this version writes: move it away, and the run goes on", path);
     }
     o = mert_output_open(path, e);
-    if (!o) {
-        free(text);
-        return -1;
-    }
-    if (names)
+    if (o && names)
         fputs(names, o->stream);
-    if (text && copy_rows(text, size, path, names, update, o->stream, e)) {
+    bad = !o || (text && copy_rows(text, size, path, had,
+                                   had ? tabs(names, names + strlen(names)) - tabs(had, had + strlen(had)) : 0, update,
+                                   o->stream, newest, e));
+    if (o && bad)
         mert_output_abandon(o);
-        free(text);
-        return -1;
-    }
+    free(had);
     free(text);
-    return mert_output_commit(o, e);
+    return bad ? -1 : mert_output_commit(o, e);
 }
 
 static int open_file(mert_metrics_file *f, const char *save, const char *name, const row *names, int64_t update,
-                     mert_error *e)
+                     int64_t *newest, mert_error *e)
 {
     mert_memory m;
     FILE *memory = names ? mert_memory_open(&m) : NULL;
@@ -260,24 +349,27 @@ static int open_file(mert_metrics_file *f, const char *save, const char *name, c
     if (memory)
         write_names(memory, names);
     text = mert_memory_close(memory, &m);
-    bad = !f->path || (names && !text) ? mert_fail(e, "out of memory") : rewrite(f->path, text, update, e);
+    bad = !f->path || (names && !text) ? mert_fail(e, "out of memory") : rewrite(f->path, text, update, newest, e);
     free(text);
     if (!bad && !(f->stream = fopen(f->path, "a")))
         bad = mert_fail(e, "%s: %s", f->path, strerror(errno));
     return bad;
 }
 
-int mert_metrics_open(mert_metrics *j, const char *save, int K, int scaled, int64_t update, mert_error *e)
+int mert_metrics_open(mert_metrics *j, const char *save, const mert_metrics_kind *kind, int64_t update, mert_error *e)
 {
-    row train, valid;
+    row train, valid, norms;
+    int64_t newest;
     memset(j, 0, sizeof *j);
-    j->K = K;
-    j->scaled = scaled;
-    train_row(&train, &(mert_train_row){0}, K, scaled);
-    valid_row(&valid, &(mert_valid_row){0}, K);
-    if (!open_file(&j->log, save, "log.tsv", &train, update, e) &&
-        !open_file(&j->valid, save, "valid.tsv", &valid, update, e) &&
-        !open_file(&j->json, save, "log.jsonl", NULL, update, e))
+    j->kind = *kind;
+    train_row(&train, &(mert_train_row){0}, 0, kind);
+    valid_row(&valid, &(mert_valid_row){0}, kind->K);
+    if (kind->norms)
+        norms_row(&norms, 0, &(mert_norms){0}, kind->norms);
+    if (!open_file(&j->log, save, "log.tsv", &train, update, &newest, e) &&
+        !open_file(&j->valid, save, "valid.tsv", &valid, update, &j->validated, e) &&
+        (!kind->norms || !open_file(&j->norms, save, "norms.tsv", &norms, update, &newest, e)) &&
+        !open_file(&j->json, save, "log.jsonl", NULL, update, &newest, e))
         return 0;
     (void)!mert_metrics_close(j, NULL);
     return -1;
@@ -285,9 +377,9 @@ int mert_metrics_open(mert_metrics *j, const char *save, int K, int scaled, int6
 
 int mert_metrics_close(mert_metrics *j, mert_error *e)
 {
-    mert_metrics_file *files[] = {&j->log, &j->valid, &j->json};
+    mert_metrics_file *files[] = {&j->log, &j->valid, &j->norms, &j->json};
     int bad = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         if (files[i]->stream && fclose(files[i]->stream))
             bad = mert_fail(e, "%s: cannot write: %s", files[i]->path, strerror(errno));
         free(files[i]->path);
@@ -349,20 +441,42 @@ static void add_losses(text *t, const mert_sums *s, int K, const double *referen
         add(t, ", mel %.4g", mean(s->mel_mse, s->batches));
 }
 
+/* "2 d 3 h", "3 h 20 min", "4 min 10 s", "9 s" */
+static void add_duration(text *t, double seconds)
+{
+    static const struct { const char *name; int64_t seconds; } units[] = {
+        {"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1}};
+    int64_t s = seconds < 1e15 ? (int64_t)(seconds + 0.5) : (int64_t)1e15;
+    int i = 0;
+    while (i < 3 && s < units[i].seconds)
+        i++;
+    add(t, "%" PRId64 " %s", s / units[i].seconds, units[i].name);
+    if (i < 3)
+        add(t, " %" PRId64 " %s", s % units[i].seconds / units[i + 1].seconds, units[i + 1].name);
+}
+
 int mert_metrics_train(mert_metrics *j, const mert_train_row *r, int64_t last_update, char *line, size_t size,
                        mert_error *e)
 {
     text t = {line, size, 0};
     row columns;
-    train_row(&columns, r, j->K, j->scaled);
+    train_row(&columns, r, last_update, &j->kind);
     add(&t, "update %" PRId64 " of %" PRId64 ": ", r->update, last_update);
-    add_losses(&t, &r->sums, j->K, NULL);
+    add_losses(&t, &r->sums, j->kind.K, NULL);
+    add(&t, ", loss %.4g", bits(r->sums.masked_loss, r->sums.masked));
+    if (isfinite(mean_bits(r->sums.unmasked_ce, r->sums.unmasked_counted, j->kind.K)))
+        add(&t, " (unmasked %.3f bits)", mean_bits(r->sums.unmasked_ce, r->sums.unmasked_counted, j->kind.K));
     add(&t, ", norm %.3g, logit %.3g, lr %.3g, %.3g s/s, %.1f%% waiting", r->grad_norm, r->sums.largest_logit, r->lr,
         per_second(r->audio_seconds, r), 100 * per_second(r->waited, r));
     if (r->skipped)
         add(&t, ", %" PRId64 " skipped", r->skipped);
-    if (j->scaled)
+    if (j->kind.scaled)
         add(&t, ", loss scale %.6g, %" PRId64 " overflows", r->loss_scale, r->overflows);
+    if (r->update < last_update && isfinite(r->eta_seconds)) {
+        add(&t, ", ");
+        add_duration(&t, r->eta_seconds);
+        add(&t, " left");
+    }
     return write_row(j, &j->log, &columns, "train", e);
 }
 
@@ -370,11 +484,18 @@ int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, siz
 {
     text t = {line, size, 0};
     row columns;
-    valid_row(&columns, r, j->K);
+    valid_row(&columns, r, j->kind.K);
     add(&t, "update %" PRId64 ", validation: ", r->update);
-    add_losses(&t, &r->sums, j->K, r->entropy);
+    add_losses(&t, &r->sums, j->kind.K, r->entropy);
     add(&t, ", neighbours");
-    for (int k = 0; k < j->K && k < 8; k++)
+    for (int k = 0; k < j->kind.K && k < 8; k++)
         add(&t, " %.2f", r->neighbours[k]);
     return write_row(j, &j->valid, &columns, "valid", e);
+}
+
+int mert_metrics_norms(mert_metrics *j, int64_t update, const mert_norms *n, mert_error *e)
+{
+    row columns;
+    norms_row(&columns, update, n, j->kind.norms);
+    return write_row(j, &j->norms, &columns, "norms", e);
 }

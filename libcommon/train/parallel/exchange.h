@@ -19,6 +19,7 @@ typedef struct mert_exchange mert_exchange;
 struct mert_exchange {
     const char *name;
     int rank, ranks;
+    double patience; /* seconds that a call waits for another process: then it fails and names it; 0: for ever */
     /* data [n] -> piece `rank` of data (mert_exchange_piece) becomes the sum over all processes; the other pieces are
      * unchanged. */
     int (*reduce_scatter)(mert_exchange *x, float *data, int64_t n, mert_error *e);
@@ -61,7 +62,7 @@ int mert_exchange_barrier(mert_exchange *x, mert_error *e) MERT_MUST_USE;
 
 /* ---- the plugin's side ---- */
 
-enum { MERT_EXCHANGE_VERSION = 1 }; /* version of struct mert_exchange and of this function, which a plugin exports: */
+enum { MERT_EXCHANGE_VERSION = 2 }; /* version of struct mert_exchange and of this function, which a plugin exports: */
 typedef mert_exchange *mert_exchange_plugin(int version, mert_error *e);
 #define MERT_EXCHANGE_PLUGIN "mert_exchange_open"
 

@@ -1,7 +1,8 @@
 /* Processes of one machine with shared memory. Each process has two windows, used alternately, for its outgoing data.
  * After a barrier all processes read it. A window can be written again two steps later, because a process passes the
  * barrier in between only after reading. Waiting processes sleep. If a process dies, the others would wait for ever; so
- * the process that started them watches and ends them. */
+ * the process that started them watches and ends them. If a process hangs, the first of the others that loses patience
+ * names it and fails. */
 #define _GNU_SOURCE
 #include "libcommon/train/parallel/exchange.h"
 
@@ -21,7 +22,10 @@
 enum { WINDOW = 1 << 19 }; /* floats */
 
 typedef struct shared {
-    pthread_barrier_t barrier;
+    pthread_mutex_t lock; /* of the next four: the barrier */
+    pthread_cond_t passed;
+    int64_t round, steps[MERT_LOCAL_MAX]; /* steps: how often each process has come to the barrier */
+    int waiting, hung; /* hung: a process has named one that hangs */
     int abandoned;
     int closed[MERT_LOCAL_MAX];
     _Alignas(64) float window[]; /* [2][ranks][WINDOW] */
@@ -43,10 +47,58 @@ static float *window(const local *l, int rank)
     return l->s->window + ((size_t)l->turn * (size_t)l->x.ranks + (size_t)rank) * WINDOW;
 }
 
-/* The barrier after writing the windows. */
-static void meet(const local *l)
+/* The first process that has not come to the barrier as often as this one. */
+static int missing(const local *l)
 {
-    pthread_barrier_wait(&l->s->barrier);
+    int r = 0;
+    while (r < l->x.ranks - 1 && l->s->steps[r] >= l->s->steps[l->x.rank])
+        r++;
+    return r;
+}
+
+/* With the lock: until the others have come. Time counts second by second, so that a run that was stopped as a whole
+ * and goes on does not lose patience at once. -1: *late has not come. */
+static int wait_for_all(const local *l, int64_t round, int *late)
+{
+    shared *s = l->s;
+    double waited = 0;
+    while (s->round == round) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++;
+        if (l->x.patience <= 0)
+            pthread_cond_wait(&s->passed, &s->lock);
+        else if (pthread_cond_timedwait(&s->passed, &s->lock, &until) == ETIMEDOUT && ++waited >= l->x.patience &&
+                 s->round == round) {
+            *late = missing(l);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The barrier after writing the windows. */
+static int meet(const local *l, mert_error *e)
+{
+    shared *s = l->s;
+    int late = -1, bad = 0, told;
+    pthread_mutex_lock(&s->lock);
+    s->steps[l->x.rank]++;
+    if (++s->waiting == l->x.ranks) {
+        s->waiting = 0;
+        s->round++;
+        pthread_cond_broadcast(&s->passed);
+    } else {
+        bad = wait_for_all(l, s->round, &late);
+    }
+    told = s->hung;
+    s->hung |= bad;
+    pthread_mutex_unlock(&s->lock);
+    while (bad && told) /* another one says so and ends the run */
+        pause();
+    return bad ? mert_fail(e, "process %d of %d hangs: it has not answered for %g s, so the run ends", late, l->x.ranks,
+                           l->x.patience)
+               : 0;
 }
 
 static void next(local *l)
@@ -59,7 +111,6 @@ static int reduce_scatter(mert_exchange *x, float *data, int64_t n, mert_error *
     local *l = (local *)x;
     int64_t own, own_n = mert_exchange_piece(n, x->ranks, x->rank, &own), longest, from;
     int64_t block = WINDOW / x->ranks / 16 * 16;
-    (void)e;
     longest = mert_exchange_piece(n, x->ranks, 0, &from);
     for (int64_t at = 0; at < longest; at += block) { /* a block of every piece at a time, so that all processes have
                                                          equal work */
@@ -70,7 +121,8 @@ static int reduce_scatter(mert_exchange *x, float *data, int64_t n, mert_error *
             if (piece > at)
                 memcpy(room, data + from + at, (size_t)mert_smaller(block, piece - at) * sizeof *data);
         }
-        meet(l);
+        if (meet(l, e))
+            return -1;
         for (int r = 0; r < x->ranks && mine; r++) {
             const float *theirs = window(l, r) + x->rank * block;
             float *to = data + own + at;
@@ -90,11 +142,11 @@ static int all_gather(mert_exchange *x, float *data, int64_t n, mert_error *e)
     local *l = (local *)x;
     int64_t own, own_n = mert_exchange_piece(n, x->ranks, x->rank, &own), from;
     int64_t longest = mert_exchange_piece(n, x->ranks, 0, &from);
-    (void)e;
     for (int64_t at = 0; at < longest; at += WINDOW) {
         if (own_n > at)
             memcpy(window(l, x->rank), data + own + at, (size_t)mert_smaller(WINDOW, own_n - at) * sizeof *data);
-        meet(l);
+        if (meet(l, e))
+            return -1;
         for (int r = 0; r < x->ranks; r++) {
             int64_t piece = mert_exchange_piece(n, x->ranks, r, &from);
             if (r != x->rank && piece > at)
@@ -111,7 +163,8 @@ static int collect(mert_exchange *x, const void *mine, void *all, size_t bytes, 
     if (bytes > WINDOW * sizeof(float))
         return mert_fail(e, "%zu bytes are too many to collect at once", bytes);
     memcpy(window(l, x->rank), mine, bytes);
-    meet(l);
+    if (meet(l, e))
+        return -1;
     for (int r = 0; r < x->ranks; r++)
         memcpy((char *)all + (size_t)r * bytes, window(l, r), bytes);
     next(l);
@@ -182,12 +235,15 @@ static int one_ended(const shared *s, int rank, int how, int *status, mert_error
 
 static int supervise(const shared *s, mert_error *e)
 {
-    struct sigaction old[3], a = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
-    static const int passed[] = {SIGINT, SIGTERM, SIGUSR1};
+    struct sigaction old[4], a = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    static const int passed[] = {SIGINT, SIGTERM, SIGUSR1, SIGHUP};
     int status = 0, how, over = 0;
     pid_t pid;
-    for (int i = 0; i < 3; i++)
-        sigaction(passed[i], &a, &old[i]);
+    for (int i = 0; i < 4; i++) {
+        sigaction(passed[i], NULL, &old[i]);
+        if (old[i].sa_handler != SIG_IGN) /* nohup */
+            sigaction(passed[i], &a, NULL);
+    }
     while ((pid = waitpid(-1, &how, 0)) > 0 || (pid < 0 && errno == EINTR))
         for (int i = 0; i < children_n; i++)
             if (children[i] == pid) {
@@ -195,7 +251,7 @@ static int supervise(const shared *s, mert_error *e)
                 if (!over)
                     over = one_ended(s, i, how, &status, e);
             }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         sigaction(passed[i], &old[i], NULL);
     return status;
 }
@@ -203,15 +259,21 @@ static int supervise(const shared *s, mert_error *e)
 static shared *share(int n, mert_error *e)
 {
     shared *s = mmap(NULL, shared_bytes(n), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    pthread_barrierattr_t a;
+    pthread_mutexattr_t m;
+    pthread_condattr_t c;
     if (s == MAP_FAILED) {
         mert_fail(e, "no memory to share among %d processes: %s", n, strerror(errno));
         return NULL;
     }
-    pthread_barrierattr_init(&a);
-    pthread_barrierattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
-    pthread_barrier_init(&s->barrier, &a, (unsigned)n);
-    pthread_barrierattr_destroy(&a);
+    pthread_mutexattr_init(&m);
+    pthread_mutexattr_setpshared(&m, PTHREAD_PROCESS_SHARED);
+    pthread_mutex_init(&s->lock, &m);
+    pthread_mutexattr_destroy(&m);
+    pthread_condattr_init(&c);
+    pthread_condattr_setpshared(&c, PTHREAD_PROCESS_SHARED);
+    pthread_condattr_setclock(&c, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->passed, &c);
+    pthread_condattr_destroy(&c);
     return s;
 }
 

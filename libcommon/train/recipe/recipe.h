@@ -103,7 +103,7 @@ typedef struct mert_recipe {
     int recompute, activations; /* 0 f32, 1 bf16 */
     /* logs and checkpoints */
     int64_t log_interval, validate_interval, save_interval, keep, keep_interval;
-    double keep_hours;
+    double save_minutes, keep_hours;
 } mert_recipe;
 
 void mert_recipe_defaults(mert_recipe *r);
