@@ -29,7 +29,7 @@
 enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which nothing will help any more */
 
 static const char *recipe_name, *save, *init, *device = "cpu", *compare;
-static mert_strings settings;
+static mert_strings settings, changes;
 static corpus_names train_names, valid_names, older_names;
 static int resume, recompute, print_recipe, check, plan, processes = 1, sharding = MERT_SHARD_NONE;
 static const char *offload, *stop_after, *hang_after_text = "30m";
@@ -75,6 +75,8 @@ static const mert_option options[] = {
     {"init", 0, MERT_STRING, &init, "MODEL", 0, 0, NULL, "begin with the weights of this model, as far as they fit"},
     {"resume", 0, MERT_FLAG, &resume, NULL, 0, 0, NULL,
      "continue from the newest checkpoint in the folder of the run, if there is one"},
+    {"change", 0, MERT_LIST, &changes, "NAME=VALUE", 0, 0, NULL,
+     "with --resume: change a setting of the run, or let it have another corpus: corpus=yes (may be repeated)"},
     {"recompute", 0, MERT_FLAG, &recompute, NULL, 0, 0, NULL,
      "need less memory and more time: compute layers again in the backward pass; the model is the same"},
     {"stop-after", 0, MERT_STRING, &stop_after, "TIME", 0, 0, NULL,
@@ -122,6 +124,8 @@ static void check_names(void)
 
 static void read_limits(void)
 {
+    if (changes.n && !resume)
+        mert_usage_error("--change is for a run that goes on: --resume; --set is for one that begins");
     if (stop_after)
         limits_stop_after(limits_duration("stop-after", stop_after));
     hang_after = limits_duration("hang-after", hang_after_text);
@@ -260,18 +264,34 @@ static int take_folder(mert_error *e)
     return bad;
 }
 
-/* What process 0 does before the others: the folder, and packed audio. */
-static int prepare(const mert_recipe *r, int64_t *newest, mert_error *e)
+/* What --change asks for. A run that only begins has it from its first update on. */
+static int make_changes(mert_session *s, int64_t newest, mert_error *e)
 {
+    static const char corpus[] = MERT_CHANGED_CORPUS "=";
+    const char *const *given = (const char *const *)changes.items;
+    if (newest >= 0)
+        return mert_session_change(s, newest, given, changes.n, e);
+    for (int i = 0; i < changes.n; i++)
+        if (strncmp(given[i], corpus, sizeof corpus - 1) && mert_recipe_set(&s->recipe, given[i], e))
+            return mert_fail_in(e, "--change");
+    return mert_recipe_check(&s->recipe, e);
+}
+
+/* What process 0 does before the others: the folder, and packed audio. */
+static int prepare(mert_session *s, int64_t *newest, mert_error *e)
+{
+    mert_recipe *r = &s->recipe;
     *newest = mert_state_newest(save);
     if (!x->rank) {
         if (mert_state_check_names(save, e) || (*newest < 0 && check_models(r, e)) || check_places(r, e) || take_folder(e))
             return -1;
         *newest = mert_state_newest(save); /* nobody else adds one from now on */
-        if (check_save(*newest, e) ||
-            corpora_check(r, save, *newest, &train_names, &valid_names, &older_names, e))
+        if (check_save(*newest, e))
             return -1;
     }
+    if (make_changes(s, *newest, e) ||
+        (!x->rank && corpora_check(s, *newest, &train_names, &valid_names, &older_names, e)))
+        return -1;
     return corpora_pack(&train_names, &valid_names, &older_names, r, save, x->rank ? PACK_ELSEWHERE : PACK_NOW, e);
 }
 
@@ -320,6 +340,14 @@ static int open_metrics(mert_session *s, mert_metrics *j, mert_error *e)
     if (mert_metrics_open(j, save, &kind, s->state.position.update, e))
         return -1;
     validated = j->validated;
+    for (int i = 0; i < s->changes.n; i++) {
+        const mert_change *c = &s->changes.items[i];
+        if (c->update != s->state.position.update)
+            continue;
+        mert_log_note("changed after update %" PRId64 ": %s from %s to %s", c->update, c->name, c->from, c->to);
+        if (mert_metrics_change(j, c, e))
+            return -1;
+    }
     return 0;
 }
 
@@ -327,7 +355,7 @@ static int open_metrics(mert_session *s, mert_metrics *j, mert_error *e)
 static int begin(mert_session *s, mert_metrics *j, mert_error *e)
 {
     int64_t newest = -1;
-    int bad = read_recipe(&s->recipe, e) || prepare(&s->recipe, &newest, e);
+    int bad = read_recipe(&s->recipe, e) || prepare(s, &newest, e);
     if (processes_agree(x, bad, &newest, sizeof newest, e))
         return -1;
     bad = open_run(s, newest, e) || (!x->rank && open_metrics(s, j, e));
@@ -350,6 +378,7 @@ static int plan_only(void)
     int bad = read_recipe(&s.recipe, &e) || (save && mert_state_check_names(save, &e)) || check_save(newest, &e) ||
               (newest < 0 && check_models(&s.recipe, &e)) || plan_from_rates(&e) ||
               plan_device(check_places(&s.recipe, &e), &e);
+    bad = bad || make_changes(&s, newest, &e);
     if (!bad && !train_names.labels.n)
         assume_labels(&s.recipe);
     bad = bad ||

@@ -46,6 +46,20 @@ static int add_audio(mert_run_inputs *in, const char *of, const mert_corpus *c, 
                : add(in, of, "audio", part, -1, c->files[c->items[i].file], c->parts[part].sound, e);
 }
 
+static const char of_codebook[] = ".codebook.";
+
+/* Those that the .meta files know. */
+static int add_codebooks(mert_run_inputs *in, const char *of, const mert_corpus *c, mert_error *e)
+{
+    for (int k = 0; k < c->K; k++) {
+        const mert_codebook_labels *b = &c->codebooks[k];
+        if (b->meta.codebook && add(in, of, "codebook", k, -1, b->path,
+                                    (uint64_t)b->meta.codebook + ((uint64_t)b->meta.codebook_index << 56), e))
+            return -1;
+    }
+    return 0;
+}
+
 int mert_run_inputs_add(mert_run_inputs *in, const char *of, const mert_corpus *c, mert_error *e)
 {
     for (int p = 0; p < c->nparts; p++) {
@@ -58,7 +72,7 @@ int mert_run_inputs_add(mert_run_inputs *in, const char *of, const mert_corpus *
         if (add_audio(in, of, c, p, e))
             return -1;
     }
-    return 0;
+    return add_codebooks(in, of, c, e);
 }
 
 void mert_run_inputs_free(mert_run_inputs *in)
@@ -100,6 +114,17 @@ static const mert_run_input *find(const mert_run_inputs *in, const char *name)
     return NULL;
 }
 
+int mert_run_inputs_same_codebooks(const mert_run_inputs *begun, const mert_run_inputs *now, mert_error *e)
+{
+    for (int i = 0; i < now->n; i++) {
+        const mert_run_input *is = &now->items[i], *was = strstr(is->name, of_codebook) ? find(begun, is->name) : NULL;
+        if (was && was->hash != is->hash)
+            return mert_fail(e, "%s: made by codebook %016" PRIx64 ", the run was begun with %016" PRIx64, is->path,
+                             is->hash, was->hash);
+    }
+    return 0;
+}
+
 int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *now, int partly, mert_error *e)
 {
     for (int i = 0; i < now->n; i++) {
@@ -107,6 +132,8 @@ int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *no
         const char *what = strstr(is->name, ".labels.")  ? "other labels"
                            : strstr(is->name, ".audio.") ? "other audio"
                                                          : "another manifest";
+        if (strstr(is->name, of_codebook)) /* the labels say it */
+            continue;
         if (was && was->hash != is->hash)
             return mert_fail(e, "%s: %s than the run was begun with (hash %016" PRIx64 ", it was %016" PRIx64 ")",
                              is->path, what, is->hash, was->hash);
@@ -114,7 +141,7 @@ int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *no
             return mert_fail(e, "%s: the run was begun without it (%s)", is->path, is->name);
     }
     for (int i = 0; !partly && i < begun->n; i++)
-        if (!find(now, begun->items[i].name))
+        if (!strstr(begun->items[i].name, of_codebook) && !find(now, begun->items[i].name))
             return mert_fail(e, "the run was begun with more: there is no %s now", begun->items[i].name);
     return 0;
 }

@@ -1,4 +1,5 @@
-/* What a run was begun with: a hash of each manifest, of the labels of each codebook, and of the audio. It is a part of
+/* What a run was begun with: a hash of each manifest, of the labels of each codebook, and of the audio; and, where
+ * .meta files know them, the codebooks. It is a part of
  * the run's identity: with others it would go on as another run.
  *
  * Labels are hashed as the classes they are, item by item, so that it does not matter whether they stand in text, in an
@@ -31,6 +32,10 @@ void mert_run_inputs_free(mert_run_inputs *in);
  * none are known. */
 void mert_run_inputs_write(const mert_run_inputs *in, FILE *f);
 int mert_run_inputs_read(mert_run_inputs *in, const mert_json *json, mert_error *e) MERT_MUST_USE;
+/* Whether the codebooks of the labels are those that it was begun with, as far as both know them: with others the
+ * labels of a changed corpus would mean something else. */
+int mert_run_inputs_same_codebooks(const mert_run_inputs *begun, const mert_run_inputs *now, mert_error *e)
+    MERT_MUST_USE;
 /* Whether those that a run has now are those it was begun with; the error names the file and both hashes. partly: now
  * need not have all of them yet. */
 int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *now, int partly, mert_error *e)

@@ -2,6 +2,7 @@
 
 #include "libcommon/train/recipe/schedule.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,23 +49,90 @@ int mert_session_model(mert_session *s, mert_error *e)
                                     (long long)s->weights.layout.elements);
 }
 
-/* begun: empty for a checkpoint that does not know. partly: of the session's audio not all is packed yet. */
-static int same_run(const mert_session *s, const mert_state *state, const mert_run_inputs *begun, const mert_recipe *recipe,
-                    int partly, mert_error *e)
+static const char way_on[] = "a run of its own takes another --save, and begins with this one's model by --init";
+
+/* Whether the NAME of NAME=VALUE is the corpus. */
+static int of_corpus(const char *given)
 {
-    static const char way_on[] = "--resume needs the same; a run of its own takes another --save, and begins with this "
-                                 "one's model by --init";
-    char text[sizeof e->text];
-    const char *other = mert_recipe_difference(recipe, &s->recipe);
-    if (other)
-        return mert_fail(e, "%s: the run was begun with another %s: %s", s->save, other, way_on);
-    if (begun->n && mert_run_inputs_same(begun, &s->inputs, partly, e)) {
-        snprintf(text, sizeof text, "%s", e->text);
-        return mert_fail(e, "%.700s: %s", text, way_on);
-    }
-    if (!partly && state->data != s->state.data)
-        return mert_fail(e, "%s: the run was begun with another manifest or other labels: %s", s->save, way_on);
+    size_t n = strlen(MERT_CHANGED_CORPUS);
+    return !strncmp(given, MERT_CHANGED_CORPUS, n) && given[n] == '=';
+}
+
+static int change_one(mert_session *s, int64_t update, const char *given, const mert_recipe *before, mert_error *e)
+{
+    if (!of_corpus(given))
+        return mert_changes_make(&s->changes, update, given, before, &s->recipe, e);
+    if (strcmp(strchr(given, '=') + 1, "yes"))
+        return mert_fail(e, "'%s': corpus=yes lets a run go on with other manifests, labels and audio", given);
+    s->other_corpus = 1;
     return 0;
+}
+
+int mert_session_change(mert_session *s, int64_t update, const char *const *given, int n, mert_error *e)
+{
+    char *path = mert_state_path(s->save, update);
+    mert_recipe before;
+    mert_state state;
+    int bad = !path ? mert_fail(e, "out of memory")
+                    : mert_state_load(s->save, update, &state, NULL, &before, NULL, NULL, NULL, e) ||
+                          mert_changes_read(&s->changes, path, e) || mert_changes_keep(&s->changes, &s->recipe, e);
+    free(path);
+    for (int i = 0; !bad && i < n; i++)
+        bad = change_one(s, update, given[i], &before, e) ? mert_fail_in(e, "--change") : 0;
+    if (bad)
+        return -1;
+    s->other_corpus |= s->recipe.sharding_data != before.sharding_data;
+    return mert_recipe_check(&s->recipe, e);
+}
+
+/* What differs in the recipe, with both values. */
+static int other_setting(const mert_session *s, const mert_recipe *begun, const char *name, mert_error *e)
+{
+    char *was = mert_recipe_value(begun, name), *is = mert_recipe_value(&s->recipe, name);
+    if (!was || !is)
+        mert_fail(e, "out of memory");
+    else if (mert_recipe_may_change(name))
+        mert_fail(e, "%s: the run was begun with another %s, %s, and it is %s now: --change '%s=%s' goes on with that",
+                  s->save, name, was, is, name, is);
+    else
+        mert_fail(e, "%s: the run was begun with another %s, %s, and it is %s now: --resume needs the same; %s",
+                  s->save, name, was, is, way_on);
+    free(was);
+    free(is);
+    return -1;
+}
+
+/* begun: empty for a checkpoint that does not know. partly: of the session's audio not all is packed yet. 1: another
+ * corpus, which the run may have. */
+static int same_run(const mert_session *s, const mert_state *state, const mert_run_inputs *begun,
+                    const mert_recipe *recipe, int partly, mert_error *e)
+{
+    char text[sizeof e->text];
+    mert_recipe now = *recipe;
+    const char *other;
+    int another;
+    if (mert_changes_apply(&s->changes, &now, e))
+        return -1;
+    if ((other = mert_recipe_difference(&now, &s->recipe)))
+        return other_setting(s, &now, other, e);
+    another = begun->n && mert_run_inputs_same(begun, &s->inputs, partly, e);
+    if (!another && !partly && state->data != s->state.data)
+        another = mert_fail(e, "%s: the run was begun with another manifest or other labels", s->save);
+    if (!another)
+        return 0;
+    if (s->other_corpus)
+        return mert_run_inputs_same_codebooks(begun, &s->inputs, e) ? mert_fail_in(e, "%s", s->save) : 1;
+    snprintf(text, sizeof text, "%s", e->text);
+    return mert_fail(e, "%.600s: --resume needs the same, or --change corpus=yes; %s", text, way_on);
+}
+
+/* The run goes on with s->inputs instead of what the checkpoint has. */
+static int record_corpus(mert_session *s, uint64_t was, mert_error *e)
+{
+    char from[32], to[32];
+    snprintf(from, sizeof from, "%016" PRIx64, was);
+    snprintf(to, sizeof to, "%016" PRIx64, s->state.data);
+    return mert_changes_add(&s->changes, s->state.position.update, MERT_CHANGED_CORPUS, from, to, e);
 }
 
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
@@ -72,13 +140,15 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
     mert_state state;
     mert_recipe recipe;
     mert_run_inputs begun = {0};
-    int unverified = mert_state_verify(s->save, update, e), bad;
+    uint64_t data = s->state.data;
+    int unverified = mert_state_verify(s->save, update, e), another;
     if (unverified < 0)
         return -1;
-    bad = mert_state_load(s->save, update, &state, &begun, &recipe, NULL, NULL, NULL, e) ||
-          same_run(s, &state, &begun, &recipe, 0, e);
+    another = mert_state_load(s->save, update, &state, &begun, &recipe, NULL, NULL, NULL, e)
+                  ? -1
+                  : same_run(s, &state, &begun, &recipe, 0, e);
     mert_run_inputs_free(&begun);
-    if (bad)
+    if (another < 0)
         return -1;
     if (!state.batches)
         state.batches = recipe.update_freq;
@@ -88,6 +158,11 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
     if (mert_state_load(s->save, update, &s->state, NULL, &recipe, &s->weights, s->m, s->v, e))
         return -1;
     s->state.batches = state.batches;
+    s->state.data = data;
+    if (another && record_corpus(s, state.data, e))
+        return -1;
+    if (s->state.position.index > 0 && mert_changes_of_batches(&s->changes, update))
+        s->state.position = (mert_position){.update = update, .epoch = state.position.epoch + 1};
     if (!(s->state.loss_scale.scale > 0))
         s->state.loss_scale = mert_loss_scale_first((mert_element_type)s->recipe.precision);
     return unverified;
@@ -104,7 +179,7 @@ int mert_session_check(const mert_session *s, int64_t update, mert_error *e)
         return -1;
     bad = update >= 0 && (mert_state_verify(s->save, update, e) < 0 ||
                           mert_state_load(s->save, update, &state, &begun, &recipe, NULL, NULL, NULL, e) ||
-                          same_run(s, &state, &begun, &recipe, 1, e));
+                          same_run(s, &state, &begun, &recipe, 1, e) < 0);
     mert_run_inputs_free(&begun);
     return bad ? -1 : 0;
 }
@@ -159,6 +234,7 @@ void mert_session_end(mert_session *s)
     mert_corpus_close(&s->valid);
     mert_corpus_close(&s->older);
     mert_run_inputs_free(&s->inputs);
+    mert_changes_free(&s->changes);
     memset(s, 0, sizeof *s);
 }
 
@@ -409,7 +485,7 @@ static int write_checkpoint(const mert_session *s, const float *weights, moments
 {
     mert_weights w = {.layout = s->weights.layout, .values = (float *)weights};
     mert_moment_source source = {next_moment, m};
-    return mert_state_save(s->save, &s->state, &s->inputs, &s->recipe, &w, &source, e);
+    return mert_state_save(s->save, &s->state, &s->inputs, &s->changes, &s->recipe, &w, &source, e);
 }
 
 int mert_session_save(mert_session *s, mert_error *e)

@@ -21,6 +21,8 @@ typedef struct mert_session {
     mert_corpus train, valid;
     mert_corpus older; /* joined to train where there is one (mert_corpus_join) */
     mert_run_inputs inputs; /* what of these is part of the run's identity */
+    mert_changes changes;   /* of this run so far */
+    int other_corpus;       /* a resumed run may have other inputs: a corpus that has grown, other shards */
     mert_config model;
     mert_weights weights; /* until mert_session_begin; then the layout alone */
     mert_trainer *trainer;
@@ -47,8 +49,13 @@ mert_exchange *mert_session_exchange(const mert_session *s); /* its sharing's, o
 /* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of
  * each process. */
 int mert_session_model(mert_session *s, mert_error *e) MERT_MUST_USE;
+/* Before the corpora are opened, for a run that has come to checkpoint `update`: sets in s->recipe what was changed
+ * before, and makes the changes given [n], "NAME=VALUE"; all of it is in s->changes then. A setting that cannot change
+ * is an error. "corpus=yes" sets other_corpus, as does a change of the shards. */
+int mert_session_change(mert_session *s, int64_t update, const char *const *given, int n, mert_error *e) MERT_MUST_USE;
 /* Instead of random weights: where checkpoint `update` of SAVE stands (its inputs and recipe must be the session's). An
- * update stays as many batches as it was, however many processes share them. Returns 1 where it went well with a
+ * update stays as many batches as it was, however many processes share them. With other inputs, or batches of another
+ * kind, it goes on with the next epoch. Returns 1 where it went well with a
  * checkpoint that has no hashes. */
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e) MERT_MUST_USE;
 /* Before the long work, with corpora that may not be packed yet: whether they make a model of the recipe, and where

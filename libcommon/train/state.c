@@ -339,10 +339,12 @@ static int save_text(const char *dir, const char *name, const char *text, mert_e
     return mert_output_commit(o, e);
 }
 
-static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
+static char *state_text(const mert_state *s, const mert_run_inputs *inputs, const mert_changes *changes)
 {
     mert_memory m;
     FILE *f = mert_memory_open(&m);
+    char *text;
+    int bad;
     if (!f)
         return NULL;
     fprintf(f,
@@ -354,14 +356,20 @@ static char *state_text(const mert_state *s, const mert_run_inputs *inputs)
             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
             s->heard, s->passing, s->loss_scale.scale, s->loss_scale.good, s->loss_scale.overflows, s->data);
     mert_run_inputs_write(inputs, f);
+    fputs(",\n  \"changes\": ", f);
+    bad = mert_changes_write(changes, f);
     fputs("\n}\n", f);
-    return mert_memory_close(f, &m);
+    text = mert_memory_close(f, &m);
+    if (!bad)
+        return text;
+    free(text);
+    return NULL;
 }
 
-static int save_state(const char *dir, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
-                      mert_error *e)
+static int save_state(const char *dir, const mert_state *s, const mert_run_inputs *inputs, const mert_changes *changes,
+                      const mert_recipe *r, mert_error *e)
 {
-    char *text = state_text(s, inputs), *recipe = mert_recipe_text(r, 0);
+    char *text = state_text(s, inputs, changes), *recipe = mert_recipe_text(r, 0);
     int bad = !text || !recipe ? mert_fail(e, "out of memory")
                                : save_text(dir, "recipe", recipe, e) || save_text(dir, "state.json", text, e);
     free(text);
@@ -512,8 +520,8 @@ int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, me
     return settle(save, update, r, 0, e);
 }
 
-int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
-                    const mert_weights *w, const mert_moment_source *moments, mert_error *e)
+int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_changes *changes,
+                    const mert_recipe *r, const mert_weights *w, const mert_moment_source *moments, mert_error *e)
 {
     char *path = mert_state_path(save, s->position.update), *half = NULL;
     mert_hashes h = {.n = 0};
@@ -523,7 +531,7 @@ int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs
         return mert_fail(e, "out of memory");
     }
     bad = remove_folder(half, e) || mert_make_directory(half, e) || save_model(w, half, e) ||
-          save_optimizer(half, &w->layout, moments, &h, e) || save_state(half, s, inputs, r, e) ||
+          save_optimizer(half, &w->layout, moments, &h, e) || save_state(half, s, inputs, changes, r, e) ||
           save_hashes(half, &h, e);
     if (!bad) {
         mert_sync_folder(half);

@@ -16,6 +16,7 @@
 
 #include "formats/error.h"
 #include "libcommon/models/weights/weights.h"
+#include "libcommon/train/changes.h"
 #include "libcommon/train/loader.h"
 #include "libcommon/train/loss_scale.h"
 #include "libcommon/train/run_inputs.h"
@@ -49,8 +50,9 @@ int mert_state_check_names(const char *save, mert_error *e) MERT_MUST_USE;
  * written goes, and so do the checkpoints that the recipe does not keep: one stays that is among the newest `keep`,
  * whose update is a multiple of keep_interval, or that was written in the last keep_hours (one dated in the future
  * was); the newest always does. All three 0: all stay. One that is `passing` stays only while it is the newest. */
-int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_recipe *r,
-                    const mert_weights *w, const mert_moment_source *moments, mert_error *e) MERT_MUST_USE;
+int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_changes *changes,
+                    const mert_recipe *r, const mert_weights *w, const mert_moment_source *moments, mert_error *e)
+    MERT_MUST_USE;
 /* The second half of that, for a run that may have been killed in it; but no checkpoint is too old. */
 int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, mert_error *e) MERT_MUST_USE;
 char *mert_state_path(const char *save, int64_t update); /* SAVE/checkpoint-N, to be freed; NULL: no memory */

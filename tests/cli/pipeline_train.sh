@@ -34,6 +34,12 @@ check "the music is where the manifest says" unasked
 cut() { rm "$t/d/codes/encodec/train.00001.mts" "$t/d/train.encodec_0"; cp "$t/d/train.encodec_1" "$t/kept"; SAVE=$t/cut go MERT_RVQ-VAE_CQT_95M && cmp "$t/kept" "$t/d/train.encodec_1" && cmp "$t/straight/model/model.safetensors" "$t/cut/model/model.safetensors"; }
 check "what is missing is made again" cut
 
+grows() { # one file more: it is labelled, and a run that is under way goes on with it
+    SAVE=$t/grown go MERT_RVQ-VAE_CQT_95M --set max_update=2 && cp "$t/music/a b/3.wav" "$t/music/a b/8.wav" && SAVE=$t/grown go MERT_RVQ-VAE_CQT_95M && [ -d "$t/grown/checkpoint-4" ] &&
+        grep -q '"update":2,"kind":"change","name":"corpus"' "$t/grown/log.jsonl" && grep -q '8.wav' "$t/d/train.tsv" "$t/d/valid.tsv"
+}
+check "one song more, and the same command goes on with it" grows
+
 # ---- the others ----
 
 rm -rf "$t/d"

@@ -314,7 +314,8 @@ TEST(inputs_are_labels_and_samples_however_they_are_kept)
     size_t size;
     FILE *f = open_memstream(&text, &size);
     CHECK(f && !open_files(&a, &usual, &config) && !mert_run_inputs_add(&in, "train", &a, &e));
-    CHECK(in.n == 4 && !strcmp(in.items[0].name, "train.manifest.0") && !strcmp(in.items[2].name, "train.labels.0.1") &&
+    CHECK(in.n == 6 && !strcmp(in.items[4].name, "train.codebook.0"));
+    CHECK(!strcmp(in.items[0].name, "train.manifest.0") && !strcmp(in.items[2].name, "train.labels.0.1") &&
           !strcmp(in.items[3].name, "train.audio.0"));
     mert_run_inputs_write(&in, f);
     CHECK(!fclose(f) && (j = mert_json_parse(text, size, "inputs", &e)) != NULL);

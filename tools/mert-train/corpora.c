@@ -265,18 +265,20 @@ static mert_strings copy_of(const mert_strings *list)
     return copy;
 }
 
-int corpora_check(const mert_recipe *r, const char *save, int64_t newest, const corpus_names *train,
-                  const corpus_names *valid, const corpus_names *older, mert_error *e)
+int corpora_check(const mert_session *run, int64_t newest, const corpus_names *train, const corpus_names *valid,
+                  const corpus_names *older, mert_error *e)
 {
     corpus_names t = *train, v = *valid, o = *older;
-    mert_session s = {.recipe = *r, .save = save};
+    mert_session s = {
+        .recipe = run->recipe, .save = run->save, .changes = run->changes, .other_corpus = run->other_corpus};
     int bad;
     t.pcm = copy_of(&train->pcm);
     v.pcm = copy_of(&valid->pcm);
     o.pcm = copy_of(&older->pcm);
-    bad = corpora_pack(&t, &v, &o, r, save, PACK_NOT, e);
+    bad = corpora_pack(&t, &v, &o, &s.recipe, s.save, PACK_NOT, e);
     if (!bad && (!t.pcm.n || !v.pcm.n || (o.manifest && !o.pcm.n)))
         bad = open_all(&s, &t, &v, &o, SILENTLY, MERT_INDEX_KEEP, e) || mert_session_check(&s, newest, e);
+    s.changes = (mert_changes){0}; /* run's */
     mert_session_end(&s);
     forget(&t.pcm, train->pcm.n);
     forget(&v.pcm, valid->pcm.n);

@@ -28,9 +28,9 @@ int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, 
 int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
                  mert_index_keeping keeping, mert_error *e);
 
-/* Checks names, labels and the run in `save` (checkpoint `newest`; -1: none) as far as possible before the audio is
+/* Checks names, labels and the run in s->save (checkpoint `newest`; -1: none) as far as possible before the audio is
  * packed. If everything is packed already this does nothing, because corpora_open makes the same checks. */
-int corpora_check(const mert_recipe *r, const char *save, int64_t newest, const corpus_names *train,
-                  const corpus_names *valid, const corpus_names *older, mert_error *e);
+int corpora_check(const mert_session *s, int64_t newest, const corpus_names *train, const corpus_names *valid,
+                  const corpus_names *older, mert_error *e);
 
 #endif

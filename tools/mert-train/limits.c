@@ -29,7 +29,8 @@ double limits_duration(const char *option, const char *text)
         at = end + 1;
     }
     if (*at || !(sum > 0 && sum < 1e9))
-        mert_usage_error("--%s: '%s' is no time: hours, minutes and seconds are given as 3h55m, 90m or 30s", option, text);
+        mert_usage_error("--%s: '%s' is no time: hours, minutes and seconds are given as 3h55m, 90m or 30s", option,
+                         text);
     return sum;
 }
 

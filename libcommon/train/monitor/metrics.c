@@ -1,6 +1,7 @@
 #include "libcommon/train/monitor/metrics.h"
 
 #include "formats/file.h"
+#include "formats/json.h"
 #include "formats/memory.h"
 
 #include <errno.h>
@@ -498,4 +499,17 @@ int mert_metrics_norms(mert_metrics *j, int64_t update, const mert_norms *n, mer
     row columns;
     norms_row(&columns, update, n, j->kind.norms);
     return write_row(j, &j->norms, &columns, "norms", e);
+}
+
+int mert_metrics_change(mert_metrics *j, const mert_change *c, mert_error *e)
+{
+    char *from = mert_json_quote(c->from), *to = mert_json_quote(c->to);
+    int bad = !from || !to ? mert_fail(e, "out of memory") : 0;
+    if (!bad)
+        fprintf(j->json.stream,
+                "{\"update\":%" PRId64 ",\"kind\":\"change\",\"name\":\"%s\",\"from\":%s,\"to\":%s}\n", c->update,
+                c->name, from, to);
+    free(from);
+    free(to);
+    return bad || flush(&j->json, e) ? -1 : 0;
 }

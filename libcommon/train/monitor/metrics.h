@@ -77,6 +77,9 @@ typedef struct mert_valid_row {
     double hours_heard;
 } mert_valid_row;
 
+/* A row of log.jsonl alone: {"update":5,"kind":"change","name":"lr","from":"0.003","to":"0.001"}. */
+int mert_metrics_change(mert_metrics *j, const mert_change *c, mert_error *e) MERT_MUST_USE;
+
 int mert_metrics_norms(mert_metrics *j, int64_t update, const mert_norms *n, mert_error *e) MERT_MUST_USE;
 
 int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, size_t size, mert_error *e) MERT_MUST_USE;

@@ -383,6 +383,22 @@ char *mert_recipe_text(const mert_recipe *r, int comments)
     return mert_memory_close(f, &m);
 }
 
+char *mert_recipe_value(const mert_recipe *r, const char *name)
+{
+    mert_memory m;
+    const mert_setting *s = find(name, strlen(name));
+    FILE *f = s ? mert_memory_open(&m) : NULL;
+    if (f)
+        write_value(f, r, s);
+    return f ? mert_memory_close(f, &m) : NULL;
+}
+
+int mert_recipe_may_change(const char *name)
+{
+    const mert_setting *s = find(name, strlen(name));
+    return s ? mert_setting_may_change(s) : 0;
+}
+
 int mert_setting_same(const mert_setting *s, const mert_recipe *a, const mert_recipe *b)
 {
     static const size_t size[] = {

@@ -121,6 +121,11 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e) MERT_MUST_USE;
  * comments: with explanation, range and default of each value. */
 char *mert_recipe_text(const mert_recipe *r, int comments);
 
+/* The value of a setting as text, to be freed; NULL: out of memory, or there is no such setting. */
+char *mert_recipe_value(const mert_recipe *r, const char *name);
+/* Whether a run may change this setting: 0 no; 1 yes; 2 yes, and the batches of an epoch change. */
+int mert_recipe_may_change(const char *name);
+
 /* The name of the first setting in which the two differ and that a resumed run may not change; NULL: none. It may
  * change how often it logs, validates and saves, and when it stops. */
 const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);

@@ -1,5 +1,7 @@
 #include "libcommon/train/recipe/settings.h"
 
+#include <string.h>
+
 static const char *const models[] = {"transformer", "conformer", NULL};
 static const char *const front_ends[] = {"mel", "waveform", NULL};
 static const char *const mask_spans[] = {"random", "grid", NULL};
@@ -234,6 +236,25 @@ const mert_setting mert_settings[] = {
 #undef S
 const int mert_settings_n = sizeof mert_settings / sizeof *mert_settings;
 _Static_assert(sizeof mert_settings / sizeof *mert_settings <= MERT_SETTINGS_MAX, "more settings than room for them");
+
+int mert_setting_may_change(const mert_setting *s)
+{
+    static const char *const weights[] = {
+        "lr", "warmup_updates", "total_updates", "adam_betas", "adam_eps", "weight_decay", "clip_norm",
+        "pred_nomask_weight", "features_pen_weight", "cqt_loss_weight", "mel_loss_weight", "feature_grad_mult",
+        "dropout", "attention_dropout", "activation_dropout", "dropout_input", "encoder_layerdrop", "mixture_prob",
+        "inbatch_noise_augment_volume", NULL};
+    static const char *const batches[] = {"max_tokens", "required_batch_size_multiple", "crops_per_item",
+                                          "dynamic_crops", "dynamic_crops_epoches", "sharding_data",
+                                          "load_random_data_shard", NULL};
+    for (int i = 0; weights[i]; i++)
+        if (!strcmp(s->name, weights[i]))
+            return 1;
+    for (int i = 0; batches[i]; i++)
+        if (!strcmp(s->name, batches[i]))
+            return 2;
+    return s->free;
+}
 
 const mert_setting *mert_recipe_meaningless(const mert_recipe *r)
 {

@@ -28,6 +28,8 @@ enum { MERT_OF_TRANSFORMER = 1, MERT_OF_CONFORMER = 2, MERT_OF_WAVEFORM = 4, MER
 enum { MERT_SETTINGS_MAX = 128 };
 
 extern const mert_setting mert_settings[];
+/* Whether a run may change it (mert-train --change): 0 no; 1 yes; 2 yes, and the batches of an epoch change. */
+int mert_setting_may_change(const mert_setting *s);
 extern const int mert_settings_n;
 
 /* Whether it has the same value in both. */
