@@ -305,6 +305,22 @@ static int take_weights(mert_session *s, mert_error *e)
     return 0;
 }
 
+/* Whether an update hears as much as lr was chosen for. */
+static int compare_update(const mert_session *s, mert_error *e)
+{
+    const mert_recipe *r = &s->recipe;
+    double seconds;
+    if (!(r->lr_seconds > 0))
+        return 0;
+    if (mert_session_update_seconds(s, &seconds, e))
+        return -1;
+    if (seconds < 0.9 * r->lr_seconds)
+        mert_log_note("an update hears %.0f s of audio, lr = %g was chosen for %.0f s: take a smaller lr, or "
+                      "update_batches=%.0f",
+                      seconds, r->lr, r->lr_seconds, ceil(r->lr_seconds / seconds * (double)s->state.batches));
+    return 0;
+}
+
 static int open_run(mert_session *s, int64_t newest, mert_error *e)
 {
     if (!ops && !(ops = mert_ops_open(device, (mert_element_type)s->recipe.precision, e)))
@@ -325,6 +341,8 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
     } else if (init && take_weights(s, e)) {
         return -1;
     }
+    if (!x->rank && compare_update(s, e))
+        return -1;
     if (x->ranks > 1)
         mert_log_note("%d processes; an update is %" PRId64 " batches", x->ranks, s->state.batches);
     if (!x->rank && (write_recipe(&s->recipe, e) || mert_session_neighbours(s, neighbours, e)))

@@ -364,7 +364,7 @@ mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_
     l->corpus = c;
     l->recipe = r;
     l->model = model;
-    l->assignment = assignment ? *assignment : (mert_rank_assignment){.batches = r->update_freq, .ranks = 1};
+    l->assignment = assignment ? *assignment : (mert_rank_assignment){.batches = mert_recipe_batches(r, 1), .ranks = 1};
     l->preparer = preparer;
     for (int i = 0; preparer && i < LOADS; i++)
         l->loads[i].ops = mert_preparer_ops(preparer);

@@ -43,7 +43,10 @@ int mert_session_model(mert_session *s, mert_error *e)
     s->v = calloc(1, bytes);
     s->state = (mert_state){.data = mert_corpus_hash(&s->train),
                             .loss_scale = mert_loss_scale_first((mert_element_type)s->recipe.precision),
-                            .batches = s->recipe.update_freq * mert_session_exchange(s)->ranks};
+                            .batches = mert_recipe_batches(&s->recipe, mert_session_exchange(s)->ranks)};
+    if (s->state.batches < mert_session_exchange(s)->ranks)
+        return mert_fail(e, "an update is %lld batches: too few for %d processes", (long long)s->state.batches,
+                         mert_session_exchange(s)->ranks);
     return s->m && s->v ? 0
                         : mert_fail(e, "out of memory for the moments of %lld parameters",
                                     (long long)s->weights.layout.elements);
@@ -151,7 +154,7 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
     if (another < 0)
         return -1;
     if (!state.batches)
-        state.batches = recipe.update_freq;
+        state.batches = mert_recipe_batches(&recipe, 1);
     if (state.batches < mert_session_exchange(s)->ranks)
         return mert_fail(e, "%s: an update of this run is %lld batches: too few for %d processes", s->save,
                          (long long)state.batches, mert_session_exchange(s)->ranks);
@@ -166,6 +169,19 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
     if (!(s->state.loss_scale.scale > 0))
         s->state.loss_scale = mert_loss_scale_first((mert_element_type)s->recipe.precision);
     return unverified;
+}
+
+int mert_session_update_seconds(const mert_session *s, double *seconds, mert_error *e)
+{
+    mert_plan p;
+    double samples = 0;
+    if (mert_plan_make(&p, &s->train, &s->recipe, 0, e))
+        return -1;
+    for (int64_t i = 0; i < p.n; i++)
+        samples += (double)(p.batches[i].B * p.batches[i].L);
+    *seconds = p.n ? samples / (double)p.n * (double)s->state.batches / (double)s->recipe.sample_rate : 0;
+    mert_plan_free(&p);
+    return 0;
 }
 
 int mert_session_check(const mert_session *s, int64_t update, mert_error *e)

@@ -47,7 +47,7 @@ typedef struct mert_norms {
 mert_exchange *mert_session_exchange(const mert_session *s); /* its sharing's, or that of one process */
 
 /* The model of the recipe and the labels, random as the recipe's seed makes it. An update is update_freq batches of
- * each process. */
+ * each process, or update_batches of all. */
 int mert_session_model(mert_session *s, mert_error *e) MERT_MUST_USE;
 /* Before the corpora are opened, for a run that has come to checkpoint `update`: sets in s->recipe what was changed
  * before, and makes the changes given [n], "NAME=VALUE"; all of it is in s->changes then. A setting that cannot change
@@ -58,6 +58,8 @@ int mert_session_change(mert_session *s, int64_t update, const char *const *give
  * kind, it goes on with the next epoch. Returns 1 where it went well with a
  * checkpoint that has no hashes. */
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e) MERT_MUST_USE;
+/* Mean seconds of audio of an update, in the first epoch: what all processes hear together. */
+int mert_session_update_seconds(const mert_session *s, double *seconds, mert_error *e) MERT_MUST_USE;
 /* Before the long work, with corpora that may not be packed yet: whether they make a model of the recipe, and where
  * there is a checkpoint `update` (-1: none), whether it is whole and the run's. */
 int mert_session_check(const mert_session *s, int64_t update, mert_error *e) MERT_MUST_USE;

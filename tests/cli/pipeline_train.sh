@@ -8,7 +8,7 @@ go() { # recipe options...: with small models
     env -u MAKEFLAGS -u MAKELEVEL AUDIO="${AUDIO-$t/music}" PREPARE="$words ${more:-}" JOBS=2 SAVE="${SAVE:-}" MODEL="${MODEL-$encodec}" \
         pipelines/train "$recipe" "$t/d" -q --set encoder_layers=1 --set encoder_embed_dim=32 --set encoder_ffn_embed_dim=32 --set encoder_attention_heads=2 \
         --set conv_pos=8 --set conv_pos_groups=4 --set conv_feature_layers='8x10/5 8x3/2*4 8x2/2*2' --set min_sample_size=16000 --set max_sample_size=24000 \
-        --set max_tokens=96000 --set warmup_updates=1 --set total_updates=4 --set log_interval=1 --set sharding_data=0 "$@"
+        --set max_tokens=96000 --set warmup_updates=1 --set total_updates=4 --set log_interval=1 --set sharding_data=0 --set update_batches=1 "$@"
 }
 
 mkdir -p "$t/music/a b"

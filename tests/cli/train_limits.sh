@@ -58,6 +58,12 @@ old_state() { # hours heard are not known
 }
 check "... and a checkpoint that does not know the hours" old_state
 
+hears() {
+    base less --set lr_seconds=48 --set max_update=1 2> said && [ "$(grep -c 'an update hears 8 s of audio, lr = 0.003 was chosen for 48 s: take a smaller lr, or update_batches=12$' said)" -eq 1 ] &&
+        base enough --set lr_seconds=48 --set lr=0.001 --set max_update=1 2> said && ! grep 'was chosen' said
+}
+check "an update that hears less than lr was chosen for" hears
+
 # ---- ended early ----
 
 stops() { base limited --set total_updates=100000000 --set log_interval=1000000 --set validate_interval=0 --stop-after 1s 2> said; [ $? -eq 75 ] && grep -q 'stopped by --stop-after after update [0-9]*, which is saved: --resume goes on' said && [ "$(ls -d limited/checkpoint-* | wc -l)" -eq 1 ]; }

@@ -35,6 +35,10 @@ packed() { mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%
 check "audio that an earlier run has packed" packed
 updates() { plan --set update_freq=3 --processes 2 > plan && has 'an update +6 batches, 24\.0 s' && has 'the run +10 updates, 30\.00 epochs' && has '^memory of each process'; }
 check "an update of several processes" updates
+shared() { plan --set update_batches=6 --processes 2 > plan && has 'an update +6 batches, 24\.0 s' && has 'the run +10 updates, 30\.00 epochs'; }
+check "an update of so many batches in all" shared
+hears() { plan --set lr_seconds=48 > plan && has 'lr = 0.003 was chosen for 48 s: take a smaller one, or update_batches=12$' && plan --set lr_seconds=48 --set update_batches=11 > plan && ! has 'was chosen'; }
+check "an update that hears less than lr was chosen for" hears
 number() { awk -v name="$1" 'index($0, "    " name " ") == 1 {sub(name, ""); print $1; exit}' "$2"; }
 sharded() { plan --processes 4 > whole && plan --processes 4 --shard optimizer > plan &&
     [ "$(number weights whole)" = "$(number weights plan)" ] && wide > wide && wide --processes 4 --shard optimizer > parts &&

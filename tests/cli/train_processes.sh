@@ -23,6 +23,9 @@ check "which three batches do not" other
 again() { run 2 again && same two again && cut -f 1-14 two/log.tsv > a && cut -f 1-14 again/log.tsv | cmp - a; }
 check "and once more, to the same bytes" again
 check "four processes, a batch each" run 4 four --set update_freq=1
+shared() { run 4 four-shared --set update_batches=4 && same four four-shared && run 2 two-shared --set update_batches=4 && near one two-shared; }
+check "an update of so many batches in all" shared
+check_fails "more processes than batches" 1 'an update is 3 batches: too few for 4 processes' run 4 few --set update_batches=3
 check "come to the same, too" near one four
 
 # ---- sharding of the state ----

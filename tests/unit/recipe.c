@@ -258,11 +258,26 @@ TEST(the_official_95m)
     mert_recipe_defaults(&r);
     CHECK(!mert_recipe_read(&r, "pipelines/recipes/MERT_RVQ-VAE_CQT_95M", &e) && !mert_recipe_check(&r, &e));
     mert_recipe_defaults(&defaults);
+    CHECK(r.update_batches == 64 && mert_recipe_batches(&r, 1) == 64 && mert_recipe_batches(&r, 8) == 64);
+    defaults.update_batches = 64;
     CHECK(!mert_recipe_difference(&r, &defaults));
     CHECK(!mert_recipe_model(&r, metas, 8, &c, &e) && mert_config_frames(&c, 120000) == 374);
     CHECK(!mert_layout_make(&l, &c, &e));
     CHECK(l.elements == 95550160);
     mert_layout_free(&l);
+}
+
+/* Of settings that say the same thing in two ways the later one counts. */
+TEST(the_later_one_counts)
+{
+    mert_recipe r;
+    mert_recipe_defaults(&r);
+    CHECK(mert_recipe_batches(&r, 3) == 3 && !mert_recipe_set(&r, "update_freq=4", &e) && mert_recipe_batches(&r, 3) == 12);
+    CHECK(!mert_recipe_set(&r, "update_batches=10", &e) && mert_recipe_batches(&r, 3) == 10 && r.update_freq == 1);
+    CHECK(!mert_recipe_set(&r, "update_freq=2", &e) && mert_recipe_batches(&r, 3) == 6 && r.update_batches == 0);
+    CHECK(!mert_recipe_set(&r, "update_batches=0", &e) && mert_recipe_batches(&r, 3) == 6);
+    CHECK(!mert_recipe_set(&r, "lr_seconds=100", &e) && r.lr_seconds == 100);
+    CHECK(!mert_recipe_set(&r, "lr=0.1", &e) && r.lr_seconds == 0);
 }
 
 TEST(the_others)
@@ -271,6 +286,7 @@ TEST(the_others)
     mert_config c;
     mert_recipe_defaults(&r);
     CHECK(!mert_recipe_read(&r, "pipelines/recipes/MERT_RVQ-VAE_CQT_330M", &e) && !mert_recipe_check(&r, &e));
+    CHECK(r.update_batches == 512 && r.lr_seconds > 18000);
     CHECK(!mert_recipe_model(&r, NULL, 0, &c, &e) && c.width == 1024 && c.pre_ln && c.codebooks == 0);
     mert_recipe_defaults(&r);
     CHECK(!mert_recipe_read(&r, "pipelines/recipes/tiny", &e) && !mert_recipe_check(&r, &e));
@@ -378,6 +394,7 @@ int main(void)
     RUN(an_extractor_of_another_model);
     RUN(a_resumed_run_may_change_only_how_it_is_watched);
     RUN(the_official_95m);
+    RUN(the_later_one_counts);
     RUN(the_others);
     RUN(heads_come_from_the_labels);
     RUN(learnable_temperatures_begin_at_logit_temp);

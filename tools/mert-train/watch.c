@@ -62,6 +62,9 @@ static void say_batches(const mert_session *s, const mert_budget *b)
            (double)b->largest_L / (double)s->recipe.sample_rate);
     printf("    an update    %8" PRId64 " batch%s, %.1f s of audio\n", b->per_update, b->per_update == 1 ? "" : "es",
            b->audio);
+    if (b->audio < 0.9 * s->recipe.lr_seconds)
+        printf("    lr = %g was chosen for %.0f s: take a smaller one, or update_batches=%.0f\n", s->recipe.lr,
+               s->recipe.lr_seconds, ceil(s->recipe.lr_seconds / b->audio * (double)b->per_update));
     printf("    the run      %8" PRId64 " updates, %.2f epochs\n", b->updates, b->epochs);
 }
 

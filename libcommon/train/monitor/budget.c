@@ -272,7 +272,7 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
     int bad;
     if (!metas)
         return mert_fail(e, "out of memory");
-    *b = (mert_budget){.per_update = r->update_freq * ranks};
+    *b = (mert_budget){.per_update = mert_recipe_batches(r, ranks)};
     b->updates = r->max_update && r->max_update < r->total_updates ? r->max_update : r->total_updates;
     mert_corpus_metas(c, metas);
     bad = mert_recipe_model(r, metas, c->K, &b->model, e) || mert_layout_make(&l, &b->model, e) ||

@@ -314,6 +314,11 @@ int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch)
     return seconds > 0 ? llround(seconds * (double)r->sample_rate) : r->max_sample_size;
 }
 
+int64_t mert_recipe_batches(const mert_recipe *r, int ranks)
+{
+    return r->update_batches ? r->update_batches : r->update_freq * ranks;
+}
+
 int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch)
 {
     mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_SHARD, 0, 0, 0);

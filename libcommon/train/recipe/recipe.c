@@ -148,6 +148,18 @@ static int convs(const char *text, mert_convs *to, mert_error *e)
     return 0;
 }
 
+/* Of two settings that say the same thing in other ways the later one counts; and what lr was chosen for is not known of
+ * another lr. */
+static void supersede(mert_recipe *r, const void *set)
+{
+    if (set == &r->update_freq)
+        r->update_batches = 0;
+    else if (set == &r->update_batches && r->update_batches)
+        r->update_freq = 1;
+    else if (set == &r->lr)
+        r->lr_seconds = 0;
+}
+
 static int store(mert_recipe *r, const mert_setting *s, const char *text, mert_error *e)
 {
     void *to = (char *)r + s->offset;
@@ -165,6 +177,8 @@ static int store(mert_recipe *r, const mert_setting *s, const char *text, mert_e
     case REAL_LIST: bad = list(s, text, to, e); break;
     case PATH: bad = path(text, to, e); break;
     }
+    if (!bad)
+        supersede(r, to);
     return bad ? mert_fail_in(e, "%s", s->name) : 0;
 }
 

@@ -94,8 +94,8 @@ typedef struct mert_recipe {
     int load_random_data_shard;
     double replay_share;
     /* updates */
-    int64_t update_freq;
-    double lr;
+    int64_t update_freq, update_batches;
+    double lr, lr_seconds;
     int64_t warmup_updates, total_updates, max_update;
     double adam_betas[2], adam_eps, weight_decay, clip_norm;
     int64_t seed;
@@ -148,6 +148,7 @@ static inline int mert_recipe_hears_mel(const mert_recipe *r) { return r->model 
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
 /* The largest crop of an epoch in samples (epochs are counted from 0; MERT_VALIDATION: max_sample_size). */
 int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch);
+int64_t mert_recipe_batches(const mert_recipe *r, int ranks); /* of an update of so many processes together */
 /* The shard (of sharding_data) that an epoch uses. */
 int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch);
 

@@ -189,8 +189,12 @@ const mert_setting mert_settings[] = {
 
     {.name = "updates", .kind = HEADING},
     {S("update_freq", WHOLE, update_freq, 1, 1 << 20, "1",
-       "number of batches whose gradients are added up for one update")},
+       "number of batches of each process whose gradients are added up for one update")},
+    {S("update_batches", WHOLE, update_batches, 0, 1 << 26, "0",
+       "instead of update_freq: number of batches of an update, of all processes together")},
     {S("lr", REAL, lr, 0, 1e3, "0.0005", "highest learning rate")},
+    {S("lr_seconds", REAL, lr_seconds, 0, 1e9, "0",
+       "seconds of audio of an update that lr was chosen for, for a warning; 0: not known"), .free = 1},
     {S("warmup_updates", WHOLE, warmup_updates, 0, 1LL << 40, "32000",
        "number of updates in which the learning rate rises from 0 to lr")},
     {S("total_updates", WHOLE, total_updates, 1, 1LL << 40, "400000",
