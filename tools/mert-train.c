@@ -6,13 +6,13 @@
  * The library does the work (libcommon/train/session.h); here stands what is said, and when what is done. */
 #include "formats/file.h"
 #include "formats/lock.h"
-#include "libcommon/base/clock.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 #include "libcommon/program/report.h"
 #include "libcommon/train/monitor/metrics.h"
 #include "libcommon/train/session.h"
 #include "tools/mert-train/corpora.h"
+#include "tools/mert-train/course.h"
 #include "tools/mert-train/limits.h"
 #include "tools/mert-train/processes.h"
 #include "tools/mert-train/watch.h"
@@ -23,10 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which nothing will help any more */
 
 static const char *recipe_name, *save, *init, *device = "cpu", *compare;
 static mert_strings settings, changes;
@@ -105,8 +102,7 @@ static const mert_tool tool = {
     options,
     NULL};
 
-static int64_t validated = -1; /* the update of the last row of valid.tsv when this process began; -1: none */
-static double neighbours[MERT_CODEBOOKS_MAX]; /* what the nearest labels tell of validation's masked ones, in bits */
+static course the_course = {.validated = -1};
 
 static void check_names(void)
 {
@@ -345,7 +341,7 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
         return -1;
     if (x->ranks > 1)
         mert_log_note("%d processes; an update is %" PRId64 " batches", x->ranks, s->state.batches);
-    if (!x->rank && (write_recipe(&s->recipe, e) || mert_session_neighbours(s, neighbours, e)))
+    if (!x->rank && (write_recipe(&s->recipe, e) || mert_session_neighbours(s, the_course.neighbours, e)))
         return -1;
     return mert_session_begin(s, ops, e);
 }
@@ -357,13 +353,14 @@ static int open_metrics(mert_session *s, mert_metrics *j, mert_error *e)
                               .norms = log_norms ? mert_trainer_parts(s->trainer)->n : 0};
     if (mert_metrics_open(j, save, &kind, s->state.position.update, e))
         return -1;
-    validated = j->validated;
+    the_course.validated = j->validated;
     for (int i = 0; i < s->changes.n; i++) {
-        const mert_change *c = &s->changes.items[i];
-        if (c->update != s->state.position.update)
+        const mert_change *made = &s->changes.items[i];
+        if (made->update != s->state.position.update)
             continue;
-        mert_log_note("changed after update %" PRId64 ": %s from %s to %s", c->update, c->name, c->from, c->to);
-        if (mert_metrics_change(j, c, e))
+        mert_log_note("changed after update %" PRId64 ": %s from %s to %s", made->update, made->name,
+                      made->from, made->to);
+        if (mert_metrics_change(j, made, e))
             return -1;
     }
     return 0;
@@ -377,7 +374,7 @@ static int begin(mert_session *s, mert_metrics *j, mert_error *e)
     if (processes_agree(x, bad, &newest, sizeof newest, e))
         return -1;
     bad = open_run(s, newest, e) || (!x->rank && open_metrics(s, j, e));
-    return processes_agree(x, bad, &validated, sizeof validated, e);
+    return processes_agree(x, bad, &the_course.validated, sizeof the_course.validated, e);
 }
 
 /* Without labels: assumes codebooks and classes of the recipe, or else those of EnCodec for the published models. */
@@ -415,185 +412,21 @@ static int plan_only(void)
 
 /* ---- the run ---- */
 
-static double hours_heard(const mert_session *s)
-{
-    return s->state.heard < 0 ? NAN : (double)s->state.heard / (double)s->recipe.sample_rate / 3600;
-}
-
-/* *stop: not 0 if it was broken off. */
-static int validate(mert_session *s, mert_metrics *j, int *stop, mert_error *e)
-{
-    double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
-    int64_t used[MERT_CODEBOOKS_MAX];
-    mert_valid_row row = {.update = s->state.position.update,
-                          .entropy = entropy,
-                          .unigram = unigram,
-                          .neighbours = neighbours,
-                          .used = used,
-                          .hours_heard = hours_heard(s)};
-    char line[1024];
-    for (int k = 0; k < s->train.K; k++) {
-        entropy[k] = mert_corpus_entropy(&s->valid, k);
-        unigram[k] = mert_corpus_cross_entropy(&s->train, &s->valid, k);
-    }
-    if (mert_session_validate(s, &row.sums, stop, e) || mert_session_used(s, 0, used, e))
-        return mert_fail_in(e, "validation");
-    if (x->rank || *stop)
-        return 0;
-    if (mert_metrics_valid(j, &row, line, sizeof line, e))
-        return mert_fail_in(e, "validation");
-    mert_log_note("%s", line);
-    return 0;
-}
-
-static int same_failure; /* of all processes, in the same way */
-
-static int one_update(mert_session *s, mert_train_row *row, mert_step *out, mert_error *e)
-{
-    mert_step step;
-    double began = mert_seconds();
-    if (mert_session_update(s, &step, e)) {
-        same_failure = step.overflow; /* the loss scale has come to its least */
-        return -1;
-    }
-    *out = step;
-    row->seconds += mert_seconds() - began;
-    row->waited += step.waited;
-    row->audio_seconds += (double)step.sums.samples / (double)s->recipe.sample_rate;
-    mert_sums_add(&row->sums, &step.sums);
-    if (!step.overflow)
-        row->grad_norm = step.norm;
-    row->lr = step.lr;
-    mert_report_item((double)step.sums.samples / (double)s->recipe.sample_rate);
-    for (int64_t i = 0; i < step.unreadable; i++)
-        if (mert_report_failed(mert_corpus_key(&s->train, s->unreadable[i].item), s->unreadable[i].why, 1))
-            return mert_fail(e, "stopped at the first failure (--fail-fast)");
-    if (step.overflow)
-        mert_log_note("update %" PRId64 ": the gradient is not finite: once more, with loss scale %g",
-                      s->state.position.update + 1, s->state.loss_scale.scale);
-    if (step.skipped) {
-        if (*step.why)
-            mert_log_error("update %" PRId64 " left out, not finite: %s", s->state.position.update, step.why);
-        same_failure = s->state.skipped_in_row >= SKIPS_MAX;
-        if (same_failure)
-            return mert_fail(e, "%d updates in a row were not finite, the last is update %" PRId64 "%s%s", SKIPS_MAX,
-                             s->state.position.update, *step.why ? " with " : "", step.why);
-    }
-    return 0;
-}
-
-/* since: limits_elapsed() before the first update of this process, which followed update `first`. */
-static int log_row(mert_session *s, mert_metrics *j, mert_train_row *row, int64_t first, double since, mert_error *e)
-{
-    char line[1024];
-    int64_t used[MERT_CODEBOOKS_MAX], update = s->state.position.update, last = mert_session_last(s);
-    row->update = update;
-    row->epoch = s->state.position.epoch;
-    row->skipped = s->state.skipped;
-    row->loss_scale = s->state.loss_scale.scale;
-    row->overflows = s->state.loss_scale.overflows;
-    row->used = used;
-    row->hours_heard = hours_heard(s);
-    row->wall_seconds = limits_elapsed();
-    row->eta_seconds = (row->wall_seconds - since) / (double)(update - first) * (double)(last - update);
-    row->time = time(NULL);
-    if (mert_session_used(s, 1, used, e))
-        return -1;
-    if (!x->rank && (mert_metrics_train(j, row, last, line, sizeof line, e) ||
-                     (s->norms && mert_metrics_norms(j, update, s->norms, e))))
-        return -1;
-    if (!x->rank)
-        mert_log_note("%s", line);
-    *row = (mert_train_row){0};
-    return 0;
-}
-
-static int due(int64_t update, int64_t interval)
-{
-    return interval && update % interval == 0;
-}
-
-/* What follows each update in its turn: a row of the log, a validation, a checkpoint. */
-typedef struct course {
-    mert_train_row row;
-    int64_t first, saved; /* the update with which this process began, and that of the newest checkpoint */
-    double since, saved_at;
-    int stop; /* LIMITS_ bits, of all processes: they end after the same update */
-} course;
-
-/* passing: the next checkpoint takes its place. */
-static int save_now(mert_session *s, course *c, int passing, mert_error *e)
-{
-    s->state.passing = passing;
-    if (mert_session_save(s, e))
-        return -1;
-    c->saved = s->state.position.update;
-    c->saved_at = limits_elapsed();
-    return 0;
-}
-
-/* Validations of a run that is to end are left to the one that resumes it. */
-static int after_update(mert_session *s, mert_metrics *j, course *c, int asked_to_save, mert_error *e)
-{
-    const mert_recipe *r = &s->recipe;
-    int64_t update = s->state.position.update, last = mert_session_last(s);
-    int over = update == last;
-    if ((due(update, r->log_interval) || over) && log_row(s, j, &c->row, c->first, c->since, e))
-        return -1;
-    if (!c->stop && (due(update, r->validate_interval) || over) && validate(s, j, &c->stop, e))
-        return -1;
-    if (due(update, r->save_interval))
-        return save_now(s, c, 0, e);
-    return asked_to_save && !over ? save_now(s, c, 1, e) : 0;
-}
-
-static int train(mert_session *s, mert_metrics *j, course *c, mert_error *e)
-{
-    const mert_recipe *r = &s->recipe;
-    mert_norms room, *norms = log_norms ? &room : NULL;
-    int64_t last = mert_session_last(s), *update = &s->state.position.update;
-    int due_now = *update == 0 || *update == last || due(*update, r->validate_interval);
-    c->saved = *update;
-    c->saved_at = limits_elapsed();
-    if (due_now && validated < *update && validate(s, j, &c->stop, e))
-        return -1;
-    c->first = *update;
-    c->since = limits_elapsed();
-    while (*update < last && !c->stop && !(x->ranks == 1 && limits_reached())) {
-        mert_step step;
-        s->norms = due(*update + 1, r->log_interval) || *update + 1 == last ? norms : NULL;
-        s->save_now = !x->rank && r->save_minutes > 0 && limits_elapsed() - c->saved_at >= 60 * r->save_minutes;
-        limits_arm();
-        if (one_update(s, &c->row, &step, e))
-            return -1;
-        c->stop = step.stop;
-        if (!step.overflow && after_update(s, j, c, step.save, e))
-            return -1;
-    }
-    c->stop |= x->ranks == 1 ? limits_reached() : 0;
-    if (c->saved != *update && save_now(s, c, *update < last, e))
-        return -1;
-    if (*update < last && !x->rank)
-        mert_log_note("stopped %s after update %" PRId64 ", which is saved: --resume goes on",
-                      c->stop & LIMITS_SIGNAL ? "by a signal" : "by --stop-after", *update);
-    return 0;
-}
-
 static int run(void)
 {
     mert_session s = {.sharing = {x, (mert_sharding)sharding, offload && !strcmp(offload, "disk") ? save : offload},
                       .save = save,
                       .stop = limits_reached};
     mert_metrics j = {0};
-    course c = {.stop = 0};
     mert_error e = {{0}};
     int begun = !begin(&s, &j, &e), bad, unfinished;
     x->patience = hang_after;
-    bad = !begun || train(&s, &j, &c, &e);
-    unfinished = !bad && c.stop & LIMITS_TIME && s.state.position.update < mert_session_last(&s);
+    the_course.log_norms = log_norms;
+    bad = !begun || course_run(&the_course, &s, &j, &e);
+    unfinished = !bad && the_course.stop & LIMITS_TIME && s.state.position.update < mert_session_last(&s);
     if (mert_metrics_close(&j, bad ? NULL : &e))
         bad = 1;
-    if (bad && begun && x->ranks > 1 && !same_failure) {
+    if (bad && begun && x->ranks > 1 && !the_course.same_failure) {
         mert_report_broken("%s", e.text);
         mert_lock_release(lock);
         x->abandon(x);

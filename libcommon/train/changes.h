@@ -1,7 +1,7 @@
 /* Settings that were changed while a run was going on (mert-train --resume --change NAME=VALUE). They are part of its
  * checkpoints, so that a run that is resumed by its first command keeps them.
  *
- *     "changes": [{"update": 5, "name": "lr", "from": "0.003", "to": "0.001"}, ...]      in state.json, in order of time
+ *     "changes": [{"update": 5, "name": "lr", "from": "0.003", "to": "0.001"}, ...]    in state.json, in order of time
  *
  * The name "corpus" stands for manifests, labels and audio; its values are hashes of them. */
 #ifndef MERT_CHANGES_H

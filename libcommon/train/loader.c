@@ -87,7 +87,7 @@ static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, int64
 /* The first sample of a crop of L samples: anywhere, or anywhere on the grid. */
 static int64_t crop_start(const mert_corpus *c, const mert_recipe *r, const mert_crop *crop, int64_t epoch, int64_t L)
 {
-    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_CROP, (uint64_t)epoch, 0, 0);
+    mert_random key = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_CROP, (uint64_t)epoch, 0, 0);
     int64_t grid = c->config.jitter ? 1 : c->config.stride, item = crop->item, places;
     c = mert_corpus_owner(c, &item);
     places = (c->items[item].samples - L) / grid + 1;
@@ -177,8 +177,8 @@ static void mask_by_noise(mert_load *l, const mert_recipe *r, const mert_config 
     if (b->audio != l->audio)
         memcpy(l->audio, l->clean, (size_t)(b->B * b->L) * sizeof *l->audio);
     b->audio = l->audio;
-    mert_mask_noise(r->mask_noise, (uint64_t)r->seed, keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T, l->mask,
-                    mert_config_stride(model), b->L, l->audio);
+    mert_mask_noise(r->mask_noise, mert_recipe_seed(r, l->epoch), keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T,
+                    l->mask, mert_config_stride(model), b->L, l->audio);
     for (int64_t i = 0; i < b->B * b->T; i++)
         l->source[i] = (int32_t)i;
     b->source = l->source;
@@ -220,8 +220,8 @@ static int finish_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r
     mert_mask_config mask = mert_recipe_mask(r, validation ? MERT_LAST_UPDATE : l->update);
     uint64_t keyed = validation ? UINT64_MAX : (uint64_t)l->update; /* validation: the same masks every time */
     return fill_labels(l, c, mask.length, starts, only, e) ||
-                   mert_mask_make(&mask, (uint64_t)r->seed, keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T,
-                                  l->mask, e)
+                   mert_mask_make(&mask, mert_recipe_seed(r, l->epoch), keyed, (uint32_t)l->micro_batch, l->items, b->B,
+                                  b->T, l->mask, e)
                ? -1
                : 0;
 }

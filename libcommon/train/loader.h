@@ -95,8 +95,8 @@ typedef struct mert_rank_assignment {
 typedef struct mert_loader mert_loader;
 
 /* Starts to make batches from the position on: those of an update that are this process's; assignment NULL: all of
- * mert_recipe_batches. preparer: what prepares them; NULL: nothing does. c, r, model and preparer must outlive it; c and
- * preparer are used by the loader's thread alone. NULL on error, also if an epoch has no batch. */
+ * mert_recipe_batches. preparer: what prepares them; NULL: nothing does. c, r, model and preparer must outlive it; c
+ * and preparer are used by the loader's thread alone. NULL on error, also if an epoch has no batch. */
 mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_config *model, mert_position from,
                                const mert_rank_assignment *assignment, mert_preparer *preparer, mert_error *e);
 /* The next batch, valid until the call after the next one; *waited (may be NULL) += the seconds that it was not there.

@@ -61,8 +61,8 @@ static int64_t older_crops(const mert_corpus *c, const mert_recipe *r, int64_t i
 static int add_replayed(mert_plan *p, sized *to, int64_t n, int64_t wanted, const mert_corpus *c, const mert_recipe *r,
                         int64_t epoch, mert_error *e)
 {
-    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 2, 0);
-    mert_random ties = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
+    mert_random key = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_ORDER, (uint64_t)epoch, 2, 0);
+    mert_random ties = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
     int64_t longest = mert_recipe_crop(r, epoch), there = 0;
     sized *all;
     for (int64_t i = 0; i < c->older->n; i++)
@@ -96,7 +96,7 @@ static int add_replayed(mert_plan *p, sized *to, int64_t n, int64_t wanted, cons
 /* All crops of an epoch. NULL: no memory, or more crops than there are numbers for them. */
 static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
 {
-    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
+    mert_random key = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
     sized *all;
     int64_t n = 0, number = 0, more;
     int64_t longest = mert_recipe_crop(r, epoch), shard = mert_recipe_shard(r, epoch);
@@ -149,7 +149,7 @@ typedef struct mert_plan_batch planned;
 
 static void shuffle(planned *b, int64_t n, const mert_recipe *r, int64_t epoch)
 {
-    mert_random key = mert_random_key((uint64_t)r->seed, MERT_FOR_ORDER, (uint64_t)epoch, 1, 0);
+    mert_random key = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_ORDER, (uint64_t)epoch, 1, 0);
     for (int64_t i = n - 1; i > 0; i--) {
         int64_t j = mert_random_below(&key, (uint32_t)i, (uint32_t)(i + 1));
         planned held = b[i];

@@ -452,7 +452,8 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
         return -1;
     if (s->norms && mert_session_measure(s, (double)sample_size * s->state.loss_scale.scale, e))
         return -1;
-    step->lr = mert_schedule_rate(s->recipe.lr, s->recipe.warmup_updates, s->recipe.total_updates, update);
+    step->lr = mert_schedule_rate((mert_schedule)s->recipe.lr_schedule, s->recipe.lr, s->recipe.warmup_updates,
+                                  s->recipe.total_updates, update);
     /* A sample size of 0 makes the trainer forget the gradients. */
     left_out = mert_trainer_update(s->trainer, update, step->lr, step->skipped ? 0 : (double)sample_size, &step->norm,
                                    e);

@@ -112,3 +112,13 @@ hangs() { # one of two processes is stopped while they train
     mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save hung --resume --set total_updates=100000000 --set validate_interval=0 --stop-after 1s; [ $? -eq 75 ]
 }
 check "it is named, the run ends, and goes on from the last checkpoint" hangs
+
+# ---- validation, whatever the seed ----
+
+seeds() { # the same crops, masks and labels: whatever the run hears
+    train seed1 --set seed=1 --set max_update=1 --init whole/model --set lr=0 && train seed2 --set seed=2 --set max_update=1 --init whole/model --set lr=0 && cut -f 1-11 seed1/valid.tsv > a && cut -f 1-11 seed2/valid.tsv | cmp - a &&
+        train seed3 --set seed=2 --set valid_seed=3 --set max_update=1 --init whole/model --set lr=0 && ! cut -f 1-11 seed3/valid.tsv | cmp -s - a
+}
+check "runs of any seed validate alike" seeds
+cosine() { train cosine --set lr_schedule=cosine --set log_interval=1 && awk -v a="$(value cosine/log.tsv lr 8)" -v b="$(value cosine/log.tsv lr 4)" 'BEGIN {exit !(a > 0.001499 && a < 0.001501 && b > 0.002999)}'; } # half of it in the middle of the fall
+check "another schedule" cosine

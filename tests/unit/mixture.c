@@ -106,13 +106,30 @@ TEST(alone_or_shorter_than_a_piece)
 /* fairseq's polynomial_decay at the published 95M's settings, and the corners. */
 TEST(learning_rate)
 {
-    CHECK(mert_schedule_rate(5e-4, 32000, 400000, 1) == 0);
-    CHECK_NEAR(mert_schedule_rate(5e-4, 32000, 400000, 16001), 2.5e-4, 1e-12);
-    CHECK_NEAR(mert_schedule_rate(5e-4, 32000, 400000, 32001), 5e-4, 1e-12);
-    CHECK_NEAR(mert_schedule_rate(5e-4, 32000, 400000, 216001), 2.5e-4, 1e-12);
-    CHECK(mert_schedule_rate(5e-4, 32000, 400000, 400001) == 0);
-    CHECK_NEAR(mert_schedule_rate(1, 0, 10, 1), 1, 0);
-    CHECK_NEAR(mert_schedule_rate(1, 0, 10, 10), 0.1, 1e-12);
+    CHECK(mert_schedule_rate(MERT_POLYNOMIAL_DECAY, 5e-4, 32000, 400000, 1) == 0);
+    CHECK_NEAR(mert_schedule_rate(MERT_POLYNOMIAL_DECAY, 5e-4, 32000, 400000, 16001), 2.5e-4, 1e-12);
+    CHECK_NEAR(mert_schedule_rate(MERT_POLYNOMIAL_DECAY, 5e-4, 32000, 400000, 32001), 5e-4, 1e-12);
+    CHECK_NEAR(mert_schedule_rate(MERT_POLYNOMIAL_DECAY, 5e-4, 32000, 400000, 216001), 2.5e-4, 1e-12);
+    CHECK(mert_schedule_rate(MERT_POLYNOMIAL_DECAY, 5e-4, 32000, 400000, 400001) == 0);
+    CHECK_NEAR(mert_schedule_rate(MERT_POLYNOMIAL_DECAY, 1, 0, 10, 1), 1, 0);
+    CHECK_NEAR(mert_schedule_rate(MERT_POLYNOMIAL_DECAY, 1, 0, 10, 10), 0.1, 1e-12);
+}
+
+/* fairseq's cosine and inverse_sqrt at the same settings. */
+TEST(other_learning_rates)
+{
+    for (int kind = MERT_COSINE; kind <= MERT_INVERSE_SQRT; kind++) {
+        CHECK(mert_schedule_rate(kind, 5e-4, 32000, 400000, 1) == 0);
+        CHECK_NEAR(mert_schedule_rate(kind, 5e-4, 32000, 400000, 16001), 2.5e-4, 1e-12);
+        CHECK_NEAR(mert_schedule_rate(kind, 5e-4, 32000, 400000, 32001), 5e-4, 1e-12);
+    }
+    CHECK_NEAR(mert_schedule_rate(MERT_COSINE, 5e-4, 32000, 400000, 216001), 2.5e-4, 1e-12);
+    CHECK_NEAR(mert_schedule_rate(MERT_COSINE, 5e-4, 32000, 400000, 124001), 5e-4 * (2 + sqrt(2)) / 4, 1e-12);
+    CHECK(mert_schedule_rate(MERT_COSINE, 5e-4, 32000, 400000, 400001) == 0);
+    CHECK_NEAR(mert_schedule_rate(MERT_INVERSE_SQRT, 5e-4, 32000, 400000, 128001), 2.5e-4, 1e-12);
+    CHECK_NEAR(mert_schedule_rate(MERT_INVERSE_SQRT, 5e-4, 32000, 400000, 800001), 1e-4, 1e-12);
+    CHECK_NEAR(mert_schedule_rate(MERT_INVERSE_SQRT, 1, 0, 10, 1), 1, 0);
+    CHECK_NEAR(mert_schedule_rate(MERT_INVERSE_SQRT, 1, 0, 10, 5), 0.5, 1e-12);
 }
 
 int main(void)
@@ -122,5 +139,6 @@ int main(void)
     RUN(number_and_volume);
     RUN(alone_or_shorter_than_a_piece);
     RUN(learning_rate);
+    RUN(other_learning_rates);
     return test_done();
 }

@@ -272,7 +272,8 @@ TEST(the_later_one_counts)
 {
     mert_recipe r;
     mert_recipe_defaults(&r);
-    CHECK(mert_recipe_batches(&r, 3) == 3 && !mert_recipe_set(&r, "update_freq=4", &e) && mert_recipe_batches(&r, 3) == 12);
+    CHECK(mert_recipe_batches(&r, 3) == 3);
+    CHECK(!mert_recipe_set(&r, "update_freq=4", &e) && mert_recipe_batches(&r, 3) == 12);
     CHECK(!mert_recipe_set(&r, "update_batches=10", &e) && mert_recipe_batches(&r, 3) == 10 && r.update_freq == 1);
     CHECK(!mert_recipe_set(&r, "update_freq=2", &e) && mert_recipe_batches(&r, 3) == 6 && r.update_batches == 0);
     CHECK(!mert_recipe_set(&r, "update_batches=0", &e) && mert_recipe_batches(&r, 3) == 6);

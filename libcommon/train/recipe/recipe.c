@@ -148,8 +148,8 @@ static int convs(const char *text, mert_convs *to, mert_error *e)
     return 0;
 }
 
-/* Of two settings that say the same thing in other ways the later one counts; and what lr was chosen for is not known of
- * another lr. */
+/* Of two settings that say the same thing in other ways the later one counts; and what lr was chosen for is not known
+ * of another lr. */
 static void supersede(mert_recipe *r, const void *set)
 {
     if (set == &r->update_freq)

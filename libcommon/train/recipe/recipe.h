@@ -96,9 +96,10 @@ typedef struct mert_recipe {
     /* updates */
     int64_t update_freq, update_batches;
     double lr, lr_seconds;
+    int lr_schedule; /* a mert_schedule */
     int64_t warmup_updates, total_updates, max_update;
     double adam_betas[2], adam_eps, weight_decay, clip_norm;
-    int64_t seed;
+    int64_t seed, valid_seed;
     int precision;              /* a mert_element_type */
     int recompute, activations; /* 0 f32, 1 bf16 */
     /* logs and checkpoints */
@@ -149,6 +150,11 @@ int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
 /* The largest crop of an epoch in samples (epochs are counted from 0; MERT_VALIDATION: max_sample_size). */
 int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch);
 int64_t mert_recipe_batches(const mert_recipe *r, int ranks); /* of an update of so many processes together */
+/* The seed of an epoch's crops and masks. */
+static inline uint64_t mert_recipe_seed(const mert_recipe *r, int64_t epoch)
+{
+    return (uint64_t)(epoch < 0 ? r->valid_seed : r->seed); /* MERT_VALIDATION */
+}
 /* The shard (of sharding_data) that an epoch uses. */
 int64_t mert_recipe_shard(const mert_recipe *r, int64_t epoch);
 

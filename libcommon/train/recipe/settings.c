@@ -10,6 +10,7 @@ static const char *const extractor_modes[] = {"default", "layer_norm", NULL};
 static const char *const extractor_inits[] = {"random", "sinusoids", NULL};
 static const char *const activation_types[] = {"f32", "bf16", NULL};
 static const char *const precisions[] = {"f32", "bf16", "fp16", NULL}; /* as mert_element_type */
+static const char *const schedules[] = {"polynomial_decay", "cosine", "inverse_sqrt", NULL}; /* as mert_schedule */
 static const char *const replace_types[] = {"in_sample", "in_batch", NULL};
 
 #define S(title, type, field, low, high, text, what)                                                                   \
@@ -195,6 +196,9 @@ const mert_setting mert_settings[] = {
     {S("lr", REAL, lr, 0, 1e3, "0.0005", "highest learning rate")},
     {S("lr_seconds", REAL, lr_seconds, 0, 1e9, "0",
        "seconds of audio of an update that lr was chosen for, for a warning; 0: not known"), .free = 1},
+    {S("lr_schedule", CHOICE, lr_schedule, 0, 0, "polynomial_decay",
+       "how the learning rate falls after the warm-up: polynomial_decay (a straight line), cosine, or inverse_sqrt"),
+     .choices = schedules},
     {S("warmup_updates", WHOLE, warmup_updates, 0, 1LL << 40, "32000",
        "number of updates in which the learning rate rises from 0 to lr")},
     {S("total_updates", WHOLE, total_updates, 1, 1LL << 40, "400000",
@@ -206,6 +210,8 @@ const mert_setting mert_settings[] = {
     {S("weight_decay", REAL, weight_decay, 0, 1e3, "0.01", "decoupled weight decay, multiplied by the learning rate")},
     {S("clip_norm", REAL, clip_norm, 0, 1e9, "10", "largest norm of the gradient; 0: no limit")},
     {S("seed", WHOLE, seed, 0, 1LL << 52, "1337", "seed of all random numbers")},
+    {S("valid_seed", WHOLE, valid_seed, 0, 1LL << 52, "1337",
+       "seed of the crops and masks of validation, the same for runs of any seed")},
     {S("precision", CHOICE, precision, 0, 0, "f32",
        "of activations and of the weights in products: float32, bfloat16, or float16 with a dynamic loss scale"),
      .choices = precisions},
@@ -244,7 +250,7 @@ _Static_assert(sizeof mert_settings / sizeof *mert_settings <= MERT_SETTINGS_MAX
 int mert_setting_may_change(const mert_setting *s)
 {
     static const char *const weights[] = {
-        "lr", "warmup_updates", "total_updates", "adam_betas", "adam_eps", "weight_decay", "clip_norm",
+        "lr", "lr_schedule", "warmup_updates", "total_updates", "adam_betas", "adam_eps", "weight_decay", "clip_norm",
         "pred_nomask_weight", "features_pen_weight", "cqt_loss_weight", "mel_loss_weight", "feature_grad_mult",
         "dropout", "attention_dropout", "activation_dropout", "dropout_input", "encoder_layerdrop", "mixture_prob",
         "inbatch_noise_augment_volume", NULL};

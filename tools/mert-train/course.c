@@ -1,0 +1,170 @@
+#include "tools/mert-train/course.h"
+
+#include "libcommon/base/clock.h"
+#include "libcommon/program/log.h"
+#include "libcommon/program/report.h"
+#include "tools/mert-train/limits.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which nothing will help any more */
+
+static double hours_heard(const mert_session *s)
+{
+    return s->state.heard < 0 ? NAN : (double)s->state.heard / (double)s->recipe.sample_rate / 3600;
+}
+
+/* c->stop: not 0 if it was broken off. */
+static int validate(course *c, mert_session *s, mert_metrics *j, mert_error *e)
+{
+    double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
+    int64_t used[MERT_CODEBOOKS_MAX];
+    mert_valid_row row = {.update = s->state.position.update,
+                          .entropy = entropy,
+                          .unigram = unigram,
+                          .neighbours = c->neighbours,
+                          .used = used,
+                          .hours_heard = hours_heard(s)};
+    char line[1024];
+    for (int k = 0; k < s->train.K; k++) {
+        entropy[k] = mert_corpus_entropy(&s->valid, k);
+        unigram[k] = mert_corpus_cross_entropy(&s->train, &s->valid, k);
+    }
+    if (mert_session_validate(s, &row.sums, &c->stop, e) || mert_session_used(s, 0, used, e))
+        return mert_fail_in(e, "validation");
+    if (mert_session_exchange(s)->rank || c->stop)
+        return 0;
+    if (mert_metrics_valid(j, &row, line, sizeof line, e))
+        return mert_fail_in(e, "validation");
+    mert_log_note("%s", line);
+    return 0;
+}
+
+static int one_update(course *c, mert_session *s, mert_step *out, mert_error *e)
+{
+    mert_step step;
+    mert_train_row *row = &c->row;
+    double began = mert_seconds();
+    if (mert_session_update(s, &step, e)) {
+        c->same_failure = step.overflow; /* the loss scale has come to its least */
+        return -1;
+    }
+    *out = step;
+    row->seconds += mert_seconds() - began;
+    row->waited += step.waited;
+    row->audio_seconds += (double)step.sums.samples / (double)s->recipe.sample_rate;
+    mert_sums_add(&row->sums, &step.sums);
+    if (!step.overflow)
+        row->grad_norm = step.norm;
+    row->lr = step.lr;
+    mert_report_item((double)step.sums.samples / (double)s->recipe.sample_rate);
+    for (int64_t i = 0; i < step.unreadable; i++)
+        if (mert_report_failed(mert_corpus_key(&s->train, s->unreadable[i].item), s->unreadable[i].why, 1))
+            return mert_fail(e, "stopped at the first failure (--fail-fast)");
+    if (step.overflow)
+        mert_log_note("update %" PRId64 ": the gradient is not finite: once more, with loss scale %g",
+                      s->state.position.update + 1, s->state.loss_scale.scale);
+    if (step.skipped) {
+        if (*step.why)
+            mert_log_error("update %" PRId64 " left out, not finite: %s", s->state.position.update, step.why);
+        c->same_failure = s->state.skipped_in_row >= SKIPS_MAX;
+        if (c->same_failure)
+            return mert_fail(e, "%d updates in a row were not finite, the last is update %" PRId64 "%s%s", SKIPS_MAX,
+                             s->state.position.update, *step.why ? " with " : "", step.why);
+    }
+    return 0;
+}
+
+static int log_row(course *c, mert_session *s, mert_metrics *j, mert_error *e)
+{
+    mert_train_row *row = &c->row;
+    int here = mert_session_exchange(s)->rank == 0;
+    char line[1024];
+    int64_t used[MERT_CODEBOOKS_MAX], update = s->state.position.update, last = mert_session_last(s);
+    row->update = update;
+    row->epoch = s->state.position.epoch;
+    row->skipped = s->state.skipped;
+    row->loss_scale = s->state.loss_scale.scale;
+    row->overflows = s->state.loss_scale.overflows;
+    row->used = used;
+    row->hours_heard = hours_heard(s);
+    row->wall_seconds = limits_elapsed();
+    row->eta_seconds = (row->wall_seconds - c->since) / (double)(update - c->first) * (double)(last - update);
+    row->time = time(NULL);
+    if (mert_session_used(s, 1, used, e))
+        return -1;
+    if (here && (mert_metrics_train(j, row, last, line, sizeof line, e) ||
+                 (s->norms && mert_metrics_norms(j, update, s->norms, e))))
+        return -1;
+    if (here)
+        mert_log_note("%s", line);
+    *row = (mert_train_row){0};
+    return 0;
+}
+
+static int due(int64_t update, int64_t interval)
+{
+    return interval && update % interval == 0;
+}
+
+/* passing: the next checkpoint takes its place. */
+static int save_now(course *c, mert_session *s, int passing, mert_error *e)
+{
+    s->state.passing = passing;
+    if (mert_session_save(s, e))
+        return -1;
+    c->saved = s->state.position.update;
+    c->saved_at = limits_elapsed();
+    return 0;
+}
+
+/* Validations of a run that is to end are left to the one that resumes it. */
+static int after_update(course *c, mert_session *s, mert_metrics *j, int asked_to_save, mert_error *e)
+{
+    const mert_recipe *r = &s->recipe;
+    int64_t update = s->state.position.update, last = mert_session_last(s);
+    int over = update == last;
+    if ((due(update, r->log_interval) || over) && log_row(c, s, j, e))
+        return -1;
+    if (!c->stop && (due(update, r->validate_interval) || over) && validate(c, s, j, e))
+        return -1;
+    if (due(update, r->save_interval))
+        return save_now(c, s, 0, e);
+    return asked_to_save && !over ? save_now(c, s, 1, e) : 0;
+}
+
+int course_run(course *c, mert_session *s, mert_metrics *j, mert_error *e)
+{
+    const mert_exchange *x = mert_session_exchange(s);
+    const mert_recipe *r = &s->recipe;
+    mert_norms room, *norms = c->log_norms ? &room : NULL;
+    int64_t last = mert_session_last(s), *update = &s->state.position.update;
+    int due_now = *update == 0 || *update == last || due(*update, r->validate_interval);
+    c->saved = *update;
+    c->saved_at = limits_elapsed();
+    if (due_now && c->validated < *update && validate(c, s, j, e))
+        return -1;
+    c->first = *update;
+    c->since = limits_elapsed();
+    while (*update < last && !c->stop && !(x->ranks == 1 && limits_reached())) {
+        mert_step step;
+        s->norms = due(*update + 1, r->log_interval) || *update + 1 == last ? norms : NULL;
+        s->save_now = !x->rank && r->save_minutes > 0 && limits_elapsed() - c->saved_at >= 60 * r->save_minutes;
+        limits_arm();
+        if (one_update(c, s, &step, e))
+            return -1;
+        c->stop = step.stop;
+        if (!step.overflow && after_update(c, s, j, step.save, e))
+            return -1;
+    }
+    c->stop |= x->ranks == 1 ? limits_reached() : 0;
+    if (c->saved != *update && save_now(c, s, *update < last, e))
+        return -1;
+    if (*update < last && !x->rank)
+        mert_log_note("stopped %s after update %" PRId64 ", which is saved: --resume goes on",
+                      c->stop & LIMITS_SIGNAL ? "by a signal" : "by --stop-after", *update);
+    return 0;
+}
