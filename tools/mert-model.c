@@ -3,6 +3,7 @@
  *     mert-model info MODEL                                     architecture, input contract, parameters, hash
  *     mert-model init --recipe tiny --seed 1 -o DIR             random weights of a recipe's model
  *     mert-model convert --to hf -m checkpoint_best.pt -o DIR   our own directory, HF's, or fairseq's file
+ *     mert-model average MODEL MODEL... -o DIR                  the mean of the weights of several
  *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and the answer
  */
 #include "formats/array.h"
@@ -15,6 +16,7 @@
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 #include "libcommon/train/recipe/recipe.h"
+#include "tools/mert-model/average.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -55,6 +57,9 @@ static const mert_option convert_options[] = {
      "low-rank adapter (LoRA) that is merged into the model's weights"},
     {"adapter-alpha", 0, MERT_DOUBLE, &adapter_alpha, "X", 0, 1e6, NULL,
      "--adapter: its alpha (0: as adapter_config.json says, else 128)"},
+    {"output", 'o', MERT_STRING, &output, "DIR", 0, 0, NULL, "directory to write"},
+    {0}};
+static const mert_option average_options[] = {
     {"output", 'o', MERT_STRING, &output, "DIR", 0, 0, NULL, "directory to write"},
     {0}};
 static const mert_option verify_options[] = {{0}};
@@ -535,6 +540,29 @@ static int verify(int argc, char **argv)
     return each(argc, argv, verify_one);
 }
 
+/* ---- average ---- */
+
+static int average(int argc, char **argv)
+{
+    mert_weights w;
+    mert_error e;
+    int bad;
+    if (argc < 2 || !output)
+        mert_usage_error("needs two models or more, and -o DIR");
+    for (int i = 0; i < argc; i++) {
+        model = argv[i];
+        if (check_elsewhere(&e))
+            return failed(&e);
+    }
+    if (average_models(&w, argv, argc, &e))
+        return failed(&e);
+    bad = mert_weights_save(&w, output, &e) || mert_self_test_save(&w, output, &e);
+    if (!bad && mert_options.verbose)
+        mert_log_note("%s: the mean of %d models, hash %016" PRIx64, output, argc, mert_weights_hash(&w));
+    mert_weights_free(&w);
+    return bad ? failed(&e) : 0;
+}
+
 static const mert_command commands[] = {
     {"info", "[options] MODEL...", "describe models: architecture, input, output, parameters, hash", info_options,
      info},
@@ -542,12 +570,13 @@ static const mert_command commands[] = {
     {"convert", "[--to hf|fairseq|native|packed] [--precision bf16] -m MODEL -o DIR",
      "convert a model to another layout",
      convert_options, convert},
+    {"average", "MODEL MODEL... -o DIR", "write the mean of the weights of several models", average_options, average},
     {"verify", "MODEL...", "read models completely; check checksums, tensors, shapes and values, and run the self-test",
      verify_options, verify},
     {0}};
 
 static const mert_tool tool = {"mert-model",
-                               "describe, create, convert and verify models",
+                               "describe, create, convert, average and verify models",
                                "COMMAND [options]",
                                "MODEL is a Hugging Face or native directory, or a .safetensors or torch file.",
                                NULL,
