@@ -328,6 +328,8 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
         int unverified = mert_session_resume(s, newest, e);
         if (unverified < 0 || (!x->rank && mert_state_settle(save, newest, &s->recipe, e)))
             return -1;
+        if (!x->rank && s->state.best.update == newest && mert_state_place_best(save, newest, e))
+            return -1; /* the process may have died before it did */
         if (unverified && !x->rank)
             mert_log_error("%s/checkpoint-%" PRId64 ": unverified: it was written by a version that wrote no hashes",
                            save, newest);
@@ -423,7 +425,7 @@ static int run(void)
     x->patience = hang_after;
     the_course.log_norms = log_norms;
     bad = !begun || course_run(&the_course, &s, &j, &e);
-    unfinished = !bad && the_course.stop & LIMITS_TIME && s.state.position.update < mert_session_last(&s);
+    unfinished = !bad && the_course.stop & LIMITS_TIME && !the_course.ended && s.state.position.update < mert_session_last(&s);
     if (mert_metrics_close(&j, bad ? NULL : &e))
         bad = 1;
     if (bad && begun && x->ranks > 1 && !the_course.same_failure) {

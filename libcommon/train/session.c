@@ -42,6 +42,7 @@ int mert_session_model(mert_session *s, mert_error *e)
     s->m = calloc(1, bytes);
     s->v = calloc(1, bytes);
     s->state = (mert_state){.data = mert_corpus_hash(&s->train),
+                            .best = {.update = -1},
                             .loss_scale = mert_loss_scale_first((mert_element_type)s->recipe.precision),
                             .batches = mert_recipe_batches(&s->recipe, mert_session_exchange(s)->ranks)};
     if (s->state.batches < mert_session_exchange(s)->ranks)

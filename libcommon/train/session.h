@@ -97,6 +97,9 @@ int mert_session_neighbours(mert_session *s, double *bits, mert_error *e) MERT_M
  * of all processes) if it was broken off, and *sums are worth nothing. */
 int mert_session_validate(mert_session *s, mert_sums *sums, int *stop, mert_error *e) MERT_MUST_USE;
 
+/* Whether a validation is the best so far by the recipe's best_metric; s->state.best is it then. */
+int mert_session_judge(mert_session *s, const mert_sums *sums);
+
 /* used [K]: the number of classes of each codebook that were predicted for any masked frame, by all processes together,
  * since the last call: by updates (training), or by validations. All processes call it. */
 int mert_session_used(mert_session *s, int training, int64_t *used, mert_error *e) MERT_MUST_USE;

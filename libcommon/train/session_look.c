@@ -120,6 +120,34 @@ int mert_session_validate(mert_session *s, mert_sums *sums, int *stop, mert_erro
     return bad ? -1 : 0;
 }
 
+/* Of the recipe's best_metric; smaller is better. */
+static double figure(const mert_recipe *r, const mert_sums *s, int K)
+{
+    double ce = 0, correct = 0, counted = 0;
+    for (int k = 0; k < K; k++) {
+        ce += s->ce[k] / (double)s->counted[k];
+        correct += (double)s->correct[k];
+        counted += (double)s->counted[k];
+    }
+    return r->best_metric == 1 ? s->masked_loss / (double)s->masked : r->best_metric == 2 ? ce / K : -correct / counted;
+}
+
+int mert_session_judge(mert_session *s, const mert_sums *sums)
+{
+    mert_best *b = &s->state.best;
+    double is = figure(&s->recipe, sums, s->model.codebooks);
+    if (b->metric != s->recipe.best_metric) /* others do not compare */
+        *b = (mert_best){.metric = s->recipe.best_metric, .update = -1};
+    if (!s->recipe.best_metric)
+        return 0;
+    if (b->update >= 0 && !(is < b->figure)) {
+        b->since++;
+        return 0;
+    }
+    *b = (mert_best){s->recipe.best_metric, is, s->state.position.update, 0};
+    return 1;
+}
+
 /* ---- predictions ---- */
 
 /* counts [n], of all processes: what any of them has. */

@@ -124,7 +124,7 @@ static int half_written(const char *name)
     const char *dot = strrchr(name, '.');
     if (!dot || (strcmp(dot, ".new") && strcmp(dot, ".old")))
         return 0;
-    return !strncmp(name, "checkpoint-", 11) || !strncmp(name, "model.", 6);
+    return !strncmp(name, "checkpoint-", 11) || !strncmp(name, "model.", 6) || !strncmp(name, "best.", 5);
 }
 
 /* A run's own files: name[0..n). */
@@ -207,7 +207,8 @@ static int check_name(const char *save, const char *name, mert_error *e)
         return mert_fail(e, "out of memory");
     if (is_a_file(name, strlen(name)))
         bad = check_file(path, e);
-    else if (checkpoint_number(name) >= 0 || !strcmp(name, "model") || (half_written(name) && !half_a_file(name)))
+    else if (checkpoint_number(name) >= 0 || !strcmp(name, "model") || !strcmp(name, MERT_STATE_BEST) ||
+             (half_written(name) && !half_a_file(name)))
         bad = check_folder(path, e);
     else if (!strcmp(name, "last") && !lstat(path, &s) && !S_ISLNK(s.st_mode))
         bad = wrong_kind(path, s.st_mode, "a link", e);
@@ -351,10 +352,13 @@ static char *state_text(const mert_state *s, const mert_run_inputs *inputs, cons
             "{\n  \"format\": \"" MERT_STATE_FORMAT "\",\n  \"update\": %" PRId64 ",\n  \"epoch\": %" PRId64
             ",\n  \"batch\": %" PRId64 ",\n  \"batches_per_update\": %" PRId64 ",\n  \"skipped\": %" PRId64
             ",\n  \"skipped_in_row\": %" PRId64 ",\n  \"samples_heard\": %" PRId64 ",\n  \"passing\": %d"
+            ",\n  \"best_metric\": %d,\n  \"best\": %.17g,\n  \"best_update\": %" PRId64
+            ",\n  \"validations_since_best\": %" PRId64
             ",\n  \"loss_scale\": %.17g,\n  \"loss_scale_good\": %" PRId64 ",\n  \"overflows\": %" PRId64
             ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ",
             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
-            s->heard, s->passing, s->loss_scale.scale, s->loss_scale.good, s->loss_scale.overflows, s->data);
+            s->heard, s->passing, s->best.metric, s->best.figure, s->best.update, s->best.since, s->loss_scale.scale,
+            s->loss_scale.good, s->loss_scale.overflows, s->data);
     mert_run_inputs_write(inputs, f);
     fputs(",\n  \"changes\": ", f);
     bad = mert_changes_write(changes, f);
@@ -462,13 +466,16 @@ static int place_file(const char *from_dir, const char *to_dir, const char *name
     return bad;
 }
 
-/* SAVE/model: the checkpoint's model and the hashes of its files (none, where the checkpoint has none). */
-static int place_model(const char *save, const char *checkpoint, mert_error *e)
+/* SAVE/NAME: the checkpoint's model and the hashes of its files (none, where the checkpoint has none). */
+static int place_model(const char *save, const char *checkpoint, const char *name, mert_error *e)
 {
-    char *model = mert_path_join(save, "model"), *fresh = mert_path_join(save, "model.new");
+    char fresh_name[32], *model = mert_path_join(save, name), *fresh;
     mert_hashes all, own = {.n = 0};
-    int known = mert_hashes_read(&all, checkpoint, e),
-        bad = known < 0 || !model || !fresh || remove_folder(fresh, e) || mert_make_directory(fresh, e);
+    int known, bad;
+    snprintf(fresh_name, sizeof fresh_name, "%s.new", name);
+    fresh = mert_path_join(save, fresh_name);
+    known = mert_hashes_read(&all, checkpoint, e);
+    bad = known < 0 || !model || !fresh || remove_folder(fresh, e) || mert_make_directory(fresh, e);
     if (!model || !fresh)
         mert_fail(e, "out of memory");
     for (size_t i = 0; !bad && i < sizeof model_files / sizeof *model_files; i++) {
@@ -509,7 +516,16 @@ static int settle(const char *save, int64_t update, const mert_recipe *r, int by
 {
     char *path = mert_state_path(save, update);
     int bad = !path ? mert_fail(e, "out of memory")
-                    : place_model(save, path, e) || point_last(save, update, e) || prune(save, r, by_age, e);
+                    : place_model(save, path, "model", e) || point_last(save, update, e) || prune(save, r, by_age, e);
+    mert_sync_folder(save);
+    free(path);
+    return bad ? -1 : 0;
+}
+
+int mert_state_place_best(const char *save, int64_t update, mert_error *e)
+{
+    char *path = mert_state_path(save, update);
+    int bad = !path ? mert_fail(e, "out of memory") : place_model(save, path, MERT_STATE_BEST, e);
     mert_sync_folder(save);
     free(path);
     return bad ? -1 : 0;

@@ -21,17 +21,27 @@
 #include "libcommon/train/loss_scale.h"
 #include "libcommon/train/run_inputs.h"
 
+/* The best validation so far. */
+typedef struct mert_best {
+    int metric;     /* the recipe's best_metric that it was chosen by; 0: none was */
+    double figure;  /* smaller is better */
+    int64_t update; /* -1: there is none yet */
+    int64_t since;  /* validations after it, none of which was better */
+} mert_best;
+
 typedef struct mert_state {
     mert_position position;
     int64_t skipped, skipped_in_row; /* updates left out because a loss or a gradient was not finite */
     uint64_t data;                   /* mert_corpus_hash() of what it was trained on */
     mert_loss_scale loss_scale;      /* scale 0: of a checkpoint that has none, as once they all were */
     int64_t batches;                 /* of an update, over all processes; 0: the recipe's update_freq */
+    mert_best best;
     int passing;                     /* of the checkpoint that is to be written: for safety alone (after some time, or
                                         before an early end), the next one takes its place */
     int64_t heard;                   /* samples of all batches so far; -1: not known, as older versions wrote none */
 } mert_state;
 
+#define MERT_STATE_BEST "best" /* SAVE/best: the model of the best validation */
 #define MERT_STATE_FORMAT "mert-train 2" /* of state.json; "mert-train 1" had neither inputs nor hashes beside it */
 
 /* Where the moments come from: `tensor` is asked for those of one parameter after the other, in the layout's order,
@@ -55,6 +65,8 @@ int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs
     MERT_MUST_USE;
 /* The second half of that, for a run that may have been killed in it; but no checkpoint is too old. */
 int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, mert_error *e) MERT_MUST_USE;
+/* Makes SAVE/best the model of checkpoint `update`, as SAVE/model is that of the newest. */
+int mert_state_place_best(const char *save, int64_t update, mert_error *e) MERT_MUST_USE;
 char *mert_state_path(const char *save, int64_t update); /* SAVE/checkpoint-N, to be freed; NULL: no memory */
 /* The largest N of SAVE/checkpoint-N, and the largest below `update`; -1: there is none. */
 int64_t mert_state_newest(const char *save);

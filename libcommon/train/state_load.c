@@ -85,6 +85,17 @@ int mert_state_verify(const char *save, int64_t update, mert_error *e)
 
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
 
+static void load_best(const mert_json *j, mert_best *b)
+{
+    int64_t metric = 0;
+    *b = (mert_best){.update = -1};
+    if (mert_json_int(j, "best_metric", &metric) || mert_json_double(j, "best", &b->figure) ||
+        mert_json_int(j, "best_update", &b->update) || mert_json_int(j, "validations_since_best", &b->since))
+        *b = (mert_best){.update = -1};
+    else
+        b->metric = (int)metric;
+}
+
 static int load_state(const char *dir, mert_state *s, mert_run_inputs *begun, mert_error *e)
 {
     char *path = mert_path_join(dir, "state.json");
@@ -103,6 +114,7 @@ static int load_state(const char *dir, mert_state *s, mert_run_inputs *begun, me
     mert_json_int(j, "batches_per_update", &s->batches); /* states of one process, once, had none */
     s->heard = -1;
     s->passing = 0;
+    load_best(j, &s->best);
     mert_json_int(j, "samples_heard", &s->heard);
     s->loss_scale = (mert_loss_scale){0};
     mert_json_double(j, "loss_scale", &s->loss_scale.scale); /* nor those before half precision */

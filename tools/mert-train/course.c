@@ -17,32 +17,6 @@ static double hours_heard(const mert_session *s)
     return s->state.heard < 0 ? NAN : (double)s->state.heard / (double)s->recipe.sample_rate / 3600;
 }
 
-/* c->stop: not 0 if it was broken off. */
-static int validate(course *c, mert_session *s, mert_metrics *j, mert_error *e)
-{
-    double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
-    int64_t used[MERT_CODEBOOKS_MAX];
-    mert_valid_row row = {.update = s->state.position.update,
-                          .entropy = entropy,
-                          .unigram = unigram,
-                          .neighbours = c->neighbours,
-                          .used = used,
-                          .hours_heard = hours_heard(s)};
-    char line[1024];
-    for (int k = 0; k < s->train.K; k++) {
-        entropy[k] = mert_corpus_entropy(&s->valid, k);
-        unigram[k] = mert_corpus_cross_entropy(&s->train, &s->valid, k);
-    }
-    if (mert_session_validate(s, &row.sums, &c->stop, e) || mert_session_used(s, 0, used, e))
-        return mert_fail_in(e, "validation");
-    if (mert_session_exchange(s)->rank || c->stop)
-        return 0;
-    if (mert_metrics_valid(j, &row, line, sizeof line, e))
-        return mert_fail_in(e, "validation");
-    mert_log_note("%s", line);
-    return 0;
-}
-
 static int one_update(course *c, mert_session *s, mert_step *out, mert_error *e)
 {
     mert_step step;
@@ -121,6 +95,49 @@ static int save_now(course *c, mert_session *s, int passing, mert_error *e)
     return 0;
 }
 
+/* The model is the best so far: a checkpoint, and SAVE/best. */
+static int keep_best(course *c, mert_session *s, mert_error *e)
+{
+    int64_t update = s->state.position.update;
+    int regular = due(update, s->recipe.save_interval) || update == mert_session_last(s);
+    if (save_now(c, s, !regular, e))
+        return -1;
+    return mert_session_exchange(s)->rank ? 0 : mert_state_place_best(s->save, update, e);
+}
+
+static int out_of_patience(const mert_session *s)
+{
+    return s->recipe.patience && s->state.best.since >= s->recipe.patience;
+}
+
+/* c->stop: not 0 if it was broken off. */
+static int validate(course *c, mert_session *s, mert_metrics *j, mert_error *e)
+{
+    double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
+    int64_t used[MERT_CODEBOOKS_MAX];
+    mert_valid_row row = {.update = s->state.position.update,
+                          .entropy = entropy,
+                          .unigram = unigram,
+                          .neighbours = c->neighbours,
+                          .used = used,
+                          .hours_heard = hours_heard(s)};
+    char line[1024];
+    for (int k = 0; k < s->train.K; k++) {
+        entropy[k] = mert_corpus_entropy(&s->valid, k);
+        unigram[k] = mert_corpus_cross_entropy(&s->train, &s->valid, k);
+    }
+    if (mert_session_validate(s, &row.sums, &c->stop, e) || mert_session_used(s, 0, used, e))
+        return mert_fail_in(e, "validation");
+    if (c->stop)
+        return 0;
+    if (!mert_session_exchange(s)->rank) {
+        if (mert_metrics_valid(j, &row, line, sizeof line, e))
+            return mert_fail_in(e, "validation");
+        mert_log_note("%s", line);
+    }
+    return row.update > 0 && mert_session_judge(s, &row.sums) ? keep_best(c, s, e) : 0;
+}
+
 /* Validations of a run that is to end are left to the one that resumes it. */
 static int after_update(course *c, mert_session *s, mert_metrics *j, int asked_to_save, mert_error *e)
 {
@@ -131,6 +148,8 @@ static int after_update(course *c, mert_session *s, mert_metrics *j, int asked_t
         return -1;
     if (!c->stop && (due(update, r->validate_interval) || over) && validate(c, s, j, e))
         return -1;
+    if (c->saved == update) /* as the best */
+        return 0;
     if (due(update, r->save_interval))
         return save_now(c, s, 0, e);
     return asked_to_save && !over ? save_now(c, s, 1, e) : 0;
@@ -149,7 +168,7 @@ int course_run(course *c, mert_session *s, mert_metrics *j, mert_error *e)
         return -1;
     c->first = *update;
     c->since = limits_elapsed();
-    while (*update < last && !c->stop && !(x->ranks == 1 && limits_reached())) {
+    while (*update < last && !c->stop && !out_of_patience(s) && !(x->ranks == 1 && limits_reached())) {
         mert_step step;
         s->norms = due(*update + 1, r->log_interval) || *update + 1 == last ? norms : NULL;
         s->save_now = !x->rank && r->save_minutes > 0 && limits_elapsed() - c->saved_at >= 60 * r->save_minutes;
@@ -160,10 +179,15 @@ int course_run(course *c, mert_session *s, mert_metrics *j, mert_error *e)
         if (!step.overflow && after_update(c, s, j, step.save, e))
             return -1;
     }
+    c->ended = out_of_patience(s);
     c->stop |= x->ranks == 1 ? limits_reached() : 0;
-    if (c->saved != *update && save_now(c, s, *update < last, e))
+    if (c->saved != *update && save_now(c, s, *update < last && !c->ended, e))
         return -1;
-    if (*update < last && !x->rank)
+    if (c->ended && !x->rank)
+        mert_log_note("ended after update %" PRId64 ": %" PRId64 " validations were not better than that of update %"
+                      PRId64 ", whose model is %s/" MERT_STATE_BEST,
+                      *update, s->state.best.since, s->state.best.update, s->save);
+    else if (*update < last && !x->rank)
         mert_log_note("stopped %s after update %" PRId64 ", which is saved: --resume goes on",
                       c->stop & LIMITS_SIGNAL ? "by a signal" : "by --stop-after", *update);
     return 0;

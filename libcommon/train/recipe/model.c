@@ -130,6 +130,8 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
     if (r->warmup_updates >= r->total_updates)
         return mert_fail(e, "warmup_updates %" PRId64 " leaves nothing of total_updates %" PRId64, r->warmup_updates,
                          r->total_updates);
+    if (r->patience && !r->best_metric)
+        return mert_fail(e, "patience %" PRId64 " needs a best_metric", r->patience);
     /* The labels are not known here: any number of codebooks is valid. */
     heads.codebooks = r->codebooks ? r->codebooks : 1;
     heads.classes = r->classes ? r->classes : 2;

@@ -105,6 +105,8 @@ typedef struct mert_recipe {
     /* logs and checkpoints */
     int64_t log_interval, validate_interval, save_interval, keep, keep_interval;
     double save_minutes, keep_hours;
+    int best_metric; /* 0 none, 1 loss, 2 ce, 3 accuracy */
+    int64_t patience;
 } mert_recipe;
 
 void mert_recipe_defaults(mert_recipe *r);

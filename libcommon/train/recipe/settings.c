@@ -11,6 +11,7 @@ static const char *const extractor_inits[] = {"random", "sinusoids", NULL};
 static const char *const activation_types[] = {"f32", "bf16", NULL};
 static const char *const precisions[] = {"f32", "bf16", "fp16", NULL}; /* as mert_element_type */
 static const char *const schedules[] = {"polynomial_decay", "cosine", "inverse_sqrt", NULL}; /* as mert_schedule */
+static const char *const best_metrics[] = {"none", "loss", "ce", "accuracy", NULL};
 static const char *const replace_types[] = {"in_sample", "in_batch", NULL};
 
 #define S(title, type, field, low, high, text, what)                                                                   \
@@ -242,6 +243,11 @@ const mert_setting mert_settings[] = {
      .free = 1},
     {S("keep_hours", REAL, keep_hours, 0, 1e6, "0",
        "also keep the checkpoints of this number of last hours; 0: none"), .free = 1},
+    {S("best_metric", CHOICE, best_metric, 0, 0, "none",
+       "the figure of validations by which SAVE/best is the best model: none, loss, ce or accuracy"),
+     .choices = best_metrics, .free = 1},
+    {S("patience", WHOLE, patience, 0, 1LL << 40, "0",
+       "end the run after this number of validations without a better one; 0: never"), .free = 1},
 };
 #undef S
 const int mert_settings_n = sizeof mert_settings / sizeof *mert_settings;
