@@ -1,5 +1,6 @@
 #include "libcommon/train/session.h"
 
+#include "libcommon/train/ema.h"
 #include "libcommon/train/recipe/schedule.h"
 
 #include <inttypes.h>
@@ -139,6 +140,27 @@ static int record_corpus(mert_session *s, uint64_t was, mert_error *e)
     return mert_changes_add(&s->changes, s->state.position.update, MERT_CHANGED_CORPUS, from, to, e);
 }
 
+static float *take_ema(mert_session *s, mert_error *e)
+{
+    if (!(s->ema = malloc((size_t)s->weights.layout.size * sizeof *s->ema)))
+        mert_fail(e, "out of memory for the mean of %lld parameters", (long long)s->weights.layout.elements);
+    return s->ema;
+}
+
+/* Of checkpoint `update`; if it has none, it begins with the weights as they are. */
+static int resume_ema(mert_session *s, int64_t update, mert_error *e)
+{
+    char *path = mert_state_path(s->save, update);
+    int absent = !path ? mert_fail(e, "out of memory")
+                 : !take_ema(s, e) ? -1 : mert_ema_load(s->ema, &s->weights.layout, path, e);
+    free(path);
+    if (absent > 0) {
+        free(s->ema);
+        s->ema = NULL;
+    }
+    return absent < 0 ? -1 : 0;
+}
+
 int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
 {
     mert_state state;
@@ -164,6 +186,8 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
     s->state.batches = state.batches;
     s->state.data = data;
     if (another && record_corpus(s, state.data, e))
+        return -1;
+    if (s->recipe.ema_decay > 0 && !mert_session_exchange(s)->rank && resume_ema(s, update, e))
         return -1;
     if (s->state.position.index > 0 && mert_changes_of_batches(&s->changes, update))
         s->state.position = (mert_position){.update = update, .epoch = state.position.epoch + 1};
@@ -224,6 +248,11 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, &s->sharing, e);
     if (!s->trainer || mert_trainer_set(s->trainer, NULL, s->m, s->v, e))
         return -1;
+    if (s->recipe.ema_decay > 0 && !x->rank && !s->ema) { /* it begins here */
+        if (!take_ema(s, e))
+            return -1;
+        memcpy(s->ema, s->weights.values, (size_t)s->weights.layout.size * sizeof *s->ema);
+    }
     free(s->weights.values); /* the trainer has its own */
     free(s->m);
     free(s->v);
@@ -245,6 +274,7 @@ void mert_session_end(mert_session *s)
     mert_weights_free(&s->weights);
     free(s->m);
     free(s->v);
+    free(s->ema);
     free(s->said);
     free(s->unreadable);
     mert_corpus_close(&s->train);
@@ -433,6 +463,23 @@ static int settle(mert_session *s, mert_step *step, int left_out, int64_t sample
     return 0;
 }
 
+/* The weights after the update join their moving mean. */
+static int average(mert_session *s, mert_error *e)
+{
+    int here = mert_session_exchange(s)->rank == 0, bad = 0;
+    int64_t n = s->weights.layout.size;
+    const float *weights = mert_trainer_weights(s->trainer);
+    float *copy = weights ? NULL : malloc(here ? (size_t)n * sizeof *copy : sizeof *copy);
+    if (!weights && !copy)
+        return mert_fail(e, "out of memory for a copy of the weights");
+    if (copy)
+        bad = mert_trainer_get(s->trainer, &(mert_shards_arrays){.weights = copy}, here, e);
+    if (!bad && here)
+        mert_ema_add(s->ema, copy ? copy : weights, n, s->recipe.ema_decay);
+    free(copy);
+    return bad;
+}
+
 int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
 {
     int64_t update = s->state.position.update + 1, sample_size;
@@ -464,6 +511,8 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
         s->state.heard += step->sums.samples;
     if (left_out && !step->skipped)
         memcpy(step->why, heard, sizeof heard);
+    if (s->recipe.ema_decay > 0 && !left_out && average(s, e))
+        return -1;
     return settle(s, step, left_out, sample_size, e);
 }
 
@@ -502,7 +551,7 @@ static int bring_moments(moments_by_part *m, mert_error *e)
 static int write_checkpoint(const mert_session *s, const float *weights, moments_by_part *m, mert_error *e)
 {
     mert_weights w = {.layout = s->weights.layout, .values = (float *)weights};
-    mert_moment_source source = {next_moment, m};
+    mert_moment_source source = {next_moment, m, s->ema};
     return mert_state_save(s->save, &s->state, &s->inputs, &s->changes, &s->recipe, &w, &source, e);
 }
 

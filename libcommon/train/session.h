@@ -30,6 +30,7 @@ typedef struct mert_session {
     mert_plan valid_plan;
     mert_state state;
     float *m, *v; /* the moments, likewise */
+    float *ema;   /* the moving mean of the weights (ema.h), in process 0; NULL: none is wanted */
     uint8_t *said; /* [items of train, and of older]: it could not be read, and step.unreadable has counted it */
     struct mert_load_failure *unreadable; /* [step.unreadable] */
     int64_t unreadable_room;

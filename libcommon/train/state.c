@@ -7,6 +7,7 @@
 #include "formats/json.h"
 #include "formats/memory.h"
 #include "libcommon/models/inference/self_test.h"
+#include "libcommon/train/ema.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -124,7 +125,8 @@ static int half_written(const char *name)
     const char *dot = strrchr(name, '.');
     if (!dot || (strcmp(dot, ".new") && strcmp(dot, ".old")))
         return 0;
-    return !strncmp(name, "checkpoint-", 11) || !strncmp(name, "model.", 6) || !strncmp(name, "best.", 5);
+    return !strncmp(name, "checkpoint-", 11) || !strncmp(name, "model.", 6) || !strncmp(name, "best.", 5) ||
+           !strncmp(name, "ema.", 4);
 }
 
 /* A run's own files: name[0..n). */
@@ -208,6 +210,7 @@ static int check_name(const char *save, const char *name, mert_error *e)
     if (is_a_file(name, strlen(name)))
         bad = check_file(path, e);
     else if (checkpoint_number(name) >= 0 || !strcmp(name, "model") || !strcmp(name, MERT_STATE_BEST) ||
+             !strcmp(name, MERT_STATE_EMA) ||
              (half_written(name) && !half_a_file(name)))
         bad = check_folder(path, e);
     else if (!strcmp(name, "last") && !lstat(path, &s) && !S_ISLNK(s.st_mode))
@@ -536,6 +539,19 @@ int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, me
     return settle(save, update, r, 0, e);
 }
 
+/* SAVE/ema. */
+static int save_ema(const char *save, const mert_layout *l, const float *ema, mert_error *e)
+{
+    char *path = mert_path_join(save, MERT_STATE_EMA), *half = mert_path_join(save, MERT_STATE_EMA ".new");
+    mert_weights w = {.layout = *l, .values = (float *)ema};
+    int bad = !path || !half ? mert_fail(e, "out of memory")
+                             : remove_folder(half, e) || mert_make_directory(half, e) || save_model(&w, half, e) ||
+                                   replace_folder(half, path, e);
+    free(path);
+    free(half);
+    return bad;
+}
+
 int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs *inputs, const mert_changes *changes,
                     const mert_recipe *r, const mert_weights *w, const mert_moment_source *moments, mert_error *e)
 {
@@ -547,7 +563,8 @@ int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs
         return mert_fail(e, "out of memory");
     }
     bad = remove_folder(half, e) || mert_make_directory(half, e) || save_model(w, half, e) ||
-          save_optimizer(half, &w->layout, moments, &h, e) || save_state(half, s, inputs, changes, r, e) ||
+          save_optimizer(half, &w->layout, moments, &h, e) ||
+          (moments->ema && mert_ema_save(moments->ema, &w->layout, half, &h, e)) || save_state(half, s, inputs, changes, r, e) ||
           save_hashes(half, &h, e);
     if (!bad) {
         mert_sync_folder(half);
@@ -557,5 +574,7 @@ int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs
         remove_folder(half, NULL);
     free(half);
     free(path);
-    return bad ? -1 : settle(save, s->position.update, r, 1, e);
+    return bad || (moments->ema && save_ema(save, &w->layout, moments->ema, e))
+               ? -1
+               : settle(save, s->position.update, r, 1, e);
 }

@@ -50,6 +50,7 @@ typedef struct mert_state {
 typedef struct mert_moment_source {
     const float *(*tensor)(void *arg, int which, const mert_parameter *p, mert_error *e);
     void *arg;
+    const float *ema; /* the moving mean of the weights (ema.h), which is saved beside them; NULL: none */
 } mert_moment_source;
 /* Before anything is opened there: whether what stands in SAVE under the names that a run writes (packed audio, recipe,
  * logs, lock, checkpoints, model, last) can be what it has to be: a file, a folder of files, a link. A FIFO would be
@@ -65,6 +66,7 @@ int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs
     MERT_MUST_USE;
 /* The second half of that, for a run that may have been killed in it; but no checkpoint is too old. */
 int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, mert_error *e) MERT_MUST_USE;
+#define MERT_STATE_EMA "ema" /* SAVE/ema: a model of the moving mean */
 /* Makes SAVE/best the model of checkpoint `update`, as SAVE/model is that of the newest. */
 int mert_state_place_best(const char *save, int64_t update, mert_error *e) MERT_MUST_USE;
 char *mert_state_path(const char *save, int64_t update); /* SAVE/checkpoint-N, to be freed; NULL: no memory */

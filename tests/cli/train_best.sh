@@ -32,3 +32,25 @@ check "by other figures, and of two processes" two
 none() { train plain && [ ! -e plain/best ]; }
 check "without a figure there is none" none
 check_fails "patience for nothing" 1 'patience 3 needs a best_metric' train refused --set patience=3
+
+# ---- the moving mean of the weights ----
+
+floats() { tail -c 40000 "$1" | od -An -v -w4 -tf4; } # the last 10,000 numbers
+ema() { to=$1; shift; train "$to" --set ema_decay=0.75 --set total_updates=4 --set warmup_updates=1 --set save_interval=1 "$@"; }
+check "a run" ema mean
+by_definition() { # from the models before the first update (lr is 0 in it) and after each
+    for u in 1 2 3 4; do floats mean/checkpoint-$u/model.safetensors > w$u; done
+    floats mean/ema/model.safetensors > m
+    paste w1 w2 w3 w4 m | awk '{x = $1; for (i = 2; i <= 4; i++) x += 0.25 * ($i - x); d = x - $5; s = $1 * $1 + $4 * $4; bad = bad || d * d > 1e-11 * s; moved = moved || $5 != $4} END {exit bad || !moved || NR != 10000}'
+}
+check "it is the mean by its definition" by_definition
+check "its model is whole" mert-model verify mean/ema
+same() { for f in model.safetensors optimizer.safetensors ema.safetensors state.json hashes; do cmp "mean/checkpoint-4/$f" "$1/checkpoint-4/$f" || return; done; cmp mean/ema/model.safetensors "$1/ema/model.safetensors"; }
+resumed() { ema resumed --set max_update=2 && ema resumed --set max_update=3 --resume && ema resumed --resume && same resumed; }
+check "resumed: the same bytes" resumed
+spread() { ema pair --processes 2 --threads 1 --set update_batches=2 && ema full --processes 2 --threads 1 --set update_batches=2 --shard full && cmp pair/ema/model.safetensors full/ema/model.safetensors && ema guarded --device guard && same guarded; }
+check "in processes, in pieces, and where the host cannot read the weights" spread
+late() { train later --set total_updates=4 --set max_update=2 && train later --set total_updates=4 --resume --change ema_decay=0.5 && mert-model verify later/ema && ! cmp -s later/ema/model.safetensors later/model/model.safetensors; }
+check "begun in the middle of a run" late
+damaged() { cp -r mean damaged && printf x | dd of=damaged/checkpoint-4/ema.safetensors bs=1 seek=5000 conv=notrunc 2> dd.err && ema damaged --resume; }
+check_fails "a damaged one is refused" 1 'damaged/checkpoint-4/ema.safetensors' damaged

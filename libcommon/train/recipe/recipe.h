@@ -99,6 +99,7 @@ typedef struct mert_recipe {
     int lr_schedule; /* a mert_schedule */
     int64_t warmup_updates, total_updates, max_update;
     double adam_betas[2], adam_eps, weight_decay, clip_norm;
+    double ema_decay;
     int64_t seed, valid_seed;
     int precision;              /* a mert_element_type */
     int recompute, activations; /* 0 f32, 1 bf16 */

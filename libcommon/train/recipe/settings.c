@@ -210,6 +210,8 @@ const mert_setting mert_settings[] = {
     {S("adam_eps", REAL, adam_eps, 0, 1, "1e-06", "added to the square root of the second moment")},
     {S("weight_decay", REAL, weight_decay, 0, 1e3, "0.01", "decoupled weight decay, multiplied by the learning rate")},
     {S("clip_norm", REAL, clip_norm, 0, 1e9, "10", "largest norm of the gradient; 0: no limit")},
+    {S("ema_decay", REAL, ema_decay, 0, 0.9999999, "0",
+       "decay of a moving mean of the weights, which is written as SAVE/ema; 0: none")},
     {S("seed", WHOLE, seed, 0, 1LL << 52, "1337", "seed of all random numbers")},
     {S("valid_seed", WHOLE, valid_seed, 0, 1LL << 52, "1337",
        "seed of the crops and masks of validation, the same for runs of any seed")},
@@ -256,7 +258,7 @@ _Static_assert(sizeof mert_settings / sizeof *mert_settings <= MERT_SETTINGS_MAX
 int mert_setting_may_change(const mert_setting *s)
 {
     static const char *const weights[] = {
-        "lr", "lr_schedule", "warmup_updates", "total_updates", "adam_betas", "adam_eps", "weight_decay", "clip_norm",
+        "lr", "lr_schedule", "warmup_updates", "total_updates", "adam_betas", "adam_eps", "weight_decay", "clip_norm", "ema_decay",
         "pred_nomask_weight", "features_pen_weight", "cqt_loss_weight", "mel_loss_weight", "feature_grad_mult",
         "dropout", "attention_dropout", "activation_dropout", "dropout_input", "encoder_layerdrop", "mixture_prob",
         "inbatch_noise_augment_volume", NULL};
