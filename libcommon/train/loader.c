@@ -2,6 +2,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/random.h"
+#include "libcommon/train/data/level.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -95,8 +96,8 @@ static int64_t crop_start(const mert_corpus *c, const mert_recipe *r, const mert
 }
 
 /* Reads the crops' audio; those that cannot be read are left out. starts [B]: the first sample of each that is in. */
-static int fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_crop *crops, int64_t B,
-                      int64_t *starts, mert_error *e)
+static int fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model,
+                      const mert_crop *crops, int64_t B, int64_t *starts, mert_error *e)
 {
     mert_batch *b = &l->batch;
     mert_corpus_crop *read = calloc((size_t)B, sizeof *read);
@@ -108,6 +109,8 @@ static int fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const 
                                      .n = b->L, .to = l->clean + i * b->L};
     bad = mert_corpus_read(c, read, B, e);
     for (int64_t i = 0; !bad && i < B; i++) {
+        if (!read[i].bad && model->normalize)
+            read[i].bad = mert_level_crop(c, crops[i].item, model->normalize_eps, read[i].to, b->L, &read[i].why);
         if (read[i].bad) {
             struct mert_load_failure *f = &l->failures[l->failed++];
             f->item = crops[i].item;
@@ -233,7 +236,7 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     int bad;
     if (begin_batch(l, c, r, model, p, epoch, index, update, micro_batch, &starts, e))
         return -1;
-    bad = fill_audio(l, c, r, p->crops + p->batches[index].first, p->batches[index].B, starts, e);
+    bad = fill_audio(l, c, r, model, p->crops + p->batches[index].first, p->batches[index].B, starts, e);
     if (!bad)
         bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the first: %s: %s",
                                       mert_corpus_key(c, l->failures->item), l->failures->why)

@@ -122,3 +122,13 @@ seeds() { # the same crops, masks and labels: whatever the run hears
 check "runs of any seed validate alike" seeds
 cosine() { train cosine --set lr_schedule=cosine --set log_interval=1 && awk -v a="$(value cosine/log.tsv lr 8)" -v b="$(value cosine/log.tsv lr 4)" 'BEGIN {exit !(a > 0.001499 && a < 0.001501 && b > 0.002999)}'; } # half of it in the middle of the fall
 check "another schedule" cosine
+
+# ---- normalised items ----
+
+normal() {
+    train normal --set normalize=yes --set extractor_mode=layer_norm --set conv_bias=yes && grep -q '"do_normalize": true' normal/model/preprocessor_config.json && mert-model info normal/model | grep -q '^input:.*normalised' &&
+        ! mert-model info normal/model | grep -q 'not normalised' && mert-encode -q -m normal/model valid.mts | mert-tensor ls | grep -q hidden && mert-model verify normal/model
+}
+check "a model that hears normalised items says so" normal
+conformer() { mert-train --check --recipe small-conformer --set normalize=yes; }
+check_fails "a Conformer takes samples as they are" 1 'normalize: means nothing to model = conformer' conformer

@@ -485,6 +485,35 @@ TEST(masks_of_a_batch_follow_the_recipe)
     mert_corpus_close(&c);
 }
 
+/* The samples of an item are a ramp, so that mean and variance of the whole are known. */
+TEST(items_are_normalised_as_a_whole)
+{
+    mert_corpus c;
+    mert_recipe r = recipe();
+    mert_config m = model();
+    mert_plan p;
+    mert_load l = {0};
+    double worst = 0;
+    m.normalize = 1;
+    m.normalize_eps = 1e-5;
+    CHECK(!open_files(&c, &usual, &config) && !mert_plan_make(&p, &c, &r, 0, &e));
+    for (int64_t i = 0; i < p.n; i++) {
+        CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, i, i + 1, 0, &e) && l.batch.B > 0);
+        for (int64_t b = 0; b < l.batch.B; b++) {
+            double n = (double)samples_of(c.items[l.corpus_items[b]].row), sd = sqrt((n * n - 1) / 12);
+            const float *x = l.batch.clean + b * l.batch.L;
+            double start = nearbyint((double)x[0] * sd + (n - 1) / 2);
+            CHECK(start >= 0 && start + (double)l.batch.L <= n && fmod(start, STRIDE) == 0);
+            for (int64_t t = 0; t < l.batch.L; t++)
+                worst = fmax(worst, fabs((double)x[t] - (start + (double)t - (n - 1) / 2) / sd));
+        }
+    }
+    CHECK(worst < 1e-5);
+    mert_load_free(&l);
+    mert_plan_free(&p);
+    mert_corpus_close(&c);
+}
+
 int main(void)
 {
     mert_corpus c;
@@ -500,6 +529,7 @@ int main(void)
     RUN(arrays_of_labels_give_the_batches_of_text);
     RUN(streams_of_codes_give_the_batches_of_text);
     RUN(streams_of_codes_that_do_not_fit_are_refused);
+    RUN(items_are_normalised_as_a_whole);
     RUN(masks_of_a_batch_follow_the_recipe);
     return test_done();
 }

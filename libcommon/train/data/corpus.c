@@ -406,6 +406,7 @@ void mert_corpus_close(mert_corpus *c)
     free(c->codebooks);
     free(c->files);
     free(c->items);
+    free(c->levels);
     free(c->absent);
     free(c->bad_why);
     memset(c, 0, sizeof *c);

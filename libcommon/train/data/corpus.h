@@ -28,6 +28,12 @@ typedef struct mert_corpus_item {
     int64_t offset;  /* of its record in the file */
 } mert_corpus_item;
 
+/* Of a whole item (level.h). */
+typedef struct mert_level {
+    double mean, variance;
+    int known;
+} mert_level;
+
 typedef struct mert_corpus {
     mert_corpus_config config;
     mert_corpus_part *parts;
@@ -37,6 +43,7 @@ typedef struct mert_corpus {
     mert_codebook_labels *codebooks; /* [K] */
     mert_corpus_item *items;  /* in the order of the manifests, without failed items */
     int64_t n;
+    mert_level *levels;       /* [n]; NULL: none is known */
     int64_t failed;         /* number of rows that are left out */
     const char *failed_key; /* the first of them that failed before; NULL: none */
     struct mert_corpus_absent {

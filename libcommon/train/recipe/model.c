@@ -220,6 +220,8 @@ int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int 
         c->conv[i].stride = r->conv_feature_layers.layer[i].stride;
     }
     c->conv_bias = r->conv_bias;
+    c->normalize = r->normalize;
+    c->normalize_eps = r->normalize ? MERT_NORMALIZE_EPS_FAIRSEQ : c->normalize_eps;
     c->cqt_input = r->feature_extractor_cqt;
     c->cqt_input_bins = (int)r->feature_extractor_cqt_bins;
     c->extractor_layer_norm = r->extractor_mode;

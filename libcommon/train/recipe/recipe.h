@@ -49,7 +49,7 @@ typedef struct mert_recipe {
     int64_t rotary_embedding_base;
     mert_convs conv_feature_layers;
     int extractor_mode; /* 0 default, 1 layer_norm */
-    int conv_bias;
+    int conv_bias, normalize;
     int extractor_init; /* 0 random, 1 sinusoids */
     char pretrained_weights[MERT_RECIPE_PATH_MAX]; /* "": none */
     int feature_extractor_cqt;
