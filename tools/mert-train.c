@@ -30,7 +30,7 @@ static mert_strings settings, changes;
 static corpus_names train_names, valid_names, older_names;
 static int resume, recompute, print_recipe, check, plan, processes = 1, sharding = MERT_SHARD_NONE;
 static const char *offload, *stop_after, *hang_after_text = "30m";
-static int log_norms;
+static int log_norms, tensorboard;
 static double hang_after; /* seconds */
 static const char *const shardings[] = {"none", "optimizer", "full", NULL};
 static mert_exchange *x; /* the processes of this run */
@@ -82,6 +82,8 @@ static const mert_option options[] = {
      "with many processes: end the run if one has not answered the others for this time (default: 30m)"},
     {"norms", 0, MERT_FLAG, &log_norms, NULL, 0, 0, NULL,
      "also write SAVE/norms.tsv: the norms of gradient and weights of each layer, at each row of the log"},
+    {"tensorboard", 0, MERT_FLAG, &tensorboard, NULL, 0, 0, NULL,
+     "also write the rows of the logs to SAVE/tensorboard, as event files of TensorBoard"},
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL,
      "what computes: cpu, guard (a test of the program itself), cuda or cuda:N; --plan: also cuda:NAME"},
     {"processes", 0, MERT_INT, &processes, "N", 1, MERT_LOCAL_MAX, NULL,
@@ -352,6 +354,7 @@ static int open_metrics(mert_session *s, mert_metrics *j, mert_error *e)
 {
     mert_metrics_kind kind = {.K = s->train.K,
                               .scaled = s->recipe.precision == MERT_ELEMENT_F16,
+                              .events = tensorboard,
                               .norms = log_norms ? mert_trainer_parts(s->trainer)->n : 0};
     if (mert_metrics_open(j, save, &kind, s->state.position.update, e))
         return -1;

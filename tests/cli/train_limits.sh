@@ -35,6 +35,11 @@ two_norms() {
         [ "$(value shared/log.tsv used_0)" = "$(value whole/log.tsv used_0)" ] && [ "$(value sharded/log.tsv hours_heard 6)" = "$(value whole/log.tsv hours_heard 6)" ]
 }
 check "two processes say the same" two_norms
+board() { # a file for each process, with the rows of both logs
+    train board --tensorboard --set max_update=4 && train board --tensorboard --resume && [ "$(ls board/tensorboard/events.out.tfevents.* | wc -l)" -eq 2 ] &&
+        cat board/tensorboard/* | tr -c '[:print:]' '\n' > strings && grep -q 'train/loss' strings && grep -q 'valid/ce_1' strings && grep -q 'train/used_0' strings && grep -c 'brain.Event:2' strings | grep -qx 2 && same board && [ ! -e plain/tensorboard ]
+}
+check "event files of TensorBoard" board
 unmasked() {
     train both --set pred_nomask_weight=0.5 && c=both/log.tsv &&
         awk -v objective="$(value $c objective)" -v loss="$(value $c loss)" -v u="$(value $c unmasked_ce_0)" -v m="$(value $c ce_0)" 'BEGIN {exit !(u > 0 && m > 0 && objective > 0 && objective < loss)}' &&

@@ -2,7 +2,7 @@
 #ifndef MERT_TRAIN_LIMITS_H
 #define MERT_TRAIN_LIMITS_H
 
-/* Exit status of a run that --stop-after has ended: it is not done (EX_TEMPFAIL of sysexits.h). */
+/* Exit status of a run that --stop-after has ended: it is not done (the value of EX_TEMPFAIL). */
 enum { LIMITS_STATUS = 75 };
 
 /* Why a run is to end; bits. */

@@ -357,6 +357,14 @@ static int open_file(mert_metrics_file *f, const char *save, const char *name, c
     return bad;
 }
 
+static int open_events(mert_events *v, const char *save, int64_t update, mert_error *e)
+{
+    char *folder = mert_path_join(save, "tensorboard");
+    int bad = folder ? mert_events_open(v, folder, update, e) : mert_fail(e, "out of memory");
+    free(folder);
+    return bad;
+}
+
 int mert_metrics_open(mert_metrics *j, const char *save, const mert_metrics_kind *kind, int64_t update, mert_error *e)
 {
     row train, valid, norms;
@@ -370,7 +378,8 @@ int mert_metrics_open(mert_metrics *j, const char *save, const mert_metrics_kind
     if (!open_file(&j->log, save, "log.tsv", &train, update, &newest, e) &&
         !open_file(&j->valid, save, "valid.tsv", &valid, update, &j->validated, e) &&
         (!kind->norms || !open_file(&j->norms, save, "norms.tsv", &norms, update, &newest, e)) &&
-        !open_file(&j->json, save, "log.jsonl", NULL, update, &newest, e))
+        !open_file(&j->json, save, "log.jsonl", NULL, update, &newest, e) &&
+        (!kind->events || !open_events(&j->events, save, update, e)))
         return 0;
     (void)!mert_metrics_close(j, NULL);
     return -1;
@@ -379,7 +388,7 @@ int mert_metrics_open(mert_metrics *j, const char *save, const mert_metrics_kind
 int mert_metrics_close(mert_metrics *j, mert_error *e)
 {
     mert_metrics_file *files[] = {&j->log, &j->valid, &j->norms, &j->json};
-    int bad = 0;
+    int bad = mert_events_close(&j->events, e);
     for (int i = 0; i < 4; i++) {
         if (files[i]->stream && fclose(files[i]->stream))
             bad = mert_fail(e, "%s: cannot write: %s", files[i]->path, strerror(errno));
@@ -394,11 +403,26 @@ static int flush(const mert_metrics_file *f, mert_error *e)
     return fflush(f->stream) || ferror(f->stream) ? mert_fail(e, "%s: cannot write: %s", f->path, strerror(errno)) : 0;
 }
 
+/* "train/ce_0"; the update is the step. */
+static int write_events(mert_events *v, const row *r, const char *kind, mert_error *e)
+{
+    char tag[96];
+    for (int i = 1; v->stream && i < r->n; i++) {
+        const column *c = &r->column[i];
+        if (c->k < 0)
+            snprintf(tag, sizeof tag, "%s/%s", kind, c->name);
+        else
+            snprintf(tag, sizeof tag, "%s/%s_%d", kind, c->name, c->k);
+        mert_events_add(v, tag, c->value);
+    }
+    return mert_events_step(v, (int64_t)r->column[0].value, e);
+}
+
 static int write_row(mert_metrics *j, const mert_metrics_file *tsv, const row *r, const char *kind, mert_error *e)
 {
     write_tsv(tsv->stream, r);
     write_json(j->json.stream, r, kind);
-    return flush(tsv, e) || flush(&j->json, e) ? -1 : 0;
+    return flush(tsv, e) || flush(&j->json, e) || write_events(&j->events, r, kind, e) ? -1 : 0;
 }
 
 /* ---- the line for users ---- */

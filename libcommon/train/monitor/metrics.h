@@ -18,6 +18,7 @@
 #define MERT_METRICS_H
 
 #include "formats/error.h"
+#include "libcommon/train/monitor/events.h"
 #include "libcommon/train/session.h"
 
 #include <stddef.h>
@@ -33,11 +34,13 @@ typedef struct mert_metrics_file {
 typedef struct mert_metrics_kind {
     int K;      /* codebooks */
     int scaled; /* the run has a loss scale (loss_scale.h), and its log the columns loss_scale and overflows */
+    int events; /* SAVE/tensorboard is wanted as well (events.h) */
     int norms;  /* number of parts of the model; 0: no norms are wanted, and their file is left as it is */
 } mert_metrics_kind;
 
 typedef struct mert_metrics {
     mert_metrics_file log, valid, norms, json;
+    mert_events events;
     mert_metrics_kind kind;
     int64_t validated; /* the update of valid.tsv's last row when it was opened; -1: it had none */
 } mert_metrics;
