@@ -84,8 +84,12 @@ int mert_session_change(mert_session *s, int64_t update, const char *const *give
     free(path);
     for (int i = 0; !bad && i < n; i++)
         bad = change_one(s, update, given[i], &before, e) ? mert_fail_in(e, "--change") : 0;
-    if (bad)
+    if (bad) { /* perhaps only because the checkpoint is damaged */
+        mert_error why = {{0}};
+        if (mert_state_verify(s->save, update, &why) < 0)
+            *e = why;
         return -1;
+    }
     s->other_corpus |= s->recipe.sharding_data != before.sharding_data;
     return mert_recipe_check(&s->recipe, e);
 }
@@ -97,11 +101,11 @@ static int other_setting(const mert_session *s, const mert_recipe *begun, const 
     if (!was || !is)
         mert_fail(e, "out of memory");
     else if (mert_recipe_may_change(name))
-        mert_fail(e, "%s: the run was begun with another %s, %s, and it is %s now: --change '%s=%s' goes on with that",
-                  s->save, name, was, is, name, is);
+        mert_fail(e, "%s: the run was begun with another %s: --resume needs the same, %s and not %s; --change '%s=%s' "
+                  "goes on with that", s->save, name, was, is, name, is);
     else
-        mert_fail(e, "%s: the run was begun with another %s, %s, and it is %s now: --resume needs the same; %s",
-                  s->save, name, was, is, way_on);
+        mert_fail(e, "%s: the run was begun with another %s: --resume needs the same, %s and not %s; %s", s->save, name,
+                  was, is, way_on);
     free(was);
     free(is);
     return -1;

@@ -358,13 +358,13 @@ static char *state_text(const mert_state *s, const mert_run_inputs *inputs, cons
             ",\n  \"best_metric\": %d,\n  \"best\": %.17g,\n  \"best_update\": %" PRId64
             ",\n  \"validations_since_best\": %" PRId64
             ",\n  \"loss_scale\": %.17g,\n  \"loss_scale_good\": %" PRId64 ",\n  \"overflows\": %" PRId64
-            ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ",
+            ",\n  \"changes\": ",
             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
             s->heard, s->passing, s->best.metric, s->best.figure, s->best.update, s->best.since, s->loss_scale.scale,
-            s->loss_scale.good, s->loss_scale.overflows, s->data);
-    mert_run_inputs_write(inputs, f);
-    fputs(",\n  \"changes\": ", f);
+            s->loss_scale.good, s->loss_scale.overflows);
     bad = mert_changes_write(changes, f);
+    fprintf(f, ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ", s->data);
+    mert_run_inputs_write(inputs, f);
     fputs("\n}\n", f);
     text = mert_memory_close(f, &m);
     if (!bad)
@@ -564,7 +564,8 @@ int mert_state_save(const char *save, const mert_state *s, const mert_run_inputs
     }
     bad = remove_folder(half, e) || mert_make_directory(half, e) || save_model(w, half, e) ||
           save_optimizer(half, &w->layout, moments, &h, e) ||
-          (moments->ema && mert_ema_save(moments->ema, &w->layout, half, &h, e)) || save_state(half, s, inputs, changes, r, e) ||
+          (moments->ema && mert_ema_save(moments->ema, &w->layout, half, &h, e)) ||
+          save_state(half, s, inputs, changes, r, e) ||
           save_hashes(half, &h, e);
     if (!bad) {
         mert_sync_folder(half);

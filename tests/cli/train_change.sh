@@ -39,8 +39,8 @@ check "two processes" two
 check_fails "what cannot change: both values, and the way on" 1 'change: encoder_layers is 2 in this run, and cannot become 3: .* --init' go half --change encoder_layers=3
 check_fails "an unknown name" 1 "change: a recipe has no setting 'learning_rate'" go half --change learning_rate=1
 check_fails "a value out of range" 1 'change: lr: -1 is outside' go half --change lr=-1
-check_fails "by --set" 1 "half: the run was begun with another lr, 0.003, and it is 0.5 now: --change 'lr=0.5'" go half --set lr=0.5
-check_fails "by --set, what cannot change" 1 'half: the run was begun with another encoder_layers, 2, and it is 3 now: --resume needs the same' go half --set encoder_layers=3
+check_fails "by --set" 1 "half: the run was begun with another lr: --resume needs the same, 0.003 and not 0.5; --change 'lr=0.5'" go half --set lr=0.5
+check_fails "by --set, what cannot change" 1 'half: the run was begun with another encoder_layers: --resume needs the same, 2 and not 3; .* --init' go half --set encoder_layers=3
 check_fails "a change of a run that begins" 2 'change is for a run that goes on' train half --change lr=1
 check_fails "the corpus, and nothing else" 1 "'corpus=new': corpus=yes lets" go half --change corpus=new
 unchanged() { [ ! -d half/checkpoint-10 ] && cmp half/recipe tokens/recipe > cmp.out; [ $? -eq 1 ]; }

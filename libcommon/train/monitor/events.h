@@ -4,7 +4,8 @@
  *
  *     uint64 length; uint32 masked CRC of the length; the data; uint32 masked CRC of the data
  *
- * with CRC-32C (Castagnoli), masked as ((crc >> 15) | (crc << 17)) + 0xa282ead8. The data is the protobuf message Event:
+ * with CRC-32C (Castagnoli), masked as ((crc >> 15) | (crc << 17)) + 0xa282ead8. The data is the protobuf message
+ * Event:
  *
  *     wall_time = 1 (double), step = 2 (varint), and one of file_version = 3 (string), summary = 5, session_log = 7
  *     Summary: value = 1, repeated: tag = 1 (string), simple_value = 2 (float)

@@ -69,7 +69,10 @@ typedef struct column {
     int digits; /* 0: an integer */
     double value;
     const char *text; /* instead of a value */
+    int clock;        /* not 0: two equal runs do not have it in common */
 } column;
+
+enum { SPEED = 1, TIME, SHARE }; /* in JSON in this order */
 
 typedef struct row {
     column column[COLUMNS_MAX];
@@ -79,12 +82,18 @@ typedef struct row {
 
 static void put(row *r, const char *name, int digits, double value)
 {
-    r->column[r->n++] = (column){name, -1, digits, value, NULL};
+    r->column[r->n++] = (column){name, -1, digits, value, NULL, 0};
+}
+
+static void put_clock(row *r, const char *name, int digits, double value, int clock)
+{
+    put(r, name, digits, value);
+    r->column[r->n - 1].clock = clock;
 }
 
 static void put_one(row *r, const char *name, int k, int digits, double value)
 {
-    r->column[r->n++] = (column){name, k, digits, value, NULL};
+    r->column[r->n++] = (column){name, k, digits, value, NULL, 0};
 }
 
 static void put_losses(row *r, const mert_sums *s, int K)
@@ -121,7 +130,7 @@ static void put_time(row *r, int64_t seconds)
     struct tm utc;
     if (!gmtime_r(&t, &utc) || !strftime(r->time, sizeof r->time, "%Y-%m-%dT%H:%M:%SZ", &utc))
         snprintf(r->time, sizeof r->time, "nan");
-    put(r, "time", 0, NAN);
+    put_clock(r, "time", 0, NAN, TIME);
     r->column[r->n - 1].text = r->time;
 }
 
@@ -155,8 +164,8 @@ static void train_row(row *to, const mert_train_row *r, int64_t last_update, con
     put(to, "grad_norm", 6, r->grad_norm);
     put(to, "lr", 6, r->lr);
     put(to, "attention_logit", 6, r->sums.batches ? r->sums.largest_logit : NAN);
-    put(to, "audio_seconds_per_second", 4, per_second(r->audio_seconds, r));
-    put(to, "waiting", 4, per_second(r->waited, r));
+    put_clock(to, "audio_seconds_per_second", 4, per_second(r->audio_seconds, r), SPEED);
+    put_clock(to, "waiting", 4, per_second(r->waited, r), SHARE);
     put(to, "skipped", 0, (double)r->skipped);
     if (kind->scaled) {
         put(to, "loss_scale", 6, r->loss_scale);
@@ -165,10 +174,10 @@ static void train_row(row *to, const mert_train_row *r, int64_t last_update, con
     put_unmasked(to, &r->sums, K);
     put_used(to, r->used, K);
     put(to, "hours_heard", 6, r->hours_heard);
-    put(to, "wall_seconds", 7, r->wall_seconds);
+    put_clock(to, "wall_seconds", 7, r->wall_seconds, TIME);
     put_time(to, r->time);
     put(to, "updates_left", 0, (double)(last_update - r->update));
-    put(to, "eta_seconds", 6, r->eta_seconds);
+    put_clock(to, "eta_seconds", 6, r->eta_seconds, TIME);
 }
 
 static void valid_row(row *to, const mert_valid_row *r, int K)
@@ -233,21 +242,43 @@ static void write_tsv(FILE *f, const row *r)
     fputc('\n', f);
 }
 
-/* {"update":50,"kind":"train",...,"ce":4.2,"ce_k":[4.1,4.3],...}; NaN and infinity are null. */
+static void write_json_value(FILE *f, const column *c)
+{
+    if (c->text)
+        fprintf(f, "\"%s\"", c->text);
+    else if (isfinite(c->value))
+        write_value(f, c);
+    else
+        fputs("null", f);
+}
+
+static void write_json_clock(FILE *f, const row *r)
+{
+    for (int clock = SPEED; clock <= SHARE; clock++)
+        for (int i = 0; i < r->n; i++)
+            if (r->column[i].clock == clock) {
+                fprintf(f, ",\"%s\":", r->column[i].name);
+                write_json_value(f, &r->column[i]);
+            }
+}
+
+/* {"update":50,"kind":"train",...,"ce":4.2,"ce_k":[4.1,4.3],...}; NaN and infinity are null. What depends on the clock
+ * stands together: equal runs differ in one place. */
 static void write_json(FILE *f, const row *r, const char *kind)
 {
+    int clock = 0;
     for (int i = 0; i < r->n; i++) {
         const column *c = &r->column[i];
+        if (c->clock) {
+            if (!clock++)
+                write_json_clock(f, r);
+            continue;
+        }
         if (c->k > 0)
             fputc(',', f);
         else
             fprintf(f, "%s\"%s%s\":%s", i ? "," : "{", c->name, c->k == 0 ? "_k" : "", c->k == 0 ? "[" : "");
-        if (c->text)
-            fprintf(f, "\"%s\"", c->text);
-        else if (isfinite(c->value))
-            write_value(f, c);
-        else
-            fputs("null", f);
+        write_json_value(f, c);
         if (c->k >= 0 && (i + 1 == r->n || r->column[i + 1].k != c->k + 1))
             fputc(']', f);
         if (!i)
