@@ -32,7 +32,7 @@ const mert_setting mert_settings[] = {
     {S("conv_bias", FLAG, conv_bias, 0, 0, "no", "whether the convolutions of the extractor have a bias"),
      .only = MERT_OF_WAVEFORM},
     {S("normalize", FLAG, normalize, 0, 0, "no",
-       "each item is normalised as a whole to mean 0 and variance 1, as models with extractor_mode = layer_norm want"),
+       "each item is normalised as a whole to mean 0 and variance 1, as models with LayerNorm in the extractor want"),
      .only = MERT_OF_TRANSFORMER},
     {S("extractor_init", CHOICE, extractor_init, 0, 0, "random",
        "first values of its first layer: random (as published), or sinusoids, for small models"),
