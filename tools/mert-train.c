@@ -428,7 +428,8 @@ static int run(void)
     x->patience = hang_after;
     the_course.log_norms = log_norms;
     bad = !begun || course_run(&the_course, &s, &j, &e);
-    unfinished = !bad && the_course.stop & LIMITS_TIME && !the_course.ended && s.state.position.update < mert_session_last(&s);
+    unfinished = !bad && the_course.stop & LIMITS_TIME && !the_course.ended &&
+                 (s.state.position.update < mert_session_last(&s) || the_course.owes);
     if (mert_metrics_close(&j, bad ? NULL : &e))
         bad = 1;
     if (bad && begun && x->ranks > 1 && !the_course.same_failure) {

@@ -140,7 +140,7 @@ int mert_session_judge(mert_session *s, const mert_sums *sums)
         *b = (mert_best){.metric = s->recipe.best_metric, .update = -1};
     if (!s->recipe.best_metric)
         return 0;
-    if (b->update >= 0 && !(is < b->figure)) {
+    if (!isfinite(is) || (b->update >= 0 && !(is < b->figure))) {
         b->since++;
         return 0;
     }

@@ -148,6 +148,7 @@ static int after_update(course *c, mert_session *s, mert_metrics *j, int asked_t
         return -1;
     if (!c->stop && (due(update, r->validate_interval) || over) && validate(c, s, j, e))
         return -1;
+    c->owes = over && c->stop;
     if (c->saved == update) /* as the best */
         return 0;
     if (due(update, r->save_interval))
@@ -187,7 +188,7 @@ int course_run(course *c, mert_session *s, mert_metrics *j, mert_error *e)
         mert_log_note("ended after update %" PRId64 ": %" PRId64 " validations were not better than that of update %"
                       PRId64 ", whose model is %s/" MERT_STATE_BEST,
                       *update, s->state.best.since, s->state.best.update, s->save);
-    else if (*update < last && !x->rank)
+    else if ((*update < last || c->owes) && !x->rank)
         mert_log_note("stopped %s after update %" PRId64 ", which is saved: --resume goes on",
                       c->stop & LIMITS_SIGNAL ? "by a signal" : "by --stop-after", *update);
     return 0;

@@ -13,6 +13,7 @@ typedef struct course {
     int log_norms;
     /* afterwards */
     int stop;         /* LIMITS_ bits, of all processes: they end after the same update */
+    int owes;         /* the last update is made, but not its validation */
     int ended;        /* before its last update, because no validation was better any more */
     int same_failure; /* of all processes, in the same way */
     /* its own */
