@@ -45,7 +45,7 @@ PLUGIN_BIN = $(PLUGINS:%=$(OUT)/lib/mert/%.so)
 
 # The CUDA plugin's sources, and what stands for CUDA where tests run them on the CPU. RACE: with the detector.
 CUDA_SRC     = $(wildcard libcommon/plugins/cuda/*.cu)
-EMULATED_SRC = $(filter-out %/blas_cublas.cu,$(CUDA_SRC)) $(wildcard tests/cuda/*.cpp)
+EMULATED_SRC = $(filter-out %/blas_cublas.cu %/comm_load.cu,$(CUDA_SRC)) $(wildcard tests/cuda/*.cpp)
 EMULATED     = $(if $(CXX_EMULATED),$(OUT)/lib/mert/device-emulated.so)
 CUDA_PROGRAMS = faults fragments
 RACE         = $(if $(CXX_EMULATED),$(OUT)/tests/race/device-emulated.so $(CUDA_PROGRAMS:%=$(OUT)/tests/race/%) $(CUDA_PROGRAMS:%=$(OUT)/tests/%))
@@ -110,7 +110,8 @@ $(OUT)/bin/%: $(OUT)/tools/%.o $$(addprefix $(OUT)/,$$(addsuffix .o,$$(basename 
 	$(call say,LD)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS_ALL)
 
 # A plugin is a shared object for a library that not every machine has. It is loaded when it is needed, from
-# ../lib/mert beside the folder of the programs. Its source is in a folder of its name.
+# ../lib/mert beside the folder of the programs. Its source is in a folder of its name. (cuda-nccl exchanges between
+# devices; it is apart from device-cuda, because its library is large.)
 $(OUT)/lib/mert/%.so: $$(wildcard libcommon/plugins/$$*/*.c) $(OUT)/features.mk $(OUT)/flags
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(CPPFLAGS_ALL) $(PLUGIN_CPPFLAGS_$*) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fPIC -shared -MMD -MP -MF $(@:.so=.d) -o $@ $(filter %.c,$^) $(PLUGIN_LIBS_$*)

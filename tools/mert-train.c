@@ -228,10 +228,23 @@ static int plan_device(int bad, mert_error *e)
     return mert_fail(e, "%.700s; for one that is not here: --plan --device cuda:NAME (%s)", why, names);
 }
 
+/* Each process has a device of its own. */
+static int open_device(const mert_recipe *r, mert_error *e)
+{
+    char name[128];
+    if (ops)
+        return 0;
+    if (mert_exchange_device(x ? x : mert_exchange_alone(), device, name, sizeof name, e))
+        return -1;
+    if ((ops = mert_ops_open(name, (mert_element_type)r->precision, e)))
+        return 0;
+    return x && x->neighbours > 1 ? mert_fail_in(e, "%d processes of this machine", x->neighbours) : -1;
+}
+
 /* What computes, and where the optimiser's state goes. */
 static int check_places(const mert_recipe *r, mert_error *e)
 {
-    if (!ops && !(ops = mert_ops_open(device, (mert_element_type)r->precision, e)))
+    if (open_device(r, e))
         return -1;
     if (offload && strcmp(offload, "host") && strcmp(offload, "disk") && !mert_path_is_directory(offload))
         return mert_fail(e, "%s: cannot make a file for the optimiser's state: there is no such folder", offload);
@@ -321,9 +334,8 @@ static int compare_update(const mert_session *s, mert_error *e)
 
 static int open_run(mert_session *s, int64_t newest, mert_error *e)
 {
-    if (!ops && !(ops = mert_ops_open(device, (mert_element_type)s->recipe.precision, e)))
-        return -1;
-    if (corpora_open(s, &train_names, &valid_names, &older_names, MERT_INDEX_KEEP, e) || mert_session_model(s, e))
+    if (open_device(&s->recipe, e) ||
+        corpora_open(s, &train_names, &valid_names, &older_names, MERT_INDEX_KEEP, e) || mert_session_model(s, e))
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
     if (newest >= 0) {
@@ -371,15 +383,32 @@ static int open_metrics(mert_session *s, mert_metrics *j, mert_error *e)
     return 0;
 }
 
+/* The devices exchange among themselves, or by the host's memory. */
+static int join(mert_session *s, mert_error *e)
+{
+    mert_error why = {{0}};
+    int bad = mert_trainer_join(s->trainer, &why);
+    if (bad < 0)
+        *e = why;
+    else if (bad)
+        mert_log_note("the processes exchange by host memory, which is slow: %s", why.text);
+    return bad < 0 ? -1 : 0;
+}
+
 /* All of what comes before the first update; the processes agree on whether it went well. */
 static int begin(mert_session *s, mert_metrics *j, mert_error *e)
 {
     int64_t newest = -1;
-    int bad = read_recipe(&s->recipe, e) || prepare(s, &newest, e);
+    int bad = read_recipe(&s->recipe, e);
+    if (x->ranks > 1 && processes_agree(x, bad || open_device(&s->recipe, e), NULL, 0, e)) /* before hours of packing */
+        return -1;
+    bad = bad || prepare(s, &newest, e);
     if (processes_agree(x, bad, &newest, sizeof newest, e))
         return -1;
     bad = open_run(s, newest, e) || (!x->rank && open_metrics(s, j, e));
-    return processes_agree(x, bad, &the_course.validated, sizeof the_course.validated, e);
+    if (processes_agree(x, bad, &the_course.validated, sizeof the_course.validated, e))
+        return -1;
+    return processes_agree(x, join(s, e), NULL, 0, e);
 }
 
 /* Without labels: assumes codebooks and classes of the recipe, or else those of EnCodec for the published models. */

@@ -52,6 +52,35 @@ typedef enum mert_block {
     MERT_BLOCK_FEED_FORWARD, /* inference: rows through the part of a layer after attention */
 } mert_block;
 
+/* ---- exchange between devices ----
+ *
+ * The processes of a run, each with a backend of its own, exchange arrays of floats in device memory. data [n] is cut
+ * into pieces of `each` floats, one for every process in turn; the last ones may be shorter, or empty. What a process
+ * queues, all others queue as well: the same of the same sizes, in the same order. */
+typedef enum mert_exchange_what {
+    MERT_REDUCE_SCATTER, /* a process's own piece becomes the sum over all processes; what the other pieces then hold is
+                            not said */
+    MERT_ALL_GATHER,     /* every process gets each piece from the process whose it is */
+    MERT_ALL_REDUCE      /* data becomes the sum over all processes, with the same bits in each */
+} mert_exchange_what;
+
+/* How far the processes have come, in memory that all of one machine share. */
+typedef struct mert_arrivals {
+    int64_t *entered; /* [ranks] how many exchanges each has queued; -1: a process of another machine, not known. NULL:
+                         nothing is known */
+    int64_t *seen;    /* [ranks] when each was alive (CLOCK_MONOTONIC, ms) */
+    int32_t *told;    /* 1: a process has said who is late; the others wait to be ended */
+} mert_arrivals;
+
+typedef struct mert_peers {
+    int rank, ranks;
+    int (*collect)(void *with, const void *mine, void *all, size_t bytes, mert_error *e); /* all [ranks][bytes]: the
+        `mine` of each, in host memory. Join alone calls it, a few times */
+    void *with;
+    mert_arrivals arrivals;
+    double limit; /* seconds that a process may keep the others waiting */
+} mert_peers;
+
 /* A backend. run() queues one operation; args is the operation's struct of operations.h. */
 struct mert_ops {
     const char *name;
@@ -94,6 +123,17 @@ struct mert_ops {
      * empty. -1: this backend cannot be used any more. */
     int (*renew)(mert_ops *o, mert_error *e);
     void (*run)(mert_ops *o, mert_op op, const void *args, size_t size);
+    /* Optional (NULL): exchange between devices, on a queue of its own. join() connects the backends of all processes,
+     * which call it together; *peers is copied, what it points to stays. 0; 1: this backend can do it, but not here (a
+     * library is missing), and why: the same in all processes; -1: error. */
+    int (*join)(mert_ops *o, const mert_peers *peers, mert_error *e);
+    /* Queues an exchange, which finds what was queued before and runs beside what is queued after: that must not use
+     * `data` before finish(). Returns its number, from 1. finish(): what is queued after it finds the results of this
+     * exchange and of all before it; the host does not wait. wait() and wait_mark() wait for exchanges, too, and fail
+     * where a process is lost or keeps the others waiting: after peers->limit at most, with a name if it is known. From
+     * there on this backend takes no more work (renew() fails). */
+    int64_t (*exchange)(mert_ops *o, mert_exchange_what what, float *data, int64_t n, int64_t each);
+    void (*finish)(mert_ops *o, int64_t number);
     void (*close)(mert_ops *o);
 };
 

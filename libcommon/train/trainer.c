@@ -92,6 +92,11 @@ mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_
     return t;
 }
 
+int mert_trainer_join(mert_trainer *t, mert_error *e)
+{
+    return mert_shards_join(t->shards, e);
+}
+
 void mert_trainer_free(mert_trainer *t)
 {
     if (!t)

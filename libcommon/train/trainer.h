@@ -36,6 +36,8 @@ typedef struct mert_trainer mert_trainer;
 mert_trainer *mert_trainer_new(const mert_weights *w, mert_ops *ops, const mert_objective_config *o,
                                const mert_adam_config *a, const mert_sharing *sharing, mert_error *e);
 void mert_trainer_free(mert_trainer *t);
+/* Of many processes: mert_shards_join. */
+int mert_trainer_join(mert_trainer *t, mert_error *e) MERT_MUST_USE;
 
 /* What prepares batches for it, ahead of time and on another thread if that is wanted. It lives as long as the
  * trainer. */

@@ -52,8 +52,8 @@ case $golden in /*) g=$golden ;; *) g=$root/$golden ;; esac
 mert-tensor from-npy --kind pcm --rate 24000 --key a "$g/mert-post-ln/audio.npy" > a.mts
 encode() { mert-encode -m "$g/mert-post-ln" --device "$@" a.mts > out.mts; }
 with() { variable=$1; shift; env "$variable" mert-encode -m "$g/mert-post-ln" --device "$@" a.mts > out.mts; }
-check "two devices: the second" encode emulated:1
-check_fails "there is no third" 1 "device 'emulated:2': there is no device 2: there are 0 to 1\$" encode emulated:2
+check "eight devices: the second" encode emulated:1
+check_fails "there is no ninth" 1 "device 'emulated:8': there is no device 8: there are 0 to 7\$" encode emulated:8
 check_fails "no driver" 1 "device 'emulated': no driver that can be used: " with EMU_DEVICES=none emulated
 check_fails "no device" 1 "device 'emulated': no device is found: " with EMU_DEVICES=0 emulated
 check_fails "no memory on the device for the weights" 1 "out of memory for the weights: device emulated:0 .emulated device 0. has 0.00 GB in all: a smaller model, or --device cpu\$" with EMU_MEMORY=1000000 emulated

@@ -382,7 +382,7 @@ static int run(replay *r, mert_ops *ops, mert_error *e)
     if (!gradients || !before || !want || !want_gradients || take_weights(&w.layout, r->init, before, e) ||
         take_weights(&w.layout, r->grads, want_gradients, e) ||
         take_weights(&w.layout, r->after, want, e) ||
-        !(t = mert_trainer_new(&w, ops, &r->objective, &r->adam, &r->sharing, e)))
+        !(t = mert_trainer_new(&w, ops, &r->objective, &r->adam, &r->sharing, e)) || mert_trainer_join(t, e) < 0)
         return -1;
     for (int64_t u = 1; u <= r->updates; u++) {
         mert_sums sums = {0};
@@ -457,7 +457,10 @@ static void say(const replay *r)
 static int compare(replay *r)
 {
     mert_error e = {{0}};
-    mert_ops *ops = mert_ops_open(device, (mert_element_type)precision, &e);
+    char name[128];
+    mert_ops *ops = mert_exchange_device(r->x, device, name, sizeof name, &e)
+                        ? NULL
+                        : mert_ops_open(name, (mert_element_type)precision, &e);
     mert_json *expect;
     if (!ops)
         mert_usage_error("--device: %s", e.text);

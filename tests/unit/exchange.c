@@ -128,6 +128,37 @@ static int one_hangs(mert_exchange *x)
     return 1;
 }
 
+static int one_is_stopped(mert_exchange *x)
+{
+    mert_error e;
+    if (x->rank == 1)
+        raise(SIGSTOP);
+    (void)!mert_exchange_barrier(x, &e);
+    return 0;
+}
+
+/* Process 0 lets it go on. */
+static int one_stands_still_for_a_while(mert_exchange *x)
+{
+    mert_error e;
+    int pid = (int)getpid(), pids[3];
+    char path[64], state = 0;
+    if (x->collect(x, &pid, pids, sizeof pid, &e))
+        return 1;
+    if (x->rank == 1)
+        raise(SIGSTOP);
+    snprintf(path, sizeof path, "/proc/%d/stat", pids[1]);
+    while (!x->rank && state != 'T') {
+        FILE *f = fopen(path, "r");
+        if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+            return 1;
+        fclose(f);
+    }
+    if (!x->rank)
+        kill(pids[1], SIGCONT);
+    return fine(x);
+}
+
 static int one_fails_at_the_end(mert_exchange *x)
 {
     int rank = x->rank;
@@ -178,6 +209,16 @@ TEST(a_process_that_dies_ends_the_others)
     CHECK(strstr(e.text, "process 1 of 3 was killed by signal 9"));
     CHECK(in_processes(3, one_leaves, &e) == 1);
     CHECK(strstr(e.text, "process 1 of 3 left"));
+}
+
+TEST(a_process_that_is_stopped_ends_the_others)
+{
+    mert_error e = {{0}};
+    setenv("MERT_EXCHANGE_TIMEOUT", "0.2", 1);
+    CHECK(in_processes(3, one_is_stopped, &e) == 1);
+    CHECK(test_says(e.text, "process 1 of 3 was stopped for more than 0.2 s"));
+    unsetenv("MERT_EXCHANGE_TIMEOUT");
+    CHECK(in_processes(3, one_stands_still_for_a_while, &e) == 0 && !*e.text);
 }
 
 TEST(a_process_that_gives_up_has_said_why)
@@ -268,6 +309,7 @@ int main(void)
     RUN(pieces_cover_everything);
     RUN(sums_of_1_2_3_and_7_processes);
     RUN(a_process_that_dies_ends_the_others);
+    RUN(a_process_that_is_stopped_ends_the_others);
     RUN(a_process_that_gives_up_has_said_why);
     RUN(a_process_that_hangs_is_named);
     RUN(the_worst_exit_status_counts);

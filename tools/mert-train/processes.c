@@ -14,23 +14,11 @@
 
 enum { TEXT_MAX = 1024 };
 
-/* The number of processes on this machine. */
-static int neighbours(const mert_exchange *x)
-{
-    static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = getenv(names[i]);
-        if (value && atoi(value) > 0)
-            return atoi(value);
-    }
-    return strcmp(x->name, "local") ? 1 : x->ranks;
-}
-
 /* Sets the number of threads, if it was not given: this process's share of the cores, unless the launcher has bound it
  * to some. */
 static void share_cores(const mert_exchange *x)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN), share = cores / neighbours(x);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN), share = cores / x->neighbours;
     if (!mert_options.threads_given && share < mert_options.threads) {
         mert_options.threads = share > 1 ? (int)share : 1;
         mert_pool_set_threads(mert_options.threads);

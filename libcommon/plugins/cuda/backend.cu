@@ -1,6 +1,7 @@
 /* The CUDA backend of ops.h: a queue on one stream. Uploads and downloads go by pinned memory, so that neither holds
  * the caller up: an upload has left the caller's buffer when it returns, and a download is there after the wait. */
 #include "device.h"
+#include "exchange.h"
 #include "random.h"
 
 #include <pthread.h>
@@ -21,10 +22,10 @@ struct download {
     size_t at, bytes; /* in pinned memory; at: of all that was ever downloaded */
 };
 
-/* A place in the queue: the event that is recorded there, and how many downloads were queued before. */
+/* A place in the queue: the event that is recorded there, and how many downloads and exchanges were queued before. */
 struct mark {
     cudaEvent_t event;
-    int64_t number, downloads;
+    int64_t number, downloads, exchanges;
 };
 
 struct device {
@@ -48,7 +49,10 @@ struct device {
     int64_t last_mark;
     cudaStream_t ahead; /* uploads ahead of the queue */
     cudaEvent_t arrived;
-    char failure[400]; /* "": none */
+    peers *others;   /* the exchange with other processes; NULL: none */
+    cudaEvent_t here; /* of waits, while `others` are watched */
+    cudaDeviceProp about;
+    char failure[800]; /* "": none */
     int lost;          /* the device takes no more work from this process */
 };
 
@@ -77,6 +81,40 @@ static int check(device *d, cudaError_t e, const char *what)
     return -1;
 }
 
+/* ---- waiting ---- */
+
+static const char left_an_error[] =
+    "an operation since the last wait left an error (CUDA_LAUNCH_BLOCKING=1 finds which)";
+
+/* The other processes are lost: nothing that was queued will come to its end. */
+static int alone(device *d, const mert_error *why)
+{
+    if (!*d->failure)
+        snprintf(d->failure, sizeof d->failure, "device %s: %.450s", d->name, why->text);
+    d->lost = 1;
+    return -1;
+}
+
+/* Until the event, or (exchange) until that one. */
+static int reach(device *d, cudaEvent_t event, int64_t exchange, const char *what)
+{
+    mert_error why;
+    cudaError_t bad = cudaSuccess;
+    if (!d->others)
+        return check(d, cudaEventSynchronize(event), what);
+    if (peers_await(d->others, exchange, &bad, &why) || (!bad && peers_await_event(d->others, event, &bad, &why)))
+        return alone(d, &why);
+    return check(d, bad, what);
+}
+
+/* Until all that is on the stream has run. */
+static int rest(device *d, int64_t exchange, const char *what)
+{
+    if (!d->others)
+        return check(d, cudaStreamSynchronize(d->stream), what);
+    return check(d, cudaEventRecord(d->here, d->stream), what) ? -1 : reach(d, d->here, exchange, what);
+}
+
 /* ---- memory ---- */
 
 void *scratch(device *d, size_t bytes)
@@ -84,7 +122,7 @@ void *scratch(device *d, size_t bytes)
     if (bytes <= d->work_bytes && d->work)
         return d->work;
     bytes = (bytes + ALIGNED - 1) / ALIGNED * ALIGNED + ALIGNED;
-    check(d, cudaStreamSynchronize(d->stream), "an operation");
+    rest(d, 0, "an operation");
     cudaFree(d->work);
     d->work_bytes = 0;
     if (cudaMalloc(&d->work, bytes)) {
@@ -98,9 +136,6 @@ void *scratch(device *d, size_t bytes)
     d->work_bytes = bytes;
     return d->work;
 }
-
-static const char left_an_error[] =
-    "an operation since the last wait left an error (CUDA_LAUNCH_BLOCKING=1 finds which)";
 
 /* Hands over what the first `upto` downloads brought; they have run. -1: the queue has failed. */
 static int hand_over(device *d, int64_t upto)
@@ -117,7 +152,7 @@ static int hand_over(device *d, int64_t upto)
 /* Waits for everything, and hands over what was downloaded. -1: the queue has failed. */
 static int settle(device *d)
 {
-    check(d, cudaStreamSynchronize(d->stream), left_an_error);
+    rest(d, peers_queued(d->others), left_an_error);
     return hand_over(d, d->queued);
 }
 
@@ -172,7 +207,7 @@ static char *upload_room(device *d, size_t *bytes)
         check(d, cudaEventRecord(d->left[d->slot], d->stream), "an upload");
         d->slot = (d->slot + 1) % SLOTS;
         d->slot_used = 0;
-        check(d, cudaEventSynchronize(d->left[d->slot]), "an upload");
+        reach(d, d->left[d->slot], 0, "an upload");
     }
     p = d->up + (size_t)d->slot * SLOT_BYTES + d->slot_used;
     if (*bytes > SLOT_BYTES - d->slot_used)
@@ -277,6 +312,7 @@ static int64_t cuda_mark(mert_ops *o)
     m = &d->marks[++d->last_mark % MARKS];
     m->number = d->last_mark;
     m->downloads = d->queued;
+    m->exchanges = peers_queued(d->others);
     check(d, cudaEventRecord(m->event, d->stream), "a mark");
     leave(d);
     return m->number;
@@ -289,7 +325,7 @@ static int cuda_wait_mark(mert_ops *o, int64_t number, mert_error *e)
     const mark *m = &d->marks[number % MARKS];
     int bad;
     take(d);
-    check(d, cudaEventSynchronize(m->event), left_an_error);
+    reach(d, m->event, m->exchanges, left_an_error);
     bad = hand_over(d, m->downloads);
     if (bad && e)
         snprintf(e->text, sizeof e->text, "%s", d->failure);
@@ -309,6 +345,45 @@ static int cuda_renew(mert_ops *o, mert_error *e)
     leave(d);
     return d->lost ? -1 : 0;
 }
+
+/* ---- other processes ---- */
+
+static int cuda_join(mert_ops *o, const mert_peers *with, mert_error *e)
+{
+    device *d = (device *)o;
+    mert_error why;
+    int bad;
+    take(d);
+    bad = peers_join(&d->others, with, d->number, &d->about, &why);
+    if (bad && e)
+        snprintf(e->text, sizeof e->text, "device %s: %.700s", d->name, why.text);
+    leave(d);
+    return bad;
+}
+
+static int64_t cuda_exchange(mert_ops *o, mert_exchange_what what, float *data, int64_t n, int64_t each)
+{
+    device *d = (device *)o;
+    mert_error why;
+    int64_t number;
+    take(d);
+    if (!*d->failure && peers_exchange(d->others, d->stream, what, data, n, each, &why))
+        alone(d, &why);
+    number = peers_queued(d->others);
+    leave(d);
+    return number;
+}
+
+static void cuda_finish(mert_ops *o, int64_t number)
+{
+    device *d = (device *)o;
+    take(d);
+    if (!*d->failure)
+        check(d, peers_finish(d->others, d->stream, number), "an exchange");
+    leave(d);
+}
+
+/* ---- operations ---- */
 
 static const operations *table[MERT_OPS_COUNT];
 
@@ -361,6 +436,7 @@ static void cuda_close(mert_ops *o)
     take(d);
     if (d->stream)
         settle(d);
+    peers_leave(d->others);
     if (d->products)
         blas_close(d->products);
     cudaFree(d->work);
@@ -374,6 +450,8 @@ static void cuda_close(mert_ops *o)
             cudaEventDestroy(d->marks[i].event);
     if (d->arrived)
         cudaEventDestroy(d->arrived);
+    if (d->here)
+        cudaEventDestroy(d->here);
     if (d->ahead)
         cudaStreamDestroy(d->ahead);
     if (d->stream)
@@ -407,6 +485,8 @@ static int make(device *d, mert_error *e)
         bad = cudaStreamCreateWithFlags(&d->ahead, cudaStreamNonBlocking);
     if (!bad)
         bad = cudaEventCreateWithFlags(&d->arrived, cudaEventDisableTiming);
+    if (!bad)
+        bad = cudaEventCreateWithFlags(&d->here, cudaEventDisableTiming);
     for (int i = 0; i < SLOTS && !bad; i++)
         bad = cudaEventCreateWithFlags(&d->left[i], cudaEventDisableTiming);
     for (int i = 0; i < MARKS && !bad; i++)
@@ -439,6 +519,7 @@ mert_ops *mert_device_open(int version, int number, mert_element_type type, mert
         return NULL;
     }
     fill_table();
+    d->about = about;
     pthread_mutex_init(&d->lock, NULL);
     d->number = number;
     snprintf(d->name, sizeof d->name, "%s:%d (%s)", MERT_CUDA_NAME, number, about.name);
@@ -462,6 +543,9 @@ mert_ops *mert_device_open(int version, int number, mert_element_type type, mert
     d->ops.wait = cuda_wait;
     d->ops.renew = cuda_renew;
     d->ops.run = cuda_run;
+    d->ops.join = cuda_join;
+    d->ops.exchange = cuda_exchange;
+    d->ops.finish = cuda_finish;
     d->ops.close = cuda_close;
     if (make(d, e)) {
         cuda_close(&d->ops);

@@ -14,12 +14,14 @@
 #include <time.h>
 
 enum { BLOCK = 1 << 22 }; /* floats on their way at once */
+enum { OTHERS_LISTED = 8 };
 
 typedef struct over_mpi {
     mert_exchange x;
     MPI_Request *requests; /* [2 * ranks] */
-    int *peers;            /* whom each is with */
+    int *with;             /* [2 * ranks] whom each waits for */
     int n;
+    MPI_Win shared;        /* arrivals of this machine's processes */
     float *arrived; /* [ranks][BLOCK / ranks] */
 } over_mpi;
 
@@ -44,33 +46,32 @@ static double doze(int looks)
     return took < 1 ? took : 1;
 }
 
-/* The peer of the first request that is not done. */
-static int late(over_mpi *m)
+/* Names who has not answered. */
+static int late(const over_mpi *m, mert_error *e)
 {
-    for (int i = 0; i < m->n; i++) {
-        int done = 0;
-        if (m->requests[i] != MPI_REQUEST_NULL &&
-            (MPI_Test(&m->requests[i], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || !done))
-            return m->peers[i];
-    }
-    return m->x.rank;
+    size_t used = (size_t)snprintf(e->text, sizeof e->text, "no answer for %g s from process", m->x.patience);
+    int named = 0, last = -1, done;
+    for (int i = 0; i < m->n && named < OTHERS_LISTED; i++)
+        if (m->with[i] != last && MPI_Request_get_status(m->requests[i], &done, MPI_STATUS_IGNORE) == MPI_SUCCESS &&
+            !done) {
+            last = m->with[i];
+            used += (size_t)snprintf(e->text + used, sizeof e->text - used, "%s %d", named++ ? "," : "", last);
+        }
+    snprintf(e->text + used, sizeof e->text - used, " of %d: it hangs, is stopped, or is lost", m->x.ranks);
+    return -1;
 }
 
 /* Until all requests are done. */
 static int finish(over_mpi *m, mert_error *e)
 {
-    int all = 0, code = MPI_SUCCESS, hangs = 0;
     double waited = 0;
-    for (int looks = 0; code == MPI_SUCCESS && !all && !hangs; looks++) {
+    int all = 0, code = MPI_SUCCESS;
+    for (int looks = 0; code == MPI_SUCCESS && !all; looks++) {
         code = MPI_Testall(m->n, m->requests, &all, MPI_STATUSES_IGNORE);
+        if (!all && code == MPI_SUCCESS && m->x.patience > 0 && waited >= m->x.patience)
+            return late(m, e);
         if (!all && code == MPI_SUCCESS)
             waited += doze(looks);
-        hangs = m->x.patience > 0 && waited >= m->x.patience && !all;
-    }
-    if (code == MPI_SUCCESS && hangs) {
-        snprintf(e->text, sizeof e->text, "process %d of %d hangs: it has not answered for %g s, so the run ends",
-                 late(m), m->x.ranks, m->x.patience);
-        return -1;
     }
     m->n = 0;
     return code == MPI_SUCCESS ? 0 : failed(code, e);
@@ -78,18 +79,16 @@ static int finish(over_mpi *m, mert_error *e)
 
 static void post_send(over_mpi *m, const void *from, size_t bytes, int to)
 {
-    if (bytes) {
-        m->peers[m->n] = to;
+    m->with[m->n] = to;
+    if (bytes)
         MPI_Isend(from, (int)bytes, MPI_BYTE, to, 0, MPI_COMM_WORLD, &m->requests[m->n++]);
-    }
 }
 
 static void post_receive(over_mpi *m, void *to, size_t bytes, int from)
 {
-    if (bytes) {
-        m->peers[m->n] = from;
+    m->with[m->n] = from;
+    if (bytes)
         MPI_Irecv(to, (int)bytes, MPI_BYTE, from, 0, MPI_COMM_WORLD, &m->requests[m->n++]);
-    }
 }
 
 /* Bytes of the block that begins `at` floats into a piece of n. */
@@ -165,11 +164,42 @@ static void abandon(mert_exchange *x)
 static void close_mpi(mert_exchange *x)
 {
     over_mpi *m = (over_mpi *)x;
+    if (m->shared != MPI_WIN_NULL)
+        MPI_Win_free(&m->shared);
     free(m->requests);
-    free(m->peers);
+    free(m->with);
     free(m->arrived);
     free(m);
     MPI_Finalize();
+}
+
+/* Which processes are of this machine, and memory that they share. Without it, nobody knows how far the others are. */
+static void find_neighbours(over_mpi *m)
+{
+    MPI_Comm here;
+    MPI_Aint bytes = (MPI_Aint)((2 * (size_t)m->x.ranks + 1) * sizeof(int64_t));
+    int unit;
+    int64_t *at = NULL;
+    m->shared = MPI_WIN_NULL;
+    m->x.neighbours = 1;
+    if (MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, m->x.rank, MPI_INFO_NULL, &here) != MPI_SUCCESS)
+        return;
+    MPI_Comm_rank(here, &m->x.neighbour);
+    MPI_Comm_size(here, &m->x.neighbours);
+    if (MPI_Win_allocate_shared(m->x.neighbour ? 0 : bytes, sizeof *at, MPI_INFO_NULL, here, &at, &m->shared) !=
+            MPI_SUCCESS ||
+        MPI_Win_shared_query(m->shared, 0, &bytes, &unit, &at) != MPI_SUCCESS)
+        m->shared = MPI_WIN_NULL;
+    for (int r = 0; r < m->x.ranks && m->shared != MPI_WIN_NULL && !m->x.neighbour; r++)
+        at[r] = -1;
+    if (m->shared != MPI_WIN_NULL && !m->x.neighbour)
+        at[2 * m->x.ranks] = 0;
+    MPI_Barrier(here);
+    if (m->shared != MPI_WIN_NULL) {
+        __atomic_store_n(&at[m->x.rank], 0, __ATOMIC_SEQ_CST);
+        m->x.arrivals = (mert_arrivals){at, at + m->x.ranks, (int32_t *)(void *)(at + 2 * m->x.ranks)};
+    }
+    MPI_Comm_free(&here);
 }
 
 mert_exchange *mert_exchange_open(int version, mert_error *e)
@@ -195,10 +225,11 @@ mert_exchange *mert_exchange_open(int version, mert_error *e)
                            .close = close_mpi};
     MPI_Comm_rank(MPI_COMM_WORLD, &m->x.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &m->x.ranks);
+    find_neighbours(m);
     m->requests = calloc(2 * (size_t)m->x.ranks, sizeof *m->requests);
-    m->peers = calloc(2 * (size_t)m->x.ranks, sizeof *m->peers);
+    m->with = calloc(2 * (size_t)m->x.ranks, sizeof *m->with);
     m->arrived = malloc((size_t)(BLOCK + m->x.ranks) * sizeof *m->arrived);
-    if (!m->requests || !m->peers || !m->arrived) {
+    if (!m->requests || !m->with || !m->arrived) {
         snprintf(e->text, sizeof e->text, "out of memory");
         close_mpi(&m->x);
         return NULL;

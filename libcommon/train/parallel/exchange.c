@@ -39,6 +39,7 @@ mert_exchange *mert_exchange_alone(void)
 {
     static mert_exchange alone = {.name = "alone",
                                   .ranks = 1,
+                                  .neighbours = 1,
                                   .reduce_scatter = nothing,
                                   .all_gather = nothing,
                                   .collect = copy,
@@ -74,6 +75,35 @@ int mert_exchange_barrier(mert_exchange *x, mert_error *e)
 {
     double nought = 0;
     return mert_exchange_sum(x, &nought, 1, e);
+}
+
+/* ---- devices ---- */
+
+double mert_exchange_timeout(void)
+{
+    const char *given = getenv("MERT_EXCHANGE_TIMEOUT");
+    double seconds = given ? strtod(given, NULL) : 0;
+    return seconds > 0 ? seconds : 60;
+}
+
+/* Whether a launcher lets each process see one device only, which then has the number 0. */
+static int sees_its_own(const mert_exchange *x)
+{
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    return strcmp(x->name, "local") && visible && *visible && !strchr(visible, ',');
+}
+
+int mert_exchange_device(const mert_exchange *x, const char *device, char *name, size_t room, mert_error *e)
+{
+    int plugin = strcmp(device, "cpu") && strcmp(device, "guard");
+    if (x->ranks > 1 && strchr(device, ':'))
+        return mert_fail(e, "--device %s: each of %d processes takes a device of its own, so give no number "
+                            "(CUDA_VISIBLE_DEVICES chooses among devices)", device, x->ranks);
+    if (x->ranks > 1 && plugin)
+        snprintf(name, room, "%s:%d", device, sees_its_own(x) ? 0 : x->neighbour);
+    else
+        snprintf(name, room, "%s", device);
+    return 0;
 }
 
 /* ---- the plugin ---- */

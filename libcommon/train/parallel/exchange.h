@@ -10,6 +10,7 @@
 #define MERT_EXCHANGE_H
 
 #include "formats/error.h"
+#include "libcommon/nn/ops.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +21,8 @@ struct mert_exchange {
     const char *name;
     int rank, ranks;
     double patience; /* seconds that a call waits for another process: then it fails and names it; 0: for ever */
+    int neighbour, neighbours; /* the number of this process among those of its machine, and how many they are */
+    mert_arrivals arrivals;    /* for exchanges of devices (ops.h) */
     /* data [n] -> piece `rank` of data (mert_exchange_piece) becomes the sum over all processes; the other pieces are
      * unchanged. */
     int (*reduce_scatter)(mert_exchange *x, float *data, int64_t n, mert_error *e);
@@ -39,10 +42,18 @@ mert_exchange *mert_exchange_alone(void);
  * *status is its exit status, or minus the signal that should end it, and e->text, if not empty, says which process
  * died. -1: error. */
 enum { MERT_LOCAL_MAX = 256 };
+/* One that is stopped (SIGSTOP) for longer than mert_exchange_timeout() counts as dead. */
 int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e) MERT_MUST_USE;
 
 /* The number of processes that mpirun or srun have started, from their environment variables; 1: only this one. */
 int mert_exchange_launched(void);
+/* Seconds after which a process that keeps the others waiting is given up: MERT_EXCHANGE_TIMEOUT, or 60. */
+double mert_exchange_timeout(void);
+/* The name for mert_ops_open of this process's device, if `device` is asked for: a process of many takes the device of
+ * its number on this machine, or the only one that its launcher lets it see. -1: `device` has a number already. */
+int mert_exchange_device(const mert_exchange *x, const char *device, char *name, size_t room, mert_error *e)
+    MERT_MUST_USE;
+
 /* Connects them with the MPI plugin: $MERT_PLUGINS/exchange-mpi.so, or ../lib/mert/exchange-mpi.so beside the
  * program. */
 mert_exchange *mert_exchange_mpi(mert_error *e);

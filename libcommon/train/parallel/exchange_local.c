@@ -27,6 +27,8 @@ typedef struct shared {
     int64_t round, steps[MERT_LOCAL_MAX]; /* steps: how often each process has come to the barrier */
     int waiting, hung; /* hung: a process has named one that hangs */
     int abandoned;
+    int32_t told; /* of mert_arrivals */
+    int64_t entered[MERT_LOCAL_MAX], seen[MERT_LOCAL_MAX];
     int closed[MERT_LOCAL_MAX];
     _Alignas(64) float window[]; /* [2][ranks][WINDOW] */
 } shared;
@@ -186,7 +188,10 @@ static void close_local(mert_exchange *x)
 
 /* ---- the parent process ---- */
 
+enum { TICK = 50 }; /* ms */
+
 static pid_t children[MERT_LOCAL_MAX];
+static int stopped[MERT_LOCAL_MAX]; /* for so many ticks; 0: it runs */
 static int children_n;
 
 static void to_all(int number)
@@ -233,24 +238,69 @@ static int one_ended(const shared *s, int rank, int how, int *status, mert_error
     return 1;
 }
 
-static int supervise(const shared *s, mert_error *e)
+static int one_is_stopped(void)
+{
+    for (int i = 0; i < children_n; i++)
+        if (children[i] > 0 && stopped[i])
+            return 1;
+    return 0;
+}
+
+/* Whether nobody has said yet who is late. */
+static int may_say(shared *s)
+{
+    int32_t nobody = 0;
+    return __atomic_compare_exchange_n(&s->told, &nobody, 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+/* A tick of time, in which this process was not stopped itself. 1: one has been stopped for too long. Where a process
+ * that waits for it says so first, that one's end ends the others. */
+static int tick(shared *s, mert_error *e)
+{
+    struct timespec t = {.tv_nsec = TICK * 1000000L};
+    double limit = mert_exchange_timeout(), time;
+    nanosleep(&t, NULL);
+    for (int i = 0; i < children_n; i++)
+        if (children[i] > 0 && stopped[i] && (time = stopped[i]++ * (TICK * 1e-3)) > limit &&
+            (may_say(s) || time > 2 * limit)) {
+            mert_fail(e, "process %d of %d was stopped for more than %g s: the others are ended", i, children_n, limit);
+            to_all(SIGKILL);
+            return 1;
+        }
+    return 0;
+}
+
+/* What waitpid says of process i. 1: the others had to be ended. */
+static int note(const shared *s, int i, int how, int *status, mert_error *e)
+{
+    if (WIFSTOPPED(how) || WIFCONTINUED(how)) {
+        stopped[i] = WIFSTOPPED(how);
+        return 0;
+    }
+    children[i] = 0;
+    return one_ended(s, i, how, status, e);
+}
+
+static int supervise(shared *s, mert_error *e)
 {
     struct sigaction old[4], a = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
     static const int passed[] = {SIGINT, SIGTERM, SIGUSR1, SIGHUP};
-    int status = 0, how, over = 0;
+    int status = 0, unused, how, over = 0;
     pid_t pid;
+    mert_error nothing;
     for (int i = 0; i < 4; i++) {
         sigaction(passed[i], NULL, &old[i]);
         if (old[i].sa_handler != SIG_IGN) /* nohup */
             sigaction(passed[i], &a, NULL);
     }
-    while ((pid = waitpid(-1, &how, 0)) > 0 || (pid < 0 && errno == EINTR))
-        for (int i = 0; i < children_n; i++)
-            if (children[i] == pid) {
-                children[i] = 0;
-                if (!over)
-                    over = one_ended(s, i, how, &status, e);
-            }
+    while ((pid = waitpid(-1, &how, WUNTRACED | WCONTINUED | (one_is_stopped() ? WNOHANG : 0))) >= 0 ||
+           errno == EINTR) {
+        if (!pid && !over && tick(s, e))
+            over = status = 1;
+        for (int i = 0; i < children_n && pid > 0; i++)
+            if (children[i] == pid)
+                over = note(s, i, how, over ? &unused : &status, over ? &nothing : e) || over;
+    }
     for (int i = 0; i < 4; i++)
         sigaction(passed[i], &old[i], NULL);
     return status;
@@ -301,6 +351,9 @@ int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e)
             *l = (local){.x = {.name = "local",
                                .rank = i,
                                .ranks = n,
+                               .neighbour = i,
+                               .neighbours = n,
+                               .arrivals = {s->entered, s->seen, &s->told},
                                .reduce_scatter = reduce_scatter,
                                .all_gather = all_gather,
                                .collect = collect,

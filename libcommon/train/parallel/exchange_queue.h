@@ -3,20 +3,16 @@
 #ifndef MERT_EXCHANGE_QUEUE_H
 #define MERT_EXCHANGE_QUEUE_H
 
+#include "libcommon/nn/ops.h"
 #include "libcommon/train/parallel/exchange.h"
 
 typedef struct mert_exchange_queue mert_exchange_queue;
 
-typedef enum mert_exchange_what {
-    MERT_REDUCE_SCATTER, /* as in exchange.h */
-    MERT_ALL_GATHER,
-    MERT_ALL_REDUCE /* reduce_scatter and all_gather: every process gets all sums */
-} mert_exchange_what;
-
 mert_exchange_queue *mert_exchange_queue_new(mert_exchange *x, mert_error *e);
 void mert_exchange_queue_free(mert_exchange_queue *q); /* finishes its entries first; NULL is fine */
 
-/* data [n], host memory, must not be used until the exchange is done. Returns a number to wait for. */
+/* As exchange() of ops.h, in pieces of mert_exchange_piece. data [n], host memory, must not be used until the exchange
+ * is done. Returns a number to wait for. */
 int64_t mert_exchange_queue_put(mert_exchange_queue *q, mert_exchange_what what, float *data, int64_t n);
 /* Waits until this exchange and all earlier ones are done. -1: one of them has failed; no further ones are run. */
 int mert_exchange_queue_wait(mert_exchange_queue *q, int64_t number, mert_error *e) MERT_MUST_USE;

@@ -93,6 +93,26 @@ void mert_shards_close(mert_shards *s)
     free(s);
 }
 
+static int collect(void *exchange, const void *mine, void *all, size_t bytes, mert_error *e)
+{
+    mert_exchange *x = exchange;
+    return x->collect(x, mine, all, bytes, e);
+}
+
+int mert_shards_join(mert_shards *s, mert_error *e)
+{
+    mert_peers others = {.rank = s->x->rank, .ranks = s->x->ranks, .collect = collect, .with = s->x,
+                         .arrivals = s->x->arrivals, .limit = mert_exchange_timeout()};
+    int bad = s->x->ranks > 1 && s->ops->join ? s->ops->join(s->ops, &others, e) : 0;
+    if (bad || s->x->ranks == 1 || !s->ops->join)
+        return bad;
+    s->joined = s->direct = 1;
+    free(s->staged);
+    s->staged = NULL;
+    mert_slots_join(s);
+    return 0;
+}
+
 const mert_parts *mert_shards_parts(const mert_shards *s)
 {
     return &s->parts;
@@ -126,8 +146,8 @@ static void set_out(mert_shards *s, int part)
         s->ops->download(s->ops, data, s->gradients + p->from, (size_t)p->n * sizeof *data);
         mert_shards_wait(s);
     }
-    s->number[part] = mert_exchange_queue_put(
-        s->queue, s->sharding == MERT_SHARD_NONE ? MERT_ALL_REDUCE : MERT_REDUCE_SCATTER, data, p->n);
+    s->number[part] =
+        mert_shards_put(s, s->sharding == MERT_SHARD_NONE ? MERT_ALL_REDUCE : MERT_REDUCE_SCATTER, data, p->n);
 }
 
 static void part_done(void *keeper, int part, int backward)
@@ -157,7 +177,7 @@ static int arrive(mert_shards *s, mert_error *e)
     for (int i = 0; i < s->parts.n; i++) {
         const mert_piece *p = &s->piece[i];
         int64_t from = s->parts.part[i].from, n = s->parts.part[i].n;
-        if (mert_exchange_queue_wait(s->queue, s->number[i], e))
+        if (mert_shards_await(s, s->number[i], e))
             return -1;
         s->number[i] = 0;
         if (s->sharding == MERT_SHARD_OPTIMIZER) {
@@ -167,7 +187,7 @@ static int arrive(mert_shards *s, mert_error *e)
         if (!s->direct)
             s->ops->upload(s->ops, s->gradients + from, s->staged + from, (size_t)n * sizeof *s->staged);
     }
-    return s->ops->wait(s->ops, e);
+    return s->joined ? 0 : s->ops->wait(s->ops, e);
 }
 
 /* ---- the update ---- */
@@ -192,6 +212,10 @@ int mert_shards_sum(mert_shards *s, int spoilt, mert_error *e)
         return -1;
     if (s->summed)
         return 0;
+    if (s->joined) { /* the processes are at the same place, until the update is done */
+        s->patience = s->x->patience;
+        s->x->patience = mert_exchange_timeout();
+    }
     if (s->sharding == MERT_SHARD_FULL)
         mert_slots_settle(s);
     if (s->sharding == MERT_SHARD_FULL ? mert_shards_check(s, e) : s->queue ? arrive(s, e) : 0)
@@ -220,15 +244,15 @@ static int spread(mert_shards *s, mert_error *e)
         if (!s->direct)
             s->ops->download(s->ops, data + from, s->weights + from, (size_t)s->piece[i].n * sizeof *data);
     }
-    if (s->ops->wait(s->ops, e))
+    if (!s->joined && s->ops->wait(s->ops, e))
         return -1;
     for (int i = 0; i < s->parts.n; i++)
-        number = mert_exchange_queue_put(s->queue, MERT_ALL_GATHER, data + s->parts.part[i].from, s->parts.part[i].n);
-    if (mert_exchange_queue_wait(s->queue, number, e))
+        number = mert_shards_put(s, MERT_ALL_GATHER, data + s->parts.part[i].from, s->parts.part[i].n);
+    if (mert_shards_await(s, number, e))
         return -1;
     if (!s->direct)
         s->ops->upload(s->ops, s->weights, data, (size_t)s->layout->size * sizeof *data);
-    return s->ops->wait(s->ops, e);
+    return s->joined ? 0 : s->ops->wait(s->ops, e);
 }
 
 /* Of n floats of the flat array from `from` on: how many, at their beginning, are never trained. */
@@ -260,6 +284,8 @@ int mert_shards_update(mert_shards *s, const mert_adam_args *how, mert_error *e)
     mert_slots_forget(s);
     mert_fill(s->ops, .to = s->gradients, .n = kept);
     s->summed = 0;
+    if (s->joined)
+        s->x->patience = s->patience;
     return s->ops->wait(s->ops, bad ? NULL : e) ? -1 : bad;
 }
 
@@ -310,7 +336,7 @@ int mert_shards_get(mert_shards *s, const mert_shards_arrays *to, int here, mert
 
 const float *mert_shards_weights(const mert_shards *s)
 {
-    return s->direct && s->sharding != MERT_SHARD_FULL ? s->weights : NULL;
+    return s->ops->host_memory && s->sharding != MERT_SHARD_FULL ? s->weights : NULL;
 }
 
 int mert_shards_moment(mert_shards *s, int which, int part, float *to, mert_error *e)

@@ -37,6 +37,10 @@ mert_shards *mert_shards_open(const mert_layout *layout, mert_ops *ops, const me
                               const float *weights, mert_error *e);
 void mert_shards_close(mert_shards *s); /* NULL is fine */
 const mert_parts *mert_shards_parts(const mert_shards *s);
+/* Lets the devices exchange among themselves, if they can (join of ops.h): all processes call it, once, before the
+ * first batch. 0: they do, or there is nothing to join. 1: they cannot, and why: exchange goes by host memory, as
+ * without this call. */
+int mert_shards_join(mert_shards *s, mert_error *e) MERT_MUST_USE;
 
 /* To be called before the passes of a batch. last: the last batch of this update on this process; its backward pass
  * sends the gradients. silent: the batch adds nothing to the gradients: for a process that has no batch while others

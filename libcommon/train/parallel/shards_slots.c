@@ -33,11 +33,24 @@ void mert_slots_close(mert_shards *s)
     s->ops->release(s->ops, s->arrived);
 }
 
-/* Waits until the slot's exchange is done. */
+void mert_slots_join(mert_shards *s)
+{
+    mert_slot *slot;
+    for (int i = 0; s->sharding == MERT_SHARD_FULL && i < WEIGHT_SLOTS + GRADIENT_SLOTS; i++) {
+        slot = i < WEIGHT_SLOTS ? &s->slot[i] : &s->gradient_slot[i - WEIGHT_SLOTS];
+        if (slot->host != slot->device)
+            free(slot->host);
+        slot->host = slot->device;
+    }
+    s->ops->release(s->ops, s->arrived);
+    s->arrived = NULL;
+}
+
+/* Until the slot's exchange is done. */
 static void wait_for(mert_shards *s, mert_slot *slot)
 {
     mert_error e;
-    if (slot->number && mert_exchange_queue_wait(s->queue, slot->number, &e))
+    if (slot->number && mert_shards_await(s, slot->number, &e))
         mert_shards_fail(s, &e);
     slot->number = 0;
 }
@@ -67,15 +80,19 @@ static mert_slot *fetch(mert_shards *s, int part)
 {
     mert_slot *slot = oldest(s->slot, WEIGHT_SLOTS);
     const mert_piece *p = &s->piece[part];
+    const float *own = s->weights + mert_shards_own(s, part);
+    size_t bytes = (size_t)p->n * sizeof *own;
     if (!slot)
         return NULL;
     wait_for(s, slot);
     slot->part = part;
     slot->used = ++s->clock;
-    s->ops->download(s->ops, slot->host + p->from, s->weights + mert_shards_own(s, part),
-                     (size_t)p->n * sizeof *slot->host);
+    if (s->direct)
+        mert_copy(s->ops, .to = slot->device + p->from, .from = own, .bytes = bytes);
+    else
+        s->ops->download(s->ops, slot->host + p->from, own, bytes);
     mert_shards_wait(s);
-    slot->number = mert_exchange_queue_put(s->queue, MERT_ALL_GATHER, slot->host, s->parts.part[part].n);
+    slot->number = mert_shards_put(s, MERT_ALL_GATHER, slot->host, s->parts.part[part].n);
     return slot;
 }
 
@@ -168,7 +185,7 @@ static void done_with_gradients(mert_shards *s, int part)
         if (!s->direct)
             s->ops->download(s->ops, slot->host, slot->device, (size_t)n * sizeof *slot->host);
         mert_shards_wait(s);
-        slot->number = mert_exchange_queue_put(s->queue, MERT_REDUCE_SCATTER, slot->host, n);
+        slot->number = mert_shards_put(s, MERT_REDUCE_SCATTER, slot->host, n);
         slot->busy = 0;
         slot->used = ++s->clock;
     }

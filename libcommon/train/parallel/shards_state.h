@@ -11,7 +11,7 @@ enum { WEIGHT_SLOTS = 5, GRADIENT_SLOTS = 4 };
 /* Memory for one part at a time. */
 typedef struct mert_slot {
     float *device;
-    float *host;    /* for the exchange; == device if the device uses host memory */
+    float *host;    /* for the exchange; == device if direct */
     int part;       /* -1: none */
     int busy;       /* in use by the passes */
     int64_t number; /* of its exchange in the queue; 0: none */
@@ -29,7 +29,9 @@ struct mert_shards {
     mert_exchange *x;
     mert_exchange_queue *queue; /* NULL: alone */
     mert_sharding sharding;
-    int direct;                 /* the device uses host memory */
+    int joined;                 /* the devices exchange among themselves */
+    double patience;            /* joined: that of x, outside of updates */
+    int direct;                 /* what is exchanged is device memory: joined, or it is the host's */
     mert_parts parts;
     mert_piece *piece;          /* [parts.n] */
     int64_t own;                /* number of floats of all own pieces */
@@ -56,12 +58,30 @@ static inline void mert_shards_fail(mert_shards *s, const mert_error *e)
     s->failed = 1;
 }
 
-/* Waits for the queue, for callers that cannot return an error: mert_shards_check() returns it. */
+/* Waits for the queue, before and after the host exchanges; devices that exchange themselves need no wait. For callers
+ * that cannot return an error: mert_shards_check() returns it. */
 static inline void mert_shards_wait(mert_shards *s)
 {
     mert_error e;
-    if (s->ops->wait(s->ops, &e))
+    if (!s->joined && s->ops->wait(s->ops, &e))
         mert_shards_fail(s, &e);
+}
+
+/* Exchanges data [n] in pieces, meanwhile; the number to await. */
+static inline int64_t mert_shards_put(mert_shards *s, mert_exchange_what what, float *data, int64_t n)
+{
+    int64_t from;
+    return s->joined ? s->ops->exchange(s->ops, what, data, n, mert_exchange_piece(n, s->x->ranks, 0, &from))
+                     : mert_exchange_queue_put(s->queue, what, data, n);
+}
+
+/* What is queued from now on finds its result. */
+static inline int mert_shards_await(mert_shards *s, int64_t number, mert_error *e)
+{
+    if (!s->joined)
+        return mert_exchange_queue_wait(s->queue, number, e);
+    s->ops->finish(s->ops, number);
+    return 0;
 }
 
 /* The position of a part's own floats in weights and gradients. */
@@ -74,6 +94,7 @@ static inline int64_t mert_shards_own(const mert_shards *s, int part)
 /* MERT_SHARD_FULL */
 int mert_slots_open(mert_shards *s, mert_error *e) MERT_MUST_USE;
 void mert_slots_close(mert_shards *s);
+void mert_slots_join(mert_shards *s);                 /* from now on without host memory */
 void mert_slots_settle(mert_shards *s);               /* finishes all sums of gradients, also after an error */
 void mert_slots_forget(mert_shards *s);               /* drops all fetched weights, because they have changed */
 

@@ -4,12 +4,12 @@
  * - A kernel's threads are fibers, one block at a time; a thread runs until it waits for others. EMU_SEED other than 0
  *   puts threads, blocks and streams into an order of its own.
  * - Shuffles, ballots and mma are collectives of the lanes that their mask names.
- * - A stream is a queue, which runs only when something waits for it, or is full.
+ * - A stream is a queue, which runs only when something waits for it or asks how far it is, or when it is full.
  * - Device memory is closed to the host (SIGSEGV) except while a queue runs; fresh memory is all ones, which is NaN; a
  *   download fills its target with ones until the queue runs, and an upload reads its source then.
  * - A fault that is found is one line on stderr, and the error of every call that follows, as on a device.
  *
- * More variables: EMU_DEVICES (how many, 2; "none": no driver), EMU_MEMORY (bytes of a device), EMU_FAIL=N (the Nth
+ * More variables: EMU_DEVICES (how many, 8; "none": no driver), EMU_MEMORY (bytes of a device), EMU_FAIL=N (the Nth
  * kernel ends with an error), and CUDA's own CUDA_LAUNCH_BLOCKING. */
 #ifndef EMU_CUDA_RUNTIME_H
 #define EMU_CUDA_RUNTIME_H
@@ -244,6 +244,7 @@ typedef enum cudaError {
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
+    cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700
 } cudaError_t;
 enum cudaMemcpyKind {
@@ -257,8 +258,12 @@ typedef struct emu_stream *cudaStream_t;
 typedef struct emu_event *cudaEvent_t;
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+struct cudaUUID_t {
+    char bytes[16];
+};
 struct cudaDeviceProp {
     char name[256];
+    cudaUUID_t uuid;
     size_t totalGlobalMem;
     int major, minor, multiProcessorCount;
 };
@@ -281,6 +286,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaEventQuery(cudaEvent_t e);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaDeviceSynchronize(void);
 cudaError_t cudaGetLastError(void);

@@ -54,6 +54,8 @@ void open_memory(bool yes);
 
 /* ---- streams.cpp ---- */
 void enqueue(cudaStream_t s, std::function<void()> f);
+/* What is done when f returns true; until then, what is behind it waits, and f is asked again. */
+void enqueue_until(cudaStream_t s, std::function<bool()> f);
 void take_lock();
 void give_lock();
 struct locked {

@@ -7,10 +7,11 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <time.h>
 #include <vector>
 
 struct item {
-    std::function<void()> run;
+    std::function<bool()> run; /* false: it is not done yet */
     cudaEvent_t record, wait;
     long target; /* of wait */
 };
@@ -29,8 +30,31 @@ namespace emu {
 enum { FULL = 1024 }; /* as a device's queue: the caller is held up */
 
 static std::recursive_mutex lock;
-void take_lock() { lock.lock(); }
-void give_lock() { lock.unlock(); }
+static int depth; /* how often its thread has it */
+void take_lock()
+{
+    lock.lock();
+    depth++;
+}
+void give_lock()
+{
+    depth--;
+    lock.unlock();
+}
+
+/* Other processes, and other threads of this one: they may find that what is waited for will never come. */
+static void let_others_go_on()
+{
+    struct timespec t = {0, 50000};
+    int held = depth;
+    open_memory(false);
+    for (int i = 0; i < held; i++)
+        give_lock();
+    nanosleep(&t, nullptr);
+    for (int i = 0; i < held; i++)
+        take_lock();
+    open_memory(true);
+}
 
 static std::vector<emu_stream *> &streams = *new std::vector<emu_stream *>; /* kept to the end */
 
@@ -42,24 +66,30 @@ static emu_stream *of(cudaStream_t s)
     return s ? s : zero;
 }
 
-static void step(emu_stream *s);
+static bool step(emu_stream *s);
 
-static void until(cudaEvent_t e, long target)
+/* Whether the event has come; as far as nothing else is waited for, it does. */
+static bool until(cudaEvent_t e, long target)
 {
     while (e->done < target && e->where && !e->where->queue.empty())
-        step(e->where);
+        if (!step(e->where))
+            return false;
+    return true;
 }
 
-static void step(emu_stream *s)
+/* The first on the stream; false: it waits for what others do. */
+static bool step(emu_stream *s)
 {
-    item i = std::move(s->queue.front());
+    item &i = s->queue.front();
+    cudaEvent_t recorded = i.record;
+    if (i.wait && !until(i.wait, i.target))
+        return false;
+    if (i.run && !st.error && !i.run())
+        return false;
     s->queue.pop_front();
-    if (i.wait)
-        until(i.wait, i.target);
-    if (i.record)
-        i.record->done++;
-    if (i.run && !st.error)
-        i.run();
+    if (recorded)
+        recorded->done++;
+    return true;
 }
 
 /* Runs what is queued on s, or (NULL) on all; with a seed, others may run ahead. */
@@ -69,15 +99,24 @@ static void drain(emu_stream *s)
     open_memory(true);
     for (;;) {
         emu_stream *next = s;
+        bool ran = false;
         if (st.shuffle)
             for (auto *other : streams)
                 if (!other->queue.empty() && draw(2))
                     step(other);
-        for (size_t i = 0; !next && i < streams.size(); i++)
-            next = streams[i]->queue.empty() ? nullptr : streams[i];
-        if (!next || next->queue.empty())
+        if (s && s->queue.empty())
             break;
-        step(next);
+        for (size_t i = 0; !s && i < streams.size() && !ran; i++)
+            if (!streams[i]->queue.empty()) {
+                next = streams[i];
+                ran = step(next);
+            }
+        if (!next)
+            break;
+        if (s)
+            ran = step(s);
+        if (!ran)
+            let_others_go_on();
     }
     open_memory(false);
 }
@@ -92,6 +131,14 @@ static void add(cudaStream_t s, item i)
 }
 
 void enqueue(cudaStream_t s, std::function<void()> f)
+{
+    enqueue_until(s, [f] {
+        f();
+        return true;
+    });
+}
+
+void enqueue_until(cudaStream_t s, std::function<bool()> f)
 {
     locked l;
     add(s, {std::move(f), nullptr, nullptr, 0});
@@ -159,7 +206,7 @@ cudaError_t cudaGetDeviceCount(int *n)
     *n = 0;
     if (count && !strcmp(count, "none"))
         return cudaErrorInsufficientDriver;
-    *n = count ? atoi(count) : 2;
+    *n = count ? atoi(count) : 8;
     return *n ? cudaSuccess : cudaErrorNoDevice;
 }
 
@@ -178,6 +225,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int n)
     if (e)
         return e;
     snprintf(p->name, sizeof p->name, "emulated device %d", n);
+    memcpy(p->uuid.bytes, &n, sizeof n);
     p->major = 8;
     p->multiProcessorCount = 4;
     return cudaMemGetInfo(&unused, &p->totalGlobalMem);
@@ -195,6 +243,7 @@ const char *cudaGetErrorString(cudaError_t e)
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
     case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorNotReady: return "device not ready";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     }
@@ -301,9 +350,21 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
     locked l;
     start();
     open_memory(true);
-    until(e, e->target);
+    while (!until(e, e->target))
+        let_others_go_on();
     open_memory(false);
     return st.error;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t e)
+{
+    locked l;
+    bool there;
+    start();
+    open_memory(true);
+    there = until(e, e->target);
+    open_memory(false);
+    return st.error ? st.error : there ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t e)
