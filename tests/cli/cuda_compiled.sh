@@ -9,6 +9,15 @@ if [ ! -f "$plugin" ]; then
 fi
 exported() { nm -D --defined-only "$plugin" | grep -v -E ' (__bss_start|_edata|_end|_init|_fini)$' | grep -qE ' T mert_device_open$'; }
 check "it exports its one function" exported
+exchange=$OUT/lib/mert/cuda-nccl.so
+if [ -f "$exchange" ]; then
+    exchanges() { nm -D --defined-only "$exchange" | grep -q ' T mert_comm_library$' && ldd "$exchange" | grep -q libnccl; }
+    check "NCCL is the matter of a plugin of its own" exchanges
+else
+    skip "the plugin of exchange between devices" "there is no NCCL"
+fi
+apart() { ! ldd "$plugin" | grep libnccl; }
+check "which one process does without" apart
 for sm in 80 90 100; do
     compiled() { cat "$OUT"/cuda/kernels_*.log | grep -q "for 'sm_$sm'"; }
     check "kernels for sm_$sm" compiled

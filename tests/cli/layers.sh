@@ -16,7 +16,7 @@ violations() {
               "  libcommon/probe 60  libcommon/plot 60  libcommon/program 70  libcommon/plugins 80  tools 80", plan, " +")
         for (i = 1; i in plan; i += 2) level[plan[i]] = plan[i + 1]
         owner["libav"] = owner["libsw"] = "libcommon/audio"; owner["cblas"] = owner["openblas"] = "libcommon/nn/cpu"
-        owner["fftw3"] = "libcommon/dsp"; owner["cairo"] = "libcommon/plot"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = owner["cuda"] = owner["cublas"] = "libcommon/plugins"
+        owner["fftw3"] = "libcommon/dsp"; owner["cairo"] = "libcommon/plot"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = owner["cuda"] = owner["cublas"] = owner["nccl"] = "libcommon/plugins"
     }
     function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
     function room(path) { # a folder; of tools and of plugins, whichever program it is
