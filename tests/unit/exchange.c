@@ -241,7 +241,7 @@ TEST(the_worst_exit_status_counts)
 
 /* ---- moments ---- */
 
-enum { PARAMETERS = (1 << 20) + 12345 };
+enum { PARAMETERS = (4 << 20) + 12345 }; /* several blocks */
 
 static int updated(mert_ops *ops, const char *where, float *m, float *v, float *w)
 {

@@ -10,12 +10,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BLOCK = 1 << 20, PAGE = 1 << 12 }; /* BLOCK: floats copied to the device at a time; PAGE: bytes */
+/* BLOCK: floats copied to the device at a time; WAYS: blocks on their way at once; PAGE: bytes. */
+enum { BLOCK = 1 << 20, WAYS = 2, PAGE = 1 << 12 };
 
 struct mert_moments {
     mert_ops *ops;
     int64_t n;
-    float *device[2];  /* all of them, or [BLOCK] as a buffer */
+    float *device[2];  /* all of them, or [WAYS][BLOCK] as buffers */
     float *host[2];    /* NULL: they are in device memory */
     void *mapped;      /* the file; NULL: none */
     size_t bytes;      /* size of each moment, in whole pages */
@@ -53,7 +54,7 @@ static int map_file(mert_moments *m, const char *folder, mert_error *e)
 mert_moments *mert_moments_new(mert_ops *ops, int64_t n, const char *where, mert_error *e)
 {
     mert_moments *m = calloc(1, sizeof *m);
-    int64_t device = where ? BLOCK : n;
+    int64_t device = where ? WAYS * BLOCK : n;
     if (!m) {
         mert_fail(e, "out of memory");
         return NULL;
@@ -108,43 +109,78 @@ static void let_go(mert_moments *m, int64_t at, int64_t n)
         madvise((char *)m->host[i] + from, to - from, MADV_DONTNEED);
 }
 
-static int update_block(mert_moments *m, int64_t at, const mert_adam_args *how, mert_error *e)
+/* What is on its way from the host and back. */
+typedef struct trip {
+    int64_t at, n;
+    int64_t mark; /* the uploads have read the host's memory, and the block is updated */
+} trip;
+
+static void go(mert_moments *m, const mert_adam_args *how, int way, trip *t)
 {
-    mert_ops *ops = m->ops;
     mert_adam_args a = *how;
-    size_t bytes = (size_t)a.n * sizeof(float);
-    if (m->host[0] && !m->direct) {
-        for (int i = 0; i < 2; i++)
-            ops->upload(ops, m->device[i], m->host[i] + at, bytes);
-        a.m = m->device[0];
-        a.v = m->device[1];
-    } else {
-        a.m = (m->host[0] ? m->host[0] : m->device[0]) + at;
-        a.v = (m->host[1] ? m->host[1] : m->device[1]) + at;
+    float *place[2];
+    for (int i = 0; i < 2; i++) {
+        place[i] = m->device[i] + (int64_t)way * BLOCK;
+        m->ops->upload(m->ops, place[i], m->host[i] + t->at, (size_t)t->n * sizeof(float));
     }
-    ops->run(ops, MERT_OP_ADAM, &a, sizeof a);
-    if (!m->host[0] || m->direct)
+    a.n = t->n;
+    a.m = place[0];
+    a.v = place[1];
+    m->ops->run(m->ops, MERT_OP_ADAM, &a, sizeof a);
+    t->mark = m->ops->mark(m->ops);
+}
+
+static int come_back(mert_moments *m, int way, const trip *t, mert_error *e)
+{
+    if (!t->n)
         return 0;
-    if (ops->wait(ops, e)) /* the uploads must have read the memory before the downloads write it */
+    if (m->ops->wait_mark(m->ops, t->mark, e))
         return -1;
     for (int i = 0; i < 2; i++)
-        ops->download(ops, m->host[i] + at, m->device[i], bytes);
-    return ops->wait(ops, e);
+        m->ops->download(m->ops, m->host[i] + t->at, m->device[i] + (int64_t)way * BLOCK,
+                         (size_t)t->n * sizeof(float));
+    return 0;
+}
+
+/* Block by block by way of the device: while one is updated, the next is copied, and the one before comes back. */
+static int update_by_blocks(mert_moments *m, int64_t at, int64_t n, const mert_adam_args *how, mert_error *e)
+{
+    trip trips[WAYS] = {{0}};
+    int way = 0;
+    for (int64_t i = 0; i < n; i += BLOCK, way = !way) {
+        mert_adam_args a = *how;
+        trips[way] = (trip){.at = at + i, .n = n - i < BLOCK ? n - i : BLOCK};
+        a.w = how->w + i;
+        a.g = how->g + i;
+        go(m, &a, way, &trips[way]);
+        if (come_back(m, !way, &trips[!way], e))
+            return -1;
+        if (i >= (WAYS + 1) * BLOCK) /* that one has arrived */
+            let_go(m, at + i - (WAYS + 1) * BLOCK, BLOCK);
+    }
+    if (come_back(m, !way, &trips[!way], e) || m->ops->wait(m->ops, e))
+        return -1;
+    let_go(m, at, n);
+    return 0;
 }
 
 int mert_moments_update(mert_moments *m, int64_t at, int64_t n, float *w, const float *g, const mert_adam_args *how,
                         mert_error *e)
 {
-    int64_t block = m->host[0] ? BLOCK : n;
+    mert_adam_args a = *how;
     if (at < 0 || n < 0 || at + n > m->n)
         return mert_fail(e, "no moments from %" PRId64 " to %" PRId64, at, at + n);
-    for (int64_t i = 0; i < n; i += block) {
-        mert_adam_args a = *how;
+    a.w = w;
+    a.g = g;
+    if (m->host[0] && !m->direct)
+        return update_by_blocks(m, at, n, &a, e);
+    for (int64_t i = 0, block = m->host[0] ? BLOCK : n; i < n; i += block) {
         a.n = n - i < block ? n - i : block;
         a.w = w + i;
         a.g = g + i;
-        if (update_block(m, at + i, &a, e))
-            return -1;
+        a.m = (m->host[0] ? m->host[0] : m->device[0]) + at + i;
+        a.v = (m->host[1] ? m->host[1] : m->device[1]) + at + i;
+        m->ops->run(m->ops, MERT_OP_ADAM, &a, sizeof a);
         let_go(m, at + i, a.n);
     }
     return 0;
