@@ -53,18 +53,22 @@ static void list_one(char *list, size_t room, int *n, int r)
         snprintf(list + used, room - used, "%s%d", (*n)++ ? ", " : "", r);
 }
 
-/* The processes that have not queued exchange `number`, as "process 1 of 4" or "processes 1, 3 of 4". 0: all have, or
- * it is not known. */
-static int name_absent(const peers *p, int64_t number, char *text, size_t room)
+/* How many exchanges process r has queued; -1: not known. */
+static int64_t entered(const peers *p, int r)
 {
     const mert_arrivals *a = &p->with.arrivals;
+    return a->entered ? __atomic_load_n(&a->entered[r], __ATOMIC_SEQ_CST) : -1;
+}
+
+/* The processes that have queued `least` exchanges and not `number`, as "process 1 of 4" or "processes 1, 3 of 4".
+ * 0: none. */
+static int name_absent(const peers *p, int64_t least, int64_t number, char *text, size_t room)
+{
     char list[160] = "";
     int n = 0;
-    for (int r = 0; a->entered && r < p->with.ranks; r++) {
-        int64_t entered = __atomic_load_n(&a->entered[r], __ATOMIC_SEQ_CST);
-        if (entered >= 0 && entered < number)
+    for (int r = 0; r < p->with.ranks; r++)
+        if (r != p->with.rank && entered(p, r) >= least && entered(p, r) < number)
             list_one(list, sizeof list, &n, r);
-    }
     snprintf(text, room, "process%s %s of %d", n > 1 ? "es" : "", list, p->with.ranks);
     return n;
 }
@@ -116,7 +120,7 @@ static int end(peers *p, mert_error *e)
 static int lost(peers *p, const mert_error *how, mert_error *e)
 {
     char who[240];
-    int n = name_absent(p, p->finished + 1, who, sizeof who);
+    int n = name_absent(p, 0, p->finished + 1, who, sizeof who);
     n = n ? n : name_silent(p, who, sizeof who);
     snprintf(p->why.text, sizeof p->why.text, "%s%sexchange %lld of process %d of %d has failed: %.500s",
              n ? who : "", n ? " is lost, or has ended: " : "", (long long)p->finished + 1, p->with.rank,
@@ -128,7 +132,7 @@ static int late(peers *p, mert_error *e)
 {
     char who[240];
     long long number = (long long)p->finished + 1;
-    if (name_absent(p, number, who, sizeof who))
+    if (name_absent(p, 0, number, who, sizeof who))
         snprintf(p->why.text, sizeof p->why.text,
                  "%s did not come to exchange %lld within %g s: it hangs, is stopped, or is lost", who, number,
                  p->with.limit);
@@ -136,11 +140,13 @@ static int late(peers *p, mert_error *e)
         snprintf(p->why.text, sizeof p->why.text,
                  "%s gives no sign of life, and exchange %lld is not done within %g s: it is stopped, or is lost", who,
                  number, p->with.limit);
-    else
+    else if (name_absent(p, -1, 0, who, sizeof who))
         snprintf(p->why.text, sizeof p->why.text,
-                 "exchange %lld of process %d of %d takes more than %g s: a device, a link, or a process of another "
-                 "machine hangs",
-                 number, p->with.rank, p->with.ranks, p->with.limit);
+                 "exchange %lld is not done within %g s: %s, of other machines, or a device or a link hangs", number,
+                 p->with.limit, who);
+    else
+        snprintf(p->why.text, sizeof p->why.text, "exchange %lld is not done within %g s: a device or a link hangs",
+                 number, p->with.limit);
     return end(p, e);
 }
 

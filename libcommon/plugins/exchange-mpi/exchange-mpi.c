@@ -190,10 +190,8 @@ static void find_neighbours(over_mpi *m)
             MPI_SUCCESS ||
         MPI_Win_shared_query(m->shared, 0, &bytes, &unit, &at) != MPI_SUCCESS)
         m->shared = MPI_WIN_NULL;
-    for (int r = 0; r < m->x.ranks && m->shared != MPI_WIN_NULL && !m->x.neighbour; r++)
-        at[r] = -1;
-    if (m->shared != MPI_WIN_NULL && !m->x.neighbour)
-        at[2 * m->x.ranks] = 0;
+    for (int r = 0; r <= 2 * m->x.ranks && m->shared != MPI_WIN_NULL && !m->x.neighbour; r++)
+        at[r] = r < m->x.ranks ? -1 : 0;
     MPI_Barrier(here);
     if (m->shared != MPI_WIN_NULL) {
         __atomic_store_n(&at[m->x.rank], 0, __ATOMIC_SEQ_CST);
