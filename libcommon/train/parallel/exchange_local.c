@@ -293,7 +293,7 @@ static int supervise(shared *s, mert_error *e)
         if (old[i].sa_handler != SIG_IGN) /* nohup */
             sigaction(passed[i], &a, NULL);
     }
-    while ((pid = waitpid(-1, &how, WUNTRACED | WCONTINUED | (one_is_stopped() ? WNOHANG : 0))) >= 0 ||
+    while ((pid = waitpid(-1, &how, WUNTRACED | WCONTINUED | (!over && one_is_stopped() ? WNOHANG : 0))) >= 0 ||
            errno == EINTR) {
         if (!pid && !over && tick(s, e))
             over = status = 1;
