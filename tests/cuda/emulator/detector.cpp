@@ -257,4 +257,13 @@ int __tsan_atomic32_load(const volatile int *p, int) { return __atomic_load_n(p,
 void __tsan_atomic32_store(volatile int *p, int v, int) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 long __tsan_atomic64_load(const volatile long *p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 void __tsan_atomic64_store(volatile long *p, long v, int) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
+int __tsan_atomic32_compare_exchange_strong(volatile int *p, int *old, int v, int, int)
+{
+    return __atomic_compare_exchange_n(p, old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+int __tsan_atomic32_compare_exchange_val(volatile int *p, int old, int v, int, int)
+{
+    __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return old;
+}
 }
