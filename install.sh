@@ -82,6 +82,9 @@ each() { # COMMAND
     "$1" 644 formats/stream/mts.h "$includedir"
     "$1" 644 "${OUT-}/libmts.a" "$archivedir"
     for f in SPECIFICATION.md example/gain.c python/mts.py; do "$1" 644 "formats/stream/$f" "$datadir/stream"; done
+    for f in man/model.md $(find man/course -name '*.md' -o -path '*/pictures/*' | LC_ALL=C sort); do
+        "$1" 644 "$f" "$datadir/$(dirname "$f")"
+    done
     for f in $(find pipelines -type f ! -path 'pipelines/packages/*' | LC_ALL=C sort); do
         mode=644
         [ ! -x "$f" ] || mode=755

@@ -16,7 +16,8 @@ whole() {
     for f in man/*.[157]; do
         cmp "$f" "$dest/usr/share/man/man${f##*.}/$(basename "$f")" || return 1
     done
-    test -f "$dest/usr/share/mert/pipelines/prepare.mk"
+    test -f "$dest/usr/share/mert/pipelines/prepare.mk" && test -f "$dest/usr/share/mert/man/course/01-samples.md" &&
+        test -f "$dest/usr/share/mert/man/model.md"
 }
 check programs_and_pages_are_there whole
 
@@ -27,6 +28,12 @@ prepare() { (cd / && PATH="$dest/usr/bin:$PATH" mert-prepare --help | grep -q '^
 check mert_prepare_runs_from_there prepare
 pipeline_train() { (cd / && PATH="$dest/usr/bin:$PATH" mert-pipeline-train --help | grep -q 'RECIPE DATA' && ! mert-pipeline-train none "$TEST_TMP/none" 2> "$TEST_TMP/said" && grep -q 'there are .* tiny' "$TEST_TMP/said"); }
 check mert_pipeline_train_runs_from_there pipeline_train
+
+composes() { # as man/course says
+    ${CC:-cc} -I"$dest/usr/share/mert" -o "$TEST_TMP/score" "$dest/usr/share/mert"/pipelines/demo/*.c -lm &&
+        "$TEST_TMP/score" --seed 1 --minutes 1 --out "$TEST_TMP" && [ -x "$dest/usr/share/mert/pipelines/demo/render" ]
+}
+check the_course_can_be_followed_from_there composes
 
 mkdir -p "$TEST_TMP/music"
 plans() { env -u MAKEFLAGS -u MAKELEVEL "$dest/usr/bin/mert-prepare" -n AUDIO="$TEST_TMP/music" OUT="$TEST_TMP/data" | grep -q mert-manifest; }
@@ -100,9 +107,9 @@ check "a PREFIX behind a link" there_and_back "$o/link/bin" DESTDIR= PREFIX="$o/
 relative=$(realpath -s --relative-to=. "$o")
 check "a relative PREFIX" there_and_back "$o/rel/bin" DESTDIR= PREFIX="$relative/rel"
 check "a relative DESTDIR" there_and_back "$o/dest/usr/bin" DESTDIR="$relative/dest" PREFIX=/usr
-dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" "$top/pipelines" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib COMPDIR=-p/comp ZSHDIR=-p/zsh VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
+dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" "$top/man" "$top/pipelines" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib COMPDIR=-p/comp ZSHDIR=-p/zsh VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
 top=$PWD
-dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree" | tr "\n" " ")" = "formats pipelines " ] || { find "$o/tree"; return 1; }; }
+dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree" | tr "\n" " ")" = "formats man pipelines " ] || { find "$o/tree"; return 1; }; }
 check "a dash in front" dashes
 refused() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -o all OUT="$OUT" "$@" 2> "$TEST_TMP/said"; rc=$?; grep -v '^make' "$TEST_TMP/said" >&2; return $rc; }
 check_fails "a relative PREFIX below a DESTDIR" 2 '^install: BINDIR=usr/bin: below a DESTDIR it begins with a slash$' refused install DESTDIR="$o/sub" PREFIX=usr
