@@ -326,7 +326,7 @@ static int compare_update(const mert_session *s, mert_error *e)
     if (mert_session_update_seconds(s, &seconds, e))
         return -1;
     if (seconds < 0.9 * r->lr_seconds)
-        mert_log_note("an update hears %.0f s of audio, lr = %g was chosen for %.0f s: take a smaller lr, or "
+        mert_log_note("an update has %.0f s of audio; lr = %g was chosen for %.0f s: use a smaller lr, or "
                       "update_batches=%.0f",
                       seconds, r->lr, r->lr_seconds, ceil(r->lr_seconds / seconds * (double)s->state.batches));
     return 0;
@@ -338,6 +338,9 @@ static int open_run(mert_session *s, int64_t newest, mert_error *e)
         corpora_open(s, &train_names, &valid_names, &older_names, MERT_INDEX_KEEP, e) || mert_session_model(s, e))
         return -1;
     mert_log_note("model: %.2f million parameters", (double)s->weights.layout.elements / 1e6);
+    if (s->recipe.precision != MERT_ELEMENT_F32 && ops->host_memory)
+        mert_log_note("precision = %s is slower than f32 on a CPU, which rounds and then multiplies in float32: it is "
+                      "for devices", s->recipe.precision == MERT_ELEMENT_F16 ? "fp16" : "bf16");
     if (newest >= 0) {
         int unverified = mert_session_resume(s, newest, e);
         if (unverified < 0 || (!x->rank && mert_state_settle(save, newest, &s->recipe, e)))
