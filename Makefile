@@ -294,7 +294,7 @@ install: all
 
 # All plugins, because those that were installed may not be those that this machine can build.
 uninstall:
-	@TOOLS='$(TOOLS)' PLUGINS='$(notdir $(wildcard libcommon/plugins/exchange-*)) device-cuda' MAN='$(MAN)' sh install.sh uninstall
+	@TOOLS='$(TOOLS)' PLUGINS='$(notdir $(wildcard libcommon/plugins/exchange-*)) device-cuda cuda-nccl' MAN='$(MAN)' sh install.sh uninstall
 
 # The sources of the last commit, the same bytes wherever it is packed.
 DIST = $(OUT)/mert-$(VERSION).tar.gz

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-double mert_keep_join(mert_keep keep, int second, double x, double nx, double y, double ny)
+double mert_reduction_join(mert_reduction keep, int second, double x, double nx, double y, double ny)
 {
     if (isnan(x))
         return y;
@@ -20,7 +20,7 @@ double mert_keep_join(mert_keep keep, int second, double x, double nx, double y,
     }
 }
 
-int mert_columns_begin(mert_columns *c, mert_keep keep, int64_t width, int64_t room, mert_error *e)
+int mert_columns_begin(mert_columns *c, mert_reduction keep, int64_t width, int64_t room, mert_error *e)
 {
     *c = (mert_columns){.keep = keep, .width = width, .room = room < 2 ? 2 : room / 2 * 2, .step = 1};
     c->values = mert_array(mert_array_count(c->room, width), sizeof *c->values);
@@ -30,7 +30,7 @@ int mert_columns_begin(mert_columns *c, mert_keep keep, int64_t width, int64_t r
 static void join(mert_columns *c, float *x, const float *y, int64_t nx, int64_t ny)
 {
     for (int64_t i = 0; i < c->width; i++)
-        x[i] = (float)mert_keep_join(c->keep, i & 1, x[i], (double)nx, y[i], (double)ny);
+        x[i] = (float)mert_reduction_join(c->keep, i & 1, x[i], (double)nx, y[i], (double)ny);
 }
 
 static void halve(mert_columns *c)

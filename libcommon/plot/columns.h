@@ -8,25 +8,25 @@
 
 #include <stdint.h>
 
-typedef enum mert_keep { /* what stands for several values */
+typedef enum mert_reduction { /* what stands for several values */
     MERT_KEEP_MAX,
     MERT_KEEP_MEAN,
     MERT_KEEP_FIRST,
     MERT_KEEP_RANGE /* width 2: the smallest of the first value, the largest of the second */
-} mert_keep;
+} mert_reduction;
 
 /* Joins y into x, values that stand for nx and for ny rows; NaN stands for nothing. */
-double mert_keep_join(mert_keep keep, int second, double x, double nx, double y, double ny);
+double mert_reduction_join(mert_reduction keep, int second, double x, double nx, double y, double ny);
 
 typedef struct mert_columns {
-    mert_keep keep;
+    mert_reduction keep;
     int64_t width, room; /* room: even */
     int64_t n, step, in; /* columns, the open one included; rows in the open one (0: none is open) */
     int64_t rows;        /* all rows */
     float *values;       /* [room, width] */
 } mert_columns;
 
-int mert_columns_begin(mert_columns *c, mert_keep keep, int64_t width, int64_t room, mert_error *e) MERT_MUST_USE;
+int mert_columns_begin(mert_columns *c, mert_reduction keep, int64_t width, int64_t room, mert_error *e) MERT_MUST_USE;
 void mert_columns_add(mert_columns *c, const float *row);
 void mert_columns_free(mert_columns *c);
 

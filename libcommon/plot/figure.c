@@ -105,7 +105,7 @@ static double cell_column(const mert_panel *p, int64_t from, int64_t to, int64_t
 {
     double x = NAN;
     for (int64_t k = from; k < to; k++)
-        x = mert_keep_join(p->keep, 0, x, (double)(k - from), p->values[k * p->rows + row], 1);
+        x = mert_reduction_join(p->keep, 0, x, (double)(k - from), p->values[k * p->rows + row], 1);
     return x;
 }
 
@@ -127,7 +127,7 @@ int mert_panel_pixels(const mert_panel *p, mert_colour_map map, int width, int h
             double v = NAN;
             cells_of(y, height, p->y.low, p->y.high, 0, 1, p->rows, &from, &to);
             for (int64_t r = from; r < to; r++)
-                v = mert_keep_join(p->keep, 0, v, (double)(r - from), column[r], 1);
+                v = mert_reduction_join(p->keep, 0, v, (double)(r - from), column[r], 1);
             if (!isnan(v) && p->type == MERT_CLASSES)
                 c = mert_colour_class((int64_t)v);
             else if (!isnan(v))

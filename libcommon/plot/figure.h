@@ -25,7 +25,7 @@ typedef struct mert_panel {
     int64_t columns, rows;
     double first, span;
     float *values;
-    mert_keep keep;        /* what stands for several values in one pixel */
+    mert_reduction keep;        /* what stands for several values in one pixel */
     double low, high;      /* IMAGE: the values that have the first and the last colour */
     char unit[24];         /* IMAGE: of the values */
     mert_line *lines;

@@ -122,7 +122,7 @@ static int choose(mert_view *v, mert_error *e)
     const mts_record *r = &v->r;
     const int hidden = !strcmp(r->kind, "hidden") && r->ndim == 3;
     const int layer = v->o.layer < 0 ? v->layers - 1 : v->o.layer;
-    mert_keep keep = MERT_KEEP_MEAN;
+    mert_reduction keep = MERT_KEEP_MEAN;
     int64_t room = COLUMNS, whole;
     if ((v->kind == MERT_VIEW_CODES) != !strcmp(r->kind, "codes"))
         return mert_fail(e, "kind is %s, of which there is no such picture (--kind)", r->kind);

@@ -100,7 +100,7 @@ TEST(near_classes_differ)
 }
 
 /* Columns against the definition: column k stands for rows k * step to (k + 1) * step. */
-static int columns_are(mert_keep keep, int64_t rows, int64_t room)
+static int columns_are(mert_reduction keep, int64_t rows, int64_t room)
 {
     mert_columns c;
     mert_error e;
@@ -133,8 +133,8 @@ TEST(columns_stand_for_their_rows)
 {
     for (int keep = MERT_KEEP_MAX; keep <= MERT_KEEP_RANGE; keep++)
         for (int64_t rows = 1; rows < 2000; rows = rows * 3 / 2 + 1) {
-            CHECK(columns_are((mert_keep)keep, rows, 16));
-            CHECK(columns_are((mert_keep)keep, rows, 600));
+            CHECK(columns_are((mert_reduction)keep, rows, 16));
+            CHECK(columns_are((mert_reduction)keep, rows, 600));
         }
 }
 
