@@ -151,26 +151,18 @@ static void drop(void *self)
     mert_cqt_reset(((state *)self)->cqt);
 }
 
-/* Whether settings of the transform were given; the parser stores only the values. */
-static int settings_given(int argc, char **argv, const char *name)
-{
-    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
-        size_t n = strlen(name);
-        if (!strncmp(argv[i], name, n) && (!argv[i][n] || argv[i][n] == '='))
-            return 1;
-    }
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     static const mert_stage stage = {.begin = begin, .frames = frames, .end = end, .drop = drop};
     static state s;
     char settings[256];
-    int has_bins = settings_given(argc, argv, "--bins"), has_octave = settings_given(argc, argv, "--bins-per-octave");
-    int has_others = settings_given(argc, argv, "--fmin") || settings_given(argc, argv, "--hop"), n, status;
+    int has_bins = mert_option_given(argc, argv, "--bins"), has_octave = mert_option_given(argc, argv, "--bins-per-octave");
+    int has_floor = mert_option_given(argc, argv, "--log-floor");
+    int has_others = mert_option_given(argc, argv, "--fmin") || mert_option_given(argc, argv, "--hop"), n, status;
     s.preset = !has_bins && !has_octave && !has_others;
     mert_options_parse(&tool, &argc, &argv);
+    if (has_floor && form != MERT_CQT_LOG)
+        mert_usage_error("--log-floor is for --form log");
     if (chroma) {
         if (form != MERT_CQT_MAGNITUDE)
             mert_usage_error("--chroma is made of magnitudes: it does not go with --form %s", forms[form]);

@@ -25,8 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { USUAL_BINS = 229, USUAL_N_FFT = 2048, USUAL_HOP = 320 };
-static int mfcc, bins = USUAL_BINS, n_fft = USUAL_N_FFT, hop = USUAL_HOP, power, logarithm, normalized, deltas = 2, preset;
+static int mfcc, bins = 229, n_fft = 2048, hop = 320, power, logarithm, normalized, deltas = 2, preset;
 static const char *const presets[] = {"none", "mert2", NULL};
 static double fmin_hz = 32.7, fmax_hz, log_floor = 1e-5;
 static const char *stats_path, *model_path;
@@ -308,6 +307,21 @@ static int nothing_to_read(int named)
     return !named && (fstat(STDIN_FILENO, &in) || S_ISCHR(in.st_mode) || (S_ISREG(in.st_mode) && !in.st_size));
 }
 
+/* Options that would change nothing are refused. */
+static void check_filters(int filters, int floor, int orders)
+{
+    if (mfcc && filters)
+        mert_usage_error("--mfcc has windows of 25 ms every 10 ms and filters of its own: no --bins, --n-fft, --hop, "
+                         "--fmin, --fmax or --normalized beside it");
+    if (preset && (mfcc || power || logarithm || filters))
+        mert_usage_error("--preset says all of the spectrum: no --mfcc, --power, --log, --bins, --n-fft, --hop, --fmin, "
+                         "--fmax or --normalized beside it");
+    if (floor && !logarithm)
+        mert_usage_error("--log-floor is for --log");
+    if (orders && !mfcc)
+        mert_usage_error("--deltas is for --mfcc");
+}
+
 int main(int argc, char **argv)
 {
     static const mert_stage stage = {.begin = begin, .frames = frames, .end = end, .drop = drop, .finish = finish};
@@ -315,6 +329,10 @@ int main(int argc, char **argv)
     mert_filter f = {.stage = &stage, .self = &s, .settings = s.settings};
     mert_error e;
     int status;
+    static const char *const of_filters[] = {"--bins", "--n-fft", "--hop", "--fmin", "--fmax"};
+    int filters = 0, floor = mert_option_given(argc, argv, "--log-floor"), orders = mert_option_given(argc, argv, "--deltas");
+    for (size_t i = 0; i < sizeof of_filters / sizeof *of_filters; i++)
+        filters += mert_option_given(argc, argv, of_filters[i]);
     mert_options_parse(&tool, &argc, &argv);
     if (power + logarithm + mfcc > 1)
         mert_usage_error("--power, --log and --mfcc exclude each other");
@@ -322,8 +340,7 @@ int main(int argc, char **argv)
         mert_usage_error("--n-fft %d is odd", n_fft);
     if (merge_paths.n && !stats_path)
         mert_usage_error("--merge needs --stats FILE to write to");
-    if (preset && (mfcc + power + logarithm + normalized || bins != USUAL_BINS || n_fft != USUAL_N_FFT || hop != USUAL_HOP))
-        mert_usage_error("--preset says all of the spectrum: no --mfcc, --log, --bins, --n-fft, --hop beside it");
+    check_filters(filters || normalized, floor, orders);
     if (model_path && !preset)
         mert_usage_error("-m MODEL is for --preset mert2");
     if (preset && open_preset(&s, &e)) {

@@ -329,6 +329,15 @@ static void begin(const mert_tool *tool)
         mert_usage_error("MERT_ISA: '%s' is none of generic, avx2, avx512", isa);
 }
 
+int mert_option_given(int argc, char *const *argv, const char *name)
+{
+    size_t n = strlen(name);
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strncmp(argv[i], name, n) && (!argv[i][n] || argv[i][n] == '='))
+            return 1;
+    return 0;
+}
+
 void mert_options_parse(const mert_tool *tool, int *argc, char ***argv)
 {
     begin(tool);

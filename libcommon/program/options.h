@@ -66,6 +66,8 @@ typedef struct mert_tool {
 
 /* Parses and leaves only the operands: argv[0..argc). Without commands returns 0; with commands call mert_tool_main. */
 void mert_options_parse(const mert_tool *tool, int *argc, char ***argv);
+/* 1: the option was given, whatever its value. name: "--bins". argv: that of main, before it is parsed. */
+int mert_option_given(int argc, char *const *argv, const char *name);
 
 /* main of a program with commands: picks the command, parses, runs it and returns its status. */
 int mert_tool_main(const mert_tool *tool, int argc, char **argv);

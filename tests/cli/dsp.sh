@@ -91,6 +91,11 @@ check "int16 is taken as 32768ths" integers
 lists() { pattern=$1; shift; "$@" | mert-tensor ls | grep -qF "$pattern"; }
 check "cqt: complex has a last axis of 2" lists '[151,336,2]' mert-cqt --form complex "$t/a.mts"
 check "cqt: chroma of 24 classes" lists 'chroma	f32	[151,24]' mert-cqt --chroma 24 "$t/a.mts"
+check_fails "mel: an option that MFCC have not" 2 "no --bins, --n-fft, --hop" mert-mel --mfcc --hop 320 "$t/a16.mts"
+check_fails "mel: a lower end that the preset has not" 2 "--preset says all" mert-mel --preset mert2 --fmin 50 "$t/a16.mts"
+check_fails "mel: a floor without a logarithm" 2 "log-floor is for --log" mert-mel --log-floor 1e-3 "$t/a16.mts"
+check_fails "mel: deltas without MFCC" 2 "deltas is for --mfcc" mert-mel --deltas 1 "$t/a16.mts"
+check_fails "cqt: a floor without a logarithm" 2 "log-floor is for --form log" mert-cqt --log-floor 1e-3 "$t/a16.mts"
 check "mel: MFCC without deltas" lists 'mfcc	f32	[248,13]' mert-mel --mfcc --deltas 0 "$t/a16.mts"
 largest() { mert-cqt --chroma 12 "$1" | mert-tensor stat | awk -v want="$2" 'NR == 2 { found = $6 } END { exit !(found == want) }'; }
 check "chroma: each frame's largest is 1" largest "$t/a.mts" 1
