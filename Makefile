@@ -135,7 +135,7 @@ $(OUT)/lib/mert/device-cuda.so: $(CUDA_SRC:libcommon/plugins/cuda/%.cu=$(OUT)/cu
 
 # The same on the CPU: tests/cuda/emulator has the headers in the place of NVIDIA's. Kernels under the detector are compiled
 # with -fsanitize=thread, whose calls the emulator answers itself.
-EMULATED_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Wshadow -Wno-unknown-pragmas $(filter -fsanitize=address% -fno-sanitize-recover=% -Werror,$(CFLAGS)) \
+EMULATED_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Wshadow -Wno-unknown-pragmas -Wno-pass-failed $(filter -fsanitize=address% -fno-sanitize-recover=% -Werror,$(CFLAGS)) \
                  -DMERT_CUDA_NAME='"emulated"' -Itests/cuda/emulator -I.
 EMULATOR  = core memory streams
 EMULATED_OBJ = $(patsubst %,$(OUT)/emulated/%.o,$(basename $(EMULATED_SRC))) $(EMULATOR:%=$(OUT)/emulated/tests/cuda/emulator/%.o)
