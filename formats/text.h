@@ -45,6 +45,9 @@ int mert_text_next(mert_text *t, const char **line, size_t *size, mert_error *e)
 /* The same for a text that may be changed and has one byte after its end: the line end is replaced by a NUL byte. */
 int mert_text_line(mert_text *t, char **line, mert_error *e) MERT_MUST_USE;
 
+/* The length of the UTF-8 character at s, which is not NUL; 0: there is none, or a control character. */
+int mert_utf8_length(const char *s);
+
 /* Removes blanks from both ends, in place. */
 char *mert_text_trim(char *s);
 

@@ -6,6 +6,7 @@
  * The streams become one vector per layer and labelled item, span or frame (probe/instances.h), the table's labels
  * become targets (probe/targets.h), and every layer gets probes of its own (probe/probe.h). */
 #include "formats/array.h"
+#include "formats/file.h"
 #include "formats/json.h"
 #include "libcommon/probe/instances.h"
 #include "libcommon/probe/linear.h"
@@ -382,7 +383,12 @@ static int read_table(mert_probe_table *t, mert_error *e)
     int64_t out;
     if (mert_input_note(labels, e))
         return -1;
-    if (mert_probe_table_read(t, labels, column, e) || reduce_chords(t, e))
+    if (column && mert_path_is_directory(labels))
+        return mert_fail(e, "%s: a folder of .lab files has no column '%s'", labels, column);
+    if (mert_path_is_directory(labels) ? mert_probe_table_read_folder(t, labels, e)
+                                       : mert_probe_table_read(t, labels, column, e))
+        return -1;
+    if (reduce_chords(t, e))
         return -1;
     if (!manifests[MERT_PROBE_TRAIN])
         return 0;

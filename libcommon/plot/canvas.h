@@ -43,8 +43,6 @@ int mert_canvas_pixels_end(mert_canvas *c, unsigned char *to, mert_error *e);
 /* Writes a PNG file. */
 int mert_png_write(FILE *to, const unsigned char *rgb, int width, int height, mert_error *e);
 
-/* The length of the UTF-8 character at s, which is not NUL; 0: there is none, or a control character. */
-int mert_utf8_length(const char *s);
 /* Text in XML and HTML: &, <, >, quotes are escaped; control characters, and bytes that are no UTF-8, become U+FFFD. */
 void mert_xml_text(FILE *to, const char *text);
 /* Bytes as base64. */

@@ -2,6 +2,7 @@
 #include "libcommon/plot/canvas.h"
 
 #include "formats/array.h"
+#include "formats/text.h"
 
 #include <cairo.h>
 #include <errno.h>

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "libcommon/plot/canvas.h"
 
+#include "formats/text.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,24 +11,6 @@ typedef struct svg {
     mert_canvas canvas; /* first: a canvas is cast to this */
     FILE *to;
 } svg;
-
-/* ---- text ---- */
-
-int mert_utf8_length(const char *text)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    const int n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    uint32_t c = n == 1 ? s[0] : n ? s[0] & (0xffu >> (n + 1)) : 0;
-    for (int i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    if ((n == 3 && c < 0x800) || (n == 4 && c < 0x10000) || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ||
-        (c & 0xfffe) == 0xfffe || (c >= 0x7f && c < 0xa0))
-        return 0;
-    return c >= 0x20 || c == '\t' || c == '\n' ? n : 0;
-}
 
 void mert_xml_text(FILE *to, const char *text)
 {

@@ -214,9 +214,6 @@ int mert_probe_table_read(mert_probe_table *t, const char *path, const char *col
 {
     size_t size, lines = 1;
     char *text;
-    if (mert_path_is_directory(path))
-        return column ? mert_fail(e, "%s: a folder of .lab files has no column '%s'", path, column)
-                      : mert_probe_table_read_folder(t, path, e);
     *t = (mert_probe_table){.path = path};
     text = mert_file_read(path, FILE_MAX, &size, e);
     t->texts = text ? mert_array(1, sizeof *t->texts) : NULL;

@@ -42,13 +42,14 @@ typedef struct mert_probe_table {
     int64_t n_texts;
 } mert_probe_table;
 
-/* path: a file or a folder. column: name of the column with the labels; NULL: "label". Refuses, naming file and line:
+/* path: a file. column: name of the column with the labels; NULL: "label". Refuses, naming file and line:
  * a line with too few or too many fields, an invalid number, a span that ends before it begins, a whole item that is
  * there twice, spans of one item with different groups or splits. */
 int mert_probe_table_read(mert_probe_table *t, const char *path, const char *column, mert_error *e) MERT_MUST_USE;
 void mert_probe_table_free(mert_probe_table *t);
-/* Parts of _read: the files below a folder (lab.c); sorts the rows and checks that those of an item agree. */
+/* The same of all .lab files below a folder (lab.c), which has no columns. */
 int mert_probe_table_read_folder(mert_probe_table *t, const char *path, mert_error *e) MERT_MUST_USE;
+/* A part of both: sorts the rows, and checks that those of an item agree. */
 int mert_probe_table_sort(mert_probe_table *t, mert_error *e) MERT_MUST_USE;
 
 /* Reduces all labels, which must be chords, by the rule (harmony.h), and removes the rows for which it has no name;
