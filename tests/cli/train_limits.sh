@@ -63,11 +63,11 @@ old_state() { # hours heard are not known
 }
 check "... and a checkpoint that does not know the hours" old_state
 
-hears() {
-    base less --set lr_seconds=48 --set max_update=1 2> said && [ "$(grep -c 'an update hears 8 s of audio, lr = 0.003 was chosen for 48 s: take a smaller lr, or update_batches=12$' said)" -eq 1 ] &&
+little_audio() {
+    base less --set lr_seconds=48 --set max_update=1 2> said && [ "$(grep -c 'an update has 8 s of audio; lr = 0.003 was chosen for 48 s: use a smaller lr, or update_batches=12$' said)" -eq 1 ] &&
         base enough --set lr_seconds=48 --set lr=0.001 --set max_update=1 2> said && ! grep 'was chosen' said
 }
-check "an update that hears less than lr was chosen for" hears
+check "an update with less audio than lr was chosen for" little_audio
 
 # ---- ended early ----
 
