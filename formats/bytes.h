@@ -14,7 +14,7 @@ static inline uint64_t mert_le(const unsigned char *p, int bytes)
     return v;
 }
 
-/* A name made fit for a message: printable and of bounded length. */
+/* A name as messages print it: printable characters only, and of bounded length. */
 typedef struct mert_shown { char text[160]; } mert_shown;
 mert_shown mert_show(const char *name, size_t size);
 

@@ -144,12 +144,13 @@ void mert_mapping_close(mert_mapping *m)
 
 void mert_mapping_expect(const mert_mapping *m)
 {
-#ifdef MADV_POPULATE_READ
-    if (m->data)
-        madvise((void *)(uintptr_t)m->data, m->size, MADV_POPULATE_READ); /* a hint: errors appear at the read */
-#else
-    (void)m;
+    void *p = (void *)(uintptr_t)m->data;
+    if (!p)
+        return; /* both are hints: errors appear at the read */
+#ifdef MADV_HUGEPAGE
+    madvise(p, m->size, MADV_HUGEPAGE);
 #endif
+    madvise(p, m->size, MADV_WILLNEED);
 }
 
 void mert_mapping_forget(const mert_mapping *m, const void *data, size_t size)

@@ -61,8 +61,8 @@ typedef struct mert_mapping {
 
 int mert_mapping_open(mert_mapping *m, const char *path, mert_error *e) MERT_MUST_USE;
 void mert_mapping_close(mert_mapping *m);
-/* Announces that all of it will be read: pages that the system has in its cache are mapped at once, without page
- * faults. */
+/* Announces that all of it will be read soon, and returns at once: the system reads ahead what it does not have yet, in
+ * large pages where the file system has them, which makes mapping and unmapping almost free. */
 void mert_mapping_expect(const mert_mapping *m);
 /* Lets the system drop the whole pages inside [data, data + size) from memory; they are read again on the next access.
  * Does nothing outside of the mapping. */

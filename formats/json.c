@@ -180,7 +180,7 @@ const char *mert_json_string(const mert_json *object, const char *key)
     return json_string_value(mert_json_get(object, key));
 }
 
-const char *mert_json_next(mert_json_walk *w, const mert_json **value)
+const char *mert_json_next(mert_json_iterator *w, const mert_json **value)
 {
     json_t *object = (json_t *)w->object; /* jansson's iterators take no const, but change nothing */
     if (!object)

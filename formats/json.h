@@ -38,11 +38,11 @@ int mert_json_is_array(const mert_json *j);
 int mert_json_is_null(const mert_json *j);                 /* 1: the value null; 0 for a missing value (NULL) */
 
 /* Iterates over an object in its order. Returns the key, or NULL at the end. O(1) per step. */
-typedef struct mert_json_walk {
+typedef struct mert_json_iterator {
     const mert_json *object;
     void *at;
-} mert_json_walk;
-const char *mert_json_next(mert_json_walk *w, const mert_json **value); /* start with {object, NULL} */
+} mert_json_iterator;
+const char *mert_json_next(mert_json_iterator *w, const mert_json **value); /* start with {object, NULL} */
 
 /* For writing: s as a JSON string with its quotes, to be freed by the caller. */
 char *mert_json_quote(const char *s);

@@ -143,17 +143,17 @@ static int header_parse(mert_npy *a, cursor c, int *fortran, const char *path, m
 }
 
 /* Converts Fortran order to row-major order. */
-static int turn(mert_npy *a, const char *path, mert_error *e)
+static int to_row_major(mert_npy *a, const char *path, mert_error *e)
 {
     const size_t size = types[a->type].size;
     int64_t index[MERT_NPY_NDIM_MAX] = {0}, stride[MERT_NPY_NDIM_MAX], from = 0;
-    if (!(a->turned = mert_array(a->elements, size)))
-        return mert_fail(e, "%s: out of memory for turning it out of Fortran order", path);
+    if (!(a->row_major = mert_array(a->elements, size)))
+        return mert_fail(e, "%s: out of memory for converting it from Fortran order", path);
     stride[0] = 1;
     for (int i = 1; i < a->ndim; i++)
         stride[i] = stride[i - 1] * a->shape[i - 1];
     for (int64_t to = 0; to < a->elements; to++) {
-        memcpy(a->turned + (size_t)to * size, a->data + (size_t)from * size, size);
+        memcpy(a->row_major + (size_t)to * size, a->data + (size_t)from * size, size);
         for (int i = a->ndim - 1; i >= 0; i--) {
             from += stride[i];
             if (++index[i] < a->shape[i])
@@ -162,7 +162,7 @@ static int turn(mert_npy *a, const char *path, mert_error *e)
             index[i] = 0;
         }
     }
-    a->data = a->turned;
+    a->data = a->row_major;
     return 0;
 }
 
@@ -200,7 +200,7 @@ static int open_mapped(mert_npy *a, const char *path, mert_error *e)
         return mert_fail(e, "%s: holds %zu bytes of data where its shape needs %zu", path, bytes,
                          (size_t)a->elements * types[a->type].size);
     a->data = a->elements ? p + head + length : NULL;
-    return fortran && a->elements && a->ndim > 1 ? turn(a, path, e) : 0;
+    return fortran && a->elements && a->ndim > 1 ? to_row_major(a, path, e) : 0;
 }
 
 int mert_npy_open(mert_npy *a, const char *path, mert_error *e)
@@ -217,8 +217,8 @@ int mert_npy_open(mert_npy *a, const char *path, mert_error *e)
 void mert_npy_close(mert_npy *a)
 {
     mert_mapping_close(&a->mapping);
-    free(a->turned);
-    a->turned = NULL;
+    free(a->row_major);
+    a->row_major = NULL;
     a->data = NULL;
 }
 

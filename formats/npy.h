@@ -36,7 +36,7 @@ typedef struct mert_npy {
     int64_t elements;
     const unsigned char *data;        /* elements of the type; may be unaligned; NULL if there are none */
     mert_mapping mapping;
-    unsigned char *turned;            /* row-major copy of an array in Fortran order, = data; else NULL */
+    unsigned char *row_major;         /* row-major copy of an array in Fortran order, = data; else NULL */
 } mert_npy;
 
 int mert_npy_open(mert_npy *a, const char *path, mert_error *e) MERT_MUST_USE;

@@ -391,7 +391,7 @@ static int write_into(const mert_output *o, mert_error *e)
     if (from >= 0)
         close(from);
     if (why == ENXIO)
-        return mert_fail(e, "%s: nobody reads this FIFO", o->path);
+        return mert_fail(e, "%s: this FIFO has no reader", o->path);
     return why ? mert_fail(e, "%s: cannot write: %s", o->path, strerror(why)) : 0;
 }
 

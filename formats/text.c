@@ -42,7 +42,7 @@ int mert_text_stands_in(const char *text, size_t size, char words[MERT_TEXT_WORD
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
         if (begins(text, size, pages[i])) {
             snprintf(words, MERT_TEXT_WORDS,
-                     "a web page, perhaps of an error, saved under this name; fetch the file anew");
+                     "a web page, perhaps of an error, saved under this name; fetch the file again");
             return 1;
         }
     return 0;
@@ -75,7 +75,7 @@ int mert_text_mark(const char *path, const char *text, size_t size, mert_error *
     if (name && strcmp(name, "UTF-8"))
         return mert_fail(e, "%s: a text in %s (by its byte order mark): save it as UTF-8", path, name);
     if (mark_of(text + bytes, size - (size_t)bytes, &more) && bytes)
-        return mert_fail(e, "%s: begins with two byte order marks: save it anew, as UTF-8", path);
+        return mert_fail(e, "%s: begins with two byte order marks: save it again, as UTF-8", path);
     return bytes;
 }
 

@@ -68,7 +68,7 @@ static int make_sorted(mert_checkpoint *c, const char *path, mert_error *e);
 static int check_shards(mert_checkpoint *c, const mert_json *map, const char **files, const size_t *first, size_t n,
                         const char *index, mert_error *e)
 {
-    mert_json_walk w = {map, NULL};
+    mert_json_iterator w = {map, NULL};
     const mert_json *value;
     const char *name;
     if (make_sorted(c, index, e))
@@ -79,8 +79,8 @@ static int check_shards(mert_checkpoint *c, const mert_json *map, const char **f
         const mert_tensor *t = mert_checkpoint_find(c, name);
         size_t i = (size_t)(at - files), k = t ? (size_t)(t - c->tensors) : 0;
         if (!t || k < first[i] || k >= first[i + 1])
-            return mert_fail(e, "%s: %s is said to be in %s, and is not", index, mert_show(name, strlen(name)).text,
-                             mert_show(file, strlen(file)).text);
+            return mert_fail(e, "%s: the index places %s in %s, where it is not", index,
+                             mert_show(name, strlen(name)).text, mert_show(file, strlen(file)).text);
     }
     return 0;
 }
@@ -106,7 +106,7 @@ static int open_shards(mert_checkpoint *c, const char *dir, const char *index, m
     const mert_json *map = mert_json_get(j, "weight_map"), *value;
     size_t entries = mert_json_size(map), n = 0, *first = calloc(entries + 1, sizeof *first);
     const char **files = calloc(entries + 1, sizeof *files), *name;
-    mert_json_walk w = {map, NULL};
+    mert_json_iterator w = {map, NULL};
     int rc = -1;
     if (!j)
         goto out;
@@ -289,8 +289,7 @@ void mert_checkpoint_expect(const mert_checkpoint *c)
 
 void mert_checkpoint_forget(const mert_checkpoint *c, const void *data, size_t size)
 {
-    for (size_t i = 0; i < c->nmappings; i++)
-        mert_mapping_forget(&c->mappings[i], data, size);
+    mert_mappings_forget(c, data, size);
 }
 
 const mert_json *mert_checkpoint_config(const mert_checkpoint *c)
@@ -325,7 +324,7 @@ static int check(const mert_checkpoint *c, int ours_alone, int64_t *checked_byte
         const mert_checked *r = &c->checked[i];
         if (ours_alone && !r->ours)
             continue;
-        if ((r->ours ? mert_safetensors_sum(r->data, r->size) : mert_crc32(0, r->data, r->size)) != r->sum)
+        if ((r->ours ? mert_safetensors_sum(c, r->data, r->size) : mert_crc32(0, r->data, r->size)) != r->sum)
             return mert_fail(e, "%s: the checksum does not fit: the file is damaged", r->name);
         *checked_bytes += (int64_t)r->size;
     }

@@ -8,6 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+void mert_mappings_forget(const mert_checkpoint *c, const void *data, size_t size)
+{
+    for (size_t i = 0; i < c->nmappings; i++)
+        mert_mapping_forget(&c->mappings[i], data, size);
+}
+
 void *mert_checkpoint_hold(mert_checkpoint *c, size_t size)
 {
     void **held = mert_array_grow(c->held, &c->held_room, (int64_t)c->nheld + 1, sizeof *held), *p;

@@ -36,6 +36,8 @@ typedef struct mert_checkpoint {
 
 /* A mapping that lives as long as the checkpoint. Refuses an empty file. */
 int mert_checkpoint_map(mert_checkpoint *c, const char *path, mert_mapping *m, mert_error *e) MERT_MUST_USE;
+/* mert_checkpoint_forget */
+void mert_mappings_forget(const mert_checkpoint *c, const void *data, size_t size);
 /* Memory that lives as long as the checkpoint; NULL: out of memory. */
 void *mert_checkpoint_hold(mert_checkpoint *c, size_t size);
 /* Adds a tensor; the name is copied. `elements` is computed: the caller has checked that the product of the shape is
@@ -51,8 +53,8 @@ int mert_checkpoint_add_checked(mert_checkpoint *c, const mert_checked *r, const
 /* Fills the error for a file that is not a model file: the message names a git-lfs pointer, a web page or an archive.
  * Always -1. */
 int mert_checkpoint_identify(const char *path, const mert_mapping *m, mert_error *e) MERT_MUST_USE;
-/* The checksum that a safetensors file written by mert must contain. */
-uint64_t mert_safetensors_sum(const unsigned char *data, size_t size);
+/* The checksum that a safetensors file written by mert must contain; pages of c's mapping are dropped behind it. */
+uint64_t mert_safetensors_sum(const mert_checkpoint *c, const unsigned char *data, size_t size);
 
 /* The containers: each adds the contents of the file to the checkpoint. */
 int mert_safetensors_open(mert_checkpoint *c, const char *path, const mert_mapping *m, mert_error *e) MERT_MUST_USE;

@@ -42,8 +42,8 @@ int mert_checkpoint_identify(const char *path, const mert_mapping *m, mert_error
     while (at < m->size && at < 1 << 10 && m->data[at] && strchr(" \t\r\n\xef\xbb\xbf", m->data[at]))
         at++;
     if (all_zero(m))
-        return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle): it holds zeros, as what is left "
-                            "of a transfer that was broken off; fetch the file anew", path);
+        return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle): it contains zeros, as after an "
+                            "interrupted transfer; fetch the file again", path);
     if (at < m->size && (m->data[at] == '{' || m->data[at] == '['))
         return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle): this looks like JSON text", path);
     return mert_fail(e, "%s: neither safetensors nor a torch file (zip or pickle)", path);

@@ -20,7 +20,8 @@ static const mert_named_values *next_after(const mert_named_values *tensors, siz
     return best;
 }
 
-uint64_t mert_model_hash(const mert_named_values *tensors, size_t n)
+uint64_t mert_model_hash_each(const mert_named_values *tensors, size_t n,
+                              void (*done)(void *self, const mert_named_values *t), void *self)
 {
     const mert_named_values **sorted = calloc(n ? n : 1, sizeof *sorted), *t = NULL;
     mts_xxh64_state s;
@@ -35,7 +36,14 @@ uint64_t mert_model_hash(const mert_named_values *tensors, size_t n)
             break;
         mts_xxh64_add(&s, t->name, strlen(t->name) + 1);
         mts_xxh64_add(&s, t->values, (size_t)t->n * sizeof *t->values);
+        if (done)
+            done(self, t);
     }
     free(sorted);
     return mts_xxh64_end(&s, 0);
+}
+
+uint64_t mert_model_hash(const mert_named_values *tensors, size_t n)
+{
+    return mert_model_hash_each(tensors, n, NULL, NULL);
 }

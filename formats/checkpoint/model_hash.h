@@ -12,5 +12,8 @@ typedef struct mert_named_values {
     int64_t n;
 } mert_named_values;
 uint64_t mert_model_hash(const mert_named_values *tensors, size_t n);
+/* The same; calls `done` for each tensor when it has been read. */
+uint64_t mert_model_hash_each(const mert_named_values *tensors, size_t n,
+                              void (*done)(void *self, const mert_named_values *t), void *self);
 
 #endif

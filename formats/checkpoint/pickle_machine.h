@@ -1,7 +1,7 @@
-/* The stack machine that a pickle is a program for: a stack with marks, a memo, and the values that it creates.
- * pickle.c reads the bytes and calls one of these functions for each opcode. Opcodes and their effects: the comments of
- * CPython's pickletools.py. Functions that can fail return -1 (or NULL) and fill the error, which has the offset of the
- * opcode. */
+/* A pickle is a program for a stack machine. This is the machine: a stack with marks, a memo, and the values that the
+ * program creates. pickle.c reads the bytes and calls one of these functions for each opcode. Opcodes and their
+ * effects: the comments of CPython's pickletools.py. Functions that can fail return -1 (or NULL) and fill the error,
+ * which has the offset of the opcode. */
 #ifndef MERT_PICKLE_MACHINE_H
 #define MERT_PICKLE_MACHINE_H
 
@@ -27,7 +27,7 @@ typedef struct mert_pickle_machine {
     mert_error *e;
 } mert_pickle_machine;
 
-/* m must be freed whether or not this succeeds. To keep the pickle, set m->p to NULL before. */
+/* m must be freed in any case, also on error. To keep the pickle, set m->p to NULL before m is freed. */
 int mert_pickle_machine_init(mert_pickle_machine *m, size_t size, mert_error *e) MERT_MUST_USE;
 void mert_pickle_machine_free(mert_pickle_machine *m);
 

@@ -47,13 +47,18 @@ static void sum_header(mts_xxh64_state *s, const char *header, size_t size)
     mts_xxh64_add(s, header + at + DIGITS, size - at - DIGITS);
 }
 
-uint64_t mert_safetensors_sum(const unsigned char *data, size_t size)
+uint64_t mert_safetensors_sum(const mert_checkpoint *c, const unsigned char *data, size_t size)
 {
+    enum { BLOCK = 16 << 20 };
     size_t header = (size_t)mert_le(data, 8);
     mts_xxh64_state s;
     mts_xxh64_begin(&s, 0);
     sum_header(&s, (const char *)data + 8, header);
-    mts_xxh64_add(&s, data + 8 + header, size - 8 - header);
+    for (size_t at = 8 + header, n; at < size; at += n) {
+        n = size - at < BLOCK ? size - at : BLOCK;
+        mts_xxh64_add(&s, data + at, n);
+        mert_mappings_forget(c, data + at, n);
+    }
     return mts_xxh64_end(&s, 0);
 }
 
@@ -158,7 +163,7 @@ int mert_safetensors_open(mert_checkpoint *c, const char *path, const mert_mappi
 {
     uint64_t header = m->size >= 8 ? mert_le(m->data, 8) : 0, data_size;
     mert_json *j;
-    mert_json_walk w;
+    mert_json_iterator w;
     const mert_json *entry;
     const char *name;
     mert_error why;
@@ -181,7 +186,7 @@ int mert_safetensors_open(mert_checkpoint *c, const char *path, const mert_mappi
         rc = mert_fail(e, "%s: out of memory", path);
     else if (!mert_json_is_object(j))
         rc = mert_fail(e, "%s: the header is no object", path);
-    for (w = (mert_json_walk){j, NULL}; !rc && (name = mert_json_next(&w, &entry));)
+    for (w = (mert_json_iterator){j, NULL}; !rc && (name = mert_json_next(&w, &entry));)
         if (strcmp(name, "__metadata__"))
             rc = read_entry(c, path, name, entry, m->data + 8 + header, data_size, &spans[n++], e);
     if (!rc)

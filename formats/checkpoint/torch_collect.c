@@ -10,7 +10,7 @@ typedef mert_pickle_value value;
 
 enum { DEPTH_MAX = 200, WORK_PER_BYTE = 8, WORK_FREE = 1 << 16, WORK_MAX = 1 << 25, TENSOR_PRICE = 8 };
 
-typedef struct walk {
+typedef struct collector {
     mert_checkpoint *c;
     const mert_storages *storages;
     char *path;               /* of the current value: "cfg.model" */
@@ -18,25 +18,25 @@ typedef struct walk {
     int depth;
     uint64_t work;            /* how much more may be done */
     mert_error *e;
-} walk;
+} collector;
 
-static int visit(walk *w, value *v, json_t **to);
+static int visit(collector *w, value *v, json_t **to);
 
 /* Puts the path of the current value before the error's text. */
-static int fail_here(walk *w)
+static int fail_here(collector *w)
 {
     mert_shown at = mert_show(w->path, w->path_size);
     return w->path_size ? mert_fail_in(w->e, "%s", at.text) : -1;
 }
 
-static int fail(walk *w, const char *text)
+static int fail(collector *w, const char *text)
 {
     mert_fail(w->e, "%s", text);
     return fail_here(w);
 }
 
 /* Each value and each byte of text or names in the output costs work. */
-static int pay(walk *w, uint64_t price)
+static int pay(collector *w, uint64_t price)
 {
     if (w->work < price)
         return fail(w, "values that are shared so often that they unfold to far more than the file holds: refused");
@@ -44,7 +44,7 @@ static int pay(walk *w, uint64_t price)
     return 0;
 }
 
-static int enter(walk *w, const char *name, size_t size, size_t *back)
+static int enter(collector *w, const char *name, size_t size, size_t *back)
 {
     size_t need = w->path_size + size + 2;
     *back = w->path_size;
@@ -118,7 +118,7 @@ static const char *key_text(const value *k, char buffer[32], size_t *size)
     return buffer;
 }
 
-static int set(walk *w, json_t *object, const char *key, size_t size, json_t *j)
+static int set(collector *w, json_t *object, const char *key, size_t size, json_t *j)
 {
     mert_shown shown;
     if (memchr(key, 0, size) || json_object_setn_new(object, key, size, json_incref(j))) {
@@ -135,7 +135,7 @@ static int set(walk *w, json_t *object, const char *key, size_t size, json_t *j)
 /* ---- containers: *to is NULL if they hold only tensors ---- */
 
 /* Visits one entry; its JSON, if any, is added to `object`. */
-static int visit_entry(walk *w, const value *key, value *v, json_t *object)
+static int visit_entry(collector *w, const value *key, value *v, json_t *object)
 {
     char buffer[32];
     size_t size, back;
@@ -147,7 +147,7 @@ static int visit_entry(walk *w, const value *key, value *v, json_t *object)
     return j ? set(w, object, name, size, j) : 0;
 }
 
-static int visit_pairs(walk *w, const value *dict, json_t *object)
+static int visit_pairs(collector *w, const value *dict, json_t *object)
 {
     for (size_t i = 0; dict && dict->type == MERT_P_DICT && i + 1 < dict->size; i += 2)
         if (visit_entry(w, dict->items[i], dict->items[i + 1], object))
@@ -155,7 +155,7 @@ static int visit_pairs(walk *w, const value *dict, json_t *object)
     return 0;
 }
 
-static int visit_dict(walk *w, const value *v, json_t **to)
+static int visit_dict(collector *w, const value *v, json_t **to)
 {
     json_t *object = json_object();
     if (!object || visit_pairs(w, v, object)) {
@@ -170,7 +170,7 @@ static int visit_dict(walk *w, const value *v, json_t **to)
     return 0;
 }
 
-static int visit_list(walk *w, const value *v, json_t **to)
+static int visit_list(collector *w, const value *v, json_t **to)
 {
     json_t *array = json_array(), *j;
     size_t back, left = 0;
@@ -202,7 +202,7 @@ static int visit_list(walk *w, const value *v, json_t **to)
 /* ---- objects ---- */
 
 /* Attributes: BUILD's dictionary, or (dictionary or None, dictionary of slots). */
-static int visit_attributes(walk *w, const value *state, json_t *object)
+static int visit_attributes(collector *w, const value *state, json_t *object)
 {
     if (state && state->type == MERT_P_TUPLE && state->size == 2)
         return visit_pairs(w, state->items[0], object) || visit_pairs(w, state->items[1], object) ? -1 : 0;
@@ -251,7 +251,7 @@ static const value *pairs_of(const value *v)
     return list;
 }
 
-static int visit_opaque(walk *w, const value *v, json_t *object)
+static int visit_opaque(collector *w, const value *v, json_t *object)
 {
     const value *pairs = pairs_of(v);
     const char *class = v->of->text;
@@ -272,7 +272,7 @@ static int visit_opaque(walk *w, const value *v, json_t *object)
     return v->list && (visit(w, v->list, &j) || (j && set(w, object, "__items__", 9, j))) ? -1 : 0;
 }
 
-static int visit_object(walk *w, const value *v, json_t **to)
+static int visit_object(collector *w, const value *v, json_t **to)
 {
     value *inner = unwrapped(v);
     json_t *object;
@@ -296,7 +296,7 @@ static int visit_object(walk *w, const value *v, json_t **to)
 }
 
 /* *to: the value as JSON, or NULL if it holds only tensors. */
-static int visit(walk *w, value *v, json_t **to)
+static int visit(collector *w, value *v, json_t **to)
 {
     int rc;
     if (pay(w, 1))
@@ -330,7 +330,7 @@ int mert_torch_collect(mert_checkpoint *c, const mert_pickle *p, const mert_stor
                        mert_error *e)
 {
     uint64_t work = (uint64_t)WORK_PER_BYTE * pickle_size + WORK_FREE;
-    walk w = {.c = c, .storages = s, .work = work < WORK_MAX ? work : WORK_MAX, .e = e};
+    collector w = {.c = c, .storages = s, .work = work < WORK_MAX ? work : WORK_MAX, .e = e};
     json_t *extras = NULL;
     int rc = visit(&w, mert_pickle_root(p), &extras);
     free(w.path);

@@ -108,27 +108,29 @@ static int check_local(const mert_mapping *m, const directory *d, mert_zip_entry
     const unsigned char *p = z->local > d->offset || d->offset - z->local < LOCAL_SIZE ? NULL : m->data + z->local;
     uint64_t name_size, extra_size, raw, packed, room;
     if (!p || mert_le(p, 4) != LOCAL_MAGIC)
-        return mert_fail(e, "%s: the zip directory lies: no entry at offset %" PRIu64, shown.text, z->local);
+        return mert_fail(e, "%s: the zip directory is wrong: no entry at offset %" PRIu64, shown.text, z->local);
     room = d->offset - z->local - LOCAL_SIZE;
     name_size = mert_le(p + 26, 2);
     extra_size = mert_le(p + 28, 2);
     if (name_size + extra_size > room || z->size > room - name_size - extra_size)
-        return mert_fail(e, "%s: the zip directory lies: %zu bytes at offset %" PRIu64 " reach beyond the data",
+        return mert_fail(e, "%s: the zip directory is wrong: %zu bytes at offset %" PRIu64 " reach beyond the data",
                          shown.text, z->size, z->local);
     if (name_size != z->name_size || memcmp(p + LOCAL_SIZE, z->name, name_size))
-        return mert_fail(e, "%s: the zip directory lies: offset %" PRIu64 " has another name", shown.text, z->local);
+        return mert_fail(e, "%s: the zip directory is wrong: offset %" PRIu64 " has another name", shown.text,
+                         z->local);
     packed = mert_le(p + 18, 4);
     raw = mert_le(p + 22, 4);
     if (mert_le(p + 8, 2) != 0 || (mert_le(p + 6, 2) & FLAG_ENCRYPTED) ||
         read_zip64(p + LOCAL_SIZE + name_size, (size_t)extra_size, &raw, &packed, NULL))
-        return mert_fail(e, "%s: the zip directory lies: offset %" PRIu64 " is not stored", shown.text, z->local);
+        return mert_fail(e, "%s: the zip directory is wrong: offset %" PRIu64 " is not stored", shown.text, z->local);
     z->data = p + LOCAL_SIZE + name_size + extra_size;
     if ((flags & FLAG_DESCRIPTOR) && raw == 0 && packed == 0 && z->size) {
         if (!has_descriptor(z, m->data + d->offset))
-            return mert_fail(e, "%s: the zip directory lies: its data do not end after %zu bytes", shown.text, z->size);
+            return mert_fail(e, "%s: the zip directory is wrong: its data do not end after %zu bytes", shown.text,
+                             z->size);
     } else if (raw != z->size || packed != z->size)
-        return mert_fail(e, "%s: the zip directory lies: %zu bytes here, %" PRIu64 " at offset %" PRIu64, shown.text,
-                         z->size, raw, z->local);
+        return mert_fail(e, "%s: the zip directory is wrong: %zu bytes here, %" PRIu64 " at offset %" PRIu64,
+                         shown.text, z->size, raw, z->local);
     return 0;
 }
 
@@ -159,7 +161,7 @@ static int read_entry(const mert_mapping *m, const directory *d, uint64_t *at, m
                          (int)mert_le(p + 10, 2));
     if (read_zip64(p + CENTRAL_SIZE + z->name_size, (size_t)mert_le(p + 30, 2), &raw, &packed, &z->local) ||
         raw != packed || raw > m->size)
-        return mert_fail(e, "%s: the zip directory lies: impossible sizes (%" PRIu64 " and %" PRIu64 " bytes)",
+        return mert_fail(e, "%s: the zip directory is wrong: impossible sizes (%" PRIu64 " and %" PRIu64 " bytes)",
                          shown.text, raw, packed);
     z->size = (size_t)raw;
     *at += rest;
@@ -190,7 +192,7 @@ static int check_entries(mert_zip *z, const unsigned char *base, mert_error *e)
     for (size_t i = 1; i < z->n; i++) {
         const mert_zip_entry *a = &z->entries[i - 1], *b = &z->entries[i];
         if ((uint64_t)(a->data - base) + a->size > b->local)
-            return mert_fail(e, "%s: the zip directory lies: it overlaps %s", mert_show(a->name, a->name_size).text,
+            return mert_fail(e, "%s: the zip directory is wrong: it overlaps %s", mert_show(a->name, a->name_size).text,
                              mert_show(b->name, b->name_size).text);
     }
     qsort(z->entries, z->n, sizeof *z->entries, by_name);

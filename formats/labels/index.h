@@ -44,4 +44,7 @@ const int64_t *mert_labels_index_counts(const mert_labels *l);
 /* Lets the kernel release the pages of index and file that were read. */
 void mert_labels_rest(const mert_labels *l);
 
+/* Internal to this folder: sets rows, cut and known of l, which is open but for these, from its index. */
+int mert_labels_index_find(mert_labels *l, mert_index_keeping keeping, mert_error *e) MERT_MUST_USE;
+
 #endif

@@ -302,7 +302,7 @@ int mert_labels_failed(mert_labels_writer *w, const char *key, int64_t row, mert
         for (int k = 0; k < w->K; k++) {
             FILE *f = w->out[k]->stream;
             if (fflush(f) || fseeko(f, w->line[k], SEEK_SET) || ftruncate(fileno(f), w->line[k]))
-                return mert_fail(e, "%s: cannot take back a row: %s", w->out[k]->path, strerror(errno));
+                return mert_fail(e, "%s: cannot remove a row: %s", w->out[k]->path, strerror(errno));
         }
         w->open = 0;
         return put_empty_lines(w, 1, e);
@@ -355,10 +355,10 @@ static int whole(mert_labels_writer *w, mert_error *e)
     if (w->total >= 0 && expect_row(w, w->total, "the end", e))
         return -1;
     if (w->nameless)
-        return mert_fail(e, "%s: %" PRId64 " items were lost to damage, and nothing says which rows they were",
+        return mert_fail(e, "%s: %" PRId64 " items were lost to damage, and their rows are not known",
                          w->pattern, w->nameless);
     if (!w->K)
-        return mert_fail(e, "%s: no item came through, so there are no labels to write", w->pattern);
+        return mert_fail(e, "%s: all items failed, so there are no labels to write", w->pattern);
     return 0;
 }
 

@@ -101,8 +101,8 @@ int mts_write_record(mts_writer *w, const mts_record *r);
 int mts_write_frames(mts_writer *w, const void *data, int64_t frames);
 /* Closes the open record and flushes. If shape[0] was given, another number of frames is an error. */
 int mts_write_record_end(mts_writer *w);
-/* Reports an item that failed (contract S7). If a record is open, it is that one, and it becomes void; key and row are
- * ignored. Otherwise key and row name the item. Texts that are too long are cut. */
+/* Reports an item that failed (contract S7). If a record is open, this item has failed, and what was written of it is
+ * invalid; key and row are ignored. Otherwise key and row name the item. Texts that are too long are cut. */
 int mts_write_failed(mts_writer *w, const char *key, int64_t row, const char *stage, const char *reason);
 /* Writes the end frame (ok != 0), flushes and frees. With ok == 0 no end frame is written, which readers report as an
  * error. The handle is freed in any case (NULL is fine). On error -1 and, if `error` is not NULL, the text in
@@ -119,9 +119,9 @@ typedef struct mts_reader mts_reader;
 /* Order of events: BEGIN, then for each item RECORD, CHUNK..., RECORD_END or FAILED (or FAILED alone), then END; any
  * number of such streams; then EOF. DAMAGE may come anywhere. One damaged byte costs at most one record, and is always
  * reported. If a stream has no end (its writer was killed, its last bytes are damaged, another stream begins in it),
- * its whole records are delivered, and the input ends with ERROR instead of EOF. A filter therefore must not end its
- * own output at END, but when it knows what follows: another BEGIN, or EOF. So the next reader also notices if this
- * filter or one before it was killed. */
+ * its complete records are delivered, and the input ends with ERROR instead of EOF. A filter must therefore not end its
+ * own output at END, but only when it knows what follows: another BEGIN, or EOF. So the next reader also notices if
+ * this filter or one before it was killed. */
 typedef enum mts_event {
     MTS_ERROR = -1,  /* cannot continue (read error, no end, not a stream): mts_reader_error(). All further calls return
                         it */
@@ -132,7 +132,7 @@ typedef enum mts_event {
     MTS_CHUNK,       /* some of its frames: mts_reader_data(), mts_reader_frames() */
     MTS_RECORD_END,  /* the record is complete; shape[0] is now known */
     MTS_FAILED,      /* an item failed upstream, or was lost to damage here: mts_reader_failure(). If a record was open,
-                        it is void */
+                        its data are invalid */
     MTS_DAMAGE,      /* damage that cost no record (a begin or end frame): mts_reader_failure(), row -1, no key */
     MTS_END          /* the stream ended */
 } mts_event;
@@ -191,9 +191,9 @@ typedef struct mts_index {
     int64_t damaged;                 /* number of damaged headers; error[] then describes the first */
 } mts_index;
 
-/* Lists the same one by one, for streams of any length: calls record() for each complete record and failed() for each
- * item that is reported as failed. A result other than 0 ends the scan with -1. Both may be NULL. *damaged: as in
- * mts_index. */
+/* Like mts_index_make, but without a list in memory, for streams of any length: calls record() for each complete record
+ * and failed() for each item that is reported as failed. A result other than 0 ends the scan with -1. Both may be NULL.
+ * *damaged: as in mts_index. */
 typedef struct mts_index_visitor {
     int (*record)(void *arg, const mts_entry *entry);
     int (*failed)(void *arg, const mts_failure *failure);

@@ -138,7 +138,7 @@ static int check_row(mts_writer *w, int64_t row)
     const int64_t end = b->row_end < 0 ? b->rows_total : b->row_end;
     if (row < 0 || ((end < 0 || row < end) && row >= b->row_first))
         return 0;
-    return fail(w, "row %" PRId64 " is none of this stream's, which covers rows %" PRId64 " to %" PRId64, row,
+    return fail(w, "row %" PRId64 " is not one of this stream, which covers rows %" PRId64 " to %" PRId64, row,
                 b->row_first < 0 ? 0 : b->row_first, end - 1);
 }
 

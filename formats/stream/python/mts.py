@@ -46,23 +46,28 @@ except ImportError: pass
 def xxh64(data): h = Hash(); h.update(data); return "%016x" % h.intdigest()
 def raw(text): return str(text).encode("utf-8", "surrogateescape")
 def escape(text): return re.sub(rb"[^ -$&-~]", lambda m: b"%%%02X" % m[0][0], raw(text)).decode()
-def plain(text): return re.sub(b"%(..)", lambda m: bytes([int(m[1], 16)]), raw(text)).decode("utf-8", "surrogateescape")
 def check(good, why):
     if not good: raise Error(why)
-def numbers(text, low=-1):
+def plain(text):
+    check(re.fullmatch("([^%]|%[0-9A-F]{2})*", text), f"a % without two digits: {text}")
+    return re.sub(b"%(..)", lambda m: bytes([int(m[1], 16)]), raw(text)).decode("utf-8", "surrogateescape")
+def numbers(text, n=0): # so many of them; 0: any
     check(re.fullmatch("(-1|[0-9]{1,18})([,/](-1|[0-9]{1,18}))*", text), f"no numbers: {text}")
-    return tuple(int(x) for x in re.split("[,/]", text))
+    check(n in (0, len(x := tuple(int(x) for x in re.split("[,/]", text)))), f"not {n} numbers: {text}")
+    return x
+def number(text): return numbers(text, 1)[0]
 
 class Record: # key, row; begin: the fields of the stream's begin frame; failed: None or (program, reason)
     kind = dtype = shape = sample_rate = frame_rate = classes = model = failed = None # those of FIELDS["record"]
     def __init__(self, begin, f, frame=None, data=None):
         self.begin, self.frame, self.data, self.n, self.frames, self.payload = begin, frame, data, 0, 0, Hash()
-        self.key, (self.row,), self.number, self.open = plain(f["key"]), numbers(f["row"]), f["record"], "kind" in f
-        (first,), (end,) = numbers(begin["first"]), numbers(begin["end"])
+        self.key, self.row, self.number, self.open = plain(f["key"]), number(f["row"]), f["record"], "kind" in f
+        first, end = number(begin["first"]), number(begin["end"])
         check(min(self.row, first) < 0 or first <= self.row < end, f"{self.key}: row {self.row} is not the stream's")
         if not self.open: return self.fail(f)
+        check(re.fullmatch("[0-9a-f]{16}", f["model"]), f"{self.key}: its model is no hash")
         self.kind, self.dtype, self.model = f["kind"], f["dtype"], int(f["model"], 16)
-        (self.sample_rate,), self.frame_rate = numbers(f["sample_rate"]), numbers(f["frame_rate"])
+        self.sample_rate, self.frame_rate = number(f["sample_rate"]), numbers(f["frame_rate"], 2)
         self.shape, self.classes = numbers(f["shape"]), numbers(f["classes"]) if "classes" in f else ()
         axes, codes, self.step = self.shape[1:], self.kind == "codes", int(TYPES.get(self.dtype, "<f9")[2])
         for x in axes: self.step *= x
@@ -86,7 +91,7 @@ class Record: # key, row; begin: the fields of the stream's begin frame; failed:
                 check(came == [f[x] for x in ("frames", "chunks", "payload")] and self.shape[0] in (-1, self.frames),
                       f"{self.key}: its end does not fit what came")
             else:
-                t, size, packed = *numbers(f["frames"]), *numbers(f["raw"]), self.data(*numbers(f["size"]), 1 << 25)
+                t, size, packed = number(f["frames"]), number(f["raw"]), self.data(number(f["size"]), 1 << 25)
                 check(f["chunk"] == str(self.n) and 0 < size == t * self.step <= 1 << 24 and xxh64(packed) == f["data"]
                       and zstandard.frame_content_size(packed) == size, f"{self.key}: chunk {self.n} is wrong")
                 x = zstandard.ZstdDecompressor().decompress(packed, size, allow_extra_data=False)
@@ -113,7 +118,8 @@ def read(source):
         check(len(head) == 8 and head[:4] == MAGIC, "no header where one must stand, or a stream without its end")
         text = data(max(32, *struct.unpack("<I", head[4:])))
         check(text[-23:] == b"xxh64=%s\n" % xxh64(text[:-23]).encode(), "a header with a wrong checksum")
-        tag, *lines = text[:-24].decode("ascii").split("\n")
+        tag, *lines = text[:-24].decode("latin-1").split("\n")
+        check(text.isascii() and all("=" in x for x in lines), f"{tag}: a line that is no field")
         for name, value in (x.split("=", 1) for x in lines):
             check(name not in f or name == "via", f"{tag}: {name} comes twice")
             f[name] = f["via"] + [plain(value)] if name == "via" else value
