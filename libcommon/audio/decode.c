@@ -1,5 +1,6 @@
 #include "libcommon/audio/decode.h"
 
+#include "formats/file.h"
 #include "libcommon/audio/input.h"
 #include "libcommon/audio/resample.h"
 #include "libcommon/base/integer.h"
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct mert_audio {
     mert_input in;
@@ -21,6 +23,8 @@ struct mert_audio {
     int64_t enough;          /* how many the segment can need at most */
     int have_frame, ended, salvage;
     int moved;               /* packets were read out of order: cannot be used further */
+    int sought;              /* began at the segment: frames must follow each other by their own numbers */
+    int64_t begin;           /* the sample with which the resampler begins: what is in front of it is dropped */
     mert_error salvaged;
     /* Resampling's. */
     int64_t first, end;      /* the segment, in samples of the output; end INT64_MAX: to the end */
@@ -133,7 +137,7 @@ static int take_frame(mert_audio *a, mert_samples *to, mert_error *e)
 {
     const AVFrame *f = a->in.frame;
     mert_error why = {{0}};
-    int64_t n = f->nb_samples, good;
+    int64_t n = f->nb_samples, good, drop = mert_smaller(a->begin - a->decoded, n);
     float *mono;
     if (f->sample_rate != a->native) {
         mert_fail(&why, "the sample rate changes from %d to %d Hz", a->native, f->sample_rate);
@@ -141,12 +145,26 @@ static int take_frame(mert_audio *a, mert_samples *to, mert_error *e)
     }
     if (!n)
         return 0;
+    if (a->sought && f->pts != a->decoded) {
+        mert_fail(&why, "a frame begins at sample %" PRId64 " by its own number, sample %" PRId64 " comes next", f->pts,
+                  a->decoded);
+        return fault(a, &why, e);
+    }
+    if (drop == n) {
+        a->decoded += n;
+        return 0;
+    }
     if (mert_samples_grow(to, to->n + n, e))
         return -1;
     mono = to->data + to->n;
     if (mert_frame_mean(f, mono)) {
         mert_fail(&why, "samples of an unknown format");
         return fault(a, &why, e);
+    }
+    if (drop > 0) {
+        memmove(mono, mono + drop, (size_t)(n - drop) * sizeof *mono);
+        n -= drop;
+        a->decoded += drop;
     }
     good = finite(mono, n);
     to->n += good;
@@ -236,7 +254,7 @@ void mert_audio_resample(mert_audio *a, const mert_audio_piece *decoded, mert_au
     keep_segment(a, &to->samples);
     if (!bad && a->complete && a->first > 0 && a->at <= a->first && a->at < a->end)
         bad = mert_fail(&to->why, "the segment begins at %.3f s, but there are only %.3f s", (double)a->first / a->rate,
-                        (double)a->at / a->rate);
+                        (double)a->decoded / a->native);
     if (bad)
         to->how = MERT_PIECE_FAULT;
 }
@@ -267,12 +285,89 @@ static int open_at_first_frame(mert_audio *a, const char *path, const mert_audio
     return a->resampler ? 0 : -1;
 }
 
+/* ---- seeking ---- */
+
+/* Whether the header's count can be trusted, and time stamps are numbers of samples: formats with one packet per frame
+ * and exact time stamps. */
+static int header_is_exact(const mert_input *in)
+{
+    const char *container = in->format->iformat->name;
+    switch (in->stream->codecpar->codec_id) {
+    case AV_CODEC_ID_FLAC: return !strcmp(container, "flac");
+    case AV_CODEC_ID_PCM_U8:
+    case AV_CODEC_ID_PCM_S16LE:
+    case AV_CODEC_ID_PCM_S24LE:
+    case AV_CODEC_ID_PCM_S32LE: return !strcmp(container, "wav");
+    default: return 0;
+    }
+}
+
+/* A frame of FLAC has the number of its first sample or, in streams of frames of one size, its own number. STREAMINFO
+ * has the smallest and the largest size of a frame, without the last one. */
+static int flac_is_numbered(const mert_input *in)
+{
+    const AVCodecParameters *p = in->stream->codecpar;
+    const AVPacket *first = in->packet;
+    if (first->size < 2 || first->data[0] != 0xff || (first->data[1] & 0xfe) != 0xf8)
+        return 0;
+    return first->data[1] & 1 || (p->extradata_size == 34 && !memcmp(p->extradata, p->extradata + 2, 2));
+}
+
+/* FFmpeg finds samples of WAV by the header's bytes per second. */
+static int wav_is_regular(const mert_input *in)
+{
+    const AVCodecParameters *p = in->stream->codecpar;
+    int bytes = p->ch_layout.nb_channels * av_get_exact_bits_per_sample(p->codec_id) / 8;
+    return p->block_align == bytes && p->bit_rate == (int64_t)8 * bytes * p->sample_rate;
+}
+
+/* For a file whose first frame is there: whether FFmpeg's time stamps count its samples. */
+static int can_seek(const mert_audio *a)
+{
+    const mert_input *in = &a->in;
+    AVRational base = in->stream->time_base;
+    return header_is_exact(in) && !in->from && in->io->seekable & AVIO_SEEKABLE_NORMAL && !*in->whole.cut.text &&
+           base.num == 1 && base.den == a->native && in->frame->pts == 0 &&
+           (in->stream->codecpar->codec_id == AV_CODEC_ID_FLAC ? flac_is_numbered(in) : wav_is_regular(in));
+}
+
+/* Goes to the frame with the first sample that the resampler needs. 0: it stands there, or it is so near that decoding
+ * goes on from the beginning; -1: what is there is not what it should be, and the file must be opened again. */
+static int seek_segment(mert_audio *a)
+{
+    mert_input *in = &a->in;
+    mert_error unsaid;
+    int64_t from = a->begin;
+    int got;
+    if (from < in->frame->nb_samples)
+        return 0;
+    if (av_seek_frame(in->format, in->stream->index, from, AVSEEK_FLAG_BACKWARD) < 0)
+        return -1;
+    avcodec_flush_buffers(in->codec);
+    in->drained = 0;
+    do
+        got = mert_input_next(in, &unsaid);
+    while (got > 0 && in->frame->pts >= 0 && in->frame->pts + in->frame->nb_samples <= from);
+    if (got <= 0 || in->frame->pts < 0 || in->frame->pts > from)
+        return -1;
+    a->sought = 1;
+    a->decoded = in->frame->pts;
+    return 0;
+}
+
 mert_audio *mert_audio_open(const char *path, const mert_audio_settings *s, mert_error *e)
 {
     mert_audio *a = calloc(1, sizeof *a);
+    mert_audio_settings plain = *s;
+    struct stat is;
     int64_t count;
     if (!a) {
         mert_fail(e, "out of memory");
+        return NULL;
+    }
+    if (s->regular && !stat(path, &is) && !S_ISREG(is.st_mode)) {
+        mert_fail(e, "is %s, not a regular file", mert_file_kind(is.st_mode));
+        free(a);
         return NULL;
     }
     a->salvage = s->salvage;
@@ -283,6 +378,13 @@ mert_audio *mert_audio_open(const char *path, const mert_audio_settings *s, mert
     mert_audio_segment(s, a->rate, &a->first, &count);
     a->end = count < 0 ? INT64_MAX : a->first + count;
     a->enough = count < 0 ? INT64_MAX : av_rescale(a->end, a->native, a->rate) + mert_resampler_reach(a->resampler);
+    if (s->seek)
+        mert_resampler_begin_at(a->resampler, a->first, &a->begin, &a->at);
+    if (s->seek && can_seek(a) && seek_segment(a)) {
+        mert_audio_close(a);
+        plain.seek = 0;
+        return mert_audio_open(path, &plain, e);
+    }
     return a;
 }
 
@@ -312,21 +414,6 @@ static int ends_where_promised(mert_audio *a)
     return got == 0 && end == in->promised;
 }
 
-/* Whether the header's count can be trusted after that check: formats with one packet per frame and exact time
- * stamps. */
-static int header_is_exact(const mert_input *in)
-{
-    const char *container = in->format->iformat->name;
-    switch (in->stream->codecpar->codec_id) {
-    case AV_CODEC_ID_FLAC: return !strcmp(container, "flac");
-    case AV_CODEC_ID_PCM_U8:
-    case AV_CODEC_ID_PCM_S16LE:
-    case AV_CODEC_ID_PCM_S24LE:
-    case AV_CODEC_ID_PCM_S32LE: return !strcmp(container, "wav");
-    default: return 0;
-    }
-}
-
 /* The length at the native rate, from the header, or -1. */
 static int64_t header_count(mert_audio *a, mert_audio_count_how how)
 {
@@ -343,6 +430,12 @@ static int64_t header_count(mert_audio *a, mert_audio_count_how how)
     if (how == MERT_COUNT_EXACT && n > 0 && header_is_exact(in) && ends_where_promised(a))
         return n;
     return -1;
+}
+
+int64_t mert_audio_total(const mert_audio *a)
+{
+    int64_t n = a->in.ogg.n ? mert_input_total(&a->in) : header_is_exact(&a->in) ? promised(a) : -1;
+    return n < 0 ? -1 : mert_resampled_count(n, a->native, a->rate);
 }
 
 int64_t mert_audio_count(const char *path, const mert_audio_settings *s, mert_audio_count_how how, mert_error *e)

@@ -26,15 +26,16 @@
  *             rates (nothing is interpolated), float arithmetic, no dither, no delay. The signal is continued at both
  *             ends by its mirror image.
  *   segment   start and duration in seconds, each rounded to the nearest sample of the output. The samples are those of
- *             the decoded whole file, bit for bit, in every format: what precedes the segment is decoded and dropped. A
- *             segment that goes beyond the end is cut there; one that begins beyond it is an error.
+ *             the decoded whole file, bit for bit, in every format: what precedes the segment is decoded and dropped
+ *             (with `seek` it may not be decoded at all). A segment that goes beyond the end is cut there; one that
+ *             begins beyond it is an error.
  *
  * A fault ends the item with an error that has the position in seconds. Faults are: a packet that cannot be decoded; a
  * sample that is NaN or infinite; a change of the sample rate, also between links; a FLAC frame or an Ogg page with a
  * wrong checksum; an Ogg page that is cut off or missing (also the last one of each link); a file that is shorter than
  * its container declares (whole.h: in bytes; WAV, FLAC, AIFF, AU, APE, WavPack, TTA: by one sample or more; MP3: by a
  * quarter of a second or, if declared bytes are missing as well, by a frame). A WAV header that contradicts itself is
- * refused (riff.h). Bytes after the last frame of an MP3, AAC or PCM file that cannot be decoded (tags, zeros) are not
+ * refused (riff.h). Bytes that cannot be decoded (tags, zeros) after the last frame of an MP3, AAC or PCM file are not
  * a fault. With `salvage` the item ends at the fault instead, and mert_audio_salvaged returns the reason. A file
  * without any sample is an error.
  *
@@ -57,6 +58,9 @@ typedef struct mert_audio_settings {
     double duration;  /* seconds; negative: to the end */
     int stream;       /* number of the audio stream, from 0; negative: the best one */
     int salvage;
+    int seek;         /* 1: what precedes `start` is not resampled, and not decoded either in formats where the samples
+                         are certain to be the same (FLAC, WAV of integers). Damage in it is not always found */
+    int regular;      /* 1: a FIFO or a device is refused, and not opened: that would wait for a writer */
 } mert_audio_settings;
 
 /* A growing array of samples. */
@@ -89,6 +93,8 @@ void mert_audio_resample(mert_audio *a, const mert_audio_piece *decoded, mert_au
 void mert_audio_close(mert_audio *a); /* NULL is fine */
 
 int mert_audio_rate(const mert_audio *a);              /* of the output, Hz */
+/* The number of output samples of the whole file, as its header or its pages say; -1: not known. */
+int64_t mert_audio_total(const mert_audio *a);
 /* Whether enough is decoded for the segment. If mert_audio_resample still returns MERT_PIECE_MORE, decode more. For the
  * decoding thread. */
 int mert_audio_enough(const mert_audio *a);

@@ -5,12 +5,11 @@
 #include "libcommon/audio/container/front.h"
 #include "libcommon/audio/container/mp3.h"
 #include "libcommon/audio/container/pipe.h"
+#include "libcommon/audio/container/place.h"
 #include "libcommon/audio/container/riff.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Sets the samples to keep; FFmpeg's own trimming at both ends is switched off. */
 static void keep_only(mert_input *in, int64_t skip, int64_t keep)
@@ -178,20 +177,15 @@ int mert_input_follow(mert_input *in, mert_error *e)
 static int begins_as_ogg(const char *path)
 {
     char begin[4] = "";
-    FILE *f = fopen(path, "rb");
-    int yes = f && fread(begin, 1, 4, f) == 4 && !memcmp(begin, "OggS", 4);
-    if (f)
-        fclose(f);
-    return yes;
+    return mert_place_head(path, begin, 4) == 4 && !memcmp(begin, "OggS", 4);
 }
 
 void mert_input_say_better(mert_input *in, mert_error *e)
 {
-    struct stat s;
     mert_error why;
     const char *name;
     int64_t front;
-    if (in->ogg.fault_at < 0 && (stat(in->path, &s) || !S_ISREG(s.st_mode)))
+    if (in->ogg.fault_at < 0 && in->from) /* a pipe is not read again */
         return;
     if (in->ogg.fault_at < 0 && begins_as_ogg(in->path))
         (void)!mert_ogg_read(in->path, &in->ogg, &why);
@@ -200,7 +194,7 @@ void mert_input_say_better(mert_input *in, mert_error *e)
     else if (mert_mp3_is_free_format(in->path))
         mert_fail(e, "free-format MP3 is not read by FFmpeg");
     else if ((front = mert_front(in->path, &name)) > 0)
-        mert_fail_in(e, "%" PRId64 " bytes of something else stand in front of %s (tail -c +%" PRId64 " gives it)",
+        mert_fail_in(e, "%" PRId64 " bytes of something else come before %s (tail -c +%" PRId64 " gives it)",
                      front, name, front + 1);
 }
 

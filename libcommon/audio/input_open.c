@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 #include "libcommon/audio/input_parts.h"
 
-#include "formats/file.h"
 #include "formats/text.h"
 #include "libcommon/audio/container/pipe.h"
+#include "libcommon/audio/container/place.h"
 #include "libcommon/audio/container/riff.h"
 #include "libcommon/audio/container/span.h"
 #include "libcommon/audio/ff_error.h"
@@ -19,6 +19,11 @@ int mert_input_open_io(mert_input *in, const char *path, mert_error *e)
     struct stat s;
     char *url;
     int code;
+    if (mert_place_in_tar(path)) {
+        in->io = mert_span_open(path, 0, INT64_MAX, e);
+        in->is_span = in->io != NULL;
+        return in->io ? avio_size(in->io) ? 0 : mert_fail(e, "is empty") : -1;
+    }
     if (stat(path, &s))
         return mert_fail(e, "%s", strerror(errno));
     if (S_ISDIR(s.st_mode))
@@ -41,11 +46,7 @@ int mert_input_open_io(mert_input *in, const char *path, mert_error *e)
 static int stands_in(const char *path, char words[MERT_TEXT_WORDS])
 {
     char head[1024];
-    FILE *f = mert_file_regular(path, NULL) ? NULL : fopen(path, "rb");
-    size_t n = f ? fread(head, 1, sizeof head, f) : 0;
-    if (f)
-        fclose(f);
-    return mert_text_stands_in(head, n, words);
+    return mert_text_stands_in(head, mert_place_head(path, head, sizeof head), words);
 }
 
 static int open_format(mert_input *in, const char *path, const AVInputFormat *known, mert_error *e)

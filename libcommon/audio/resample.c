@@ -108,6 +108,18 @@ int64_t mert_resampler_reach(const mert_resampler *r)
     return r->reach;
 }
 
+/* Where both signals have a sample at the same time, the filter's phase is that of the beginning; what is within reach
+ * of it is other: its mirror image is in front of it. */
+void mert_resampler_begin_at(const mert_resampler *r, int64_t first, int64_t *in, int64_t *out)
+{
+    int64_t common = av_gcd(r->from, r->to), step = r->from / common, steps;
+    steps = (av_rescale_rnd(first, r->from, r->to, AV_ROUND_DOWN) - r->reach) / step;
+    if (steps < 0)
+        steps = 0;
+    *in = steps * step;
+    *out = steps * (r->to / common);
+}
+
 /* Runs libswresample, which holds back samples until their right context is there. */
 static int convert(mert_resampler *r, const float *in, int n, mert_samples *out, mert_error *e)
 {

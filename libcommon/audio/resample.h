@@ -17,6 +17,11 @@ int mert_resampler_finish(mert_resampler *r, mert_samples *out, mert_error *e) M
 void mert_resampler_free(mert_resampler *r);
 int64_t mert_resampler_reach(const mert_resampler *r); /* the filter's longest reach in input samples */
 
+/* The latest position at which a new resampler can begin so that its output from sample `first` on is that of a
+ * resampler that began at 0, bit for bit. *in and *out: this position in the input and in the output, in samples. *in
+ * 0: the beginning. */
+void mert_resampler_begin_at(const mert_resampler *r, int64_t first, int64_t *in, int64_t *out);
+
 int64_t mert_resampled_count(int64_t n, int from, int to); /* ceil(n * to / from) */
 
 #endif

@@ -54,16 +54,22 @@ const char *mert_cpu_isa_name(void)
     return names[mert_cpu_isa()];
 }
 
+#if defined(MERT_HAVE_AMX) || defined(MERT_HAVE_BF16) || defined(MERT_HAVE_VNNI)
+/* An extension of AVX-512 is not used if $MERT_ISA is set: no name stands for it. */
+static int pinned(void)
+{
+    const char *wish = getenv("MERT_ISA");
+    return (wish && mert_cpu_isa_known(wish)) || mert_cpu_isa() != MERT_ISA_AVX512;
+}
+#endif
+
 #ifdef MERT_HAVE_AMX
 /* The state of the tiles is large, so Linux needs a request for it, once per process. */
 static int have_amx(void)
 {
     enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-    const char *wish = getenv("MERT_ISA");
     unsigned a, b, c, d;
-    if (wish && mert_cpu_isa_known(wish))
-        return 0;
-    return mert_cpu_isa() == MERT_ISA_AVX512 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) &&
+    return !pinned() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) &&
            (d & AMX_TILE) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
@@ -83,3 +89,21 @@ int mert_cpu_amx(void)
     return 0;
 }
 #endif
+
+int mert_cpu_bf16(void)
+{
+#ifdef MERT_HAVE_BF16
+    return !pinned() && __builtin_cpu_supports("avx512bf16");
+#else
+    return 0;
+#endif
+}
+
+int mert_cpu_vnni(void)
+{
+#ifdef MERT_HAVE_VNNI
+    return !pinned() && __builtin_cpu_supports("avx512vnni");
+#else
+    return 0;
+#endif
+}

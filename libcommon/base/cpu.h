@@ -13,6 +13,12 @@ int mert_cpu_isa_known(const char *name); /* 1: one of the names above, even if 
 /* 1: bfloat16 matrix tiles (AMX) can be used: compiler, processor and operating system support them, and $MERT_ISA is
  * not set to a name above. */
 int mert_cpu_amx(void);
+/* 1: products of bfloat16 numbers with AVX-512 (BF16) can be used: compiler and processor have them, and $MERT_ISA is
+ * not set to a name above. */
+int mert_cpu_bf16(void);
+/* 1: products of bytes with AVX-512 (VNNI) can be used: compiler and processor have them, and $MERT_ISA is not set to a
+ * name above. */
+int mert_cpu_vnni(void);
 
 #define MERT_KERNEL_JOIN2(a, b) a##_##b
 #define MERT_KERNEL_JOIN(a, b) MERT_KERNEL_JOIN2(a, b)

@@ -22,7 +22,8 @@ typedef struct waiting {
     mts_record out;
     double seconds;
     int opened, failed;    /* opened: the output record is open; failed: to be reported in order */
-    int spoilt;            /* its output has a NaN or infinity: it fails when it is done, with `reason` */
+    int spoilt;            /* its output has a NaN or infinity: the item fails, with `reason`, when its output is
+                            * complete */
     char stage[MTS_STAGE_MAX], reason[MTS_REASON_MAX];
 } waiting;
 
@@ -53,7 +54,7 @@ typedef struct run {
 
 static int open_oldest(output *s, mert_error *e);
 
-/* For a stage that returns output later: the item fails when its turn comes (mert_sink_done). */
+/* For a stage that returns output later: marks the item, which fails when it is the oldest (mert_sink_done). */
 static int spoil(waiting *w, const mert_error *why)
 {
     w->spoilt = 1;
@@ -151,7 +152,7 @@ static void queue_pop(output *s)
     memmove(s->queue, s->queue + 1, (size_t)--s->n * sizeof *s->queue);
 }
 
-/* Writes the failures whose turn has come. */
+/* Writes the failures of the oldest items in the queue. */
 static int settle(output *s, mert_error *e)
 {
     while (s->n && s->queue[0]->failed) {
@@ -169,7 +170,7 @@ static int settle(output *s, mert_error *e)
 static int open_oldest(output *s, mert_error *e)
 {
     if (!s->n)
-        return mert_fail(e, "output for an item that never came");
+        return mert_fail(e, "output without an item");
     if (s->queue[0]->opened)
         return 0;
     s->queue[0]->opened = 1;
@@ -191,7 +192,7 @@ static int sink_fail(mert_sink *sink, const mert_error *why, mert_error *e)
     output *s = (output *)sink;
     int stop;
     if (!s->n)
-        return mert_fail(e, "a failure of an item that never came");
+        return mert_fail(e, "a failure without an item");
     stop = mert_report_failed(s->queue[0]->out.key, why->text, 1);
     fail_entry(s->queue[0], mert_tool_name(), why->text);
     if (settle(s, e))
@@ -228,7 +229,7 @@ static int flush(run *r, mert_error *e)
         r->out.broken = 1;
         return -1;
     }
-    return r->out.n ? mert_fail(e, "an item was not answered") : 0;
+    return r->out.n ? mert_fail(e, "an item has no output") : 0;
 }
 
 /* ---- streams ---- */

@@ -14,7 +14,7 @@ typedef struct mert_observer {
     int (*record)(void *self, const mts_record *r, mert_error *e);
     int (*frames)(void *self, const void *data, int64_t frames, mert_error *e);
     int (*end)(void *self, mert_error *e);
-    int (*failed)(void *self, const char *key, int64_t row, mert_error *e); /* voids the open record, if there is one */
+    int (*failed)(void *self, const char *key, int64_t row, mert_error *e); /* the open record, if any, is invalid */
     /* Called when all input was read and all output is written: label files can then be renamed into place. Not called
      * otherwise. */
     int (*commit)(void *self, mert_error *e);

@@ -175,6 +175,15 @@ static void store_number(const mert_option *o, const char *text)
         *(int64_t *)o->to = (int64_t)i;
 }
 
+/* Ends the program: the message lists the choices. */
+static void no_such_choice(const mert_option *o, const char *text)
+{
+    char all[256] = "";
+    for (int i = 0; o->choices[i]; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), " %s", o->choices[i]);
+    mert_usage_error("--%s: '%s' is none of:%s", o->name, text, all);
+}
+
 static void store(const mert_option *o, const char *text)
 {
     mert_strings *list;
@@ -188,7 +197,8 @@ static void store(const mert_option *o, const char *text)
                 *(int *)o->to = i;
                 return;
             }
-        mert_usage_error("--%s: no such choice '%s'", o->name, text);
+        no_such_choice(o, text);
+        break;
     case MERT_LIST:
         list = o->to;
         list->items = mert_array_resize(list->items, list->n + 1, sizeof *list->items);

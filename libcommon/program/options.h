@@ -79,7 +79,7 @@ void mert_usage_error(const char *format, ...) MERT_NO_RETURN MERT_PRINTF(1, 2);
 /* Wrong use: a stream would come from standard input (no files, or "-" among them), and that is a terminal, where the
  * program would wait for ever. */
 void mert_refuse_terminal(char *const *files, int n);
-/* Out of memory while the program starts: prints that and exits with 1. */
+/* Prints that memory ran out while the program starts, and exits with 1. */
 void mert_no_memory(void) MERT_NO_RETURN;
 
 /* The name of the program, "mert-cqt", for provenance and failures. */

@@ -1,5 +1,5 @@
-/* The text of the progress line of programs that process items: how many, of how many; the audio in them; the speed;
- * the time that is left, if what came so far says it. */
+/* The text of the progress line of programs that process items: how many of how many items; the audio in them; the
+ * speed; an estimate of the time left, if the items so far allow one. */
 #ifndef MERT_PROGRESS_H
 #define MERT_PROGRESS_H
 
@@ -7,9 +7,10 @@
 #include <stdint.h>
 
 typedef struct mert_progress {
-    int64_t items, expected; /* items that are done; so many in all, 0: not known */
-    double audio, seconds;   /* seconds of audio in them; seconds since the program began */
-    int64_t items_before;    /* of the items, those that took no time: done before `seconds_before` */
+    int64_t items, expected; /* number of finished items, and of all items; 0: not known */
+    double audio, seconds;   /* seconds of audio in them; seconds since the program started */
+    int64_t items_before;    /* items that were finished at seconds_before; the time left is estimated from the
+                              * others */
     double seconds_before;
 } mert_progress;
 

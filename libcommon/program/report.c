@@ -16,7 +16,7 @@
 
 static int64_t items, failed, said, broken;
 static double audio_seconds, started = -1;
-static int64_t expected, items_before; /* mert_report_expect; items that were done then */
+static int64_t expected, items_before; /* sum of mert_report_expect; number of items that were finished at that time */
 static double expected_since;
 
 static void start(void)

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-/* So many items are to come: for the progress line. May be called again, for further ones. */
+/* Adds to the number of items that are expected, for the progress line. */
 void mert_report_expect(int64_t more);
 void mert_report_item(double audio_seconds); /* one more item done */
 /* Counts a failed item. here: it failed in this program, so its line is printed (after ten lines with the same reason,

@@ -239,7 +239,7 @@ static size_t first_part(const char *key)
     return n;
 }
 
-/* One part at `to`; where it ends. */
+/* Writes one part to `to`; returns its end. */
 static char *print_part(char *to, const char *part, size_t length)
 {
     char *at = to;
@@ -262,7 +262,7 @@ static char *print_part(char *to, const char *part, size_t length)
 
 char *mert_npy_tree_name(const char *key)
 {
-    /* A part that is cut had 75 bytes or more, and gets 241 at most. */
+    /* a part that is cut has at least 75 bytes, and becomes at most 241 */
     char *to = malloc(4 * strlen(key) + 64), *at = to;
     while (to) {
         size_t n = first_part(key);

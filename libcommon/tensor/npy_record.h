@@ -33,9 +33,9 @@ int mert_npy_append_frames(mert_npy_writer *w, const mts_record *r, const void *
 /* Makes a file name, with .npy, from a key: everything but letters, digits, ._-+ and space becomes %XX, and so does a
  * leading dot. A name that is too long is cut and ends with the key's hash. Never empty, no slashes. */
 void mert_npy_file_name(char *to, size_t size, const char *key);
-/* A key as a path below a folder, with .npy: folders as in the key, and UTF-8 as it is. Escaped as %XX are '%', control
- * characters, bytes that are no UTF-8, all dots of a part that is "." or "..", and slashes beside which a part would be
- * empty. Parts that grow too long are cut as above. To be freed by the caller; NULL: out of memory. */
+/* A key as a path below a folder, with .npy: folders as in the key, and UTF-8 unchanged. Escaped as %XX are '%',
+ * control characters, bytes that are not UTF-8, all dots of a part that is "." or "..", and slashes next to an empty
+ * part. Parts that become too long are cut as above. To be freed by the caller; NULL: out of memory. */
 char *mert_npy_tree_name(const char *key);
 
 #endif

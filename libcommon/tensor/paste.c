@@ -226,7 +226,7 @@ static int join_provenance(mert_paste *p, mert_error *e)
         const mts_begin *b = &p->sides[i].begin;
         size_t size = strlen(b->provenance);
         if (n + size >= sizeof p->begin.provenance)
-            return mert_fail(e, "what %d streams say of their origin is more than one can hold", p->n);
+            return mert_fail(e, "the provenance of %d streams is more than one can have", p->n);
         memcpy(p->begin.provenance + n, b->provenance, size + 1);
         n += size;
         if (b->input && b->input != p->begin.input) {

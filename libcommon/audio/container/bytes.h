@@ -10,6 +10,7 @@
 typedef struct mert_bytes {
     int fd;
     AVIOContext *pipe;  /* instead of fd */
+    int64_t origin;     /* of the file's first byte in fd, which may be a tar file */
     int64_t base;       /* bytes of ID3v2 tags before the container; positions count from their end */
     int64_t size;       /* without the tags; for a pipe, larger than any position */
     int64_t from;       /* position of the bytes in `window` */
@@ -17,7 +18,7 @@ typedef struct mert_bytes {
     unsigned char window[1 << 16];
 } mert_bytes;
 
-/* NULL: not a regular file, or cannot be opened. */
+/* NULL: neither a regular file nor a member of a tar file, or cannot be opened. */
 mert_bytes *mert_bytes_open(const char *path);
 /* For a pipe of mert_pipe_open that has not been read. NULL: out of memory. */
 mert_bytes *mert_bytes_of_pipe(AVIOContext *pipe);
@@ -36,9 +37,9 @@ uint64_t mert_big(const unsigned char *p, int n);
 void mert_whole_hold(mert_whole *w, const mert_bytes *b, const char *what, int64_t at, uint64_t size);
 
 /* One function for each container. */
-typedef void mert_walk(mert_bytes *b, mert_whole *w);
-mert_walk mert_walk_wav, mert_walk_w64, mert_walk_avi, mert_walk_aiff, mert_walk_au, mert_walk_caf, mert_walk_mp4,
-    mert_walk_asf, mert_walk_flv, mert_walk_matroska, mert_walk_real, mert_walk_musepack, mert_walk_adts,
-    mert_walk_ac3;
+typedef void mert_check_container(mert_bytes *b, mert_whole *w);
+mert_check_container mert_check_wav, mert_check_w64, mert_check_avi, mert_check_aiff, mert_check_au, mert_check_caf,
+    mert_check_mp4, mert_check_asf, mert_check_flv, mert_check_matroska, mert_check_real, mert_check_musepack,
+    mert_check_adts, mert_check_ac3;
 
 #endif

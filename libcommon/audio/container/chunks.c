@@ -19,7 +19,7 @@ static int64_t aiff_frame(const unsigned char *comm, uint64_t size, int is_aifc)
     return 0;
 }
 
-void mert_walk_aiff(mert_bytes *b, mert_whole *w)
+void mert_check_aiff(mert_bytes *b, mert_whole *w)
 {
     unsigned char head[12], chunk[8], comm[22] = {0};
     uint64_t size, frames = 0;
@@ -42,7 +42,7 @@ void mert_walk_aiff(mert_bytes *b, mert_whole *w)
                   samples / frame);
 }
 
-void mert_walk_au(mert_bytes *b, mert_whole *w)
+void mert_check_au(mert_bytes *b, mert_whole *w)
 {
     const unsigned char *p = mert_bytes_at(b, 0, 12);
     int64_t data = p ? (int64_t)mert_big(p + 4, 4) : 0;
@@ -53,7 +53,7 @@ void mert_walk_au(mert_bytes *b, mert_whole *w)
     w->end = b->base + data + (int64_t)size; /* FFmpeg would read on, even tags */
 }
 
-void mert_walk_caf(mert_bytes *b, mert_whole *w)
+void mert_check_caf(mert_bytes *b, mert_whole *w)
 {
     unsigned char chunk[12];
     uint64_t size;

@@ -48,7 +48,7 @@ static int another(mert_bytes *b, int64_t at, frame_size *size_of)
     return 0;
 }
 
-static void walk(mert_bytes *b, mert_whole *w, frame_size *size_of, unsigned char sync)
+static void check(mert_bytes *b, mert_whole *w, frame_size *size_of, unsigned char sync)
 {
     unsigned char head[FRAME_HEAD];
     char what[64];
@@ -69,5 +69,5 @@ static void walk(mert_bytes *b, mert_whole *w, frame_size *size_of, unsigned cha
         w->end = b->base + at;
 }
 
-void mert_walk_adts(mert_bytes *b, mert_whole *w) { walk(b, w, adts_size, 0xff); }
-void mert_walk_ac3(mert_bytes *b, mert_whole *w) { walk(b, w, ac3_size, 0x0b); }
+void mert_check_adts(mert_bytes *b, mert_whole *w) { check(b, w, adts_size, 0xff); }
+void mert_check_ac3(mert_bytes *b, mert_whole *w) { check(b, w, ac3_size, 0x0b); }

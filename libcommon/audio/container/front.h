@@ -1,4 +1,4 @@
-/* Finds a container that has foreign bytes in front of it, where FFmpeg does not find it. Internal to audio. */
+/* Finds a container that begins after other bytes, in cases where FFmpeg does not find it. Internal to audio. */
 #ifndef MERT_AUDIO_FRONT_H
 #define MERT_AUDIO_FRONT_H
 

@@ -1,10 +1,10 @@
 #include "libcommon/audio/container/mp3.h"
 
+#include "libcommon/audio/container/place.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -29,6 +29,7 @@ static uint32_t little(const unsigned char *p)
 
 typedef struct reader {
     int fd, failed;
+    int64_t origin;            /* of the file's first byte in fd, which may be a tar file */
     int64_t size, pos, n;      /* size: of the file; data: its bytes [pos, pos + n) */
     unsigned char data[WINDOW];
 } reader;
@@ -42,7 +43,7 @@ static const unsigned char *bytes(reader *r, int64_t at, int64_t n)
         ssize_t got;
         r->pos = at;
         r->n = 0;
-        while (r->n < n && ((got = pread(r->fd, r->data + r->n, (size_t)(WINDOW - r->n), at + r->n)) > 0 ||
+        while (r->n < n && ((got = pread(r->fd, r->data + r->n, (size_t)(WINDOW - r->n), r->origin + at + r->n)) > 0 ||
                             (got < 0 && errno == EINTR)))
             r->n += got > 0 ? got : 0;
         if (r->n < n) {
@@ -55,19 +56,20 @@ static const unsigned char *bytes(reader *r, int64_t at, int64_t n)
 
 static reader *reader_open(const char *path)
 {
-    struct stat s;
+    mert_place file;
+    mert_error unsaid;
     reader *r = malloc(sizeof *r);
     if (!r)
         return NULL;
     r->pos = r->n = r->failed = 0;
-    if ((r->fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0 && !fstat(r->fd, &s) && S_ISREG(s.st_mode)) {
-        r->size = s.st_size;
-        return r;
+    if (mert_place_open(&file, path, &unsaid)) {
+        free(r);
+        return NULL;
     }
-    if (r->fd >= 0)
-        close(r->fd);
-    free(r);
-    return NULL;
+    r->fd = file.fd;
+    r->origin = file.begin;
+    r->size = file.size;
+    return r;
 }
 
 static void reader_close(reader *r)

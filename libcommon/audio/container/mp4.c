@@ -29,7 +29,7 @@ static void hold_segments(mert_bytes *b, mert_whole *w, int64_t at, int64_t end)
     mert_whole_hold(w, b, "its index of segments", end, total);
 }
 
-void mert_walk_mp4(mert_bytes *b, mert_whole *w)
+void mert_check_mp4(mert_bytes *b, mert_whole *w)
 {
     unsigned char box[16];
     char what[16];

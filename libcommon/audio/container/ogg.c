@@ -241,7 +241,7 @@ static size_t page_size(const unsigned char *p)
 }
 
 /* The state of the parser: bytes that are read and not yet parsed, and the current link. */
-typedef struct walk {
+typedef struct pages {
     AVIOContext *io;
     int failed;                   /* FFmpeg's error code of a failed read */
     int one_link;                 /* stop at the first page of the next link */
@@ -255,11 +255,11 @@ typedef struct walk {
     size_t at, n;
     uint32_t table[256];
     unsigned char data[WINDOW];
-} walk;
+} pages;
 
 /* Reads until n bytes are available (from a pipe no more than these). Returns their number; fewer than n only at the
  * end. */
-static size_t look(walk *w, size_t n)
+static size_t look(pages *w, size_t n)
 {
     int got;
     if (w->n - w->at >= n)
@@ -277,7 +277,7 @@ static size_t look(walk *w, size_t n)
     return w->n;
 }
 
-static void pass(walk *w, size_t n)
+static void pass(pages *w, size_t n)
 {
     w->at += n;
     w->pos += (int64_t)n;
@@ -285,7 +285,7 @@ static void pass(walk *w, size_t n)
 
 /* Finds the next page. Tags or zeros between pages or after the last one are allowed; a missing page is found by the
  * page numbers. 0: none. */
-static int find_page(walk *w)
+static int find_page(pages *w)
 {
     size_t left;
     while ((left = look(w, 4)) >= 4) {
@@ -297,7 +297,7 @@ static int find_page(walk *w)
     return 0;
 }
 
-static void fault(walk *w, const char *what)
+static void fault(pages *w, const char *what)
 {
     w->ogg->fault_at = w->pos;
     mert_fail(&w->ogg->fault, "%s at byte %" PRId64, what, w->pos);
@@ -305,7 +305,7 @@ static void fault(walk *w, const char *what)
 
 /* ---- links ---- */
 
-static void forget_tracks(walk *w)
+static void forget_tracks(pages *w)
 {
     for (int i = 0; i < STREAMS_MAX; i++) {
         free(w->tracks[i].setup);
@@ -316,7 +316,7 @@ static void forget_tracks(walk *w)
 
 /* Checks the end of the current link: each audio stream must have its last page. If the link has no known audio stream,
  * its latest page must be a last page. */
-static void end_link(walk *w)
+static void end_link(pages *w)
 {
     int audio = 0, open = 0;
     if (!w->link)
@@ -329,7 +329,7 @@ static void end_link(walk *w)
         fault(w, "an Ogg stream without its last page");
 }
 
-static int begin_link(walk *w, mert_error *e)
+static int begin_link(pages *w, mert_error *e)
 {
     mert_ogg *o = w->ogg;
     if (!(o->n & (o->n - 1))) { /* 0, 1, 2, 4, ... */
@@ -346,7 +346,7 @@ static int begin_link(walk *w, mert_error *e)
 }
 
 /* The index of a page's stream, which is added if it is new; n if there are too many. -1: out of memory. */
-static int stream_of(walk *w, const unsigned char *page, mert_error *e)
+static int stream_of(pages *w, const unsigned char *page, mert_error *e)
 {
     mert_ogg_link *link = w->link;
     uint32_t serial = little(page + 14);
@@ -368,13 +368,13 @@ static int stream_of(walk *w, const unsigned char *page, mert_error *e)
     return i;
 }
 
-static int begins_link(const walk *w, const unsigned char *page)
+static int begins_link(const pages *w, const unsigned char *page)
 {
     return page[5] & FIRST && w->begun;
 }
 
 /* Handles a complete page with a correct checksum. */
-static int take_page(walk *w, const unsigned char *page, mert_error *e)
+static int take_page(pages *w, const unsigned char *page, mert_error *e)
 {
     int i, packets;
     if (!w->link || begins_link(w, page)) {
@@ -404,7 +404,7 @@ static int take_page(walk *w, const unsigned char *page, mert_error *e)
 }
 
 /* Reads the current page and returns its size; 0 if it is cut off. */
-static size_t look_at_page(walk *w)
+static size_t look_at_page(pages *w)
 {
     size_t size;
     if (look(w, HEAD) < HEAD || look(w, HEAD + w->data[w->at + 26]) < (size_t)HEAD + w->data[w->at + 26])
@@ -415,7 +415,7 @@ static size_t look_at_page(walk *w)
 
 /* Advances by one page, or over bytes that are not a page. 0: there is more, 1: the end or a fault, -1: out of
  * memory. */
-static int step(walk *w, mert_error *e)
+static int step(pages *w, mert_error *e)
 {
     size_t left = look(w, 4), size;
     int64_t here = w->pos;
@@ -448,9 +448,9 @@ static int step(walk *w, mert_error *e)
     return w->ogg->fault_at >= 0;
 }
 
-static walk *walk_new(AVIOContext *io, mert_ogg *to, mert_error *e)
+static pages *pages_new(AVIOContext *io, mert_ogg *to, mert_error *e)
 {
-    walk *w = calloc(1, sizeof *w);
+    pages *w = calloc(1, sizeof *w);
     *to = (mert_ogg){.fault_at = -1};
     if (!w) {
         mert_fail(e, "out of memory");
@@ -462,7 +462,7 @@ static walk *walk_new(AVIOContext *io, mert_ogg *to, mert_error *e)
     return w;
 }
 
-static void walk_free(walk *w)
+static void pages_free(pages *w)
 {
     if (w)
         forget_tracks(w);
@@ -472,7 +472,7 @@ static void walk_free(walk *w)
 int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e)
 {
     AVIOContext *io = mert_span_open(path, 0, INT64_MAX, e);
-    walk *w = io ? walk_new(io, to, e) : NULL;
+    pages *w = io ? pages_new(io, to, e) : NULL;
     int how = w ? 0 : -1;
     if (!io)
         *to = (mert_ogg){.fault_at = -1};
@@ -482,7 +482,7 @@ int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e)
         how = mert_fail(e, "cannot read: %s", strerror(AVUNERROR(w->failed)));
     if (to->n) /* bytes after the last page belong to the last link */
         to->links[to->n - 1].end = INT64_MAX;
-    walk_free(w);
+    pages_free(w);
     mert_span_close(&io);
     return how < 0 ? -1 : 0;
 }
@@ -490,7 +490,7 @@ int mert_ogg_read(const char *path, mert_ogg *to, mert_error *e)
 /* ---- pipes ---- */
 
 struct mert_ogg_pipe {
-    walk *walk;
+    pages *pages;
     AVIOContext *link;   /* through which FFmpeg reads the current link */
     mert_error why;
     int broken;          /* out of memory: the error */
@@ -500,7 +500,7 @@ struct mert_ogg_pipe {
 static int give(void *self, uint8_t *to, int n)
 {
     mert_ogg_pipe *p = self;
-    walk *w = p->walk;
+    pages *w = p->pages;
     size_t some;
     int how = 0;
     while (!how && w->given == w->at && w->ogg->fault_at < 0 && !p->broken)
@@ -517,12 +517,12 @@ static int give(void *self, uint8_t *to, int n)
 mert_ogg_pipe *mert_ogg_pipe_new(AVIOContext *from, mert_ogg *to, mert_error *e)
 {
     mert_ogg_pipe *p = calloc(1, sizeof *p);
-    if (!p || !(p->walk = walk_new(from, to, e))) {
+    if (!p || !(p->pages = pages_new(from, to, e))) {
         free(p);
         mert_fail(e, "out of memory");
         return NULL;
     }
-    p->walk->one_link = 1;
+    p->pages->one_link = 1;
     return p;
 }
 
@@ -543,18 +543,18 @@ AVIOContext *mert_ogg_pipe_next(mert_ogg_pipe *p, mert_error *e)
         return NULL;
     }
     /* The page that ended the previous link is the first of this one. */
-    p->walk->one_link = 0;
-    if (p->walk->ogg->n && step(p->walk, e) < 0) {
+    p->pages->one_link = 0;
+    if (p->pages->ogg->n && step(p->pages, e) < 0) {
         close_link(p);
         return NULL;
     }
-    p->walk->one_link = 1;
+    p->pages->one_link = 1;
     return p->link;
 }
 
 int mert_ogg_pipe_more(mert_ogg_pipe *p)
 {
-    walk *w = p->walk;
+    pages *w = p->pages;
     return !p->broken && !w->failed && w->ogg->fault_at < 0 && look(w, 4) >= 4 && !memcmp(w->data + w->at, "OggS", 4);
 }
 
@@ -563,7 +563,7 @@ void mert_ogg_pipe_free(mert_ogg_pipe *p)
     if (!p)
         return;
     close_link(p);
-    walk_free(p->walk);
+    pages_free(p->pages);
     free(p);
 }
 

@@ -30,7 +30,7 @@ static uint64_t asf_packet_size(mert_bytes *b, int64_t end)
     return 0;
 }
 
-void mert_walk_asf(mert_bytes *b, mert_whole *w)
+void mert_check_asf(mert_bytes *b, mert_whole *w)
 {
     unsigned char head[ASF_DATA];
     uint64_t size, packet, packets;
@@ -68,7 +68,7 @@ static double flv_number(mert_bytes *b, int64_t at, uint64_t size, const char *n
     return 0;
 }
 
-void mert_walk_flv(mert_bytes *b, mert_whole *w)
+void mert_check_flv(mert_bytes *b, mert_whole *w)
 {
     unsigned char head[FLV_TAG];
     double file_size = 0, duration = 0, last = 0;
@@ -140,7 +140,7 @@ static int ebml_element(mert_bytes *b, int64_t at, uint64_t *id, uint64_t *size)
     return names + n;
 }
 
-void mert_walk_matroska(mert_bytes *b, mert_whole *w)
+void mert_check_matroska(mert_bytes *b, mert_whole *w)
 {
     uint64_t id, size;
     int n;
@@ -161,7 +161,7 @@ void mert_walk_matroska(mert_bytes *b, mert_whole *w)
 
 enum { REAL_SLACK = 18 };
 
-void mert_walk_real(mert_bytes *b, mert_whole *w)
+void mert_check_real(mert_bytes *b, mert_whole *w)
 {
     unsigned char chunk[8];
     uint64_t size;
@@ -208,7 +208,7 @@ static void take_musepack_header(mert_bytes *b, mert_whole *w, int64_t at)
     }
 }
 
-void mert_walk_musepack(mert_bytes *b, mert_whole *w)
+void mert_check_musepack(mert_bytes *b, mert_whole *w)
 {
     unsigned char head[2];
     uint64_t size;

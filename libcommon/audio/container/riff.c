@@ -98,12 +98,12 @@ static void hold_data(mert_bytes *b, mert_whole *w)
         mert_whole_hold(w, b, "its data chunk", v.data, v.size);
 }
 
-void mert_walk_wav(mert_bytes *b, mert_whole *w) { hold_data(b, w); }
-void mert_walk_w64(mert_bytes *b, mert_whole *w) { hold_data(b, w); }
+void mert_check_wav(mert_bytes *b, mert_whole *w) { hold_data(b, w); }
+void mert_check_w64(mert_bytes *b, mert_whole *w) { hold_data(b, w); }
 
 /* A sequence of RIFF chunks, each with a list "movi" of packets. The size of RIFF itself is often wrong by a few
  * bytes. */
-void mert_walk_avi(mert_bytes *b, mert_whole *w)
+void mert_check_avi(mert_bytes *b, mert_whole *w)
 {
     unsigned char head[12];
     uint64_t size;

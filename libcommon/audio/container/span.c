@@ -1,12 +1,12 @@
 #include "libcommon/audio/container/span.h"
 
+#include "libcommon/audio/container/place.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <libavutil/error.h>
 #include <libavutil/mem.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BUFFER = 1 << 15 };
@@ -53,19 +53,19 @@ AVIOContext *mert_span_open(const char *path, int64_t begin, int64_t end, mert_e
     span *s = calloc(1, sizeof *s);
     unsigned char *buffer = av_malloc(BUFFER);
     AVIOContext *io = NULL;
-    struct stat file;
+    mert_place file = {.fd = -1};
     if (s)
         s->fd = -1;
     if (!s || !buffer) {
         mert_fail(e, "out of memory");
         goto fail;
     }
-    if ((s->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 || fstat(s->fd, &file)) {
-        mert_fail(e, "%s", strerror(errno));
+    if (mert_place_open(&file, path, e))
         goto fail;
-    }
-    s->begin = begin < file.st_size ? begin : file.st_size;
-    s->size = (end < file.st_size ? end : file.st_size) - s->begin;
+    s->fd = file.fd;
+    s->begin = begin < file.size ? begin : file.size;
+    s->size = (end < file.size ? end : file.size) - s->begin;
+    s->begin += file.begin;
     if (!(io = avio_alloc_context(buffer, BUFFER, 0, s, read_some, NULL, seek))) {
         mert_fail(e, "out of memory");
         goto fail;

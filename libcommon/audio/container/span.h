@@ -7,7 +7,8 @@
 #include <libavformat/avio.h>
 #include <stdint.h>
 
-/* Bytes [begin, end) of a seekable file; end may be beyond the file's end. NULL on error. */
+/* Bytes [begin, end) of a regular file or of a member of a tar file (place.h); end may be beyond its end. NULL on
+ * error. */
 AVIOContext *mert_span_open(const char *path, int64_t begin, int64_t end, mert_error *e);
 void mert_span_close(AVIOContext **io); /* NULL is fine */
 

@@ -3,13 +3,12 @@
 
 #include "libcommon/audio/container/bytes.h"
 #include "libcommon/audio/container/pipe.h"
+#include "libcommon/audio/container/place.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- bytes ---- */
@@ -35,7 +34,7 @@ static mert_bytes *new_bytes(void)
     b->fd = -1;
     b->pipe = NULL;
     b->n = 0;
-    b->from = b->base = 0;
+    b->from = b->base = b->origin = 0;
     return b;
 }
 
@@ -53,17 +52,21 @@ mert_bytes *mert_bytes_of_pipe(AVIOContext *pipe)
 mert_bytes *mert_bytes_open(const char *path)
 {
     mert_bytes *b = new_bytes();
-    struct stat s;
+    mert_place file;
+    mert_error unsaid;
     if (!b)
         return NULL;
     /* A FIFO is not opened: its writer would take this for the real reader, and could finish before that one opens
      * it. */
-    b->fd = !stat(path, &s) && S_ISREG(s.st_mode) ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
-    if (b->fd < 0 || fstat(b->fd, &s) || !S_ISREG(s.st_mode)) {
+    if (mert_place_open(&file, path, &unsaid)) {
+        int why = errno;
         mert_bytes_close(b);
+        errno = why;
         return NULL;
     }
-    b->size = s.st_size;
+    b->fd = file.fd;
+    b->origin = file.begin;
+    b->size = file.size;
     pass_id3(b);
     return b;
 }
@@ -85,10 +88,11 @@ const unsigned char *mert_bytes_at(mert_bytes *b, int64_t at, size_t n)
         return first ? first + b->base + at : NULL;
     }
     if (at < b->from || at + (int64_t)n > b->from + (int64_t)b->n) {
+        int64_t begin = b->origin + b->base + at;
         ssize_t got = 0;
         b->from = at;
         for (b->n = 0; b->n < n; b->n += (size_t)got)
-            if ((got = pread(b->fd, b->window + b->n, sizeof b->window - b->n, b->base + at + (int64_t)b->n)) <= 0)
+            if ((got = pread(b->fd, b->window + b->n, sizeof b->window - b->n, begin + (int64_t)b->n)) <= 0)
                 return NULL;
     }
     return b->window + (at - b->from);
@@ -128,22 +132,22 @@ void mert_whole_hold(mert_whole *w, const mert_bytes *b, const char *what, int64
 
 static const struct {
     const char *demuxer;
-    mert_walk *walk;
-} containers[] = {{"wav", mert_walk_wav},
-                  {"w64", mert_walk_w64},
-                  {"avi", mert_walk_avi},
-                  {"aiff", mert_walk_aiff},
-                  {"au", mert_walk_au},
-                  {"caf", mert_walk_caf},
-                  {"mov,mp4,m4a,3gp,3g2,mj2", mert_walk_mp4},
-                  {"asf", mert_walk_asf},
-                  {"flv", mert_walk_flv},
-                  {"matroska,webm", mert_walk_matroska},
-                  {"rm", mert_walk_real},
-                  {"mpc8", mert_walk_musepack},
-                  {"aac", mert_walk_adts},
-                  {"ac3", mert_walk_ac3},
-                  {"eac3", mert_walk_ac3}};
+    mert_check_container *check;
+} containers[] = {{"wav", mert_check_wav},
+                  {"w64", mert_check_w64},
+                  {"avi", mert_check_avi},
+                  {"aiff", mert_check_aiff},
+                  {"au", mert_check_au},
+                  {"caf", mert_check_caf},
+                  {"mov,mp4,m4a,3gp,3g2,mj2", mert_check_mp4},
+                  {"asf", mert_check_asf},
+                  {"flv", mert_check_flv},
+                  {"matroska,webm", mert_check_matroska},
+                  {"rm", mert_check_real},
+                  {"mpc8", mert_check_musepack},
+                  {"aac", mert_check_adts},
+                  {"ac3", mert_check_ac3},
+                  {"eac3", mert_check_ac3}};
 
 int mert_whole_check(const char *demuxer, const char *path, mert_whole *w, mert_error *e)
 {
@@ -157,7 +161,7 @@ int mert_whole_check(const char *demuxer, const char *path, mert_whole *w, mert_
             continue;
         errno = 0;
         if ((b = mert_bytes_open(path)))
-            containers[i].walk(b, w);
+            containers[i].check(b, w);
         else if (errno)
             bad = mert_fail(e, "cannot be looked at: %s", strerror(errno));
     }
