@@ -31,7 +31,9 @@
 typedef enum mert_cqt_form {
     MERT_CQT_MAGNITUDE, /* |Y| */
     MERT_CQT_LOG,       /* ln(|Y| + log_floor) */
-    MERT_CQT_COMPLEX    /* Y: real, imaginary */
+    MERT_CQT_COMPLEX,   /* Y: real, imaginary */
+    MERT_CQT_LOG_POWER  /* log10(1 + 10000 |Y|^2), as OMAR-RQ compresses its CQT; its error is at most 43.5 times that
+                           of |Y| */
 } mert_cqt_form;
 
 typedef struct mert_cqt_config {

@@ -48,13 +48,14 @@ typedef point sums;
 /* Two points of each of a constant number of spectra: enough independent sums to keep the arithmetic units busy, and
  * each row of the response is loaded once for all spectra. */
 static inline __attribute__((always_inline)) void fold_some(const lanes *h, const float *spectrum, size_t stride,
-                                                            int blocks, int rows, int frames, int first, point *z)
+                                                            int blocks, int rows, int frames, int count, int first,
+                                                            point *z)
 {
-    int m = first % frames + (first % frames < 0 ? frames : 0);
+    int m = first % frames;
     for (int q = 0; q < frames; q += 2) {
         sums even[FOLDS] = {NOTHING}, odd[FOLDS] = {NOTHING};
-        for (int r = q; r < rows; r += frames, h += 2) {
-            const float *x = spectrum + 2 * (size_t)r;
+        const float *x = spectrum + 2 * (size_t)cqt_spectrum_place(first + q, count, frames);
+        for (int r = q; r < rows; r += frames, h += 2, x += 4) {
             for (int b = 0; b < blocks; b++) {
                 ADD_ROW(h[0], x + b * stride, even[b]);
                 ADD_ROW(h[1], x + b * stride + 2, odd[b]);
@@ -70,14 +71,14 @@ static inline __attribute__((always_inline)) void fold_some(const lanes *h, cons
 }
 
 static void fold(const float *response, const float *spectrum, size_t stride, int blocks, int rows, int frames,
-                 int first, float *z)
+                 int count, int first, float *z)
 {
     const lanes *h = (const lanes *)response;
     point *out = (point *)z;
     for (; blocks >= FOLDS; blocks -= FOLDS, spectrum += FOLDS * stride, out += FOLDS * (size_t)frames)
-        fold_some(h, spectrum, stride, FOLDS, rows, frames, first, out);
+        fold_some(h, spectrum, stride, FOLDS, rows, frames, count, first, out);
     for (; blocks > 0; blocks--, spectrum += stride, out += frames)
-        fold_some(h, spectrum, stride, 1, rows, frames, first, out);
+        fold_some(h, spectrum, stride, 1, rows, frames, count, first, out);
 }
 
 static void advance(const float *spectrum, const float *w, int count, float *out)
@@ -90,10 +91,10 @@ static void advance(const float *spectrum, const float *w, int count, float *out
 }
 
 /* Operations on the points y, a, b in the stages below. They are macros because compilers differ in passing vectors by
- * value. TURNED: y = (re + i im) * w. */
+ * value. ROTATE: y = (re + i im) * w. */
 #define SUM(y, a, b) (y.re = a.re + b.re, y.im = a.im + b.im)
 #define DIFFERENCE(y, a, b) (y.re = a.re - b.re, y.im = a.im - b.im)
-#define TURNED(y, real, imaginary, w)           \
+#define ROTATE(y, real, imaginary, w)           \
     do {                                        \
         lanes re = (real), im = (imaginary);    \
         (y).re = re * (w)[0] - im * (w)[1];     \
@@ -109,7 +110,7 @@ static void stage2(int n, int stride, const float *w, const point *x, point *y)
         for (int q = 0; q < stride; q++) {
             point a = x[q + stride * p], b = x[q + stride * (p + m)], *to = y + q + stride * 2 * p;
             SUM(to[0], a, b);
-            TURNED(to[stride], a.re - b.re, a.im - b.im, w);
+            ROTATE(to[stride], a.re - b.re, a.im - b.im, w);
         }
 }
 
@@ -126,9 +127,9 @@ static void stage4(int n, int stride, const float *w, const point *x, point *y)
             DIFFERENCE(amc, a, c);
             DIFFERENCE(bmd, b, d);
             SUM(to[0], ac, bd);
-            TURNED(to[stride], amc.re - bmd.im, amc.im + bmd.re, w);
-            TURNED(to[2 * stride], ac.re - bd.re, ac.im - bd.im, w + 2);
-            TURNED(to[3 * stride], amc.re + bmd.im, amc.im - bmd.re, w + 4);
+            ROTATE(to[stride], amc.re - bmd.im, amc.im + bmd.re, w);
+            ROTATE(to[2 * stride], ac.re - bd.re, ac.im - bd.im, w + 2);
+            ROTATE(to[3 * stride], amc.re + bmd.im, amc.im - bmd.re, w + 4);
         }
 }
 
@@ -160,7 +161,7 @@ static void magnitude(const float *z, int n, float *out)
     }
 }
 
-static void turn(float *z, int n, const float *w)
+static void rotate(float *z, int n, const float *w)
 {
     point *x = (point *)z, by = *(const point *)w;
     for (int i = 0; i < n; i++) {
@@ -170,4 +171,45 @@ static void turn(float *z, int n, const float *w)
     }
 }
 
-const cqt_vector MERT_KERNEL(mert_cqt_vector) = {fold, advance, inverse, magnitude, turn};
+/* The sines of the evenly spaced u are computed by rotations, restarted every ANEW rows, so that rounding errors do not
+ * accumulate. Four lanes at a time, which are one register of AVX2. */
+enum { ANEW = 128, QUAD = 4 };
+typedef double quad __attribute__((vector_size(QUAD * sizeof(double)), aligned(8), may_alias));
+
+/* Rows first .. first + n - 1 of four lanes; to[r]: where a row is. */
+static void four_windows(const cqt_windows *s, int lane, int first, int n, float *const *to)
+{
+    double start[4][QUAD], rotate[2][QUAD];
+    const double sd = sin(s->step), cd = cos(s->step);
+    quad su, cu, sl, cl, st, ct;
+    const quad b2 = *(const quad *)(s->sin_b2 + lane), half = *(const quad *)(s->scale + lane) * b2 * 0.5;
+    for (int i = 0; i < QUAD; i++) {
+        double l = s->l[lane + i], u = s->step * (first - s->centre[lane + i]);
+        start[0][i] = sin(u), start[1][i] = cos(u), start[2][i] = sin(l * u), start[3][i] = cos(l * u);
+        rotate[0][i] = sin(l * s->step), rotate[1][i] = cos(l * s->step);
+    }
+    su = *(const quad *)start[0], cu = *(const quad *)start[1];
+    sl = *(const quad *)start[2], cl = *(const quad *)start[3];
+    st = *(const quad *)rotate[0], ct = *(const quad *)rotate[1];
+    for (int r = 0; r < n; r++) {
+        quad w = half * sl * cu / (su * (b2 - su * su)), t;
+        for (int i = 0; i < QUAD; i++)
+            to[r][lane + i] = (float)w[i];
+        t = su * cd + cu * sd, cu = cu * cd - su * sd, su = t;
+        t = sl * ct + cl * st, cl = cl * ct - sl * st, sl = t;
+    }
+}
+
+static void windows(const cqt_windows *s, int rows, int frames, float *response)
+{
+    float *to[ANEW];
+    for (int first = 0; first < rows; first += ANEW) {
+        int n = rows - first < ANEW ? rows - first : ANEW;
+        for (int r = 0; r < n; r++)
+            to[r] = response + (size_t)cqt_response_place(first + r, rows, frames) * CQT_LANES;
+        for (int lane = 0; lane < CQT_LANES; lane += QUAD)
+            four_windows(s, lane, first, n, to);
+    }
+}
+
+const cqt_vector MERT_KERNEL(mert_cqt_vector) = {windows, fold, advance, inverse, magnitude, rotate};

@@ -27,6 +27,7 @@ static void put(const mert_cqt_config *c, double re, double im, float *row, int 
     switch (c->form) {
     case MERT_CQT_MAGNITUDE: row[k] = (float)magnitude; break;
     case MERT_CQT_LOG: row[k] = (float)log(magnitude + c->log_floor); break;
+    case MERT_CQT_LOG_POWER: row[k] = (float)log10(1 + 1e4 * magnitude * magnitude); break;
     case MERT_CQT_COMPLEX:
         row[2 * k] = (float)re;
         row[2 * k + 1] = (float)im;

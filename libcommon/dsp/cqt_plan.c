@@ -46,7 +46,7 @@ static int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit 
  * 0. */
 static int64_t unit_frames(const mert_cqt_config *c, int64_t step) { return step / gcd(c->hop, step); }
 
-static int level_of(const mert_cqt_config *c, int k)
+int cqt_level_of(const mert_cqt_config *c, int k)
 {
     double upper = mert_cqt_frequency(c, k) + reach_above(c, k) * c->sample_rate / (double)mert_cqt_length(c, k);
     int v = 0;
@@ -129,37 +129,56 @@ static double width_above(const cqt_level *v, const mert_cqt_config *c, int k)
 /* The spectrum of Hann's window of l samples about its middle, at 2u radians per sample, times 2 / sqrt(l) / n: with
  * b = pi / l,
  *     sum_m (1 + cos(2 pi m / l)) / 2 exp(-2 i u m) = sin(l u) cos(u) sin(b)^2 / (2 sin(u) (sin(b)^2 - sin(u)^2)).
- * The sines of the evenly spaced u are computed by rotations, restarted every 32 rows, so that rounding errors do not
- * accumulate. */
-static void fill_response(const cqt_level *v, const mert_cqt_config *c, int k, int first, int rows, float *response)
+ * This is the value of one row, by definition; mert_cqt_vector computes all rows of a group. */
+static double window_at(const cqt_windows *s, int lane, double row)
 {
-    double l = (double)mert_cqt_length(c, k), points = (double)v->n * v->step;
-    double centre = mert_cqt_frequency(c, k) / c->sample_rate * points, below = width_below(v, c, k);
-    double above = width_above(v, c, k);
-    double sin_b = sin(MERT_PI / l), sin_b2 = sin_b * sin_b, scale = 2 / sqrt(l) / v->n, step = MERT_PI / points;
-    double sd = sin(step), cd = cos(step), sl = sin(l * step), cl = cos(l * step);
-    double su = 0, cu = 1, slu = 0, clu = 1;
-    int from = (int)ceil(centre - below) - first, to = (int)ceil(centre + above) - first;
-    for (int r = from < 0 ? 0 : from, done = 0; r < to && r < rows; r++, done++) {
-        double s2, t, w;
-        if (done % 32 == 0) {
-            double u = step * (first + r - centre);
-            su = sin(u), cu = cos(u), slu = sin(l * u), clu = cos(l * u);
+    double l = s->l[lane], u = s->step * (row - s->centre[lane]), su = sin(u), s2 = su * su, b2 = s->sin_b2[lane];
+    if (fabs(su) < 1e-12)
+        return l / 2 * s->scale[lane];
+    if (fabs(b2 - s2) < 1e-9 * b2)
+        return l / 4 * s->scale[lane];
+    return 0.5 * sin(l * u) * cos(u) * b2 / (su * (b2 - s2)) * s->scale[lane];
+}
+
+static float *response_of(const cqt_level *v, const cqt_group *g, int lane, int row)
+{
+    return g->response + (size_t)cqt_response_place(row, g->rows, v->frames) * CQT_LANES + lane;
+}
+
+/* The responses of a group, from row g->first on; each lane is 0 where its response is cut, and where it has no bin. */
+static void fill_response(const cqt_vector *vector, const cqt_level *v, const mert_cqt_config *c, cqt_group *g)
+{
+    double points = (double)v->n * v->step;
+    cqt_windows s = {.step = MERT_PI / points};
+    for (int i = 0; i < CQT_LANES; i++) {
+        int k = g->bin[i < g->lanes ? i : 0];
+        double l = (double)mert_cqt_length(c, k), b = sin(MERT_PI / l);
+        s.l[i] = l;
+        s.centre[i] = mert_cqt_frequency(c, k) / c->sample_rate * points - g->first;
+        s.sin_b2[i] = b * b;
+        s.scale[i] = 2 / sqrt(l) / v->n;
+    }
+    vector->windows(&s, g->rows, v->frames, g->response);
+    for (int i = 0; i < CQT_LANES; i++) {
+        int from = g->rows, to = g->rows;
+        if (i < g->lanes) {
+            from = (int)ceil(s.centre[i] - width_below(v, c, g->bin[i]));
+            to = (int)ceil(s.centre[i] + width_above(v, c, g->bin[i]));
         }
-        s2 = su * su;
-        if (fabs(su) < 1e-12)
-            w = l / 2;
-        else if (fabs(sin_b2 - s2) < 1e-9 * sin_b2)
-            w = l / 4;
-        else
-            w = 0.5 * slu * cu * sin_b2 / (su * (sin_b2 - s2));
-        response[(size_t)cqt_response_place(r, rows, v->frames) * CQT_LANES] = (float)(w * scale);
-        t = su * cd + cu * sd, cu = cu * cd - su * sd, su = t;
-        t = slu * cl + clu * sl, clu = clu * cl - slu * sl, slu = t;
+        for (int zero = -1; zero <= 1; zero++) { /* of the denominator: there it is 0/0, or almost */
+            double at = floor(s.centre[i] + zero * points / s.l[i] + 0.5);
+            if (at >= from && at < to)
+                *response_of(v, g, i, (int)at) = (float)window_at(&s, i, at);
+        }
+        for (int r = 0; r < from; r++)
+            *response_of(v, g, i, r) = 0;
+        for (int r = to; r < g->rows; r++)
+            *response_of(v, g, i, r) = 0;
     }
 }
 
-static int make_group(const cqt_level *v, const mert_cqt_config *c, cqt_group *g, mert_error *e)
+static int make_group(const cqt_vector *vector, const cqt_level *v, const mert_cqt_config *c, cqt_group *g,
+                      mert_error *e)
 {
     double points = (double)v->n * v->step, lowest = INFINITY, highest = -INFINITY;
     for (int i = 0; i < g->lanes; i++) {
@@ -167,23 +186,24 @@ static int make_group(const cqt_level *v, const mert_cqt_config *c, cqt_group *g
         lowest = fmin(lowest, ceil(centre - width_below(v, c, g->bin[i])));
         highest = fmax(highest, ceil(centre + width_above(v, c, g->bin[i])));
     }
-    g->first = (int)lowest;
-    g->rows = (int)round_up((int64_t)(highest - lowest), 4);
+    g->first = (int)lowest & ~1; /* even, so that pairs of rows are pairs of the spectrum */
+    g->rows = (int)round_up((int64_t)highest - g->first, 4);
     g->response = mert_dsp_alloc((size_t)g->rows * CQT_LANES, sizeof *g->response, e);
-    g->turn = mert_dsp_alloc(2 * CQT_LANES, sizeof *g->turn, e);
-    if (!g->response || !g->turn)
+    g->phase = mert_dsp_alloc(2 * CQT_LANES, sizeof *g->phase, e);
+    if (!g->response || !g->phase)
         return -1;
     for (int i = 0; i < g->lanes; i++) {
         double half = MERT_PI * mert_cqt_frequency(c, g->bin[i]) / c->sample_rate;
-        g->turn[i] = g->odd ? (float)cos(half) : 1;
-        g->turn[CQT_LANES + i] = g->odd ? (float)sin(half) : 0;
-        fill_response(v, c, g->bin[i], g->first, g->rows, g->response + i);
+        g->phase[i] = g->odd ? (float)cos(half) : 1;
+        g->phase[CQT_LANES + i] = g->odd ? (float)sin(half) : 0;
     }
+    fill_response(vector, v, c, g);
     return 0;
 }
 
 /* Makes groups of eight neighbouring bins of equal parity. place[k]: the level of bin k. */
-static int make_groups(cqt_level *v, const mert_cqt_config *c, const int *place, int level, mert_error *e)
+static int make_groups(const cqt_vector *vector, cqt_level *v, const mert_cqt_config *c, const int *place, int level,
+                       mert_error *e)
 {
     int last = 0;
     v->group = mert_array_zeroed(c->bins, sizeof *v->group);
@@ -204,19 +224,21 @@ static int make_groups(cqt_level *v, const mert_cqt_config *c, const int *place,
     }
     for (int i = 0; i < v->groups; i++) {
         cqt_group *g = &v->group[i];
-        if (make_group(v, c, g, e))
+        if (make_group(vector, v, c, g, e))
             return -1;
         v->first = i == 0 || g->first < v->first ? g->first : v->first;
         last = i == 0 || g->first + g->rows > last ? g->first + g->rows : last;
     }
-    v->count = last - v->first;
+    v->first = (int)(v->first >= 0 ? v->first / v->frames * v->frames : -round_up(-v->first, v->frames));
+    v->count = (int)round_up(last - v->first, v->frames);
     v->half = mert_dsp_alloc((size_t)v->count, 2 * sizeof *v->half, e);
     if (!v->half)
         return -1;
     for (int j = 0; j < v->count; j++) {
         double angle = MERT_PI * (v->first + j) / ((double)v->n * v->step);
-        v->half[2 * j] = (float)cos(angle);
-        v->half[2 * j + 1] = (float)-sin(angle);
+        float *to = v->half + 2 * (size_t)cqt_spectrum_place(j, v->count, v->frames);
+        to[0] = (float)cos(angle);
+        to[1] = (float)-sin(angle);
     }
     return 0;
 }
@@ -232,23 +254,31 @@ static double bessel_i0(double x)
 }
 
 /* Kaiser's window method; 140 dB of stopband make beta 14.5. */
-static int make_lowpass(cqt_level *v, mert_error *e)
+void cqt_lowpass(double h[CQT_FIR_HALF + 1])
 {
     const double beta = 14.5, cutoff = (PASS + STOP) / 2 / 4;
-    float *time = mert_dsp_alloc((size_t)v->n, sizeof *time, e);
-    float *spectrum = mert_dsp_alloc((size_t)v->n + 2, sizeof *spectrum, e);
-    double h[CQT_FIR_HALF + 1], sum = 0;
-    int bad = -1;
-    v->lowpass = mert_dsp_alloc((size_t)v->n / 4 + 1, sizeof *v->lowpass, e);
-    if (!time || !spectrum || !v->lowpass)
-        goto done;
+    double sum = 0;
     for (int i = 0; i <= CQT_FIR_HALF; i++) {
         double at = (double)i / (CQT_FIR_HALF + 1), x = 2 * MERT_PI * cutoff * i;
         h[i] = bessel_i0(beta * sqrt(1 - at * at)) * (i ? sin(x) / x : 1);
         sum += (i ? 2 : 1) * h[i];
     }
     for (int i = 0; i <= CQT_FIR_HALF; i++)
-        time[i] = time[i ? v->n - i : 0] = (float)(h[i] / sum);
+        h[i] /= sum;
+}
+
+static int make_lowpass(cqt_level *v, mert_error *e)
+{
+    float *time = mert_dsp_alloc((size_t)v->n, sizeof *time, e);
+    float *spectrum = mert_dsp_alloc((size_t)v->n + 2, sizeof *spectrum, e);
+    double h[CQT_FIR_HALF + 1];
+    int bad = -1;
+    v->lowpass = mert_dsp_alloc((size_t)v->n / 4 + 1, sizeof *v->lowpass, e);
+    if (!time || !spectrum || !v->lowpass)
+        goto done;
+    cqt_lowpass(h);
+    for (int i = 0; i <= CQT_FIR_HALF; i++)
+        time[i] = time[i ? v->n - i : 0] = (float)h[i];
     mert_rfft_forward(v->dft, time, spectrum);
     for (int j = 0; j <= v->n / 4; j++)
         v->lowpass[j] = spectrum[2 * j] / (float)v->n;
@@ -305,7 +335,8 @@ static int make_level(mert_cqt_plan *p, int level, const int *place, int64_t ste
     if (choose_size(&g, c, v, e))
         return -1;
     v->dft = mert_rfft_new(v->n, MERT_RFFT_FORWARD, e);
-    if (!v->dft || (g.bins && make_groups(v, c, place, level, e)) || make_lane_fft(&v->lane_fft, v->frames, e))
+    if (!v->dft || (g.bins && make_groups(p->vector, v, c, place, level, e)) ||
+        make_lane_fft(&v->lane_fft, v->frames, e))
         return -1;
     if (g.last)
         return 0;
@@ -329,7 +360,7 @@ mert_cqt_plan *mert_cqt_plan_new(const mert_cqt_config *c, mert_error *e)
     p->config = *c;
     p->vector = MERT_KERNEL_TABLE(mert_cqt_vector);
     for (int k = 0; k < c->bins; k++) {
-        place[k] = level_of(c, k);
+        place[k] = cqt_level_of(c, k);
         p->levels = place[k] + 1 > p->levels ? place[k] + 1 : p->levels;
     }
     for (int v = 0; v < p->levels; v++, step *= 4)
@@ -351,7 +382,7 @@ void mert_cqt_plan_free(mert_cqt_plan *p)
         cqt_level *v = &p->level[i];
         for (int g = 0; v->group && g < v->groups; g++) {
             free(v->group[g].response);
-            free(v->group[g].turn);
+            free(v->group[g].phase);
         }
         for (int s = 0; s < v->lane_fft.stages; s++)
             free(v->lane_fft.twiddle[s]);

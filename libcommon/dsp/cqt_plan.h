@@ -35,10 +35,10 @@ typedef struct cqt_group {
     int lanes;               /* 1..8 bins */
     int bin[CQT_LANES];
     int odd;                 /* parity of their kernels' lengths */
-    int first;               /* DFT index of row 0; may be negative: the spectrum is periodic */
+    int first;               /* DFT index of row 0; even; may be negative: the spectrum is periodic */
     int rows;                /* a multiple of 4 */
     float *response;         /* [rows][CQT_LANES], row r at cqt_response_place */
-    float *turn;             /* [2][CQT_LANES]; odd: exp(i pi f_k / sample_rate), the phase of the half sample */
+    float *phase;            /* [2][CQT_LANES]; odd: exp(i pi f_k / sample_rate), the phase of the half sample */
 } cqt_group;
 
 typedef struct cqt_level {
@@ -47,9 +47,9 @@ typedef struct cqt_level {
     int64_t extent;          /* samples of level 0 before the start and after the end; beyond these there are zeros */
     int groups;
     cqt_group *group;
-    int first, count;        /* the range of DFT indices that the groups use */
+    int first, count;        /* the range of DFT indices that the groups use, in multiples of `frames` */
     int parities;            /* bit 0: has even groups, bit 1: odd ones */
-    float *half;             /* [count][2]: exp(-i w_j / 2) */
+    float *half;             /* [count][2]: exp(-i w_j / 2), at cqt_spectrum_place */
     cqt_lane_fft lane_fft;
     mert_rfft *dft;          /* n points */
     mert_rfft *quarter;      /* n/4 points; NULL on the last level */
@@ -71,5 +71,10 @@ double cqt_magnitude_at(const mert_cqt_config *c, int k, int step, const float *
 /* Half-length of the decimation filter (Kaiser, 140 dB, pass up to 0.35 and stop from 0.65 of the next level's rate),
  * in samples. */
 enum { CQT_FIR_HALF = 62 };
+/* Its middle, and one half: a filter of gain 1. */
+void cqt_lowpass(double h[CQT_FIR_HALF + 1]);
+
+/* The deepest level whose rate is sufficient for bin k. */
+int cqt_level_of(const mert_cqt_config *c, int k);
 
 #endif

@@ -135,22 +135,35 @@ typedef struct transform_job {
     int level;
 } transform_job;
 
-/* Copies the part of the spectrum that this level's groups use, periodically continued: unchanged, and advanced by half
- * a sample. x has the points 0 .. n/2; the others are their mirror image. */
+/* Points j and j + 1 of a spectrum (j even, below n) that is known at 0 .. n/2; the others are their mirror image. */
+static void mirrored_pair(const float *x, int n, int j, float *to)
+{
+    const float *a = j <= n / 2 ? x + 2 * j : x + 2 * (n - j), *b = x + 2 * (n - j - 1);
+    to[0] = a[0];
+    to[1] = j <= n / 2 ? a[1] : -a[1];
+    to[2] = b[0];
+    to[3] = -b[1];
+}
+
+/* Copies the part of the spectrum that this level's groups use to its places (cqt_spectrum_place), periodically
+ * continued: unchanged, and advanced by half a sample. n, frames and v->first are even. */
 static void keep_spectrum(const cqt_level *v, const cqt_vector *vector, const float *x, float *even)
 {
-    int j = (v->first % v->n + v->n) % v->n;
-    for (int i = 0, some; i < v->count; i += some, j = j + some == v->n ? 0 : j + some) {
-        int left = v->count - i;
-        if (j <= v->n / 2) {
-            some = mert_smaller(v->n / 2 + 1 - j, left);
-            memcpy(even + 2 * i, x + 2 * j, (size_t)some * 2 * sizeof *even);
+    int j = (v->first % v->n + v->n) % v->n, folds = v->count / v->frames;
+    size_t step = 4 * (size_t)folds;
+    for (int p = 0; p < folds; p++) {
+        float *to = even + 4 * (size_t)p;
+        if (j + v->frames <= v->n / 2) {
+            for (const float *from = x + 2 * j, *end = from + 2 * v->frames; from < end; from += 4, to += step)
+                memcpy(to, from, 4 * sizeof *to);
+            j += v->frames;
             continue;
         }
-        some = mert_smaller(v->n - j, left);
-        for (int k = 0; k < some; k++) {
-            even[2 * (i + k)] = x[2 * (v->n - j - k)];
-            even[2 * (i + k) + 1] = -x[2 * (v->n - j - k) + 1];
+        for (int m = 0; m < v->frames; m += 2, to += step, j = j + 2 == v->n ? 0 : j + 2) {
+            if (j + 1 <= v->n / 2)
+                memcpy(to, x + 2 * j, 4 * sizeof *to);
+            else
+                mirrored_pair(x, v->n, j, to);
         }
     }
     if (v->parities & 2)
@@ -198,12 +211,21 @@ static void transform_block(void *arg, int64_t i, int worker)
 
 /* ---- spectra to rows ---- */
 
+static float formed(const mert_cqt_config *c, float magnitude)
+{
+    switch (c->form) {
+    case MERT_CQT_LOG: return logf(magnitude + (float)c->log_floor);
+    case MERT_CQT_LOG_POWER: return log10f(1 + 1e4f * magnitude * magnitude);
+    default: return magnitude;
+    }
+}
+
 static void put_magnitudes(const mert_cqt *q, const cqt_group *g, const float *m, int64_t frames, float *out)
 {
     const mert_cqt_config *c = &q->plan->config;
     for (int64_t i = 0; i < frames; i++, m += CQT_LANES, out += c->bins)
         for (int l = 0; l < g->lanes; l++)
-            out[g->bin[l]] = c->form == MERT_CQT_LOG ? logf(m[l] + (float)c->log_floor) : m[l];
+            out[g->bin[l]] = formed(c, m[l]);
 }
 
 static void put_complex(const mert_cqt *q, const cqt_group *g, const float *z, int64_t frames, float *out)
@@ -254,7 +276,7 @@ static void finish_block(mert_cqt *q, const cqt_level *v, const cqt_group *g, in
     z = whole + (size_t)(v->left + from) * 2 * CQT_LANES;
     count -= from;
     if (q->plan->config.form == MERT_CQT_COMPLEX) {
-        vector->turn(z, (int)count, g->turn);
+        vector->rotate(z, (int)count, g->phase);
         put_complex(q, g, z, count, q->rows + (size_t)(frame + from - q->emitted) * width);
     } else {
         vector->magnitude(z, (int)count, spare + size);
@@ -281,8 +303,9 @@ static void run_group(void *arg, int64_t i, int worker)
             continue;
         }
         g = &v->group[i / runs];
-        spectra = s->spectra + (size_t)first * stride + 2 * (size_t)(g->odd * v->count + g->first - v->first);
-        q->plan->vector->fold(g->response, spectra, stride, blocks, g->rows, v->frames, g->first, z);
+        spectra = s->spectra + (size_t)first * stride + 2 * (size_t)(g->odd * v->count);
+        q->plan->vector->fold(g->response, spectra, stride, blocks, g->rows, v->frames, v->count, g->first - v->first,
+                              z);
         for (int b = 0; b < blocks; b++)
             finish_block(q, v, g, s->next + first + b, z + b * size, z + RUN * size);
         return;

@@ -25,11 +25,31 @@ static inline int cqt_response_place(int r, int rows, int frames)
     return q * whole + (q < rest ? q : rest) + 2 * (r / frames) + r % 2;
 }
 
+/* The index of point i of a level's spectrum in memory: pairs of points that fold to the same two are side by side, so
+ * that fold reads on without gaps. count, the number of points, is a multiple of frames. */
+static inline int cqt_spectrum_place(int i, int count, int frames)
+{
+    return (i % frames & ~1) * (count / frames) + 2 * (i / frames) + i % 2;
+}
+
+/* The spectra of CQT_LANES Hann windows, at the rows r of a response: u = step * (r - centre) radians per half sample,
+ *     w(u) = sin(l u) cos(u) sin_b2 / (2 sin(u) (sin_b2 - sin(u)^2)),   sin_b2 = sin(pi / l)^2,
+ * times scale. */
+typedef struct cqt_windows {
+    double step;
+    double l[CQT_LANES], centre[CQT_LANES], sin_b2[CQT_LANES], scale[CQT_LANES];
+} cqt_windows;
+
 typedef struct cqt_vector {
-    /* Folds `blocks` spectra, which are `stride` floats apart: z[block][(first + q) mod frames][re, im][lane] = sum_p
-     * response[q + p * frames][lane] * spectrum[q + p * frames], q = 0 .. frames - 1. */
+    /* All rows of the response [rows][CQT_LANES], at their places. Where sin(u) or sin_b2 - sin(u)^2 is almost 0,
+     * values are wrong. */
+    void (*windows)(const cqt_windows *s, int rows, int frames, float *response);
+    /* Folds `blocks` spectra [count][2], which are `stride` floats apart, from point `first` on, which is even:
+     * z[block][(first + q) mod frames][re, im][lane] = sum_p response[q + p * frames][lane] * spectrum[first + q + p *
+     * frames], q = 0 .. frames - 1. Points of the spectrum are at cqt_spectrum_place, rows of the response at
+     * cqt_response_place. */
     void (*fold)(const float *response, const float *spectrum, size_t stride, int blocks, int rows, int frames,
-                 int first, float *z);
+                 int count, int first, float *z);
     /* spectrum[count][2] times the complex w[count][2]. */
     void (*advance)(const float *spectrum, const float *w, int count, float *out);
     /* In place over x with y as scratch, both [n][2][CQT_LANES]; returns the one that holds the result. */
@@ -37,7 +57,7 @@ typedef struct cqt_vector {
     /* sqrt(re^2 + im^2) of n points: z[n][2][CQT_LANES] -> out[n][CQT_LANES]. */
     void (*magnitude)(const float *z, int n, float *out);
     /* z[n][2][CQT_LANES] *= w[2][CQT_LANES], complex, lane by lane. */
-    void (*turn)(float *z, int n, const float *w);
+    void (*rotate)(float *z, int n, const float *w);
 } cqt_vector;
 
 MERT_KERNEL_DECLARE(cqt_vector, mert_cqt_vector)

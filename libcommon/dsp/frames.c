@@ -72,7 +72,7 @@ int mert_mel_hop(const mert_mel *m) { return m->hop; }
 
 int64_t mert_mel_frames(const mert_mel *m, int64_t samples)
 {
-    if (m->reflect) /* a mirror needs as many samples beside the last one as it shows */
+    if (m->reflect) /* the mirror image of n samples needs n samples besides the last one */
         return samples < m->before + 1 ? 0 : samples / m->hop;
     if (!m->whole_only)
         return samples / m->hop + 1;
@@ -163,7 +163,8 @@ static void mirror_front(mert_mel *m)
         m->in[m->before - i] = m->in[m->before + i];
 }
 
-/* What lies behind the signal, up to `have` samples of the buffer: zeros, or sample L - 1 + i is sample L - 1 - i. */
+/* The samples after the end of the signal, up to `have` samples of the buffer: zeros or, mirrored, sample L - 1 + i is
+ * sample L - 1 - i. */
 static void add_behind(mert_mel *m, int64_t have)
 {
     for (int64_t i = m->have; i < have; i++) {

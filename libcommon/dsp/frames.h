@@ -19,7 +19,7 @@ typedef struct mel_bank {
  * or in mel. top: the frequency of bin n_fft / 2, Hz. */
 int mel_bank_make(mel_bank *b, int filters, double low, double high, int n_fft, double top,
                   double (*to_mel)(double), double (*to_hz)(double), int linear_in_mel, mert_error *e);
-/* On HTK's scale, linear in Hz, as torchaudio has them. */
+/* On HTK's scale, linear in Hz, as in torchaudio. */
 int mel_bank_htk(mel_bank *b, int filters, double low, double high, int n_fft, double top, mert_error *e);
 void mel_bank_free(mel_bank *b);
 

@@ -26,7 +26,7 @@ static void log_mel_row(const mert_mel *m, const float *samples, float *scratch,
     }
 }
 
-/* From the first number of each filter that is not zero to the last. */
+/* The range of a filter's weights that are not zero. */
 static int take_filters(mel_bank *b, const float *fb, int bins, int mels, mert_error *e)
 {
     int64_t used = 0;

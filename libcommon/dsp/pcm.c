@@ -9,11 +9,12 @@ static int no_samples(mert_error *e) { return mert_fail(e, "no samples in it"); 
 int mert_pcm_begin(mert_pcm *p, const mts_record *in, mert_error *e)
 {
     if (strcmp(in->kind, "pcm"))
-        return mert_fail(e, "%s comes in, and this program needs pcm", in->kind);
+        return mert_fail(e, "the input is %s, and this program needs pcm", in->kind);
     if (in->ndim != 1 && !(in->ndim == 2 && in->shape[1] == 1))
-        return mert_fail(e, "%" PRId64 " channels come in, and this program needs 1", mts_record_width(in));
+        return mert_fail(e, "%" PRId64 " channels in the input, and this program needs 1", mts_record_width(in));
     if (in->dtype != MTS_F32 && in->dtype != MTS_I16)
-        return mert_fail(e, "pcm of type %s comes in, and this program needs f32 or i16", mts_dtype_name(in->dtype));
+        return mert_fail(e, "the input is pcm of type %s, and this program needs f32 or i16",
+                         mts_dtype_name(in->dtype));
     if (in->sample_rate < 1 || in->sample_rate > 10000000)
         return mert_fail(e, "sample rate is %" PRId64 " Hz: must be 1 to 10000000", in->sample_rate);
     if (in->shape[0] == 0)

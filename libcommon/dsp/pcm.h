@@ -5,6 +5,8 @@
 #include "formats/error.h"
 #include "formats/stream/mts.h"
 
+#include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 typedef struct mert_pcm {
@@ -19,6 +21,14 @@ static inline float mert_pcm_i16(const void *data, int64_t i)
     int16_t v;
     memcpy(&v, (const char *)data + i * (int64_t)sizeof v, sizeof v);
     return (float)v * 0x1p-15f;
+}
+
+/* The nearest int16 (halves to even) of 32768 times the sample, limited to the type: the samples of 16-bit files come
+ * back as they were. */
+static inline int16_t mert_pcm_to_i16(float x)
+{
+    double v = rint((double)x * 32768);
+    return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
 }
 
 /* Refuses kinds other than pcm, several channels, other types, and records that are declared empty. */
