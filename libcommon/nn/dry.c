@@ -122,6 +122,7 @@ mert_ops *mert_ops_dry(const mert_ops *as)
         return NULL;
     *d = (dry){.ops = {.name = "dry",
                        .type = as ? as->type : MERT_ELEMENT_F32,
+                       .cqt = as ? as->cqt : 1,
                        .packed_bytes = dry_packed_bytes,
                        .rows_at_once = dry_rows_at_once,
                        .alloc = dry_alloc,

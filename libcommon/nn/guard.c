@@ -266,6 +266,7 @@ mert_ops *mert_ops_guard(mert_ops *inner)
     g->inner = inner;
     g->ops = (mert_ops){.name = "guard",
                         .type = inner->type,
+                        .cqt = inner->cqt,
                         .packed_bytes = guard_packed_bytes,
                         .rows_at_once = guard_rows_at_once,
                         .alloc = guard_alloc,

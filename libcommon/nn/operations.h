@@ -1,5 +1,6 @@
-/* The operations, each with the struct of its arguments. The rules for all of them are in ops.h, which also has the
- * macros that queue them. */
+/* The operations, each with the struct of its arguments; those of an audio codec are in operations_codec.h, those of
+ * the CQT target in operations_cqt.h. The rules for all of them are in ops.h, which also has the macros that queue
+ * them. */
 #ifndef MERT_OPERATIONS_H
 #define MERT_OPERATIONS_H
 
@@ -80,11 +81,17 @@ typedef enum mert_op {
     MERT_OP_CORRUPT,
     MERT_OP_CORRUPT_BACKWARD,
     MERT_OP_CLIP,
+    MERT_OP_ELU,
+    MERT_OP_PAD,
+    MERT_OP_LSTM,
+    MERT_OP_NEAREST,
+    MERT_OP_DECIMATE,
+    MERT_OP_CQT,
     MERT_OPS_COUNT
 } mert_op;
 
 /* The formats of packed weights; 0: not packed. */
-typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16 } mert_packing;
+typedef enum mert_packing { MERT_PACKED_F32 = 1, MERT_PACKED_BF16, MERT_PACKED_INT8 } mert_packing;
 
 /* ---- memory ---- */
 
@@ -133,7 +140,8 @@ typedef struct { float *to; const mert_element *from; int64_t n; } mert_to_float
  * packed: b is what mert_pack made of weights [N,K], and op(b) is their transpose. ldb and tb are ignored, ta and sum
  * must be 0, and b_step is in units of 4 bytes. Then every output is one sum in the order of K, so a row's result does
  * not depend on M or on its position in `a` (contract A1). With MERT_PACKED_BF16 the numbers of a and b are rounded to
- * bfloat16, and nothing else is. */
+ * bfloat16, and nothing else is. With MERT_PACKED_INT8 they are rounded to 8-bit integers, with a scale for each row of
+ * a and each output (nn/cpu/rows_int8.h). */
 typedef struct {
     int64_t M, N, K;
     const mert_element *a, *b;
@@ -236,8 +244,8 @@ typedef struct {
 /* dy is the gradient by y, and g = (add: dresidual +) the gradient by s, computed through the norm. w NULL: there was
  * no norm, and dy is the gradient by s. Results: dresidual = scale * g; dx = dropout(g); dw and db += those of the
  * norm; sums [D] (NULL: not wanted) += the column sums of dx before it is rounded, which are the gradient of a bias
- * that was added to x last. dx NULL: not wanted, because it equals g. dresidual and dx are different arrays; either may
- * be dy. */
+ * that was added to x last. dx NULL: not wanted, because it equals g (p is 0 then). dresidual and dx are different
+ * arrays; either may be dy. */
 typedef struct {
     mert_element *dresidual, *dx;
     float *dw, *db, *sums;
@@ -587,5 +595,8 @@ typedef struct {
 #ifdef __cplusplus
 }
 #endif
+
+#include "libcommon/nn/operations_codec.h"
+#include "libcommon/nn/operations_cqt.h"
 
 #endif

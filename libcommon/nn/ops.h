@@ -58,9 +58,9 @@ typedef enum mert_block {
  * into pieces of `each` floats, one for every process in turn; the last ones may be shorter, or empty. What a process
  * queues, all others queue as well: the same of the same sizes, in the same order. */
 typedef enum mert_exchange_what {
-    MERT_REDUCE_SCATTER, /* a process's own piece becomes the sum over all processes; what the other pieces then hold is
-                            not said */
-    MERT_ALL_GATHER,     /* every process gets each piece from the process whose it is */
+    MERT_REDUCE_SCATTER, /* a process's own piece becomes the sum over all processes; the contents of the other pieces
+                            are undefined */
+    MERT_ALL_GATHER,     /* each piece is copied from its own process to all others */
     MERT_ALL_REDUCE      /* data becomes the sum over all processes, with the same bits in each */
 } mert_exchange_what;
 
@@ -68,8 +68,8 @@ typedef enum mert_exchange_what {
 typedef struct mert_arrivals {
     int64_t *entered; /* [ranks] how many exchanges each has queued; -1: a process of another machine, not known. NULL:
                          nothing is known */
-    int64_t *seen;    /* [ranks] when each was alive (CLOCK_MONOTONIC, ms) */
-    int32_t *told;    /* 1: a process has said who is late; the others wait to be ended */
+    int64_t *seen;    /* [ranks] when each was last known to run (CLOCK_MONOTONIC, ms) */
+    int32_t *told;    /* 1: a process has printed which one is late; the others wait until they are ended */
 } mert_arrivals;
 
 typedef struct mert_peers {
@@ -78,8 +78,12 @@ typedef struct mert_peers {
         `mine` of each, in host memory. Join alone calls it, a few times */
     void *with;
     mert_arrivals arrivals;
-    double limit; /* seconds that a process may keep the others waiting */
+    double limit; /* seconds that a process may keep the others waiting; 0: for ever */
 } mert_peers;
+
+/* The message about processes that keep the others waiting for too long. Its arguments: the seconds, and the processes
+ * ("process 1 of 4", "processes 1, 3 of 4"). */
+#define MERT_NO_ANSWER "no answer for %g s (--hang-after) from %s: hung, stopped or lost"
 
 /* A backend. run() queues one operation; args is the operation's struct of operations.h. */
 struct mert_ops {
@@ -89,6 +93,7 @@ struct mert_ops {
     int64_t memory;     /* bytes of the device's memory; 0: the host's */
     int host_memory; /* 1: device memory is host memory. After a wait the host may read buffers from alloc, and
                         operations accept pointers to the host's own arrays */
+    int cqt; /* 1: CQT targets are computed by MERT_OP_CQT. 0: by the host, because its own transform is faster */
     /* The size in bytes, a multiple of 64, of weights [n, k] that mert_pack has packed. rows: the number of rows that
      * they are multiplied with each time they are packed (INT64_MAX: they are packed once). 0: products with unpacked
      * weights are faster, or this backend does not support the packing `as`. */
@@ -124,14 +129,14 @@ struct mert_ops {
     int (*renew)(mert_ops *o, mert_error *e);
     void (*run)(mert_ops *o, mert_op op, const void *args, size_t size);
     /* Optional (NULL): exchange between devices, on a queue of its own. join() connects the backends of all processes,
-     * which call it together; *peers is copied, what it points to stays. 0; 1: this backend can do it, but not here (a
-     * library is missing), and why: the same in all processes; -1: error. */
+     * which call it together; *peers is copied, and what it points to must stay valid. Returns 0; or 1 if this backend
+     * can do it, but not here (a library is missing), with the reason in e: the same in all processes; or -1: error. */
     int (*join)(mert_ops *o, const mert_peers *peers, mert_error *e);
-    /* Queues an exchange, which finds what was queued before and runs beside what is queued after: that must not use
-     * `data` before finish(). Returns its number, from 1. finish(): what is queued after it finds the results of this
-     * exchange and of all before it; the host does not wait. wait() and wait_mark() wait for exchanges, too, and fail
-     * where a process is lost or keeps the others waiting: after peers->limit at most, with a name if it is known. From
-     * there on this backend takes no more work (renew() fails). */
+    /* Queues an exchange. It uses the results of what was queued before it, and runs at the same time as what is queued
+     * after it, which must not use `data` before finish(). Returns its number, from 1. finish(): what is queued after
+     * it can use the results of this exchange and of all before it; the host does not wait. wait() and wait_mark() wait
+     * for exchanges, too. They fail if a process is lost, or keeps the others waiting for peers->limit; the error names
+     * the process if it is known. After that this backend cannot be used any more (renew() fails). */
     int64_t (*exchange)(mert_ops *o, mert_exchange_what what, float *data, int64_t n, int64_t each);
     void (*finish)(mert_ops *o, int64_t number);
     void (*close)(mert_ops *o);
@@ -145,7 +150,7 @@ mert_ops *mert_ops_cpu_of(mert_element_type type);
  * NULL: out of memory. */
 mert_ops *mert_ops_guard(mert_ops *inner);
 /* A new backend that computes nothing and allocates nothing (dry.c). packed_bytes and rows_at_once return the values of
- * `as`, which must outlive it (NULL: no packing, all rows at once). NULL: out of memory. */
+ * `as`, which must outlive it, and so does `cqt` (NULL: no packing, all rows at once, 1). NULL: out of memory. */
 mert_ops *mert_ops_dry(const mert_ops *as);
 /* "cpu", "guard" (of the CPU), or NAME[:N]: device N (default 0) of the plugin device-NAME.so (base/install_paths.h).
  * NULL: there is no such device; the error says why. Close it with ->close. */
@@ -154,7 +159,7 @@ mert_ops *mert_ops_open(const char *device, mert_element_type type, mert_error *
 /* A plugin implements struct mert_ops with its operations, and exports this function. The function returns NULL and
  * fills e if it was built for another version, or if there is no device with this number that can compute with such
  * elements. */
-enum { MERT_OPS_VERSION = 3 };
+enum { MERT_OPS_VERSION = 5 };
 typedef mert_ops *mert_device_plugin(int version, int number, mert_element_type type, mert_error *e);
 #define MERT_DEVICE_PLUGIN "mert_device_open"
 
@@ -229,6 +234,12 @@ typedef mert_ops *mert_device_plugin(int version, int number, mert_element_type 
     MERT_RUN(ops, MERT_OP_RESPONSE_NORM_BACKWARD, mert_response_norm_backward_args, __VA_ARGS__)
 #define mert_rotary(ops, ...) MERT_RUN(ops, MERT_OP_ROTARY, mert_rotary_args, __VA_ARGS__)
 #define mert_clip(ops, ...) MERT_RUN(ops, MERT_OP_CLIP, mert_clip_args, __VA_ARGS__)
+#define mert_elu(ops, ...) MERT_RUN(ops, MERT_OP_ELU, mert_elu_args, __VA_ARGS__)
+#define mert_pad(ops, ...) MERT_RUN(ops, MERT_OP_PAD, mert_pad_args, __VA_ARGS__)
+#define mert_lstm(ops, ...) MERT_RUN(ops, MERT_OP_LSTM, mert_lstm_args, __VA_ARGS__)
+#define mert_nearest(ops, ...) MERT_RUN(ops, MERT_OP_NEAREST, mert_nearest_args, __VA_ARGS__)
+#define mert_decimate(ops, ...) MERT_RUN(ops, MERT_OP_DECIMATE, mert_decimate_args, __VA_ARGS__)
+#define mert_cqt_of_rows(ops, ...) MERT_RUN(ops, MERT_OP_CQT, mert_cqt_args, __VA_ARGS__)
 
 /* Shorthands. */
 static inline int64_t mert_ops_packed_floats(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)

@@ -469,6 +469,85 @@ void mert_reference_glu(double *y, const double *x, int64_t rows, int64_t D)
             y[r * D + d] = x[r * 2 * D + d] * mert_reference_sigmoid(x[r * 2 * D + D + d]);
 }
 
+/* ---- an audio codec ---- */
+
+double mert_reference_elu(double x)
+{
+    return x > 0 ? x : expm1(x);
+}
+
+void mert_reference_pad(double *y, const double *x, int64_t r, int64_t C, int64_t left, int64_t stride, int begins)
+{
+    int64_t right = (stride - r % stride) % stride, longer = left > right ? left : right;
+    int64_t extended = r > longer ? r : longer + 1;
+    for (int64_t t = -left; t < r + right; t++)
+        for (int64_t c = 0; c < C; c++) {
+            int64_t from = t < 0 ? -t : t < extended ? t : 2 * (extended - 1) - t;
+            y[(left + t) * C + c] = (t < 0 && !begins) || from >= r ? 0 : x[from * C + c];
+        }
+}
+
+void mert_reference_lstm(double *y, double *state, const double *gates, const double *w, int64_t T, int64_t W)
+{
+    double *c = state + W;
+    for (int64_t t = 0; t < T; t++) {
+        const double *h = t ? y + (t - 1) * W : state;
+        for (int64_t j = 0; j < W; j++) {
+            double g[4];
+            for (int64_t i = 0; i < 4; i++) {
+                g[i] = gates[t * 4 * W + i * W + j];
+                for (int64_t k = 0; k < W; k++)
+                    g[i] += h[k] * w[k * 4 * W + i * W + j];
+            }
+            c[j] = mert_reference_sigmoid(g[1]) * c[j] + mert_reference_sigmoid(g[0]) * tanh(g[2]);
+            y[t * W + j] = mert_reference_sigmoid(g[3]) * tanh(c[j]);
+        }
+    }
+    for (int64_t j = 0; T > 0 && j < W; j++)
+        state[j] = y[(T - 1) * W + j];
+}
+
+int32_t mert_reference_nearest(double *x, const double *words, int64_t V, int64_t D)
+{
+    double least = INFINITY;
+    int32_t best = 0;
+    for (int64_t v = 0; v < V; v++) {
+        double d = 0;
+        for (int64_t i = 0; i < D; i++)
+            d += (x[i] - words[v * D + i]) * (x[i] - words[v * D + i]);
+        best = d < least ? (int32_t)v : best;
+        least = d < least ? d : least;
+    }
+    for (int64_t i = 0; i < D; i++)
+        x[i] -= words[best * D + i];
+    return best;
+}
+
+/* ---- the CQT target ---- */
+
+void mert_reference_decimate(double *y, const double *x, const double *h, int64_t n, int64_t N, int64_t shift,
+                             int64_t half)
+{
+    for (int64_t i = 0; i < N; i++) {
+        y[i] = 0;
+        for (int64_t j = -half; j <= half; j++) {
+            int64_t at = 4 * i + j - shift;
+            y[i] += at >= 0 && at < n ? h[j < 0 ? -j : j] * x[at] : 0;
+        }
+    }
+}
+
+double mert_reference_cqt(const double *x, int64_t n, int64_t at, const float *taps, int64_t count)
+{
+    double re = 0, im = 0;
+    for (int64_t i = 0; i < count; i++, at++) {
+        const float *tap = taps + 2 * i * MERT_CQT_LANES;
+        re += at >= 0 && at < n ? x[at] * tap[0] : 0;
+        im += at >= 0 && at < n ? x[at] * tap[1] : 0;
+    }
+    return sqrt(re * re + im * im);
+}
+
 /* ---- the update ---- */
 
 double mert_reference_clip(double squares, double scale, double clip_norm, double slack, double *norm)

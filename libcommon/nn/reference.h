@@ -155,6 +155,27 @@ double mert_reference_sum_squares(const double *x, int64_t n);
 /* y[r, d] = x[r, d] sigmoid(x[r, D + d]); x [rows, 2 D] */
 void mert_reference_glu(double *y, const double *x, int64_t rows, int64_t D);
 
+/* ---- an audio codec ---- */
+
+double mert_reference_elu(double x); /* x > 0 ? x : e^x - 1 */
+/* One span by itself, of r rows x [r, C]: y [left + r + right, C] with right = what r lacks to a multiple of stride. x
+ * is extended by zeros until it is longer than left and right; y[left + t] = x[t], and at both ends y goes back over
+ * the same numbers. begins 0: there are zeros before it instead. */
+void mert_reference_pad(double *y, const double *x, int64_t r, int64_t C, int64_t left, int64_t stride, int begins);
+/* y [T, W] from gates [T, 4 W], w [W, 4 W]; state: h, then c */
+void mert_reference_lstm(double *y, double *state, const double *gates, const double *w, int64_t T, int64_t W);
+/* The index of the row of words [V, D] that is nearest to x [D], the lowest of several; x becomes the difference. */
+int32_t mert_reference_nearest(double *x, const double *words, int64_t V, int64_t D);
+
+/* ---- the CQT target ---- */
+
+/* A quarter of the rate: x [n], y [N], h [half + 1]; as mert_decimate_args. */
+void mert_reference_decimate(double *y, const double *x, const double *h, int64_t n, int64_t N, int64_t shift,
+                             int64_t half);
+/* |Y| of one bin at one frame, whose window begins with sample `at`: x [n]; taps [count][MERT_CQT_LANES][2] at the
+ * bin's lane. */
+double mert_reference_cqt(const double *x, int64_t n, int64_t at, const float *taps, int64_t count);
+
 /* ---- the update ---- */
 
 /* Returns the factor for gradients whose sum of squares is `squares`: scale, and less if their norm would be above

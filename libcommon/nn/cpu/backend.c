@@ -3,6 +3,7 @@
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/nn/cpu/rows_half.h"
+#include "libcommon/nn/cpu/rows_int8.h"
 
 #include <cblas.h>
 #include <pthread.h>
@@ -15,10 +16,14 @@ enum { PACKING_PAYS = 512 }; /* rows: with fewer, packing takes longer than it s
 
 static size_t cpu_packed_bytes(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
 {
-    (void)o;
-    if (rows < PACKING_PAYS)
+    if (as == MERT_PACKED_F32 && o->type == MERT_ELEMENT_BF16 && mert_half_fast())
+        as = MERT_PACKED_BF16; /* the same numbers (gemm_half.h) */
+    if (rows < PACKING_PAYS || (as == MERT_PACKED_INT8 && k > MERT_INT8_DEPTH))
         return 0;
-    return (size_t)(as == MERT_PACKED_BF16 ? mert_half_floats(n, k) : mert_packed_floats(n, k)) * sizeof(float);
+    return (size_t)(as == MERT_PACKED_INT8   ? mert_int8_floats(n, k)
+                    : as == MERT_PACKED_BF16 ? mert_half_floats(n, k)
+                                             : mert_packed_floats(n, k)) *
+           sizeof(float);
 }
 
 static int64_t cpu_rows_at_once(const mert_ops *o, mert_block block)

@@ -315,6 +315,12 @@ void mert_cpu_run(mert_op op, const void *args)
         by_rows(a->B * a->T, a->H * a->dh, rotary_row, args);
         break;
     }
+    case MERT_OP_ELU: mert_cpu_elu(args); break;
+    case MERT_OP_PAD: mert_cpu_pad(args); break;
+    case MERT_OP_LSTM: mert_cpu_lstm(args); break;
+    case MERT_OP_NEAREST: mert_cpu_nearest(args); break;
+    case MERT_OP_DECIMATE: mert_cpu_decimate(args); break;
+    case MERT_OP_CQT: mert_cpu_cqt(args); break;
     case MERT_OPS_COUNT: break;
     }
 }

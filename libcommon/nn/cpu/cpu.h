@@ -48,6 +48,12 @@ void mert_cpu_depthwise_conv_backward(const void *args);
 void mert_cpu_time_squares(const void *args);
 void mert_cpu_response_norm(const void *args);
 void mert_cpu_response_norm_backward(const void *args);
+void mert_cpu_elu(const void *args);
+void mert_cpu_pad(const void *args);
+void mert_cpu_lstm(const void *args);
+void mert_cpu_nearest(const void *args);
+void mert_cpu_decimate(const void *args);
+void mert_cpu_cqt(const void *args);
 
 /* Runs one operation on float32 elements. */
 void mert_cpu_run(mert_op op, const void *args);

@@ -141,6 +141,12 @@ void mert_cpu_add_norm(const void *args)
     mert_pool_run(a->B * ((a->T + ROWS - 1) / ROWS), add_norm_rows, (void *)args);
 }
 
+/* The sums are those of dx, and dresidual is all that there is of it until it is scaled. */
+static int sums_come_first(const mert_add_norm_backward_args *a)
+{
+    return a->sums && !a->dx;
+}
+
 static void add_norm_backward_rows(void *arg, int64_t i, int worker)
 {
     const mert_add_norm_backward_args *a = arg;
@@ -162,7 +168,7 @@ static void add_norm_backward_rows(void *arg, int64_t i, int worker)
         if (a->p > 0)
             drop(a->dx + at, a->p, &a->key, p.b, p.first * a->D, n);
     }
-    if (scale != 1.0f)
+    if (scale != 1.0f && !sums_come_first(a))
         MERT_VECTOR->scale(g, g, scale, n);
 }
 
@@ -170,6 +176,7 @@ void mert_cpu_add_norm_backward(const void *args)
 {
     const mert_add_norm_backward_args *a = args;
     int64_t rows = a->B * a->T;
+    float scale = a->scale == 0 ? 1.0f : a->scale;
     if (a->w) /* parameters first, because the results may be written over dy */
         mert_cpu_layer_norm_backward(&(mert_layer_norm_backward_args){
             .dw = a->dw, .db = a->db, .dy = (float *)(uintptr_t)a->dy, .x = a->s, .w = a->w, .mean = a->mean,
@@ -178,4 +185,6 @@ void mert_cpu_add_norm_backward(const void *args)
     if (a->sums)
         mert_cpu_column_sum(&(mert_column_sum_args){.sums = a->sums, .x = a->dx ? a->dx : a->dresidual, .rows = rows,
                                                     .columns = a->D, .ldx = a->D});
+    if (scale != 1.0f && sums_come_first(a))
+        MERT_VECTOR->scale(a->dresidual, a->dresidual, scale, rows * a->D);
 }

@@ -1,11 +1,12 @@
 /* Matrix products: single-threaded OpenBLAS on tiles, which are distributed over the pool (contract A1). The tiles
  * follow from the shape alone, so a row of the result is always computed by the same call, together with the same other
  * rows. Bias, GELU and residual are applied to a tile while it is in the cache. Products with packed weights are in
- * rows.h and rows_half.h. */
+ * rows.h, rows_half.h and rows_int8.h. */
 #include "libcommon/nn/cpu/cpu.h"
 
 #include "libcommon/base/pool.h"
 #include "libcommon/nn/cpu/rows_half.h"
+#include "libcommon/nn/cpu/rows_int8.h"
 #include "libcommon/nn/cpu/vector.h"
 
 #include <cblas.h>
@@ -59,6 +60,9 @@ static void one_tile(void *arg, int64_t i, int worker)
                                   g->pre ? g->pre + at : NULL, g->gelu, g->residual ? g->residual + at : NULL, columns);
 }
 
+static void (*const products_of[])(const mert_panel_product *p, int64_t count) = {
+    [MERT_PACKED_F32] = mert_panels_pool, [MERT_PACKED_BF16] = mert_half_pool, [MERT_PACKED_INT8] = mert_int8_pool};
+
 static void packed_products(const mert_gemm_args *g)
 {
     enum { AT_ONCE = 64 };
@@ -82,19 +86,19 @@ static void packed_products(const mert_gemm_args *g)
                                         .pre = g->pre ? g->pre + c : NULL,
                                         .flags = (g->add ? MERT_ROWS_ADD : 0) | (g->gelu ? MERT_ROWS_GELU : 0)};
         }
-        if (g->packed == MERT_PACKED_F32)
-            mert_panels_pool(p, n);
-        else if (g->a_step == 0)
-            mert_half_pool(p, n);
+        if (g->packed == MERT_PACKED_F32 || g->a_step == 0)
+            products_of[g->packed](p, n);
         else
             for (int64_t i = 0; i < n; i++)
-                mert_half_pool(p + i, 1);
+                products_of[g->packed](p + i, 1);
     }
 }
 
 static int64_t panels_of(const mert_pack_args *a)
 {
-    return a->as == MERT_PACKED_BF16 ? mert_half_panels(a->n) : mert_panel_count(a->n);
+    return a->as == MERT_PACKED_INT8   ? mert_int8_panels(a->n)
+           : a->as == MERT_PACKED_BF16 ? mert_half_panels(a->n)
+                                       : mert_panel_count(a->n);
 }
 
 static void pack_piece(void *arg, int64_t i, int worker)
@@ -102,10 +106,10 @@ static void pack_piece(void *arg, int64_t i, int worker)
     const mert_pack_args *a = arg;
     int64_t panels = panels_of(a), which = i / panels, panel = i % panels;
     (void)worker;
-    if (a->as == MERT_PACKED_BF16)
-        mert_half_pack(a->to + which * a->to_step, a->w + which * a->w_step, a->ldw, a->n, a->k, panel, panel + 1);
-    else
-        mert_pack_panels(a->to + which * a->to_step, a->w + which * a->w_step, a->ldw, a->n, a->k, panel, panel + 1);
+    (a->as == MERT_PACKED_INT8   ? mert_int8_pack
+     : a->as == MERT_PACKED_BF16 ? mert_half_pack
+                                 : mert_pack_panels)(a->to + which * a->to_step, a->w + which * a->w_step, a->ldw, a->n,
+                                                     a->k, panel, panel + 1);
 }
 
 void mert_cpu_pack(const void *args)

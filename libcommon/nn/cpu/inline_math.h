@@ -3,20 +3,32 @@
 #ifndef MERT_INLINE_MATH_H
 #define MERT_INLINE_MATH_H
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
+/* to = x within low and high, for 8 numbers; NaN stays NaN. AVX has two instructions for this. From `x < low ? low : x`
+ * in a vectorised loop, GCC generates comparisons and selections instead. */
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#define MERT_LIMIT_8
+static inline void limit_8(float *to, __m256 x, float low, float high)
+{
+    x = _mm256_max_ps(_mm256_set1_ps(low), x);
+    _mm256_storeu_ps(to, _mm256_min_ps(_mm256_set1_ps(high), x));
+}
+#endif
+
 /* exp(x) = 2^k e^r, |r| <= ln 2 / 2, with a polynomial for e^r whose error is below 3e-9. x is limited to [-87, 88];
  * e^-87 is 0 in float's precision. Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits, so
  * there is no conversion to an integer, which would be undefined for NaN. */
-static inline float exp_1(float x)
+static inline float exp_limited_1(float x)
 {
     const float rounder = 12582912.0f;
     float k, r, p;
     uint32_t bits;
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
     k = x * 1.44269504088896f + rounder;
     memcpy(&bits, &k, sizeof bits);
     k -= rounder;
@@ -32,12 +44,17 @@ static inline float exp_1(float x)
     return p * k;
 }
 
+static inline float exp_1(float x)
+{
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    return exp_limited_1(x);
+}
+
 /* erf(x) = x P(x^2) / Q(x^2) on |x| < 4, fitted to 1.5e-9; 1 - erf(4) is 1.5e-8. */
-static inline float erf_1(float x)
+static inline float erf_limited_1(float x)
 {
     float t, p, q;
-    x = x > 4.0f ? 4.0f : x;
-    x = x < -4.0f ? -4.0f : x;
     t = x * x;
     p = -1.3666796389e-08f;
     p = p * t + 4.7805426417e-06f;
@@ -53,6 +70,13 @@ static inline float erf_1(float x)
     q = q * t + 4.9702878667e-01f;
     q = q * t + 1.0f;
     return x * p / q;
+}
+
+static inline float erf_1(float x)
+{
+    x = x > 4.0f ? 4.0f : x;
+    x = x < -4.0f ? -4.0f : x;
+    return erf_limited_1(x);
 }
 
 static inline float gelu_1(float x)

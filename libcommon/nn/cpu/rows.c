@@ -12,17 +12,8 @@ void mert_pack_panels(float *panels, const float *w, int64_t ldw, int64_t n, int
 {
     const int64_t W = mert_panel_width(n);
     for (int64_t p = first; p < end; p++) {
-        float *to = panels + p * W * k;
         int64_t rows = n - p * W < W ? n - p * W : W;
-        const float *from = w + p * W * ldw;
-        for (int64_t i = 0; i < k; i += 16) { /* 16 x 16 squares, so that reads and writes stay in the cache */
-            int64_t stop = i + 16 < k ? i + 16 : k;
-            for (int64_t j = 0; j < rows; j++)
-                for (int64_t at = i; at < stop; at++)
-                    to[at * W + j] = from[j * ldw + at];
-            for (int64_t at = i; rows < W && at < stop; at++)
-                memset(to + at * W + rows, 0, (size_t)(W - rows) * sizeof(float));
-        }
+        MERT_ROWS_KERNELS->pack(panels + p * W * k, w + p * W * ldw, ldw, rows, k, W);
     }
 }
 
@@ -128,6 +119,14 @@ void mert_rows_free(mert_rows *w)
 void mert_rows_set(mert_rows *w, const float *weights, int64_t ldw)
 {
     mert_pack_panels(w->panels, weights, ldw, w->n, w->k, 0, mert_panel_count(w->n));
+}
+
+void mert_rows_unpack(const mert_rows *w, float *weights)
+{
+    int64_t W = mert_panel_width(w->n);
+    for (int64_t j = 0; j < w->n; j++)
+        for (int64_t i = 0; i < w->k; i++)
+            weights[j * w->k + i] = w->panels[(j / W * w->k + i) * W + j % W];
 }
 
 mert_panel_product mert_rows_product(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy,

@@ -77,6 +77,9 @@ void mert_rows_free(mert_rows *w); /* NULL is fine */
 /* Replaces the weights by others of the same size. */
 void mert_rows_set(mert_rows *w, const float *weights, int64_t ldw);
 
+/* Copies the weights back, [n, k]. */
+void mert_rows_unpack(const mert_rows *w, float *weights);
+
 /* The product y[m, n] (row stride ldy) of x (row stride ldx) with the bias, for the functions above. */
 mert_panel_product mert_rows_product(const mert_rows *w, const float *x, int64_t ldx, int64_t m, float *y, int64_t ldy,
                                      int flags);
@@ -92,6 +95,8 @@ void mert_rows_plain(const mert_rows *w, const float *x, int64_t ldx, int64_t m,
 typedef struct mert_rows_kernels {
     void (*part)(const mert_panel_product *p, int64_t row, int64_t rows, int64_t first, int64_t end);
     int row_tile; /* rows of a full register tile; blocks of rows should be multiples of it */
+    /* Packs one panel: to [k][width] from `rows` rows of k weights, with zeros beyond them. */
+    void (*pack)(float *to, const float *w, int64_t ldw, int64_t rows, int64_t k, int64_t width);
 } mert_rows_kernels;
 
 MERT_KERNEL_DECLARE(mert_rows_kernels, mert_rows_kernels)

@@ -3,16 +3,26 @@
 #include "formats/half.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/nn/cpu/cpu.h"
+#include "libcommon/nn/cpu/pieces.h"
 
 #include <string.h>
 
-static const mert_half_kernels *kernels(void)
+const mert_half_kernels *mert_half_chosen(void)
 {
 #ifdef MERT_HAVE_AMX
     if (mert_cpu_amx())
         return &mert_half_kernels_amx;
 #endif
+#ifdef MERT_HAVE_BF16
+    if (mert_cpu_bf16())
+        return &mert_half_kernels_dot;
+#endif
     return MERT_KERNEL_TABLE(mert_half_kernels);
+}
+
+int mert_half_fast(void)
+{
+    return mert_half_chosen()->size == sizeof(uint16_t); /* an instruction takes bfloat16 numbers */
 }
 
 void mert_half_pack(float *panels, const float *w, int64_t ldw, int64_t n, int64_t k, int64_t first, int64_t end)
@@ -61,7 +71,7 @@ static int64_t rounded_numbers(const mert_panel_product *p, int64_t rows)
 
 static rounding rounding_of(const mert_panel_product *p, int64_t row, int64_t rows, void *to)
 {
-    rounding r = {.kernels = kernels(), .x = p->x + row * p->ldx, .to = to, .ld = rounded_ld(p)};
+    rounding r = {.kernels = mert_half_chosen(), .x = p->x + row * p->ldx, .to = to, .ld = rounded_ld(p)};
     if (shared(p)) {
         int64_t numbers = (rows - 1) * p->ldx + p->k;
         r.lines = (numbers + LINE - 1) / LINE;
@@ -99,7 +109,10 @@ static void round_lines(void *arg, int64_t i, int worker)
 
 /* ---- division of the work ---- */
 
-size_t mert_half_room(const mert_panel_product *p) { return (size_t)rounded_numbers(p, p->m) * kernels()->size; }
+size_t mert_half_room(const mert_panel_product *p)
+{
+    return (size_t)rounded_numbers(p, p->m) * mert_half_chosen()->size;
+}
 
 void mert_half_run(const mert_panel_product *p, void *room)
 {
@@ -109,42 +122,39 @@ void mert_half_run(const mert_panel_product *p, void *room)
     r.kernels->part(p, room, r.ld, 0, p->m, 0, mert_half_panels(p->n));
 }
 
-/* A block of rows stays in the cache while the panels are read. A piece of the work is some panels of one product. */
-enum { BLOCK_NUMBERS = 1 << 19, PIECE_WORK = 1 << 23, PIECES = 16 };
+enum { BLOCK_NUMBERS = 1 << 19 }; /* a block of rows stays in the cache while the panels are read */
 
 typedef struct job {
     const mert_panel_product *p;
     const rounding *rounded;
     int64_t row, rows;
-    int64_t panels, pieces; /* panels in a piece; pieces of a product */
+    mert_pieces pieces;
 } job;
 
 static void piece(void *arg, int64_t i, int worker)
 {
     const job *j = arg;
-    const mert_panel_product *p = j->p + i / j->pieces;
-    int64_t first = i % j->pieces * j->panels, end = first + j->panels, count = mert_half_panels(p->n);
+    const mert_panel_product *p = j->p + i / j->pieces.count;
+    int64_t first = i % j->pieces.count * j->pieces.panels, end = first + j->pieces.panels,
+            count = mert_half_panels(p->n);
     (void)worker;
     j->rounded->kernels->part(p, j->rounded->to, j->rounded->ld, j->row, j->rows, first, end < count ? end : count);
 }
 
 void mert_half_pool(const mert_panel_product *p, int64_t count)
 {
-    int64_t panels = mert_half_panels(p->n), blocks = (p->m * rounded_ld(p) + BLOCK_NUMBERS - 1) / BLOCK_NUMBERS;
+    int64_t blocks = (p->m * rounded_ld(p) + BLOCK_NUMBERS - 1) / BLOCK_NUMBERS;
     int64_t step = ((p->m + blocks - 1) / blocks + 31) / 32 * 32;
     void *room = mert_cpu_shared_scratch(
-        (size_t)rounded_numbers(p, step < p->m ? step : p->m) * kernels()->size / sizeof(float) + 1);
+        (size_t)rounded_numbers(p, step < p->m ? step : p->m) * mert_half_chosen()->size / sizeof(float) + 1);
     if (!room)
         return;
     for (int64_t row = 0; row < p->m; row += step) {
         int64_t rows = p->m - row < step ? p->m - row : step;
         rounding r = rounding_of(p, row, rows, room);
-        job j = {.p = p, .rounded = &r, .row = row, .rows = rows, .panels = (panels + 1) / 2 * 2};
+        job j = {.p = p, .rounded = &r, .row = row, .rows = rows};
+        j.pieces = mert_pieces_of(mert_half_panels(p->n), MERT_HALF_PANEL * rows * p->k, count);
         mert_pool_run((r.lines + LINES_AT_ONCE - 1) / LINES_AT_ONCE, round_lines, &r);
-        while (j.panels > 2 && j.panels * MERT_HALF_PANEL * rows * p->k > PIECE_WORK &&
-               count * panels / j.panels < PIECES)
-            j.panels = (j.panels / 2 + 1) / 2 * 2;
-        j.pieces = (panels + j.panels - 1) / j.panels;
-        mert_pool_run(count * j.pieces, piece, &j);
+        mert_pool_run(count * j.pieces.count, piece, &j);
     }
 }

@@ -1,15 +1,22 @@
 /* Products in reduced precision: y[m, n] = x[m, k] w[n, k]^T as in rows.h, but x and w are rounded to bfloat16 (to
  * nearest, ties to even). Sums are float32. Bias, GELU, residual, pre, ADD and alpha are those of rows.h, in float32.
  *
- * The order of each sum is that of AMX tiles (TDPBF16PS), which the portable kernel repeats. In each group of 32 steps
- * of k, the even steps are summed in order, and so are the odd steps; then even + odd is added to the sum. The product
- * of two bfloat16 numbers is exact in float32, so it makes no difference whether multiplication and addition are fused.
- * So all machines give the same bytes, as long as no number is below 1.2e-38, which AMX takes for zero. A row's result
- * depends on nothing else (contract A1).
+ * Each output is one sum in a fixed order, which depends on nothing but k, so a row's result depends on nothing else
+ * (contract A1). There are two orders, because there are two instructions:
  *
- * Speed: where there is AMX, 2 x 2 tiles of 16 rows by 16 outputs. Elsewhere the rounded numbers are multiplied as
- * float32, at 0.87 of the rate of rows.h (AVX2): the order above needs two sums for each output, which have to be added
- * every 32 steps.
+ *   pairs   k is taken in pairs: to the sum, first the product of the odd step of a pair is added, then that of its
+ *           even step. This is the order of AVX-512 BF16 (VDPBF16PS), and the portable kernels repeat it.
+ *   tiles   that of AMX (TDPBF16PS). In each group of 32 steps, the even steps are summed in order, and so are the odd
+ *           steps; then even + odd is added to the sum.
+ *
+ * The product of two bfloat16 numbers is exact in float32, so it makes no difference whether multiplication and
+ * addition are fused. So all processors without AMX, and all processors with $MERT_ISA set, give the same bytes, as long as
+ * no number is below 1.2e-38, which both instructions take for zero. With AMX, an output differs by the rounding of its
+ * sum: less than 1e-6 of the sum of the magnitudes of its products.
+ *
+ * Speed, against rows.h: AMX, 2 x 2 tiles of 16 rows by 16 outputs, several times; AVX-512 BF16, which multiplies twice
+ * as many numbers with one instruction as float32, 1.9 to 2.1 times (Zen 4). Elsewhere the rounded numbers are
+ * multiplied as float32, at 0.93 to 0.99 of the rate (AVX2 and AVX-512, Zen 4).
  *
  * x may overlap (ldx < k), but there are no dilated kernels: width, panel_step, taps and tap_stride of
  * mert_panel_product are ignored. */
@@ -40,9 +47,9 @@ void mert_half_run(const mert_panel_product *p, void *room);
 /* Computes `count` products with the pool. All use the rows (x, ldx, m and k) of the first product. */
 void mert_half_pool(const mert_panel_product *p, int64_t count);
 
-/* The inner loops: one table for each instruction set, and one for AMX. */
+/* The inner loops: one table for each instruction set, one for AVX-512 BF16, and one for AMX. */
 typedef struct mert_half_kernels {
-    const char *name; /* "portable", "amx" */
+    const char *name; /* "portable", "avx512bf16", "amx" */
     size_t size;      /* size in bytes of a rounded number, which is stored as bfloat16, or as a float32 of the same
                          value */
     void (*round)(void *to, const float *x, int64_t n);
@@ -53,7 +60,14 @@ typedef struct mert_half_kernels {
                  int64_t end);
 } mert_half_kernels;
 
+/* The table for this processor; and 1 if its products are faster than those of rows.h. */
+const mert_half_kernels *mert_half_chosen(void);
+int mert_half_fast(void);
+
 MERT_KERNEL_DECLARE(mert_half_kernels, mert_half_kernels)
+#ifdef MERT_HAVE_BF16
+extern const mert_half_kernels mert_half_kernels_dot;
+#endif
 #ifdef MERT_HAVE_AMX
 extern const mert_half_kernels mert_half_kernels_amx;
 #endif

@@ -10,18 +10,19 @@ FINISH(finish, PANEL)
 /* ---- all machines: the rounded numbers as float32 ---- */
 
 #if defined(__AVX512F__)
-enum { LANES = 16, ROWS = 12 };
+enum { LANES = 16, ROWS = 8 };
 #elif defined(__AVX__)
-enum { LANES = 8, ROWS = 3 };
+enum { LANES = 8, ROWS = 5 };
 #elif defined(__aarch64__)
 enum { LANES = 4, ROWS = 3 };
 #else
 enum { LANES = 4, ROWS = 1 };
 #endif
+enum { VECS = PANEL / LANES };
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 24")
 #endif
 
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
@@ -36,54 +37,68 @@ static void round_floats(void *to, const float *x, int64_t n)
     }
 }
 
-/* Adds the products of step i: x [R] with one half of the pairs at b. All of the panel first, then row by row: so the
- * compiler needs registers for the sums, for one step of the panel, and for one number of x. */
-#define ADD_STEP(sums, R, i, half)                                                                                     \
+/* Adds the products of step i: x [R] with one half of the pairs at b. All of the panels first, then row by row: so the
+ * compiler needs registers for the sums, for one step of the panels, and for one number of x. At the end it forgets
+ * what is in memory: otherwise it reads numbers of the next step in this one, and has no registers left for the sums. */
+#define ADD_STEP(R, P, i, half)                                                                                        \
     {                                                                                                                  \
-        vec w[PANEL / LANES];                                                                                          \
-        UNROLL for (int c = 0; c < PANEL / LANES; c++) {                                                               \
-            const pairs both = *(const pairs *)(const void *)(b + c * LANES);                                          \
+        vec w[(P) * VECS];                                                                                             \
+        UNROLL for (int c = 0; c < (P) * VECS; c++) {                                                                  \
+            const pairs both = *(const pairs *)(const void *)(b + c / VECS * size + c % VECS * LANES);                 \
             w[c] = (vec)(half);                                                                                        \
         }                                                                                                              \
         UNROLL for (int r = 0; r < (R); r++)                                                                           \
-            UNROLL for (int c = 0; c < PANEL / LANES; c++)                                                             \
-                sums[r][c] += x[r * ldx + (i)] * w[c];                                                                 \
+            UNROLL for (int c = 0; c < (P) * VECS; c++)                                                                \
+                sum[c / VECS * (R) + r][c % VECS] += x[r * ldx + (i)] * w[c];                                          \
+        __asm__ volatile("" ::: "memory");                                                                             \
     }
-/* R rows by one panel. */
-#define TILE(name, R)                                                                                                  \
+/* R rows by P panels. */
+#define TILE(name, R, P)                                                                                               \
     static __attribute__((noinline)) void name(const mert_panel_product *p, const float *x, int64_t ldx, int64_t row,  \
                                                int64_t panel)                                                          \
     {                                                                                                                  \
-        const int64_t depth = mert_half_depth(p->k);                                                                   \
-        const float *b = p->panels + panel * depth * (PANEL / 2);                                                      \
-        float sum[R][PANEL] = {{0}};                                                                                   \
-        for (int64_t k = 0; k < depth; k += STEP) {                                                                    \
-            vec even[R][PANEL / LANES], odd[R][PANEL / LANES];                                                         \
-            UNROLL for (int r = 0; r < (R); r++)                                                                       \
-                UNROLL for (int c = 0; c < PANEL / LANES; c++)                                                         \
-                    even[r][c] = odd[r][c] = (vec){0};                                                                 \
-            for (int64_t i = k; i < k + STEP; i += 2, b += PANEL) {                                                    \
-                ADD_STEP(even, R, i, both << 16)                                                                       \
-                ADD_STEP(odd, R, i + 1, both & 0xffff0000u)                                                            \
-            }                                                                                                          \
-            UNROLL for (int r = 0; r < (R); r++)                                                                       \
-                UNROLL for (int c = 0; c < PANEL / LANES; c++)                                                         \
-                    *(vec *)(sum[r] + c * LANES) += even[r][c] + odd[r][c];                                            \
+        const int64_t size = mert_half_depth(p->k) * (PANEL / 2);                                                      \
+        const float *b = p->panels + panel * size;                                                                     \
+        float out[(P) * (R)][PANEL];                                                                                   \
+        vec sum[(P) * (R)][VECS];                                                                                      \
+        UNROLL for (int r = 0; r < (P) * (R); r++)                                                                     \
+            UNROLL for (int c = 0; c < VECS; c++)                                                                      \
+                sum[r][c] = (vec){0};                                                                                  \
+        for (int64_t i = 0; i < p->k; i += 2, b += PANEL) {                                                            \
+            ADD_STEP(R, P, i + 1, both & 0xffff0000u)                                                                  \
+            ADD_STEP(R, P, i, both << 16)                                                                              \
         }                                                                                                              \
-        finish(p, sum[0], row, (R), panel * PANEL);                                                                    \
+        UNROLL for (int r = 0; r < (P) * (R); r++)                                                                     \
+            UNROLL for (int c = 0; c < VECS; c++)                                                                      \
+                *(vec *)(out[r] + c * LANES) = sum[r][c];                                                              \
+        for (int q = 0; q < (P); q++)                                                                                  \
+            finish(p, out[q * (R)], row, (R), (panel + q) * PANEL);                                                    \
     }
 
-TILE(row_tile, 1)
+TILE(row_tile, 1, 1)
 #if defined(__AVX__) || defined(__aarch64__)
-TILE(tile, ROWS)
+TILE(tile, ROWS, 1)
+#endif
+#if defined(__AVX512F__)
+TILE(two_panels, ROWS, 2)
 #endif
 
 static void part(const mert_panel_product *p, const void *rounded, int64_t ldx, int64_t row, int64_t rows,
                  int64_t first, int64_t end)
 {
     const float *x = rounded;
-    for (; first < end; first++) {
+    for (int64_t panels; first < end; first += panels) {
         int64_t r = 0;
+        panels = 1;
+#if defined(__AVX512F__)
+        if (first + 1 < end && rows >= ROWS) {
+            for (; r + ROWS <= rows; r += ROWS)
+                two_panels(p, x + r * ldx, ldx, row + r, first);
+            for (int64_t left = r; left < rows; left++)
+                row_tile(p, x + left * ldx, ldx, row + left, first + 1);
+            panels = 2;
+        }
+#endif
 #if defined(__AVX__) || defined(__aarch64__)
         for (; r + ROWS <= rows; r += ROWS)
             tile(p, x + r * ldx, ldx, row + r, first);
@@ -95,16 +110,8 @@ static void part(const mert_panel_product *p, const void *rounded, int64_t ldx, 
 
 const mert_half_kernels MERT_KERNEL(mert_half_kernels) = {"portable", sizeof(float), round_floats, part};
 
-/* ---- AMX ---- */
-
-#if defined(MERT_HAVE_AMX) && defined(__AVX512F__)
+#if defined(__AVX512F__) && (defined(MERT_HAVE_BF16) || defined(MERT_HAVE_AMX))
 #include <immintrin.h>
-
-#define AMX __attribute__((target("amx-tile,amx-bf16")))
-
-enum { TILE_BYTES = 1024 };
-
-FINISH(finish_wide, 2 * PANEL)
 
 static void round_halves(void *to, const float *x, int64_t n)
 {
@@ -112,6 +119,81 @@ static void round_halves(void *to, const float *x, int64_t n)
     for (int64_t i = 0; i < n; i++)
         y[i] = mert_to_bf16(x[i]);
 }
+#endif
+
+/* ---- AVX-512 BF16 ---- */
+
+#if defined(MERT_HAVE_BF16) && defined(__AVX512F__)
+#define DOT __attribute__((target("avx512bf16")))
+
+/* R rows by P panels. The instruction takes a pair of steps for 16 outputs. */
+#define DOT_TILE(name, R, P)                                                                                           \
+    static DOT __attribute__((noinline)) void name(const mert_panel_product *p, const uint16_t *x, int64_t ldx,        \
+                                                   int64_t row, int64_t panel)                                         \
+    {                                                                                                                  \
+        const int64_t size = mert_half_depth(p->k) * PANEL;                                                            \
+        const uint16_t *b = (const uint16_t *)(const void *)p->panels + panel * size;                                  \
+        __m512 sum[P][R];                                                                                              \
+        float out[R][PANEL];                                                                                           \
+        UNROLL for (int q = 0; q < (P); q++)                                                                           \
+            UNROLL for (int r = 0; r < (R); r++)                                                                       \
+                sum[q][r] = _mm512_setzero_ps();                                                                       \
+        for (int64_t i = 0; i < p->k; i += 2, b += 2 * PANEL) {                                                        \
+            __m512bh w[P];                                                                                             \
+            UNROLL for (int q = 0; q < (P); q++)                                                                       \
+                memcpy(&w[q], b + q * size, sizeof w[q]);                                                              \
+            UNROLL for (int r = 0; r < (R); r++) {                                                                     \
+                int32_t two;                                                                                           \
+                __m512i same;                                                                                          \
+                memcpy(&two, x + r * ldx + i, sizeof two);                                                             \
+                same = _mm512_set1_epi32(two);                                                                         \
+                UNROLL for (int q = 0; q < (P); q++)                                                                   \
+                    sum[q][r] = _mm512_dpbf16_ps(sum[q][r], (__m512bh)same, w[q]);                                     \
+            }                                                                                                          \
+        }                                                                                                              \
+        UNROLL for (int q = 0; q < (P); q++) {                                                                         \
+            UNROLL for (int r = 0; r < (R); r++)                                                                       \
+                _mm512_storeu_ps(out[r], sum[q][r]);                                                                   \
+            finish(p, out[0], row, (R), (panel + q) * PANEL);                                                          \
+        }                                                                                                              \
+    }
+
+DOT_TILE(dot_12_2, 12, 2)
+DOT_TILE(dot_12_1, 12, 1)
+DOT_TILE(dot_6_2, 6, 2)
+DOT_TILE(dot_6_1, 6, 1)
+DOT_TILE(dot_3_2, 3, 2)
+DOT_TILE(dot_3_1, 3, 1)
+DOT_TILE(dot_1_2, 1, 2)
+DOT_TILE(dot_1_1, 1, 1)
+
+static void part_dot(const mert_panel_product *p, const void *rounded, int64_t ldx, int64_t row, int64_t rows,
+                     int64_t first, int64_t end)
+{
+    static const struct {
+        int64_t rows;
+        void (*by[2])(const mert_panel_product *p, const uint16_t *x, int64_t ldx, int64_t row, int64_t panel);
+    } tiles[] = {{12, {dot_12_1, dot_12_2}}, {6, {dot_6_1, dot_6_2}}, {3, {dot_3_1, dot_3_2}}, {1, {dot_1_1, dot_1_2}}};
+    const uint16_t *x = rounded;
+    for (; first < end; first += 2) {
+        int64_t r = 0;
+        for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++)
+            for (; r + tiles[i].rows <= rows; r += tiles[i].rows)
+                tiles[i].by[first + 1 < end](p, x + r * ldx, ldx, row + r, first);
+    }
+}
+
+const mert_half_kernels mert_half_kernels_dot = {"avx512bf16", sizeof(uint16_t), round_halves, part_dot};
+#endif
+
+/* ---- AMX ---- */
+
+#if defined(MERT_HAVE_AMX) && defined(__AVX512F__)
+#define AMX __attribute__((target("amx-tile,amx-bf16")))
+
+enum { TILE_BYTES = 1024 };
+
+FINISH(finish_wide, 2 * PANEL)
 
 /* Sums of up to 32 rows (tall: more than 16) by one panel, or two (wide). AMX tiles 0 to 3 are the sums, 4 and 5 are
  * from x, 6 and 7 from the panels. */

@@ -50,6 +50,10 @@ typedef struct mert_vector {
     void (*scale_shift)(float *y, const float *x, const float *a, const float *b, int64_t n);
     void (*combine)(float *z, const float *x, const float *a, const float *y, const float *b, int64_t n);
     void (*rotate)(float *x1, float *x2, const float *c, const float *s, float sign, int64_t n);
+    void (*elu)(float *y, const float *x, int64_t n); /* x > 0 ? x : exp(x) - 1 */
+    /* One step of an LSTM for n units: the gates are at gates, gates + h, ... (input, forget, cell, output, before the
+     * nonlinearity); c and out [n]: c = sigmoid(f) c + sigmoid(i) tanh(g); out = sigmoid(o) tanh(c). */
+    void (*lstm_gates)(const float *gates, int64_t h, float *c, float *out, int64_t n);
 } mert_vector;
 
 MERT_KERNEL_DECLARE(mert_vector, mert_vector)

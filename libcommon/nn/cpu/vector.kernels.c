@@ -154,12 +154,24 @@ static double exp_sum(float *x, float shift, int64_t n)
 {
     float lane[LANES] = {0};
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
+    for (; i + LANES <= n; i += LANES) {
+#ifdef MERT_LIMIT_8
+        float v[LANES];
+        limit_8(v, _mm256_loadu_ps(x + i) - _mm256_set1_ps(shift), -87.0f, 88.0f);
+        limit_8(v + 8, _mm256_loadu_ps(x + i + 8) - _mm256_set1_ps(shift), -87.0f, 88.0f);
+        for (int l = 0; l < LANES; l++) {
+            v[l] = exp_limited_1(v[l]);
+            x[i + l] = v[l];
+            lane[l] += v[l];
+        }
+#else
         for (int l = 0; l < LANES; l++) {
             float v = exp_1(x[i + l] - shift);
             x[i + l] = v;
             lane[l] += v;
         }
+#endif
+    }
     for (int l = 0; i < n; i++, l++) {
         float v = exp_1(x[i] - shift);
         x[i] = v;
@@ -317,6 +329,23 @@ static void rotate(float *x1, float *x2, const float *c, const float *s, float s
     }
 }
 
+static void elu(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = elu_1(x[i]);
+}
+
+static void lstm_gates(const float *gates, int64_t h, float *c, float *out, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) {
+        float i = sigmoid_1(gates[j]), f = sigmoid_1(gates[h + j]);
+        float g = tanh_1(gates[2 * h + j]), o = sigmoid_1(gates[3 * h + j]);
+        float v = f * c[j] + i * g;
+        c[j] = v;
+        out[j] = o * tanh_1(v);
+    }
+}
+
 const mert_vector MERT_KERNEL(mert_vector) = {gelu,
                                               gelu_backward,
                                               epilogue,
@@ -342,4 +371,6 @@ const mert_vector MERT_KERNEL(mert_vector) = {gelu,
                                               add_products,
                                               scale_shift,
                                               combine,
-                                              rotate};
+                                              rotate,
+                                              elu,
+                                              lstm_gates};
