@@ -19,7 +19,7 @@ mert_mel *mert_mel_input_new(const mert_weights *w, int pooled, mert_error *e)
 {
     mert_log_mel_config c = settings(&w->layout.config);
     if (!w->layout.constants) {
-        mert_fail(e, "this model takes no spectrum: it hears the waveform");
+        mert_fail(e, "the input of this model is the waveform, not a spectrum");
         return NULL;
     }
     return mert_log_mel_new(&c, table(w, "feature_extractor.spectrogram.window"),

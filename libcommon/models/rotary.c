@@ -54,7 +54,7 @@ int mert_rotary_reach(mert_rotary_tables *r, int64_t T)
     return r->T ? 0 : -1;
 }
 
-void mert_rotary_turn(const mert_rotary_tables *r, mert_element *x, int64_t B, int64_t T, int64_t H, int64_t ld,
+void mert_rotary_apply(const mert_rotary_tables *r, mert_element *x, int64_t B, int64_t T, int64_t H, int64_t ld,
     int inverse)
 {
     mert_rotary(r->ops, .x = x, .cosines = r->cosines, .sines = r->sines, .B = B, .T = T, .H = H, .dh = r->head,

@@ -18,7 +18,7 @@ void mert_rotary_close(mert_rotary_tables *r);
 /* Extends the tables to T frames at least; waits if it has to. -1: out of memory. */
 int mert_rotary_reach(mert_rotary_tables *r, int64_t T) MERT_MUST_USE;
 /* Rotates x [B, T, H * d] with row stride ld in place. inverse: by the negative angles, which is the backward pass. */
-void mert_rotary_turn(const mert_rotary_tables *r, mert_element *x, int64_t B, int64_t T, int64_t H, int64_t ld,
+void mert_rotary_apply(const mert_rotary_tables *r, mert_element *x, int64_t B, int64_t T, int64_t H, int64_t ld,
     int inverse);
 
 #endif

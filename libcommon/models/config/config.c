@@ -4,6 +4,7 @@
 #include "formats/memory.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 /* ---- time ---- */
@@ -41,15 +42,30 @@ int mert_config_check_length(const mert_config *c, int64_t samples, mert_error *
 
 /* ---- checks ---- */
 
+static int check_task(const mert_config *c, mert_error *e)
+{
+    return mert_config_within(c->task_outputs, 0, 65536, "the number of outputs of a task", e) ||
+                   mert_config_within(c->task_hidden, 0, 65536, "the hidden layer of a task", e) ||
+                   (c->task_outputs &&
+                    mert_config_within(c->task_layers, 1, c->layers + 1, "the number of hidden states of a task", e))
+               ? -1
+               : 0;
+}
+
 static int check_heads(const mert_config *c, mert_error *e)
 {
     int64_t rows = 0;
+    if (check_task(c, e))
+        return -1;
     if (mert_config_within(c->codebooks, 0, MERT_CODEBOOKS_MAX, "the number of codebooks", e) ||
         mert_config_within(c->cqt_target_bins, 0, 65536, "cqt_target_bins", e) ||
         mert_config_within(c->mel_target_bins, 0, 65536, "mel_target_bins", e))
         return -1;
     if (!c->codebooks)
         return 0;
+    if (!isfinite(c->cqt_target_mean) || !(c->cqt_target_std >= 0 && isfinite(c->cqt_target_std)))
+        return mert_fail(e, "cqt_target_mean %g and cqt_target_std %g are no mean and deviation", c->cqt_target_mean,
+                         c->cqt_target_std);
     if (mert_config_within(c->final_dim, 1, 65536, "final_dim", e) ||
         mert_config_within(c->special_rows, 0, 65536, "special_rows", e))
         return -1;
@@ -78,7 +94,42 @@ int mert_config_check(const mert_config *c, mert_error *e)
     return check_heads(c, e);
 }
 
+void mert_config_drop_heads(mert_config *c)
+{
+    c->codebooks = c->task_outputs = 0;
+}
+
 /* ---- config.json ---- */
+
+static const char *const cqt_forms[] = {"magnitude", "log", "log-power", NULL}; /* as mert_cqt_target */
+
+/* Not in the file: the magnitude as it is, as in all models before there was a choice. */
+static int take_cqt_target(mert_config *c, const mert_json *h, mert_error *e)
+{
+    const char *form;
+    int found = 0;
+    if (mert_config_read_string(h, "cqt_target_form", &form, e) ||
+        mert_config_read_double(h, "cqt_target_mean", &c->cqt_target_mean, e) ||
+        mert_config_read_double(h, "cqt_target_std", &c->cqt_target_std, e))
+        return -1;
+    for (int i = 0; form && !found && cqt_forms[i]; i++)
+        if ((found = !strcmp(form, cqt_forms[i])))
+            c->cqt_target_form = (mert_cqt_target)i;
+    if (form && !found)
+        return mert_fail(e, "cqt_target_form '%.40s' is none of: %s %s %s", form, cqt_forms[0], cqt_forms[1],
+                         cqt_forms[2]);
+    return 0;
+}
+
+static int take_task(mert_config *c, const mert_json *j, mert_error *e)
+{
+    const mert_json *t = mert_json_get(j, "mert_task");
+    return t && (mert_config_read_int(t, "outputs", &c->task_outputs, e) ||
+                 mert_config_read_int(t, "hidden", &c->task_hidden, e) ||
+                 mert_config_read_int(t, "layers", &c->task_layers, e))
+               ? -1
+               : 0;
+}
 
 static int take_heads(mert_config *c, const mert_json *j, mert_error *e)
 {
@@ -91,13 +142,13 @@ static int take_heads(mert_config *c, const mert_json *j, mert_error *e)
     for (int k = 0; k < c->codebooks; k++)
         if (mert_json_as_int(mert_json_at(classes, (size_t)k), &c->classes[k]))
             return mert_fail(e, "mert_pretraining: classes holds something else than whole numbers");
-    return mert_config_take_int(h, "special_rows", &c->special_rows, e) ||
-                   mert_config_take_int(h, "final_dim", &c->final_dim, e) ||
-                   mert_config_take_bool(h, "untied", &c->untied, e) ||
-                   mert_config_take_bool(h, "learnable_temperature", &c->learnable_temperature, e) ||
-                   mert_config_take_bool(h, "target_glu", &c->target_glu, e) ||
-                   mert_config_take_int(h, "cqt_target_bins", &c->cqt_target_bins, e) ||
-                   mert_config_take_int(h, "mel_target_bins", &c->mel_target_bins, e)
+    return mert_config_read_int(h, "special_rows", &c->special_rows, e) ||
+                   mert_config_read_int(h, "final_dim", &c->final_dim, e) ||
+                   mert_config_read_bool(h, "untied", &c->untied, e) ||
+                   mert_config_read_bool(h, "learnable_temperature", &c->learnable_temperature, e) ||
+                   mert_config_read_bool(h, "target_glu", &c->target_glu, e) ||
+                   mert_config_read_int(h, "cqt_target_bins", &c->cqt_target_bins, e) ||
+                   mert_config_read_int(h, "mel_target_bins", &c->mel_target_bins, e) || take_cqt_target(c, h, e)
                ? -1
                : 0;
 }
@@ -107,17 +158,26 @@ int mert_config_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
 {
     const char *type;
     int conformer;
-    if (mert_config_take_string(j, "model_type", &type, e))
+    if (mert_config_read_string(j, "model_type", &type, e))
         return -1;
     conformer = type && (!strcmp(type, "mert2") || !strcmp(type, MERT_CONFORMER_OWN));
     if (conformer ? mert_conformer_from_hf(c, j, preprocessor, processor, e)
                   : mert_hubert_from_hf(c, j, preprocessor, processor, e))
         return -1;
-    return take_heads(c, j, e) ? -1 : mert_config_check(c, e);
+    return take_heads(c, j, e) || take_task(c, j, e) ? -1 : mert_config_check(c, e);
+}
+
+int mert_cqt_target_same(const mert_config *a, const mert_config *b)
+{
+    return a->cqt_target_form == b->cqt_target_form && a->cqt_target_std == b->cqt_target_std &&
+           (a->cqt_target_std == 0 || a->cqt_target_mean == b->cqt_target_mean);
 }
 
 static void put_heads(FILE *f, const mert_config *c)
 {
+    if (c->task_outputs)
+        fprintf(f, "  \"mert_task\": {\"outputs\": %d, \"hidden\": %d, \"layers\": %d},\n", c->task_outputs,
+                c->task_hidden, c->task_layers);
     if (!c->codebooks)
         return;
     fprintf(f, "  \"mert_pretraining\": {\n    \"classes\": [");
@@ -128,6 +188,11 @@ static void put_heads(FILE *f, const mert_config *c)
     fprintf(f, "    \"learnable_temperature\": %s,\n    \"target_glu\": %s,\n",
             mert_config_yes_no(c->learnable_temperature),
             mert_config_yes_no(c->target_glu));
+    if (c->cqt_target_form)
+        fprintf(f, "    \"cqt_target_form\": \"%s\",\n", cqt_forms[c->cqt_target_form]);
+    if (c->cqt_target_std != 0)
+        fprintf(f, "    \"cqt_target_mean\": %.17g,\n    \"cqt_target_std\": %.17g,\n", c->cqt_target_mean,
+                c->cqt_target_std);
     fprintf(f, "    \"cqt_target_bins\": %d,\n    \"mel_target_bins\": %d\n  },\n", c->cqt_target_bins,
             c->mel_target_bins);
 }

@@ -35,6 +35,9 @@ typedef struct mert_conformer_config {
     double initializer_range;
 } mert_conformer_config;
 
+/* |Y|, ln(|Y| + 1e-5), log10(1 + 10000 |Y|^2) of man/model.md 8.1. */
+typedef enum mert_cqt_target { MERT_TARGET_MAGNITUDE, MERT_TARGET_LOG, MERT_TARGET_LOG_POWER } mert_cqt_target;
+
 typedef struct mert_config {
     mert_model_kind kind;
     int sample_rate;                    /* Hz; frames per second: sample_rate / mert_config_stride */
@@ -62,8 +65,18 @@ typedef struct mert_config {
     int learnable_temperature;          /* logit_temp_list [K] */
     int target_glu;
     int cqt_target_bins;                /* outputs of the linear layer that predicts the CQT; 0: none */
+    /* What it predicts: (a form of the CQT - mean) / std; std 0: not standardised. */
+    mert_cqt_target cqt_target_form;
+    double cqt_target_mean, cqt_target_std;
     int mel_target_bins;                /* the same for the log-mel spectrum */
+
+    /* A head for a labelled task (train/head.h), in their place. task_outputs 0: none. */
+    int task_outputs;                   /* classes, labels or numbers */
+    int task_hidden;                    /* units of its hidden layer; 0: it is linear */
+    int task_layers;                    /* hidden states that it is given; of several it learns a weighted sum */
 } mert_config;
+
+int mert_cqt_target_same(const mert_config *a, const mert_config *b); /* 1: form, mean and std are equal */
 
 /* The norms of the extractor have torch's default eps, whatever layer_norm_eps is. */
 #define MERT_EXTRACTOR_EPS 1e-5f
@@ -119,6 +132,8 @@ int64_t mert_config_front_frames(const mert_config *c, int64_t samples);
 /* Stage i of the subsampler: its number of input channels; 1 if it has a resampling convolution. */
 int mert_stage_in(const mert_config *c, int stage);
 int mert_stage_resamples(const mert_config *c, int stage);
+/* Removes all heads from c; only the encoder remains. */
+void mert_config_drop_heads(mert_config *c);
 /* Number of channels before post_extract_proj: those of the last convolution, plus cqt_input_bins. */
 int mert_config_features(const mert_config *c);
 

@@ -131,7 +131,7 @@ static int known_key(const char *key)
         "dtype", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_mel_bins",
         "sampling_rate", "sample_rate", "n_fft", "win_length", "hop_length", "subsampling_channels",
         "subsampling_depths", "conv_depthwise_kernel_size", "rotary_embedding_base", "layer_norm_eps",
-        "subsampling_layer_norm_eps", "hidden_act", "mert_pretraining", "mert_packed",
+        "subsampling_layer_norm_eps", "hidden_act", "mert_pretraining", "mert_task", "mert_packed",
         "transformers_version", "_name_or_path", "_commit_hash", "_attn_implementation",
         "_attn_implementation_autoset", "attn_implementation", "return_dict", "use_return_dict", "output_hidden_states",
         "output_attentions", "use_cache", "torchscript", "id2label", "label2id", "num_labels", "problem_type",
@@ -160,7 +160,7 @@ static int own_key(const char *key)
 
 static int check_keys(const mert_json *j, int own, mert_error *e)
 {
-    mert_json_walk w = {j, NULL};
+    mert_json_iterator w = {j, NULL};
     const mert_json *value;
     for (const char *key; (key = mert_json_next(&w, &value));)
         if (!known_key(key) && !(own && own_key(key)))
@@ -172,9 +172,9 @@ static int check_keys(const mert_json *j, int own, mert_error *e)
 static int take_stages(mert_conformer_config *f, const mert_json *j, mert_error *e)
 {
     int channels[MERT_STAGES_MAX], depths[MERT_STAGES_MAX], strides[MERT_STAGES_MAX], n = 0, m = 0, given = 0;
-    if (mert_config_take_list(j, "subsampling_strides", strides, MERT_STAGES_MAX, &given, e) ||
-        mert_config_take_list(j, "subsampling_channels", channels, MERT_STAGES_MAX, &n, e) ||
-        mert_config_take_list(j, "subsampling_depths", depths, MERT_STAGES_MAX, &m, e))
+    if (mert_config_read_list(j, "subsampling_strides", strides, MERT_STAGES_MAX, &given, e) ||
+        mert_config_read_list(j, "subsampling_channels", channels, MERT_STAGES_MAX, &n, e) ||
+        mert_config_read_list(j, "subsampling_depths", depths, MERT_STAGES_MAX, &m, e))
         return -1;
     if (n != m)
         return mert_fail(e, "subsampling_channels and subsampling_depths are not lists of one length");
@@ -200,13 +200,13 @@ static int agrees(const mert_config *c, const mert_json *j, const char *file, me
     int normalize = 0;
     if (!j)
         return 0;
-    if (mert_config_take_bool(j, "do_normalize", &normalize, e))
+    if (mert_config_read_bool(j, "do_normalize", &normalize, e))
         return mert_fail_in(e, "%s", file);
     if (normalize)
         return mert_fail(e, "%s: do_normalize is true: a MERT-v2 model takes samples as they are", file);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         int v = own[i];
-        if (mert_config_take_int(j, keys[i], &v, e))
+        if (mert_config_read_int(j, keys[i], &v, e))
             return mert_fail_in(e, "%s", file);
         if (v != own[i])
             return mert_fail(e, "%s is %d in config.json and %d in %s", keys[i], own[i], v, file);
@@ -221,27 +221,27 @@ int mert_conformer_from_hf(mert_config *c, const mert_json *j, const mert_json *
     const char *variant, *type;
     int sample_rate;
     *c = mert_config_mert2();
-    if (mert_config_take_string(j, "model_type", &type, e) || check_keys(j, !strcmp(type, MERT_CONFORMER_OWN), e) ||
-        mert_config_take_int(j, "sampling_rate", &c->sample_rate, e) ||
-        mert_config_take_int(j, "hidden_size", &c->width, e) ||
-        mert_config_take_int(j, "num_hidden_layers", &c->layers, e) ||
-        mert_config_take_int(j, "num_attention_heads", &c->heads, e) ||
-        mert_config_take_int(j, "intermediate_size", &c->ffn, e) || mert_config_take_int(j, "n_fft", &f->n_fft, e))
+    if (mert_config_read_string(j, "model_type", &type, e) || check_keys(j, !strcmp(type, MERT_CONFORMER_OWN), e) ||
+        mert_config_read_int(j, "sampling_rate", &c->sample_rate, e) ||
+        mert_config_read_int(j, "hidden_size", &c->width, e) ||
+        mert_config_read_int(j, "num_hidden_layers", &c->layers, e) ||
+        mert_config_read_int(j, "num_attention_heads", &c->heads, e) ||
+        mert_config_read_int(j, "intermediate_size", &c->ffn, e) || mert_config_read_int(j, "n_fft", &f->n_fft, e))
         return -1;
     f->win_length = f->n_fft;
     sample_rate = c->sample_rate;
-    if (mert_config_take_int(j, "win_length", &f->win_length, e) ||
-        mert_config_take_int(j, "hop_length", &f->hop, e) || mert_config_take_int(j, "num_mel_bins", &f->mels, e) ||
-        mert_extractor_take(c, j, e) || take_stages(f, j, e) ||
-        mert_config_take_int(j, "subsampling_kernel_size", &f->subsampler_kernel, e) ||
-        mert_config_take_int(j, "conv_depthwise_kernel_size", &f->kernel, e) ||
-        mert_config_take_int(j, "rotary_embedding_base", &f->rotary_base, e) ||
-        mert_config_take_double(j, "layer_norm_eps", &c->eps, e) ||
-        mert_config_take_double(j, "subsampling_layer_norm_eps", &f->subsampler_eps, e) ||
-        mert_config_take_double(j, "context_seconds", &f->context, e) ||
-        mert_config_take_double(j, "initializer_range", &f->initializer_range, e) ||
-        mert_config_must_be(j, "hidden_act", "gelu", e) || mert_config_take_string(j, "variant", &variant, e) ||
-        mert_config_take_int(j, "sample_rate", &sample_rate, e))
+    if (mert_config_read_int(j, "win_length", &f->win_length, e) ||
+        mert_config_read_int(j, "hop_length", &f->hop, e) || mert_config_read_int(j, "num_mel_bins", &f->mels, e) ||
+        mert_config_read_extractor(c, j, e) || take_stages(f, j, e) ||
+        mert_config_read_int(j, "subsampling_kernel_size", &f->subsampler_kernel, e) ||
+        mert_config_read_int(j, "conv_depthwise_kernel_size", &f->kernel, e) ||
+        mert_config_read_int(j, "rotary_embedding_base", &f->rotary_base, e) ||
+        mert_config_read_double(j, "layer_norm_eps", &c->eps, e) ||
+        mert_config_read_double(j, "subsampling_layer_norm_eps", &f->subsampler_eps, e) ||
+        mert_config_read_double(j, "context_seconds", &f->context, e) ||
+        mert_config_read_double(j, "initializer_range", &f->initializer_range, e) ||
+        mert_config_must_be(j, "hidden_act", "gelu", e) || mert_config_read_string(j, "variant", &variant, e) ||
+        mert_config_read_int(j, "sample_rate", &sample_rate, e))
         return -1;
     if (sample_rate != c->sample_rate)
         return mert_fail(e, "sampling_rate is %d, and sample_rate is %d", c->sample_rate, sample_rate);

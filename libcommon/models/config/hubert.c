@@ -131,10 +131,10 @@ static int take_audio_settings(audio_settings *h, const mert_json *j, const char
                    .has_normalize = mert_json_get(j, "do_normalize") != NULL};
     if (!mert_json_is_object(j))
         return mert_fail(e, "%s: no object", file);
-    if (mert_config_take_string(j, "feature_extractor_type", &type, e) ||
-        mert_config_take_int(j, "sampling_rate", &h->rate, e) ||
-        mert_config_take_bool(j, "do_normalize", &h->normalize, e) ||
-        mert_config_take_double(j, "normalize_eps", &h->normalize_eps, e))
+    if (mert_config_read_string(j, "feature_extractor_type", &type, e) ||
+        mert_config_read_int(j, "sampling_rate", &h->rate, e) ||
+        mert_config_read_bool(j, "do_normalize", &h->normalize, e) ||
+        mert_config_read_double(j, "normalize_eps", &h->normalize_eps, e))
         return mert_fail_in(e, "%s", file);
     return !type || !strcmp(type, "Wav2Vec2FeatureExtractor") ? 0
                : mert_fail(e, "%s: feature_extractor_type is '%.60s', and only 'Wav2Vec2FeatureExtractor' is computed "
@@ -167,7 +167,7 @@ static int take_audio(mert_config *c, const mert_json *j, const mert_json *prepr
     c->sample_rate = n ? h[0].rate : 16000; /* of HuBERT and wav2vec2, whose configurations do not have it */
     c->normalize = n ? h[0].normalize : 0;
     c->normalize_eps = n ? h[0].normalize_eps : MERT_NORMALIZE_EPS_HF;
-    if (mert_config_take_int(j, "sample_rate", &c->sample_rate, e))
+    if (mert_config_read_int(j, "sample_rate", &c->sample_rate, e))
         return -1;
     return n && h[0].rate != c->sample_rate
                ? mert_fail(e, "sample_rate is %d Hz in config.json, but sampling_rate is %d Hz%s in %s", c->sample_rate,
@@ -175,18 +175,18 @@ static int take_audio(mert_config *c, const mert_json *j, const mert_json *prepr
                : 0;
 }
 
-int mert_extractor_take(mert_config *c, const mert_json *j, mert_error *e)
+int mert_config_read_extractor(mert_config *c, const mert_json *j, mert_error *e)
 {
     const char *norm;
     int count;
-    if (take_convs(c, j, e) || mert_config_take_bool(j, "conv_bias", &c->conv_bias, e) ||
-        mert_config_take_string(j, "feat_extract_norm", &norm, e))
+    if (take_convs(c, j, e) || mert_config_read_bool(j, "conv_bias", &c->conv_bias, e) ||
+        mert_config_read_string(j, "feat_extract_norm", &norm, e))
         return -1;
     if (norm && strcmp(norm, "group") && strcmp(norm, "layer"))
         return mert_fail(e, "feat_extract_norm is '%s': neither group nor layer", norm);
     c->extractor_layer_norm = norm && !strcmp(norm, "layer");
     count = c->convs;
-    if (mert_config_take_int(j, "num_feat_extract_layers", &count, e))
+    if (mert_config_read_int(j, "num_feat_extract_layers", &count, e))
         return -1;
     if (count != c->convs)
         return mert_fail(e, "num_feat_extract_layers is %d, but conv_dim has %d entries", count, c->convs);
@@ -197,20 +197,20 @@ int mert_hubert_from_hf(mert_config *c, const mert_json *j, const mert_json *pre
                         const mert_json *processor, mert_error *e)
 {
     *c = mert_config_95m();
-    if (take_audio(c, j, preprocessor, processor, e) || mert_extractor_take(c, j, e) ||
-        mert_config_take_int(j, "hidden_size", &c->width, e) ||
-        mert_config_take_int(j, "num_hidden_layers", &c->layers, e) ||
-        mert_config_take_int(j, "num_attention_heads", &c->heads, e) ||
-        mert_config_take_int(j, "intermediate_size", &c->ffn, e) ||
-        mert_config_take_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) ||
-        mert_config_take_int(j, "num_conv_pos_embedding_groups", &c->pos_groups, e) ||
-        mert_config_take_bool(j, "do_stable_layer_norm", &c->pre_ln, e) ||
-        mert_config_take_bool(j, "deepnorm", &c->deepnorm, e) ||
-        mert_config_take_bool(j, "feature_extractor_cqt", &c->cqt_input, e) ||
-        mert_config_take_int(j, "feature_extractor_cqt_bins", &c->cqt_input_bins, e))
+    if (take_audio(c, j, preprocessor, processor, e) || mert_config_read_extractor(c, j, e) ||
+        mert_config_read_int(j, "hidden_size", &c->width, e) ||
+        mert_config_read_int(j, "num_hidden_layers", &c->layers, e) ||
+        mert_config_read_int(j, "num_attention_heads", &c->heads, e) ||
+        mert_config_read_int(j, "intermediate_size", &c->ffn, e) ||
+        mert_config_read_int(j, "num_conv_pos_embeddings", &c->pos_kernel, e) ||
+        mert_config_read_int(j, "num_conv_pos_embedding_groups", &c->pos_groups, e) ||
+        mert_config_read_bool(j, "do_stable_layer_norm", &c->pre_ln, e) ||
+        mert_config_read_bool(j, "deepnorm", &c->deepnorm, e) ||
+        mert_config_read_bool(j, "feature_extractor_cqt", &c->cqt_input, e) ||
+        mert_config_read_int(j, "feature_extractor_cqt_bins", &c->cqt_input_bins, e))
         return -1;
-    if (mert_config_take_double(j, "layer_norm_eps", &c->eps, e) ||
-        mert_config_take_double(j, "attention_relax", &c->attention_relax, e))
+    if (mert_config_read_double(j, "layer_norm_eps", &c->eps, e) ||
+        mert_config_read_double(j, "attention_relax", &c->attention_relax, e))
         return -1;
     if (mert_config_must_be(j, "hidden_act", "gelu", e) ||
         mert_config_must_be(j, "feat_extract_activation", "gelu", e) ||

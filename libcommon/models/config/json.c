@@ -10,7 +10,7 @@ int mert_config_within(int64_t v, int64_t low, int64_t high, const char *what, m
     return mert_fail(e, "%s is %" PRId64 ", which is outside %" PRId64 " to %" PRId64, what, v, low, high);
 }
 
-int mert_config_take_int(const mert_json *j, const char *key, int *to, mert_error *e)
+int mert_config_read_int(const mert_json *j, const char *key, int *to, mert_error *e)
 {
     int64_t v = *to;
     if (!mert_json_get(j, key))
@@ -21,7 +21,7 @@ int mert_config_take_int(const mert_json *j, const char *key, int *to, mert_erro
     return 0;
 }
 
-int mert_config_take_bool(const mert_json *j, const char *key, int *to, mert_error *e)
+int mert_config_read_bool(const mert_json *j, const char *key, int *to, mert_error *e)
 {
     return mert_json_get(j, key) && mert_json_bool(j, key, to) ? mert_fail(e, "%s is neither true nor false", key) : 0;
 }
@@ -33,12 +33,12 @@ static int given(const mert_json *j, const char *key)
     return v && !mert_json_is_null(v);
 }
 
-int mert_config_take_double(const mert_json *j, const char *key, double *to, mert_error *e)
+int mert_config_read_double(const mert_json *j, const char *key, double *to, mert_error *e)
 {
     return given(j, key) && mert_json_double(j, key, to) ? mert_fail(e, "%s is not a number", key) : 0;
 }
 
-int mert_config_take_string(const mert_json *j, const char *key, const char **to, mert_error *e)
+int mert_config_read_string(const mert_json *j, const char *key, const char **to, mert_error *e)
 {
     *to = mert_json_string(j, key);
     return given(j, key) && !*to ? mert_fail(e, "%s is not a string", key) : 0;
@@ -47,7 +47,7 @@ int mert_config_take_string(const mert_json *j, const char *key, const char **to
 int mert_config_must_be(const mert_json *j, const char *key, const char *value, mert_error *e)
 {
     const char *s;
-    if (mert_config_take_string(j, key, &s, e))
+    if (mert_config_read_string(j, key, &s, e))
         return -1;
     return s && strcmp(s, value) ? mert_fail(e, "%s is '%s', and only '%s' is computed here", key, s, value) : 0;
 }
@@ -60,7 +60,7 @@ int mert_config_must_not(const mert_json *j, const char *key, int value, mert_er
     return v == value ? mert_fail(e, "%s is %s, which is not computed here", key, value ? "true" : "false") : 0;
 }
 
-int mert_config_take_list(const mert_json *j, const char *key, int *to, int room, int *n, mert_error *e)
+int mert_config_read_list(const mert_json *j, const char *key, int *to, int room, int *n, mert_error *e)
 {
     const mert_json *list = mert_json_get(j, key);
     int64_t v;

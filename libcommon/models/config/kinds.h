@@ -10,9 +10,10 @@
 /* model_type of Conformers that the published code does not support. */
 #define MERT_CONFORMER_OWN "mert_conformer"
 
-/* The convolutions over the waveform, for both kinds. take does not change values that j does not have. */
+/* The convolutions over the waveform, for both kinds. mert_config_read_extractor does not change values that j does not
+ * have. */
 int mert_extractor_check(const mert_config *c, mert_error *e) MERT_MUST_USE;
-int mert_extractor_take(mert_config *c, const mert_json *j, mert_error *e) MERT_MUST_USE;
+int mert_config_read_extractor(mert_config *c, const mert_json *j, mert_error *e) MERT_MUST_USE;
 void mert_extractor_put(FILE *f, const mert_config *c);
 
 /* Check the relations between the numbers of this kind. */

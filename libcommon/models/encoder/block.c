@@ -61,7 +61,7 @@ static mert_element *branch_gradient(mert_encoder *m, mert_element *d, float sca
     mert_element *copy;
     if (scale == 1.0f && m->options.dropout <= 0)
         return d;
-    if (!(copy = mert_take(m, n * D)))
+    if (!(copy = mert_alloc(m, n * D)))
         return NULL;
     mert_copy_2d(m->ops, .to = copy, .ldto = D, .from = d, .ldfrom = D, .rows = n, .columns = D, .scale = scale);
     mert_step_dropout(m, copy, n * D, m->options.dropout, where);
@@ -73,7 +73,7 @@ static mert_element *branch_gradient(mert_encoder *m, mert_element *d, float sca
 static mert_element *activated(mert_encoder *m, int i, int half, const mert_element *pre)
 {
     int64_t n = rows(m) * m->c->ffn;
-    mert_element *h = mert_take(m, n);
+    mert_element *h = mert_alloc(m, n);
     if (!h)
         return NULL;
     mert_gelu(m->ops, .y = h, .x = pre, .n = n, .B = m->B, .p = mert_step_rate(m, m->options.activation_dropout),
@@ -104,7 +104,7 @@ static void ffn_backward(mert_encoder *m, int i, int half, const mert_element *x
     int64_t n = rows(m), D = m->c->width, F = m->c->ffn;
     mert_arena_mark mark = mert_arena_here(&m->memory);
     mert_element *end = branch_gradient(m, d, 0.5f, site(i, half ? AFTER_SECOND : AFTER_FIRST));
-    mert_element *dn = mert_take(m, n * D);
+    mert_element *dn = mert_alloc(m, n * D);
     mert_element *h = activated(m, i, half, pre);
     mert_normed in = norm(m, p->norm, x);
     if (m->memory.failed)
@@ -128,10 +128,10 @@ static mert_element *part_of(const mert_encoder *m, mert_element *qkv, int part)
 }
 
 /* Turns queries and keys by their positions. */
-static void turn(mert_encoder *m, mert_element *qkv, int inverse)
+static void rotate(mert_encoder *m, mert_element *qkv, int inverse)
 {
     for (int part = QUERY; part <= KEY; part++)
-        mert_rotary_turn(&m->conformer->rotary, part_of(m, qkv, part), m->B, m->T, m->c->heads, 3 * m->c->width,
+        mert_rotary_apply(&m->conformer->rotary, part_of(m, qkv, part), m->B, m->T, m->c->heads, 3 * m->c->width,
                          inverse);
 }
 
@@ -145,7 +145,7 @@ static void attention(mert_encoder *m, int i, const mert_element *x, block_recor
     if (!in.y)
         return;
     mert_step_linears(m, p->qkv, 3, m->conformer->qkv_step, rows(m), D, D, in.y, qkv);
-    turn(m, qkv, 0);
+    rotate(m, qkv, 0);
     mert_attention(m->ops, .out = r->attended.now, .lse = r->lse, .largest = m->options.training ? m->largest : NULL,
                    .q = part_of(m, qkv, QUERY), .k = part_of(m, qkv, KEY), .v = part_of(m, qkv, VALUE), .B = m->B,
                    .T = m->T, .H = H, .dh = D / H, .ld = 3 * D, .ldout = D,
@@ -161,8 +161,8 @@ static void attention_backward(mert_encoder *m, int i, const mert_element *x, co
     const block_parameters *p = &m->conformer->blocks[i];
     int64_t n = rows(m), D = m->c->width, H = m->c->heads, step = m->conformer->qkv_step;
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    mert_element *end = branch_gradient(m, d, 1, site(i, AFTER_HEADS)), *da = mert_take(m, n * D);
-    mert_element *dqkv = mert_take(m, 3 * n * D), *qkv = r->qkv.now;
+    mert_element *end = branch_gradient(m, d, 1, site(i, AFTER_HEADS)), *da = mert_alloc(m, n * D);
+    mert_element *dqkv = mert_alloc(m, 3 * n * D), *qkv = r->qkv.now;
     mert_normed in = norm(m, p->attention_norm, x);
     if (m->memory.failed)
         return;
@@ -173,7 +173,7 @@ static void attention_backward(mert_encoder *m, int i, const mert_element *x, co
                             .B = m->B, .T = m->T, .H = H, .dh = D / H, .ld = 3 * D, .ldout = D,
                             .scale = (float)(1.0 / sqrt((double)(D / H))), .p = m->options.attention_dropout,
                             .key = mert_encoder_key(m, site(i, IN_HEADS)));
-    turn(m, dqkv, 1);
+    rotate(m, dqkv, 1);
     mert_step_biases_backward(m, p->qkv, 3, step, n, D, dqkv);
     mert_step_linears_backward(m, p->qkv, 3, step, n, D, D, in.y, dqkv, da, 0);
     norm_backward(m, p->attention_norm, &in, x, da, d, 1);
@@ -186,7 +186,7 @@ static void attention_backward(mert_encoder *m, int i, const mert_element *x, co
 static mert_normed norm_gelu(mert_encoder *m, weight_bias p, const mert_element *x)
 {
     int64_t n = rows(m), D = m->c->width;
-    mert_normed to = {mert_take(m, n * D), mert_take_floats(m, n), mert_take_floats(m, n)};
+    mert_normed to = {mert_alloc(m, n * D), mert_alloc_floats(m, n), mert_alloc_floats(m, n)};
     if (m->memory.failed)
         return (mert_normed){0};
     mert_layer_norm(m->ops, .y = to.y, .x = x, .w = mert_weight(m, p.w), .b = mert_weight(m, p.b), .mean = to.mean,
@@ -197,7 +197,7 @@ static mert_normed norm_gelu(mert_encoder *m, weight_bias p, const mert_element 
 /* GLU of the pointwise convolution's output. */
 static mert_element *gated(mert_encoder *m, const mert_element *wide)
 {
-    mert_element *g = mert_take(m, rows(m) * m->c->width);
+    mert_element *g = mert_alloc(m, rows(m) * m->c->width);
     if (g)
         mert_glu(m->ops, .y = g, .x = wide, .rows = rows(m), .D = m->c->width);
     return g;
@@ -231,7 +231,7 @@ static void convolution_backward(mert_encoder *m, int i, const mert_element *x, 
     int64_t n = rows(m), D = m->c->width, K = m->c->conformer.kernel;
     mert_arena_mark mark = mert_arena_here(&m->memory);
     mert_element *end = branch_gradient(m, d, 1, site(i, AFTER_CONVOLUTION)), *g = gated(m, r->wide.now);
-    mert_element *da = mert_take(m, n * D), *dg = mert_take(m, n * D), *dwide = mert_take(m, 2 * n * D);
+    mert_element *da = mert_alloc(m, n * D), *dg = mert_alloc(m, n * D), *dwide = mert_alloc(m, 2 * n * D);
     mert_normed in = norm(m, p->conv_norm, x), inner = norm_gelu(m, p->depth_norm, r->deep.now);
     if (m->memory.failed)
         return;
@@ -254,7 +254,7 @@ static void convolution_backward(mert_encoder *m, int i, const mert_element *x, 
 static void take_kept(mert_encoder *m, block_record *r, int narrow)
 {
     int64_t n = rows(m), D = m->c->width;
-    r->lse = mert_take_floats(m, n * m->c->heads);
+    r->lse = mert_alloc_floats(m, n * m->c->heads);
     mert_keep(m, &r->pre[0], n * m->c->ffn, narrow);
     mert_keep(m, &r->pre[1], n * m->c->ffn, narrow);
     for (int j = 0; j < 4; j++)
@@ -288,7 +288,7 @@ static void run(mert_encoder *m, int i, block_record *r, mert_element *out)
 
 void mert_block_forward(mert_encoder *m, int i, mert_element *x, block_record *r, mert_element *out)
 {
-    int narrow = mert_laid_aside(m), stays = m->options.training && !m->options.recompute;
+    int narrow = mert_keeps_narrow(m), stays = m->options.training && !m->options.recompute;
     mert_arena_mark mark;
     r->x = (mert_kept){.now = x};
     if (narrow)

@@ -168,7 +168,7 @@ static mert_element *front_forward(mert_encoder *m, const mert_element *x)
     mert_clear(m->ops, .to = m->squares, .bytes = sizeof *m->squares);
     f->frames = x;
     if (m->c->convs) {
-        if (!(m->features = mert_take(m, n)))
+        if (!(m->features = mert_alloc(m, n)))
             return NULL;
         mert_extractor_forward(m, m->features);
         mert_sum_squares(m->ops, .sum = m->squares, .elements = m->features, .n = n);
@@ -176,7 +176,7 @@ static mert_element *front_forward(mert_encoder *m, const mert_element *x)
     }
     if (!m->corruption.mask)
         return (mert_element *)(uintptr_t)f->frames;
-    if (!(masked = mert_take(m, n)))
+    if (!(masked = mert_alloc(m, n)))
         return NULL;
     mert_copy(m->ops, .to = masked, .from = f->frames, .bytes = mert_element_bytes(m->ops, n));
     mert_mask(m->ops, .x = masked, .e = mert_weight(m, m->mask_emb), .mask = m->corruption.mask, .rows = rows, .D = C);
@@ -210,7 +210,7 @@ static mert_element *subsampled(mert_encoder *m, const mert_element *x)
     mert_element *frames = front_forward(m, x), *y = frames ? mert_subsampler_forward(m, frames) : NULL;
     if (y && m->T < f->T_whole) {
         mert_element *all = y;
-        if ((y = mert_take(m, n)))
+        if ((y = mert_alloc(m, n)))
             mert_copy_2d(m->ops, .to = y, .ldto = m->T * D, .from = all, .ldfrom = f->T_whole * D, .rows = m->B,
                          .columns = m->T * D);
     }
@@ -229,7 +229,7 @@ static mert_element *block_forward(mert_encoder *m, int i, mert_element *y)
     if (r->skipped)
         return y;
     if (!out)
-        out = mert_take(m, m->B * m->T * m->c->width);
+        out = mert_alloc(m, m->B * m->T * m->c->width);
     mert_block_forward(m, i, y, r, out);
     return out;
 }
@@ -244,25 +244,25 @@ const mert_element *mert_conformer_forward(mert_encoder *m, int64_t T, const mer
                   (long long)(T ? T : 1));
         return NULL;
     }
-    mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 0);
-    mert_parts_need(m->parts, MERT_PART_PROJECTION, 0);
+    mert_groups_need(m->groups, MERT_GROUP_EXTRACTOR, 0);
+    mert_groups_need(m->groups, MERT_GROUP_PROJECTION, 0);
     mert_extractor_pack(m);
     pack(m);
     mert_fill(m->ops, .to = m->largest, .value = -INFINITY, .n = 1);
     if (mert_rotary_reach(&m->conformer->rotary, m->T) || !(y = subsampled(m, x)))
         goto memory;
-    mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 0);
-    mert_parts_done(m->parts, MERT_PART_PROJECTION, 0);
+    mert_groups_done(m->groups, MERT_GROUP_EXTRACTOR, 0);
+    mert_groups_done(m->groups, MERT_GROUP_PROJECTION, 0);
     for (int i = 0; i < 2; i++) /* NULL if inputs of blocks are kept: each then has memory of its own */
-        m->turn[i] = m->options.training && !mert_laid_aside(m) ? NULL : mert_take(m, m->B * m->T * c->width);
+        m->turn[i] = m->options.training && !mert_keeps_narrow(m) ? NULL : mert_alloc(m, m->B * m->T * c->width);
     for (int i = 0; i < c->layers; i++) {
         if (tap && tap->give(tap->self, i, y))
             return y;
-        mert_parts_need(m->parts, MERT_PART_LAYERS + i, 0);
+        mert_groups_need(m->groups, MERT_GROUP_LAYERS + i, 0);
         y = block_forward(m, i, y);
         if (m->memory.failed)
             goto memory;
-        mert_parts_done(m->parts, MERT_PART_LAYERS + i, 0);
+        mert_groups_done(m->groups, MERT_GROUP_LAYERS + i, 0);
     }
     if (tap)
         tap->give(tap->self, c->layers, y);
@@ -272,20 +272,23 @@ memory:
     return NULL;
 }
 
-int mert_conformer_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e)
+int mert_conformer_backward(mert_encoder *m, int top, mert_element *dy, const mert_gradient_tap *tap, double pen,
+                            mert_error *e)
 {
     mert_conformer *f = m->conformer;
     int64_t D = m->c->width;
     mert_element *d = dy;
-    for (int i = m->c->layers - 1; i >= 0; i--) {
-        mert_parts_need(m->parts, MERT_PART_LAYERS + i, 1);
+    for (int i = top - 1; i >= 0; i--) {
+        mert_groups_need(m->groups, MERT_GROUP_LAYERS + i, 1);
         mert_block_backward(m, i, &f->records[i], dy);
-        mert_parts_done(m->parts, MERT_PART_LAYERS + i, 1);
+        mert_groups_done(m->groups, MERT_GROUP_LAYERS + i, 1);
+        if (tap)
+            tap->add(tap->self, i, dy);
     }
-    mert_parts_done(m->parts, mert_part_last(m->parts), 1);
-    mert_parts_need(m->parts, MERT_PART_PROJECTION, 1);
+    mert_groups_done(m->groups, mert_groups_last(m->groups), 1);
+    mert_groups_need(m->groups, MERT_GROUP_PROJECTION, 1);
     mert_step_dropout(m, dy, m->B * m->T * D, m->options.input_dropout, SITE_FEATURES);
-    if (m->T < f->T_whole && (d = mert_take(m, m->B * f->T_whole * D))) { /* the gradient is zero for frames that are
+    if (m->T < f->T_whole && (d = mert_alloc(m, m->B * f->T_whole * D))) { /* the gradient is zero for frames that are
                                                                              not used */
         mert_clear(m->ops, .to = d, .bytes = mert_element_bytes(m->ops, m->B * f->T_whole * D));
         mert_copy_2d(m->ops, .to = d, .ldto = f->T_whole * D, .from = dy, .ldfrom = m->T * D, .rows = m->B,
@@ -293,11 +296,11 @@ int mert_conformer_backward(mert_encoder *m, mert_element *dy, double pen, mert_
     }
     if (d)
         d = mert_subsampler_backward(m, d);
-    mert_parts_done(m->parts, MERT_PART_PROJECTION, 1);
-    mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 1);
+    mert_groups_done(m->groups, MERT_GROUP_PROJECTION, 1);
+    mert_groups_need(m->groups, MERT_GROUP_EXTRACTOR, 1);
     if (d)
         front_backward(m, d, pen);
-    mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 1);
+    mert_groups_done(m->groups, MERT_GROUP_EXTRACTOR, 1);
     if (m->memory.failed)
         return mert_fail(e, "out of memory for the backward pass of %lld clips of %lld frames", (long long)m->B,
                          (long long)f->T0);

@@ -81,6 +81,7 @@ int mert_conformer_open(mert_encoder *m) MERT_MUST_USE;
 void mert_conformer_close(mert_encoder *m);
 const mert_element *mert_conformer_forward(mert_encoder *m, int64_t T, const mert_element *x,
                                            const mert_layer_tap *tap, mert_error *e);
-int mert_conformer_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e) MERT_MUST_USE;
+int mert_conformer_backward(mert_encoder *m, int top, mert_element *dy, const mert_gradient_tap *tap, double pen,
+                            mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /* From waveform to hidden states: extractor, projection, positional convolution, layers (man/model.md 2). */
 #include "libcommon/models/encoder/conformer.h"
+#include "libcommon/models/encoder/encoder.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -51,11 +52,6 @@ static void find_transformer(mert_encoder *m)
     }
 }
 
-static int64_t conv_inputs(const mert_config *c, int i) /* number of inputs of one output of layer i > 0 */
-{
-    return (int64_t)c->conv[i].kernel * c->conv[i - 1].dim;
-}
-
 static int64_t pos_weights(const mert_config *c)
 {
     return (int64_t)c->width * (c->width / c->pos_groups) * c->pos_kernel;
@@ -68,8 +64,8 @@ static int open_extractor(mert_encoder *m)
     int bad = 0, rounded = ops->type != MERT_ELEMENT_F32;
     find_extractor(m);
     for (int i = 1; i < c->convs; i++) {
-        int64_t packed = mert_ops_packed_floats(ops, INT64_MAX, c->conv[i].dim, conv_inputs(c, i), MERT_PACKED_F32);
-        int64_t n = c->conv[i].dim * conv_inputs(c, i);
+        int64_t inputs = mert_conv_inputs(c, i), n = c->conv[i].dim * inputs;
+        int64_t packed = mert_ops_packed_floats(ops, INT64_MAX, c->conv[i].dim, inputs, MERT_PACKED_F32);
         bad |= packed && !(m->panels[i] = (mert_element *)(void *)mert_ops_floats(ops, packed));
         bad |= rounded && !(m->kernels[i] = mert_ops_elements(ops, n));
         bad |= !(m->ordered[i] = mert_ops_floats(ops, n));
@@ -103,9 +99,9 @@ mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const f
     m->layout = layout;
     m->c = c;
     m->ops = ops;
-    if (mert_parts_make(&m->flat, layout, weights, gradients, e))
+    if (mert_groups_make(&m->flat, layout, weights, gradients, e))
         goto fail;
-    m->parts = &m->flat;
+    m->groups = &m->flat;
     mert_arena_open(&m->memory, ops);
     if (!open_extractor(m) && !(c->kind == MERT_CONFORMER ? mert_conformer_open(m) : open_transformer(m)) &&
         (m->squares = ops->alloc(ops, sizeof *m->squares)) && (m->largest = mert_ops_floats(ops, 1)))
@@ -132,15 +128,15 @@ void mert_encoder_free(mert_encoder *m)
     m->ops->release(m->ops, m->pos_norm);
     m->ops->release(m->ops, m->squares);
     m->ops->release(m->ops, m->largest);
-    mert_parts_free(&m->flat);
+    mert_groups_free(&m->flat);
     free(m->layers);
     free(m->records);
     free(m);
 }
 
-void mert_encoder_use_parts(mert_encoder *m, const mert_parts *parts)
+void mert_encoder_use_groups(mert_encoder *m, const mert_groups *groups)
 {
-    m->parts = parts;
+    m->groups = groups;
     m->fresh = 0;
 }
 
@@ -174,23 +170,6 @@ static int dropping(const mert_encoder *m, double p)
     return m->options.training && p > 0;
 }
 
-/* ---- weights in the order of products ---- */
-
-void mert_extractor_pack(mert_encoder *m)
-{
-    const mert_config *c = m->c;
-    for (int i = 1; i < c->convs; i++) {
-        mert_swap_axes(m->ops, .to = m->ordered[i], .from = mert_weight(m, m->conv[i].w), .n = c->conv[i].dim,
-                       .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
-        if (m->panels[i])
-            mert_pack(m->ops, .to = m->panels[i], .w = m->ordered[i], .ldw = conv_inputs(c, i), .n = c->conv[i].dim,
-                      .k = conv_inputs(c, i));
-        if (m->kernels[i])
-            mert_to_elements(m->ops, .to = m->kernels[i], .from = m->ordered[i],
-                             .n = c->conv[i].dim * conv_inputs(c, i));
-    }
-}
-
 static void pack(mert_encoder *m)
 {
     const mert_config *c = m->c;
@@ -215,13 +194,13 @@ static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt
     const mert_element *w;
     mert_element *whole;
     mert_arena_mark mark;
-    m->features = mert_take(m, n * C);
+    m->features = mert_alloc(m, n * C);
     mert_extractor_forward(m, m->features);
-    m->joined = c->cqt_input ? mert_take(m, n * J) : m->features;
-    m->joined_norm = mert_take(m, n * J);
-    m->feature_mean = mert_take_floats(m, n);
-    m->feature_rstd = mert_take_floats(m, n);
-    mert_keep(m, &m->projected, n * c->width, mert_laid_aside(m));
+    m->joined = c->cqt_input ? mert_alloc(m, n * J) : m->features;
+    m->joined_norm = mert_alloc(m, n * J);
+    m->feature_mean = mert_alloc_floats(m, n);
+    m->feature_rstd = mert_alloc_floats(m, n);
+    mert_keep(m, &m->projected, n * c->width, mert_keeps_narrow(m));
     mert_kept_open(m, &m->projected);
     if (m->memory.failed)
         return NULL;
@@ -237,7 +216,7 @@ static mert_element *projection_forward(mert_encoder *m, const mert_element *cqt
                     .columns = J, .eps = (float)c->eps);
     mark = mert_arena_here(&m->memory);
     w = mert_product_weight(m, m->projection.w, c->width * J);
-    whole = mert_corruption_any(m) ? mert_take(m, n * c->width) : m->projected.now;
+    whole = mert_corruption_any(m) ? mert_alloc(m, n * c->width) : m->projected.now;
     if (m->memory.failed)
         return NULL;
     mert_linear(m->ops, n, J, c->width, m->joined_norm, w, mert_weight(m, m->projection.b), NULL, 0, NULL, whole);
@@ -254,10 +233,10 @@ static void projection_backward(mert_encoder *m, mert_element *d, double pen)
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, C = c->conv[c->convs - 1].dim, J = mert_config_features(c);
     int64_t conv_T = m->conv_T[c->convs], rows;
-    mert_element *dj = mert_take(m, n * J), *df = mert_take(m, m->B * conv_T * C);
+    mert_element *dj = mert_alloc(m, n * J), *df = mert_alloc(m, m->B * conv_T * C);
     const mert_element *w = mert_product_weight(m, m->projection.w, c->width * J);
     float mult = (float)m->options.feature_grad_mult;
-    mert_element *whole = mert_corruption_any(m) ? mert_take(m, n * c->width) : d;
+    mert_element *whole = mert_corruption_any(m) ? mert_alloc(m, n * c->width) : d;
     if (m->memory.failed)
         return;
     if (whole != d)
@@ -268,7 +247,7 @@ static void projection_backward(mert_encoder *m, mert_element *d, double pen)
                              .db = mert_gradient(m, m->feature_norm.b), .dy = dj, .x = m->joined,
                              .w = mert_weight(m, m->feature_norm.w), .mean = m->feature_mean, .rstd = m->feature_rstd,
                              .rows = n, .columns = J);
-    mert_parts_done(m->parts, MERT_PART_PROJECTION, 1);
+    mert_groups_done(m->groups, MERT_GROUP_PROJECTION, 1);
     if (mult <= 0)
         return;
     /* gradient by the extractor's whole output: it is zero for frames that are not used */
@@ -295,12 +274,12 @@ static mert_element *position_forward(mert_encoder *m, const mert_element *x)
     mert_arena_mark mark;
     int64_t n = m->B * m->T, D = c->width;
     mert_element *y, *sum;
-    mert_keep(m, &m->pos_pre, n * D, mert_laid_aside(m));
+    mert_keep(m, &m->pos_pre, n * D, mert_keeps_narrow(m));
     if (!c->pre_ln)
-        mert_keep(m, &m->pos_sum, n * D, mert_laid_aside(m));
-    m->encoder_mean = mert_take_floats(m, n);
-    m->encoder_rstd = mert_take_floats(m, n);
-    y = mert_take(m, n * D);
+        mert_keep(m, &m->pos_sum, n * D, mert_keeps_narrow(m));
+    m->encoder_mean = mert_alloc_floats(m, n);
+    m->encoder_rstd = mert_alloc_floats(m, n);
+    y = mert_alloc(m, n * D);
     mark = mert_arena_here(&m->memory);
     mert_kept_open(m, &m->pos_pre);
     mert_kept_open(m, &m->pos_sum);
@@ -329,8 +308,8 @@ static void position_backward(mert_encoder *m, mert_element *d)
     const mert_config *c = m->c;
     int64_t n = m->B * m->T, D = c->width, weights = pos_weights(c);
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    float *dw = mert_take_floats(m, weights);
-    mert_element *dpre = mert_take(m, n * D);
+    float *dw = mert_alloc_floats(m, weights);
+    mert_element *dpre = mert_alloc(m, n * D);
     mert_kept_again(m, &m->projected);
     mert_kept_again(m, &m->pos_pre);
     if (!c->pre_ln)
@@ -388,7 +367,7 @@ static mert_element *layer_forward(mert_encoder *m, int i, mert_element *y)
     if (r->skipped)
         return y;
     if (!out)
-        out = mert_take(m, m->B * m->T * m->c->width);
+        out = mert_alloc(m, m->B * m->T * m->c->width);
     mert_layer_forward(m, i, y, r, out);
     return out;
 }
@@ -407,39 +386,39 @@ const mert_element *mert_encoder_forward(mert_encoder *m, const mert_forward_opt
     if (m->conformer)
         return mert_conformer_forward(m, T, x, tap, e);
     n = m->B * m->T * c->width;
-    mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 0);
-    mert_parts_need(m->parts, MERT_PART_PROJECTION, 0);
+    mert_groups_need(m->groups, MERT_GROUP_EXTRACTOR, 0);
+    mert_groups_need(m->groups, MERT_GROUP_PROJECTION, 0);
     if (!c->pre_ln) /* encoder.layer_norm */
-        mert_parts_need(m->parts, mert_part_last(m->parts), 0);
+        mert_groups_need(m->groups, mert_groups_last(m->groups), 0);
     pack(m);
     mert_fill(m->ops, .to = m->largest, .value = -INFINITY, .n = 1);
     if (!(y = projection_forward(m, cqt)) || !(y = position_forward(m, y)))
         goto memory;
-    mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 0);
-    mert_parts_done(m->parts, MERT_PART_PROJECTION, 0);
+    mert_groups_done(m->groups, MERT_GROUP_EXTRACTOR, 0);
+    mert_groups_done(m->groups, MERT_GROUP_PROJECTION, 0);
     if (!c->pre_ln)
-        mert_parts_done(m->parts, mert_part_last(m->parts), 0);
+        mert_groups_done(m->groups, mert_groups_last(m->groups), 0);
     for (int i = 0; i < 2; i++) /* NULL if inputs of layers are kept: each then has memory of its own */
-        m->turn[i] = m->options.training && !mert_laid_aside(m) ? NULL : mert_take(m, n);
+        m->turn[i] = m->options.training && !mert_keeps_narrow(m) ? NULL : mert_alloc(m, n);
     for (int i = 0; i < c->layers; i++) {
         if (tap && tap->give(tap->self, i, y))
             return y;
-        mert_parts_need(m->parts, MERT_PART_LAYERS + i, 0);
+        mert_groups_need(m->groups, MERT_GROUP_LAYERS + i, 0);
         y = layer_forward(m, i, y);
         if (m->memory.failed)
             goto memory;
-        mert_parts_done(m->parts, MERT_PART_LAYERS + i, 0);
+        mert_groups_done(m->groups, MERT_GROUP_LAYERS + i, 0);
     }
     m->final_in = y;
     if (c->pre_ln) {
-        mert_element *out = mert_take(m, n);
+        mert_element *out = mert_alloc(m, n);
         if (!out)
             goto memory;
-        mert_parts_need(m->parts, mert_part_last(m->parts), 0);
+        mert_groups_need(m->groups, mert_groups_last(m->groups), 0);
         mert_layer_norm(m->ops, .y = out, .x = y, .w = mert_weight(m, m->encoder_norm.w),
                         .b = mert_weight(m, m->encoder_norm.b), .mean = m->encoder_mean, .rstd = m->encoder_rstd,
                         .rows = m->B * m->T, .columns = c->width, .eps = (float)c->eps);
-        mert_parts_done(m->parts, mert_part_last(m->parts), 0);
+        mert_groups_done(m->groups, mert_groups_last(m->groups), 0);
         y = out;
     }
     if (tap)
@@ -450,27 +429,47 @@ memory:
     return NULL;
 }
 
+/* Layers without gradients: for many processes, which exchange them in the same order in every pass. */
+static void skip_layers(const mert_encoder *m, int top)
+{
+    for (int i = m->c->layers - 1; i >= top; i--) {
+        mert_groups_need(m->groups, MERT_GROUP_LAYERS + i, 1);
+        mert_groups_done(m->groups, MERT_GROUP_LAYERS + i, 1);
+    }
+}
+
 int mert_encoder_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e)
 {
+    return mert_encoder_backward_from(m, m->c->layers, dy, NULL, pen, e);
+}
+
+int mert_encoder_backward_from(mert_encoder *m, int top, mert_element *dy, const mert_gradient_tap *tap, double pen,
+                               mert_error *e)
+{
     const mert_config *c = m->c;
+    if (tap)
+        tap->add(tap->self, top, dy);
+    skip_layers(m, top);
     if (m->conformer)
-        return mert_conformer_backward(m, dy, pen, e);
-    if (c->pre_ln)
+        return mert_conformer_backward(m, top, dy, tap, pen, e);
+    if (c->pre_ln && top == c->layers)
         mert_layer_norm_backward(m->ops, .dx = dy, .dw = mert_gradient(m, m->encoder_norm.w),
                                  .db = mert_gradient(m, m->encoder_norm.b), .dy = dy, .x = m->final_in,
                                  .w = mert_weight(m, m->encoder_norm.w), .mean = m->encoder_mean,
                                  .rstd = m->encoder_rstd, .rows = m->B * m->T, .columns = c->width);
-    for (int i = c->layers - 1; i >= 0; i--) {
-        mert_parts_need(m->parts, MERT_PART_LAYERS + i, 1);
+    for (int i = top - 1; i >= 0; i--) {
+        mert_groups_need(m->groups, MERT_GROUP_LAYERS + i, 1);
         mert_layer_backward(m, i, &m->records[i], dy);
-        mert_parts_done(m->parts, MERT_PART_LAYERS + i, 1);
+        mert_groups_done(m->groups, MERT_GROUP_LAYERS + i, 1);
+        if (tap)
+            tap->add(tap->self, i, dy);
     }
-    mert_parts_need(m->parts, MERT_PART_PROJECTION, 1);
+    mert_groups_need(m->groups, MERT_GROUP_PROJECTION, 1);
     position_backward(m, dy);
-    mert_parts_done(m->parts, mert_part_last(m->parts), 1);
-    mert_parts_need(m->parts, MERT_PART_EXTRACTOR, 1); /* mask_emb */
+    mert_groups_done(m->groups, mert_groups_last(m->groups), 1);
+    mert_groups_need(m->groups, MERT_GROUP_EXTRACTOR, 1); /* mask_emb */
     projection_backward(m, dy, pen);
-    mert_parts_done(m->parts, MERT_PART_EXTRACTOR, 1);
+    mert_groups_done(m->groups, MERT_GROUP_EXTRACTOR, 1);
     if (m->memory.failed)
         return mert_fail(e, "out of memory for the backward pass of %lld clips of %lld samples", (long long)m->B,
                          (long long)m->L);

@@ -4,51 +4,19 @@
 #ifndef MERT_ENCODER_H
 #define MERT_ENCODER_H
 
+#include "libcommon/models/encoder/pass.h"
 #include "libcommon/models/weights/parameter_groups.h"
 #include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/ops.h"
-
-typedef struct mert_encoder mert_encoder;
-
-/* How training runs a batch; all zero for inference. */
-typedef struct mert_forward_options {
-    int training;                 /* keep what the backward pass needs */
-    double dropout, attention_dropout, activation_dropout, input_dropout, feature_dropout, layerdrop;
-    double feature_grad_mult;     /* the extractor's gradient is multiplied by this */
-    int recompute;                /* 1: keep fewer activations; layers and extractor run again before their backward
-                                     passes */
-    int narrow;                   /* 1: kept activations are stored as bfloat16; only with float32 elements */
-    uint64_t seed, update, micro_batch; /* keys of the random numbers (contract A4), together with row, layer and
-                                           position */
-} mert_forward_options;
 
 /* weights, gradients: device arrays [layout->size]; gradients NULL for inference. The layout must outlive the
  * encoder. */
 mert_encoder *mert_encoder_new(const mert_layout *layout, mert_ops *ops, const float *weights, float *gradients,
                                mert_error *e);
 void mert_encoder_free(mert_encoder *m);
-/* From now on the addresses of weights and gradients come from `parts`, and mert_parts_need and mert_parts_done are
+/* From now on the addresses of weights and gradients come from `groups`, and mert_groups_need and mert_groups_done are
  * called on it. It must outlive the encoder. */
-void mert_encoder_use_parts(mert_encoder *m, const mert_parts *parts);
-
-/* Changes to the projected frames before the transformer, in this order (man/model.md 3). All arrays are on the device.
- * Zero: no changes. */
-typedef struct mert_corruption {
-    const float *mask;            /* [B, T] of 0/1: frames that become mask_emb; NULL: none. For a Conformer these are
-                                     the frames before the subsampler, [B, mert_config_front_frames], and the fields
-                                     below are not used */
-    int64_t replaced;             /* number of frames that are replaced: row to[i] becomes what row from[i] was ... */
-    const int32_t *to, *from;     /* ... of the B * T rows; each row is at most once in either list */
-    const float *replaced_rows;   /* [B, T] of 0/1: 1 for the rows in `to` */
-    const float *channels;        /* [B, D] of 0/1: channels that become 0 in all frames of their clip; NULL: none */
-} mert_corruption;
-
-/* Receives hidden states as they are computed. give: y is hidden state `layer` (0..N, numbered as in HF), device [B, T,
- * D], for operations that give itself queues. If it returns non-zero, the forward pass ends here. */
-typedef struct mert_layer_tap {
-    int (*give)(void *self, int layer, const mert_element *y);
-    void *self;
-} mert_layer_tap;
+void mert_encoder_use_groups(mert_encoder *m, const mert_groups *groups);
 
 /* x: device [B, L] pcm; for a Conformer whose input is the mel spectrum, the spectrum [B, L, mels]. T: number of frames
  * that are used, at most mert_config_frames of the samples; 0: all. corruption: NULL for none; its arrays must stay
@@ -67,8 +35,13 @@ int64_t mert_encoder_features_count(const mert_encoder *m);
 const float *mert_encoder_largest_logit(const mert_encoder *m);
 /* The backward pass of the last forward pass (training). dy: device [B, T, D], the gradient of the loss by the last
  * hidden state; it is overwritten. pen: the gradient of the loss by features_pen. Adds to the gradients. After
- * mert_encoder_use_parts, the caller must have called mert_parts_need for the last part. */
+ * mert_encoder_use_groups, the caller must have called mert_groups_need for the last group. */
 int mert_encoder_backward(mert_encoder *m, mert_element *dy, double pen, mert_error *e) MERT_MUST_USE;
+
+/* The same for a loss of several hidden states, of which `top` is the last; a tap may have ended the forward pass
+ * there. dy: the gradient by hidden state `top`, before the tap adds to it. Layers above it get no gradients. */
+int mert_encoder_backward_from(mert_encoder *m, int top, mert_element *dy, const mert_gradient_tap *tap, double pen,
+                               mert_error *e) MERT_MUST_USE;
 
 /* The largest number of bytes of device memory that passes have used. */
 size_t mert_encoder_memory(const mert_encoder *m);

@@ -34,6 +34,20 @@ static const mert_element *conv_kernel(const mert_encoder *m, int i)
     return mert_as_elements(m->kernels[i], m->ordered[i]);
 }
 
+void mert_extractor_pack(mert_encoder *m)
+{
+    const mert_config *c = m->c;
+    for (int i = 1; i < c->convs; i++) {
+        int64_t n = c->conv[i].dim, inputs = mert_conv_inputs(c, i);
+        mert_swap_axes(m->ops, .to = m->ordered[i], .from = mert_weight(m, m->conv[i].w), .n = n,
+                       .a = c->conv[i - 1].dim, .b = c->conv[i].kernel);
+        if (m->panels[i])
+            mert_pack(m->ops, .to = m->panels[i], .w = m->ordered[i], .ldw = inputs, .n = n, .k = inputs);
+        if (m->kernels[i])
+            mert_to_elements(m->ops, .to = m->kernels[i], .from = m->ordered[i], .n = n * inputs);
+    }
+}
+
 static const float *bias(const mert_encoder *m, int i)
 {
     return m->conv[i].b >= 0 ? mert_weight(m, m->conv[i].b) : NULL;
@@ -84,7 +98,7 @@ static void run(mert_encoder *m, mert_element *features)
     mert_arena_mark mark = mert_arena_here(&m->memory);
     for (int i = 0; i < last + (features != NULL); i++) {
         int64_t size = clip_elements(m, i), at_once = clips_at(m, i, 0);
-        mert_element *y = mert_take(m, at_once * size);
+        mert_element *y = mert_alloc(m, at_once * size);
         if (m->memory.failed)
             return;
         for (int64_t b = 0, n; b < m->B; b += n) {
@@ -111,7 +125,7 @@ void mert_extractor_forward(mert_encoder *m, mert_element *features)
 {
     int stays = m->options.training && !m->options.recompute;
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    take(m, stays && mert_laid_aside(m));
+    take(m, stays && mert_keeps_narrow(m));
     if (stays)
         mark = mert_arena_here(&m->memory);
     for (int i = 1; i < m->c->convs; i++)
@@ -164,9 +178,9 @@ static void layer_backward(mert_encoder *m, int i, mert_element *d)
     int last = i == m->c->convs - 1, norm = i && m->c->extractor_layer_norm;
     mert_conv_shape s = last ? (mert_conv_shape){0} : shape(m, i + 1, 1);
     int64_t size = clip_elements(m, i), at_once = clips_at(m, i, 0), weights = s.O * s.kernel * s.C;
-    mert_element *room = mert_take(m, at_once * size), *dx = last ? NULL : mert_take(m, at_once * size);
-    float *dw = mert_take_floats(m, weights);
-    float *stats = norm ? mert_take_floats(m, 2 * at_once * m->conv_T[i + 1]) : NULL;
+    mert_element *room = mert_alloc(m, at_once * size), *dx = last ? NULL : mert_alloc(m, at_once * size);
+    float *dw = mert_alloc_floats(m, weights);
+    float *stats = norm ? mert_alloc_floats(m, 2 * at_once * m->conv_T[i + 1]) : NULL;
     if (m->memory.failed)
         return;
     if (!last)

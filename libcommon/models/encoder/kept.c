@@ -1,35 +1,35 @@
 /* Activations that are kept for the backward pass, as they are or as bfloat16 (state.h). */
 #include "libcommon/models/encoder/state.h"
 
-int mert_laid_aside(const mert_encoder *m)
+int mert_keeps_narrow(const mert_encoder *m)
 {
     return m->options.training && m->options.narrow && m->ops->type == MERT_ELEMENT_F32;
 }
 
-void mert_keep(mert_encoder *m, mert_kept *k, int64_t n, int aside)
+void mert_keep(mert_encoder *m, mert_kept *k, int64_t n, int narrow)
 {
     *k = (mert_kept){.n = n};
-    if (aside)
-        k->aside = (uint16_t *)(void *)mert_take_floats(m, (n + 1) / 2);
+    if (narrow)
+        k->narrow = (uint16_t *)(void *)mert_alloc_floats(m, (n + 1) / 2);
     else
-        k->now = mert_take(m, n);
+        k->now = mert_alloc(m, n);
 }
 
 void mert_kept_open(mert_encoder *m, mert_kept *k)
 {
-    if (k->aside)
-        k->now = mert_take(m, k->n);
+    if (k->narrow)
+        k->now = mert_alloc(m, k->n);
 }
 
 void mert_kept_close(mert_encoder *m, mert_kept *k)
 {
-    if (k->aside)
-        mert_narrow(m->ops, .to = k->aside, .from = k->now, .n = k->n);
+    if (k->narrow)
+        mert_narrow(m->ops, .to = k->narrow, .from = k->now, .n = k->n);
 }
 
 void mert_kept_again(mert_encoder *m, mert_kept *k)
 {
     mert_kept_open(m, k);
-    if (k->aside && k->now)
-        mert_widen(m->ops, .to = k->now, .from = k->aside, .n = k->n);
+    if (k->narrow && k->now)
+        mert_widen(m->ops, .to = k->now, .from = k->narrow, .n = k->n);
 }

@@ -54,7 +54,7 @@ int mert_layer_dropped(const mert_encoder *m, int i)
 static void take_kept(mert_encoder *m, layer_record *r, int narrow)
 {
     int64_t n = m->B * m->T, D = m->c->width;
-    r->lse = mert_take_floats(m, n * m->c->heads);
+    r->lse = mert_alloc_floats(m, n * m->c->heads);
     mert_keep(m, &r->qkv, 3 * n * D, narrow);
     mert_keep(m, &r->attended, n * D, narrow);
     mert_keep(m, &r->s1, n * D, narrow);
@@ -74,14 +74,14 @@ static void take_rest(mert_encoder *m, layer_record *r)
 {
     int64_t n = m->B * m->T, D = m->c->width;
     if (m->c->pre_ln) {
-        r->mean_x = mert_take_floats(m, n);
-        r->rstd_x = mert_take_floats(m, n);
-        r->in1 = mert_take(m, n * D);
+        r->mean_x = mert_alloc_floats(m, n);
+        r->rstd_x = mert_alloc_floats(m, n);
+        r->in1 = mert_alloc(m, n * D);
     }
-    r->mean_s1 = mert_take_floats(m, n);
-    r->rstd_s1 = mert_take_floats(m, n);
-    r->in2 = mert_take(m, n * D);
-    r->h = mert_take(m, n * m->c->ffn);
+    r->mean_s1 = mert_alloc_floats(m, n);
+    r->rstd_s1 = mert_alloc_floats(m, n);
+    r->in2 = mert_alloc(m, n * D);
+    r->h = mert_alloc(m, n * m->c->ffn);
 }
 
 static void make_in1(mert_encoder *m, int i, layer_record *r)
@@ -145,13 +145,13 @@ static int all_packed(const mert_encoder *m)
 void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r, mert_element *out)
 {
     int64_t n = m->B * m->T;
-    int narrow = mert_laid_aside(m), stays = m->options.training && !m->options.recompute;
+    int narrow = mert_keeps_narrow(m), stays = m->options.training && !m->options.recompute;
     mert_arena_mark mark;
     r->x = (mert_kept){.now = x};
     if (narrow)
         mert_keep(m, &r->x, n * m->c->width, 1);
-    r->mean_s2 = mert_take_floats(m, n);
-    r->rstd_s2 = mert_take_floats(m, n);
+    r->mean_s2 = mert_alloc_floats(m, n);
+    r->rstd_s2 = mert_alloc_floats(m, n);
     mark = mert_arena_here(&m->memory);
     take_kept(m, r, stays && narrow);
     if (stays)
@@ -230,7 +230,7 @@ static void attention_backward(mert_encoder *m, int i, const layer_record *r, co
 {
     const layer_parameters *p = &m->layers[i];
     int64_t n = m->B * m->T, D = m->c->width, H = m->c->heads;
-    mert_element *da = mert_take(m, n * D), *d = mert_take(m, 3 * n * D), *qkv = r->qkv.now;
+    mert_element *da = mert_alloc(m, n * D), *d = mert_alloc(m, 3 * n * D), *qkv = r->qkv.now;
     if (m->memory.failed)
         return;
     mert_step_linears_backward(m, p->out, 1, 0, rows(m), D, D, r->attended.now, end, da, 0);
@@ -252,8 +252,8 @@ void mert_layer_backward(mert_encoder *m, int i, layer_record *r, mert_element *
     if (r->skipped)
         return;
     restore_activations(m, i, r);
-    d = mert_take(m, n);
-    room = m->c->pre_ln && m->options.dropout > 0 ? mert_take(m, n) : NULL;
+    d = mert_alloc(m, n);
+    room = m->c->pre_ln && m->options.dropout > 0 ? mert_alloc(m, n) : NULL;
     if (m->memory.failed)
         return;
     if (m->c->pre_ln) {

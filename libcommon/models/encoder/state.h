@@ -8,8 +8,9 @@
 #ifndef MERT_ENCODER_STATE_H
 #define MERT_ENCODER_STATE_H
 
-#include "libcommon/models/encoder/encoder.h"
-
+#include "libcommon/models/encoder/pass.h"
+#include "libcommon/models/weights/parameter_groups.h"
+#include "libcommon/models/weights/weights.h"
 #include "libcommon/nn/arena.h"
 #include "libcommon/nn/conv.h"
 
@@ -22,11 +23,11 @@ typedef struct weight_bias { int64_t w, b; } weight_bias;
 typedef struct layer_parameters { weight_bias qkv, out, norm1, fc1, fc2, norm2; } layer_parameters;
 enum { MERT_KEY, MERT_VALUE, MERT_QUERY };
 
-/* An activation that is kept for the backward pass. Without `aside`, `now` is the activation. With it (options.narrow),
- * the activation is stored there as bfloat16, and `now` exists only while it is computed or used. */
+/* An activation that is kept for the backward pass. Without `narrow`, `now` is the activation. With it
+ * (options.narrow), the activation is stored there as bfloat16, and `now` exists only while it is computed or used. */
 typedef struct mert_kept {
     mert_element *now;
-    uint16_t *aside;
+    uint16_t *narrow;
     int64_t n;
 } mert_kept;
 
@@ -51,8 +52,8 @@ struct mert_encoder {
     const mert_layout *layout;
     const mert_config *c;
     mert_ops *ops;
-    mert_parts flat;              /* of the arrays that mert_encoder_new was given */
-    const mert_parts *parts;      /* &flat, or those of mert_encoder_use_parts */
+    mert_groups flat;             /* of the arrays that mert_encoder_new was given */
+    const mert_groups *groups;    /* &flat, or those of mert_encoder_use_groups */
 
     weight_bias conv[MERT_CONV_MAX], conv_norm[MERT_CONV_MAX], feature_norm, projection, encoder_norm;
     int64_t mask_emb; /* -1: none (a Conformer without heads) */
@@ -108,6 +109,12 @@ int mert_corruption_any(const mert_encoder *m);
 void mert_corruption_forward(mert_encoder *m, const mert_element *x, mert_element *y);
 void mert_corruption_backward(mert_encoder *m, const mert_element *dy, mert_element *dx);
 
+/* Number of inputs of one output of the extractor's layer i > 0. */
+static inline int64_t mert_conv_inputs(const mert_config *c, int i)
+{
+    return (int64_t)c->conv[i].kernel * c->conv[i - 1].dim;
+}
+
 /* Makes `ordered`, `panels` and `kernels` from the convolutions' weights. */
 void mert_extractor_pack(mert_encoder *m);
 /* The extractor: audio [B, L] -> features [B, features_T, C]. Here and below, m->memory.failed is set if memory runs
@@ -130,23 +137,23 @@ void mert_layer_forward(mert_encoder *m, int i, mert_element *x, layer_record *r
  * stack. */
 void mert_layer_backward(mert_encoder *m, int i, layer_record *r, mert_element *dy);
 
-static inline mert_element *mert_take(mert_encoder *m, int64_t n) { return mert_arena_elements(&m->memory, n); }
-static inline float *mert_take_floats(mert_encoder *m, int64_t n) { return mert_arena_floats(&m->memory, n); }
+static inline mert_element *mert_alloc(mert_encoder *m, int64_t n) { return mert_arena_elements(&m->memory, n); }
+static inline float *mert_alloc_floats(mert_encoder *m, int64_t n) { return mert_arena_floats(&m->memory, n); }
 
 /* 1: activations are kept as bfloat16. Not if elements have 16 bits, where this saves nothing. */
-int mert_laid_aside(const mert_encoder *m);
-/* Allocates the memory that is kept: n bfloat16 numbers if `aside`, otherwise n elements. */
-void mert_keep(mert_encoder *m, mert_kept *k, int64_t n, int aside);
-/* Makes `now` available for writing. If `aside`, allocates it on the stack. */
+int mert_keeps_narrow(const mert_encoder *m);
+/* Allocates the memory that is kept: n bfloat16 numbers if `narrow`, otherwise n elements. */
+void mert_keep(mert_encoder *m, mert_kept *k, int64_t n, int narrow);
+/* Makes `now` available for writing. If `narrow`, allocates it on the stack. */
 void mert_kept_open(mert_encoder *m, mert_kept *k);
-/* If `aside`, stores `now` there. The caller then frees `now`. */
+/* If `narrow`, stores `now` there. The caller then frees `now`. */
 void mert_kept_close(mert_encoder *m, mert_kept *k);
 /* Makes the activation available in `now` for the backward pass. */
 void mert_kept_again(mert_encoder *m, mert_kept *k);
 
 static inline const float *mert_weight(const mert_encoder *m, int64_t offset)
 {
-    return mert_parts_weight(m->parts, offset);
+    return mert_groups_weight(m->groups, offset);
 }
 /* n weights as elements for a product; if they have to be converted, the copy is on the stack. */
 static inline const mert_element *mert_product_weight(mert_encoder *m, int64_t offset, int64_t n)
@@ -155,7 +162,7 @@ static inline const mert_element *mert_product_weight(mert_encoder *m, int64_t o
 }
 static inline float *mert_gradient(const mert_encoder *m, int64_t offset)
 {
-    return mert_parts_gradient(m->parts, offset);
+    return mert_groups_gradient(m->groups, offset);
 }
 
 #endif

@@ -21,7 +21,7 @@ static void products(mert_encoder *m, weight_bias p, int64_t count, int64_t step
 {
     int64_t packed = mert_ops_packed_floats(m->ops, rows, out, in, MERT_PACKED_F32);
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    mert_element *panels = packed ? (mert_element *)(void *)mert_take_floats(m, count * packed) : NULL;
+    mert_element *panels = packed ? (mert_element *)(void *)mert_alloc_floats(m, count * packed) : NULL;
     const mert_element *w = packed ? panels : weights_at(m, p.w, (count - 1) * step + out * in);
     if (panels)
         mert_pack(m->ops, .to = panels, .w = mert_weight(m, p.w), .ldw = in, .n = out, .k = in, .count = count,
@@ -85,7 +85,7 @@ void mert_step_norm_into(mert_encoder *m, weight_bias p, int64_t rows, int64_t c
 mert_normed mert_step_norm(mert_encoder *m, weight_bias p, int64_t rows, int64_t columns, double eps,
                            const mert_element *x)
 {
-    mert_normed n = {mert_take(m, rows * columns), mert_take_floats(m, rows), mert_take_floats(m, rows)};
+    mert_normed n = {mert_alloc(m, rows * columns), mert_alloc_floats(m, rows), mert_alloc_floats(m, rows)};
     if (m->memory.failed)
         return (mert_normed){0};
     mert_step_norm_into(m, p, rows, columns, eps, x, n);

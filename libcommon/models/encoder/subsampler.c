@@ -26,14 +26,14 @@ static int stays(const mert_encoder *m) { return m->options.training && !m->opti
 static mert_element *room_after(mert_encoder *m, const mert_element *x, int64_t n)
 {
     mert_element **turn = m->conformer->turn;
-    return turn[0] ? turn[x == turn[0]] : mert_take(m, n);
+    return turn[0] ? turn[x == turn[0]] : mert_alloc(m, n);
 }
 
 /* Keeps the input of a step, as bfloat16 if options ask for it. */
 static void keep_input(mert_encoder *m, mert_kept *k, mert_element *x, int64_t n)
 {
     *k = (mert_kept){.now = x};
-    if (mert_laid_aside(m)) {
+    if (mert_keeps_narrow(m)) {
         mert_keep(m, k, n, 1);
         k->now = x;
         if (!m->memory.failed)
@@ -65,9 +65,9 @@ static mert_element *resample_backward(mert_encoder *m, subsampler_stage *s, con
 {
     mert_conv_shape shape = resampler_shape(m, s);
     int64_t in = m->B * s->T_in, weights = s->channels * TAPS * s->in;
-    mert_element *dx = mert_take(m, in * s->in);
+    mert_element *dx = mert_alloc(m, in * s->in);
     mert_arena_mark mark = mert_arena_here(&m->memory);
-    float *dw = mert_take_floats(m, weights);
+    float *dw = mert_alloc_floats(m, weights);
     mert_normed n;
     mert_kept_again(m, &s->x);
     if (m->memory.failed)
@@ -90,7 +90,7 @@ static mert_element *resample_backward(mert_encoder *m, subsampler_stage *s, con
 static void take_kept(mert_encoder *m, const subsampler_stage *s, convnext_record *r, int narrow)
 {
     int64_t n = m->B * s->T * s->channels;
-    r->squares = (double *)(void *)mert_take_floats(m, 2 * m->B * WIDER * s->channels);
+    r->squares = (double *)(void *)mert_alloc_floats(m, 2 * m->B * WIDER * s->channels);
     mert_keep(m, &r->deep, n, narrow);
     mert_keep(m, &r->pre, WIDER * n, narrow);
 }
@@ -104,7 +104,7 @@ static mert_normed layer_norm(mert_encoder *m, const subsampler_stage *s, const 
 static mert_element *activated(mert_encoder *m, const subsampler_stage *s, const convnext_record *r)
 {
     int64_t n = m->B * s->T * WIDER * s->channels;
-    mert_element *h = mert_take(m, n);
+    mert_element *h = mert_alloc(m, n);
     if (h)
         mert_gelu(m->ops, .y = h, .x = r->pre.now, .n = n);
     return h;
@@ -150,7 +150,7 @@ static mert_element *layer_forward(mert_encoder *m, const subsampler_stage *s, i
     mert_arena_mark mark;
     keep_input(m, &r->x, x, n);
     mark = mert_arena_here(&m->memory);
-    take_kept(m, s, r, stays(m) && mert_laid_aside(m));
+    take_kept(m, s, r, stays(m) && mert_keeps_narrow(m));
     if (stays(m))
         mark = mert_arena_here(&m->memory);
     mert_kept_open(m, &r->deep);
@@ -186,8 +186,8 @@ static void layer_backward(mert_encoder *m, const subsampler_stage *s, int i, me
         run(m, s, p, r, NULL);
     in = layer_norm(m, s, p, r);
     h = activated(m, s, r);
-    out = mert_take(m, n * WIDER * C);
-    dn = mert_take(m, n * C);
+    out = mert_alloc(m, n * WIDER * C);
+    dn = mert_alloc(m, n * C);
     if (m->memory.failed)
         return;
     response_norm(m, s, p, r, h, out);
@@ -217,7 +217,7 @@ mert_element *mert_subsampler_forward(mert_encoder *m, mert_element *x)
         most = n > most ? n : most;
     }
     for (int i = 0; i < 2; i++)
-        f->turn[i] = m->options.training && !mert_laid_aside(m) ? NULL : mert_take(m, most);
+        f->turn[i] = m->options.training && !mert_keeps_narrow(m) ? NULL : mert_alloc(m, most);
     for (int i = 0; i < f->stages && x && !m->memory.failed; i++) {
         subsampler_stage *s = &f->stage[i];
         if (s->resampled)

@@ -25,7 +25,8 @@ typedef struct mert_forward_input {
 
 /* Reads the weights one by one, and calls mert_weights_forget for each. A packed model is used in place: then w must
  * not be dropped before the object is freed. MERT_PACKED_BF16: products of linear layers and convolutions, except the
- * first convolution, round weights and activations to bfloat16; everything else is float32. */
+ * first convolution, round weights and activations to bfloat16; everything else is float32. MERT_PACKED_INT8: the same
+ * products, except the positional convolution, in 8-bit integers (nn/cpu/rows_int8.h). */
 mert_forward *mert_forward_new(const mert_weights *w, mert_ops *ops, mert_packing packing, mert_error *e);
 void mert_forward_free(mert_forward *f); /* NULL is fine */
 /* The packed weights: *block becomes a device array; returns its size in floats. These are the contents of a packed

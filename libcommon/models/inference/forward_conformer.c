@@ -47,8 +47,8 @@ static void take_convnext(mert_weight_loader *l, convnext *x, int64_t C, int64_t
 {
     char name[96], layer[64];
     snprintf(layer, sizeof layer, "subsampling_module.%d.convnext_layers.%d", s, i);
-    x->depthwise = mert_weight_take(l, C * K, "%s.depthwise_block.1.weight", layer);
-    x->depthwise_bias = mert_weight_take(l, C, "%s.depthwise_block.1.bias", layer);
+    x->depthwise = mert_weight_read(l, C * K, "%s.depthwise_block.1.weight", layer);
+    x->depthwise_bias = mert_weight_read(l, C, "%s.depthwise_block.1.bias", layer);
     snprintf(name, sizeof name, "%s.pointwise_block.0", layer);
     x->norm = mert_weight_norm_of(l, C, name);
     snprintf(name, sizeof name, "%s.pointwise_block.1", layer);
@@ -68,7 +68,7 @@ static void take_resampling(mert_forward *f, mert_weight_loader *l, stage *x, in
     x->norm = mert_weight_norm_of(l, in, name);
     snprintf(name, sizeof name, "subsampling_module.%d.resampling_layer.2.weight", s);
     w = mert_weight_conv(l, C, in, 2, name);
-    x->resample = (linear){w, mert_weight_take(l, C, "subsampling_module.%d.resampling_layer.2.bias", s),
+    x->resample = (linear){w, mert_weight_read(l, C, "subsampling_module.%d.resampling_layer.2.bias", s),
                            mert_weight_packing(f->ops, C, 2 * in, l->packing)};
 }
 
@@ -107,7 +107,7 @@ static void take_block(mert_forward *f, mert_weight_loader *l, block *x, int i)
     x->out = take_linear(l, D, D, i, "attn.out_proj");
     x->conv_norm = take_norm(l, D, i, "conv_module.layer_norm");
     x->gate = take_pointwise(l, 2 * D, D, i, 1);
-    x->depthwise = mert_weight_take(l, D * f->c.conformer.kernel, "layers.%d.conv_module.conv_block.3.weight", i);
+    x->depthwise = mert_weight_read(l, D * f->c.conformer.kernel, "layers.%d.conv_module.conv_block.3.weight", i);
     x->depthwise_norm = take_norm(l, D, i, "conv_module.conv_block.4.1");
     x->mix = take_pointwise(l, D, D, i, 6);
     x->ffn2_norm = take_norm(l, D, i, "ffn2_layer_norm");
@@ -124,10 +124,10 @@ static void load_all(void *self, mert_weight_loader *l)
     const mert_conformer_config *c = &f->c.conformer;
     conformer *m = f->own;
     if (!f->c.convs) {
-        mert_weight_take(l, c->win_length, "feature_extractor.spectrogram.window");
-        mert_weight_take(l, (int64_t)(c->n_fft / 2 + 1) * c->mels, "feature_extractor.mel_scale.fb");
-        mert_weight_take(l, c->mels, "feature_extractor.mel_mean");
-        mert_weight_take(l, c->mels, "feature_extractor.mel_std");
+        mert_weight_read(l, c->win_length, "feature_extractor.spectrogram.window");
+        mert_weight_read(l, (int64_t)(c->n_fft / 2 + 1) * c->mels, "feature_extractor.mel_scale.fb");
+        mert_weight_read(l, c->mels, "feature_extractor.mel_mean");
+        mert_weight_read(l, c->mels, "feature_extractor.mel_std");
     }
     mert_extractor_load(f, l, &m->extractor);
     for (int s = 0; s < c->stages; s++) {
@@ -283,7 +283,7 @@ static void attend(mert_forward *f, const block *b, const room *r)
     mert_forward_norm(f, f->c.eps, b->attn_norm, T, D, r->x, r->y);
     mert_forward_qkv(f, b->qkv, T, r->y, r->qkv);
     for (int i = 0; i < 2; i++)
-        mert_rotary_turn(&m->rotary, mert_at(f->ops, r->qkv, i * D), 1, T, H, 3 * D, 0);
+        mert_rotary_apply(&m->rotary, mert_at(f->ops, r->qkv, i * D), 1, T, H, 3 * D, 0);
     mert_attention(f->ops, .out = r->y, .ldout = D, .q = r->qkv, .k = mert_at(f->ops, r->qkv, D),
                    .v = mert_at(f->ops, r->qkv, 2 * D), .B = 1, .T = T, .H = H, .dh = D / H, .ld = 3 * D,
                    .scale = (float)(1.0 / sqrt((double)(D / H))));

@@ -16,9 +16,9 @@ static void take_conv(mert_forward *f, mert_weight_loader *t, mert_forward_extra
     if (c->extractor_layer_norm || i == 0)
         h->conv_norm[i] = mert_weight_norm_of(t, O, name);
     if (c->conv_bias)
-        h->conv[i].b = mert_weight_take(t, O, "feature_extractor.conv_layers.%d.0.bias", i);
-    if (C == 1) {
-        official = mert_weight_take(t, O * K, "feature_extractor.conv_layers.%d.0.weight", i);
+        h->conv[i].b = mert_weight_read(t, O, "feature_extractor.conv_layers.%d.0.bias", i);
+    if (!i) {
+        official = mert_weight_read(t, O * K, "feature_extractor.conv_layers.%d.0.weight", i);
         if (!c->extractor_layer_norm) { /* folded and packed again for each clip */
             h->first = official;
             return;
@@ -31,7 +31,7 @@ static void take_conv(mert_forward *f, mert_weight_loader *t, mert_forward_extra
         to = mert_weight_conv(t, O, C, K, name);
     }
     h->conv[i].w = to;
-    h->conv[i].packing = mert_weight_packing(f->ops, O, C * K, C == 1 ? MERT_PACKED_F32 : t->packing);
+    h->conv[i].packing = mert_weight_packing(f->ops, O, C * K, !i ? MERT_PACKED_F32 : t->packing);
 }
 
 /* Allocates the memory of the first convolution with GroupNorm folded in. */

@@ -31,16 +31,17 @@ static void take_position(mert_forward *f, mert_weight_loader *t)
 {
     hubert *h = f->own;
     int64_t D = f->c.width, G = f->c.pos_groups, Cg = D / G, K = f->c.pos_kernel;
-    const float *b = mert_weight_take(t, D, "encoder.pos_conv.0.bias");
-    const float *g = mert_weight_take(t, K, "encoder.pos_conv.0.weight_g"), *v;
+    const float *b = mert_weight_read(t, D, "encoder.pos_conv.0.bias");
+    const float *g = mert_weight_read(t, K, "encoder.pos_conv.0.weight_g"), *v;
     float *lengths = mert_weight_place(t, K);
-    mert_element *to = mert_weight_place_product(t, G, Cg, K * Cg, t->packing);
+    mert_packing as = t->packing == MERT_PACKED_INT8 ? MERT_PACKED_F32 : t->packing;
+    mert_element *to = mert_weight_place_product(t, G, Cg, K * Cg, as);
     const mert_parameter *p;
-    h->position = (linear){to, b, mert_weight_packing(f->ops, Cg, K * Cg, t->packing)};
+    h->position = (linear){to, b, mert_weight_packing(f->ops, Cg, K * Cg, as)};
     if (!(v = mert_weight_begin(t, &p, "encoder.pos_conv.0.weight_v")))
         return;
     mert_weight_norm(f->ops, .w = t->ordered, .norm = lengths, .g = g, .v = v, .out = D, .in = Cg, .kernel = K);
-    mert_weight_lay_out(f->ops, to, t->ordered, Cg, K * Cg, G, t->packing);
+    mert_weight_lay_out(f->ops, to, t->ordered, Cg, K * Cg, G, as);
     mert_weight_end(t, p, v);
 }
 

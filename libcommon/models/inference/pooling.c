@@ -215,7 +215,7 @@ static float deviation(const mert_pooling *p, int64_t d)
     return var > 0 ? (float)sqrt(var) : 0;
 }
 
-int mert_pooling_end(mert_pooling *p, mert_take_rows *take, void *self, mert_error *e)
+int mert_pooling_end(mert_pooling *p, mert_rows_sink *take, void *self, mert_error *e)
 {
     const int64_t part = p->plan.part;
     float *to = p->row;
@@ -233,7 +233,7 @@ int mert_pooling_end(mert_pooling *p, mert_take_rows *take, void *self, mert_err
     return take(self, p->row, 1, e);
 }
 
-int mert_pooling_add(mert_pooling *p, const float *frames, int64_t n, mert_take_rows *take, void *self, mert_error *e)
+int mert_pooling_add(mert_pooling *p, const float *frames, int64_t n, mert_rows_sink *take, void *self, mert_error *e)
 {
     for (int64_t i = 0; i < n; i++) {
         if (p->t == p->end) {

@@ -33,7 +33,7 @@ void mert_pooling_print(const mert_pooling_plan *plan, char *to, size_t size);
 
 /* Receives n finished rows, each of width times the number of statistics. They are valid during the call. -1 is
  * returned to the caller of the function that called it. */
-typedef int mert_take_rows(void *self, const float *rows, int64_t n, mert_error *e);
+typedef int mert_rows_sink(void *self, const float *rows, int64_t n, mert_error *e);
 
 /* Number of spans of T frames. */
 int64_t mert_pooling_rows(const mert_pooling_plan *plan, int64_t T);
@@ -49,9 +49,9 @@ void mert_pooling_free(mert_pooling *p); /* NULL is fine */
 /* Starts a new item and discards frames of the last one. */
 void mert_pooling_begin(mert_pooling *p);
 /* Adds the next n frames [n, width]. Complete spans are passed to `take`, one by one. */
-int mert_pooling_add(mert_pooling *p, const float *frames, int64_t n, mert_take_rows *take, void *self, mert_error *e)
+int mert_pooling_add(mert_pooling *p, const float *frames, int64_t n, mert_rows_sink *take, void *self, mert_error *e)
     MERT_MUST_USE;
 /* The item ends: passes the last span to `take`. */
-int mert_pooling_end(mert_pooling *p, mert_take_rows *take, void *self, mert_error *e) MERT_MUST_USE;
+int mert_pooling_end(mert_pooling *p, mert_rows_sink *take, void *self, mert_error *e) MERT_MUST_USE;
 
 #endif

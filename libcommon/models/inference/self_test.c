@@ -133,7 +133,7 @@ static const mert_tensor *find(const known *k, const char *name, mert_dtype type
     const mert_tensor *t = mert_checkpoint_find(k->file, name);
     if (t && t->type == type && t->ndim == ndim && t->elements > 0)
         return t;
-    mert_fail(e, "no tensor %s as a known answer has it", name);
+    mert_fail(e, "no tensor %s, which a known answer has", name);
     return NULL;
 }
 
@@ -191,11 +191,19 @@ static int compare(const known *k, const float *got, int64_t states, int64_t D, 
         }
         if (!(off <= tolerance * top))
             return mert_fail(e,
-                             "another answer: hidden state %" PRId64 " differs by %.3g of its maximum, %g is allowed",
+                             "the self-test gives another result: hidden state %" PRId64 " differs by %.3g of its "
+                             "maximum, %g is allowed",
                              s, off / top, tolerance);
         *worst = top > 0 && off / top > *worst ? off / top : *worst;
     }
     return 0;
+}
+
+static double tolerance_of(const mert_weights *w)
+{
+    if (!w->packed || w->packed_as == MERT_PACKED_F32)
+        return MERT_ANSWER_TOLERANCE;
+    return w->packed_as == MERT_PACKED_BF16 ? MERT_ANSWER_HALF_TOLERANCE : MERT_ANSWER_INT8_TOLERANCE;
 }
 
 int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, mert_error *e)
@@ -204,7 +212,7 @@ int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, 
     char *path = mert_path_join(dir, file_name);
     known k = {.file = NULL};
     float *got = NULL;
-    int result = -1, half = w->packed && w->packed_as == MERT_PACKED_BF16;
+    int result = -1;
     if (!path)
         return mert_fail(e, "out of memory");
     if (access(path, F_OK)) {
@@ -215,8 +223,7 @@ int mert_self_test_check(const mert_weights *w, const char *dir, double *worst, 
         if (mert_checkpoint_check_own(k.file, NULL))
             mert_fail(e, "%s: the checksum does not fit: the file is damaged", path);
         else if (!load_known(&k, w, e) && (got = all_hidden_states(w, k.pcm, k.L, k.frames, k.n, e)) &&
-            !compare(&k, got, c->layers + 1, c->width, half ? MERT_ANSWER_HALF_TOLERANCE : MERT_ANSWER_TOLERANCE, worst,
-                     e))
+            !compare(&k, got, c->layers + 1, c->width, tolerance_of(w), worst, e))
             result = 1;
         else
             mert_fail_in(e, "%s", path);

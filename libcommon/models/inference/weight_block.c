@@ -48,7 +48,7 @@ static void take(mert_weight_loader *l, float *to, int64_t n, const char *name)
     }
 }
 
-float *mert_weight_take(mert_weight_loader *l, int64_t n, const char *format, ...)
+float *mert_weight_read(mert_weight_loader *l, int64_t n, const char *format, ...)
 {
     float *to = mert_weight_place(l, n);
     char name[128];
@@ -62,8 +62,8 @@ float *mert_weight_take(mert_weight_loader *l, int64_t n, const char *format, ..
 
 mert_norm_weights mert_weight_norm_of(mert_weight_loader *l, int64_t n, const char *name)
 {
-    const float *w = mert_weight_take(l, n, "%s.weight", name);
-    return (mert_norm_weights){w, mert_weight_take(l, n, "%s.bias", name)};
+    const float *w = mert_weight_read(l, n, "%s.weight", name);
+    return (mert_norm_weights){w, mert_weight_read(l, n, "%s.bias", name)};
 }
 
 /* ---- products ---- */
@@ -127,7 +127,7 @@ mert_element *mert_weight_conv(mert_weight_loader *l, int64_t O, int64_t C, int6
 mert_linear_weights mert_weight_linear(mert_weight_loader *l, int64_t out, int64_t in, const char *name)
 {
     const mert_element *w = mert_weight_product(l, out, in, "%s.weight", name);
-    return (mert_linear_weights){w, mert_weight_take(l, out, "%s.bias", name),
+    return (mert_linear_weights){w, mert_weight_read(l, out, "%s.bias", name),
                                  mert_weight_packing(l->ops, out, in, l->packing)};
 }
 
@@ -139,7 +139,7 @@ mert_linear_weights mert_weight_qkv(mert_weight_loader *l, int64_t D, const char
         all.w = j ? all.w : w;
     }
     for (int j = 0; j < 3; j++) {
-        const float *b = mert_weight_take(l, D, "%s%s_proj.bias", prefix, names[j]);
+        const float *b = mert_weight_read(l, D, "%s%s_proj.bias", prefix, names[j]);
         all.b = j ? all.b : b;
     }
     return all;
@@ -158,7 +158,8 @@ static int check_packing(const mert_weight_block *b, const mert_weights *w, mert
                          b->ops->name);
     return b->packing == MERT_PACKED_F32
                ? 0
-               : mert_fail(e, "device %s has no products in bf16 of numbers in f32 (--precision)", b->ops->name);
+               : mert_fail(e, "device %s has no products in %s of numbers in f32 (--precision)", b->ops->name,
+                           mert_packing_names[b->packing]);
 }
 
 static int use_packed(mert_weight_block *b, const mert_weights *w, mert_load_weights *load, void *self, mert_error *e)
@@ -166,8 +167,7 @@ static int use_packed(mert_weight_block *b, const mert_weights *w, mert_load_wei
     mert_weight_loader l = {.ops = b->ops, .packing = b->packing};
     if (w->packed_as != b->packing)
         return mert_fail(e, "packed for products in %s, and %s is asked for (--precision)",
-                         b->packing == MERT_PACKED_BF16 ? "f32" : "bf16",
-                         b->packing == MERT_PACKED_BF16 ? "bf16" : "f32");
+                         mert_packing_names[w->packed_as], mert_packing_names[b->packing]);
     if (w->packed_size != b->size)
         return mert_fail(e, "%" PRId64 " packed weights, and this architecture has %" PRId64, w->packed_size, b->size);
     b->mapped = b->ops->share(b->ops, w->packed, (size_t)b->size * sizeof(float));

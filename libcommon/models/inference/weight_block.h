@@ -48,7 +48,7 @@ float *mert_weight_place(mert_weight_loader *l, int64_t n);
 const float *mert_weight_begin(mert_weight_loader *l, const mert_parameter **p, const char *name);
 void mert_weight_end(mert_weight_loader *l, const mert_parameter *p, const float *x);
 /* Reads n floats unchanged. norm_of: NAME.weight and NAME.bias. */
-float *mert_weight_take(mert_weight_loader *l, int64_t n, const char *format, ...) MERT_PRINTF(3, 4);
+float *mert_weight_read(mert_weight_loader *l, int64_t n, const char *format, ...) MERT_PRINTF(3, 4);
 mert_norm_weights mert_weight_norm_of(mert_weight_loader *l, int64_t n, const char *name);
 
 /* packing: the format of weights [n, k] for products; 0: the backend does not pack them. floats: their size in the

@@ -160,7 +160,7 @@ static void blend(mert_overlap *j, const float *later, int64_t n)
     }
 }
 
-int mert_overlap_add(mert_overlap *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self,
+int mert_overlap_add(mert_overlap *j, int64_t first, const float *rows, int64_t n, mert_rows_sink *take, void *self,
                     mert_error *e)
 {
     int64_t done = j->n ? first - j->first : 0, shared = j->n - done;
@@ -174,7 +174,7 @@ int mert_overlap_add(mert_overlap *j, int64_t first, const float *rows, int64_t 
     return 0;
 }
 
-int mert_overlap_end(mert_overlap *j, mert_take_rows *take, void *self, mert_error *e)
+int mert_overlap_end(mert_overlap *j, mert_rows_sink *take, void *self, mert_error *e)
 {
     int64_t n = j->n;
     j->n = 0;

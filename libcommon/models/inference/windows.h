@@ -54,9 +54,9 @@ void mert_overlap_free(mert_overlap *j); /* NULL is fine */
 void mert_overlap_begin(mert_overlap *j); /* starts a new clip and discards rows of the last one */
 /* Adds the n rows of the next window, from frame `first` on. Rows that later windows cannot change are passed to
  * `take`. */
-int mert_overlap_add(mert_overlap *j, int64_t first, const float *rows, int64_t n, mert_take_rows *take, void *self,
+int mert_overlap_add(mert_overlap *j, int64_t first, const float *rows, int64_t n, mert_rows_sink *take, void *self,
                     mert_error *e) MERT_MUST_USE;
 /* The clip ends: passes the remaining rows to `take`. */
-int mert_overlap_end(mert_overlap *j, mert_take_rows *take, void *self, mert_error *e) MERT_MUST_USE;
+int mert_overlap_end(mert_overlap *j, mert_rows_sink *take, void *self, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -6,9 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void task_head(mert_layout_maker *m, const mert_config *c)
+{
+    m->training_only = 1;
+    mert_layout_matrix(m, c->task_layers, c->width, "task.scale");
+    mert_layout_matrix(m, c->task_layers, c->width, "task.shift");
+    if (c->task_layers > 1)
+        mert_layout_vector(m, c->task_layers, "task.mixture");
+    if (c->task_hidden)
+        mert_layout_linear(m, c->width, c->task_hidden, "task.hidden");
+    mert_layout_linear(m, c->task_hidden ? c->task_hidden : c->width, c->task_outputs, "task.output");
+}
+
 static void heads(mert_layout_maker *m, const mert_config *c)
 {
     int64_t rows = 0;
+    if (c->task_outputs)
+        task_head(m, c);
     if (!c->codebooks)
         return;
     m->training_only = 1;

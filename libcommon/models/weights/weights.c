@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const mert_packing_names[] = {
+    "", [MERT_PACKED_F32] = "f32", [MERT_PACKED_BF16] = "bf16", [MERT_PACKED_INT8] = "int8", NULL};
+
 /* ---- initialisation (man/model.md 6.1) ---- */
 
 typedef enum distribution { ZERO, ONE, NORMAL, UNIFORM } distribution;

@@ -40,6 +40,9 @@ int64_t mert_layout_offset(const mert_layout *l, const char *format, ...) MERT_P
 enum { MERT_PACKED_VERSION = 1 }; /* of the order in which forward.c packs weights; it changes when this order
                                      changes */
 
+/* "f32", "bf16" and "int8" at the values of mert_packing, as options and files name them; "" before and NULL after. */
+extern const char *const mert_packing_names[];
+
 /* A model in host memory. */
 typedef struct mert_weights {
     mert_layout layout;
@@ -62,10 +65,10 @@ int mert_weights_init(mert_weights *w, const mert_config *c, uint64_t seed, mert
 /* The same with all weights zero. */
 int mert_weights_allocate(mert_weights *w, const mert_config *c, mert_error *e) MERT_MUST_USE;
 /* Loads a model (contract P2): HF directory, safetensors, torch files, our own directories. heads 0: without the heads,
- * even if the file has them. A checksum in our own files is verified. An error that names the tensor as in the file: a
- * tensor is missing, has another shape or an integer type, or has a number that is not finite; or the file has a tensor
- * that the model does not use. Weight norm that was folded into its weight is divided into two factors again. A fairseq
- * model whose extractor has the width of the model has no post_extract_proj; it gets the identity. */
+ * even if the file has them. A checksum in our own files is verified. These are errors that name the tensor as in the
+ * file: a tensor is missing, has another shape or an integer type, or has a number that is not finite; or the file has
+ * a tensor that the model does not use. Weight norm that was folded into its weight is divided into two factors again.
+ * A fairseq model whose extractor has the width of the model has no post_extract_proj; it gets the identity. */
 int mert_weights_load(mert_weights *w, const char *path, int heads, mert_error *e) MERT_MUST_USE;
 /* Verifies the checksum that mert_weights_open does not: that of our own files, or that of packed weights. Errors name
  * the file. */
@@ -94,7 +97,8 @@ int64_t mert_tap_without_length(const mert_parameter *p, const float *v, int64_t
  * name: of the tensor; NULL: fairseq's. */
 int mert_weights_check_taps(const mert_weights *w, const char *name, mert_error *e) MERT_MUST_USE;
 /* -1: a tensor that inference needs (with `training`: any tensor) has a number that is not finite. The error names the
- * tensor as c does, the file that the weights are from. */
+ * tensor as c does, the file that the weights are from. It and the hash drop the pages of a mapped file behind them
+ * (mert_weights_forget). */
 int mert_weights_check_finite(const mert_weights *w, const mert_checkpoint *c, int training, mert_error *e)
     MERT_MUST_USE;
 /* Returns the number of tensors that mert_weights_from ignores because the encoder does not use them: tensors of

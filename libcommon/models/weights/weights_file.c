@@ -159,7 +159,8 @@ static int known_extra(const char *name, int heads, mert_model_kind kind)
                                          "classifier.",
                                          "num_batches_tracked"};
     static const char *const pretraining[] = {"label_embs_concat", "final_proj.",        "logit_temp_list",
-                                              "target_glu.",       "encoder_cqt_model.", "encoder_mel_model."};
+                                              "target_glu.",       "encoder_cqt_model.", "encoder_mel_model.",
+                                              "task."};
     if (!heads && kind == MERT_CONFORMER && !strcmp(name, "mask_emb")) /* without heads, a Conformer has no parameter
                                                                           for it */
         return 1;
@@ -253,31 +254,42 @@ static int view_constants(mert_weights *w, mert_error *e)
 }
 
 /* Opens a packed model. "mert_packed" in config.json is {"version": 1, "hash": hexadecimal (contract S9), "xxh64": of
- * the bytes of the only tensor, "packed"}. "precision": "bf16" is added if products are in bfloat16; then some of the
- * tensor's float32 numbers are pairs of bfloat16 numbers. */
+ * the bytes of the only tensor, "packed"}. "precision": "bf16" or "int8" is added if products are in bfloat16
+ * or in 8-bit integers; then some of the tensor's float32 numbers are other numbers of 32 bits together. With int8 these
+ * may look like a NaN, so the tensor's type is int32. */
+static mert_dtype packed_kind(mert_packing as)
+{
+    return as == MERT_PACKED_INT8 ? MERT_E_I32 : MERT_E_F32;
+}
+
 static int open_packed(mert_weights *w, const mert_checkpoint *c, const mert_json *about, mert_error *e)
 {
     const mert_tensor *t = mert_checkpoint_find(c, "packed");
     const char *hash = mert_json_string(about, "hash"), *sum = mert_json_string(about, "xxh64");
     const mert_json *precision = mert_json_get(about, "precision");
+    mert_packing as = MERT_PACKED_F32;
     mert_config config;
     int64_t version = 0;
-    if (precision && (!mert_json_as_string(precision) || strcmp(mert_json_as_string(precision), "bf16")))
+    if (precision)
+        for (as = MERT_PACKED_BF16; mert_packing_names[as]; as++)
+            if (mert_json_as_string(precision) && !strcmp(mert_json_as_string(precision), mert_packing_names[as]))
+                break;
+    if (!mert_packing_names[as])
         return mert_fail(e, "packed for a precision that this version does not know");
     if (mert_json_as_int(mert_json_get(about, "version"), &version) || version != MERT_PACKED_VERSION)
         return mert_fail(e, "packed in a way that this version does not know: pack the model again");
-    if (!t || t->type != MERT_E_F32 || t->ndim != 1 || (uintptr_t)t->data % 64 || !hash ||
+    if (!t || t->type != packed_kind(as) || t->ndim != 1 || (uintptr_t)t->data % 64 || !hash ||
         sscanf(hash, "%16" SCNx64, &w->hash) != 1 || !sum || sscanf(sum, "%16" SCNx64, &w->packed_sum) != 1)
         return mert_fail(e, "config.json says that it is packed, and it is not");
     if (mert_config_from_hf(&config, mert_checkpoint_config(c), mert_checkpoint_preprocessor(c),
                             mert_checkpoint_processor(c), e))
         return mert_fail_in(e, "config.json");
-    config.codebooks = 0;
+    mert_config_drop_heads(&config);
     if (mert_layout_make(&w->layout, &config, e))
         return -1;
     w->packed = t->data;
     w->packed_size = t->elements;
-    w->packed_as = precision ? MERT_PACKED_BF16 : MERT_PACKED_F32;
+    w->packed_as = as;
     return view_constants(w, e);
 }
 
@@ -334,7 +346,7 @@ static int load_from(mert_weights *w, const mert_checkpoint *c, int heads, int v
         return mert_fail(e, "config.json describes a %s, and the tensors are those of a %s", kind_name(config.kind),
                          kind_name(t.naming.kind));
     if (!heads)
-        config.codebooks = 0;
+        mert_config_drop_heads(&config);
     if (check_size(c, &config, e) ||
         (views ? allocate_views(w, &config, e) : mert_weights_allocate(w, &config, e)))
         return -1;
@@ -399,6 +411,7 @@ int mert_weights_check_finite(const mert_weights *w, const mert_checkpoint *c, i
         const float *x = mert_weights_values(w, p);
         int64_t at = p->training_only && !training ? -1 : mert_not_finite(MTS_F32, x, p->n);
         const mert_tensor *t;
+        mert_weights_forget(w, p);
         if (at < 0)
             continue;
         if (!(t = mert_weights_tensor(c, p->name))) /* the weight norm was folded */
@@ -478,7 +491,7 @@ static int save(const mert_weights *w, const char *dir, int hf, mert_error *e)
         n++;
     }
     if (hf)
-        config.codebooks = 0;
+        mert_config_drop_heads(&config);
     bad = bad || write_model(dir, out, n, mert_config_to_hf(&config), mert_config_to_preprocessor(&config), e);
     free(out);
     free(names);
@@ -502,14 +515,16 @@ static char *packed_config(const mert_weights *w, const float *packed, int64_t s
     mert_memory m;
     char *text;
     FILE *f;
-    config.codebooks = 0;
+    mert_config_drop_heads(&config);
     if (!(text = mert_config_to_hf(&config)))
         return NULL;
     if ((f = mert_memory_open(&m)))
         fprintf(f, "{\n  \"mert_packed\": {\"version\": %d, \"hash\": \"%016" PRIx64 "\", \"xxh64\": \"%016" PRIx64
-                "\"%s},%s",
+                "\"%s%s%s},%s",
                 MERT_PACKED_VERSION, mert_weights_hash(w), mts_xxh64(packed, (size_t)size * sizeof *packed, 0),
-                as == MERT_PACKED_BF16 ? ", \"precision\": \"bf16\"" : "", strchr(text, '{') + 1);
+                as == MERT_PACKED_F32 ? "" : ", \"precision\": \"",
+                as == MERT_PACKED_F32 ? "" : mert_packing_names[as], as == MERT_PACKED_F32 ? "" : "\"",
+                strchr(text, '{') + 1);
     free(text);
     return mert_memory_close(f, &m);
 }
@@ -517,9 +532,16 @@ static char *packed_config(const mert_weights *w, const float *packed, int64_t s
 int mert_weights_save_packed(const mert_weights *w, const float *packed, int64_t size, mert_packing as, const char *dir,
                              mert_error *e)
 {
-    mert_tensor_out out = {.name = "packed", .type = MERT_E_F32, .ndim = 1, .shape = {size}, .data = packed};
+    mert_tensor_out out = {.name = "packed", .type = packed_kind(as), .ndim = 1, .shape = {size}, .data = packed};
     return write_model(dir, &out, 1, packed_config(w, packed, size, as),
                        mert_config_to_preprocessor(&w->layout.config), e);
+}
+
+static void forget_hashed(void *self, const mert_named_values *t)
+{
+    const mert_weights *w = self;
+    if (w->source)
+        mert_checkpoint_forget(w->source, t->values, (size_t)t->n * sizeof *t->values);
 }
 
 uint64_t mert_weights_hash(const mert_weights *w)
@@ -534,5 +556,5 @@ uint64_t mert_weights_hash(const mert_weights *w)
         if (!l->parameters[i].training_only)
             v[n++] = (mert_named_values){l->parameters[i].name, mert_weights_values(w, &l->parameters[i]),
                                          l->parameters[i].n};
-    return mert_model_hash(v, n);
+    return mert_model_hash_each(v, n, forget_hashed, (void *)(uintptr_t)w);
 }
