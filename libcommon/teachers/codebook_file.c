@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME = 24, TENSORS = 5 * MTS_CODEBOOKS_MAX + 2 };
+enum { NAME = 24, TENSORS = 8 * MTS_CODEBOOKS_MAX + 3 };
 
 void mert_codebook_free(mert_codebook *b)
 {
@@ -23,6 +23,10 @@ void mert_codebook_free(mert_codebook *b)
     free(b->project_bias);
     free(b->out);
     free(b->out_bias);
+    free(b->hidden_in);
+    free(b->hidden_in_bias);
+    free(b->expand);
+    free(b->expand_bias);
     memset(b, 0, sizeof *b);
 }
 
@@ -40,6 +44,7 @@ typedef struct listing {
     mert_tensor_out t[TENSORS];
     char names[TENSORS][NAME];
     size_t n;
+    float levels[MERT_FSQ_WIDTH_MAX];
 } listing;
 
 /* Adds name.0, name.1 ... of values [count, rows, columns]; columns 0: [count, rows]. */
@@ -56,16 +61,24 @@ static void list_each(listing *l, const mert_codebook *b, const char *name, cons
 static listing *list(const mert_codebook *b, mert_error *e)
 {
     listing *l = calloc(1, sizeof *l);
-    int64_t W = b->features.width, S = b->stack * W;
+    int64_t W = b->features.width, S = b->stack * W, H = b->hidden;
     if (!l) {
         mert_fail(e, "out of memory");
         return NULL;
     }
     list_each(l, b, "codebooks", b->codewords, b->classes, b->width);
-    list_each(l, b, "project", b->project, b->width, S);
+    list_each(l, b, "hidden", b->hidden_in, H, S);
+    list_each(l, b, "hidden_bias", b->hidden_in_bias, H, 0);
+    list_each(l, b, "project", b->project, b->width, H ? H : S);
     list_each(l, b, "project_bias", b->project_bias, b->width, 0);
-    list_each(l, b, "out", b->out, S, b->width);
+    list_each(l, b, "expand", b->expand, H, b->width);
+    list_each(l, b, "expand_bias", b->expand_bias, H, 0);
+    list_each(l, b, "out", b->out, S, H ? H : b->width);
     list_each(l, b, "out_bias", b->out_bias, S, 0);
+    for (int64_t i = 0; b->levels[0] && i < b->width; i++)
+        l->levels[i] = (float)b->levels[i];
+    if (b->levels[0])
+        l->t[l->n++] = (mert_tensor_out){"levels", MERT_E_F32, 1, {b->width}, l->levels};
     if (b->mean) {
         l->t[l->n++] = (mert_tensor_out){"mean", MERT_E_F32, 1, {W}, b->mean};
         l->t[l->n++] = (mert_tensor_out){"scale", MERT_E_F32, 1, {W}, b->scale};
@@ -93,11 +106,12 @@ static char *config_text(const mert_codebook *b, const char *type)
     size_t size = (recipe ? strlen(recipe) : 0) + 1024;
     if (recipe && kind && (text = malloc(size)))
         snprintf(text, size,
-                 "{\"type\": \"%s\", \"classes\": %" PRId64 ", \"width\": %" PRId64 ", \"kind\": %s, "
+                 "{\"type\": \"%s\", \"codebooks\": %" PRId64 ", \"classes\": %" PRId64 ", \"width\": %" PRId64
+                 ", \"kind\": %s, "
                  "\"sample_rate\": %" PRId64 ", \"frame_rate\": [%" PRId64 ", %" PRId64 "], \"stack\": %" PRId64 ", "
                  "\"features\": %s, "
                  "\"features_model\": \"%016" PRIx64 "\"}\n",
-                 type, b->classes, b->width, kind, f->sample_rate, f->frame_rate_num,
+                 type, b->count, b->classes, b->width, kind, f->sample_rate, f->frame_rate_num,
                  f->frame_rate_den > 0 ? f->frame_rate_den : 1, b->stack, recipe, f->model);
     free(recipe);
     free(kind);
@@ -154,7 +168,7 @@ int mert_codebook_write_with(mert_codebook *b, const char *type, const mert_tens
 
 static int known_type(const char *type)
 {
-    static const char *const types[] = {"kmeans", "kmeans-sums", "rvq", "melrvq", "random"};
+    static const char *const types[] = {"kmeans", "kmeans-sums", "rvq", "melrvq", "random", "fsq", "random-fsq"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (!strcmp(type, types[i]))
             return 1;
@@ -188,6 +202,9 @@ static int read_config(mert_codebook *b, const mert_tensor *t, mert_error *e)
     mert_json_int(j, "sample_rate", &f->sample_rate);
     b->stack = 1;
     mert_json_int(j, "stack", &b->stack);
+    mert_json_int(j, "codebooks", &b->stated.count);
+    mert_json_int(j, "classes", &b->stated.classes);
+    mert_json_int(j, "width", &b->stated.width);
     if (b->stack < 1 || b->stack > 1024) {
         mert_fail(e, "config: stack is %" PRId64 ", not 1 to 1024", b->stack);
         goto done;
@@ -300,6 +317,156 @@ static int read_projections(mert_codebook *b, const mert_checkpoint *c, mert_err
     return read_each(b, c, "out_bias", S, 0, &b->out_bias, e);
 }
 
+/* ---- finite scalar quantisers ---- */
+
+/* Sets width and classes from the levels. */
+static int multiply_levels(mert_codebook *b, int64_t width, mert_error *e)
+{
+    b->width = width;
+    b->classes = 1;
+    for (int64_t i = 0; i < width; i++) {
+        if (b->levels[i] < 2)
+            return mert_fail(e, "levels: %d is less than 2", b->levels[i]);
+        if (b->levels[i] > MERT_FSQ_CLASSES_MAX / b->classes)
+            return mert_fail(e, "levels: together they are more than %d classes", MERT_FSQ_CLASSES_MAX);
+        b->classes *= b->levels[i];
+    }
+    return 0;
+}
+
+int mert_codebook_levels(mert_codebook *b, const char *text, mert_error *e)
+{
+    const char *at = text;
+    int64_t n = 0;
+    memset(b->levels, 0, sizeof b->levels);
+    do {
+        char *end;
+        long level = strtol(at, &end, 10);
+        if (end == at || (*end && *end != ',') || level < 0 || level > MERT_FSQ_CLASSES_MAX)
+            return mert_fail(e, "levels: '%s' is no list of whole numbers like 8,5,5,5", text);
+        if (n == MERT_FSQ_WIDTH_MAX)
+            return mert_fail(e, "levels: more than %d numbers", MERT_FSQ_WIDTH_MAX);
+        b->levels[n++] = (int)level;
+        at = *end ? end + 1 : NULL;
+    } while (at);
+    return multiply_levels(b, n, e);
+}
+
+static int read_levels(mert_codebook *b, const mert_checkpoint *c, mert_error *e)
+{
+    const mert_tensor *t = mert_checkpoint_find(c, "levels");
+    float values[MERT_FSQ_WIDTH_MAX];
+    if (!t)
+        return mert_fail(e, "tensor levels is missing");
+    if (t->ndim != 1 || t->elements < 1 || t->elements > MERT_FSQ_WIDTH_MAX)
+        return mert_fail(e, "tensor levels does not have 1 to %d values", MERT_FSQ_WIDTH_MAX);
+    if (mert_tensor_read(t, values, e))
+        return -1;
+    for (int64_t i = 0; i < t->elements; i++) {
+        if (!(values[i] >= 2 && values[i] <= MERT_FSQ_CLASSES_MAX && values[i] == floorf(values[i])))
+            return mert_fail(e, "tensor levels: %g is no number of levels", (double)values[i]);
+        b->levels[i] = (int)values[i];
+    }
+    return multiply_levels(b, t->elements, e);
+}
+
+/* Reads levels, encoders and decoders. The first layer's shape gives the width of frames. */
+static int read_fsq(mert_codebook *b, const mert_checkpoint *c, mert_error *e)
+{
+    int trained = !strcmp(b->type, "fsq");
+    const char *first = trained ? "hidden.0" : "project.0";
+    const mert_tensor *t = mert_checkpoint_find(c, first);
+    char name[NAME];
+    int64_t S;
+    if (read_levels(b, c, e))
+        return -1;
+    if (!t)
+        return mert_fail(e, "tensor %s is missing", first);
+    if (t->ndim != 2 || t->shape[0] < 1 || t->shape[0] > 1 << 20 || t->shape[1] < 1 || t->shape[1] > 1 << 24 ||
+        t->shape[1] % b->stack)
+        return mert_fail(e, "tensor %s does not fit %" PRId64 " frames", first, b->stack);
+    S = t->shape[1];
+    b->features.width = S / b->stack;
+    b->hidden = trained ? t->shape[0] : 0;
+    do {
+        b->count++;
+        snprintf(name, sizeof name, "project.%d", (int)b->count);
+    } while (b->count < MTS_CODEBOOKS_MAX && mert_checkpoint_find(c, name));
+    if (read_each(b, c, "project", b->width, trained ? b->hidden : S, &b->project, e) ||
+        read_each(b, c, "project_bias", b->width, 0, &b->project_bias, e))
+        return -1;
+    if (!trained)
+        return 0;
+    return read_each(b, c, "hidden", b->hidden, S, &b->hidden_in, e) ||
+                   read_each(b, c, "hidden_bias", b->hidden, 0, &b->hidden_in_bias, e) ||
+                   read_each(b, c, "expand", b->hidden, b->width, &b->expand, e) ||
+                   read_each(b, c, "expand_bias", b->hidden, 0, &b->expand_bias, e) ||
+                   read_each(b, c, "out", S, b->hidden, &b->out, e) ||
+                   read_each(b, c, "out_bias", S, 0, &b->out_bias, e)
+               ? -1
+               : 0;
+}
+
+static int is_fsq(const mert_codebook *b)
+{
+    return !strcmp(b->type, "fsq") || !strcmp(b->type, "random-fsq");
+}
+
+/* Codewords, and the projections of those that have them. */
+static int read_words(mert_codebook *b, const mert_checkpoint *c, mert_error *e)
+{
+    if (read_codewords(b, c, e))
+        return -1;
+    b->features.width = b->width;
+    if (!strcmp(b->type, "melrvq") || !strcmp(b->type, "random"))
+        return read_projections(b, c, e);
+    return b->stack == 1 ? 0 : mert_fail(e, "config: only projected codebooks stand for several frames");
+}
+
+/* Refuses a file that has lost a codebook: one that says that it has more, or a numbered tensor of a codebook that was
+ * not read. */
+static int check_count(const mert_codebook *b, const mert_checkpoint *c, mert_error *e)
+{
+    static const char *const numbered[] = {"codebooks", "hidden", "hidden_bias", "project", "project_bias",
+                                           "expand",    "expand_bias", "out", "out_bias"};
+    const char *first = is_fsq(b) ? "project" : "codebooks";
+    const struct { const char *what; int64_t stated, is; } numbers[] = {
+        {"codebooks", b->stated.count, b->count},
+        {"classes", b->stated.classes, b->classes},
+        {"values in a codeword", b->stated.width, b->width}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].stated && numbers[i].stated != numbers[i].is)
+            return mert_fail(e, "config says %" PRId64 " %s, the tensors are of %" PRId64 ": the file is damaged",
+                             numbers[i].stated, numbers[i].what, numbers[i].is);
+    for (size_t i = 0; i < mert_checkpoint_count(c); i++) {
+        const char *name = mert_checkpoint_tensor(c, i)->name, *dot = strchr(name, '.');
+        char *end;
+        for (size_t k = 0; dot && k < sizeof numbered / sizeof *numbered; k++)
+            if (strlen(numbered[k]) == (size_t)(dot - name) && !memcmp(name, numbered[k], (size_t)(dot - name)) &&
+                strtoll(dot + 1, &end, 10) >= b->count && !*end)
+                return mert_fail(e, "tensor %s is of a codebook that is not whole: %s.%" PRId64
+                                 " is missing: the file is damaged", name, first, b->count);
+    }
+    return 0;
+}
+
+/* Normalisation and hash, which all have. */
+static int finish_reading(mert_codebook *b, const mert_checkpoint *c, mert_error *e)
+{
+    if (check_count(b, c, e))
+        return -1;
+    if (mert_checkpoint_find(c, "mean") || mert_checkpoint_find(c, "scale"))
+        if (read_vector(c, "mean", b->features.width, &b->mean, e) ||
+            read_vector(c, "scale", b->features.width, &b->scale, e))
+            return -1;
+    for (int64_t i = 0; b->scale && i < b->features.width; i++) /* decoding divides by it */
+        if (!(b->scale[i] > 0))
+            return mert_fail(e, "tensor scale: element %" PRId64 " is %g: it must be above 0", i, (double)b->scale[i]);
+    if (!strncmp(b->type, "kmeans", 6) && (b->count != 1 || b->mean))
+        return mert_fail(e, "a k-means model has one codebook and no normalisation, this has more");
+    return set_hash(b, e);
+}
+
 int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e)
 {
     const mert_tensor *config = mert_checkpoint_find(c, "config");
@@ -308,29 +475,11 @@ int mert_codebook_from(mert_codebook *b, const mert_checkpoint *c, mert_error *e
         return mert_fail(e, "the checksum does not fit: the file is damaged");
     if (!config)
         return mert_fail(e, "not a codebook of this program: tensor config is missing");
-    if (read_config(b, config, e) || read_codewords(b, c, e))
-        goto fail;
-    b->features.width = b->width;
-    if (!strcmp(b->type, "melrvq") || !strcmp(b->type, "random")) {
-        if (read_projections(b, c, e))
-            goto fail;
-    } else if (b->stack != 1) {
-        mert_fail(e, "config: only projected codebooks stand for several frames");
-        goto fail;
+    if (read_config(b, config, e) || (is_fsq(b) ? read_fsq(b, c, e) : read_words(b, c, e)) || finish_reading(b, c, e)) {
+        mert_codebook_free(b);
+        return -1;
     }
-    if (mert_checkpoint_find(c, "mean") || mert_checkpoint_find(c, "scale"))
-        if (read_vector(c, "mean", b->features.width, &b->mean, e) ||
-            read_vector(c, "scale", b->features.width, &b->scale, e))
-            goto fail;
-    if (!strncmp(b->type, "kmeans", 6) && (b->count != 1 || b->mean)) {
-        mert_fail(e, "a k-means model has one codebook and no normalisation, this has more");
-        goto fail;
-    }
-    if (!set_hash(b, e))
-        return 0;
-fail:
-    mert_codebook_free(b);
-    return -1;
+    return 0;
 }
 
 /* Reads plain centroids [V, D]. */

@@ -1,5 +1,5 @@
-/* Inner loops for computing codes: the codec's nonlinearities, an LSTM step, distances to codewords, exact sums. The
- * result of a row depends only on that row where it can change a code (contract A1). */
+/* Inner loops for computing codes: distances to codewords, exact sums. The result of a row depends only on that row
+ * where it can change a code (contract A1). */
 #ifndef MERT_CODES_H
 #define MERT_CODES_H
 
@@ -8,10 +8,6 @@
 #include <stdint.h>
 
 typedef struct mert_codes_kernels {
-    void (*elu)(float *y, const float *x, int64_t n);              /* x > 0 ? x : exp(x) - 1 */
-    /* One step of an LSTM for n units: the gates are at gates, gates + h, ... (input, forget, cell, output, before the
-     * nonlinearity); c and out [n]: c = sigmoid(f) c + sigmoid(i) tanh(g); out = sigmoid(o) tanh(c). */
-    void (*lstm_gates)(const float *gates, int64_t h, float *c, float *out, int64_t n);
     /* z[n] = x - centre; returns the sum of squares */
     float (*centred)(float *z, const float *x, const float *centre, int64_t n);
     /* The number of scores within `slack` of the largest, and the indices of the first `max` of them. */
@@ -22,8 +18,8 @@ typedef struct mert_codes_kernels {
     double (*distance2)(const float *x, const float *y, int64_t n);
     /* pot[i] += min(closest[i], the squared distance x2 + c2[i] - 2 dot[i]) */
     void (*add_nearer)(float *pot, const float *dot, float x2, const float *c2, const float *closest, int64_t n);
-    /* plane[p][at + i] += digit p of x[i], in units of 2^(unit + 32 p), for p in [lo, top). Digits have the sign of x
-     * and are below 2^32; x must have no bits outside these planes. */
+    /* plane[p][at + i] += digit p of x[i], in units of 2^(unit + 32 p), for p in [lo, top). Digits may be
+     * negative and are at most 2^32; x must have no bits outside these planes. */
     void (*add_digits)(int64_t *const plane[], int lo, int top, int unit, int64_t at, const float *x, int64_t n);
 } mert_codes_kernels;
 

@@ -1,25 +1,7 @@
 #include "libcommon/teachers/codes.h"
 
-#include "libcommon/nn/cpu/inline_math.h"
-
 #include <math.h>
-
-static void elu(float *y, const float *x, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        y[i] = elu_1(x[i]);
-}
-
-static void lstm_gates(const float *gates, int64_t h, float *c, float *out, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++) {
-        float i = sigmoid_1(gates[j]), f = sigmoid_1(gates[h + j]);
-        float g = tanh_1(gates[2 * h + j]), o = sigmoid_1(gates[3 * h + j]);
-        float v = f * c[j] + i * g;
-        c[j] = v;
-        out[j] = o * tanh_1(v);
-    }
-}
+#include <string.h>
 
 static float centred(float *z, const float *x, const float *centre, int64_t n)
 {
@@ -42,8 +24,15 @@ static float centred(float *z, const float *x, const float *centre, int64_t n)
 }
 
 /* The largest score of each of LANES columns, 4 vectors at a time, because a single chain would be limited by latency.
- * Written with vector comparisons, because compilers do not vectorise a loop that keeps its maxima in an array. */
+ * Written with vector comparisons, because compilers do not vectorise a loop that keeps its maxima in an array. A
+ * vector is a register: of a wider one compilers compare element by element. */
+#if defined(__AVX512F__)
 enum { LANES = 16, VECTORS = 4 };
+#elif defined(__AVX__)
+enum { LANES = 8, VECTORS = 4 };
+#else
+enum { LANES = 4, VECTORS = 4 };
+#endif
 typedef float vec __attribute__((vector_size(LANES * 4), aligned(4)));
 typedef int32_t mask __attribute__((vector_size(LANES * 4), aligned(4)));
 
@@ -144,27 +133,42 @@ static void add_nearer(float *restrict pot, const float *restrict dot, float x2,
     }
 }
 
-/* From the top digit down: the rest of x is divided into a whole number of units and a new rest, exactly, in double
- * precision. */
+/* 2^e as a double; e in [-1022, 1023]. */
+static inline double power_of_two(int e)
+{
+    uint64_t bits = (uint64_t)(e + 1023) << 52;
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* From the top digit down: the rest of x is divided into the nearest whole number of units and a new rest, exactly, in
+ * double precision. Added to 1.5 * 2^52, a number of units is a whole number in the last bits of the sum. (AVX2 has no
+ * conversion to 64 bits.) */
 static void add_digits(int64_t *const plane[], int lo, int top, int unit, int64_t at, const float *x, int64_t n)
 {
     enum { BLOCK = 64 };
+    const double whole = 0x1.8p52;
     double rest[BLOCK];
+    int64_t zero;
+    memcpy(&zero, &whole, sizeof zero);
     for (int64_t b = 0; b < n; b += BLOCK) {
         int m = n - b < BLOCK ? (int)(n - b) : BLOCK;
         for (int i = 0; i < m; i++)
             rest[i] = (double)x[b + i];
         for (int p = top - 1; p >= lo; p--) {
-            double one = ldexp(1, unit + 32 * p), units = 1 / one;
+            double one = power_of_two(unit + 32 * p), units = power_of_two(-unit - 32 * p);
             int64_t *to = plane[p] + at + b;
             for (int i = 0; i < m; i++) {
-                int64_t digit = (int64_t)(rest[i] * units);
-                to[i] += digit;
-                rest[i] -= (double)digit * one;
+                double sum = rest[i] * units + whole;
+                int64_t bits;
+                memcpy(&bits, &sum, sizeof bits);
+                to[i] += bits - zero;
+                rest[i] -= (sum - whole) * one;
             }
         }
     }
 }
 
-const mert_codes_kernels MERT_KERNEL(mert_codes_kernels) = {elu,    lstm_gates, centred,    best,
-                                                            beyond, distance2,  add_nearer, add_digits};
+const mert_codes_kernels MERT_KERNEL(mert_codes_kernels) = {centred,   best,       beyond,
+                                                            distance2, add_nearer, add_digits};

@@ -10,7 +10,8 @@ static int on_stream(void *self, const mts_begin *b, mert_error *e)
     return 0;
 }
 
-/* Streams without a manifest and without an input hash cannot be told apart. */
+/* Whether the item was in an earlier stream. Streams without a manifest and without an input hash cannot be told
+ * apart. */
 static int came_before(mert_gather *g, const mts_record *in, mert_error *e)
 {
     const mts_begin *b = &g->input.stream;
@@ -83,7 +84,7 @@ static int finish(void *self, mert_error *e)
     if (!g->sample || !mert_sample_seen(g->sample))
         return mert_fail(e, "no features to train on came in");
     if (x && n > 1 && g->least > 1 && mert_features_same(x, n, g->rows.n * g->rows.width))
-        return mert_fail(e, "all %" PRId64 " frames are the same: there is nothing to tell classes apart by", n);
+        return mert_fail(e, "all %" PRId64 " frames are the same: they cannot be divided into classes", n);
     return x ? g->finish(g->finish_self, &g->features, x, n, mert_sample_seen(g->sample), e) : -1;
 }
 

@@ -2,6 +2,7 @@
 
 #include "formats/array.h"
 #include "libcommon/base/integer.h"
+#include "libcommon/teachers/encodec/device.h"
 #include "libcommon/teachers/encodec/seanet_lstm.h"
 
 #include <stdlib.h>
@@ -9,6 +10,9 @@
 
 /* An item with so many frames does not wait for its end, so that memory does not grow with its length. */
 enum { LONG = 4096 };
+
+/* Frames that a device computes before the LSTM at a time. */
+enum { TOGETHER = 1 << 13 };
 
 /* Rows [before + n, width]: past rows that are still needed, and waiting rows. */
 typedef struct queue {
@@ -21,6 +25,8 @@ typedef struct slot {
     queue in, middle;      /* the item's input rows; rows before, and later after, the LSTM */
     float *out, *state;
     int64_t n_out, out_room;
+    int32_t *codes; /* [code_room] */
+    int64_t code_room;
     int ended;
 } slot;
 
@@ -33,38 +39,67 @@ struct mert_encodec_batch {
     mert_seanet_lane *lane;         /* [items] */
     mert_seanet_stretch *stretch;   /* [items] */
     int64_t items, n, frames, waiting; /* waiting: input rows of the first part */
+    mert_encodec_device *device;       /* or NULL */
+    mert_encodec_stretch *on_device;   /* [items] */
+    int64_t use;
 };
+
+/* A batch for either; NULL: out of memory. *stage: the LSTM's. */
+static mert_encodec_batch *empty(const mert_encodec *m, int decode, int64_t items, int64_t frames, int *stage)
+{
+    mert_encodec_batch *b = calloc(1, sizeof *b);
+    int at;
+    if (!b)
+        return NULL;
+    b->net = decode ? &m->decoder : &m->encoder;
+    b->items = items;
+    b->frames = frames;
+    *stage = at = mert_seanet_lstm_stage(b->net);
+    b->first = mert_seanet_part_new(b->net, 0, at);
+    b->last = mert_seanet_part_new(b->net, at < b->net->n ? at + 1 : at, b->net->n);
+    b->slots = mert_array_zeroed(items, sizeof *b->slots);
+    if (b->first && b->last && b->slots) {
+        b->width = mert_seanet_part_out(b->first);
+        return b;
+    }
+    mert_encodec_batch_free(b);
+    return NULL;
+}
 
 mert_encodec_batch *mert_encodec_batch_new(const mert_encodec *m, int decode, int64_t items, int64_t frames,
                                            mert_error *e)
 {
-    mert_encodec_batch *b = calloc(1, sizeof *b);
-    const mert_seanet_stage *g;
     int at;
-    if (!b)
-        goto fail;
-    b->net = decode ? &m->decoder : &m->encoder;
-    b->items = items;
-    b->frames = frames;
-    at = mert_seanet_lstm_stage(b->net);
-    b->first = mert_seanet_part_new(b->net, 0, at);
-    b->last = mert_seanet_part_new(b->net, at < b->net->n ? at + 1 : at, b->net->n);
-    b->slots = mert_array_zeroed(items, sizeof *b->slots);
-    b->lane = mert_array(items, sizeof *b->lane);
-    b->stretch = mert_array(items, sizeof *b->stretch);
-    if (!b->first || !b->last || !b->slots || !b->lane || !b->stretch)
-        goto fail;
-    b->width = mert_seanet_part_out(b->first);
-    if (at == b->net->n)
-        return b;
-    g = &b->net->stages[at];
-    b->state = 2 * g->layers * g->width;
-    b->lstm = mert_seanet_lstm_new(g, items);
-    if (b->lstm)
-        return b;
-fail:
+    mert_encodec_batch *b = empty(m, decode, items, frames, &at);
+    if (b) {
+        const mert_seanet_stage *g = &b->net->stages[at];
+        b->lane = mert_array(items, sizeof *b->lane);
+        b->stretch = mert_array(items, sizeof *b->stretch);
+        if (at < b->net->n) {
+            b->state = 2 * g->layers * g->width;
+            b->lstm = mert_seanet_lstm_new(g, items);
+        }
+        if (b->lane && b->stretch && (b->lstm || at == b->net->n))
+            return b;
+    }
     mert_encodec_batch_free(b);
     mert_fail(e, "out of memory");
+    return NULL;
+}
+
+mert_encodec_batch *mert_encodec_batch_new_on(const mert_encodec *m, mert_ops *ops, int64_t use, int64_t items,
+                                              int64_t frames, mert_error *e)
+{
+    int at;
+    mert_encodec_batch *b = empty(m, 0, items, frames, &at);
+    if (b && (b->on_device = mert_array(items, sizeof *b->on_device))) {
+        b->use = use;
+        b->device = mert_encodec_device_new(m, ops, use, mert_smaller(frames, TOGETHER), e);
+        if (b->device)
+            return b;
+    } else
+        mert_fail(e, "out of memory");
+    mert_encodec_batch_free(b);
     return NULL;
 }
 
@@ -74,6 +109,7 @@ static void slot_free(slot *s)
     free(s->middle.x);
     free(s->out);
     free(s->state);
+    free(s->codes);
     memset(s, 0, sizeof *s);
 }
 
@@ -86,6 +122,8 @@ void mert_encodec_batch_free(mert_encodec_batch *b)
     mert_seanet_part_free(b->first);
     mert_seanet_part_free(b->last);
     mert_seanet_lstm_free(b->lstm);
+    mert_encodec_device_free(b->device);
+    free(b->on_device);
     free(b->slots);
     free(b->lane);
     free(b->stretch);
@@ -224,19 +262,44 @@ static int compute(mert_encodec_batch *b, mert_error *e)
     return 0;
 }
 
-int mert_encodec_batch_run(mert_encodec_batch *b, mert_encodec_give give, int (*ended)(void *arg, mert_error *e),
-                           void *arg, mert_error *e)
+static int compute_on_device(mert_encodec_batch *b, mert_error *e)
+{
+    for (int64_t i = 0; i < b->n; i++) {
+        slot *s = &b->slots[i];
+        int64_t rows = rows_now(b, s);
+        s->n_out = mert_seanet_part_out_rows(b->first, rows);
+        if (s->n_out * b->use > s->code_room) {
+            free(s->codes);
+            s->code_room = 0;
+            s->codes = mert_array(mert_array_count(s->n_out, b->use), sizeof *s->codes);
+            if (!s->codes)
+                return mert_fail(e, "out of memory");
+            s->code_room = s->n_out * b->use;
+        }
+        b->on_device[i] = (mert_encodec_stretch){s->in.x, s->in.before, rows, !s->ended, s->codes};
+    }
+    if (mert_encodec_device_run(b->device, b->on_device, b->n, e))
+        return -1;
+    for (int64_t i = 0; i < b->n; i++) {
+        b->waiting -= b->on_device[i].rows;
+        used(&b->slots[i].in, b->on_device[i].rows, mert_seanet_in(b->net), mert_seanet_part_past(b->first));
+    }
+    return 0;
+}
+
+/* Hands over what has been computed: embeddings, or codes. */
+static int hand_over(mert_encodec_batch *b, mert_encodec_give give, mert_encodec_give_codes give_codes,
+                     int (*ended)(void *arg, mert_error *e), void *arg, mert_error *e)
 {
     int64_t done = 0;
-    if (prepare(b, e) || compute(b, e))
-        return -1;
     for (; done < b->n; done++) {
         slot *s = &b->slots[done];
-        if (s->n_out > 0 && give(arg, s->out, s->n_out, e))
+        if (s->n_out > 0 && (give ? give(arg, s->out, s->n_out, e) : give_codes(arg, s->codes, s->n_out, e)))
             return -1;
         if (!s->ended)
             break;
-        if (s->middle.room > LONG) /* otherwise each slot would keep the memory of its longest item */
+        /* otherwise each slot would keep the memory of its longest item */
+        if (s->middle.room > LONG || s->code_room > LONG * b->use)
             slot_free(s);
         if (ended(arg, e))
             return -1;
@@ -248,4 +311,16 @@ int mert_encodec_batch_run(mert_encodec_batch *b, mert_encodec_give give, int (*
     }
     b->n -= done;
     return 0;
+}
+
+int mert_encodec_batch_run(mert_encodec_batch *b, mert_encodec_give give, int (*ended)(void *arg, mert_error *e),
+                           void *arg, mert_error *e)
+{
+    return prepare(b, e) || compute(b, e) || hand_over(b, give, NULL, ended, arg, e) ? -1 : 0;
+}
+
+int mert_encodec_batch_run_on(mert_encodec_batch *b, mert_encodec_give_codes give,
+                              int (*ended)(void *arg, mert_error *e), void *arg, mert_error *e)
+{
+    return compute_on_device(b, e) || hand_over(b, NULL, give, ended, arg, e) ? -1 : 0;
 }

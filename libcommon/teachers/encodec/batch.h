@@ -5,6 +5,7 @@
 #ifndef MERT_ENCODEC_BATCH_H
 #define MERT_ENCODEC_BATCH_H
 
+#include "libcommon/nn/ops.h"
 #include "libcommon/teachers/encodec/encodec.h"
 
 typedef struct mert_encodec_batch mert_encodec_batch;
@@ -13,6 +14,10 @@ typedef struct mert_encodec_batch mert_encodec_batch;
  * most waiting frames (65536 at EnCodec's size: 250 MiB in all, 15 minutes of audio). The model must outlive it. */
 mert_encodec_batch *mert_encodec_batch_new(const mert_encodec *m, int decode, int64_t items, int64_t frames,
                                            mert_error *e);
+/* The same on a device, for encoding: samples -> codes of the first `use` codebooks (device.h). `ops` has float32
+ * elements; it must outlive the batch. */
+mert_encodec_batch *mert_encodec_batch_new_on(const mert_encodec *m, mert_ops *ops, int64_t use, int64_t items,
+                                              int64_t frames, mert_error *e);
 void mert_encodec_batch_free(mert_encodec_batch *b); /* NULL is fine */
 
 /* Begins the next item; the previous one must have ended, and the batch must not be full. */
@@ -30,5 +35,9 @@ int mert_encodec_batch_full(const mert_encodec_batch *b);
  * run. */
 int mert_encodec_batch_run(mert_encodec_batch *b, mert_encodec_give give, int (*ended)(void *arg, mert_error *e),
                            void *arg, mert_error *e) MERT_MUST_USE;
+/* For a batch on a device: codes [n, use] (device.h). If the device fails, all items are still there. */
+typedef int (*mert_encodec_give_codes)(void *arg, const int32_t *codes, int64_t n, mert_error *e);
+int mert_encodec_batch_run_on(mert_encodec_batch *b, mert_encodec_give_codes give,
+                              int (*ended)(void *arg, mert_error *e), void *arg, mert_error *e) MERT_MUST_USE;
 
 #endif

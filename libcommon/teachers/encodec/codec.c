@@ -4,6 +4,7 @@
 #include "libcommon/base/integer.h"
 #include "libcommon/dsp/pcm.h"
 #include "libcommon/teachers/encodec/batch.h"
+#include "libcommon/teachers/rvq/fsq.h"
 #include "libcommon/teachers/rvq/projected.h"
 
 #include "formats/file.h"
@@ -22,13 +23,15 @@ struct mert_codec {
     mert_encodec *encodec;      /* or NULL */
     mert_codebook book;
     mert_rvq *own;
-    mert_rvq *rvq;              /* the quantiser of EnCodec or of our own codebooks; or NULL: */
+    mert_rvq *rvq;              /* the quantiser of EnCodec or of our own codebooks; or NULL, and one of: */
     mert_projected *projected;
+    mert_fsq *fsq;
     mert_stack stack;
     int64_t count, classes;     /* codebooks, classes of each */
     uint64_t hash;
     int64_t use;                /* codebooks used: the option; decoding: those of the open record */
     int any_settings, decode;
+    mert_ops *ops;              /* the device that encodes, or NULL */
     mert_encodec_batch *batch;  /* encoding: the items in the network */
     mert_encodec_item *item;    /* decoding: the open item */
     mert_error failed;          /* why the oldest item fails; empty: it does not */
@@ -96,8 +99,10 @@ static int pcm_fits(const mert_codec *c, const mts_record *in, mert_error *e)
     if (mts_record_width(in) != 1)
         return mert_fail(e, "has %" PRId64 " channels, this model needs 1", mts_record_width(in));
     if (in->sample_rate != c->encodec->sample_rate)
-        return mert_fail(e, "sample rate is %" PRId64 " Hz, this model needs %" PRId64 " Hz", in->sample_rate,
-                         c->encodec->sample_rate);
+        return mert_fail(e,
+                         "sample rate is %" PRId64 " Hz, this model needs %" PRId64
+                         " Hz (mert-decode --rate %" PRId64 ")",
+                         in->sample_rate, c->encodec->sample_rate, c->encodec->sample_rate);
     return 0;
 }
 
@@ -157,8 +162,9 @@ static int put_codes(void *self, const float *x, int64_t n, mert_error *e)
     int64_t bad;
     if (codes_for(c, n * c->use, e))
         return -1;
-    if (c->projected ? mert_projected_encode(c->projected, x, n, c->use, c->codes, &bad, e)
-                     : mert_rvq_encode(c->rvq, x, n, c->use, c->codes, &bad, e))
+    if (c->fsq         ? mert_fsq_encode(c->fsq, x, n, c->use, c->codes, &bad, e)
+        : c->projected ? mert_projected_encode(c->projected, x, n, c->use, c->codes, &bad, e)
+                       : mert_rvq_encode(c->rvq, x, n, c->use, c->codes, &bad, e))
         return mert_fail_in(e, "frame %" PRId64, c->out_frame + (bad < 0 ? 0 : bad));
     return write_codes(c, n, e);
 }
@@ -225,6 +231,23 @@ static int put_oldest(void *self, const float *x, int64_t n, mert_error *e)
     return 0;
 }
 
+/* The same with codes of a device. */
+static int put_oldest_codes(void *self, const int32_t *codes, int64_t n, mert_error *e)
+{
+    mert_codec *c = self;
+    if (*c->failed.text)
+        return 0;
+    if (codes_for(c, n * c->use, e))
+        return -1;
+    for (int64_t i = 0; i < n * c->use; i++)
+        if (codes[i] < 0) {
+            mert_fail(&c->failed, "frame %" PRId64 ": " MERT_RVQ_BAD, c->out_frame + i / c->use);
+            return 0;
+        }
+    memcpy(c->codes, codes, (size_t)(n * c->use) * sizeof *codes);
+    return write_codes(c, n, e);
+}
+
 static int oldest_ended(void *self, mert_error *e)
 {
     mert_codec *c = self;
@@ -238,7 +261,8 @@ static int batch_flush(void *self, mert_sink *sink, mert_error *e)
 {
     mert_codec *c = self;
     c->sink = sink;
-    return mert_encodec_batch_run(c->batch, put_oldest, oldest_ended, c, e);
+    return c->ops ? mert_encodec_batch_run_on(c->batch, put_oldest_codes, oldest_ended, c, e)
+                  : mert_encodec_batch_run(c->batch, put_oldest, oldest_ended, c, e);
 }
 
 static int batch_frames(void *self, const void *data, int64_t n, mert_sink *sink, mert_error *e)
@@ -352,7 +376,10 @@ static int decode_frames(void *self, const void *data, int64_t n, mert_sink *sin
         int64_t m = mert_smaller(n - at, FRAMES);
         if (read_codes(c, (const char *)data + (size_t)at * step, m, e) || floats_for(c, m * row, e))
             return -1;
-        if (c->projected)
+        if (c->fsq) {
+            if (mert_fsq_decode(c->fsq, c->codes, m, c->use, c->values, e))
+                return -1;
+        } else if (c->projected)
             mert_projected_decode(c->projected, c->codes, m, c->use, c->values);
         else
             mert_rvq_decode(c->rvq, c->codes, m, c->use, c->values);
@@ -387,9 +414,18 @@ const mert_stage *mert_codec_stage(const mert_codec *c)
     return c->decode ? &decode : c->batch ? &batch : &encode;
 }
 
+/* How many codebooks are used. */
+static int choose(mert_codec *c, int64_t codebooks, mert_error *e)
+{
+    c->use = codebooks ? codebooks : c->encodec && c->count > 8 ? 8 : c->count;
+    return c->use <= c->count ? 0 : mert_fail(e, "has %" PRId64 " codebooks, not %" PRId64, c->count, c->use);
+}
+
 static int open_own(mert_codec *c, const mert_checkpoint *file, mert_error *e)
 {
     mert_codebook *b = &c->book;
+    if (c->ops)
+        return mert_fail(e, "is no EnCodec model, and only EnCodec runs on a device");
     if (mert_codebook_from(b, file, e))
         return -1;
     if (!strncmp(b->type, "kmeans", 6))
@@ -400,15 +436,17 @@ static int open_own(mert_codec *c, const mert_checkpoint *file, mert_error *e)
     c->count = b->count;
     c->classes = b->classes;
     c->stack = (mert_stack){.n = b->stack, .width = b->features.width};
+    if (b->levels[0])
+        return (c->fsq = mert_fsq_new(b, e)) ? 0 : -1;
     if (b->project)
         return (c->projected = mert_projected_new(b, e)) ? 0 : -1;
     c->own = c->rvq = mert_rvq_new(b->codewords, b->count, b->classes, b->width);
     return c->rvq ? 0 : mert_fail(e, "out of memory");
 }
 
-static int open_encodec(mert_codec *c, const mert_checkpoint *file, int64_t batch, mert_error *e)
+static int open_encodec(mert_codec *c, const mert_checkpoint *file, int64_t codebooks, int64_t batch, mert_error *e)
 {
-    int64_t width = 1;
+    int64_t width = 1, frames;
     c->encodec = mert_encodec_open(file, c->decode, e);
     if (!c->encodec)
         return -1;
@@ -423,13 +461,17 @@ static int open_encodec(mert_codec *c, const mert_checkpoint *file, int64_t batc
     for (int i = 0; i < c->encodec->encoder.n; i++)
         if (c->encodec->encoder.stages[i].kind == MERT_SEANET_LSTM)
             width = c->encodec->encoder.stages[i].width;
-    c->batch = mert_encodec_batch_new(c->encodec, 0, batch > 1 ? batch : 1,
-                                      WAITING_BYTES / (int64_t)sizeof(float) / width + 1, e);
+    frames = WAITING_BYTES / (int64_t)sizeof(float) / width + 1;
+    batch = batch > 1 ? batch : 1;
+    if (choose(c, codebooks, e))
+        return -1;
+    c->batch = c->ops ? mert_encodec_batch_new_on(c->encodec, c->ops, c->use, batch, frames, e)
+                      : mert_encodec_batch_new(c->encodec, 0, batch, frames, e);
     return c->batch ? 0 : -1;
 }
 
 mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int any_settings, int64_t batch,
-                            mert_error *e)
+                            mert_ops *ops, mert_error *e)
 {
     mert_codec *c = calloc(1, sizeof *c);
     mert_checkpoint *file = c ? mert_checkpoint_open(path, e) : NULL;
@@ -446,16 +488,13 @@ mert_codec *mert_codec_open(const char *path, int64_t codebooks, int decode, int
     }
     c->decode = decode;
     c->any_settings = any_settings;
+    c->ops = decode ? NULL : ops;
     if (mert_encodec_is(file) || !mert_checkpoint_find(file, "config"))
-        bad = open_encodec(c, file, batch, e);
+        bad = open_encodec(c, file, codebooks, batch, e);
     else
         bad = open_own(c, file, e);
     mert_checkpoint_close(file);
-    if (!bad) {
-        c->use = codebooks ? codebooks : c->encodec && c->count > 8 ? 8 : c->count;
-        if (c->use > c->count)
-            bad = mert_fail(e, "has %" PRId64 " codebooks, not %" PRId64, c->count, c->use);
-    }
+    bad = bad || choose(c, codebooks, e);
     if (bad) {
         mert_fail_in(e, "%s", path);
         mert_codec_free(c);
@@ -473,6 +512,7 @@ void mert_codec_free(mert_codec *c)
     mert_encodec_free(c->encodec);
     mert_rvq_free(c->own);
     mert_projected_free(c->projected);
+    mert_fsq_free(c->fsq);
     mert_stack_free(&c->stack);
     mert_codebook_free(&c->book);
     mert_feature_input_free(&c->input);

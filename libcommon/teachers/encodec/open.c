@@ -179,7 +179,7 @@ static int check_kind(const mert_encodec_loader *l)
         mert_encodec_layer_name(l, name, "encoder", 0, first[i]);
         t = mert_checkpoint_find(l->c, name);
         if (t && t->ndim == 3 && t->shape[1] != 1)
-            return mert_fail(l->e, "the model hears %" PRId64 " channels (%s): only mono models are known", t->shape[1],
+            return mert_fail(l->e, "the model has %" PRId64 " channels (%s): only mono models are known", t->shape[1],
                              name);
     }
     if (any_with(l, ".norm."))
@@ -310,8 +310,8 @@ static int expect_bool(const mert_encodec_loader *l, const mert_json *j, const c
         : mert_fail(l->e, "config.json: %s %s is not known", key, says ? "true" : "false");
 }
 
-/* Dividing a file into chunks, or padding it to whole chunks, changes its codes; `means` says which one it is.
- * `overlap` has no effect without a chunk length. */
+/* Dividing a file into chunks, or padding it to whole chunks, changes its codes; `means` names the one that the setting
+ * asks for. `overlap` has no effect without a chunk length. */
 static int expect_whole(const mert_encodec_loader *l, const mert_json *j, const char *file, const char *means)
 {
     const mert_json *length = mert_json_get(j, "chunk_length_s");

@@ -3,7 +3,7 @@
  *
  *     conv       (ELU first or not) kernel k, stride s, dilation d; left padding (k - 1) d + 1 - s by reflection,
  *                right padding what completes the last output
- *     upsampler  (ELU first) transposed conv, kernel 2 r, stride r, what hangs over on the right is trimmed: output
+ *     upsampler  (ELU first) transposed conv, kernel 2 r, stride r, extra rows on the right are removed: output
  *                rows r t + j = W[j] x[t] + W[j + r] x[t - 1], so it is a product of [x[t-1], x[t]] with r * C' outputs
  *     residual   y = shortcut(x) + conv k 1 (ELU (conv k 3 (ELU x)))
  *     lstm       y = lstm(x) + x

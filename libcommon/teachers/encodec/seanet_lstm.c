@@ -3,7 +3,7 @@
 #include "formats/array.h"
 #include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
-#include "libcommon/teachers/codes.h"
+#include "libcommon/nn/cpu/vector.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -82,7 +82,7 @@ static void do_share(const mert_seanet_lstm *l, int64_t s, int64_t t)
             mert_panels_part(&p, 0, n, (i * W + unit) / width, (i * W + end) / width);
     }
     for (int64_t j = 0; j < n; j++)
-        MERT_CODES_KERNELS->lstm_gates(gates + j * 4 * W + unit, W, l->lane[j].state + (2 * l->layer + 1) * W + unit,
+        MERT_VECTOR->lstm_gates(gates + j * 4 * W + unit, W, l->lane[j].state + (2 * l->layer + 1) * W + unit,
                                        y + (t * n + j) * W + unit, end - unit);
 }
 

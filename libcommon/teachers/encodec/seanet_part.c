@@ -3,7 +3,7 @@
 #include "formats/array.h"
 #include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
-#include "libcommon/teachers/codes.h"
+#include "libcommon/nn/cpu/vector.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -289,7 +289,7 @@ static void piece_run(flow *f, const float *x, int64_t rows, int begins, int64_t
         make_room(s);
         float *y = s->padded + (s->g->conv.left + s->n) * s->in;
         if (s->elu)
-            MERT_CODES_KERNELS->elu(y, x, m * s->in);
+            MERT_VECTOR->elu(y, x, m * s->in);
         else
             memcpy(y, x, (size_t)(m * s->in) * sizeof *y);
         if (s->raw)

@@ -2,13 +2,16 @@
  * scripts for scikit-learn's MiniBatchKMeans: man/model.md 10.2), and optionally full iterations (Lloyd) after them.
  * Letters: n points x [n, d], k centroids [k, d].
  *
- * Differences from scikit-learn, on purpose:
- * - a centroid that never received a point is placed anew, on points of a batch drawn by squared distance (scikit-learn
- *   with reassignment_ratio 0 keeps it, and the class is dead for ever), unless the end is then worse than the start;
- * - the result is never worse than its k-means++ start, on the points given;
- * - the n_init starts of k-means++ see the same init_samples points and run side by side, so that their distances are
- *   one product; the one with the least inertia on these points is taken.
- * Everything is keyed by the seed, and sums are exact: the result does not depend on the number of threads. */
+ * Intended differences from scikit-learn:
+ * - A centroid that never received a point is moved to a point of a batch, drawn by squared distance, unless this makes
+ *   the final result worse than the start. (scikit-learn with reassignment_ratio 0 does not move it, so its class is
+ *   never used.)
+ * - The result is never worse than its k-means++ start, on the points given.
+ * - The n_init starts of k-means++ use the same init_samples points and are computed together, so that their distances
+ *   are one product; the start with the least inertia on these points is used.
+ *
+ * All random numbers are keyed by the seed, and sums are exact, so the result does not depend on the number of
+ * threads. */
 #ifndef MERT_KMEANS_H
 #define MERT_KMEANS_H
 

@@ -1,6 +1,7 @@
 #include "libcommon/teachers/kmeans/kmeans.h"
 
 #include "formats/array.h"
+#include "libcommon/base/integer.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/rows.h"
@@ -76,8 +77,9 @@ static void trial_tile(void *arg, int64_t tile, int worker)
     mert_rows_apply(s->candidates, s->x + tile * TILE * s->d, s->d, rows, score, S * L, 0);
     memset(pot, 0, (size_t)(S * L) * sizeof *pot);
     for (int64_t r = 0; r < rows; r++) {
-        for (int64_t l = 0; l < L; l++)
-            memcpy(closest + l * S, s->closest + (tile * TILE + r) * S, (size_t)S * sizeof *closest);
+        memcpy(closest, s->closest + (tile * TILE + r) * S, (size_t)S * sizeof *closest);
+        for (int64_t l = 1; l < L; l *= 2) /* the same for each trial */
+            memcpy(closest + l * S, closest, (size_t)(mert_smaller(l, L - l) * S) * sizeof *closest);
         v->add_nearer(pot, score + r * S * L, s->x2[tile * TILE + r], s->candidate2, closest, S * L);
     }
 }

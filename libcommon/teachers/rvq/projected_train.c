@@ -72,16 +72,16 @@ static void tell(void *self, const char *what, int64_t step, int64_t steps, doub
 }
 
 /* directions += x' u for columns [64 i, ...), summed over rows in blocks, each in single precision. */
-typedef struct turning {
+typedef struct column_sums {
     const training *t;
     const double *mean;
     int64_t n;
     double *to;               /* [S, D] */
-} turning;
+} column_sums;
 
-static void turn(void *arg, int64_t i, int worker)
+static void sum_columns(void *arg, int64_t i, int worker)
 {
-    const turning *w = arg;
+    const column_sums *w = arg;
     const training *t = w->t;
     int64_t first = i * COLUMNS, m = mert_smaller(t->S - first, COLUMNS);
     float sum[COLUMNS * 64];
@@ -145,7 +145,7 @@ static int find_directions(training *t, mert_error *e)
 {
     mert_random key = mert_random_key(t->o->seed, MERT_FOR_RVQ, (uint64_t)t->at, 0, 5);
     double *to = mert_array(mert_array_count(t->S, t->D), sizeof *to), *mean = mert_array_zeroed(t->S, sizeof *mean);
-    turning w = {t, mean, mert_smaller(t->n, DIRECTIONS_ROWS), to};
+    column_sums w = {t, mean, mert_smaller(t->n, DIRECTIONS_ROWS), to};
     int bad = !to || !mean;
     for (int64_t r = 0; !bad && r < t->n; r++)
         for (int64_t i = 0; i < t->S; i++)
@@ -161,7 +161,7 @@ static int find_directions(training *t, mert_error *e)
         if (bad || i == ITERATIONS)
             break;
         mert_rows_pool(t->product, t->x, t->S, w.n, t->u, t->D, 0);
-        mert_pool_run((t->S + COLUMNS - 1) / COLUMNS, turn, &w);
+        mert_pool_run((t->S + COLUMNS - 1) / COLUMNS, sum_columns, &w);
         tell(t, "directions", i + 1, ITERATIONS, -1);
     }
     free(to);

@@ -131,7 +131,7 @@ int mert_rvq_encode(mert_rvq *q, const float *x, int64_t n, int64_t use, int32_t
     if (j.bad == n)
         return 0;
     *bad = j.bad;
-    return mert_fail(e, "a NaN, an infinity or a value too large to square");
+    return mert_fail(e, MERT_RVQ_BAD);
 }
 
 void mert_rvq_decode(const mert_rvq *q, const int32_t *codes, int64_t n, int64_t use, float *x)
