@@ -67,7 +67,7 @@ int mert_changes_read(mert_changes *c, const char *checkpoint, mert_error *e)
                    *to = mert_json_string(one, "to");
         int64_t update;
         if (!name || !from || !to || mert_json_int(one, "update", &update))
-            bad = mert_fail(e, "%s: its changes make no sense", path);
+            bad = mert_fail(e, "%s: its list of changes is not valid", path);
         else
             bad = mert_changes_add(c, update, name, from, to, e);
     }
@@ -94,7 +94,7 @@ static int is_setting(const mert_change *c)
     return strcmp(c->name, MERT_CHANGED_CORPUS) != 0;
 }
 
-/* Whether an earlier one is of the same setting. */
+/* Whether an earlier change has the same setting. */
 static int again(const mert_changes *c, int i)
 {
     for (int k = 0; k < i; k++)
@@ -133,15 +133,16 @@ int mert_changes_keep(const mert_changes *c, mert_recipe *r, mert_error *e)
 int mert_changes_make(mert_changes *c, int64_t update, const char *assignment, const mert_recipe *before,
                       mert_recipe *r, mert_error *e)
 {
-    char *name = strndup(assignment, strcspn(assignment, "= \t")), *from = NULL, *to = NULL;
+    const char *first = assignment + strspn(assignment, " \t");
+    char *name = strndup(first, strcspn(first, "= \t")), *from = NULL, *to = NULL;
     int bad = mert_recipe_set(r, assignment, e);
     if (!bad && (!name || !(from = mert_recipe_value(before, name)) || !(to = mert_recipe_value(r, name))))
         bad = mert_fail(e, "out of memory");
     if (!bad && strcmp(from, to)) {
         if (!mert_recipe_may_change(name))
             bad = mert_fail(e,
-                            "%s is %s in this run, and cannot become %s: a run of its own takes another --save, and "
-                            "begins with this one's model by --init",
+                            "%s is %s in this run, and cannot become %s: a new run needs another --save, and can "
+                            "start with this model by --init",
                             name, from, to);
         else
             bad = mert_changes_add(c, update, name, from, to, e);

@@ -1,5 +1,5 @@
-/* Settings that were changed while a run was going on (mert-train --resume --change NAME=VALUE). They are part of its
- * checkpoints, so that a run that is resumed by its first command keeps them.
+/* Settings that were changed during a run (mert-train --resume --change NAME=VALUE). They are part of its checkpoints,
+ * so that a run that is resumed with its first command keeps them.
  *
  *     "changes": [{"update": 5, "name": "lr", "from": "0.003", "to": "0.001"}, ...]    in state.json, in order of time
  *
@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 typedef struct mert_change {
-    int64_t update; /* after which it was made */
+    int64_t update; /* the change was made after this update */
     char *name, *from, *to;
 } mert_change;
 
@@ -25,22 +25,23 @@ typedef struct mert_changes {
 
 #define MERT_CHANGED_CORPUS "corpus"
 
-void mert_changes_free(mert_changes *c); /* a zeroed one is fine */
+void mert_changes_free(mert_changes *c); /* c may be zeroed */
 int mert_changes_add(mert_changes *c, int64_t update, const char *name, const char *from, const char *to,
                      mert_error *e) MERT_MUST_USE;
-/* As JSON, and back from a checkpoint's folder (an older version wrote none: it has none). */
+/* Writes the changes as JSON, and reads them from a checkpoint's folder. A checkpoint of an older version has none. */
 int mert_changes_write(const mert_changes *c, FILE *f); /* -1: out of memory */
 int mert_changes_read(mert_changes *c, const char *checkpoint, mert_error *e) MERT_MUST_USE;
 
-/* Sets in r what was changed: each setting that has the value that the run was begun with. */
+/* Sets the changed settings in r. Only settings that have the value of the start of the run are set. */
 int mert_changes_keep(const mert_changes *c, mert_recipe *r, mert_error *e) MERT_MUST_USE;
-/* Sets all of it, whatever r has: makes the recipe that the run was begun with the present one. */
+/* Sets the changed settings in r, whatever their values: makes the present recipe from that of the start of the run. */
 int mert_changes_apply(const mert_changes *c, mert_recipe *r, mert_error *e) MERT_MUST_USE;
-/* Changes r by "NAME=VALUE", and adds that to c if NAME had another value in `before`, the checkpoint's recipe. A
- * setting that cannot change is an error that gives both values. */
+/* Sets "NAME=VALUE" in r, and adds the change to c if NAME had another value in `before`, the recipe of the checkpoint.
+ * A setting that cannot change is an error that gives both values. */
 int mert_changes_make(mert_changes *c, int64_t update, const char *assignment, const mert_recipe *before,
                       mert_recipe *r, mert_error *e) MERT_MUST_USE;
-/* Whether one of those made after `update` changes the batches of an epoch, which then begins anew. */
+/* Whether a change that was made after `update` changes the batches of an epoch. The run then continues with a new
+ * epoch. */
 int mert_changes_of_batches(const mert_changes *c, int64_t update);
 
 #endif

@@ -31,10 +31,11 @@ void mert_load_free(mert_load *l)
     free(l->items);
     free(l->corpus_items);
     free(l->failures);
+    mert_examples_free(&l->examples);
     memset(l, 0, sizeof *l);
 }
 
-/* room: elements that *p has; grown to n if need be, contents forgotten. */
+/* *room: the number of elements that *p has room for. Grows it to n if necessary; the contents are lost. */
 static int need(void *p, size_t n, size_t element)
 {
     void **at = p;
@@ -85,17 +86,27 @@ static int make_room(mert_load *l, int64_t B, int64_t L, int64_t T, int K, int64
     return 0;
 }
 
-/* The first sample of a crop of L samples: anywhere, or anywhere on the grid. */
+/* The first sample of a crop of L samples: a random position, on the grid of frames unless the recipe has crop_jitter.
+ * Fixed validation: at a whole second, which is on the grid of any model. */
 static int64_t crop_start(const mert_corpus *c, const mert_recipe *r, const mert_crop *crop, int64_t epoch, int64_t L)
 {
     mert_random key = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_CROP, (uint64_t)epoch, 0, 0);
+    mert_random pick = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_CROP, (uint64_t)epoch, 0, 1);
     int64_t grid = c->config.jitter ? 1 : c->config.stride, item = crop->item, places;
+    if (c->task && epoch == MERT_VALIDATION)
+        return crop->number * L;
+    if (c->task)
+        return mert_task_start(c->task, c, item, L, mert_random_uniform(&pick, (uint32_t)crop->number),
+                               mert_random_uniform(&key, (uint32_t)crop->number));
     c = mert_corpus_owner(c, &item);
+    if (mert_recipe_fixed(r, epoch))
+        grid = c->config.sample_rate % c->config.stride ? c->config.stride : c->config.sample_rate;
     places = (c->items[item].samples - L) / grid + 1;
     return (int64_t)(mert_random_uniform(&key, (uint32_t)crop->number) * (double)places) * grid;
 }
 
-/* Reads the crops' audio; those that cannot be read are left out. starts [B]: the first sample of each that is in. */
+/* Reads the audio of the crops, without those that cannot be read. starts [B]: the first sample of each crop that was
+ * read. */
 static int fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model,
                       const mert_crop *crops, int64_t B, int64_t *starts, mert_error *e)
 {
@@ -127,7 +138,8 @@ static int fill_audio(mert_load *l, mert_corpus *c, const mert_recipe *r, const 
     return bad;
 }
 
-/* T becomes the frames for which all crops have labels, then labels [K, B, T]. only: the codebook to read; -1: all. */
+/* Sets T to the number of frames for which all crops have labels, and fills labels [K, B, T]. only: the codebook to
+ * read; -1: all. */
 static int fill_labels(mert_load *l, const mert_corpus *c, int64_t shortest, const int64_t *starts, int only,
                        mert_error *e)
 {
@@ -147,8 +159,8 @@ static int fill_labels(mert_load *l, const mert_corpus *c, int64_t shortest, con
     return 0;
 }
 
-/* What training hears and validation does not: pieces of other items, other frames in the place of masked ones, silent
- * channels. */
+/* Changes the input of training batches (not of validation): mixes in pieces of other items, replaces masked frames by
+ * other frames, and sets channels to 0. */
 static int make_harder(mert_load *l, const mert_recipe *r, int64_t width, mert_error *e)
 {
     mert_batch *b = &l->batch;
@@ -157,8 +169,10 @@ static int make_harder(mert_load *l, const mert_recipe *r, int64_t width, mert_e
     mert_mask_config channels = mert_recipe_channel_mask(r);
     uint64_t seed = (uint64_t)r->seed, update = (uint64_t)l->update;
     uint32_t micro_batch = (uint32_t)l->micro_batch;
-    mert_mixture_make(&mixture, seed, update, micro_batch, l->items, b->B, b->L, l->clean, l->audio);
-    b->audio = l->audio;
+    if (mixture.prob > 0) { /* otherwise a device needs one copy of the samples, not two */
+        mert_mixture_make(&mixture, seed, update, micro_batch, l->items, b->B, b->L, l->clean, l->audio);
+        b->audio = l->audio;
+    }
     if (replace.replace > 0 || replace.origin > 0) {
         if (mert_mask_replace(&replace, seed, update, micro_batch, l->items, b->B, b->T, l->mask, l->source, e))
             return -1;
@@ -172,27 +186,46 @@ static int make_harder(mert_load *l, const mert_recipe *r, int64_t width, mert_e
     return 0;
 }
 
-/* Noise in the place of masked frames; nothing else stands there. */
+/* Masks that depend on nothing but item and crop: one row at a time, for all frames that the crop's samples have,
+ * however many of them have labels. */
+static int mask_fixed(mert_load *l, const mert_recipe *r, const mert_config *model, const mert_mask_config *mask,
+                      mert_error *e)
+{
+    const mert_batch *b = &l->batch;
+    int64_t T = mert_config_frames(model, b->L);
+    uint8_t *row = malloc((size_t)T + 1);
+    int bad = row ? 0 : mert_fail(e, "out of memory");
+    for (int64_t i = 0; !bad && i < b->B; i++) {
+        bad = mert_mask_make(mask, (uint64_t)r->valid_seed, UINT64_MAX, 0, &l->items[i], 1, T, row, e);
+        if (!bad)
+            memcpy(l->mask + i * b->T, row, (size_t)b->T);
+    }
+    free(row);
+    return bad;
+}
+
+/* Fills masked frames with noise; no other replacement is used with it. */
 static void mask_by_noise(mert_load *l, const mert_recipe *r, const mert_config *model)
 {
     mert_batch *b = &l->batch;
-    uint64_t keyed = l->epoch == MERT_VALIDATION ? UINT64_MAX : (uint64_t)l->update; /* as the masks */
+    uint64_t keyed = l->epoch == MERT_VALIDATION ? UINT64_MAX : (uint64_t)l->update; /* the same key as for the masks */
     if (b->audio != l->audio)
         memcpy(l->audio, l->clean, (size_t)(b->B * b->L) * sizeof *l->audio);
     b->audio = l->audio;
-    mert_mask_noise(r->mask_noise, mert_recipe_seed(r, l->epoch), keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T,
-                    l->mask, mert_config_stride(model), b->L, l->audio);
+    mert_mask_noise(r->mask_noise, mert_recipe_seed(r, l->epoch), keyed,
+                    mert_recipe_fixed(r, l->epoch) ? 0 : (uint32_t)l->micro_batch, l->items, b->B, b->T, l->mask,
+                    mert_config_stride(model), b->L, l->audio);
     for (int64_t i = 0; i < b->B * b->T; i++)
         l->source[i] = (int32_t)i;
     b->source = l->source;
 }
 
-/* Room, and what of the batch is known before its audio. starts [B]: to be freed. */
+/* Allocates the batch, and fills what is known before its audio is read. starts [B]: the caller frees it. */
 static int begin_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
-                       const mert_plan *p, int64_t epoch, int64_t index, int64_t update, int64_t micro_batch,
+                       const mert_epoch_plan *p, int64_t epoch, int64_t index, int64_t update, int64_t micro_batch,
                        int64_t **starts, mert_error *e)
 {
-    const struct mert_plan_batch *planned = &p->batches[index];
+    const struct mert_epoch_plan_batch *planned = &p->batches[index];
     int64_t T = mert_config_frames(model, planned->L);
     l->failed = 0;
     l->epoch = epoch;
@@ -214,23 +247,29 @@ static int begin_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r,
     return *starts ? 0 : mert_fail(e, "out of memory");
 }
 
-/* Labels and mask of the crops that are in. */
-static int finish_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const int64_t *starts, int only,
-                        mert_error *e)
+/* Labels and mask of the crops that were read, or for a labelled task their examples. */
+static int finish_batch(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
+                        const int64_t *starts, int only, mert_error *e)
 {
     mert_batch *b = &l->batch;
     int validation = l->epoch == MERT_VALIDATION;
     mert_mask_config mask = mert_recipe_mask(r, validation ? MERT_LAST_UPDATE : l->update);
-    uint64_t keyed = validation ? UINT64_MAX : (uint64_t)l->update; /* validation: the same masks every time */
-    return fill_labels(l, c, mask.length, starts, only, e) ||
-                   mert_mask_make(&mask, mert_recipe_seed(r, l->epoch), keyed, (uint32_t)l->micro_batch, l->items, b->B,
-                                  b->T, l->mask, e)
-               ? -1
-               : 0;
+    uint64_t keyed = validation ? UINT64_MAX : (uint64_t)l->update; /* in validation the masks are always the same */
+    if (c->task) {
+        b->examples = &l->examples;
+        return mert_task_fill(c->task, c, l->corpus_items, starts, b->B, b->T, !validation, &l->examples, e);
+    }
+    if (fill_labels(l, c, mask.length, starts, only, e))
+        return -1;
+    if (mert_recipe_fixed(r, l->epoch))
+        return mask_fixed(l, r, model, &mask, e);
+    return mert_mask_make(&mask, mert_recipe_seed(r, l->epoch), keyed, (uint32_t)l->micro_batch, l->items, b->B, b->T,
+                          l->mask, e);
 }
 
-int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model, const mert_plan *p,
-                   int64_t epoch, int64_t index, int64_t update, int64_t micro_batch, mert_error *e)
+int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mert_config *model,
+                   const mert_epoch_plan *p, int64_t epoch, int64_t index, int64_t update, int64_t micro_batch,
+                   mert_error *e)
 {
     int64_t *starts;
     int bad;
@@ -240,9 +279,11 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
     if (!bad)
         bad = !l->batch.B ? mert_fail(e, "no item of a whole batch can be read, the first: %s: %s",
                                       mert_corpus_key(c, l->failures->item), l->failures->why)
-                          : finish_batch(l, c, r, starts, -1, e);
+                          : finish_batch(l, c, r, model, starts, -1, e);
     free(starts);
-    if (bad || (epoch != MERT_VALIDATION && make_harder(l, r, model->width, e)))
+    if (bad || c->task)
+        return bad ? -1 : 0;
+    if (epoch != MERT_VALIDATION && make_harder(l, r, model->width, e))
         return -1;
     if (r->mask_with)
         mask_by_noise(l, r, model);
@@ -250,7 +291,7 @@ int mert_load_fill(mert_load *l, mert_corpus *c, const mert_recipe *r, const mer
 }
 
 int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe *r, const mert_config *model,
-                          const mert_plan *p, int64_t epoch, int64_t index, int64_t update, int k, mert_error *e)
+                          const mert_epoch_plan *p, int64_t epoch, int64_t index, int64_t update, int k, mert_error *e)
 {
     const mert_crop *crops = p->crops + p->batches[index].first;
     mert_batch *b = &l->batch;
@@ -263,14 +304,14 @@ int mert_load_fill_labels(mert_load *l, const mert_corpus *c, const mert_recipe 
         l->items[b->B] = crops[b->B].number;
         l->corpus_items[b->B] = crops[b->B].item;
     }
-    bad = finish_batch(l, c, r, starts, k, e);
+    bad = finish_batch(l, c, r, model, starts, k, e);
     free(starts);
     return bad;
 }
 
 /* ---- a few batches ahead, on a thread of its own ---- */
 
-/* Two in use and three ahead: what one batch takes longer than an update, the others have saved up. */
+/* two in use and three ahead, so that one batch may take longer than an update */
 enum { IN_USE = 2, LOADS = IN_USE + 3 };
 
 struct mert_loader {
@@ -279,26 +320,26 @@ struct mert_loader {
     const mert_config *model;
     mert_rank_assignment assignment;
     mert_preparer *preparer; /* NULL: batches are not prepared */
-    mert_plan plan;
-    int64_t update, micro_batch, epoch, index; /* of the batch to make next */
+    mert_epoch_plan plan;
+    int64_t update, micro_batch, epoch, index; /* of the next batch to make */
     mert_load loads[LOADS];
     pthread_t thread;
     int started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int64_t made, taken; /* batches; load i is loads[i % LOADS], the IN_USE last taken are in use */
+    int64_t made, taken; /* numbers of batches. Load i is loads[i % LOADS]; the last IN_USE of those taken are in use */
     int stop, failed;
     mert_error why;
 };
 
-/* The next of the epoch after this one, if there is none left in it. */
+/* Moves to the next epoch, if this one has no batch left. */
 static int go_on(mert_loader *l, mert_error *e)
 {
     while (l->index >= l->plan.n) {
-        mert_plan_free(&l->plan);
+        mert_epoch_plan_free(&l->plan);
         l->epoch++;
         l->index = 0;
-        if (mert_plan_make(&l->plan, l->corpus, l->recipe, l->epoch, e))
+        if (mert_epoch_plan_make(&l->plan, l->corpus, l->recipe, l->epoch, e))
             return -1;
         if (!l->plan.n)
             return mert_fail(e, "epoch %lld has no batch", (long long)l->epoch);
@@ -376,7 +417,7 @@ mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_
     l->index = from.index;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
-    if (mert_plan_make(&l->plan, c, r, l->epoch, e))
+    if (mert_epoch_plan_make(&l->plan, c, r, l->epoch, e))
         goto fail;
     if (!l->plan.n) {
         mert_fail(e, "no item is as long as min_sample_size (%lld samples)", (long long)r->min_sample_size);
@@ -425,7 +466,7 @@ void mert_loader_stop(mert_loader *l)
         pthread_join(l->thread, NULL);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->changed);
-    mert_plan_free(&l->plan);
+    mert_epoch_plan_free(&l->plan);
     for (int i = 0; i < LOADS; i++)
         mert_load_free(&l->loads[i]);
     free(l);

@@ -5,12 +5,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A crop to sort. It is small because there are as many as items. */
+/* A crop while crops are sorted. The struct is small because there is one for each crop of the epoch. */
 typedef struct sized {
     uint64_t tie;
     int64_t item;
     uint32_t number; /* mert_crop.number, which is at most INT32_MAX */
-    uint32_t size;   /* samples of the crop, before the batch cuts it: at most max_sample_size */
+    uint32_t size;   /* samples of the crop before it is cut to the length of its batch: at most max_sample_size */
 } sized;
 
 static int larger_first(const void *a, const void *b)
@@ -23,10 +23,10 @@ static int larger_first(const void *a, const void *b)
     return (x->number > y->number) - (x->number < y->number);
 }
 
-/* Whether an epoch takes the item; validation knows no shards. */
-static int heard(const mert_corpus *c, const mert_recipe *r, int64_t item, int64_t epoch, int64_t shard)
+/* Whether an item is used in an epoch. Validation does not use shards. */
+static int in_epoch(const mert_corpus *c, const mert_recipe *r, int64_t item, int64_t epoch, int64_t shard)
 {
-    return c->items[item].samples >= r->min_sample_size &&
+    return c->items[item].samples >= mert_recipe_shortest(r, epoch) &&
            (epoch == MERT_VALIDATION || r->sharding_data < 2 || c->items[item].shard == shard);
 }
 
@@ -36,7 +36,7 @@ static int64_t crops_of(const mert_recipe *r, int64_t samples, int64_t longest)
     return r->crops_per_item ? r->crops_per_item : fit ? fit : 1;
 }
 
-/* 64 random bits for place i. */
+/* 64 random bits for index i. */
 static uint64_t random_bits(const mert_random *key, uint32_t i)
 {
     uint32_t w[4];
@@ -44,46 +44,46 @@ static uint64_t random_bits(const mert_random *key, uint32_t i)
     return (uint64_t)w[0] << 32 | w[1];
 }
 
-/* So many crops are added to n others that they are `share` of all. */
+/* How many crops must be added to n others so that they are `share` of all. */
 static int64_t replayed(double share, int64_t n)
 {
     return llround(share / (1 - share) * (double)n);
 }
 
-static int64_t older_crops(const mert_corpus *c, const mert_recipe *r, int64_t item, int64_t longest)
+static int64_t replay_crops(const mert_corpus *c, const mert_recipe *r, int64_t item, int64_t longest)
 {
-    int64_t samples = c->older->items[item].samples;
+    int64_t samples = c->replay->items[item].samples;
     return samples < r->min_sample_size ? 0 : crops_of(r, samples, longest);
 }
 
-/* Crops of the old corpus, drawn anew for each epoch without putting back; where it has fewer than are wanted, all of
- * it comes once more, in the same order. Their numbers follow on those of the n crops of the new one. */
-static int add_replayed(mert_plan *p, sized *to, int64_t n, int64_t wanted, const mert_corpus *c, const mert_recipe *r,
-                        int64_t epoch, mert_error *e)
+/* Adds crops of the old corpus, drawn without replacement, anew for each epoch. If more are wanted than it has, all of
+ * it is repeated in the same order. Their numbers follow those of the n crops of the new corpus. */
+static int add_replayed(mert_epoch_plan *p, sized *to, int64_t n, int64_t wanted, const mert_corpus *c,
+                        const mert_recipe *r, int64_t epoch, mert_error *e)
 {
     mert_random key = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_ORDER, (uint64_t)epoch, 2, 0);
     mert_random ties = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
     int64_t longest = mert_recipe_crop(r, epoch), there = 0;
     sized *all;
-    for (int64_t i = 0; i < c->older->n; i++)
-        there += older_crops(c, r, i, longest);
+    for (int64_t i = 0; i < c->replay->n; i++)
+        there += replay_crops(c, r, i, longest);
     if (!there)
         return mert_fail(e, "no item of the old corpus is as long as min_sample_size (%lld samples)",
                          (long long)r->min_sample_size);
     if (there > INT32_MAX || !(all = malloc((size_t)there * sizeof *all)))
         return mert_fail(e, "%lld crops in the old corpus: out of memory for them", (long long)there);
     there = 0;
-    for (int64_t i = 0; i < c->older->n; i++) {
-        int64_t samples = c->older->items[i].samples;
+    for (int64_t i = 0; i < c->replay->n; i++) {
+        int64_t samples = c->replay->items[i].samples;
         p->too_short += samples < r->min_sample_size;
-        for (int64_t k = older_crops(c, r, i, longest); k > 0; k--, there++)
+        for (int64_t k = replay_crops(c, r, i, longest); k > 0; k--, there++)
             all[there] =
                 (sized){.tie = random_bits(&key, (uint32_t)there), .item = c->n + i, .number = (uint32_t)there};
     }
-    qsort(all, (size_t)there, sizeof *all, larger_first); /* sizes are still 0: in the order of their ties */
+    qsort(all, (size_t)there, sizeof *all, larger_first); /* all sizes are 0 still, so this sorts by the random ties */
     for (int64_t i = 0; i < wanted; i++) {
         const sized *drawn = &all[i % there];
-        int64_t samples = c->older->items[drawn->item - c->n].samples;
+        int64_t samples = c->replay->items[drawn->item - c->n].samples;
         to[i] = (sized){.tie = random_bits(&ties, (uint32_t)(n + i)),
                         .item = drawn->item,
                         .number = (uint32_t)(n + i),
@@ -93,16 +93,23 @@ static int add_replayed(mert_plan *p, sized *to, int64_t n, int64_t wanted, cons
     return 0;
 }
 
-/* All crops of an epoch. NULL: no memory, or more crops than there are numbers for them. */
-static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
+/* The number of an item's crop k that does not depend on how many crops other items have. (Where it wraps, two crops
+ * have the same random numbers.) */
+static int64_t own_number(const mert_corpus *c, int64_t item, int64_t k)
+{
+    return (item + k * c->n) % INT32_MAX;
+}
+
+/* All crops of an epoch. NULL: out of memory, or more crops than mert_crop.number can count. */
+static sized *all_crops(mert_epoch_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
 {
     mert_random key = mert_random_key(mert_recipe_seed(r, epoch), MERT_FOR_ORDER, (uint64_t)epoch, 0, 0);
     sized *all;
     int64_t n = 0, number = 0, more;
     int64_t longest = mert_recipe_crop(r, epoch), shard = mert_recipe_shard(r, epoch);
     for (int64_t i = 0; i < c->n; i++)
-        n += heard(c, r, i, epoch, shard) ? crops_of(r, c->items[i].samples, longest) : 0;
-    more = c->older && n ? replayed(r->replay_share, n) : 0;
+        n += in_epoch(c, r, i, epoch, shard) ? crops_of(r, c->items[i].samples, longest) : 0;
+    more = c->replay && n ? replayed(r->replay_share, n) : 0;
     if (n + more > INT32_MAX) {
         mert_fail(e, "%lld crops in an epoch: at most %d", (long long)(n + more), INT32_MAX);
         return NULL;
@@ -113,14 +120,15 @@ static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r
         return NULL;
     }
     for (int64_t i = 0; i < c->n; i++) {
-        int64_t samples = c->items[i].samples;
-        p->too_short += samples < r->min_sample_size;
-        if (!heard(c, r, i, epoch, shard))
+        int64_t samples = c->items[i].samples, crops = crops_of(r, samples, longest);
+        p->too_short += samples < mert_recipe_shortest(r, epoch);
+        if (!in_epoch(c, r, i, epoch, shard))
             continue;
-        for (int64_t k = crops_of(r, samples, longest); k > 0; k--, number++) {
+        for (int64_t k = crops; k > 0; k--, number++) {
             all[number] = (sized){.tie = random_bits(&key, (uint32_t)number),
                                   .item = i,
-                                  .number = (uint32_t)number,
+                                  .number = (uint32_t)(mert_recipe_fixed(r, epoch) ? own_number(c, i, crops - k)
+                                                                                   : number),
                                   .size = (uint32_t)(samples < longest ? samples : longest)};
         }
     }
@@ -134,7 +142,8 @@ static sized *all_crops(mert_plan *p, const mert_corpus *c, const mert_recipe *r
     return all;
 }
 
-/* How many crops, of which the first is the longest and `left` are left, go into one batch. */
+/* The number of crops in the next batch. `longest`: samples of its first crop, which is the longest; left: crops
+ * left. */
 static int64_t batch_size(const mert_recipe *r, int64_t longest, int64_t left)
 {
     int64_t n = r->max_tokens / longest;
@@ -145,7 +154,7 @@ static int64_t batch_size(const mert_recipe *r, int64_t longest, int64_t left)
     return n > r->batch_multiple ? n - n % r->batch_multiple : n;
 }
 
-typedef struct mert_plan_batch planned;
+typedef struct mert_epoch_plan_batch planned;
 
 static void shuffle(planned *b, int64_t n, const mert_recipe *r, int64_t epoch)
 {
@@ -158,10 +167,10 @@ static void shuffle(planned *b, int64_t n, const mert_recipe *r, int64_t epoch)
     }
 }
 
-int mert_plan_make(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
+int mert_epoch_plan_make(mert_epoch_plan *p, const mert_corpus *c, const mert_recipe *r, int64_t epoch, mert_error *e)
 {
     sized *all;
-    *p = (mert_plan){0};
+    *p = (mert_epoch_plan){0};
     all = all_crops(p, c, r, epoch, e);
     if (!all)
         return -1;
@@ -169,7 +178,7 @@ int mert_plan_make(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int
     p->batches = malloc(((size_t)p->crops_n + 1) * sizeof *p->batches);
     if (!p->crops || !p->batches) {
         free(all);
-        mert_plan_free(p);
+        mert_epoch_plan_free(p);
         return mert_fail(e, "out of memory for the batches of an epoch");
     }
     for (int64_t i = 0; i < p->crops_n; i++)
@@ -186,9 +195,9 @@ int mert_plan_make(mert_plan *p, const mert_corpus *c, const mert_recipe *r, int
     return 0;
 }
 
-void mert_plan_free(mert_plan *p)
+void mert_epoch_plan_free(mert_epoch_plan *p)
 {
     free(p->crops);
     free(p->batches);
-    *p = (mert_plan){0};
+    *p = (mert_epoch_plan){0};
 }

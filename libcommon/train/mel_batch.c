@@ -9,7 +9,7 @@ struct mert_mel_batch {
     mert_config c;
     int workers;
     mert_mel **mel;     /* one per worker */
-    mert_error *errors; /* likewise */
+    mert_error *errors; /* one per worker */
     int *bad;
 };
 
@@ -50,7 +50,7 @@ void mert_mel_batch_free(mert_mel_batch *m)
 
 typedef struct job {
     mert_mel_batch *m;
-    int64_t L, step; /* step: numbers of a clip's rows */
+    int64_t L, step; /* step: numbers in the rows of one clip */
     const float *audio;
     float *rows;
 } job;

@@ -4,16 +4,17 @@
 
 #include <string.h>
 
-int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const mert_parts *parts,
+int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const mert_groups *groups,
                         const mert_objective_config *config, mert_error *e)
 {
     memset(o, 0, sizeof *o);
     o->layout = layout;
     o->ops = ops;
-    o->parts = parts;
+    o->groups = groups;
     o->config = *config;
     mert_arena_open(&o->arena, ops);
-    o->embeddings = mert_layout_find(layout, "label_embs_concat")->shape[0]; /* a model that is trained has them */
+    o->embeddings = mert_layout_find(layout, "label_embs_concat")->shape[0]; /* a model with training heads always has
+                                                                              * this tensor */
     o->sums = ops->alloc(ops, 2 * MERT_OBJECTIVE_SUMS * sizeof *o->sums);
     o->predicted = ops->alloc(ops, 2 * (size_t)o->embeddings * sizeof *o->predicted);
     if (!o->sums || !o->predicted)
@@ -34,12 +35,12 @@ void mert_objective_close(mert_objective *o)
 
 static const float *weight(const mert_objective *o, const char *name)
 {
-    return mert_parts_weight(o->parts, mert_layout_offset(o->layout, "%s", name));
+    return mert_groups_weight(o->groups, mert_layout_offset(o->layout, "%s", name));
 }
 
 static float *gradient(const mert_objective *o, const char *name)
 {
-    return mert_parts_gradient(o->parts, mert_layout_offset(o->layout, "%s", name));
+    return mert_groups_gradient(o->groups, mert_layout_offset(o->layout, "%s", name));
 }
 
 static mert_element *take(mert_objective *o, int64_t n)
@@ -47,17 +48,17 @@ static mert_element *take(mert_objective *o, int64_t n)
     return mert_arena_elements(&o->arena, n);
 }
 
-/* n weights as products read them. */
+/* n weights as the products read them. */
 static const mert_element *product_weight(mert_objective *o, const char *name, int64_t n)
 {
     return mert_arena_rounded(&o->arena, weight(o, name), n);
 }
 
-/* The label embeddings of all codebooks as unit vectors [R, d], and what the way back needs. */
+/* The label embeddings of all codebooks as unit vectors [R, d], and what the backward pass needs. */
 typedef struct embeddings {
     int64_t R;
-    const mert_element *raw, *glu; /* glu: its weights */
-    mert_element *wide, *gated;    /* target GLU: [R, 2d], [R, d] */
+    const mert_element *raw, *glu; /* glu: the weights of the target GLU */
+    mert_element *wide, *gated;    /* of the target GLU: [R, 2d], [R, d] */
     mert_element *unit, *dunit;
     float *norm;
 } embeddings;
@@ -97,7 +98,7 @@ static void embeddings_backward(mert_objective *o, const embeddings *s)
                                 .D = d, .ld = d, .add = 1);
         return;
     }
-    /* gated and wide have served: their gradients take their places */
+    /* gated and wide are not needed any more: their gradients overwrite them */
     mert_normalize_backward(o->ops, .dx = s->gated, .dy = s->dunit, .y = s->unit, .norm = s->norm, .rows = s->R, .D = d,
                             .ld = d);
     mert_glu_backward(o->ops, .dx = s->wide, .dy = s->gated, .x = s->wide, .rows = s->R, .D = d);
@@ -107,15 +108,15 @@ static void embeddings_backward(mert_objective *o, const embeddings *s)
               .gradient = draw, .ldc = d, .add = 1);
 }
 
-/* The criterion of all codebooks, forward and backward, on the stack. unit: projections as unit vectors [S, P], P = K d
- * or (not untied) d; dunit: the gradient by them, and then by the projections. */
+/* The criterion of all codebooks, forward and backward, in the scratch arena. unit: projections as unit vectors [S, P],
+ * P = K d or (not untied) d; dunit: first the gradient with respect to them, then with respect to the projections. */
 typedef struct criterion {
     int64_t S, d, P;
     embeddings labels;
     const mert_element *projection;
     mert_element *unit, *dunit, *logits; /* dunit NULL: forward only */
     float *norm;
-    int64_t room; /* rows of logits at most */
+    int64_t room; /* the largest number of rows of logits at once */
 } criterion;
 
 static int64_t rows_of(const mert_config *c, int k)
@@ -123,7 +124,7 @@ static int64_t rows_of(const mert_config *c, int k)
     return c->classes[k] + c->special_rows;
 }
 
-/* Of a row of V logits: such that each begins at a multiple of 16 bytes. */
+/* Row stride of logits for V classes: each row begins at a multiple of 16 bytes. */
 static int64_t logits_stride(int64_t V)
 {
     return (V + 7) / 8 * 8;
@@ -147,7 +148,8 @@ static int take_criterion(mert_objective *o, criterion *t, int64_t S, int back, 
     return o->arena.failed ? mert_fail(e, "out of memory for the logits of %lld masked frames", (long long)S) : 0;
 }
 
-/* Codebooks k to k + n - 1, all of V rows, which begin with row `first`. more: others have come before. */
+/* Codebooks k to k + n - 1, which have V rows each and begin with row `first`. more: gradients are added to those of
+ * earlier codebooks. */
 static void some_codebooks(mert_objective *o, const mert_chosen *m, const criterion *t, int k, int64_t n, int64_t V,
                            int64_t first, int more)
 {
@@ -175,7 +177,7 @@ static void some_codebooks(mert_objective *o, const mert_chosen *m, const criter
               .batch = n);
 }
 
-/* As many as fit and have the same number of rows are taken at once. */
+/* Computes as many codebooks at once as fit into memory and have the same number of rows. */
 static void each_codebook(mert_objective *o, const mert_chosen *m, const criterion *t)
 {
     const mert_config *c = &o->layout->config;
@@ -197,7 +199,7 @@ static void each_codebook(mert_objective *o, const mert_chosen *m, const criteri
     }
 }
 
-/* All codebooks: x [S, D] -> cross entropies; dx [S, D] is overwritten (NULL: forward only). */
+/* All codebooks: x [S, D] -> cross entropies. dx [S, D] is overwritten (NULL: forward only). */
 static int codebooks(mert_objective *o, const mert_chosen *m, const mert_element *x, mert_element *dx,
                      mert_error *e)
 {

@@ -14,36 +14,38 @@
 typedef struct mert_objective {
     const mert_layout *layout;
     mert_ops *ops;
-    const mert_parts *parts;
+    const mert_groups *groups;
     mert_objective_config config;
     mert_arena arena;
-    double *sums;          /* device: [MERT_OBJECTIVE_SUMS] for masked frames, then as many for the others */
-    int64_t *predicted;    /* device: [2, rows of label_embs_concat]: how often each was predicted for a masked frame
-                              since somebody cleared it; of passes with a backward pass, and of those without */
+    double *sums;          /* device: [MERT_OBJECTIVE_SUMS] for masked frames, then the same for the other frames */
+    int64_t *predicted;    /* device: [2, rows of label_embs_concat]: how often each row was predicted for a masked
+                            * frame since the counts were cleared; first for passes with a backward pass, then for those
+                            * without */
     int64_t embeddings;    /* rows of label_embs_concat */
 } mert_objective;
 
-/* sums: per codebook cross entropy (nats) and correct rows, then squared errors of CQT and mel. */
+/* Positions in sums. For each codebook: cross entropy (nats) and number of correct frames; then the squared errors of
+ * CQT and mel. */
 enum { MERT_OBJECTIVE_CQT = 2 * MERT_CODEBOOKS_MAX, MERT_OBJECTIVE_MEL, MERT_OBJECTIVE_SUMS };
 
-/* A choice of frames, masked or not, and what the host knows of them, already on the device. */
+/* A choice of frames, masked or not, and their targets; the arrays are on the device. */
 typedef struct mert_chosen {
     int64_t S;
-    double weight;              /* of their cross entropies */
-    int unmasked;               /* which sums they add to */
+    double weight;              /* weight of their cross entropies in the loss */
+    int unmasked;               /* 0 or 1: which half of sums they add to */
     const int32_t *rows;        /* [S]: row of the hidden state [B * T, D] */
     const int32_t *targets;     /* [K, S]: row of the codebook's own label embeddings (label + special rows) */
-    const float *cqt, *mel;     /* [S, bins]; NULL: these frames have no part in the regression */
-    uint64_t codebooks;         /* bit k: codebook k takes part */
+    const float *cqt, *mel;     /* [S, bins]; NULL: no regression for these frames */
+    uint64_t codebooks;         /* bit k: codebook k is used */
 } mert_chosen;
 
-int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const mert_parts *parts,
+int mert_objective_open(mert_objective *o, const mert_layout *layout, mert_ops *ops, const mert_groups *groups,
                         const mert_objective_config *config, mert_error *e) MERT_MUST_USE;
 void mert_objective_close(mert_objective *o);
 
-/* hidden: device [rows, D]. Adds to o->sums, and (dhidden not NULL) to dhidden, device [rows, D], the gradient of
- * weight * (sum of cross entropies) + sample_size * (cqt_weight * mean squared error + ...), and to the parameters'
- * gradients. */
+/* hidden: device [rows, D]. Adds to o->sums. With dhidden (device [rows, D]; NULL: forward only) it also adds to
+ * dhidden the gradient of weight * (sum of cross entropies) + sample_size * (cqt_weight * mean squared error + ...),
+ * and to the gradients of the parameters. */
 int mert_objective_run(mert_objective *o, const mert_chosen *m, double sample_size, const mert_element *hidden,
                        mert_element *dhidden, mert_error *e) MERT_MUST_USE;
 

@@ -1,6 +1,7 @@
 #include "libcommon/train/prepared.h"
 
 #include "libcommon/models/cqt_input.h"
+#include "libcommon/train/cqt_device.h"
 #include "libcommon/train/mel_batch.h"
 #include "libcommon/train/targets.h"
 
@@ -12,19 +13,21 @@ enum { ALIGNED = 64 };
 
 struct mert_preparer {
     const mert_config *c;
+    int cqt_bins;          /* of the CQT targets that are made here */
     int others;
     mert_ops *ops;
-    pthread_mutex_t lock;  /* held by who uses what follows */
+    pthread_mutex_t lock;  /* protects the members below */
     mert_train_targets *targets;
-    mert_cqt_batch *input; /* NULL: no CQT beside the waveform */
-    mert_mel_batch *mel;   /* NULL: no spectra in place of the waveform */
-    float *frames;         /* targets of all frames, of which the masked ones are taken */
+    mert_cqt_batch *input; /* NULL: the model has no CQT input */
+    mert_mel_batch *mel;   /* NULL: the model's input is the waveform */
+    float *frames;         /* regression targets of all frames; those of masked frames are copied to the block */
     size_t room;
 };
 
 mert_preparer *mert_preparer_new(const mert_weights *w, int others, mert_ops *ops, mert_error *e)
 {
     const mert_config *c = &w->layout.config;
+    mert_config here = *c;
     mert_preparer *p = calloc(1, sizeof *p);
     if (!p) {
         mert_fail(e, "out of memory");
@@ -34,7 +37,10 @@ mert_preparer *mert_preparer_new(const mert_weights *w, int others, mert_ops *op
     p->c = c;
     p->others = others;
     p->ops = ops;
-    if (!(p->targets = mert_train_targets_new(c, e)) ||
+    if (mert_cqt_device_work(c, ops) > 0)
+        here.cqt_target_bins = 0;
+    p->cqt_bins = here.cqt_target_bins;
+    if (!(p->targets = mert_train_targets_new(&here, e)) ||
         (c->cqt_input && !(p->input = mert_cqt_input_new(c, e))) ||
         (c->kind == MERT_CONFORMER && !c->convs && !(p->mel = mert_mel_batch_new(w, e)))) {
         mert_preparer_free(p);
@@ -67,9 +73,9 @@ void mert_prepared_free(mert_prepared *p)
     *p = (mert_prepared){0};
 }
 
-/* ---- where things go ---- */
+/* ---- layout of the block ---- */
 
-/* Room for n of so many bytes at the end of the block. */
+/* Reserves n items of `each` bytes at the end of the block. */
 static size_t place(mert_prepared *p, int64_t n, size_t each)
 {
     size_t at = p->bytes;
@@ -86,6 +92,9 @@ static void count(const mert_preparer *p, const mert_batch *b, int training, mer
 {
     int64_t n = b->B * b->T;
     to->S = to->others = to->replaced = 0;
+    to->examples = b->examples ? b->examples->n : 0;
+    if (b->examples)
+        return;
     for (int64_t i = 0; i < n; i++) {
         to->S += b->mask[i] != 0;
         to->replaced += replaces(b, i);
@@ -105,9 +114,12 @@ static int lay_out(const mert_preparer *p, const mert_batch *b, mert_prepared *t
     to->targets = place(to, to->S * b->K, sizeof(int32_t));
     to->other_rows = place(to, to->others, sizeof(int32_t));
     to->other_targets = place(to, to->others * b->K, sizeof(int32_t));
-    to->cqt = place(to, to->S * c->cqt_target_bins, sizeof(float));
+    to->cqt = place(to, to->S * p->cqt_bins, sizeof(float));
+    to->cqt_later = to->S && c->cqt_target_bins != p->cqt_bins;
     to->mel = place(to, to->S * c->mel_target_bins, sizeof(float));
-    to->mask = place(to, b->B * to->mask_T, sizeof(float));
+    to->mask = place(to, b->examples ? 0 : b->B * to->mask_T, sizeof(float));
+    to->shares = place(to, to->examples * b->T, sizeof(float));
+    to->answers = place(to, b->examples ? to->examples * b->examples->outputs : 0, sizeof(float));
     to->channels = place(to, b->channels ? b->B * c->width : 0, sizeof(float));
     to->replaced_to = place(to, to->replaced, sizeof(int32_t));
     to->replaced_from = place(to, to->replaced, sizeof(int32_t));
@@ -136,7 +148,7 @@ static float *floats_at(const mert_prepared *p, size_t at)
     return (float *)(void *)(p->block + at);
 }
 
-/* The frames whose mask is `masked`, as lists: which rows, which classes. */
+/* Lists the frames with mask == `masked`: their rows, and their classes. */
 static int list_frames(const mert_config *c, const mert_batch *b, int masked, int64_t S, int32_t *rows,
                        int32_t *targets, mert_error *e)
 {
@@ -155,7 +167,7 @@ static int list_frames(const mert_config *c, const mert_batch *b, int masked, in
     return 0;
 }
 
-/* The targets' rows of masked frames: from [B * T, bins] to [S, bins]. */
+/* Copies the rows of masked frames: from [B * T, bins] to [S, bins]. */
 static void take_rows(const float *all, const int32_t *rows, int64_t S, int64_t bins, float *to)
 {
     for (int64_t i = 0; i < S; i++)
@@ -164,9 +176,11 @@ static void take_rows(const float *all, const int32_t *rows, int64_t S, int64_t 
 
 static int fill_targets(mert_preparer *p, const mert_batch *b, const mert_prepared *to, mert_error *e)
 {
-    int64_t n = b->B * b->T, cqt = p->c->cqt_target_bins, mel = p->c->mel_target_bins;
+    int64_t n = b->B * b->T, cqt = p->cqt_bins, mel = p->c->mel_target_bins;
     size_t floats = (size_t)(n * (cqt + mel)) + 1;
     const int32_t *rows = whole_at(to, to->rows);
+    if (!cqt && !mel)
+        return 0;
     if (floats > p->room) {
         free(p->frames);
         p->frames = malloc(floats * sizeof *p->frames);
@@ -181,7 +195,8 @@ static int fill_targets(mert_preparer *p, const mert_batch *b, const mert_prepar
     return 0;
 }
 
-/* Masks are made for the model's frames. Where they act before a subsampler, each counts for so many there. */
+/* Masks are made for the frames of the model. If they act before a subsampler, one frame of a mask is this many frames
+ * of the front end. */
 static int64_t frame_parts(const mert_config *c)
 {
     int64_t parts = 1;
@@ -190,7 +205,7 @@ static int64_t frame_parts(const mert_config *c)
     return parts;
 }
 
-/* Whether mask_emb stands in the place of frame `frame` of a clip. */
+/* Whether frame `frame` of a clip is replaced by mask_emb. */
 static int hidden_frame(const mert_batch *b, int64_t clip, int64_t frame)
 {
     int64_t i = clip * b->T + frame;
@@ -216,6 +231,32 @@ static void fill_flags(const mert_config *c, const mert_batch *b, const mert_pre
     }
 }
 
+static int fill_frames(mert_preparer *p, const mert_batch *b, const mert_prepared *to, mert_error *e)
+{
+    const mert_config *c = p->c;
+    fill_flags(c, b, to);
+    return list_frames(c, b, 1, to->S, whole_at(to, to->rows), whole_at(to, to->targets), e) ||
+                   (to->others && list_frames(c, b, 0, to->others, whole_at(to, to->other_rows),
+                                              whole_at(to, to->other_targets), e)) ||
+                   fill_targets(p, b, to, e)
+               ? -1
+               : 0;
+}
+
+/* Weights of frames, and what is right. */
+static void fill_examples(const mert_batch *b, const mert_prepared *to)
+{
+    const mert_examples *x = b->examples;
+    float *share = floats_at(to, to->shares);
+    int64_t each = x->single ? 1 : x->outputs;
+    memset(share, 0, (size_t)(x->n * b->T) * sizeof *share);
+    for (int64_t i = 0; i < x->n; i++)
+        for (int32_t t = x->from[i]; t < x->to[i]; t++)
+            share[i * b->T + t] = 1 / (float)(x->to[i] - x->from[i]);
+    memcpy(to->block + to->answers, x->numbers ? (const void *)x->numbers : x->labels,
+           (size_t)(x->n * each) * sizeof(float));
+}
+
 static int prepare(mert_preparer *p, const mert_batch *b, int training, mert_prepared *to, mert_error *e)
 {
     const mert_config *c = p->c;
@@ -224,11 +265,9 @@ static int prepare(mert_preparer *p, const mert_batch *b, int training, mert_pre
     count(p, b, training, to);
     if (lay_out(p, b, to, e))
         return -1;
-    fill_flags(c, b, to);
-    if (list_frames(c, b, 1, to->S, whole_at(to, to->rows), whole_at(to, to->targets), e) ||
-        (to->others && list_frames(c, b, 0, to->others, whole_at(to, to->other_rows),
-                                   whole_at(to, to->other_targets), e)) ||
-        fill_targets(p, b, to, e))
+    if (b->examples)
+        fill_examples(b, to);
+    else if (fill_frames(p, b, to, e))
         return -1;
     if (p->mel)
         return mert_mel_batch_run(p->mel, b->B, b->L, b->audio, floats_at(to, to->input), e);

@@ -35,10 +35,16 @@ static int add(mert_run_inputs *in, const char *of, const char *what, int part, 
     return i->path ? 0 : mert_fail(e, "out of memory");
 }
 
-/* The audio of a part's items, in the manifest's order. */
+/* The audio of the items of one manifest, in its order. */
 static int add_audio(mert_run_inputs *in, const char *of, const mert_corpus *c, int part, mert_error *e)
 {
+    const mert_corpus_part *p = &c->parts[part];
     int64_t i = 0;
+    if (c->states) {
+        char text[MTS_KEY_MAX + 32];
+        snprintf(text, sizeof text, "%s%s", p->other ? p->other : p->path, p->gone ? " (it cannot be read)" : "");
+        return add(in, of, "files", part, -1, text, p->sound, e);
+    }
     while (i < c->n && c->items[i].part != part)
         i++;
     return i == c->n || !c->nfiles
@@ -46,9 +52,9 @@ static int add_audio(mert_run_inputs *in, const char *of, const mert_corpus *c, 
                : add(in, of, "audio", part, -1, c->files[c->items[i].file], c->parts[part].sound, e);
 }
 
-static const char of_codebook[] = ".codebook.";
+static const char of_codebook[] = ".codebook.", of_audio[] = ".audio.", of_files[] = ".files.";
 
-/* Those that the .meta files know. */
+/* Adds the codebooks that .meta files name. */
 static int add_codebooks(mert_run_inputs *in, const char *of, const mert_corpus *c, mert_error *e)
 {
     for (int k = 0; k < c->K; k++) {
@@ -75,6 +81,11 @@ int mert_run_inputs_add(mert_run_inputs *in, const char *of, const mert_corpus *
     return add_codebooks(in, of, c, e);
 }
 
+int mert_run_inputs_add_task(mert_run_inputs *in, const char *path, uint64_t hash, mert_error *e)
+{
+    return add(in, "task", "labels", 0, -1, path, hash, e);
+}
+
 void mert_run_inputs_free(mert_run_inputs *in)
 {
     for (int i = 0; i < in->n; i++)
@@ -92,7 +103,7 @@ void mert_run_inputs_write(const mert_run_inputs *in, FILE *f)
 
 int mert_run_inputs_read(mert_run_inputs *in, const mert_json *json, mert_error *e)
 {
-    mert_json_walk w = {json, NULL};
+    mert_json_iterator w = {json, NULL};
     const mert_json *value;
     for (const char *name; (name = mert_json_next(&w, &value));) {
         const char *hash = mert_json_as_string(value);
@@ -100,10 +111,16 @@ int mert_run_inputs_read(mert_run_inputs *in, const mert_json *json, mert_error 
         if (!to)
             return -1;
         if (!hash || strlen(name) >= sizeof to->name || sscanf(hash, "%16" SCNx64, &to->hash) != 1)
-            return mert_fail(e, "its inputs make no sense");
+            return mert_fail(e, "its list of inputs is not valid");
         strcpy(to->name, name);
     }
     return 0;
+}
+
+/* A run may be resumed with audio in place or packed, however it was begun: there may be no hash to compare with. */
+static int is_audio(const char *name)
+{
+    return strstr(name, of_audio) || strstr(name, of_files);
 }
 
 static const mert_run_input *find(const mert_run_inputs *in, const char *name)
@@ -130,9 +147,11 @@ int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *no
     for (int i = 0; i < now->n; i++) {
         const mert_run_input *is = &now->items[i], *was = find(begun, is->name);
         const char *what = strstr(is->name, ".labels.")  ? "other labels"
-                           : strstr(is->name, ".audio.") ? "other audio"
+                           : is_audio(is->name)          ? "other audio"
                                                          : "another manifest";
-        if (strstr(is->name, of_codebook)) /* the labels say it */
+        if (strstr(is->name, of_codebook)) /* the hash of the labels tells whether they are the same */
+            continue;
+        if (!was && is_audio(is->name))
             continue;
         if (was && was->hash != is->hash)
             return mert_fail(e, "%s: %s than the run was begun with (hash %016" PRIx64 ", it was %016" PRIx64 ")",
@@ -141,7 +160,8 @@ int mert_run_inputs_same(const mert_run_inputs *begun, const mert_run_inputs *no
             return mert_fail(e, "%s: the run was begun without it (%s)", is->path, is->name);
     }
     for (int i = 0; !partly && i < begun->n; i++)
-        if (!strstr(begun->items[i].name, of_codebook) && !find(now, begun->items[i].name))
+        if (!strstr(begun->items[i].name, of_codebook) && !is_audio(begun->items[i].name) &&
+            !find(now, begun->items[i].name))
             return mert_fail(e, "the run was begun with more: there is no %s now", begun->items[i].name);
     return 0;
 }

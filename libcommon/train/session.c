@@ -1,6 +1,7 @@
 #include "libcommon/train/session.h"
 
 #include "libcommon/train/ema.h"
+#include "libcommon/train/head.h"
 #include "libcommon/train/recipe/schedule.h"
 
 #include <inttypes.h>
@@ -20,16 +21,19 @@ mert_exchange *mert_session_exchange(const mert_session *s)
     return s->sharing.exchange ? s->sharing.exchange : mert_exchange_alone();
 }
 
-/* ---- beginning and ending ---- */
+/* ---- start and end ---- */
 
 static int describe_model(const mert_session *s, mert_config *model, mert_error *e)
 {
-    mert_labels_meta *metas = calloc((size_t)s->train.K + 1, sizeof *metas);
+    mert_labels_meta *metas;
     int bad;
-    if (!metas)
+    if (!s->task && s->recipe.best_metric == 4)
+        return mert_fail(e, "best_metric = score: of a task alone (mert-train --task)");
+    if (!(metas = calloc((size_t)s->train.K + 1, sizeof *metas)))
         return mert_fail(e, "out of memory");
     mert_corpus_metas(&s->train, metas);
-    bad = mert_recipe_model(&s->recipe, metas, s->train.K, model, e);
+    bad = mert_recipe_model(&s->recipe, metas, s->train.K, model, e) ||
+          (s->task && mert_recipe_task_model(&s->recipe, s->task->targets.outputs, model, e));
     free(metas);
     return bad;
 }
@@ -39,6 +43,8 @@ int mert_session_model(mert_session *s, mert_error *e)
     size_t bytes;
     if (describe_model(s, &s->model, e) || mert_recipe_weights(&s->recipe, &s->model, &s->weights, e))
         return -1;
+    if (s->task)
+        mert_head_reset(&s->weights);
     bytes = (size_t)s->weights.layout.size * sizeof(float);
     s->m = calloc(1, bytes);
     s->v = calloc(1, bytes);
@@ -54,9 +60,9 @@ int mert_session_model(mert_session *s, mert_error *e)
                                     (long long)s->weights.layout.elements);
 }
 
-static const char way_on[] = "a run of its own takes another --save, and begins with this one's model by --init";
+static const char way_on[] = "a new run needs another --save, and can start with this model by --init";
 
-/* Whether the NAME of NAME=VALUE is the corpus. */
+/* Whether "NAME=VALUE" sets the corpus. */
 static int of_corpus(const char *given)
 {
     size_t n = strlen(MERT_CHANGED_CORPUS);
@@ -84,17 +90,17 @@ int mert_session_change(mert_session *s, int64_t update, const char *const *give
     free(path);
     for (int i = 0; !bad && i < n; i++)
         bad = change_one(s, update, given[i], &before, e) ? mert_fail_in(e, "--change") : 0;
-    if (bad) { /* perhaps only because the checkpoint is damaged */
+    if (bad) { /* a damaged checkpoint may be the cause */
         mert_error why = {{0}};
         if (mert_state_verify(s->save, update, &why) < 0)
             *e = why;
         return -1;
     }
     s->other_corpus |= s->recipe.sharding_data != before.sharding_data;
-    return mert_recipe_check(&s->recipe, e);
+    return s->task ? mert_recipe_check_task(&s->recipe, e) : mert_recipe_check(&s->recipe, e);
 }
 
-/* What differs in the recipe, with both values. */
+/* The error for a recipe that differs: names the setting and gives both values. */
 static int other_setting(const mert_session *s, const mert_recipe *begun, const char *name, mert_error *e)
 {
     char *was = mert_recipe_value(begun, name), *is = mert_recipe_value(&s->recipe, name);
@@ -111,8 +117,8 @@ static int other_setting(const mert_session *s, const mert_recipe *begun, const 
     return -1;
 }
 
-/* begun: empty for a checkpoint that does not know. partly: of the session's audio not all is packed yet. 1: another
- * corpus, which the run may have. */
+/* begun: inputs of the start of the run; empty for a checkpoint that has none. partly: not all audio of the session is
+ * packed yet. Returns 1 if the corpus is another one and the session allows this. */
 static int same_run(const mert_session *s, const mert_state *state, const mert_run_inputs *begun,
                     const mert_recipe *recipe, int partly, mert_error *e)
 {
@@ -135,7 +141,7 @@ static int same_run(const mert_session *s, const mert_state *state, const mert_r
     return mert_fail(e, "%.600s: --resume needs the same, or --change corpus=yes; %s", text, way_on);
 }
 
-/* The run goes on with s->inputs instead of what the checkpoint has. */
+/* From here on the run has s->inputs, in place of the checkpoint's. */
 static int record_corpus(mert_session *s, uint64_t was, mert_error *e)
 {
     char from[32], to[32];
@@ -151,7 +157,7 @@ static float *take_ema(mert_session *s, mert_error *e)
     return s->ema;
 }
 
-/* Of checkpoint `update`; if it has none, it begins with the weights as they are. */
+/* Reads the moving mean of checkpoint `update`. If it has none, the mean begins with the present weights. */
 static int resume_ema(mert_session *s, int64_t update, mert_error *e)
 {
     char *path = mert_state_path(s->save, update);
@@ -202,14 +208,14 @@ int mert_session_resume(mert_session *s, int64_t update, mert_error *e)
 
 int mert_session_update_seconds(const mert_session *s, double *seconds, mert_error *e)
 {
-    mert_plan p;
+    mert_epoch_plan p;
     double samples = 0;
-    if (mert_plan_make(&p, &s->train, &s->recipe, 0, e))
+    if (mert_epoch_plan_make(&p, &s->train, &s->recipe, 0, e))
         return -1;
     for (int64_t i = 0; i < p.n; i++)
         samples += (double)(p.batches[i].B * p.batches[i].L);
     *seconds = p.n ? samples / (double)p.n * (double)s->state.batches / (double)s->recipe.sample_rate : 0;
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     return 0;
 }
 
@@ -231,13 +237,16 @@ int mert_session_check(const mert_session *s, int64_t update, mert_error *e)
 
 int mert_session_plan_validation(mert_session *s, mert_error *e)
 {
-    if (mert_plan_make(&s->valid_plan, &s->valid, &s->recipe, MERT_VALIDATION, e))
+    if (s->task)
+        return 0;
+    if (mert_epoch_plan_make(&s->valid_plan, &s->valid, &s->recipe, MERT_VALIDATION, e))
         return -1;
     return s->valid_plan.n ? 0
                            : mert_fail(e,
                                        "the validation set is empty: none of its %lld items is as long as "
-                                       "min_sample_size (%lld samples)",
-                                       (long long)s->valid.n, (long long)s->recipe.min_sample_size);
+                                       "%s_sample_size (%lld samples)",
+                                       (long long)s->valid.n, s->recipe.valid_sample_size ? "valid" : "min",
+                                       (long long)mert_recipe_shortest(&s->recipe, MERT_VALIDATION));
 }
 
 int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
@@ -252,12 +261,14 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
     s->trainer = mert_trainer_new(&s->weights, ops, &objective, &adam, &s->sharing, e);
     if (!s->trainer || mert_trainer_set(s->trainer, NULL, s->m, s->v, e))
         return -1;
-    if (s->recipe.ema_decay > 0 && !x->rank && !s->ema) { /* it begins here */
+    if (s->task && !s->state.position.update && mert_session_begin_head(s, e))
+        return -1;
+    if (s->recipe.ema_decay > 0 && !x->rank && !s->ema) { /* the mean begins here */
         if (!take_ema(s, e))
             return -1;
         memcpy(s->ema, s->weights.values, (size_t)s->weights.layout.size * sizeof *s->ema);
     }
-    free(s->weights.values); /* the trainer has its own */
+    free(s->weights.values); /* the trainer has a copy */
     free(s->m);
     free(s->v);
     s->weights.values = s->m = s->v = NULL;
@@ -270,20 +281,20 @@ int mert_session_begin(mert_session *s, mert_ops *ops, mert_error *e)
 
 void mert_session_end(mert_session *s)
 {
-    if (s->trainer) /* batches that are on their way */
+    if (s->trainer) /* waits for the batches that are queued */
         (void)!mert_trainer_settle(s->trainer, NULL);
     mert_loader_stop(s->loader);
     mert_trainer_free(s->trainer);
-    mert_plan_free(&s->valid_plan);
+    mert_epoch_plan_free(&s->valid_plan);
     mert_weights_free(&s->weights);
     free(s->m);
     free(s->v);
     free(s->ema);
-    free(s->said);
+    free(s->counted);
     free(s->unreadable);
     mert_corpus_close(&s->train);
     mert_corpus_close(&s->valid);
-    mert_corpus_close(&s->older);
+    mert_corpus_close(&s->replay);
     mert_run_inputs_free(&s->inputs);
     mert_changes_free(&s->changes);
     memset(s, 0, sizeof *s);
@@ -303,6 +314,8 @@ void mert_sums_add(mert_sums *to, const mert_sums *from)
         to->unmasked_counted[k] += from->unmasked_counted[k];
     }
     to->masked_loss += from->masked_loss;
+    to->examples += from->examples;
+    to->right += from->right;
     to->features_pen += from->features_pen;
     to->cqt_mse += from->cqt_mse;
     to->mel_mse += from->mel_mse;
@@ -330,14 +343,14 @@ static void name_items(const mert_session *s, const mert_load *l, char *text, si
     }
 }
 
-/* Each item once, however often it is to be heard. */
+/* Counts each item once, however often it is used. */
 static int note_unreadable(mert_session *s, const mert_load *l, mert_step *step, mert_error *e)
 {
-    int64_t items = s->train.n + (s->train.older ? s->train.older->n : 0);
-    if (l->failed && !s->said && !(s->said = calloc((size_t)items + 1, sizeof *s->said)))
+    int64_t items = s->train.n + (s->train.replay ? s->train.replay->n : 0);
+    if (l->failed && !s->counted && !(s->counted = calloc((size_t)items + 1, sizeof *s->counted)))
         return mert_fail(e, "out of memory");
     for (int64_t i = 0; i < l->failed; i++) {
-        if (s->said[l->failures[i].item])
+        if (s->counted[l->failures[i].item])
             continue;
         if (step->unreadable == s->unreadable_room) {
             int64_t room = 2 * s->unreadable_room + 8;
@@ -347,22 +360,22 @@ static int note_unreadable(mert_session *s, const mert_load *l, mert_step *step,
             s->unreadable = grown;
             s->unreadable_room = room;
         }
-        s->said[l->failures[i].item] = 1;
+        s->counted[l->failures[i].item] = 1;
         s->unreadable[step->unreadable++] = l->failures[i];
     }
     return 0;
 }
 
-/* What the processes tell each other after the batches of an update. */
+/* What processes exchange after the batches of an update. */
 typedef struct news {
     mert_sums sums;
     int64_t sample_size; /* also of batches whose sums are not finite */
     int not_finite, stop, save;
     double waited;
-    int64_t epoch, index; /* where the run stands, from who had the last batch; else -1 */
+    int64_t epoch, index; /* the position of the run, from the process that had the last batch; otherwise -1 */
 } news;
 
-/* *sample_size: of all processes. */
+/* Exchanges `mine`. *sample_size: the sum over all processes. */
 static int tell(mert_session *s, const news *mine, mert_step *step, int64_t *sample_size, mert_error *e)
 {
     mert_exchange *x = mert_session_exchange(s);
@@ -385,10 +398,10 @@ static int tell(mert_session *s, const news *mine, mert_step *step, int64_t *sam
     return bad;
 }
 
-/* The batches whose losses may still be on their way: mert_trainer_accumulate brings those of the one before. */
+/* A batch whose losses may not have arrived yet: mert_trainer_accumulate brings those of the batch before. */
 typedef struct recent {
     mert_sums sums;
-    char names[1024]; /* of its items; "": there is none */
+    char names[1024]; /* names of its items; "": no batch */
 } recent;
 
 static void take_in(recent *r, news *mine, mert_step *step)
@@ -405,8 +418,8 @@ static void take_in(recent *r, news *mine, mert_step *step)
     *r->names = 0;
 }
 
-/* This process's batches of the update; heard: their items, for who may have to be named. */
-static int pass_batches(mert_session *s, recent last[2], news *mine, mert_step *step, char *heard, size_t size,
+/* Passes this process's batches of the update. item_names: names of their items, for error messages. */
+static int pass_batches(mert_session *s, recent last[2], news *mine, mert_step *step, char *item_names, size_t size,
                         mert_error *e)
 {
     const mert_exchange *x = mert_session_exchange(s);
@@ -415,7 +428,7 @@ static int pass_batches(mert_session *s, recent last[2], news *mine, mert_step *
     options.update = (uint64_t)(s->state.position.update + s->state.loss_scale.overflows) + 1;
     for (int64_t first = 0, turn = 0; first < s->state.batches; first += x->ranks, turn ^= 1) {
         int64_t i = first + x->rank;
-        int silent = i >= s->state.batches; /* there are batches left, but not one for each */
+        int silent = i >= s->state.batches; /* there are batches left, but not one for each process */
         mert_sums *sums = silent ? NULL : &last[turn].sums;
         if (silent && !mert_trainer_together(s->trainer))
             break;
@@ -433,7 +446,7 @@ static int pass_batches(mert_session *s, recent last[2], news *mine, mert_step *
         mine->sample_size += sums->sample_size;
         if (note_unreadable(s, l, step, e))
             return -1;
-        name_items(s, l, heard, size);
+        name_items(s, l, item_names, size);
         name_items(s, l, last[turn].names, sizeof last->names);
         if (i == s->state.batches - 1) {
             mine->epoch = l->epoch;
@@ -443,7 +456,7 @@ static int pass_batches(mert_session *s, recent last[2], news *mine, mert_step *
     return 0;
 }
 
-/* What the batches came to, of all processes. */
+/* Collects the results of the update's batches, of all processes. */
 static int take_stock(mert_session *s, recent last[2], news *mine, mert_step *step, int64_t *sample_size, mert_error *e)
 {
     for (int i = 0; i < 2; i++)
@@ -451,7 +464,7 @@ static int take_stock(mert_session *s, recent last[2], news *mine, mert_step *st
     return tell(s, mine, step, sample_size, e);
 }
 
-/* An update that was left out, or was not: the state it leaves. */
+/* Updates the state after an update that was applied or left out. */
 static int settle(mert_session *s, mert_step *step, int left_out, int64_t sample_size, mert_error *e)
 {
     int scaled = s->recipe.precision == MERT_ELEMENT_F16;
@@ -467,7 +480,7 @@ static int settle(mert_session *s, mert_step *step, int left_out, int64_t sample
     return 0;
 }
 
-/* The weights after the update join their moving mean. */
+/* Adds the new weights to the moving mean. */
 static int average(mert_session *s, mert_error *e)
 {
     int here = mert_session_exchange(s)->rank == 0, bad = 0;
@@ -490,97 +503,34 @@ int mert_session_update(mert_session *s, mert_step *step, mert_error *e)
     recent last[2];
     news mine = {.epoch = -1};
     int left_out, alone = mert_session_exchange(s)->ranks == 1;
-    char heard[sizeof step->why] = "";
+    char item_names[sizeof step->why] = "";
     memset(step, 0, sizeof *step);
     memset(last, 0, sizeof last);
     mert_trainer_scale(s->trainer, s->state.loss_scale.scale);
-    if (pass_batches(s, last, &mine, step, heard, sizeof heard, e))
+    mert_trainer_freeze(s->trainer, s->task && update <= s->recipe.freeze_updates);
+    if (pass_batches(s, last, &mine, step, item_names, sizeof item_names, e))
         return -1;
     mine.stop = s->stop ? s->stop() : 0;
     mine.save = s->save_now;
     sample_size = mine.sample_size;
-    /* gradients first: they may still be on their way, and nothing may overtake them */
+    /* gradients first: their exchange may be in progress, and nothing else may be exchanged before it ends */
     if (mert_trainer_sum(s->trainer, e) || (!alone && take_stock(s, last, &mine, step, &sample_size, e)))
         return -1;
-    if (s->norms && mert_session_measure(s, (double)sample_size * s->state.loss_scale.scale, e))
+    if (s->norms && mert_norms_measure(s->norms, s->trainer, !mert_session_exchange(s)->rank,
+                                       (double)sample_size * s->state.loss_scale.scale, e))
         return -1;
     step->lr = mert_schedule_rate((mert_schedule)s->recipe.lr_schedule, s->recipe.lr, s->recipe.warmup_updates,
                                   s->recipe.total_updates, update);
-    /* A sample size of 0 makes the trainer forget the gradients. */
+    /* A sample size of 0 makes the trainer discard the gradients. */
     left_out = mert_trainer_update(s->trainer, update, step->lr, step->skipped ? 0 : (double)sample_size, &step->norm,
                                    e);
     if (left_out < 0 || (alone && take_stock(s, last, &mine, step, &sample_size, e)))
         return -1;
-    if (s->state.heard >= 0)
-        s->state.heard += step->sums.samples;
+    if (s->state.samples >= 0)
+        s->state.samples += step->sums.samples;
     if (left_out && !step->skipped)
-        memcpy(step->why, heard, sizeof heard);
+        memcpy(step->why, item_names, sizeof item_names);
     if (s->recipe.ema_decay > 0 && !left_out && average(s, e))
         return -1;
     return settle(s, step, left_out, sample_size, e);
-}
-
-/* ---- keeping ---- */
-
-/* The moments of one part at a time: all processes bring each together, and process 0 writes it. */
-typedef struct moments_by_part {
-    mert_trainer *trainer;
-    int which, part;
-    float *room;
-} moments_by_part;
-
-static const float *next_moment(void *arg, int which, const mert_parameter *p, mert_error *e)
-{
-    moments_by_part *m = arg;
-    const mert_parts *parts = mert_trainer_parts(m->trainer);
-    int part = mert_parts_find(parts, p->offset);
-    if (part != m->part || which != m->which) {
-        if (mert_trainer_moment(m->trainer, which, part, m->room, e))
-            return NULL;
-        m->part = part;
-        m->which = which;
-    }
-    return m->room + (p->offset - parts->part[part].from);
-}
-
-static int bring_moments(moments_by_part *m, mert_error *e)
-{
-    for (int i = 0; i < 2 * mert_trainer_parts(m->trainer)->n; i++)
-        if (mert_trainer_moment(m->trainer, i / mert_trainer_parts(m->trainer)->n,
-                                i % mert_trainer_parts(m->trainer)->n, m->room, e))
-            return -1;
-    return 0;
-}
-
-static int write_checkpoint(const mert_session *s, const float *weights, moments_by_part *m, mert_error *e)
-{
-    mert_weights w = {.layout = s->weights.layout, .values = (float *)weights};
-    mert_moment_source source = {next_moment, m, s->ema};
-    return mert_state_save(s->save, &s->state, &s->inputs, &s->changes, &s->recipe, &w, &source, e);
-}
-
-int mert_session_save(mert_session *s, mert_error *e)
-{
-    int here = mert_session_exchange(s)->rank == 0, bad = 0;
-    const float *weights = mert_trainer_weights(s->trainer);
-    const mert_parts *parts = mert_trainer_parts(s->trainer);
-    moments_by_part m = {.trainer = s->trainer, .part = -1};
-    float *copy = NULL;
-    int64_t most = 0;
-    for (int i = 0; i < parts->n; i++)
-        most = parts->part[i].n > most ? parts->part[i].n : most;
-    m.room = malloc((size_t)most * sizeof *m.room);
-    if (!weights)
-        weights = copy = malloc(here ? (size_t)s->weights.layout.size * sizeof *copy : sizeof *copy);
-    if (!m.room || !weights)
-        bad = mert_fail(e, "out of memory for a copy of the state to save");
-    if (!bad && copy)
-        bad = mert_trainer_get(s->trainer, &(mert_shards_arrays){.weights = copy}, here, e);
-    if (!bad)
-        bad = here ? write_checkpoint(s, weights, &m, e) : bring_moments(&m, e);
-    if (!bad)
-        bad = mert_exchange_barrier(mert_session_exchange(s), e);
-    free(m.room);
-    free(copy);
-    return bad ? -1 : 0;
 }

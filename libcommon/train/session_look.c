@@ -1,4 +1,4 @@
-/* What a session says about its model: validation, predicted classes, norms. */
+/* Measurements of a session's model: validation, predicted classes. */
 #include "libcommon/train/data/neighbours.h"
 #include "libcommon/train/session.h"
 
@@ -7,10 +7,10 @@
 
 /* ---- labels ---- */
 
-/* Codebook k of all of a plan's batches, or as many as are counted. cost: NULL to learn; else what is added to, and
- * frames. */
-static int walk_labels(mert_session *s, mert_neighbours *n, const mert_corpus *c, const mert_plan *p, int64_t epoch,
-                       int k, double *cost, int64_t *frames, mert_error *e)
+/* The labels of codebook k in all batches of a plan, or in the first ones, up to a limit. cost NULL: counts them in n;
+ * otherwise adds their cost to *cost, and their number to *frames. */
+static int pass_labels(mert_session *s, mert_neighbours *n, const mert_corpus *c, const mert_epoch_plan *p,
+                       int64_t epoch, int k, double *cost, int64_t *frames, mert_error *e)
 {
     mert_load load = {0};
     const mert_batch *b = &load.batch;
@@ -36,12 +36,12 @@ static int walk_labels(mert_session *s, mert_neighbours *n, const mert_corpus *c
 
 int mert_session_neighbours(mert_session *s, double *bits, mert_error *e)
 {
-    mert_plan train, valid;
+    mert_epoch_plan train, valid;
     int bad;
-    if (mert_plan_make(&train, &s->train, &s->recipe, 0, e))
+    if (mert_epoch_plan_make(&train, &s->train, &s->recipe, 0, e))
         return -1;
-    if (mert_plan_make(&valid, &s->valid, &s->recipe, MERT_VALIDATION, e)) {
-        mert_plan_free(&train);
+    if (mert_epoch_plan_make(&valid, &s->valid, &s->recipe, MERT_VALIDATION, e)) {
+        mert_epoch_plan_free(&train);
         return -1;
     }
     bad = 0;
@@ -50,19 +50,19 @@ int mert_session_neighbours(mert_session *s, double *bits, mert_error *e)
         double cost = 0;
         int64_t frames = 0;
         bad = !n ? mert_fail(e, "out of memory")
-                 : walk_labels(s, n, &s->train, &train, 0, k, NULL, NULL, e) ||
-                       walk_labels(s, n, &s->valid, &valid, MERT_VALIDATION, k, &cost, &frames, e);
+                 : pass_labels(s, n, &s->train, &train, 0, k, NULL, NULL, e) ||
+                       pass_labels(s, n, &s->valid, &valid, MERT_VALIDATION, k, &cost, &frames, e);
         bits[k] = cost / (double)frames / log(2);
         mert_neighbours_free(n);
     }
-    mert_plan_free(&train);
-    mert_plan_free(&valid);
+    mert_epoch_plan_free(&train);
+    mert_epoch_plan_free(&valid);
     return bad ? -1 : 0;
 }
 
 /* ---- validation ---- */
 
-/* Whether to break off. Processes that must pass equally often decide together, the others each for itself. */
+/* Whether to stop. Processes that must pass equally often decide together, otherwise each decides for itself. */
 static int asked_to_stop(const mert_session *s, mert_exchange *x, int *stop, mert_error *e)
 {
     int mine = s->stop ? s->stop() : 0, *all, bad;
@@ -92,7 +92,7 @@ static int evaluate(mert_session *s, mert_exchange *x, mert_load *load, mert_sum
             i = first;
         if (mert_load_fill(load, &s->valid, &s->recipe, &s->model, &s->valid_plan, MERT_VALIDATION, i, 0, i, e))
             return -1;
-        if (load->failed) /* what is compared must be the same every time */
+        if (load->failed) /* validations are compared, so all must have the same items */
             return mert_fail(e, "%s: %s", mert_corpus_key(&s->valid, load->failures->item), load->failures->why);
         if (mert_trainer_evaluate(s->trainer, &load->batch, silent ? NULL : sums, e))
             return -1;
@@ -120,7 +120,7 @@ int mert_session_validate(mert_session *s, mert_sums *sums, int *stop, mert_erro
     return bad ? -1 : 0;
 }
 
-/* Of the recipe's best_metric; smaller is better. */
+/* The value of the recipe's best_metric; smaller is better. */
 static double figure(const mert_recipe *r, const mert_sums *s, int K)
 {
     double ce = 0, correct = 0, counted = 0;
@@ -132,11 +132,10 @@ static double figure(const mert_recipe *r, const mert_sums *s, int K)
     return r->best_metric == 1 ? s->masked_loss / (double)s->masked : r->best_metric == 2 ? ce / K : -correct / counted;
 }
 
-int mert_session_judge(mert_session *s, const mert_sums *sums)
+static int judge(mert_session *s, double is)
 {
     mert_best *b = &s->state.best;
-    double is = figure(&s->recipe, sums, s->model.codebooks);
-    if (b->metric != s->recipe.best_metric) /* others do not compare */
+    if (b->metric != s->recipe.best_metric) /* values of different metrics cannot be compared */
         *b = (mert_best){.metric = s->recipe.best_metric, .update = -1};
     if (!s->recipe.best_metric)
         return 0;
@@ -148,9 +147,19 @@ int mert_session_judge(mert_session *s, const mert_sums *sums)
     return 1;
 }
 
+int mert_session_judge(mert_session *s, const mert_sums *sums)
+{
+    return judge(s, figure(&s->recipe, sums, s->model.codebooks));
+}
+
+int mert_session_judge_answers(mert_session *s, const mert_task_answers *a)
+{
+    return judge(s, s->recipe.best_metric == 1 ? a->loss / a->heard : -a->value[0]);
+}
+
 /* ---- predictions ---- */
 
-/* counts [n], of all processes: what any of them has. */
+/* counts [n]: becomes the counts of all processes. */
 static int collect_counts(mert_exchange *x, int64_t *counts, int64_t n, mert_error *e)
 {
     enum { PIECE = 1 << 15 };
@@ -185,33 +194,5 @@ int mert_session_used(mert_session *s, int training, int64_t *used, mert_error *
         at += c->classes[k];
     }
     free(counts);
-    return bad ? -1 : 0;
-}
-
-/* ---- norms ---- */
-
-static double norm_of(const float *x, int64_t n)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sqrt(sum);
-}
-
-int mert_session_measure(mert_session *s, double divisor, mert_error *e)
-{
-    const mert_parts *parts = mert_trainer_parts(s->trainer);
-    int here = mert_session_exchange(s)->rank == 0;
-    size_t bytes = here ? (size_t)s->weights.layout.size * sizeof(float) : 1;
-    mert_shards_arrays a = {malloc(bytes), malloc(bytes)};
-    int bad = !a.weights || !a.gradients ? mert_fail(e, "out of memory for a copy of weights and gradients")
-                                         : mert_trainer_get(s->trainer, &a, here, e);
-    s->norms->n = parts->n;
-    for (int i = 0; !bad && here && i < parts->n; i++) {
-        s->norms->gradient[i] = norm_of(a.gradients + parts->part[i].from, parts->part[i].n) / divisor;
-        s->norms->weight[i] = norm_of(a.weights + parts->part[i].from, parts->part[i].n);
-    }
-    free(a.weights);
-    free(a.gradients);
     return bad ? -1 : 0;
 }

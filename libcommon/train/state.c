@@ -22,7 +22,8 @@
 static const char *const moment_names[2] = {"exp_avg", "exp_avg_sq"};
 static const char optimizer_file[] = "optimizer.safetensors";
 static const char pcm_ending[] = ".pcm.mts", half_ending[] = ".tmp-";
-static const char *const log_files[] = {"recipe", "log.tsv", "valid.tsv", "norms.tsv", "log.jsonl"};
+static const char *const run_files[] = {"recipe", "log.tsv", "valid.tsv", "norms.tsv", "log.jsonl", "train.files",
+                                        "replay.files", "predictions.mts", "head.safetensors"};
 static const char *const model_files[] = {"model.safetensors", "config.json", "preprocessor_config.json",
                                           "known_answer.safetensors"};
 
@@ -34,7 +35,7 @@ char *mert_state_path(const char *save, int64_t update)
     return asprintf(&path, "%s/checkpoint-%" PRId64, save, update) < 0 ? NULL : path;
 }
 
-/* N of "checkpoint-N"; -1: another name. */
+/* N of "checkpoint-N"; -1: the name is not of this form. */
 static int64_t checkpoint_number(const char *name)
 {
     char *end;
@@ -45,8 +46,8 @@ static int64_t checkpoint_number(const char *name)
     return *end ? -1 : n;
 }
 
-/* A folder of files (no folders inside): all of it; of a link to one the link alone. What is not there is removed
- * already. */
+/* Removes a folder of files (it has no folders inside). Of a link to a folder only the link is removed. Not an error if
+ * there is none. */
 static int remove_folder(const char *path, mert_error *e)
 {
     char target;
@@ -67,7 +68,7 @@ static int remove_folder(const char *path, mert_error *e)
     return rmdir(path) ? mert_fail(e, "%s: cannot remove: %s", path, strerror(errno)) : 0;
 }
 
-/* A folder that is whole stops being there before the first of its files goes. */
+/* Removes a complete folder: it is renamed first, so that a folder with its name is always complete. */
 static int remove_whole(const char *path, mert_error *e)
 {
     char *aside;
@@ -83,8 +84,8 @@ static int remove_whole(const char *path, mert_error *e)
     return bad;
 }
 
-/* `from` takes the name `to`; what had it before is removed. Where the file system can exchange two names, `to` is
- * there at every moment. */
+/* Renames `from` to `to`, and removes what had this name before. If the file system can exchange two names, `to` exists
+ * at every moment. */
 static int replace_folder(const char *from, const char *to, mert_error *e)
 {
     if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE))
@@ -119,7 +120,7 @@ static int larger_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* What a run that died in the middle of a save leaves. */
+/* Whether a name is one of those that an interrupted save leaves. */
 static int half_written(const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -129,17 +130,17 @@ static int half_written(const char *name)
            !strncmp(name, "ema.", 4);
 }
 
-/* A run's own files: name[0..n). */
+/* Whether name[0..n) is the name of a file of a run. */
 static int is_a_file(const char *name, size_t n)
 {
     size_t ending = sizeof pcm_ending - 1;
-    for (size_t i = 0; i < sizeof log_files / sizeof *log_files; i++)
-        if (strlen(log_files[i]) == n && !memcmp(name, log_files[i], n))
+    for (size_t i = 0; i < sizeof run_files / sizeof *run_files; i++)
+        if (strlen(run_files[i]) == n && !memcmp(name, run_files[i], n))
             return 1;
     return n > ending && !memcmp(name + n - ending, pcm_ending, ending);
 }
 
-/* Likewise of a single file: the name that it was to have and ".tmp-" with what makes it one of a kind. */
+/* The same for a single file: its final name, ".tmp-", and a unique suffix. */
 static int half_a_file(const char *name)
 {
     const char *tail = strstr(name, half_ending);
@@ -158,7 +159,7 @@ static int remove_half(const char *save, const char *name, mert_error *e)
     return bad;
 }
 
-/* ---- names, before the work ---- */
+/* ---- checks of names before the work ---- */
 
 static int wrong_kind(const char *path, unsigned mode, const char *wanted, mert_error *e)
 {
@@ -166,7 +167,7 @@ static int wrong_kind(const char *path, unsigned mode, const char *wanted, mert_
                      mert_file_kind(mode), wanted);
 }
 
-/* A folder of the run, or a link to one. */
+/* The path must be a folder of the run, or a link to one. */
 static int check_folder(const char *path, mert_error *e)
 {
     struct stat s;
@@ -174,8 +175,8 @@ static int check_folder(const char *path, mert_error *e)
     DIR *d;
     int bad = 0;
     if (lstat(path, &s))
-        return 0; /* gone meanwhile */
-    stat(path, &s); /* of a link that leads nowhere the link is what there is */
+        return 0; /* it was removed meanwhile */
+    stat(path, &s); /* a link without a target is described itself */
     if (!S_ISDIR(s.st_mode))
         return wrong_kind(path, s.st_mode, "a folder", e);
     if (!(d = opendir(path)))
@@ -191,7 +192,7 @@ static int check_folder(const char *path, mert_error *e)
     return bad;
 }
 
-/* A file of the run; a link to one is followed, also by what writes it. */
+/* The path must be a file of the run; a link is followed, as when the file is written. */
 static int check_file(const char *path, mert_error *e)
 {
     struct stat s;
@@ -215,9 +216,9 @@ static int check_name(const char *save, const char *name, mert_error *e)
         bad = check_folder(path, e);
     else if (!strcmp(name, "last") && !lstat(path, &s) && !S_ISLNK(s.st_mode))
         bad = wrong_kind(path, s.st_mode, "a link", e);
-    else if (!strcmp(name, "lock") && !lstat(path, &s) && !S_ISREG(s.st_mode)) /* a link, too: lock.h */
+    else if (!strcmp(name, "lock") && !lstat(path, &s) && !S_ISREG(s.st_mode)) /* the lock may not be a link (lock.h) */
         bad = wrong_kind(path, s.st_mode, "a regular file", e);
-    else if (half_a_file(name) && !lstat(path, &s) && S_ISDIR(s.st_mode)) /* others can be removed */
+    else if (half_a_file(name) && !lstat(path, &s) && S_ISDIR(s.st_mode)) /* other temporary names can be removed */
         bad = wrong_kind(path, s.st_mode, "a temporary file", e);
     free(path);
     return bad;
@@ -243,7 +244,8 @@ static int hours_old(const char *path, double hours)
     return stat(path, &s) ? 0 : difftime(time(NULL), s.st_mtime) > hours * 3600;
 }
 
-/* The place-th newest checkpoint, of update `number`. */
+/* Removes one checkpoint, of update `number`, unless it is kept; place: its place in the order from newest to
+ * oldest. */
 static int prune_one(const char *save, const mert_recipe *r, int by_age, int64_t place, int64_t number, mert_error *e)
 {
     char *path;
@@ -258,7 +260,7 @@ static int prune_one(const char *save, const mert_recipe *r, int by_age, int64_t
     return bad;
 }
 
-/* Whether the checkpoint's state says so; one that cannot be read is not, so it stays. */
+/* Whether the state of a checkpoint says that it is `passing`. A checkpoint that cannot be read is not, so it stays. */
 static int is_passing(const char *save, int64_t number)
 {
     char *dir = mert_state_path(save, number), *path = dir ? mert_path_join(dir, "state.json") : NULL;
@@ -272,7 +274,7 @@ static int is_passing(const char *save, int64_t number)
     return passing > 0;
 }
 
-/* Of numbers [*n], the largest first, the later ones that are `passing` are removed. */
+/* Of numbers [*n], largest first, removes all passing checkpoints but the newest checkpoint. */
 static int prune_passing(const char *save, int64_t *numbers, int64_t *n, mert_error *e)
 {
     int64_t left = 0;
@@ -290,10 +292,10 @@ static int prune_passing(const char *save, int64_t *numbers, int64_t *n, mert_er
     return bad;
 }
 
-/* Removes what runs that died have left half written, and the checkpoints that the recipe does not keep: one stays that
- * is among the newest `keep`, whose update is a multiple of keep_interval, or that was written in the last keep_hours;
- * the newest always does. All three 0: all stay. Passing ones do not, except for the newest. by_age 0: none is too
- * old. */
+/* Removes files of interrupted saves, and checkpoints that the recipe does not keep. The newest is always kept. Another
+ * one is kept if it is among the newest `keep`, if its update is a multiple of keep_interval, or if it was written in
+ * the last keep_hours. If all three are 0, all are kept. Passing checkpoints are not kept. by_age 0: checkpoints are
+ * not removed because of their age. */
 static int prune(const char *save, const mert_recipe *r, int by_age, mert_error *e)
 {
     DIR *d = opendir(save);
@@ -360,7 +362,7 @@ static char *state_text(const mert_state *s, const mert_run_inputs *inputs, cons
             ",\n  \"loss_scale\": %.17g,\n  \"loss_scale_good\": %" PRId64 ",\n  \"overflows\": %" PRId64
             ",\n  \"changes\": ",
             s->position.update, s->position.epoch, s->position.index, s->batches, s->skipped, s->skipped_in_row,
-            s->heard, s->passing, s->best.metric, s->best.figure, s->best.update, s->best.since, s->loss_scale.scale,
+            s->samples, s->passing, s->best.metric, s->best.figure, s->best.update, s->best.since, s->loss_scale.scale,
             s->loss_scale.good, s->loss_scale.overflows);
     bad = mert_changes_write(changes, f);
     fprintf(f, ",\n  \"data\": \"%016" PRIx64 "\",\n  \"inputs\": ", s->data);
@@ -426,7 +428,7 @@ static int save_model(const mert_weights *w, const char *dir, mert_error *e)
     return mert_weights_save(w, dir, e) || mert_self_test_save(w, dir, e) ? -1 : 0;
 }
 
-/* The optimiser's hash is there already: it is most of what a checkpoint is. */
+/* The hash of the optimiser's file, which is the largest, is already known. */
 static int save_hashes(const char *dir, mert_hashes *h, mert_error *e)
 {
     int bad = 0;
@@ -459,7 +461,7 @@ static int copy_file(const char *from, const char *to, mert_error *e)
     return bad ? -1 : 0;
 }
 
-/* A hard link, or a copy where the file system has none. */
+/* Makes a hard link, or a copy if the file system has no hard links. */
 static int place_file(const char *from_dir, const char *to_dir, const char *name, mert_error *e)
 {
     char *from = mert_path_join(from_dir, name), *to = mert_path_join(to_dir, name);
@@ -469,7 +471,7 @@ static int place_file(const char *from_dir, const char *to_dir, const char *name
     return bad;
 }
 
-/* SAVE/NAME: the checkpoint's model and the hashes of its files (none, where the checkpoint has none). */
+/* Makes SAVE/NAME: the model of a checkpoint and the hashes of its files (none if the checkpoint has none). */
 static int place_model(const char *save, const char *checkpoint, const char *name, mert_error *e)
 {
     char fresh_name[32], *model = mert_path_join(save, name), *fresh;
@@ -539,7 +541,7 @@ int mert_state_settle(const char *save, int64_t update, const mert_recipe *r, me
     return settle(save, update, r, 0, e);
 }
 
-/* SAVE/ema. */
+/* Writes SAVE/ema. */
 static int save_ema(const char *save, const mert_layout *l, const float *ema, mert_error *e)
 {
     char *path = mert_path_join(save, MERT_STATE_EMA), *half = mert_path_join(save, MERT_STATE_EMA ".new");

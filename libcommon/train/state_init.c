@@ -1,4 +1,4 @@
-/* Beginning with somebody else's weights. */
+/* Starting from the weights of another model. */
 #include "libcommon/train/state.h"
 
 #include "formats/finite.h"
@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A parameter of the encoder, which must be there: where `source` has it. NULL: it does not fit. */
+/* The place in `source` of a parameter of the encoder, which must be there. NULL: it does not fit. */
 static const mert_parameter *find_encoder(const mert_parameter *to, const mert_layout *source, mert_error *e)
 {
     const mert_parameter *have = mert_layout_find(source, to->name);
@@ -34,7 +34,7 @@ static int check_kind(const mert_config *is, const mert_config *wanted, mert_err
                                                 kinds[wanted->kind], way_on);
 }
 
-/* What no shape of a Conformer tells. */
+/* Compares settings of a Conformer that do not change shapes. */
 static int check_conformer(const mert_conformer_config *is, const mert_conformer_config *wanted, mert_error *e)
 {
     const struct { const char *name; int is, wanted; } numbers[] = {
@@ -53,7 +53,7 @@ static int check_conformer(const mert_conformer_config *is, const mert_conformer
                                                     is->stages, wanted->stages, way_on);
 }
 
-/* What no shape tells: the same numbers would be another model. */
+/* Compares settings that do not change shapes: with other values, the same weights would be another model. */
 static int check_architecture(const mert_config *is, const mert_config *wanted, mert_error *e)
 {
     const struct { const char *name; int is, wanted; } flags[] = {
@@ -99,7 +99,7 @@ int mert_state_init_check(const char *from, const mert_config *model, mert_error
     return bad ? mert_fail_in(e, "%s", from) : 0;
 }
 
-/* What only training needs. 0: it is not there, or another one. */
+/* A parameter that only training needs. Returns 0 if it is missing or has another shape. */
 static int take_head(mert_weights *w, const mert_parameter *to, const mert_checkpoint *c, mert_error *e)
 {
     const mert_tensor *t = mert_weights_tensor(c, to->name);
@@ -125,7 +125,7 @@ int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, 
 {
     mert_checkpoint *c = mert_checkpoint_open(from, e);
     mert_weights source = {0};
-    int taken = 0, one = 0;
+    int taken = 0, one = 0, other_cqt; /* another form of the CQT, which a head cannot be taken over for */
     size_t used = 0;
     *fresh = 0;
     *names = 0;
@@ -135,9 +135,11 @@ int mert_state_init(mert_weights *w, const char *from, int *fresh, char *names, 
         check_kind(&source.layout.config, &w->layout.config, e) ||
         check_architecture(&source.layout.config, &w->layout.config, e))
         one = -1;
+    other_cqt = !mert_cqt_target_same(&source.layout.config, &w->layout.config);
     for (int i = 0; one >= 0 && i < w->layout.count; i++) {
         const mert_parameter *to = &w->layout.parameters[i];
-        one = to->training_only ? take_head(w, to, c, e) : take_encoder(w, to, &source, e);
+        one = other_cqt && !strncmp(to->name, "encoder_cqt_model.", 18) ? 0
+              : to->training_only ? take_head(w, to, c, e) : take_encoder(w, to, &source, e);
         if (one > 0)
             taken++;
         else if (!one) {

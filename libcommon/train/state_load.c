@@ -1,4 +1,4 @@
-/* Checkpoints read back, when they are what was written. */
+/* Reads checkpoints, and verifies them. */
 #define _GNU_SOURCE
 #include "libcommon/train/state.h"
 
@@ -15,9 +15,9 @@
 
 static const char without_hashes[] = "mert-train 1"; /* of version 0.1 */
 
-/* ---- are they whole? ---- */
+/* ---- verifying ---- */
 
-/* Whether the state in a folder was written together with hashes. */
+/* Whether the state in this folder was written together with hashes. */
 static int had_hashes(const char *dir)
 {
     char *path = mert_path_join(dir, "state.json");
@@ -43,14 +43,14 @@ int mert_state_verify_model(const char *from, mert_error *e)
     int result;
     if (!dir)
         return mert_fail(e, "%s: out of memory", from);
-    if (!mert_path_is_directory(from)) /* a file of one */
+    if (!mert_path_is_directory(from)) /* a file of a model directory */
         strcpy(slash ? slash == dir ? slash + 1 : slash : dir, slash ? "" : ".");
     result = check_folder(dir, e);
     free(dir);
     return result;
 }
 
-/* The newest checkpoint before `update` that is whole; -1: there is none. */
+/* The newest checkpoint before `update` that is not damaged; -1: none. */
 static int64_t whole_before(const char *save, int64_t update)
 {
     while ((update = mert_state_before(save, update)) >= 0) {
@@ -111,13 +111,13 @@ static int load_state(const char *dir, mert_state *s, mert_run_inputs *begun, me
     format = mert_json_string(j, "format");
     data = mert_json_string(j, "data");
     s->batches = 0;
-    mert_json_int(j, "batches_per_update", &s->batches); /* states of one process, once, had none */
-    s->heard = -1;
+    mert_json_int(j, "batches_per_update", &s->batches); /* states of older versions, for one process, do not have it */
+    s->samples = -1;
     s->passing = 0;
     load_best(j, &s->best);
-    mert_json_int(j, "samples_heard", &s->heard);
+    mert_json_int(j, "samples_heard", &s->samples);
     s->loss_scale = (mert_loss_scale){0};
-    mert_json_double(j, "loss_scale", &s->loss_scale.scale); /* nor those before half precision */
+    mert_json_double(j, "loss_scale", &s->loss_scale.scale); /* older versions did not have it */
     mert_json_int(j, "loss_scale_good", &s->loss_scale.good);
     mert_json_int(j, "overflows", &s->loss_scale.overflows);
     if (!format || (strcmp(format, MERT_STATE_FORMAT) && strcmp(format, without_hashes)) || !data ||

@@ -24,8 +24,24 @@ typedef struct job {
     float *mel;
     mert_error *errors;  /* [workers] */
     int *bad;
-    double *sums;        /* [B, 2]: of all mel values of a clip, those beyond T included, and of their squares */
+    double *sums;        /* [B, 2]: sums of all mel values of a clip (also after frame T) and of their squares */
 } job;
+
+static const mert_cqt_form forms[] = {[MERT_TARGET_MAGNITUDE] = MERT_CQT_MAGNITUDE,
+                                      [MERT_TARGET_LOG] = MERT_CQT_LOG,
+                                      [MERT_TARGET_LOG_POWER] = MERT_CQT_LOG_POWER};
+
+mert_cqt_config mert_train_cqt(const mert_config *c)
+{
+    mert_cqt_config q = mert_cqt_default;
+    q.sample_rate = c->sample_rate;
+    q.hop = mert_config_stride(c);
+    q.bins = c->cqt_target_bins;
+    q.bins_per_octave = c->cqt_target_bins / 7 > 0 ? c->cqt_target_bins / 7 : 1; /* seven octaves, as in the official
+                                                                                  * code */
+    q.form = forms[c->cqt_target_form];
+    return q;
+}
 
 mert_train_targets *mert_train_targets_new(const mert_config *c, mert_error *e)
 {
@@ -41,12 +57,7 @@ mert_train_targets *mert_train_targets_new(const mert_config *c, mert_error *e)
     if (!t->mel || !t->rows || !t->room)
         goto memory;
     if (c->cqt_target_bins) {
-        mert_cqt_config q = mert_cqt_default;
-        q.sample_rate = c->sample_rate;
-        q.hop = mert_config_stride(c);
-        q.bins = c->cqt_target_bins;
-        q.bins_per_octave =
-            c->cqt_target_bins / 7 > 0 ? c->cqt_target_bins / 7 : 1; /* seven octaves, as the official code has it */
+        mert_cqt_config q = mert_train_cqt(c);
         if (!(t->cqt = mert_cqt_batch_new(&q, e)))
             goto fail;
     }
@@ -117,7 +128,7 @@ static void one_clip(void *arg, int64_t b, int worker)
     }
 }
 
-/* minus the mean, divided by (unbiased standard deviation + 1e-5); n values stand behind the sums */
+/* Subtracts the mean and divides by (unbiased standard deviation + 1e-5). n: the number of values in the sums. */
 static void normalise(float *x, int64_t elements, const double *sums, int64_t B, int64_t n)
 {
     double sum = 0, squares = 0, mean;
@@ -163,10 +174,20 @@ static int mel_targets(mert_train_targets *t, int64_t B, int64_t L, int64_t T, c
     return bad;
 }
 
+/* By the mean and deviation of a corpus. */
+static void standardise_cqt(const mert_config *c, float *cqt, int64_t n)
+{
+    float mean = (float)c->cqt_target_mean, scale = (float)(1 / c->cqt_target_std);
+    for (int64_t i = 0; i < n; i++)
+        cqt[i] = (cqt[i] - mean) * scale;
+}
+
 int mert_train_targets_compute(mert_train_targets *t, int64_t B, int64_t L, int64_t T, const float *audio, float *cqt,
                                float *mel, mert_error *e)
 {
     if (t->cqt && mert_cqt_batch_run(t->cqt, B, L, T, audio, cqt, e))
         return -1;
+    if (t->cqt && t->c.cqt_target_std != 0)
+        standardise_cqt(&t->c, cqt, B * T * t->c.cqt_target_bins);
     return t->c.mel_target_bins ? mel_targets(t, B, L, T, audio, mel, e) : 0;
 }

@@ -40,8 +40,9 @@ void mert_codes_close(mert_codes *c); /* may be all zero */
 
 int64_t mert_codes_count(const mert_codes *c, int64_t row);
 int mert_codes_absent(const mert_codes *c, int64_t row); /* 1: the stream neither has it nor reports it as failed */
-/* Codes [first, first + n) of codebook k; reading other codebooks of the same frames afterwards is free. One thread at
- * a time. A code outside its classes, damage and so on are errors that name file and item; c stays usable. */
+/* Codes [first, first + n) of codebook k; other codebooks of the same frames can then be read without access to the
+ * file. One thread at a time. A code outside its classes, damage and so on are errors that name file and item; c stays
+ * usable. */
 int mert_codes_read(mert_codes *c, int64_t row, int k, int64_t first, int64_t n, int32_t *to, mert_error *e)
     MERT_MUST_USE;
 

@@ -2,7 +2,9 @@
 
 #include "formats/array.h"
 #include "formats/file.h"
+#include "libcommon/train/data/decoders.h"
 #include "libcommon/train/data/keys.h"
+#include "libcommon/train/data/open_files.h"
 #include "libcommon/train/data/records.h"
 
 #include <inttypes.h>
@@ -189,7 +191,7 @@ static int open_audio(mert_corpus *c, const char *const *pcm, int npcm, search *
     c->files = mert_array_zeroed(npcm, sizeof *c->files);
     if (!bad && !c->files)
         bad = mert_fail(e, "out of memory");
-    for (int64_t row = 0; !bad && c->config.unpacked && row < c->rows; row++)
+    for (int64_t row = 0; !bad && (c->config.unpacked || c->config.in_place) && row < c->rows; row++)
         s->places[row].samples = c->parts[s->places[row].part].manifest.rows[s->places[row].row].samples;
     for (int i = 0; !bad && i < npcm; i++)
         bad = index_file(c, pcm[i], s, e);
@@ -210,7 +212,7 @@ static int check_labels(const mert_corpus *c, const mert_corpus_item *item, int 
     if (fabs(audio - labels) > c->config.label_tolerance)
         return mert_fail(e, "%s: line %" PRId64 " (%s): %" PRId64 " labels cover %.2f s, the audio lasts %.2f s%s",
                          l->path, item->row + 1, row_key(c, item), n, labels, audio,
-                         c->config.unpacked ? " if the manifest was made for the recipe's rate" : "");
+                         c->config.unpacked || c->config.in_place ? " if the manifest was made for the recipe's rate" : "");
     if (n > INT32_MAX)
         return mert_fail(e, "%s: line %" PRId64 ": %" PRId64 " labels: at most %d", l->path, item->row + 1, n,
                          INT32_MAX);
@@ -315,21 +317,21 @@ static int gather(mert_corpus *c, search *s, mert_error *e)
 }
 
 /* Goes through the items of a part in the order of its rows. */
-typedef struct walk {
+typedef struct row_cursor {
     const mert_corpus *c;
     int part;
     int64_t first, at; /* the part's first item; the next one */
-} walk;
+} row_cursor;
 
-static void begin_walk(void *arg)
+static void begin_rows(void *arg)
 {
-    walk *w = arg;
+    row_cursor *w = arg;
     w->at = w->first;
 }
 
 static int is_item(void *arg, int64_t row)
 {
-    walk *w = arg;
+    row_cursor *w = arg;
     while (w->at < w->c->n && w->c->items[w->at].part == w->part && w->c->items[w->at].row < row)
         w->at++;
     return w->at < w->c->n && w->c->items[w->at].part == w->part && w->c->items[w->at].row == row;
@@ -340,8 +342,8 @@ static int add_up(mert_corpus *c, mert_error *e)
     int64_t first = 0;
     for (int p = 0; p < c->nparts; first += c->parts[p++].items)
         for (int k = 0; k < c->K; k++) {
-            walk w = {c, p, first, first};
-            const mert_corpus_rows items = {begin_walk, is_item, &w};
+            row_cursor w = {c, p, first, first};
+            const mert_corpus_rows items = {begin_rows, is_item, &w};
             if (mert_corpus_part_add_up(&c->parts[p], k, &c->codebooks[k], &items, c->config.keeping, e))
                 return -1;
         }
@@ -395,7 +397,8 @@ fail:
 
 void mert_corpus_close(mert_corpus *c)
 {
-    mert_corpus_read_end(c);
+    mert_open_files_free(c->open_files);
+    mert_decoders_free(c->decoders, NULL);
     for (int p = 0; p < c->nparts; p++)
         mert_corpus_part_close(&c->parts[p]);
     for (int k = 0; k < c->K; k++)
@@ -407,23 +410,30 @@ void mert_corpus_close(mert_corpus *c)
     free(c->files);
     free(c->items);
     free(c->levels);
+    free(c->states);
     free(c->absent);
     free(c->bad_why);
     memset(c, 0, sizeof *c);
 }
 
-int mert_corpus_join(mert_corpus *c, mert_corpus *older, mert_error *e)
+void mert_corpus_keep(mert_corpus *c, int (*keep)(void *arg, const char *key), void *arg)
 {
-    if (mert_corpus_fits(c, older, e))
-        return -1;
-    c->older = older;
-    return 0;
+    int64_t n = 0;
+    c->seconds = 0;
+    for (int64_t i = 0; i < c->n; i++)
+        if (keep(arg, row_key(c, &c->items[i]))) {
+            c->seconds += (double)c->items[i].samples / (double)c->config.sample_rate;
+            c->items[n++] = c->items[i];
+        }
+    c->n = n;
 }
 
-const char *mert_corpus_key(const mert_corpus *c, int64_t item)
+int mert_corpus_join(mert_corpus *c, mert_corpus *replay, mert_error *e)
 {
-    c = mert_corpus_owner(c, &item);
-    return c->parts[c->items[item].part].manifest.rows[c->items[item].row].path;
+    if (mert_corpus_fits(c, replay, e))
+        return -1;
+    c->replay = replay;
+    return 0;
 }
 
 void mert_corpus_metas(const mert_corpus *c, mert_labels_meta *metas)
@@ -446,9 +456,9 @@ uint64_t mert_corpus_hash(const mert_corpus *c)
                            b->total};
         mts_xxh64_add(&x, facts, sizeof facts);
     }
-    if (c->older) {
-        uint64_t older = mert_corpus_hash(c->older);
-        mts_xxh64_add(&x, &older, sizeof older);
+    if (c->replay) {
+        uint64_t replay = mert_corpus_hash(c->replay);
+        mts_xxh64_add(&x, &replay, sizeof replay);
     }
     return mts_xxh64_end(&x, 0);
 }

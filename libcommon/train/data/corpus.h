@@ -1,9 +1,9 @@
 /* The training data: a manifest, the labels of its rows, and their audio in packed pcm streams (mert-decode --manifest,
- * f32 or i16). Opening it checks everything that can be checked before the first update: labels and audio belong to the
- * manifest, their lengths agree, every label is one of the classes. Rows that failed before (an empty label line, a
- * failed record in the packed audio) are left out and counted. Rows that are missing in packed audio or codes are left
- * out, too, and listed separately. So are up to bad_max rows with bad labels: no labels of these classes, or too many
- * or too few for the audio.
+ * f32 or i16) or in place, in the manifest's own files. Opening it checks everything that can be checked before the
+ * first update: labels and audio belong to the manifest, their lengths agree, every label is one of the classes. Rows
+ * that failed before (an empty label line, a failed record in the packed audio) are left out and counted. Rows that are
+ * missing in packed audio or codes are left out, too, and listed separately. So are up to bad_max rows with bad labels:
+ * no labels of these classes, or too many or too few for the audio.
  *
  * All that opening needs of labels and packed audio is read from the indexes beside them (formats/labels/index.h,
  * records.h). Its time and memory grow with the number of rows, not with the hours of audio.
@@ -55,11 +55,16 @@ typedef struct mert_corpus {
     char *bad_why;      /* what is wrong with it */
     int64_t off_count;  /* number of rows whose length in the manifest differs from that in the packed audio */
     double seconds;     /* of the items */
+    struct mert_file_state *states; /* [rows], of audio in place, between the two functions of files.h; else NULL */
+    int64_t touched;        /* number of files that were written again, with the same size and ends (files.h) */
+    const char *touched_key; /* the first of them */
     char **files;         /* [nfiles]: names of the packed audio files; mert_corpus_read opens them */
     int nfiles, nameless; /* nameless: items failed in them without a name; any missing item may be one of them */
-    struct mert_corpus *older; /* its items follow after n (mert_corpus_join); NULL: none */
-    struct mert_corpus_worker *workers; /* [nworkers]: readers of mert_corpus_read; NULL: it was never called */
-    int nworkers;
+    struct mert_corpus *replay; /* its items follow after n (mert_corpus_join); NULL: none */
+    const struct mert_task *task; /* a labelled task (train/task/task.h), whose examples take the place of labels of
+                                     codebooks; NULL: there is none */
+    struct mert_open_files *open_files; /* of mert_corpus_read; NULL: none was read yet */
+    struct mert_decoders *decoders; /* of items in place, also of `replay`; NULL: none was read yet */
 } mert_corpus;
 
 /* labels: file names, or patterns with one %d for codebooks 0, 1, ... ("DIR/train.encodec_%d"); several names are
@@ -76,18 +81,20 @@ typedef struct mert_corpus {
 int mert_corpus_open(mert_corpus *c, const mert_corpus_config *config, const char *manifest, const char *const *labels,
                      int nlabels, const char *const *pcm, int npcm, mert_error *e) MERT_MUST_USE;
 void mert_corpus_close(mert_corpus *c); /* a zeroed one is fine */
+/* Leaves out the items for which keep() is 0. Labels of codebooks are counted as before. */
+void mert_corpus_keep(mert_corpus *c, int (*keep)(void *arg, const char *key), void *arg);
 
-/* Appends the items of `older`, a former corpus that training repeats parts of (plans decide how often:
+/* Appends the items of `replay`, a former corpus that training repeats parts of (plans decide how often:
  * train/loader.h); they are numbered from n on. Its codebooks must be those of c. Label counts, n and seconds of c do
- * not change. The caller closes older, after c. */
-int mert_corpus_join(mert_corpus *c, mert_corpus *older, mert_error *e) MERT_MUST_USE;
+ * not change. The caller closes replay, after c. */
+int mert_corpus_join(mert_corpus *c, mert_corpus *replay, mert_error *e) MERT_MUST_USE;
 /* The corpus of an item; *item becomes its number in that corpus. */
 static inline const mert_corpus *mert_corpus_owner(const mert_corpus *c, int64_t *item)
 {
-    if (!c->older || *item < c->n)
+    if (!c->replay || *item < c->n)
         return c;
     *item -= c->n;
-    return c->older;
+    return c->replay;
 }
 
 const char *mert_corpus_key(const mert_corpus *c, int64_t item);
@@ -118,14 +125,15 @@ int mert_corpus_labels(const mert_corpus *c, int64_t item, int k, int64_t start,
 int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
     MERT_MUST_USE;
 /* The same of many items at once, each by a thread of the pool. Each thread opens the files that it needs and keeps a
- * few of them open; with many files the others are closed. */
+ * few of them open; with many files the others are closed. Crops of audio in place are decoded by other processes, as
+ * many as the pool has threads; the pool itself is free for other work meanwhile. */
 typedef struct mert_corpus_crop {
     int64_t item, first, n;
     float *to;
     int bad;
     mert_error why;
 } mert_corpus_crop;
-int mert_corpus_read(mert_corpus *c, mert_corpus_crop *crops, int64_t n, mert_error *e) MERT_MUST_USE; /* -1: no memory */
-void mert_corpus_read_end(mert_corpus *c); /* closes what that has opened; mert_corpus_close does */
+/* Fails only if out of memory. */
+int mert_corpus_read(mert_corpus *c, mert_corpus_crop *crops, int64_t n, mert_error *e) MERT_MUST_USE;
 
 #endif

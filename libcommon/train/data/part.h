@@ -24,6 +24,9 @@ typedef struct mert_corpus_config {
     int shards;             /* > 1: number of shards of the items */
     int unpacked;           /* 1: there is no packed audio yet: lengths are those of the manifest, and audio cannot be
                                read */
+    int in_place;           /* 1: audio is decoded from the manifests' own files when it is needed (decoders.h); lengths
+                               are those of the manifest, which was made for this sample rate */
+    double patience;        /* audio in place: seconds that a decoder may be silent (decoders.h); 0: for ever */
     int64_t bad_max;        /* up to so many rows with bad labels are left out, more are an error; -1: bad_percent */
     double bad_percent;     /* the same in percent of the rows */
     mert_index_keeping keeping; /* of indexes that have to be made */
@@ -48,7 +51,10 @@ typedef struct mert_corpus_part {
         uint64_t sum;      /* XXH64 of the items' labels as classes: for each item their number (8 bytes), then the
                               labels (4 bytes each) */
     } *columns;            /* [K] */
-    uint64_t sound;        /* XXH64 over the items: number of samples, XXH64 of the samples (8 bytes each) */
+    uint64_t sound;        /* XXH64 over the items: number of samples, XXH64 of the samples (8 bytes each). Of audio in
+                              place: see files.h */
+    const char *other;     /* audio in place: the first item whose file is another than before (files.h); NULL: none */
+    int gone;              /* 1: it cannot be read */
     int64_t items;         /* number of rows that are items */
     int64_t first;         /* number of rows in earlier parts */
 } mert_corpus_part;

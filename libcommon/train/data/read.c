@@ -3,9 +3,10 @@
 #include "formats/array.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/dsp/pcm.h"
+#include "libcommon/train/data/decoders.h"
+#include "libcommon/train/data/open_files.h"
 #include "libcommon/train/data/records.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -34,6 +35,12 @@ double mert_corpus_cross_entropy(const mert_corpus *model, const mert_corpus *on
 }
 
 /* ---- reading ---- */
+
+const char *mert_corpus_key(const mert_corpus *c, int64_t item)
+{
+    c = mert_corpus_owner(c, &item);
+    return c->parts[c->items[item].part].manifest.rows[c->items[item].row].path;
+}
 
 static int64_t round_half_even(__int128 over, __int128 under)
 {
@@ -148,97 +155,95 @@ static int check_finite(const float *x, int64_t first, int64_t n, mert_error *e)
 
 /* ---- by the threads of the pool ---- */
 
-enum { OPEN_MAX = 64,    /* the most files that all workers keep open; each worker may keep one */
-       OPEN_EACH = 4,    /* the most files that one worker keeps open */
-       SEEK_BUFFER = 512 /* bytes that are read at a place after a seek: the header of a chunk has about 200 */
-};
-
-/* The files that one worker reads, with its own descriptors, so that no worker moves the position of another. The last
- * ones that it read stay open. */
-struct mert_corpus_worker {
-    struct open_file {
-        const char *name; /* NULL: unused. It is the corpus's: names are compared as pointers */
-        FILE *stream;
-        mts_reader *reader;
-        int64_t used; /* number of the read that used it last */
-        char buffer[SEEK_BUFFER];
-    } files[OPEN_EACH];
-    int room; /* use so many of them */
-    int64_t reads;
-};
-
-static void close_file(struct open_file *f)
-{
-    mts_reader_close(f->reader);
-    if (f->stream)
-        fclose(f->stream);
-    f->name = NULL;
-    f->stream = NULL;
-    f->reader = NULL;
-}
-
-/* Opens a file, if it is not open, in the place of the one that was not used for the longest time. NULL: error. */
-static struct open_file *worker_open(struct mert_corpus_worker *w, const char *name, mert_error *e)
-{
-    struct open_file *f = w->files;
-    for (int i = 0; i < w->room && f->name != name; i++)
-        if (w->files[i].name == name || !w->files[i].name || (f->name && w->files[i].used < f->used))
-            f = &w->files[i];
-    if (f->name != name) {
-        close_file(f);
-        if (!(f->stream = fopen(name, "rb"))) {
-            mert_fail(e, "%s: %s", name, strerror(errno));
-            return NULL;
-        }
-        f->name = name;
-        setvbuf(f->stream, f->buffer, _IOFBF, sizeof f->buffer);
-        if (!(f->reader = mts_reader_open(f->stream, name))) {
-            close_file(f);
-            mert_fail(e, "%s: out of memory", name);
-            return NULL;
-        }
-    }
-    f->used = ++w->reads;
-    return f;
-}
-
 typedef struct reading {
     const mert_corpus *c;
-    struct mert_corpus_worker *workers;
+    mert_open_files *files;
     mert_corpus_crop *crops;
 } reading;
 
-static void read_crop(void *arg, int64_t i, int worker)
+static void read_crop(void *arg, int64_t i, int thread)
 {
     const reading *h = arg;
     mert_corpus_crop *x = &h->crops[i];
     int64_t item = x->item;
     const mert_corpus *c = mert_corpus_owner(h->c, &item);
     const mert_corpus_item *of = &c->items[item];
-    const char *name = c->files[of->file];
-    struct open_file *f = worker_open(&h->workers[worker], name, &x->why);
-    x->bad = !f || mert_records_seek(f->reader, name, of->offset, mert_corpus_key(c, item), of->samples, &x->why) ||
-                     read_chunks(f->reader, x->first, x->n, x->to, &x->why) ||
-                     check_finite(x->to, x->first, x->n, &x->why)
+    const char *name;
+    mts_reader *r;
+    if (c->config.in_place)
+        return;
+    name = c->files[of->file];
+    r = mert_open_files_reader(h->files, thread, name, &x->why);
+    x->bad = !r || mert_records_seek(r, name, of->offset, mert_corpus_key(c, item), of->samples, &x->why) ||
+                     read_chunks(r, x->first, x->n, x->to, &x->why) || check_finite(x->to, x->first, x->n, &x->why)
                  ? -1
                  : 0;
-    if (x->bad && f)
-        close_file(f); /* a reader that failed stays failed: the next item gets a new one */
+    if (x->bad)
+        mert_open_files_drop(h->files, thread);
+}
+
+/* ---- in place ---- */
+
+static int in_place(const mert_corpus *c, const mert_corpus_crop *x)
+{
+    int64_t item = x->item;
+    return mert_corpus_owner(c, &item)->config.in_place;
+}
+
+/* What a decoder is asked for. */
+static int describe(const mert_corpus *c, const mert_corpus_crop *x, mert_decoding *to, mert_error *e)
+{
+    int64_t item = x->item;
+    const mert_corpus_item *of;
+    c = mert_corpus_owner(c, &item);
+    of = &c->items[item];
+    *to = (mert_decoding){.path = mert_manifest_item(&c->parts[of->part].manifest, of->row),
+                          .whole = of->samples,
+                          .first = x->first,
+                          .n = x->n,
+                          .to = x->to};
+    return to->path ? 0 : mert_fail(e, "out of memory");
+}
+
+static int decode_crops(mert_corpus *c, mert_corpus_crop *crops, int64_t n, mert_error *e)
+{
+    mert_decoding *work;
+    int64_t wanted = 0, k = 0;
+    int bad = 0;
+    for (int64_t i = 0; i < n; i++)
+        wanted += in_place(c, &crops[i]);
+    if (!wanted)
+        return 0;
+    if (!c->decoders && !(c->decoders = mert_decoders_new(mert_pool_threads(), c->config.sample_rate,
+                                                         c->config.patience, e)))
+        return -1;
+    if (!(work = mert_array_zeroed(wanted, sizeof *work)))
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; !bad && i < n; i++)
+        if (in_place(c, &crops[i]))
+            bad = describe(c, &crops[i], &work[k++], e);
+    bad = bad || mert_decoders_run(c->decoders, work, wanted, e);
+    for (int64_t i = k = 0; i < n; i++)
+        if (in_place(c, &crops[i])) {
+            crops[i].bad = work[k].bad;
+            crops[i].why = work[k].why;
+            free(work[k++].path);
+        }
+    free(work);
+    return bad ? -1 : 0;
 }
 
 int mert_corpus_read(mert_corpus *c, mert_corpus_crop *crops, int64_t n, mert_error *e)
 {
-    int workers = mert_pool_threads(), room = OPEN_MAX / workers;
-    if (c->nworkers < workers) {
-        mert_corpus_read_end(c);
-        if (!(c->workers = mert_array_zeroed(workers, sizeof *c->workers)))
-            return mert_fail(e, "out of memory");
-        c->nworkers = workers;
-        for (int i = 0; i < workers; i++)
-            c->workers[i].room = room < 1 ? 1 : room < OPEN_EACH ? room : OPEN_EACH;
+    int threads = mert_pool_threads();
+    if (c->open_files && mert_open_files_threads(c->open_files) < threads) {
+        mert_open_files_free(c->open_files);
+        c->open_files = NULL;
     }
-    mert_pool_run(n, read_crop, &(reading){c, c->workers, crops});
-    return 0;
+    if (!c->open_files && !(c->open_files = mert_open_files_new(threads)))
+        return mert_fail(e, "out of memory");
+    mert_pool_run(n, read_crop, &(reading){c, c->open_files, crops});
+    return decode_crops(c, crops, n, e);
 }
 
 int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, float *to, mert_error *e)
@@ -249,14 +254,4 @@ int mert_corpus_audio(mert_corpus *c, int64_t item, int64_t first, int64_t n, fl
     if (one.bad && e)
         *e = one.why;
     return one.bad;
-}
-
-void mert_corpus_read_end(mert_corpus *c)
-{
-    for (int i = 0; i < c->nworkers; i++)
-        for (int k = 0; k < c->workers[i].room; k++)
-            close_file(&c->workers[i].files[k]);
-    free(c->workers);
-    c->workers = NULL;
-    c->nworkers = 0;
 }

@@ -5,6 +5,7 @@
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/models/flops.h"
+#include "libcommon/train/cqt_device.h"
 #include "libcommon/train/data/neighbours.h"
 
 #include <inttypes.h>
@@ -20,7 +21,7 @@ typedef struct shape {
     int64_t B, L;
 } shape;
 
-static void larger(shape *s, const mert_plan *p)
+static void larger(shape *s, const mert_epoch_plan *p)
 {
     for (int64_t i = 0; i < p->n; i++) {
         int64_t B = p->batches[i].B, L = p->batches[i].L;
@@ -54,8 +55,8 @@ static int plan_training(mert_budget *b, const mert_recipe *r, const mert_corpus
     double samples = 0, work = 0;
     for (int64_t i = 0; i < (r->dynamic_crops.n ? r->dynamic_crops.n : 1); i++) {
         int64_t epoch = r->dynamic_crops.n ? (int64_t)r->dynamic_crops_epoches.value[i] - 1 : 0;
-        mert_plan p;
-        if (mert_plan_make(&p, c, r, epoch, e))
+        mert_epoch_plan p;
+        if (mert_epoch_plan_make(&p, c, r, epoch, e))
             return -1;
         larger(largest, &p);
         if (!epoch) {
@@ -67,7 +68,7 @@ static int plan_training(mert_budget *b, const mert_recipe *r, const mert_corpus
                 work += passes(r) * batch_work(b, r, p.batches[k].B, p.batches[k].L);
             }
         }
-        mert_plan_free(&p);
+        mert_epoch_plan_free(&p);
     }
     if (!b->batches)
         return mert_fail(e, "no item is as long as min_sample_size (%" PRId64 " samples)", r->min_sample_size);
@@ -79,14 +80,14 @@ static int plan_training(mert_budget *b, const mert_recipe *r, const mert_corpus
 
 static int plan_validation(mert_budget *b, const mert_recipe *r, const mert_corpus *v, shape *largest, mert_error *e)
 {
-    mert_plan p;
-    if (mert_plan_make(&p, v, r, MERT_VALIDATION, e))
+    mert_epoch_plan p;
+    if (v->task ? mert_plan_pieces(&p, v, r, &b->model, e) : mert_epoch_plan_make(&p, v, r, MERT_VALIDATION, e))
         return -1;
     larger(largest, &p);
     for (int64_t i = 0; i < p.n; i++)
         b->validation += batch_work(b, r, p.batches[i].B, p.batches[i].L);
     b->validations = 2 + (r->validate_interval ? (b->updates - 1) / r->validate_interval : 0);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     return 0;
 }
 
@@ -94,18 +95,42 @@ static int plan_validation(mert_budget *b, const mert_recipe *r, const mert_corp
 
 typedef struct silence {
     mert_batch batch;
-    float *audio;
+    float *audio, *mixed; /* mixed: as the loader, with memory of its own for the model's input; NULL: audio is it */
     int32_t *labels;
     uint8_t *mask;
     int64_t *items;
+    mert_examples examples; /* of a task: each clip is one */
 } silence;
 
 static void silence_free(silence *s)
 {
     free(s->audio);
+    free(s->mixed);
     free(s->labels);
     free(s->mask);
     free(s->items);
+    mert_examples_free(&s->examples);
+}
+
+static int silent_examples(silence *s, const mert_recipe *r, const mert_config *c, int64_t B, int64_t T, mert_error *e)
+{
+    int64_t answers = B * (r->task_kind == MERT_PROBE_CLASSIFY ? 1 : c->task_outputs);
+    s->examples = (mert_examples){.n = B, .outputs = c->task_outputs, .single = r->task_kind == MERT_PROBE_CLASSIFY,
+                                  .first = mert_array_zeroed(B + 1, sizeof *s->examples.first),
+                                  .from = mert_array_zeroed(B, sizeof *s->examples.from),
+                                  .to = mert_array_zeroed(B, sizeof *s->examples.to)};
+    if (r->task_kind == MERT_PROBE_REGRESS)
+        s->examples.numbers = mert_array_zeroed(answers, sizeof *s->examples.numbers);
+    else
+        s->examples.labels = mert_array_zeroed(answers, sizeof *s->examples.labels);
+    if (!s->examples.first || !s->examples.from || !s->examples.to || (!s->examples.numbers && !s->examples.labels))
+        return mert_fail(e, "out of memory");
+    for (int64_t i = 0; i < B; i++) {
+        s->examples.first[i + 1] = i + 1;
+        s->examples.to[i] = (int32_t)T;
+    }
+    s->batch.examples = &s->examples;
+    return 0;
 }
 
 /* Makes a batch of this shape; noise: quiet noise instead of silence, for timing. */
@@ -114,11 +139,13 @@ static int silence_make(silence *s, const mert_recipe *r, const mert_config *c, 
     mert_mask_config mask = mert_recipe_mask(r, MERT_LAST_UPDATE);
     mert_random key = mert_random_key(1, MERT_FOR_TEST, 0, 0, 0);
     int64_t T = mert_config_frames(c, of.L), samples = of.B * of.L;
+    int mixed = !noise && (r->mixture_prob > 0 || r->mask_with);
     *s = (silence){.audio = mert_array_zeroed(samples, sizeof *s->audio),
+                   .mixed = mixed ? mert_array_zeroed(samples, sizeof *s->mixed) : NULL,
                    .labels = mert_array_zeroed(of.B * T * c->codebooks, sizeof *s->labels),
                    .mask = mert_array_zeroed(of.B * T, 1),
                    .items = mert_array_zeroed(of.B, sizeof *s->items)};
-    if (!s->audio || !s->labels || !s->mask || !s->items) {
+    if (!s->audio || (mixed && !s->mixed) || !s->labels || !s->mask || !s->items) {
         silence_free(s);
         return mert_fail(e, "out of memory");
     }
@@ -126,9 +153,11 @@ static int silence_make(silence *s, const mert_recipe *r, const mert_config *c, 
         s->audio[i] = 0.2f * (float)mert_random_uniform(&key, (uint32_t)i) - 0.1f;
     for (int64_t i = 0; i < of.B; i++)
         s->items[i] = i;
-    s->batch = (mert_batch){.B = of.B, .L = of.L, .T = T, .K = c->codebooks, .clean = s->audio, .audio = s->audio,
-                            .labels = s->labels, .mask = s->mask, .items = s->items};
-    if (!mert_mask_make(&mask, 1, 1, 0, s->items, of.B, T, s->mask, e))
+    s->batch = (mert_batch){.B = of.B, .L = of.L, .T = T, .K = c->codebooks, .clean = s->audio,
+                            .audio = mixed ? s->mixed : s->audio, .labels = s->labels, .mask = s->mask,
+                            .items = s->items};
+    if (c->task_outputs ? !silent_examples(s, r, c, of.B, T, e)
+                        : !mert_mask_make(&mask, 1, 1, 0, s->items, of.B, T, s->mask, e))
         return 0;
     silence_free(s);
     return -1;
@@ -193,13 +222,14 @@ static int batch_memory(mert_budget *b, const mert_recipe *r, const mert_layout 
 }
 
 /* Samples twice (with the mixture), labels, masks; and what is prepared from them: targets of chosen frames, flags. */
-static double loader_memory(const mert_recipe *r, const mert_config *c, shape s)
+static double loader_memory(const mert_recipe *r, const mert_config *c, const mert_ops *ops, shape s)
 {
+    int bins = c->mel_target_bins + (mert_cqt_device_work(c, ops) > 0 ? 0 : c->cqt_target_bins);
     double samples = (double)s.B * (double)s.L, frames = (double)s.B * (double)mert_config_frames(c, s.L);
     double masked = frames * (1 - exp(-mert_recipe_mask(r, MERT_LAST_UPDATE).prob));
     double chosen = heads_frames(r, (double)s.B, (double)mert_config_frames(c, s.L));
     double prepared = chosen * (c->codebooks + 1) * sizeof(int32_t) + frames * 2 * sizeof(float) +
-                      (masked * (c->cqt_target_bins + c->mel_target_bins) + frames * c->cqt_input_bins) * sizeof(float);
+                      (masked * bins + frames * c->cqt_input_bins) * sizeof(float);
     return LOADS * (samples * 2 * sizeof(float) + frames * (c->codebooks * sizeof(int32_t) + sizeof(int32_t) + 1) +
                     prepared);
 }
@@ -210,13 +240,14 @@ static void start_memory(mert_budget *b, const mert_recipe *r, const mert_corpus
 {
     enum { SORTED = 2 * 24 };
     mert_mask_config m = mert_recipe_mask(r, MERT_LAST_UPDATE);
-    double kept = (double)b->crops * sizeof(mert_crop) + (double)b->batches * sizeof(struct mert_plan_batch), most = 0;
+    double kept = (double)b->crops * sizeof(mert_crop) + (double)b->batches * sizeof(struct mert_epoch_plan_batch),
+           most = 0;
     double masked = (double)b->crops * (double)mert_config_frames(&b->model, train.L) * (1 - exp(-m.prob));
     b->planning = kept + SORTED * (double)b->crops;
     masked = fmin(masked, MERT_NEIGHBOURS_COUNTED);
     for (int k = 0; k < b->model.codebooks; k++)
         most = fmax(most, k < c->K ? exp2(mert_corpus_entropy(c, k)) : (double)b->model.classes[k]);
-    b->neighbours = kept + (masked > 0 ? mert_neighbours_memory(most, masked) : 0);
+    b->neighbours = kept + (masked > 0 && b->model.codebooks ? mert_neighbours_memory(most, masked) : 0);
 }
 
 static void model_memory(mert_budget *b, const mert_layout *l, int ranks, mert_sharding sharding, const char *offload)
@@ -227,7 +258,7 @@ static void model_memory(mert_budget *b, const mert_layout *l, int ranks, mert_s
     b->weights = b->gradients = bytes;
     moments = 2 * bytes * (sharding == MERT_SHARD_NONE ? 1 : own);
     if (ranks > 1 && sharding == MERT_SHARD_FULL) {
-        double layer = fmax(part, bytes / (b->model.layers + 2)); /* the parts in memory at a time (shards.h) */
+        double layer = fmax(part, bytes / (b->model.layers + 2)); /* the groups in memory at a time (shards.h) */
         b->weights = fmin(bytes, bytes * own + 5 * layer);
         b->gradients = fmin(bytes, bytes * own + 4 * layer);
     }
@@ -275,7 +306,9 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
     *b = (mert_budget){.per_update = mert_recipe_batches(r, ranks)};
     b->updates = r->max_update && r->max_update < r->total_updates ? r->max_update : r->total_updates;
     mert_corpus_metas(c, metas);
-    bad = mert_recipe_model(r, metas, c->K, &b->model, e) || mert_layout_make(&l, &b->model, e) ||
+    bad = mert_recipe_model(r, metas, c->K, &b->model, e) ||
+          (c->task && mert_recipe_task_model(r, c->task->targets.outputs, &b->model, e)) ||
+          mert_layout_make(&l, &b->model, e) ||
           plan_training(b, r, c, &train, e) || plan_validation(b, r, v, &valid, e) ||
           batch_memory(b, r, &l, ops, train, valid, e);
     if (!bad) {
@@ -283,7 +316,7 @@ int mert_budget_make(mert_budget *b, const mert_recipe *r, const mert_corpus *c,
         b->largest_L = train.L;
         b->forward = batch_work(b, r, 1, train.L);
         b->total = (double)b->updates * b->update + (double)b->validations * b->validation;
-        b->loader = loader_memory(r, &b->model, train);
+        b->loader = loader_memory(r, &b->model, ops, train);
         count_parameters(b, &l);
         start_memory(b, r, c, train);
         model_memory(b, &l, ranks, sharding, offload);

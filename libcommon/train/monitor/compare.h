@@ -7,9 +7,9 @@
  *     cqt_mse, mel_mse   25%
  *     grad_norm          300%                (of a single update: shows only divergence)
  *
- * A log with other columns of these is of another recipe; a last line without its end is ignored, because it is still
- * being written. A value that is better than the band is outside, too: a leak of labels into the input looks like
- * that. */
+ * If only one of the logs has one of these columns, they are of different recipes; a last line without its end is
+ * ignored, because it is still being written. A value that is better than the band is outside, too: a leak of labels
+ * into the input looks like that. */
 #ifndef MERT_LOG_COMPARE_H
 #define MERT_LOG_COMPARE_H
 

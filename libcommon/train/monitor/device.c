@@ -1,5 +1,7 @@
 #include "libcommon/train/monitor/device.h"
 
+#include "libcommon/train/cqt_device.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
@@ -9,10 +11,10 @@
 #include <strings.h>
 
 static const double GB = 1e9, TFLOPS = 1e12, RESERVED = 1 << 30;
-/* plugins/cuda: blas.h's workspace, and the sums in float32 that products are rounded from (kernels_product.cu) */
+/* plugins/cuda: the workspace of blas.h, and the float32 sums from which products are rounded (kernels_product.cu) */
 static const double PRODUCTS = 32 << 20, SUMS = 24 << 20;
 
-/* The more special name of two comes first: recognise() takes the first that fits. */
+/* recognise() takes the first name that fits, so of two names the more specific one comes first. */
 static const mert_device_rates table[] = {
     {"B200", {"B200", NULL}, 180e9, 80e12, 2250e12, 8000e9},
     {"H200-NVL", {"H200", "NVL"}, 141e9, 60e12, 835.5e12, 4800e9},
@@ -64,7 +66,7 @@ int mert_device_find(mert_device_rates *d, const char *name, mert_error *e)
                         "141/67/989/4800 (memory in GB, TFLOP/s of float32 and of 16 bits, GB/s)", name, names);
 }
 
-/* Neither letters nor digits go on before or behind it. */
+/* Whether text has this word, with neither a letter nor a digit before or after it. */
 static int has_word(const char *text, const char *word)
 {
     size_t n = strlen(word);
@@ -86,36 +88,42 @@ int mert_device_recognise(mert_device_rates *d, const char *full_name)
 
 /* ---- the plan ---- */
 
-/* What the first layer of one item works in, in float32 (kernels_extractor.cu); a Conformer's is smaller than SUMS. */
+/* Scratch memory of the first layer for one item, in float32 (kernels_extractor.cu). That of a Conformer is smaller
+ * than SUMS. */
 static double first_layer(const mert_config *c, int64_t L)
 {
     return c->convs ? (double)((L - c->conv[0].kernel) / c->conv[0].stride + 1) * c->conv[0].dim * sizeof(float) : 0;
 }
 
+/* cqt: operations of a frame of the CQT target. */
 static void least_time(mert_device_plan *p, const mert_budget *b, const mert_device_rates *d, const mert_recipe *r,
-                       int ranks, mert_sharding sharding)
+                       int ranks, mert_sharding sharding, double cqt)
 {
     double rate = r->precision == MERT_ELEMENT_F32 ? d->f32 : d->half;
     double element = r->precision == MERT_ELEMENT_F32 ? 4 : 2, n = (double)b->parameters;
-    double batches = (double)b->per_update / ranks; /* of each device */
+    double batches = (double)b->per_update / ranks; /* per device */
     double full = b->audio * (double)r->sample_rate / (double)(b->largest_B * b->largest_L) / ranks;
     double own = sharding == MERT_SHARD_NONE ? n : n / ranks;
+    double frames = b->audio * (double)r->sample_rate / (double)mert_config_stride(&b->model);
     p->products = b->update / ranks / rate;
+    p->targets = cqt * frames * (1 - exp(-mert_recipe_mask(r, MERT_LAST_UPDATE).prob)) / ranks / d->f32;
     p->memory = (2 * p->activations * full + (2 * element * n + 2 * sizeof(float) * n) * batches +
                  8 * sizeof(float) * own) / d->bandwidth;
-    p->update = fmax(p->products, p->memory);
+    p->update = fmax(p->products + p->targets, p->memory);
 }
 
 int mert_device_budget(mert_device_plan *p, mert_budget *b, const mert_device_rates *d, const mert_recipe *r,
                        const mert_corpus *c, const mert_corpus *v, int ranks, mert_sharding sharding,
                        const char *offload, mert_error *e)
 {
-    mert_ops *as = mert_ops_dry(NULL); /* like the device, it packs nothing and takes everything at once */
+    mert_ops *as = mert_ops_dry(NULL); /* like a device, it packs nothing and processes all rows at once */
+    double cqt;
     int bad;
     if (!as)
         return mert_fail(e, "out of memory");
     as->type = (mert_element_type)r->precision;
     bad = mert_budget_make(b, r, c, v, as, ranks, sharding, offload, e);
+    cqt = bad ? 0 : mert_cqt_device_work(&b->model, as);
     as->close(as);
     if (bad)
         return -1;
@@ -123,11 +131,11 @@ int mert_device_budget(mert_device_plan *p, mert_budget *b, const mert_device_ra
                             .activations = b->activations, .reserved = RESERVED};
     p->workspace = PRODUCTS + fmax(SUMS, 2 * first_layer(&b->model, b->largest_L));
     p->all = p->weights + p->gradients + p->moments + p->activations + p->workspace + p->reserved;
-    least_time(p, b, d, r, ranks, sharding);
+    least_time(p, b, d, r, ranks, sharding, cqt);
     return 0;
 }
 
-/* ---- what would fit ---- */
+/* ---- settings that would fit ---- */
 
 typedef struct trial {
     char *to;
@@ -137,7 +145,7 @@ typedef struct trial {
     int ranks, found;
 } trial;
 
-/* Adds it to the text if it fits. */
+/* Adds the settings to the text if the run fits with them. */
 static int try(trial *t, const char *what, const mert_recipe *r, mert_sharding sharding, const char *offload,
                mert_error *e)
 {
@@ -153,13 +161,14 @@ static int try(trial *t, const char *what, const mert_recipe *r, mert_sharding s
     return 0;
 }
 
-/* The largest batch that fits, of those that are a half, a quarter, ... of it; at least one crop. */
+/* Tries a half, a quarter, ... of the batch, down to one crop, and adds the largest that fits. */
 static int try_fewer(trial *t, const mert_recipe *r, mert_sharding sharding, const char *offload, mert_error *e)
 {
     mert_recipe fewer = *r;
     int before = t->found;
     char what[64];
-    while (t->found == before && fewer.max_tokens / 2 >= r->max_sample_size) {
+    while (t->found == before && fewer.max_tokens / 2 >= r->max_sample_size &&
+           fewer.max_tokens / 2 >= r->valid_sample_size) {
         fewer.max_tokens /= 2;
         snprintf(what, sizeof what, "--set max_tokens=%" PRId64, fewer.max_tokens);
         if (try(t, what, &fewer, sharding, offload, e))

@@ -9,7 +9,7 @@
  *
  *     wall_time = 1 (double), step = 2 (varint), and one of file_version = 3 (string), summary = 5, session_log = 7
  *     Summary: value = 1, repeated: tag = 1 (string), simple_value = 2 (float)
- *     SessionLog: status = 1 (varint, 1: START): what has this step or a later one, in an older file, does not count
+ *     SessionLog: status = 1 (varint, 1: START): values of this step and later ones in older files are not valid
  *
  * The first record has file_version "brain.Event:2". Source: the published descriptions of TFRecord and event.proto. */
 #ifndef MERT_EVENTS_H
@@ -28,10 +28,10 @@ typedef struct mert_events {
     int failed;
 } mert_events;
 
-/* Makes the folder and a new file in it, named events.out.tfevents.TIME.HOST.PROCESS. The run goes on after step
- * `after`; 0: it begins. */
+/* Makes the folder and a new file in it, named events.out.tfevents.TIME.HOST.PROCESS. The run continues after step
+ * `after`; 0: it starts. */
 int mert_events_open(mert_events *v, const char *folder, int64_t after, mert_error *e) MERT_MUST_USE;
-/* One number of the step; one that is not finite is left out. tag: "train/loss". */
+/* Adds a value of the step, unless it is not finite. tag: for example "train/loss". */
 void mert_events_add(mert_events *v, const char *tag, double value);
 /* Writes the numbers since the last call as those of a step. */
 int mert_events_step(mert_events *v, int64_t step, mert_error *e) MERT_MUST_USE;

@@ -3,6 +3,7 @@
 #include "formats/file.h"
 #include "formats/json.h"
 #include "formats/memory.h"
+#include "libcommon/train/monitor/metrics_row.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,8 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 1 << 30, COLUMNS_MAX = 8 * MERT_CODEBOOKS_MAX + 32, /* 2 norms of each layer also fit */
-        TIME_TEXT = 32 };
+enum { FILE_MAX = 1 << 30 };
+
+typedef mert_column column;
+typedef mert_row row;
 
 /* ---- numbers ---- */
 
@@ -63,23 +66,6 @@ static double mean(double sum, int64_t batches)
 
 /* ---- rows: the same columns in both forms ---- */
 
-typedef struct column {
-    const char *name;
-    int k;      /* its codebook; -1: none */
-    int digits; /* 0: an integer */
-    double value;
-    const char *text; /* instead of a value */
-    int clock;        /* not 0: two equal runs do not have it in common */
-} column;
-
-enum { SPEED = 1, TIME, SHARE }; /* in JSON in this order */
-
-typedef struct row {
-    column column[COLUMNS_MAX];
-    int n;
-    char time[TIME_TEXT];
-} row;
-
 static void put(row *r, const char *name, int digits, double value)
 {
     r->column[r->n++] = (column){name, -1, digits, value, NULL, 0};
@@ -106,7 +92,7 @@ static void put_losses(row *r, const mert_sums *s, int K)
         put_one(r, "accuracy", k, 6, share(s->correct[k], s->counted[k]));
 }
 
-/* What the gradient is of, and its part that no validation has. */
+/* The objective, and the part of it from unmasked frames, which validation does not have. */
 static void put_unmasked(row *r, const mert_sums *s, int K)
 {
     put(r, "objective", 6, bits(s->loss, s->sample_size));
@@ -130,7 +116,7 @@ static void put_time(row *r, int64_t seconds)
     struct tm utc;
     if (!gmtime_r(&t, &utc) || !strftime(r->time, sizeof r->time, "%Y-%m-%dT%H:%M:%SZ", &utc))
         snprintf(r->time, sizeof r->time, "nan");
-    put_clock(r, "time", 0, NAN, TIME);
+    put_clock(r, "time", 0, NAN, MERT_TIME);
     r->column[r->n - 1].text = r->time;
 }
 
@@ -148,6 +134,12 @@ static void put_rest(row *r, const mert_sums *s)
     put(r, "masked_frames", 0, (double)s->masked);
 }
 
+static void put_examples(row *r, double loss, double examples)
+{
+    put(r, "loss", 6, examples > 0 ? loss / examples : NAN);
+    put(r, "examples", 0, examples);
+}
+
 static double per_second(double x, const mert_train_row *r)
 {
     return r->seconds > 0 ? x / r->seconds : 0;
@@ -159,31 +151,53 @@ static void train_row(row *to, const mert_train_row *r, int64_t last_update, con
     to->n = 0;
     put(to, "update", 0, (double)r->update);
     put(to, "epoch", 0, (double)r->epoch);
-    put_losses(to, &r->sums, K);
-    put_rest(to, &r->sums);
+    if (kind->task) {
+        put_examples(to, r->sums.loss, (double)r->sums.examples);
+        put(to, "accuracy", 6,
+            kind->task->task->kind == MERT_PROBE_CLASSIFY ? share(r->sums.right, r->sums.examples) : NAN);
+    } else {
+        put_losses(to, &r->sums, K);
+        put_rest(to, &r->sums);
+    }
     put(to, "grad_norm", 6, r->grad_norm);
     put(to, "lr", 6, r->lr);
     put(to, "attention_logit", 6, r->sums.batches ? r->sums.largest_logit : NAN);
-    put_clock(to, "audio_seconds_per_second", 4, per_second(r->audio_seconds, r), SPEED);
-    put_clock(to, "waiting", 4, per_second(r->waited, r), SHARE);
+    put_clock(to, "audio_seconds_per_second", 4, per_second(r->audio_seconds, r), MERT_SPEED);
+    put_clock(to, "waiting", 4, per_second(r->waited, r), MERT_SHARE);
     put(to, "skipped", 0, (double)r->skipped);
     if (kind->scaled) {
         put(to, "loss_scale", 6, r->loss_scale);
         put(to, "overflows", 0, (double)r->overflows);
     }
-    put_unmasked(to, &r->sums, K);
-    put_used(to, r->used, K);
+    if (!kind->task) {
+        put_unmasked(to, &r->sums, K);
+        put_used(to, r->used, K);
+    }
     put(to, "hours_heard", 6, r->hours_heard);
-    put_clock(to, "wall_seconds", 7, r->wall_seconds, TIME);
+    put_clock(to, "wall_seconds", 7, r->wall_seconds, MERT_TIME);
     put_time(to, r->time);
     put(to, "updates_left", 0, (double)(last_update - r->update));
-    put_clock(to, "eta_seconds", 6, r->eta_seconds, TIME);
+    put_clock(to, "eta_seconds", 6, r->eta_seconds, MERT_TIME);
 }
 
-static void valid_row(row *to, const mert_valid_row *r, int K)
+static void answers_row(row *to, const mert_valid_row *r, const mert_task_answers *names)
 {
+    const mert_task_answers *a = r->answers;
+    put_examples(to, a ? a->loss : 0, a ? a->heard : 0);
+    for (int i = 0; i < names->scores; i++)
+        put(to, names->names[i], 6, a ? a->value[i] : 0);
+    put(to, "hours_heard", 6, r->hours_heard);
+}
+
+static void valid_row(row *to, const mert_valid_row *r, const mert_metrics_kind *kind)
+{
+    int K = kind->K;
     to->n = 0;
     put(to, "update", 0, (double)r->update);
+    if (kind->task) {
+        answers_row(to, r, kind->task);
+        return;
+    }
     put_losses(to, &r->sums, K);
     put_each(to, "entropy", r->entropy, K);
     put_each(to, "unigram", r->unigram, K);
@@ -193,98 +207,24 @@ static void valid_row(row *to, const mert_valid_row *r, int K)
     put(to, "hours_heard", 6, r->hours_heard);
 }
 
-/* The parts of parameter_groups.h: extractor, input of the layers, layers, heads. */
-static void put_norms(row *r, const char *const names[4], const double *norm, int parts)
+/* The groups of parameter_groups.h: extractor, input of the layers, layers, heads. */
+static void put_norms(row *r, const char *const names[4], const double *norm, int groups)
 {
     put(r, names[0], 6, norm[0]);
     put(r, names[1], 6, norm[1]);
-    for (int k = 0; k < parts - 3; k++)
+    for (int k = 0; k < groups - 3; k++)
         put_one(r, names[2], k, 6, norm[2 + k]);
-    put(r, names[3], 6, norm[parts - 1]);
+    put(r, names[3], 6, norm[groups - 1]);
 }
 
-static void norms_row(row *to, int64_t update, const mert_norms *n, int parts)
+static void norms_row(row *to, int64_t update, const mert_norms *n, int groups)
 {
     static const char *const gradient[] = {"gradient_extractor", "gradient_input", "gradient_layer", "gradient_heads"};
     static const char *const weight[] = {"weight_extractor", "weight_input", "weight_layer", "weight_heads"};
     to->n = 0;
     put(to, "update", 0, (double)update);
-    put_norms(to, gradient, n->gradient, parts);
-    put_norms(to, weight, n->weight, parts);
-}
-
-static void write_names(FILE *f, const row *r)
-{
-    for (int i = 0; i < r->n; i++) {
-        fprintf(f, "%s%s", i ? "\t" : "", r->column[i].name);
-        if (r->column[i].k >= 0)
-            fprintf(f, "_%d", r->column[i].k);
-    }
-    fputc('\n', f);
-}
-
-static void write_value(FILE *f, const column *c)
-{
-    if (c->text)
-        fputs(c->text, f);
-    else if (c->digits)
-        fprintf(f, "%.*g", c->digits, c->value);
-    else
-        fprintf(f, "%.0f", c->value);
-}
-
-static void write_tsv(FILE *f, const row *r)
-{
-    for (int i = 0; i < r->n; i++) {
-        fputs(i ? "\t" : "", f);
-        write_value(f, &r->column[i]);
-    }
-    fputc('\n', f);
-}
-
-static void write_json_value(FILE *f, const column *c)
-{
-    if (c->text)
-        fprintf(f, "\"%s\"", c->text);
-    else if (isfinite(c->value))
-        write_value(f, c);
-    else
-        fputs("null", f);
-}
-
-static void write_json_clock(FILE *f, const row *r)
-{
-    for (int clock = SPEED; clock <= SHARE; clock++)
-        for (int i = 0; i < r->n; i++)
-            if (r->column[i].clock == clock) {
-                fprintf(f, ",\"%s\":", r->column[i].name);
-                write_json_value(f, &r->column[i]);
-            }
-}
-
-/* {"update":50,"kind":"train",...,"ce":4.2,"ce_k":[4.1,4.3],...}; NaN and infinity are null. What depends on the clock
- * stands together: equal runs differ in one place. */
-static void write_json(FILE *f, const row *r, const char *kind)
-{
-    int clock = 0;
-    for (int i = 0; i < r->n; i++) {
-        const column *c = &r->column[i];
-        if (c->clock) {
-            if (!clock++)
-                write_json_clock(f, r);
-            continue;
-        }
-        if (c->k > 0)
-            fputc(',', f);
-        else
-            fprintf(f, "%s\"%s%s\":%s", i ? "," : "{", c->name, c->k == 0 ? "_k" : "", c->k == 0 ? "[" : "");
-        write_json_value(f, c);
-        if (c->k >= 0 && (i + 1 == r->n || r->column[i + 1].k != c->k + 1))
-            fputc(']', f);
-        if (!i)
-            fprintf(f, ",\"kind\":\"%s\"", kind);
-    }
-    fputs("}\n", f);
+    put_norms(to, gradient, n->gradient, groups);
+    put_norms(to, weight, n->weight, groups);
 }
 
 /* ---- files ---- */
@@ -379,7 +319,7 @@ static int open_file(mert_metrics_file *f, const char *save, const char *name, c
     int bad;
     f->path = mert_path_join(save, name);
     if (memory)
-        write_names(memory, names);
+        mert_row_names(memory, names);
     text = mert_memory_close(memory, &m);
     bad = !f->path || (names && !text) ? mert_fail(e, "out of memory") : rewrite(f->path, text, update, newest, e);
     free(text);
@@ -403,7 +343,7 @@ int mert_metrics_open(mert_metrics *j, const char *save, const mert_metrics_kind
     memset(j, 0, sizeof *j);
     j->kind = *kind;
     train_row(&train, &(mert_train_row){0}, 0, kind);
-    valid_row(&valid, &(mert_valid_row){0}, kind->K);
+    valid_row(&valid, &(mert_valid_row){0}, kind);
     if (kind->norms)
         norms_row(&norms, 0, &(mert_norms){0}, kind->norms);
     if (!open_file(&j->log, save, "log.tsv", &train, update, &newest, e) &&
@@ -451,8 +391,8 @@ static int write_events(mert_events *v, const row *r, const char *kind, mert_err
 
 static int write_row(mert_metrics *j, const mert_metrics_file *tsv, const row *r, const char *kind, mert_error *e)
 {
-    write_tsv(tsv->stream, r);
-    write_json(j->json.stream, r, kind);
+    mert_row_tsv(tsv->stream, r);
+    mert_row_json(j->json.stream, r, kind);
     return flush(tsv, e) || flush(&j->json, e) || write_events(&j->events, r, kind, e) ? -1 : 0;
 }
 
@@ -497,6 +437,22 @@ static void add_losses(text *t, const mert_sums *s, int K, const double *referen
         add(t, ", mel %.4g", mean(s->mel_mse, s->batches));
 }
 
+/* What the gradient is of. */
+static void add_training(text *t, const mert_sums *s, int K)
+{
+    add_losses(t, s, K, NULL);
+    add(t, ", loss %.4g", bits(s->masked_loss, s->masked));
+    if (isfinite(mean_bits(s->unmasked_ce, s->unmasked_counted, K)))
+        add(t, " (unmasked %.3f bits)", mean_bits(s->unmasked_ce, s->unmasked_counted, K));
+}
+
+static void add_examples(text *t, const mert_sums *s)
+{
+    add(t, "%" PRId64 " examples, loss %.4g", s->examples, s->examples ? s->loss / (double)s->examples : NAN);
+    if (s->right)
+        add(t, ", %.1f%% right", 100 * share(s->right, s->examples));
+}
+
 /* "2 d 3 h", "3 h 20 min", "4 min 10 s", "9 s" */
 static void add_duration(text *t, double seconds)
 {
@@ -518,12 +474,14 @@ int mert_metrics_train(mert_metrics *j, const mert_train_row *r, int64_t last_up
     row columns;
     train_row(&columns, r, last_update, &j->kind);
     add(&t, "update %" PRId64 " of %" PRId64 ": ", r->update, last_update);
-    add_losses(&t, &r->sums, j->kind.K, NULL);
-    add(&t, ", loss %.4g", bits(r->sums.masked_loss, r->sums.masked));
-    if (isfinite(mean_bits(r->sums.unmasked_ce, r->sums.unmasked_counted, j->kind.K)))
-        add(&t, " (unmasked %.3f bits)", mean_bits(r->sums.unmasked_ce, r->sums.unmasked_counted, j->kind.K));
-    add(&t, ", norm %.3g, logit %.3g, lr %.3g, %.3g s/s, %.1f%% waiting", r->grad_norm, r->sums.largest_logit, r->lr,
-        per_second(r->audio_seconds, r), 100 * per_second(r->waited, r));
+    if (j->kind.task)
+        add_examples(&t, &r->sums);
+    else
+        add_training(&t, &r->sums, j->kind.K);
+    add(&t, ", norm %.3g", r->grad_norm);
+    if (!isnan(r->sums.largest_logit))
+        add(&t, ", logit %.3g", r->sums.largest_logit);
+    add(&t, ", lr %.3g, %.3g s/s, %.1f%% waiting", r->lr, per_second(r->audio_seconds, r), 100 * per_second(r->waited, r));
     if (r->skipped)
         add(&t, ", %" PRId64 " skipped", r->skipped);
     if (j->kind.scaled)
@@ -540,8 +498,14 @@ int mert_metrics_valid(mert_metrics *j, const mert_valid_row *r, char *line, siz
 {
     text t = {line, size, 0};
     row columns;
-    valid_row(&columns, r, j->kind.K);
+    valid_row(&columns, r, &j->kind);
     add(&t, "update %" PRId64 ", validation: ", r->update);
+    if (r->answers) {
+        add(&t, "loss %.4g", r->answers->loss / r->answers->heard);
+        for (int i = 0; i < r->answers->scores && i < 4; i++)
+            add(&t, ", %s %.4f", r->answers->names[i], r->answers->value[i]);
+        return write_row(j, &j->valid, &columns, "valid", e);
+    }
     add_losses(&t, &r->sums, j->kind.K, r->entropy);
     add(&t, ", neighbours");
     for (int k = 0; k < j->kind.K && k < 8; k++)

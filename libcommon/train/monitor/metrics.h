@@ -2,16 +2,20 @@
  *
  *     SAVE/log.tsv     training: sums since the last row
  *     SAVE/valid.tsv   validation, always on the same crops and masks
- *     SAVE/norms.tsv   where wanted: norms of gradients and weights, of each part of the model
+ *     SAVE/norms.tsv   where wanted: norms of gradients and weights, of each parameter group
  *     SAVE/log.jsonl   the rows of all in order of time, one object per line: {"update":50,"kind":"train",...}
  *
  * The first three begin with a line of column names; in JSON the columns ce_0, ce_1 ... are one array "ce_k", and NaN
  * is null. Losses are in bits. ce_k is the cross entropy of codebook k on masked frames. For validation, entropy_k and
  * unigram_k are the costs of guesses by the label frequencies of the validation and of the training set, neighbours_k
  * that of a prediction from the two nearest unmasked labels (neighbours.h). attention_logit is the largest of the
- * interval. loss is per masked frame and of masked frames alone in both files; objective is what the gradient is of,
- * per frame that has a loss. used_k: the number of classes that were predicted for any masked frame. time, a text, is
- * UTC.
+ * interval. loss is per masked frame and of masked frames alone in both files; objective is the quantity whose gradient
+ * is computed, per frame that has a loss. used_k: the number of classes that were predicted for any masked frame. time,
+ * a text, is UTC.
+ *
+ * With a labelled task the first two have other columns instead of these: the mean loss of an example in nats (regress:
+ * in variances of the numbers), their number, and in training the share of right answers (classify), in validation the
+ * task's scores (probe/score.h).
  *
  * Readers find columns by their names: new ones come after the old ones. */
 #ifndef MERT_METRICS_H
@@ -35,7 +39,8 @@ typedef struct mert_metrics_kind {
     int K;      /* codebooks */
     int scaled; /* the run has a loss scale (loss_scale.h), and its log the columns loss_scale and overflows */
     int events; /* SAVE/tensorboard is wanted as well (events.h) */
-    int norms;  /* number of parts of the model; 0: no norms are wanted, and their file is left as it is */
+    const mert_task_answers *task; /* whose scores validation has (without answers); NULL: there is no task */
+    int norms;  /* number of parameter groups; 0: no norms are wanted, and their file is left as it is */
 } mert_metrics_kind;
 
 typedef struct mert_metrics {
@@ -77,6 +82,7 @@ typedef struct mert_valid_row {
     mert_sums sums;
     const double *entropy, *unigram, *neighbours; /* [K] */
     const int64_t *used;                          /* [K], NULL: not known */
+    const mert_task_answers *answers;             /* of a task */
     double hours_heard;
 } mert_valid_row;
 

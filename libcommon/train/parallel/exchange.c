@@ -79,14 +79,7 @@ int mert_exchange_barrier(mert_exchange *x, mert_error *e)
 
 /* ---- devices ---- */
 
-double mert_exchange_timeout(void)
-{
-    const char *given = getenv("MERT_EXCHANGE_TIMEOUT");
-    double seconds = given ? strtod(given, NULL) : 0;
-    return seconds > 0 ? seconds : 60;
-}
-
-/* Whether a launcher lets each process see one device only, which then has the number 0. */
+/* Whether the launcher made only one device visible to each process; it then has the number 0. */
 static int sees_its_own(const mert_exchange *x)
 {
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");

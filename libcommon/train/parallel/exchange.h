@@ -14,14 +14,16 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 typedef struct mert_exchange mert_exchange;
 
 struct mert_exchange {
     const char *name;
     int rank, ranks;
-    double patience; /* seconds that a call waits for another process: then it fails and names it; 0: for ever */
-    int neighbour, neighbours; /* the number of this process among those of its machine, and how many they are */
+    double patience; /* seconds that a call, or an exchange of devices, waits for another process: then it fails and
+                        names it; 0: for ever */
+    int neighbour, neighbours; /* the number of this process among those of its machine, and their number */
     mert_arrivals arrivals;    /* for exchanges of devices (ops.h) */
     /* data [n] -> piece `rank` of data (mert_exchange_piece) becomes the sum over all processes; the other pieces are
      * unchanged. */
@@ -42,15 +44,13 @@ mert_exchange *mert_exchange_alone(void);
  * *status is its exit status, or minus the signal that should end it, and e->text, if not empty, says which process
  * died. -1: error. */
 enum { MERT_LOCAL_MAX = 256 };
-/* One that is stopped (SIGSTOP) for longer than mert_exchange_timeout() counts as dead. */
 int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e) MERT_MUST_USE;
 
 /* The number of processes that mpirun or srun have started, from their environment variables; 1: only this one. */
 int mert_exchange_launched(void);
-/* Seconds after which a process that keeps the others waiting is given up: MERT_EXCHANGE_TIMEOUT, or 60. */
-double mert_exchange_timeout(void);
-/* The name for mert_ops_open of this process's device, if `device` is asked for: a process of many takes the device of
- * its number on this machine, or the only one that its launcher lets it see. -1: `device` has a number already. */
+/* The name for mert_ops_open of this process's device, if `device` is asked for: with several processes, process n
+ * of this machine uses device n, or the only one that its launcher makes visible to it. -1: `device` has a number
+ * already. */
 int mert_exchange_device(const mert_exchange *x, const char *device, char *name, size_t room, mert_error *e)
     MERT_MUST_USE;
 
@@ -70,6 +70,17 @@ static inline int64_t mert_exchange_piece(int64_t n, int ranks, int r, int64_t *
 enum { MERT_SUM_MAX = 256 };
 int mert_exchange_sum(mert_exchange *x, double *data, int n, mert_error *e) MERT_MUST_USE;
 int mert_exchange_barrier(mert_exchange *x, mert_error *e) MERT_MUST_USE;
+
+/* To be called before a process prints which ones do not answer (MERT_NO_ANSWER). On each machine only one process
+ * prints it, and when it ends, the others are ended. They wait here for that, but not longer than `patience`. */
+static inline void mert_exchange_take_word(const mert_exchange *x)
+{
+    struct timespec second = {.tv_sec = 1};
+    int32_t nobody = 0, *told = x->arrivals.told;
+    if (told && !__atomic_compare_exchange_n(told, &nobody, 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        for (double waited = 0; waited < x->patience; waited++)
+            nanosleep(&second, NULL);
+}
 
 /* ---- the plugin's side ---- */
 

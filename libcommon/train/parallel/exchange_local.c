@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,10 +23,10 @@
 enum { WINDOW = 1 << 19 }; /* floats */
 
 typedef struct shared {
-    pthread_mutex_t lock; /* of the next four: the barrier */
+    pthread_mutex_t lock; /* of the next three: the barrier */
     pthread_cond_t passed;
     int64_t round, steps[MERT_LOCAL_MAX]; /* steps: how often each process has come to the barrier */
-    int waiting, hung; /* hung: a process has named one that hangs */
+    int waiting;
     int abandoned;
     int32_t told; /* of mert_arrivals */
     int64_t entered[MERT_LOCAL_MAX], seen[MERT_LOCAL_MAX];
@@ -58,8 +59,8 @@ static int missing(const local *l)
     return r;
 }
 
-/* With the lock: until the others have come. Time counts second by second, so that a run that was stopped as a whole
- * and goes on does not lose patience at once. -1: *late has not come. */
+/* With the lock held: waits for the others. Time is counted second by second, so that a run that was stopped as a whole
+ * and continues does not fail at once. -1: *late has not come to the barrier. */
 static int wait_for_all(const local *l, int64_t round, int *late)
 {
     shared *s = l->s;
@@ -83,7 +84,8 @@ static int wait_for_all(const local *l, int64_t round, int *late)
 static int meet(const local *l, mert_error *e)
 {
     shared *s = l->s;
-    int late = -1, bad = 0, told;
+    int late = -1, bad = 0;
+    char who[48];
     pthread_mutex_lock(&s->lock);
     s->steps[l->x.rank]++;
     if (++s->waiting == l->x.ranks) {
@@ -93,14 +95,12 @@ static int meet(const local *l, mert_error *e)
     } else {
         bad = wait_for_all(l, s->round, &late);
     }
-    told = s->hung;
-    s->hung |= bad;
     pthread_mutex_unlock(&s->lock);
-    while (bad && told) /* another one says so and ends the run */
-        pause();
-    return bad ? mert_fail(e, "process %d of %d hangs: it has not answered for %g s, so the run ends", late, l->x.ranks,
-                           l->x.patience)
-               : 0;
+    if (!bad)
+        return 0;
+    mert_exchange_take_word(&l->x);
+    snprintf(who, sizeof who, "process %d of %d", late, l->x.ranks);
+    return mert_fail(e, MERT_NO_ANSWER, l->x.patience, who);
 }
 
 static void next(local *l)
@@ -188,10 +188,7 @@ static void close_local(mert_exchange *x)
 
 /* ---- the parent process ---- */
 
-enum { TICK = 50 }; /* ms */
-
 static pid_t children[MERT_LOCAL_MAX];
-static int stopped[MERT_LOCAL_MAX]; /* for so many ticks; 0: it runs */
 static int children_n;
 
 static void to_all(int number)
@@ -238,69 +235,24 @@ static int one_ended(const shared *s, int rank, int how, int *status, mert_error
     return 1;
 }
 
-static int one_is_stopped(void)
-{
-    for (int i = 0; i < children_n; i++)
-        if (children[i] > 0 && stopped[i])
-            return 1;
-    return 0;
-}
-
-/* Whether nobody has said yet who is late. */
-static int may_say(shared *s)
-{
-    int32_t nobody = 0;
-    return __atomic_compare_exchange_n(&s->told, &nobody, 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-}
-
-/* A tick of time, in which this process was not stopped itself. 1: one has been stopped for too long. Where a process
- * that waits for it says so first, that one's end ends the others. */
-static int tick(shared *s, mert_error *e)
-{
-    struct timespec t = {.tv_nsec = TICK * 1000000L};
-    double limit = mert_exchange_timeout(), time;
-    nanosleep(&t, NULL);
-    for (int i = 0; i < children_n; i++)
-        if (children[i] > 0 && stopped[i] && (time = stopped[i]++ * (TICK * 1e-3)) > limit &&
-            (may_say(s) || time > 2 * limit)) {
-            mert_fail(e, "process %d of %d was stopped for more than %g s: the others are ended", i, children_n, limit);
-            to_all(SIGKILL);
-            return 1;
-        }
-    return 0;
-}
-
-/* What waitpid says of process i. 1: the others had to be ended. */
-static int note(const shared *s, int i, int how, int *status, mert_error *e)
-{
-    if (WIFSTOPPED(how) || WIFCONTINUED(how)) {
-        stopped[i] = WIFSTOPPED(how);
-        return 0;
-    }
-    children[i] = 0;
-    return one_ended(s, i, how, status, e);
-}
-
-static int supervise(shared *s, mert_error *e)
+static int supervise(const shared *s, mert_error *e)
 {
     struct sigaction old[4], a = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
     static const int passed[] = {SIGINT, SIGTERM, SIGUSR1, SIGHUP};
-    int status = 0, unused, how, over = 0;
+    int status = 0, how, over = 0;
     pid_t pid;
-    mert_error nothing;
     for (int i = 0; i < 4; i++) {
         sigaction(passed[i], NULL, &old[i]);
         if (old[i].sa_handler != SIG_IGN) /* nohup */
             sigaction(passed[i], &a, NULL);
     }
-    while ((pid = waitpid(-1, &how, WUNTRACED | WCONTINUED | (!over && one_is_stopped() ? WNOHANG : 0))) >= 0 ||
-           errno == EINTR) {
-        if (!pid && !over && tick(s, e))
-            over = status = 1;
-        for (int i = 0; i < children_n && pid > 0; i++)
-            if (children[i] == pid)
-                over = note(s, i, how, over ? &unused : &status, over ? &nothing : e) || over;
-    }
+    while ((pid = waitpid(-1, &how, 0)) > 0 || (pid < 0 && errno == EINTR))
+        for (int i = 0; i < children_n; i++)
+            if (children[i] == pid) {
+                children[i] = 0;
+                if (!over)
+                    over = one_ended(s, i, how, &status, e);
+            }
     for (int i = 0; i < 4; i++)
         sigaction(passed[i], &old[i], NULL);
     return status;
@@ -345,7 +297,7 @@ int mert_exchange_local(int n, mert_exchange **x, int *status, mert_error *e)
         }
         if (!pid) {
             setpgid(0, i ? children[0] : 0);
-            prctl(PR_SET_PDEATHSIG, SIGKILL); /* otherwise nobody would end it */
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* if the parent dies, nothing else would end this process */
             if (getppid() != parent)
                 _exit(1);
             *l = (local){.x = {.name = "local",

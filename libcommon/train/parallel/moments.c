@@ -101,7 +101,7 @@ void mert_moments_free(mert_moments *m)
     free(m);
 }
 
-/* Lets the system drop pages of the file that were used. */
+/* Lets the system drop pages of the file that are not needed now. */
 static void let_go(mert_moments *m, int64_t at, int64_t n)
 {
     size_t from = (size_t)at * sizeof(float) / PAGE * PAGE, to = (size_t)(at + n) * sizeof(float) / PAGE * PAGE;
@@ -109,7 +109,7 @@ static void let_go(mert_moments *m, int64_t at, int64_t n)
         madvise((char *)m->host[i] + from, to - from, MADV_DONTNEED);
 }
 
-/* What is on its way from the host and back. */
+/* A block that is being copied from the host and back. */
 typedef struct trip {
     int64_t at, n;
     int64_t mark; /* the uploads have read the host's memory, and the block is updated */
@@ -142,7 +142,8 @@ static int come_back(mert_moments *m, int way, const trip *t, mert_error *e)
     return 0;
 }
 
-/* Block by block by way of the device: while one is updated, the next is copied, and the one before comes back. */
+/* Block by block, by way of the device: while one is updated, the next is copied there, and the one before is copied
+ * back. */
 static int update_by_blocks(mert_moments *m, int64_t at, int64_t n, const mert_adam_args *how, mert_error *e)
 {
     trip trips[WAYS] = {{0}};
@@ -155,7 +156,7 @@ static int update_by_blocks(mert_moments *m, int64_t at, int64_t n, const mert_a
         go(m, &a, way, &trips[way]);
         if (come_back(m, !way, &trips[!way], e))
             return -1;
-        if (i >= (WAYS + 1) * BLOCK) /* that one has arrived */
+        if (i >= (WAYS + 1) * BLOCK) /* that block has arrived */
             let_go(m, at + i - (WAYS + 1) * BLOCK, BLOCK);
     }
     if (come_back(m, !way, &trips[!way], e) || m->ops->wait(m->ops, e))

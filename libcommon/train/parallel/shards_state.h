@@ -8,18 +8,18 @@
 
 enum { WEIGHT_SLOTS = 5, GRADIENT_SLOTS = 4 };
 
-/* Memory for one part at a time. */
+/* Memory for one group at a time. */
 typedef struct mert_slot {
     float *device;
     float *host;    /* for the exchange; == device if direct */
-    int part;       /* -1: none */
+    int group;      /* -1: none */
     int busy;       /* in use by the passes */
     int64_t number; /* of its exchange in the queue; 0: none */
     int64_t used;   /* time of the last use: the least recently used slot is reused */
 } mert_slot;
 
 typedef struct mert_piece {
-    int64_t from, n; /* own floats within the part */
+    int64_t from, n; /* own floats within the group */
     int64_t at;      /* their position in arrays of own floats */
 } mert_piece;
 
@@ -30,23 +30,22 @@ struct mert_shards {
     mert_exchange_queue *queue; /* NULL: alone */
     mert_sharding sharding;
     int joined;                 /* the devices exchange among themselves */
-    double patience;            /* joined: that of x, outside of updates */
     int direct;                 /* what is exchanged is device memory: joined, or it is the host's */
-    mert_parts parts;
-    mert_piece *piece;          /* [parts.n] */
+    mert_groups groups;
+    mert_piece *piece;          /* [groups.n] */
     int64_t own;                /* number of floats of all own pieces */
     float *weights, *gradients; /* device: [layout->size], or [own] with MERT_SHARD_FULL */
     float *staged;              /* host [layout->size]: gradients being exchanged, unless direct */
     mert_moments *moments;      /* of all parameters, or of own ones */
     double *squares;            /* device: of the summed gradients */
     int last, silent;
-    int summed;                 /* the gradients are summed; `squares` of all processes is made */
+    int summed;                 /* the gradients are summed; `squares` of all processes is computed */
     double sum_squares;         /* of this value */
-    int64_t *number;            /* [parts.n]: number of the exchange of the part's gradients; 0: not sent yet */
+    int64_t *number;            /* [groups.n]: number of the exchange of the group's gradients; 0: not sent yet */
     int failed;
     mert_error why;
     mert_slot slot[WEIGHT_SLOTS], gradient_slot[GRADIENT_SLOTS]; /* MERT_SHARD_FULL */
-    float *arrived;             /* device: own gradients of one part, unless direct */
+    float *arrived;             /* device: own gradients of one group, unless direct */
     int64_t clock;
 };
 
@@ -67,7 +66,7 @@ static inline void mert_shards_wait(mert_shards *s)
         mert_shards_fail(s, &e);
 }
 
-/* Exchanges data [n] in pieces, meanwhile; the number to await. */
+/* Starts an exchange of data [n] in pieces, and returns its number, for mert_shards_await. */
 static inline int64_t mert_shards_put(mert_shards *s, mert_exchange_what what, float *data, int64_t n)
 {
     int64_t from;
@@ -75,7 +74,7 @@ static inline int64_t mert_shards_put(mert_shards *s, mert_exchange_what what, f
                      : mert_exchange_queue_put(s->queue, what, data, n);
 }
 
-/* What is queued from now on finds its result. */
+/* What is queued after this call uses the result of exchange `number`. */
 static inline int mert_shards_await(mert_shards *s, int64_t number, mert_error *e)
 {
     if (!s->joined)
@@ -84,11 +83,11 @@ static inline int mert_shards_await(mert_shards *s, int64_t number, mert_error *
     return 0;
 }
 
-/* The position of a part's own floats in weights and gradients. */
-static inline int64_t mert_shards_own(const mert_shards *s, int part)
+/* The position of a group's own floats in weights and gradients. */
+static inline int64_t mert_shards_own(const mert_shards *s, int group)
 {
-    const mert_piece *p = &s->piece[part];
-    return s->sharding == MERT_SHARD_FULL ? p->at : s->parts.part[part].from + p->from;
+    const mert_piece *p = &s->piece[group];
+    return s->sharding == MERT_SHARD_FULL ? p->at : s->groups.group[group].from + p->from;
 }
 
 /* MERT_SHARD_FULL */

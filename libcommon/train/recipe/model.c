@@ -11,8 +11,8 @@
 /* Samples per frame, whatever the numbers are. */
 static double frame_stride(const mert_recipe *r)
 {
-    double stride = mert_recipe_hears_mel(r) ? (double)r->hop_length : 1;
-    for (int64_t i = 0; !mert_recipe_hears_mel(r) && i < r->conv_feature_layers.n; i++)
+    double stride = mert_recipe_mel_input(r) ? (double)r->hop_length : 1;
+    for (int64_t i = 0; !mert_recipe_mel_input(r) && i < r->conv_feature_layers.n; i++)
         stride *= r->conv_feature_layers.layer[i].stride;
     for (int64_t i = 0; r->model && i < r->subsampling_strides.n; i++)
         stride *= r->subsampling_strides.value[i];
@@ -60,15 +60,22 @@ static int check_changes(const mert_recipe *r, mert_error *e)
     return check_rising(&r->dynamic_crops_epoches, "dynamic_crops_epoches", e);
 }
 
-/* The shortest and the longest crop of any epoch. */
-static void crop_range(const mert_recipe *r, int64_t *shortest, int64_t *longest)
+/* The shortest and the longest crop of any epoch, and which settings they come from. */
+static void crop_range(const mert_recipe *r, int64_t *shortest, int64_t *longest, const char **short_name,
+                       const char **long_name)
 {
-    *shortest = r->min_sample_size;
-    *longest = r->max_sample_size;
+    *shortest = r->min_sample_size, *short_name = "min_sample_size";
+    *longest = r->max_sample_size, *long_name = "max_sample_size";
+    if (r->valid_sample_size && r->valid_sample_size < *shortest)
+        *shortest = r->valid_sample_size, *short_name = "valid_sample_size";
+    if (r->valid_sample_size > *longest)
+        *longest = r->valid_sample_size, *long_name = "valid_sample_size";
     for (int64_t i = 0; i < r->dynamic_crops.n; i++) {
         int64_t n = mert_recipe_crop(r, (int64_t)r->dynamic_crops_epoches.value[i] - 1);
-        *shortest = n < *shortest ? n : *shortest;
-        *longest = n > *longest ? n : *longest;
+        if (n < *shortest)
+            *shortest = n, *short_name = "dynamic_crops,";
+        if (n > *longest)
+            *longest = n, *long_name = "dynamic_crops,";
     }
 }
 
@@ -83,7 +90,8 @@ static int64_t longest_mask(const mert_recipe *r)
 static int check_batches(const mert_recipe *r, mert_error *e)
 {
     int64_t shortest, longest;
-    crop_range(r, &shortest, &longest);
+    const char *short_name, *long_name;
+    crop_range(r, &shortest, &longest, &short_name, &long_name);
     if (frame_stride(r) > 1 << 20)
         return mert_fail(e, "%s: %.0f samples per frame", r->model ? "subsampling_strides" : "conv_feature_layers",
                          frame_stride(r));
@@ -92,7 +100,7 @@ static int check_batches(const mert_recipe *r, mert_error *e)
                          r->max_sample_size);
     if (r->max_tokens < longest)
         return mert_fail(e, "max_tokens %" PRId64 ": not even one crop of %s %" PRId64 " fits a batch", r->max_tokens,
-                         longest > r->max_sample_size ? "dynamic_crops," : "max_sample_size", longest);
+                         long_name, longest);
     return check_range(r->mixture_length, "inbatch_noise_augment_len_range", e) ||
                    check_range(r->mixture_number, "inbatch_noise_augment_number_range", e)
                ? -1
@@ -109,15 +117,28 @@ static int check_masks(const mert_recipe *r, mert_error *e)
     return 0;
 }
 
-/* What the model has no use for is left at its default, or 0. */
+/* A setting that the model does not use must have its default or 0. */
 static int check_meaning(const mert_recipe *r, mert_error *e)
 {
     const mert_setting *s = mert_recipe_meaningless(r);
-    return s ? mert_fail(e, "%s: means nothing to model = %s%s", s->name, r->model ? "conformer" : "transformer",
+    return s ? mert_fail(e, "%s: has no effect with model = %s%s", s->name, r->model ? "conformer" : "transformer",
                          !r->model           ? ""
                          : r->front_end == 0 ? " with front_end = mel"
                                              : " with front_end = waveform")
              : 0;
+}
+
+/* A target that is not predicted has its defaults. */
+static int check_targets(const mert_recipe *r, mert_error *e)
+{
+    const char *name = NULL;
+    if (r->audio_cqt_loss_m)
+        return 0;
+    if (r->audio_cqt_form)
+        name = "audio_cqt_form";
+    else if (r->audio_cqt_mean != 0 || r->audio_cqt_std != 1)
+        name = r->audio_cqt_mean != 0 ? "audio_cqt_mean" : "audio_cqt_std";
+    return name ? mert_fail(e, "%s: means nothing with audio_cqt_loss_m = no", name) : 0;
 }
 
 int mert_recipe_check(const mert_recipe *r, mert_error *e)
@@ -125,7 +146,8 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
     mert_config c;
     mert_recipe heads = *r;
     int64_t shortest, longest;
-    if (check_meaning(r, e) || check_masks(r, e) || check_changes(r, e) || check_batches(r, e))
+    const char *short_name, *long_name;
+    if (check_meaning(r, e) || check_targets(r, e) || check_masks(r, e) || check_changes(r, e) || check_batches(r, e))
         return -1;
     if (r->warmup_updates >= r->total_updates)
         return mert_fail(e, "warmup_updates %" PRId64 " leaves nothing of total_updates %" PRId64, r->warmup_updates,
@@ -137,11 +159,10 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e)
     heads.classes = r->classes ? r->classes : 2;
     if (mert_recipe_model(&heads, NULL, 0, &c, e))
         return -1;
-    crop_range(r, &shortest, &longest);
+    crop_range(r, &shortest, &longest, &short_name, &long_name);
     if (mert_config_frames(&c, shortest) < longest_mask(r) + 1)
         return mert_fail(e, "%s %" PRId64 ": %" PRId64 " frames have no room for mask_length %" PRId64,
-                         shortest < r->min_sample_size ? "dynamic_crops," : "min_sample_size", shortest,
-                         mert_config_frames(&c, shortest), longest_mask(r));
+                         short_name, shortest, mert_config_frames(&c, shortest), longest_mask(r));
     if (r->mask_channel_prob > 0 && r->mask_channel_length >= r->encoder_embed_dim)
         return mert_fail(e, "mask_channel_length %" PRId64 ": the width is %" PRId64, r->mask_channel_length,
                          r->encoder_embed_dim);
@@ -175,6 +196,11 @@ static int heads(const mert_recipe *r, const mert_labels_meta *labels, int K, me
     c->learnable_temperature = r->learnable_temp;
     c->target_glu = r->target_glu;
     c->cqt_target_bins = r->audio_cqt_loss_m ? (int)r->audio_cqt_bins : 0;
+    c->cqt_target_form = (mert_cqt_target)r->audio_cqt_form;
+    if (r->audio_cqt_mean != 0 || r->audio_cqt_std != 1) {
+        c->cqt_target_mean = r->audio_cqt_mean;
+        c->cqt_target_std = r->audio_cqt_std;
+    }
     c->mel_target_bins = r->audio_mel_loss_m ? (int)r->audio_mel_bins : 0;
     return 0;
 }
@@ -213,7 +239,7 @@ int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int 
     if (K < 0 || K > MERT_CODEBOOKS_MAX)
         return mert_fail(e, "%d codebooks: at most %d", K, MERT_CODEBOOKS_MAX);
     c->sample_rate = (int)r->sample_rate;
-    c->convs = mert_recipe_hears_mel(r) ? 0 : (int)r->conv_feature_layers.n;
+    c->convs = mert_recipe_mel_input(r) ? 0 : (int)r->conv_feature_layers.n;
     for (int i = 0; i < c->convs; i++) {
         c->conv[i].dim = r->conv_feature_layers.layer[i].dim;
         c->conv[i].kernel = r->conv_feature_layers.layer[i].kernel;
@@ -256,7 +282,7 @@ int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights
     if ((temperature = mert_layout_find(&w->layout, "logit_temp_list")))
         for (int64_t k = 0; k < temperature->n; k++)
             w->values[temperature->offset + k] = (float)log(1 / r->logit_temp);
-    if (mert_recipe_hears_mel(r)) {
+    if (mert_recipe_mel_input(r)) {
         fill_with(w, "feature_extractor.mel_mean", (float)r->mel_mean);
         fill_with(w, "feature_extractor.mel_std", (float)r->mel_std);
     }
@@ -315,7 +341,14 @@ int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch)
     for (int64_t i = 0; epoch >= 0 && i < r->dynamic_crops.n; i++)
         if ((double)(epoch + 1) >= r->dynamic_crops_epoches.value[i])
             seconds = r->dynamic_crops.value[i];
+    if (mert_recipe_fixed(r, epoch))
+        return r->valid_sample_size;
     return seconds > 0 ? llround(seconds * (double)r->sample_rate) : r->max_sample_size;
+}
+
+int64_t mert_recipe_shortest(const mert_recipe *r, int64_t epoch)
+{
+    return mert_recipe_fixed(r, epoch) ? r->valid_sample_size : r->min_sample_size;
 }
 
 int64_t mert_recipe_batches(const mert_recipe *r, int ranks)
@@ -369,11 +402,17 @@ mert_replace_config mert_recipe_replace(const mert_recipe *r)
 mert_objective_config mert_recipe_objective(const mert_recipe *r)
 {
     return (mert_objective_config){.nomask_weight = r->pred_nomask_weight,
-                                   .features_pen_weight = mert_recipe_hears_mel(r) ? 0 : r->features_pen_weight,
+                                   .features_pen_weight = mert_recipe_mel_input(r) ? 0 : r->features_pen_weight,
                                    .cqt_weight = r->cqt_loss_weight,
                                    .mel_weight = r->mel_loss_weight,
                                    .logit_temperature = r->logit_temp,
-                                   .random_codebook = (int)r->random_codebook};
+                                   .random_codebook = (int)r->random_codebook,
+                                   .task = {.kind = r->task_kind,
+                                            .layer = (int)r->task_layer,
+                                            .dropout = r->head_dropout,
+                                            .layer_decay = r->layer_decay,
+                                            .head_lr = r->head_lr,
+                                            .extractor = r->feature_grad_mult > 0}};
 }
 
 mert_adam_config mert_recipe_adam(const mert_recipe *r)

@@ -127,7 +127,7 @@ static int convs(const char *text, mert_convs *to, mert_error *e)
         text += used;
         if (*text == '*') {
             if (sscanf(text, "*%4d%n", &times, &more) != 1)
-                return mert_fail(e, "'%s': how many times?", text);
+                return mert_fail(e, "'%s': a number must follow the *", text);
             text += more;
         }
         if ((*text && !isspace((unsigned char)*text)) || dim < 1 || kernel < 1 || stride < 1 || times < 1)
@@ -148,8 +148,8 @@ static int convs(const char *text, mert_convs *to, mert_error *e)
     return 0;
 }
 
-/* Of two settings that say the same thing in other ways the later one counts; and what lr was chosen for is not known
- * of another lr. */
+/* Two settings that mean the same exclude each other: the later one counts. A new lr clears lr_seconds, the audio per
+ * update for which lr was chosen. */
 static void supersede(mert_recipe *r, const void *set)
 {
     if (set == &r->update_freq)
@@ -413,7 +413,8 @@ int mert_recipe_may_change(const char *name)
     return s ? mert_setting_may_change(s) : 0;
 }
 
-int mert_setting_same(const mert_setting *s, const mert_recipe *a, const mert_recipe *b)
+/* Whether the setting has the same value in both recipes. */
+static int same(const mert_setting *s, const mert_recipe *a, const mert_recipe *b)
 {
     static const size_t size[] = {
         [WHOLE] = sizeof(int64_t),   [REAL] = sizeof(double),      [FLAG] = sizeof(int),
@@ -426,7 +427,20 @@ int mert_setting_same(const mert_setting *s, const mert_recipe *a, const mert_re
 const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b)
 {
     for (const mert_setting *s = mert_settings; s < mert_settings + mert_settings_n; s++)
-        if (s->kind != HEADING && !s->free && !mert_setting_same(s, a, b))
+        if (s->kind != HEADING && !s->free && !same(s, a, b))
             return s->name;
+    return NULL;
+}
+
+const mert_setting *mert_recipe_meaningless(const mert_recipe *r)
+{
+    int is = (r->model ? MERT_OF_CONFORMER : MERT_OF_TRANSFORMER) |
+             (mert_recipe_mel_input(r) ? MERT_OF_MEL : MERT_OF_WAVEFORM);
+    mert_recipe defaults, zero = {0};
+    mert_recipe_defaults(&defaults);
+    for (const mert_setting *s = mert_settings; s < mert_settings + mert_settings_n; s++)
+        if (s->kind != HEADING && s->only && !(s->only & is) && !same(s, r, &defaults) &&
+            !same(s, r, &zero))
+            return s;
     return NULL;
 }

@@ -67,6 +67,8 @@ typedef struct mert_recipe {
     double logit_temp, pred_nomask_weight, features_pen_weight;
     int audio_cqt_loss_m;
     int64_t audio_cqt_bins;
+    int audio_cqt_form; /* a mert_cqt_target */
+    double audio_cqt_mean, audio_cqt_std;
     double cqt_loss_weight;
     int audio_mel_loss_m;
     int64_t audio_mel_bins;
@@ -87,7 +89,7 @@ typedef struct mert_recipe {
     int64_t mixture_length[2], mixture_number[2];
     double mixture_volume;
     /* batches */
-    int64_t max_sample_size, min_sample_size, crops_per_item, max_tokens, batch_multiple;
+    int64_t max_sample_size, min_sample_size, valid_sample_size, crops_per_item, max_tokens, batch_multiple;
     int crop_jitter;
     mert_list dynamic_crops, dynamic_crops_epoches;
     int64_t sharding_data;
@@ -103,10 +105,15 @@ typedef struct mert_recipe {
     int64_t seed, valid_seed;
     int precision;              /* a mert_element_type */
     int recompute, activations; /* 0 f32, 1 bf16 */
+    /* a labelled task */
+    int task_kind; /* a mert_probe_task */
+    int head_init; /* 0 probe, 1 zero */
+    int64_t task_layer, head_hidden, freeze_updates, task_folds, task_fold;
+    double head_dropout, head_lr, layer_decay;
     /* logs and checkpoints */
     int64_t log_interval, validate_interval, save_interval, keep, keep_interval;
     double save_minutes, keep_hours;
-    int best_metric; /* 0 none, 1 loss, 2 ce, 3 accuracy */
+    int best_metric; /* 0 none, 1 loss, 2 ce, 3 accuracy, 4 score (of a task) */
     int64_t patience;
 } mert_recipe;
 
@@ -125,7 +132,7 @@ int mert_recipe_check(const mert_recipe *r, mert_error *e) MERT_MUST_USE;
  * comments: with explanation, range and default of each value. */
 char *mert_recipe_text(const mert_recipe *r, int comments);
 
-/* The value of a setting as text, to be freed; NULL: out of memory, or there is no such setting. */
+/* The value of a setting as text, to be freed by the caller; NULL: out of memory, or there is no such setting. */
 char *mert_recipe_value(const mert_recipe *r, const char *name);
 /* Whether a run may change this setting: 0 no; 1 yes; 2 yes, and the batches of an epoch change. */
 int mert_recipe_may_change(const char *name);
@@ -139,6 +146,20 @@ const char *mert_recipe_difference(const mert_recipe *a, const mert_recipe *b);
 int mert_recipe_model(const mert_recipe *r, const mert_labels_meta *labels, int K, mert_config *c, mert_error *e)
     MERT_MUST_USE;
 
+/* Gives that model, without heads, the head of a task with so many outputs. */
+int mert_recipe_task_model(const mert_recipe *r, int64_t outputs, mert_config *c, mert_error *e) MERT_MUST_USE;
+/* The other way round: sets the recipe's model to that of c, without heads. A model that no recipe describes is an
+ * error. */
+int mert_recipe_take_model(mert_recipe *r, const mert_config *c, mert_error *e) MERT_MUST_USE;
+/* What a recipe had set and mert_recipe_take_model has changed: the number of settings, and their list in text, as
+ * "encoder_layers 12 (not 3), ...". A setting that had its default does not count. -1: out of memory. */
+int mert_recipe_unused(const mert_recipe *before, const mert_recipe *after, char *text, size_t size);
+/* Whether "name=value", which was set before, is what the model has. The error names both values. */
+int mert_recipe_kept(const mert_recipe *before, const mert_recipe *after, const char *assignment, mert_error *e)
+    MERT_MUST_USE;
+/* As mert_recipe_check, for a run with a task. */
+int mert_recipe_check_task(const mert_recipe *r, mert_error *e) MERT_MUST_USE;
+
 /* Sets the initial weights of that model, without pretrained_weights. */
 int mert_recipe_weights(const mert_recipe *r, const mert_config *c, mert_weights *w, mert_error *e) MERT_MUST_USE;
 /* Copies the extractor (convolutions and norms only) of the model `pretrained_weights`, if the recipe has one. For the
@@ -147,12 +168,20 @@ int mert_recipe_pretrained(const mert_recipe *r, mert_weights *w, mert_error *e)
 /* Only checks that this is possible for a model of that configuration. */
 int mert_recipe_pretrained_check(const mert_recipe *r, const mert_config *c, mert_error *e) MERT_MUST_USE;
 
-/* What the recipe's frames pass before its layers. */
-static inline int mert_recipe_hears_mel(const mert_recipe *r) { return r->model == 1 && r->front_end == 0; }
+/* Whether the model's input is a mel spectrum; otherwise it is the waveform. */
+static inline int mert_recipe_mel_input(const mert_recipe *r) { return r->model == 1 && r->front_end == 0; }
 int64_t mert_recipe_stride(const mert_recipe *r); /* samples per frame */
-/* The largest crop of an epoch in samples (epochs are counted from 0; MERT_VALIDATION: max_sample_size). */
+/* The largest crop of an epoch in samples (epochs are counted from 0; MERT_VALIDATION: valid_sample_size, or
+ * max_sample_size), and the shortest item that it takes. */
 int64_t mert_recipe_crop(const mert_recipe *r, int64_t epoch);
-int64_t mert_recipe_batches(const mert_recipe *r, int ranks); /* of an update of so many processes together */
+int64_t mert_recipe_shortest(const mert_recipe *r, int64_t epoch);
+/* Whether crops and masks of an epoch depend on the item alone: validation with valid_sample_size. */
+static inline int mert_recipe_fixed(const mert_recipe *r, int64_t epoch)
+{
+    return epoch < 0 && r->valid_sample_size > 0;
+}
+int64_t mert_recipe_batches(const mert_recipe *r, int ranks); /* number of batches of an update of all processes
+                                                               * together */
 /* The seed of an epoch's crops and masks. */
 static inline uint64_t mert_recipe_seed(const mert_recipe *r, int64_t epoch)
 {

@@ -5,7 +5,7 @@
  * and from there, with t = n - 1 - warmup and T = total - warmup (names and formulas are fairseq's):
  *
  *     polynomial_decay   lr * (1 - t / T)                    power 1, as published; 0 at n - 1 = total
- *     cosine             lr * (1 + cos(pi * t / T)) / 2      one period, down to 0 likewise
+ *     cosine             lr * (1 + cos(pi * t / T)) / 2      half a period, down to 0 likewise
  *     inverse_sqrt       lr * sqrt(warmup / (n - 1))         never 0; warmup at least 1 */
 #ifndef MERT_SCHEDULE_H
 #define MERT_SCHEDULE_H

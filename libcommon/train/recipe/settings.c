@@ -11,7 +11,10 @@ static const char *const extractor_inits[] = {"random", "sinusoids", NULL};
 static const char *const activation_types[] = {"f32", "bf16", NULL};
 static const char *const precisions[] = {"f32", "bf16", "fp16", NULL}; /* as mert_element_type */
 static const char *const schedules[] = {"polynomial_decay", "cosine", "inverse_sqrt", NULL}; /* as mert_schedule */
-static const char *const best_metrics[] = {"none", "loss", "ce", "accuracy", NULL};
+static const char *const best_metrics[] = {"none", "loss", "ce", "accuracy", "score", NULL};
+static const char *const task_kinds[] = {"classify", "multilabel", "regress", NULL}; /* as mert_probe_task */
+static const char *const cqt_forms[] = {"magnitude", "log", "log-power", NULL}; /* as mert_cqt_target */
+static const char *const head_inits[] = {"probe", "zero", NULL};
 static const char *const replace_types[] = {"in_sample", "in_batch", NULL};
 
 #define S(title, type, field, low, high, text, what)                                                                   \
@@ -116,6 +119,13 @@ const mert_setting mert_settings[] = {
     {S("audio_cqt_loss_m", FLAG, audio_cqt_loss_m, 0, 0, "yes", "also predict the CQT of masked frames")},
     {S("audio_cqt_bins", WHOLE, audio_cqt_bins, 7, 4096, "336",
        "number of bins of this CQT, over seven octaves from 32.7 Hz")},
+    {S("audio_cqt_form", CHOICE, audio_cqt_form, 0, 0, "magnitude",
+       "of this CQT: magnitude (as published), log: ln(magnitude + 1e-5), or log-power: log10(1 + 10000 magnitude^2)"),
+     .choices = cqt_forms},
+    {S("audio_cqt_mean", REAL, audio_cqt_mean, -1e6, 1e6, "0",
+       "standardised CQT: the mean over a corpus, which is subtracted")},
+    {S("audio_cqt_std", REAL, audio_cqt_std, 1e-6, 1e6, "1",
+       "the standard deviation over the corpus, which it is divided by")},
     {S("cqt_loss_weight", REAL, cqt_loss_weight, 0, 1e6, "1", "weight of its mean squared error")},
     {S("audio_mel_loss_m", FLAG, audio_mel_loss_m, 0, 0, "no", "also predict the log mel spectrum of masked frames")},
     {S("audio_mel_bins", WHOLE, audio_mel_bins, 1, 4096, "84", "number of bins of this mel spectrum")},
@@ -174,6 +184,8 @@ const mert_setting mert_settings[] = {
     {.name = "batches", .kind = HEADING},
     {S("max_sample_size", WHOLE, max_sample_size, 1, 1 << 28, "120000", "largest length of a crop, in samples")},
     {S("min_sample_size", WHOLE, min_sample_size, 1, 1 << 28, "72000", "items with fewer samples are left out")},
+    {S("valid_sample_size", WHOLE, valid_sample_size, 0, 1 << 28, "0",
+       "validation: length of all crops, in samples, the same crops for any max_sample_size; 0: max_sample_size")},
     {S("crops_per_item", WHOLE, crops_per_item, 0, 1 << 20, "1",
        "number of crops of an item in each epoch; 0: as many as fit into its length")},
     {S("crop_jitter", FLAG, crop_jitter, 0, 0, "no",
@@ -228,6 +240,26 @@ const mert_setting mert_settings[] = {
        "format of values kept for the backward pass: unchanged, or rounded to bfloat16"),
      .choices = activation_types},
 
+    {.name = "a labelled task (mert-train --task)", .kind = HEADING},
+    {S("task_kind", CHOICE, task_kind, 0, 0, "classify",
+       "classify: one class for each item or span; multilabel: any number of labels; regress: numbers"),
+     .choices = task_kinds},
+    {S("task_layer", WHOLE, task_layer, -1, MERT_LAYERS_MAX, "-1",
+       "the hidden state that the head is given; -1: a sum of all of them, with weights that are learned")},
+    {S("head_hidden", WHOLE, head_hidden, 0, 65536, "0", "units of the head's hidden layer; 0: it is linear")},
+    {S("head_init", CHOICE, head_init, 0, 0, "probe",
+       "what a linear head begins as: probe, a linear probe on the model as it is, or zero"), .choices = head_inits},
+    {S("head_dropout", REAL, head_dropout, 0, 0.999, "0", "dropout of what the head is given")},
+    {S("head_lr", REAL, head_lr, 1e-6, 1e6, "1", "learning rate of the head, as a multiple of lr")},
+    {S("layer_decay", REAL, layer_decay, 1e-6, 1, "1",
+       "learning rate of a layer, as a multiple of that of the layer above it; the last one has lr")},
+    {S("freeze_updates", WHOLE, freeze_updates, 0, 1LL << 40, "0",
+       "number of updates at the beginning that train the head alone")},
+    {S("task_folds", WHOLE, task_folds, 3, 1000, "5",
+       "number of parts of the items, if the table does not split them; without a validation part, one of them is "
+       "taken from the training part")},
+    {S("task_fold", WHOLE, task_fold, 0, 999, "0", "which of these parts is the test part; the next one validates")},
+
     {.name = "logs and checkpoints", .kind = HEADING},
     {S("log_interval", WHOLE, log_interval, 1, 1LL << 40, "200",
        "number of updates from one line of the log to the next"), .free = 1},
@@ -249,7 +281,8 @@ const mert_setting mert_settings[] = {
     {S("keep_hours", REAL, keep_hours, 0, 1e6, "0",
        "also keep the checkpoints of this number of last hours; 0: none"), .free = 1},
     {S("best_metric", CHOICE, best_metric, 0, 0, "none",
-       "the figure of validations by which SAVE/best is the best model: none, loss, ce or accuracy"),
+       "the figure of validations by which SAVE/best is the best model: none, loss, ce or accuracy; of a task: loss, or "
+       "score, the first of its measures"),
      .choices = best_metrics, .free = 1},
     {S("patience", WHOLE, patience, 0, 1LL << 40, "0",
        "end the run after this number of validations without a better one; 0: never"), .free = 1},
@@ -264,7 +297,7 @@ int mert_setting_may_change(const mert_setting *s)
         "lr", "lr_schedule", "warmup_updates", "total_updates", "adam_betas", "adam_eps", "weight_decay", "clip_norm", "ema_decay",
         "pred_nomask_weight", "features_pen_weight", "cqt_loss_weight", "mel_loss_weight", "feature_grad_mult",
         "dropout", "attention_dropout", "activation_dropout", "dropout_input", "encoder_layerdrop", "mixture_prob",
-        "inbatch_noise_augment_volume", NULL};
+        "inbatch_noise_augment_volume", "head_dropout", "head_lr", "layer_decay", "freeze_updates", NULL};
     static const char *const batches[] = {"max_tokens", "required_batch_size_multiple", "crops_per_item",
                                           "dynamic_crops", "dynamic_crops_epoches", "sharding_data",
                                           "load_random_data_shard", NULL};
@@ -275,17 +308,4 @@ int mert_setting_may_change(const mert_setting *s)
         if (!strcmp(s->name, batches[i]))
             return 2;
     return s->free;
-}
-
-const mert_setting *mert_recipe_meaningless(const mert_recipe *r)
-{
-    int is = (r->model ? MERT_OF_CONFORMER : MERT_OF_TRANSFORMER) |
-             (mert_recipe_hears_mel(r) ? MERT_OF_MEL : MERT_OF_WAVEFORM);
-    mert_recipe defaults, zero = {0};
-    mert_recipe_defaults(&defaults);
-    for (const mert_setting *s = mert_settings; s < mert_settings + mert_settings_n; s++)
-        if (s->kind != HEADING && s->only && !(s->only & is) && !mert_setting_same(s, r, &defaults) &&
-            !mert_setting_same(s, r, &zero))
-            return s;
-    return NULL;
 }

@@ -11,7 +11,7 @@ typedef enum mert_setting_kind {
 } mert_setting_kind;
 
 typedef struct mert_setting {
-    const char *name; /* for a heading: its text */
+    const char *name; /* for a heading, its text */
     mert_setting_kind kind;
     size_t offset;
     double min, max;
@@ -19,23 +19,21 @@ typedef struct mert_setting {
     const char *help;
     int free; /* may change when a run is resumed */
     const char *const *choices;
-    int only; /* of these models (MERT_OF_...) alone; 0: of all */
+    int only; /* only for these models (MERT_OF_...); 0: for all */
 } mert_setting;
 
-/* What a recipe's model is, and what it hears. */
+/* Kinds of models and of their inputs. */
 enum { MERT_OF_TRANSFORMER = 1, MERT_OF_CONFORMER = 2, MERT_OF_WAVEFORM = 4, MERT_OF_MEL = 8 };
 
-enum { MERT_SETTINGS_MAX = 128 };
+enum { MERT_SETTINGS_MAX = 160 };
 
 extern const mert_setting mert_settings[];
-/* Whether a run may change it (mert-train --change): 0 no; 1 yes; 2 yes, and the batches of an epoch change. */
+/* Whether a run may change the setting (mert-train --change): 0 no; 1 yes; 2 yes, and it changes the batches of an
+ * epoch. */
 int mert_setting_may_change(const mert_setting *s);
 extern const int mert_settings_n;
 
-/* Whether it has the same value in both. */
-int mert_setting_same(const mert_setting *s, const mert_recipe *a, const mert_recipe *b);
-/* The first setting that has a value of its own, neither its default nor 0, and means nothing to this recipe's model;
- * NULL: none. */
+/* The first setting that is neither its default nor 0 and has no meaning for the model of this recipe; NULL: none. */
 const mert_setting *mert_recipe_meaningless(const mert_recipe *r);
 
 #endif

@@ -11,8 +11,8 @@
  *     l_i = min(k, 16 sr / f_i) samples around k/2
  *
  * each with sum h^2 = 2, like random ones. Channels that do not fill a triple stay random. */
-#ifndef MERT_FILTERS_H
-#define MERT_FILTERS_H
+#ifndef MERT_SINUSOIDS_H
+#define MERT_SINUSOIDS_H
 
 #include "libcommon/models/weights/weights.h"
 
