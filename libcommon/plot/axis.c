@@ -59,7 +59,7 @@ void mert_axis_linear(mert_axis *a, double low, double high, int most, const cha
     }
 }
 
-/* The same as a number, with its steps of time above a second. */
+/* Steps of more than a second are units of time: 10 s, 1 min, 1 h ... */
 void mert_axis_seconds(mert_axis *a, double low, double high, int most)
 {
     static const double steps[] = {1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 36000, 86400};
@@ -74,7 +74,7 @@ void mert_axis_seconds(mert_axis *a, double low, double high, int most)
         mert_tick *t = add(a, k * step);
         const double x = k * step;
         const long long whole = (long long)floor(x + 1e-9);
-        char rest[40] = ""; /* what follows the whole seconds */
+        char rest[40] = ""; /* the fraction of the seconds */
         if (!t)
             continue;
         if (step < 1)
@@ -102,14 +102,14 @@ static double mel(double f)
     return 2595 * log10(1 + f / 700);
 }
 
-static double place(const bins_of *b, double f) /* of the centre of the bin that has this frequency */
+static double place(const bins_of *b, double f) /* the position of the centre of the bin with this frequency */
 {
     if (b->per_octave > 0)
         return b->per_octave * log2(f / b->fmin) + 0.5;
     return (mel(f) - mel(b->fmin)) / (mel(b->fmax) - mel(b->fmin)) * (b->bins + 1) - 0.5;
 }
 
-/* 1, 2 and 5 times powers of ten, not closer than the room allows. */
+/* Ticks at 1, 2 and 5 times powers of ten, if there is room for them. */
 static void frequencies(mert_axis *a, const bins_of *b, int most)
 {
     const double least = (a->high - a->low) / (most > 0 ? most : 1);

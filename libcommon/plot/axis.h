@@ -1,5 +1,5 @@
-/* Axes: a range of positions, and ticks with their texts. On an axis of bins, bin i takes the positions from i to
- * i + 1, and its centre is i + 1/2. */
+/* Axes: a range of positions, and ticks with their texts. On an axis of bins, bin i covers the positions from i to i +
+ * 1; its centre is i + 1/2. */
 #ifndef MERT_AXIS_H
 #define MERT_AXIS_H
 
@@ -20,13 +20,13 @@ typedef struct mert_axis {
 /* The smallest of 1, 2 and 5 times a power of ten with at most `most` steps in span > 0. */
 double mert_axis_step(double span, int most);
 
-/* Each of these fills the whole axis. `most`: about as many ticks as there is room for. */
+/* Each of these functions sets all of the axis. `most`: the number of ticks for which there is room, approximately. */
 void mert_axis_linear(mert_axis *a, double low, double high, int most, const char *label);
 /* Time: whole seconds, minutes, hours; "1:30" from one minute on. */
 void mert_axis_seconds(mert_axis *a, double low, double high, int most);
 /* Bins whose centres are fmin 2^(i / per_octave) Hz. */
 void mert_axis_octaves(mert_axis *a, double fmin, double per_octave, int bins, int most);
-/* The same, with the Cs, "C4" at 261.6 Hz. */
+/* The same, with ticks at the notes C; "C4" is 261.6 Hz. */
 void mert_axis_notes(mert_axis *a, double fmin, double per_octave, int bins, int most);
 /* Bins whose centres are evenly spaced on the mel scale 2595 log10(1 + f / 700) between two frequencies, which are not
  * centres (triangular filters). */

@@ -1,5 +1,5 @@
-/* Something to draw on. Positions and sizes are in pixels, from the upper left corner. There are two: SVG as text, and
- * pixels by cairo. A fault is kept, and returned by the call that ends the picture.
+/* A surface to draw on. Positions and sizes are in pixels, from the upper left corner. There are two kinds: SVG as
+ * text, and pixels by cairo. The first error is stored, and returned by the call that ends the picture.
  *
  *     mert_canvas *c = mert_canvas_svg(stream, width, height, title, 0, e);
  *     c->text(c, 10, 20, "a & b", MERT_TEXT_LEFT);
@@ -16,22 +16,22 @@ typedef enum mert_text_place { MERT_TEXT_LEFT, MERT_TEXT_MIDDLE, MERT_TEXT_RIGHT
 
 typedef struct mert_canvas mert_canvas;
 struct mert_canvas {
-    int bold;        /* of the texts that follow */
+    int bold;        /* for the next texts */
     mert_error fault; /* "": none */
     void (*rectangle)(mert_canvas *c, double x, double y, double w, double h, mert_colour colour); /* filled */
-    /* n points x, y; width 0: a filled area, else a line that is so wide; dash 1: of dashes, 2: of dots. */
+    /* n points x, y. width 0: a filled area; otherwise a line of this width; dash 1: dashed, 2: dotted. */
     void (*path)(mert_canvas *c, const double *xy, int64_t n, mert_colour colour, double width, int dash);
-    /* The place on the base line; UPWARDS: its middle, turned to the left. UTF-8. */
+    /* x, y: a point on the base line; with UPWARDS the middle of the text, which is turned to the left. UTF-8. */
     void (*text)(mert_canvas *c, double x, double y, const char *text, mert_text_place place);
-    /* w x h pixels of 3 bytes, drawn in their own size. */
+    /* w x h pixels of 3 bytes, not scaled. */
     void (*image)(mert_canvas *c, double x, double y, const unsigned char *rgb, int w, int h);
-    /* Shown while the pointer is there; may be NULL. */
+    /* A text that is shown while the pointer is there; may be NULL. */
     void (*tip)(mert_canvas *c, double x, double y, const char *text);
 };
 
 enum { MERT_TEXT_SIZE = 12 }; /* pixels */
 
-/* SVG. inside: to stand in HTML. The stream is the caller's. */
+/* SVG. inside: a part of an HTML page. The caller closes the stream. */
 mert_canvas *mert_canvas_svg(FILE *to, int width, int height, const char *title, int inside, mert_error *e);
 int mert_canvas_svg_end(mert_canvas *c, mert_error *e);
 

@@ -1,4 +1,4 @@
-/* The only file that knows cairo. Its toy text API is used: a picture needs no more than some sans-serif font. */
+/* The only file that uses cairo, with its toy text API, which is enough for text in a sans-serif font. */
 #include "libcommon/plot/canvas.h"
 
 #include "formats/array.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 
 typedef struct pixels {
-    mert_canvas canvas; /* first: a canvas is cast to this */
+    mert_canvas canvas; /* first, so that a pointer to the canvas can be cast to this */
     cairo_surface_t *surface;
     cairo_t *cairo;
     int width, height;
@@ -58,7 +58,7 @@ static void text(mert_canvas *c, double x, double y, const char *raw, mert_text_
     cairo_text_extents_t size;
     char s[512];
     size_t n = 0;
-    for (int length; *raw && n < sizeof s - 5; raw += length ? length : 1) { /* cairo refuses what is no UTF-8 */
+    for (int length; *raw && n < sizeof s - 5; raw += length ? length : 1) { /* cairo refuses text that is not UTF-8 */
         length = mert_utf8_length(raw);
         memcpy(s + n, length ? raw : "?", (size_t)(length ? length : 1));
         n += (size_t)(length ? length : 1);

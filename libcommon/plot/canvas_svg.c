@@ -8,7 +8,7 @@
 #include <string.h>
 
 typedef struct svg {
-    mert_canvas canvas; /* first: a canvas is cast to this */
+    mert_canvas canvas; /* first, so that a pointer to the canvas can be cast to this */
     FILE *to;
 } svg;
 

@@ -16,15 +16,15 @@ static double to_srgb(double x) /* IEC 61966-2-1 */
     return x <= 0.0031308 ? 12.92 * x : 1.055 * pow(x, 1 / 2.4) - 0.055;
 }
 
-/* Lightness, chroma, hue in degrees -> sRGB from 0 to 1. 1: it is within what sRGB can show. */
+/* Lightness, chroma, hue in degrees -> sRGB from 0 to 1. Returns 1 if sRGB can represent it. */
 static int from_lch(double l, double c, double h, double rgb[3])
 {
     const double to[3][3] = {{3.2404542, -1.5371385, -0.4985314},
                              {-0.9692660, 1.8760108, 0.0415560},
                              {0.0556434, -0.2040259, 1.0572252}};
-    const double fy = (l + 16) / 116, turn = h * M_PI / 180;
-    const double xyz[3] = {white[0] * cube(fy + c * cos(turn) / 500), white[1] * cube(fy),
-                           white[2] * cube(fy - c * sin(turn) / 200)};
+    const double fy = (l + 16) / 116, angle = h * M_PI / 180;
+    const double xyz[3] = {white[0] * cube(fy + c * cos(angle) / 500), white[1] * cube(fy),
+                           white[2] * cube(fy - c * sin(angle) / 200)};
     int inside = 1;
     for (int i = 0; i < 3; i++) {
         double x = to[i][0] * xyz[0] + to[i][1] * xyz[1] + to[i][2] * xyz[2];
@@ -34,7 +34,7 @@ static int from_lch(double l, double c, double h, double rgb[3])
     return inside;
 }
 
-/* The same with as much of the chroma as sRGB can show. */
+/* The same, with the chroma reduced until sRGB can represent it. */
 static mert_colour colour(double l, double c, double h)
 {
     double rgb[3], low = 0, high = c;

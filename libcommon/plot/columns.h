@@ -1,5 +1,5 @@
 /* A signal of any length in bounded memory: rows of `width` values arrive one by one, and become at most `room`
- * columns. A column stands for `step` rows. When there is no more room, neighbouring columns are joined, and step
+ * columns. A column has `step` rows. When there is no more room, neighbouring columns are joined in pairs, and step
  * doubles. */
 #ifndef MERT_COLUMNS_H
 #define MERT_COLUMNS_H
@@ -8,14 +8,14 @@
 
 #include <stdint.h>
 
-typedef enum mert_reduction { /* what stands for several values */
+typedef enum mert_reduction { /* how several values become one */
     MERT_KEEP_MAX,
     MERT_KEEP_MEAN,
     MERT_KEEP_FIRST,
-    MERT_KEEP_RANGE /* width 2: the smallest of the first value, the largest of the second */
+    MERT_KEEP_RANGE /* width 2: the minimum of the first value, the maximum of the second */
 } mert_reduction;
 
-/* Joins y into x, values that stand for nx and for ny rows; NaN stands for nothing. */
+/* Joins y, the result of ny rows, into x, that of nx rows. NaN: no value. */
 double mert_reduction_join(mert_reduction keep, int second, double x, double nx, double y, double ny);
 
 typedef struct mert_columns {

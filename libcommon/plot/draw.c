@@ -8,7 +8,7 @@
 
 typedef struct box { int x, y, w, h; } box;
 
-/* Around a panel's data, in pixels. */
+/* Margins around a panel's data, in pixels. */
 enum { LEFT = 64, RIGHT = 20, RIGHT_BAR = 110, TOP = 26, BOTTOM = 38, BAR = 12, HEAD = 28, LETTER = 7, LEGEND = 16 };
 
 static const mert_colour black = {0, 0, 0}, pale = {225, 225, 225};
@@ -35,7 +35,7 @@ static void draw_image(const mert_figure *f, const mert_panel *p, mert_canvas *c
     free(rgb);
 }
 
-/* A pixel column's smallest and largest value, as a closed area at least one pixel high. */
+/* The minimum and maximum in each pixel column, as a closed area at least one pixel high. */
 static void draw_band(const mert_panel *p, mert_canvas *c, const box *b)
 {
     double *xy = mert_array(4 * (int64_t)b->w + 4, sizeof *xy);
@@ -87,7 +87,7 @@ static void draw_line(const mert_panel *p, int k, mert_canvas *c, const box *b)
     free(xy);
 }
 
-/* At most so many points of a line say their value. */
+/* The most points of a line that show their value. */
 static void draw_tips(const mert_panel *p, int k, mert_canvas *c, const box *b)
 {
     enum { TIPS = 100 };
@@ -113,7 +113,7 @@ static void draw_data(const mert_figure *f, const mert_panel *p, mert_canvas *c,
     }
 }
 
-/* ---- around it ---- */
+/* ---- titles, axes, legends ---- */
 
 static void rule(mert_canvas *c, double x0, double y0, double x1, double y1, mert_colour colour)
 {
@@ -126,7 +126,7 @@ static void frame(mert_canvas *c, const box *b)
     c->path(c, (double[]){x, y, x + w, y, x + w, y + h, x, y + h, x, y - 0.5}, 5, black, 1, 0);
 }
 
-/* left: room at the left of the data. */
+/* left: width of the margin left of the data. */
 static void draw_axes(const mert_panel *p, mert_canvas *c, const box *b, int left, int grid)
 {
     for (int i = 0; i < p->x.nticks; i++) {
@@ -183,7 +183,7 @@ static void draw_names(const mert_panel *p, mert_canvas *c, const box *b)
     }
 }
 
-/* What does not fit is cut off at the beginning of a title, which is often a path. */
+/* A title that is too long is cut at its beginning, because it is often a path. */
 static void draw_title(const char *title, mert_canvas *c, double x, double y, int room)
 {
     char text[256];
@@ -195,7 +195,7 @@ static void draw_title(const char *title, mert_canvas *c, double x, double y, in
     c->text(c, x, y, text, MERT_TEXT_LEFT);
 }
 
-/* Room for what stands at the left of the data. */
+/* Width of the margin left of the data. */
 static int left_room(const mert_panel *p)
 {
     size_t longest = 0;
@@ -204,7 +204,7 @@ static int left_room(const mert_panel *p)
     return LETTER * (int)longest + 30;
 }
 
-/* Room for what stands at the right of the data. */
+/* Width of the margin right of the data. */
 static int right_room(const mert_panel *p)
 {
     size_t longest = 0;
@@ -231,7 +231,7 @@ void mert_draw_figure(const mert_figure *f, mert_canvas *c)
     const int head = *f->title ? HEAD : 0;
     const int most = f->width / f->across * 2 / 5;
     int left = LEFT, right = RIGHT;
-    for (int i = 0; i < f->npanels; i++) { /* the same for all, so that their times agree */
+    for (int i = 0; i < f->npanels; i++) { /* equal for all panels, so that their time axes are aligned */
         left = left_room(&f->panels[i]) > left ? left_room(&f->panels[i]) : left;
         right = right_room(&f->panels[i]) > right ? right_room(&f->panels[i]) : right;
     }

@@ -47,10 +47,11 @@ mert_line *mert_panel_line(mert_panel *p, int64_t n)
         return NULL;
     p->lines = more;
     l = &more[p->nlines];
-    *l = (mert_line){.colour = p->nlines, .dash = p->nlines >= 7}; /* after the seventh the colours begin again */
+    *l = (mert_line){.colour = p->nlines, .dash = p->nlines >= 7}; /* there are seven colours; further lines have the
+                                                                    * same colours, dashed */
     l->x = mert_array(n, sizeof *l->x);
     l->y = mert_array(n, sizeof *l->y);
-    p->nlines++; /* panel_free frees what there is of it */
+    p->nlines++; /* so that panel_free frees what was allocated */
     return l->x && l->y ? l : NULL;
 }
 
@@ -90,8 +91,8 @@ void mert_panel_range(const mert_panel *p, double *low, double *high)
         *low = *high = NAN;
 }
 
-/* The cells of `n` cells from position `first` on, each `span` long, that pixel i of `pixels` between low and high
- * shows: [from, to); none if to <= from. */
+/* Which cells pixel i shows, of `pixels` between low and high: [from, to) of the `n` cells, the first at position
+ * `first`, each of length `span`; none if to <= from. */
 static void cells_of(int i, int pixels, double low, double high, double first, double span, int64_t n, int64_t *from,
                      int64_t *to)
 {

@@ -1,5 +1,5 @@
-/* What is drawn: panels with axes, each an image of values or of classes, a band between two curves, or lines. How it
- * is drawn is in draw.h. */
+/* The contents of a picture: panels with axes, each an image of values or of classes, a band between two curves, or
+ * lines. draw.h draws it. */
 #ifndef MERT_FIGURE_H
 #define MERT_FIGURE_H
 
@@ -19,14 +19,14 @@ typedef struct mert_line {
 typedef struct mert_panel {
     mert_panel_type type;
     char title[256];
-    mert_axis x, y, right; /* right: further ticks; none: nticks 0 */
+    mert_axis x, y, right; /* right: additional ticks; nticks 0: none */
     /* IMAGE, CLASSES: values [columns, rows], row 0 at the bottom; BAND: [columns, 2]. Column k takes the positions
      * first + k * span to first + (k + 1) * span of the x axis. NaN: nothing there. */
     int64_t columns, rows;
     double first, span;
     float *values;
-    mert_reduction keep;        /* what stands for several values in one pixel */
-    double low, high;      /* IMAGE: the values that have the first and the last colour */
+    mert_reduction keep;        /* how several values in one pixel become one */
+    double low, high;      /* IMAGE: the values of the first and the last colour */
     char unit[24];         /* IMAGE: of the values */
     mert_line *lines;
     int nlines;
@@ -35,24 +35,23 @@ typedef struct mert_panel {
 typedef struct mert_figure {
     char title[256];
     mert_panel *panels;
-    int npanels, across; /* across: panels beside each other */
+    int npanels, across; /* across: number of panels side by side */
     int width, height;   /* pixels */
     mert_colour_map map;
 } mert_figure;
 
-/* A further panel, all zero. NULL: out of memory. Invalidates pointers to the others. */
+/* Adds a panel, zeroed. NULL: out of memory. Pointers to other panels become invalid. */
 mert_panel *mert_figure_add(mert_figure *f);
-void mert_figure_pop(mert_figure *f); /* removes the last one */
+void mert_figure_pop(mert_figure *f); /* removes the last panel */
 void mert_figure_free(mert_figure *f);
-/* A further line, in the next colour, with room for n points, whose number and values the caller sets. NULL: out of
- * memory. */
+/* Adds a line, in the next colour, with memory for n points; the caller sets n and the values. NULL: out of memory. */
 mert_line *mert_panel_line(mert_panel *p, int64_t n);
-/* The axes of panels of lines and of bands, from the values: y from the smallest to the largest, with a margin. */
+/* Sets the axes of a panel of lines or of a band from its values, with a margin above and below. */
 void mert_panel_fit(mert_panel *p, const char *x, const char *y);
-/* Low and high of an image's values: NaN, NaN if there is none. */
+/* The minimum and maximum of an image's values; NaN, NaN if it has none. */
 void mert_panel_range(const mert_panel *p, double *low, double *high);
-/* The image, [height, width] pixels of 3 bytes, the first row at the top: what falls into one pixel is joined as `keep`
- * says. -1: out of memory. */
+/* Draws the image into [height, width] pixels of 3 bytes, the first row at the top. Values in one pixel are joined by
+ * `keep`. -1: out of memory. */
 int mert_panel_pixels(const mert_panel *p, mert_colour_map map, int width, int height, unsigned char *rgb);
 
 #endif

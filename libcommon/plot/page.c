@@ -61,7 +61,7 @@ void mert_page_grid(FILE *to, int begin)
     fputs(begin ? "<div class=\"grid\">\n" : "</div>\n", to);
 }
 
-/* What scrolls sideways can be reached by the keyboard. */
+/* An area that scrolls sideways, also with the keyboard. */
 static void begin_wide(FILE *to, const char *name)
 {
     fputs("<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"", to);

@@ -12,10 +12,10 @@
 enum { COLUMNS = 4096, STATES = 512, TICKS = 9, VALUES = 16 << 20 /* floats of all columns: 64 MiB */ };
 static const double floor_db = -80;
 
-typedef struct spectrum { /* what provenance says */
+typedef struct spectrum { /* the properties of a spectrum that the provenance has */
     int known;
     double fmin, fmax, per_octave; /* per_octave 0: mel */
-    double db; /* decibels per unit; of a logarithm base 10 if not `logarithm`, else of ln. 0: none */
+    double db; /* decibels are db * log10(value) or, with `logarithm`, db * value. 0: not shown in decibels */
     int logarithm;
 } spectrum;
 
@@ -25,16 +25,16 @@ struct mert_view {
     mts_record r;
     spectrum spectrum;
     char maker[48];             /* "labels by mert-kmeans" */
-    double rate;                /* frames per second; 1 if it is not known */
-    int64_t at;                 /* frames that came */
-    int64_t stride, width, begin; /* values of a frame; of it shown, from this one on */
+    double rate;                /* frames per second; 1: not known */
+    int64_t at;                 /* number of frames so far */
+    int64_t stride, width, begin; /* values of a frame; the number of those that are shown, and the first of them */
     int complex, layers;
     mert_columns columns;
     double *values;             /* [stride] */
     float *row;                 /* [width] */
 };
 
-/* ---- what provenance says ---- */
+/* ---- provenance ---- */
 
 /* The value of "NAME=" in a line; `other` if there is none. */
 static double field(const char *line, size_t n, const char *name, double other)
@@ -93,7 +93,7 @@ static void look_up(spectrum *s, const mts_record *r, const char *provenance)
     }
 }
 
-/* The program in the last line. */
+/* The name of the program in the last line. */
 static void name_maker(mert_view *v, const char *provenance)
 {
     const char *last = provenance;
@@ -104,7 +104,7 @@ static void name_maker(mert_view *v, const char *provenance)
     snprintf(v->maker, sizeof v->maker, "labels%s%.*s", *last ? " by " : "", (int)strcspn(last, " \n"), last);
 }
 
-/* ---- a record begins ---- */
+/* ---- the begin of a record ---- */
 
 static mert_view_kind usual(const mts_record *r)
 {
@@ -188,7 +188,7 @@ void mert_view_free(mert_view *v)
     free(v);
 }
 
-/* ---- its frames ---- */
+/* ---- frames ---- */
 
 static void put(mert_view *v)
 {
@@ -224,7 +224,7 @@ int mert_view_frames(mert_view *v, const void *data, int64_t n, mert_error *e)
     return 0;
 }
 
-/* ---- its end ---- */
+/* ---- the end of a record ---- */
 
 static void decibels(const mert_view *v, mert_panel *p)
 {
@@ -240,7 +240,7 @@ static void decibels(const mert_view *v, mert_panel *p)
     snprintf(p->unit, sizeof p->unit, "dB");
 }
 
-/* Each row of the image less its mean, divided by its deviation. */
+/* Subtracts the mean from each row of the image, and divides by its deviation. */
 static void standardise(mert_panel *p)
 {
     for (int64_t r = 0; r < p->rows; r++) {
@@ -355,7 +355,7 @@ static const char *name_of(const mert_view *v)
     }
 }
 
-/* Colours of an image: given, or from the values. */
+/* The values of the first and last colour: given, or from the image. */
 static void colours(const mert_view *v, mert_panel *p)
 {
     if (v->kind == MERT_VIEW_MATRIX && v->spectrum.known && strcmp(v->r.kind, "chroma") && v->spectrum.db > 0)

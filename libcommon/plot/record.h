@@ -1,6 +1,5 @@
-/* A picture of a record of a stream, made while its frames arrive, in bounded memory. What it shows follows from the
- * record's kind, and from its provenance: frequencies and units of a spectrum are known if mert-cqt or mert-mel made
- * it.
+/* A picture of a record of a stream, made while its frames arrive, in bounded memory. Its contents depend on the
+ * record's kind and on its provenance: frequencies and units of a spectrum are known if mert-cqt or mert-mel made it.
  *
  *     mert_view *v = mert_view_begin(&options, record, provenance, e);   // NULL: no such picture of this record
  *     mert_view_frames(v, data, n, e); ...
@@ -10,13 +9,13 @@
  *     pcm      waveform: the smallest and the largest sample of each column (channels: their mean)
  *     cqt      decibels below the largest value, 80 of them; the largest value of a column
  *     mel      the same, of power
- *     chroma   as it is, with names of notes
- *     mfcc     each coefficient less its mean, divided by its deviation, over what is shown
+ *     chroma   unchanged, with names of notes
+ *     mfcc     each coefficient minus its mean, divided by its deviation, over the part that is shown
  *     codes    a colour for each class, a row for each codebook; the first label of a column
  *     hidden   layers, or with one layer similarity
  *
- * similarity: the cosine between the states of two times, after the mean over time is subtracted. layers: 1 less the
- * cosine between a layer's state and its mean over time. Both are computed from at most some hundred means over equal
+ * similarity: the cosine between the states of two times, after the mean over time is subtracted. layers: 1 minus the
+ * cosine between a layer's state and its mean over time. Both are computed from at most a few hundred means over equal
  * spans of time. */
 #ifndef MERT_PLOT_RECORD_H
 #define MERT_PLOT_RECORD_H
@@ -28,18 +27,18 @@
 typedef enum mert_view_kind {
     MERT_VIEW_AUTO,
     MERT_VIEW_WAVEFORM,
-    MERT_VIEW_MATRIX,     /* all values of a time step, of one layer of hidden states */
+    MERT_VIEW_MATRIX,     /* all values of a time step; of hidden states, those of one layer */
     MERT_VIEW_CODES,
-    MERT_VIEW_CLASSES,    /* use of classes; of all records together: mert_class_panel */
+    MERT_VIEW_CLASSES,    /* use of classes of one record; of all records together: mert_class_panel */
     MERT_VIEW_SIMILARITY,
     MERT_VIEW_LAYERS
 } mert_view_kind;
 
 typedef struct mert_view_options {
     mert_view_kind kind;
-    int layer;       /* number in the stream, from 0; -1: the last */
+    int layer;       /* index in the stream, from 0; -1: the last layer */
     double from, to; /* seconds */
-    int ranged;      /* low and high are given; else they follow from the values */
+    int ranged;      /* low and high are given; otherwise they follow from the values */
     double low, high;
 } mert_view_options;
 
@@ -47,12 +46,12 @@ typedef struct mert_view mert_view;
 
 mert_view *mert_view_begin(const mert_view_options *o, const mts_record *r, const char *provenance, mert_error *e);
 int mert_view_frames(mert_view *v, const void *data, int64_t n, mert_error *e) MERT_MUST_USE;
-/* Fills an empty panel, whose memory then is the figure's. */
+/* Fills an empty panel; the figure then owns its memory. */
 int mert_view_end(mert_view *v, mert_panel *to, mert_error *e) MERT_MUST_USE;
 void mert_view_free(mert_view *v);
 
-/* How often the classes of each codebook occur, from the most frequent on; the names say how many occur, and the
- * entropy. */
+/* How often the classes of each codebook occur, the most frequent first. The names of the lines have the number of
+ * classes that occur, and the entropy. */
 int mert_class_panel(const mert_code_counts *c, mert_panel *to, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TABLE_MAX = 256 << 20, POINTS = 2000 };
+enum { TABLE_MAX = 256 << 20, POINTS = 2000, CURVES_MAX = 1000 };
 
 /* ---- reading ---- */
 
@@ -73,7 +73,7 @@ static int read_line(mert_table *t, char *line, int64_t *room, const mert_text *
         split(line, t->names);
         return 0;
     }
-    if (n < t->columns && at->at >= at->end) /* the run is writing this line */
+    if (n < t->columns && at->at >= at->end) /* the run has not finished this line yet */
         return 0;
     if (n != t->columns)
         return mert_fail(e, "line %" PRId64 ": %" PRId64 " columns, but the first line has %" PRId64, at->number, n,
@@ -108,7 +108,14 @@ int mert_table_read(mert_table *t, FILE *f, const char *path, mert_error *e)
     if (!t->names || !(mert_table_is_log(t) || mert_table_is_scores(t)))
         return mert_fail(e, "%s: neither a stream nor a table that can be drawn (log.tsv or valid.tsv of a run, or the "
                             "output of mert-probe)", path);
-    return t->rows ? 0 : mert_fail(e, "%s: no rows in this table", path);
+    return 0;
+}
+
+int mert_table_needs_rows(const mert_table *t, mert_error *e)
+{
+    return t->rows ? 0
+                   : mert_fail(e, "%s: no rows in this table yet (mert-train writes them at log_interval and "
+                                  "validate_interval)", t->path);
 }
 
 void mert_table_free(mert_table *t)
@@ -135,6 +142,20 @@ double mert_table_number(const mert_table *t, int64_t row, int64_t column)
     return end == word || *end ? NAN : x;
 }
 
+/* Refuses a cell of the column that is no number; "nan" is one. */
+static int check_numbers(const mert_table *t, int64_t column, mert_error *e)
+{
+    for (int64_t r = 0; r < t->rows; r++) {
+        const char *word = t->cells[r * t->columns + column];
+        char *end;
+        (void)strtod(word, &end);
+        if (end == word || *end)
+            return mert_fail(e, "%s: row %" PRId64 " (%s %.40s): '%.40s' in column '%.40s' is no number", t->path,
+                             r + 1, t->names[0], t->cells[r * t->columns], word, t->names[column]);
+    }
+    return 0;
+}
+
 int mert_table_is_log(const mert_table *t)
 {
     return t->columns > 1 && !strcmp(t->names[0], "update");
@@ -146,7 +167,7 @@ int mert_table_is_scores(const mert_table *t)
            mert_table_column(t, "mean") > 0;
 }
 
-/* Whether a name fits one of "A,B*". */
+/* Whether a name matches one of the patterns "A,B*". */
 static int fits(const char *patterns, const char *name)
 {
     char one[128];
@@ -173,8 +194,8 @@ int mert_table_fits(const mert_table *t, const char *patterns)
 
 /* ---- curves ---- */
 
-/* What a cross entropy is compared with has its colour: unigram_3 that of ce_3, if that is among the panel's lines from
- * `first` on. */
+/* A reference value has the colour of the cross entropy that it belongs to: unigram_3 that of ce_3, if that is one of
+ * the panel's lines from `first` on. */
 static void compare(mert_line *l, const mert_panel *p, int first, const char *prefix)
 {
     const char *name = l->name + strlen(prefix), *suffix = strrchr(name, '_');
@@ -189,12 +210,17 @@ static void compare(mert_line *l, const mert_panel *p, int first, const char *pr
             l->colour = p->lines[k].colour;
 }
 
-/* before: the panel's first line from this table. */
+/* before: index of the panel's first line from this table. */
 static int add_curve(const mert_table *t, int64_t column, const char *prefix, int before, mert_panel *to, mert_error *e)
 {
     const int64_t by = (t->rows + POINTS - 1) / POINTS, n = (t->rows + by - 1) / by;
-    mert_line *l = mert_panel_line(to, n);
-    if (!l)
+    mert_line *l;
+    if (to->nlines == CURVES_MAX)
+        return mert_fail(e, "%s: more than %d columns are to be drawn in one panel: --columns names some", t->path,
+                         CURVES_MAX);
+    if (check_numbers(t, column, e))
+        return -1;
+    if (!(l = mert_panel_line(to, n)))
         return mert_fail(e, "out of memory");
     snprintf(l->name, sizeof l->name, "%s%.50s", prefix, t->names[column]);
     compare(l, to, before, prefix);
@@ -204,7 +230,7 @@ static int add_curve(const mert_table *t, int64_t column, const char *prefix, in
         int64_t count = 0;
         for (int64_t r = i * by; r < (i + 1) * by && r < t->rows; r++) {
             const double y = mert_table_number(t, r, column);
-            l->x[i] = mert_table_number(t, r, 0); /* of the last row of the mean, as logs have it */
+            l->x[i] = mert_table_number(t, r, 0); /* the last row of those in the mean, as in logs */
             if (isfinite(y))
                 sum += y, count++;
         }
@@ -218,6 +244,8 @@ int mert_table_curves(const mert_table *t, const char *patterns, const char *pre
     const int before = to->nlines;
     const char *usual[] = {"ce_*,unigram_*,neighbours_*", "loss"};
     to->type = MERT_LINES;
+    if (check_numbers(t, 0, e))
+        return -1;
     for (int i = 0; to->nlines == before && i < (patterns ? 1 : 2); i++)
         for (int64_t c = 1; c < t->columns; c++)
             if (fits(patterns ? patterns : usual[i], t->names[c]) && add_curve(t, c, prefix, before, to, e))
@@ -238,7 +266,7 @@ static const char *word_at(const mert_table *t, int64_t row, const char *column)
     return t->cells[row * t->columns + mert_table_column(t, column)];
 }
 
-/* The first row from `row` on whose metric fits; t->rows: none. */
+/* The first row from `row` on whose metric matches; t->rows: none. */
 static int64_t metric_row(const mert_table *t, int64_t row, const char *metrics)
 {
     while (row < t->rows && !fits(metrics ? metrics : "*", word_at(t, row, "metric")))
@@ -265,9 +293,13 @@ static void layer_axis(const mert_table *t, const char *metric, mert_axis *a, do
 static int add_score(const mert_table *t, const char *metric, const char *column, mert_panel *to, mert_error *e)
 {
     const int at = mert_table_column(t, column);
-    mert_line *l = at < 0 ? NULL : mert_panel_line(to, t->rows);
-    if (!l)
-        return at < 0 ? mert_fail(e, "%s: no column '%s'", t->path, column) : mert_fail(e, "out of memory");
+    mert_line *l;
+    if (at < 0)
+        return mert_fail(e, "%s: no column '%s'", t->path, column);
+    if (check_numbers(t, at, e))
+        return -1;
+    if (!(l = mert_panel_line(to, t->rows)))
+        return mert_fail(e, "out of memory");
     snprintf(l->name, sizeof l->name, "%s", strcmp(column, "mean") ? column : metric);
     if (strcmp(column, "mean"))
         l->colour = 0, l->dash = 2;
@@ -326,8 +358,11 @@ int mert_table_tasks(const mert_table *t, int n, const char *metrics, mert_panel
     layer_axis(t, word_at(t, first, "metric"), &to->x, 0.5);
     mert_axis_linear(&to->y, 0, n, 1, "");
     to->y.nticks = 0;
+    for (int k = 0; k < n; k++)
+        if (check_numbers(&t[k], mert_table_column(&t[k], "mean"), e))
+            return -1;
     for (int k = 0; k < n; k++) {
-        const int64_t at = metric_row(&t[k], 0, metrics), row = n - 1 - k; /* the first one at the top */
+        const int64_t at = metric_row(&t[k], 0, metrics), row = n - 1 - k; /* the first task at the top */
         int64_t i = 0;
         if (at == t[k].rows)
             return mert_fail(e, "%s: no metric '%s'", t[k].path, metrics);

@@ -45,7 +45,7 @@ static void half_block(const unsigned char *upper, const unsigned char *lower, m
     fputs("\xe2\x96\x80", to);
 }
 
-/* ink: what is dark is drawn. */
+/* ink: dark values are drawn. */
 static char letter(const unsigned char *c, int ink)
 {
     static const char ramp[] = " .:-=+*#%@";
@@ -53,7 +53,7 @@ static char letter(const unsigned char *c, int ink)
     return ramp[(int)((ink ? 0.99999 - light : light) * (sizeof ramp - 1))];
 }
 
-/* The tick in this text line of the data, if there is one. */
+/* The tick at this text line, if there is one. */
 static const char *tick_at(const mert_axis *a, int line, int lines)
 {
     for (int i = 0; i < a->nticks; i++)
@@ -112,7 +112,8 @@ int mert_terminal_draw(const mert_figure *f, mert_terminal_colours colours, int 
         bad = mert_canvas_pixels_end(c, rgb, e);
         if (bad)
             break;
-        fprintf(to, "%*s%s%s%s\n", MARGIN, "", f->panels[i].title, *f->panels[i].unit ? ", " : "", f->panels[i].unit);
+        fprintf(to, "%*s%s%s%s\n", MARGIN, "", f->panels[i].title,
+                *f->panels[i].title && *f->panels[i].unit ? ", " : "", f->panels[i].unit);
         draw_rows(&f->panels[i], rgb, colours, width, lines, to);
         draw_times(&f->panels[i], width, to);
         for (int k = 0; f->panels[i].nlines > 1 && k < f->panels[i].nlines; k++) {

@@ -92,7 +92,7 @@ static void put_row(const mert_apply *a, FILE *to, double start, double end)
     mert_predictions_row(to, &a->probe->outputs, &p);
 }
 
-/* Answers for x, in a row for these seconds. */
+/* Computes the answers for x, and adds a row with these times. */
 static void answer(mert_apply *a, double start, double end)
 {
     const mert_outputs *o = &a->probe->outputs;
@@ -104,7 +104,7 @@ static void answer(mert_apply *a, double start, double end)
         put_row(a, a->held ? a->held : a->to, start, end);
 }
 
-/* Answers for the mean of the open span, if it has frames. last: the item's length in seconds. */
+/* Computes the answers for the mean of the open span, if it has frames. last: the item's length in seconds. */
 static void close_span(mert_apply *a, double last)
 {
     double start = NAN, end = NAN;

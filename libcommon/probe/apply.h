@@ -1,7 +1,7 @@
-/* A stage that answers with a trained probe and writes a table of predictions (predictions.h). Rows are items: the
- * probe is applied to the mean of an item's frames; or spans of equal length, or single frames; or items again, by the
- * mean of the answers for their spans or frames. Memory does not depend on the length of items: the rows of an item
- * with several rows are in a temporary file until it is complete, so an item that fails has none. */
+/* A stage that applies a trained probe and writes a table of predictions (predictions.h). A row is an item: the probe
+ * is applied to the mean of the item's frames. Or a row is a span of equal length, or a single frame. Or a row is an
+ * item, with the mean of the answers for its spans or frames. Memory does not depend on the length of items: if an item
+ * has several rows, they are in a temporary file until the item is complete. So an item that fails has no rows. */
 #ifndef MERT_PROBE_APPLY_H
 #define MERT_PROBE_APPLY_H
 

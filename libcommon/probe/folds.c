@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOR_ORDER, FOR_DEALING }; /* the last part of a random key */
+enum { FOR_ORDER, FOR_ASSIGNMENT }; /* the last component of a random key */
 
 /* ---- strata: groups that are similar ---- */
 
@@ -86,11 +86,11 @@ static int by_stratum(const void *pa, const void *pb)
 
 /* fold[groups]: the fold of each group if `from` is OUT or equals the group's given part; otherwise -1. Groups are
  * sorted by stratum, in random order within it; each k consecutive groups go to k different folds, in random order. */
-static int deal(const mert_folds *f, uint64_t seed, mert_probe_part from, int32_t *fold)
+static int assign(const mert_folds *f, uint64_t seed, mert_probe_part from, int32_t *fold)
 {
     const mert_targets *g = f->targets;
     mert_random order = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_ORDER);
-    mert_random dealing = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_DEALING);
+    mert_random dealing = mert_random_key(seed, MERT_FOR_PROBE, 0, 0, FOR_ASSIGNMENT);
     card *cards = mert_array(g->groups, sizeof *cards);
     int32_t *to = mert_array(f->k, sizeof *to);
     int64_t n = 0;
@@ -116,12 +116,12 @@ static int deal(const mert_folds *f, uint64_t seed, mert_probe_part from, int32_
     return n ? 0 : -1;
 }
 
-int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_part *part, mert_error *e)
+int mert_folds_assign(const mert_folds *f, uint64_t seed, int round, mert_probe_part *part, mert_error *e)
 {
     const mert_targets *g = f->targets;
     int32_t *fold = mert_array(g->groups, sizeof *fold);
     int cut = !g->given || f->carved;
-    if (!fold || (cut && deal(f, seed, g->given && !f->all ? MERT_PROBE_TRAIN : MERT_PROBE_OUT, fold))) {
+    if (!fold || (cut && assign(f, seed, g->given && !f->all ? MERT_PROBE_TRAIN : MERT_PROBE_OUT, fold))) {
         free(fold);
         return mert_fail(e, "out of memory");
     }
@@ -143,8 +143,8 @@ int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_pa
 static int too_few(int64_t groups, const char *what, int k, mert_error *e)
 {
     const char *s = groups == 1 ? "" : "s";
-    return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be dealt to %d folds (see --folds)", groups, s, s, what,
-                     k);
+    return mert_fail(e, "%" PRId64 " item%s or group%s%s cannot be divided into %d folds (see --folds)", groups, s, s,
+                     what, k);
 }
 
 static int find_strata(mert_folds *f, mert_error *e)
@@ -160,7 +160,7 @@ static int find_strata(mert_folds *f, mert_error *e)
 
 int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e)
 {
-    int64_t count[MERT_PROBE_OUT + 1] = {0}, to_deal;
+    int64_t count[MERT_PROBE_OUT + 1] = {0}, to_assign;
     *f = (mert_folds){.targets = g, .k = k, .rounds = g->given ? 1 : k};
     for (int64_t i = 0; i < g->groups; i++)
         count[g->part[i]]++;
@@ -168,9 +168,9 @@ int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e)
         return mert_fail(e, "the split has no features to %s",
                          count[MERT_PROBE_TRAIN] ? "test on (test)" : "train on (train)");
     f->carved = !g->given || !count[MERT_PROBE_VALID];
-    to_deal = g->given ? count[MERT_PROBE_TRAIN] : g->groups;
-    if (f->carved && to_deal < k)
-        return too_few(to_deal, g->given ? " to train on" : "", k, e);
+    to_assign = g->given ? count[MERT_PROBE_TRAIN] : g->groups;
+    if (f->carved && to_assign < k)
+        return too_few(to_assign, g->given ? " to train on" : "", k, e);
     return find_strata(f, e);
 }
 

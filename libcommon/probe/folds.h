@@ -24,7 +24,8 @@ int mert_folds_make(mert_folds *f, const mert_targets *g, int k, mert_error *e) 
 int mert_folds_all(mert_folds *f, const mert_targets *g, int k, mert_error *e) MERT_MUST_USE;
 /* part[n]: the part of each instance in a round. It depends only on the seed and on the groups' names, labels and
  * order. */
-int mert_folds_deal(const mert_folds *f, uint64_t seed, int round, mert_probe_part *part, mert_error *e) MERT_MUST_USE;
+int mert_folds_assign(const mert_folds *f, uint64_t seed, int round, mert_probe_part *part, mert_error *e)
+    MERT_MUST_USE;
 /* The number of classes or labels that occur in fewer groups than folds: some rounds have none of them for training or
  * for testing. 0 with a given split. */
 int64_t mert_folds_rare(const mert_folds *f);

@@ -8,8 +8,8 @@
 
 /* The tonic (0: C ... 11: B), plus 12 in minor; -1: the name is not a key's. */
 int mert_key_parse(const char *name);
-/* What an answer is worth, as in MIREX: 1 the same key; 0.5 a fifth above it, of the same mode; 0.3 the relative key;
- * 0.2 the parallel key (the same tonic); otherwise 0. */
+/* The score of an answer, as in MIREX: 1 for the same key; 0.5 for a fifth above it, in the same mode; 0.3 for the
+ * relative key; 0.2 for the parallel key (the same tonic); otherwise 0. */
 double mert_key_score(int truth, int answer);
 
 typedef enum mert_chord_rule {

@@ -13,7 +13,7 @@ typedef struct mert_open_span {
     double *sum; /* [layers * width] */
 } mert_open_span;
 
-/* What follows each frame of the sample. */
+/* Stored after each frame of the sample: its row and its number. */
 typedef struct mark { int64_t row, frame; } mark;
 enum { MARK = sizeof(mark) / sizeof(float) };
 

@@ -31,9 +31,9 @@ typedef struct mert_instances {
     mert_layer_name *layer;     /* [layers]: "0", "6" (--layers 0,6 of mert-encode); the kind if there is one layer */
     char **key;                 /* [rows of the table] the item's key; with a table of stems, where it differs;
                                    otherwise NULL */
-    int64_t unknown;            /* number of items without a row */
-    int64_t empty;              /* number of spans without a frame, in items that came */
-    int64_t missing;            /* number of rows whose item did not come */
+    int64_t unknown;            /* number of items in the input that have no row */
+    int64_t empty;              /* number of spans without a frame, in items of the input */
+    int64_t missing;            /* number of rows whose item was not in the input */
     char first_unknown[MTS_KEY_MAX];
     /* private */
     mert_features features;
@@ -45,7 +45,7 @@ typedef struct mert_instances {
     struct mert_open_span *open;
     int64_t n_open, open_room;
     float *marked;              /* a frame followed by its mark, for the sample */
-    char *came;                 /* [rows of the table] */
+    char *came;                 /* [rows of the table]: 1 if the item was in the input */
 } mert_instances;
 
 extern const mert_stage mert_instances_stage;

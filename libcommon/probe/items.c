@@ -60,7 +60,7 @@ void mert_answer_add(double sums[2], mert_probe_task task, float answer)
 {
     if (task == MERT_PROBE_REGRESS)
         sums[0] += answer;
-    else { /* apart, so that neither is lost beside 1 */
+    else { /* separately, so that numbers near 0 and near 1 keep their precision */
         sums[0] += 1 / (1 + exp(-(double)answer));
         sums[1] += 1 / (1 + exp((double)answer));
     }

@@ -70,7 +70,7 @@ double mert_linear_loss(const mert_linear_data *data, const float *scores, float
 
 /* ---- L-BFGS ---- */
 
-typedef struct walk {
+typedef struct descent {
     const mert_linear_data *data;
     double decay;
     int64_t size;                 /* length of w */
@@ -78,9 +78,9 @@ typedef struct walk {
     float *s[MEMORY], *y[MEMORY]; /* a ring of the last steps and the changes of the gradient */
     double sy[MEMORY];
     int held, last;
-} walk;
+} descent;
 
-static double objective(walk *k, const float *w, float *g)
+static double objective(descent *k, const float *w, float *g)
 {
     const mert_linear_data *p = k->data;
     int64_t C = p->outputs, weights = C * p->d;
@@ -100,7 +100,7 @@ static double objective(walk *k, const float *w, float *g)
 }
 
 /* direction = -(approximate inverse Hessian) g: the two-loop recursion. */
-static void find_direction(walk *k)
+static void find_direction(descent *k)
 {
     const mert_vector *v = MERT_VECTOR;
     double a[MEMORY];
@@ -120,7 +120,7 @@ static void find_direction(walk *k)
 }
 
 /* Stores the step from (w, g) to (next, next_g), unless the curvature along it is below the rounding error. */
-static void remember(walk *k)
+static void remember(descent *k)
 {
     int at = (k->last + 1) % MEMORY;
     double sy, yy;
@@ -138,7 +138,7 @@ static void remember(walk *k)
 }
 
 /* Halves the step until it satisfies Armijo's condition. -1: no step decreases the loss. */
-static int search(walk *k, double f, double *next_f)
+static int search(descent *k, double f, double *next_f)
 {
     double slope = MERT_VECTOR->dot(k->g, k->direction, k->size), step = 1;
     if (!k->held)
@@ -161,7 +161,7 @@ static double largest(const float *x, int64_t n)
     return top;
 }
 
-static int descend(walk *k)
+static int descend(descent *k)
 {
     double f = objective(k, k->w, k->g), next_f = f;
     int small = 0;
@@ -187,7 +187,7 @@ static int descend(walk *k)
 
 int mert_linear_fit(const mert_linear_data *data, double decay, float *w, mert_error *e)
 {
-    walk k = {.data = data, .decay = decay, .size = data->outputs * (data->d + 1)};
+    descent k = {.data = data, .decay = decay, .size = data->outputs * (data->d + 1)};
     int64_t all = k.size * (5 + 2 * MEMORY) + data->n * data->outputs;
     float *room = mert_array(all, sizeof *room), *at = room, **parts[] = {&k.w, &k.g, &k.next, &k.next_g, &k.direction};
     int steps;

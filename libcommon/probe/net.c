@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOR_WEIGHTS = 2, FOR_BATCHES, FOR_DROPOUT }; /* the last part of a random key; 0 and 1: folds.c */
+enum { FOR_WEIGHTS = 2, FOR_BATCHES, FOR_DROPOUT }; /* the last component of a random key; 0 and 1 are in folds.c */
 enum { BLOCK = 256 };                               /* instances that are scored at a time */
 /* A higher learning rate for the mixture, whose few values must change much in few steps. */
 static const double mixture_speed = 10;

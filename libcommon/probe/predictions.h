@@ -1,4 +1,4 @@
-/* Tables of what probes answered: tab-separated, with a first line that names the columns.
+/* Tables of predictions: tab-separated, with a first line that names the columns.
  *
  *     key  start  end  layer  seed  fold  label  predicted  score:NAME ...
  *
@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-/* What a probe answers: mert_targets without its instances. */
+/* What the outputs of a probe mean: mert_targets without its instances. */
 typedef struct mert_outputs {
     mert_probe_task task;
     int64_t n;               /* classes, labels or numbers */

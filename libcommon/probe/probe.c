@@ -49,7 +49,8 @@ static int deal(task *t)
     const mert_targets *g = t->run->g;
     mert_probe_part *part = mert_array(g->n, sizeof *part);
     int64_t *n[] = {&t->n_train, &t->n_valid, &t->n_test}, at = 0;
-    int bad = !part || mert_folds_deal(&t->run->folds, t->run->o->seed + (uint64_t)t->seed, (int)t->round, part, NULL);
+    int bad = !part || mert_folds_assign(&t->run->folds, t->run->o->seed + (uint64_t)t->seed, (int)t->round, part,
+                                         NULL);
     for (int p = MERT_PROBE_TRAIN; !bad && p <= MERT_PROBE_TEST; p++)
         for (int64_t i = 0; i < g->n; i++)
             if (part[i] == (mert_probe_part)p) {
@@ -449,7 +450,7 @@ int mert_probe_run(mert_probe_result *to, const mert_probe_options *o, const mer
     int bad;
     *to = (mert_probe_result){.lines = 1 + layers + (o->weighted ? 1 : 0), .seeds = o->seeds};
     if (mert_features_same(x, g->n, layers * d))
-        return mert_fail(e, "all features are the same: there is nothing to tell apart");
+        return mert_fail(e, "all features are the same: there is nothing to predict");
     if (mert_folds_make(&r.folds, g, o->folds, e))
         return -1;
     if (!o->hidden && !o->weighted && !r.folds.carved)

@@ -40,7 +40,7 @@ typedef struct mert_probe_options {
     void *answered_self;
 } mert_probe_options;
 
-/* Lines: the prior (a guess that knows only how often each label occurs), each layer, and the mixture. */
+/* Lines: the prior (the same prediction for all: the frequency of each label), each layer, and the mixture. */
 typedef struct mert_probe_result {
     int64_t lines;              /* 1 + layers, and 1 with weighted */
     int scores, seeds, rounds;  /* seeds: 1 if nothing is random */

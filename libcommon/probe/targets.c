@@ -84,8 +84,8 @@ static int collect(names *all, mert_probe_task task, const mert_probe_row *r, me
     size_t length;
     if (task == MERT_PROBE_CLASSIFY) {
         if (strchr(r->label, ','))
-            return mert_fail(e, "%s: line %" PRId64 ": '%.100s' holds a comma: several labels need --task multilabel",
-                             AT(r), r->label);
+            return mert_fail(e, "%s: line %" PRId64 ": '%.100s' holds a comma: several labels are for the task "
+                             "multilabel", AT(r), r->label);
         if (!*r->label)
             return mert_fail(e, "%s: line %" PRId64 ": the label is empty", AT(r));
         return names_add(all, r->label, strlen(r->label), e);
@@ -131,7 +131,7 @@ static int make_classes(mert_targets *g, const mert_probe_table *t, const int64_
         bad = multi
                   ? mert_fail(e, "%s: no row with features has a label", t->path)
                   : mert_fail(e,
-                              "%s: one class only, '%.100s', in all rows with features: there is nothing to tell apart",
+                              "%s: one class only, '%.100s', in all rows with features: there is nothing to predict",
                               t->path, all.items[0]);
     if (!bad) {
         g->outputs = all.n;
@@ -149,7 +149,7 @@ static int make_classes(mert_targets *g, const mert_probe_table *t, const int64_
         while (without < g->n && g->y[without] > 0)
             without++;
         if (without == g->n)
-            bad = mert_fail(e, "%s: all rows with features have the one label there is: there is nothing to tell apart",
+            bad = mert_fail(e, "%s: all rows with features have the one label there is: there is nothing to predict",
                             t->path);
     }
     if (bad) {
@@ -198,7 +198,7 @@ static int make_numbers(mert_targets *g, const mert_probe_table *t, const int64_
         while (i < g->n && g->y[i * g->outputs + c] == g->y[c])
             i++;
         if (i == g->n)
-            return mert_fail(e, "%s: all rows with features have the same number, %g: there is nothing to tell apart",
+            return mert_fail(e, "%s: all rows with features have the same number, %g: there is nothing to predict",
                              t->path, (double)g->y[c]);
     }
     return 0;

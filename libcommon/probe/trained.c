@@ -5,6 +5,7 @@
 #include "libcommon/probe/score.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +61,7 @@ void mert_trained_answer(const mert_trained *t, const float *x, float *work, flo
     }
     for (int64_t k = 0; k < H; k++) {
         double v = MERT_VECTOR->dot(t->hidden_weight + k * D, mixed, D) + t->hidden_bias[k];
-        h[k] = (float)(v > 0 ? v : 0);
+        h[k] = (float)(t->gelu ? v / 2 * (1 + erf(v / sqrt(2))) : v > 0 ? v : 0);
     }
     for (int64_t c = 0; c < C; c++)
         s[c] = (float)(MERT_VECTOR->dot(t->weight + c * (H ? H : D), h, H ? H : D) + t->bias[c]);

@@ -8,6 +8,7 @@
  *
  *     z_l = (features of layer l - mean_l) * scale_l;   x = sum over l of mixture_l z_l   (one layer: x = z)
  *     h = relu(hidden.weight x + hidden.bias)   (no hidden layer: h = x);   s = output.weight h + output.bias
+ *                                               ("activation": "gelu" in config: gelu, as mert-train writes it)
  *     answers (score.h): log-odds of the softmax of s (classify), s (multilabel), s * number.size + number.mean
  */
 #ifndef MERT_PROBE_TRAINED_H
@@ -23,6 +24,7 @@ typedef struct mert_trained {
     int64_t layers;           /* that it needs; several: their mixture */
     mert_layer_name *layer;   /* [layers] their names */
     int64_t width, hidden;    /* D; units of the hidden layer, 0: none */
+    int gelu;                 /* 1: of the head of a model that was trained with it: gelu, exact, in place of relu */
     int frames;               /* 1: it was trained on single frames */
     float *mean, *scale;      /* [layers * D] */
     float *mixture;           /* [layers] */

@@ -65,6 +65,7 @@ static int put_config(FILE *f, const mert_trained *t, mert_error *e)
     fprintf(f, "], \"width\": %" PRId64 ", \"hidden\": %" PRId64 ", \"kind\": ", t->width, t->hidden);
     if (put_quoted(f, from->kind, e))
         return -1;
+    fputs(t->gelu ? ", \"activation\": \"gelu\"" : "", f);
     fprintf(f, ", \"sample_rate\": %" PRId64 ", \"features\": ", from->sample_rate);
     if (put_quoted(f, from->recipe, e))
         return -1;
@@ -143,11 +144,15 @@ static int read_task(mert_trained *t, const char *task, mert_error *e)
 static int take_config(mert_trained *t, const mert_json *j, mert_error *e)
 {
     const char *type = mert_json_string(j, "type"), *kind = mert_json_string(j, "kind");
+    const char *activation = mert_json_string(j, "activation");
     const char *recipe = mert_json_string(j, "features"), *model = mert_json_string(j, "features_model");
     if (!type || strcmp(type, "probe"))
         return mert_fail(e, "not a probe: its config is of type '%.20s'", type ? type : "");
     if (!kind || !*kind || strlen(kind) >= sizeof t->features.kind)
         return mert_fail(e, "config: no kind of features");
+    if (activation && strcmp(activation, "gelu"))
+        return mert_fail(e, "config: activation '%.20s', which this version does not know", activation);
+    t->gelu = activation != NULL;
     snprintf(t->features.kind, sizeof t->features.kind, "%s", kind);
     snprintf(t->features.recipe, sizeof t->features.recipe, "%s", recipe ? recipe : "");
     t->features.model = model ? strtoull(model, NULL, 16) : 0;
