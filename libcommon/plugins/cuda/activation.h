@@ -14,6 +14,8 @@ __device__ __forceinline__ float gelu_slope(float x)
     return normal_below(x) + x * 0.39894228040143268f * expf(-0.5f * x * x);
 }
 
+__device__ __forceinline__ float elu_of(float x) { return x > 0.0f ? x : expm1f(x); }
+
 __device__ __forceinline__ float sigmoid_of(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 #endif

@@ -1,8 +1,10 @@
-/* The CUDA backend of ops.h: a queue on one stream. Uploads and downloads go by pinned memory, so that neither holds
- * the caller up: an upload has left the caller's buffer when it returns, and a download is there after the wait. */
+/* The CUDA backend of ops.h: a queue on one stream. Uploads and downloads go through pinned memory, so the caller does
+ * not wait for them: when upload() returns, the caller's buffer may be changed, and a download is complete after
+ * wait(). */
 #include "device.h"
 #include "exchange.h"
 #include "random.h"
+#include "times.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -16,7 +18,7 @@
 enum { SLOTS = 4, DOWNLOADS = 256, MARKS = 64 };
 enum : size_t { SLOT_BYTES = (size_t)4 << 20, DOWN_BYTES = (size_t)4 << 20, ALIGNED = 256 };
 
-/* What is on its way to the caller's memory. */
+/* A download that is not in the caller's memory yet. */
 struct download {
     void *host;
     size_t at, bytes; /* in pinned memory; at: of all that was ever downloaded */
@@ -51,6 +53,7 @@ struct device {
     cudaEvent_t arrived;
     peers *others;   /* the exchange with other processes; NULL: none */
     cudaEvent_t here; /* of waits, while `others` are watched */
+    times *timing;   /* NULL: not wanted */
     cudaDeviceProp about;
     char failure[800]; /* "": none */
     int lost;          /* the device takes no more work from this process */
@@ -69,7 +72,7 @@ void failed(device *d, const char *what)
                  e ? cudaGetErrorString(e) : "");
 }
 
-/* What a call of the runtime said; 0: nothing. Only a device that is lost keeps saying it. */
+/* Notes an error of a call of the runtime. An error that the runtime repeats means that the device is lost. */
 static int check(device *d, cudaError_t e, const char *what)
 {
     if (!e)
@@ -86,7 +89,7 @@ static int check(device *d, cudaError_t e, const char *what)
 static const char left_an_error[] =
     "an operation since the last wait left an error (CUDA_LAUNCH_BLOCKING=1 finds which)";
 
-/* The other processes are lost: nothing that was queued will come to its end. */
+/* Other processes are lost: what was queued will not complete. */
 static int alone(device *d, const mert_error *why)
 {
     if (!*d->failure)
@@ -95,7 +98,7 @@ static int alone(device *d, const mert_error *why)
     return -1;
 }
 
-/* Until the event, or (exchange) until that one. */
+/* Waits for the event, and for this exchange. */
 static int reach(device *d, cudaEvent_t event, int64_t exchange, const char *what)
 {
     mert_error why;
@@ -107,7 +110,7 @@ static int reach(device *d, cudaEvent_t event, int64_t exchange, const char *wha
     return check(d, bad, what);
 }
 
-/* Until all that is on the stream has run. */
+/* Waits until all that is on the stream has run. */
 static int rest(device *d, int64_t exchange, const char *what)
 {
     if (!d->others)
@@ -137,7 +140,7 @@ void *scratch(device *d, size_t bytes)
     return d->work;
 }
 
-/* Hands over what the first `upto` downloads brought; they have run. -1: the queue has failed. */
+/* Copies the first `upto` downloads, which have run, to the callers' memory. -1: the queue has failed. */
 static int hand_over(device *d, int64_t upto)
 {
     for (; d->handed < upto; d->handed++) {
@@ -149,7 +152,7 @@ static int hand_over(device *d, int64_t upto)
     return *d->failure ? -1 : 0;
 }
 
-/* Waits for everything, and hands over what was downloaded. -1: the queue has failed. */
+/* Waits for everything, and copies all downloads to the callers' memory. -1: the queue has failed. */
 static int settle(device *d)
 {
     rest(d, peers_queued(d->others), left_an_error);
@@ -164,8 +167,8 @@ static void take(device *d)
 
 static void leave(device *d) { pthread_mutex_unlock(&d->lock); }
 
-/* Of a device that is lost, memory is an address that nothing uses: it is not for want of memory that the work ends,
- * and the next wait says why. */
+/* If the device is lost, returns an address that nothing uses: the message must not be that memory is missing, and the
+ * next wait reports the loss. */
 static void *cuda_alloc(mert_ops *o, size_t bytes)
 {
     device *d = (device *)o;
@@ -199,7 +202,7 @@ static void cuda_release(mert_ops *o, void *p)
 
 /* ---- copies ---- */
 
-/* The next piece of pinned memory for at most *bytes; what was in it has left. */
+/* The next piece of pinned memory, for at most *bytes; its former contents are on the device. */
 static char *upload_room(device *d, size_t *bytes)
 {
     char *p;
@@ -250,7 +253,7 @@ static void cuda_download(mert_ops *o, void *host, const void *from, size_t byte
     leave(d);
 }
 
-/* The queue waits for it, and so does whoever waits for the queue. */
+/* The queue waits for it, so a wait for the queue includes it. */
 static void cuda_upload_ahead(mert_ops *o, void *to, const void *host, size_t bytes)
 {
     device *d = (device *)o;
@@ -263,7 +266,7 @@ static void cuda_upload_ahead(mert_ops *o, void *to, const void *host, size_t by
     leave(d);
 }
 
-/* Any thread may call these, while another waits: they take no lock. */
+/* Any thread may call these while another one waits: they need no lock. */
 static void *cuda_pin(mert_ops *o, size_t bytes)
 {
     char *p = NULL;
@@ -318,7 +321,7 @@ static int64_t cuda_mark(mert_ops *o)
     return m->number;
 }
 
-/* Of a mark that another has taken the place of, that one is waited for. */
+/* If a later mark has taken the place of this one, waits for the later one. */
 static int cuda_wait_mark(mert_ops *o, int64_t number, mert_error *e)
 {
     device *d = (device *)o;
@@ -354,6 +357,8 @@ static int cuda_join(mert_ops *o, const mert_peers *with, mert_error *e)
     mert_error why;
     int bad;
     take(d);
+    times_close(d->timing, d->name); /* a process must not wait for others while it writes times */
+    d->timing = NULL;
     bad = peers_join(&d->others, with, d->number, &d->about, &why);
     if (bad && e)
         snprintf(e->text, sizeof e->text, "device %s: %.700s", d->name, why.text);
@@ -392,7 +397,8 @@ static void fill_table(void)
     const operations *const files[] = {memory_operations,   elementwise_operations, norm_operations,
                                        product_operations,  position_operations,    attention_operations,
                                        loss_operations,     update_operations,      conformer_operations,
-                                       extractor_operations, corrupt_operations};
+                                       extractor_operations, corrupt_operations,     codec_operations,
+                                       cqt_operations};
     for (const operations *file : files)
         for (const operations *o = file; o->op != MERT_OPS_COUNT; o++)
             table[o->op] = o;
@@ -410,13 +416,15 @@ static void cuda_run(mert_ops *o, mert_op op, const void *args, size_t size)
     if (!table[op] || !table[op]->of[o->type]) {
         snprintf(d->failure, sizeof d->failure, "device %s has no operation of number %d", d->name, (int)op);
     } else {
+        times_begin(d->timing, op, table[op]->name, d->stream);
         table[op]->of[o->type](d, args);
+        times_end(d->timing, d->stream);
         check(d, cudaPeekAtLastError(), table[op]->name);
     }
     leave(d);
 }
 
-/* Products read weights as they are. */
+/* Products read weights without packing. */
 static size_t cuda_packed_bytes(const mert_ops *, int64_t, int64_t, int64_t, mert_packing) { return 0; }
 static int64_t cuda_rows_at_once(const mert_ops *, mert_block) { return INT64_MAX; }
 
@@ -436,6 +444,7 @@ static void cuda_close(mert_ops *o)
     take(d);
     if (d->stream)
         settle(d);
+    times_close(d->timing, d->name);
     peers_leave(d->others);
     if (d->products)
         blas_close(d->products);
@@ -496,6 +505,7 @@ static int make(device *d, mert_error *e)
         snprintf(e->text, sizeof e->text, "%s cannot be used: %s", d->name, cudaGetErrorString(bad));
         return -1;
     }
+    d->timing = times_open();
     return (d->products = blas_open(e)) ? 0 : -1;
 }
 
@@ -527,6 +537,7 @@ mert_ops *mert_device_open(int version, int number, mert_element_type type, mert
     d->ops.type = type;
     d->ops.device = d->name;
     d->ops.memory = (int64_t)about.totalGlobalMem;
+    d->ops.cqt = 1;
     d->ops.packed_bytes = cuda_packed_bytes;
     d->ops.rows_at_once = cuda_rows_at_once;
     d->ops.alloc = cuda_alloc;

@@ -1,5 +1,5 @@
-/* Products of matrices as this backend wants them: one thin boundary with two implementations, cuBLASLt
- * (blas_cublas.cu) and loops (tests/cuda/emulated_blas.cpp). Row major, sums in float32, the result rounded once. */
+/* Products of matrices for this backend: one interface with two implementations, cuBLASLt (blas_cublas.cu) and loops
+ * (tests/cuda/emulated_blas.cpp). Row major; sums are float32, and the result is rounded once. */
 #ifndef MERT_CUDA_BLAS_H
 #define MERT_CUDA_BLAS_H
 
@@ -8,7 +8,8 @@
 #include "libcommon/nn/ops.h"
 #include "portable.h"
 
-/* c[M,N] = (add: c +) alpha op(a) op(b), as mert_gemm_args; batch > 0: so many, *_step elements apart. */
+/* c[M,N] = (add: c +) alpha op(a) op(b), as mert_gemm_args. batch > 0: this number of products, whose matrices are
+ * *_step elements apart. */
 struct product {
     int64_t M, N, K;
     const void *a, *b;
@@ -21,15 +22,16 @@ struct product {
 
 struct blas;
 
-/* NULL: no memory, or no library, and why. */
+/* NULL: out of memory, or the library is missing; e says which. */
 blas *blas_open(mert_error *e);
 void blas_close(blas *b);
 
-/* 0: queued. 1: refused, nothing is queued: rows overlap, or addresses are aligned to less than 4 bytes. -1: failed.
- * A row of c does not depend on M: one algorithm for each (N, K), types and alignments, which does not split K. */
+/* Returns 0 if the product was queued; 1 if it was refused, because rows overlap or addresses are aligned to less than
+ * 4 bytes (nothing is queued then); -1 on an error. A row of c does not depend on M: each (N, K), with its types and
+ * alignments, has one algorithm, and this algorithm does not split K. */
 int blas_product(blas *b, cudaStream_t s, const product *p);
 
-/* What is refused, for both implementations. */
+/* 1: both implementations refuse the product. */
 static inline int blas_refuses(const product *p)
 {
     int64_t in = p->in == MERT_ELEMENT_F32 ? 4 : 2, out = p->out == MERT_ELEMENT_F32 ? 4 : 2;

@@ -1,6 +1,7 @@
-/* Exchange between devices as this backend wants it: one thin boundary with two implementations, NCCL (a plugin of its
- * own, plugins/cuda-nccl: 200 MB that one process does not need) and shared memory (tests/cuda/emulated_comm.cpp). It
- * is C, because a plugin is. Everything is queued on the stream that is given; no call waits for other processes. */
+/* Exchange between devices for this backend: one interface with two implementations, NCCL (plugins/cuda-nccl, a plugin
+ * of its own, because NCCL has 200 MB that a single process does not need) and shared memory
+ * (tests/cuda/emulated_comm.cpp). The interface of a plugin is C. All work is queued on the given stream; no call waits
+ * for other processes. */
 #ifndef MERT_CUDA_COMM_H
 #define MERT_CUDA_COMM_H
 
@@ -24,34 +25,34 @@ typedef struct comm_exchange {
 typedef struct comm_library {
     int version;
     const char *name;
-    /* What one process makes and gives to all, so that they find each other. */
+    /* One process makes this number and sends it to all, which then find each other by it. */
     int (*identity)(unsigned char id[COMM_IDENTITY], mert_error *e);
-    /* Begins to connect; `device` is the current one of this thread, and stays it. NULL: error. */
+    /* Begins to connect. `device` is this thread's current device, and remains so. NULL: error. */
     comm *(*open)(const unsigned char id[COMM_IDENTITY], int device, int rank, int ranks, mert_error *e);
-    /* 0: all is well. 1: the last call is not complete yet; ask again before the next. -1: it has failed, or another
-     * process has. */
+    /* 0: no error. 1: the last call is not complete yet; the next call must wait until it is. -1: it has failed, or
+     * another process has. */
     int (*state)(comm *c, mert_error *e);
     int (*exchange)(comm *c, const comm_exchange *x, void *stream, mert_error *e);
-    /* What is on the stream ends, with results that are worth nothing; frees c, as close does. */
+    /* Ends the exchanges on the stream; their results are invalid. Frees c, as close does. */
     void (*abort)(comm *c);
-    void (*close)(comm *c); /* all processes, when nothing is on the stream */
+    void (*close)(comm *c); /* called by all processes, when nothing is on the stream */
 } comm_library;
 
-/* NULL: it is not there, and why. */
+/* NULL: there is no such library; e says why. */
 const comm_library *comm_find(mert_error *e);
 
-/* What the plugin exports. */
+/* The plugin exports a function of this type, with the name COMM_PLUGIN. */
 typedef const comm_library *comm_plugin(int version, mert_error *e);
 #define COMM_PLUGIN "mert_comm_library"
 #define COMM_FILE "cuda-nccl.so"
 
-/* What is refused, for both implementations: pieces that do not cover the data, addresses that hold no floats. */
+/* 1: both implementations refuse it, because the pieces do not cover the data or the address is not one of floats. */
 static inline int comm_refuses(const comm_exchange *x, int ranks)
 {
     return x->n <= 0 || x->each <= 0 || x->each * ranks < x->n || (intptr_t)x->data % (intptr_t)sizeof(float) != 0;
 }
 
-/* Floats of piece r. */
+/* Number of floats of piece r. */
 static inline int64_t comm_piece(const comm_exchange *x, int r)
 {
     int64_t left = x->n - x->each * r;

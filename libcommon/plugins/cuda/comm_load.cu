@@ -1,4 +1,4 @@
-/* NCCL, in a plugin beside this one: loaded when processes exchange, and not before. */
+/* Loads the plugin of NCCL, when processes begin to exchange. */
 #include "comm.h"
 
 #include <dlfcn.h>

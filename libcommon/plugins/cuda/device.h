@@ -35,7 +35,8 @@ template <class A, void (*F)(device *, const A &)> void typed(device *d, const v
 /* Each ends with END_OF_OPERATIONS. */
 extern const operations memory_operations[], elementwise_operations[], norm_operations[], product_operations[],
     position_operations[], attention_operations[], loss_operations[], update_operations[],
-    conformer_operations[], extractor_operations[], corrupt_operations[];
+    conformer_operations[], extractor_operations[], corrupt_operations[], codec_operations[],
+    cqt_operations[];
 
 template <class T> struct type_of;
 template <> struct type_of<float> { static const mert_element_type is = MERT_ELEMENT_F32; };

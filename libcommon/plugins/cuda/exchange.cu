@@ -17,14 +17,14 @@ struct peers {
     comm *c; /* NULL: ended */
     cudaStream_t stream;
     cudaEvent_t before;        /* what an exchange waits for */
-    cudaEvent_t begun[RECENT]; /* it runs, and waits for nothing but the others */
+    cudaEvent_t begun[RECENT]; /* it runs, and waits only for the others */
     cudaEvent_t done[RECENT];
     int64_t queued, finished; /* exchanges */
     double running;           /* when exchange finished + 1 was first seen running; 0: it was not */
-    double quiet;             /* since when another process has the word; 0: none has */
+    double quiet;             /* since when another process is to print the message; 0: none is */
     mert_error why;           /* c is ended */
     int device;
-    double looked;            /* when the others were last looked at */
+    double looked;            /* when the others were last checked */
     pthread_mutex_t lock;     /* of all that changes */
     pthread_t watcher;
     int watched, stop;
@@ -73,7 +73,7 @@ static int name_absent(const peers *p, int64_t least, int64_t number, char *text
     return n;
 }
 
-/* How long process r has given no sign of life, in seconds. */
+/* Seconds since process r last showed that it is alive. */
 static double silence(const peers *p, int r)
 {
     const mert_arrivals *a = &p->with.arrivals;
@@ -81,11 +81,11 @@ static double silence(const peers *p, int r)
     return seen ? now() - 1e-3 * (double)seen : 0;
 }
 
-/* Likewise the processes that give no sign of life. */
+/* Likewise the processes that have not shown that they are alive for most of half the limit, or of half a minute. */
 static int name_silent(const peers *p, char *text, size_t room)
 {
     char list[160] = "";
-    double longest = p->with.limit / 2;
+    double longest = p->with.limit > 0 && p->with.limit < 60 ? p->with.limit / 2 : 30;
     int n = 0;
     for (int r = 0; r < p->with.ranks; r++)
         longest = silence(p, r) > longest ? silence(p, r) : longest;
@@ -96,8 +96,12 @@ static int name_silent(const peers *p, char *text, size_t room)
     return n;
 }
 
-/* Whether this process is the one to say it, which ends the others; where that takes too long, it is. */
-static int has_the_word(peers *p)
+/* 1: since then, the others have had the time that the limit gives them. */
+static int expired(const peers *p, double since) { return p->with.limit > 0 && now() - since > p->with.limit; }
+
+/* 1: this process prints the message, which ends the others. If another process should print it but takes too long,
+ * this one does. */
+static int is_reporter(peers *p)
 {
     int32_t nobody = 0, *told = p->with.arrivals.told;
     if (p->quiet == 0 &&
@@ -105,7 +109,7 @@ static int has_the_word(peers *p)
         return 1;
     if (p->quiet == 0)
         p->quiet = now();
-    return now() - p->quiet > p->with.limit;
+    return expired(p, p->quiet);
 }
 
 /* Ends the exchange, and says why. */
@@ -132,25 +136,18 @@ static int late(peers *p, mert_error *e)
 {
     char who[240];
     long long number = (long long)p->finished + 1;
-    if (name_absent(p, 0, number, who, sizeof who))
-        snprintf(p->why.text, sizeof p->why.text,
-                 "%s did not come to exchange %lld within %g s: it hangs, is stopped, or is lost", who, number,
-                 p->with.limit);
-    else if (name_silent(p, who, sizeof who))
-        snprintf(p->why.text, sizeof p->why.text,
-                 "%s gives no sign of life, and exchange %lld is not done within %g s: it is stopped, or is lost", who,
-                 number, p->with.limit);
+    if (name_absent(p, 0, number, who, sizeof who) || name_silent(p, who, sizeof who))
+        snprintf(p->why.text, sizeof p->why.text, MERT_NO_ANSWER " (exchange %lld)", p->with.limit, who, number);
     else if (name_absent(p, -1, 0, who, sizeof who))
-        snprintf(p->why.text, sizeof p->why.text,
-                 "exchange %lld is not done within %g s: %s, of other machines, or a device or a link hangs", number,
-                 p->with.limit, who);
+        snprintf(p->why.text, sizeof p->why.text, MERT_NO_ANSWER ", or a device or a link hangs (exchange %lld)",
+                 p->with.limit, who, number);
     else
-        snprintf(p->why.text, sizeof p->why.text, "exchange %lld is not done within %g s: a device or a link hangs",
-                 number, p->with.limit);
+        snprintf(p->why.text, sizeof p->why.text, MERT_NO_ANSWER " (exchange %lld)", p->with.limit,
+                 "a device or a link", number);
     return end(p, e);
 }
 
-/* One look at the others. */
+/* Checks the other processes once. */
 static int watch(peers *p, mert_error *e)
 {
     mert_error how = {{0}};
@@ -164,18 +161,18 @@ static int watch(peers *p, mert_error *e)
         p->running = 0;
     }
     if (p->library->state(p->c, &how) < 0)
-        return has_the_word(p) ? lost(p, &how, e) : 0;
+        return is_reporter(p) ? lost(p, &how, e) : 0;
     if (p->finished == p->queued || cudaEventQuery(p->begun[(p->finished + 1) % RECENT])) {
-        p->running = 0; /* it is the device's own work that takes so long */
+        p->running = 0; /* the device's own work takes this time */
         return 0;
     }
     if (p->running == 0)
         p->running = now();
-    return now() - p->running > p->with.limit && has_the_word(p) ? late(p, e) : 0;
+    return expired(p, p->running) && is_reporter(p) ? late(p, e) : 0;
 }
 
-/* Gives signs of life. And whoever waits looks at the others; but a launch waits as well, where a device's queue is
- * full: then this thread does. */
+/* Shows the others that this process is alive. A thread that waits for the device also checks the others. But a launch
+ * waits, too, if the device's queue is full; then this thread checks them. */
 static void *watcher(void *of)
 {
     peers *p = (peers *)of;
@@ -205,7 +202,7 @@ int peers_await_event(peers *p, cudaEvent_t event, cudaError_t *bad, mert_error 
         doze(looks);
     }
     pthread_mutex_lock(&p->lock);
-    if (!gone && !p->c) { /* it has come because there is nothing left to wait for */
+    if (!gone && !p->c) { /* the event is complete only because the exchange was ended */
         *e = p->why;
         gone = -1;
     }
@@ -228,15 +225,15 @@ cudaError_t peers_finish(peers *p, cudaStream_t stream, int64_t number)
     return number > 0 ? cudaStreamWaitEvent(stream, p->done[number % RECENT], 0) : cudaSuccess;
 }
 
-/* Until the library has done what it was asked for, which is no exchange itself. */
+/* Waits until the library has completed its last call, if that was not an exchange. */
 static int complete(peers *p, mert_error *e)
 {
     double began = now();
     int state;
     for (int64_t looks = 0; (state = p->library->state(p->c, e)) > 0; looks++) {
-        if (now() - began > p->with.limit) {
-            snprintf(e->text, sizeof e->text, "%s has not answered for %g s: a process hangs, is stopped, or is lost",
-                     p->library->name, p->with.limit);
+        if (expired(p, began)) {
+            snprintf(e->text, sizeof e->text, MERT_NO_ANSWER ", says %s", p->with.limit, "another process",
+                     p->library->name);
             return -1;
         }
         doze(looks);
@@ -285,20 +282,20 @@ int peers_exchange(peers *p, cudaStream_t stream, mert_exchange_what what, float
 
 /* ---- connecting ---- */
 
-/* What the processes tell each other. */
-struct news {
+/* The processes send this to each other. */
+struct peer_report {
     int missing, failed;
     unsigned char identity[COMM_IDENTITY], device[16];
     char why[400];
 };
 
-static int tell(const mert_peers *with, const news *mine, news *all, mert_error *e)
+static int tell(const mert_peers *with, const peer_report *mine, peer_report *all, mert_error *e)
 {
     return with->collect(with->with, mine, all, sizeof *mine, e);
 }
 
-/* Of what all have told: 0, 1 or -1, with the reason of the first process that has one. */
-static int agree(const mert_peers *with, const news *all, mert_error *e)
+/* The result from what all processes sent: 0, 1 or -1, with the reason of the first process that has one. */
+static int agree(const mert_peers *with, const peer_report *all, mert_error *e)
 {
     for (int r = 0; r < with->ranks; r++)
         if (all[r].missing || all[r].failed) {
@@ -308,7 +305,7 @@ static int agree(const mert_peers *with, const news *all, mert_error *e)
     return 0;
 }
 
-static int share_a_device(const mert_peers *with, const news *all, mert_error *e)
+static int share_a_device(const mert_peers *with, const peer_report *all, mert_error *e)
 {
     for (int r = 0; r < with->ranks; r++)
         for (int s = 0; s < r; s++)
@@ -354,7 +351,7 @@ static void stop_watching(peers *p)
 int peers_join(peers **to, const mert_peers *with, int device, const cudaDeviceProp *about, mert_error *e)
 {
     peers *p = (peers *)calloc(1, sizeof *p);
-    news mine = {}, *all = (news *)calloc((size_t)with->ranks, sizeof *all);
+    peer_report mine = {}, *all = (peer_report *)calloc((size_t)with->ranks, sizeof *all);
     mert_error why = {{0}};
     int bad;
     if (!p || !all) {

@@ -1,14 +1,17 @@
 /* Attention by tensor cores (Dao et al. 2022; Dao 2023): heads of 64 channels, elements of 16 bits. A block has a tile
- * of 64 rows of one head, a warp 16 of them, and goes over the tiles of the other side, which are in shared memory;
- * scores are in registers only. Sums are float; what goes into the second product is rounded to elements: the
- * probabilities (before dropout's factor and the division by their sum) and the gradients of the scores.
+ * of 64 rows of one head, a warp 16 of them, and goes over the tiles of the other side. These are in shared memory: the
+ * one that is used, and the next one, which is on its way. Scores are in registers only. Sums are float; what goes into
+ * the second product is rounded to elements: the probabilities (before dropout's factor and the division by their sum)
+ * and the gradients of the scores.
  *
  * Contract A1: tiles begin at fixed frames of the item. No sum has two writers, so that the backward pass repeats: one
  * kernel goes over the keys for dQ, one over the queries for dK and dV. */
+#include "async.h"
 #include "attention.h"
 #include "mma.h"
 
 enum { HEAD = 64, TILE = 64, WARPS = 4, THREADS = WARPS * WARP };
+enum { ALL = TILE * HEAD /* elements of a tile */ };
 enum { CHUNK = 8 /* elements of 16 bytes */, CHUNKS = HEAD / CHUNK };
 enum { STEPS = HEAD / 16 /* of a product over channels */, PAIRS = HEAD / 16 /* of 8 channels each */ };
 constexpr float LOG2_E = 1.4426950408889634f;
@@ -30,20 +33,33 @@ struct by_twos {
     static __device__ __forceinline__ int row(int r) { return (r & ~15) + (r & 7) * 2 + (r >> 3 & 1); }
 };
 
-/* tile = frames first .. first + TILE - 1 of a head, zeros behind the last. AT_ONCE: loads of a thread that are on their
- * way together, in 4 registers each. */
-template <class O, int AT_ONCE = 4, class T>
-__device__ __forceinline__ void take_tile(T *tile, const T *head, int64_t ld, int64_t first, int64_t frames)
+/* tile = frames first .. first + TILE - 1 of a head, zeros behind the last. */
+template <class O, class T>
+__device__ __forceinline__ void take_tile(async_copies &copies, T *tile, const T *head, int64_t ld, int64_t first,
+                                          int64_t frames)
 {
-#pragma unroll AT_ONCE
+#pragma unroll 2 /* more would take registers for addresses that the products need */
     for (int i = 0; i < TILE * CHUNKS / THREADS; i++) {
         int at = i * THREADS + (int)threadIdx.x, r = at / CHUNKS, chunk = at % CHUNKS;
         int64_t t = first + O::row(r);
-        uint4 eight = make_uint4(0, 0, 0, 0);
-        if (t < frames)
-            eight = *(const uint4 *)(head + t * ld + chunk * CHUNK);
-        *(uint4 *)(tile + chunk_at(r, chunk)) = eight;
+        copies.copy(tile + chunk_at(r, chunk), head + (t < frames ? t * ld : 0) + chunk * CHUNK, t < frames);
     }
+}
+
+/* Where the tile that begins at frame t stands in an array of two. */
+__device__ __forceinline__ int place_of(int64_t t) { return (int)(t & TILE) * HEAD; }
+
+/* The tile of two heads that begins at `first`, if there is one, is a group of copies to the places `to` elements
+ * behind a and b. */
+template <class O, class T>
+__device__ __forceinline__ void take_both(async_copies &copies, int to, T *a, const T *a_head, int64_t a_ld, T *b,
+                                          const T *b_head, int64_t b_ld, int64_t first, int64_t frames)
+{
+    if (first < frames) {
+        take_tile<O>(copies, a + to, a_head, a_ld, first, frames);
+        take_tile<O>(copies, b + to, b_head, b_ld, first, frames);
+    }
+    copies.commit();
 }
 
 /* Fragments A of this warp's 16 rows, over all channels. The tile is free afterwards. */
@@ -52,7 +68,10 @@ __device__ __forceinline__ void take_own(uint32_t a[STEPS][4], T *tile, const T 
                                          int64_t frames)
 {
     int lane = (int)threadIdx.x % WARP, row = (int)threadIdx.x / WARP * 16 + lane % 16;
-    take_tile<O>(tile, head, ld, first, frames);
+    async_copies copies;
+    take_tile<O>(copies, tile, head, ld, first, frames);
+    copies.commit();
+    copies.wait<0>();
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < STEPS; i++)
@@ -220,22 +239,25 @@ template <class T>
 __global__ void __launch_bounds__(THREADS, 3)
 flash_kernel(T *out, float *lse, float *tops, const T *q, const T *k, const T *v, heads s)
 {
-    SHARED(T, keys, TILE *HEAD);
-    SHARED(T, values, TILE *HEAD);
+    SHARED(T, keys, 2 * ALL);
+    SHARED(T, values, 2 * ALL);
+    async_copies copies;
     block_place p = place_of_block(s);
     int64_t t = p.first + threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4;
     uint32_t own[STEPS][4];
     float o[2 * PAIRS][4], top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
     take_own<in_order>(own, keys, q + p.at, s.ld, p.first, s.frames);
     clear(o);
+    take_both<by_fours>(copies, 0, keys, k + p.at, s.ld, values, v + p.at, s.ld, 0, s.frames);
     for (int64_t u = 0; u < s.frames; u += TILE) {
+        int now = place_of(u);
         float x[2 * PAIRS][4];
-        take_tile<by_fours>(keys, k + p.at, s.ld, u, s.frames);
-        take_tile<by_fours>(values, v + p.at, s.ld, u, s.frames);
+        take_both<by_fours>(copies, now ^ ALL, keys, k + p.at, s.ld, values, v + p.at, s.ld, u + TILE, s.frames);
+        copies.wait<1>();
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < PAIRS; i++)
-            times_rows(x + 2 * i, own, keys, 16 * i);
+            times_rows(x + 2 * i, own, keys + now, 16 * i);
         soften(x, top, sum, o, s.scale, keys_left(u, s.frames));
 #pragma unroll
         for (int i = 0; i < PAIRS; i++) {
@@ -245,7 +267,7 @@ flash_kernel(T *out, float *lse, float *tops, const T *q, const T *k, const T *v
                 for (int j = 0; j < 8; j++)
                     x[2 * i + j / 4][j % 4] = keep[j / 4][j % 4] ? x[2 * i + j / 4][j % 4] : 0.0f;
             }
-            add_times(o, x + 2 * i, values, 16 * i);
+            add_times(o, x + 2 * i, values + now, 16 * i);
         }
         __syncthreads();
     }
@@ -294,8 +316,9 @@ template <class T> __global__ void __launch_bounds__(256) inner_kernel(gradients
 
 template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_queries_kernel(gradients<T> a, heads s)
 {
-    SHARED(T, keys, TILE *HEAD);
-    SHARED(T, values, TILE *HEAD);
+    SHARED(T, keys, 2 * ALL);
+    SHARED(T, values, 2 * ALL);
+    async_copies copies;
     block_place p = place_of_block(s);
     int64_t t = p.first + threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4;
     uint32_t query[STEPS][4], dout[STEPS][4];
@@ -308,17 +331,18 @@ template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_queries_k
         lse[half] = row < s.frames ? LOG2_E * a.lse[p.rows + row] : INFINITY;
         inner[half] = row < s.frames ? a.inner[p.rows + row] : 0.0f;
     }
+    take_both<by_fours>(copies, 0, keys, a.k + p.at, s.ld, values, a.v + p.at, s.ld, 0, s.frames);
     for (int64_t u = 0; u < s.frames; u += TILE) {
-        int left = keys_left(u, s.frames);
-        take_tile<by_fours>(keys, a.k + p.at, s.ld, u, s.frames);
-        take_tile<by_fours>(values, a.v + p.at, s.ld, u, s.frames);
+        int now = place_of(u), left = keys_left(u, s.frames);
+        take_both<by_fours>(copies, now ^ ALL, keys, a.k + p.at, s.ld, values, a.v + p.at, s.ld, u + TILE, s.frames);
+        copies.wait<1>();
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < PAIRS; i++) {
             float x[2][4], dp[2][4];
             int keep[2][4];
-            times_rows(x, query, keys, 16 * i);
-            times_rows(dp, dout, values, 16 * i);
+            times_rows(x, query, keys + now, 16 * i);
+            times_rows(dp, dout, values + now, 16 * i);
             if (s.drops)
                 kept_by_fours(keep, s, p, t, u + 16 * i);
             for (int n = 0; n < 2; n++)
@@ -327,7 +351,7 @@ template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_queries_k
                     float f = s.drops && !keep[n][j] ? 0.0f : factor;
                     x[n][j] = e * (dp[n][j] * f - inner[j / 2]);
                 }
-            add_times(dq, x, keys, 16 * i);
+            add_times(dq, x, keys + now, 16 * i);
         }
         __syncthreads();
     }
@@ -338,10 +362,11 @@ template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_queries_k
 
 template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_keys_kernel(gradients<T> a, heads s)
 {
-    SHARED(T, queries, TILE *HEAD);
-    SHARED(T, douts, TILE *HEAD);
+    SHARED(T, queries, 2 * ALL);
+    SHARED(T, douts, 2 * ALL);
     SHARED(float, lses, TILE);
     SHARED(float, inners, TILE);
+    async_copies copies;
     block_place p = place_of_block(s);
     int column = (int)threadIdx.x % 4 * 2;
     int64_t u = p.first + threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4 * 2;
@@ -351,20 +376,23 @@ template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_keys_kern
     take_own<by_twos>(value, queries, a.v + p.at, s.ld, p.first, s.frames);
     clear(dk);
     clear(dv);
+    take_both<in_order>(copies, 0, queries, a.q + p.at, s.ld, douts, a.dout + p.out, s.ldout, 0, s.frames);
     for (int64_t t = 0; t < s.frames; t += TILE) {
-        take_tile<in_order, 2>(queries, a.q + p.at, s.ld, t, s.frames);
-        take_tile<in_order, 2>(douts, a.dout + p.out, s.ldout, t, s.frames);
+        int now = place_of(t);
+        take_both<in_order>(copies, now ^ ALL, queries, a.q + p.at, s.ld, douts, a.dout + p.out, s.ldout, t + TILE,
+                            s.frames);
         if (threadIdx.x < TILE) {
             int64_t row = t + threadIdx.x;
             lses[threadIdx.x] = row < s.frames ? LOG2_E * a.lse[p.rows + row] : INFINITY;
             inners[threadIdx.x] = row < s.frames ? a.inner[p.rows + row] : 0.0f;
         }
+        copies.wait<1>();
         __syncthreads();
 #pragma unroll 1
         for (int i = 0; i < PAIRS; i++) {
             float x[2][4], dp[2][4];
-            times_rows(x, key, queries, 16 * i);
-            times_rows(dp, value, douts, 16 * i);
+            times_rows(x, key, queries + now, 16 * i);
+            times_rows(dp, value, douts + now, 16 * i);
             for (int n = 0; n < 2; n++) {
                 int q = 16 * i + 8 * n + column, keep[4] = {1, 1, 1, 1};
                 if (s.drops)
@@ -375,8 +403,8 @@ template <class T> __global__ void __launch_bounds__(THREADS, 3) flash_keys_kern
                     dp[n][j] = e * (dp[n][j] * f - inners[q + j % 2]);
                 }
             }
-            add_times(dv, x, douts, 16 * i);
-            add_times(dk, dp, queries, 16 * i);
+            add_times(dv, x, douts + now, 16 * i);
+            add_times(dk, dp, queries + now, 16 * i);
         }
         __syncthreads();
     }

@@ -4,17 +4,23 @@
  * Everything is built of non-blocking messages: sums are taken here and not by MPI_Reduce, because the order of an
  * MPI's own sums is its own affair (contract A4 wants the same bits each time); and who waits sleeps between looks,
  * because it is the backward pass that should have the cores. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 #include "libcommon/train/parallel/exchange.h"
 
 #include <mpi.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { BLOCK = 1 << 22 }; /* floats on their way at once */
 enum { OTHERS_LISTED = 8 };
+enum { GRACE = 10 };     /* seconds in which mpirun should end the processes of all machines */
+enum { ANCESTORS = 16 }; /* looked at for an mpirun */
 
 typedef struct over_mpi {
     mert_exchange x;
@@ -23,6 +29,7 @@ typedef struct over_mpi {
     int n;
     MPI_Win shared;        /* arrivals of this machine's processes */
     float *arrived; /* [ranks][BLOCK / ranks] */
+    char (*host)[MPI_MAX_PROCESSOR_NAME]; /* [ranks] */
 } over_mpi;
 
 mert_exchange_plugin mert_exchange_open;
@@ -49,15 +56,19 @@ static double doze(int looks)
 /* Names who has not answered. */
 static int late(const over_mpi *m, mert_error *e)
 {
-    size_t used = (size_t)snprintf(e->text, sizeof e->text, "no answer for %g s from process", m->x.patience);
+    char list[OTHERS_LISTED * 80] = "", who[sizeof list + 40];
+    size_t used = 0;
     int named = 0, last = -1, done;
     for (int i = 0; i < m->n && named < OTHERS_LISTED; i++)
         if (m->with[i] != last && MPI_Request_get_status(m->requests[i], &done, MPI_STATUS_IGNORE) == MPI_SUCCESS &&
             !done) {
             last = m->with[i];
-            used += (size_t)snprintf(e->text + used, sizeof e->text - used, "%s %d", named++ ? "," : "", last);
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%d (%.60s)", named++ ? ", " : "", last,
+                                     m->host[last]);
         }
-    snprintf(e->text + used, sizeof e->text - used, " of %d: it hangs, is stopped, or is lost", m->x.ranks);
+    mert_exchange_take_word(&m->x);
+    snprintf(who, sizeof who, "process%s %s of %d", named > 1 ? "es" : "", list, m->x.ranks);
+    snprintf(e->text, sizeof e->text, MERT_NO_ANSWER, m->x.patience, who);
     return -1;
 }
 
@@ -155,9 +166,66 @@ static int collect(mert_exchange *x, const void *mine, void *all, size_t bytes, 
     return finish(m, e);
 }
 
+/* ---- the end ---- */
+
+/* Reads the name and the parent of a process from /proc/PID/stat. -1: there is none. */
+static int look_at(int pid, char name[32], int *parent)
+{
+    char path[32];
+    FILE *f;
+    int n;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    if (!(f = fopen(path, "r")))
+        return -1;
+    n = fscanf(f, "%*d (%31[^)]) %*c %d", name, parent);
+    fclose(f);
+    return n == 2 ? 0 : -1;
+}
+
+/* The mpirun that has started this process, perhaps by a script; 0: it runs elsewhere, or is something else. */
+static int find_launcher(void)
+{
+    static const char *const names[] = {"mpirun", "mpiexec", "orterun", "prterun"};
+    int pid = getppid(), parent;
+    char name[32];
+    for (int i = 0; i < ANCESTORS && pid > 1 && !look_at(pid, name, &parent); i++, pid = parent)
+        for (size_t j = 0; j < sizeof names / sizeof *names; j++)
+            if (!strcmp(name, names[j]))
+                return pid;
+    return 0;
+}
+
+/* In the process that is left behind, where only system calls are safe. */
+static void wait_and_kill(int launcher)
+{
+    struct pollfd p = {.fd = 0, .events = POLLIN};
+    setsid(); /* mpirun signals groups */
+    dup2(launcher, 0);
+    for (long i = 1, n = sysconf(_SC_OPEN_MAX); i < n && i < 65536; i++) /* pipes and connections should end */
+        close((int)i);
+    if (!poll(&p, 1, GRACE * 1000))
+        syscall(SYS_pidfd_send_signal, 0, SIGKILL, NULL, 0);
+    _exit(0);
+}
+
+/* If this process descends from an mpirun of this machine, leaves a process behind that kills the mpirun if it is still
+ * there after GRACE seconds, and ends. Where the kernel refuses this, it does nothing. */
+static void end_launcher(void)
+{
+    int pid = find_launcher(), launcher = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (launcher < 0)
+        return;
+    if (!fork())
+        wait_and_kill(launcher);
+    close(launcher);
+}
+
+/* mpirun ends the processes of all machines, and waits for each of these: for a quarter of an hour if one cannot be
+ * reached. On one machine it never takes long. */
 static void abandon(mert_exchange *x)
 {
-    (void)x;
+    if (x->neighbours < x->ranks)
+        end_launcher();
     MPI_Abort(MPI_COMM_WORLD, 1);
 }
 
@@ -169,6 +237,7 @@ static void close_mpi(mert_exchange *x)
     free(m->requests);
     free(m->with);
     free(m->arrived);
+    free(m->host);
     free(m);
     MPI_Finalize();
 }
@@ -200,6 +269,15 @@ static void find_neighbours(over_mpi *m)
     MPI_Comm_free(&here);
 }
 
+static int find_hosts(over_mpi *m)
+{
+    char mine[MPI_MAX_PROCESSOR_NAME] = "";
+    int length;
+    m->host = calloc((size_t)m->x.ranks, sizeof *m->host);
+    return !m->host || MPI_Get_processor_name(mine, &length) != MPI_SUCCESS ||
+           MPI_Allgather(mine, sizeof mine, MPI_CHAR, m->host, sizeof mine, MPI_CHAR, MPI_COMM_WORLD) != MPI_SUCCESS;
+}
+
 mert_exchange *mert_exchange_open(int version, mert_error *e)
 {
     over_mpi *m = version == MERT_EXCHANGE_VERSION ? calloc(1, sizeof *m) : NULL;
@@ -227,7 +305,7 @@ mert_exchange *mert_exchange_open(int version, mert_error *e)
     m->requests = calloc(2 * (size_t)m->x.ranks, sizeof *m->requests);
     m->with = calloc(2 * (size_t)m->x.ranks, sizeof *m->with);
     m->arrived = malloc((size_t)(BLOCK + m->x.ranks) * sizeof *m->arrived);
-    if (!m->requests || !m->with || !m->arrived) {
+    if (!m->requests || !m->with || !m->arrived || find_hosts(m)) {
         snprintf(e->text, sizeof e->text, "out of memory");
         close_mpi(&m->x);
         return NULL;
