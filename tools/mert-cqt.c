@@ -21,14 +21,14 @@ enum { BLOCK = 16, CLASSES_MAX = 1024 };
 
 static int bins = 336, bins_per_octave = 48, hop = 320, form, chroma, per_crop;
 static double fmin_hz = 32.7, log_floor = 1e-5;
-static const char *const forms[] = {"magnitude", "log", "complex", NULL};
+static const char *const forms[] = {"magnitude", "log", "complex", "log-power", NULL};
 
 static const mert_option options[] = {
     {"bins", 0, MERT_INT, &bins, "N", 1, 4096, NULL, "frequency bins (--chroma: seven octaves)"},
     {"bins-per-octave", 0, MERT_INT, &bins_per_octave, "N", 1, 1024, NULL, "bins per octave (--chroma: its classes)"},
     {"fmin", 0, MERT_DOUBLE, &fmin_hz, "HZ", 0.01, 1e6, NULL, "frequency of the lowest bin"},
     {"hop", 0, MERT_INT, &hop, "N", 1, 65536, NULL, "samples from one frame to the next"},
-    {"form", 0, MERT_CHOICE, &form, "FORM", 0, 0, forms, "what is written for each bin"},
+    {"form", 0, MERT_CHOICE, &form, "FORM", 0, 0, forms, "what is written for each bin; log-power: log10(1 + 10000 magnitude^2)"},
     {"log-floor", 0, MERT_DOUBLE, &log_floor, "X", 1e-30, 1e6, NULL, "--form log: ln(magnitude + X)"},
     {"chroma", 0, MERT_INT, &chroma, "N", 0, CLASSES_MAX, NULL,
      "write chroma of N classes, divided by the largest of the frame (0: no)"},

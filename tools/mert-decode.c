@@ -10,13 +10,14 @@
 #include "formats/labels/manifest.h"
 #include "formats/stream/mts.h"
 #include "libcommon/audio/ahead.h"
+#include "libcommon/dsp/pcm.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 #include "libcommon/program/report.h"
 #include "libcommon/program/signals.h"
+#include "tools/mert-decode/crops.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@ enum { DTYPE_F32, DTYPE_I16, PIECE = 16384 };
 
 static mert_audio_settings settings = {.rate = 24000, .duration = -1, .stream = -1};
 static const char *manifest_path, *shard_text;
-static int dtype = DTYPE_F32, check_length = 1;
+static int dtype = DTYPE_F32, check_length = 1, crops;
 static const char *const dtypes[] = {"f32", "i16", NULL};
 
 static const mert_option options[] = {
@@ -41,12 +42,14 @@ static const mert_option options[] = {
     {"stream", 0, MERT_INT, &settings.stream, "N", -1, 1000, NULL,
      "number of the audio stream, from 0; -1: the best one"},
     {"salvage", 0, MERT_FLAG, &settings.salvage, NULL, 0, 0, NULL, "keep the samples before a fault, with a message"},
+    {"crops", 0, MERT_FLAG, &crops, NULL, 0, 0, NULL,
+     "answer requests for parts of files on standard input, as mert-train --in-place does"},
     {"check-length", 0, MERT_FLAG, &check_length, NULL, 0, 0, NULL,
      "fail rows that are longer or shorter than the manifest says"},
     {0}};
 
 static const mert_tool tool = {
-    "mert-decode", "decode audio files to pcm streams", "[options] FILE... | --manifest TSV [--shard R/N]",
+    "mert-decode", "decode audio files to pcm streams", "[options] FILE... | --manifest TSV [--shard R/N] | --crops",
     "Reads audio files that FFmpeg knows; writes one pcm record [T] per file: the mean of its channels at --rate.",
     options, NULL};
 
@@ -68,14 +71,6 @@ static int write_failed(const run *r)
     return -1;
 }
 
-/* Nearest integer (halves to even) of 32768 times the sample, limited to the type; the samples of 16-bit files are
- * unchanged. */
-static int16_t to_i16(float x)
-{
-    double v = rint((double)x * 32768);
-    return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
-}
-
 static int write_samples(const run *r, const float *samples, int64_t n)
 {
     int16_t narrow[PIECE];
@@ -85,7 +80,7 @@ static int write_samples(const run *r, const float *samples, int64_t n)
     for (int64_t some; n > 0 && bad >= 0; n -= some, samples += some) {
         some = n < PIECE ? n : PIECE;
         for (int64_t i = 0; i < some; i++)
-            narrow[i] = to_i16(samples[i]);
+            narrow[i] = mert_pcm_to_i16(samples[i]);
         bad = mts_write_frames(r->writer, narrow, some);
     }
     return bad;
@@ -244,6 +239,12 @@ int main(int argc, char **argv)
     work w;
     int shard = 0, shards = 1, status;
     mert_options_parse(&tool, &argc, &argv);
+    if (crops && (argc || manifest_path || shard_text))
+        mert_usage_error("--crops takes its files from standard input");
+    if (crops && settings.rate < MERT_AUDIO_RATE_MIN)
+        mert_usage_error("--crops needs a --rate of at least %d", MERT_AUDIO_RATE_MIN);
+    if (crops)
+        return crops_answer(settings.rate);
     if (!manifest_path == !argc)
         mert_usage_error(argc ? "files and --manifest exclude each other" : "name files, or --manifest");
     if (shard_text && !manifest_path)
@@ -262,6 +263,7 @@ int main(int argc, char **argv)
         return mert_report_finish();
     }
     if (manifest_path) {
+        settings.regular = 1;
         b.manifest = m.hash;
         b.rows_total = m.n;
     }

@@ -4,19 +4,19 @@
  *   out   hidden [T', layers, D], T' frames of sample_rate / 320 per second
  *         --pool: one row per item or span, of several statistics [layers, statistics * D]; --weights: [T', 1, D]
  *
- * A clip is taken as a whole: GroupNorm and attention see all of it, and the result is the same bytes however it was
- * cut into chunks, whatever else was in the stream, on any number of threads. Asked for by name, --window cuts it into
- * shorter clips.
+ * GroupNorm and attention use the whole clip, so an item is computed as a whole. Its result is the same bytes for any
+ * chunks, other items in the stream, and number of threads. Only --window divides it into shorter clips.
  *
- * samples -> a clip, or (chunker) windows of it -> (async) forward pass -> [overlap -> pooling] -> as written -> stream
+ * samples -> a clip, or (chunker) windows of it -> (async) forward pass -> [overlap -> pooling] -> conversion -> stream
  *
- * While a clip is computed, the answer to the one before is written: items are answered later than they end
- * (program/filter.h). */
+ * While a clip is computed, the result of the one before is written. So output is delayed: it may come after its item
+ * has ended (flush in tensor/stage.h). */
 #include "formats/array.h"
 #include "formats/half.h"
 #include "formats/memory.h"
 #include "libcommon/base/fraction.h"
 #include "libcommon/base/integer.h"
+#include "libcommon/base/pool.h"
 #include "libcommon/dsp/pcm.h"
 #include "libcommon/models/inference/async.h"
 #include "libcommon/models/inference/layers.h"
@@ -39,7 +39,6 @@ static double adapter_alpha;
 static int dtype, join, precision, normalize = -1;
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
 static const char *const joins[] = {"centre", "fade", NULL};
-static const char *const precisions[] = {"f32", "bf16", NULL};
 
 static const mert_option options[] = {
     {"model", 'm', MERT_STRING, &model_path, "MODEL", 0, 0, NULL,
@@ -62,8 +61,8 @@ static const mert_option options[] = {
      "from one window to the next (default: the length of a window)"},
     {"join", 0, MERT_CHOICE, &join, "HOW", 0, 0, joins, "frames that windows share: cut in the centre, or fade"},
     {"dtype", 0, MERT_CHOICE, &dtype, "TYPE", 0, 0, dtypes, "type of the numbers that are written"},
-    {"precision", 0, MERT_CHOICE, &precision, "TYPE", 0, 0, precisions,
-     "bf16: matrix products of values rounded to bfloat16 (an approximation)"},
+    {"precision", 0, MERT_CHOICE, &precision, "TYPE", 0, 0, mert_packing_names + 1,
+     "matrix products of values rounded to bf16, or to 8-bit integers (approximations)"},
     {"normalize", 0, MERT_FLAG, &normalize, NULL, 0, 0, NULL,
      "normalise clips to mean 0 and variance 1 (default: as the model's preprocessor says)"},
     {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL,
@@ -72,10 +71,10 @@ static const mert_option options[] = {
 static const mert_tool tool = {"mert-encode", "hidden states of a MERT model", "[options] -m MODEL [FILE...]",
                                "Reads pcm streams, writes hidden [T, layers, D].", options, NULL};
 
-/* What the model computes at a time: a clip, or a window of it. */
+/* What is computed at a time: a clip, or a window of it. */
 typedef struct piece {
-    int there, last, dropped; /* it was submitted; the item's last; its item failed */
-    int64_t first;            /* its first frame */
+    int there, last, dropped; /* it was submitted; it is the item's last; its item failed */
+    int64_t first;            /* number of its first frame */
 } piece;
 
 typedef struct state {
@@ -84,35 +83,35 @@ typedef struct state {
     mert_inference *inference;
     mert_async *async;
     uint64_t hash;
-    int damaged;              /* the weights are not what the file's checksum says, or not finite: */
+    int damaged;              /* the weights do not have the file's checksum, or are not finite; `damage` says which */
     mert_error damage;
-    pthread_t reader;         /* of a packed model, which is held against its checksum while it is used */
+    pthread_t reader;         /* for a packed model, whose checksum is computed while the model is used */
     int reading;
     mert_pooling_plan plan;
     mert_fraction span, window, hop; /* seconds; 0: not given */
-    mert_chunker *chunker;      /* --window: */
+    mert_chunker *chunker;      /* with --window */
     mert_overlap *overlap;
-    mert_pooling *pooling;    /* of joined frames, or for what mert_inference does not pool */
+    mert_pooling *pooling;    /* of joined frames, or for statistics that mert_inference does not compute */
 
     mts_dtype from;
-    struct { float *pcm; int64_t n, room; } clips[2]; /* one is computed, the other gathers */
-    int turn;                 /* which gathers */
+    struct { float *pcm; int64_t n, room; } clips[2]; /* one is computed, the other is being filled */
+    int turn;                 /* index of the one that is being filled */
     piece computed;
-    int fresh;                /* of the item whose rows come next, none has come yet */
+    int fresh;                /* no rows have arrived yet of the item whose rows come next */
     mert_sink *sink;
-    void *rows;               /* numbers on their way out: BLOCK rows */
+    void *rows;               /* converted rows to write, BLOCK of them */
 } state;
 
 enum { BLOCK = 64 };
 
-/* ---- out ---- */
+/* ---- output ---- */
 
 static int pooled(const state *s)
 {
     return s->plan.how != MERT_POOLING_NONE;
 }
 
-/* Numbers of a row that is written. */
+/* The number of values in a row of the output. */
 static int64_t row_width(const state *s)
 {
     return mert_inference_width(s->inference) * (pooled(s) ? mert_pooling_statistics(&s->plan) : 1);
@@ -164,8 +163,8 @@ static int take_answer(state *s, const piece *p, const float *rows, int64_t n, m
 
 /* ---- computing ---- */
 
-/* Takes what was computed, sets the next piece going (NULL: none) and then writes. -1: the open item failed, or the
- * sink. */
+/* Takes the result of the piece that was computed, starts the next one (NULL: none), and then writes the result. -1:
+ * the open item failed, or the sink. */
 static int turn_over(state *s, const piece *next, mert_error *e)
 {
     piece done = s->computed;
@@ -174,7 +173,7 @@ static int turn_over(state *s, const piece *next, mert_error *e)
     mert_error why;
     int failed = done.there && mert_async_take(s->async, &rows, &n, &why), bad = 0;
     s->computed = (piece){0};
-    if (failed && !done.last && !done.dropped) { /* its item is the open one */
+    if (failed && !done.last && !done.dropped) { /* its item is still open */
         *e = why;
         return -1;
     }
@@ -201,7 +200,7 @@ static int submit(state *s, int64_t first, mert_error *e)
     return turn_over(s, &next, e);
 }
 
-/* What has been computed by now goes out. */
+/* Writes what has been computed so far. */
 static int write_ready(state *s, mert_error *e)
 {
     while (s->computed.there && mert_async_ready(s->async))
@@ -210,16 +209,17 @@ static int write_ready(state *s, mert_error *e)
     return 0;
 }
 
-/* ---- in ---- */
+/* ---- input ---- */
 
 static int begin(void *self, const mts_record *in, mts_record *out, mert_error *e)
 {
     state *s = self;
     const mert_config *c = &s->weights.layout.config;
     if (strcmp(in->kind, "pcm"))
-        return mert_fail(e, "%s comes in, and this program needs pcm", in->kind);
+        return mert_fail(e, "the input is %s, and this program needs pcm", in->kind);
     if (in->sample_rate != c->sample_rate)
-        return mert_fail(e, "sample rate is %" PRId64 " Hz, this model needs %d Hz", in->sample_rate, c->sample_rate);
+        return mert_fail(e, "sample rate is %" PRId64 " Hz, this model needs %d Hz (mert-decode --rate %d)",
+                         in->sample_rate, c->sample_rate, c->sample_rate);
     if (in->ndim != 1 && !(in->ndim == 2 && in->shape[1] == 1))
         return mert_fail(e, "%" PRId64 " channels at %" PRId64 " Hz, this model needs 1 at %d Hz",
                          in->ndim == 2 ? in->shape[1] : -1, in->sample_rate, c->sample_rate);
@@ -235,7 +235,7 @@ static int begin(void *self, const mts_record *in, mts_record *out, mert_error *
     out->shape[0] = pooled(s) && !s->span.num ? 1 : -1;
     out->shape[1] = s->layers.weighted ? 1 : s->layers.n;
     out->shape[2] = row_width(s) / out->shape[1];
-    out->frame_rate_num = !pooled(s) ? c->sample_rate : s->span.num ? s->span.den : 0; /* 0/1: none */
+    out->frame_rate_num = !pooled(s) ? c->sample_rate : s->span.num ? s->span.den : 0; /* 0/1: no frame rate */
     out->frame_rate_den = !pooled(s) ? mert_config_stride(c) : s->span.num ? s->span.num : 1;
     out->model = s->hash;
     return 0;
@@ -255,7 +255,7 @@ static int make_room(state *s, int64_t n, mert_error *e)
     return 0;
 }
 
-/* Behind what the gathering clip holds. */
+/* Appends samples to the clip that is being filled; behind: how many it has. */
 static int gather(state *s, const void *data, int64_t n, int64_t behind, mert_error *e)
 {
     int64_t have = s->clips[s->turn].n;
@@ -296,7 +296,7 @@ static int frames(void *self, const void *data, int64_t n, mert_sink *sink, mert
         return -1;
     if (!s->chunker)
         return gather(s, data, n, s->clips[s->turn].n, e);
-    while (n) { /* the gathering clip lends its place to turn samples into floats */
+    while (n) { /* samples are converted in the memory of that clip */
         int64_t some = n < 1 << 14 ? n : 1 << 14, taken;
         s->clips[s->turn].n = 0;
         if (gather(s, p, some, mert_chunker_samples(s->chunker), e))
@@ -320,14 +320,14 @@ static int end(void *self, mert_sink *sink, mert_error *e)
         return -1;
     if (s->chunker ? submit_windows(s, 1, e) : submit(s, 0, e))
         return -1;
-    if (!s->computed.there) /* the last window was written before it was known to be the last */
+    if (!s->computed.there) /* the last window was written before it was known to be the last one */
         return finish_item(s, e);
     s->computed.last = 1;
     return write_ready(s, e);
 }
 
-/* A packed model is opened without being read. What was made of it counts when it is known to be whole: before the end
- * of the (first) stream. */
+/* A packed model is used before all of it was read and checked. Waits for the result of the check, before the end of
+ * the (first) stream, so that output of a damaged model is not accepted. */
 static int known_whole(state *s, mert_error *e)
 {
     if (s->reading)
@@ -345,7 +345,8 @@ static int flush(void *self, mert_sink *sink, mert_error *e)
     return (s->computed.there && turn_over(s, NULL, e)) || known_whole(s, e) ? -1 : 0;
 }
 
-/* What is computed, or waits to be joined, is the dropped item's: unless that is an earlier item's last piece. */
+/* Marks what is computed, or waits to be joined, as belonging to a failed item, unless it is the last piece of an
+ * earlier item. */
 static void drop(void *self)
 {
     state *s = self;
@@ -355,7 +356,7 @@ static void drop(void *self)
     s->fresh = 1;
 }
 
-/* ---- what is asked for ---- */
+/* ---- options ---- */
 
 static mert_fraction seconds(const char *option, const char *text)
 {
@@ -379,15 +380,15 @@ static void check_options(state *s)
 {
     mert_error e;
     if (!model_path)
-        mert_usage_error("which model? (-m MODEL)");
+        mert_usage_error("-m MODEL is needed");
     if (mert_pooling_parse(&s->plan, pool, &e))
         mert_usage_error("--pool: %s", e.text);
     if (span_text && !pooled(s))
-        mert_usage_error("--span says what --pool mean or max are over: which?");
+        mert_usage_error("--span needs --pool, which pools the rows of a span");
     if (hop_text && !window_text)
-        mert_usage_error("--hop says how far apart windows are: how long is a --window?");
+        mert_usage_error("--hop needs --window");
     if (join && !window_text)
-        mert_usage_error("--join says how windows meet: how long is a --window?");
+        mert_usage_error("--join needs --window");
 }
 
 static void plan_pooling(state *s)
@@ -404,14 +405,14 @@ static void plan_pooling(state *s)
     }
 }
 
-/* Windows are pooled when they are joined; whole clips layer by layer, or where that is not the mean or the maximum
- * alone, all layers of a frame. */
+/* Windows are pooled after they are joined. Whole clips are pooled layer by layer or, for statistics other than a
+ * single mean or maximum, with all layers of a frame. */
 static int set_up(state *s, mert_ops *ops, mert_error *e)
 {
     const mert_config *c = &s->weights.layout.config;
     int64_t width;
     plan_pooling(s);
-    if (!(s->inference = mert_inference_new(&s->weights, ops, precision ? MERT_PACKED_BF16 : MERT_PACKED_F32,
+    if (!(s->inference = mert_inference_new(&s->weights, ops, (mert_packing)(precision + 1),
                                             s->layers.index, s->layers.n, e)))
         return -1;
     if (s->layers.weighted)
@@ -459,7 +460,8 @@ static void *hash_main(void *arg)
     return NULL;
 }
 
-/* The model's hash and its file's checksum, which read every weight, while they are taken to the device. */
+/* Computes the model's hash and its file's checksum, which read every weight, while the weights are copied to the
+ * device. */
 static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
 {
     pthread_t thread;
@@ -480,7 +482,7 @@ static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
     return 0;
 }
 
-/* What changes the payload (contract S3). NULL: out of memory. */
+/* The settings that change the payload (contract S3). NULL: out of memory. */
 static char *settings_text(const state *s)
 {
     const mert_config *c = &s->weights.layout.config;
@@ -496,7 +498,7 @@ static char *settings_text(const state *s)
         if (c->normalize && c->normalize_eps != MERT_NORMALIZE_EPS_HF)
             fprintf(f, " normalize-eps=%.9g", c->normalize_eps);
         if (precision)
-            fprintf(f, " precision=%s", precisions[precision]);
+            fprintf(f, " precision=%s", mert_packing_names[precision + 1]);
         if (s->chunker) {
             fprintf(f, " window=%s", mert_fraction_print(number, s->window));
             fprintf(f, " hop=%s join=%s", mert_fraction_print(number, s->hop), joins[join]);
@@ -504,6 +506,17 @@ static char *settings_text(const state *s)
     }
     free(layers);
     return mert_memory_close(f, &m);
+}
+
+/* Unmapping page by page takes as long as reading a layer, so all threads do it, in pieces of this many floats. */
+enum { UNMAPPED = 1 << 22 };
+
+static void unmap_piece(void *arg, int64_t i, int worker)
+{
+    const mert_weights *w = arg;
+    int64_t at = i * UNMAPPED, n = mert_smaller(w->packed_size - at, UNMAPPED);
+    (void)worker;
+    mert_checkpoint_forget(w->source, w->packed + at, (size_t)n * sizeof *w->packed);
 }
 
 static int merge_adapter(state *s, mert_error *e)
@@ -560,7 +573,7 @@ int main(int argc, char **argv)
         mert_log_error("%s", e.text);
         goto done;
     }
-    mert_weights_drop(&s.weights); /* the device has them */
+    mert_weights_drop(&s.weights); /* the device has a copy */
     if ((settings = settings_text(&s)))
         status = mert_filter_run(&(mert_filter){.stage = &stage, .self = &s, .settings = settings}, argv, argc);
     else
@@ -569,6 +582,8 @@ int main(int argc, char **argv)
 done:
     mert_async_free(s.async);
     mert_inference_free(s.inference);
+    if (s.weights.packed)
+        mert_pool_run((s.weights.packed_size + UNMAPPED - 1) / UNMAPPED, unmap_piece, &s.weights);
     mert_weights_free(&s.weights);
     mert_chunker_free(s.chunker);
     mert_overlap_free(s.overlap);

@@ -95,7 +95,7 @@ static int write_centroids(void *self, const mert_features *f, float *x, int64_t
         mert_log_note("%" PRId64 " of %" PRId64 " clusters are empty: are there so many different frames?", r.empty, k);
     if (!bad && mert_options.verbose)
         mert_log_note("%" PRId64 " of %" PRId64 " frames, %" PRId64 " mini-batches, %" PRId64 " full iterations, "
-                      "%" PRId64 " clusters placed anew, inertia %.9g, mean squared distance %.6g",
+                      "%" PRId64 " clusters moved, inertia %.9g, mean squared distance %.6g",
                       n, seen, r.steps, r.iterations, r.placed_anew, r.inertia, r.inertia / (double)n);
     bad = bad || mert_codebook_write(&book, model, e);
     mert_codebook_free(&book);
@@ -108,7 +108,7 @@ static int train(int argc, char **argv)
     mert_filter f = {.stage = &mert_gather_stage, .self = &g, .no_output = 1};
     int status;
     if (!k)
-        mert_usage_error("how many clusters? -k K");
+        mert_usage_error("-k K is needed, the number of clusters");
     if (!model)
         mert_usage_error("where to? -o MODEL");
     g.seed = (uint64_t)seed;
@@ -228,7 +228,7 @@ static int assign(int argc, char **argv)
     mert_filter f = {.stage = &assign_stage, .self = &s, .settings = settings};
     int status = 1;
     if (!model)
-        mert_usage_error("with which codebook? -m MODEL");
+        mert_usage_error("-m MODEL is needed");
     if (kmeans_open(&s.book, &s.nearest, model, &e) || (labels && mert_label_writer_open(&writer, labels, &e))) {
         mert_log_error("%s", e.text);
     } else {

@@ -6,6 +6,8 @@
  *       -> with --shards: files without a shard are put into new ones (mert-manifest/shards.c), and the counts
  *          are stored in DIR/files.tsv (mert-manifest/files.c)
  *
+ * With --tar, members of tar files are listed, too, as FILE.tar:MEMBER (formats/tar.h).
+ *
  * Files that cannot be decoded are named and left out; the manifests are written, and the exit status is 1. Files with
  * other endings are skipped and counted (mert-manifest/endings.c). */
 #define _GNU_SOURCE
@@ -16,6 +18,7 @@
 #include "formats/file.h"
 #include "formats/labels/manifest.h"
 #include "formats/stream/mts.h"
+#include "formats/tar.h"
 #include "libcommon/audio/decode.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/program/log.h"
@@ -34,7 +37,7 @@ static const char *out_dir;
 static const char *extensions; /* NULL: endings_known */
 static double valid_percent = 1, shard_hours = 8;
 static int64_t seed, shards;
-static int from_headers, verify;
+static int from_headers, verify, tars;
 
 static const mert_option options[] = {
     {"out", 'o', MERT_STRING, &out_dir, "DIR", 0, 0, NULL, "folder for train.tsv and valid.tsv"},
@@ -53,6 +56,8 @@ static const mert_option options[] = {
      "count the samples before a fault instead of leaving the file out"},
     {"verify", 0, MERT_FLAG, &verify, NULL, 0, 0, NULL,
      "also decode FLAC and WAV files instead of trusting their headers"},
+    {"tar", 0, MERT_FLAG, &tars, NULL, 0, 0, NULL,
+     "also list the members of uncompressed tar files (*.tar) with these endings, as FILE.tar:MEMBER"},
     {"from-headers", 0, MERT_FLAG, &from_headers, NULL, 0, 0, NULL,
      "take lengths from headers: fast, but for many formats an estimate"},
     {0}};
@@ -92,6 +97,37 @@ static char *join(const char *dir, const char *name)
     return path;
 }
 
+static int64_t nanoseconds(const struct stat *s)
+{
+    return s->st_mtim.tv_sec * INT64_C(1000000000) + s->st_mtim.tv_nsec;
+}
+
+/* full: of the tar file; path: relative to the root. */
+static void list_members(scan_list *l, const char *full, const char *path, int64_t mtime)
+{
+    mert_tar t;
+    mert_error e;
+    if (mert_tar_open(&t, full, MERT_INDEX_KEEP, &e)) {
+        mert_report_failed(path, e.text, 1);
+        return;
+    }
+    for (int64_t i = 0; i < t.n; i++) {
+        const char *name = mert_tar_name(&t, &t.members[i]), *base = strrchr(name, '/');
+        char *item;
+        if (mert_tar_find(&t, name) != &t.members[i] || !wanted(base ? base + 1 : name))
+            continue;
+        if (asprintf(&item, "%s:%s", path, name) < 0 || scan_add(l, item, t.members[i].size, mtime))
+            out_of_memory();
+    }
+    mert_tar_close(&t);
+}
+
+static int is_tar(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 4 && !strcmp(name + n - 4, ".tar");
+}
+
 static void walk(scan_list *l, const char *root, const char *relative, const folder *above)
 {
     char *dir = join(root, relative);
@@ -123,12 +159,15 @@ static void walk(scan_list *l, const char *root, const char *relative, const fol
         int known = stat(full, &s) == 0;
         if (known && S_ISDIR(s.st_mode))
             walk(l, root, path, &here);
-        if ((!known || S_ISREG(s.st_mode)) && wanted(entry->d_name)) {
-            if (scan_add(l, path, known ? s.st_size : 0,
-                         known ? s.st_mtim.tv_sec * INT64_C(1000000000) + s.st_mtim.tv_nsec : 0))
-                out_of_memory();
-        } else
+        if (tars && known && S_ISREG(s.st_mode) && is_tar(entry->d_name)) {
+            list_members(l, full, path, nanoseconds(&s));
             free(path);
+        } else if ((!known || S_ISREG(s.st_mode)) && wanted(entry->d_name)) {
+            if (scan_add(l, path, known ? s.st_size : 0, known ? nanoseconds(&s) : 0))
+                out_of_memory();
+        } else {
+            free(path);
+        }
         free(full);
     }
     closedir(d);
@@ -253,7 +292,7 @@ static int write_all(scan_list *l, char *root, const char *remembered, mert_erro
     char *dir = join(out_dir, "shards");
     int bad = 0;
     if (shards) {
-        scan_deal(l, shards, shard_hours * 3600 * settings.rate);
+        scan_assign(l, shards, shard_hours * 3600 * settings.rate);
         bad = scan_write_shards(l, root, dir, e);
     }
     free(dir);
@@ -271,8 +310,11 @@ static int make_manifests(scan_list *l, char *root, mert_error *e)
     scan_sort(l);
     for (int64_t i = 0; i < l->n; i++)
         l->files[i].half = is_valid(l->files[i].path) ? SCAN_VALID : SCAN_TRAIN;
-    bad = l->n ? 0 : mert_fail(e, "%s: no files ending in %s (%s)", root, extensions ? extensions : endings_known,
-                               endings_passed_over() ? endings_passed_over() : "nor any other");
+    if (!l->n && mert_report_all_failed()) /* tar files that cannot be read */
+        bad = mert_fail(e, "%s: nothing that could be listed", root);
+    else
+        bad = l->n ? 0 : mert_fail(e, "%s: no files ending in %s (%s)", root, extensions ? extensions : endings_known,
+                                   endings_passed_over() ? endings_passed_over() : "nor any other");
     bad = bad || mert_make_directory(out_dir, e) || (shards && scan_read(&known, remembered, count_settings(), e));
     if (!bad)
         scan_take_over(l, &known);

@@ -2,11 +2,11 @@
  *
  *   in    pcm [T], mono, f32 or i16
  *   out   mel [T', bins], T' = floor(T / hop) + 1; mfcc [T', 39], T' = whole 25 ms windows every 10 ms
- *         --preset mert2: the log-mel spectrum that a MERT-v2 model takes, T' = floor(T / hop)
+ *         --preset mert2: the log-mel spectrum that is the input of a MERT-v2 model, T' = floor(T / hop)
  *
- * --stats adds up mean and variance of what is computed, exactly, so that shards can be merged; --normalize-with
- * takes such files and writes (x - mean) / deviation. Without input and with --merge the program only merges;
- * standard input counts as input if it is a pipe, a socket or a file that holds something. */
+ * --stats sums mean and variance of the output exactly, so that statistics of shards can be merged. --normalize-with
+ * reads such files and writes (x - mean) / deviation. Without input, --merge only merges; standard input counts as
+ * input if it is a pipe, a socket, or a file that is not empty. */
 #include "formats/array.h"
 #include "formats/stream/mts.h"
 #include "libcommon/base/integer.h"
@@ -60,19 +60,21 @@ static const mert_tool tool = {"mert-mel", "mel spectrograms and MFCC of pcm str
 enum { BLOCK = 64 };
 
 typedef struct state {
-    char settings[512], of[560];           /* what is computed; as statistics have it, with the program's name */
-    mert_weights model;                    /* --preset: only its front end is read */
+    char settings[512], of[560];           /* description of the transform; the same with the program's name, for
+                                            * statistics */
+    mert_weights model;                    /* --preset: only its front end is used */
     mert_config config;
     mert_pcm pcm;
     mert_mel *mel;
-    int rate;                              /* of mel */
-    mert_feature_stats all, item, given;   /* --stats: of items that came through, of the open one; --normalize-with */
+    int rate;                              /* of mel, in Hz */
+    mert_feature_stats all, item, given;   /* --stats: of complete items; of the open item; --normalize-with: the sum
+                                            * of the files */
     int measuring, normalizing;
     float *mean, *scale, *rows;            /* --normalize-with: [width], [width], [BLOCK, width] */
     mert_sink *sink;
 } state;
 
-/* The transform for this sample rate: made at the first item, kept while the rate stays. */
+/* Makes the transform for this sample rate, unless the last item had the same. */
 static int prepare(state *s, int64_t rate, mert_error *e)
 {
     if (preset && rate != s->config.sample_rate)
@@ -98,19 +100,19 @@ static int prepare(state *s, int64_t rate, mert_error *e)
     return s->mel ? 0 : -1;
 }
 
-/* Statistics are of one sample rate: the same settings mean something else at another. */
+/* Statistics belong to one sample rate: the same settings compute something else at another rate. */
 static int begin_statistics(state *s, int64_t rate, mert_error *e)
 {
     char of[sizeof s->all.of];
     snprintf(of, sizeof of, "%s%" PRId64, s->of, rate);
     if (s->normalizing && strcmp(of, s->given.of))
-        return mert_fail(e, "'%s' comes in, and --normalize-with has '%s'", of, s->given.of);
+        return mert_fail(e, "the input is '%s', and --normalize-with has '%s'", of, s->given.of);
     if (!s->measuring)
         return 0;
     if (!s->all.width && mert_feature_stats_new(&s->all, mert_mel_width(s->mel), of, e))
         return -1;
     if (strcmp(of, s->all.of))
-        return mert_fail(e, "'%s' comes in, and --stats has '%s'", of, s->all.of);
+        return mert_fail(e, "the input is '%s', and --stats has '%s'", of, s->all.of);
     if (!s->item.width)
         return mert_feature_stats_new(&s->item, s->all.width, of, e);
     mert_feature_stats_clear(&s->item);
@@ -202,7 +204,8 @@ static int finish(void *self, mert_error *e)
 
 /* ---- statistics ---- */
 
-/* The files' statistics together; they must be of what this run computes, `of`, at one sample rate or another. */
+/* Sums the statistics of several files. They must be of the same output as this run (`of`), and all of one sample
+ * rate. */
 static int read_together(mert_feature_stats *to, const mert_strings *paths, const char *of, int width, mert_error *e)
 {
     for (int i = 0; i < paths->n; i++) {
@@ -246,19 +249,19 @@ static int open_statistics(state *s, int width, mert_error *e)
         double mean, std;
         mert_feature_stats_of(&s->given, i, &mean, &std);
         s->mean[i] = (float)mean;
-        s->scale[i] = std > 0 ? (float)(1 / std) : 0; /* what never changes becomes 0 */
+        s->scale[i] = std > 0 ? (float)(1 / std) : 0; /* a constant value becomes 0 */
     }
     return 0;
 }
 
-/* --preset: the model's front end, or the usual one. */
+/* --preset: uses the front end of the model, or the standard one. */
 static int open_preset(state *s, mert_error *e)
 {
     s->config = mert_config_mert2();
     if (model_path && mert_weights_open(&s->model, model_path, e))
         return -1;
     if (model_path && !s->model.layout.constants)
-        return mert_fail(e, "%s: it takes no log-mel spectrum, as MERT-v2 models do", model_path);
+        return mert_fail(e, "%s: its input is not a log-mel spectrum, as that of MERT-v2 models is", model_path);
     if (model_path)
         s->config = s->model.layout.config;
     bins = s->config.conformer.mels;
@@ -267,7 +270,7 @@ static int open_preset(state *s, mert_error *e)
     return 0;
 }
 
-/* Of the model's tables. */
+/* The hash of the model's tables. */
 static uint64_t hash_tables(const state *s)
 {
     const mert_layout *l = &s->model.layout;
@@ -307,14 +310,14 @@ static int nothing_to_read(int named)
     return !named && (fstat(STDIN_FILENO, &in) || S_ISCHR(in.st_mode) || (S_ISREG(in.st_mode) && !in.st_size));
 }
 
-/* Options that would change nothing are refused. */
+/* Refuses options that would change nothing. */
 static void check_filters(int filters, int floor, int orders)
 {
     if (mfcc && filters)
         mert_usage_error("--mfcc has windows of 25 ms every 10 ms and filters of its own: no --bins, --n-fft, --hop, "
                          "--fmin, --fmax or --normalized beside it");
     if (preset && (mfcc || power || logarithm || filters))
-        mert_usage_error("--preset says all of the spectrum: no --mfcc, --power, --log, --bins, --n-fft, --hop, --fmin, "
+        mert_usage_error("--preset sets all of the spectrum: no --mfcc, --power, --log, --bins, --n-fft, --hop, --fmin, "
                          "--fmax or --normalized beside it");
     if (floor && !logarithm)
         mert_usage_error("--log-floor is for --log");

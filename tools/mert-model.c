@@ -1,11 +1,11 @@
-/* Models as files: what is in one, whether it is whole, one made of random numbers, one turned into another layout.
+/* Model files: lists, creates, converts, averages and verifies them.
  *
  *     mert-model info MODEL                                     architecture, input contract, parameters, hash
  *     mert-model init --recipe tiny --seed 1 -o DIR             random weights of a recipe's model
  *     mert-model convert --to hf -m checkpoint_best.pt -o DIR   our own directory, HF's, or fairseq's file
  *     mert-model average MODEL MODEL... -o DIR                  the mean of the weights of several
- *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and the answer
- */
+ *     mert-model verify MODEL...                                every checksum, tensor, shape and value, and the
+ * self-test */
 #include "formats/array.h"
 #include "formats/file.h"
 #include "formats/stream/mts.h"
@@ -35,7 +35,6 @@ static double adapter_alpha;
 static const char *recipe, *model, *output, *adapter;
 static mert_strings settings;
 static const char *const layouts[] = {"hf", "fairseq", "native", "packed", NULL};
-static const char *const precisions[] = {"f32", "bf16", NULL};
 
 static const mert_option info_options[] = {
     {"tensors", 0, MERT_FLAG, &list_tensors, NULL, 0, 0, NULL, "list every tensor: name, type, shape"},
@@ -50,7 +49,7 @@ static const mert_option init_options[] = {
     {0}};
 static const mert_option convert_options[] = {
     {"to", 0, MERT_CHOICE, &to, "LAYOUT", 0, 0, layouts, "layout to write"},
-    {"precision", 0, MERT_CHOICE, &precision, "TYPE", 0, 0, precisions,
+    {"precision", 0, MERT_CHOICE, &precision, "TYPE", 0, 0, mert_packing_names + 1,
      "--to packed: for mert-encode with this --precision"},
     {"model", 'm', MERT_STRING, &model, "MODEL", 0, 0, NULL, "model to read: a directory, .safetensors, or torch file"},
     {"adapter", 0, MERT_STRING, &adapter, "FILE", 0, 0, NULL,
@@ -72,19 +71,19 @@ static int failed(const mert_error *e)
 
 /* ---- reading ---- */
 
-/* Heads are read where the configuration describes them, which is in directories of our own. */
+/* Heads are read if the configuration describes them, as in directories that mert wrote. */
 static int wants_heads(const mert_checkpoint *c)
 {
     return mert_json_get(mert_checkpoint_config(c), "mert_pretraining") != NULL;
 }
 
-/* Packed for mert-encode: NULL if it is not. */
+/* The description of a model that is packed for mert-encode; NULL: it is not packed. */
 static const mert_json *packed(const mert_checkpoint *c)
 {
     return mert_json_get(mert_checkpoint_config(c), "mert_packed");
 }
 
-/* Only encoders of MERT, HuBERT and wav2vec2 have these. */
+/* Only encoders of MERT, HuBERT and wav2vec2 have these tensors. */
 static int is_encoder(const mert_checkpoint *c)
 {
     static const char *const first[] = {"feature_extractor.conv_layers.0.", "layers.0.attn.query_proj.weight"};
@@ -137,6 +136,13 @@ static void print_tensors(const mert_checkpoint *c)
     }
 }
 
+static const char *cqt_target_name(const mert_config *c)
+{
+    static const char *const names[2][3] = {{"", "log ", "log-power "},
+                                            {"standardised ", "standardised log ", "standardised log-power "}};
+    return names[c->cqt_target_std != 0][c->cqt_target_form];
+}
+
 static void print_heads(const mert_config *c)
 {
     if (!c->codebooks) {
@@ -150,7 +156,7 @@ static void print_heads(const mert_config *c)
            c->untied ? ", untied" : "", c->learnable_temperature ? ", learnable temperature" : "",
            c->target_glu ? ", target GLU" : "");
     if (c->cqt_target_bins)
-        printf(", CQT of %d bins", c->cqt_target_bins);
+        printf(", %sCQT of %d bins", cqt_target_name(c), c->cqt_target_bins);
     if (c->mel_target_bins)
         printf(", mel of %d bins", c->mel_target_bins);
     printf("\n");
@@ -261,7 +267,7 @@ static int info_one(const char *path, mert_error *e)
     return bad;
 }
 
-/* One after the other; those that fail do not keep the others from their turn. */
+/* Calls one() for each argument. If it fails for one of them, continues with the next. */
 static int each(int argc, char **argv, int (*one)(const char *path, mert_error *e))
 {
     mert_error e;
@@ -324,11 +330,11 @@ static int save_fairseq(const mert_weights *w, const char *dir, mert_error *e)
     return bad ? -1 : 0;
 }
 
-/* As mert-encode's products read them. */
+/* Writes the weights packed, as mert-encode's products read them. */
 static int save_packed(const mert_weights *w, const char *dir, mert_error *e)
 {
     mert_ops *ops = mert_ops_cpu();
-    mert_packing as = precision ? MERT_PACKED_BF16 : MERT_PACKED_F32;
+    mert_packing as = (mert_packing)(precision + 1);
     mert_forward *f = mert_forward_new(w, ops, as, e);
     const float *block = NULL;
     int64_t n = f ? mert_forward_weights(f, &block) : 0;
@@ -343,7 +349,8 @@ static int save_packed(const mert_weights *w, const char *dir, mert_error *e)
     return bad;
 }
 
-/* What the model that was written answers: for products in bf16 another answer than the original's. */
+/* Writes the result of the self-test for the model that was written. With products in bf16 or int8 it differs from
+ * that of the original. */
 static int save_answer(const mert_weights *w, const char *dir, mert_error *e)
 {
     mert_weights written;
@@ -357,7 +364,7 @@ static int save_answer(const mert_weights *w, const char *dir, mert_error *e)
     return bad;
 }
 
-/* What is written all the same, and is not quite what was there. */
+/* Notes for a model that is written although a part of it cannot be represented exactly. */
 static void say_what_differs(const mert_weights *w)
 {
     const mert_config *c = &w->layout.config;
@@ -382,7 +389,7 @@ static void say_what_differs(const mert_weights *w)
         mert_log_note("%s: it has no mask_emb, which only training needs: zeros are written", model);
 }
 
-/* The model's own folder or file would be overwritten by what is made of it. */
+/* Refuses an output that would overwrite the model it is made from. */
 static int check_elsewhere(mert_error *e)
 {
     static const char *const files[] = {"", "model.safetensors", "checkpoint.pt"};
@@ -395,7 +402,7 @@ static int check_elsewhere(mert_error *e)
         same = !stat(model, &in) && !stat(path, &out) && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
         free(path);
     }
-    return same ? mert_fail(e, "%s: is the model itself, which what is made of it would replace", output) : 0;
+    return same ? mert_fail(e, "%s: is the model itself, which the output would replace", output) : 0;
 }
 
 static int merge_adapter(mert_weights *w, mert_error *e)
@@ -486,7 +493,8 @@ static int all_finite(const mert_checkpoint *c, mert_error *e)
     return bad;
 }
 
-/* What it answers: as it did when it was written, if that is known (1, 0), with finite numbers in any case. */
+/* Runs the self-test: compares the output with the stored one, if there is one (returns 1, otherwise 0), and checks
+ * that all numbers are finite. */
 static int verify_answer(const mert_weights *w, const char *path, double *worst, mert_error *e)
 {
     int answer = mert_path_is_directory(path) ? mert_self_test_check(w, path, worst, e) : 0;
@@ -504,7 +512,7 @@ static int verify_one(const char *path, mert_error *e)
     int bad, answer;
     if (!c)
         return -1;
-    bad = mert_checkpoint_verify(c, &checked, e); /* names the file itself */
+    bad = mert_checkpoint_verify(c, &checked, e); /* the error names the file */
     if (!bad && all_finite(c, e))
         bad = mert_fail_in(e, "%s", path);
     if (bad || !is_encoder(c)) {
@@ -516,10 +524,10 @@ static int verify_one(const char *path, mert_error *e)
     }
     if (!(bad = read_encoder(&w, c, path, e))) {
         answer = packed(c) && mert_weights_check_sums(&w, path, e) ? -1 : verify_answer(&w, path, &worst, e);
-        if (packed(c) && !checked) /* from before files had a checksum of the whole */
+        if (packed(c) && !checked) /* written by a version without a checksum of the whole file */
             checked = w.packed_size * (int64_t)sizeof *w.packed;
         if (answer < 0)
-            bad = -1; /* names the file itself */
+            bad = -1; /* the error names the file */
         else
             printf("%s: sound: %zu tensors, %" PRId64 " bytes with checksums, model hash %016" PRIx64, path,
                    mert_checkpoint_count(c), checked, mert_weights_hash(&w));
@@ -567,7 +575,7 @@ static const mert_command commands[] = {
     {"info", "[options] MODEL...", "describe models: architecture, input, output, parameters, hash", info_options,
      info},
     {"init", "[options] --recipe FILE -o DIR", "write a model with random weights for a recipe", init_options, init},
-    {"convert", "[--to hf|fairseq|native|packed] [--precision bf16] -m MODEL -o DIR",
+    {"convert", "[--to hf|fairseq|native|packed] [--precision bf16|int8] -m MODEL -o DIR",
      "convert a model to another layout",
      convert_options, convert},
     {"average", "MODEL MODEL... -o DIR", "write the mean of the weights of several models", average_options, average},

@@ -31,7 +31,7 @@
 enum { FORMAT_NAME, FORMAT_PNG, FORMAT_SVG };
 enum { PANEL_HEIGHT = 230, SQUARE_HEIGHT = 460, TITLE_HEIGHT = 28, SIDE_MAX = 16384 }; /* pixels */
 
-static const char *output, *range, *title = "", *metrics;
+static const char *output, *range, *title, *metrics;
 static mert_strings patterns;
 static int format, term, kind, layer = -1, colours, width = 1000, height, across = 1, items = 8, bare;
 static double from, to;
@@ -53,7 +53,7 @@ static const mert_option options[] = {
     {"range", 0, MERT_STRING, &range, "LOW,HIGH", 0, 0, NULL, "the values with the first and the last colour"},
     {"colours", 0, MERT_CHOICE, &colours, "MAP", 0, 0, maps,
      "low values dark, or light for print, or light without hues"},
-    {"title", 0, MERT_STRING, &title, "TEXT", 0, 0, NULL, "the title of the picture"},
+    {"title", 0, MERT_STRING, &title, "TEXT", 0, 0, NULL, "the title of the picture (empty: none, and none of panels)"},
     {"width", 0, MERT_INT, &width, "N", 1, SIDE_MAX, NULL, "pixels"},
     {"height", 0, MERT_INT, &height, "N", 0, SIDE_MAX, NULL, "pixels (0: as the panels need)"},
     {"across", 0, MERT_INT, &across, "N", 1, 16, NULL, "panels beside each other"},
@@ -68,9 +68,9 @@ static void default_height(mert_figure *f)
     int one = bare ? PANEL_HEIGHT / 2 : PANEL_HEIGHT;
     for (int i = 0; i < f->npanels; i++)
         if (!strcmp(f->panels[i].y.label, f->panels[i].x.label) && f->panels[i].type == MERT_IMAGE)
-            one = SQUARE_HEIGHT; /* time by time */
+            one = SQUARE_HEIGHT; /* time by time, so it is square */
     one = one < (SIDE_MAX - TITLE_HEIGHT) / rows ? one : (SIDE_MAX - TITLE_HEIGHT) / rows;
-    f->height = height ? height : rows * one + (*title ? TITLE_HEIGHT : 0);
+    f->height = height ? height : rows * one + (*f->title ? TITLE_HEIGHT : 0);
 }
 
 static int check_size(const mert_figure *f, mert_error *e)
@@ -98,7 +98,7 @@ static int draw_pixels(const mert_figure *f, FILE *stream, mert_error *e)
 
 static int draw_svg(const mert_figure *f, FILE *stream, mert_error *e)
 {
-    mert_canvas *c = mert_canvas_svg(stream, f->width, f->height, *title ? title : f->panels[0].title, 0, e);
+    mert_canvas *c = mert_canvas_svg(stream, f->width, f->height, *f->title ? f->title : f->panels[0].title, 0, e);
     if (!c)
         return -1;
     (bare ? mert_draw_bare : mert_draw_figure)(f, c);
@@ -121,7 +121,9 @@ static int write_figure(mert_figure *f, mert_error *e)
     f->across = across;
     f->map = (mert_colour_map)colours;
     f->width = width;
-    snprintf(f->title, sizeof f->title, "%s", title);
+    snprintf(f->title, sizeof f->title, "%s", title ? title : "");
+    for (int i = 0; i < f->npanels && title && !*title; i++)
+        f->panels[i].title[0] = 0;
     if (term)
         return draw_terminal(f, e);
     default_height(f);
@@ -153,7 +155,7 @@ typedef struct state {
     plot_count count;        /* --kind classes */
     int counting;
     int drawn;               /* items of this stream */
-    int64_t left_out;        /* items that are not drawn */
+    int64_t left_out;        /* number of items that are not drawn */
 } state;
 
 static int stream(void *self, const mts_begin *b, mert_error *e)
@@ -257,7 +259,7 @@ static int scores(const mert_table *t, int n, mert_figure *f, mert_error *e)
     return n == 1 ? mert_table_scores(t, metrics, p, e) : mert_table_tasks(t, n, metrics, p, e);
 }
 
-/* All curves, each table with panels of its own; then all scores, in one. */
+/* Draws curves, with panels of its own for each table, and then the scores of all tables in one panel. */
 static int draw_tables(char **files, int n, mert_error *e)
 {
     mert_table *tables = calloc((size_t)n, sizeof *tables);
@@ -270,7 +272,8 @@ static int draw_tables(char **files, int n, mert_error *e)
             bad = mert_fail(e, "%s: %s", files[i], strerror(errno));
         else
             bad = mert_input_note(files[i], e) ||
-                  mert_table_read(&tables[k], in, is_stdin ? "standard input" : files[i], e);
+                  mert_table_read(&tables[k], in, is_stdin ? "standard input" : files[i], e) ||
+                  mert_table_needs_rows(&tables[k], e);
         if (in && !is_stdin)
             fclose(in);
         if (!bad && mert_table_is_log(&tables[k]))
@@ -291,9 +294,10 @@ static int draw_tables(char **files, int n, mert_error *e)
     return bad;
 }
 
-/* ---- which of them ---- */
+/* ---- tables or streams ---- */
 
-/* 1: this input begins like a table. A file that is no regular one counts as a stream: it is opened only once. */
+/* 1: the input begins like a table. Anything but a regular file is treated as a stream, because it can be opened only
+ * once. */
 static int is_table(const char *file)
 {
     struct stat st;
@@ -308,7 +312,8 @@ static int is_table(const char *file)
     c = getc(f);
     if (is_stdin && c != EOF) {
         ungetc(c, f);
-        mert_options.threads = 1; /* a thread that reads ahead would not see this byte: it reads the descriptor */
+        mert_options.threads = 1; /* a thread that reads ahead reads the descriptor, and would not get the byte that
+                                   * was looked at */
     }
     if (!is_stdin)
         fclose(f);
@@ -334,7 +339,7 @@ static void check_output(void)
     const char *dot;
     if (term + (output != NULL) != 1)
         mert_usage_error(term ? "--term draws on the terminal: no -o beside it"
-                              : "where to: -o FILE.png, -o FILE.svg, or --term");
+                              : "an output is needed: -o FILE.png, -o FILE.svg, or --term");
     if (term)
         return;
     dot = strrchr(output, '.');

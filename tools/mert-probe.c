@@ -427,7 +427,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_DFL); /* if the reader of our output has ended, we end without a message, even if the parent
                                  ignored SIGPIPE */
     if (!labels)
-        mert_usage_error("which labels? --labels FILE");
+        mert_usage_error("--labels FILE is needed");
     if (!manifests[MERT_PROBE_TRAIN] != !manifests[MERT_PROBE_TEST] ||
         (manifests[MERT_PROBE_VALID] && !manifests[MERT_PROBE_TRAIN]))
         mert_usage_error("--train and --test go together, --valid with them");

@@ -10,6 +10,7 @@
 #include "libcommon/program/options.h"
 #include "libcommon/teachers/encodec/codec.h"
 #include "libcommon/teachers/gather.h"
+#include "libcommon/teachers/rvq/fsq.h"
 #include "libcommon/teachers/rvq/projected.h"
 #include "libcommon/teachers/rvq/rvq.h"
 
@@ -21,27 +22,34 @@
 
 /* ---- options ---- */
 
-enum { RVQ, MELRVQ, RANDOM };
-static const char *const methods[] = {"rvq", "melrvq", "random", NULL};
+enum { RVQ, MELRVQ, RANDOM, FSQ, RANDOM_FSQ };
+static const char *const methods[] = {"rvq", "melrvq", "random", "fsq", "random-fsq", NULL};
 static int method = RVQ;
-static int64_t codebooks, classes, stack, width = 16, seed, batch = 10000, passes = 5, max_frames, items = 16;
-static const char *model, *labels;
+static int64_t codebooks, classes, stack, width, hidden, seed, batch, passes = 5, updates, max_frames, items = 16;
+static const char *model, *labels, *levels, *device = "cpu";
 static int any_settings, normalise = 1;
 
 static const mert_option train_options[] = {
     {"method", 0, MERT_CHOICE, &method, "METHOD", 0, 0, methods,
-     "residual codebooks, Mel-RVQ as in MuQ, or random projections as in BEST-RQ"},
+     "residual codebooks, Mel-RVQ as in MuQ, random projections as in BEST-RQ, finite scalar quantisation with a "
+     "trained encoder, or with random projections as in OMAR-RQ"},
     {"codebooks", 0, MERT_INT64, &codebooks, "K", 0, MTS_CODEBOOKS_MAX, NULL,
-     "number of codebooks (0: 8 for melrvq, 1 for random; required for rvq)"},
-    {"classes", 0, MERT_INT64, &classes, "V", 0, 1 << 20, NULL, "codewords of each codebook (0: 1024; random: 8192)"},
+     "number of codebooks (0: 8 for melrvq, 1 for random, fsq and random-fsq; required for rvq)"},
+    {"classes", 0, MERT_INT64, &classes, "V", 0, 1 << 20, NULL,
+     "codewords of each codebook (0: 1024; random: 8192); not for fsq and random-fsq"},
+    {"levels", 0, MERT_STRING, &levels, "L,L,...", 0, 0, NULL,
+     "fsq, random-fsq: levels of each value, whose product is the number of classes (default: 8,5,5,5; random-fsq: "
+     "6,6,6,6,6)"},
+    {"hidden", 0, MERT_INT64, &hidden, "H", 0, 4096, NULL, "fsq: width of the hidden layers (0: 256)"},
     {"stack", 0, MERT_INT64, &stack, "N", 0, 64, NULL, "frames that one code represents (0: 4; rvq: always 1)"},
-    {"width", 0, MERT_INT64, &width, "D", 2, 64, NULL, "melrvq, random: number of values of a codeword"},
+    {"width", 0, MERT_INT64, &width, "D", 0, 64, NULL, "melrvq, random: number of values of a codeword (0: 16)"},
     {"output", 'o', MERT_STRING, &model, "MODEL", 0, 0, NULL, "codebook file to write (.safetensors)"},
     {"seed", 0, MERT_INT64, &seed, "N", 0, 9e15, NULL, "seed of all random choices"},
     {"normalize", 0, MERT_FLAG, &normalise, NULL, 0, 0, NULL,
      "normalise every dimension to mean 0 and standard deviation 1 first"},
-    {"batch", 0, MERT_INT64, &batch, "N", 1, 1 << 28, NULL, "frames of an update"},
+    {"batch", 0, MERT_INT64, &batch, "N", 0, 1 << 28, NULL, "frames of an update (0: 10000; fsq: 256)"},
     {"passes", 0, MERT_INT64, &passes, "N", 0, 1000000, NULL, "number of passes over the sample for each codebook"},
+    {"updates", 0, MERT_INT64, &updates, "N", 0, 1e9, NULL, "fsq: number of updates for each codebook (0: 4000)"},
     {"max-frames", 0, MERT_INT64, &max_frames, "N", 0, 4e9, NULL,
      "frames kept in memory, as a uniform sample (0: as many as fit into 1 GiB)"},
     {0}};
@@ -57,6 +65,8 @@ static const mert_option encode_options[] = {
      "number of items that EnCodec encodes together (1: one by one)"},
     {"any-settings", 0, MERT_FLAG, &any_settings, NULL, 0, 0, NULL,
      "accept features made with other settings than those of the codebooks"},
+    {"device", 0, MERT_STRING, &device, "NAME", 0, 0, NULL,
+     "what computes EnCodec: cpu, guard (a test of the program itself), cuda or cuda:N"},
     {0}};
 
 static const mert_option decode_options[] = {
@@ -76,23 +86,32 @@ static void show(void *self, int64_t codebook, const char *what, int64_t step, i
                           ", mean squared distance %.6g", codebook + 1, codebooks, what, step, steps, error);
 }
 
+static int scalar(void)
+{
+    return method == FSQ || method == RANDOM_FSQ;
+}
+
 /* Called at the end of the input: trains on the sample x [n, width] and writes the codebook file. */
 static int write_codebooks(void *self, const mert_features *f, float *x, int64_t n, int64_t seen, mert_error *e)
 {
     mert_rvq_options o = mert_rvq_defaults;
     mert_rvq_result r;
     mert_codebook book = {.features = *f, .count = codebooks, .classes = classes, .stack = stack};
-    int bad = 0;
+    int bad = 0, counted = method == RVQ || method == MELRVQ;
     (void)self;
     snprintf(book.type, sizeof book.type, "%s", methods[method]);
     book.width = method == RVQ ? f->width : width;
+    book.hidden = method == FSQ ? hidden : 0;
+    if (scalar() && mert_codebook_levels(&book, levels, e))
+        return -1;
     o.count = codebooks;
     o.classes = classes;
     o.seed = (uint64_t)seed;
     o.batch = batch;
     o.passes = passes;
+    o.updates = updates;
     o.progress = show;
-    if (method != RANDOM && classes > n)
+    if (counted && classes > n)
         return mert_fail(e, "%" PRId64 " classes need at least as many frames, but %" PRId64 " came in", classes, n);
     if (normalise)
         bad = mert_codebook_normalise(&book, x, n * stack, e);
@@ -100,10 +119,16 @@ static int write_codebooks(void *self, const mert_features *f, float *x, int64_t
         book.codewords = mert_array(mert_array_count(mert_array_count(codebooks, classes), f->width), sizeof(float));
         bad = book.codewords ? mert_rvq_train(&o, x, n, f->width, book.codewords, &r, e)
                              : mert_fail(e, "out of memory");
-    } else if (!bad)
+    } else if (!bad && scalar())
+        bad = method == FSQ ? mert_fsq_train(&book, &o, x, n, &r, e) : mert_fsq_random(&book, (uint64_t)seed, e);
+    else if (!bad)
         bad = method == MELRVQ ? mert_projected_train(&book, &o, x, n, &r, e)
                                : mert_projected_random(&book, (uint64_t)seed, e);
-    if (!bad && mert_options.verbose && method != RANDOM)
+    if (!bad && mert_options.verbose && method == FSQ)
+        mert_log_note("%" PRId64 " of %" PRId64 " frames, error %.4g of the power %.4g (%.2f dB), "
+                      "%" PRId64 " of %" PRId64 " codes occur", n, seen, r.error, r.power,
+                      10 * log10(r.power / r.error), r.used, codebooks * book.classes);
+    if (!bad && mert_options.verbose && counted)
         mert_log_note("%" PRId64 " of %" PRId64 " frames, error %.4g of the power %.4g (%.2f dB), "
                       "%" PRId64 " codewords replaced", n, seen,
                       r.error, r.power, 10 * log10(r.power / r.error), r.replaced);
@@ -112,19 +137,44 @@ static int write_codebooks(void *self, const mert_features *f, float *x, int64_t
     return bad ? -1 : 0;
 }
 
+/* Refuses options of another method, and levels that cannot be. */
+static void check_method(void)
+{
+    mert_codebook b = {0};
+    mert_error e;
+    if (levels && !scalar())
+        mert_usage_error("--levels goes with --method fsq and random-fsq");
+    if ((hidden || updates) && method != FSQ)
+        mert_usage_error("--%s goes with --method fsq", hidden ? "hidden" : "updates");
+    if (classes && scalar())
+        mert_usage_error("--classes: those of --method %s are the product of its --levels", methods[method]);
+    if (width && (scalar() || method == RVQ))
+        mert_usage_error("--width goes with --method melrvq and random");
+    if (width == 1)
+        mert_usage_error("--width: 2 to 64");
+    levels = levels ? levels : method == FSQ ? "8,5,5,5" : "6,6,6,6,6";
+    if (scalar() && mert_codebook_levels(&b, levels, &e))
+        mert_usage_error("--%s", e.text);
+}
+
 static int train(int argc, char **argv)
 {
     static mert_gather g;
     mert_filter f = {.stage = &mert_gather_stage, .self = &g, .no_output = 1};
     int status;
+    check_method();
     if (!codebooks && method == RVQ)
-        mert_usage_error("how many codebooks? --codebooks K");
+        mert_usage_error("--codebooks K is needed");
     if (stack > 1 && method == RVQ)
-        mert_usage_error("--stack goes with --method melrvq and random");
+        mert_usage_error("--stack goes with --method melrvq, random, fsq and random-fsq");
     if (classes == 1)
-        mert_usage_error("--classes: one class tells nothing");
+        mert_usage_error("--classes: one class is not enough");
     codebooks = codebooks ? codebooks : method == MELRVQ ? 8 : 1;
     classes = classes ? classes : method == RANDOM ? 8192 : 1024;
+    width = width ? width : 16;
+    hidden = hidden ? hidden : 256;
+    updates = updates ? updates : 4000;
+    batch = batch ? batch : method == FSQ ? 256 : 10000;
     stack = method == RVQ ? 1 : stack ? stack : 4;
     if (!model)
         mert_usage_error("where to? -o MODEL");
@@ -132,7 +182,7 @@ static int train(int argc, char **argv)
     g.seed = (uint64_t)seed;
     g.max_frames = max_frames;
     g.stack = stack;
-    g.least = method == RANDOM ? 2 : classes;
+    g.least = method == RVQ || method == MELRVQ ? classes : 2;
     g.finish = write_codebooks;
     status = mert_filter_run(&f, argv, argc);
     mert_gather_free(&g);
@@ -147,11 +197,14 @@ static int run(int decode, int argc, char **argv)
     mert_error e;
     char settings[96];
     mert_filter f = {.settings = settings};
-    mert_codec *c;
+    mert_ops *ops = NULL;
+    mert_codec *c = NULL;
     int status = 1;
     if (!model)
-        mert_usage_error("with which model? -m MODEL");
-    c = mert_codec_open(model, codebooks, decode, any_settings, items, &e);
+        mert_usage_error("-m MODEL is needed");
+    /* The CPU's backend is opened, too: that ends the threads of OpenBLAS, which nothing here uses. */
+    if ((ops = mert_ops_open(device, MERT_ELEMENT_F32, &e)))
+        c = mert_codec_open(model, codebooks, decode, any_settings, items, strcmp(device, "cpu") ? ops : NULL, &e);
     if (!c || (labels && mert_label_writer_open(&writer, labels, &e))) {
         mert_log_error("%s", e.text);
     } else {
@@ -170,6 +223,8 @@ static int run(int decode, int argc, char **argv)
     }
     mert_label_writer_close(&writer);
     mert_codec_free(c);
+    if (ops)
+        ops->close(ops);
     return status;
 }
 

@@ -125,7 +125,7 @@ int kmeans_accumulate(int argc, char **argv)
     mert_error e;
     int status = 1;
     if (!model)
-        mert_usage_error("which centroids? -m MODEL");
+        mert_usage_error("-m MODEL is needed");
     if (!output)
         mert_usage_error("where to? -o SUMS");
     f.output = output;
@@ -171,7 +171,7 @@ static int next_model(mert_kmeans_shard *all, mert_error *e)
     mert_kmeans_pass_step(&all->pass, all->book.codewords, &step);
     if (mert_options.verbose)
         mert_log_note("%" PRId64 " frames, inertia %.9g, mean squared distance %.6g, %" PRId64 " clusters empty, "
-                      "%" PRId64 " of them placed anew, largest move %.6g%s", step.points, step.inertia,
+                      "%" PRId64 " of them moved, largest move %.6g%s", step.points, step.inertia,
                       step.inertia / (double)step.points, step.empty, step.placed, step.moved,
                       step.moved == 0 ? ": nothing left to do" : "");
     return mert_codebook_write(&all->book, output, e);
@@ -184,7 +184,7 @@ int kmeans_merge(int argc, char **argv)
     if (!output)
         mert_usage_error("where to? -o MODEL");
     if (!argc)
-        mert_usage_error("which sums? SUMS...");
+        mert_usage_error("name the sums: SUMS...");
     if (mert_output_check(output, argv, argc, &e) || merge_all(&all, argv, argc, &e) || next_model(&all, &e))
         mert_report_broken("%s", e.text);
     mert_kmeans_shard_free(&all);

@@ -46,7 +46,7 @@ void scan_take_over(scan_list *l, const scan_list *known);
 /* Puts files with samples and without a shard into new shards: consecutive files, with about equal numbers of samples;
  * `shards` of them (or as many as there are files), or more, so that none has more than about `most` samples (0: no
  * limit). */
-void scan_deal(scan_list *l, int64_t shards, double most);
+void scan_assign(scan_list *l, int64_t shards, double most);
 /* Writes the manifests that differ or have a changed file, and removes those without files. */
 int scan_write_shards(const scan_list *l, char *root, const char *dir, mert_error *e);
 

@@ -47,7 +47,7 @@ static void deal_half(scan_list *l, int half, int64_t shards, double most)
     }
 }
 
-void scan_deal(scan_list *l, int64_t shards, double most)
+void scan_assign(scan_list *l, int64_t shards, double most)
 {
     for (int half = 0; half < SCAN_HALVES; half++)
         deal_half(l, half, shards, most);

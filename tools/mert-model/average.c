@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What differs in the text of config.json and preprocessor_config.json; the configurations' numbers, in the order of
- * mert_config. */
+/* Compares two configurations; the error says what differs in config.json and preprocessor_config.json. The numbers of
+ * a configuration are compared in the order of mert_config. */
 static int same_config(const mert_config *a, const mert_config *b, const char *path, const char *first, mert_error *e)
 {
     char *text[2][2] = {{mert_config_to_hf(a), mert_config_to_hf(b)},
@@ -31,7 +31,7 @@ static int same_config(const mert_config *a, const mert_config *b, const char *p
     return bad;
 }
 
-/* The shapes follow from the configuration, which is the same: this cannot happen to our own files. */
+/* Equal configurations give equal shapes, so this cannot fail for files that mert wrote. */
 static int same_layout(const mert_layout *a, const mert_layout *b, const char *path, mert_error *e)
 {
     char is[MERT_SHAPE_TEXT], wanted[MERT_SHAPE_TEXT];
@@ -48,7 +48,7 @@ static int same_layout(const mert_layout *a, const mert_layout *b, const char *p
                : mert_fail(e, "%s: has %d tensors, the first model has %d", path, b->count, a->count);
 }
 
-/* heads: whether the model in the file has them. */
+/* *heads: whether the model in the file has heads. */
 static int has_heads(const char *path, int *heads, mert_error *e)
 {
     mert_checkpoint *c = mert_checkpoint_open(path, e);
@@ -59,7 +59,7 @@ static int has_heads(const char *path, int *heads, mert_error *e)
     return 0;
 }
 
-/* Adds one model to sums. */
+/* Adds the weights of one model to the sums. */
 static int add(double *sums, const mert_weights *mean, const char *path, const char *first, int heads, mert_error *e)
 {
     mert_weights w;

@@ -5,8 +5,8 @@
 #include "formats/error.h"
 #include "libcommon/models/weights/weights.h"
 
-/* *mean: the mean of n models of the same configuration, summed in float64; with heads if all have them. Another
- * configuration is an error that names the difference. The caller frees it. */
+/* *mean: the mean of the weights of n models of the same configuration, summed in float64; with heads if all models
+ * have them. Another configuration is an error that names the difference. The caller frees it. */
 int average_models(mert_weights *mean, char *const *paths, int n, mert_error *e) MERT_MUST_USE;
 
 #endif

@@ -1,4 +1,4 @@
-/* The command of mert-plot. What it does without one is in mert-plot.c. */
+/* The command of mert-plot; its work without a command is in mert-plot.c. */
 #ifndef MERT_PLOT_COMMANDS_H
 #define MERT_PLOT_COMMANDS_H
 

@@ -1,4 +1,4 @@
-/* Counts of the classes of codes, from the frames of a stream as they come (libcommon/tensor/statistics.h). */
+/* Counts the classes of codes, frame by frame (libcommon/tensor/statistics.h). */
 #ifndef MERT_PLOT_COUNT_H
 #define MERT_PLOT_COUNT_H
 
@@ -12,7 +12,7 @@ typedef struct plot_count {
 } plot_count;
 
 int plot_count_begin(plot_count *c, const mts_record *r, mert_error *e) MERT_MUST_USE;
-/* 1: r is of the same teacher; a further record of it begins. */
+/* 1: r is from the same teacher, and counting continues with it. */
 int plot_count_fits(plot_count *c, const mts_record *r);
 int plot_count_add(plot_count *c, const void *data, int64_t frames, mert_error *e) MERT_MUST_USE;
 

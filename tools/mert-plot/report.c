@@ -8,6 +8,7 @@
 #include "libcommon/tensor/values.h"
 #include "tools/mert-plot/commands.h"
 #include "tools/mert-plot/count.h"
+#include "tools/mert-plot/predictions.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -44,17 +45,17 @@ typedef struct page {
     char provenance[sizeof ((mts_begin *)0)->provenance];
     mert_view *view;          /* of the open item; NULL: it is not drawn */
     int item;                 /* its number */
-    char (*keys)[MTS_KEY_MAX]; /* [items], nkeys of them: of the first stream that was read */
+    char (*keys)[MTS_KEY_MAX]; /* [items], nkeys of them: keys of the first stream that was read */
     int nkeys;
     mert_figure *figures;     /* [items] */
-    plot_count counts[TEACHERS]; /* of labels: by their teachers */
-    int ncounts, count;       /* count: which one has the open item; -1: none */
-    int files;                /* streams that began */
+    plot_count counts[TEACHERS]; /* of labels, one for each teacher */
+    int ncounts, count;       /* count: index of the one with the open item; -1: none */
+    int files;                /* number of streams so far */
 } page;
 
 /* ---- curves ---- */
 
-/* 1: read; 0: there is no such file. */
+/* 1: read; 0: there is no such file, or it has no rows yet. */
 static int open_table(mert_table *t, const page *p, const char *name, char **path, mert_error *e)
 {
     FILE *f;
@@ -68,10 +69,10 @@ static int open_table(mert_table *t, const page *p, const char *name, char **pat
         return errno == ENOENT ? 0 : mert_fail(e, "%s: %s", *path, strerror(errno));
     bad = mert_table_read(t, f, *path, e);
     fclose(f);
-    return bad ? -1 : 1;
+    return bad ? -1 : t->rows > 0;
 }
 
-/* One chart of the columns that fit in both logs; none: no chart. */
+/* One chart of the columns that match in both logs; no chart if there are none. */
 static int chart(page *p, const mert_table *log, const mert_table *valid, const char *pattern, const char *caption,
                  mert_error *e)
 {
@@ -125,8 +126,8 @@ static int write_curves(page *p, mert_error *e)
     const int has_valid = has_log < 0 ? -1 : open_table(&valid, p, "valid.tsv", &paths[1], e);
     int bad = has_log < 0 || has_valid < 0 ? -1 : 0;
     if (!bad && !has_log && !has_valid)
-        bad = mert_fail(e, "%s: neither log.tsv nor valid.tsv: it is not the folder of a run (mert-train --save)",
-                        p->folder);
+        bad = mert_fail(e, "%s: neither log.tsv nor valid.tsv with a row: it is not the folder of a run (mert-train "
+                           "--save), or the run has just begun", p->folder);
     if (!bad && has_valid) {
         mert_page_section(p->to, "Codebooks");
         mert_page_codebooks(p->to, &valid);
@@ -175,7 +176,7 @@ static int write_scores(page *p, mert_error *e)
     int n = 0, bad = t && panel ? 0 : mert_fail(e, "out of memory");
     for (; !bad && n < scores.n; n++) {
         FILE *in = fopen(scores.items[n], "rb");
-        bad = in ? mert_table_read(&t[n], in, scores.items[n], e)
+        bad = in ? mert_table_read(&t[n], in, scores.items[n], e) || mert_table_needs_rows(&t[n], e)
                  : mert_fail(e, "%s: %s", scores.items[n], strerror(errno));
         if (!bad && !mert_table_is_scores(&t[n]))
             bad = mert_fail(e, "%s: not a table of mert-probe", scores.items[n]);
@@ -227,7 +228,7 @@ static int stream(void *self, const mts_begin *b, mert_error *e)
     return 0;
 }
 
-/* The item with this key; -1: it is not drawn. The first stream says which items are. */
+/* The index of the item with this key; -1: it is not drawn. The first stream decides which items are drawn. */
 static int item_of(page *p, const char *key)
 {
     for (int i = 0; i < p->nkeys; i++)
@@ -329,7 +330,8 @@ static int write_page(page *p, mert_error *e)
     char made_by[128];
     long size;
     mert_page_begin(p->to, title ? title : p->folder);
-    if (write_curves(p, e) || (scores.n && write_scores(p, e)) || (streams.n && write_streams(p, e)) ||
+    if (write_curves(p, e) ||
+        plot_predictions(p->to, p->folder, &p->options, PICTURE_WIDTH, PICTURE_HEIGHT, e) || (scores.n && write_scores(p, e)) || (streams.n && write_streams(p, e)) ||
         (sounds.n && write_sounds(p, e)) || write_settings(p, e))
         return -1;
     snprintf(made_by, sizeof made_by, "Made by %s %s.", mert_tool_name(), mert_version());
@@ -355,7 +357,7 @@ static int finish(void *self, mert_error *e)
     return mert_output_commit(o, e);
 }
 
-/* RUN, or RUN/model if the log is there, as the demo has it. To be freed. */
+/* Finds the folder with the log: RUN, or RUN/model as in the demo. To be freed. */
 static char *find_run(const char *run)
 {
     char *own = mert_path_join(run, "log.tsv"), *inside = mert_path_join(run, "model"), *log = NULL, *result = NULL;
@@ -380,7 +382,7 @@ int plot_report_run(int argc, char **argv)
     if (argc != 1)
         mert_usage_error("one folder of a run is needed");
     if (!output)
-        mert_usage_error("where to: -o FILE.html");
+        mert_usage_error("-o FILE.html is needed");
     for (int i = 0; i < sounds.n; i++)
         if (!mert_page_sound_type(sounds.items[i]))
             mert_usage_error("--sound %s: its end is none of .wav, .mp3, .ogg, .opus, .flac, .m4a", sounds.items[i]);

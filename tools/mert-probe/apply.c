@@ -43,7 +43,7 @@ int probe_apply(int argc, char **argv)
     int status = 1;
     signal(SIGPIPE, SIG_DFL); /* as in mert-probe.c */
     if (!model)
-        mert_usage_error("which probe? -m PROBE");
+        mert_usage_error("-m PROBE is needed");
     if (span > 0 && frames > 0)
         mert_usage_error("--frames or --span?");
     if (mert_trained_read(&probe, model, &e)) {

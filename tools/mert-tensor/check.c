@@ -51,7 +51,7 @@ static void check_missing(void)
 {
     int64_t next = 0;
     if (streams && rows_total < 0)
-        mert_report_broken("%s: nothing says how many rows there must be", tensor_in.name);
+        mert_report_broken("%s: the number of rows is not known", tensor_in.name);
     for (int64_t i = 0; i <= rows.n && rows_total >= 0; i++) {
         int64_t first = i < rows.n ? rows.span[i][0] : rows_total;
         if (first - next == 1)

@@ -123,7 +123,7 @@ static int keep_failure(gathering *g, int i, mert_error *e)
     return 0;
 }
 
-/* Finds the failed items of a file. Reads over all records, so that damage and a missing end are found now. */
+/* Finds the failed items of a file. Reads all records, so that damage or a missing end is found now. */
 static int find_failed(gathering *g, int i, mert_error *e)
 {
     if (open_file(g, i, e))
@@ -248,7 +248,7 @@ int tensor_gather_run(int argc, char **argv)
     int bad;
     tensor_refuse_terminal();
     if (!manifest_path)
-        mert_usage_error("in which order? --manifest TSV");
+        mert_usage_error("--manifest TSV is needed: it gives the order");
     if (!argc)
         mert_usage_error("name files: items are read in another order than they come");
     g.files = argv;

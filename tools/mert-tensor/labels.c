@@ -318,7 +318,7 @@ const mert_option tensor_dict_options[] = {
 int tensor_dict_run(int argc, char **argv)
 {
     if (!argc)
-        mert_usage_error("which label files?");
+        mert_usage_error("name the label files");
     for (int i = 0; i < argc; i++) {
         mert_labels *all;
         int K = open_labels(&all, argv[i], &tensor_error), bad = K < 0;
@@ -378,7 +378,7 @@ int tensor_to_fairseq_run(int argc, char **argv)
     if (!manifest_name || !folder || !argc)
         mert_usage_error(!manifest_name ? "--manifest FILE is needed"
                          : !folder      ? "-o DIR is needed"
-                                        : "which label files?");
+                                        : "name the label files");
     if (mert_manifest_read(&manifest, manifest_name, &tensor_error) || gather(&x, argc, argv)
         || mert_labels_export(manifest_name, &manifest, x.all, x.total, folder, &dropped, &tensor_error)) {
         mert_report_broken("%s", tensor_error.text);

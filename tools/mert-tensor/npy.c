@@ -15,7 +15,7 @@
 
 static mert_npy_meaning meaning = {.frame_rate_den = 1};
 static const char *given_key, *frame_rate, *manifest_name;
-static int tree; /* of both commands */
+static int tree; /* used by both commands */
 
 const mert_option tensor_from_options[] = {
     {"kind", 0, MERT_STRING, &meaning.kind, "KIND", 0, 0, NULL,
@@ -103,7 +103,7 @@ static int import_row(mts_writer *w, int64_t row)
 static void check_from(int argc)
 {
     if (!meaning.kind || !argc)
-        mert_usage_error(argc ? "--kind is missing" : "which .npy files?");
+        mert_usage_error(argc ? "--kind is missing" : "name the .npy files");
     if (!strcmp(meaning.kind, "pcm") && !meaning.sample_rate)
         mert_usage_error("pcm needs --rate");
     if (given_key && (argc > 1 || manifest_name))
@@ -193,10 +193,10 @@ static int take_name(const char *key)
     return 0;
 }
 
-static mert_npy_writer *created;  /* of the open record, or with --join of all */
-static mts_record joined;         /* the first: all others are like it */
-static int64_t whole, steps;      /* records that are, and their time steps */
-static char *created_name;        /* in the folder */
+static mert_npy_writer *created;  /* the one of the open record or, with --join, of all records */
+static mts_record joined;         /* the first record; all others must have its properties */
+static int64_t whole, steps;      /* number of complete records, and of their time steps */
+static char *created_name;        /* its name in the folder */
 static mert_output *table;
 
 static int create(const char *path, const mts_record *r, int64_t first)
@@ -225,7 +225,7 @@ static int join_on(const mts_record *r)
     return 0;
 }
 
-/* mkdir -p of what is above a file. */
+/* Makes the folders above a file, as mkdir -p. */
 static int make_above(char *path)
 {
     char *slash = strrchr(path, '/');
@@ -257,7 +257,7 @@ static int begin_record(const mts_record *r, int64_t before)
     return bad ? -1 : 0;
 }
 
-/* A tab or a line's end in a key would end its field. */
+/* Replaces tabs and line ends, which would end the field. */
 static void print_field(const char *text)
 {
     for (; *text; text++)
@@ -286,7 +286,7 @@ static int end_record(const mts_record *r)
     return 0;
 }
 
-/* What came of the open record is void. */
+/* Discards what was written of the open record. */
 static int void_record(void)
 {
     if (join && created)
@@ -302,7 +302,7 @@ static int broken(void)
     return 1;
 }
 
-/* One event on; 1: no more. */
+/* Handles one event. 1: there are no more. */
 static int take_event(int event, int64_t *records, int *open)
 {
     const mts_record *r = event == MTS_ERROR ? NULL : mts_reader_record(tensor_in.reader);

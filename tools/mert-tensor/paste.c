@@ -23,7 +23,7 @@ static mts_writer *begin_stream(const mert_paste *p)
     int more = snprintf(b.provenance + n, sizeof b.provenance - n, "mert-tensor %s paste tolerance=%" PRId64 "\n",
                         mert_version(), tolerance);
     if (n + (size_t)more >= sizeof b.provenance) {
-        mert_fail(&tensor_error, "the streams say more of their origin than one can hold");
+        mert_fail(&tensor_error, "the provenance of the streams is more than one can have");
         return NULL;
     }
     mts_writer *w = mts_writer_open(stdout, "standard output", &b, mert_options.level);

@@ -256,7 +256,7 @@ static int stat_against(int argc, char **argv)
     char *files[2] = {argc ? argv[0] : standard_input, (char *)against};
     int stop = 0, bad = 0;
     if (argc > 1 || (!strcmp(files[0], "-") && !strcmp(files[1], "-")))
-        mert_usage_error("one stream of codes is held against one of reference labels");
+        mert_usage_error("--against needs one stream of codes and one of reference labels");
     mert_inputs_open(&in[0], &files[0], 1);
     mert_inputs_open(&in[1], &files[1], 1);
     mert_paste *p = mert_paste_new(in, 2, tolerance, mert_inputs_report);

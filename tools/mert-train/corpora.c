@@ -4,6 +4,7 @@
 #include "formats/file.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/report.h"
+#include "libcommon/train/data/files.h"
 #include "libcommon/train/data/pack.h"
 
 #include <inttypes.h>
@@ -16,7 +17,7 @@
 /* ---- names ---- */
 
 /* The name with `valid` in place of the last `train` in its file name; never freed; NULL: there is no `train`. */
-static const char *valid_name(const char *name)
+static char *valid_name(const char *name)
 {
     const char *base = strrchr(name, '/'), *at = NULL;
     char *to;
@@ -50,9 +51,11 @@ void corpora_default_names(const corpus_names *train, corpus_names *valid)
         add(&valid->labels, name);
     }
     for (int i = 0, given = valid->pcm.n; !given && i < train->pcm.n; i++) {
-        const char *name = valid_name(train->pcm.items[i]);
+        char *name = valid_name(train->pcm.items[i]);
         if (name && !access(name, F_OK))
             add(&valid->pcm, name);
+        else
+            free(name);
     }
 }
 
@@ -68,8 +71,8 @@ static void forget(mert_strings *list, int given)
 }
 
 /* If there is no packed audio: uses SAVE/NAME, and packs it now unless it exists. */
-static int pack_one(mert_strings *list, const char *name, const char *of, int64_t rate, const char *save,
-                    corpora_packing packing, mert_error *e)
+static int pack_one(mert_strings *list, const char *name, const char *of, double patience, int64_t rate,
+                    const char *save, corpora_packing packing, mert_error *e)
 {
     mert_manifest m;
     char *path;
@@ -87,7 +90,7 @@ static int pack_one(mert_strings *list, const char *name, const char *of, int64_
             mert_pack_fits(path, hash, rate, packing == PACK_NOT ? MERT_INDEX_FORGET : MERT_INDEX_KEEP);
     if (!there && packing == PACK_NOW) {
         mert_log_note("packing the audio of %s into %s", of, path);
-        if (mert_pack_make(path, of, rate, e)) {
+        if (mert_pack_make(path, of, rate, patience, e)) {
             free(path);
             return -1;
         }
@@ -106,33 +109,38 @@ static int pack_training(corpus_names *train, const mert_recipe *r, const char *
 {
     int shards = (int)r->sharding_data, bad = 0;
     mert_strings all = {0};
+    if (train->in_place)
+        return 0;
     if (!mert_shards_apart(train->manifest, shards) || train->pcm.n)
-        return pack_one(&train->pcm, "train.pcm.mts", train->manifest, r->sample_rate, save, packing, e);
+        return pack_one(&train->pcm, "train.pcm.mts", train->manifest, train->patience, r->sample_rate, save, packing,
+                        e);
     for (int i = 0; !bad && i < shards; i++) {
         mert_strings one = {0};
         char *of = mert_shard_name(train->manifest, i, shards), *name = mert_shard_name("train.pcm.mts", i, shards);
         if (!of || !name)
             bad = mert_fail(e, "out of memory");
-        else if (!(bad = pack_one(&one, name, of, r->sample_rate, save, packing, e)) && one.n)
+        else if (!(bad = pack_one(&one, name, of, train->patience, r->sample_rate, save, packing, e)) && one.n)
             add(&all, one.items[0]);
         free(one.items);
         free(name);
         free(of);
     }
-    if (!bad && all.n == shards) /* only all of them are a corpus */
+    if (!bad && all.n == shards) /* the corpus needs all of them */
         train->pcm = all;
     else
         forget(&all, 0);
     return bad;
 }
 
-int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *older, const mert_recipe *r, const char *save,
+int corpora_pack(corpus_names *train, corpus_names *valid, corpus_names *replay, const mert_recipe *r, const char *save,
                  corpora_packing packing, mert_error *e)
 {
     return pack_training(train, r, save, packing, e) ||
-                   pack_one(&valid->pcm, "valid.pcm.mts", valid->manifest, r->sample_rate, save, packing, e) ||
-                   (older->manifest &&
-                    pack_one(&older->pcm, "replay.pcm.mts", older->manifest, r->sample_rate, save, packing, e))
+                   pack_one(&valid->pcm, "valid.pcm.mts", valid->manifest, train->patience, r->sample_rate, save,
+                            packing, e) ||
+                   (replay->manifest && !replay->in_place &&
+                    pack_one(&replay->pcm, "replay.pcm.mts", replay->manifest, train->patience, r->sample_rate, save,
+                             packing, e))
                ? -1
                : 0;
 }
@@ -175,7 +183,9 @@ static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, con
                                  .label_tolerance = r->label_tolerance,
                                  .jitter = r->crop_jitter,
                                  .shards = (int)shards,
-                                 .unpacked = !n->pcm.n,
+                                 .unpacked = !n->pcm.n && !n->in_place,
+                                 .in_place = n->in_place,
+                                 .patience = n->patience,
                                  .bad_max = mert_options.max_failed,
                                  .bad_percent = mert_options.max_failed_percent,
                                  .keeping = keeping};
@@ -184,6 +194,18 @@ static int open_corpus(mert_corpus *c, const mert_recipe *r, int64_t shards, con
     if (mert_corpus_open(c, &config, n->manifest, n->labels.items, n->labels.n, n->pcm.items, n->pcm.n, e))
         return -1;
     return how == ALOUD ? report(c, e) : 0;
+}
+
+int corpora_pack_one(corpus_names *n, const char *name, const mert_recipe *r, const char *save, corpora_packing packing,
+                     mert_error *e)
+{
+    return pack_one(&n->pcm, name, n->manifest, n->patience, r->sample_rate, save, packing, e);
+}
+
+int corpora_open_one(mert_corpus *c, const mert_recipe *r, const corpus_names *n, int aloud, mert_index_keeping keeping,
+                     mert_error *e)
+{
+    return open_corpus(c, r, 0, n, aloud ? ALOUD : ELSEWHERE, keeping, e);
 }
 
 static void describe(const char *what, const mert_corpus *c)
@@ -213,22 +235,55 @@ static void describe(const char *what, const mert_corpus *c)
                       what, c->off_count);
 }
 
-static int open_older(mert_session *s, const corpus_names *older, saying how, mert_index_keeping keeping, mert_error *e)
+static const char train_files[] = "train.files", replay_files[] = "replay.files"; /* in SAVE (data/files.h) */
+
+/* Looks at the files of audio in place, for a run that begins, or that has begun with their states. */
+static int look_at_files(const mert_session *s, mert_corpus *c, const char *name, saying how,
+                         mert_index_keeping keeping, mert_error *e)
+{
+    char *path;
+    int bad = 0;
+    if (!c->config.in_place || how == ELSEWHERE || !s->save)
+        return 0;
+    if (!(path = mert_path_join(s->save, name)))
+        return mert_fail(e, "out of memory");
+    if ((how == ALOUD && keeping == MERT_INDEX_KEEP) || !access(path, F_OK))
+        bad = mert_corpus_files_look(c, path, e);
+    free(path);
+    return bad;
+}
+
+static int store_files(const mert_session *s, mert_corpus *c, const char *name, mert_error *e)
+{
+    char *path = mert_path_join(s->save, name);
+    int bad = path ? mert_corpus_files_store(c, path, e) : mert_fail(e, "out of memory");
+    free(path);
+    return bad;
+}
+
+int corpora_store(mert_session *s, mert_error *e)
+{
+    return store_files(s, &s->train, train_files, e) || store_files(s, &s->replay, replay_files, e) ? -1 : 0;
+}
+
+static int open_replay(mert_session *s, const corpus_names *replay, saying how, mert_index_keeping keeping,
+                       mert_error *e)
 {
     double share = s->recipe.replay_share;
-    if (!older->manifest)
+    if (!replay->manifest)
         return share > 0 ? mert_fail(e, "replay_share is %g, but there is no --replay-manifest", share) : 0;
     if (!(share > 0))
-        return mert_fail(e, "%s: an old corpus, of which replay_share = 0 would hear nothing", older->manifest);
-    if (open_corpus(&s->older, &s->recipe, 0, older, how, keeping, e) || mert_corpus_join(&s->train, &s->older, e) ||
-        mert_run_inputs_add(&s->inputs, "replay", &s->older, e))
+        return mert_fail(e, "%s: an old corpus, of which replay_share = 0 uses nothing", replay->manifest);
+    if (open_corpus(&s->replay, &s->recipe, 0, replay, how, keeping, e) || mert_corpus_join(&s->train, &s->replay, e) ||
+        look_at_files(s, &s->replay, replay_files, how, keeping, e) ||
+        mert_run_inputs_add(&s->inputs, "replay", &s->replay, e))
         return -1;
     if (how == ALOUD)
-        describe("replay", &s->older);
+        describe("replay", &s->replay);
     return 0;
 }
 
-static int open_all(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
+static int open_all(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *replay,
                     saying how, mert_index_keeping keeping, mert_error *e)
 {
     if (open_corpus(&s->train, &s->recipe, s->recipe.sharding_data, train, how, keeping, e) ||
@@ -239,21 +294,29 @@ static int open_all(mert_session *s, const corpus_names *train, const corpus_nam
         if (!(mert_corpus_entropy(&s->train, k) > 0))
             return mert_fail(e, "%s: all labels are the same: there is nothing to learn",
                              s->train.codebooks[k].path);
-    if (mert_run_inputs_add(&s->inputs, "train", &s->train, e) || mert_run_inputs_add(&s->inputs, "valid", &s->valid, e))
+    if (look_at_files(s, &s->train, train_files, how, keeping, e) ||
+        mert_run_inputs_add(&s->inputs, "train", &s->train, e) ||
+        mert_run_inputs_add(&s->inputs, "valid", &s->valid, e))
         return -1;
     if (how == ALOUD) {
         describe("training", &s->train);
         if (valid->manifest)
             describe("validation", &s->valid);
     }
-    return open_older(s, older, how, keeping, e);
+    return open_replay(s, replay, how, keeping, e);
 }
 
-int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *older,
+int corpora_open(mert_session *s, const corpus_names *train, const corpus_names *valid, const corpus_names *replay,
                  mert_index_keeping keeping, mert_error *e)
 {
-    return open_all(s, train, valid, older, s->sharing.exchange && s->sharing.exchange->rank ? ELSEWHERE : ALOUD,
+    return open_all(s, train, valid, replay, s->sharing.exchange && s->sharing.exchange->rank ? ELSEWHERE : ALOUD,
                     keeping, e);
+}
+
+/* Its audio has to be packed. */
+static int unpacked(const corpus_names *names)
+{
+    return names->manifest && !names->pcm.n && !names->in_place;
 }
 
 /* A copy of the list, so that adding to it does not change the original. */
@@ -266,22 +329,22 @@ static mert_strings copy_of(const mert_strings *list)
 }
 
 int corpora_check(const mert_session *run, int64_t newest, const corpus_names *train, const corpus_names *valid,
-                  const corpus_names *older, mert_error *e)
+                  const corpus_names *replay, mert_error *e)
 {
-    corpus_names t = *train, v = *valid, o = *older;
+    corpus_names t = *train, v = *valid, o = *replay;
     mert_session s = {
         .recipe = run->recipe, .save = run->save, .changes = run->changes, .other_corpus = run->other_corpus};
     int bad;
     t.pcm = copy_of(&train->pcm);
     v.pcm = copy_of(&valid->pcm);
-    o.pcm = copy_of(&older->pcm);
+    o.pcm = copy_of(&replay->pcm);
     bad = corpora_pack(&t, &v, &o, &s.recipe, s.save, PACK_NOT, e);
-    if (!bad && (!t.pcm.n || !v.pcm.n || (o.manifest && !o.pcm.n)))
+    if (!bad && (unpacked(&t) || unpacked(&v) || unpacked(&o)))
         bad = open_all(&s, &t, &v, &o, SILENTLY, MERT_INDEX_KEEP, e) || mert_session_check(&s, newest, e);
     s.changes = (mert_changes){0}; /* run's */
     mert_session_end(&s);
     forget(&t.pcm, train->pcm.n);
     forget(&v.pcm, valid->pcm.n);
-    forget(&o.pcm, older->pcm.n);
+    forget(&o.pcm, replay->pcm.n);
     return bad ? -1 : 0;
 }

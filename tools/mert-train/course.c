@@ -1,5 +1,6 @@
 #include "tools/mert-train/course.h"
 
+#include "formats/file.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/report.h"
@@ -7,14 +8,15 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { SKIPS_MAX = 10 }; /* updates in a row without a finite loss, after which nothing will help any more */
+enum { SKIPS_MAX = 10 }; /* after so many updates in a row without a finite loss, the run ends */
 
 static double hours_heard(const mert_session *s)
 {
-    return s->state.heard < 0 ? NAN : (double)s->state.heard / (double)s->recipe.sample_rate / 3600;
+    return s->state.samples < 0 ? NAN : (double)s->state.samples / (double)s->recipe.sample_rate / 3600;
 }
 
 static int one_update(course *c, mert_session *s, mert_step *out, mert_error *e)
@@ -23,7 +25,7 @@ static int one_update(course *c, mert_session *s, mert_step *out, mert_error *e)
     mert_train_row *row = &c->row;
     double began = mert_seconds();
     if (mert_session_update(s, &step, e)) {
-        c->same_failure = step.overflow; /* the loss scale has come to its least */
+        c->same_failure = step.overflow; /* the loss scale cannot become smaller */
         return -1;
     }
     *out = step;
@@ -39,7 +41,7 @@ static int one_update(course *c, mert_session *s, mert_step *out, mert_error *e)
         if (mert_report_failed(mert_corpus_key(&s->train, s->unreadable[i].item), s->unreadable[i].why, 1))
             return mert_fail(e, "stopped at the first failure (--fail-fast)");
     if (step.overflow)
-        mert_log_note("update %" PRId64 ": the gradient is not finite: once more, with loss scale %g",
+        mert_log_note("update %" PRId64 ": the gradient is not finite: trying again with loss scale %g",
                       s->state.position.update + 1, s->state.loss_scale.scale);
     if (step.skipped) {
         if (*step.why)
@@ -68,7 +70,7 @@ static int log_row(course *c, mert_session *s, mert_metrics *j, mert_error *e)
     row->wall_seconds = limits_elapsed();
     row->eta_seconds = (row->wall_seconds - c->since) / (double)(update - c->first) * (double)(last - update);
     row->time = time(NULL);
-    if (mert_session_used(s, 1, used, e))
+    if (!s->task && mert_session_used(s, 1, used, e))
         return -1;
     if (here && (mert_metrics_train(j, row, last, line, sizeof line, e) ||
                  (s->norms && mert_metrics_norms(j, update, s->norms, e))))
@@ -84,7 +86,7 @@ static int due(int64_t update, int64_t interval)
     return interval && update % interval == 0;
 }
 
-/* passing: the next checkpoint takes its place. */
+/* Writes a checkpoint. passing: the next checkpoint replaces it. */
 static int save_now(course *c, mert_session *s, int passing, mert_error *e)
 {
     s->state.passing = passing;
@@ -95,7 +97,7 @@ static int save_now(course *c, mert_session *s, int passing, mert_error *e)
     return 0;
 }
 
-/* The model is the best so far: a checkpoint, and SAVE/best. */
+/* The model is the best so far: writes a checkpoint, and SAVE/best. */
 static int keep_best(course *c, mert_session *s, mert_error *e)
 {
     int64_t update = s->state.position.update;
@@ -110,8 +112,17 @@ static int out_of_patience(const mert_session *s)
     return s->recipe.patience && s->state.best.since >= s->recipe.patience;
 }
 
-/* c->stop: not 0 if it was broken off. */
-static int validate(course *c, mert_session *s, mert_metrics *j, mert_error *e)
+/* SAVE/predictions.mts, of the newest validation. */
+static int write_predictions(const course *c, mert_session *s, mert_error *e)
+{
+    char *path = mert_path_join(s->save, "predictions.mts");
+    int bad = path ? mert_session_predict(s, c->pieces, path, e) : mert_fail(e, "out of memory");
+    free(path);
+    return bad ? mert_fail_in(e, "predictions") : 0;
+}
+
+/* Validates. c->stop: not 0 if validation was interrupted. */
+static int validate_frames(course *c, mert_session *s, mert_metrics *j, mert_error *e)
 {
     double entropy[MERT_CODEBOOKS_MAX], unigram[MERT_CODEBOOKS_MAX];
     int64_t used[MERT_CODEBOOKS_MAX];
@@ -135,10 +146,38 @@ static int validate(course *c, mert_session *s, mert_metrics *j, mert_error *e)
             return mert_fail_in(e, "validation");
         mert_log_note("%s", line);
     }
+    if (c->pieces && write_predictions(c, s, e))
+        return -1;
     return row.update > 0 && mert_session_judge(s, &row.sums) ? keep_best(c, s, e) : 0;
 }
 
-/* Validations of a run that is to end are left to the one that resumes it. */
+/* The same for a task. */
+static int validate_task(course *c, mert_session *s, mert_metrics *j, mert_error *e)
+{
+    mert_task_answers a = {0};
+    mert_valid_row row = {.update = s->state.position.update, .answers = &a, .hours_heard = hours_heard(s)};
+    char line[1024];
+    int bad = mert_session_answer(s, &s->valid, MERT_PROBE_VALID, &a, &c->stop, e);
+    if (!bad && !c->stop && !mert_session_exchange(s)->rank) {
+        bad = mert_metrics_valid(j, &row, line, sizeof line, e);
+        if (!bad)
+            mert_log_note("%s", line);
+    }
+    if (bad)
+        mert_fail_in(e, "validation");
+    else if (!c->stop && row.update > 0 && mert_session_judge_answers(s, &a))
+        bad = keep_best(c, s, e);
+    mert_task_answers_free(&a);
+    return bad;
+}
+
+static int validate(course *c, mert_session *s, mert_metrics *j, mert_error *e)
+{
+    return s->task ? validate_task(c, s, j, e) : validate_frames(c, s, j, e);
+}
+
+/* Logs, validates and saves as the recipe says. If the run has to end now, the validation is left to the run that
+ * resumes it. */
 static int after_update(course *c, mert_session *s, mert_metrics *j, int asked_to_save, mert_error *e)
 {
     const mert_recipe *r = &s->recipe;
@@ -149,7 +188,7 @@ static int after_update(course *c, mert_session *s, mert_metrics *j, int asked_t
     if (!c->stop && (due(update, r->validate_interval) || over) && validate(c, s, j, e))
         return -1;
     c->owes = over && c->stop;
-    if (c->saved == update) /* as the best */
+    if (c->saved == update) /* it was saved as the best model */
         return 0;
     if (due(update, r->save_interval))
         return save_now(c, s, 0, e);

@@ -1,5 +1,5 @@
-/* mert-train from the first update to the last: what follows an update, and what is said: rows of the logs,
- * validations, checkpoints, and the early end by a signal or a limit of time. */
+/* The course of a training run from the first update to the last: after each update it logs, validates and saves, and
+ * it ends early because of a signal or a time limit. */
 #ifndef MERT_TRAIN_COURSE_H
 #define MERT_TRAIN_COURSE_H
 
@@ -7,22 +7,24 @@
 #include "libcommon/train/session.h"
 
 typedef struct course {
-    /* set before */
-    double neighbours[MERT_CODEBOOKS_MAX]; /* what the nearest labels tell of validation's masked ones, in bits */
+    /* set by the caller */
+    double neighbours[MERT_CODEBOOKS_MAX]; /* the cost of predicting the masked labels of validation from the nearest
+                                            * unmasked ones, in bits */
     int64_t validated; /* the update of the last row of valid.tsv when this process began; -1: none */
     int log_norms;
-    /* afterwards */
-    int stop;         /* LIMITS_ bits, of all processes: they end after the same update */
-    int owes;         /* the last update is made, but not its validation */
-    int ended;        /* before its last update, because no validation was better any more */
-    int same_failure; /* of all processes, in the same way */
-    /* its own */
+    int pieces;      /* number of validation items whose predictions are written; 0: none */
+    /* results */
+    int stop;         /* LIMITS_ bits of all processes, which end after the same update */
+    int owes;         /* the last update is done, but its validation is not */
+    int ended;        /* it ended before its last update, because validation did not improve any more */
+    int same_failure; /* a failure that all processes have in the same way */
+    /* private */
     mert_train_row row;
-    int64_t first, saved;   /* the update with which this process began, and that of the newest checkpoint */
-    double since, saved_at; /* limits_elapsed() before the first update, and at the newest checkpoint */
+    int64_t first, saved;   /* the first update of this process; the update of the newest checkpoint */
+    double since, saved_at; /* limits_elapsed() at these two */
 } course;
 
-/* All processes call it, with a session that has begun. j: open in process 0. */
+/* To be called by all processes, with a session that has begun. j: open in process 0. */
 int course_run(course *c, mert_session *s, mert_metrics *j, mert_error *e);
 
 #endif

@@ -17,7 +17,7 @@ double limits_duration(const char *option, const char *text)
     static const double seconds[] = {3600, 60, 1};
     const char *at = text;
     double sum = 0;
-    int next = 0; /* units come in this order, each at most once */
+    int next = 0; /* units must be in this order, each at most once */
     while (*at >= '0' && *at <= '9') {
         char *end;
         double n = strtod(at, &end);
@@ -61,7 +61,7 @@ static void on_signal(int number)
 
 void limits_catch_signals(void)
 {
-    static const int caught[] = {SIGINT, SIGTERM, SIGUSR1 /* the one that mpirun passes on */, SIGHUP};
+    static const int caught[] = {SIGINT, SIGTERM, SIGUSR1 /* the signal that mpirun forwards */, SIGHUP};
     struct sigaction old, a = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
     for (size_t i = 0; i < sizeof caught / sizeof *caught; i++)
         if (caught[i] != SIGHUP || sigaction(SIGHUP, NULL, &old) || old.sa_handler != SIG_IGN)

@@ -38,21 +38,25 @@ static void take_a_name(const mert_exchange *x)
     mert_options.progress = 0;
 }
 
+void processes_report(const char *why, const char *save)
+{
+    int64_t newest = *why ? mert_state_newest(save) : -1;
+    if (newest >= 0)
+        mert_log_error("%s; %s/checkpoint-%" PRId64 " is whole: --resume goes on from it", why, save, newest);
+    else if (*why)
+        mert_log_error("%s", why);
+}
+
 static mert_exchange *start_here(int wanted, const char *save, int *status)
 {
     mert_error e;
     mert_exchange *x = NULL;
-    int64_t newest;
     int over = mert_exchange_local(wanted, &x, status, &e);
     if (over < 0)
         *status = 1;
     if (!over)
         return x;
-    newest = mert_state_newest(save);
-    if (*e.text && newest >= 0)
-        mert_log_error("%s; %s/checkpoint-%" PRId64 " is whole: --resume goes on from it", e.text, save, newest);
-    else if (*e.text)
-        mert_log_error("%s", e.text);
+    processes_report(e.text, save);
     return NULL;
 }
 

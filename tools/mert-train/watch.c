@@ -3,6 +3,7 @@
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 #include "libcommon/train/monitor/compare.h"
+#include "libcommon/train/monitor/in_place.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -37,14 +38,19 @@ static void say_labelling(const mert_session *s, const mert_budget *b)
 
 static void say_corpus(const mert_session *s, const mert_budget *b)
 {
-    const mert_corpus *c = &s->train, *all[] = {c, &s->valid, &s->older};
+    const mert_corpus *c = &s->train, *all[] = {c, &s->valid, &s->replay};
     static const char *const names[] = {"training", "validation", "replay"};
     printf("corpus\n");
-    for (int i = 0; i < (c->older ? 3 : 2); i++)
+    for (int i = 0; i < (c->replay ? 3 : 2); i++)
         if (all[i]->nparts)
             printf("    %-12s %8" PRId64 " items  %10.3f hours%s\n", names[i], all[i]->n, all[i]->seconds / 3600,
-                   all[i]->config.unpacked ? "  (by the manifest: not packed yet)" : "");
-    if (!c->K)
+                   all[i]->config.unpacked   ? "  (by the manifest: not packed yet)"
+                   : all[i]->config.in_place ? "  (by the manifest: decoded in place)"
+                                             : "");
+    if (s->task)
+        printf("    task         %8" PRId64 " examples, %" PRId64 " to train on, %" PRId64 " outputs\n",
+               s->task->targets.n, mert_task_count(s->task, MERT_PROBE_TRAIN), s->task->targets.outputs);
+    else if (!c->K)
         say_labelling(s, b);
     if (b->too_short)
         printf("    %" PRId64 " items are shorter than min_sample_size and left out\n", b->too_short);
@@ -110,6 +116,14 @@ static void say_work(const mert_budget *b, const mert_pace *p)
            seconds / 3600, b->update / pace);
 }
 
+static void say_in_place(const mert_in_place_cost *p, const mert_budget *b)
+{
+    printf("    %-28s %10.1f s of audio per second of a core, measured now on %d crops\n", "decoding in place", p->pace,
+           p->crops);
+    printf("    %-28s %10.2f s of a core, of %d processes of %.0f MB each beside this one\n", "for an update",
+           b->audio / p->pace, p->processes, p->memory / (1 << 20));
+}
+
 static double to_pack(const mert_corpus *c)
 {
     return c->config.unpacked ? 4 * c->seconds * (double)c->config.sample_rate : 0;
@@ -117,7 +131,7 @@ static double to_pack(const mert_corpus *c)
 
 static void say_disk(const mert_session *s, const mert_budget *b)
 {
-    double pcm = to_pack(&s->train) + to_pack(&s->valid) + to_pack(&s->older);
+    double pcm = to_pack(&s->train) + to_pack(&s->valid) + to_pack(&s->replay);
     printf("disk\n");
     row_bytes("a checkpoint", b->checkpoint, "weights and optimiser");
     printf("    %-28s %10" PRId64 "\n", "of them at a time, at most", b->checkpoints);
@@ -133,7 +147,7 @@ static void row_gigabytes(const char *what, double bytes, const char *note)
     printf("    %-28s %10.3f GB%s%s\n", what, 1e-9 * bytes, *note ? "  " : "", note);
 }
 
-/* A device by its published rates (monitor/device.h). */
+/* Prints the plan for a device, by its published rates (monitor/device.h). */
 static void say_device(const mert_device_rates *on, const mert_device_plan *p, const mert_budget *b,
                        const mert_recipe *r, const char *advice)
 {
@@ -149,8 +163,8 @@ static void say_device(const mert_device_rates *on, const mert_device_plan *p, c
     row_gigabytes("together", p->all, p->all > on->memory ? "more than it has" : "");
     if (*advice)
         printf("    what would fit: %s\n", advice);
-    printf("    %-28s %10.3f ms  products %.3f ms, memory %.3f ms\n", "an update, at least", 1e3 * p->update,
-           1e3 * p->products, 1e3 * p->memory);
+    printf("    %-28s %10.3f ms  products %.3f ms, CQT targets %.3f ms, memory %.3f ms\n", "an update, at least",
+           1e3 * p->update, 1e3 * p->products, 1e3 * p->targets, 1e3 * p->memory);
     printf("    %-28s %10.3f days  (%.2f hours), without exchange, transfers and validation\n", "the run, at least",
            run / 86400, run / 3600);
 }
@@ -175,7 +189,9 @@ int watch_plan(const mert_session *s, mert_ops *ops, const mert_device_rates *on
     mert_error e = {{0}};
     mert_budget b;
     mert_pace p;
-    if (mert_budget_make(&b, &s->recipe, &s->train, &s->valid, ops, ranks, sharding, offload, &e) ||
+    mert_in_place_cost in_place;
+    if (mert_in_place_measure(&in_place, &s->train, &s->recipe, &e) ||
+        mert_budget_make(&b, &s->recipe, &s->train, &s->valid, ops, ranks, sharding, offload, &e) ||
         mert_budget_pace(&p, &b, &s->recipe, ops, PATIENCE, &e)) {
         mert_log_error("%s", e.text);
         return 1;
@@ -185,6 +201,8 @@ int watch_plan(const mert_session *s, mert_ops *ops, const mert_device_rates *on
     say_parameters(&b);
     say_memory(&b, ranks);
     say_work(&b, &p);
+    if (in_place.crops)
+        say_in_place(&in_place, &b);
     say_disk(s, &b);
     if (on && plan_device(s, on, ranks, sharding, offload, &e)) {
         mert_log_error("%s", e.text);

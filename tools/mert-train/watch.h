@@ -6,8 +6,8 @@
 #include "libcommon/train/monitor/device.h"
 #include "libcommon/train/session.h"
 
-/* s: recipe and open corpora; ops: the backend whose speed is measured; on: the device to plan for (NULL: that of ops
- * alone). Returns the exit status. */
+/* s: recipe and open corpora; ops: the backend whose speed is measured; on: the device to plan for (NULL: the backend
+ * itself). Returns the exit status. */
 int watch_plan(const mert_session *s, mert_ops *ops, const mert_device_rates *on, int ranks, mert_sharding sharding,
                const char *offload);
 
