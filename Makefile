@@ -3,7 +3,8 @@
 
 include config.mk
 
-OUT ?= build
+# Another one is an argument: make OUT=... In the environment it would make build/bin/x a file without a rule.
+OUT = build
 PKGS       = fftw3f fftw3 openblas libzstd jansson
 PKGS_AUDIO = libavformat libavcodec libavutil libswresample
 PKGS_PLOT  = cairo
@@ -126,7 +127,7 @@ $(OUT)/cuda/random.o: libcommon/base/random.c $(OUT)/features.mk $(OUT)/flags
 NVCC_FLAGS = -std=c++17 -O3 --extended-lambda -cudart static -I. -gencode 'arch=compute_80,code=[sm_80,sm_90,sm_100,compute_80]' \
              -Xcompiler -fPIC,-fvisibility=hidden
 NVCC_AGAIN = $(filter ccache,$(CC))
-$(OUT)/cuda/%.o: libcommon/plugins/cuda/%.cu $(wildcard libcommon/plugins/cuda/*.h) libcommon/nn/ops.h libcommon/nn/operations.h $(OUT)/features.mk
+$(OUT)/cuda/%.o: libcommon/plugins/cuda/%.cu $(wildcard libcommon/plugins/cuda/*.h) libcommon/nn/ops.h $(wildcard libcommon/nn/operations*.h) $(OUT)/features.mk
 	@mkdir -p $(@D)
 	$(call say,NVCC,$<)$(NVCC_AGAIN) $(NVCC) $(NVCC_FLAGS) -Xptxas -v -c -o $@ $< 2> $(@:.o=.log) || { cat $(@:.o=.log); exit 1; }
 $(OUT)/lib/mert/device-cuda.so: $(CUDA_SRC:libcommon/plugins/cuda/%.cu=$(OUT)/cuda/%.o) $(OUT)/cuda/random.o
@@ -207,10 +208,13 @@ lint: deps
 	@mandoc -T lint -W warning $(MAN)
 lint_programs: $(BENCH_BIN) $(OUT)/demo/score
 
+# The fake stack of GCC 14 (detect_stack_use_after_return) does not align variables of 64 bytes, so AVX-512 fails in it.
+ASAN_SETTINGS = allocator_may_return_null=1:detect_stack_use_after_return=0
 asan: deps
 	@OUT='$(OUT)/asan' $(MAKE) --no-print-directory OUT='$(OUT)/asan' NVCC=none \
 	  CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' tests
-	@OUT='$(OUT)/asan' MERT_SANITIZED=1 ASAN_OPTIONS=allocator_may_return_null=1 sh tests/run
+	@OUT='$(OUT)/asan' MERT_SANITIZED=1 ASAN_OPTIONS=$(ASAN_SETTINGS) \
+	  LSAN_OPTIONS="suppressions='$(CURDIR)/tests/leaks':print_suppressions=0" sh tests/run
 
 # The programs and modules that have threads, with ThreadSanitizer of clang.
 TSAN_TESTS = tests/unit/forward.c tests/unit/cqt.c tests/unit/mel.c tests/unit/log_mel.c tests/unit/kmeans.c tests/unit/rvq.c \
@@ -252,13 +256,20 @@ fuzz: deps
 bench: all $(BENCH_BIN)
 	@OUT='$(OUT)' sh tests/bench/run
 
+# Compares the instructions that small pieces of work take with a kept table. QUICK=1: the shortest ones; ROWS='NAME ...';
+# KEEP=1: writes the table.
+bench-check: all $(OUT)/bench/inputs $(OUT)/bench/train
+	@sh pipelines/deps '$(DEPS)' $(DEPS_BENCH)
+	@OUT='$(OUT)' CC='$(CC)' CFLAGS='$(CFLAGS)' QUICK='$(QUICK)' ROWS='$(ROWS)' KEEP='$(KEEP)' TABLE='$(TABLE)' \
+	  sh tests/bench/check
+
 # ---- the kit for a machine with a GPU ----
 
 # All that tests/cuda/gpu needs there: programs, the plugin, reference folders, and the libraries that such a machine may
 # not have. CUDA's own are not among them, nor those of the C and C++ compiler.
 KIT = $(OUT)/gpu-kit
-KIT_PROGRAMS = $(addprefix $(OUT)/bin/,mert-encode mert-tensor mert-model mert-train) $(addprefix $(OUT)/tests/,train-parity hidden-near device-check) \
-               $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/cuda_*.c)) $(OUT)/bench/train
+KIT_PROGRAMS = $(addprefix $(OUT)/bin/,mert-encode mert-rvq mert-tensor mert-model mert-train) $(addprefix $(OUT)/tests/,train-parity hidden-near device-check) \
+               $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/cuda_*.c)) $(OUT)/bench/train $(OUT)/bench/inputs
 gpu-kit: $(KIT_PROGRAMS) $(PLUGIN_BIN)
 	@OUT='$(OUT)' sh tests/cuda/pack '$(KIT)' $(KIT_PROGRAMS)
 
@@ -328,10 +339,11 @@ help:
 	@echo 'make reference  makes the log again that the demo compares its run with'
 	@echo 'make probe      probes models (MODELS="NAME=MODEL ...") for key, chords, instruments and tempo of rendered music'
 	@echo 'make bench      measures the speed of each stage against the limits of this machine'
+	@echo 'make bench-check  counts the instructions of small work under valgrind, and names rows that take more than before'
 	@echo 'make install    installs into PREFIX=$(PREFIX) (DESTDIR is respected); make uninstall removes the files'
 	@echo 'make dist       packs the sources of the last commit into $(DIST)'
 	@echo 'make deb        makes Debian packages of the last commit, in $(OUT)/deb'
 	@echo 'make CC=clang CFLAGS=... OUT=...   uses another compiler, flags or build folder'
 
-.PHONY: FORCE all check check-invariance race gpu-kit soak tests asan tsan fuzz fuzz_targets lint lint_programs bench deps demo reference probe install uninstall dist deb clean help
+.PHONY: FORCE all check check-invariance race gpu-kit soak tests asan tsan fuzz fuzz_targets lint lint_programs bench bench-check deps demo reference probe install uninstall dist deb clean help
 -include $(shell find $(OUT) -name '*.d' -not -path '$(OUT)/asan/*' -not -path '$(OUT)/tsan/*' -not -path '$(OUT)/fuzz/*' -not -path '$(OUT)/lint/*' 2>/dev/null)

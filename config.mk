@@ -29,6 +29,8 @@ DEPS_BUILD = pkg-config libavformat-dev libavcodec-dev libavutil-dev libswresamp
 DEPS_FUZZ  = clang $(shell apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$$/libclang-rt-\1-dev/p')
 # For make lint.
 DEPS_LINT  = clang mandoc
+# For make bench-check.
+DEPS_BENCH = valgrind
 # For make deb.
-DEPS_DEB   = dpkg-dev debhelper lintian
-DEPS_RUN   = zstd ffmpeg fluidsynth fluid-soundfont-gm openmpi-bin
+DEPS_DEB   = build-essential debhelper lintian
+DEPS_RUN   = zstd ffmpeg fluidsynth fluid-soundfont-gm openmpi-bin iproute2

@@ -81,6 +81,7 @@ each() { # COMMAND
     for f in $MAN; do "$1" 644 "$f" "$mandir/man${f##*.}"; done
     "$1" 644 formats/stream/mts.h "$includedir"
     "$1" 644 "${OUT-}/libmts.a" "$archivedir"
+    "$1" 644 LICENSE "$datadir"
     for f in SPECIFICATION.md example/gain.c python/mts.py; do "$1" 644 "formats/stream/$f" "$datadir/stream"; done
     for f in man/model.md $(find man/course -name '*.md' -o -path '*/pictures/*' | LC_ALL=C sort); do
         "$1" 644 "$f" "$datadir/$(dirname "$f")"
@@ -117,6 +118,8 @@ uninstall_all() {
     for f in $TOOLS mert-features; do rm -f -- "$compdir/$f"; done
     rm -f -- "$zshdir/_mert"
     rm -f -- "$archivedir/pkgconfig/mts.pc"
+    rm -f -- "$datadir/stream/__pycache__"/mts.*.pyc # what Python wrote beside mts.py
+    rmdir -- "$datadir/stream/__pycache__" 2> /dev/null || true
     [ -f "$note" ] || return 0
     folders=$(cat "$note")
     rm -f -- "$note"

@@ -23,15 +23,18 @@
 #     rvq      rvq_%d      residual codebooks on FEATURES
 #     melrvq   melrvq_%d   Mel-RVQ, as in MuQ
 #     random   random_%d   random projections, as in BEST-RQ
+#     fsq      fsq_%d      finite scalar quantisation with a trained encoder
+#     random-fsq random-fsq_%d  finite scalar quantisation of random projections, as in OMAR-RQ
 #     encodec  encodec_%d  the codes of the EnCodec checkpoint MODEL
 #
 # Each run looks for new files. They go into new shards, and only these are processed. If a file of a shard was
 # changed or removed, that shard is processed again. A codebook is trained on the files that are there at the time,
 # and is then kept, so that existing labels keep their meaning. `make ... retrain` trains it again on all files, and
-# makes all its labels again. If a setting changes, everything that depends on it is made again. Labels depend on the
+# makes all its labels again. `make ... fairseq` also writes OUT/fairseq: manifests, labels and dictionaries as fairseq
+# reads them. If a setting changes, everything that depends on it is made again. Labels depend on the
 # files and on the codebook, and a codebook depends on the files that it was trained on. They do not depend on -j,
-# SHARDS, HOURS or THREADS, nor on the order in which files were added. Hidden states of another DEVICE may differ by
-# rounding: with another kind of it they are made again (cuda:1 is the kind of cuda:0). A file appears under its name when it is
+# SHARDS, HOURS or THREADS, nor on the order in which files were added. Hidden states and EnCodec's codes of another DEVICE may
+# differ by rounding: with another kind of it they are made again (cuda:1 is the kind of cuda:0). A file appears under its name when it is
 # complete, so an interrupted run can be continued. A file whose time is in the future is made again, once.
 #
 # VALID, SEED, EXT and RATE of the first run are stored in OUT/.split and used by later runs that do not give them.
@@ -39,7 +42,7 @@
 # Another RATE makes everything again.
 #
 # mert-train reads pcm/ (--pcm, --valid-pcm). pcm/ and features/ can be deleted when the labels are there; `make ...
-# pcm` makes pcm/ again. codes/ is needed when files are added, to write the labels of all shards.
+# pcm` makes pcm/ again. With IN_PLACE=yes it is not made at all, for music that does not fit as samples. codes/ is needed when files are added, to write the labels of all shards.
 #
 # One run at a time works in OUT: it holds the lock OUT/.lock (pipelines/hold). All settings are checked before the
 # first command. These are refused: an unknown setting; in OUT a character that make or sh would interpret; in
@@ -48,13 +51,14 @@
 
 # ---- the settings that were given, without expansion by make ----
 
-teachers = kmeans mfcc chroma hubert rvq melrvq random encodec
+teachers = kmeans mfcc chroma hubert rvq melrvq random fsq random-fsq encodec
 paths    = AUDIO MODEL ENCODEC HUBERT BIN
 counts   = SEED LLOYD SHARDS THREADS
 numbers  = VALID HOURS MAX_FAILED
-codes    = K CODEBOOKS RATE $(teachers:%=K.%) $(teachers:%=CODEBOOKS.%)
+codes    = K CODEBOOKS RATE $(filter-out %fsq,$(teachers:%=K.%)) $(teachers:%=CODEBOOKS.%)
+levels   = $(addprefix LEVELS.,fsq random-fsq)
 commands = FEATURES $(addprefix FEATURES.,features mfcc chroma hubert mel) $(addprefix TRAIN.,kmeans $(teachers))
-known    = OUT TEACHER TEACHERS LAYER DEVICE EXT SALVAGE VALIDATES $(paths) $(counts) $(numbers) $(codes) $(commands)
+known    = OUT TEACHER TEACHERS LAYER DEVICE EXT SALVAGE IN_PLACE TAR VALIDATES $(paths) $(counts) $(numbers) $(codes) $(levels) $(commands)
 internal = HELD SCANNED SHELL MAKEFLAGS -*-command-variables-*-
 
 from   = $(firstword $(origin $(1)))
@@ -87,14 +91,15 @@ $(foreach v,$(filter $(commands),$(given)),$(call refuse,$(v),$(call has,$($(v))
 $(foreach v,$(filter TEACHER TEACHERS EXT,$(given)),$(call refuse,$(v),$(call has,$($(v)),$(taken_apart)),: no name has that))
 $(foreach v,$(filter LAYER,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),$(call has,$($(v)),$(taken_apart)))))
 $(foreach v,$(filter DEVICE,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),$(call has,$($(v)),$(filter-out :,$(taken_apart))))))
-$(foreach v,$(filter $(counts) $(numbers) $(codes) SALVAGE VALIDATES,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),\
+$(foreach v,$(filter $(counts) $(numbers) $(codes) SALVAGE IN_PLACE TAR VALIDATES,$(given)),$(call refuse,$(v),$(or $(call gap,$($(v))),\
     $(call has,$($(v)),$(filter-out %,$(taken_apart))))))
 $(foreach v,$(filter $(counts) $(codes),$(given)),$(if $(call rest,$(v)),$(error $(v): '$($(v))' is no whole number)))
 $(foreach v,$(filter $(numbers),$(given)),$(if $(filter-out . \% .\%,$(call rest,$(v))),$(error $(v): '$($(v))' is no number)))
 $(foreach v,$(filter $(counts) $(numbers) OUT AUDIO,$(given)),$(if $(strip $($(v))),,$(error $(v): nothing is given)))
 over = $(shell awk 'BEGIN {if ($(subst %,,$(1)) > 100) print "over"}')
 $(foreach v,$(filter VALID $(if $(findstring %,$(MAX_FAILED)),MAX_FAILED),$(given)),$(if $(call over,$($(v))),$(error $(v): $($(v)) is more than all: at most 100)))
-$(foreach v,$(filter SALVAGE VALIDATES,$(given)),$(if $(filter-out yes no,$($(v))),$(error $(v): yes or no)))
+$(foreach v,$(filter $(levels),$(given)),$(if $(subst $(comma),,$(call rest,$(v))),$(error $(v): '$($(v))' is no list like 8$(comma)5$(comma)5)))
+$(foreach v,$(filter SALVAGE IN_PLACE TAR VALIDATES,$(given)),$(if $(filter-out yes no,$($(v))),$(error $(v): yes or no)))
 override EXT := $(subst $(blank),$(comma),$(strip $(EXT)))
 $(if $(filter OUT,$(given)),$(call refuse,OUT,$(or $(call gap,$(OUT)),$(call has,$(OUT),$(taken_apart))),: make and sh would \
     take it apart: name a folder without it)$(call dash,OUT)$(if $(filter ./-%,$(OUT)),$(error OUT: give the whole path))$(if \
@@ -116,17 +121,21 @@ HUBERT   ?= $(MODEL)
 LAYER    ?= 6#              hubert: the hidden state of MODEL
 FEATURES ?= mert-mel --bins 229 --log# program and options: what kmeans and rvq are trained on
 K         ?=#               classes of each codebook: 500; melrvq 1024; random 8192. K.mfcc=100: for this teacher only
-CODEBOOKS ?=#               rvq, melrvq, encodec: 8; random: 1. CODEBOOKS.rvq=4: for this teacher only
+CODEBOOKS ?=#               rvq, melrvq, encodec: 8; random, fsq, random-fsq: 1. CODEBOOKS.rvq=4: for this teacher only
+LEVELS.fsq ?= 8,5,5,5#      their product is the number of classes
+LEVELS.random-fsq ?= 6,6,6,6,6
 LLOYD    ?= 0#              k-means: full iterations over all shards at the end
 SEED     ?= 1#              of the split into training and validation, and of the codebooks
 RATE     ?=#                sample rate; empty: that of MODEL, or 24000
 VALID    ?= 5#              percentage for validation
 SHARDS   ?= 4#              number of shards for new files
 HOURS    ?= 8#              largest length of a shard in hours, about
-DEVICE   ?=#                hubert: what computes the hidden states, cuda or cuda:N (mert-encode --device); empty: the CPU
+DEVICE   ?=#                hubert, encodec: what computes hidden states and codes, cuda or cuda:N (--device); empty: the CPU
 THREADS  ?= 1#              threads of each program; -j is the number of shards at a time
 MAX_FAILED ?= 0#            number or percentage (P%) of items that may fail in each step
 SALVAGE  ?= no#             yes: use the part of a damaged file before the fault
+IN_PLACE ?= no#             yes: no pcm/: each program decodes what it reads, and mert-train --in-place trains
+TAR      ?= no#             yes: the music is in uncompressed tar files, too
 VALIDATES ?= no#            yes: stop if there is no file for validation
 EXT      ?=#                name endings of files; empty: those of mert-manifest
 BIN      ?=#                folder of the programs; empty: PATH
@@ -143,6 +152,8 @@ features_of.hubert = hubert
 features_of.rvq    = features
 features_of.melrvq = mel
 features_of.random = mel
+features_of.fsq    = mel
+features_of.random-fsq = mel
 
 FEATURES.features ?= $(FEATURES)
 FEATURES.mfcc     ?= mert-mel --mfcc
@@ -157,15 +168,18 @@ ending = $(if $(filter kmeans,$(1)),km,$(1)$(if $(filter kmeans,$(call family,$(
 K.melrvq ?= $(or $(K),1024)
 K.random ?= $(or $(K),8192)
 CODEBOOKS.random ?= $(or $(CODEBOOKS),1)
+CODEBOOKS.fsq    ?= $(or $(CODEBOOKS),1)
+CODEBOOKS.random-fsq ?= $(or $(CODEBOOKS),1)
 classes   = $(or $(K.$(1)),$(K),500)
 codebooks = $(or $(CODEBOOKS.$(1)),$(CODEBOOKS),8)
 TRAIN.kmeans ?=#            more options of a teacher's training: TRAIN.mfcc='--lloyd 20'
 
 train.kmeans  = mert-kmeans train -k $(call classes,$(1)) --seed $(SEED) $(TRAIN.$(1))
-train.rvq     = mert-rvq train --method $(1) --classes $(call classes,$(1)) --codebooks $(call codebooks,$(1)) \
+train.rvq     = mert-rvq train --method $(1) $(if $(filter fsq random-fsq,$(1)),--levels $(LEVELS.$(1)),--classes $(call \
+                    classes,$(1))) --codebooks $(call codebooks,$(1)) \
                     --seed $(SEED) $(TRAIN.$(1))
 encode.kmeans = mert-kmeans assign
-encode.rvq    = mert-rvq encode $(if $(filter encodec,$(1)),--codebooks $(call codebooks,$(1)))
+encode.rvq    = mert-rvq encode $(if $(filter encodec,$(1)),--codebooks $(call codebooks,$(1))$(DEVICE:%= --device %))
 codebook      = $(if $(filter encodec,$(1)),$(ENCODEC),$(OUT)/$(1).safetensors)
 source        = $(OUT)/$(if $(filter encodec,$(1)),pcm,features/$(features_of.$(1)))
 
@@ -181,6 +195,8 @@ $(if $(filter encodec,$(TEACHERS)),$(call there,$(ENCODEC)))
 $(if $(filter hubert,$(TEACHERS)),$(call there,$(HUBERT)))
 FLAGS := -q --max-failed $(strip $(MAX_FAILED))
 SALVAGED := $(if $(filter yes,$(SALVAGE)),--salvage)
+$(if $(and $(SALVAGED),$(filter yes,$(IN_PLACE))),$(error SALVAGE: what was salvaged can be trained on from packed audio only: \
+    leave out SALVAGE or IN_PLACE))
 ONE   := $(FLAGS) --threads $(strip $(THREADS))
 # Blanks in it are its own.
 this  := $(subst :,,$(subst : ,,:$(MAKEFILE_LIST)))
@@ -191,14 +207,15 @@ looked_at = $(shell find -L $(call quoted,$(1)) -type f -printf '%P %s %T@,' 2>&
 settings.pcm      = $(RATE) $(SALVAGED)
 kind = $(if $(DEVICE),$(subst --device $(DEVICE),--device $(firstword $(subst :, ,$(DEVICE))),$(1)),$(1))
 settings.features = $(call kind,$(FEATURES.$(1))) $(if $(filter hubert,$(1)),$(call looked_at,$(HUBERT)))
-settings.encodec  = $(call codebooks,encodec) $(call looked_at,$(ENCODEC))
+settings.encodec  = $(call codebooks,encodec) $(call looked_at,$(ENCODEC)) $(call kind,$(DEVICE:%=--device %))
 settings.trained  = $(RATE) $(call train.$(call family,$(1)),$(1)) $(call settings.features,$(features_of.$(1))) \
                         $(if $(filter kmeans,$(call family,$(1))),lloyd=$(LLOYD))
 settings = $(strip $(if $(filter features-%,$(1)),$(call settings.features,$(1:features-%=%)),\
                $(if $(filter pcm encodec,$(1)),$(settings.$(1)),$(call settings.trained,$(1)))))
 
 needed := $(sort $(foreach t,$(filter-out encodec,$(TEACHERS)),$(features_of.$(t))))
-way_on = prepare: MAX_FAILED=N or N% leaves out files that fail, by name; SALVAGE=yes takes of them what plays before the fault
+way_on = prepare: MAX_FAILED=N or N% leaves out files that fail, by name$(if $(filter yes,$(IN_PLACE)),,; SALVAGE=yes takes of \
+    them what plays before the fault)
 
 # ---- settings that are stored in OUT ----
 
@@ -217,10 +234,10 @@ rate_of = $(or $(shell $(bin)mert-model info $(call quoted,$(1)) 2> /dev/null | 
 encodec_rate := $(if $(filter encodec,$(TEACHERS)),$(call rate_of,$(ENCODEC),24000))
 hubert_rate  := $(if $(filter hubert,$(TEACHERS)),$(call rate_of,$(HUBERT)))
 model_rate   := $(sort $(encodec_rate) $(hubert_rate))
-$(if $(word 2,$(model_rate)),$(error MODEL: $(ENCODEC) hears $(encodec_rate) samples a second, $(HUBERT) $(hubert_rate): an OUT for each))
-$(if $(model_rate),$(if $(RATE),$(if $(filter-out $(model_rate),$(RATE)),$(error RATE=$(RATE), but the model hears $(model_rate) samples a \
+$(if $(word 2,$(model_rate)),$(error MODEL: $(ENCODEC) needs $(encodec_rate) samples a second, $(HUBERT) $(hubert_rate): an OUT for each))
+$(if $(model_rate),$(if $(RATE),$(if $(filter-out $(model_rate),$(RATE)),$(error RATE=$(RATE), but the model needs $(model_rate) samples a \
     second: $(if $(encodec_rate),$(ENCODEC),$(HUBERT)): leave RATE out, or take another MODEL)),$(if $(filter-out $(model_rate),$(call kept,RATE)),\
-    $(error RATE: $(OUT) has $(call kept,RATE) samples a second, MODEL hears $(model_rate): another OUT, or RATE=$(model_rate) to make all again))))
+    $(error RATE: $(OUT) has $(call kept,RATE) samples a second, MODEL needs $(model_rate): another OUT, or RATE=$(model_rate) to make all again))))
 endif
 override RATE := $(or $(RATE),$(model_rate),$(call kept,RATE),24000)
 
@@ -228,14 +245,14 @@ ifndef HELD
 # ---- locking ----
 
 dry  = $(findstring n,$(firstword -$(MAKEFLAGS)))
-no_goal := $(filter-out all pcm retrain anew hold,$(MAKECMDGOALS))
-$(if $(no_goal),$(error $(no_goal): no such goal; there are all pcm retrain anew))
+no_goal := $(filter-out all pcm retrain anew fairseq hold,$(MAKECMDGOALS))
+$(if $(no_goal),$(error $(no_goal): no such goal; there are all pcm retrain anew fairseq))
 
-all pcm retrain anew: hold
+all pcm retrain anew fairseq: hold
 hold:
 	@$(if $(dry),,sh "$$(dirname $(call quoted,$(this)))/hold" prepare '$(OUT)') $(MAKE) $(self) HELD=yes RATE=$(RATE) $(or $(MAKECMDGOALS),all)
 
-.PHONY: all pcm retrain anew hold
+.PHONY: all pcm retrain anew fairseq hold
 
 else ifndef SCANNED
 # ---- first half: existing files, and settings ----
@@ -245,7 +262,9 @@ all anew: scan $(patsubst %,$(OUT)/.settings.%,pcm $(needed:%=features-%) $(TEAC
 	@rm -f '$(OUT)'/.list.*
 
 pcm: all
-	@$(MAKE) $(self) SCANNED=yes pcm
+	@$(MAKE) $(self) SCANNED=yes IN_PLACE=no pcm
+fairseq: all
+	@$(MAKE) $(self) SCANNED=yes fairseq
 
 # Prints nothing if nothing changed. Removes files of shards that no longer exist, and temporary files of killed
 # programs.
@@ -265,7 +284,7 @@ scan:
 	@printf '%s\n' $(split) | cmp -s - '$(OUT)/.split' || { printf '%s\n' $(split) > '$(OUT)/.split.new' && \
 	    mv '$(OUT)/.split.new' '$(OUT)/.split'; }
 	@$(bin)mert-manifest $(FLAGS) $(SALVAGED) --out '$(OUT)' --shards $(SHARDS) --shard-hours $(HOURS) --valid-percent $(VALID) \
-	    --seed $(SEED) --rate $(RATE) $(if $(EXT),--ext $(EXT)) $(call quoted,$(AUDIO)) || { s=$$?; echo "$(way_on)" >&2; exit $$s; }
+	    --seed $(SEED) --rate $(RATE) $(if $(EXT),--ext $(EXT)) $(if $(filter yes,$(TAR)),--tar) $(call quoted,$(AUDIO)) || { s=$$?; echo "$(way_on)" >&2; exit $$s; }
 	@$(call parts) n=$${f##*/}; [ ! -f "$$f" ] || [ -e "$(OUT)/shards/$${n%.mts}.tsv" ] || rm -f "$$f"; done; done
 
 # The settings, in a file for each stage, which is written only if they differ. A codebook that was made with other
@@ -281,7 +300,7 @@ retrain:
 	@$(MAKE) $(self) all
 
 FORCE:
-.PHONY: all pcm scan retrain anew FORCE
+.PHONY: all pcm scan retrain anew fairseq FORCE
 
 else
 # ---- second half: the shards are known ----
@@ -304,20 +323,35 @@ labels: $(foreach t,$(TEACHERS),$(foreach h,$(halves),$(OUT)/$(h).$(subst %d,0,$
 	@:
 pcm: $(parts:%=$(OUT)/pcm/%.mts)
 	@:
-.PHONY: labels pcm
+# Files of an earlier run go: a set may have had more codebooks. A foreign file in the folder stays.
+fairseq: labels
+	@mkdir -p $(OUT)/fairseq && cd $(OUT)/fairseq && rm -f train.* valid.* dict.*.txt
+	@$(foreach h,$(halves),$(bin)mert-tensor to-fairseq $(FLAGS) --rate $(RATE) --manifest $(OUT)/$(h).tsv -o $(OUT)/fairseq \
+	    $(foreach t,$(TEACHERS),'$(OUT)/$(h).$(call ending,$(t))') &&) :
+.PHONY: labels pcm fairseq
 
 $(sort $(OUT)/pcm $(needed:%=$(OUT)/features/%) $(TEACHERS:%=$(OUT)/codes/%)):
 	mkdir -p $@
 
+decode = $(bin)mert-decode $(ONE) $(SALVAGED) --rate $(RATE) --dtype i16 --manifest
+# What programs that hear samples depend on, and how they get it.
+ifeq ($(IN_PLACE),yes)
+samples = $(OUT)/shards/%.tsv $(OUT)/.settings.pcm
+hear    = $(decode) $< | $(1)
+else
+samples = $(OUT)/pcm/%.mts
+hear    = $(1) $<
+endif
+
 # Gets the time of its manifest: if it is made again, its features are not.
 $(OUT)/pcm/%.mts: $(OUT)/shards/%.tsv $(OUT)/.settings.pcm | $(OUT)/pcm
-	$(bin)mert-decode $(ONE) $(SALVAGED) --rate $(RATE) --dtype i16 --manifest $< > $@.$(new) || { echo "$(way_on)" >&2; exit 1; }
+	$(decode) $< > $@.$(new) || { echo "$(way_on)" >&2; exit 1; }
 	@touch -r "$$(ls -t $^ | head -n 1)" $@.$(new) && mv $@.$(new) $@
 
 # 1: the features
 define make_features
-$(OUT)/features/$(1)/%.mts: $(OUT)/pcm/%.mts $(OUT)/.settings.features-$(1) | $(OUT)/features/$(1)
-	$$(bin)$$(FEATURES.$(1)) $(ONE) $$< > $$@.$(new)
+$(OUT)/features/$(1)/%.mts: $(samples) $(OUT)/.settings.features-$(1) | $(OUT)/features/$(1)
+	$$(call hear,$$(bin)$$(FEATURES.$(1)) $(ONE)) > $$@.$(new)
 	@mv $$@.$(new) $$@
 endef
 $(foreach f,$(needed),$(eval $(call make_features,$(f))))
@@ -352,10 +386,11 @@ endef
 $(if $(filter-out 0,$(LLOYD)),$(foreach t,$(filter $(family.kmeans),$(TEACHERS)),$(eval $(call make_iterations,$(t)))))
 
 # 1: teacher
+labelling = $$(bin)$(call encode.$(call family,$(1)),$(1)) $(ONE) -m $$(call quoted,$$(call codebook,$(1)))
 trained = $(if $(filter encodec,$(1)),,$(call codebook,$(1)))
 define make_codes
-$(OUT)/codes/$(1)/%.mts: $(call source,$(1))/%.mts $(call trained,$(1)) $(OUT)/.settings.$(1) | $(OUT)/codes/$(1)
-	$$(bin)$(call encode.$(call family,$(1)),$(1)) $(ONE) -m $$(call quoted,$$(call codebook,$(1))) $$< > $$@.$(new)
+$(OUT)/codes/$(1)/%.mts: $(if $(filter encodec,$(1)),$(samples),$(call source,$(1))/%.mts) $(call trained,$(1)) $(OUT)/.settings.$(1) | $(OUT)/codes/$(1)
+	$(if $(filter encodec,$(1)),$$(call hear,$(labelling)),$(labelling) $$<) > $$@.$(new)
 	@mv $$@.$(new) $$@
 endef
 $(foreach t,$(TEACHERS),$(eval $(call make_codes,$(t))))
