@@ -1,25 +1,37 @@
-/* loader [--threads N] [--batches N] [--set NAME=VALUE] RECIPE MANIFEST LABELS PCM: how fast batches of the recipe come
- * out of packed audio and labels, down to what is uploaded, and are queued on a device. The device is the dry backend,
- * which takes no time. Prints "audio wall loader queue", separated by tabs: seconds of audio, of wall time, of CPU time
- * that making batches took (all threads but the main one), and of CPU time that queueing them took. */
+/* loader [--threads N] [--batches N] [--host-cqt] [--set NAME=VALUE] RECIPE MANIFEST LABELS [PCM]: how fast batches of
+ * the recipe come out of packed audio (without PCM: out of the manifest's own files) and labels, down to what is
+ * uploaded, and are queued on a device. The device is the dry backend, which takes no time. Prints "audio wall loader
+ * queue", separated by tabs: seconds of audio, of wall time, of CPU time that making batches took (all threads but the
+ * main one, and the decoders), and of CPU time that queueing them took. */
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
+#include "libcommon/train/data/decoders.h"
 #include "libcommon/train/loader.h"
 #include "tests/bench/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
-static int batches = 30;
+static int batches = 30, packed, host_cqt;
 static mert_strings settings;
 static const mert_option options[] = {
     {"batches", 0, MERT_INT, &batches, "N", 1, 100000, NULL, "so many of them"},
+    {"host-cqt", 0, MERT_FLAG, &host_cqt, NULL, 0, 0, NULL, "CQT targets are made by the loader, not by the device"},
     {"set", 0, MERT_LIST, &settings, "NAME=VALUE", 0, 0, NULL,
      "changes a setting of the recipe (may come several times)"},
     {0}};
 static const mert_tool tool = {
-    "loader", "batches of a recipe, made and queued", "[options] RECIPE MANIFEST LABELS PCM", NULL, options, NULL};
+    "loader", "batches of a recipe, made and queued", "[options] RECIPE MANIFEST LABELS [PCM]", NULL, options, NULL};
+
+/* Of the decoders, which have ended. */
+static double cpu_of_children(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_CHILDREN, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
 
 static double cpu(clockid_t which)
 {
@@ -45,6 +57,9 @@ static int measure(const mert_recipe *r, mert_corpus *c, const mert_config *mode
     mine = cpu(CLOCK_THREAD_CPUTIME_ID) - mine;
     mert_loader_stop(l);
     all = cpu(CLOCK_PROCESS_CPUTIME_ID) - all;
+    mert_decoders_free(c->decoders, NULL); /* so that their processor time counts */
+    c->decoders = NULL;
+    all += cpu_of_children();
     /* the batches that were made ahead count in the CPU time alone: a few of many */
     printf("%.2f\t%.3f\t%.3f\t%.3f\n", (double)sums.samples / (double)r->sample_rate, began, all - mine, mine);
     return bad ? -1 : 0;
@@ -62,17 +77,20 @@ static int run(char **argv, mert_error *e)
     mert_ops *dry = mert_ops_dry(NULL);
     mert_objective_config objective;
     mert_adam_config adam;
-    const char *labels[] = {argv[2]}, *pcm[] = {argv[3]};
+    const char *labels[] = {argv[2]}, *pcm[] = {packed ? argv[3] : NULL};
     int bad;
     mert_recipe_defaults(&r);
     bad = !dry || mert_recipe_read(&r, argv[0], e);
+    if (dry && host_cqt)
+        dry->cqt = 0;
     for (int i = 0; !bad && i < settings.n; i++)
         bad = mert_recipe_set(&r, settings.items[i], e);
     if (bad || mert_recipe_check(&r, e))
         return -1;
     how = (mert_corpus_config){.sample_rate = r.sample_rate, .stride = mert_recipe_stride(&r),
-                               .label_rate = r.label_rate, .label_tolerance = r.label_tolerance, .classes = r.classes, .jitter = r.crop_jitter};
-    if (mert_corpus_open(&c, &how, argv[1], labels, 1, pcm, 1, e))
+                               .label_rate = r.label_rate, .label_tolerance = r.label_tolerance, .classes = r.classes,
+                               .jitter = r.crop_jitter, .in_place = !packed};
+    if (mert_corpus_open(&c, &how, argv[1], labels, 1, pcm, packed, e))
         return -1;
     mert_corpus_metas(&c, metas);
     if (mert_recipe_model(&r, metas, c.K, &model, e) || mert_weights_init(&w, &model, 1, e))
@@ -92,8 +110,9 @@ int main(int argc, char **argv)
 {
     mert_error e = {{0}};
     mert_options_parse(&tool, &argc, &argv);
-    if (argc != 4)
-        mert_usage_error("recipe, manifest, labels and packed audio are needed");
+    packed = argc == 4;
+    if (argc != 3 && argc != 4)
+        mert_usage_error("recipe, manifest and labels are needed");
     if (run(argv, &e)) {
         mert_log_error("%s", e.text);
         return 1;

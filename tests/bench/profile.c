@@ -62,6 +62,11 @@ static int stage_of(mert_op op, const void *args, double *work)
         *work = 2.0 * (double)g->M * (double)g->N * (double)g->K * (double)(g->batch > 0 ? g->batch : 1);
         return stage_of_product(g);
     }
+    case MERT_OP_CONV: {
+        const mert_conv_shape *s = &((const mert_conv_args *)args)->shape;
+        *work = 2.0 * (double)(s->B * s->T_out * s->O) * (double)(s->kernel * s->C);
+        return config->kind == MERT_CONFORMER ? SUBSAMPLER : s->C == 1 ? FIRST_CONV : CONVS;
+    }
     case MERT_OP_GROUPED_CONV: {
         const mert_grouped_conv_args *g = args;
         *work = 2.0 * (double)(g->B * g->T * g->kernel) * (double)g->D * (double)(g->D / g->groups);

@@ -35,6 +35,8 @@ no_pictures() {
 }
 check "without cairo the rest is built" no_pictures
 
+folder() { OUT=$dir make help > "$TEST_TMP/said" && says 'into build/bin;' && make help OUT="$dir" > "$TEST_TMP/said" && says "into $dir/bin;"; }
+check "OUT as an argument is the folder, in the environment it is not" folder
 made() { make -s DEPS=skip OUT="$dir" "$@" "$dir/formats/error.o" > "$TEST_TMP/said" 2>&1 || { cat "$TEST_TMP/said"; return 1; }; }
 flags() {
     dir=$TEST_TMP/flags

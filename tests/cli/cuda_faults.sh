@@ -29,6 +29,8 @@ for seed in 0 1; do
     check "no barrier before writing again (order $seed)" found race no_second_barrier 'race: (read of what another|write of what)' ''
     check "no barrier of a warp (order $seed)" found race no_warp_barrier 'read of shared memory' 'y[threadIdx.x] = held[(threadIdx.x + 1)'
     check "no barrier before fragments are loaded (order $seed)" found race fragments_no_barrier 'read of shared memory' 'load_matrices(b, row)'
+    check "copies that are read before they are waited for (order $seed)" found race copies_too_early 'read of shared memory' 'y[threadIdx.x] = held[4'
+    check "no barrier behind copies (order $seed)" found race copies_no_barrier 'read of shared memory' 'y[threadIdx.x] = held[4'
     check "blocks that add to one place (order $seed)" found race blocks_race 'race: .*the other: block' 'void blocks_add_kernel'
     check "a block that writes what others read (order $seed)" found race blocks_read_race 'race: .*the other: block' ''
 done

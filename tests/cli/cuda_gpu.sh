@@ -10,8 +10,8 @@ else
     rehearsal() { gpu --device emulated --keep "$t/logs" > "$t/said" 2>&1 || { cat "$t/said"; return 1; }; }
     check "a rehearsal on the emulated device: every step" rehearsal
     steps() { # all of them, and again in the table; none but the sanitizer's is left out
-        for s in versions upload 'operations, bf16' 'rows alone, fp16' 'unit tests' 'parity, fp16 with overflow' 'golden encoding' 'items together' 'several processes, full shards' \
-            'small bf16, 64 x 5 s' 'encoding, 1 of 5 min'; do [ "$(status "$s")" = ok ] || { echo "$s: $(status "$s")"; return 1; }; done
+        for s in versions upload 'operations, bf16' 'rows alone, fp16' 'unit tests' 'parity, fp16 with overflow' 'golden encoding' 'items together' 'EnCodec codes' 'several processes, full shards' \
+            'small bf16, 64 x 5 s' 'encoding, 1 of 5 min' 'EnCodec, 64 of 30 s'; do [ "$(status "$s")" = ok ] || { echo "$s: $(status "$s")"; return 1; }; done
         [ "$(grep -c ' skipped ' "$t/said")" -eq 8 ] && grep -q '^== table: emulated:0 ' "$t/said" && grep -q ' GEMM .* times ' "$t/said" && tail -n 1 "$t/said" | grep -qx '0 failed' && [ -s "$t/logs/table" ]
     }
     check "all of them are in the table" steps

@@ -233,3 +233,8 @@ full() { mert-decode "$t/a.wav" > /dev/full; }
 if [ -w /dev/full ]; then check_fails "a full disk" 1 'No space left' full; fi
 quiet() { mert-decode "$t/a.wav" "$t/a.flac" "$t/a.mp3" 2> "$t/err" | head -c 100 > /dev/null && [ ! -s "$t/err" ]; }
 check "a reader that leaves is no error" quiet
+mkfifo "$t/row.wav"
+printf '%s\nrow.wav\t84000\na.wav\t84000\n' "$t" > "$t/fifo.tsv"
+check_fails "a row of a manifest that is a FIFO is not opened" 1 'row.wav: is a FIFO, not a regular file' sh -c "mert-decode -q --manifest $t/fifo.tsv > $t/x"
+follows() { mert-decode "$t/a.wav" | zstd -dcq > "$t/alone.raw" && zstd -dcq "$t/x" | cmp - "$t/alone.raw"; }
+check "the next row is decoded" follows

@@ -182,7 +182,7 @@ for kind in s16.wav s16.w64 s24.aiff a.tta a.wv flac.flac opus.opus fast.m4a; do
     [ $kind != opus.opus ] || make_audio -i "$t/source.wav" -ar 48000 -c:a libopus "$k/$kind"
     [ -f "$k/$kind" ] || continue
     cat "$t/junk" "$k/$kind" > "$t/cut/junk-$kind"
-    check_fails "64 bytes of junk in front are named: $kind" 1 "junk-$kind: .*64 bytes of something else stand in front of an? .* file \(tail -c \+65 gives it\)" sh -c "mert-decode '$t/cut/junk-$kind' > '$t/x.mts'"
+    check_fails "64 bytes of junk in front are named: $kind" 1 "junk-$kind: .*64 bytes of something else come before an? .* file \(tail -c \+65 gives it\)" sh -c "mert-decode '$t/cut/junk-$kind' > '$t/x.mts'"
 done
 zeros_in_front() { # what plays elsewhere plays
     { head -c 4096 /dev/zero; cat "$k/$1"; } > "$t/odd/zeros-$1" && samples "$k/$1" > "$t/whole.raw" && samples "$t/odd/zeros-$1" | cmp - "$t/whole.raw"

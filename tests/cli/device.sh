@@ -69,6 +69,15 @@ done
 check_fails "and which it was" 1 "device emulated:0 .emulated device 0.: attention: an illegal memory access" env CUDA_LAUNCH_BLOCKING=1 \
     EMU_FAIL=60 mert-encode -m "$g/mert-post-ln" --device emulated a.mts
 
+timed() { # a table for each run; what is computed stays the same
+    encode emulated && cp out.mts plain.mts && with MERT_CUDA_TIMES="$t/times" emulated && cmp out.mts plain.mts && with MERT_CUDA_TIMES="$t/times" emulated &&
+        [ "$(grep -c '^emulated:0 (emulated device 0): [0-9.]* ms in [1-9][0-9]* operations$' "$t/times")" -eq 2 ] &&
+        awk '/operations$/ { if (NR > 1 && n != all) bad = 1; all = $(NF - 1); n = 0; least = 1e9; next }
+             { n += $4; bad = bad || $1 > least; least = $1; gemm += $NF == "gemm" } END { exit bad || n != all || gemm != 2 }' "$t/times"
+}
+check "the times of operations" timed
+check_fails "a kernel that fails while it is timed" 1 "an illegal memory access was encountered" env EMU_FAIL=60 MERT_CUDA_TIMES="$t/lost" mert-encode -m "$g/mert-post-ln" --device emulated a.mts
+
 # The real one, where it was built and there is no device.
 if [ ! -f "$OUT/lib/mert/device-cuda.so" ]; then
     skip "the plugin of CUDA devices" "no nvcc built it"

@@ -91,8 +91,14 @@ check "int16 is taken as 32768ths" integers
 lists() { pattern=$1; shift; "$@" | mert-tensor ls | grep -qF "$pattern"; }
 check "cqt: complex has a last axis of 2" lists '[151,336,2]' mert-cqt --form complex "$t/a.mts"
 check "cqt: chroma of 24 classes" lists 'chroma	f32	[151,24]' mert-cqt --chroma 24 "$t/a.mts"
+log_power() { # log10(1 + 10000 m^2) of the magnitudes m
+    for f in magnitude log-power; do mert-cqt --form $f "$t/a.mts" | mert-tensor to-npy -o "$t/form.npy" && tail -c +129 "$t/form.npy" | od -An -v -w4 -tf4 > "$t/$f" || return; done
+    paste "$t/magnitude" "$t/log-power" | awk '{ d = $2 - log(1 + 10000 * $1 * $1) / log(10); if (d < -2e-5 || d > 2e-5) bad = 1; n += $2 > 1 } END { exit bad || n < 1000 }'
+}
+check "cqt: log-power is of the magnitudes" log_power
+check_fails "cqt: no such form" 2 "form: 'log10' is none of: magnitude log complex log-power" mert-cqt --form log10 "$t/a.mts"
 check_fails "mel: an option that MFCC have not" 2 "no --bins, --n-fft, --hop" mert-mel --mfcc --hop 320 "$t/a16.mts"
-check_fails "mel: a lower end that the preset has not" 2 "--preset says all" mert-mel --preset mert2 --fmin 50 "$t/a16.mts"
+check_fails "mel: a lower end that the preset has not" 2 "--preset sets all" mert-mel --preset mert2 --fmin 50 "$t/a16.mts"
 check_fails "mel: a floor without a logarithm" 2 "log-floor is for --log" mert-mel --log-floor 1e-3 "$t/a16.mts"
 check_fails "mel: deltas without MFCC" 2 "deltas is for --mfcc" mert-mel --deltas 1 "$t/a16.mts"
 check_fails "cqt: a floor without a logarithm" 2 "log-floor is for --form log" mert-cqt --log-floor 1e-3 "$t/a16.mts"
@@ -119,7 +125,7 @@ for program in mert-cqt mert-mel; do
     fails "$program: two channels" 'stereo: 2 channels' "$program $t/stereo.mts"
     fails "$program: no samples" 'empty: no samples' "$program $t/empty.mts"
     fails "$program: a sample that is not a number, by its position" 'nan: sample 4 is -?nan' "$program $t/nan.mts"
-    fails "$program: something else than pcm" 'a: cqt comes in' "$program $t/cqt.mts"
+    fails "$program: something else than pcm" 'a: the input is cqt' "$program $t/cqt.mts"
     others() { $program "$t/nan.mts" "$t/a.mts" > "$t/both.mts" 2> /dev/null; [ $? = 1 ] && mert-tensor ls "$t/both.mts" | grep -qF '[151,'; }
     check "$program: the others go on" others
 done
@@ -153,7 +159,7 @@ parts() {
 }
 check "several statistics together are as their sum" parts
 check_fails "statistics of other features" 1 '1.stats: statistics of .*log.* power' mert-mel --normalize-with "$t/1.stats" "$t/a.mts"
-slower() { { mert-mel --log --stats "$t/no.stats" "$t/a.mts" "$t/a16.mts"; echo $?; } 2>&1 > /dev/null | grep -q "rate=16000' comes in.*rate=24000'"; }
+slower() { { mert-mel --log --stats "$t/no.stats" "$t/a.mts" "$t/a16.mts"; echo $?; } 2>&1 > /dev/null | grep -q "the input is '.*rate=16000'.*rate=24000'"; }
 check "statistics of another sample rate" slower
 head -c 300 "$t/1.stats" > "$t/cut.stats"
 check_fails "statistics cut short" 1 'cut.stats: dimension' mert-mel --log --normalize-with "$t/cut.stats" "$t/a.mts"

@@ -1,5 +1,5 @@
-# mert-encode --precision bf16: the error against the reference, the same bytes however it is run, packed models,
-# refusals.
+# mert-encode --precision bf16 and int8: the error against the reference, the same bytes however it is run, packed
+# models, refusals.
 . tests/shell
 t=$TEST_TMP
 pcm() { mert-tensor from-npy --kind pcm --rate "$1" --key "$3" "$2"; }
@@ -81,4 +81,38 @@ check_fails "packed for what is not known here" 1 'later: packed for a precision
     sh -c "mert-encode -m $t/later --precision bf16 $t/a.mts > /dev/null"
 check_fails "another layout has no precision" 2 '--precision is for --to packed' \
     mert-model convert --to hf --precision bf16 -m "$m" -o "$t/hf"
+
+# ---- 8-bit integers ----
+
+for m in mert-post-ln mert-pre-ln mert-layernorm-extractor mert-deepnorm mert-cqt-input mert2-small; do
+    rate=24000; [ $m = mert-cqt-input ] && rate=16000
+    integers() { # $1 device; and bfloat16 it is not
+        pcm $rate "$golden/$m/audio.npy" a | mert-encode -m "$golden/$m" --precision int8 --device "$1" |
+            mert-tensor to-npy -o "$t/hidden.npy" &&
+            hidden-near "$t/hidden.npy" "$golden/$m/hidden.npy" 8e-2 &&
+            ! hidden-near "$t/hidden.npy" "$golden/$m/hidden.npy" 1e-2
+    }
+    check "int8, $m: all layers within 8e-2 of the reference's maximum" integers cpu
+done
+check "int8 on the guard backend, too" integers guard
+m=$golden/mert-post-ln
+whole_numbers() { mert-encode -m "$m" --precision int8 "$@" | zstd -dcq; }
+whole_numbers "$t/a.mts" > "$t/ab8.raw"
+whole_numbers "$t/b.mts" >> "$t/ab8.raw"
+with_others() { whole_numbers --threads "$1" "$t/a.mts" "$t/b.mts" | cmp - "$t/ab8.raw" && ! cmp -s "$t/ab.raw" "$t/ab8.raw"; }
+check "int8, items together give the bytes of items alone, one thread" with_others 1
+check "and three threads" with_others 3
+packs_integers() {
+    mert-model convert --to packed --precision int8 -m "$m" -o "$t/p8" && mert-model verify "$t/p8" | grep -q ': sound: .*, its known answer within 0' &&
+        MERT_ISA=generic mert-model verify "$t/p8" | grep -q ': sound: ' && [ "$(wc -c < "$t/p8/model.safetensors")" -lt "$(wc -c < "$t/p32/model.safetensors")" ] &&
+        mert-encode -m "$t/p8" --precision int8 "$t/a.mts" "$t/b.mts" | zstd -dcq | cmp - "$t/ab8.raw"
+}
+check "packed for it: smaller, sound, and the same bytes" packs_integers
+check_fails "packed for int8, asked for f32" 1 'p8: packed for products in int8, and f32 is asked for .--precision.' \
+    sh -c "mert-encode -m $t/p8 $t/a.mts > /dev/null"
+check_fails "packed for bf16, asked for int8" 1 'p16: packed for products in bf16, and int8 is asked for .--precision.' \
+    sh -c "mert-encode -m $t/p16 --precision int8 $t/a.mts > /dev/null"
+says_so() { strings "$t/int8.mts" | grep -q 'precision=int8'; }
+mert-encode -m "$m" --precision int8 "$t/a.mts" > "$t/int8.mts"
+check "the stream says int8" says_so
 check_fails "no such precision" 2 'precision.*fp8' sh -c "mert-encode -m $m --precision fp8 $t/a.mts > /dev/null"

@@ -17,7 +17,7 @@ whole() {
         cmp "$f" "$dest/usr/share/man/man${f##*.}/$(basename "$f")" || return 1
     done
     test -f "$dest/usr/share/mert/pipelines/prepare.mk" && test -f "$dest/usr/share/mert/man/course/01-samples.md" &&
-        test -f "$dest/usr/share/mert/man/model.md"
+        test -f "$dest/usr/share/mert/man/model.md" && cmp LICENSE "$dest/usr/share/mert/LICENSE"
 }
 check programs_and_pages_are_there whole
 
@@ -58,6 +58,7 @@ example() {
 check the_stream_library_by_pkg_config example
 
 check install_again run_make install
+mkdir -p "$dest/usr/share/mert/stream/__pycache__" && : > "$dest/usr/share/mert/stream/__pycache__/mts.cpython-313.pyc" # by python3 -c 'import mts'
 check uninstall run_make uninstall
 nothing() { [ ! -e "$dest/usr" ] || { find "$dest"; return 1; }; }
 check uninstall_leaves_nothing nothing
@@ -107,9 +108,9 @@ check "a PREFIX behind a link" there_and_back "$o/link/bin" DESTDIR= PREFIX="$o/
 relative=$(realpath -s --relative-to=. "$o")
 check "a relative PREFIX" there_and_back "$o/rel/bin" DESTDIR= PREFIX="$relative/rel"
 check "a relative DESTDIR" there_and_back "$o/dest/usr/bin" DESTDIR="$relative/dest" PREFIX=/usr
-dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/formats" "$top/man" "$top/pipelines" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib COMPDIR=-p/comp ZSHDIR=-p/zsh VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
+dash() { ( mkdir -p "$o/tree" && cd "$o/tree" && ln -sf "$top/LICENSE" "$top/formats" "$top/man" "$top/pipelines" . && DESTDIR='' PLUGINS='' MAN='' BINDIR=-p/bin LIBDIR=-p/lib MANDIR=-p/man DATADIR=-p/share INCLUDEDIR=-p/include ARCHIVEDIR=-p/lib COMPDIR=-p/comp ZSHDIR=-p/zsh VERSION=0 TOOLS=mert-tensor OUT="$OUT" sh "$top/install.sh" "$1" ) }
 top=$PWD
-dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree" | tr "\n" " ")" = "formats man pipelines " ] || { find "$o/tree"; return 1; }; }
+dashes() { dash install && "$o/tree/-p/bin/mert-tensor" --version && dash uninstall && [ "$(ls -A "$o/tree" | tr "\n" " ")" = "LICENSE formats man pipelines " ] || { find "$o/tree"; return 1; }; }
 check "a dash in front" dashes
 refused() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -o all OUT="$OUT" "$@" 2> "$TEST_TMP/said"; rc=$?; grep -v '^make' "$TEST_TMP/said" >&2; return $rc; }
 check_fails "a relative PREFIX below a DESTDIR" 2 '^install: BINDIR=usr/bin: below a DESTDIR it begins with a slash$' refused install DESTDIR="$o/sub" PREFIX=usr

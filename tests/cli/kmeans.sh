@@ -118,6 +118,6 @@ check_fails "a model that lacks its tensor" 1 'lacks.safetensors: tensor codeboo
 LC_ALL=C sed 's/"codebooks.0"/"codebooks.7"/' "$t/a.safetensors" > "$t/changed.safetensors"
 check_fails "one that is not what its checksum says" 1 'changed.safetensors: the checksum does not fit' sh -c "mert-kmeans assign -m $t/changed.safetensors $t/x.mts > $t/out.mts"
 check_fails "a model that is not there" 1 'none.safetensors' sh -c "mert-kmeans assign -m $t/none.safetensors $t/x.mts > $t/out.mts"
-check_fails "no -k is wrong use" 2 'how many clusters' mert-kmeans train -o "$t/n.safetensors" "$t/x.mts"
+check_fails "no -k is wrong use" 2 '-k K is needed' mert-kmeans train -o "$t/n.safetensors" "$t/x.mts"
 check_fails "a full disk" 1 'No space' sh -c "mert-kmeans assign -m $t/a.safetensors --labels $t/full.km $t/two.mts > /dev/full"
 check "leaves no labels, either" [ ! -e "$t/full.km" ]

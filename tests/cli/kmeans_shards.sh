@@ -43,7 +43,7 @@ npy() { printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '<f4', 'fortran_or
 { head -c $((39 * 4)) /dev/zero; for v in 110 111 112; do for i in $(seq 39); do printf '\000\000\000\'$v; done; done; } | npy '4, 39' > "$t/far.npy"
 empties() {
     mert-kmeans accumulate -m "$t/far.npy" -o "$t/sums" "$whole" && mert-kmeans merge -v -o "$t/a" "$t/sums" 2> "$t/log" &&
-        grep -q '3 clusters empty, 3 of them placed anew' "$t/log" || return
+        grep -q '3 clusters empty, 3 of them moved' "$t/log" || return
     for r in 0 1 2 3 4 5 6; do mert-kmeans accumulate -m "$t/far.npy" -o "$t/sums.$r" "$t/$r-of-7.mts" || return; done
     mert-kmeans merge -o "$t/b" "$t"/sums.[0246] "$t"/sums.[135] && cmp "$t/a" "$t/b"
 }

@@ -244,6 +244,6 @@ check stat_of_nothing is 'empty: no frames' verdict '' 5 # unverified rows fail,
 constant() { printf '4 4 4 4 4\n4 4 4\n' > "$t/k.km"; printf 'classes=5\nrows=2\n' > "$t/k.km.meta"; mert-tensor from-labels "$t/k.km" > "$t/k.mts"; mert-tensor stat --against "$t/k.mts" "$t/z.mts" | tail -n 1; }
 check stat_against_a_constant_reference is "0${tab}0${tab}8${tab}1.5000${tab}0.0000${tab}0.0000${tab}1.0000${tab}0.5000${tab}-" constant
 check_fails stat_against_other_items 1 'z.mts is made of 2 rows, .*codes.mts of 5' mert-tensor stat --against "$t/codes.mts" "$t/z.mts"
-check_fails stat_against_one_stream 2 'one stream of codes is held against one' mert-tensor stat --against "$t/y.mts" "$t/z.mts" "$t/z.mts"
+check_fails stat_against_one_stream 2 '--against needs one stream of codes and one' mert-tensor stat --against "$t/y.mts" "$t/z.mts" "$t/z.mts"
 mert-tensor from-npy --kind mel --key 1.npy "$golden/kmeans/centroids.npy" > "$t/mel.mts"
 check_fails stat_against_features 1 '^mert-tensor: 1.npy: .*mel.mts: is mel of f32; codes' mert-tensor stat --against "$t/mel.mts" "$t/x1.mts"

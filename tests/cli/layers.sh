@@ -1,5 +1,5 @@
 # Which folder may include which: tools -> libcommon -> formats, and within them by the numbers below: a folder may
-# include folders with lower numbers. Folders with the same tens digit (models and teachers, train and probe) may not
+# include folders with lower numbers. Folders with the same tens digit (models and teachers, probe and plot) may not
 # include each other, but sub-folders of one folder may include lower ones. Each external library may be used by one
 # folder only, and a program links FFmpeg only if it opens audio files, and cairo only if it draws.
 . tests/shell
@@ -12,8 +12,9 @@ violations() {
               "  libcommon/audio/container 40  libcommon/audio 41  libcommon/dsp 40  libcommon/tensor 40  libcommon/nn 40  libcommon/nn/cpu 41" \
               "  libcommon/models/config 50  libcommon/models/weights 51  libcommon/models 52  libcommon/models/encoder 53  libcommon/models/inference 53" \
               "  libcommon/teachers 50  libcommon/teachers/kmeans 51  libcommon/teachers/rvq 52  libcommon/teachers/encodec 53" \
-              "  libcommon/train/data 60  libcommon/train/recipe 61  libcommon/train/parallel 61  libcommon/train 62  libcommon/train/monitor 63" \
-              "  libcommon/probe 60  libcommon/plot 60  libcommon/program 70  libcommon/plugins 80  tools 80", plan, " +")
+              "  libcommon/probe 60  libcommon/plot 60" \
+              "  libcommon/train/data 70  libcommon/train/recipe 71  libcommon/train/parallel 71  libcommon/train/task 71  libcommon/train 72  libcommon/train/monitor 73" \
+              "  libcommon/program 80  libcommon/plugins 90  tools 90", plan, " +")
         for (i = 1; i in plan; i += 2) level[plan[i]] = plan[i + 1]
         owner["libav"] = owner["libsw"] = "libcommon/audio"; owner["cblas"] = owner["openblas"] = "libcommon/nn/cpu"
         owner["fftw3"] = "libcommon/dsp"; owner["cairo"] = "libcommon/plot"; owner["zstd"] = "formats/stream"; owner["jansson"] = "formats"; owner["mpi"] = owner["cuda"] = owner["cublas"] = owner["nccl"] = "libcommon/plugins"
@@ -70,6 +71,8 @@ check a_sub_room_is_no_way_round found_out libcommon/teachers/kmeans/a.c '#inclu
 check operations_must_not_know_the_cpu found_out libcommon/nn/a.c '#include "libcommon/nn/cpu/cpu.h"'
 check models_must_not_know_train found_out libcommon/models/a.c '#include "libcommon/train/trainer.h"'
 check encoder_must_not_know_inference found_out libcommon/models/encoder/a.c '#include "libcommon/models/inference/forward.h"'
+check probes_know_no_training found_out libcommon/probe/a.c '#include "libcommon/train/trainer.h"'
+check training_knows_probes allowed libcommon/train/task/a.c '#include "libcommon/probe/table.h"'
 check a_recipe_knows_no_trainer found_out libcommon/train/recipe/a.h '#include "libcommon/train/trainer.h"'
 check teachers_and_models_do_not_meet found_out libcommon/teachers/a.c '#include "libcommon/models/config/config.h"'
 check ffmpeg_stays_in_audio found_out tools/mert-x.c '#include <libavformat/avformat.h>'

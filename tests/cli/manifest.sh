@@ -83,6 +83,8 @@ check "--max-failed allows it" allowed
 salvage() { rm "$faulty/$tab" "$faulty/$line" "$faulty/text.mp3" "$faulty/empty.ogg" "$faulty/dangling.wav"; mert-manifest --salvage --out "$t/b" --valid-percent 0 "$faulty" &&
     [ "$(grep -c . "$t/b/train.tsv")" -eq 4 ] && mert-decode --salvage --manifest "$t/b/train.tsv" > "$t/x" 2> "$t/err" && [ "$(grep -c 'kept the first' "$t/err")" -eq 2 ]; }
 check "--salvage counts what decodes" salvage
+tar_only() { mkdir -p "$t/tars" && head -c 100 /dev/zero > "$t/tars/cut.tar" && ! mert-manifest --tar --out "$t/n" "$t/tars" 2> "$t/said" && sed 1d "$t/said" > "$t/last" && grep -q "tars: nothing that could be listed$" "$t/last" && [ ! -e "$t/n" ]; }
+check "nothing but a damaged tar file" tar_only
 check_fails "nothing found" 1 "no files ending in" mert-manifest --out "$t/n" --ext xyz "$m"
 check_fails "no root" 1 "absent: No such file" mert-manifest --out "$t/n" "$t/absent"
 check_fails "a place that cannot be written to" 1 "Not a directory|cannot make" mert-manifest --out "$m/low.flac/x" "$faulty" --salvage

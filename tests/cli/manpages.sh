@@ -34,11 +34,44 @@ sections() {
         grep -qx "\.Sh $s" "$1" || { echo "$1 has no section $s"; return 1; }
     done
 }
+# A default that --help shows, "[100]", is a word or a number of the option's item in the page. Not 0, -1, yes and no.
+defaults() { # PROGRAM
+    helps "$1" | sed '/^options of every program/,/--help, --version$/d' |
+        sed -n 's/^  \(   \|-.,\) --\([a-z][a-z0-9-]*\) .*\[\([^] ]*\)\]\( (.* to .*)\)*$/\2 \3/p' |
+        grep -v ' \(0\|-1\|yes\|no\)$' | sort -u
+}
+same_defaults() { # PROGRAM PAGE
+    defaults "$1" > "$t/defaults"
+    awk -v page="$2" '
+        function says(o, d) { return (o, d) in said || (d ~ /^[0-9.]/ && (o, d + 0) in said) }
+        NR == FNR { line[NR] = $0; lines = NR; next }
+        /^\.S[hs] / { n = 0 }
+        /^\.It .*Fl Fl / {
+            n = split($0, part, /Fl Fl /) - 1
+            for (i = 1; i <= n; i++) { name[i] = part[i + 1]; sub(/[ ,].*/, "", name[i]) }
+            next
+        }
+        n {
+            words = split($0, word, /[^A-Za-z0-9.+-]+/)
+            for (w = 1; w <= words; w++) {
+                sub(/\.$/, "", word[w])
+                for (i = 1; i <= n; i++) { said[name[i], word[w]]; if (word[w] ~ /^[0-9.]/) said[name[i], word[w] + 0] }
+            }
+        }
+        END {
+            for (l = 1; l <= lines; l++) {
+                split(line[l], d, " ")
+                if (!says(d[1], d[2])) { print page " does not state the default " d[2] " of --" d[1]; bad = 1 }
+            }
+            exit bad
+        }' "$t/defaults" "$2"
+}
 licences() { "$1" --version > "$t/version" && grep -q MIT "$t/version" && grep -q GPL "$t/version"; }
 
 for tool in tools/mert-*.c; do
     tool=$(basename "$tool" .c)
     check "${tool}_page_and_help_agree" same_options "$tool" "man/$tool.1"
+    check "${tool}_page_states_defaults" same_defaults "$tool" "man/$tool.1"
     check "${tool}_page_names_all_commands" names_commands "$tool" "man/$tool.1"
     check "${tool}_page_has_its_sections" sections "man/$tool.1"
     check "${tool}_version_names_licences" licences "$tool"
@@ -59,6 +92,18 @@ lacks() { same_options "$t/fake" "$t/lacks.1" | grep -q 'does not document: log'
 dreams() { same_options "$t/fake" "$t/dreams.1" | grep -q 'does not know: fancy'; }
 check a_missing_option_is_noticed lacks
 check an_invented_option_is_noticed dreams
+cat > "$t/fake" <<'END'
+#!/bin/sh
+printf 'options:\n      --lr X      rate [1e-05] (0 to 1)\n      --to WHAT   layout: a|b [b]\n'
+END
+printf '.It Fl Fl lr Ar X\nThe default is 0.00001.\n.It Fl Fl to Cm a | b\nThe default is\n.Cm b .\n' > "$t/good.1"
+printf '.It Fl Fl lr Ar X\nThe default is 0.0001.\n.It Fl Fl to Cm a | b\n.El\n' > "$t/lacks.1"
+check defaults_that_agree same_defaults "$t/fake" "$t/good.1"
+defaults_lack() {
+    ! same_defaults "$t/fake" "$t/lacks.1" > "$t/said" &&
+        [ "$(grep -c 'default \(1e-05 of --lr\|b of --to\)' "$t/said")" = 2 ]
+}
+check missing_and_wrong_defaults_are_noticed defaults_lack
 
 # Pages refer to existing pages, and mandoc finds no errors.
 references() {

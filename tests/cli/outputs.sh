@@ -31,7 +31,7 @@ fi
 mkdir -p "$t/scanned" "$t/listed"
 mkfifo "$t/scanned/train.tsv" "$t/listed/files.tsv"
 wavs "$t/heard" 0 2
-check_fails a_manifest_that_is_a_fifo 1 'train.tsv: nobody reads this FIFO' timeout 60 mert-manifest -q --out "$t/scanned" "$t/heard"
+check_fails a_manifest_that_is_a_fifo 1 'train.tsv: this FIFO has no reader' timeout 60 mert-manifest -q --out "$t/scanned" "$t/heard"
 check_fails a_list_of_files_that_is_a_fifo 1 'files.tsv: is no regular file' timeout 60 mert-manifest -q --shards 2 --out "$t/listed" "$t/heard"
 
 # ---- an output that is an input ----
@@ -107,5 +107,5 @@ downstream_goes() {
 }
 check a_reader_that_goes_away_leaves_no_file downstream_goes
 
-nobody_reads() { wait $lonely; [ $? -eq 1 ] && grep -q 'lonely: nobody reads this FIFO$' "$t/lonely.said" && [ -p "$t/lonely" ]; }
+nobody_reads() { wait $lonely; [ $? -eq 1 ] && grep -q 'lonely: this FIFO has no reader$' "$t/lonely.said" && [ -p "$t/lonely" ]; }
 check a_fifo_that_nobody_reads nobody_reads

@@ -54,7 +54,8 @@ check "small, as a file of one's own" mine
 
 # ---- refusals ----
 
-check_fails "no such recipe" 1 'no such recipe; there are MERT2_632M MERT_KMEANS_CHROMA_95M MERT_RVQ-VAE_CQT_330M MERT_RVQ-VAE_CQT_95M small small-conformer tiny$' go MERT
+check_fails "no such recipe" 1 'no such recipe; there are MERT2_632M MERT2_FSQ_632M MERT2_RANDOM_330M MERT_KMEANS_CHROMA_95M MERT_MELRVQ_25HZ_95M MERT_RANDOM_25HZ_95M MERT_RVQ-VAE_CQT_330M MERT_RVQ-VAE_CQT_95M small small-conformer tiny$' go MERT
+check_fails "a recipe for mert-train --task" 1 'finetune: no line .# prepare: TEACHERS=.* is for mert-train --task.$' go finetune
 check_fails "no DATA" 2 'usage: pipelines/train RECIPE DATA' pipelines/train small
 no_model() { MODEL='' go MERT_RVQ-VAE_CQT_330M; }
 check_fails "no EnCodec" 2 'MODEL=FILE: MERT_RVQ-VAE_CQT_330M learns from' no_model

@@ -92,6 +92,8 @@ strange() { awk 'BEGIN { printf "\303(<\001>&" ; for (i = 0; i < 20; i++) printf
 check "notes, frequencies, seconds" notes
 check "names of pitch classes" classes
 check "a title is escaped" titles
+untitled() { texts --title '' "$t/cqt.mts" && has C4 s dB && ! grep 'spectrum' "$t/texts"; }
+check "an empty title: none" untitled
 check "minutes" minutes
 check "a key that is no UTF-8" strange
 usage() { # entropies by their definition
@@ -127,7 +129,7 @@ check "scores of one task" one_task
 
 # ---- the terminal ----
 ascii() { LC_ALL=C mert-plot --term "$t/cqt.mts" > "$t/x" && grep -q 'constant-Q spectrum, dB' "$t/x" && grep -q ' C4$' "$t/x" && ! LC_ALL=C grep -q '[^ -~]' "$t/x"; }
-blocks() { LC_ALL=C.UTF-8 COLORTERM=truecolor mert-plot --term "$t/cqt.mts" > "$t/x" && grep -q '38;2;[0-9]*;[0-9]*;[0-9]*;48;2;.*▀' "$t/x"; }
+blocks() { LC_ALL=C.UTF-8 COLORTERM=truecolor TERM=xterm mert-plot --term "$t/cqt.mts" > "$t/x" && grep -q '38;2;[0-9]*;[0-9]*;[0-9]*;48;2;.*▀' "$t/x"; }
 palette() { LC_ALL=C.UTF-8 COLORTERM='' TERM=xterm mert-plot --term "$t/cqt.mts" > "$t/x" && grep -q '38;5;[0-9]*;48;5;.*▀' "$t/x"; }
 inked() { LC_ALL=C mert-plot --term "$t/log.tsv" > "$t/x" && [ "$(grep -c '[+=*#%@]' "$t/x")" -ge 6 ]; }
 check "letters where there is no UTF-8" ascii
@@ -136,7 +138,7 @@ check "half blocks in 256 colours" palette
 check "a curve in letters" inked
 
 # ---- refusals ----
-check_fails "no output is named" 2 'where to: -o FILE.png' mert-plot "$t/cqt.mts"
+check_fails "no output is named" 2 'an output is needed: -o FILE.png' mert-plot "$t/cqt.mts"
 check_fails "an ending that says nothing" 2 'neither .png nor .svg' mert-plot -o "$t/x.jpg" "$t/cqt.mts"
 check_fails "not both" 2 'no -o beside it' mert-plot --term -o "$t/x.png" "$t/cqt.mts"
 check_fails "--to before --from" 2 'is not after' mert-plot --from 3 --to 2 -o "$t/x.png" "$t/cqt.mts"

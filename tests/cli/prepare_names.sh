@@ -53,6 +53,7 @@ for w in 'FEATURES=mert-mel; touch ran' 'FEATURES.mfcc=mert-mel $(touch ran)' 'T
     'LAYER=$(x)' 'SALVAGE=maybe' 'MAX_FAILED=all' 'RATE=16k' 'VALLID=10' 'TEACHERS=kmeans $(shell touch ran)' 'ANY=$(shell touch ran)'; do
     check_fails "refused: $w" 2 "\*\*\* ${w%%=*}:" prepare AUDIO="$t/music" OUT="$t/plain" "$w"
 done
+check_fails "salvaged audio has to be packed" 2 'SALVAGE: what was salvaged can be trained on from packed audio only: leave out SALVAGE or IN_PLACE' prepare AUDIO="$t/music" OUT="$t/plain" SALVAGE=yes IN_PLACE=yes
 not_run() { [ ! -e ran ] && [ ! -e "$t/ran" ]; }
 check "none of it was run" not_run
 
@@ -64,9 +65,9 @@ follows() { prepare AUDIO="$t/music" OUT="$t/r" TEACHERS='mfcc hubert' MODEL="$t
 check "RATE follows MODEL" follows
 stays() { prepare AUDIO="$t/music" OUT="$t/r" TEACHERS=mfcc && rates; }
 check "and stays with OUT" stays
-check_fails "another RATE than MODEL's" 2 'RATE=24000, but the model hears 16000 .*m16' prepare AUDIO="$t/music" OUT="$t/r" TEACHERS=hubert MODEL="$t/m16" RATE=24000
+check_fails "another RATE than MODEL's" 2 'RATE=24000, but the model needs 16000 .*m16' prepare AUDIO="$t/music" OUT="$t/r" TEACHERS=hubert MODEL="$t/m16" RATE=24000
 check_fails "an OUT of another RATE than MODEL's" 2 'RATE: .*plain has 24000 .* 16000' prepare AUDIO="$t/music" OUT="$t/plain" TEACHERS=hubert MODEL="$t/m16"
-check_fails "two models that disagree" 2 'encodec.th hears 24000 .*m16 16000' prepare AUDIO="$t/music" OUT="$t/r" TEACHERS='encodec hubert' ENCODEC="$golden/encodec-tiny/encodec.th" HUBERT="$t/m16"
+check_fails "two models that disagree" 2 'encodec.th needs 24000 .*m16 16000' prepare AUDIO="$t/music" OUT="$t/r" TEACHERS='encodec hubert' ENCODEC="$golden/encodec-tiny/encodec.th" HUBERT="$t/m16"
 
 # ---- recipes ----
 

@@ -12,19 +12,21 @@ labels() {
         [ "$(wc -l < "$f")" -eq $(($(wc -l < "$t/d/$h.tsv") - 1)) ] && grep -qx "classes=$2" "$f.meta" && grep -qx "frame_rate=$3" "$f.meta" && grep -q '[1-9]' "$f" || { echo "$f"; cat "$f.meta"; return 1; }
     done
 }
-many() { prepare TEACHERS='kmeans chroma rvq melrvq random encodec' MODEL="$golden_encodec" K=12 CODEBOOKS=2 FEATURES='mert-mel --bins 20 --log'; }
-check six_teachers_in_one_run many
+many() { prepare TEACHERS='kmeans chroma rvq melrvq random fsq random-fsq encodec' MODEL="$golden_encodec" K=12 CODEBOOKS=2 LEVELS.fsq=3,4 TRAIN.fsq='--updates 20 --hidden 8' FEATURES='mert-mel --bins 20 --log'; }
+check eight_teachers_in_one_run many
 check kmeans labels km 12 24000/320
 check chroma labels chroma_km 12 24000/320
 check rvq labels rvq_1 12 24000/320
 check melrvq labels melrvq_1 12 24000/960
 check random labels random_0 12 24000/960
+check fsq labels fsq_1 12 24000/960
+check random-fsq labels random-fsq_1 7776 24000/960
 check encodec labels encodec_1 64 24000/320
 encodec_alone() { mert-decode --dtype i16 --manifest "$t/d/train.tsv" | mert-rvq encode -m "$golden_encodec" --codebooks 2 --labels "$t/e_%d" > "$t/x.mts" && cmp "$t/e_0" "$t/d/train.encodec_0" && cmp "$t/e_1" "$t/d/train.encodec_1"; }
 check encodec_codes_are_those_of_one_run encodec_alone
 shared() { [ "$(ls "$t/d/features" | tr '\n' ' ')" = 'chroma features mel ' ]; }
 check features_are_made_once_for_all_who_look_at_them shared
-again() { prepare TEACHERS='kmeans chroma rvq melrvq random encodec' MODEL="$golden_encodec" K=12 CODEBOOKS=2 FEATURES='mert-mel --bins 20 --log' K.chroma=7 --no-silent > "$t/did" && ! grep '^mert' "$t/did" | grep -v chroma && labels chroma_km 7 24000/320; }
+again() { prepare TEACHERS='kmeans chroma rvq melrvq random fsq random-fsq encodec' MODEL="$golden_encodec" K=12 CODEBOOKS=2 LEVELS.fsq=3,4 TRAIN.fsq='--updates 20 --hidden 8' FEATURES='mert-mel --bins 20 --log' K.chroma=7 --no-silent > "$t/did" && ! grep '^mert' "$t/did" | grep -v chroma && labels chroma_km 7 24000/320; }
 check a_teacher_has_its_own_settings again
 
 # HuBERT: MFCC first, then a layer of a model that was trained on them.
@@ -60,6 +62,12 @@ on_a_device() { # the same on the guard; another number is no other kind of devi
         prepare "$@" DEVICE=guard:1 --no-silent > "$t/did" && ! grep -q '^mert-encode' "$t/did"
 }
 check hidden_states_by_a_device on_a_device
+codes_on_a_device() { # the same on the guard, which is another kind of device; guard:1 is not
+    set -- OUT="$t/aside" TEACHERS=encodec MODEL="$golden_encodec" CODEBOOKS=2 && cp "$t/aside/train.encodec_1" "$t/before" &&
+        prepare "$@" DEVICE=guard --no-silent > "$t/did" && grep -q 'mert-rvq encode --codebooks 2 --device guard ' "$t/did" && cmp "$t/before" "$t/aside/train.encodec_1" &&
+        prepare "$@" DEVICE=guard:1 --no-silent > "$t/did" && ! grep -q '^mert-rvq' "$t/did"
+}
+check codes_by_a_device codes_on_a_device
 check_fails a_device_that_sh_would_take_apart 2 "DEVICE: ; in 'x;y'" prepare OUT="$t/d" TEACHERS=kmeans DEVICE='x;y'
 other_model() {
     cp "$t/d/hubert.safetensors" "$t/before" && model 2 && prepare OUT="$t/d" RATE=16000 TEACHERS='mfcc hubert' MODEL="$t/model" LAYER=2 K=10 LLOYD=2 --no-silent > "$t/did" &&
@@ -70,6 +78,8 @@ unknown() { prepare TEACHERS='kmeans wav2vec' > /dev/null; }
 check_fails unknown_teachers_are_named 2 'TEACHERS: wav2vec: there are kmeans mfcc' unknown
 nowhere() { prepare TEACHERS='kmeans encodec' MODEL="$t/no where" OUT="$t/n" > /dev/null; }
 check_fails a_model_that_is_not_there_is_named_at_once 2 'no where: no such file' nowhere
+no_levels() { prepare TEACHERS=fsq LEVELS.fsq='8 5' OUT="$t/n" > /dev/null; }
+check_fails levels_are_numbers_and_commas 2 "LEVELS.fsq: blank in '8 5'|LEVELS.fsq: '8 5' is no list" no_levels
 fewer() {
     for n in 3 2; do prepare TEACHERS=rvq OUT="$t/f" K=12 CODEBOOKS=$n FEATURES='mert-mel --bins 20 --log' || return; done
     [ -s "$t/f/train.rvq_1" ] && [ -s "$t/f/valid.rvq_1.meta" ] && [ -z "$(ls "$t"/f/*.rvq_2* 2> /dev/null)" ]

@@ -190,7 +190,7 @@ refused "no row fits" "bad: no item has a row: the first item is 'a_b/00.wav', t
 check_fails "one class" 1 "one class only, '0'" mert-probe -q -l "$t/one_class" "$t/items.mts"
 check_fails "one number" 1 'all rows with features have the same number, 0' mert-probe -q --task regress -l "$t/one_class" "$t/items.mts"
 check_fails "one label that all have" 1 'the one label there is' mert-probe -q --task multilabel -l "$t/one_class" "$t/items.mts"
-refused "fewer items than folds" 'bad: 2 items or groups cannot be dealt to 5 folds' "$a\tx\n$b\ty\n"
+refused "fewer items than folds" 'bad: 2 items or groups cannot be divided into 5 folds' "$a\tx\n$b\ty\n"
 refused "several labels for one class" 'line 2: .x,y. holds a comma.*multilabel' "$a\tx\n$b\tx,y\n"
 refused "an empty class" 'line 2: the label is empty' "$a\tx\n$b\t\n"
 refused "an empty label between others" 'line 1: an empty label between commas' "$a\tx,,y\n$b\tx\n" --task multilabel
@@ -216,7 +216,7 @@ refused "spans of an item on two sides" 'has another split in line 3 than in lin
 check_fails "a split twice" 1 "has a column 'split'" mert-probe -q -l "$t/columns" --train "$t/train.tsv" --test "$t/test.tsv" "$t/items.mts"
 check_fails "an item in two manifests" 1 'test.tsv: .a_b/64.wav. is in another part' mert-probe -q -l "$t/plain" --train "$t/test.tsv" --test "$t/test.tsv" "$t/items.mts"
 check_fails "a table that is not there" 1 'none: No such file' mert-probe -q -l "$t/none" "$t/items.mts"
-check_fails "no table is wrong use" 2 'which labels' mert-probe "$t/items.mts"
+check_fails "no table is wrong use" 2 '--labels FILE is needed' mert-probe "$t/items.mts"
 check_fails "train without test is wrong use" 2 'go together' mert-probe -l "$t/classes" --train "$t/train.tsv" "$t/items.mts"
 check_fails "a decay that is none is wrong use" 2 'no list of numbers' mert-probe -l "$t/classes" --decay 1,x "$t/items.mts"
 

@@ -101,7 +101,7 @@ awk 'NR == 2 { $(30 * 18) = "nan" } 1' "$t/new" > "$t/nan"; hidden "$t/nan" > "$
 fails() { mert-probe apply -q -m "$t/p" --span 1 "$t/nan.mts" > "$t/said"; rc=$?; [ "$(wc -l < "$t/said")" -eq 45 ] && ! grep -q new%251$'\t' "$t/said" || return 9; return $rc; }
 check_fails "an item that fails has no rows" 1 'new%1: frame .* holds a NaN' fails
 check_fails "spans of pooled features" 1 'no frames per second' sh -c "text-stream hidden 3 6 0 < '$t/only1' | mert-probe apply -q -m '$t/p' --span 1 > '$t/said'"
-check_fails "no probe is wrong use" 2 'which probe' mert-probe apply "$t/new.mts"
+check_fails "no probe is wrong use" 2 '-m PROBE is needed' mert-probe apply "$t/new.mts"
 check_fails "frames and spans are wrong use" 2 'frames or --span' mert-probe apply -m "$t/p" --frames --span 1 "$t/new.mts"
 check_fails "a model is no probe" 1 'not a probe' mert-probe apply -m "$golden/mert-post-ln/model.safetensors" "$t/new.mts"
 damaged() { cp "$t/p" "$t/bad" && size=$(wc -c < "$t/p") && printf '\377' | dd of="$t/bad" bs=1 seek=$((size - 4)) conv=notrunc 2> "$t/dd" && ! cmp -s "$t/p" "$t/bad" && mert-probe apply -m "$t/bad" "$t/new.mts"; }

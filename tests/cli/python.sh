@@ -9,7 +9,7 @@ if ! py -c 'import numpy, zstandard' 2> "$t/said"; then
     skip "streams in Python" "no $python with numpy and zstandard"
     exit
 fi
-small() { [ "$(wc -l < formats/stream/python/mts.py)" -le 180 ] && [ -z "$(awk 'length > 120' formats/stream/python/mts.py)" ]; }
+small() { [ "$(wc -l < formats/stream/python/mts.py)" -le 190 ] && [ -z "$(awk 'length > 120' formats/stream/python/mts.py)" ]; }
 check "one small file" small
 
 cat > "$t/copies.py" <<'END'
@@ -51,6 +51,31 @@ for name in sys.argv[1:]:
     else: sys.exit(name + ": nothing was noticed")
 END
 check "every fault of the invalid samples is noticed" py "$t/faults.py" $invalid/*.mts
+cat > "$t/forged.py" <<'END'
+# Headers with valid checksums and other fields: read, or refused with mts.Error.
+import io, struct, sys, mts
+frames, b, at, n = [], open(sys.argv[1], "rb").read(), 0, 0
+while at < len(b):
+    end = at + 8 + struct.unpack("<I", b[at + 4:at + 8])[0] if b[at:at + 4] == mts.MAGIC else b.index(mts.MAGIC, at + 1)
+    frames.append(b[at:end]); at = end
+for i, whole in enumerate(frames):
+    lines = whole[8:-23].split(b"\n") if whole[:4] == mts.MAGIC else []
+    for k, line in enumerate(lines):
+        name = line.partition(b"=")[0] + b"="
+        for new in [name + x for x in (b"", b"-1", b"-2", b"x", b"1,2", b"%", b"%zz", b"\xff", b"9" * 30)] + [b"word", b""]:
+            text = b"\n".join(lines[:k] + [new] + lines[k + 1:])
+            text += b"xxh64=%s\n" % mts.xxh64(text).encode()
+            head = mts.MAGIC + struct.pack("<I", len(text)) + text
+            try:
+                for r in mts.read(io.BytesIO(b"".join(frames[:i] + [head] + frames[i + 1:]))):
+                    try: r.array()
+                    except mts.Failed: pass
+            except mts.Error: n += 1
+print(n, "refused")
+sys.exit(n < 100)
+END
+forged() { for f in codes failed-items; do py "$t/forged.py" $valid/$f.mts || return; done; }
+check "forged headers are refused by mts.Error alone" forged
 passed_over() { sed 's/try: r.array()/if 1: pass/; s/except mts.Failed: pass//' "$t/faults.py" > "$t/over.py" && py "$t/over.py" $invalid/*.mts; }
 check "even where items are passed over" passed_over
 

@@ -29,12 +29,16 @@ mert-kmeans init -k 8 --n-init 1 -o "$t/kmeans" "$t/good.mts"
 mert-rvq train --codebooks 2 --classes 8 --passes 1 -o "$t/rvq" "$t/good.mts"
 mert-rvq train --method melrvq --codebooks 2 --classes 8 --width 4 --passes 1 -o "$t/melrvq" "$t/good.mts"
 mert-rvq train --method random --classes 8 --width 4 -o "$t/random" "$t/good.mts"
+mert-rvq train --method fsq --levels 3,4 --hidden 4 --updates 3 -o "$t/fsq" "$t/good.mts"
+mert-rvq train --method random-fsq --levels 3,4 -o "$t/random-fsq" "$t/good.mts"
 
-# train NAME METHOD...: the command that makes a teacher of 8 classes in $t/new
+# train NAME METHOD...: the command that makes a teacher of 8 (fsq: 12) classes in $t/new
 train() {
     case $1 in
     kmeans|init) [ "$1" = init ] || set -- train; mert-kmeans "$1" -k 8 -o "$t/new" "$t/$input.mts" ;;
     rvq) mert-rvq train --codebooks 2 --classes 8 -o "$t/new" "$t/$input.mts" ;;
+    fsq) mert-rvq train --method fsq --levels 3,4 --updates 3 -o "$t/new" "$t/$input.mts" ;;
+    random-fsq) mert-rvq train --method "$1" --levels 3,4 -o "$t/new" "$t/$input.mts" ;;
     *) mert-rvq train --method "$1" --codebooks 1 --classes 8 --width 4 -o "$t/new" "$t/$input.mts" ;;
     esac
 }
@@ -52,19 +56,19 @@ refused() { check_fails "$@"; check "$1: nothing is left" nothing_left; }
 refused_item() { check_fails "$@"; rm -f "$t"/new*; }
 for input in nan infinity; do
     frame=7000 what='NaN'; [ $input = nan ] || frame=0
-    for m in kmeans init rvq melrvq random; do refused "$m: training on $input" 1 "$input: frame $frame holds a NaN, an infinity" train $m; done
+    for m in kmeans init rvq melrvq random fsq random-fsq; do refused "$m: training on $input" 1 "$input: frame $frame holds a NaN, an infinity" train $m; done
     refused_item "accumulate: $input" 1 "$input: frame $frame holds" use accumulate "$t/kmeans"
     refused_item "assign: $input" 1 "$input: frame $frame holds" use assign "$t/kmeans"
-    for m in rvq melrvq random; do refused_item "encode with $m: $input" 1 "$input: frame $frame holds" use encode "$t/$m"; done
+    for m in rvq melrvq random fsq random-fsq; do refused_item "encode with $m: $input" 1 "$input: frame $frame holds" use encode "$t/$m"; done
 done
 
 input=constant
-for m in kmeans init rvq melrvq random; do refused "$m: training on features that are all the same" 1 'all [0-9]+ frames are the same' train $m; done
+for m in kmeans init rvq melrvq random fsq random-fsq; do refused "$m: training on features that are all the same" 1 'all [0-9]+ frames are the same' train $m; done
 input=five
 for m in kmeans init; do refused "$m: more clusters than frames" 1 '8 clusters need at least as many frames, but 5 came in' train $m; done
 for m in rvq melrvq; do refused "$m: more classes than frames" 1 '8 .*need at least as many frames, but [0-9]+ came in' train $m; done
 input=none
-for m in kmeans init rvq melrvq random; do refused "$m: training on nothing" 1 'no features|no frames|but 0 came in' train $m; done
+for m in kmeans init rvq melrvq random fsq random-fsq; do refused "$m: training on nothing" 1 'no features|no frames|but 0 came in' train $m; done
 
 for input in wide kind rate frames; do
     case $input in
@@ -75,7 +79,7 @@ for input in wide kind rate frames; do
     esac
     refused_item "accumulate: $input" 1 "$input: .*$differs" use accumulate "$t/kmeans"
     refused_item "assign: $input" 1 "$input: .*$differs" use assign "$t/kmeans"
-    for m in rvq melrvq random; do refused_item "encode with $m: $input" 1 "$input: .*$differs" use encode "$t/$m"; done
+    for m in rvq melrvq random fsq random-fsq; do refused_item "encode with $m: $input" 1 "$input: .*$differs" use encode "$t/$m"; done
 done
 
 # ---- files of codebooks ----
@@ -112,6 +116,13 @@ spoilt rvq codebooks.1 17 "$infinity"
 refused "encode: a later codebook that holds an infinity" 1 'spoilt.rvq: tensor codebooks.1 holds .*element 17' use encode "$t/spoilt.rvq"
 spoilt melrvq project.1 3 "$nan"
 refused "encode: a projection that holds a NaN" 1 'spoilt.melrvq: tensor project.1 holds .*element 3' use encode "$t/spoilt.melrvq"
+spoilt fsq hidden.0 7 "$nan"
+refused "encode: an encoder that holds a NaN" 1 'spoilt.fsq: tensor hidden.0 holds .*element 7' use encode "$t/spoilt.fsq"
+spoilt random-fsq levels 1 '\000\000\040\100'
+refused "encode: two and a half levels" 1 'spoilt.random-fsq: tensor levels: 2.5 is no number of levels' use encode "$t/spoilt.random-fsq"
+head -c 200 "$t/fsq" > "$t/short.fsq"
+refused "encode: half an fsq codebook" 1 "short.fsq: " use encode "$t/short.fsq"
+refused "assign: a scalar quantiser" 1 'fsq: is a codebook of kind fsq' use assign "$t/fsq"
 spoilt kmeans codebooks.0 0 "$nan"
 refused "accumulate: a codebook that holds a NaN" 1 'spoilt.kmeans: tensor codebooks.0 holds' use accumulate "$t/spoilt.kmeans"
 refused "assign: codebooks of another kind" 1 'rvq: is a codebook of kind rvq' use assign "$t/rvq"

@@ -67,9 +67,17 @@ rows() { # of a long run the last rows, and a page that is not long
 }
 check "a long run" rows
 
+begun() { # stopped after the first validation, before the first row of the log
+    mkdir -p "$t/begun" && head -n 1 "$run/log.tsv" > "$t/begun/log.tsv" && head -n 2 "$run/valid.tsv" > "$t/begun/valid.tsv" &&
+        mert-plot report -o "$t/b.html" "$t/begun" && balanced "$t/b.html" && grep -q 'update 0: ce_0 8.266' "$t/b.html" && ! grep -q 'log.tsv' "$t/b.html"
+}
+check "a run that has just begun" begun
+no_rows() { head -n 1 "$run/valid.tsv" > "$t/begun/valid.tsv"; mert-plot report -o "$t/x.html" "$t/begun"; }
+check_fails "a run without any row" 1 'neither log.tsv nor valid.tsv with a row: .* just begun$' no_rows
+check_fails "scores without a row" 1 'none.tsv: no rows in this table' sh -c "head -n 1 '$t/task<1>.tsv' > '$t/none.tsv'; mert-plot report -o '$t/x.html' --scores '$t/none.tsv' '$run'"
 check_fails "not a run" 1 'neither log.tsv nor valid.tsv' mert-plot report -o "$t/x.html" "$t"
 check_fails "no folder" 2 'one folder of a run' mert-plot report -o "$t/x.html"
-check_fails "no output" 2 'where to' mert-plot report "$run"
+check_fails "no output" 2 '-o FILE.html is needed' mert-plot report "$run"
 check_fails "too large" 1 'than the 0.01 of --max-size' mert-plot report --max-size 0.01 -o "$t/x.html" "$run"
 head -c 20000 /dev/zero > "$t/large.wav"
 check_fails "sounds that are too large" 1 'max-size' mert-plot report --max-size 0.02 -o "$t/x.html" --sound "$t/large.wav" "$run"

@@ -71,6 +71,37 @@ side_by_side() {
     done
 }
 check "items side by side give the same stream, failed ones in their places" side_by_side
+# On a device: the guard, and the emulated CUDA device. The same streams: a device is not in them.
+for device in guard emulated; do
+    [ "$device" != emulated ] || [ -f "$OUT/lib/mert/device-emulated.so" ] || { skip "codes on the emulated device" "no C++17 compiler built it"; continue; }
+    on_device() {
+        for b in 1 16; do
+            mert-rvq encode -m "$m" --device $device --batch $b "$t/three.mts" | cmp - "$t/three.codes.mts" || return
+        done
+        mert-rvq encode -m "$g/encodec.th" --device $device --codebooks 4 "$t/music.mts" | mert-tensor cmp - "$t/codes.mts" || return
+        mert-rvq encode -m "$m" --device $device --batch 3 --max-failed 4 --labels "$t/device_%d" "$t/mixed.mts" 2> "$t/log" | cmp - "$t/mixed3" && cmp "$t/device_2" "$t/mixed3_2" &&
+            [ "$(grep -c 'none.npy: holds no samples\|nan.npy: sample 10000' "$t/log")" -eq 4 ]
+    }
+    check "$device: the same streams and labels" on_device
+done
+large_weights() { # of the last convolution: embeddings of 1e30
+    cp "$m" "$t/large.safetensors"
+    size=$(od -A n -t u8 -N 8 "$m" | tr -d ' ')
+    range=$(head -c "$((8 + size))" "$m" | grep -ao 'encoder.layers.15.conv.weight_g"[^]]*][^]]*]' | sed 's/.*[[]\(.*\), *\(.*\)[]]/\1 \2/')
+    for i in $(seq $(((${range#* } - ${range% *}) / 4))); do printf '\312\362\111\161'; done | dd of="$t/large.safetensors" bs=1024 seek="$((8 + size + ${range% *}))" oflag=seek_bytes conv=notrunc 2> "$t/dd"
+}
+large_weights
+as_the_cpu() {
+    for device in cpu guard; do mert-rvq encode -m "$t/large.safetensors" --device $device --max-failed 3 "$t/three.mts" > "$t/large.$device" 2> "$t/said.$device"; done
+    cmp "$t/said.cpu" "$t/said.guard" && cmp "$t/large.cpu" "$t/large.guard" && grep -q 'audio.npy: frame 0: a NaN, an infinity or a value too large to square' "$t/said.cpu"
+}
+check "embeddings that are too large fail their items, as on the CPU" as_the_cpu
+check_fails "no such device" 1 "no device 'nowhere'" mert-rvq encode -m "$m" --device nowhere "$t/three.mts"
+if [ -f "$OUT/lib/mert/device-emulated.so" ]; then
+    small() { env EMU_MEMORY="$1" mert-rvq encode -m "$m" --device emulated "$t/three.mts"; }
+    check_fails "no memory on the device for the weights" 1 'model.safetensors: out of memory for the weights: device emulated:0 .* a smaller model, or --device cpu$' small 20000
+    check_fails "none for the items" 1 'out of memory for [0-9]* frames: device emulated:0 .* a smaller --batch takes less$' small 600000
+fi
 stops() { # what was whole before the input stopped comes out, all the same
     head -c 90000 "$t/three.mts" > "$t/cut.mts"
     mert-rvq encode -m "$m" "$t/cut.mts" > "$t/cut.16" 2> /dev/null; [ $? -eq 1 ] || return
@@ -99,7 +130,7 @@ refused() { # NAME PATTERN COMMAND: its stdin is $t/odd.mts
     check_fails "$1" 1 "$2" sh -c "$3 < $t/odd.mts > $t/out.mts"
 }
 rate=16000 pcm "$g/audio.npy" > "$t/odd.mts"
-refused "another sample rate" 'audio.npy: sample rate is 16000 Hz, this model needs 24000 Hz' "mert-rvq encode -m $m"
+refused "another sample rate" 'audio.npy: sample rate is 16000 Hz, this model needs 24000 Hz .mert-decode --rate 24000.' "mert-rvq encode -m $m"
 head -c 800 /dev/zero | npy '100, 2' > "$t/stereo.npy"
 pcm "$t/stereo.npy" > "$t/odd.mts"
 refused "stereo" 'stereo.npy: has 2 channels, this model needs 1' "mert-rvq encode -m $m"
@@ -131,6 +162,7 @@ own() {
         mert-tensor text --no-heads --codebook 2 "$t/own.mts" | cmp - "$t/own_2"
 }
 check "own codebooks: train, encode, labels, whatever the threads" own
+check_fails "own codebooks on a device" 1 'own.safetensors: is no EnCodec model, and only EnCodec runs on a device$' mert-rvq encode -m "$t/own.safetensors" --device guard "$t/features.mts"
 closer() { # each codebook brings what is decoded closer to the features
     for n in 1 2 3; do
         mert-rvq encode -m "$t/own.safetensors" --codebooks $n "$t/features.mts" | mert-rvq decode -m "$t/own.safetensors" |
@@ -180,6 +212,42 @@ features "$t/short.npy" > "$t/odd.mts"
 refused "fewer frames than a code stands for" 'has 3 frames, and one code stands for 4' "mert-rvq encode -m $t/mel.a"
 LC_ALL=C sed 's/"stack": 4/"stack": 5/; s/"mert_xxh64":"[0-9a-f]*"/"mert_xxh64":"0000000000000000"/' "$t/mel.a" > "$t/mel.c"
 refused "a file whose parts do not fit" 'mel.c: tensor project.0 does not fit 5 frames' "mert-rvq encode -m $t/mel.c"
+fsq() { mert-rvq train --levels 5,4,3 --seed 4 "$@" "$t/features.mts"; }
+scalar() { # four frames make a code of 60 classes
+    fsq --method fsq --codebooks 2 --hidden 16 --updates 400 --batch 128 --threads 1 -o "$t/fsq.a" && fsq --method fsq --codebooks 2 --hidden 16 --updates 400 --batch 128 --threads 3 -o "$t/fsq.b" && cmp "$t/fsq.a" "$t/fsq.b" &&
+        mert-rvq encode -m "$t/fsq.a" --labels "$t/fsq_%d" "$t/features.mts" > "$t/fsq.mts" &&
+        [ "$(mert-tensor ls "$t/fsq.mts" | cut -f 3-7)" = "$(printf 'codes\tu16\t[4000,2]\t24000\t24000/1280')" ] &&
+        grep -qx classes=60 "$t/fsq_1.meta" && mert-rvq encode -m "$t/fsq.a" --threads 2 "$t/features.mts" | cmp - "$t/fsq.mts"
+}
+check "finite scalar quantisation: codes at a quarter of the frame rate, whatever the threads" scalar
+scalar_back() { # nearer to the features with the second codebook
+    for n in 1 2; do
+        mert-rvq encode -m "$t/fsq.a" --codebooks $n "$t/features.mts" | mert-rvq decode -m "$t/fsq.a" > "$t/back$n.mts" || return
+        mert-tensor to-npy -o "$t/back.npy" "$t/back$n.mts" && tail -c +129 "$t/back.npy" | od -An -v -w4 -tf4 > "$t/back.txt" || return
+        paste "$t/back.txt" "$t/features.txt" | awk '{ s += ($1 - $2) * ($1 - $2); p += $2 * $2 } END { print s / p }' >> "$t/scalar"
+    done
+    awk 'NR > 1 && !($1 < 0.95 * last) { exit 1 } { last = $1 } END { exit !(NR == 2 && last < 0.8) }' "$t/scalar"
+}
+check "and back to features, the nearer the more codebooks" scalar_back
+random_fsq() {
+    fsq --method random-fsq -o "$t/rfsq.a" && fsq --method random-fsq -o "$t/rfsq.b" && cmp "$t/rfsq.a" "$t/rfsq.b" &&
+        mert-rvq encode -m "$t/rfsq.a" "$t/features.mts" | mert-tensor ls | grep -q '\[4000,1\]' &&
+        mert-rvq train --method random-fsq -o "$t/rfsq.c" "$t/features.mts" && mert-rvq encode -m "$t/rfsq.c" --labels "$t/omar_%d" "$t/features.mts" > "$t/omar.mts" &&
+        grep -qx classes=7776 "$t/omar_0.meta"
+}
+check "with random projections, as OMAR-RQ" random_fsq
+mert-rvq encode -m "$t/rfsq.a" "$t/features.mts" > "$t/odd.mts"
+refused "whose codes cannot be decoded" 'of kind random-fsq: its codes cannot be decoded' "mert-rvq decode -m $t/rfsq.a"
+misused() { check_fails "$1" 2 "$2" mert-rvq train -o "$t/n.safetensors" $3 "$t/features.mts"; }
+misused "levels of another method" 'levels goes with --method fsq and random-fsq' '--method melrvq --levels 8,5'
+misused "classes of a scalar quantiser" 'classes: those of --method fsq are the product of its --levels' '--method fsq --classes 1000'
+misused "the width of a scalar quantiser" 'width goes with --method melrvq and random' '--method fsq --width 4'
+misused "hidden layers that do not exist" 'hidden goes with --method fsq' '--method random-fsq --hidden 8'
+misused "updates of another method" 'updates goes with --method fsq' '--method rvq --codebooks 1 --updates 8'
+misused "one level" '--levels: 1 is less than 2' '--method fsq --levels 8,1'
+misused "levels that are no list" "--levels: '8;5' is no list of whole numbers like 8,5,5,5" '--method fsq --levels 8;5'
+misused "too many classes" 'levels: together they are more than 1048576 classes' '--method fsq --levels 2000,2000'
+misused "no such method" "'fqs' is none of: rvq melrvq random fsq random-fsq" '--method fqs'
 check_fails "--stack without projections" 2 'stack goes with' mert-rvq train --codebooks 2 --stack 4 -o "$t/n.safetensors" "$t/odd.mts"
 head -c $((40 * 12 * 4)) /dev/zero | npy '40, 12' > "$t/constant.npy"
 features "$t/constant.npy" > "$t/odd.mts"

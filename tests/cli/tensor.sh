@@ -55,7 +55,7 @@ check_fails check_complete_missing 1 'rows 2 to 3 are missing' mert-tensor check
 mert-tensor from-npy --kind mel --rate 16000 --key once $golden/kmeans/centroids.npy > "$t/once.mts"
 cat "$t/once.mts" "$t/once.mts" > "$t/twice.mts"
 check_fails check_complete_twice 1 'row 0 \(once\) comes twice' mert-tensor check --complete "$t/twice.mts"
-check_fails check_complete_without_rows 1 'nothing says how many rows' mert-tensor check --complete $valid/no-records.mts
+check_fails check_complete_without_rows 1 'the number of rows is not known' mert-tensor check --complete $valid/no-records.mts
 check_fails check_complete_other_manifest 1 'streams of different manifests' mert-tensor check --complete $valid/three.mts $valid/no-records.mts
 mert-tensor cat -q $valid/failed-items.mts > "$t/failed.mts"
 check check_complete_counts_failed_rows says 'exit 1, 2 lines' piped "mert-tensor check --complete $t/failed.mts 2> $t/said; echo exit \$?, \$(wc -l < $t/said) lines"

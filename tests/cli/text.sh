@@ -52,7 +52,7 @@ as() { # NAME COMMAND...: each of the three under that name
     as=$1; shift
     for what in pointer page denied; do
         cp "$t/$what" "$as"; "$@" > "$t/now.said" 2> "$t/err"; rc=$?
-        case $what in pointer) why='this is a git-lfs pointer of 12345 bytes; fetch the file with git lfs pull$' ;; *) why='this is a web page, perhaps of an error, saved under this name; fetch the file anew$' ;; esac
+        case $what in pointer) why='this is a git-lfs pointer of 12345 bytes; fetch the file with git lfs pull$' ;; *) why='this is a web page, perhaps of an error, saved under this name; fetch the file again$' ;; esac
         [ $rc -eq 1 ] && [ "$(wc -l < "$t/err")" -eq 1 ] && grep "$(basename "$as"): " "$t/err" | grep -q "$why" || { echo "$what: exit $rc"; cat "$t/err"; return 1; }
     done
 }

@@ -51,7 +51,7 @@ check "a half-written checkpoint is passed over" half_written
 init() { train warm --init whole/model --set max_update=2 && ! cmp -s whole/model/model.safetensors warm/model/model.safetensors; }
 check "begun with another model's weights" init
 smaller() { train smaller --init whole/model --set max_update=1 --set final_dim=4; }
-check "heads of another size begin afresh" smaller
+check "heads of another size keep random values" smaller
 packing() {
     mert-train --recipe micro --manifest train.tsv --labels 'train.q_%d' --save child 2> said && same child && [ "$(grep -c '^mert-train: packing' said)" -eq 2 ] &&
         mert-train --recipe micro --manifest train.tsv --labels 'train.q_%d' --save child --resume 2> said && ! grep -q packing said
@@ -95,7 +95,7 @@ check_fails "a value out of range" 1 'encoder_layers: 0 is outside' bad --set en
 check_fails "no manifest" 1 'absent/train.tsv: No such file' bad --manifest absent/train.tsv
 check_fails "no labels" 1 'absent/train.q_0: No such file' bad --labels 'absent/train.q_%d'
 check_fails "no audio" 1 'absent.mts' bad --pcm absent.mts
-check_fails "a run that is there already" 1 'whole holds a run that has come to update 10: --resume' bad --save whole
+check_fails "a run that is there already" 1 'whole contains a run at update 10: --resume' bad --save whole
 check_fails "a run of another recipe" 1 'whole: the run was begun with another lr' bad --save whole --resume --set lr=1
 check_fails "a run of other labels" 1 'train.q_1: the run was begun without it' bad --save whole --resume --labels train.q_1 --labels train.q_0
 check_fails "wrong use" 2 'are needed' mert-train -q --recipe micro

@@ -12,17 +12,17 @@ begun() { # MODEL NAME OPTION...: an update of learning rate 0, which leaves the
 }
 whole() { begun first/model native && grep -q "tensors of first/model$" said && cmp first/model/model.safetensors native/model/model.safetensors; }
 check "our own: all of it, heads as well" whole
-fresh() { sed -n 's/.*these begin afresh: //p' said | tr ' ' '\n' | sort; }
+fresh() { sed -n 's/.*these keep random values: //p' said | tr ' ' '\n' | sort; }
 all_heads='encoder_cqt_model.fc.bias encoder_cqt_model.fc.weight final_proj.bias final_proj.weight label_embs_concat'
 encoder_kept() { # the encoder is the first's: hidden states are the same bytes
     mert-encode -q -m first/model valid.mts | zstd -dc > a && mert-encode -q -m "$1/model" valid.mts | zstd -dc > b && cmp a b
 }
 hf() { mert-model convert -q --to hf -m first/model -o hf && begun hf from_hf && [ "$(fresh | tr '\n' ' ')" = "$all_heads " ] && encoder_kept from_hf; }
-check "Hugging Face's layout: the encoder; heads begin afresh, by name" hf
+check "Hugging Face's layout: the encoder; heads keep random values, by name" hf
 fairseq() { mert-model convert -q --to fairseq -m first/model -o fairseq && begun fairseq/checkpoint.pt from_fairseq && grep -q 'tensors of fairseq/checkpoint.pt$' said && cmp first/model/model.safetensors from_fairseq/model/model.safetensors; }
 check "fairseq's layout: heads as well" fairseq
 sizes() { begun first/model sizes --set final_dim=4 && [ "$(fresh | tr '\n' ' ')" = 'final_proj.bias final_proj.weight label_embs_concat ' ] && encoder_kept sizes; }
-check "heads of other sizes begin afresh, by name" sizes
+check "heads of other sizes keep random values, by name" sizes
 check_fails "no such model, before anything is packed" 1 'nowhere: No such file' mert-train -q --recipe micro --manifest train.tsv --labels 'train.q_%d' --save early --init nowhere
 check "and nothing was" test ! -e early/train.pcm.mts
 check_fails "a plan says so, too" 1 'nowhere: No such file' mert-train --plan --recipe micro --manifest train.tsv --labels 'train.q_%d' --init nowhere
@@ -68,7 +68,7 @@ shares() { # 8 crops of the new one and 5 of the old: 0.385 is as near as it com
 check "its share of the crops" shares
 bad() { train refused "$@"; }
 check_fails "a share of nothing" 1 'replay_share is 0.1, but there is no --replay-manifest' bad --set replay_share=0.1
-check_fails "no share of it" 1 'old/train.tsv: an old corpus, of which replay_share = 0 would hear nothing' bad --replay-manifest old/train.tsv --replay-labels 'old/train.q_%d' --replay-pcm old/train.mts
+check_fails "no share of it" 1 'old/train.tsv: an old corpus, of which replay_share = 0 uses nothing' bad --replay-manifest old/train.tsv --replay-labels 'old/train.q_%d' --replay-pcm old/train.mts
 check_fails "without its labels" 2 'come together' bad --replay-manifest old/train.tsv --set replay_share=0.1
 sed -i 's/c0de5/bad00/' old/train.q_1.meta
 check_fails "labels of another codebook" 1 'old/train.q_1: made by codebook 00000000000bad00' again refused

@@ -34,6 +34,9 @@ check "batches, weight decay, weights of losses" tokens
 two() { copy two && go two --processes 2 --threads 1 --change lr=0.001 --change clip_norm=1 && grep -c '"kind":"change"' two/log.jsonl | grep -qx 2; }
 check "two processes" two
 
+blanks() { copy blanks && go blanks --change ' lr = 0.001' --set max_update=5 && grep -q '"name":"lr","from":"0.003","to":"0.001"' blanks/log.jsonl; }
+check "blanks around the name and the value" blanks
+
 # ---- what does not go ----
 
 check_fails "what cannot change: both values, and the way on" 1 'change: encoder_layers is 2 in this run, and cannot become 3: .* --init' go half --change encoder_layers=3

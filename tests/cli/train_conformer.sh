@@ -102,7 +102,7 @@ waveform() { # 25 frames per second from an extractor of 100
         mert-model convert -q --to hf -m wave/model -o wave.hf && mert-encode -q -m wave.hf valid.mts > again.mts && mert-tensor cmp wave.mts again.mts
 }
 check "a front end that hears the waveform" waveform
-check_fails "which has no spectrum" 1 'wave/model: it takes no log-mel spectrum' mert-mel --preset mert2 -m wave/model valid.mts
+check_fails "which has no spectrum" 1 'wave/model: its input is not a log-mel spectrum' mert-mel --preset mert2 -m wave/model valid.mts
 wave_resumed() { wave w2 --threads 1 --set max_update=4 --set recompute=yes && wave w2 --resume && same wave w2; }
 check "and goes on to the same bytes" wave_resumed
 
@@ -123,7 +123,7 @@ begun() { # at learning rate 0 the encoder stays as it was taken
     rm -rf "$2"; mert-train --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save "$2" --init "$1" --set max_update=1 2> said
 }
 from_published() {
-    begun "$golden/mert2-small" begun && sed -n 's/.*these begin afresh: //p' said | grep -q 'mask_emb' && ! sed -n 's/.*these begin afresh: //p' said | grep -q 'layers\.' &&
+    begun "$golden/mert2-small" begun && sed -n 's/.*these keep random values: //p' said | grep -q 'mask_emb' && ! sed -n 's/.*these keep random values: //p' said | grep -q 'layers\.' &&
         mert-encode -q -m "$golden/mert2-small" valid.mts > a.mts && mert-encode -q -m begun/model valid.mts > b.mts && mert-tensor cmp a.mts b.mts
 }
 check "published weights with new heads" from_published
@@ -136,8 +136,8 @@ check_fails "another kind of model" 1 'this model is a transformer, and the reci
 priced() { mert-train -q --plan --threads 1 --recipe MERT2_632M --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --set min_sample_size=20000 > plan && grep -qE 'all +63[0-9.]+ million' plan; }
 check "the published size is priced" priced
 recipe() { mert-train --check --recipe micro "$@"; }
-check_fails "a setting of the other kind" 1 'conv_pos: means nothing to model = conformer with front_end = mel' recipe --set conv_pos=64
-check_fails "a setting of a front end that there is not" 1 'features_pen_weight: means nothing' recipe --set features_pen_weight=1
+check_fails "a setting of the other kind" 1 'conv_pos: has no effect with model = conformer with front_end = mel' recipe --set conv_pos=64
+check_fails "a setting of a front end that there is not" 1 'features_pen_weight: has no effect' recipe --set features_pen_weight=1
 check "its zero is allowed" recipe --set features_pen_weight=0
 check_fails "a width that is not the subsampler's" 1 'subsampling_channels' recipe --set encoder_embed_dim=64
 check_fails "stages of other numbers" 1 '3, 2 and 3 stages' recipe --set 'subsampling_depths=1 1'

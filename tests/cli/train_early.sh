@@ -16,7 +16,7 @@ other="--manifest other/train.tsv --labels other/train.q_%d"
 
 # ---- recipe and settings ----
 
-early "a recipe that there is not, and those that there are" 'nothing: No such file or directory: the recipes that come with the program are MERT2_632M MERT_KMEANS_CHROMA_95M MERT_RVQ-VAE_CQT_330M MERT_RVQ-VAE_CQT_95M small small-conformer tiny$' --recipe nothing
+early "a recipe that there is not, and those that there are" 'nothing: No such file or directory: the recipes that come with the program are MERT2_632M MERT2_FSQ_632M MERT2_RANDOM_330M MERT_KMEANS_CHROMA_95M MERT_MELRVQ_25HZ_95M MERT_RANDOM_25HZ_95M MERT_RVQ-VAE_CQT_330M MERT_RVQ-VAE_CQT_95M finetune small small-conformer tiny$' --recipe nothing
 early "a recipe of a folder that is not there" 'absent/nothing: No such file or directory$' --recipe absent/nothing
 early "a setting that there is not" "no setting 'learning_rate': mert-train --print-recipe lists them" --set learning_rate=1
 early "a value that there is not, and those that there are" "extractor_mode: 'group' is none of: default layer_norm$" --set extractor_mode=group
@@ -56,7 +56,7 @@ one_label() { sed -i '2s/^[0-9]*/3/' other/train.q_1; sed -i '/^hash=/d' other/t
 spoil one_label
 again() { check_fails "$1" 1 "$2" mert-train -q --recipe micro --manifest train.tsv --labels "$5" --save whole "$3" "$4" "${6:---device=cpu}"; }
 for plan in --device=cpu --plan; do
-    again "is not begun again ($plan)" 'whole holds a run that has come to update 2: --resume goes on with it; another one takes another --save, and begins with this one.s model by --init whole/model' $plan --device=cpu 'train.q_%d'
+    again "is not begun again ($plan)" 'whole contains a run at update 2: --resume continues it; a new run needs another --save, and can start with this model by --init whole/model' $plan --device=cpu 'train.q_%d'
     again "nor resumed with another recipe ($plan)" 'whole: the run was begun with another lr: --resume needs the same' $plan --resume 'train.q_%d' --set=lr=1
     again "nor with other labels ($plan)" 'other/train.q_1: other labels than the run was begun with' $plan --resume 'other/train.q_%d'
 done

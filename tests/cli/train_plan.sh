@@ -140,3 +140,14 @@ reference() { # reads, and is of the recipe tiny: its updates
         last=$(mert-train --print-recipe --recipe pipelines/recipes/tiny | sed -n 's/^total_updates = //p') && grep -q "^on track: .* up to update $last$" "$t/compared"
 }
 check "the reference log of the recipe tiny" reference
+# The columns of a log that is written now, without the number of the codebook; and what `loss` is: of masked frames,
+# the sum over codebooks, and for this recipe little else (the CQT, the extractor's penalty).
+columns() { grep -v '^#' "$1" | head -n 1 | tr '\t' '\n' | sed 's/_[0-9]*$//' | uniq | xargs; }
+as_now() { [ "$(columns pipelines/reference/tiny.tsv)" = "$(columns "$t/run/log.tsv")" ] || { columns pipelines/reference/tiny.tsv; columns "$t/run/log.tsv"; return 1; }; }
+check "has the columns of a log that is written now (make reference)" as_now
+sums() {
+    awk -F '\t' '/^#/ { next } !n++ { for (i = 1; i <= NF; i++) at[$i] = i; next }
+        { s = $at["ce_0"] + $at["ce_1"] + $at["ce_2"]; d = $at["loss"] - s; if (d < 0 || d > 0.05 * s) { print; bad = 1 } }
+        END { exit bad || n != 17 }' pipelines/reference/tiny.tsv
+}
+check "its loss is that of masked frames" sums

@@ -30,9 +30,20 @@ check "together they are their sum" together
 floor() { # products are the operations of an update by the rate; the least time is the longer one
     work=$(awk '$1 == "an" && $2 == "update" && $4 == "GFLOP" {print $3}' 95) least=$(value 'an update, at least' 95)
     holds "$(part products 95) / ($work / 989500 * 1000) - 1 < 0.001 && $(part products 95) / ($work / 989500 * 1000) > 0.999" &&
-        holds "$least == ($(part products 95) > $(part memory 95) ? $(part products 95) : $(part memory 95))"
+        holds "$(sum 95) / $least < 1.001 && $(sum 95) / $least > 0.999 || $least == $(part memory 95)" && holds "$least >= $(part memory 95) && $least > 0.999 * $(sum 95)"
 }
+sum() { awk "BEGIN {print $(part products "$1") + $(part targets "$1")}"; }
 check "the least time" floor
+plan MERT_RVQ-VAE_CQT_95M cuda:H200 --set precision=bf16 --set audio_cqt_loss_m=no > without
+targets() { # a frame of the CQT is about 1.38 million operations in float32; of the frames, 1 - exp(-mask_prob) are masked
+    seconds=$(sed -n 's/^.* \([0-9.]*\) s of audio.*/\1/p' 95 | head -n 1)
+    [ "$(part targets without)" = 0.000 ] && holds "$(value 'largest batch' without) < $(value 'largest batch' 95)" && echo "$seconds s" &&
+        holds "$(part targets 95) / ($seconds * 75 * 0.55 * 1.38e6 / 67e12 * 1000) - 1 < 0.03" && holds "$(part targets 95) / ($seconds * 75 * 0.55 * 1.38e6 / 67e12 * 1000) - 1 > -0.03"
+}
+check "CQT targets, at the rate of float32" targets
+plan MERT_RVQ-VAE_CQT_95M cuda:H200 --set precision=bf16 --set mixture_prob=0 > clean
+twice() { holds "$(value 'largest batch' 95) - $(value 'largest batch' clean) >= 0.007 && $(value 'largest batch' 95) - $(value 'largest batch' clean) <= 0.016"; } # 7.68 MB for each batch on its way
+check "with the mixture, the samples that the targets are of as well" twice
 plan MERT_RVQ-VAE_CQT_95M cuda:141/67/989.5/4800 --set precision=bf16 --recompute > recomputed
 recomputed() {
     holds "$(value 'largest batch' recomputed) < 0.8 * $(value 'largest batch' 95)" && holds "$(part products recomputed) > 1.33 * $(part products 95)" &&

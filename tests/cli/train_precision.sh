@@ -14,6 +14,17 @@ other() { train bf16 --set precision=bf16 && ! cmp -s bf16/model/model.safetenso
 check "bfloat16 makes another model, without a loss scale" other
 close() { { log plain loss; log "$1" loss; } | awk -v most="$2" '{for (i = 1; i <= 6; i++) {d = $i / $(i + 6) - 1; if (d > most || d < -most) bad = 1}} END {exit bad || NF != 12}'; }
 check "whose losses are close" close bf16 0.02
+slower='precision = bf16 is slower than f32 on this CPU'
+loud() { mert-train --recipe micro --manifest train.tsv --labels 'train.q_%d' --pcm train.mts --save "$1" --set precision=bf16 2> said; }
+without() { MERT_ISA=avx512 loud without && grep -q "$slower" said; }
+check "without instructions for bfloat16 it says that it is slower" without
+check "and the losses are close" close without 0.02
+if grep -q avx512_bf16 /proc/cpuinfo && grep -q HAVE_BF16 "$OUT/features.mk"; then
+    with() { loud with && grep -q 'million parameters' said && ! grep -q "$slower" said; }
+    check "with them it does not" with
+else
+    skip "with them it does not" "this CPU, or the compiler, has no AVX-512 BF16"
+fi
 
 check "float16" train fp16 --set precision=fp16
 check "its losses are closer" close fp16 0.003

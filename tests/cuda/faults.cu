@@ -1,6 +1,7 @@
 /* faults NAME: does one thing wrong, as kernels and their callers do, on the emulated device. tests/cli/cuda_faults.sh
  * holds the emulator against it: each fault is found, by the tier that must find it, and `none` is not.
  * Exit status: 0 nothing was noticed, 1 a result is wrong, 2 the emulator reported. */
+#include "libcommon/plugins/cuda/async.h"
 #include "libcommon/plugins/cuda/blas.h"
 #include "libcommon/plugins/cuda/mma.h"
 #include "libcommon/plugins/cuda/portable.h"
@@ -59,6 +60,25 @@ __global__ void dynamic_overrun_kernel(float *y, int by)
     held[threadIdx.x] = 1;
     __syncthreads();
     y[threadIdx.x] = held[threadIdx.x + by];
+}
+
+/* y = what other threads have copied, in the first of two groups */
+__global__ void copies_kernel(float *y, const float *x, int too_early, int no_barrier)
+{
+    SHARED(float, held, 2 * 4 * THREADS);
+    async_copies copies;
+    for (int i = 0; i < 2; i++) {
+        int at = 4 * (i * THREADS + (int)threadIdx.x);
+        copies.copy(held + at, x + at, 1);
+        copies.commit();
+    }
+    if (too_early)
+        copies.wait<2>();
+    else
+        copies.wait<1>();
+    if (!no_barrier)
+        __syncthreads();
+    y[threadIdx.x] = held[4 * (THREADS - 1 - threadIdx.x)];
 }
 
 /* All blocks add to the same place. */
@@ -289,6 +309,15 @@ static int fragments_misaligned() { return fragments(0, 4, 0, WARP); }
 static int fragments_no_barrier() { return fragments(0, 0, 1, WARP); }
 static int fragments_of_some_lanes() { return fragments(0, 0, 0, 16); }
 
+static int copied(int too_early, int no_barrier)
+{
+    float *y = device_floats(THREADS), *x = counting(8 * THREADS);
+    LAUNCH(copies_kernel, 1, THREADS, 0, stream, y, x, too_early, no_barrier);
+    return is(y, THREADS, 4 * (THREADS - 1), -4);
+}
+static int copies_too_early() { return copied(1, 0); }
+static int copies_no_barrier() { return copied(0, 1); }
+
 static int half_a_barrier()
 {
     float *y = device_floats(64);
@@ -378,8 +407,8 @@ static int none()
     LAUNCH(dynamic_overrun_kernel, 1, THREADS, THREADS * sizeof *y, stream, y, 0);
     LAUNCH(shared_overrun_kernel, 1, THREADS, 0, stream, y, 0);
     LAUNCH(half_a_barrier_kernel, 1, 64, 0, stream, y, 64);
-    return reversed(0, 0) || summed(0, 0) || neighbours(1) || fragments(0, 0, 0, WARP) || between_streams(1) ||
-           is(to, 1, 8, 0) || multiplied(device_floats(64), counting(64), 8);
+    return reversed(0, 0) || summed(0, 0) || neighbours(1) || fragments(0, 0, 0, WARP) || copied(0, 0) ||
+           between_streams(1) || is(to, 1, 8, 0) || multiplied(device_floats(64), counting(64), 8);
 }
 
 static const struct {
@@ -405,6 +434,8 @@ static const struct {
               {"fragments_misaligned", fragments_misaligned},
               {"fragments_no_barrier", fragments_no_barrier},
               {"fragments_of_some_lanes", fragments_of_some_lanes},
+              {"copies_too_early", copies_too_early},
+              {"copies_no_barrier", copies_no_barrier},
               {"half_a_barrier", half_a_barrier},
               {"lanes_ended", lanes_ended},
               {"no_wait", no_wait},

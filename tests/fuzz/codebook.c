@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mert_checkpoint *c;
     mert_error e;
     if (!mert_codebook_read(&b, path, &e)) {
-        FUZZ_CHECK(b.count >= 1 && b.classes >= 1 && b.width >= 1 && b.codewords);
+        FUZZ_CHECK(b.count >= 1 && b.classes >= 1 && b.width >= 1 && (b.levels[0] ? b.project : b.codewords));
         mert_codebook_free(&b);
     }
     if (!mert_kmeans_shard_read(&s, path, &e))

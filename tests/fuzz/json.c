@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     mert_error e;
     mert_json *j = mert_json_parse((const char *)data, size, "x", &e), *again;
-    mert_json_walk walk = {j, NULL};
+    mert_json_iterator walk = {j, NULL};
     const mert_json *value;
     char *text;
     int64_t number;

@@ -14,6 +14,7 @@
 #include "libcommon/nn/ops.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
+#include "libcommon/train/cqt_device.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -331,6 +332,97 @@ static void depthwise(void)
     give_floats(dw, C * kernel);
 }
 
+/* Items of EnCodec's first layers, and its LSTM. */
+static mert_span *spans(int64_t n, int64_t rows, int64_t apart)
+{
+    mert_span *s = malloc((size_t)n * sizeof *s), *d = take((size_t)n * sizeof *s);
+    for (int64_t i = 0; s && i < n; i++)
+        s[i] = (mert_span){i * apart, rows - i, i % 2, n - 1 - i};
+    if (!s)
+        die("no room");
+    ops->upload(ops, d, s, (size_t)n * sizeof *s);
+    if (ops->wait(ops, NULL))
+        die("upload");
+    free(s);
+    return d;
+}
+
+static void padding(void)
+{
+    int64_t n = of(16, 3), rows = of(24000, 50), apart = of(24010, 60), T = n * apart, C = of(32, 5), left = 6;
+    mert_element *y = result((T + left) * C);
+    mert_pad(ops, .y = y, .x = elements(T * C, 1, 1), .spans = spans(n, rows, apart), .n = n, .T = T, .C = C,
+             .scale = 1, .left = left, .stride = 2, .elu = 1);
+    mert_elu(ops, .y = y, .x = y, .n = (T + left) * C);
+    give(y, (T + left) * C);
+}
+
+static void lstm(void)
+{
+    int64_t n = of(19, 3), rows = of(40, 9), W = of(512, 21), T = n * rows;
+    mert_element *y = result(T * W);
+    float *state = floats(n * 2 * W, 1, 0.5f);
+    zero(y, mert_element_bytes(ops, T * W));
+    mert_lstm(ops, .y = y, .state = state, .gates = elements(T * 4 * W, 2, 1), .w = elements(4 * W * W, 3, 0.05f),
+              .spans = spans(n, rows, rows), .n = n, .longest = rows, .T = T, .W = W);
+    give(y, T * W);
+    give_floats(state, n * 2 * W);
+}
+
+/* Other labels leave other differences. With elements of 16 bits there is no such operation. */
+static void nearest(void)
+{
+    int64_t rows = of(4000, 40), V = of(1024, 70), D = of(128, 16);
+    mert_element *x = elements(rows * D, 1, 1), *scores = result(rows * V);
+    float *words = floats(V * D, 2, 1), *bias = sums(V), *w = numbers(V * D, 2, 1), *b = calloc((size_t)V, sizeof *b);
+    int32_t *label = take((size_t)rows * sizeof *label);
+    if (!w || !b)
+        die("no room");
+    for (int64_t i = 0; i < V * D; i++)
+        b[i / D] -= w[i] * w[i] / 2;
+    ops->upload(ops, bias, b, (size_t)V * sizeof *b);
+    if (ops->type == MERT_ELEMENT_F32) {
+        mert_gemm(ops, .M = rows, .N = V, .K = D, .a = x, .lda = D, .b = (const mert_element *)(const void *)words,
+                  .ldb = D, .tb = 1, .c = scores, .ldc = V, .bias = bias);
+        mert_nearest(ops, .label = label, .x = x, .scores = scores, .words = words, .rows = rows, .V = V, .D = D,
+                     .ldlabel = 1, .reach = sqrtf((float)(3 * D)));
+    }
+    give(x, rows * D);
+    if (ops->wait(ops, NULL))
+        die("nearest");
+    free(w);
+    free(b);
+}
+
+/* The CQT target of the published models: the frames that a mask has chosen. */
+static void cqt_target(void)
+{
+    int64_t B = of(16, 2), L = of(120000, 9000), S = 0;
+    mert_config c = mert_config_95m();
+    mert_arena arena;
+    mert_cqt_device *t = NULL;
+    const float *y = NULL;
+    int64_t T = mert_config_frames(&c, L);
+    int32_t *row = malloc((size_t)(B * T) * sizeof *row), *rows = take((size_t)(B * T) * sizeof *rows);
+    mert_error e;
+    c.cqt_target_bins = 336;
+    for (int64_t i = 0; row && i < B * T; i++)
+        if (i / 5 % 2)
+            row[S++] = (int32_t)i;
+    if (!row || !(t = mert_cqt_device_new(&c, ops, &e)))
+        die("no room");
+    ops->upload(ops, rows, row, (size_t)S * sizeof *row);
+    mert_arena_open(&arena, ops);
+    if (!(y = mert_cqt_device_run(t, &arena, B, L, T, S, rows, floats(B * L, 1, 0.2f))))
+        die("no room");
+    give_floats(y, S * c.cqt_target_bins);
+    if (ops->wait(ops, NULL))
+        die("CQT");
+    mert_arena_close(&arena);
+    mert_cqt_device_free(t);
+    free(row);
+}
+
 static void update(void)
 {
     int64_t n = of(1 << 24, 3001);
@@ -351,7 +443,8 @@ static void update(void)
 static const struct { const char *name; void (*run)(void); } cases[] = {
     CASE(linear), CASE(linear_odd), CASE(linear_dx), CASE(linear_dw), CASE(conv), CASE(first_layer), CASE(layer_norm),
     CASE(layer_norm_odd), CASE(add_norm), CASE(gelu), CASE(attention), CASE(attention_long), CASE(attention_odd),
-    CASE(positions), CASE(losses), CASE(depthwise), CASE(update)};
+    CASE(positions), CASE(losses), CASE(depthwise), CASE(padding), CASE(lstm), CASE(nearest), CASE(cqt_target),
+    CASE(update)};
 
 /* ---- what is checked ---- */
 

@@ -191,8 +191,8 @@ static int write_index(const char *dir, const mert_checkpoint *c, size_t half, i
 
 TEST(folders_and_shards)
 {
-    static const char *const lies[] = {NULL, "is said to be in model-2.safetensors", "not the name of a file",
-                                       "is said to be in"};
+    static const char *const lies[] = {NULL, "in model-2.safetensors, where it is not", "not the name of a file",
+                                       "where it is not"};
     mert_error e;
     mert_checkpoint *a, *b, *d;
     char dir[1024], path[1100];

@@ -98,17 +98,17 @@ TEST(zips_with_a_lying_directory)
 {
     static const struct { zip_part part; const char *says; } bad[] = {
         {{.method = 8}, "m/data/k: compressed"},
-        {{.local_name = 1}, "m/data/k: the zip directory lies: offset"},
-        {{.size_more = 1000}, "m/data/k: the zip directory lies"},
-        {{.size_more = 4}, "m/data/k: the zip directory lies"},
-        {{.size_more = -4}, "m/data/k: the zip directory lies: its data do not end after 20"},
+        {{.local_name = 1}, "m/data/k: the zip directory is wrong: offset"},
+        {{.size_more = 1000}, "m/data/k: the zip directory is wrong"},
+        {{.size_more = 4}, "m/data/k: the zip directory is wrong"},
+        {{.size_more = -4}, "m/data/k: the zip directory is wrong: its data do not end after 20"},
         {{.size_more = -4, .no_descriptor = 1, .agree = 1}, "m/data/k: 20 bytes, data.pkl says 6 elements of 4"},
-        {{.size_more = 4, .no_descriptor = 1}, "m/data/k: the zip directory lies: 28 bytes here, 24 at offset"},
-        {{.size_more = INT64_MAX, .zip64 = 1}, "m/data/k: the zip directory lies"},
-        {{.offset_more = 4}, "m/data/k: the zip directory lies: no entry at offset"},
-        {{.offset_more = 1 << 30}, "m/data/k: the zip directory lies: no entry at offset"},
-        {{.offset_more = -8, .zip64 = 1}, "m/data/k: the zip directory lies: no entry at offset"},
-        {{.offset_more = INT64_MIN, .zip64 = 1}, "m/data/k: the zip directory lies: no entry at offset"}};
+        {{.size_more = 4, .no_descriptor = 1}, "m/data/k: the zip directory is wrong: 28 bytes here, 24 at offset"},
+        {{.size_more = INT64_MAX, .zip64 = 1}, "m/data/k: the zip directory is wrong"},
+        {{.offset_more = 4}, "m/data/k: the zip directory is wrong: no entry at offset"},
+        {{.offset_more = 1 << 30}, "m/data/k: the zip directory is wrong: no entry at offset"},
+        {{.offset_more = -8, .zip64 = 1}, "m/data/k: the zip directory is wrong: no entry at offset"},
+        {{.offset_more = INT64_MIN, .zip64 = 1}, "m/data/k: the zip directory is wrong: no entry at offset"}};
     static const struct { zip_lies lies; const char *says; } ends[] = {
         {{.entries_more = 1}, "3 entries in a zip directory"},
         {{.entries_more = 60000}, "entries in a zip directory"}, {{.entries_more = -1}, "goes on behind"},
@@ -162,7 +162,7 @@ TEST(entries_that_overlap)
     parts[1].size_more = 20;
     parts[1].no_descriptor = parts[1].agree = 1;
     b = zip_file(parts, 3, NULL);
-    CHECK(refused("overlap.pt", b, "m/data/k: the zip directory lies: it overlaps m/data/j"));
+    CHECK(refused("overlap.pt", b, "m/data/k: the zip directory is wrong: it overlaps m/data/j"));
     free(pkl.p);
 }
 

@@ -5,6 +5,7 @@
 
 #include "libcommon/base/random.h"
 #include "libcommon/models/encoder/conformer.h"
+#include "libcommon/models/encoder/encoder.h"
 #include "libcommon/nn/reference.h"
 
 #include <math.h>

@@ -1,13 +1,16 @@
-/* For tests of elements of 16 bits on the CPU (nn/cpu/rounded.c): an operation on bfloat16 and on float16, from numbers
- * that the format has. What is stored as an element is what float32 gives, rounded once; what is float32 or double
- * stays so, bit for bit. And against nn/reference: within half a unit of the format's last place, and float32's own
- * rounding. */
+/* For tests of elements of 16 bits on the CPU (nn/cpu/rounded.c, gemm_half.h): an operation on bfloat16 and on float16,
+ * from numbers that the format has. What is stored as an element is what float32 gives, rounded once; what is float32
+ * or double stays so, bit for bit. And against nn/reference: within half a unit of the format's last place, and
+ * float32's own rounding. An operation that calls another_order() may add products in another order than float32, if
+ * this processor has instructions for bfloat16: then float32's rounding of sums is allowed in the first comparison,
+ * too. */
 #ifndef TEST_ELEMENTS_H
 #define TEST_ELEMENTS_H
 
 #include "tests/unit/nn.h"
 
 #include "formats/half.h"
+#include "libcommon/nn/cpu/rows_half.h"
 
 #define SUM 3e-6 /* float32's, of a sum, as in ops.c */
 
@@ -22,13 +25,16 @@ static inline float rounded(float x)
 
 typedef struct array {
     int elements; /* else bytes as they are */
+    int sums;     /* they are floats, perhaps sums in another order */
     void *device, *result;
     const void *exact; /* doubles, of elements; NULL: no reference */
     int64_t n;         /* numbers, or bytes */
 } array;
 
 static array arrays[2][16]; /* of float32; of 16 bits */
-static int n_arrays[2], half;
+static int n_arrays[2], half, in_another_order;
+
+static inline void another_order(void) { in_another_order = half && format == MERT_ELEMENT_BF16 && mert_half_fast(); }
 
 static inline array *last(void)
 {
@@ -39,7 +45,7 @@ static inline void *add(int elements, void *device, int64_t n)
 {
     if (n_arrays[half] == 16)
         abort();
-    arrays[half][n_arrays[half]++] = (array){elements, device, NULL, NULL, n};
+    arrays[half][n_arrays[half]++] = (array){elements, 0, device, NULL, NULL, n};
     return device;
 }
 
@@ -78,7 +84,9 @@ static inline mert_element *elements(int64_t n, uint32_t seed)
 
 static inline float *floats(int64_t n, uint32_t seed)
 {
-    return add(0, put(numbers(n, seed), n), n * (int64_t)sizeof(float));
+    float *p = add(0, put(numbers(n, seed), n), n * (int64_t)sizeof(float));
+    last()->sums = 1;
+    return p;
 }
 
 static inline void *doubles(int64_t n)
@@ -113,15 +121,27 @@ static inline double half_unit(double x)
     return fmax(fabs(x), smallest) * (format == MERT_ELEMENT_BF16 ? 0x1p-8 : 0x1p-11);
 }
 
+/* Of float32, or (elements) of numbers that were rounded from it. */
+static inline void check_sums(const float *x, const float *full, int64_t n, int elements)
+{
+    double magnitude = 0;
+    for (int64_t i = 0; i < n; i++)
+        magnitude = fmax(magnitude, fabs((double)full[i]));
+    for (int64_t i = 0; i < n; i++)
+        CHECK_NEAR(x[i], full[i], SUM * magnitude + (elements ? half_unit(full[i]) : 0));
+}
+
 static inline void check_elements(const float *x, const float *full, const double *exact, int64_t n)
 {
     double magnitude = 0;
     for (int64_t i = 0; exact && i < n; i++)
         magnitude = fmax(magnitude, fabs(exact[i]));
+    if (in_another_order)
+        check_sums(x, full, n, 1);
     for (int64_t i = 0; i < n; i++) {
-        if (x[i] != rounded(full[i]))
+        if (!in_another_order && x[i] != rounded(full[i]))
             printf("# number %d: %.9g, float32 %.9g\n", (int)i, (double)x[i], (double)full[i]);
-        CHECK(x[i] == rounded(full[i]));
+        CHECK(in_another_order || x[i] == rounded(full[i]));
         if (exact)
             CHECK_NEAR(x[i], exact[i], half_unit(exact[i]) + SUM * magnitude);
     }
@@ -134,6 +154,8 @@ static inline void compare(void)
         const array *full = &arrays[0][i], *a = &arrays[1][i];
         if (a->elements)
             check_elements(a->result, full->result, a->exact, a->n);
+        else if (a->sums && in_another_order)
+            check_sums(a->result, full->result, a->n / (int64_t)sizeof(float), 0);
         else
             CHECK(!memcmp(a->result, full->result, (size_t)a->n));
         if (test_bad)
@@ -149,7 +171,7 @@ static inline void on_both(void (*operation)(void))
     for (format = MERT_ELEMENT_BF16; format <= MERT_ELEMENT_F16 && !test_bad; format++) {
         for (half = 0; half < 2; half++) {
             mert_ops *cpu = mert_ops_cpu_of(half ? format : MERT_ELEMENT_F32);
-            n_arrays[half] = 0;
+            n_arrays[half] = in_another_order = 0;
             ops = guarded ? mert_ops_guard(cpu) : cpu;
             CHECK(ops->type == (half ? format : MERT_ELEMENT_F32));
             operation();

@@ -1,7 +1,7 @@
 /* How training with devices that exchange among themselves (ops.h) queues their exchanges: each part's gradients as
  * soon as they are complete, while the backward pass goes on; weights ahead of their use; and no wait for any of it.
- * Seen by a backend that notes what it is given and passes it on to the dry one. */
-#include "tests/unit/nn.h"
+ * Seen by a device that counts what it is given. */
+#include "tests/unit/counting.h"
 
 #include "libcommon/train/data/mask.h"
 #include "libcommon/train/trainer.h"
@@ -13,48 +13,8 @@ typedef struct noted {
     int64_t n, at; /* at: operations that were queued before */
 } noted;
 
-static mert_ops *inner;
 static noted exchanges[NOTED];
-static int64_t operations, waits, queued, finished, joined;
-
-static int note_wait(mert_ops *o, mert_error *e)
-{
-    (void)o;
-    waits++;
-    return inner->wait(inner, e);
-}
-
-static int note_wait_mark(mert_ops *o, int64_t mark, mert_error *e)
-{
-    (void)o;
-    waits++;
-    return inner->wait_mark(inner, mark, e);
-}
-
-static void note_run(mert_ops *o, mert_op op, const void *args, size_t size)
-{
-    (void)o;
-    operations++;
-    inner->run(inner, op, args, size);
-}
-
-static void *pass_alloc(mert_ops *o, size_t bytes)
-{
-    (void)o;
-    return inner->alloc(inner, bytes);
-}
-
-static size_t nothing_packed(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
-{
-    (void)o, (void)rows, (void)n, (void)k, (void)as;
-    return 0;
-}
-
-static int64_t all_at_once(const mert_ops *o, mert_block block)
-{
-    (void)o, (void)block;
-    return INT64_MAX;
-}
+static int64_t queued, finished, joined;
 
 static int note_join(mert_ops *o, const mert_peers *peers, mert_error *e)
 {
@@ -67,7 +27,7 @@ static int64_t note_exchange(mert_ops *o, mert_exchange_what what, float *data, 
 {
     (void)o, (void)data, (void)each;
     if (queued < NOTED)
-        exchanges[queued] = (noted){what, n, operations};
+        exchanges[queued] = (noted){what, n, counted.operations};
     return ++queued;
 }
 
@@ -87,7 +47,8 @@ static int both_have(mert_exchange *x, const void *one, void *all, size_t bytes,
 
 static void forget_notes(void)
 {
-    operations = waits = queued = finished = 0;
+    counted = (counts){0};
+    queued = finished = 0;
 }
 
 /* ---- a model, and a batch of nothing ---- */
@@ -121,14 +82,7 @@ static int begin(mert_sharding sharding)
         mert_layout_make(&w.layout, &config, &e))
         return -1;
     w.values = calloc((size_t)w.layout.size, sizeof(float)); /* never touched: it takes no memory */
-    inner = mert_ops_dry(NULL);
-    device = *inner;
-    device.packed_bytes = nothing_packed;
-    device.rows_at_once = all_at_once;
-    device.alloc = pass_alloc;
-    device.wait = note_wait;
-    device.wait_mark = note_wait_mark;
-    device.run = note_run;
+    device = counting_device(MERT_ELEMENT_F32);
     device.join = note_join;
     device.exchange = note_exchange;
     device.finish = note_finish;
@@ -152,7 +106,7 @@ static void end(void)
 {
     mert_trainer_free(trainer);
     mert_weights_free(&w);
-    inner->close(inner);
+    counting_inner->close(counting_inner);
     forget();
 }
 
@@ -176,13 +130,13 @@ static void gradients_while(mert_sharding sharding, mert_exchange_what what)
     mert_error e;
     double norm;
     CHECK(!begin(sharding));
-    parts = mert_trainer_parts(trainer)->n;
+    parts = mert_trainer_groups(trainer)->n;
     CHECK(!pass(0) && queued == 0); /* not the last batch of the update */
     CHECK(!pass(1) && queued == parts && all_once(0, parts, what));
-    CHECK(waits == 1 && finished == 0); /* for the batch before */
+    CHECK(counted.waits == 1 && finished == 0); /* for the batch before */
     for (int i = 1; i < parts; i++) /* the layers, from the last: operations of the next one in between */
         CHECK(exchanges[i].at > exchanges[i - 1].at || i == parts - 2);
-    CHECK(exchanges[0].at < operations * 2 / 3);
+    CHECK(exchanges[0].at < counted.operations * 2 / 3);
     CHECK(!mert_trainer_sum(trainer, &e) && finished == parts);
     CHECK(mert_trainer_update(trainer, 1, 1e-3, 1, &norm, &e) >= 0);
     CHECK(queued == (sharding == MERT_SHARD_NONE ? parts : 2 * parts) && finished == queued);
@@ -202,12 +156,12 @@ TEST(weights_come_before_they_are_needed)
     CHECK(!begin(MERT_SHARD_FULL));
     layers = config.layers;
     CHECK(!pass(0) && !pass(1)); /* the second finds slots of the first */
-    CHECK(waits == 1);
+    CHECK(counted.waits == 1);
     for (int64_t i = 0; i < queued; i++) {
         gathered += exchanges[i].what == MERT_ALL_GATHER;
         reduced += exchanges[i].what == MERT_REDUCE_SCATTER;
     }
-    CHECK(reduced == mert_trainer_parts(trainer)->n);
+    CHECK(reduced == mert_trainer_groups(trainer)->n);
     CHECK(gathered >= 2 * layers - 5 && gathered <= 2 * (layers + 3)); /* twice, but for what the slots still hold */
     end();
 }

@@ -13,14 +13,19 @@ typedef struct kind {
     const char *name;
     int layer_norm, conv_bias, pre_ln, deepnorm, cqt_bins, width, heads, groups;
     int mels, conformer;
+    int one; /* this layer of the extractor, from 1, has one channel; 0: none has */
 } kind;
 
 static const kind kinds[] = {
-    {"post-LN", 0, 0, 0, 0, 0, 32, 4, 4, 0, 0},          {"pre-LN, other extractor", 1, 1, 1, 0, 0, 48, 4, 3, 0, 0},
-    {"deepnorm, conv bias", 0, 1, 0, 1, 0, 24, 2, 1, 0, 0}, {"CQT input", 0, 0, 1, 0, 7, 96, 2, 2, 0, 0},
-    {"Conformer on spectra", 0, 0, 0, 0, 0, 48, 4, 1, 20, 1},
-    {"Conformer on the waveform", 0, 0, 0, 0, 0, 36, 3, 1, 0, 1},
-    {"Conformer, other extractor", 1, 1, 0, 0, 0, 24, 2, 1, 0, 1}};
+    {"post-LN", 0, 0, 0, 0, 0, 32, 4, 4, 0, 0, 0},
+    {"pre-LN, other extractor", 1, 1, 1, 0, 0, 48, 4, 3, 0, 0, 0},
+    {"deepnorm, conv bias", 0, 1, 0, 1, 0, 24, 2, 1, 0, 0, 0},
+    {"CQT input", 0, 0, 1, 0, 7, 96, 2, 2, 0, 0, 0},
+    {"Conformer on spectra", 0, 0, 0, 0, 0, 48, 4, 1, 20, 1, 0},
+    {"Conformer on the waveform", 0, 0, 0, 0, 0, 36, 3, 1, 0, 1, 0},
+    {"Conformer, other extractor", 1, 1, 0, 0, 0, 24, 2, 1, 0, 1, 0},
+    {"one channel", 0, 1, 0, 0, 0, 32, 4, 4, 0, 0, 1},
+    {"one channel, other extractor", 1, 0, 1, 0, 0, 32, 4, 4, 0, 0, 2}};
 enum { KINDS = (int)(sizeof kinds / sizeof *kinds) };
 
 static mert_config config_of(const kind *k)
@@ -36,6 +41,8 @@ static mert_config config_of(const kind *k)
     c.conv[0].dim = 40;
     c.conv[1].dim = 33;
     c.conv[2].dim = 24;
+    if (k->one)
+        c.conv[k->one - 1].dim = 1;
     c.conv[0].kernel = 10;
     c.conv[0].stride = 5;
     c.conv[1].kernel = 3;

@@ -44,7 +44,7 @@ TEST(walks_in_order)
 {
     mert_error e;
     mert_json *j = parse("{\"z\": 1, \"a\": 2, \"m\": 3}", &e);
-    mert_json_walk w = {j, NULL};
+    mert_json_iterator w = {j, NULL};
     const mert_json *v;
     const char *k;
     char all[16] = "";

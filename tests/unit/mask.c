@@ -85,7 +85,7 @@ TEST(masks_are_distributed_as_the_reference_s)
 {
     mert_error e;
     mert_json *j = mert_json_read(test_golden("mask/stats.json"), &e);
-    mert_json_walk w = {j, NULL};
+    mert_json_iterator w = {j, NULL};
     const mert_json *value;
     const char *name;
     int cases = 0;

@@ -132,7 +132,7 @@ TEST(fortran_order_is_turned)
                 CHECK(a.data[(i * 3 + j) * 4 + k] == i + 2 * j + 6 * k);
     mert_npy_close(&a);
     CHECK(!mert_npy_open(&a, forge("{'descr': '<u2', 'fortran_order': True, 'shape': (3,), }\n", 6), &e));
-    CHECK(!a.turned && a.data[5] == 5);
+    CHECK(!a.row_major && a.data[5] == 5);
     mert_npy_close(&a);
     CHECK(!mert_npy_open(&a, forge("{'descr': '<u2', 'fortran_order': True, 'shape': (3, 0), }\n", 0), &e)
           && a.elements == 0);

@@ -1,85 +1,13 @@
 /* How many operations a batch of MERT-95M is for a device that packs nothing and takes everything at once: what its
  * queue must be given while it computes (CQT target, 8 codebooks, dropout 0.1, 16 crops of 5 s). A batch behind
  * the first two waits once, for the one before it, and allocates nothing. Counted by a backend that passes on what it is given to the dry one. */
-#include "tests/unit/nn.h"
+#include "tests/unit/counting.h"
 
 #include "libcommon/models/inference/inference.h"
 #include "libcommon/train/data/mask.h"
 #include "libcommon/train/trainer.h"
 
-enum { MOST = 376, MOST_BF16 = 413, MOST_CLIP = 113, CLIPS = 16, SAMPLES = 5 * 24000 };
-
-typedef struct counts { int64_t operations, waits, memory, each[MERT_OPS_COUNT]; } counts;
-
-static mert_ops *inner;
-static counts counted;
-
-static void *count_alloc(mert_ops *o, size_t bytes)
-{
-    (void)o;
-    counted.memory++;
-    return inner->alloc(inner, bytes);
-}
-
-static void count_release(mert_ops *o, void *p)
-{
-    (void)o;
-    counted.memory += p != NULL;
-    inner->release(inner, p);
-}
-
-static int count_wait(mert_ops *o, mert_error *e)
-{
-    (void)o;
-    counted.waits++;
-    return inner->wait(inner, e);
-}
-
-static int count_wait_mark(mert_ops *o, int64_t mark, mert_error *e)
-{
-    (void)o;
-    counted.waits++;
-    return inner->wait_mark(inner, mark, e);
-}
-
-static void count_run(mert_ops *o, mert_op op, const void *args, size_t size)
-{
-    (void)o;
-    counted.operations++;
-    counted.each[op]++;
-    inner->run(inner, op, args, size);
-}
-
-static size_t nothing_packed(const mert_ops *o, int64_t rows, int64_t n, int64_t k, mert_packing as)
-{
-    (void)o, (void)rows, (void)n, (void)k, (void)as;
-    return 0;
-}
-
-static int64_t all_at_once(const mert_ops *o, mert_block block)
-{
-    (void)o, (void)block;
-    return INT64_MAX;
-}
-
-/* A device with elements of this type. */
-static mert_ops device(mert_element_type type)
-{
-    mert_ops as = *mert_ops_cpu(), counting;
-    as.type = type;
-    as.packed_bytes = nothing_packed;
-    as.rows_at_once = all_at_once;
-    inner = mert_ops_dry(&as);
-    counting = *inner;
-    counting.packed_bytes = nothing_packed;
-    counting.rows_at_once = all_at_once;
-    counting.alloc = count_alloc;
-    counting.release = count_release;
-    counting.wait = count_wait;
-    counting.wait_mark = count_wait_mark;
-    counting.run = count_run;
-    return counting;
-}
+enum { MOST = 380, MOST_BF16 = 417, MOST_CLIP = 113, CLIPS = 16, SAMPLES = 5 * 24000 };
 
 static void print(const char *what)
 {
@@ -103,7 +31,7 @@ static mert_config model(void)
 static void batch_on(mert_element_type type, int most)
 {
     mert_config c = model();
-    mert_ops counting = device(type);
+    mert_ops counting = counting_device(type);
     mert_objective_config o = {.features_pen_weight = 10, .cqt_weight = 1, .logit_temperature = 0.1};
     mert_adam_config a = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6};
     mert_forward_options how = {.training = 1, .dropout = 0.1, .attention_dropout = 0.1, .input_dropout = 0.1,
@@ -133,7 +61,7 @@ static void batch_on(mert_element_type type, int most)
     CHECK(counted.waits == 1 && !counted.memory);
     mert_trainer_free(t);
     mert_weights_free(&w);
-    inner->close(inner);
+    counting_inner->close(counting_inner);
     forget();
 }
 
@@ -156,7 +84,7 @@ TEST(a_clip_is_waited_for_once)
     float *pcm = keep(30 * 24000 * sizeof *pcm);
     mert_error e = {{0}};
     for (int i = 0; i < 3; i++) {
-        mert_ops counting = device(MERT_ELEMENT_BF16);
+        mert_ops counting = counting_device(MERT_ELEMENT_BF16);
         mert_weights w = {0};
         mert_inference *m;
         const mert_parameter *v;
@@ -177,7 +105,7 @@ TEST(a_clip_is_waited_for_once)
         CHECK(counted.waits == 1 && !counted.memory && counted.operations <= MOST_CLIP);
         mert_inference_free(m);
         mert_weights_free(&w);
-        inner->close(inner);
+        counting_inner->close(counting_inner);
     }
     forget();
 }

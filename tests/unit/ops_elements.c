@@ -15,6 +15,7 @@ static void gemm_how(int ta, int tb, int add_too, int many, int sum)
     float *a = values(na, 1), *b = values(nb, 2), *c = values(nc, 3), *f = numbers(N, 4), *s = values(nc, 5);
     mert_element *da = put_values(a, na), *db = put_values(b, nb), *dc = put_values(c, nc), *dpre, *ds;
     double *exact = expect(nc), *pre;
+    another_order();
     dpre = put_values(c, nc);
     pre = expect(nc);
     ds = put_values(s, nc);
@@ -35,6 +36,7 @@ static void gemm_summed(void) { gemm_how(0, 1, 0, 3, 1); }
 
 static void gemm_gradient(void)
 {
+    another_order();
     mert_gemm(ops, .M = M, .N = N, .K = K, .a = elements(K * M, 1), .lda = M, .ta = 1, .b = elements(K * N, 2),
               .ldb = N, .gradient = floats(M * N, 3), .ldc = N, .add = 1);
 }
@@ -49,6 +51,7 @@ static void gemm_packed(void)
         gemm_plain();
         return;
     }
+    another_order();
     packed = room_bytes((size_t)(2 * step) * sizeof(float));
     dx = put_values(x, M * K);
     for (int64_t i = 0; i < 2 * N * K; i++) /* float32 has these, too */

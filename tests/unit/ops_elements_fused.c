@@ -14,6 +14,7 @@ static void conv(void)
 {
     float *x = values(CONV_IN, 1), *w = values(CONV_WEIGHTS, 2), *b = numbers(5, 3);
     mert_element *dx = put_values(x, CONV_IN), *dw = put_values(w, CONV_WEIGHTS), *y = elements(CONV_OUT, 4);
+    another_order();
     mert_reference_conv(&windows, wide(x, CONV_IN), wide(w, CONV_WEIGHTS), wide(b, 5), 1, expect(CONV_OUT));
     mert_conv(ops, .y = y, .x = dx, .w = dw, .bias = put(b, 5), .shape = windows, .gelu = 1);
 }
@@ -21,6 +22,7 @@ static void conv(void)
 static void conv_backward(void)
 {
     mert_element *x = elements(CONV_IN, 1), *w = elements(CONV_WEIGHTS, 2), *dy = elements(CONV_OUT, 3);
+    another_order();
     mert_conv_backward(ops, .dx = elements(CONV_IN, 4), .dw = floats(CONV_WEIGHTS, 5), .db = floats(5, 6), .dy = dy,
                        .x = x, .w = w, .shape = windows);
 }
@@ -206,9 +208,48 @@ TEST(the_norm_is_of_the_stored_sum)
     ops = tested;
 }
 
+/* ---- an audio codec ---- */
+
+enum { STEPS = 9, UNITS = 13, LEFT = 4 };
+
+static void elu(void)
+{
+    float *x = values(N, 1);
+    mert_element *dx = put_values(x, N), *y = elements(N, 2);
+    double *exact = expect(N);
+    for (int i = 0; i < N; i++)
+        exact[i] = mert_reference_elu(x[i]);
+    mert_elu(ops, .y = y, .x = dx, .n = N);
+}
+
+static void pad(void)
+{
+    static const mert_span spans[2] = {{2, 25, 1, 0}, {40, 21, 0, 0}};
+    mert_element *x = elements(T * D, 1), *y = elements((T + LEFT) * D, 2);
+    mert_pad(ops, .y = y, .x = x, .spans = put_bytes(spans, sizeof spans), .n = 2, .T = T, .C = D, .scale = 1,
+             .left = LEFT, .stride = 2, .elu = 1);
+}
+
+/* The state between two steps is float32. */
+static void lstm(void)
+{
+    static const mert_span spans[2] = {{1, STEPS, 0, 1}, {STEPS + 2, STEPS - 3, 0, 0}};
+    int64_t rows = 2 * STEPS + 2;
+    mert_element *gates = elements(rows * 4 * UNITS, 1), *w = elements(4 * UNITS * UNITS, 2),
+                 *y = elements(rows * UNITS, 3);
+    mert_lstm(ops, .y = y, .state = floats(2 * 2 * UNITS, 4), .gates = gates, .w = w,
+              .spans = put_bytes(spans, sizeof spans), .n = 2, .longest = STEPS, .T = rows, .W = UNITS);
+}
+
+TEST(codec)
+{
+    EACH(elu, pad, lstm);
+}
+
 int main(int argc, char **argv)
 {
-    static const nn_test tests[] = {NN_TEST(extractor), NN_TEST(layer), NN_TEST(the_norm_is_of_the_stored_sum)};
+    static const nn_test tests[] = {NN_TEST(extractor), NN_TEST(layer), NN_TEST(the_norm_is_of_the_stored_sum),
+                                    NN_TEST(codec)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));
     run_lesser_sets(argv);

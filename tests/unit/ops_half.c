@@ -1,6 +1,6 @@
 /* Products in bfloat16 (nn/cpu/rows_half.h) compared with nn/reference on the same rounded numbers, on shapes that are
  * not multiples of panels and tiles, on both backends, with 1 and 3 threads. A1: a row's bits do not depend on its
- * position. And all instruction sets, with AMX, give the same bytes. */
+ * position. And each instruction set adds in the order that the header states. */
 #include "tests/unit/nn.h"
 
 #include "formats/half.h"
@@ -132,19 +132,26 @@ TEST(grouped_conv)
     }
 }
 
-/* ---- one instruction set against another ---- */
+/* ---- the order of sums ---- */
 
-/* y [M, N] = x [M, K] w^T with one table; the magnitudes differ so much that the sum depends on its order. */
-static float *by(const mert_half_kernels *k, int64_t M, int64_t N, int64_t K)
+static float bf16(float x) { return mert_from_bf16(mert_to_bf16(x)); }
+
+/* Numbers whose magnitudes differ so much that their sum depends on its order. */
+static float *uneven(int64_t n, int seed)
+{
+    float *x = numbers(n, seed);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = ldexpf(x[i], (int)(i * 7919 % 41) - 20);
+    return x;
+}
+
+/* y [M, N] = x [M, K] w^T with one table. */
+static float *by(const mert_half_kernels *k, const float *x, const float *w, int64_t M, int64_t N, int64_t K)
 {
     int64_t depth = mert_half_depth(K), rows = (M + 15) / 16 * 16;
-    float *x = numbers(M * K, 1), *w = numbers(N * K, 2),
-          *panels = keep((size_t)mert_half_floats(N, K) * sizeof *panels);
-    float *y = keep((size_t)(M * N) * sizeof *y);
+    float *panels = keep((size_t)mert_half_floats(N, K) * sizeof *panels), *y = keep((size_t)(M * N) * sizeof *y);
     char *to = keep((size_t)(rows * depth) * k->size);
     mert_panel_product p = {.panels = panels, .n = N, .k = K, .y = y, .ldy = N, .m = M};
-    for (int64_t i = 0; i < M * K; i++)
-        x[i] = ldexpf(x[i], (int)(i * 7919 % 41) - 20);
     mert_half_pack(panels, w, K, N, K, 0, mert_half_panels(N));
     for (int64_t r = 0; r < M; r++)
         k->round(to + (size_t)(r * depth) * k->size, x + r * K, K);
@@ -152,10 +159,32 @@ static float *by(const mert_half_kernels *k, int64_t M, int64_t N, int64_t K)
     return y;
 }
 
+/* The same by the header's words: in pairs, or as AMX does. The numbers beyond K are zeros. */
+static float *by_words(int tiles, const float *x, const float *w, int64_t M, int64_t N, int64_t K)
+{
+    float *y = keep((size_t)(M * N) * sizeof *y);
+    for (int64_t i = 0; i < M * N; i++) {
+        const float *a = x + i / N * K, *b = w + i % N * K;
+        float sum = 0, part[2] = {0};
+        for (int64_t k = 0; k < K; k += 2)
+            for (int odd = 1; odd >= 0; odd--) {
+                float *to = tiles ? part + odd : &sum;
+                if (k + odd < K)
+                    *to = fmaf(bf16(a[k + odd]), bf16(b[k + odd]), *to);
+                if (tiles && !odd && (k % MERT_HALF_STEP == MERT_HALF_STEP - 2 || k + 2 >= K)) {
+                    sum += part[0] + part[1];
+                    part[0] = part[1] = 0;
+                }
+            }
+        y[i] = sum;
+    }
+    return y;
+}
+
 TEST(instruction_sets_agree)
 {
-    static const int64_t shapes[][3] = {{1, 1, 1}, {50, 50, 50}, {13, 40, 700}};
-    const mert_half_kernels *have[4] = {&mert_half_kernels_generic};
+    static const int64_t shapes[][3] = {{1, 1, 1}, {50, 50, 50}, {13, 40, 700}, {33, 17, 31}, {24, 32, 64}, {9, 33, 3}};
+    const mert_half_kernels *have[5] = {&mert_half_kernels_generic};
     int n = 1;
 #ifdef MERT_HAVE_AVX2
     if (mert_cpu_isa() >= MERT_ISA_AVX2)
@@ -165,16 +194,24 @@ TEST(instruction_sets_agree)
     if (mert_cpu_isa() >= MERT_ISA_AVX512)
         have[n++] = &mert_half_kernels_avx512;
 #endif
+#ifdef MERT_HAVE_BF16
+    if (mert_cpu_bf16())
+        have[n++] = &mert_half_kernels_dot;
+#endif
 #ifdef MERT_HAVE_AMX
     if (mert_cpu_amx())
         have[n++] = &mert_half_kernels_amx;
 #endif
     printf("# %d tables, the best is %s\n", n, have[n - 1]->name);
-    for (int i = 0; i < 3; i++)
-        for (int j = 1; j < n; j++)
-            CHECK(!memcmp(by(have[0], shapes[i][0], shapes[i][1], shapes[i][2]),
-                          by(have[j], shapes[i][0], shapes[i][1], shapes[i][2]),
-                          (size_t)(shapes[i][0] * shapes[i][1]) * sizeof(float)));
+    for (int i = 0; i < 6; i++) {
+        int64_t M = shapes[i][0], N = shapes[i][1], K = shapes[i][2];
+        size_t bytes = (size_t)(M * N) * sizeof(float);
+        float *x = uneven(M * K, 1), *w = numbers(N * K, 2), *words[] = {by_words(0, x, w, M, N, K),
+                                                                         by_words(1, x, w, M, N, K)};
+        CHECK(K < 64 || memcmp(words[0], words[1], bytes)); /* the two orders can be told apart */
+        for (int j = 0; j < n; j++)
+            CHECK(!memcmp(by(have[j], x, w, M, N, K), words[!strcmp(have[j]->name, "amx")], bytes));
+    }
 }
 
 int main(int argc, char **argv)

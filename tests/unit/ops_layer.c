@@ -153,6 +153,14 @@ TEST(add_norm_backward_in_place)
         none = put(dy, n);
         mert_add_norm_backward(ops, .dresidual = none, .sums = parameters[0][2], .dy = none, .B = B, .T = T, .D = D);
         CHECK(!memcmp(get(none, n), dy, (size_t)n * sizeof *dy));
+        /* and scaled: the sums are still those of dx */
+        for (int k = 0; k < 2; k++) {
+            to[k][0] = put(dy, n);
+            parameters[k][2] = put(zero, D);
+            mert_add_norm_backward(ops, .dresidual = to[k][0], .dx = k ? NULL : room(n), .sums = parameters[k][2],
+                                   .dy = to[k][0], .B = B, .T = T, .D = D, .scale = 0.5f);
+        }
+        CHECK(same(to[0][0], to[1][0], n) && same(parameters[0][2], parameters[1][2], D));
     }
 }
 

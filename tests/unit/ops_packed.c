@@ -90,6 +90,42 @@ TEST(rows_do_not_see_each_other)
     }
 }
 
+/* Panels by their definition, for numbers of outputs and inputs around the squares that are packed at once. */
+TEST(packing_is_a_transposition)
+{
+    static const int64_t outputs[] = {1, 15, 16, 17, 32, 40, 48, 49, 80, 144}, inputs[] = {1, 7, 16, 31, 32, 33, 64};
+    for (int i = 0; i < 70; i++) {
+        int64_t N = outputs[i / 7], K = inputs[i % 7], W = mert_panel_width(N), size = mert_packed_floats(N, K);
+        float *w = numbers(N * K, 1), *to = get(packed(w, N, K, 1), size);
+        for (int64_t j = 0; j < size; j++) {
+            int64_t n = j / (W * K) * W + j % W, k = j / W % K;
+            CHECK(to[j] == (n < N ? w[n * K + k] : 0));
+        }
+        forget();
+    }
+}
+
+/* A product that is only scaled or added is stored by other instructions than one with steps behind it. */
+TEST(plain_products_have_the_bits_of_others)
+{
+    static const int64_t widths[] = {16, 32, 48, 50, 96, 160};
+    for (int i = 0; i < 24; i++) {
+        int64_t M = (int[]){1, 2, 7, 29}[i % 4], N = widths[i / 4], K = 21, n = M * N;
+        float *a = put(numbers(M * K, 1), M * K), *b = packed(numbers(N * K, 2), N, K, 1), *r = numbers(n, 3);
+        float *plain = room(n), *kept = room(n), *other = room(n), *added = put(r, n), *behind = room(n);
+        mert_gemm(ops, .M = M, .N = N, .K = K, .a = a, .lda = K, .b = b, .packed = 1, .c = plain, .ldc = N,
+                  .alpha = 0.7f);
+        mert_gemm(ops, .M = M, .N = N, .K = K, .a = a, .lda = K, .b = b, .packed = 1, .c = other, .ldc = N,
+                  .alpha = 0.7f, .pre = kept, .gelu = 1);
+        mert_gemm(ops, .M = M, .N = N, .K = K, .a = a, .lda = K, .b = b, .packed = 1, .c = added, .ldc = N, .add = 1);
+        mert_gemm(ops, .M = M, .N = N, .K = K, .a = a, .lda = K, .b = b, .packed = 1, .c = behind, .ldc = N,
+                  .residual = put(r, n));
+        CHECK(!memcmp(get(plain, n), get(kept, n), (size_t)n * sizeof(float)));
+        CHECK(!memcmp(get(added, n), get(behind, n), (size_t)n * sizeof(float)));
+        forget();
+    }
+}
+
 TEST(grouped_conv)
 {
     /* B, T, D, groups, kernel, pad: one run of taps and several (1024 / channels of a group) */
@@ -163,7 +199,9 @@ TEST(attention_of_joined_rows)
 
 int main(int argc, char **argv)
 {
-    static const nn_test tests[] = {NN_TEST(gemm), NN_TEST(rows_do_not_see_each_other), NN_TEST(grouped_conv),
+    static const nn_test tests[] = {NN_TEST(gemm), NN_TEST(rows_do_not_see_each_other),
+                                    NN_TEST(packing_is_a_transposition),
+                                    NN_TEST(plain_products_have_the_bits_of_others), NN_TEST(grouped_conv),
                                     NN_TEST(fold_norm), NN_TEST(attention_of_joined_rows)};
     (void)argc;
     run_everywhere(tests, (int)(sizeof tests / sizeof *tests));

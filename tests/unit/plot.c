@@ -235,6 +235,54 @@ TEST(logs)
     mert_table_free(&t);
 }
 
+TEST(cells_that_are_no_numbers_are_refused)
+{
+    static const char *const wrong[][3] = {
+        {"update\tloss\n10\t8\n20\tabc\n", "loss", "t.tsv: row 2 (update 20): 'abc' in column 'loss' is no number"},
+        {"update\tloss\n10\t\n20\t4\n", "loss", "t.tsv: row 1 (update 10): '' in column 'loss' is no number"},
+        {"update\tloss\nx\t8\n", "loss", "t.tsv: row 1 (update x): 'x' in column 'update' is no number"},
+        {"update\tloss\n1\t8x\n", "l*", "t.tsv: row 1 (update 1): '8x' in column 'loss' is no number"}};
+    mert_table t;
+    mert_error e;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        mert_figure f = {0};
+        mert_panel *p = mert_figure_add(&f);
+        CHECK(p && !table(&t, wrong[i][0], &e) && mert_table_curves(&t, wrong[i][1], "", p, &e) == -1);
+        CHECK(!strcmp(e.text, wrong[i][2]));
+        mert_figure_free(&f);
+        mert_table_free(&t);
+    }
+    mert_figure f = {0};
+    mert_panel *p = mert_figure_add(&f);
+    CHECK(p && !table(&t, "layer\tmetric\tmean\tmin\tmax\n0\taccuracy\tzero\t0\t1\n", &e));
+    CHECK(mert_table_scores(&t, NULL, p, &e) == -1);
+    CHECK(!strcmp(e.text, "t.tsv: row 1 (layer 0): 'zero' in column 'mean' is no number"));
+    mert_figure_free(&f);
+    mert_table_free(&t);
+}
+
+TEST(curves_have_a_limit)
+{
+    char *text = malloc(40000), *at = text;
+    mert_table t;
+    mert_error e;
+    mert_figure f = {0};
+    mert_panel *p = mert_figure_add(&f);
+    CHECK(text && p);
+    at += sprintf(at, "update");
+    for (int i = 0; i < 1001; i++)
+        at += sprintf(at, "\tx%d", i);
+    at += sprintf(at, "\n1");
+    for (int i = 0; i < 1001; i++)
+        at += sprintf(at, "\t%d", i);
+    sprintf(at, "\n");
+    CHECK(!table(&t, text, &e) && mert_table_curves(&t, "x*", "", p, &e) == -1);
+    CHECK(test_says(e.text, "t.tsv: more than 1000 columns are to be drawn in one panel"));
+    mert_figure_free(&f);
+    mert_table_free(&t);
+    free(text);
+}
+
 TEST(long_logs_become_means)
 {
     char *text = malloc(200000), *at = text;
@@ -266,6 +314,8 @@ int main(void)
     RUN(texts_are_escaped);
     RUN(base64_of_rfc_4648);
     RUN(logs);
+    RUN(cells_that_are_no_numbers_are_refused);
+    RUN(curves_have_a_limit);
     RUN(long_logs_become_means);
     return test_done();
 }

@@ -5,6 +5,7 @@
 #include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/rows.h"
+#include "libcommon/nn/cpu/vector.h"
 #include "libcommon/teachers/codes.h"
 #include "libcommon/teachers/kmeans/nearest.h"
 #include "libcommon/teachers/rvq/rvq.h"
@@ -99,18 +100,18 @@ TEST(nonlinearities_are_within_a_few_ulp)
     double worst_elu = 0, worst_tanh = 0, worst_sigmoid = 0;
     for (int i = -40000; i <= 40000; i++) {
         float x = (float)i * 0.0005f, y, gates[4] = {60, 0, 0, 60}, c, out;
-        MERT_CODES_KERNELS->elu(&y, &x, 1);
+        MERT_VECTOR->elu(&y, &x, 1);
         worst_elu = fmax(worst_elu, ulps(y, x > 0 ? x : expm1(x)));
         /* i = o = 1 and c = 0 before: c = tanh(g). */
         gates[2] = x;
         c = 0;
-        MERT_CODES_KERNELS->lstm_gates(gates, 1, &c, &out, 1);
+        MERT_VECTOR->lstm_gates(gates, 1, &c, &out, 1);
         worst_tanh = fmax(worst_tanh, ulps(c, tanh(x)));
         /* i = 0: c = sigmoid(f) * 1 */
         gates[0] = -200;
         gates[1] = x;
         c = 1;
-        MERT_CODES_KERNELS->lstm_gates(gates, 1, &c, &out, 1);
+        MERT_VECTOR->lstm_gates(gates, 1, &c, &out, 1);
         worst_sigmoid = fmax(worst_sigmoid, ulps(c, 1 / (1 + exp(-(double)x))));
     }
     CHECK_NEAR(worst_elu, 0, 3);

@@ -32,6 +32,40 @@ static inline mts_record plain_record(const char *key, int64_t row, int64_t fram
     return r;
 }
 
+static inline unsigned char noise(size_t i)
+{
+    uint64_t x = (i + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    return (unsigned char)((x ^ x >> 29) * UINT64_C(0xBF58476D1CE4E5B9) >> 56);
+}
+
+static inline unsigned char *make_data(size_t size)
+{
+    unsigned char *data = malloc(size + 1);
+    for (size_t i = 0; i < size; i++)
+        data[i] = noise(i);
+    return data;
+}
+
+/* One stream of one record, written in parts of `piece` frames (0: all at once). */
+static inline bytes write_one(const mts_record *r, const void *data, int64_t frames, int64_t piece, int level)
+{
+    bytes b = {NULL, 0};
+    FILE *f = open_memstream(&b.data, &b.size);
+    mts_begin begin = plain_begin();
+    mts_writer *w = mts_writer_open(f, "x.mts", &begin, level);
+    mts_write_record(w, r);
+    for (int64_t at = 0, n; at < frames; at += n) {
+        n = piece && piece < frames - at ? piece : frames - at;
+        mts_write_frames(w, (const char *)data + (size_t)at * mts_record_step(r), n);
+    }
+    mts_write_record_end(w);
+    char error[256];
+    if (mts_writer_close(w, 1, error, sizeof error))
+        printf("# %s\n", error);
+    fclose(f);
+    return b;
+}
+
 /* The result of reading a stream. */
 enum { SEEN_MAX = 64 };
 typedef struct seen {

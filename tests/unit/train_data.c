@@ -29,10 +29,10 @@ static int rows_are_right(const mert_load *l, const mert_corpus *c, const spec *
 /* Checks an epoch: correct rows, sizes within the limits, every item that is long enough once. */
 static int epoch_is_right(mert_corpus *c, const spec *s, const mert_recipe *r, int64_t epoch, int64_t *batches)
 {
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     mert_config m = model();
-    int heard[ITEMS] = {0}, good = !mert_plan_make(&p, c, r, epoch, &e);
+    int heard[ITEMS] = {0}, good = !mert_epoch_plan_make(&p, c, r, epoch, &e);
     for (int64_t i = 0; good && i < p.n; i++) {
         const mert_batch *b = &l.batch;
         good = !mert_load_fill(&l, c, r, &m, &p, epoch, i, i + 1, 0, &e) && rows_are_right(&l, c, s);
@@ -50,7 +50,7 @@ static int epoch_is_right(mert_corpus *c, const spec *s, const mert_recipe *r, i
     if (batches)
         *batches = p.n;
     mert_load_free(&l);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     return good;
 }
 
@@ -85,11 +85,11 @@ TEST(labels_at_other_rates)
 TEST(several_crops_of_an_item)
 {
     mert_corpus c;
-    mert_plan p;
+    mert_epoch_plan p;
     mert_recipe r = recipe();
     int64_t expected = 0, *seen;
     r.crops_per_item = 0;
-    CHECK(!open_files(&c, &usual, &config) && !mert_plan_make(&p, &c, &r, 0, &e));
+    CHECK(!open_files(&c, &usual, &config) && !mert_epoch_plan_make(&p, &c, &r, 0, &e));
     for (int64_t row = 0; row < ITEMS; row++)
         expected += samples_of(row) < 24000 ? 0 : samples_of(row) < 96000 ? 1 : samples_of(row) / 48000;
     CHECK(p.crops_n == expected && p.too_short == 1);
@@ -99,7 +99,7 @@ TEST(several_crops_of_an_item)
     for (int64_t i = 0; i < expected; i++)
         CHECK(seen[i] == 1);
     free(seen);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     mert_corpus_close(&c);
 }
 
@@ -173,9 +173,9 @@ TEST(validation_never_changes)
     mert_corpus c;
     mert_recipe r = recipe();
     mert_config m = model();
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load a = {0}, b = {0};
-    CHECK(!open_files(&c, &usual, &config) && !mert_plan_make(&p, &c, &r, MERT_VALIDATION, &e));
+    CHECK(!open_files(&c, &usual, &config) && !mert_epoch_plan_make(&p, &c, &r, MERT_VALIDATION, &e));
     for (int64_t i = 0; i < p.n; i++) {
         CHECK(!mert_load_fill(&a, &c, &r, &m, &p, MERT_VALIDATION, i, 0, i, &e));
         CHECK(!mert_load_fill(&b, &c, &r, &m, &p, MERT_VALIDATION, i, 0, i, &e));
@@ -183,7 +183,7 @@ TEST(validation_never_changes)
     }
     mert_load_free(&a);
     mert_load_free(&b);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     mert_corpus_close(&c);
 }
 
@@ -194,7 +194,7 @@ TEST(unreadable_audio_costs_its_item_only)
     mert_corpus c;
     mert_recipe r = recipe();
     mert_config m = model();
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     FILE *f;
     int64_t failed = 0, heard = 0;
@@ -202,7 +202,7 @@ TEST(unreadable_audio_costs_its_item_only)
     CHECK(!make(&c, &s) && (f = fopen(pcm_path(&s), "r+b")));
     /* within the data of item 5, which is longer than a crop by so little that each has a part of all its chunks */
     CHECK(!fseeko(f, c.items[6].offset - 2000, SEEK_SET) && fputc(0x55, f) != EOF && !fclose(f));
-    CHECK(!mert_plan_make(&p, &c, &r, 0, &e));
+    CHECK(!mert_epoch_plan_make(&p, &c, &r, 0, &e));
     for (int64_t i = 0; i < p.n; i++) {
         CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, i, i + 1, 0, &e) && rows_are_right(&l, &c, &s));
         failed += l.failed;
@@ -213,7 +213,7 @@ TEST(unreadable_audio_costs_its_item_only)
     }
     CHECK(failed == 1 && heard == ITEMS - 2);
     mert_load_free(&l);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     mert_corpus_close(&c);
 }
 
@@ -223,14 +223,14 @@ TEST(samples_that_are_no_numbers_cost_their_item_only)
     mert_corpus c;
     mert_recipe r = recipe();
     mert_config m = model();
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     char expected[64];
     int64_t failed = 0, heard = 0;
     s.name = "poisoned";
     s.poisoned = 5; /* only a little longer than a crop, so every crop contains the middle */
     snprintf(expected, sizeof expected, "sample %d is not a finite number", (int)samples_of(5) / 2);
-    CHECK(!make(&c, &s) && !mert_plan_make(&p, &c, &r, 0, &e));
+    CHECK(!make(&c, &s) && !mert_epoch_plan_make(&p, &c, &r, 0, &e));
     for (int64_t i = 0; i < p.n; i++) {
         CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, i, i + 1, 0, &e) && rows_are_right(&l, &c, &s));
         failed += l.failed;
@@ -240,7 +240,7 @@ TEST(samples_that_are_no_numbers_cost_their_item_only)
     }
     CHECK(failed == 1 && heard == ITEMS - 2);
     mert_load_free(&l);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     mert_corpus_close(&c);
 }
 
@@ -257,8 +257,8 @@ TEST(crops_reach_the_last_position)
     r.max_tokens = 48000; /* batches of one crop, so that no crop is shortened */
     CHECK(!open_files(&c, &usual, &config));
     for (int64_t epoch = 0; epoch < 60; epoch++) {
-        mert_plan p;
-        CHECK(!mert_plan_make(&p, &c, &r, epoch, &e));
+        mert_epoch_plan p;
+        CHECK(!mert_epoch_plan_make(&p, &c, &r, epoch, &e));
         for (int64_t i = 0; i < p.n; i++) {
             int64_t start;
             if (p.crops[p.batches[i].first].item != ITEM)
@@ -268,7 +268,7 @@ TEST(crops_reach_the_last_position)
             CHECK(start >= 0 && start % STRIDE == 0 && start / STRIDE < PLACES);
             seen[start / STRIDE]++;
         }
-        mert_plan_free(&p);
+        mert_epoch_plan_free(&p);
     }
     for (int i = 0; i < PLACES; i++)
         all += seen[i] > 0;

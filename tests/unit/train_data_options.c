@@ -41,7 +41,7 @@ TEST(crops_may_begin_at_any_sample)
     mert_corpus_config with = config;
     mert_recipe r = recipe();
     mert_config m = model();
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     int64_t off_grid = 0, heard = 0;
     int ties = 0;
@@ -53,14 +53,14 @@ TEST(crops_may_begin_at_any_sample)
     with.jitter = 1;
     CHECK(!open_files(&c, &s, &with));
     for (int64_t epoch = 0; epoch < 12; epoch++) {
-        CHECK(!mert_plan_make(&p, &c, &r, epoch, &e));
+        CHECK(!mert_epoch_plan_make(&p, &c, &r, epoch, &e));
         for (int64_t i = 0; i < p.n; i++) {
             CHECK(!mert_load_fill(&l, &c, &r, &m, &p, epoch, i, i + 1, 0, &e) &&
                   jittered_rows_are_right(&l, &off_grid, &ties));
             heard += l.batch.B;
             CHECK(l.batch.T >= mert_config_frames(&m, l.batch.L) - 1);
         }
-        mert_plan_free(&p);
+        mert_epoch_plan_free(&p);
     }
     CHECK(off_grid > heard * 9 / 10);
     CHECK(ties);
@@ -72,14 +72,14 @@ TEST(crop_lengths_change_by_epoch)
 {
     static const int64_t longest[] = {30000, 30000, 60000, 60000, 12000};
     mert_corpus c;
-    mert_plan p;
+    mert_epoch_plan p;
     mert_recipe r = recipe();
     CHECK(!mert_recipe_set(&r, "dynamic_crops=1.25 2.5 0.5", &e) &&
           !mert_recipe_set(&r, "dynamic_crops_epoches=1 3 5", &e) && !mert_recipe_check(&r, &e));
     CHECK(!open_files(&c, &usual, &config));
     for (int64_t epoch = MERT_VALIDATION; epoch < 5; epoch++) {
         int64_t most = 0, items = 0;
-        CHECK(!mert_plan_make(&p, &c, &r, epoch, &e));
+        CHECK(!mert_epoch_plan_make(&p, &c, &r, epoch, &e));
         for (int64_t i = 0; i < p.n; i++) {
             most = p.batches[i].L > most ? p.batches[i].L : most;
             items += p.batches[i].B;
@@ -87,7 +87,7 @@ TEST(crop_lengths_change_by_epoch)
         }
         CHECK(most == (epoch == MERT_VALIDATION ? 48000 : longest[epoch]));
         CHECK(items == ITEMS - 1); /* min_sample_size is for items, not for crops */
-        mert_plan_free(&p);
+        mert_epoch_plan_free(&p);
     }
     mert_corpus_close(&c);
 }
@@ -138,11 +138,11 @@ TEST(crops_out_of_a_long_record)
 /* The items of an epoch as bits, by row of the whole corpus; 0: wrong labels. */
 static uint64_t heard_in(mert_corpus *c, const mert_recipe *r, int64_t epoch)
 {
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     mert_config m = model();
     uint64_t rows = 0;
-    int good = !mert_plan_make(&p, c, r, epoch, &e);
+    int good = !mert_epoch_plan_make(&p, c, r, epoch, &e);
     for (int64_t i = 0; good && i < p.n; i++) {
         good = !mert_load_fill(&l, c, r, &m, &p, epoch, i, i + 1, 0, &e);
         for (int64_t b = 0; good && b < l.batch.B; b++) {
@@ -156,7 +156,7 @@ static uint64_t heard_in(mert_corpus *c, const mert_recipe *r, int64_t epoch)
         }
     }
     mert_load_free(&l);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     return good ? rows : 0;
 }
 
@@ -288,17 +288,17 @@ TEST(shards_that_do_not_fit_are_refused)
 
 static uint64_t hash_of_epoch(mert_corpus *c, const mert_recipe *r, int64_t epoch)
 {
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     mert_config m = model();
     uint64_t hash = 0;
-    int bad = mert_plan_make(&p, c, r, epoch, &e);
+    int bad = mert_epoch_plan_make(&p, c, r, epoch, &e);
     for (int64_t i = 0; !bad && i < p.n; i++) {
         bad = mert_load_fill(&l, c, r, &m, &p, epoch, i, i + 1, 0, &e);
         hash = hash * 31 + hash_of(&l);
     }
     mert_load_free(&l);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     return bad ? 0 : hash;
 }
 
@@ -447,13 +447,13 @@ TEST(masks_of_a_batch_follow_the_recipe)
     mert_corpus c;
     mert_recipe r = recipe();
     mert_config m = model();
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     double share[3] = {0};
     int64_t kept = 0, moved = 0;
     CHECK(!mert_recipe_set(&r, "mask_dynamic_prob_step=5 10", &e) &&
           !mert_recipe_set(&r, "mask_dynamic_prob=0.1 0.9 0.4", &e));
-    CHECK(!open_files(&c, &usual, &config) && !mert_plan_make(&p, &c, &r, 0, &e));
+    CHECK(!open_files(&c, &usual, &config) && !mert_epoch_plan_make(&p, &c, &r, 0, &e));
     for (int64_t update = 1; update <= 15; update++) {
         int64_t masked = 0;
         CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, 0, update, 0, &e) && !l.batch.source && !l.batch.channels);
@@ -477,10 +477,10 @@ TEST(masks_of_a_batch_follow_the_recipe)
             silent += l.batch.channels[b * m.width + d];
         CHECK(silent > m.width / 10 && silent < m.width / 4);
     }
-    mert_plan_free(&p);
-    CHECK(!mert_plan_make(&p, &c, &r, MERT_VALIDATION, &e));
+    mert_epoch_plan_free(&p);
+    CHECK(!mert_epoch_plan_make(&p, &c, &r, MERT_VALIDATION, &e));
     CHECK(!mert_load_fill(&l, &c, &r, &m, &p, MERT_VALIDATION, 0, 0, 0, &e) && !l.batch.source && !l.batch.channels);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     mert_load_free(&l);
     mert_corpus_close(&c);
 }
@@ -491,12 +491,12 @@ TEST(items_are_normalised_as_a_whole)
     mert_corpus c;
     mert_recipe r = recipe();
     mert_config m = model();
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     double worst = 0;
     m.normalize = 1;
     m.normalize_eps = 1e-5;
-    CHECK(!open_files(&c, &usual, &config) && !mert_plan_make(&p, &c, &r, 0, &e));
+    CHECK(!open_files(&c, &usual, &config) && !mert_epoch_plan_make(&p, &c, &r, 0, &e));
     for (int64_t i = 0; i < p.n; i++) {
         CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 0, i, i + 1, 0, &e) && l.batch.B > 0);
         for (int64_t b = 0; b < l.batch.B; b++) {
@@ -510,7 +510,7 @@ TEST(items_are_normalised_as_a_whole)
     }
     CHECK(worst < 1e-5);
     mert_load_free(&l);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     mert_corpus_close(&c);
 }
 

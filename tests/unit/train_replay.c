@@ -5,28 +5,28 @@
 static const spec new_one = {"new", MTS_F32, 24000, 320, 2, -1, -1, -1, 0xc0de, 0, 24000, 0, 0};
 static const spec old_one = {"old", MTS_I16, 24000, 320, 2, 11, 12, -1, 0xc0de, 0, 24000, 0, 0};
 
-static mert_corpus c, older;
+static mert_corpus c, replay;
 
 static int open_both(void)
 {
-    return make(&c, &new_one) || make(&older, &old_one) || mert_corpus_join(&c, &older, &e);
+    return make(&c, &new_one) || make(&replay, &old_one) || mert_corpus_join(&c, &replay, &e);
 }
 
 static void close_both(void)
 {
     mert_corpus_close(&c);
-    mert_corpus_close(&older);
+    mert_corpus_close(&replay);
 }
 
 /* Returns the number of crops of the old corpus in an epoch; *all: of both; count [2 * ITEMS]: += number of crops of
  * each item. */
 static int64_t replayed(const mert_recipe *r, int64_t epoch, int64_t *all, int64_t *count)
 {
-    mert_plan p;
+    mert_epoch_plan p;
     int64_t old = 0;
     uint8_t *seen;
     int good = 1;
-    if (mert_plan_make(&p, &c, r, epoch, &e))
+    if (mert_epoch_plan_make(&p, &c, r, epoch, &e))
         return -1;
     seen = calloc((size_t)p.crops_n + 1, 1);
     for (int64_t i = 0; i < p.crops_n; i++) {
@@ -38,7 +38,7 @@ static int64_t replayed(const mert_recipe *r, int64_t epoch, int64_t *all, int64
     good = good && old == p.replayed;
     *all = p.crops_n;
     free(seen);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     return good ? old : -1;
 }
 
@@ -47,7 +47,7 @@ TEST(shares_are_what_the_recipe_says)
     static const double shares[] = {0.01, 0.1, 0.25, 0.5, 0.9};
     mert_recipe r = recipe();
     CHECK(!open_both());
-    CHECK(older.n == ITEMS - 2 && c.n == ITEMS);
+    CHECK(replay.n == ITEMS - 2 && c.n == ITEMS);
     for (int crops = 0; crops < 3; crops++)
         for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
             int64_t all, count[2 * ITEMS] = {0}, old;
@@ -73,8 +73,8 @@ TEST(every_item_has_its_turn)
     r.replay_share = 0.2;
     for (int64_t epoch = 0; epoch < 400; epoch++)
         CHECK(replayed(&r, epoch, &all, count) == 10); /* of 37 crops */
-    for (int64_t i = c.n; i < c.n + older.n; i++)
-        if (older.items[i - c.n].samples >= r.min_sample_size) {
+    for (int64_t i = c.n; i < c.n + replay.n; i++)
+        if (replay.items[i - c.n].samples >= r.min_sample_size) {
             fewest = count[i] < fewest ? count[i] : fewest;
             most = count[i] > most ? count[i] : most;
         } else
@@ -82,7 +82,7 @@ TEST(every_item_has_its_turn)
     CHECK(fewest > 70 && most < 150); /* mean 108, standard deviation 9 */
     CHECK(replayed(&r, 0, &all, first) == 10 && replayed(&r, 1, &all, second) == 10);
     CHECK(memcmp(first, second, sizeof first)); /* drawn again */
-    for (int64_t i = c.n; i < c.n + older.n; i++)
+    for (int64_t i = c.n; i < c.n + replay.n; i++)
         CHECK(first[i] <= 1); /* without replacement */
     close_both();
 }
@@ -92,13 +92,13 @@ TEST(crops_are_of_the_old_corpus)
 {
     mert_recipe r = recipe();
     mert_config m = model();
-    mert_plan p;
+    mert_epoch_plan p;
     mert_load l = {0};
     int64_t old = 0;
     static float audio[ROW];
     CHECK(!open_both());
     r.replay_share = 0.5;
-    CHECK(!mert_plan_make(&p, &c, &r, 1, &e));
+    CHECK(!mert_epoch_plan_make(&p, &c, &r, 1, &e));
     for (int64_t i = 0; i < p.n; i++) {
         const mert_batch *b = &l.batch;
         CHECK(!mert_load_fill(&l, &c, &r, &m, &p, 1, i, 7, 0, &e));
@@ -107,10 +107,10 @@ TEST(crops_are_of_the_old_corpus)
             if (item < 0)
                 continue;
             old++;
-            row = older.items[item].row;
-            CHECK(!strcmp(mert_corpus_key(&c, l.corpus_items[k]), mert_corpus_key(&older, item)));
-            CHECK(!mert_corpus_audio(&older, item, 0, older.items[item].samples, audio, &e));
-            for (int64_t s = 0; start < 0 && s + b->L <= older.items[item].samples; s += STRIDE)
+            row = replay.items[item].row;
+            CHECK(!strcmp(mert_corpus_key(&c, l.corpus_items[k]), mert_corpus_key(&replay, item)));
+            CHECK(!mert_corpus_audio(&replay, item, 0, replay.items[item].samples, audio, &e));
+            for (int64_t s = 0; start < 0 && s + b->L <= replay.items[item].samples; s += STRIDE)
                 if (!memcmp(audio + s, b->clean + k * b->L, (size_t)b->L * sizeof *audio))
                     start = s;
             CHECK(start >= 0);
@@ -120,7 +120,7 @@ TEST(crops_are_of_the_old_corpus)
     }
     CHECK(old == p.replayed && old == ITEMS - 1);
     mert_load_free(&l);
-    mert_plan_free(&p);
+    mert_epoch_plan_free(&p);
     close_both();
 }
 
@@ -176,27 +176,28 @@ TEST(labels_of_another_codebook_are_refused)
 {
     spec other = old_one;
     other.codebook = 0xbad;
-    CHECK(!make(&c, &new_one) && !make(&older, &other));
-    CHECK(mert_corpus_join(&c, &older, &e) == -1 && says("old.codes_0: made by codebook 0000000000000bad:0"));
+    CHECK(!make(&c, &new_one) && !make(&replay, &other));
+    CHECK(mert_corpus_join(&c, &replay, &e) == -1 && says("old.codes_0: made by codebook 0000000000000bad:0"));
     close_both();
     other = old_one;
     other.K = 1;
     CHECK(!make(&c, &new_one));
     other.name = "fewer";
-    CHECK(!make(&older, &other));
-    CHECK(mert_corpus_join(&c, &older, &e) == -1 && says("1 codebooks"));
+    CHECK(!make(&replay, &other));
+    CHECK(mert_corpus_join(&c, &replay, &e) == -1 && says("1 codebooks"));
     close_both();
 }
 
 TEST(an_old_corpus_without_an_item_long_enough)
 {
     mert_recipe r = recipe();
-    mert_plan p;
+    mert_epoch_plan p;
     CHECK(!open_both());
     r.replay_share = 0.1;
-    for (int64_t i = 0; i < older.n; i++)
-        older.items[i].samples = 100;
-    CHECK(mert_plan_make(&p, &c, &r, 0, &e) == -1 && says("no item of the old corpus is as long as min_sample_size"));
+    for (int64_t i = 0; i < replay.n; i++)
+        replay.items[i].samples = 100;
+    CHECK(mert_epoch_plan_make(&p, &c, &r, 0, &e) == -1
+          && says("no item of the old corpus is as long as min_sample_size"));
     close_both();
 }
 

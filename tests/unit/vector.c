@@ -187,6 +187,22 @@ TEST(elements_do_not_depend_on_place)
     }
 }
 
+/* Among 40 numbers, what is beyond the limits of exp or not a number gives the same bits as alone. */
+TEST(exp_of_any_number_is_the_same_among_others)
+{
+    const float any[] = {NAN, -NAN, INFINITY, -INFINITY, 87.9f, 88.1f, -86.9f, -87.1f, 200, -200, 0, -0.0f};
+    for (int i = 0; i < 12; i++)
+        for (int at = 0; at < 40; at++) {
+            float among[40], alone = any[i];
+            for (int j = 0; j < 40; j++)
+                among[j] = j == at ? any[i] : 1;
+            vector->exp_sum(among, 0.5f, 40);
+            vector->exp_sum(&alone, 0.5f, 1);
+            CHECK(isnan(any[i]) ? isnan(among[at]) : !memcmp(among + at, &alone, sizeof alone));
+            CHECK(among[(at + 1) % 40] == among[(at + 2) % 40] && among[(at + 1) % 40] > 1.6f);
+        }
+}
+
 TEST(dropout_is_philox)
 {
     mert_random r = mert_random_key(3, MERT_FOR_DROPOUT, 5, 7, 11);
@@ -212,6 +228,7 @@ static void run_all(const mert_vector *table, const char *name)
     RUN(sums_and_maxima);
     RUN(sums_do_not_depend_on_alignment);
     RUN(elements_do_not_depend_on_place);
+    RUN(exp_of_any_number_is_the_same_among_others);
     RUN(dropout_is_philox);
 }
 

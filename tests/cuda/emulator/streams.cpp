@@ -23,6 +23,8 @@ struct emu_stream {
 struct emu_event {
     emu_stream *where; /* of the last record */
     long target, done; /* records asked for, and made */
+    bool timed;
+    double ms; /* when the last was made */
 };
 
 namespace emu {
@@ -87,8 +89,12 @@ static bool step(emu_stream *s)
     if (i.run && !st.error && !i.run())
         return false;
     s->queue.pop_front();
-    if (recorded)
+    if (recorded) {
+        timespec at;
+        clock_gettime(CLOCK_MONOTONIC, &at);
+        recorded->ms = 1e3 * (double)at.tv_sec + 1e-6 * (double)at.tv_nsec;
         recorded->done++;
+    }
     return true;
 }
 
@@ -245,6 +251,7 @@ const char *cudaGetErrorString(cudaError_t e)
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorNotReady: return "device not ready";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle: return "invalid resource handle";
     case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     }
     return "unknown error";
@@ -330,10 +337,25 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
     return st.error;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
 {
     *e = new emu_event();
+    (*e)->timed = !(flags & cudaEventDisableTiming);
     return st.error;
+}
+
+/* Of events that were recorded and have come. */
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end)
+{
+    locked l;
+    if (st.error)
+        return st.error;
+    if (!begin->timed || !end->timed || !begin->target || !end->target)
+        return cudaErrorInvalidResourceHandle;
+    if (begin->done < begin->target || end->done < end->target)
+        return cudaErrorNotReady;
+    *ms = (float)(end->ms - begin->ms);
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
