@@ -217,7 +217,7 @@ asan: deps
 	  LSAN_OPTIONS="suppressions='$(CURDIR)/tests/leaks':print_suppressions=0" sh tests/run
 
 # The programs and modules that have threads, with ThreadSanitizer of clang.
-TSAN_TESTS = tests/unit/forward.c tests/unit/cqt.c tests/unit/mel.c tests/unit/log_mel.c tests/unit/kmeans.c tests/unit/rvq.c \
+TSAN_TESTS = tests/unit/pool.c tests/unit/forward.c tests/unit/cqt.c tests/unit/mel.c tests/unit/log_mel.c tests/unit/kmeans.c tests/unit/rvq.c \
              tests/unit/encodec.c tests/unit/windows.c tests/unit/guard.c tests/unit/train_data.c tests/unit/exchange.c \
              tests/unit/probe.c tests/cli/encode.sh tests/cli/conformer.sh tests/cli/rvq.sh tests/cli/kmeans.sh \
              tests/cli/decode.sh tests/cli/dsp.sh tests/cli/train_again.sh tests/cli/train_processes.sh

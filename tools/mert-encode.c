@@ -85,6 +85,7 @@ typedef struct state {
     uint64_t hash;
     int damaged;              /* the weights do not have the file's checksum, or are not finite; `damage` says which */
     mert_error damage;
+    mert_pool *pool;          /* of the main thread */
     pthread_t reader;         /* for a packed model, whose checksum is computed while the model is used */
     int reading;
     mert_pooling_plan plan;
@@ -442,6 +443,7 @@ static int set_up(state *s, mert_ops *ops, mert_error *e)
 static void *read_main(void *arg)
 {
     state *s = arg;
+    mert_pool_use(s->pool);
     s->damaged = mert_weights_check_sums(&s->weights, model_path, &s->damage) != 0;
     return NULL;
 }
@@ -449,6 +451,7 @@ static void *read_main(void *arg)
 static void *hash_main(void *arg)
 {
     state *s = arg;
+    mert_pool_use(s->pool);
     s->hash = mert_weights_hash(&s->weights);
     if (s->weights.packed)
         return NULL;
@@ -465,7 +468,9 @@ static void *hash_main(void *arg)
 static int set_up_and_hash(state *s, mert_ops *ops, mert_error *e)
 {
     pthread_t thread;
-    int bad, beside = mert_options.threads > 1 && !pthread_create(&thread, NULL, hash_main, s);
+    int bad, beside;
+    s->pool = mert_pool_used();
+    beside = mert_options.threads > 1 && !pthread_create(&thread, NULL, hash_main, s);
     if (!beside)
         hash_main(s);
     bad = set_up(s, ops, e);

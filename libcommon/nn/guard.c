@@ -11,6 +11,8 @@
 #define _GNU_SOURCE
 #include "libcommon/nn/ops.h"
 
+#include "libcommon/base/pool.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,8 @@ typedef struct guard {
     int64_t queued;  /* number of entries queued since the start */
     struct { void *p; size_t bytes; } block[BLOCKS_MAX];
     int blocks;
+    mert_pool *pool; /* of the thread that waits */
+    size_t lacking;  /* memory that an operation lacked */
 } guard;
 
 static void open_memory(guard *g, int protection)
@@ -59,6 +63,7 @@ static void *guard_thread(void *p)
             pthread_cond_wait(&g->wake, &g->lock);
         if (g->stop)
             break;
+        mert_pool_use(g->pool);
         open_memory(g, PROT_READ | PROT_WRITE);
         for (int i = 0; i < g->upto; i++) {
             entry *e = &g->queue[i];
@@ -71,6 +76,9 @@ static void *guard_thread(void *p)
         g->n -= g->upto;
         memmove(g->queue, g->queue + g->upto, (size_t)g->n * sizeof *g->queue);
         g->running = 0;
+        g->lacking = mert_pool_lacking();
+        if (!g->pool)
+            mert_pool_renew(); /* this thread's own; the one that waits records it */
         pthread_cond_signal(&g->idle);
     }
     pthread_mutex_unlock(&g->lock);
@@ -83,10 +91,13 @@ static void run_first(guard *g, int n)
     pthread_mutex_lock(&g->lock);
     if (n > 0) {
         g->upto = n;
+        g->pool = mert_pool_used();
         g->running = 1;
         pthread_cond_signal(&g->wake);
         while (g->running)
             pthread_cond_wait(&g->idle, &g->lock);
+        if (g->lacking)
+            mert_pool_lacks(g->lacking);
     }
     pthread_mutex_unlock(&g->lock);
 }

@@ -238,6 +238,15 @@ static void take_max_failed(void)
     mert_options.max_failed_percent = share ? p : 0;
 }
 
+void mert_options_use_threads(void)
+{
+    mert_pool *former = mert_pool_used(), *pool = mert_pool_new(mert_options.threads);
+    if (!pool)
+        mert_log_error("out of memory for --threads %d: one thread computes", mert_options.threads);
+    mert_pool_use(pool);
+    mert_pool_free(former);
+}
+
 static void finish_common(void)
 {
     cpu_set_t cpus;
@@ -245,7 +254,7 @@ static void finish_common(void)
     mert_options.threads_given = mert_options.threads > 0;
     if (!mert_options.threads_given)
         mert_options.threads = !sched_getaffinity(0, sizeof cpus, &cpus) ? CPU_COUNT(&cpus) : 1;
-    mert_pool_set_threads(mert_options.threads);
+    mert_options_use_threads();
 }
 
 /* Parses an option (and its value) at argv[0] and returns the number of words it took. */

@@ -100,4 +100,8 @@ typedef struct mert_common {
 
 extern mert_common mert_options;
 
+/* Gives the calling thread a new pool (base/pool.h) of mert_options.threads threads, and frees its former one. Parsing
+ * does this. */
+void mert_options_use_threads(void);
+
 #endif

@@ -1,6 +1,7 @@
 #include "libcommon/train/loader.h"
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/pool.h"
 #include "libcommon/base/random.h"
 #include "libcommon/train/data/level.h"
 
@@ -320,6 +321,7 @@ struct mert_loader {
     const mert_config *model;
     mert_rank_assignment assignment;
     mert_preparer *preparer; /* NULL: batches are not prepared */
+    mert_pool *pool;         /* of the thread that made this */
     mert_epoch_plan plan;
     int64_t update, micro_batch, epoch, index; /* of the next batch to make */
     mert_load loads[LOADS];
@@ -371,6 +373,7 @@ static int make_next(mert_loader *l, mert_load *to, mert_error *e)
 static void *loader_run(void *arg)
 {
     mert_loader *l = arg;
+    mert_pool_use(l->pool);
     for (;;) {
         int bad;
         mert_error e = {{0}};
@@ -415,6 +418,7 @@ mert_loader *mert_loader_start(mert_corpus *c, const mert_recipe *r, const mert_
     l->update = from.update + 1;
     l->epoch = from.epoch;
     l->index = from.index;
+    l->pool = mert_pool_used();
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     if (mert_epoch_plan_make(&l->plan, c, r, l->epoch, e))

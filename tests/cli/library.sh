@@ -1,4 +1,5 @@
-# The libraries in another program, which is compiled outside the tree and encodes a clip on two threads of its own.
+# The libraries in another program, which is compiled outside the tree and encodes a clip in two threads at once, each
+# with a pool of its own.
 . tests/shell
 cat > "$TEST_TMP/clip.c" <<'END'
 #include "libcommon/base/pool.h"
@@ -15,11 +16,15 @@ static void *encode(void *to)
     mert_error e;
     const float *rows;
     int64_t n = 0;
-    mert_inference *m = mert_inference_new(&weights, mert_ops_cpu(), MERT_PACKED_F32, &weights.layout.config.layers, 1, &e);
+    mert_pool *pool = mert_pool_new(to == answers[0] ? 1 : 3);
+    mert_inference *m;
+    mert_pool_use(pool);
+    m = mert_inference_new(&weights, mert_ops_cpu(), MERT_PACKED_F32, &weights.layout.config.layers, 1, &e);
     if (!m || mert_inference_run(m, pcm, 8000, &rows, &n, &e))
         return NULL;
     memcpy(to, rows, (size_t)(n * mert_inference_width(m)) * sizeof *rows);
     mert_inference_free(m);
+    mert_pool_free(pool);
     return to;
 }
 
@@ -32,7 +37,6 @@ int main(int argc, char **argv)
         return 2;
     for (int i = 0; i < 8000; i++)
         pcm[i] = (float)((i * 37) % 200 - 100) / 200;
-    mert_pool_set_threads(2);
     if (pthread_create(&other, NULL, encode, answers[1]) || !encode(answers[0]) || pthread_join(other, &b) || !b)
         return 1;
     fwrite(answers[0], sizeof answers[0], 1, stdout);

@@ -58,7 +58,7 @@ static inline void run_on_device(const nn_test *tests, int n)
         test_skip("operations on the emulated device", "no C++17 compiler built it");
         return;
     }
-    mert_pool_set_threads(1);
+    use_threads(1);
     ops = device_of(MERT_ELEMENT_F32);
     for (int i = 0; i < n; i++) {
         if (needs_the_cpu(tests[i].name))

@@ -1,6 +1,6 @@
 #include "tests/unit/signal.h"
 
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/dsp/cqt.h"
 
 static mert_error e;
@@ -241,7 +241,7 @@ TEST(same_bytes_however_cut_and_by_any_number_of_threads)
     mert_cqt_plan *plan = mert_cqt_plan_new(&c, &e);
     for (int threads = 1; threads <= 3; threads++) {
         mert_cqt *q[2];
-        mert_pool_set_threads(threads);
+        use_threads(threads);
         q[0] = mert_cqt_new(plan, 0, &e);
         q[1] = mert_cqt_new(plan, 1, &e);
         for (size_t i = 0; i < 2 * sizeof pieces / sizeof *pieces; i++) {
@@ -260,7 +260,7 @@ TEST(same_bytes_however_cut_and_by_any_number_of_threads)
         mert_cqt_free(q[0]);
         mert_cqt_free(q[1]);
     }
-    mert_pool_set_threads(1);
+    use_threads(1);
     mert_cqt_plan_free(plan);
     free(first);
     free(x);
@@ -352,7 +352,7 @@ TEST(chroma_folds_octaves)
 
 int main(void)
 {
-    mert_pool_set_threads(1);
+    use_threads(1);
     RUN(equals_the_reference);
     RUN(magnitudes_beside_an_offset_and_tones_outside);
     RUN(equals_the_definition_at_any_setting);

@@ -5,7 +5,7 @@
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
 #include "formats/npy.h"
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/encodec/batch.h"
 
@@ -149,12 +149,12 @@ TEST(chunks_and_threads_change_no_bit)
     CHECK(m && audio);
     for (int64_t i = 0; i < n; i++) /* longer than two blocks, and not a whole number of frames */
         x[i] = audio[i % shape[0]] * (i < n / 2 ? 1 : 2);
-    mert_pool_set_threads(1);
+    use_threads(1);
     whole = run(m, 0, x, n, n);
     sound = run(m, 1, whole.x, whole.n, whole.n);
     CHECK(whole.n == (n + 319) / 320 && sound.n == whole.n * 320);
     for (int c = 0; c < 4; c++) {
-        mert_pool_set_threads(1 + c % 2);
+        use_threads(1 + c % 2);
         rows r = run(m, 0, x, n, chunks[c]), s = run(m, 1, whole.x, whole.n, c == 0 ? 1 : chunks[c] % 41);
         CHECK(r.n == whole.n && !memcmp(r.x, whole.x, (size_t)(r.n * r.width) * sizeof *r.x));
         CHECK(s.n == sound.n && !memcmp(s.x, sound.x, (size_t)s.n * sizeof *s.x));
@@ -358,7 +358,7 @@ TEST(items_in_lock_step_are_items_one_by_one)
             CHECK(b);
             for (int i = 0; i < ITEMS; i++)
                 a.of[i].width = m->quantiser->width;
-            mert_pool_set_threads(1 + (int)(items + frames) % 4);
+            use_threads(1 + (int)(items + frames) % 4);
             for (int i = 0; i < ITEMS; i++) {
                 if (i == 3 && frames > 1000) { /* not processed yet; must be removed completely */
                     CHECK(!add_in_chunks(b, x, 20000, &a, &e));
@@ -405,7 +405,7 @@ TEST(a_stretch_needs_no_more_than_its_past)
         mert_seanet_stretch s[2] = {{x, 0, at, 1, y}, {x + first, at - first, N - at, !first, y + cuts[c] * W}};
         if (at < mert_seanet_part_least(p))
             continue;
-        mert_pool_set_threads(1 + (int)c % 3);
+        use_threads(1 + (int)c % 3);
         memset(y, 0, (size_t)(n * W) * sizeof *y);
         CHECK(!mert_seanet_part_run(p, s, 2));
         CHECK(!memcmp(y, whole, (size_t)(n * W) * sizeof *y));

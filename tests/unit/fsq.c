@@ -4,7 +4,7 @@
 
 #include "formats/checkpoint/checkpoint.h"
 #include "formats/checkpoint/write.h"
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/rvq/fsq.h"
 
@@ -222,7 +222,7 @@ TEST(training_learns_and_does_not_depend_on_threads)
     mert_fsq *q;
     o.batch = 64, o.updates = 750, o.seed = 3;
     for (int t = 0; t < 2; t++) {
-        mert_pool_set_threads(1 + 2 * t);
+        use_threads(1 + 2 * t);
         memcpy(z, x, N * S * sizeof *z);
         CHECK(!mert_fsq_train(&b[t], &o, z, N, &r, &e) && !mert_codebook_write(&b[t], test_tmp(t ? "two" : "one"), &e));
     }

@@ -342,7 +342,7 @@ TEST(a_second_release_is_noticed)
 
 int main(void)
 {
-    mert_pool_set_threads(2);
+    use_threads(2);
     ops = mert_ops_guard(mert_ops_cpu());
     RUN_ON_GUARD(a_step_has_the_bytes_of_the_cpu);
     RUN_ON_GUARD(a_download_holds_poison_until_the_wait);
@@ -360,6 +360,6 @@ int main(void)
     RUN_ON_GUARD(what_is_right_survives);
     RUN_ON_GUARD(a_second_release_is_noticed);
     ops->close(ops);
-    mert_pool_set_threads(1);
+    use_threads(1);
     return test_done();
 }

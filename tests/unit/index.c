@@ -3,7 +3,7 @@
 #include "tests/unit/train_corpus.h"
 
 #include "formats/labels/index.h"
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/train/data/keys.h"
 #include "libcommon/train/data/records.h"
 
@@ -288,7 +288,7 @@ TEST(more_files_than_may_be_open)
         free(samples);
     }
     labels = labels_path(&s);
-    mert_pool_set_threads(THREADS);
+    use_threads(THREADS);
     was = allow_descriptors(ITEMS / 2);
     CHECK(!mert_corpus_open(&c, &config, manifest_path(&s), &labels, 1, pcm, ITEMS, &e) && c.n == one.n);
     CHECK(c.parts[0].sound == one.parts[0].sound);
@@ -304,7 +304,7 @@ TEST(more_files_than_may_be_open)
     CHECK(!setrlimit(RLIMIT_NOFILE, &was));
     mert_corpus_close(&c);
     mert_corpus_close(&one);
-    mert_pool_set_threads(1);
+    use_threads(1);
 }
 
 /* ---- bad rows ---- */

@@ -3,7 +3,7 @@
 #include "tests/test.h"
 
 #include "formats/npy.h"
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/codebook_file.h"
 #include "libcommon/teachers/kmeans/kmeans.h"
@@ -61,11 +61,11 @@ TEST(training_reaches_the_reference_s_inertia_whatever_the_threads)
     two = malloc((size_t)(o.k * xs[1]) * sizeof *two);
     for (int lloyd = 0; lloyd <= 1; lloyd++) {
         o.lloyd = 100 * lloyd;
-        mert_pool_set_threads(1);
+        use_threads(1);
         CHECK(!mert_kmeans_train(&o, x, xs[0], xs[1], one, &r, &e));
         CHECK(r.inertia < 1.01 * reference && r.empty == 0);
         CHECK(lloyd ? r.iterations > 0 && r.iterations < 100 : r.iterations == 0);
-        mert_pool_set_threads(2);
+        use_threads(2);
         CHECK(!mert_kmeans_train(&o, x, xs[0], xs[1], two, &r, &e));
         CHECK(!memcmp(one, two, (size_t)(o.k * xs[1]) * sizeof *one));
     }

@@ -1,6 +1,6 @@
 #include "tests/unit/signal.h"
 
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/dsp/mel.h"
 
 static mert_error e;
@@ -125,7 +125,7 @@ TEST(same_bytes_however_cut_and_by_any_number_of_threads)
     int64_t n = 200001;
     float *x = signal_music(n, 24000), *first[3] = {NULL, NULL, NULL};
     for (int threads = 1; threads <= 3; threads++) {
-        mert_pool_set_threads(threads);
+        use_threads(threads);
         for (int kind = 0; kind < 3; kind++) {
             mert_mel *m[2] = {make(kind, 0), make(kind, 1)};
             int width = mert_mel_width(m[0]);
@@ -147,7 +147,7 @@ TEST(same_bytes_however_cut_and_by_any_number_of_threads)
             mert_mel_free(m[1]);
         }
     }
-    mert_pool_set_threads(1);
+    use_threads(1);
     for (int kind = 0; kind < 3; kind++)
         free(first[kind]);
     free(x);
@@ -196,7 +196,7 @@ TEST(refuses_what_cannot_be)
 
 int main(void)
 {
-    mert_pool_set_threads(1);
+    use_threads(1);
     RUN(mel_equals_the_reference);
     RUN(mfcc_equals_the_reference);
     RUN(mel_equals_the_definition_at_any_setting);

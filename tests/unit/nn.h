@@ -5,7 +5,7 @@
 
 #define MERT_ELEMENT float /* the type that these tests copy to and from a backend */
 #include "libcommon/base/cpu.h"
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/nn/ops.h"
 #include "tests/test.h"
 
@@ -144,7 +144,7 @@ static inline void run_everywhere(const nn_test *tests, int n)
     int start = getenv("MERT_ISA") != NULL, end = start ? 2 : 3;
     for (int place = start; place < end; place++) {
         nn_again = place > start;
-        mert_pool_set_threads(places[place].threads);
+        use_threads(places[place].threads);
         ops = mert_ops_open(places[place].backend, MERT_ELEMENT_F32, NULL);
         for (int i = 0; i < n; i++) {
             test_bad = 0;
@@ -163,7 +163,7 @@ static inline void run_everywhere(const nn_test *tests, int n)
         }
         ops->close(ops);
     }
-    mert_pool_set_threads(1);
+    use_threads(1);
 }
 
 /* Runs this program again for every smaller instruction set, because the choice is made once per process. */

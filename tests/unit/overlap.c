@@ -1,6 +1,6 @@
 /* read_ahead and write_behind: the same bytes and events as the stream library, with or without a thread; stopping;
  * errors. */
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/program/read_ahead.h"
 #include "libcommon/program/write_behind.h"
 #include "tests/unit/stream.h"
@@ -247,7 +247,7 @@ TEST(the_pool_runs_each_task_once)
 {
     enum { JOBS = 3000, TASKS = 7 };
     int done[TASKS], bad = 0;
-    mert_pool_set_threads(5);
+    use_threads(5);
     for (int job = 0; job < JOBS; job++) {
         int n = 1 + job % TASKS;
         memset(done, 0, sizeof done);
@@ -256,7 +256,7 @@ TEST(the_pool_runs_each_task_once)
             bad += done[i] != (i < n);
     }
     CHECK(!bad);
-    mert_pool_set_threads(1);
+    use_threads(1);
 }
 
 int main(void)

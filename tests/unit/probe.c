@@ -3,7 +3,7 @@
  * threads. */
 #include "tests/test.h"
 
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/probe/folds.h"
 #include "libcommon/probe/net.h"
@@ -426,9 +426,9 @@ TEST(the_same_numbers_on_any_number_of_threads)
                                 .lr = 1e-2,
                                 .dropout = 0.2};
         mert_probe_result one, three;
-        mert_pool_set_threads(1);
+        use_threads(1);
         CHECK(!mert_probe_run(&one, &o, &w.g, x, L, W, &e));
-        mert_pool_set_threads(3);
+        use_threads(3);
         CHECK(!mert_probe_run(&three, &o, &w.g, x, L, W, &e));
         CHECK(one.lines == 4 && one.seeds == 2 && one.rounds == 4);
         CHECK(!memcmp(one.value, three.value, (size_t)(one.lines * one.scores * one.seeds) * sizeof *one.value));

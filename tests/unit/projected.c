@@ -2,7 +2,7 @@
  */
 #include "tests/test.h"
 
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/features.h"
 #include "libcommon/teachers/rvq/projected.h"
@@ -102,7 +102,7 @@ TEST(mel_rvq_learns_and_codes_are_those_of_the_definition)
     double last = INFINITY;
     mert_projected *q;
     for (int t = 0; t < 2; t++) {
-        mert_pool_set_threads(1 + t);
+        use_threads(1 + t);
         memcpy(z, x, N * S * sizeof *z);
         CHECK(!mert_projected_train(&b[t], &o, z, N, &r, &e) && unit_words(&b[t]));
         CHECK(!mert_codebook_write(&b[t], test_tmp(t ? "two" : "one"), &e));

@@ -2,7 +2,7 @@
  * quantisation. */
 #include "tests/test.h"
 
-#include "libcommon/base/pool.h"
+#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/rows.h"
 #include "libcommon/nn/cpu/vector.h"
@@ -58,7 +58,7 @@ TEST(a_row_is_the_same_alone_in_a_batch_and_by_the_pool)
         CHECK(!memcmp(all, some, M * N * sizeof *all));
     }
     for (int threads = 1; threads <= 3; threads++) {
-        mert_pool_set_threads(threads);
+        use_threads(threads);
         memset(some, 0, M * N * sizeof *some);
         mert_rows_pool(rows, x, K, M, some, N, 0);
         CHECK(!memcmp(all, some, M * N * sizeof *all));
@@ -171,7 +171,7 @@ TEST(nearest_is_exact)
         CHECK(n);
         mert_nearest_plain(c, k, d, x, rows, plain, plain2);
         for (int threads = 1; threads <= 2; threads++) {
-            mert_pool_set_threads(threads);
+            use_threads(threads);
             CHECK(mert_nearest_find(n, x, d, rows, label, d2) == -1);
             CHECK(!memcmp(label, plain, (size_t)rows * sizeof *label));
             for (int64_t r = 0; r < rows; r++)
@@ -230,7 +230,7 @@ TEST(training_lowers_the_error_and_repeats)
     o.passes = 2;
     for (int run = 0; run < 3; run++) {
         words[run] = malloc(K * V * D * sizeof *words[run]);
-        mert_pool_set_threads(1 + run % 2);
+        use_threads(1 + run % 2);
         o.seed = run == 2 ? 8 : 7;
         o.count = K;
         memcpy(x, base, N * D * sizeof *x);

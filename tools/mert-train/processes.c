@@ -1,7 +1,6 @@
 #include "tools/mert-train/processes.h"
 
 #include "formats/array.h"
-#include "libcommon/base/pool.h"
 #include "libcommon/program/log.h"
 #include "libcommon/program/options.h"
 #include "libcommon/train/state.h"
@@ -21,7 +20,7 @@ static void share_cores(const mert_exchange *x)
     long cores = sysconf(_SC_NPROCESSORS_ONLN), share = cores / x->neighbours;
     if (!mert_options.threads_given && share < mert_options.threads) {
         mert_options.threads = share > 1 ? (int)share : 1;
-        mert_pool_set_threads(mert_options.threads);
+        mert_options_use_threads();
     }
 }
 

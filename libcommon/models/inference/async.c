@@ -1,5 +1,7 @@
 #include "libcommon/models/inference/async.h"
 
+#include "libcommon/base/pool.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -7,6 +9,7 @@ enum state { IDLE, SUBMITTED, READY };
 
 struct mert_async {
     mert_inference *m;
+    mert_pool *pool; /* of the thread that made this */
     int threaded;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -25,6 +28,7 @@ struct mert_async {
 static void *thread_main(void *arg)
 {
     mert_async *a = arg;
+    mert_pool_use(a->pool);
     pthread_mutex_lock(&a->lock);
     for (;;) {
         int bad;
@@ -59,6 +63,7 @@ mert_async *mert_async_new(mert_inference *m, int threaded, mert_error *e)
         return NULL;
     }
     a->m = m;
+    a->pool = mert_pool_used();
     a->threaded = threaded;
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->changed, NULL);

@@ -2,6 +2,7 @@
 #define _DEFAULT_SOURCE /* madvise */
 #include "libcommon/nn/cpu/cpu.h"
 
+#include "libcommon/base/pool.h"
 #include "libcommon/nn/cpu/rows_half.h"
 #include "libcommon/nn/cpu/rows_int8.h"
 
@@ -99,7 +100,7 @@ static int cpu_renew(mert_ops *o, mert_error *e)
 {
     (void)o;
     (void)e;
-    mert_cpu_renew();
+    mert_pool_renew();
     return 0;
 }
 
@@ -108,16 +109,15 @@ static void cpu_close(mert_ops *o)
     (void)o;
 }
 
-/* Scratch memory belongs to the process, so only one thread at a time runs an operation. */
+/* Scratch memory belongs to the pool, so only one of the threads that use it runs an operation at a time. */
 static void cpu_run(mert_ops *o, mert_op op, const void *args, size_t size)
 {
-    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&one_at_a_time);
+    mert_pool_hold();
     if (o->type == MERT_ELEMENT_F32)
         mert_cpu_run(op, args);
     else
         mert_cpu_run_rounded(o->type, op, args, size);
-    pthread_mutex_unlock(&one_at_a_time);
+    mert_pool_let_go();
 }
 
 /* OpenBLAS calls this itself before a fork. Other BLAS libraries do not have it. */
@@ -132,7 +132,7 @@ static void single_threaded_blas(void)
         blas_thread_shutdown_();
 }
 
-/* One backend for each type of element; memory and failures are shared by the process. */
+/* One backend for each type of element; memory and failures belong to the pool of the thread that uses it. */
 #define CPU(elements)                                                                                              \
     {                                                                                                              \
         .name = "cpu", .type = (elements), .host_memory = 1, .packed_bytes = cpu_packed_bytes,                     \

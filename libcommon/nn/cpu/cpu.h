@@ -60,16 +60,13 @@ void mert_cpu_run(mert_op op, const void *args);
 /* The same with 16-bit elements. */
 void mert_cpu_run_rounded(mert_element_type type, mert_op op, const void *args, size_t size);
 
-/* Scratch memory of one pool worker: at least `floats` floats, 64-byte aligned. It grows on demand and keeps its size
- * until the process ends. NULL: out of memory; the failure is recorded, so the operation just returns, and later
- * operations do not run. */
-float *mert_cpu_scratch(int worker, size_t floats);
+/* Scratch memory of one worker of the pool (mert_pool_scratch): at least `floats` floats, 64-byte aligned. NULL: out of
+ * memory; the pool records it, so the operation just returns, and later operations do not run. */
+float *mert_cpu_scratch(int worker, size_t floats) MERT_MUST_USE;
 /* The same for data of one operation that all its workers read. Called by the thread that runs the operation. */
-float *mert_cpu_shared_scratch(size_t floats);
+float *mert_cpu_shared_scratch(size_t floats) MERT_MUST_USE;
 
-/* Records that an operation could not get `bytes` bytes of memory. */
-void mert_cpu_fail(size_t bytes);
-int mert_cpu_failed(mert_error *e) MERT_MUST_USE; /* -1: this has happened since the last renew; e may be NULL */
-void mert_cpu_renew(void);
+/* -1: an operation of this pool lacked memory since the last renew; e may be NULL. */
+int mert_cpu_failed(mert_error *e) MERT_MUST_USE;
 
 #endif

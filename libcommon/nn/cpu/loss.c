@@ -25,7 +25,7 @@ static double (*new_sums(int64_t n))[3]
 {
     double(*s)[3] = calloc((size_t)(n > 0 ? n : 1), sizeof *s);
     if (!s)
-        mert_cpu_fail((size_t)n * sizeof *s);
+        mert_pool_lacks((size_t)n * sizeof *s);
     return s;
 }
 

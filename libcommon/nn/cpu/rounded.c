@@ -437,22 +437,6 @@ static void round_operand(mert_element_type type, operand *o)
         mert_pool_run(o->count * o->rows, round_row, &m);
 }
 
-/* Memory for the copies of one operation. It is kept, because new memory costs as much time as a conversion. NULL: out
- * of memory. */
-static float *copies_room(size_t floats)
-{
-    static float *room;
-    static size_t have;
-    if (have < floats) {
-        free(room);
-        room = malloc(floats * sizeof *room);
-        have = room ? floats : 0;
-        if (!room)
-            mert_cpu_fail(floats * sizeof *room);
-    }
-    return room;
-}
-
 static void run_on_copies(mert_element_type type, mert_op op, const void *args, size_t size)
 {
     _Alignas(16) unsigned char own[ROOM_FOR_ARGS];
@@ -463,7 +447,7 @@ static void run_on_copies(mert_element_type type, mert_op op, const void *args, 
     operands_of(&s, op, own);
     for (int i = 0; i < s.n; i++)
         floats += (size_t)extent(&s.of[i]) + 16;
-    if (s.n && !(room = copies_room(floats)))
+    if (s.n && !(room = mert_pool_scratch(MERT_POOL_COPIES, floats * sizeof *room)))
         return;
     for (int i = 0; i < s.n; i++) {
         widen_operand(type, &s.of[i], room + at);
@@ -515,7 +499,7 @@ static void pack(mert_element_type type, const mert_pack_args *args)
         return;
     }
     if (!(w = malloc((size_t)n * sizeof *w))) {
-        mert_cpu_fail((size_t)n * sizeof *w);
+        mert_pool_lacks((size_t)n * sizeof *w);
         return;
     }
     for (int64_t i = 0; i < n; i++) {
