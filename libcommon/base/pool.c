@@ -211,6 +211,7 @@ void mert_pool_run(int64_t n, void (*task)(void *, int64_t, int), void *arg)
 /* ---- scratch memory, and its failures ---- */
 
 static pthread_key_t at_end; /* of a thread that has computed alone */
+static int have_key;         /* 0: the process has too many keys, so such memory is kept when its thread ends */
 
 static void free_alone(void *p)
 {
@@ -223,8 +224,7 @@ static void free_alone(void *p)
 
 static void make_key(void)
 {
-    if (pthread_key_create(&at_end, free_alone))
-        abort(); /* more than 1024 keys */
+    have_key = !pthread_key_create(&at_end, free_alone);
 }
 
 static scratch *scratch_of(int worker)
@@ -233,7 +233,8 @@ static scratch *scratch_of(int worker)
     if (used)
         return &used->scratch[KEPT + worker];
     pthread_once(&once, make_key);
-    pthread_setspecific(at_end, alone.scratch);
+    if (have_key)
+        pthread_setspecific(at_end, alone.scratch);
     return &alone.scratch[KEPT + worker];
 }
 
