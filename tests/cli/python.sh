@@ -9,7 +9,7 @@ if ! py -c 'import numpy, zstandard' 2> "$t/said"; then
     skip "streams in Python" "no $python with numpy and zstandard"
     exit
 fi
-small() { [ "$(wc -l < formats/stream/python/mts.py)" -le 190 ] && [ -z "$(awk 'length > 120' formats/stream/python/mts.py)" ]; }
+small() { [ "$(wc -l < formats/stream/python/mts.py)" -le 150 ] && [ -z "$(awk 'length > 120' formats/stream/python/mts.py)" ]; }
 check "one small file" small
 
 cat > "$t/copies.py" <<'END'
