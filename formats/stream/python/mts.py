@@ -4,7 +4,6 @@
     with mts.Writer(sys.stdout.buffer, ["mytool 1.0 gain=2"]) as w: # x: an array, or arrays [t, ...] in turn
         w.write("song.mp3", x, "mel", sample_rate=24000, frame_rate=(24000, 320))"""
 import contextlib, functools, math, re, struct, urllib.parse, zstandard, numpy as np
-
 TYPES = {"f32": "<f4", "f16": "<f2", "i16": "<i2", "u16": "<u2", "i32": "<i4", "bf16": "<u2"} # bf16 comes as float32
 FIELDS = {"begin": "manifest first end total", "record": "record row key kind dtype shape sample_rate frame_rate model",
           "chunk": "record row chunk frames raw size data", "done": "record row key frames chunks payload",
@@ -13,7 +12,6 @@ MAGIC, MASK, P1, P2 = b"\x54\x2a\x4d\x18", (1 << 64) - 1, 0x9E3779B185EBCA87, 0x
 P3, P4, P5 = 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
 class Error(Exception): "The stream is not as the specification has it, or would not be. Reading stops at the first."
 class Failed(Exception): "The item failed: program and reason. array() and chunks() raise it, write() passes it on."
-
 def turn(x, n): return (x << n | x >> 64 - n) & MASK
 def mix(x, v=0): return turn(v + x * P2 & MASK, 31) * P1 & MASK
 class Hash: # XXH64 (Collet), where the module xxhash, which is faster, is not installed
@@ -31,10 +29,8 @@ class Hash: # XXH64 (Collet), where the module xxhash, which is faster, is not i
         for x in d[len(d) & -4:]: h = turn(h ^ x * P5 & MASK, 11) * P1 & MASK
         for n, p in (33, P2), (29, P3), (32, 1): h = (h ^ h >> n) * p & MASK
         return h
-try: from xxhash import xxh64 as Hash
-except ImportError: pass
+with contextlib.suppress(ImportError): from xxhash import xxh64 as Hash
 def xxh64(data): h = Hash(); h.update(data); return "%016x" % h.intdigest()
-
 def check(good, why):
     if not good: raise Error(why)
     return good
@@ -74,25 +70,29 @@ class Record: # key, row; begin: the fields of the stream's begin frame; failed:
                       f"{self.key}: its end does not fit what came")
             else:
                 t, size, packed = number(f["frames"]), number(f["raw"]), self.data(number(f["size"]), 1 << 25)
-                check(f["chunk"] == str(self.n) and 0 < size == t * self.step <= 1 << 24 and xxh64(packed) == f["data"]
-                      and zstandard.frame_content_size(packed) == size, f"{self.key}: chunk {self.n} is wrong")
-                x = zstandard.ZstdDecompressor().decompress(packed, size, allow_extra_data=False)
+                check(f["chunk"] == str(self.n) and 0 < size == t * self.step <= 1 << 24 and xxh64(packed) == f["data"],
+                      f"{self.key}: chunk {self.n} is wrong")
+                try: x = (zstandard.frame_content_size(packed) == size and
+                          zstandard.ZstdDecompressor().decompress(packed, size, allow_extra_data=False))
+                except zstandard.ZstdError as e: raise Error(f"{self.key}: chunk {self.n}: {e}") from e
+                check(x, f"{self.key}: chunk {self.n} has another size")
                 self.payload.update(x)
                 self.n, self.frames, x = self.n + 1, self.frames + t, np.frombuffer(x, TYPES[self.dtype])
                 yield (x if self.dtype != "bf16" else (x.astype("<u4") << 16).view("<f4")).reshape(t, *self.shape[1:])
         if fails and self.failed: raise Failed(*self.failed)
-    def array(self): return np.concatenate([*self.chunks(), np.zeros((0, *self.shape[1:]), TYPES[self.dtype])])
+    def array(self):
+        parts = [*self.chunks()]
+        return np.concatenate(parts or [np.zeros((0, *self.shape[1:]), {**TYPES, "bf16": "<f4"}[self.dtype])])
 
 def read(source):
     "Records of a file (its name, or open for reading bytes). What is not read of one is passed over."
     file, begin = source if hasattr(source, "read") else open(source, "rb"), None
     def data(n, most=1 << 16): return check(0 < n <= most and len(x := file.read(n)) == n and x, "cut short: no end")
     def frame(*kinds, **same): # type and fields of the next: one of these types, with the same fields
-        head = file.read(8)
-        if begin and not head and kinds == ("begin",): return None, None
+        if not (head := file.read(8)) and begin and kinds == ("begin",): return None, None
         check(len(head) == 8 and head[:4] == MAGIC, "no header where one must stand, or a stream without its end")
         text = data(int.from_bytes(head[4:], "little"))
-        check(text[-23:] == b"xxh64=%s\n" % xxh64(text[:-23]).encode(), "a header with a wrong checksum")
+        check(text[-24:] == b"\nxxh64=%s\n" % xxh64(text[:-23]).encode(), "a header with a wrong checksum")
         tag, *lines = text[:-24].decode("latin-1").split("\n")
         f = dict(x.split("=", 1) for x in lines if "=" in x and x[:4] != "via=")
         f["via"] = [plain(x[4:]) for x in lines if x[:4] == "via="]
