@@ -11,8 +11,9 @@ __device__ __forceinline__ uint32_t pair_index(int64_t t, int64_t u, int64_t fra
     return (uint32_t)(t * ((frames + 3) / 4 * 4) + u);
 }
 
-/* Of heads of 64 channels whose elements have 16 bits and whose rows lie on boundaries of 16 bytes. 0: queued; 1: it is
- * none of these, nothing is queued. tops [B, H, T]: the largest score of each query (NULL: not wanted). */
+/* Attention by tensor cores: for heads of 64 channels, elements of 16 bits, and rows on boundaries of 16 bytes.
+ * Returns 0 if it was queued; 1 if the arguments are others, and nothing was queued. tops [B, H, T]: the largest score
+ * of each query (NULL: not wanted). */
 template <class T> int flash_attention(device *d, const mert_attention_args &a, float *tops);
 /* inner: room for [B, H, T] */
 template <class T> int flash_attention_backward(device *d, const mert_attention_backward_args &a, float *inner);

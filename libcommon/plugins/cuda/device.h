@@ -27,7 +27,8 @@ struct operations {
 
 template <class A, void (*F)(device *, const A &)> void typed(device *d, const void *args) { F(d, *(const A *)args); }
 
-/* f<T>(device *, const args &); of one without elements: f(device *, const args &) */
+/* A row of a table. BY_TYPE: f is a template, f<T>(device *, const args &), with T the type of elements. OF_FLOATS:
+ * f has no elements, f(device *, const args &). */
 #define BY_TYPE(op, f, args) {op, #f, {typed<args, f<float>>, typed<args, f<bf16>>, typed<args, f<f16>>}}
 #define OF_FLOATS(op, f, args) {op, #f, {typed<args, f>, typed<args, f>, typed<args, f>}}
 #define END_OF_OPERATIONS {MERT_OPS_COUNT, "", {}}
@@ -50,7 +51,8 @@ template <class T> const T *as(const mert_element *p) { return (const T *)(const
 
 static inline int64_t ceiling(int64_t n, int64_t of) { return (n + of - 1) / of; }
 
-/* So many blocks in x, the dimension that has room for them: shapes of models have no more. */
+/* The blocks of a grid, all in x: only this dimension may have up to 2^31 - 1. A kernel that does not loop over i, as
+ * each_kernel does, needs one block for each part of its work; no model has that many. */
 static inline unsigned grid_of(int64_t blocks) { return (unsigned)(blocks < 0x7fffffff ? blocks : 0x7fffffff); }
 
 enum { EACH_THREADS = 256 };
@@ -77,7 +79,7 @@ template <int N> struct row_sums {
     float *of[N]; /* each [columns]; NULL: not wanted */
 };
 
-/* Floats that sum_rows_in works in. */
+/* The number of floats of `part` that sum_rows_in needs. */
 static inline int64_t row_sums_room(int64_t rows, int64_t columns, int n)
 {
     return ceiling(rows, ROWS_OF_PART) * columns * n;
@@ -119,7 +121,7 @@ template <int N, class F> void sum_rows(device *d, int64_t rows, int64_t columns
         sum_rows_in(d, part, rows, columns, to, f);
 }
 
-/* So many of the floats at *at, which moves on to the next 256-byte boundary. */
+/* take_room takes n floats at *at, and moves *at to the next 256-byte boundary; room_of(n) is how far. */
 static inline int64_t room_of(int64_t n) { return ceiling(n, 64) * 64; }
 static inline float *take_room(float **at, int64_t n)
 {

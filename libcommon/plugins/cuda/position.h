@@ -1,5 +1,6 @@
 /* The positional convolution by tensor cores (kernels_grouped.cu): elements of 16 bits, groups of 8, 16 .. 64 channels,
- * at most 128 taps, rows on boundaries of 16 bytes. 0: queued; 1: it is none of these, nothing is queued. */
+ * at most 128 taps, taps times channels a multiple of 16, rows on boundaries of 16 bytes. Returns 0 if it was queued; 1
+ * if the arguments are others, and nothing was queued. */
 #ifndef MERT_CUDA_POSITION_H
 #define MERT_CUDA_POSITION_H
 
