@@ -36,7 +36,7 @@ indented { print ".Ed"; indented = 0; fresh = 0 }
 /^!\[/ {
     close_list(); paragraph()
     i = index($0, "]"); name = substr($0, i + 2); sub(/\)$/, "", name)
-    print "The picture in man/course/" name ":"
+    print "The picture in \\fB$mert/man/course/" name "\\fR:"
     print text(substr($0, 3, i - 3)) "."
     next
 }

@@ -55,6 +55,13 @@ parts() { # each chapter has them, in this order; lines and columns
 check "every chapter has its parts" parts
 page() { sh "$course/page" > "$t/mert-tutorial.7" && cmp "$t/mert-tutorial.7" man/mert-tutorial.7; }
 check "mert-tutorial(7) is up to date (sh man/course/page > man/mert-tutorial.7)" page
+named() { # the page names each picture by its path below $mert, which a reader of an installed page can open
+    [ "$(grep -c '^The picture in ' man/mert-tutorial.7)" -eq 10 ] || { echo "not ten pictures"; return 1; }
+    sed -n 's,^The picture in \\fB\$mert/\(.*\)\\fR:$,\1,p' man/mert-tutorial.7 > "$t/named"
+    [ "$(wc -l < "$t/named")" -eq 10 ] || { echo "pictures without \$mert"; return 1; }
+    while read -r f; do [ -s "$f" ] || { echo "no $f"; return 1; }; done < "$t/named"
+}
+check "the page names the pictures where they are" named
 
 # ---- the commands ----
 
