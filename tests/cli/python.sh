@@ -173,7 +173,15 @@ for n in [*range(100), 1000]:
     assert a.intdigest() == b.intdigest(), n'; }
 if py -c 'import xxhash' 2> "$t/said"; then check "the checksum in Python is that of xxhash" both; else skip "the checksum in Python is that of xxhash" "no module xxhash"; fi
 
-# The example of the manual page.
+# The examples of the manual page.
+sed -n '/^\.\\" half.py begins/,/^\.\\" half.py ends/p' man/mert-stream.5 | sed '/^\./d' > "$t/half.py"
+half() {
+    wavs "$t/loud" 0 2 && find "$t/loud" -type f -exec mert-decode {} + > "$t/loud.mts" && py "$t/half.py" < "$t/loud.mts" > "$t/half.mts" || return
+    records "$t/loud.mts" | grep -v '^#' > "$t/a"; records "$t/half.mts" | grep -v '^#' | diff "$t/a" - || return
+    payload "$t/loud.mts" > "$t/a"; payload "$t/half.mts" | paste "$t/a" - |
+        awk '{ d = 2 * $2 - $1; if (d * d > 1e-10 * $1 * $1) exit bad = 1; if ($1 != 0) n++ } END { exit bad || n < 1000 }'
+}
+check "the filter of the manual page" half
 sed -n '/^\.\\" dataset.py begins/,/^\.\\" dataset.py ends/p' man/mert-stream.5 | sed '/^\./d; s/\\e/\\/g' > "$t/dataset.py"
 dataset() {
     wavs "$t/music" 0 6 && mert-manifest -q --out "$t/d" --valid-percent 0 "$t/music" && mert-decode --dtype i16 --manifest "$t/d/train.tsv" > "$t/d/train.mts" &&
