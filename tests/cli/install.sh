@@ -29,6 +29,14 @@ check mert_prepare_runs_from_there prepare
 pipeline_train() { (cd / && PATH="$dest/usr/bin:$PATH" && mert-pipeline-train --help | grep -q 'RECIPE DATA' && ! mert-pipeline-train none "$TEST_TMP/none" 2> "$TEST_TMP/said" && grep -q 'there are .* tiny' "$TEST_TMP/said"); }
 check mert_pipeline_train_runs_from_there pipeline_train
 
+called() { # the help has the name that was typed
+    for c in mert-prepare=prepare mert-pipeline-train=train; do
+        "$dest/usr/bin/${c%=*}" --help > "$TEST_TMP/help" && grep -q "^    .*${c%=*} " "$TEST_TMP/help" && ! grep "pipelines/${c#*=} " "$TEST_TMP/help" &&
+            "pipelines/${c#*=}" --help | grep -q "^    .*pipelines/${c#*=} " || { echo "${c%=*}"; return 1; }
+    done
+}
+check help_has_the_name_of_the_command called
+
 composes() { # as man/course says
     ${CC:-cc} -I"$dest/usr/share/mert" -o "$TEST_TMP/score" "$dest/usr/share/mert"/pipelines/demo/*.c -lm &&
         "$TEST_TMP/score" --seed 1 --minutes 1 --out "$TEST_TMP" && [ -x "$dest/usr/share/mert/pipelines/demo/render" ]
