@@ -39,6 +39,17 @@ mfccs() {
 }
 check "mel: power agrees with the reference" mels
 check "mel: MFCC agree with the reference" mfccs
+flat() { mert-tensor text --no-heads "$1" | tr ' ' '\n'; }
+energy() { # a periodic Hann window of n samples has the energy 3/8 n
+    mert-mel --n-fft 512 --hop 160 --bins 40 "$t/a16.mts" > "$t/power.mts" && mert-mel --n-fft 512 --hop 160 --bins 40 --normalized "$t/a16.mts" > "$t/normal.mts" && flat "$t/power.mts" > "$t/p" && flat "$t/normal.mts" > "$t/n" &&
+        paste "$t/p" "$t/n" | awk '{ d = $1 - 192 * $2; if (d * d > 1e-8 * $1 * $1) bad = 1 } $1 > 1e-3 { n++ } END { exit bad || n < 1000 }'
+}
+check "mel: --normalized divides power by the window's energy" energy
+upper() { # the whole band by its number, and half of it with the same number of bins
+    mert-mel --bins 40 "$t/a16.mts" > "$t/all.mts" && mert-mel --bins 40 --fmax 8000 "$t/a16.mts" > "$t/8000.mts" && mert-mel --bins 40 --fmax 4000 "$t/a16.mts" > "$t/4000.mts" &&
+        mert-tensor cmp "$t/all.mts" "$t/8000.mts" && ! mert-tensor cmp "$t/all.mts" "$t/4000.mts" > "$t/cmp"
+}
+check "mel: --fmax" upper
 
 # ---- the same bytes however it is run ----
 

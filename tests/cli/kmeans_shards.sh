@@ -15,6 +15,9 @@ done
 whole=$t/0-of-1.mts
 seeded() { mert-kmeans init -k 12 --seed 5 -o "$t/m0" "$whole" && mert-kmeans train -k 12 --seed 5 --max-iter 0 -o "$t/m" "$whole" && cmp "$t/m0" "$t/m"; }
 check "init is train without iterations" seeded
+frames() { mert-kmeans init -k 12 --seed 5 --init-samples "$1" -o "$t/m1" "$whole"; }
+of_frames() { frames 30000 && cmp "$t/m0" "$t/m1" && frames 40 && ! cmp -s "$t/m0" "$t/m1"; }
+check "--init-samples: the default by its number, and fewer" of_frames
 mert-kmeans train -k 12 --seed 5 --max-iter 0 --lloyd 3 -o "$t/lloyd" "$whole"
 
 # ---- any division, any order, any number of threads ----

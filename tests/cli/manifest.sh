@@ -57,6 +57,16 @@ stable() {
 }
 check "files that are added move none" stable
 
+# ---- shards ----
+
+by_hours() { # 200 files of 2.2 s are 440 s; shards of at most 44 s are 10 or a few more, and with 0 there is one
+    mkdir "$t/long" && i=0 && while [ $i -lt 200 ]; do ln -s "$m/low.flac" "$t/long/$i.flac"; i=$((i + 1)); done
+    mert-manifest --out "$t/hours" --valid-percent 0 --shards 1 --shard-hours "$1" "$t/long" && ls "$t/hours/shards" > "$t/shards" && n=$(grep -c . "$t/shards") && echo "$n shards" && [ "$n" -ge "$2" ] && [ "$n" -le "$3" ] || return
+    cat "$t"/hours/shards/*.tsv | grep -c '^[0-9]*[.]flac' | grep -qx 200; n=$?; rm -r "$t/long" "$t/hours"; return $n
+}
+check "--shard-hours: as many shards as that takes" by_hours 0.012222222 10 14
+check "--shard-hours 0: no limit" by_hours 0 1 1
+
 # ---- files that are left out ----
 
 faulty=$t/faulty

@@ -105,6 +105,32 @@ defaults_lack() {
 }
 check missing_and_wrong_defaults_are_noticed defaults_lack
 
+# Each option of a program, in its long, its short or its --no- form, is in a test that names the program; each setting
+# of a recipe is given a value in a test.
+in_tests() { # PROGRAM FILES...: prints what is not
+    tool=$1; shift
+    grep -l -- "$tool" "$@" > "$t/naming"
+    helps "$tool" | sed '/^options of every program/,/--help, --version$/d' | sed -n 's/^  \(   \|-\(.\),\) --\([a-z][a-z0-9-]*\).*/\3 \2/p' | sort -u |
+        while read -r long short; do
+            xargs grep -qE -- "(^|[^a-z-])(--(no-)?$long${short:+|-$short})([^a-z0-9-]|\$)" < "$t/naming" || echo "no test has $tool --$long"
+        done
+}
+all_in_tests() { in_tests "$1" tests/cli/*.sh tests/training > "$t/untested"; cat "$t/untested"; [ ! -s "$t/untested" ]; }
+for tool in tools/mert-*.c; do tool=$(basename "$tool" .c); check "${tool}_options_are_in_tests" all_in_tests "$tool"; done
+settings_in_tests() {
+    mert-train --print-recipe | sed -n 's/^\([a-z_0-9]*\) = .*/\1/p' > "$t/settings"
+    while read -r s; do grep -qE "(^|[^a-z_])$s ?=" tests/cli/*.sh tests/unit/*.[ch] tests/training || echo "no test has $s"; done < "$t/settings" > "$t/untested"
+    cat "$t/untested"; [ "$(grep -c . "$t/settings")" -gt 100 ] && [ ! -s "$t/untested" ]
+}
+check recipe_settings_are_in_tests settings_in_tests
+cat > "$t/fake" <<'END'
+#!/bin/sh
+printf 'options:\n  -k, --bins N    bins\n      --log       log\n      --loud      loud\n      --[x]\n'
+END
+printf '%s -k 3 --no-log --louder --bin\n' "$t/fake" > "$t/a_test.sh"
+untested() { in_tests "$t/fake" "$t/a_test.sh" > "$t/untested" && [ "$(cat "$t/untested")" = "no test has $t/fake --loud" ]; }
+check an_option_without_a_test_is_noticed untested
+
 # Pages refer to existing pages, and mandoc finds no errors.
 references() {
     grep -hoE '^\.Xr mert[a-z-]* [157]|\.Xr mert[a-z-]* [157]' man/*.[157] | sort -u | while read -r _ name section; do

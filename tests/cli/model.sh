@@ -58,6 +58,13 @@ known() {
         grep -q '^architecture: 2 layers, pre-LN, width 192, 4 heads, feed-forward 768$' "$t/out"
 }
 check "init makes what the recipe says" known
+cqt_input() { # one row of weights for each bin, and no more parameters than that
+    init --set feature_extractor_cqt=no --seed 5 -o "$t/without" && init --set feature_extractor_cqt=yes --set feature_extractor_cqt_bins=42 --seed 5 -o "$t/with" && grep -q '"feature_extractor_cqt_bins": 42' "$t/with/config.json" &&
+        ! mert-model info "$t/without" | grep -q "^  *CQT of" && mert-model info "$t/with" | grep -q "^  *CQT of 42 bins, hop 320"
+}
+check "feature_extractor_cqt and its bins" cqt_input
+angles() { mert-model init --recipe pipelines/recipes/small-conformer --set rotary_embedding_base=500 --seed 5 -o "$t/angles" && grep -q '"rotary_embedding_base": 500' "$t/angles/config.json"; }
+check "rotary_embedding_base" angles
 heads() {
     init --set codebooks=3 --set classes=50 --seed 5 -o "$t/heads" &&
         fact heads "$t/heads" > "$t/out" &&

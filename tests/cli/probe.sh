@@ -60,6 +60,20 @@ net() {
         all_within 0.99 1 2 accuracy 0.05 0.45 0 accuracy 0.97 1 weighted accuracy
 }
 check "a hidden layer, and a mixture of layers" net
+steps() { # each setting of the steps gives other scores; its default by its number the same
+    scored() { probe -l "$t/classes" --probe mlp --hidden 8 --seeds 1 --epochs 20 --layer 1 --predictions "$1" "$t/items.mts" "$2" "$3" > "$t/table"; }
+    scored "$t/usual" --max-failed 0 || return
+    for o in --patience --batch --lr --dropout; do
+        d=$(mert-probe --help | sed -n "s/^ *$o .*[[]\([^]]*\)[]].*/\1/p") && scored "$t/same" $o "$d" && cmp "$t/usual" "$t/same" || { echo "$o $d"; return 1; }
+    done
+    for o in '--batch 3' '--lr 0.05' '--dropout 0.9'; do scored "$t/other" ${o% *} ${o#* } && ! cmp -s "$t/usual" "$t/other" || { echo "$o"; return 1; }; done
+}
+patient() { # with a rate that is much too high the loss of validation soon rises
+    for p in 1 200; do probe -l "$t/classes" --probe mlp --hidden 8 --seeds 1 --epochs 200 --lr 0.5 --layer 1 --patience $p --predictions "$t/patience.$p" "$t/items.mts" > "$t/table" || return; done
+    ! cmp -s "$t/patience.1" "$t/patience.200"
+}
+check "--patience ends the training" patient
+check "--batch, --lr, --dropout" steps
 mixture() { # the layer that knows has the largest share
     probe -l "$t/classes" --weighted --seeds 2 --epochs 60 --json "$t/items.mts" > "$t/json" &&
         sed -n 's/.*"mixture": \[\(.*\)\].*/\1/p' "$t/json" | tr -d , | awk '{ exit !(NF == 3 && $3 > $1 && $3 > $2 && $1 + $2 + $3 > 0.999 && $1 + $2 + $3 < 1.001) }'

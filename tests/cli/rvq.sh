@@ -196,6 +196,19 @@ mel_rvq() { # 16000 frames of 12, four of which make a code
         grep -qx frame_rate=24000/1280 "$t/mel_2.meta" && grep -qx classes=16 "$t/mel_2.meta"
 }
 check "Mel-RVQ: codes at a quarter of the frame rate, whatever the threads" mel_rvq
+sample() { # of 16000 frames, at most so many; all of them by their number
+    for n in 16000 2000; do mel --method melrvq --codebooks 1 --max-frames $n -o "$t/mel.$n" || return; done
+    mel --method melrvq --codebooks 1 -o "$t/mel.all" && cmp "$t/mel.all" "$t/mel.16000" && ! cmp -s "$t/mel.all" "$t/mel.2000"
+}
+check "--max-frames trains with a sample" sample
+settings() {
+    for floor in 1e-5 1e-6; do mert-decode -q --rate 16000 "$t/tone.wav" | mert-mel --log --log-floor $floor --bins 12 > "$t/floor.$floor.mts" || return; done
+    mert-rvq train --method random --classes 16 --width 5 --seed 4 -o "$t/floored" "$t/floor.1e-5.mts" && mert-rvq encode -m "$t/floored" --any-settings "$t/floor.1e-6.mts" | mert-tensor ls | grep -q codes
+}
+ffmpeg -nostdin -v error -f lavfi -i 'aevalsrc=0.3*sin(2*PI*(200+400*t)*t):s=16000:d=1.5' "$t/tone.wav"
+check "--any-settings takes features of other settings" settings
+cp "$t/floor.1e-6.mts" "$t/odd.mts"
+refused "which are refused without it" "features were made by '.*see --any-settings" "mert-rvq encode -m $t/floored"
 mel_back() {
     mert-rvq decode -m "$t/mel.a" "$t/mel.mts" > "$t/back.mts" && [ "$(mert-tensor ls "$t/back.mts" | cut -f 3-7)" = "$(mert-tensor ls "$t/features.mts" | cut -f 3-7)" ]
 }

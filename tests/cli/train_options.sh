@@ -71,6 +71,16 @@ check "mask_channel_length" spans
 check "crop_jitter" changes crop_jitter=yes
 for s in learnable_temp=yes target_glu=yes untie_final_proj=no audio_mel_loss_m=yes pred_nomask_weight=0.5 logit_temp=0.2 deepnorm=yes layer_norm_first=yes; do check "$s" changes "$s"; done
 
+check "mask_with" changes mask_with=noise
+louder() { before=$save; changes mask_with=noise mask_noise=0.5 && ! cmp -s "$before/model/model.safetensors" "$save/model/model.safetensors"; }
+check "mask_noise" louder
+check "inbatch_noise_augment_volume" changes inbatch_noise_augment_volume=0.3
+check "adam_eps" changes adam_eps=0.01
+heavier() { changes audio_mel_loss_m=yes && before=$save && changes audio_mel_loss_m=yes mel_loss_weight=3 && ! cmp -s "$before/model/model.safetensors" "$save/model/model.safetensors"; }
+check "mel_loss_weight" heavier
+unused() { train unused --set dropout_features=0.5 && same plain unused; }
+check "dropout_features: no effect, as in fairseq" unused
+
 check "activations" changes activations=bf16
 check "precision" changes precision=bf16
 

@@ -95,6 +95,9 @@ folds() {
         mert-encode -q -m base all.mts | mert-probe -q --seeds 1 --seed 1337 -l folds --predictions all > table && awk -F'\t' '$4 == 0 && $6 < 2 {print $1 "\t" $6}' all | sort > probed && sort k0 k1 | cmp - probed
 }
 check "without a split the parts are those of mert-probe's folds" folds
+three() { tune f2 folds --set max_update=1 --set task_folds=3 --predictions p2 > table && [ "$(sed 1d p2 | grep -c .)" -ge 3 ] && [ "$(sed 1d p2 | grep -c .)" -le 4 ]; } # of ten
+check "of three parts, one is a third" three
+check_fails "a fold beyond three" 1 'task_fold 3: there are task_folds 3, from 0' tune x folds --set task_folds=3 --set task_fold=3
 manifests() { sed -n '1p;2,8p' all.tsv > first.tsv; sed -n '1p;9,11p' all.tsv > last.tsv; cut -f 1,2 items | sed 1d > plain; mert-train -q --recipe tuning --task plain --init base --manifest first.tsv --pcm all.mts --test-manifest last.tsv --test-pcm all.mts --save bymanifest --predictions said > table && [ "$(sed 1d said | cut -f 1 | tr '\n' ' ')" = "s7.wav s8.wav s9.wav " ]; }
 check "parts by manifests" manifests
 
