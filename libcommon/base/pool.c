@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { KEPT = 2 }; /* shared scratch memory comes first: MERT_POOL_COPIES, MERT_POOL_SHARED, then the workers' */
+enum { SHARED = 2 }; /* shared scratch memory comes first: MERT_POOL_OUTER, MERT_POOL_SHARED; then that of the workers */
 
 typedef struct scratch {
     void *p;
@@ -16,7 +16,7 @@ struct mert_pool {
     pthread_mutex_t lock;
     pthread_cond_t start, done;
     pthread_t *threads;
-    scratch *scratch;      /* KEPT + wanted */
+    scratch *scratch;      /* SHARED + wanted */
     size_t lacking;
     int wanted;
     int n;                 /* number of workers that exist, with the caller; 0: not started */
@@ -30,7 +30,7 @@ struct mert_pool {
 /* The pool that the calling thread uses; NULL: it computes alone, with `alone`. */
 static _Thread_local mert_pool *used;
 static _Thread_local struct {
-    scratch scratch[KEPT + 1];
+    scratch scratch[SHARED + 1];
     size_t lacking;
 } alone;
 
@@ -41,7 +41,7 @@ mert_pool *mert_pool_new(int threads)
     mert_pool *p = calloc(1, sizeof *p);
     int n = threads > 1 ? threads : 1;
     if (!p || !(p->threads = calloc((size_t)n, sizeof *p->threads)) ||
-        !(p->scratch = calloc((size_t)(KEPT + n), sizeof *p->scratch))) {
+        !(p->scratch = calloc((size_t)(SHARED + n), sizeof *p->scratch))) {
         if (p)
             free(p->threads);
         free(p);
@@ -68,7 +68,7 @@ void mert_pool_free(mert_pool *p)
     pthread_mutex_unlock(&p->lock);
     for (int i = 1; i < p->n; i++)
         pthread_join(p->threads[i], NULL);
-    for (int i = 0; i < KEPT + p->wanted; i++)
+    for (int i = 0; i < SHARED + p->wanted; i++)
         free(p->scratch[i].p);
     pthread_cond_destroy(&p->done);
     pthread_cond_destroy(&p->start);
@@ -216,7 +216,7 @@ static int have_key;         /* 0: the process has too many keys, so such memory
 static void free_alone(void *p)
 {
     scratch *s = p;
-    for (int i = 0; i <= KEPT; i++) {
+    for (int i = 0; i <= SHARED; i++) {
         free(s[i].p);
         s[i] = (scratch){NULL, 0};
     }
@@ -231,11 +231,11 @@ static scratch *scratch_of(int worker)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (used)
-        return &used->scratch[KEPT + worker];
+        return &used->scratch[SHARED + worker];
     pthread_once(&once, make_key);
     if (have_key)
         pthread_setspecific(at_end, alone.scratch);
-    return &alone.scratch[KEPT + worker];
+    return &alone.scratch[SHARED + worker];
 }
 
 void *mert_pool_scratch(int worker, size_t bytes)

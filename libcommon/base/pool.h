@@ -31,10 +31,11 @@ int mert_pool_threads(void);
  * mert_pool_threads()), for scratch memory. Tasks must not call it, or mert_pool_threads. */
 void mert_pool_run(int64_t n, void (*task)(void *arg, int64_t i, int worker), void *arg);
 
-/* Scratch memory of one worker, or of all of them: at least `bytes` bytes, 64-byte aligned, with undefined contents. It
- * grows on demand and is kept for the next call. MERT_POOL_SHARED and the two after it are for what all workers read or
- * write; only between mert_pool_hold and mert_pool_let_go. NULL: out of memory; recorded as by mert_pool_lacks. */
-enum { MERT_POOL_SHARED = -1, MERT_POOL_COPIES = -2 };
+/* Scratch memory: at least `bytes` bytes, 64-byte aligned, with undefined contents. It grows on demand and is kept for the
+ * next call. NULL: out of memory; recorded as by mert_pool_lacks. `worker` is a number as in mert_pool_run, for memory of
+ * one worker, or stands for memory that all workers see, to be used between mert_pool_hold and mert_pool_let_go:
+ * MERT_POOL_SHARED, and MERT_POOL_OUTER for an operation that runs another one, which has MERT_POOL_SHARED. */
+enum { MERT_POOL_SHARED = -1, MERT_POOL_OUTER = -2 };
 void *mert_pool_scratch(int worker, size_t bytes);
 
 /* Between these two, no other thread of the same pool is between them: for work that needs several runs and shared

@@ -90,7 +90,7 @@ TEST(each_worker_has_memory)
     use_threads(4);
     mert_pool_run(TASKS, note_scratch, &bad);
     CHECK(!bad);
-    CHECK(mert_pool_scratch(MERT_POOL_SHARED, 64) != mert_pool_scratch(MERT_POOL_COPIES, 64));
+    CHECK(mert_pool_scratch(MERT_POOL_SHARED, 64) != mert_pool_scratch(MERT_POOL_OUTER, 64));
     CHECK((uintptr_t)mert_pool_scratch(MERT_POOL_SHARED, 1) % 64 == 0);
     use_threads(1);
     mert_pool_run(TASKS, note_scratch, &bad); /* without a pool */

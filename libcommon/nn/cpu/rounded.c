@@ -447,7 +447,7 @@ static void run_on_copies(mert_element_type type, mert_op op, const void *args, 
     operands_of(&s, op, own);
     for (int i = 0; i < s.n; i++)
         floats += (size_t)extent(&s.of[i]) + 16;
-    if (s.n && !(room = mert_pool_scratch(MERT_POOL_COPIES, floats * sizeof *room)))
+    if (s.n && !(room = mert_pool_scratch(MERT_POOL_OUTER, floats * sizeof *room)))
         return;
     for (int i = 0; i < s.n; i++) {
         widen_operand(type, &s.of[i], room + at);

@@ -2,19 +2,14 @@
 
 #include "libcommon/base/pool.h"
 
-static float *floats_of(int worker, size_t floats)
+float *mert_cpu_scratch(int worker, size_t floats)
 {
     return mert_pool_scratch(worker, floats > SIZE_MAX / sizeof(float) ? SIZE_MAX : floats * sizeof(float));
 }
 
-float *mert_cpu_scratch(int worker, size_t floats)
-{
-    return floats_of(worker, floats);
-}
-
 float *mert_cpu_shared_scratch(size_t floats)
 {
-    return floats_of(MERT_POOL_SHARED, floats);
+    return mert_cpu_scratch(MERT_POOL_SHARED, floats);
 }
 
 int mert_cpu_failed(mert_error *e)
