@@ -4,9 +4,10 @@
 
 #include "formats/checkpoint/checkpoint.h"
 #include "formats/checkpoint/write.h"
-#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/rvq/fsq.h"
+#include "tests/unit/near_plane.h"
+#include "tests/unit/threads.h"
 
 enum { N = 1600, W = 6, STACK = 2, S = W * STACK, K = 2, H = 24, D = 3, CODES = 5 * 4 * 3 };
 
@@ -20,20 +21,9 @@ static mert_codebook sized(const char *type, const char *levels, int64_t count)
     return b;
 }
 
-/* Rows of three directions and some noise. */
 static float *rows(void)
 {
-    mert_random key = mert_random_key(1, MERT_FOR_TEST, 0, 0, 0), mix = mert_random_key(2, MERT_FOR_TEST, 0, 0, 0);
-    float *x = malloc(N * S * sizeof *x);
-    for (int i = 0; x && i < N; i++)
-        for (int j = 0; j < S; j++) {
-            double s = 0.1 * mert_random_normal(&key, (uint32_t)(i * 32 + j));
-            for (int l = 0; l < 3; l++)
-                s += mert_random_normal(&key, (uint32_t)(i * 32 + 20 + l)) *
-                     mert_random_normal(&mix, (uint32_t)(l * S + j));
-            x[i * S + j] = (float)s;
-        }
-    return x;
+    return rows_near_plane(N, S, 3);
 }
 
 /* ---- the rule ---- */

@@ -2,10 +2,9 @@
  * multiples of panels and tiles, on both backends, with 1 and 3 threads. A1: a row's bits do not depend on its
  * position. All instruction sets give the same bytes. The error against products that are not rounded is what the
  * number of bits says. */
-#include "tests/unit/nn.h"
-
 #include "libcommon/nn/cpu/rows_int8.h"
-#include "libcommon/nn/reference.h"
+
+#include "tests/unit/packed_products.h"
 
 #define SUM 2e-6
 
@@ -46,41 +45,13 @@ static double *rounded_rows(const float *x, int64_t m, int64_t k, int64_t ld)
     return y;
 }
 
-static float *packed(const float *w, int64_t n, int64_t k, int64_t count)
+static void one_number(float *row, int64_t k, int i)
 {
-    int64_t size = mert_int8_floats(n, k);
-    float *to = room(count * size);
-    mert_pack(ops, .to = to, .w = put(w, count * n * k), .ldw = k, .n = n, .k = k, .count = count, .to_step = size,
-              .w_step = n * k, .as = MERT_PACKED_INT8);
-    return to;
+    (void)k;
+    row[3] = i % 2 ? NAN : -INFINITY; /* one number of the row is enough */
 }
 
-/* how: add, gelu, bias, pre, residual, three products at once, and these with different rows. */
-static void one_product(int64_t M, int64_t N, int64_t K, int64_t lda, int how)
-{
-    int add = how & 1, gelu = how >> 1 & 1, bias = how >> 2 & 1, pre = how >> 3 & 1, residual = how >> 4 & 1;
-    int64_t batch = how >> 5 & 1 ? 3 : 0, many = batch ? 3 : 1, ldc = many * N + 2, na = lda * (M - 1) + K,
-            nc = ldc * M;
-    int64_t a_step = how >> 6 & 1 ? na : 0;
-    float *a = numbers(na * many, 1), *b = numbers(N * K * many, 2), *c = numbers(nc, 3), *f = numbers(N * many, 4),
-          *s = numbers(nc, 5);
-    float *kept = numbers(nc, 6), *dc = put(c, nc), *dkept = put(kept, nc), *db = packed(b, N, K, many);
-    double *wc = wide(c, nc), *wkept = wide(kept, nc);
-    for (int64_t i = 0; i < many; i++) {
-        mert_reference_gemm_args exact = {
-            .M = M, .N = N, .K = K, .a = rounded_rows(a + i * a_step, M, K, lda),
-            .b = rounded_weights(b + i * N * K, N, K), .c = wc + i * N, .lda = K, .ldb = K, .ldc = ldc, .tb = 1,
-            .add = add, .alpha = 0.5, .bias = bias ? wide(f + i * N, N) : NULL,
-            .residual = residual ? wide(s, nc) + i * N : NULL, .pre = pre ? wkept + i * N : NULL, .gelu = gelu};
-        mert_reference_gemm(&exact);
-    }
-    mert_gemm(ops, .M = M, .N = N, .K = K, .a = put(a, na * many), .lda = lda, .a_step = a_step, .b = db,
-              .b_step = mert_int8_floats(N, K), .packed = MERT_PACKED_INT8, .c = dc, .ldc = ldc, .c_step = N,
-              .add = add, .alpha = 0.5f, .batch = batch, .bias = bias ? put(f, N * many) : NULL, .bias_step = N,
-              .residual = residual ? put(s, nc) : NULL, .pre = pre ? dkept : NULL, .gelu = gelu);
-    CHECK_APART(get(dc, nc), wc, nc, SUM);
-    CHECK_APART(get(dkept, nc), wkept, nc, SUM);
-}
+static const packed_kind kind = {MERT_PACKED_INT8, mert_int8_floats, rounded_rows, rounded_weights, one_number, SUM};
 
 TEST(gemm)
 {
@@ -90,43 +61,12 @@ TEST(gemm)
                                         {16, 16, 32, 32},     {17, 48, 40, 40},   {31, 33, 31, 35}, {70, 96, 96, 32},
                                         {45, 20, 50, 20},     {300, 70, 128, 64}, {1200, 18, 600, 600},
                                         {6000, 5, 128, 128}};
-    for (int i = 0; i < 12 && !test_bad; i++)
-        for (int how = 0; how < 128 && !test_bad; how += i < 8 ? 9 : 25) {
-            one_product(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], how);
-            if (test_bad)
-                printf("# %d x %d x %d, flags %#x\n", (int)shapes[i][0], (int)shapes[i][1], (int)shapes[i][2], how);
-            forget();
-        }
+    packed_products(shapes, 12);
 }
 
-/* Rows alone, in pairs, from the middle have the same bits as all at once, even beside a row of NaN. */
 TEST(rows_do_not_see_each_other)
 {
-    static const int64_t widths[] = {5, 48, 160};
-    for (int i = 0; i < 3; i++) {
-        int64_t M = 131, N = widths[i], K = 77;
-        float *x = numbers(M * K, 1), *a = put(x, M * K), *b = packed(numbers(N * K, 2), N, K, 1), *c = room(M * N),
-              *one = room(M * N), *d = room(M * N);
-        float *all, *part, *beside;
-        mert_gemm(ops, .M = M, .N = N, .K = K, .a = a, .lda = K, .b = b, .packed = MERT_PACKED_INT8, .c = c, .ldc = N,
-                  .gelu = 1);
-        for (int64_t r = 0, n = 1; r < M; r += n, n = n % 17 + 1)
-            mert_gemm(ops, .M = r + n > M ? M - r : n, .N = N, .K = K, .a = a + r * K, .lda = K, .b = b,
-                      .packed = MERT_PACKED_INT8, .c = one + r * N, .ldc = N, .gelu = 1);
-        all = get(c, M * N);
-        part = get(one, M * N);
-        CHECK(!memcmp(all, part, (size_t)(M * N) * sizeof(float)));
-        x[40 * K + 3] = i % 2 ? NAN : -INFINITY; /* one number of the row is enough */
-        mert_gemm(ops, .M = M, .N = N, .K = K, .a = put(x, M * K), .lda = K, .b = b, .packed = MERT_PACKED_INT8, .c = d,
-                  .ldc = N, .gelu = 1);
-        beside = keep((size_t)(M * N) * sizeof *beside);
-        ops->download(ops, beside, d, (size_t)(M * N) * sizeof *beside);
-        CHECK(!ops->wait(ops, NULL));
-        for (int64_t j = 0; j < N; j++)
-            CHECK(isnan(beside[40 * N + j]));
-        CHECK(!memcmp(all, beside, (size_t)(40 * N) * sizeof(float)));
-        CHECK(!memcmp(all + 41 * N, beside + 41 * N, (size_t)((M - 41) * N) * sizeof(float)));
-    }
+    packed_rows_alone();
 }
 
 /* Zeros, a constant, one sign only, huge and tiny numbers; weights of zeros, and weights that are not finite. */

@@ -2,27 +2,17 @@
  */
 #include "tests/test.h"
 
-#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/features.h"
 #include "libcommon/teachers/rvq/projected.h"
+#include "tests/unit/near_plane.h"
+#include "tests/unit/threads.h"
 
 enum { N = 1500, W = 6, STACK = 2, S = W * STACK, D = 4, K = 3, V = 24 };
 
-/* Rows that lie near a plane of a few dimensions, with noise. */
 static float *rows(void)
 {
-    mert_random key = mert_random_key(1, MERT_FOR_TEST, 0, 0, 0), mix = mert_random_key(2, MERT_FOR_TEST, 0, 0, 0);
-    float *x = malloc(N * S * sizeof *x);
-    for (int i = 0; x && i < N; i++)
-        for (int j = 0; j < S; j++) {
-            double s = 0.1 * mert_random_normal(&key, (uint32_t)(i * 32 + j));
-            for (int l = 0; l < 5; l++)
-                s += mert_random_normal(&key, (uint32_t)(i * 32 + 20 + l)) *
-                     mert_random_normal(&mix, (uint32_t)(l * S + j));
-            x[i * S + j] = (float)s;
-        }
-    return x;
+    return rows_near_plane(N, S, 5);
 }
 
 static mert_codebook sized(const char *type)
