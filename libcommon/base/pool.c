@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { SHARED = 2 }; /* shared scratch memory comes first: MERT_POOL_OUTER, MERT_POOL_SHARED; then that of the workers */
+enum { SHARED = 2 }; /* shared scratch memory comes first: MERT_POOL_OUTER, MERT_POOL_SHARED; then the workers' */
 
 typedef struct scratch {
     void *p;

@@ -12,8 +12,8 @@
 
 typedef struct mert_pool mert_pool;
 
-/* A pool of so many threads (at least 1), the caller of mert_pool_run included. The others are created at the first use;
- * if one cannot be created, there are fewer. NULL: out of memory. */
+/* A pool of so many threads (at least 1), the caller of mert_pool_run included. The others are created at the first
+ * use; if one cannot be created, there are fewer. NULL: out of memory. */
 mert_pool *mert_pool_new(int threads);
 
 /* Ends the pool's threads. No other thread may use it any more; if the calling thread does, it has no pool then. */
@@ -31,10 +31,11 @@ int mert_pool_threads(void);
  * mert_pool_threads()), for scratch memory. Tasks must not call it, or mert_pool_threads. */
 void mert_pool_run(int64_t n, void (*task)(void *arg, int64_t i, int worker), void *arg);
 
-/* Scratch memory: at least `bytes` bytes, 64-byte aligned, with undefined contents. It grows on demand and is kept for the
- * next call. NULL: out of memory; recorded as by mert_pool_lacks. `worker` is a number as in mert_pool_run, for memory of
- * one worker, or stands for memory that all workers see, to be used between mert_pool_hold and mert_pool_let_go:
- * MERT_POOL_SHARED, and MERT_POOL_OUTER for an operation that runs another one, which has MERT_POOL_SHARED. */
+/* Scratch memory: at least `bytes` bytes, 64-byte aligned, with undefined contents. It grows on demand and is kept for
+ * the next call. NULL: out of memory; recorded as by mert_pool_lacks. `worker` is a number as in mert_pool_run, for
+ * memory of one worker, or stands for memory that all workers see, to be used between mert_pool_hold and
+ * mert_pool_let_go: MERT_POOL_SHARED, and MERT_POOL_OUTER for an operation that runs another one, which has
+ * MERT_POOL_SHARED. */
 enum { MERT_POOL_SHARED = -1, MERT_POOL_OUTER = -2 };
 void *mert_pool_scratch(int worker, size_t bytes);
 
