@@ -1,7 +1,7 @@
 #include "tests/unit/signal.h"
 
-#include "tests/unit/threads.h"
 #include "libcommon/dsp/cqt.h"
+#include "tests/unit/threads.h"
 
 static mert_error e;
 

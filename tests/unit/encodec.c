@@ -5,9 +5,9 @@
 #include "formats/checkpoint/write.h"
 #include "formats/file.h"
 #include "formats/npy.h"
-#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/encodec/batch.h"
+#include "tests/unit/threads.h"
 
 #include <unistd.h>
 

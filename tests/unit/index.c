@@ -3,9 +3,9 @@
 #include "tests/unit/train_corpus.h"
 
 #include "formats/labels/index.h"
-#include "tests/unit/threads.h"
 #include "libcommon/train/data/keys.h"
 #include "libcommon/train/data/records.h"
+#include "tests/unit/threads.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>

@@ -3,7 +3,6 @@
 #include "tests/test.h"
 
 #include "formats/npy.h"
-#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/teachers/codebook_file.h"
 #include "libcommon/teachers/kmeans/kmeans.h"
@@ -11,6 +10,7 @@
 #include "libcommon/teachers/kmeans/pass.h"
 #include "libcommon/teachers/kmeans/shard.h"
 #include "libcommon/teachers/sample.h"
+#include "tests/unit/threads.h"
 
 static float *load(const char *name, int64_t shape[2])
 {

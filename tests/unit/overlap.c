@@ -1,8 +1,8 @@
 /* read_ahead and write_behind: the same bytes and events as the stream library, with or without a thread; stopping;
  * errors. */
-#include "tests/unit/threads.h"
 #include "libcommon/program/read_ahead.h"
 #include "libcommon/program/write_behind.h"
+#include "tests/unit/threads.h"
 #include "tests/unit/stream.h"
 
 #include <errno.h>

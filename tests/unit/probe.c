@@ -3,11 +3,11 @@
  * threads. */
 #include "tests/test.h"
 
-#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/probe/folds.h"
 #include "libcommon/probe/net.h"
 #include "libcommon/probe/probe.h"
+#include "tests/unit/threads.h"
 
 static double normal(uint32_t what, int64_t i)
 {

@@ -2,13 +2,13 @@
  * quantisation. */
 #include "tests/test.h"
 
-#include "tests/unit/threads.h"
 #include "libcommon/base/random.h"
 #include "libcommon/nn/cpu/rows.h"
 #include "libcommon/nn/cpu/vector.h"
 #include "libcommon/teachers/codes.h"
 #include "libcommon/teachers/kmeans/nearest.h"
 #include "libcommon/teachers/rvq/rvq.h"
+#include "tests/unit/threads.h"
 
 #include <float.h>
 
